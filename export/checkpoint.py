@@ -1,0 +1,64 @@
+"""The trainer's checkpoint files: everything to resume from and to export, and nothing that needs code to load."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from export.pixelcnn import PixelCNN, PixelCNNConfig
+from export.recurrent import RecurrentConfig, RecurrentNet
+from export.steps import Network
+from tui_gen.errors import TuiGenError
+
+_NETWORKS: dict[str, tuple[type[Any], type[Any]]] = {
+    "recurrent": (RecurrentConfig, RecurrentNet),
+    "pixelcnn": (PixelCNNConfig, PixelCNN),
+}
+
+
+def describe_network(config: RecurrentConfig | PixelCNNConfig) -> dict[str, Any]:
+    """A network's sizes as plain values; `build_network` turns them back."""
+    family = next(name for name, (kind, _) in _NETWORKS.items() if isinstance(config, kind))
+    return {"family": family, **asdict(config)}
+
+
+def build_network(description: dict[str, Any]) -> Network:
+    """A network with fresh weights from `describe_network`'s values."""
+    config, network = _NETWORKS[description["family"]]
+    built: Network = network(config(**{key: value for key, value in description.items() if key != "family"}))
+    return built
+
+
+def save(path: Path, contents: dict[str, Any]) -> None:
+    """Writes a checkpoint whole or not at all: whatever happens, the previous one stays until the new one is safe."""
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as file:
+        torch.save(contents, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Reads a checkpoint that `export.train` wrote, without running anything in it. Raises TuiGenError otherwise."""
+    try:
+        contents = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as fault:
+        raise TuiGenError(f"{path} does not exist") from fault
+    except Exception as fault:  # torch raises whatever its readers meet in a damaged file
+        reason = str(fault).strip().splitlines() or [type(fault).__name__]
+        raise TuiGenError(f"{path} is not a checkpoint that can be read: {reason[0]:.200}") from fault
+    if not isinstance(contents, dict) or not {"network", "card", "weights"} <= contents.keys():
+        raise TuiGenError(f"{path} was not written by export.train; only such checkpoints can be exported")
+    return contents
+
+
+def trained_network(contents: dict[str, Any]) -> Network:
+    """The network of a checkpoint with its averaged weights, ready to evaluate."""
+    net = build_network(contents["network"])
+    net.load_state_dict(contents["weights"])
+    return net.eval()

@@ -1,0 +1,151 @@
+"""Reading training data: documents, one long text or labelled pictures, with a part of each held out."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from export.tokenizing import END, character_tokenizer, word_tokenizer
+from tui_gen.errors import TuiGenError
+
+Ids = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Token sequences. A document begins and ends with the end token; a stream is one sequence without ends."""
+
+    tokenizer: Tokenizer
+    bos: int
+    eos: int | None
+    train: list[Ids]
+    held_out: list[Ids]
+
+
+@dataclass(frozen=True)
+class Images:
+    """Pictures as levels uint8[n, height, width], with the conditions that hold for each as uint8[n, conditions]."""
+
+    levels: int
+    phrases: tuple[str, ...]
+    """Names of the conditions, as a person types them."""
+    palette: tuple[tuple[int, int, int], ...] | None
+    pixels: NDArray[np.uint8]
+    conditions: NDArray[np.uint8]
+    held_out: int
+    """How many pictures at the end are held out."""
+
+
+def read_recipes(path: Path, *, max_tokens: int = 200, vocab_size: int = 10_000) -> Texts:
+    """JSON lines of {title, text}: `recipe for TITLE | TEXT` in lower-cased words; recipes of up to max_tokens.
+
+    One title in twenty is held out, by a hash, because recipes repeat between books.
+    """
+    rows = [json.loads(line) for line in _text(path).splitlines()]
+    texts = [f"recipe for {row['title']} | {row['text']}" for row in rows]
+    held = [_held_out(row["title"].lower()) for row in rows]
+    splitter = word_tokenizer([], vocab_size=2).pre_tokenizer
+    short = [len(splitter.pre_tokenize_str(text)) <= max_tokens for text in texts]
+    kept = [(text, out) for text, out, ok in zip(texts, held, short, strict=True) if ok]
+    tokenizer = word_tokenizer((text for text, out in kept if not out), vocab_size=vocab_size)
+    return _documents(kept, tokenizer, end=_id(tokenizer, END))
+
+
+def read_lines(path: Path) -> Texts:
+    """One short document a line, in characters; one line in twenty is held out, by a hash. A line's end ends it."""
+    lines = [line.strip() for line in _text(path).splitlines() if line.strip()]
+    tokenizer = character_tokenizer("".join(lines) + "\n", lowercase=all(line == line.lower() for line in lines))
+    return _documents([(line, _held_out(line)) for line in lines], tokenizer, end=_id(tokenizer, "\n"))
+
+
+def read_stream(path: Path) -> Texts:
+    """One long text in characters; the last tenth is held out."""
+    text = _text(path)
+    tokenizer = character_tokenizer(text)
+    ids = np.array(tokenizer.encode(text).ids, dtype=np.int64)
+    cut = len(ids) * 9 // 10
+    return Texts(tokenizer, _id(tokenizer, "\n"), None, [ids[:cut]], [ids[cut:]])
+
+
+FASHION_CLASSES = (
+    "t-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
+)  # fmt: skip
+
+
+def read_idx(folder: Path, *, levels: int = 16, classes: Sequence[str] = FASHION_CLASSES) -> Images:
+    """A folder of the four gzipped idx files of MNIST or Fashion-MNIST; the test files are held out."""
+    pixels = np.concatenate([_idx(folder / f"{part}-images-idx3-ubyte.gz", 3) for part in ("train", "t10k")])
+    labels = np.concatenate([_idx(folder / f"{part}-labels-idx1-ubyte.gz", 1) for part in ("train", "t10k")])
+    held_out = len(_idx(folder / "t10k-labels-idx1-ubyte.gz", 1))
+    quantised = (pixels.astype(np.uint16) * levels // 256).astype(np.uint8)
+    conditions = np.eye(len(classes), dtype=np.uint8)[labels]
+    return Images(levels, tuple(classes), None, quantised, conditions, held_out)
+
+
+def read_npz(path: Path, *, held_out: int = 2000) -> Images:
+    """A NumPy archive of `pixels` uint8[n, h, w], `palette` uint8[k, 3] and `captions`, phrases between commas."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            pixels, palette, captions = archive["pixels"], archive["palette"], archive["captions"]
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as fault:
+        raise TuiGenError(f"{path} is not an archive of pixels, palette and captions: {fault}") from fault
+    named = [[phrase.strip() for phrase in str(caption).split(",")] for caption in captions]
+    phrases = sorted({phrase for caption in named for phrase in caption})
+    number = {phrase: index for index, phrase in enumerate(phrases)}
+    conditions = np.zeros((len(pixels), len(phrases)), dtype=np.uint8)
+    for row, caption in enumerate(named):
+        conditions[row, [number[phrase] for phrase in caption]] = 1
+    colours = tuple((int(r), int(g), int(b)) for r, g, b in palette)
+    return Images(len(palette), tuple(phrases), colours, pixels, conditions, held_out)
+
+
+def _documents(texts: list[tuple[str, bool]], tokenizer: Tokenizer, *, end: int) -> Texts:
+    encoded = tokenizer.encode_batch([text for text, _ in texts])
+    ids = [np.array([end, *encoding.ids, end], dtype=np.int64) for encoding in encoded]
+    train = [row for row, (_, out) in zip(ids, texts, strict=True) if not out]
+    held_out = [row for row, (_, out) in zip(ids, texts, strict=True) if out]
+    return Texts(tokenizer, end, end, train, held_out)
+
+
+def _id(tokenizer: Tokenizer, token: str) -> int:
+    found = tokenizer.token_to_id(token)
+    if found is None:
+        raise TuiGenError(f"the text has no {token!r}, which separates its parts")
+    return found
+
+
+def _held_out(key: str) -> bool:
+    return hashlib.sha256(key.encode()).digest()[0] % 20 == 0
+
+
+def _text(path: Path) -> str:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as fault:
+        raise TuiGenError(f"{path} is not UTF-8 text: {fault.reason} at byte {fault.start}") from fault
+    except OSError as fault:
+        raise TuiGenError(f"{path} cannot be read: {fault.strerror}") from fault
+    if not text.strip():
+        raise TuiGenError(f"{path} is empty")
+    return text
+
+
+def _idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
+    """The idx format: two zero bytes, 8 for unsigned bytes, the number of dimensions, then each as a big-endian int."""
+    try:
+        raw = gzip.decompress(path.read_bytes())
+    except (OSError, EOFError) as fault:
+        raise TuiGenError(f"{path} cannot be read: {fault}") from fault
+    if raw[:4] != bytes([0, 0, 8, dimensions]):
+        raise TuiGenError(f"{path} is not an idx file of bytes in {dimensions} dimensions")
+    shape = np.frombuffer(raw, ">u4", dimensions, offset=4)
+    return np.frombuffer(raw, np.uint8, offset=4 + 4 * dimensions).reshape(shape)

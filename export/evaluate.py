@@ -1,0 +1,129 @@
+"""Measures a model folder on held-out data: `python -m export.evaluate DIR --data FILE`.
+
+It scores the exported ONNX file, step by step as the player runs it, and writes the figure into config.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from export.data import Images, Texts
+from export.folder import update_card
+from export.presets import PRESETS
+from export.tasks import ImageTask
+from tui_gen.card import Quality
+from tui_gen.errors import TuiGenError
+from tui_gen.generate import FREE
+from tui_gen.library import open_model
+from tui_gen.model import Model
+from tui_gen.sampling import Tokens, log_softmax
+
+BATCH = 250
+
+
+def evaluate(model: Model, task: object, *, limit: int | None = None) -> Quality:
+    """The mean negative log-likelihood of the held-out part. limit: at most so many documents or pictures."""
+    if isinstance(task, ImageTask):
+        nats, count = _score_images(model, task.images, limit)
+        return Quality(
+            round(nats / count / math.log(2), 4), "bits per pixel", f"{count // _area(task.images):,} held-out pictures"
+        )
+    texts: Texts = task.texts  # type: ignore[attr-defined]
+    nats, count = _score_texts(model, texts, limit)
+    what = "characters" if _is_characters(texts) else "words and marks"
+    unit = "nats per character" if _is_characters(texts) else "nats per token"
+    return Quality(
+        round(nats / count, 4),
+        unit,
+        f"{count:,} held-out {what}, ends counted" if texts.eos is not None else f"{count:,} held-out {what}",
+    )
+
+
+def score(model: Model, tokens: Tokens) -> tuple[float, int]:
+    """Negative log-likelihood in nats of int64[batch, n], and of how many tokens.
+
+    The first column and everything up to the last prefix token is only read; `FREE` pads and does not count.
+    """
+    state, nats, count = model.start(len(tokens)), 0.0, 0
+    for now, after in zip(tokens.T[:-1], tokens.T[1:], strict=True):
+        logits, state = model.step(np.maximum(now, 0), state)
+        rows = np.flatnonzero((after >= 0) & (after < model.card.vocab_size))
+        nats -= float(log_softmax(logits[rows])[np.arange(len(rows)), after[rows]].sum())
+        count += len(rows)
+    return nats, count
+
+
+def _score_texts(model: Model, texts: Texts, limit: int | None) -> tuple[float, int]:
+    documents = sorted(texts.held_out, key=len)[:limit]
+    batches = [documents[at : at + BATCH] for at in range(0, len(documents), BATCH)]
+    return _total(score(model, _padded(batch)) for batch in batches)
+
+
+def _score_images(model: Model, images: Images, limit: int | None) -> tuple[float, int]:
+    first = len(images.pixels) - images.held_out
+    last = first + min(images.held_out, limit or images.held_out)
+    batches = (range(at, min(at + BATCH, last)) for at in range(first, last, BATCH))
+    return _total(score(model, _picture_tokens(images, list(batch))) for batch in batches)
+
+
+def _picture_tokens(images: Images, chosen: list[int]) -> Tokens:
+    """Start tokens, the picture's conditions, its pixels: int64[batch, n]."""
+    start = images.levels
+    named = [[start + 1 + int(c) for c in np.flatnonzero(images.conditions[index])] for index in chosen]
+    width = max(map(len, named))
+    prefix = np.array([[start] * (1 + width - len(row)) + row for row in named], dtype=np.int64)
+    return np.concatenate([prefix, images.pixels[chosen].reshape(len(chosen), -1).astype(np.int64)], axis=1)
+
+
+def _padded(documents: Sequence[Tokens]) -> Tokens:
+    padded = np.full((len(documents), max(map(len, documents))), FREE, dtype=np.int64)
+    for row, document in enumerate(documents):
+        padded[row, : len(document)] = document
+    return padded
+
+
+def _total(parts: Iterator[tuple[float, int]] | Sequence[tuple[float, int]]) -> tuple[float, int]:
+    nats, counts = zip(*parts, strict=True)
+    return sum(nats), sum(counts)
+
+
+def _area(images: Images) -> int:
+    return int(images.pixels[0].size)
+
+
+def _is_characters(texts: Texts) -> bool:
+    return max(map(len, texts.tokenizer.get_vocab())) == 1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m export.evaluate", description=__doc__.partition("\n")[0])
+    parser.add_argument("folder", type=Path, help="a model folder")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="the data it was trained on; the held-out part is scored"
+    )
+    parser.add_argument("--preset", choices=sorted(PRESETS), help="how to read the data; default: the model's name")
+    args = parser.parse_args(arguments)
+    try:
+        playable = open_model(args.folder, provider="cpu")
+        name = args.preset or playable.card.name
+        if name not in PRESETS:
+            raise TuiGenError(f"how to read the data of {name!r} is not known; name a --preset")
+        quality = evaluate(playable.model, PRESETS[name].prepare(args.data, BATCH).task)
+        update_card(args.folder, replace(playable.card, quality=quality))
+    except TuiGenError as fault:
+        print(f"export.evaluate: {fault}", file=sys.stderr)
+        return 1
+    print(f"{playable.card.name}: {quality.value} {quality.unit} on {quality.split}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,60 @@
+"""Writing a model folder: whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import export.readme
+from tui_gen.card import ModelCard
+from tui_gen.errors import TuiGenError
+
+
+def write_folder(
+    target: Path, *, graph: bytes, card: ModelCard, tokenizer: str, log: Sequence[Mapping[str, Any]]
+) -> ModelCard:
+    """Writes model.onnx, config.json, tokenizer.json, training.jsonl and README.md; returns the card as written.
+
+    Replaces an earlier model folder; raises TuiGenError rather than replace anything else.
+    """
+    if target.exists() and not (target / "config.json").is_file() and (not target.is_dir() or any(target.iterdir())):
+        raise TuiGenError(f"{target} exists and is not a model folder; name another one with -o")
+    card = replace(card, sha256=hashlib.sha256(graph).hexdigest())
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        partial.chmod(0o755)
+        (partial / "model.onnx").write_bytes(graph)
+        (partial / "config.json").write_text(card.to_json(), encoding="utf-8")
+        if tokenizer:
+            (partial / "tokenizer.json").write_text(tokenizer, encoding="utf-8")
+        lines = "".join(json.dumps(entry) + "\n" for entry in log)
+        (partial / "training.jsonl").write_text(lines, encoding="utf-8")
+        (partial / "README.md").write_text(export.readme.model_readme(card, log), encoding="utf-8")
+        _swap(partial, target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return card
+
+
+def update_card(folder: Path, card: ModelCard) -> None:
+    """Rewrites config.json and README.md of a model folder after its figure has been measured."""
+    lines = (folder / "training.jsonl").read_text(encoding="utf-8").splitlines()
+    (folder / "config.json").write_text(card.to_json(), encoding="utf-8")
+    readme = export.readme.model_readme(card, [json.loads(line) for line in lines])
+    (folder / "README.md").write_text(readme, encoding="utf-8")
+
+
+def _swap(partial: Path, target: Path) -> None:
+    """Puts the new folder in the old one's place; only renames, so no half folder is ever seen under its name."""
+    old = partial.with_name(partial.name + ".old")
+    if target.exists():
+        target.rename(old)
+    partial.rename(target)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,83 @@
+"""A thin builder of ONNX graphs that keep the step contract: (token, *state) -> (logits, *state)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor
+
+OPSET = 18
+IR_VERSION = 10
+BATCH = "batch"
+
+
+class StepGraph:
+    """Collects nodes; names each result after its operation and a running number."""
+
+    def __init__(self) -> None:
+        self._nodes: list[onnx.NodeProto] = []
+        self._constants: dict[str, onnx.TensorProto] = {}
+        self._inputs = [helper.make_tensor_value_info("token", TensorProto.INT64, [BATCH])]
+        self._outputs: list[onnx.ValueInfoProto] = []
+
+    def op(self, kind: str, *inputs: str, outputs: int = 1, **attributes: Any) -> Any:
+        """Adds a node; returns the name of its output, or a list of names when there are several."""
+        names = [f"{kind.lower()}_{len(self._nodes)}" + (f"_{i}" if outputs > 1 else "") for i in range(outputs)]
+        self._nodes.append(helper.make_node(kind, list(inputs), names, **attributes))
+        return names[0] if outputs == 1 else names
+
+    def constant(self, name: str, value: NDArray[Any]) -> str:
+        """Adds an initializer under a name that a reader of the graph understands."""
+        self._constants[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
+        return name
+
+    def ints(self, *values: int) -> str:
+        """A constant int64 vector, shared between its users."""
+        return self.constant("ints_" + "_".join(map(str, values)), np.array(values, dtype=np.int64))
+
+    def state(self, name: str, *shape: int, dtype: int = TensorProto.FLOAT) -> str:
+        """Declares a state tensor [batch, *shape]; returns the name of its input."""
+        self._inputs.append(helper.make_tensor_value_info(f"state.{name}", dtype, [BATCH, *shape]))
+        return f"state.{name}"
+
+    def next(self, name: str, value: str) -> None:
+        """Names the state tensor's value after the token. Call in the order of the `state` calls."""
+        declared = next(info for info in self._inputs if info.name == f"state.{name}")
+        self._output(f"next.{name}", value, declared.type)
+
+    def logits(self, value: str, vocab_size: int) -> None:
+        """Names the result; call before `next`."""
+        kind = helper.make_tensor_type_proto(TensorProto.FLOAT, [BATCH, vocab_size])
+        self._output("logits", value, kind)
+
+    def linear(self, name: str, value: str, weight: NDArray[Any], bias: NDArray[Any]) -> str:
+        """Value [batch, inputs] times weight [inputs, outputs] plus bias [outputs]."""
+        weight_name, bias_name = self.constant(f"{name}.weight", weight), self.constant(f"{name}.bias", bias)
+        return str(self.op("Gemm", value, weight_name, bias_name))
+
+    def model(self) -> onnx.ModelProto:
+        """The finished, checked model."""
+        graph = helper.make_graph(
+            self._nodes, "step", self._inputs, self._outputs, initializer=list(self._constants.values())
+        )
+        opset = [helper.make_opsetid("", OPSET)]
+        model = helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION, producer_name="tui-gen")
+        onnx.checker.check_model(model, full_check=True)
+        return model
+
+    def _output(self, name: str, value: str, kind: onnx.TypeProto) -> None:
+        for node in self._nodes:
+            node.input[:] = [name if used == value else used for used in node.input]
+            node.output[:] = [name if made == value else made for made in node.output]
+        self._outputs.append(helper.make_value_info(name, kind))
+
+
+def to_numpy(tensor: Tensor | None) -> NDArray[np.float32]:
+    """A weight as a float32 array."""
+    assert tensor is not None
+    array: NDArray[np.float32] = tensor.detach().cpu().float().numpy()
+    return array

@@ -1,0 +1,178 @@
+"""The trainings that can be asked for by name: data, network, and what the model card says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from export import data
+from export.pixelcnn import PixelCNNConfig
+from export.recurrent import Cell, RecurrentConfig
+from export.tasks import DocumentTask, ImageTask, StreamTask, Task
+from export.tokenizing import phrase_tokenizer
+from tui_gen.card import ImageSpec, ModelCard
+
+
+@dataclass(frozen=True)
+class Training:
+    """Everything that a training run needs to know."""
+
+    task: Task
+    network: RecurrentConfig | PixelCNNConfig
+    tokenizer: Tokenizer | None
+    """For prompts and, in a text model, for the text; None for pictures that take no prompt."""
+    card: ModelCard
+    """The model card as far as it is known before the export."""
+    sample_length: int = 200
+    """Tokens of the sample drawn after every epoch; its prompt is the card's example."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A training by name. The numbers can be overridden on the command line."""
+
+    prepare: Callable[[Path, int], Training]
+    """Reads the data and sets up batches of the given size."""
+    data: str
+    """What `--data` must name."""
+    epochs: int
+    batch_size: int
+    learning_rate: float = 2e-3
+    ema: float = 0.999
+    """Decay of the moving average of the weights that samples and exports use."""
+
+
+def _recipes(path: Path, batch_size: int) -> Training:
+    texts = data.read_recipes(path)
+    card = _text_card(
+        "recipes",
+        texts,
+        description="Writes recipes, word by word, in the language of old cookbooks.",
+        data="24,670 recipes: 37 cookbooks of 1861 to 1922, in the public domain in the USA, and 400 modern recipes "
+        "from public-domain-recipes (Unlicense); here those of up to 200 words",
+        prompt_prefix="recipe for ",
+        prompt_example="roasted vegetables",
+        temperature=0.7,
+    )
+    network = _recurrent("lstm", card, embedding=100, hidden=128)
+    return Training(DocumentTask(texts, batch_size), network, texts.tokenizer, card)
+
+
+def _shakespeare(path: Path, batch_size: int) -> Training:
+    texts = data.read_stream(path)
+    card = _text_card(
+        "shakespeare",
+        texts,
+        description="Writes plays, character by character.",
+        data="tiny shakespeare: 1,115,394 characters of plays in the public domain, selected by karpathy/char-rnn (MIT)",
+        prompt_example="ROMEO:\nBut soft",
+        temperature=0.8,
+    )
+    network = _recurrent("gru", card, embedding=64, hidden=256, layers=2, dropout=0.2)
+    return Training(StreamTask(texts, batch_size), network, texts.tokenizer, card, sample_length=400)
+
+
+def _names(path: Path, batch_size: int) -> Training:
+    texts = data.read_lines(path)
+    card = _text_card(
+        "names",
+        texts,
+        description="Invents first names, letter by letter.",
+        data="32,033 first names from karpathy/makemore (MIT)",
+        prompt_example="ma",
+        temperature=0.9,
+    )
+    network = _recurrent("rnn", card, embedding=32, hidden=128)
+    return Training(DocumentTask(texts, batch_size), network, texts.tokenizer, card, sample_length=20)
+
+
+def _fashion(path: Path, batch_size: int) -> Training:
+    images = data.read_idx(path)
+    card, tokenizer = _image_card(
+        "fashion",
+        images,
+        description="Draws clothes of ten kinds in 16 greys.",
+        data="Fashion-MNIST, 60,000 training and 10,000 test pictures, Zalando SE (MIT), at 16 grey levels",
+        prompt_example="ankle boot",
+    )
+    network = _pixelcnn(images, one_hot=False, kernel=5, channels=64, blocks=6)
+    return Training(ImageTask(images, batch_size, drop_condition=0.1), network, tokenizer, card)
+
+
+def _adventurers(path: Path, batch_size: int) -> Training:
+    images = data.read_npz(path)
+    card, tokenizer = _image_card(
+        "adventurers",
+        images,
+        description="Draws pixel-art adventurers with the dress and the arms that the prompt names.",
+        data="60,000 figures composed from the player tiles of Dungeon Crawl Stone Soup, by its artists (CC0 release, "
+        "crawl/tiles, Nov-2015)",
+        prompt_example="elf woman, red cloak, bow",
+    )
+    network = _pixelcnn(images, one_hot=True, kernel=3, channels=64, blocks=6)
+    return Training(ImageTask(images, batch_size), network, tokenizer, card)
+
+
+PRESETS = {
+    "recipes": Preset(_recipes, "recipes.jsonl: JSON lines of title and text", 5, 32, learning_rate=4e-3),
+    "shakespeare": Preset(_shakespeare, "shakespeare.txt: any text in UTF-8", 14, 32, learning_rate=3e-3),
+    "names": Preset(_names, "names.txt: a name on each line", 20, 64, learning_rate=4e-3),
+    "fashion": Preset(_fashion, "fashion_mnist: the folder of its four .gz files", 5, 32),
+    "adventurers": Preset(_adventurers, "adventurers.npz: pixels, palette and captions", 6, 16),
+}
+
+
+def _text_card(name: str, texts: data.Texts, **facts: object) -> ModelCard:
+    return ModelCard(
+        name=name,
+        kind="text",
+        architecture="",
+        vocab_size=texts.tokenizer.get_vocab_size(),
+        bos=texts.bos,
+        eos=texts.eos,
+        licence="MIT",
+        **facts,  # type: ignore[arg-type]
+    )
+
+
+def _recurrent(
+    cell: Cell, card: ModelCard, *, embedding: int, hidden: int, layers: int = 1, dropout: float = 0.0
+) -> RecurrentConfig:
+    return RecurrentConfig(cell, card.vocab_size, embedding, hidden, layers, dropout)
+
+
+def _image_card(name: str, images: data.Images, **facts: object) -> tuple[ModelCard, Tokenizer]:
+    start = images.levels
+    tokenizer = phrase_tokenizer(images.phrases, first_id=start + 1)
+    height, width = images.pixels.shape[1:]
+    conditions = tuple(range(start + 1, start + 1 + len(images.phrases)))
+    spec = ImageSpec(int(height), int(width), images.levels, images.palette, conditions)
+    card = ModelCard(
+        name=name,
+        kind="image",
+        architecture="",
+        vocab_size=images.levels,
+        bos=start,
+        image=spec,
+        licence="MIT",
+        **facts,  # type: ignore[arg-type]
+    )
+    return card, tokenizer
+
+
+def _pixelcnn(images: data.Images, *, one_hot: bool, kernel: int, channels: int, blocks: int) -> PixelCNNConfig:
+    height, width = (int(size) for size in images.pixels.shape[1:])
+    return PixelCNNConfig(
+        height, width, images.levels, channels, blocks, kernel, one_hot=one_hot, conditions=len(images.phrases)
+    )
+
+
+def sample_prompt(training: Training) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
+    """The card's example as one row of token ids."""
+    text = training.card.prompt_prefix + training.card.prompt_example
+    ids = training.tokenizer.encode(text).ids if training.tokenizer else []
+    return np.array([[training.card.bos, *ids]], dtype=np.int64)

@@ -1,0 +1,56 @@
+"""The model card for people: README.md of a model folder, made from what config.json and training.jsonl say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tui_gen.card import ModelCard
+
+
+def model_readme(card: ModelCard, log: Sequence[Mapping[str, Any]]) -> str:
+    """Markdown: what the model does, figure, data and licence, how it was trained, how to play it."""
+    parts = [f"# {card.name}", card.description, _facts(card), _play(card), _training(card, log)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _facts(card: ModelCard) -> str:
+    quality = card.quality
+    figure = f"{quality.value:.3f} {quality.unit} on {quality.split}" if quality else "not measured"
+    parity = card.export.get("parity", {})
+    proof = (
+        f"logits within {parity['max_abs_logit_difference']:.1e} over {parity['steps']:,} steps; greedy tokens equal"
+        if parity
+        else ""
+    )
+    rows = [
+        ("network", card.architecture),
+        ("tokens it predicts", f"{card.vocab_size:,}"),
+        ("held-out figure", figure),
+        ("trained on", card.data),
+        ("licence of the weights", card.licence),
+        ("compared with PyTorch", proof),
+    ]
+    lines = [f"| {name} | {value} |" for name, value in rows if value]
+    return "\n".join(["| | |", "|---|---|", *lines])
+
+
+def _play(card: ModelCard) -> str:
+    prompt = card.prompt_example.replace("\n", " ")
+    return f'## Play\n\n```sh\ntui-gen {card.name}\ntui-gen generate {card.name} "{prompt}"\n```'
+
+
+def _training(card: ModelCard, log: Sequence[Mapping[str, Any]]) -> str:
+    command = card.export.get("trained_with")
+    if not command:
+        return ""
+    unit = log[-1]["unit"] if log else ""
+    rows = [f"| {e['epoch']} | {e['train_loss']:.3f} | {e['validation_loss']:.3f} | {e['seconds']:.0f} |" for e in log]
+    table = "\n".join([f"| epoch | training loss, {unit} | held-out loss | seconds |", "|---|---|---|---|", *rows])
+    steps = [
+        command,
+        f"python -m export runs/{card.name}/checkpoint.pt -o models/{card.name}",
+        f"python -m export.evaluate models/{card.name} --data {command.split('--data ')[1].split()[0]}",
+    ]
+    shell = "```sh\n" + "\n".join(steps) + "\n```"
+    return f"## How it was trained\n\n{shell}\n\nWith {card.export.get('versions', '')}.\n\n{table}"

@@ -1,0 +1,64 @@
+"""Tokenizers in the Hugging Face format: words, characters, or the comma-separated phrases of a picture's prompt."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+
+END = "<end>"
+"""Before the first and after the last token of a document."""
+UNKNOWN = "<unk>"
+
+_GLUED_LEFT = (".", ",", ";", ":", "!", "?", ")", "]", "'", "-", "/")
+_GLUED_RIGHT = ("(", "[", "'", "-", "/")
+
+
+def word_tokenizer(texts: Iterable[str], *, vocab_size: int, min_count: int = 2) -> Tokenizer:
+    """Lower-cased words and single punctuation marks, the commonest first; rarer ones become `<unk>`."""
+    splitter = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation()])
+    counts = Counter(word for text in texts for word, _ in splitter.pre_tokenize_str(text.lower()))
+    kept = [word for word, count in counts.most_common(vocab_size - 2) if count >= min_count]
+    tokenizer = Tokenizer(models.WordLevel(_ids([END, UNKNOWN, *kept]), unk_token=UNKNOWN))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = splitter
+    tokenizer.decoder = _prose_decoder()
+    return tokenizer
+
+
+def _prose_decoder() -> decoders.Decoder:
+    """Joins words with spaces, but sets punctuation close, as it is printed: `(1/2 cup) well-beaten`."""
+    left = [decoders.Replace(f" {mark}", mark) for mark in _GLUED_LEFT]
+    right = [decoders.Replace(f"{mark} ", mark) for mark in _GLUED_RIGHT]
+    return decoders.Sequence([decoders.WordPiece(prefix="##", cleanup=False), *left, decoders.Fuse(), *right])
+
+
+def character_tokenizer(text: str, *, lowercase: bool = False) -> Tokenizer:
+    """One token per distinct character, in code point order; a character outside of them cannot be encoded."""
+    tokenizer = Tokenizer(models.WordLevel(_ids(sorted(set(text))), unk_token=UNKNOWN))
+    if lowercase:
+        tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), behavior="isolated")
+    tokenizer.decoder = decoders.Fuse()
+    return tokenizer
+
+
+def phrase_tokenizer(phrases: Sequence[str], *, first_id: int) -> Tokenizer:
+    """Comma-separated phrases, in any case and spacing; ids count up from first_id."""
+    vocab = {phrase.lower(): first_id + index for index, phrase in enumerate(phrases)}
+    tokenizer = Tokenizer(models.WordLevel(vocab, unk_token=UNKNOWN))
+    tokenizer.normalizer = normalizers.Sequence(
+        [
+            normalizers.Lowercase(),
+            normalizers.Replace(Regex(r"\s*,[\s,]*"), ","),
+            normalizers.Replace(Regex(r"\s+"), " "),
+            normalizers.Strip(),
+        ]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(",", behavior="removed")
+    return tokenizer
+
+
+def _ids(tokens: Sequence[str]) -> dict[str, int]:
+    return {token: index for index, token in enumerate(tokens)}

@@ -1,0 +1,192 @@
+"""What a model says about itself, and its JSON form (config.json)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, cast
+
+from tui_gen.errors import TuiGenError
+
+Kind = Literal["text", "image"]
+Colour = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class ImageSpec:
+    """The picture that a model draws: height x width pixels in raster order, one token each."""
+
+    height: int
+    width: int
+    levels: int
+    """How many values a pixel can have; token ids 0 to levels - 1."""
+    palette: tuple[Colour, ...] | None = None
+    """RGB of each level, 0 to 255; without it, levels are greys from black to white."""
+    conditions: tuple[int, ...] = ()
+    """Token ids past the levels that a prompt can name; tokenizer.json has their words."""
+
+    def colours(self) -> tuple[Colour, ...]:
+        """RGB of each level."""
+        if self.palette:
+            return self.palette
+        greys = (round(255 * level / (self.levels - 1)) for level in range(self.levels))
+        return tuple((grey, grey, grey) for grey in greys)
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How well the model predicts data that it was not trained on; lower is better."""
+
+    value: float
+    unit: str
+    """Such as `nats per token`."""
+    split: str
+    """Which data it was measured on."""
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """A model's facts. Constant while it runs; what a person may turn is in SamplingParams."""
+
+    name: str
+    kind: Kind
+    architecture: str
+    """A label for people, such as `LSTM 128`; nothing branches on it."""
+    vocab_size: int
+    """Width of the logits; a model may read further token ids (conditions) that it never predicts."""
+    bos: int
+    """The token before the first one; every prompt starts with it."""
+    eos: int | None = None
+    """The token that ends a sample."""
+    image: ImageSpec | None = None
+    prompt_prefix: str = ""
+    """Text that is put before a prompt that does not start with it."""
+    prompt_example: str = ""
+    """A prompt that shows what the model expects."""
+    temperature: float = 1.0
+    """A good temperature to start with."""
+    description: str = ""
+    data: str = ""
+    """What it was trained on, and who made that."""
+    licence: str = ""
+    quality: Quality | None = None
+    export: Mapping[str, Any] = field(default_factory=dict)
+    """Source file's sha256, opset, parity."""
+    sha256: str = ""
+    """Of model.onnx, in hexadecimal; empty when unknown."""
+
+    def to_json(self) -> str:
+        """The text of config.json; facts that are unknown are left out."""
+        known = {key: value for key, value in asdict(self).items() if value not in (None, "", {}, ())}
+        return json.dumps(known, indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelCard:
+        """Reads config.json; unknown keys are ignored. Raises TuiGenError that names the key at fault."""
+        try:
+            facts = json.loads(text)
+        except ValueError as fault:
+            raise TuiGenError(f"is not JSON: {fault}") from fault
+        if not isinstance(facts, dict):
+            raise TuiGenError("must hold a JSON object")
+        return _read_card(_Facts(facts, ""))
+
+
+class _Facts:
+    """Checked access to a JSON object; errors name the key and what it should be."""
+
+    def __init__(self, values: dict[str, Any], path: str) -> None:
+        self._values, self._path = values, path
+
+    def text(self, key: str, default: str | None = None) -> str:
+        return cast(str, self._get(key, str, "text", default))
+
+    def integer(self, key: str, *, minimum: int = 0, default: int | None = None) -> int:
+        value = cast(int, self._get(key, int, "a whole number", default))
+        if value < minimum or isinstance(value, bool):
+            raise self.fault(key, f"must be a whole number of at least {minimum}, not {value!r}")
+        return value
+
+    def number(self, key: str, default: float | None = None) -> float:
+        return float(cast(float, self._get(key, (int, float), "a number", default)))
+
+    def items(self, key: str) -> list[Any]:
+        return cast(list[Any], self._get(key, list, "a list", []))
+
+    def section(self, key: str) -> _Facts | None:
+        value = self._get(key, dict, "an object", {})
+        return _Facts(cast(dict[str, Any], value), f"{self._path}{key}.") if value else None
+
+    def raw(self, key: str) -> dict[str, Any]:
+        return cast(dict[str, Any], self._get(key, dict, "an object", {}))
+
+    def has(self, key: str) -> bool:
+        return self._values.get(key) is not None
+
+    def fault(self, key: str, what: str) -> TuiGenError:
+        return TuiGenError(f"'{self._path}{key}' {what}")
+
+    def _get(self, key: str, kind: type | tuple[type, ...], expected: str, default: Any) -> Any:
+        value = self._values.get(key)
+        if value is None:
+            if default is None:
+                raise self.fault(key, "is missing")
+            return default
+        if not isinstance(value, kind):
+            raise self.fault(key, f"must be {expected}, not {value!r:.60}")
+        return value
+
+
+def _read_card(facts: _Facts) -> ModelCard:
+    kind = facts.text("kind")
+    if kind not in ("text", "image"):
+        raise facts.fault("kind", f"must be text or image, not {kind!r}")
+    vocab_size = facts.integer("vocab_size", minimum=1)
+    image = facts.section("image")
+    if (kind == "image") != (image is not None):
+        raise facts.fault("image", "is needed for an image model, and only there")
+    quality = facts.section("quality")
+    card = ModelCard(
+        name=facts.text("name"),
+        kind=cast(Kind, kind),
+        architecture=facts.text("architecture", ""),
+        vocab_size=vocab_size,
+        bos=facts.integer("bos"),
+        eos=facts.integer("eos") if facts.has("eos") else None,
+        image=_read_image(image) if image else None,
+        prompt_prefix=facts.text("prompt_prefix", ""),
+        prompt_example=facts.text("prompt_example", ""),
+        temperature=facts.number("temperature", 1.0),
+        description=facts.text("description", ""),
+        data=facts.text("data", ""),
+        licence=facts.text("licence", ""),
+        quality=_read_quality(quality) if quality else None,
+        export=facts.raw("export"),
+        sha256=facts.text("sha256", ""),
+    )
+    if card.image and card.image.levels != vocab_size:
+        raise facts.fault("vocab_size", f"must equal image.levels ({card.image.levels}), not {vocab_size}")
+    return card
+
+
+def _read_image(facts: _Facts) -> ImageSpec:
+    palette = tuple(_read_colour(facts, colour) for colour in facts.items("palette"))
+    conditions = facts.items("conditions")
+    if not all(isinstance(condition, int) and condition >= 0 for condition in conditions):
+        raise facts.fault("conditions", "must be token ids")
+    levels = facts.integer("levels", minimum=2)
+    if palette and len(palette) != levels:
+        raise facts.fault("palette", f"must have {levels} colours, one per level, not {len(palette)}")
+    height, width = facts.integer("height", minimum=1), facts.integer("width", minimum=1)
+    return ImageSpec(height, width, levels, palette or None, tuple(conditions))
+
+
+def _read_colour(facts: _Facts, value: Any) -> Colour:
+    if not (isinstance(value, list) and len(value) == 3 and all(isinstance(v, int) and 0 <= v <= 255 for v in value)):
+        raise facts.fault("palette", f"must list colours as [red, green, blue] from 0 to 255, not {value!r:.60}")
+    return (value[0], value[1], value[2])
+
+
+def _read_quality(facts: _Facts) -> Quality:
+    return Quality(facts.number("value"), facts.text("unit"), facts.text("split", ""))

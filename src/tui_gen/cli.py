@@ -1,0 +1,164 @@
+"""The command line: what can be asked for, and how failures are told. Commands import what they run when they run."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from tui_gen import __version__
+from tui_gen.errors import TuiGenError, UsageError
+
+OK, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command; returns the exit status: 0, 1 for a failure, 2 for wrong usage, 130 after Ctrl-C."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    args = _parse(words)
+    try:
+        run: Callable[[argparse.Namespace], int] = args.run
+        status = run(args)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        # Whoever read our output has seen enough. Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+        return INTERRUPTED
+    except TuiGenError as fault:
+        if args.verbose:
+            traceback.print_exc()
+        print(f"tui-gen: {_one_line(fault)}", file=sys.stderr)
+        return WRONG_USAGE if isinstance(fault, UsageError) else FAILED
+
+
+def _one_line(fault: TuiGenError) -> str:
+    from tui_gen.scrub import scrub_line
+
+    return scrub_line(str(fault))
+
+
+class _Parser(argparse.ArgumentParser):
+    """Tells wrong usage in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(WRONG_USAGE, f"{self.prog}: {message} ({self.prog} --help shows what it takes)\n")
+
+
+def _parse(words: list[str]) -> argparse.Namespace:
+    """A first word that names a command selects it; everything else asks for the screen."""
+    for word, (build, run) in _COMMANDS.items():
+        if words[:1] == [word]:
+            return _finish(build(_new_parser(f"tui-gen {word}")), run, words[1:])
+    return _finish(_screen_parser(_new_parser("tui-gen")), _run_screen, words)
+
+
+def _finish(
+    parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], int], words: list[str]
+) -> argparse.Namespace:
+    parser.set_defaults(run=run)
+    return parser.parse_args(words)
+
+
+def _new_parser(program: str) -> _Parser:
+    parser = _Parser(prog=program, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-v", "--verbose", action="store_true", help="show the traceback of a failure")
+    return parser
+
+
+def _screen_parser(parser: _Parser) -> _Parser:
+    parser.description = "A terminal playground for autoregressive neural networks."
+    parser.epilog = "commands:\n" + "\n".join(f"  tui-gen {word} --help" for word in _COMMANDS)
+    parser.add_argument("model", nargs="?", metavar="MODEL", help="a model's name or folder")
+    parser.add_argument("--prompt", default="", metavar="TEXT", help="what stands in the prompt at the start")
+    parser.add_argument("--version", action="version", version=f"tui-gen {__version__}")
+    _add_run_options(parser)
+    return parser
+
+
+def _generate_parser(parser: _Parser) -> _Parser:
+    parser.description = "Generates text or pictures and writes them to stdout as they appear."
+    parser.add_argument("model", metavar="MODEL", help="a model's name or folder")
+    parser.add_argument("prompt", nargs="?", default="", metavar="PROMPT", help="the prompt; - reads it from stdin")
+    _add_run_options(parser)
+    parser.add_argument(
+        "--top-k", type=int, default=0, metavar="K", help="sample from the K likeliest tokens; 0 is off"
+    )
+    parser.add_argument("--top-p", type=float, default=1.0, metavar="P", help="from the likeliest that add up to P")
+    parser.add_argument(
+        "--min-p", type=float, default=0.0, metavar="P", help="from those at least P times the likeliest"
+    )
+    parser.add_argument("-l", "--length", type=_count(0), metavar="N", help="how many tokens to sample at most")
+    parser.add_argument("--format", choices=("text", "jsonl", "ascii", "blocks", "png"), help="how to write it")
+    parser.add_argument("-o", "--output", metavar="FILE", help="write there instead of to stdout")
+    return parser
+
+
+def _add_run_options(parser: _Parser) -> None:
+    parser.add_argument(
+        "-t", "--temperature", type=float, metavar="T", help="0 takes the likeliest token; default: the model card's"
+    )
+    parser.add_argument("-n", "--samples", type=_count(1), default=1, metavar="N", help="how many samples, 1 at first")
+    parser.add_argument("--seed", type=_count(0), metavar="S", help="same seed, same output")
+    parser.add_argument("--provider", choices=("auto", "cpu", "cuda"), default="auto", help="where the model runs")
+
+
+def _models_parser(parser: _Parser) -> _Parser:
+    parser.description = "Lists the models that are installed."
+    parser.add_argument("--json", action="store_true", help="as JSON, for programs")
+    return parser
+
+
+def _inspect_parser(parser: _Parser) -> _Parser:
+    parser.description = "Shows a model's card, its inputs and outputs, and where it really runs."
+    parser.add_argument("model", metavar="MODEL", help="a model's name or folder")
+    parser.add_argument("--provider", choices=("auto", "cpu", "cuda"), default="auto", help="where the model runs")
+    return parser
+
+
+def _count(minimum: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not text.lstrip("+-").isdigit() or int(text) < minimum:
+            raise argparse.ArgumentTypeError(f"must be a whole number of at least {minimum}, not {text!r}")
+        return int(text)
+
+    return parse
+
+
+def _run_screen(args: argparse.Namespace) -> int:
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError("the screen needs a terminal on stdin and stdout; without one, use `tui-gen generate`")
+    from tui_gen.tui.launch import launch
+
+    return launch(args)
+
+
+def _run_generate(args: argparse.Namespace) -> int:
+    from tui_gen.headless import run
+
+    return run(args)
+
+
+def _run_models(args: argparse.Namespace) -> int:
+    from tui_gen.listing import list_models
+
+    return list_models(as_json=args.json)
+
+
+def _run_inspect(args: argparse.Namespace) -> int:
+    from tui_gen.listing import inspect
+
+    return inspect(args.model, args.provider)
+
+
+_COMMANDS: dict[str, tuple[Callable[[_Parser], _Parser], Callable[[argparse.Namespace], int]]] = {
+    "models": (_models_parser, _run_models),
+    "generate": (_generate_parser, _run_generate),
+    "inspect": (_inspect_parser, _run_inspect),
+}

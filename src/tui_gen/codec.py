@@ -1,0 +1,227 @@
+"""Between a person and token ids: prompts to ids, ids to text, ids to pixels."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+from tokenizers.decoders import DecodeStream
+
+from tui_gen.card import ImageSpec, ModelCard
+from tui_gen.errors import TuiGenError
+from tui_gen.generate import FREE, Step
+from tui_gen.sampling import Tokens
+
+TEXT_LENGTH = 300
+"""Tokens that are generated when nobody says how many."""
+_NOWHERE = 2**31
+"""Stands for a token that the vocabulary does not have."""
+
+
+class Codec(Protocol):
+    """What a front end needs to know about prompts, whatever the model makes."""
+
+    def unknown(self, text: str) -> list[tuple[int, int]]:
+        """The parts of a prompt, as (start, end), that the model does not know."""
+        ...
+
+    def prompt(self, texts: Sequence[str]) -> Tokens:
+        """Token ids int64[samples, n] of one prompt per sample. Raises TuiGenError that names what is not known."""
+        ...
+
+    def length(self, wanted: int | None) -> int:
+        """How many tokens to sample: what is wanted, within what the model can make."""
+        ...
+
+
+class PromptTokenizer:
+    """A `tokenizers` file that never fails on a word which it does not know, but says where it stands."""
+
+    def __init__(self, source: str) -> None:
+        try:
+            facts = json.loads(source)
+            self._drops_unknown = facts["model"]["type"] == "BPE"
+            self.tokenizer = Tokenizer.from_str(json.dumps(_with_unknown(facts)))
+        except (ValueError, KeyError, TypeError) as fault:
+            raise TuiGenError(f"is damaged: {fault}") from fault
+        except BaseException as fault:  # tokenizers raises bare Exception, and its panics derive from BaseException
+            if isinstance(fault, (KeyboardInterrupt, SystemExit)):
+                raise
+            raise TuiGenError(f"is damaged: {fault}") from None
+        unknown = facts["model"].get("unk_token")
+        self.unknown_id = self.tokenizer.token_to_id(unknown) if unknown else None
+
+    def ids(self, text: str) -> list[int]:
+        """Token ids; one that is `_NOWHERE` or more stands for an unknown word."""
+        return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def unknown(self, text: str) -> list[tuple[int, int]]:
+        """Spans of text that no token of the vocabulary stands for."""
+        encoding = self.tokenizer.encode(text, add_special_tokens=False)
+        pairs = list(zip(encoding.ids, encoding.offsets, strict=True))
+        if not self._drops_unknown:
+            return [span for token, span in pairs if token == self.unknown_id]
+        covered = {at for token, span in pairs if token != self.unknown_id for at in range(*span)}
+        return [(at, at + 1) for at, char in enumerate(text) if at not in covered and not char.isspace()]
+
+
+def _with_unknown(facts: dict[str, dict[str, object]]) -> dict[str, dict[str, object]]:
+    """Gives a vocabulary without an unknown token one that lies nowhere, so that encoding does not raise."""
+    model = facts["model"]
+    name, vocab = model.get("unk_token"), model.get("vocab")
+    if isinstance(name, str) and isinstance(vocab, dict) and name not in vocab:
+        vocab[name] = _NOWHERE
+    return facts
+
+
+class TextCodec:
+    """Words or characters. An unknown word becomes the model's unknown token, if it has one."""
+
+    def __init__(self, card: ModelCard, tokenizer: str) -> None:
+        self._card, self._tokens = card, PromptTokenizer(tokenizer)
+        ids = self._tokens.tokenizer.get_vocab(with_added_tokens=True).values()
+        largest = max((token for token in ids if token < _NOWHERE), default=-1)
+        if largest >= card.vocab_size:
+            raise TuiGenError(f"has token ids up to {largest}, but the model predicts only {card.vocab_size} tokens")
+
+    def complete(self, text: str) -> str:
+        """The prompt as the model sees it: with the prefix that the model's texts begin with."""
+        prefix = self._card.prompt_prefix
+        typed = text.lstrip().lower()
+        return text if not typed or typed.startswith(prefix.strip().lower()) else prefix + text
+
+    def unknown(self, text: str) -> list[tuple[int, int]]:
+        return self._tokens.unknown(text)
+
+    def prompt(self, texts: Sequence[str]) -> Tokens:
+        rows = [[self._card.bos, *self._ids(text)] for text in texts]
+        width = max(len(row) for row in rows)
+        return np.array([row + [FREE] * (width - len(row)) for row in rows], dtype=np.int64)
+
+    def length(self, wanted: int | None) -> int:
+        return TEXT_LENGTH if wanted is None else wanted
+
+    def reader(self) -> TextReader:
+        """Turns one sample's tokens into text as they come."""
+        return TextReader(self._tokens.tokenizer, self._card.eos)
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of a whole sample at once; end tokens are left out."""
+        kept = [token for token in tokens if token != self._card.eos]
+        return self._tokens.tokenizer.decode(kept, skip_special_tokens=False)
+
+    def token_text(self, token: int) -> str:
+        """One token by itself, as a list of tokens shows it."""
+        return self._tokens.tokenizer.id_to_token(token) or f"token {token}"
+
+    def _ids(self, text: str) -> list[int]:
+        ids = self._tokens.ids(self.complete(text))
+        if any(token >= _NOWHERE for token in ids):
+            start, end = self.unknown(text)[0]
+            raise TuiGenError(f"{self._card.name} has never seen {text[start:end]!r}; leave it out of the prompt")
+        return ids
+
+
+class TextReader:
+    """Decodes tokens one by one; a character that several tokens spell appears when it is whole."""
+
+    def __init__(self, tokenizer: Tokenizer, eos: int | None) -> None:
+        self._tokenizer, self._eos = tokenizer, eos
+        self._stream = DecodeStream(skip_special_tokens=False)
+
+    def read(self, token: int) -> str:
+        """The text that this token adds; nothing for the end token."""
+        if token == self._eos:
+            return ""
+        if self._tokenizer.id_to_token(token) is None:
+            return f" token {token} "
+        return self._stream.step(self._tokenizer, token) or ""
+
+
+class ImageCodec:
+    """Pictures. The prompt is a list of phrases between commas, each a condition that the model was trained with."""
+
+    def __init__(self, card: ModelCard, tokenizer: str | None) -> None:
+        assert card.image
+        self._card, self.image = card, card.image
+        self._tokens = PromptTokenizer(tokenizer) if tokenizer else None
+        self.phrases = self._known_phrases()
+
+    def unknown(self, text: str) -> list[tuple[int, int]]:
+        if self._tokens:
+            return self._tokens.unknown(text)
+        return [(0, len(text))] if text.strip() else []
+
+    def prompt(self, texts: Sequence[str]) -> Tokens:
+        rows = [self._ids(text) for text in texts]
+        width = max(len(row) for row in rows)
+        start = self._card.bos  # carries no condition, so it may stand any number of times
+        return np.array([[start] * (1 + width - len(row)) + row for row in rows], dtype=np.int64)
+
+    def length(self, wanted: int | None) -> int:
+        area = self.image.height * self.image.width
+        return area if wanted is None else min(wanted, area)
+
+    def picture(self, samples: int) -> Picture:
+        """Empty pictures, one per sample."""
+        return Picture(self.image, np.full((samples, self.image.height * self.image.width), FREE, dtype=np.int64))
+
+    def _ids(self, text: str) -> list[int]:
+        for start, end in self.unknown(text):
+            raise TuiGenError(f"{self._card.name} cannot draw {text[start:end]!r}; {self._hint(text[start:end])}")
+        return list(dict.fromkeys(self._tokens.ids(text))) if self._tokens else []
+
+    def _hint(self, phrase: str) -> str:
+        if not self.phrases:
+            return "it takes no prompt"
+        close = difflib.get_close_matches(phrase.lower(), self.phrases, n=4, cutoff=0.5) or self.phrases[:8]
+        return f"it knows {', '.join(close)}" + (", ..." if len(close) < len(self.phrases) else "")
+
+    def _known_phrases(self) -> tuple[str, ...]:
+        if not self._tokens:
+            return ()
+        vocab = self._tokens.tokenizer.get_vocab(with_added_tokens=True)
+        strange = set(vocab.values()) - set(self.image.conditions) - {_NOWHERE}
+        if strange:
+            raise TuiGenError(f"has the id {min(strange)}, which is not one of image.conditions in config.json")
+        return tuple(sorted(phrase for phrase, token in vocab.items() if token != _NOWHERE))
+
+
+@dataclass
+class Picture:
+    """What is drawn so far, one picture per sample."""
+
+    image: ImageSpec
+    levels: NDArray[np.int64]
+    """[samples, height * width]; `FREE` where nothing is drawn yet."""
+    drawn: int = 0
+    """Pixels that are drawn, in raster order."""
+
+    def add(self, step: Step) -> bool:
+        """Draws the step's pixel in every picture; False for a step that is part of the condition."""
+        if step.tokens[0] >= self.image.levels or self.drawn >= self.levels.shape[1]:
+            return False
+        self.levels[:, self.drawn] = step.tokens
+        self.drawn += 1
+        return True
+
+    def grid(self, sample: int) -> NDArray[np.int64]:
+        """One picture's levels, [height, width]."""
+        return self.levels[sample].reshape(self.image.height, self.image.width)
+
+
+def codec_for(card: ModelCard, tokenizer: str | None) -> TextCodec | ImageCodec:
+    """The codec of a model; tokenizer is the text of its tokenizer.json. Raises TuiGenError that says what is wrong."""
+    if card.image:
+        if card.image.conditions and not tokenizer:
+            raise TuiGenError("is missing; the model's prompts need it")
+        return ImageCodec(card, tokenizer)
+    if not tokenizer:
+        raise TuiGenError("is missing")
+    return TextCodec(card, tokenizer)

@@ -1,0 +1,141 @@
+"""The generation loop: a model, a prompt and the knobs in; one Step per token out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+
+from tui_gen.errors import TuiGenError
+from tui_gen.sampling import (
+    Floats,
+    Logits,
+    Mask,
+    Noise,
+    SamplingParams,
+    Tokens,
+    draw,
+    entropy_bits,
+    log_softmax,
+    probabilities,
+)
+
+FREE = -1
+"""In a prompt: sample this position."""
+
+
+class Stepper(Protocol):
+    """What `generate` asks of a model; `tui_gen.model.Model` is one."""
+
+    @property
+    def eos(self) -> int | None:
+        """The token that ends a sample, if the model has one."""
+        ...
+
+    def start(self, batch: int) -> Any:
+        """The state before the first token."""
+        ...
+
+    def step(self, tokens: Tokens, state: Any) -> tuple[Logits, Any]:
+        """Tokens [batch] and the state before them to logits [batch, vocab] and the state after them."""
+        ...
+
+
+@dataclass(frozen=True)
+class Step:
+    """One token of every sample, and how it came about."""
+
+    index: int
+    """Position in the sequence. The first token of a prompt has position 0 and no Step, for nothing predicts it."""
+
+    tokens: Tokens
+    """[samples]: the tokens at this position."""
+
+    given: Mask
+    """[samples]: whether the token stood in the prompt; otherwise it was sampled."""
+
+    live: Mask
+    """[samples]: whether the sample still runs. A sample that has ended keeps its row, which then means nothing."""
+
+    logits: Logits
+    """[samples, vocab]: what the model said before this token."""
+
+    probs: Floats
+    """[samples, vocab]: the distribution after all knobs, from which a sampled token was drawn."""
+
+    params: SamplingParams
+    """The knobs that counted for this step."""
+
+    seconds: float
+    """What model and sampling took."""
+
+    state: Any
+    """The model's state before this token; feed it the token to go on from here."""
+
+    @cached_property
+    def logprob(self) -> Floats:
+        """[samples]: natural logarithm of the model's own probability (temperature 1, nothing cut) of the token."""
+        rows = np.arange(len(self.tokens))
+        inside = np.minimum(self.tokens, self.logits.shape[1] - 1)
+        found: Floats = np.where(inside == self.tokens, self._log_softmax[rows, inside], -np.inf)
+        return found
+
+    @cached_property
+    def entropy(self) -> Floats:
+        """[samples]: entropy of the model's own distribution, in bits."""
+        return entropy_bits(np.exp(self._log_softmax))
+
+    @cached_property
+    def _log_softmax(self) -> Floats:
+        return log_softmax(self.logits)
+
+
+def generate(model: Stepper, prompt: Tokens, params: SamplingParams, *, length: int, seed: int) -> Iterator[Step]:
+    """Yields the tokens of all samples, one position at a time; nothing is computed before it is asked for.
+
+    prompt: int64[samples, n], n >= 1. A token id keeps that position, `FREE` samples it; position 0 is given.
+    params: read afresh at every step, so a change counts for the very next token.
+    length: how many positions to sample past the end of the prompt.
+    seed: same model, prompt, seed and knobs give the same tokens; sample i does not depend on the other samples.
+
+    Ends after `length` positions or when every sample has drawn the model's end token. Raises TuiGenError for a
+    prompt or knob that cannot be used and for logits that are not finite.
+    """
+    samples, given_length = _check(prompt, length)
+    noise, live = Noise(seed, samples), np.ones(samples, dtype=bool)
+    state, tokens = model.start(samples), prompt[:, 0]
+    for index in range(1, given_length + length):
+        began = time.perf_counter()
+        logits, state = model.step(tokens, state)
+        knobs = params.checked()
+        probs = _distribution(logits, knobs, index)
+        wanted = prompt[:, index] if index < given_length else np.full(samples, FREE)
+        given = wanted != FREE
+        tokens = np.where(given, wanted, draw(probs, noise.draw(live & ~given)))
+        seconds = time.perf_counter() - began
+        yield Step(index, tokens, given, live.copy(), logits, probs, knobs, seconds, state)
+        live &= given | (tokens != model.eos)
+        if not live.any():
+            return
+
+
+def _check(prompt: Tokens, length: int) -> tuple[int, int]:
+    if prompt.ndim != 2 or 0 in prompt.shape or (prompt[:, 0] == FREE).any():
+        raise TuiGenError("a prompt needs at least one sample, and a token at its first position")
+    if length < 0:
+        raise TuiGenError(f"the length must be 0 or more, not {length}")
+    samples, given_length = prompt.shape
+    return samples, given_length
+
+
+def _distribution(logits: Logits, knobs: SamplingParams, index: int) -> Floats:
+    try:
+        return probabilities(logits, knobs)
+    except FloatingPointError as fault:
+        raise TuiGenError(
+            f"the model gave {fault} at token {index}: its weights are damaged or it overflows"
+        ) from fault

@@ -1,0 +1,143 @@
+"""Finding and opening model folders."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from tui_gen import probe
+from tui_gen.card import ModelCard
+from tui_gen.codec import ImageCodec, TextCodec, codec_for
+from tui_gen.errors import TuiGenError
+from tui_gen.model import Model, Provider
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A model folder that was found; one that cannot be read says why in `fault`."""
+
+    name: str
+    path: Path
+    card: ModelCard | None
+    fault: str = ""
+
+    @property
+    def size(self) -> int:
+        """Bytes of model.onnx."""
+        graph = self.path / "model.onnx"
+        return graph.stat().st_size if graph.is_file() else 0
+
+
+@dataclass(frozen=True)
+class Playable:
+    """An opened model: what it says of itself, how people talk to it, and the network."""
+
+    card: ModelCard
+    codec: TextCodec | ImageCodec
+    model: Model
+    path: Path
+
+
+def shipped_folder() -> Path:
+    """Where the models that come with the package are: inside it, or at the top of a source checkout."""
+    inside = Path(__file__).parent / "models"
+    return inside if inside.is_dir() else Path(__file__).parents[2] / "models"
+
+
+def search_path() -> list[Path]:
+    """Folders of model folders, in the order in which a name is looked up."""
+    named = os.environ.get("TUI_GEN_MODELS", "").split(os.pathsep)
+    user = Path(platformdirs.user_data_dir("tui-gen", appauthor=False)) / "models"
+    return [*(Path(folder) for folder in named if folder), user, shipped_folder()]
+
+
+def find_models() -> list[Entry]:
+    """Every model folder on the search path, by kind and name; of two with one name, the first found."""
+    found: dict[str, Entry] = {}
+    for folder in search_path():
+        for path in _model_folders(folder):
+            found.setdefault(path.name, _entry(path))
+    return sorted(
+        found.values(), key=lambda entry: (entry.card is None, entry.card and entry.card.kind == "image", entry.name)
+    )
+
+
+def locate(model: str) -> Path:
+    """The folder of a model, given as a path or by name. Raises TuiGenError that says which models there are."""
+    if Path(model).is_dir():
+        return Path(model)
+    entries = find_models()
+    for entry in entries:
+        if entry.name == model:
+            return entry.path
+    names = ", ".join(entry.name for entry in entries) or "none"
+    raise TuiGenError(f"there is no model {model!r}, by name or as a folder; installed: {names}")
+
+
+def open_model(folder: Path, *, provider: Provider = "auto") -> Playable:
+    """Opens a model folder. Raises TuiGenError that names the file at fault."""
+    card = read_card(folder)
+    graph = _read_bytes(folder / "model.onnx")
+    _check_hash(folder, card, hashlib.sha256(graph).hexdigest())
+    tokenizer = _read_text(folder / "tokenizer.json") if (folder / "tokenizer.json").exists() else None
+    try:
+        codec = codec_for(card, tokenizer)
+    except TuiGenError as fault:
+        raise TuiGenError(f"{folder / 'tokenizer.json'} {fault}") from fault
+    if folder.resolve().parent != shipped_folder().resolve():
+        probe.check(graph)
+    try:
+        return Playable(card, codec, Model(graph, card, provider=provider), folder)
+    except TuiGenError as fault:
+        raise TuiGenError(f"{folder}: {fault}") from fault
+
+
+def read_card(folder: Path) -> ModelCard:
+    """The card of a model folder. Raises TuiGenError that names the file and the fault."""
+    path = folder / "config.json"
+    try:
+        return ModelCard.from_json(_read_text(path))
+    except TuiGenError as fault:
+        raise fault if str(path) in str(fault) else TuiGenError(f"{path}: {fault}") from fault
+
+
+def _model_folders(folder: Path) -> Iterator[Path]:
+    if folder.is_dir():
+        yield from (path for path in sorted(folder.iterdir()) if (path / "config.json").is_file())
+
+
+def _entry(path: Path) -> Entry:
+    try:
+        return Entry(path.name, path, read_card(path))
+    except TuiGenError as fault:
+        return Entry(path.name, path, None, str(fault))
+
+
+def _check_hash(folder: Path, card: ModelCard, found: str) -> None:
+    if card.sha256 and card.sha256 != found:
+        graph = folder / "model.onnx"
+        raise TuiGenError(
+            f"{graph} is not the file that config.json describes (sha256 differs); export or copy it again"
+        )
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        content = path.read_bytes()
+    except OSError as fault:
+        raise TuiGenError(f"{path} cannot be read: {fault.strerror}") from fault
+    if not content:
+        raise TuiGenError(f"{path} is empty")
+    return content
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return _read_bytes(path).decode("utf-8")
+    except UnicodeDecodeError as fault:
+        raise TuiGenError(f"{path} is not UTF-8 text") from fault

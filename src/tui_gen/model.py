@@ -1,0 +1,127 @@
+"""One ONNX file behind start() and step(). The only module that imports onnxruntime."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from tui_gen.card import ModelCard
+from tui_gen.contract import Port, check_contract
+from tui_gen.cuda import missing_driver
+from tui_gen.errors import TuiGenError
+from tui_gen.sampling import Logits, Tokens
+
+Provider = Literal["auto", "cpu", "cuda"]
+State = tuple[NDArray[np.generic], ...]
+"""The state tensors in the order of the graph's inputs; row i of each belongs to sample i."""
+
+_DTYPES = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+    "tensor(int64)": np.int64,
+    "tensor(int32)": np.int32,
+    "tensor(bool)": np.bool_,
+}
+_FATAL = 4
+_EXTERNAL_DATA = b"\x0a\x08location"
+"""How protobuf writes the key that points a tensor at another file."""
+
+ort.set_default_logger_severity(_FATAL)  # faults come as exceptions; without this they are also printed
+
+
+class Model:
+    """A step function with its card. Keeps nothing of a generation, so several may share it.
+
+    graph: the bytes of an ONNX file that keeps the contract. provider: `auto` uses CUDA where it works. threads: per
+    step; small networks are fastest on one.
+
+    Raises TuiGenError for a graph that breaks the contract or cannot be opened, and when CUDA is asked for in vain.
+    """
+
+    def __init__(self, graph: bytes, card: ModelCard, *, provider: Provider = "auto", threads: int = 1) -> None:
+        if _EXTERNAL_DATA in graph:
+            raise TuiGenError(
+                "model.onnx keeps weights in another file, which is refused; export it with all data inside"
+            )
+        self.card = card
+        self._session, self.provider_note = _open(graph, provider, threads)
+        self.inputs = [Port(port.name, port.type, tuple(port.shape)) for port in self._session.get_inputs()]
+        self.outputs = [Port(port.name, port.type, tuple(port.shape)) for port in self._session.get_outputs()]
+        check_contract(self.inputs, self.outputs, card.vocab_size)
+        self._output_names = [port.name for port in self.outputs]
+
+    @property
+    def eos(self) -> int | None:
+        """The token that ends a sample."""
+        return self.card.eos
+
+    @property
+    def provider(self) -> str:
+        """Where the session really runs: `CUDA` or `CPU`."""
+        return "CUDA" if "CUDAExecutionProvider" in self._session.get_providers() else "CPU"
+
+    def start(self, batch: int) -> State:
+        """The state before the first token: zeros."""
+        return tuple(np.zeros((batch, *port.shape[1:]), dtype=_DTYPES[port.type]) for port in self.inputs[1:])  # type: ignore[arg-type]
+
+    def step(self, tokens: Tokens, state: State) -> tuple[Logits, State]:
+        """Reads int64[batch]; returns logits float32[batch, vocab] and the next state. Changes no argument."""
+        feeds = {port.name: part for port, part in zip(self.inputs, (tokens, *state), strict=True)}
+        try:
+            logits, *after = self._session.run(self._output_names, feeds)
+        except Exception as fault:  # onnxruntime's own exceptions share no other base
+            raise TuiGenError(f"onnxruntime could not run the model: {_first_line(fault)}") from fault
+        return logits, tuple(after)
+
+
+def _open(graph: bytes, provider: Provider, threads: int) -> tuple[ort.InferenceSession, str]:
+    """The session, and why it is not on CUDA if it is not and might have been."""
+    if provider == "cpu":
+        return _session(graph, threads, "CPUExecutionProvider"), ""
+    trouble = missing_driver()
+    if not trouble and "CUDAExecutionProvider" not in ort.get_available_providers():
+        trouble = "this onnxruntime was built without CUDA; install onnxruntime-gpu in its place"
+    if not trouble:
+        with contextlib.redirect_stdout(io.StringIO()):
+            ort.preload_dlls()
+        session = _session(graph, threads, "CUDAExecutionProvider", "CPUExecutionProvider")
+        if "CUDAExecutionProvider" in session.get_providers():
+            return session, ""
+        trouble = "the CUDA libraries are missing or too old; pip install 'tui-gen[cuda]'"
+    if provider == "cuda":
+        raise TuiGenError(f"CUDA cannot be used: {trouble}")
+    return _session(graph, threads, "CPUExecutionProvider"), trouble
+
+
+def _session(graph: bytes, threads: int, *providers: str) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.log_severity_level = _FATAL
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # ORT_ENABLE_ALL adds only layouts for convolutions, which a step has none of, and crashes on fp16 LSTMs.
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    with tempfile.TemporaryDirectory(prefix="tui-gen-") as empty:
+        # Whatever file a tensor might still point at, it is looked for here and not found.
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", empty)
+        try:
+            return ort.InferenceSession(graph, options, providers=list(providers))
+        except Exception as fault:  # onnxruntime's own exceptions share no other base
+            raise TuiGenError(f"model.onnx cannot be opened: {_first_line(fault)}") from fault
+
+
+def _first_line(fault: Exception) -> str:
+    return str(fault).strip().splitlines()[0] if str(fault).strip() else type(fault).__name__
+
+
+def open_blindly(path: str) -> None:
+    """Opens a graph on the CPU and keeps any error to itself; a crash is what the caller looks for."""
+    with contextlib.suppress(TuiGenError):
+        _session(Path(path).read_bytes(), 1, "CPUExecutionProvider")

@@ -1,0 +1,90 @@
+"""When steps appear: at a pace that a person sets, and bundled into frames for a screen."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Iterator
+
+from tui_gen.generate import Step
+
+FRAME_SECONDS = 1 / 30
+
+
+class Pace:
+    """How fast a run may go: tokens per second, paused or not. Any thread may turn it at any moment."""
+
+    def __init__(self, rate: float = math.inf) -> None:
+        self._changed = threading.Condition()
+        self._rate, self._paused, self._closed = rate, False, False
+
+    @property
+    def paused(self) -> bool:
+        """Whether the run waits."""
+        return self._paused
+
+    def toggle_pause(self) -> bool:
+        """Pauses or resumes; returns whether it is paused now."""
+        with self._changed:
+            self._paused = not self._paused
+            self._changed.notify_all()
+            return self._paused
+
+    def set_rate(self, rate: float) -> None:
+        """Tokens per second; infinity for as fast as the model goes."""
+        with self._changed:
+            self._rate = rate
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Ends the run at its next token, also while it is paused."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def must_wait(self, since: float) -> bool:
+        """Whether a token after one at time `since` has to wait for longer than a frame."""
+        return self._paused or self._due(since) - time.monotonic() > FRAME_SECONDS
+
+    def wait(self, since: float) -> bool:
+        """Blocks until the next token may be made; False when the run is closed."""
+        with self._changed:
+            while not self._closed and (self._paused or self._due(since) > time.monotonic()):
+                self._changed.wait(None if self._paused else self._due(since) - time.monotonic())
+            return not self._closed
+
+    def _due(self, since: float) -> float:
+        return since + (0.0 if math.isinf(self._rate) else 1 / self._rate)
+
+
+def paced(steps: Iterator[Step], pace: Pace) -> Iterator[Step | None]:
+    """The steps, none before its time; nothing is computed while waiting. None announces a wait, so that what has been
+    made so far can be shown.
+    """
+    made = -math.inf
+    while True:
+        if pace.must_wait(made):
+            yield None
+        if not pace.wait(made):
+            return
+        made = time.monotonic()
+        step = next(steps, None)
+        if step is None:
+            return
+        yield step
+
+
+def frames(steps: Iterator[Step | None]) -> Iterator[list[Step]]:
+    """Bundles of the steps of a thirtieth of a second; a bundle is also finished before a wait and at the end."""
+    bundle: list[Step] = []
+    shown = -math.inf
+    for step in steps:
+        if step is not None:
+            bundle.append(step)
+        if bundle and (step is None or time.monotonic() - shown >= FRAME_SECONDS):
+            shown = time.monotonic()
+            yield bundle
+            bundle = []
+    if bundle:
+        yield bundle

@@ -1,0 +1,53 @@
+"""Opens a foreign model in a child process first: a file that crashes onnxruntime must not crash the player."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import platformdirs
+
+from tui_gen.errors import TuiGenError
+
+_CHILD = "import sys; from tui_gen.model import open_blindly; open_blindly(sys.argv[1])"
+_SECONDS = 120
+
+
+def check(graph: bytes) -> None:
+    """Raises TuiGenError if opening this ONNX file crashes or hangs. A file that passed once is not tried again."""
+    verdict = _verdict_path(graph)
+    if verdict.exists():
+        return
+    with tempfile.TemporaryDirectory(prefix="tui-gen-") as folder:
+        path = Path(folder) / "model.onnx"
+        path.write_bytes(graph)
+        _open_in_child(path)
+    with contextlib.suppress(OSError):  # without a cache the child is merely started again
+        verdict.parent.mkdir(parents=True, exist_ok=True)
+        verdict.touch()
+
+
+def _open_in_child(path: Path) -> None:
+    command = [sys.executable, "-c", _CHILD, str(path)]
+    try:
+        status = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=_SECONDS,
+            check=False,
+        ).returncode
+    except subprocess.TimeoutExpired as fault:
+        raise TuiGenError(f"model.onnx is refused: opening it takes more than {_SECONDS} s") from fault
+    if status != 0:
+        raise TuiGenError(f"model.onnx is refused: opening it crashes onnxruntime (exit status {status})")
+
+
+def _verdict_path(graph: bytes) -> Path:
+    name = hashlib.sha256(graph).hexdigest()
+    return Path(platformdirs.user_cache_dir("tui-gen", appauthor=False)) / "opened" / name

@@ -1,0 +1,140 @@
+"""Pixels to rows of characters: half blocks in colour, an ASCII ramp, braille dots. Pure drawing, for any front end."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tui_gen.card import Colour
+
+Rendering = Literal["blocks", "ascii", "braille"]
+RENDERINGS: tuple[Rendering, ...] = ("blocks", "ascii", "braille")
+RAMP = " .:-=+*#%@"
+"""From dark to bright, for a dark background."""
+BLANK = "·"
+"""A cell in which nothing is drawn yet."""
+
+_PIXELS_PER_CELL = {"blocks": (1, 2), "ascii": (1, 2), "braille": (2, 4)}
+_BRAILLE_BITS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]])
+_BRAILLE_LIT = 0.25
+
+
+class Cell(NamedTuple):
+    """One character of a drawing; a colour that is None is the terminal's own."""
+
+    char: str
+    foreground: Colour | None = None
+    background: Colour | None = None
+
+
+@dataclass(frozen=True)
+class Raster:
+    """A way to draw pictures: which characters, and how large.
+
+    At scale 1 a cell holds 1x2 pixels (braille 2x4), which keeps pixels about square; a larger scale repeats pixels.
+    """
+
+    colours: Sequence[Colour]
+    """RGB of each level."""
+    rendering: Rendering = "blocks"
+    scale: int = 1
+
+    def size(self, height: int, width: int) -> tuple[int, int]:
+        """(columns, rows) of characters that a picture takes."""
+        across, down = _PIXELS_PER_CELL[self.rendering]
+        return math.ceil(width * self.scale / across), math.ceil(height * self.scale / down)
+
+    def rows_of(self, pixel_row: int) -> range:
+        """The rows of characters that change when a row of pixels does."""
+        down = _PIXELS_PER_CELL[self.rendering][1]
+        return range(pixel_row * self.scale // down, ((pixel_row + 1) * self.scale - 1) // down + 1)
+
+    def row(self, grid: NDArray[np.int64], number: int) -> list[Cell]:
+        """One row of characters of a picture of levels [height, width]; negative levels are not drawn yet."""
+        across, down = _PIXELS_PER_CELL[self.rendering]
+        lines = [self._line(grid, number * down + offset) for offset in range(down)]
+        cells = math.ceil(len(lines[0]) / across)
+        window = np.full((down, cells * across), -1, dtype=np.int64)
+        for offset, line in enumerate(lines):
+            window[offset, : len(line)] = line
+        blocks = window.reshape(down, cells, across).swapaxes(0, 1)
+        draw = {"blocks": self._half_block, "ascii": self._ramp, "braille": self._braille}[self.rendering]
+        return [draw(block) for block in blocks]
+
+    def _line(self, grid: NDArray[np.int64], line: int) -> NDArray[np.int64]:
+        """One line of scaled pixels; past the picture's end nothing is drawn."""
+        source = line // self.scale
+        pixels = grid[source] if source < len(grid) else np.full(grid.shape[1], -1)
+        return np.repeat(pixels, self.scale)
+
+    def _half_block(self, block: NDArray[np.int64]) -> Cell:
+        top, bottom = (self.colours[level] if level >= 0 else None for level in block[:, 0])
+        if top is None and bottom is None:
+            return Cell(BLANK)
+        return Cell("▄", bottom) if top is None else Cell("▀", top, bottom)
+
+    def _ramp(self, block: NDArray[np.int64]) -> Cell:
+        drawn = [self.colours[level] for level in block.ravel() if level >= 0]
+        if not drawn:
+            return Cell(BLANK)
+        bright = sum(map(brightness, drawn)) / len(drawn)
+        return Cell(RAMP[min(int(bright * len(RAMP)), len(RAMP) - 1)], max(drawn, key=brightness))
+
+    def _braille(self, block: NDArray[np.int64]) -> Cell:
+        if (block < 0).all():
+            return Cell(BLANK)
+        lit = np.array([[self._is_lit(int(level)) for level in row] for row in block])
+        return Cell(chr(0x2800 + int(_BRAILLE_BITS[lit].sum())))
+
+    def _is_lit(self, level: int) -> bool:
+        return level >= 0 and brightness(self.colours[level]) > _BRAILLE_LIT
+
+
+def largest_scale(rendering: Rendering, picture: tuple[int, int], room: tuple[int, int]) -> int:
+    """The largest whole scale at which a picture (height, width) fits into room (columns, rows); at least 1."""
+    scale = 1
+    while all(need <= have for need, have in zip(Raster((), rendering, scale + 1).size(*picture), room, strict=True)):
+        scale += 1
+    return scale
+
+
+def brightness(colour: Colour) -> float:
+    """Luma of an RGB colour, 0 to 1 (ITU-R BT.601)."""
+    red, green, blue = colour
+    return (0.299 * red + 0.587 * green + 0.114 * blue) / 255
+
+
+def plain(cells: Sequence[Cell]) -> str:
+    """The characters without their colours. Half blocks then mean bright (1) and dark (0) pixels."""
+    return "".join(_mono(cell) for cell in cells)
+
+
+def _mono(cell: Cell) -> str:
+    if cell.char not in "▀▄":
+        return cell.char
+    top, bottom = (cell.foreground, cell.background) if cell.char == "▀" else (None, cell.foreground)
+    lit = [colour is not None and brightness(colour) > _BRAILLE_LIT for colour in (top, bottom)]
+    return " ▀▄█"[lit[0] + 2 * lit[1]]
+
+
+def ansi(cells: Sequence[Cell]) -> str:
+    """The row with 24-bit colour escape sequences, ended by a reset."""
+    parts = []
+    for (foreground, background), run in itertools.groupby(cells, key=lambda cell: cell[1:]):
+        parts.append(_escape(foreground, background) + "".join(cell.char for cell in run))
+    return "".join(parts) + "\x1b[0m"
+
+
+def _escape(foreground: Colour | None, background: Colour | None) -> str:
+    codes = ["0"]
+    if foreground:
+        codes.append("38;2;{};{};{}".format(*foreground))
+    if background:
+        codes.append("48;2;{};{};{}".format(*background))
+    return f"\x1b[{';'.join(codes)}m"

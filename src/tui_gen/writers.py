@@ -1,0 +1,194 @@
+"""How a run without a screen is written: text, JSON lines, rows of characters, PNG."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from typing import BinaryIO, Protocol
+
+import numpy as np
+
+from tui_gen.codec import ImageCodec, Picture, TextCodec
+from tui_gen.errors import UsageError
+from tui_gen.generate import Step
+from tui_gen.library import Playable
+from tui_gen.raster import Raster, ansi, plain
+from tui_gen.scrub import scrub
+
+_GAP = "  "
+_PNG_SIDE = 512
+"""A PNG is enlarged by the largest whole factor that keeps a picture within this."""
+
+
+class Writer(Protocol):
+    """Takes steps as they come and writes what can be written."""
+
+    def write(self, steps: Sequence[Step]) -> None:
+        """Writes what these steps complete."""
+        ...
+
+    def close(self) -> None:
+        """Writes what is left, also of a run that was cut short."""
+        ...
+
+
+def writer_for(playable: Playable, form: str | None, samples: int, file: BinaryIO) -> Writer:
+    """The writer for a format, or for what suits model and destination. Raises UsageError if it does not fit."""
+    codec = playable.codec
+    if form == "jsonl":
+        return JsonLines(codec, samples, file)
+    if isinstance(codec, TextCodec):
+        if form not in (None, "text"):
+            raise UsageError(f"{playable.card.name} writes text; --format {form} is for pictures")
+        return TextWriter(codec, samples, file)
+    if form == "text":
+        raise UsageError(f"{playable.card.name} draws pictures; use --format ascii, blocks, png or jsonl")
+    if form == "png":
+        return PngWriter(codec, samples, file)
+    coloured = not os.environ.get("NO_COLOR")
+    return RowWriter(codec, samples, file, form or ("blocks" if file.isatty() and coloured else "ascii"), coloured)
+
+
+class TextWriter:
+    """The first sample as it appears; the others after it, each under a line that numbers it."""
+
+    def __init__(self, codec: TextCodec, samples: int, file: BinaryIO) -> None:
+        self._readers = [codec.reader() for _ in range(samples)]
+        self._texts = [""] * samples
+        self._file, self._terminal = file, file.isatty()
+        if samples > 1:
+            self._put(f"--- 1 of {samples} ---\n")
+
+    def write(self, steps: Sequence[Step]) -> None:
+        for step in steps:
+            for sample in np.flatnonzero(step.live):
+                text = self._readers[sample].read(int(step.tokens[sample]))
+                self._texts[sample] += text
+                if sample == 0:
+                    self._put(text)
+        self._file.flush()
+
+    def close(self) -> None:
+        self._end_line(self._texts[0])
+        for number, text in enumerate(self._texts[1:], start=2):
+            self._put(f"--- {number} of {len(self._texts)} ---\n{text}")
+            self._end_line(text)
+        self._file.flush()
+
+    def _end_line(self, text: str) -> None:
+        if not text.endswith("\n"):
+            self._put("\n")
+
+    def _put(self, text: str) -> None:
+        shown = scrub(text) if self._terminal else text
+        self._file.write(shown.encode("utf-8", "replace"))
+
+
+class JsonLines:
+    """One object per sampled token. `logprob` (nats) and `entropy` (bits) are of the model's own distribution, at
+    temperature 1 and with nothing cut; `ms` is what the step took for all samples together.
+    """
+
+    def __init__(self, codec: TextCodec | ImageCodec, samples: int, file: BinaryIO) -> None:
+        self._codec, self._file = codec, file
+        self._readers = [codec.reader() for _ in range(samples)] if isinstance(codec, TextCodec) else []
+        self._counts = [0] * samples
+
+    def write(self, steps: Sequence[Step]) -> None:
+        for step in steps:
+            for sample in np.flatnonzero(step.live):
+                text = self._readers[sample].read(int(step.tokens[sample])) if self._readers else None
+                if not step.given[sample]:
+                    self._put(step, int(sample), text)
+        self._file.flush()
+
+    def close(self) -> None:
+        """Nothing is left."""
+
+    def _put(self, step: Step, sample: int, text: str | None) -> None:
+        index = self._counts[sample]
+        self._counts[sample] += 1
+        facts: dict[str, object] = {"sample": sample, "index": index, "id": int(step.tokens[sample])}
+        if isinstance(self._codec, ImageCodec):
+            facts["row"], facts["col"] = divmod(index, self._codec.image.width)
+        else:
+            facts["text"] = text
+        facts["logprob"] = round(float(step.logprob[sample]), 6)
+        facts["entropy"] = round(float(step.entropy[sample]), 6)
+        facts["ms"] = round(1000 * step.seconds, 4)
+        self._file.write(json.dumps(facts, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
+
+
+class RowWriter:
+    """Pictures as rows of characters, as many side by side as fit; a row of the first ones as soon as it is whole."""
+
+    def __init__(self, codec: ImageCodec, samples: int, file: BinaryIO, form: str, coloured: bool) -> None:
+        self._picture = codec.picture(samples)
+        self._raster = Raster(codec.image.colours(), "blocks" if form == "blocks" else "ascii")
+        self._show = ansi if form == "blocks" and coloured else plain
+        self._file = file
+        columns, self._rows = self._raster.size(codec.image.height, codec.image.width)
+        width = shutil.get_terminal_size().columns if file.isatty() else 80
+        beside = max(1, (width + len(_GAP)) // (columns + len(_GAP)))
+        self._groups = [range(at, min(at + beside, samples)) for at in range(0, samples, beside)]
+        self._written = 0
+
+    def write(self, steps: Sequence[Step]) -> None:
+        for step in steps:
+            self._picture.add(step)
+        done = self._picture.drawn // self._picture.image.width
+        while (
+            self._written < self._rows
+            and self._raster.rows_of(min(done, self._picture.image.height)).start > self._written
+        ):
+            self._put(self._groups[0], self._written)
+            self._written += 1
+        self._file.flush()
+
+    def close(self) -> None:
+        for row in range(self._written, self._rows if self._picture.drawn else 0):
+            self._put(self._groups[0], row)
+        for group in self._groups[1:]:
+            self._file.write(b"\n")
+            for row in range(self._rows):
+                self._put(group, row)
+        self._file.flush()
+
+    def _put(self, group: range, row: int) -> None:
+        line = _GAP.join(self._show(self._raster.row(self._picture.grid(sample), row)) for sample in group)
+        self._file.write(line.rstrip(" ").encode() + b"\n")
+
+
+class PngWriter:
+    """All pictures in one PNG, side by side, when they are finished; what is not drawn is transparent."""
+
+    def __init__(self, codec: ImageCodec, samples: int, file: BinaryIO) -> None:
+        if file.isatty():
+            raise UsageError("a PNG is not for a terminal; add -o FILE")
+        self._picture, self._file = codec.picture(samples), file
+
+    def write(self, steps: Sequence[Step]) -> None:
+        for step in steps:
+            self._picture.add(step)
+
+    def close(self) -> None:
+        self._file.write(png(self._picture))
+        self._file.flush()
+
+
+def png(picture: Picture) -> bytes:
+    """All samples side by side, one pixel apart, enlarged by a whole factor; undrawn pixels are transparent."""
+    import io
+
+    from PIL import Image
+
+    colours = np.array([(*colour, 255) for colour in picture.image.colours()] + [(0, 0, 0, 0)], dtype=np.uint8)
+    gap = np.zeros((picture.image.height, 1, 4), dtype=np.uint8)
+    parts = [part for sample in range(len(picture.levels)) for part in (gap, colours[picture.grid(sample)])]
+    joined = np.concatenate(parts[1:], axis=1)
+    scale = max(1, _PNG_SIDE // max(picture.image.height, picture.image.width))
+    out = io.BytesIO()
+    Image.fromarray(joined.repeat(scale, axis=0).repeat(scale, axis=1)).save(out, "PNG")
+    return out.getvalue()
