@@ -86,7 +86,7 @@ class ModelCard:
         """Reads config.json; unknown keys are ignored. Raises TuiGenError that names the key at fault."""
         try:
             facts = json.loads(text)
-        except ValueError as fault:
+        except (ValueError, RecursionError) as fault:
             raise TuiGenError(f"is not JSON: {fault}") from fault
         if not isinstance(facts, dict):
             raise TuiGenError("must hold a JSON object")
@@ -104,7 +104,7 @@ class _Facts:
 
     def integer(self, key: str, *, minimum: int = 0, default: int | None = None) -> int:
         value = cast(int, self._get(key, int, "a whole number", default))
-        if value < minimum or isinstance(value, bool):
+        if not minimum <= value < 2**31 or isinstance(value, bool):
             raise self.fault(key, f"must be a whole number of at least {minimum}, not {value!r}")
         return value
 

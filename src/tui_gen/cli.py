@@ -25,20 +25,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return status
     except BrokenPipeError:
-        # Whoever read our output has seen enough. Python would complain once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _abandon_stdout()  # whoever read it has seen enough
         return OK
     except KeyboardInterrupt:
         print(file=sys.stderr)
         return INTERRUPTED
-    except TuiGenError as fault:
+    except (TuiGenError, OSError) as fault:
         if args.verbose:
             traceback.print_exc()
         print(f"tui-gen: {_one_line(fault)}", file=sys.stderr)
+        if isinstance(fault, OSError):
+            _abandon_stdout()  # it may be what is at fault, as on a full disk
         return WRONG_USAGE if isinstance(fault, UsageError) else FAILED
 
 
-def _one_line(fault: TuiGenError) -> str:
+def _abandon_stdout() -> None:
+    """Drops what is not written yet; Python would complain once more when it flushes at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _one_line(fault: Exception) -> str:
     from tui_gen.scrub import scrub_line
 
     return scrub_line(str(fault))
@@ -87,14 +93,6 @@ def _generate_parser(parser: _Parser) -> _Parser:
     parser.add_argument("model", metavar="MODEL", help="a model's name or folder")
     parser.add_argument("prompt", nargs="?", default="", metavar="PROMPT", help="the prompt; - reads it from stdin")
     _add_run_options(parser)
-    parser.add_argument(
-        "--top-k", type=int, default=0, metavar="K", help="sample from the K likeliest tokens; 0 is off"
-    )
-    parser.add_argument("--top-p", type=float, default=1.0, metavar="P", help="from the likeliest that add up to P")
-    parser.add_argument(
-        "--min-p", type=float, default=0.0, metavar="P", help="from those at least P times the likeliest"
-    )
-    parser.add_argument("-l", "--length", type=_count(0), metavar="N", help="how many tokens to sample at most")
     parser.add_argument("--format", choices=("text", "jsonl", "ascii", "blocks", "png"), help="how to write it")
     parser.add_argument("-o", "--output", metavar="FILE", help="write there instead of to stdout")
     return parser
@@ -104,7 +102,15 @@ def _add_run_options(parser: _Parser) -> None:
     parser.add_argument(
         "-t", "--temperature", type=float, metavar="T", help="0 takes the likeliest token; default: the model card's"
     )
-    parser.add_argument("-n", "--samples", type=_count(1), default=1, metavar="N", help="how many samples, 1 at first")
+    parser.add_argument(
+        "--top-k", type=int, default=0, metavar="K", help="sample from the K likeliest tokens; 0 is off"
+    )
+    parser.add_argument("--top-p", type=float, default=1.0, metavar="P", help="from the likeliest that add up to P")
+    parser.add_argument(
+        "--min-p", type=float, default=0.0, metavar="P", help="from those at least P times the likeliest"
+    )
+    parser.add_argument("-l", "--length", type=_count(0), metavar="N", help="how many tokens to sample at most")
+    parser.add_argument("-n", "--samples", type=_count(1), default=1, metavar="N", help="how many samples at once")
     parser.add_argument("--seed", type=_count(0), metavar="S", help="same seed, same output")
     parser.add_argument("--provider", choices=("auto", "cpu", "cuda"), default="auto", help="where the model runs")
 

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 from tokenizers.decoders import DecodeStream
 
-from tui_gen.card import ImageSpec, ModelCard
+from tui_gen.card import Colour, ImageSpec, ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.generate import FREE, Step
 from tui_gen.sampling import Tokens
 
 TEXT_LENGTH = 300
 """Tokens that are generated when nobody says how many."""
+_SURROGATE = re.compile("[\ud800-\udfff]")
+"""What bytes that are not text become on a command line."""
 _NOWHERE = 2**31
 """Stands for a token that the vocabulary does not have."""
 
@@ -48,27 +51,36 @@ class PromptTokenizer:
             facts = json.loads(source)
             self._drops_unknown = facts["model"]["type"] == "BPE"
             self.tokenizer = Tokenizer.from_str(json.dumps(_with_unknown(facts)))
-        except (ValueError, KeyError, TypeError) as fault:
-            raise TuiGenError(f"is damaged: {fault}") from fault
-        except BaseException as fault:  # tokenizers raises bare Exception, and its panics derive from BaseException
-            if isinstance(fault, (KeyboardInterrupt, SystemExit)):
-                raise
-            raise TuiGenError(f"is damaged: {fault}") from None
+            self.tokenizer.no_truncation()  # a prompt is what was typed, all of it
+            self.tokenizer.no_padding()
+        except BaseException as fault:
+            raise _told("is damaged", fault) from fault
         unknown = facts["model"].get("unk_token")
-        self.unknown_id = self.tokenizer.token_to_id(unknown) if unknown else None
+        self.unknown_id = None if unknown is None else self.tokenizer.token_to_id(unknown)
 
     def ids(self, text: str) -> list[int]:
         """Token ids; one that is `_NOWHERE` or more stands for an unknown word."""
-        return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
+        return list(self._encode(text).ids)
 
     def unknown(self, text: str) -> list[tuple[int, int]]:
         """Spans of text that no token of the vocabulary stands for."""
-        encoding = self.tokenizer.encode(text, add_special_tokens=False)
+        encoding = self._encode(text)
         pairs = list(zip(encoding.ids, encoding.offsets, strict=True))
         if not self._drops_unknown:
             return [span for token, span in pairs if token == self.unknown_id]
         covered = {at for token, span in pairs if token != self.unknown_id for at in range(*span)}
         return [(at, at + 1) for at, char in enumerate(text) if at not in covered and not char.isspace()]
+
+    def _encode(self, text: str) -> Encoding:
+        try:
+            return self.tokenizer.encode(_SURROGATE.sub("\ufffd", text), add_special_tokens=False)
+        except BaseException as fault:
+            raise _told("tokenizer.json fails on this prompt", fault) from fault
+
+
+def _told(what: str, fault: BaseException) -> BaseException:
+    """What to raise for a fault of tokenizers, which raises bare Exception and panics that derive from BaseException."""
+    return fault if isinstance(fault, (KeyboardInterrupt, SystemExit)) else TuiGenError(f"{what}: {fault}")
 
 
 def _with_unknown(facts: dict[str, dict[str, object]]) -> dict[str, dict[str, object]]:
@@ -120,8 +132,12 @@ class TextCodec:
         """One token by itself, as a list of tokens shows it."""
         return self._tokens.tokenizer.id_to_token(token) or f"token {token}"
 
+    def token_colour(self, token: int) -> None:
+        """Text has no colours."""
+
     def _ids(self, text: str) -> list[int]:
-        ids = self._tokens.ids(self.complete(text))
+        text = self.complete(text)
+        ids = self._tokens.ids(text)
         if any(token >= _NOWHERE for token in ids):
             start, end = self.unknown(text)[0]
             raise TuiGenError(f"{self._card.name} has never seen {text[start:end]!r}; leave it out of the prompt")
@@ -171,6 +187,14 @@ class ImageCodec:
     def picture(self, samples: int) -> Picture:
         """Empty pictures, one per sample."""
         return Picture(self.image, np.full((samples, self.image.height * self.image.width), FREE, dtype=np.int64))
+
+    def token_text(self, token: int) -> str:
+        """One pixel value by itself, as a list of tokens shows it."""
+        return f"{token}"
+
+    def token_colour(self, token: int) -> Colour | None:
+        """RGB of a pixel value."""
+        return self.image.colours()[token] if token < self.image.levels else None
 
     def _ids(self, text: str) -> list[int]:
         for start, end in self.unknown(text):

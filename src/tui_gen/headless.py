@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import secrets
 import sys
 import time
@@ -16,7 +17,7 @@ from tui_gen.library import Playable, locate, open_model
 from tui_gen.pace import frames
 from tui_gen.sampling import SamplingParams
 from tui_gen.scrub import scrub_line
-from tui_gen.writers import Writer, writer_for
+from tui_gen.writers import Writer, check_format, writer_for
 
 SEEDS = 10_000
 """A seed that nobody chose is below this, so that it can be typed again."""
@@ -25,7 +26,8 @@ SEEDS = 10_000
 def run(args: argparse.Namespace) -> int:
     """Generates as the command line asks; returns the exit status."""
     playable = open_model(locate(args.model), provider=args.provider)
-    text = sys.stdin.read().rstrip("\n") if args.prompt == "-" else args.prompt
+    check_format(playable, args.format)
+    text = _read_stdin() if args.prompt == "-" else args.prompt
     knobs = _knobs(args, playable)
     prompt = playable.codec.prompt([text] * args.samples)
     _warn(playable, text, knobs)
@@ -42,6 +44,11 @@ def run(args: argparse.Namespace) -> int:
             _finish(writer)
     _report(playable, knobs, seed, made, time.perf_counter() - began)
     return 0
+
+
+def _read_stdin() -> str:
+    """All of stdin without its last newlines; bytes that are not UTF-8 become a sign that no model knows."""
+    return io.TextIOWrapper(sys.stdin.buffer, "utf-8", "replace").read().rstrip("\n")
 
 
 def _knobs(args: argparse.Namespace, playable: Playable) -> SamplingParams:

@@ -69,7 +69,7 @@ def find_models() -> list[Entry]:
 
 def locate(model: str) -> Path:
     """The folder of a model, given as a path or by name. Raises TuiGenError that says which models there are."""
-    if Path(model).is_dir():
+    if os.path.isdir(model):  # unlike Path.is_dir, never raises
         return Path(model)
     entries = find_models()
     for entry in entries:
@@ -89,9 +89,9 @@ def open_model(folder: Path, *, provider: Provider = "auto") -> Playable:
         codec = codec_for(card, tokenizer)
     except TuiGenError as fault:
         raise TuiGenError(f"{folder / 'tokenizer.json'} {fault}") from fault
-    if folder.resolve().parent != shipped_folder().resolve():
-        probe.check(graph)
     try:
+        if folder.resolve().parent != shipped_folder().resolve():
+            probe.check(graph)
         return Playable(card, codec, Model(graph, card, provider=provider), folder)
     except TuiGenError as fault:
         raise TuiGenError(f"{folder}: {fault}") from fault

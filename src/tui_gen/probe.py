@@ -32,7 +32,8 @@ def check(graph: bytes) -> None:
 
 
 def _open_in_child(path: Path) -> None:
-    command = [sys.executable, "-c", _CHILD, str(path)]
+    # -P: a foreign model's folder may be the working directory, and nothing in it may be imported.
+    command = [sys.executable, "-P", "-c", _CHILD, str(path)]
     try:
         status = subprocess.run(
             command,

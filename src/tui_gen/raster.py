@@ -74,13 +74,13 @@ class Raster:
         return np.repeat(pixels, self.scale)
 
     def _half_block(self, block: NDArray[np.int64]) -> Cell:
-        top, bottom = (self.colours[level] if level >= 0 else None for level in block[:, 0])
+        top, bottom = (self.colours[int(level)] if level >= 0 else None for level in block[:, 0])
         if top is None and bottom is None:
             return Cell(BLANK)
         return Cell("▄", bottom) if top is None else Cell("▀", top, bottom)
 
     def _ramp(self, block: NDArray[np.int64]) -> Cell:
-        drawn = [self.colours[level] for level in block.ravel() if level >= 0]
+        drawn = [self.colours[int(level)] for level in block.ravel() if level >= 0]
         if not drawn:
             return Cell(BLANK)
         bright = sum(map(brightness, drawn)) / len(drawn)

@@ -98,7 +98,8 @@ def log_softmax(logits: Logits) -> Floats:
 
 def entropy_bits(probs: Floats) -> Floats:
     """Shannon entropy of each row of [batch, vocab], in bits: float64[batch]."""
-    return -np.sum(probs * np.log2(probs, where=probs > 0, out=np.zeros_like(probs)), axis=1)
+    logs = np.log2(probs, where=probs > 0, out=np.zeros_like(probs))
+    return 0.0 - np.sum(probs * logs, axis=1)  # subtracted, for a certain token has 0 bits and not -0
 
 
 class Noise:

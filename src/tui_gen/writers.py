@@ -34,17 +34,21 @@ class Writer(Protocol):
         ...
 
 
+def check_format(playable: Playable, form: str | None) -> None:
+    """Raises UsageError for a format that does not suit the model."""
+    if isinstance(playable.codec, TextCodec) and form not in (None, "text", "jsonl"):
+        raise UsageError(f"{playable.card.name} writes text; --format {form} is for pictures")
+    if isinstance(playable.codec, ImageCodec) and form == "text":
+        raise UsageError(f"{playable.card.name} draws pictures; use --format ascii, blocks, png or jsonl")
+
+
 def writer_for(playable: Playable, form: str | None, samples: int, file: BinaryIO) -> Writer:
-    """The writer for a format, or for what suits model and destination. Raises UsageError if it does not fit."""
+    """The writer for a format that suits the model, or for what suits model and destination."""
     codec = playable.codec
     if form == "jsonl":
         return JsonLines(codec, samples, file)
     if isinstance(codec, TextCodec):
-        if form not in (None, "text"):
-            raise UsageError(f"{playable.card.name} writes text; --format {form} is for pictures")
         return TextWriter(codec, samples, file)
-    if form == "text":
-        raise UsageError(f"{playable.card.name} draws pictures; use --format ascii, blocks, png or jsonl")
     if form == "png":
         return PngWriter(codec, samples, file)
     coloured = not os.environ.get("NO_COLOR")
@@ -148,7 +152,9 @@ class RowWriter:
         self._file.flush()
 
     def close(self) -> None:
-        for row in range(self._written, self._rows if self._picture.drawn else 0):
+        if not self._picture.drawn:
+            return
+        for row in range(self._written, self._rows):
             self._put(self._groups[0], row)
         for group in self._groups[1:]:
             self._file.write(b"\n")

@@ -1,0 +1,44 @@
+"""What a model is, shown until its first run."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.widgets import Static
+
+from tui_gen.codec import ImageCodec
+from tui_gen.library import Playable
+from tui_gen.scrub import scrub
+
+
+class About(VerticalScroll):
+    """The model card in a few lines."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self._text = text
+
+    def compose(self) -> ComposeResult:
+        """Plain text, whatever the card says."""
+        yield Static(scrub(self._text), markup=False)
+
+
+def about_text(playable: Playable) -> str:
+    """Description, figures, data, and for a picture what can be asked for."""
+    card = playable.card
+    quality = f"{card.quality.value:.3f} {card.quality.unit} on {card.quality.split}" if card.quality else ""
+    facts = [
+        ("network", card.architecture),
+        ("predicts", f"one of {card.vocab_size:,} tokens at a time"),
+        ("quality", quality),
+        ("data", card.data),
+    ]
+    lines = [f"{name:8} {value}" for name, value in facts if value]
+    example = f"\n\nType a prompt and press enter, for example: {card.prompt_example}" if card.prompt_example else ""
+    return f"{card.name}\n{card.description}{example}\n\n" + "\n".join(lines) + _phrases(playable)
+
+
+def _phrases(playable: Playable) -> str:
+    if not isinstance(playable.codec, ImageCodec) or not playable.codec.phrases:
+        return ""
+    return "\n\nIt knows, between commas: " + ", ".join(playable.codec.phrases)

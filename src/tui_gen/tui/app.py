@@ -1,0 +1,311 @@
+"""The app: puts the parts of the screen together and passes on what keys and runs say."""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+from textual import work
+from textual.app import App, ComposeResult
+from textual.binding import BindingType
+from textual.containers import Container, Horizontal, Vertical
+from textual.message import Message
+from textual.screen import ModalScreen
+from textual.widgets import OptionList
+
+from tui_gen.errors import TuiGenError
+from tui_gen.library import Entry, Playable, open_model
+from tui_gen.model import Provider
+from tui_gen.pace import Pace
+from tui_gen.raster import Rendering
+from tui_gen.sampling import SamplingParams
+from tui_gen.scrub import scrub
+from tui_gen.tui.about import About, about_text
+from tui_gen.tui.canvas import Canvas
+from tui_gen.tui.distribution import NextToken
+from tui_gen.tui.header import Header, Rate
+from tui_gen.tui.help import HelpScreen
+from tui_gen.tui.keybar import KeyBar
+from tui_gen.tui.keys import KEYS, pairs_now
+from tui_gen.tui.knobs import MAX_SHOWN_TEMPERATURE, Knobs
+from tui_gen.tui.models import ModelList
+from tui_gen.tui.player import Player, Run
+from tui_gen.tui.prompt import Prompt
+
+TEMPERATURE_STEP = 0.05
+SEEDS = 10_000
+MAX_RATE = 4096
+_EVERYWHERE = {"quit", "help", "command_palette"}
+
+
+@dataclass
+class Settings:
+    """What the command line asks of the screen."""
+
+    folder: Path
+    """The model to start with."""
+    prompt: str = ""
+    samples: int = 1
+    seed: int = 42
+    provider: Provider = "auto"
+    temperature: float | None = None
+    """None takes the model card's."""
+    params: SamplingParams = field(default_factory=SamplingParams)
+    """The other knobs at the start."""
+    length: int | None = None
+
+
+class TuiGen(App[None]):
+    """The playground. Everything that a run needs is handed to its `Player`; knobs are turned in place."""
+
+    CSS_PATH = "app.tcss"
+    TITLE = "tui-gen"
+    HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 (an instance variable in Textual)
+        (0, "-narrow"),
+        (76, "-normal"),
+        (120, "-wide"),
+    ]
+    BINDINGS: ClassVar[list[BindingType]] = [key.binding() for key in KEYS]
+
+    @dataclass
+    class Opened(Message):
+        """A model has been opened."""
+
+        playable: Playable
+
+    @dataclass
+    class Refused(Message):
+        """A model could not be opened."""
+
+        fault: str
+
+    def __init__(self, settings: Settings, entries: Sequence[Entry]) -> None:
+        super().__init__()
+        self.settings, self.entries = settings, entries
+        self.playable: Playable | None = None
+        self.params, self.seed = settings.params, settings.seed
+        self.rate_limit, self.pace = math.inf, Pace()
+        self.rendering: Rendering = "blocks"
+        self.player: Player | None = None
+        self._rate, self._made, self._goal = Rate(), 0, 0
+        self._prompts: dict[str, str] = {}
+
+    def compose(self) -> ComposeResult:
+        """Header, three columns, prompt, keys."""
+        yield Header()
+        with Horizontal(id="body"):
+            yield ModelList(self.entries)
+            yield Container(id="stage")
+            with Vertical(id="side"):
+                yield NextToken()
+                yield Knobs()
+        yield Prompt(self.settings.prompt)
+        yield KeyBar()
+
+    def on_mount(self) -> None:
+        """Opens the first model; the prompt has the focus."""
+        self.query_one(Prompt).focus()
+        self._show_knobs()
+        self._open(self.settings.folder)
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """Opens the chosen model."""
+        self._open(self.query_one(ModelList).entry(event.option).path)
+        self.query_one(Prompt).focus()
+
+    def _open(self, folder: Path) -> None:
+        self.query_one(Header).show(f"opening {folder.name} ...")
+        self._open_in_thread(folder)
+
+    @work(thread=True, exclusive=True, group="open", exit_on_error=False)
+    def _open_in_thread(self, folder: Path) -> None:
+        try:
+            playable = open_model(folder, provider=self.settings.provider)
+        except TuiGenError as fault:
+            self.post_message(self.Refused(str(fault)))
+        else:
+            self.post_message(self.Opened(playable))
+
+    def on_tui_gen_refused(self, message: Refused) -> None:
+        """A model that cannot be opened; what is on the screen stays."""
+        fault = message.fault
+        self._complain(fault)
+        self._show_facts()
+        if self.playable is None:
+            self.query_one("#stage").mount(About(f"{fault}\n\nChoose another model with f3."))
+
+    async def on_tui_gen_opened(self, message: Opened) -> None:
+        """A model is ready; its card is shown until it runs."""
+        playable = message.playable
+        if self.playable:
+            self._prompts[self.playable.card.name] = self.query_one(Prompt).value
+            self.query_one(Prompt).value = self._prompts.get(playable.card.name, "")
+        self.playable, card = playable, playable.card
+        self.params.temperature = card.temperature if self.settings.temperature is None else self.settings.temperature
+        self.rate_limit = _starting_pace(playable)
+        await self._put_on_stage(About(about_text(playable)))
+        self.query_one(Prompt).serve(playable.codec, card.prompt_example)
+        self.query_one(ModelList).mark(playable.path.name)
+        self.query_one(NextToken).clear(playable.codec)
+        self.query_one(Knobs).progress = ""
+        self._show_facts()
+        self._show_knobs()
+
+    async def _put_on_stage(self, widget: About | Player) -> None:
+        """Replaces what is there; a run that is there ends."""
+        self.player = widget if isinstance(widget, Player) else None
+        stage = self.query_one("#stage")
+        await stage.remove_children()
+        await stage.mount(widget)
+
+    async def on_input_submitted(self) -> None:
+        """Enter in the prompt."""
+        await self.action_generate()
+
+    async def action_generate(self) -> None:
+        """Starts a run with the prompt and the knobs as they are."""
+        if self.playable is None:
+            return
+        codec, text = self.playable.codec, self.query_one(Prompt).text
+        try:
+            prompt = codec.prompt([text] * self.settings.samples)
+        except TuiGenError as fault:
+            self._complain(str(fault))
+            return
+        if unknown := self.query_one(Prompt).unknown():
+            self.notify(scrub(f"read as unknown: {', '.join(unknown)}"), markup=False)
+        self.pace, self._rate, self._made = Pace(self.rate_limit), Rate(), 0
+        self._goal = codec.length(self.settings.length)
+        run = Run(self.playable, prompt, self.params, self.pace, self._goal, self.seed)
+        player = Player(run, self.rendering)
+        await self._put_on_stage(player)
+        player.views[0].focus()
+        self._show_facts()
+        self._show_keys()
+
+    def on_player_advanced(self, message: Player.Advanced) -> None:
+        """Counts, and shows where the newest token came from."""
+        sampled = [step for step in message.steps if not step.given.all()]
+        self._made += len(sampled)
+        self._rate.add(sum(int(step.live.sum()) for step in sampled))
+        for step in [step for step in message.steps if step.live[0]][-1:]:
+            self.query_one(NextToken).show_step(step)
+        self.query_one(Header).show_rate(self._rate.live())
+        self.query_one(Knobs).show_progress(f"token {self._made:,} of {self._goal:,}")
+
+    def on_player_ended(self, message: Player.Ended) -> None:
+        """Says why it is over; the prompt is next."""
+        said = {"ended": "ended", "length": "finished", "stopped": "stopped", "failed": "failed"}[message.ending]
+        self.query_one(Knobs).show_progress(f"{said}: {self._made:,} tokens")
+        self.query_one(Header).show_rate(self._rate.average())
+        if message.fault:
+            self._complain(message.fault)
+        self.query_one(Prompt).focus()
+        self._show_keys()
+
+    @property
+    def running(self) -> bool:
+        """Whether a run is under way, be it paused."""
+        return self.player is not None and self.player.ending is None
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Leaves keys to an open list and to the help where they mean something there."""
+        if action in _EVERYWHERE:
+            return True
+        if isinstance(self.screen, ModalScreen):
+            return False
+        if action == "temperature":
+            return not isinstance(self.focused, OptionList)
+        return True
+
+    def action_temperature(self, direction: int) -> None:
+        """Turns the temperature by one step."""
+        highest = max(MAX_SHOWN_TEMPERATURE, self.params.temperature)
+        turned = round(self.params.temperature + direction * TEMPERATURE_STEP, 2)
+        self.params.temperature = min(highest, max(0.0, turned))
+        self._show_knobs()
+
+    def action_pace(self, direction: int) -> None:
+        """Doubles or halves the pace."""
+        if direction > 0:
+            self.rate_limit = math.inf if self.rate_limit >= MAX_RATE else self.rate_limit * 2
+        else:
+            self.rate_limit = MAX_RATE if math.isinf(self.rate_limit) else max(1.0, self.rate_limit / 2)
+        self.pace.set_rate(self.rate_limit)
+        self._show_knobs()
+
+    def action_pause(self) -> None:
+        """Pauses, or goes on."""
+        if self.running:
+            self.pace.toggle_pause()
+            self._show_keys()
+
+    def action_stop(self) -> None:
+        """Ends the run; without one, goes back to the prompt."""
+        if self.running and self.player:
+            self.player.stop()
+        else:
+            self.query_one(Prompt).focus()
+
+    async def action_new_seed(self) -> None:
+        """Another seed, and what it makes."""
+        self.seed = secrets.randbelow(SEEDS)
+        self._show_knobs()
+        await self.action_generate()
+
+    def action_rendering(self) -> None:
+        """Draws pictures in another way."""
+        for canvas in self.query(Canvas):
+            self.rendering = canvas.next_rendering()
+
+    def action_models(self) -> None:
+        """Goes to the list of models, also where it is folded away."""
+        self.query_one(ModelList).add_class("-open").focus()
+
+    def action_scroll_output(self, direction: int) -> None:
+        """Scrolls what was made."""
+        for view in self.player.views if self.player else self.query(About):
+            (view.scroll_page_down if direction > 0 else view.scroll_page_up)(animate=False)
+
+    def action_help(self) -> None:
+        """Shows the help, once."""
+        if not isinstance(self.screen, ModalScreen):
+            self.push_screen(HelpScreen())
+
+    def on_descendant_focus(self) -> None:
+        """The keys mean other things elsewhere."""
+        models = self.query_one(ModelList)
+        models.set_class(self.focused is models, "-open")
+        self._show_keys()
+
+    def _show_facts(self) -> None:
+        if self.playable:
+            card = self.playable.card
+            self.query_one(Header).show(card.name, card.architecture, self.playable.model.provider)
+
+    def _show_knobs(self) -> None:
+        self.query_one(Knobs).show(self.params, self.seed, self.rate_limit)
+        self._show_keys()
+
+    def _show_keys(self) -> None:
+        drawing = self.playable is not None and self.playable.card.image is not None
+        in_prompt, paused = isinstance(self.focused, Prompt), self.pace.paused
+        in_list = isinstance(self.focused, ModelList)
+        self.query_one(KeyBar).show(
+            pairs_now(running=self.running, paused=paused, in_prompt=in_prompt, in_list=in_list, drawing=drawing)
+        )
+
+    def _complain(self, fault: str) -> None:
+        self.notify(scrub(fault), severity="error", timeout=10, markup=False)
+
+
+def _starting_pace(playable: Playable) -> float:
+    """Tokens per second that can be followed with the eyes: a picture in some four seconds, words as one reads."""
+    image = playable.card.image
+    if image:
+        return 2.0 ** round(math.log2(image.height * image.width / 4))
+    return 16.0 if playable.card.vocab_size > 300 else 64.0

@@ -1,0 +1,86 @@
+"""The distribution that the newest token was drawn from, as bars."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from rich.segment import Segment
+from rich.style import Style
+from textual.strip import Strip
+from textual.widget import Widget
+
+from tui_gen.codec import ImageCodec, TextCodec
+from tui_gen.generate import Step
+from tui_gen.scrub import scrub_line
+from tui_gen.tui.bars import bar, fit
+
+_LABEL_CELLS = 10
+_PERCENT_CELLS = 7
+
+
+class NextToken(Widget):
+    """The likeliest tokens for the newest position of the first sample; a mark shows which one was drawn."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"next-token--bar", "next-token--drawn", "next-token--faint"}
+    BORDER_TITLE = "next token"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._codec: TextCodec | ImageCodec | None = None
+        self._step: Step | None = None
+        self._order: list[int] = []
+
+    def clear(self, codec: TextCodec | ImageCodec) -> None:
+        """Shows nothing until a step comes; codec names the tokens."""
+        self._codec, self._step = codec, None
+        self.border_title = "next pixel" if isinstance(codec, ImageCodec) else "next token"
+        self.refresh()
+
+    def show_step(self, step: Step) -> None:
+        """Shows the distribution of this step."""
+        self._step = step
+        probs = step.probs[0]
+        count = min(len(probs), max(1, self.size.height))
+        top = np.argpartition(-probs, count - 1)[:count]
+        self._order = [int(token) for token in top[np.lexsort((top, -probs[top]))]]
+        self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        """One token: its text or colour, a bar, its probability after all knobs."""
+        width = self.size.width
+        if self._step is None or y >= len(self._order):
+            return Strip.blank(width, self.rich_style)
+        return Strip(self._row(self._order[y], width)).adjust_cell_length(width, self.rich_style)
+
+    def _row(self, token: int, width: int) -> list[Segment]:
+        assert self._step is not None
+        assert self._codec is not None
+        probability = float(self._step.probs[0, token])
+        drawn = token == self._step.tokens[0]
+        style = self.rich_style
+        marked = self.get_component_rich_style("next-token--drawn") if drawn else style
+        if probability == 0:
+            marked = self.get_component_rich_style("next-token--faint")
+        room = max(1, width - 2 - _LABEL_CELLS - 1 - _PERCENT_CELLS)
+        return [
+            Segment("▸ " if drawn else "  ", marked),
+            *self._label(token, marked),
+            Segment(" ", style),
+            Segment(bar(probability, room), self.get_component_rich_style("next-token--bar")),
+            Segment(_percent(probability), marked),
+        ]
+
+    def _label(self, token: int, style: Style) -> list[Segment]:
+        assert self._codec is not None
+        text = scrub_line(self._codec.token_text(token)).replace(" ", "␣")
+        colour = self._codec.token_colour(token)
+        if colour is None:
+            return [Segment(fit(text, _LABEL_CELLS), style)]
+        swatch = Style(color="#{:02x}{:02x}{:02x}".format(*colour))
+        return [Segment("██ ", swatch), Segment(fit(text, _LABEL_CELLS - 3), style)]
+
+
+def _percent(probability: float) -> str:
+    """Seven cells; what is possible never looks impossible."""
+    return "  <0.1%" if 0 < probability < 0.0005 else f" {100 * probability:5.1f}%"

@@ -1,0 +1,42 @@
+"""What a person can turn, and how far the run is."""
+
+from __future__ import annotations
+
+import math
+
+from textual.widgets import Static
+
+from tui_gen.sampling import SamplingParams
+from tui_gen.tui.bars import gauge
+
+MAX_SHOWN_TEMPERATURE = 2.0
+
+
+class Knobs(Static):
+    """Temperature, filters, seed, pace and progress; plain text, one fact a line."""
+
+    def __init__(self) -> None:
+        super().__init__(markup=False)
+        self.progress = ""
+
+    def show(self, params: SamplingParams, seed: int, rate: float) -> None:
+        """Shows the knobs as they are."""
+        self._lines = [
+            f"temperature {params.temperature:.2f}",
+            gauge(params.temperature / MAX_SHOWN_TEMPERATURE, 21),
+            f"seed {seed}",
+            f"pace {'unlimited' if math.isinf(rate) else f'{rate:g} a second'}",
+            self._filters(params),
+        ]
+        self.show_progress(self.progress)
+
+    def show_progress(self, progress: str) -> None:
+        """Shows how far the run is."""
+        self.progress = progress
+        self.update("\n".join([*self._lines, progress]))
+
+    def _filters(self, params: SamplingParams) -> str:
+        top_k = f"top-k {params.top_k}" if params.top_k else ""
+        top_p = f"top-p {params.top_p:g}" if params.top_p < 1 else ""
+        min_p = f"min-p {params.min_p:g}" if params.min_p else ""
+        return " ".join(part for part in (top_k, top_p, min_p) if part) or "top-k, top-p, min-p off"

@@ -1,0 +1,75 @@
+"""Starting the screen from the command line, on a terminal that native libraries cannot write into."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import platformdirs
+
+from tui_gen.errors import TuiGenError, UsageError
+from tui_gen.library import Entry, find_models, locate, read_card, search_path
+from tui_gen.sampling import SamplingParams
+from tui_gen.tui.app import Settings, TuiGen
+
+FIRST_MODEL = "recipes"
+
+
+def launch(args: argparse.Namespace) -> int:
+    """Runs the screen until the user quits; returns the exit status."""
+    entries = find_models()
+    folder = locate(args.model) if args.model else _first(entries)
+    read_card(folder)
+    app = TuiGen(_settings(args, folder), entries)
+    with quiet_stderr():
+        app.run()
+    return app.return_code or 0
+
+
+def _settings(args: argparse.Namespace, folder: Path) -> Settings:
+    temperature = 1.0 if args.temperature is None else args.temperature
+    try:
+        params = SamplingParams(temperature, args.top_k, args.top_p, args.min_p).checked()
+    except TuiGenError as fault:
+        raise UsageError(str(fault)) from fault
+    seed = Settings.seed if args.seed is None else args.seed
+    return Settings(folder, args.prompt, args.samples, seed, args.provider, args.temperature, params, args.length)
+
+
+def _first(entries: list[Entry]) -> Path:
+    usable = [entry for entry in entries if entry.card]
+    if not usable:
+        raise TuiGenError("no models are installed; looked in " + ", ".join(map(str, search_path())))
+    return next((entry for entry in usable if entry.name == FIRST_MODEL), usable[0]).path
+
+
+@contextlib.contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """Gives Textual, which draws on stderr, a terminal of its own, and points file descriptor 2 at a log file.
+
+    What native libraries print there would otherwise land in the middle of the screen.
+    """
+    log = Path(platformdirs.user_log_dir("tui-gen", appauthor=False)) / "stderr.log"
+    with contextlib.suppress(OSError):
+        log.parent.mkdir(parents=True, exist_ok=True)
+    before, kept = sys.__stderr__, os.dup(2)
+    try:
+        target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    except OSError:
+        target = os.open(os.devnull, os.O_WRONLY)
+    screen = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="replace")
+    os.dup2(target, 2)
+    os.close(target)
+    sys.__stderr__ = screen  # type: ignore[misc]
+    try:
+        yield
+    finally:
+        screen.flush()
+        sys.__stderr__ = before  # type: ignore[misc]
+        os.dup2(kept, 2)
+        os.close(kept)
+        screen.close()

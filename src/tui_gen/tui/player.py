@@ -1,0 +1,148 @@
+"""One run on the screen: the seam between the engine's thread and the widgets."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.message import Message
+from textual.worker import Worker, get_current_worker
+
+from tui_gen.codec import ImageCodec
+from tui_gen.errors import TuiGenError
+from tui_gen.generate import Step, generate
+from tui_gen.library import Playable
+from tui_gen.pace import Pace, frames, paced
+from tui_gen.raster import Rendering
+from tui_gen.sampling import SamplingParams, Tokens
+from tui_gen.tui.canvas import Canvas
+from tui_gen.tui.page import TextPage
+
+Ending = Literal["ended", "length", "stopped", "failed"]
+_FRAMES_AHEAD = 2
+"""Frames that may wait for the screen; then the engine waits, so nothing piles up and knobs count at once."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is to be generated. `params` and `pace` are shared with the screen, which turns them while the run goes."""
+
+    playable: Playable
+    prompt: Tokens
+    params: SamplingParams
+    pace: Pace
+    length: int
+    seed: int
+
+    @property
+    def samples(self) -> int:
+        """How many samples are generated at once."""
+        return len(self.prompt)
+
+
+class Player(Vertical):
+    """Owns one run: its view and the thread that makes its steps. Removing the widget ends the run."""
+
+    @dataclass
+    class Advanced(Message):
+        """Steps that have just been shown."""
+
+        steps: Sequence[Step]
+
+    @dataclass
+    class Ended(Message):
+        """The run is over, and why; `fault` tells a failure."""
+
+        ending: Ending
+        fault: str = ""
+
+    @dataclass
+    class _Frame(Message):
+        steps: Sequence[Step]
+
+    @dataclass
+    class _Done(Message):
+        ending: Ending
+        fault: str
+
+    def __init__(self, run: Run, rendering: Rendering) -> None:
+        super().__init__()
+        self._engine_run, self._rendering = run, rendering
+        self._room = threading.Semaphore(_FRAMES_AHEAD)
+        self._stopped = False
+        self.ending: Ending | None = None
+
+    def compose(self) -> ComposeResult:
+        """One canvas for all pictures, or one page per text."""
+        codec = self._engine_run.playable.codec
+        if isinstance(codec, ImageCodec):
+            yield Canvas(codec.picture(self._engine_run.samples), self._rendering)
+        else:
+            yield from (
+                TextPage(codec.reader(), sample, self._engine_run.samples) for sample in range(self._engine_run.samples)
+            )
+
+    def on_mount(self) -> None:
+        """Starts the engine."""
+        self.run_worker(self._work, thread=True, exit_on_error=False)
+
+    def on_unmount(self) -> None:
+        """Ends the run, also when the whole screen goes away."""
+        self.stop()
+
+    def stop(self) -> None:
+        """Ends the run at its next token; what was made stays."""
+        self._stopped = True
+        self._engine_run.pace.close()
+
+    @property
+    def views(self) -> list[Canvas | TextPage]:
+        """What shows the samples."""
+        return [*self.query(Canvas), *self.query(TextPage)]
+
+    def _work(self) -> None:
+        """In the thread: makes steps, hands over one message per frame, touches no widget."""
+        run, worker = self._engine_run, get_current_worker()
+        ending, fault, last = "length", "", None
+        try:
+            steps = generate(run.playable.model, run.prompt, run.params, length=run.length, seed=run.seed)
+            for bundle in frames(paced(steps, run.pace)):
+                if not self._hand_over(bundle, worker):
+                    break
+                last = bundle[-1]
+        except TuiGenError as problem:
+            ending, fault = "failed", str(problem)
+        if ending == "length" and self._stopped:
+            ending = "stopped"
+        elif ending == "length" and last is not None and self._all_ended(last):
+            ending = "ended"
+        self.post_message(self._Done(ending, fault))  # type: ignore[arg-type]
+
+    def _hand_over(self, bundle: Sequence[Step], worker: Worker[None]) -> bool:
+        while not self._room.acquire(timeout=0.1):
+            if worker.is_cancelled or self._stopped:
+                return False
+        self.post_message(self._Frame(bundle))
+        return not worker.is_cancelled
+
+    def _all_ended(self, last: Step) -> bool:
+        eos = self._engine_run.playable.card.eos
+        return eos is not None and bool((~last.live | (last.tokens == eos)).all())
+
+    def on_player__frame(self, message: _Frame) -> None:
+        """Shows a frame, then lets the engine make another."""
+        for view in self.views:
+            view.show_steps(message.steps)
+        self._room.release()
+        self.post_message(self.Advanced(message.steps))
+
+    def on_player__done(self, message: _Done) -> None:
+        """Says that the run is over; after the last frame has been shown, because messages keep their order."""
+        self.ending = message.ending
+        for view in self.views:
+            view.end()
+        self.post_message(self.Ended(message.ending, message.fault))

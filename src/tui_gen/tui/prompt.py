@@ -1,0 +1,70 @@
+"""Where a person types the prompt; what the model does not know is marked while it is typed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.highlighter import Highlighter
+from rich.text import Text
+from textual.suggester import Suggester
+from textual.widgets import Input
+
+from tui_gen.codec import ImageCodec, TextCodec
+from tui_gen.scrub import scrub_line
+
+_NEWLINE = "\u240a"
+
+
+class Prompt(Input):
+    """One line. A pasted newline is shown as its sign and read as a newline."""
+
+    def __init__(self, value: str) -> None:
+        self._marker = _UnknownMarker()
+        super().__init__(value, highlighter=self._marker, select_on_focus=False)
+        self.border_title = "prompt"
+
+    @property
+    def text(self) -> str:
+        """What was typed."""
+        return self.value.replace(_NEWLINE, "\n")
+
+    def validate_value(self, value: str) -> str:
+        """Lets nothing in that a terminal would obey."""
+        return scrub_line(value)
+
+    def serve(self, codec: TextCodec | ImageCodec, example: str) -> None:
+        """Marks and suggests by what this model knows."""
+        self._marker.codec = codec
+        self.placeholder = scrub_line(f"for example: {example}") if example else "enter generates without a prompt"
+        phrases = codec.phrases if isinstance(codec, ImageCodec) else ()
+        self.suggester = _PhraseSuggester(phrases) if phrases else None
+        self.refresh()
+
+    def unknown(self) -> list[str]:
+        """The words that the model does not know."""
+        return self._marker.unknown(self.text)
+
+
+class _UnknownMarker(Highlighter):
+    codec: TextCodec | ImageCodec | None = None
+
+    def highlight(self, text: Text) -> None:
+        if self.codec:
+            for start, end in self.codec.unknown(text.plain.replace(_NEWLINE, "\n")):
+                text.stylize("bold underline red", start, end)
+
+    def unknown(self, text: str) -> list[str]:
+        return [text[start:end] for start, end in self.codec.unknown(text)] if self.codec else []
+
+
+class _PhraseSuggester(Suggester):
+    """Completes the phrase after the last comma."""
+
+    def __init__(self, phrases: Sequence[str]) -> None:
+        super().__init__(use_cache=False, case_sensitive=True)
+        self._phrases = phrases
+
+    async def get_suggestion(self, value: str) -> str | None:
+        begun = value.rpartition(",")[2].lstrip()
+        match = next((phrase for phrase in self._phrases if begun and phrase.startswith(begun.lower())), None)
+        return value + match[len(begun) :] if match else None
