@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 
+from tui_gen.errors import TuiGenError
 from tui_gen.generate import Step
 
 FRAME_SECONDS = 1 / 30
@@ -76,15 +77,22 @@ def paced(steps: Iterator[Step], pace: Pace) -> Iterator[Step | None]:
 
 
 def frames(steps: Iterator[Step | None]) -> Iterator[list[Step]]:
-    """Bundles of the steps of a thirtieth of a second; a bundle is also finished before a wait and at the end."""
+    """Bundles of the steps of a thirtieth of a second; a bundle is also finished before a wait, at the end, and before
+    an error is passed on, so that what was made is shown.
+    """
     bundle: list[Step] = []
     shown = -math.inf
-    for step in steps:
-        if step is not None:
-            bundle.append(step)
-        if bundle and (step is None or time.monotonic() - shown >= FRAME_SECONDS):
-            shown = time.monotonic()
+    try:
+        for step in steps:
+            if step is not None:
+                bundle.append(step)
+            if bundle and (step is None or time.monotonic() - shown >= FRAME_SECONDS):
+                shown = time.monotonic()
+                ready, bundle = bundle, []
+                yield ready
+    except TuiGenError:
+        if bundle:
             yield bundle
-            bundle = []
+        raise
     if bundle:
         yield bundle

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import math
 import secrets
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,6 +96,7 @@ class TuiGen(App[None]):
         self.player: Player | None = None
         self._rate, self._made, self._goal = Rate(), 0, 0
         self._prompts: dict[str, str] = {}
+        self._opening = self._start_when_open = False
 
     def compose(self) -> ComposeResult:
         """Header, three columns, prompt, keys."""
@@ -111,6 +115,13 @@ class TuiGen(App[None]):
         self.query_one(Prompt).focus()
         self._show_knobs()
         self._open(self.settings.folder)
+        self._leave_in_order_when_told()
+
+    def _leave_in_order_when_told(self) -> None:
+        """A terminal that is closed and a polite kill quit like the key does, so the terminal is left sane."""
+        for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+            with contextlib.suppress(NotImplementedError, RuntimeError):  # Windows; not in the main thread
+                asyncio.get_running_loop().add_signal_handler(number, self.exit, None, 128 + number)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Opens the chosen model."""
@@ -118,6 +129,7 @@ class TuiGen(App[None]):
         self.query_one(Prompt).focus()
 
     def _open(self, folder: Path) -> None:
+        self._opening = True
         self.query_one(Header).show(f"opening {folder.name} ...")
         self._open_in_thread(folder)
 
@@ -132,6 +144,7 @@ class TuiGen(App[None]):
 
     def on_tui_gen_refused(self, message: Refused) -> None:
         """A model that cannot be opened; what is on the screen stays."""
+        self._opening = self._start_when_open = False
         fault = message.fault
         self._complain(fault)
         self._show_facts()
@@ -140,7 +153,7 @@ class TuiGen(App[None]):
 
     async def on_tui_gen_opened(self, message: Opened) -> None:
         """A model is ready; its card is shown until it runs."""
-        playable = message.playable
+        self._opening, playable = False, message.playable
         if self.playable:
             self._prompts[self.playable.card.name] = self.query_one(Prompt).value
             self.query_one(Prompt).value = self._prompts.get(playable.card.name, "")
@@ -154,6 +167,9 @@ class TuiGen(App[None]):
         self.query_one(Knobs).progress = ""
         self._show_facts()
         self._show_knobs()
+        if self._start_when_open:
+            self._start_when_open = False
+            await self.action_generate()
 
     async def _put_on_stage(self, widget: About | Player) -> None:
         """Replaces what is there; a run that is there ends."""
@@ -167,8 +183,9 @@ class TuiGen(App[None]):
         await self.action_generate()
 
     async def action_generate(self) -> None:
-        """Starts a run with the prompt and the knobs as they are."""
-        if self.playable is None:
+        """Starts a run with the prompt and the knobs as they are; while a model is being opened, as soon as it is."""
+        self._start_when_open = self._opening
+        if self._opening or self.playable is None:
             return
         codec, text = self.playable.codec, self.query_one(Prompt).text
         try:

@@ -6,6 +6,7 @@ import time
 from collections import deque
 
 from rich.cells import cell_len
+from rich.text import Text
 from textual.widget import Widget
 
 from tui_gen.scrub import scrub_line
@@ -61,8 +62,8 @@ class Header(Widget):
         self._rate = f"{tokens_per_second:,.0f} tokens/s".replace(",", " ") if tokens_per_second else ""
         self.refresh()
 
-    def render(self) -> str:
+    def render(self) -> Text:
         """The line; what does not fit is cut from the right."""
         right = " · ".join([*self._facts, *([self._rate] if self._rate else [])])
         rule = "─" * max(1, self.size.width - cell_len(right) - len("tui-gen") - 4)
-        return f"tui-gen {rule} {right}"
+        return Text(f"tui-gen {rule} {right}", no_wrap=True)

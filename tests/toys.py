@@ -1,0 +1,193 @@
+"""Real tiny models, built with onnx.helper and without torch: what is tested is the runtime that people run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+from export.tokenizing import character_tokenizer, phrase_tokenizer, word_tokenizer
+
+WORDS = ("<end>", "<unk>", "the", "cat", "dog", "sat", "ran", ".")
+END, UNKNOWN, THE, CAT, DOG, SAT, RAN, DOT = range(8)
+GREEDY_TEXT = "cat sat. the cat sat. the cat sat. the"
+"""What the text model says after `the` at temperature 0, before it ends."""
+
+CHARACTERS = "\n abc"
+
+HEIGHT, WIDTH, LEVELS = 4, 6, 3
+START, BRIGHT, DARK = 3, 4, 5
+PHRASES = ("bright", "deep dark")
+IMAGE = {"height": HEIGHT, "width": WIDTH, "levels": LEVELS, "conditions": [BRIGHT, DARK]}
+STRIPES = np.add.outer(np.arange(HEIGHT), np.arange(WIDTH)) % LEVELS
+"""What the image model draws at temperature 0 without a condition; `bright` turns every pixel to the last level."""
+
+
+def _bigrams() -> NDArray[np.float32]:
+    table = np.zeros((len(WORDS), len(WORDS)), dtype=np.float32)
+    table[:, END], table[:, UNKNOWN] = -4.25, -9
+    likely = {END: THE, UNKNOWN: DOT, THE: CAT, CAT: SAT, DOG: RAN, SAT: DOT, RAN: DOT, DOT: THE}
+    for word, following in likely.items():
+        table[word, following] = 2
+    table[THE, DOG] = table[CAT, RAN] = 1
+    return table
+
+
+BIGRAMS = _bigrams()
+
+
+def text_graph(table: NDArray[np.float32] = BIGRAMS, *, growth: float = 0.5) -> bytes:
+    """Logits of the next token are a row of the table; each token read adds `growth` to the logit of token 0."""
+    vocab = len(table)
+    constants = {
+        "table": table.astype(np.float32),
+        "growth": np.eye(1, vocab, dtype=np.float32) * np.float32(growth),
+        "one": np.ones((1, 1), dtype=np.float32),
+    }
+    nodes = [
+        helper.make_node("Gather", ["table", "token"], ["row"]),
+        helper.make_node("Mul", ["state.count", "growth"], ["grown"]),
+        helper.make_node("Add", ["row", "grown"], ["logits"]),
+        helper.make_node("Add", ["state.count", "one"], ["next.count"]),
+    ]
+    return _graph(nodes, constants, vocab, {"count": (TensorProto.FLOAT, (1,))})
+
+
+def image_graph() -> bytes:
+    """Stripes, pulled to the last level by `bright` and to the first by `deep dark`; pixels are counted in an int64."""
+    pull = np.zeros((DARK + 1, LEVELS), dtype=np.float32)
+    pull[BRIGHT, LEVELS - 1] = pull[DARK, 0] = 8
+    constants = {
+        "pattern": 4 * np.eye(LEVELS, dtype=np.float32)[STRIPES.ravel()],
+        "pull": pull,
+        "levels": np.array(LEVELS),
+        "area": np.array(HEIGHT * WIDTH),
+    }
+    nodes = [
+        helper.make_node("Less", ["token", "levels"], ["is_pixel"]),
+        helper.make_node("Cast", ["is_pixel"], ["pixels"], to=TensorProto.INT64),
+        helper.make_node("Add", ["state.position", "pixels"], ["next.position"]),
+        helper.make_node("Gather", ["pull", "token"], ["pulled"]),
+        helper.make_node("Add", ["state.condition", "pulled"], ["next.condition"]),
+        helper.make_node("Mod", ["next.position", "area"], ["at"]),
+        helper.make_node("Gather", ["pattern", "at"], ["row"]),
+        helper.make_node("Add", ["row", "next.condition"], ["logits"]),
+    ]
+    states = {"position": (TensorProto.INT64, ()), "condition": (TensorProto.FLOAT, (LEVELS,))}
+    return _graph(nodes, constants, LEVELS, states)
+
+
+def text_folder(path: Path, *, graph: bytes = b"", tokenizer: str = "", **card: Any) -> Path:
+    """Words in short sentences that end after about a dozen of them. `card` changes config.json."""
+    facts = {"kind": "text", "architecture": "toy bigrams", "vocab_size": len(WORDS), "bos": END, "eos": END}
+    return _write(path, graph or text_graph(), {**facts, **card}, tokenizer or words())
+
+
+def endless_text_folder(path: Path, **changes: Any) -> Path:
+    """The same words, but they never end: for runs that are paused, turned and stopped."""
+    return text_folder(path, **{"graph": text_graph(growth=-1.0), "eos": None, **changes})
+
+
+def character_folder(path: Path, **changes: Any) -> Path:
+    """The letters a, b and c, the space and the newline, which ends a text; no token stands for unknown letters."""
+    table = np.zeros((len(CHARACTERS), len(CHARACTERS)), dtype=np.float32)
+    facts = {"graph": text_graph(table), "tokenizer": characters(), "vocab_size": len(CHARACTERS), **changes}
+    return text_folder(path, **facts)
+
+
+def image_folder(path: Path, *, graph: bytes = b"", tokenizer: str | None = None, **card: Any) -> Path:
+    """4 x 6 pixels of 3 greys, with two conditions. `tokenizer=""` leaves tokenizer.json out."""
+    facts = {"kind": "image", "architecture": "toy stripes", "vocab_size": LEVELS, "bos": START, "image": IMAGE}
+    return _write(path, graph or image_graph(), {**facts, **card}, phrases() if tokenizer is None else tokenizer)
+
+
+def words() -> str:
+    """tokenizer.json of the text model."""
+    return str(word_tokenizer([" ".join(WORDS[2:])], vocab_size=len(WORDS), min_count=1).to_str())
+
+
+def characters() -> str:
+    """tokenizer.json of the character model."""
+    return str(character_tokenizer(CHARACTERS, lowercase=True).to_str())
+
+
+def phrases() -> str:
+    """tokenizer.json of the image model."""
+    return str(phrase_tokenizer(PHRASES, first_id=BRIGHT).to_str())
+
+
+def bytes_bpe(*merges: tuple[str, str]) -> str:
+    """tokenizer.json of byte-level pieces: every byte is a token, so most characters take several."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocab = {piece: index for index, piece in enumerate([*alphabet, *map("".join, merges)])}
+    tokenizer = Tokenizer(models.BPE(vocab, list(merges)))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return str(tokenizer.to_str())
+
+
+def spoil(folder: Path, file: str, content: bytes | None) -> Path:
+    """Overwrites a file of a model folder, or takes it away."""
+    if content is None:
+        (folder / file).unlink()
+    else:
+        (folder / file).write_bytes(content)
+    return folder
+
+
+def renamed(graph: bytes, old: str, new: str) -> bytes:
+    """The graph with another name for one of its values."""
+    model = onnx.load_from_string(graph)
+    for node in model.graph.node:
+        node.input[:] = [new if name == old else name for name in node.input]
+        node.output[:] = [new if name == old else name for name in node.output]
+    for port in (*model.graph.input, *model.graph.output):
+        port.name = new if port.name == old else port.name
+    return bytes(model.SerializeToString())
+
+
+def with_external_data(graph: bytes, folder: Path) -> bytes:
+    """The graph with its table moved into `weights.bin` in a folder."""
+    model = onnx.load_from_string(graph)
+    options: dict[str, Any] = {"location": "weights.bin", "size_threshold": 0}
+    onnx.save_model(model, folder / "model.onnx", save_as_external_data=True, **options)
+    return (folder / "model.onnx").read_bytes()
+
+
+def _graph(
+    nodes: Sequence[onnx.NodeProto],
+    constants: dict[str, NDArray[Any]],
+    vocab: int,
+    states: dict[str, tuple[int, tuple[int, ...]]],
+) -> bytes:
+    def ports(prefix: str) -> list[onnx.ValueInfoProto]:
+        return [
+            helper.make_tensor_value_info(f"{prefix}.{name}", dtype, ["batch", *shape])
+            for name, (dtype, shape) in states.items()
+        ]
+
+    token = helper.make_tensor_value_info("token", TensorProto.INT64, ["batch"])
+    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", vocab])
+    weights = [numpy_helper.from_array(value, name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, "toy", [token, *ports("state")], [logits, *ports("next")], weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    onnx.checker.check_model(model, full_check=True)
+    return bytes(model.SerializeToString())
+
+
+def _write(path: Path, graph: bytes, facts: dict[str, Any], tokenizer: str) -> Path:
+    path.mkdir(parents=True, exist_ok=True)
+    (path / "model.onnx").write_bytes(graph)
+    card = {"name": path.name, "sha256": hashlib.sha256(graph).hexdigest(), **facts}
+    (path / "config.json").write_text(json.dumps(card), encoding="utf-8")
+    if tokenizer:
+        (path / "tokenizer.json").write_text(tokenizer, encoding="utf-8")
+    return path

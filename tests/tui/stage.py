@@ -1,0 +1,103 @@
+"""Helpers for stories on the real screen with toy models."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from textual import events
+from textual.message import Message
+from textual.pilot import Pilot
+
+from tui_gen.generate import Step, generate
+from tui_gen.library import find_models, open_model
+from tui_gen.sampling import SamplingParams
+from tui_gen.tui.app import Settings, TuiGen
+from tui_gen.tui.page import TextPage
+from tui_gen.tui.player import Player
+
+
+class Stage:
+    """A running app, and the steps that it has shown."""
+
+    def __init__(self, app: TuiGen) -> None:
+        self.app, self.steps, self.pilot = app, list[Step](), None
+
+    def hear(self, message: Message) -> None:
+        """Notes what is shown."""
+        if isinstance(message, Player.Advanced) and message.steps[0] not in self.steps[-len(message.steps) :]:
+            self.steps += message.steps
+
+    async def until(self, what: Callable[[], Any]) -> None:
+        """Waits for something to come true; fails after ten seconds."""
+        for _ in range(1000):
+            if what():
+                await asyncio.sleep(0.02)
+                return
+            await asyncio.sleep(0.01)
+        raise AssertionError("it never came true:\n" + self.screen())
+
+    async def type(self, text: str) -> None:
+        """Types into whatever has the focus."""
+        names = {" ": "space", ",": "comma"}
+        for character in text:
+            self.app.post_message(events.Key(names.get(character, character), character))
+        await asyncio.sleep(0.05)
+
+    async def press(self, *keys: str) -> None:
+        """Presses keys; does not wait for the run, which may go on for ever."""
+        for key in keys:
+            self.app.simulate_key(key)
+            await asyncio.sleep(0.03)
+
+    async def run_to_end(self) -> None:
+        """Presses enter and waits until the run is over."""
+        await self.press("enter")
+        await self.until(lambda: self.app.player is not None and not self.app.running)
+
+    @property
+    def page(self) -> str:
+        """The text of the first sample."""
+        return self.app.query(TextPage).first().text
+
+    def screen(self) -> str:
+        """The whole screen as text, trailing spaces cut."""
+        width, height = self.app.size
+        strips = self.app.screen._compositor.render_strips(self.app.size)
+        assert len(strips) == height
+        assert all(strip.cell_length == width for strip in strips)
+        return "\n".join(strip.text.rstrip() for strip in strips) + "\n"
+
+
+@asynccontextmanager
+async def on_stage(
+    folder: Path, *, size: tuple[int, int] = (80, 24), pace: float = math.inf, **settings: Any
+) -> AsyncIterator[tuple[Stage, Pilot[None]]]:
+    """The app with a model folder opened, at a pace; the models beside it are listed too."""
+    app = TuiGen(Settings(folder, **settings), find_models())
+    stage = Stage(app)
+    async with app.run_test(size=size, message_hook=stage.hear) as pilot:
+        await stage.until(lambda: app.playable is not None or app._notifications)
+        app.rate_limit = pace
+        yield stage, pilot
+
+
+def headless_text(
+    folder: Path, prompt: str, *, seed: int, temperature: float = 1.0, sample: int = 0, samples: int = 1
+) -> str:
+    """What `tui-gen generate` would print."""
+    playable = open_model(folder)
+    codec = playable.codec
+    steps = generate(
+        playable.model,
+        codec.prompt([prompt] * samples),
+        SamplingParams(temperature),
+        length=codec.length(None),
+        seed=seed,
+    )
+    reader = codec.reader()
+    return "".join(reader.read(int(step.tokens[sample])) for step in steps if step.live[sample])

@@ -1,0 +1,150 @@
+"""Choosing models, help, trouble, small screens and leaving."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests import toys
+from tests.tui.stage import on_stage
+from tui_gen.tui.canvas import Canvas
+from tui_gen.tui.help import HelpScreen, help_text
+from tui_gen.tui.keys import KEYS
+from tui_gen.tui.models import ModelList
+from tui_gen.tui.page import TextPage
+from tui_gen.tui.prompt import Prompt
+
+
+async def test_another_model_is_chosen_by_keyboard_and_each_keeps_its_prompt(models: Path) -> None:
+    async with on_stage(models / "cats") as (stage, _):
+        await stage.type("the")
+        await stage.press("f3", "end", "enter")
+        await stage.until(lambda: stage.app.playable and stage.app.playable.card.name == "stripes")
+        assert "Draws stripes." in stage.screen()
+        assert stage.app.query_one(Prompt).value == ""
+        await stage.press("f3", "home", "enter")
+        await stage.until(lambda: stage.app.playable and stage.app.playable.card.name == "cats")
+        assert stage.app.query_one(Prompt).value == "the"
+        assert "▸ cats" in stage.screen()
+
+
+async def test_arrows_move_in_the_list_and_leave_the_temperature_alone(models: Path) -> None:
+    async with on_stage(models / "cats") as (stage, _):
+        before = stage.app.params.temperature
+        await stage.press("f3", "down", "down")
+        assert stage.app.params.temperature == before
+        await stage.press("escape", "up")
+        assert stage.app.params.temperature > before
+
+
+async def test_choosing_another_model_ends_the_run(models: Path) -> None:
+    async with on_stage(models / "endless", pace=64) as (stage, _):
+        await stage.press("enter")
+        await stage.until(lambda: stage.steps)
+        await stage.press("f3", "home", "enter")
+        await stage.until(lambda: stage.app.playable and stage.app.playable.card.name == "cats")
+        await stage.until(lambda: not _engine_threads())
+
+
+async def test_a_damaged_model_is_listed_and_told_and_the_other_stays(models: Path) -> None:
+    toys.spoil(models / "letters", "model.onnx", b"rubbish")
+    async with on_stage(models / "cats") as (stage, _):
+        stage.app._open(models / "letters")
+        await stage.until(lambda: stage.app._notifications)
+        assert "letters" in next(iter(stage.app._notifications)).message
+        await stage.run_to_end()
+        assert stage.page
+
+
+async def test_a_first_model_that_cannot_be_opened_is_told(models: Path) -> None:
+    toys.spoil(models / "cats", "model.onnx", b"rubbish")
+    async with on_stage(models / "cats", size=(120, 30)) as (stage, _):
+        await stage.until(lambda: "f3" in stage.screen())
+        await stage.press("enter", "ctrl+n", "space", "escape", "f2", "pageup")
+        assert stage.app.is_running
+
+
+async def test_trouble_in_mid_run_is_told_and_what_was_made_stays(models: Path) -> None:
+    table = toys.BIGRAMS.copy()
+    table[toys.SAT] = np.nan
+    toys.text_folder(models / "broken", graph=toys.text_graph(table))
+    async with on_stage(models / "broken", temperature=0.0) as (stage, _):
+        await stage.type("the")
+        await stage.run_to_end()
+        assert stage.page == "the cat sat"
+        assert "token 4" in next(iter(stage.app._notifications)).message
+
+
+async def test_help_names_every_key_and_keeps_the_keys_for_itself(models: Path) -> None:
+    assert all(key.shown in help_text() for key in KEYS)
+    async with on_stage(models / "cats") as (stage, _):
+        before = stage.app.params.temperature
+        await stage.press("f1")
+        assert isinstance(stage.app.screen, HelpScreen)
+        assert "esc closes" in stage.screen()
+        await stage.press("up", "escape")
+        assert not isinstance(stage.app.screen, HelpScreen)
+        assert stage.app.params.temperature == before
+
+
+HOSTILE = "x[/y] [bold]\x1b]0;owned\x07\x9b2J\u202e\x00"
+
+
+async def test_foreign_text_is_shown_and_never_obeyed(models: Path) -> None:
+    hostile = toys.text_folder(models / "hostile", name=HOSTILE, description=HOSTILE, prompt_example=HOSTILE)
+    async with on_stage(hostile, prompt=HOSTILE) as (stage, _):
+        await stage.run_to_end()
+        await stage.press("f3", "escape")
+        screen = stage.screen()
+        assert "x[/y] [bold]" in screen
+        assert not any(ord(character) < 32 or 127 <= ord(character) < 160 or character == "\u202e" for character in
+                       screen.replace("\n", ""))  # fmt: skip
+
+
+@pytest.mark.parametrize("size", [(80, 24), (60, 16), (40, 12), (20, 6), (5, 3)])
+async def test_small_screens_are_usable(models: Path, size: tuple[int, int]) -> None:
+    async with on_stage(models / "stripes", size=size, temperature=0.0) as (stage, _):
+        await stage.run_to_end()
+        np.testing.assert_array_equal(stage.app.query_one(Canvas).picture.grid(0), toys.STRIPES)
+
+
+async def test_a_narrow_screen_folds_the_list_away_and_f3_brings_it_back(models: Path) -> None:
+    async with on_stage(models / "cats", size=(60, 20)) as (stage, _):
+        assert not stage.app.query_one(ModelList).display
+        await stage.press("f3")
+        assert stage.app.query_one(ModelList).display
+        await stage.press("escape")
+        assert not stage.app.query_one(ModelList).display
+
+
+async def test_a_resize_in_mid_run_wraps_anew_and_loses_nothing(models: Path) -> None:
+    async with on_stage(models / "endless", pace=512) as (stage, pilot):
+        await stage.press("enter")
+        await stage.until(lambda: len(stage.page) > 200)
+        await pilot.resize_terminal(50, 15)
+        await stage.until(lambda: len(stage.page) > 400)
+        await pilot.resize_terminal(140, 40)
+        await stage.press("escape")
+        await stage.until(lambda: not stage.app.running)
+        page = stage.app.query_one(TextPage)
+        assert all(len(line.text) <= page._wrapped.width for line in page._wrapped.lines)
+        assert " ".join(line.text for line in page._wrapped.lines) == page.text
+
+
+@pytest.mark.parametrize("keys", [(), ("space",), ("escape",), ("f1",)])
+async def test_leaving_at_any_moment_ends_the_engine(models: Path, keys: tuple[str, ...]) -> None:
+    async with on_stage(models / "endless", pace=64) as (stage, _):
+        await stage.press("enter")
+        await stage.until(lambda: stage.steps)
+        await stage.press(*keys, "ctrl+q")
+        await stage.until(lambda: not stage.app.is_running)
+    assert not _engine_threads()
+
+
+def _engine_threads() -> list[threading.Thread]:
+    from tui_gen.tui import player
+
+    return [t for t in threading.enumerate() if t.name.startswith(player.__name__)]

@@ -1,0 +1,143 @@
+"""What a person does with a text model, key by key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests import toys
+from tests.tui.stage import headless_text, on_stage
+from tui_gen.tui.knobs import Knobs
+from tui_gen.tui.page import TextPage
+from tui_gen.tui.prompt import Prompt
+
+
+async def test_typing_a_prompt_and_enter_is_all_that_a_first_run_takes(models: Path) -> None:
+    async with on_stage(models / "cats", temperature=0.0) as (stage, _):
+        await stage.type("the")
+        await stage.run_to_end()
+        assert stage.page == "the " + toys.GREEDY_TEXT
+        assert "the cat sat." in stage.screen()
+        assert stage.app.focused is stage.app.query_one(Prompt)
+
+
+@pytest.mark.parametrize("seed", [1, 7])
+async def test_the_screen_shows_the_text_that_the_command_line_prints_for_that_seed(models: Path, seed: int) -> None:
+    async with on_stage(models / "cats", seed=seed, prompt="dog") as (stage, _):
+        await stage.run_to_end()
+        assert stage.page == headless_text(models / "cats", "dog", seed=seed)
+
+
+async def test_every_sample_has_its_page_and_none_depends_on_how_many_there_are(models: Path) -> None:
+    async with on_stage(models / "cats", seed=3, samples=3) as (stage, _):
+        await stage.run_to_end()
+        pages = [page.text for page in stage.app.query(TextPage)]
+    assert pages == [headless_text(models / "cats", "", seed=3, sample=i, samples=5) for i in range(3)]
+
+
+async def test_the_temperature_turned_in_mid_run_counts_for_the_next_tokens(models: Path) -> None:
+    async with on_stage(models / "endless", pace=64) as (stage, _):
+        await stage.press("enter")
+        await stage.until(lambda: len(stage.steps) > 3)
+        before = stage.app.params.temperature
+        await stage.press("up", "up")
+        await stage.until(lambda: stage.steps[-1].params.temperature == pytest.approx(before + 0.10))
+        await stage.press("down")
+        await stage.until(lambda: stage.steps[-1].params.temperature == pytest.approx(before + 0.05))
+        assert f"temperature {before + 0.05:.2f}" in stage.screen()
+        assert stage.steps[0].params.temperature == before
+
+
+async def test_the_temperature_stays_between_0_and_2(models: Path) -> None:
+    async with on_stage(models / "cats", temperature=0.05) as (stage, _):
+        await stage.press("down", "down", "down")
+        assert stage.app.params.temperature == 0
+        await stage.press(*["up"] * 45)
+        assert stage.app.params.temperature == 2
+
+
+async def test_escape_stops_and_keeps_what_was_made(models: Path) -> None:
+    async with on_stage(models / "endless", pace=64) as (stage, _):
+        await stage.press("enter")
+        await stage.until(lambda: len(stage.steps) > 3)
+        await stage.press("escape")
+        await stage.until(lambda: not stage.app.running)
+        made = stage.page
+        assert made
+        assert "stopped" in stage.app.query_one(Knobs).progress
+        assert stage.app.focused is stage.app.query_one(Prompt)
+        await stage.press("left")
+        assert stage.page == made
+
+
+async def test_space_pauses_and_goes_on(models: Path) -> None:
+    async with on_stage(models / "endless", pace=512) as (stage, pilot):
+        await stage.press("enter")
+        await stage.until(lambda: len(stage.steps) > 3)
+        await stage.press("space")
+        assert "space go on" in stage.screen()
+        await pilot.pause(0.2)
+        made = len(stage.steps)
+        await pilot.pause(0.2)
+        assert len(stage.steps) == made
+        await stage.press("space")
+        await stage.until(lambda: len(stage.steps) > made)
+
+
+async def test_a_new_seed_is_shown_and_used(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("secrets.randbelow", lambda _: 99)
+    async with on_stage(models / "cats", seed=1) as (stage, _):
+        await stage.press("ctrl+n")
+        await stage.until(lambda: stage.app.player and not stage.app.running)
+        assert "seed 99" in stage.screen()
+        assert stage.page == headless_text(models / "cats", "", seed=99)
+
+
+async def test_the_pace_can_be_turned_in_mid_run(models: Path) -> None:
+    async with on_stage(models / "endless", pace=2) as (stage, _):
+        await stage.press("enter")
+        await stage.until(lambda: stage.steps)
+        await stage.press(*["right_square_bracket"] * 8)
+        assert "pace 512 a second" in stage.screen()
+        await stage.until(lambda: len(stage.steps) > 50)
+        await stage.press("left_square_bracket")
+        assert "pace 256 a second" in stage.screen()
+
+
+async def test_the_bars_show_what_the_newest_token_was_drawn_from(models: Path) -> None:
+    async with on_stage(models / "cats", temperature=0.0, length=1) as (stage, _):
+        await stage.type("the")
+        await stage.run_to_end()
+        rows = [line for line in stage.screen().splitlines() if "▸ cat " in line]
+        assert rows
+        assert "100.0%" in rows[0]
+
+
+async def test_unknown_words_are_marked_before_anything_runs_and_read_as_unknown(models: Path) -> None:
+    async with on_stage(models / "cats") as (stage, _):
+        await stage.type("the zebra")
+        prompt = stage.app.query_one(Prompt)
+        assert prompt.unknown() == ["zebra"]
+        styled = [segment.text for segment in prompt.render_line(0) if segment.style and segment.style.underline]
+        assert "".join(styled) == "zebra"
+        await stage.run_to_end()
+        assert stage.page.startswith("the <unk>")
+
+
+async def test_a_character_that_cannot_be_read_is_refused_and_nothing_is_lost(models: Path) -> None:
+    async with on_stage(models / "letters") as (stage, _):
+        await stage.type("abz")
+        await stage.press("enter")
+        await stage.until(lambda: stage.app._notifications)
+        assert stage.app.player is None
+        assert stage.app.query_one(Prompt).value == "abz"
+
+
+async def test_an_empty_prompt_and_a_length_of_nothing_are_fine(models: Path) -> None:
+    async with on_stage(models / "cats", length=0) as (stage, _):
+        await stage.run_to_end()
+        assert stage.page == ""
+        await stage.type("cat")
+        await stage.run_to_end()
+        assert stage.page == "cat"
