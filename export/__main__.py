@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     try:
         export_checkpoint(args.checkpoint, args.output, name=args.name or args.output.resolve().name)
-    except TuiGenError as fault:
+    except (TuiGenError, OSError) as fault:
         print(f"export: {fault}", file=sys.stderr)
         return 1
     return 0

@@ -18,6 +18,8 @@ _NETWORKS: dict[str, tuple[type[Any], type[Any]]] = {
     "recurrent": (RecurrentConfig, RecurrentNet),
     "pixelcnn": (PixelCNNConfig, PixelCNN),
 }
+_KEYS = {"options", "network", "card", "tokenizer", "weights", "log"}
+"""What `export.train` writes and an export needs."""
 
 
 def describe_network(config: RecurrentConfig | PixelCNNConfig) -> dict[str, Any]:
@@ -52,13 +54,17 @@ def load(path: Path) -> dict[str, Any]:
     except Exception as fault:  # torch raises whatever its readers meet in a damaged file
         reason = str(fault).strip().splitlines() or [type(fault).__name__]
         raise TuiGenError(f"{path} is not a checkpoint that can be read: {reason[0]:.200}") from fault
-    if not isinstance(contents, dict) or not {"network", "card", "weights"} <= contents.keys():
+    if not isinstance(contents, dict) or not contents.keys() >= _KEYS:
         raise TuiGenError(f"{path} was not written by export.train; only such checkpoints can be exported")
     return contents
 
 
 def trained_network(contents: dict[str, Any]) -> Network:
-    """The network of a checkpoint with its averaged weights, ready to evaluate."""
-    net = build_network(contents["network"])
-    net.load_state_dict(contents["weights"])
+    """The network of a checkpoint with its averaged weights, ready to evaluate. Raises TuiGenError if they disagree."""
+    try:
+        net = build_network(contents["network"])
+        net.load_state_dict(contents["weights"])
+    except (KeyError, TypeError, RuntimeError) as fault:
+        reason = " ".join(str(fault).split())
+        raise TuiGenError(f"the checkpoint's weights do not fit the network it describes: {reason:.200}") from fault
     return net.eval()

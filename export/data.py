@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import json
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,9 +52,10 @@ def read_recipes(path: Path, *, max_tokens: int = 200, vocab_size: int = 10_000)
 
     One title in twenty is held out, by a hash, because recipes repeat between books.
     """
-    rows = [json.loads(line) for line in _text(path).splitlines()]
-    texts = [f"recipe for {row['title']} | {row['text']}" for row in rows]
-    held = [_held_out(row["title"].lower()) for row in rows]
+    lines = enumerate(_text(path).split("\n"), start=1)
+    rows = [_recipe(path, number, line) for number, line in lines if line.strip()]
+    texts = [f"recipe for {title} | {text}" for title, text in rows]
+    held = [_held_out(title.lower()) for title, _ in rows]
     splitter = word_tokenizer([], vocab_size=2).pre_tokenizer
     short = [len(splitter.pre_tokenize_str(text)) <= max_tokens for text in texts]
     kept = [(text, out) for text, out, ok in zip(texts, held, short, strict=True) if ok]
@@ -70,7 +73,7 @@ def read_lines(path: Path) -> Texts:
 def read_stream(path: Path) -> Texts:
     """One long text in characters; the last tenth is held out."""
     text = _text(path)
-    tokenizer = character_tokenizer(text)
+    tokenizer = character_tokenizer(text + "\n")
     ids = np.array(tokenizer.encode(text).ids, dtype=np.int64)
     cut = len(ids) * 9 // 10
     return Texts(tokenizer, _id(tokenizer, "\n"), None, [ids[:cut]], [ids[cut:]])
@@ -83,29 +86,50 @@ FASHION_CLASSES = (
 
 def read_idx(folder: Path, *, levels: int = 16, classes: Sequence[str] = FASHION_CLASSES) -> Images:
     """A folder of the four gzipped idx files of MNIST or Fashion-MNIST; the test files are held out."""
-    pixels = np.concatenate([_idx(folder / f"{part}-images-idx3-ubyte.gz", 3) for part in ("train", "t10k")])
-    labels = np.concatenate([_idx(folder / f"{part}-labels-idx1-ubyte.gz", 1) for part in ("train", "t10k")])
-    held_out = len(_idx(folder / "t10k-labels-idx1-ubyte.gz", 1))
+    parts = [_idx(folder / f"{part}-images-idx3-ubyte.gz", 3) for part in ("train", "t10k")]
+    named = [_idx(folder / f"{part}-labels-idx1-ubyte.gz", 1) for part in ("train", "t10k")]
+    if [len(part) for part in parts] != [len(part) for part in named] or parts[0].shape[1:] != parts[1].shape[1:]:
+        raise TuiGenError(f"{folder} holds files that do not belong together: sizes or numbers of pictures differ")
+    pixels, labels = np.concatenate(parts), np.concatenate(named)
+    if labels.max(initial=0) >= len(classes):
+        raise TuiGenError(f"{folder} has a label {labels.max()}; there are {len(classes)} classes, counted from 0")
     quantised = (pixels.astype(np.uint16) * levels // 256).astype(np.uint8)
     conditions = np.eye(len(classes), dtype=np.uint8)[labels]
-    return Images(levels, tuple(classes), None, quantised, conditions, held_out)
+    return Images(levels, tuple(classes), None, quantised, conditions, held_out=len(parts[1]))
 
 
 def read_npz(path: Path, *, held_out: int = 2000) -> Images:
-    """A NumPy archive of `pixels` uint8[n, h, w], `palette` uint8[k, 3] and `captions`, phrases between commas."""
+    """A NumPy archive of `pixels` uint8[n, h, w], `palette` uint8[k, 3] and `captions`, phrases between commas.
+
+    held_out: how many pictures at the end, but at most a tenth.
+    """
     try:
         with np.load(path, allow_pickle=False) as archive:
             pixels, palette, captions = archive["pixels"], archive["palette"], archive["captions"]
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as fault:
+    except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as fault:
         raise TuiGenError(f"{path} is not an archive of pixels, palette and captions: {fault}") from fault
-    named = [[phrase.strip() for phrase in str(caption).split(",")] for caption in captions]
-    phrases = sorted({phrase for caption in named for phrase in caption})
+    if pixels.ndim != 3 or palette.shape[1:] != (3,) or captions.shape != pixels.shape[:1] or not pixels.size:
+        shapes = f"{list(pixels.shape)}, {list(palette.shape)} and {list(captions.shape)}"
+        raise TuiGenError(f"{path}: pixels, palette and captions must be [n, h, w], [k, 3] and [n], not {shapes}")
+    if pixels.dtype != np.uint8 or pixels.max() >= len(palette):
+        raise TuiGenError(f"{path}: pixels must be uint8 and less than {len(palette)}, the length of the palette")
+    named = [[" ".join(phrase.lower().split()) for phrase in str(caption).split(",")] for caption in captions]
+    phrases = sorted({phrase for caption in named for phrase in caption if phrase})
     number = {phrase: index for index, phrase in enumerate(phrases)}
     conditions = np.zeros((len(pixels), len(phrases)), dtype=np.uint8)
     for row, caption in enumerate(named):
-        conditions[row, [number[phrase] for phrase in caption]] = 1
+        conditions[row, [number[phrase] for phrase in caption if phrase]] = 1
     colours = tuple((int(r), int(g), int(b)) for r, g, b in palette)
-    return Images(len(palette), tuple(phrases), colours, pixels, conditions, held_out)
+    return Images(len(palette), tuple(phrases), colours, pixels, conditions, min(held_out, len(pixels) // 10))
+
+
+def _recipe(path: Path, number: int, line: str) -> tuple[str, str]:
+    """Title and text of a line of JSON."""
+    with contextlib.suppress(ValueError):
+        match json.loads(line):
+            case {"title": str(title), "text": str(text)}:
+                return title, text
+    raise TuiGenError(f"{path}, line {number}, is not a JSON object with a title and a text")
 
 
 def _documents(texts: list[tuple[str, bool]], tokenizer: Tokenizer, *, end: int) -> Texts:
@@ -143,9 +167,12 @@ def _idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     """The idx format: two zero bytes, 8 for unsigned bytes, the number of dimensions, then each as a big-endian int."""
     try:
         raw = gzip.decompress(path.read_bytes())
-    except (OSError, EOFError) as fault:
+    except (OSError, EOFError, zlib.error) as fault:
         raise TuiGenError(f"{path} cannot be read: {fault}") from fault
     if raw[:4] != bytes([0, 0, 8, dimensions]):
         raise TuiGenError(f"{path} is not an idx file of bytes in {dimensions} dimensions")
-    shape = np.frombuffer(raw, ">u4", dimensions, offset=4)
-    return np.frombuffer(raw, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+    try:
+        shape = np.frombuffer(raw, ">u4", dimensions, offset=4)
+        return np.frombuffer(raw, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+    except ValueError as fault:
+        raise TuiGenError(f"{path} is cut short, or its header is wrong: {fault}") from fault

@@ -13,15 +13,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from tokenizers import Tokenizer
 
 from export.data import Images, Texts
 from export.folder import update_card
-from export.presets import PRESETS
+from export.presets import PRESETS, Training
 from export.tasks import ImageTask
 from tui_gen.card import Quality
 from tui_gen.errors import TuiGenError
 from tui_gen.generate import FREE
-from tui_gen.library import open_model
+from tui_gen.library import Playable, open_model
 from tui_gen.model import Model
 from tui_gen.sampling import Tokens, log_softmax
 
@@ -90,8 +91,11 @@ def _padded(documents: Sequence[Tokens]) -> Tokens:
 
 
 def _total(parts: Iterator[tuple[float, int]] | Sequence[tuple[float, int]]) -> tuple[float, int]:
-    nats, counts = zip(*parts, strict=True)
-    return sum(nats), sum(counts)
+    scored = list(parts)
+    nats, count = sum(nats for nats, _ in scored), sum(count for _, count in scored)
+    if not count:
+        raise TuiGenError("the data is too small: nothing of it is held out")
+    return nats, count
 
 
 def _area(images: Images) -> int:
@@ -100,6 +104,14 @@ def _area(images: Images) -> int:
 
 def _is_characters(texts: Texts) -> bool:
     return max(map(len, texts.tokenizer.get_vocab())) == 1
+
+
+def _check_vocabulary(playable: Playable, training: Training) -> None:
+    """Raises TuiGenError if token ids of this data mean something else to the model."""
+    path = playable.path / "tokenizer.json"
+    known = Tokenizer.from_file(str(path)).get_vocab() if path.exists() else None
+    if known != (training.tokenizer and training.tokenizer.get_vocab()) or playable.card.image != training.card.image:
+        raise TuiGenError(f"this data has another vocabulary or size than {playable.path} was trained on")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -116,9 +128,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         name = args.preset or playable.card.name
         if name not in PRESETS:
             raise TuiGenError(f"how to read the data of {name!r} is not known; name a --preset")
-        quality = evaluate(playable.model, PRESETS[name].prepare(args.data, BATCH).task)
+        training = PRESETS[name].prepare(args.data, BATCH)
+        _check_vocabulary(playable, training)
+        quality = evaluate(playable.model, training.task)
         update_card(args.folder, replace(playable.card, quality=quality))
-    except TuiGenError as fault:
+    except (TuiGenError, OSError) as fault:
         print(f"export.evaluate: {fault}", file=sys.stderr)
         return 1
     print(f"{playable.card.name}: {quality.value} {quality.unit} on {quality.split}")

@@ -15,6 +15,8 @@ import export.readme
 from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
 
+FILES = {"model.onnx", "config.json", "tokenizer.json", "training.jsonl", "README.md"}
+
 
 def write_folder(
     target: Path, *, graph: bytes, card: ModelCard, tokenizer: str, log: Sequence[Mapping[str, Any]]
@@ -23,8 +25,9 @@ def write_folder(
 
     Replaces an earlier model folder; raises TuiGenError rather than replace anything else.
     """
-    if target.exists() and not (target / "config.json").is_file() and (not target.is_dir() or any(target.iterdir())):
-        raise TuiGenError(f"{target} exists and is not a model folder; name another one with -o")
+    target = target.resolve()
+    if target.exists() and not _is_replaceable(target):
+        raise TuiGenError(f"{target} exists and is not a model folder, or holds more; name another one with -o")
     card = replace(card, sha256=hashlib.sha256(graph).hexdigest())
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
@@ -41,6 +44,14 @@ def write_folder(
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return card
+
+
+def _is_replaceable(target: Path) -> bool:
+    """Whether nothing but a model's files would be lost."""
+    if not target.is_dir():
+        return False
+    names = {path.name for path in target.iterdir()}
+    return not names or ("model.onnx" in names and names <= FILES)
 
 
 def update_card(folder: Path, card: ModelCard) -> None:

@@ -94,15 +94,17 @@ class _PixelStep:
         newest [batch, inputs]: the column that the mask sees last; the current pixel's, for type A the one before.
         """
         graph, channels = self.graph, layer.in_channels
-        taps = np.argwhere(to_numpy(layer.mask) > 0) - layer.mask.shape[0] // 2
+        side = layer.mask.shape[0]
+        taps = np.argwhere(to_numpy(layer.mask) > 0) - side // 2
+        taps = taps[np.abs(taps[:, 1]) < self.config.width]  # the others are never inside the image
         offsets = taps @ np.array([self.config.width, 1])
         depth = int(np.ptp(offsets)) + 1
         kept = graph.state(f"columns.{name}", depth - 1, channels)
         window = graph.op("Concat", self._zeros(channels), kept, graph.op("Unsqueeze", newest, graph.ints(1)), axis=1)
         self.columns[f"columns.{name}"] = graph.op("Slice", window, graph.ints(2), graph.ints(depth + 1), graph.ints(1))
-        seen = graph.op("GatherND", window, self._slots(taps, offsets), batch_dims=1)
+        seen = graph.op("GatherND", window, self._slots(side, taps, offsets), batch_dims=1)
         flat = graph.op("Reshape", seen, graph.ints(0, len(taps) * channels))
-        weight = to_numpy(layer.weight).transpose(2, 3, 1, 0)[tuple((taps + layer.mask.shape[0] // 2).T)]
+        weight = to_numpy(layer.weight).transpose(2, 3, 1, 0)[tuple((taps + side // 2).T)]
         return graph.linear(name, flat, weight.reshape(-1, layer.out_channels), to_numpy(layer.bias))
 
     def _zeros(self, channels: int) -> str:
@@ -113,12 +115,12 @@ class _PixelStep:
             self._zero_slots[channels] = self.graph.op("ConstantOfShape", shape)
         return self._zero_slots[channels]
 
-    def _slots(self, taps: NDArray[np.int64], offsets: NDArray[np.int64]) -> str:
+    def _slots(self, side: int, taps: NDArray[np.int64], offsets: NDArray[np.int64]) -> str:
         """Where in a window (zero slot, kept columns, newest) each tap of the current pixel lies: [batch, taps, 1].
 
         A constant table per kernel holds it for every position of the image, so borders cost nothing.
         """
-        key = f"slots.{len(taps)}"
+        key = f"slots.{side}.{len(taps)}"
         if key not in self._slot_rows:
             height, width = self.config.height, self.config.width
             row, column = np.divmod(np.arange(height * width)[:, None], width)

@@ -11,10 +11,12 @@ from tokenizers import Tokenizer
 
 from export import data
 from export.pixelcnn import PixelCNNConfig
+from export.provenance import source_of
 from export.recurrent import Cell, RecurrentConfig
 from export.tasks import DocumentTask, ImageTask, StreamTask, Task
 from export.tokenizing import phrase_tokenizer
 from tui_gen.card import ImageSpec, ModelCard
+from tui_gen.codec import PromptTokenizer
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,9 @@ def _recipes(path: Path, batch_size: int) -> Training:
     texts = data.read_recipes(path)
     card = _text_card(
         "recipes",
+        path,
         texts,
         description="Writes recipes, word by word, in the language of old cookbooks.",
-        data="24,670 recipes: 37 cookbooks of 1861 to 1922, in the public domain in the USA, and 400 modern recipes "
-        "from public-domain-recipes (Unlicense); here those of up to 200 words",
         prompt_prefix="recipe for ",
         prompt_example="roasted vegetables",
         temperature=0.7,
@@ -66,10 +67,10 @@ def _shakespeare(path: Path, batch_size: int) -> Training:
     texts = data.read_stream(path)
     card = _text_card(
         "shakespeare",
+        path,
         texts,
         description="Writes plays, character by character.",
-        data="tiny shakespeare: 1,115,394 characters of plays in the public domain, selected by karpathy/char-rnn (MIT)",
-        prompt_example="ROMEO:\nBut soft",
+        prompt_example="ROMEO:",
         temperature=0.8,
     )
     network = _recurrent("gru", card, embedding=64, hidden=256, layers=2, dropout=0.2)
@@ -80,9 +81,9 @@ def _names(path: Path, batch_size: int) -> Training:
     texts = data.read_lines(path)
     card = _text_card(
         "names",
+        path,
         texts,
         description="Invents first names, letter by letter.",
-        data="32,033 first names from karpathy/makemore (MIT)",
         prompt_example="ma",
         temperature=0.9,
     )
@@ -94,9 +95,9 @@ def _fashion(path: Path, batch_size: int) -> Training:
     images = data.read_idx(path)
     card, tokenizer = _image_card(
         "fashion",
+        path,
         images,
         description="Draws clothes of ten kinds in 16 greys.",
-        data="Fashion-MNIST, 60,000 training and 10,000 test pictures, Zalando SE (MIT), at 16 grey levels",
         prompt_example="ankle boot",
     )
     network = _pixelcnn(images, one_hot=False, kernel=5, channels=64, blocks=6)
@@ -107,10 +108,9 @@ def _adventurers(path: Path, batch_size: int) -> Training:
     images = data.read_npz(path)
     card, tokenizer = _image_card(
         "adventurers",
+        path,
         images,
         description="Draws pixel-art adventurers with the dress and the arms that the prompt names.",
-        data="60,000 figures composed from the player tiles of Dungeon Crawl Stone Soup, by its artists (CC0 release, "
-        "crawl/tiles, Nov-2015)",
         prompt_example="elf woman, red cloak, bow",
     )
     network = _pixelcnn(images, one_hot=True, kernel=3, channels=64, blocks=6)
@@ -121,12 +121,12 @@ PRESETS = {
     "recipes": Preset(_recipes, "recipes.jsonl: JSON lines of title and text", 5, 32, learning_rate=4e-3),
     "shakespeare": Preset(_shakespeare, "shakespeare.txt: any text in UTF-8", 14, 32, learning_rate=3e-3),
     "names": Preset(_names, "names.txt: a name on each line", 20, 64, learning_rate=4e-3),
-    "fashion": Preset(_fashion, "fashion_mnist: the folder of its four .gz files", 5, 32),
+    "fashion": Preset(_fashion, "fashion_mnist: the folder of its four .gz files", 4, 32),
     "adventurers": Preset(_adventurers, "adventurers.npz: pixels, palette and captions", 6, 16),
 }
 
 
-def _text_card(name: str, texts: data.Texts, **facts: object) -> ModelCard:
+def _text_card(name: str, path: Path, texts: data.Texts, *, prompt_example: str, **facts: object) -> ModelCard:
     return ModelCard(
         name=name,
         kind="text",
@@ -134,7 +134,8 @@ def _text_card(name: str, texts: data.Texts, **facts: object) -> ModelCard:
         vocab_size=texts.tokenizer.get_vocab_size(),
         bos=texts.bos,
         eos=texts.eos,
-        licence="MIT",
+        prompt_example=_if_known(prompt_example, texts.tokenizer),
+        **vars(source_of(path)),
         **facts,  # type: ignore[arg-type]
     )
 
@@ -145,7 +146,9 @@ def _recurrent(
     return RecurrentConfig(cell, card.vocab_size, embedding, hidden, layers, dropout)
 
 
-def _image_card(name: str, images: data.Images, **facts: object) -> tuple[ModelCard, Tokenizer]:
+def _image_card(
+    name: str, path: Path, images: data.Images, *, prompt_example: str, **facts: object
+) -> tuple[ModelCard, Tokenizer]:
     start = images.levels
     tokenizer = phrase_tokenizer(images.phrases, first_id=start + 1)
     height, width = images.pixels.shape[1:]
@@ -158,10 +161,16 @@ def _image_card(name: str, images: data.Images, **facts: object) -> tuple[ModelC
         vocab_size=images.levels,
         bos=start,
         image=spec,
-        licence="MIT",
+        prompt_example=_if_known(prompt_example, tokenizer),
+        **vars(source_of(path)),
         **facts,  # type: ignore[arg-type]
     )
     return card, tokenizer
+
+
+def _if_known(example: str, tokenizer: Tokenizer) -> str:
+    """The prompt, or none if the data, which a person may have chosen, has not all of its words."""
+    return "" if PromptTokenizer(tokenizer.to_str()).unknown(example) else example
 
 
 def _pixelcnn(images: data.Images, *, one_hot: bool, kernel: int, channels: int, blocks: int) -> PixelCNNConfig:

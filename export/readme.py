@@ -10,7 +10,8 @@ from tui_gen.card import ModelCard
 
 def model_readme(card: ModelCard, log: Sequence[Mapping[str, Any]]) -> str:
     """Markdown: what the model does, figure, data and licence, how it was trained, how to play it."""
-    parts = [f"# {card.name}", card.description, _facts(card), _play(card), _training(card, log)]
+    credit = f"## Credit\n\n{card.credit}" if card.credit else ""
+    parts = [f"# {card.name}", card.description, _facts(card), _play(card), _training(card, log), credit]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

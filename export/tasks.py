@@ -87,7 +87,7 @@ class StreamTask:
     _hidden: Hidden | None = None
 
     def __len__(self) -> int:
-        return (len(self.texts.train[0]) // self.batch_size - 1) // self.window
+        return max(0, len(self.texts.train[0]) - self.window) // self.batch_size // self.window
 
     def train_batches(self, rng: np.random.Generator) -> Iterator[Batch]:
         """From a random first character, so that windows change from epoch to epoch."""
@@ -125,7 +125,7 @@ class ImageTask:
     unit: str = "bits per pixel"
 
     def __len__(self) -> int:
-        return self._train_size // self.batch_size
+        return max(0, self._train_size) // self.batch_size
 
     @property
     def _train_size(self) -> int:

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -57,6 +58,10 @@ class Trainer:
     """
 
     def __init__(self, options: Options, training: Training, directory: Path, device: str, mixed: bool) -> None:
+        if not len(training.task) or next(training.task.held_out_batches(), None) is None:
+            raise TuiGenError(
+                "the data does not fill one batch for training and one to hold out; add to it or lower --batch-size"
+            )
         torch.manual_seed(options.seed)
         self.options, self.training, self.directory = options, training, directory
         self.device, self.mixed = torch.device(device), mixed
@@ -109,7 +114,7 @@ class Trainer:
         os.replace(partial, self.directory / "training.jsonl")
 
     def resume(self) -> bool:
-        """Takes up a run that was interrupted, if there is one. Raises TuiGenError if it had other options."""
+        """Takes up a run that was interrupted, if there is one. Raises TuiGenError if it had other options or data."""
         path = self.directory / "checkpoint.pt"
         if not path.exists():
             return False
@@ -118,12 +123,20 @@ class Trainer:
             if contents["options"].get(name) != value:
                 before = contents["options"].get(name)
                 raise TuiGenError(f"{path} was trained with {name} {before}, not {value}; use another -o for a new run")
+        if contents["network"] != checkpoint.describe_network(self.training.network) or not self._reads_as(contents):
+            raise TuiGenError(f"{path} was trained on data of another vocabulary or size; use another -o for a new run")
         self.net.load_state_dict(contents["raw_weights"])
         self.average.module.load_state_dict(contents["weights"])
         self.average.n_averaged.fill_(contents["averaged"])
         self.optimizer.load_state_dict(contents["optimizer"])
         self.epoch, self.step, self.log = contents["epoch"], contents["step"], contents["log"]
         return True
+
+    def _reads_as(self, contents: dict[str, Any]) -> bool:
+        """Whether a checkpoint's token ids mean what they mean here."""
+        now = self.training.tokenizer
+        before = Tokenizer.from_str(contents["tokenizer"]) if contents["tokenizer"] else None
+        return (before and before.get_vocab()) == (now and now.get_vocab())
 
     def _train_epoch(self) -> float:
         """One pass over the data; returns the mean loss in the task's unit. What it does depends on seed and epoch."""
@@ -221,7 +234,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _report_start(trainer, resumed=trainer.resume())
         for entry in trainer.run():
             print(_summary(entry), flush=True)
-    except TuiGenError as fault:
+    except (TuiGenError, OSError) as fault:
         print(f"export.train: {fault}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

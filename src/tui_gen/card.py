@@ -68,7 +68,9 @@ class ModelCard:
     """A good temperature to start with."""
     description: str = ""
     data: str = ""
-    """What it was trained on, and who made that."""
+    """What it was trained on, in a sentence."""
+    credit: str = ""
+    """Whose work that data is, at any length."""
     licence: str = ""
     quality: Quality | None = None
     export: Mapping[str, Any] = field(default_factory=dict)
@@ -160,6 +162,7 @@ def _read_card(facts: _Facts) -> ModelCard:
         temperature=facts.number("temperature", 1.0),
         description=facts.text("description", ""),
         data=facts.text("data", ""),
+        credit=facts.text("credit", ""),
         licence=facts.text("licence", ""),
         quality=_read_quality(quality) if quality else None,
         export=facts.raw("export"),

@@ -29,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return OK
     except KeyboardInterrupt:
         print(file=sys.stderr)
+        _abandon_stdout()  # what could be written is; its reader may have been interrupted too
         return INTERRUPTED
     except (TuiGenError, OSError) as fault:
         if args.verbose:

@@ -49,7 +49,6 @@ class PromptTokenizer:
     def __init__(self, source: str) -> None:
         try:
             facts = json.loads(source)
-            self._drops_unknown = facts["model"]["type"] == "BPE"
             self.tokenizer = Tokenizer.from_str(json.dumps(_with_unknown(facts)))
             self.tokenizer.no_truncation()  # a prompt is what was typed, all of it
             self.tokenizer.no_padding()
@@ -65,11 +64,8 @@ class PromptTokenizer:
     def unknown(self, text: str) -> list[tuple[int, int]]:
         """Spans of text that no token of the vocabulary stands for."""
         encoding = self._encode(text)
-        pairs = list(zip(encoding.ids, encoding.offsets, strict=True))
-        if not self._drops_unknown:
-            return [span for token, span in pairs if token == self.unknown_id]
-        covered = {at for token, span in pairs if token != self.unknown_id for at in range(*span)}
-        return [(at, at + 1) for at, char in enumerate(text) if at not in covered and not char.isspace()]
+        pairs = zip(encoding.ids, encoding.offsets, strict=True)
+        return [span for token, span in pairs if token == self.unknown_id]
 
     def _encode(self, text: str) -> Encoding:
         try:
@@ -79,16 +75,17 @@ class PromptTokenizer:
 
 
 def _told(what: str, fault: BaseException) -> BaseException:
-    """What to raise for a fault of tokenizers, which raises bare Exception and panics that derive from BaseException."""
+    """What to raise for a fault of tokenizers: it raises bare Exception, and its panics derive from BaseException."""
     return fault if isinstance(fault, (KeyboardInterrupt, SystemExit)) else TuiGenError(f"{what}: {fault}")
 
 
 def _with_unknown(facts: dict[str, dict[str, object]]) -> dict[str, dict[str, object]]:
-    """Gives a vocabulary without an unknown token one that lies nowhere, so that encoding does not raise."""
+    """Gives a vocabulary without an unknown token one that lies nowhere, so that encoding neither raises nor drops."""
     model = facts["model"]
-    name, vocab = model.get("unk_token"), model.get("vocab")
-    if isinstance(name, str) and isinstance(vocab, dict) and name not in vocab:
-        vocab[name] = _NOWHERE
+    vocab = model.get("vocab")
+    if isinstance(vocab, dict):
+        model["unk_token"] = model.get("unk_token") or "<unknown>"
+        vocab.setdefault(model["unk_token"], _NOWHERE)
     return facts
 
 

@@ -25,13 +25,14 @@ class About(VerticalScroll):
 
 def about_text(playable: Playable) -> str:
     """Description, figures, data, and for a picture what can be asked for."""
-    card = playable.card
+    card, note = playable.card, playable.model.provider_note
     quality = f"{card.quality.value:.3f} {card.quality.unit} on {card.quality.split}" if card.quality else ""
     facts = [
         ("network", card.architecture),
         ("predicts", f"one of {card.vocab_size:,} tokens at a time"),
         ("quality", quality),
         ("data", card.data),
+        ("runs on", playable.model.provider + (f" ({note})" if note else "")),
     ]
     lines = [f"{name:8} {value}" for name, value in facts if value]
     example = f"\n\nType a prompt and press enter, for example: {card.prompt_example}" if card.prompt_example else ""

@@ -86,6 +86,14 @@ class TuiGen(App[None]):
 
         fault: str
 
+    header: Header
+    models: ModelList
+    stage: Container
+    next_token: NextToken
+    knobs: Knobs
+    prompt_line: Prompt
+    key_bar: KeyBar
+
     def __init__(self, settings: Settings, entries: Sequence[Entry]) -> None:
         super().__init__()
         self.settings, self.entries = settings, entries
@@ -100,19 +108,22 @@ class TuiGen(App[None]):
 
     def compose(self) -> ComposeResult:
         """Header, three columns, prompt, keys."""
-        yield Header()
+        self.header, self.models, self.stage = Header(), ModelList(self.entries), Container(id="stage")
+        self.next_token, self.knobs = NextToken(), Knobs()
+        self.prompt_line, self.key_bar = Prompt(self.settings.prompt), KeyBar()
+        yield self.header
         with Horizontal(id="body"):
-            yield ModelList(self.entries)
-            yield Container(id="stage")
+            yield self.models
+            yield self.stage
             with Vertical(id="side"):
-                yield NextToken()
-                yield Knobs()
-        yield Prompt(self.settings.prompt)
-        yield KeyBar()
+                yield self.next_token
+                yield self.knobs
+        yield self.prompt_line
+        yield self.key_bar
 
     def on_mount(self) -> None:
         """Opens the first model; the prompt has the focus."""
-        self.query_one(Prompt).focus()
+        self.prompt_line.focus()
         self._show_knobs()
         self._open(self.settings.folder)
         self._leave_in_order_when_told()
@@ -125,12 +136,12 @@ class TuiGen(App[None]):
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Opens the chosen model."""
-        self._open(self.query_one(ModelList).entry(event.option).path)
-        self.query_one(Prompt).focus()
+        self._open(self.models.entry(event.option).path)
+        self.prompt_line.focus()
 
     def _open(self, folder: Path) -> None:
         self._opening = True
-        self.query_one(Header).show(f"opening {folder.name} ...")
+        self.header.show(f"opening {folder.name} ...")
         self._open_in_thread(folder)
 
     @work(thread=True, exclusive=True, group="open", exit_on_error=False)
@@ -149,22 +160,22 @@ class TuiGen(App[None]):
         self._complain(fault)
         self._show_facts()
         if self.playable is None:
-            self.query_one("#stage").mount(About(f"{fault}\n\nChoose another model with f3."))
+            self.stage.mount(About(f"{fault}\n\nChoose another model with f3."))
 
     async def on_tui_gen_opened(self, message: Opened) -> None:
         """A model is ready; its card is shown until it runs."""
         self._opening, playable = False, message.playable
         if self.playable:
-            self._prompts[self.playable.card.name] = self.query_one(Prompt).value
-            self.query_one(Prompt).value = self._prompts.get(playable.card.name, "")
+            self._prompts[self.playable.card.name] = self.prompt_line.value
+            self.prompt_line.value = self._prompts.get(playable.card.name, "")
         self.playable, card = playable, playable.card
         self.params.temperature = card.temperature if self.settings.temperature is None else self.settings.temperature
         self.rate_limit = _starting_pace(playable)
         await self._put_on_stage(About(about_text(playable)))
-        self.query_one(Prompt).serve(playable.codec, card.prompt_example)
-        self.query_one(ModelList).mark(playable.path.name)
-        self.query_one(NextToken).clear(playable.codec)
-        self.query_one(Knobs).progress = ""
+        self.prompt_line.serve(playable.codec, card.prompt_example)
+        self.models.mark(playable.path.name)
+        self.next_token.clear(playable.codec)
+        self.knobs.progress = ""
         self._show_facts()
         self._show_knobs()
         if self._start_when_open:
@@ -174,7 +185,7 @@ class TuiGen(App[None]):
     async def _put_on_stage(self, widget: About | Player) -> None:
         """Replaces what is there; a run that is there ends."""
         self.player = widget if isinstance(widget, Player) else None
-        stage = self.query_one("#stage")
+        stage = self.stage
         await stage.remove_children()
         await stage.mount(widget)
 
@@ -187,13 +198,13 @@ class TuiGen(App[None]):
         self._start_when_open = self._opening
         if self._opening or self.playable is None:
             return
-        codec, text = self.playable.codec, self.query_one(Prompt).text
+        codec, text = self.playable.codec, self.prompt_line.text
         try:
             prompt = codec.prompt([text] * self.settings.samples)
         except TuiGenError as fault:
             self._complain(str(fault))
             return
-        if unknown := self.query_one(Prompt).unknown():
+        if unknown := self.prompt_line.unknown():
             self.notify(scrub(f"read as unknown: {', '.join(unknown)}"), markup=False)
         self.pace, self._rate, self._made = Pace(self.rate_limit), Rate(), 0
         self._goal = codec.length(self.settings.length)
@@ -210,18 +221,18 @@ class TuiGen(App[None]):
         self._made += len(sampled)
         self._rate.add(sum(int(step.live.sum()) for step in sampled))
         for step in [step for step in message.steps if step.live[0]][-1:]:
-            self.query_one(NextToken).show_step(step)
-        self.query_one(Header).show_rate(self._rate.live())
-        self.query_one(Knobs).show_progress(f"token {self._made:,} of {self._goal:,}")
+            self.next_token.show_step(step)
+        self.header.show_rate(self._rate.live())
+        self.knobs.show_progress(f"token {self._made:,} of {self._goal:,}")
 
     def on_player_ended(self, message: Player.Ended) -> None:
         """Says why it is over; the prompt is next."""
         said = {"ended": "ended", "length": "finished", "stopped": "stopped", "failed": "failed"}[message.ending]
-        self.query_one(Knobs).show_progress(f"{said}: {self._made:,} tokens")
-        self.query_one(Header).show_rate(self._rate.average())
+        self.knobs.show_progress(f"{said}: {self._made:,} tokens")
+        self.header.show_rate(self._rate.average())
         if message.fault:
             self._complain(message.fault)
-        self.query_one(Prompt).focus()
+        self.prompt_line.focus()
         self._show_keys()
 
     @property
@@ -266,7 +277,7 @@ class TuiGen(App[None]):
         if self.running and self.player:
             self.player.stop()
         else:
-            self.query_one(Prompt).focus()
+            self.prompt_line.focus()
 
     async def action_new_seed(self) -> None:
         """Another seed, and what it makes."""
@@ -281,7 +292,7 @@ class TuiGen(App[None]):
 
     def action_models(self) -> None:
         """Goes to the list of models, also where it is folded away."""
-        self.query_one(ModelList).add_class("-open").focus()
+        self.models.add_class("-open").focus()
 
     def action_scroll_output(self, direction: int) -> None:
         """Scrolls what was made."""
@@ -295,24 +306,23 @@ class TuiGen(App[None]):
 
     def on_descendant_focus(self) -> None:
         """The keys mean other things elsewhere."""
-        models = self.query_one(ModelList)
-        models.set_class(self.focused is models, "-open")
+        self.models.set_class(self.focused is self.models, "-open")
         self._show_keys()
 
     def _show_facts(self) -> None:
         if self.playable:
             card = self.playable.card
-            self.query_one(Header).show(card.name, card.architecture, self.playable.model.provider)
+            self.header.show(card.name, card.architecture, self.playable.model.provider)
 
     def _show_knobs(self) -> None:
-        self.query_one(Knobs).show(self.params, self.seed, self.rate_limit)
+        self.knobs.show(self.params, self.seed, self.rate_limit)
         self._show_keys()
 
     def _show_keys(self) -> None:
         drawing = self.playable is not None and self.playable.card.image is not None
         in_prompt, paused = isinstance(self.focused, Prompt), self.pace.paused
         in_list = isinstance(self.focused, ModelList)
-        self.query_one(KeyBar).show(
+        self.key_bar.show(
             pairs_now(running=self.running, paused=paused, in_prompt=in_prompt, in_list=in_list, drawing=drawing)
         )
 

@@ -1,0 +1,37 @@
+"""Draws the README's pictures of the screen: `python docs/screenshots.py` (an SVG each, made by Textual)."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from pathlib import Path
+
+from tui_gen.library import find_models, locate
+from tui_gen.tui.app import Settings, TuiGen
+
+DOCS = Path(__file__).parent
+SIZE = (100, 26)
+
+
+async def shoot(name: str, model: str, prompt: str, *, seed: int, samples: int = 1) -> None:
+    """Runs a model to its end and keeps the screen."""
+    app = TuiGen(Settings(locate(model), prompt, samples=samples, seed=seed), find_models())
+    async with app.run_test(size=SIZE) as pilot:
+        while app.playable is None:
+            await pilot.pause(0.05)
+        app.rate_limit = math.inf
+        await app.action_generate()
+        while app.running:
+            await pilot.pause(0.05)
+        await pilot.pause(0.2)
+        (DOCS / f"{name}.svg").write_text(app.export_screenshot(), encoding="utf-8")
+
+
+async def main() -> None:
+    """Both pictures."""
+    await shoot("text", "recipes", "roasted vegetables", seed=42)
+    await shoot("picture", "adventurers", "elf woman, red cloak, bow", seed=3, samples=2)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
