@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -164,9 +164,9 @@ def with_external_data(graph: bytes, folder: Path) -> bytes:
 
 def _graph(
     nodes: Sequence[onnx.NodeProto],
-    constants: dict[str, NDArray[Any]],
+    constants: Mapping[str, NDArray[Any]],
     vocab: int,
-    states: dict[str, tuple[int, tuple[int, ...]]],
+    states: Mapping[str, tuple[int, tuple[int, ...]]],
 ) -> bytes:
     def ports(prefix: str) -> list[onnx.ValueInfoProto]:
         return [

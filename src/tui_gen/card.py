@@ -8,9 +8,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, cast
 
 from tui_gen.errors import TuiGenError
+from tui_gen.facts import Facts
 
 Kind = Literal["text", "image"]
 Colour = tuple[int, int, int]
+MAX_PIXELS = 2**22
 
 
 @dataclass(frozen=True)
@@ -92,55 +94,10 @@ class ModelCard:
             raise TuiGenError(f"is not JSON: {fault}") from fault
         if not isinstance(facts, dict):
             raise TuiGenError("must hold a JSON object")
-        return _read_card(_Facts(facts, ""))
+        return _read_card(Facts(facts, ""))
 
 
-class _Facts:
-    """Checked access to a JSON object; errors name the key and what it should be."""
-
-    def __init__(self, values: dict[str, Any], path: str) -> None:
-        self._values, self._path = values, path
-
-    def text(self, key: str, default: str | None = None) -> str:
-        return cast(str, self._get(key, str, "text", default))
-
-    def integer(self, key: str, *, minimum: int = 0, default: int | None = None) -> int:
-        value = cast(int, self._get(key, int, "a whole number", default))
-        if not minimum <= value < 2**31 or isinstance(value, bool):
-            raise self.fault(key, f"must be a whole number of at least {minimum}, not {value!r}")
-        return value
-
-    def number(self, key: str, default: float | None = None) -> float:
-        return float(cast(float, self._get(key, (int, float), "a number", default)))
-
-    def items(self, key: str) -> list[Any]:
-        return cast(list[Any], self._get(key, list, "a list", []))
-
-    def section(self, key: str) -> _Facts | None:
-        value = self._get(key, dict, "an object", {})
-        return _Facts(cast(dict[str, Any], value), f"{self._path}{key}.") if value else None
-
-    def raw(self, key: str) -> dict[str, Any]:
-        return cast(dict[str, Any], self._get(key, dict, "an object", {}))
-
-    def has(self, key: str) -> bool:
-        return self._values.get(key) is not None
-
-    def fault(self, key: str, what: str) -> TuiGenError:
-        return TuiGenError(f"'{self._path}{key}' {what}")
-
-    def _get(self, key: str, kind: type | tuple[type, ...], expected: str, default: Any) -> Any:
-        value = self._values.get(key)
-        if value is None:
-            if default is None:
-                raise self.fault(key, "is missing")
-            return default
-        if not isinstance(value, kind):
-            raise self.fault(key, f"must be {expected}, not {value!r:.60}")
-        return value
-
-
-def _read_card(facts: _Facts) -> ModelCard:
+def _read_card(facts: Facts) -> ModelCard:
     kind = facts.text("kind")
     if kind not in ("text", "image"):
         raise facts.fault("kind", f"must be text or image, not {kind!r}")
@@ -168,12 +125,25 @@ def _read_card(facts: _Facts) -> ModelCard:
         export=facts.raw("export"),
         sha256=facts.text("sha256", ""),
     )
-    if card.image and card.image.levels != vocab_size:
-        raise facts.fault("vocab_size", f"must equal image.levels ({card.image.levels}), not {vocab_size}")
+    _check(card, facts)
     return card
 
 
-def _read_image(facts: _Facts) -> ImageSpec:
+def _check(card: ModelCard, facts: Facts) -> None:
+    """Facts that do not go together."""
+    levels = card.image.levels if card.image else card.vocab_size
+    if levels != card.vocab_size:
+        raise facts.fault("vocab_size", f"must equal image.levels ({levels}), not {card.vocab_size}")
+    for key, token in (("eos", card.eos), ("bos", None if card.image else card.bos)):
+        if token is not None and token >= card.vocab_size:
+            raise facts.fault(key, f"must be a token id below vocab_size ({card.vocab_size}), not {token}")
+    if card.image and any(condition < levels for condition in card.image.conditions):
+        raise facts.fault("image.conditions", f"must be token ids past the {levels} levels")
+    if not 0 <= card.temperature <= 10:
+        raise facts.fault("temperature", f"must be from 0 to 10, not {card.temperature}")
+
+
+def _read_image(facts: Facts) -> ImageSpec:
     palette = tuple(_read_colour(facts, colour) for colour in facts.items("palette"))
     conditions = facts.items("conditions")
     if not all(isinstance(condition, int) and condition >= 0 for condition in conditions):
@@ -182,14 +152,16 @@ def _read_image(facts: _Facts) -> ImageSpec:
     if palette and len(palette) != levels:
         raise facts.fault("palette", f"must have {levels} colours, one per level, not {len(palette)}")
     height, width = facts.integer("height", minimum=1), facts.integer("width", minimum=1)
+    if height * width > MAX_PIXELS:
+        raise facts.fault("height", f"x width must be at most {MAX_PIXELS} pixels, not {height * width}")
     return ImageSpec(height, width, levels, palette or None, tuple(conditions))
 
 
-def _read_colour(facts: _Facts, value: Any) -> Colour:
+def _read_colour(facts: Facts, value: Any) -> Colour:
     if not (isinstance(value, list) and len(value) == 3 and all(isinstance(v, int) and 0 <= v <= 255 for v in value)):
         raise facts.fault("palette", f"must list colours as [red, green, blue] from 0 to 255, not {value!r:.60}")
     return (value[0], value[1], value[2])
 
 
-def _read_quality(facts: _Facts) -> Quality:
+def _read_quality(facts: Facts) -> Quality:
     return Quality(facts.number("value"), facts.text("unit"), facts.text("split", ""))

@@ -111,7 +111,9 @@ def _add_run_options(parser: _Parser) -> None:
         "--min-p", type=float, default=0.0, metavar="P", help="from those at least P times the likeliest"
     )
     parser.add_argument("-l", "--length", type=_count(0), metavar="N", help="how many tokens to sample at most")
-    parser.add_argument("-n", "--samples", type=_count(1), default=1, metavar="N", help="how many samples at once")
+    parser.add_argument(
+        "-n", "--samples", type=_count(1, 4096), default=1, metavar="N", help="how many samples at once"
+    )
     parser.add_argument("--seed", type=_count(0), metavar="S", help="same seed, same output")
     parser.add_argument("--provider", choices=("auto", "cpu", "cuda"), default="auto", help="where the model runs")
 
@@ -129,11 +131,14 @@ def _inspect_parser(parser: _Parser) -> _Parser:
     return parser
 
 
-def _count(minimum: int) -> Callable[[str], int]:
+def _count(minimum: int, maximum: int | None = None) -> Callable[[str], int]:
+    limits = f"of at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
+
     def parse(text: str) -> int:
-        if not text.lstrip("+-").isdigit() or int(text) < minimum:
-            raise argparse.ArgumentTypeError(f"must be a whole number of at least {minimum}, not {text!r}")
-        return int(text)
+        value = int(text) if text.lstrip("+-").isdecimal() else None
+        if value is None or value < minimum or (maximum is not None and value > maximum):
+            raise argparse.ArgumentTypeError(f"must be a whole number {limits}, not {text!r}")
+        return value
 
     return parse
 

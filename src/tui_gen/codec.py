@@ -127,7 +127,10 @@ class TextCodec:
 
     def token_text(self, token: int) -> str:
         """One token by itself, as a list of tokens shows it."""
-        return self._tokens.tokenizer.id_to_token(token) or f"token {token}"
+        alone = self._tokens.tokenizer.decode([token], skip_special_tokens=False)
+        if alone and "\ufffd" not in alone:
+            return alone
+        return self._tokens.tokenizer.id_to_token(token) or f"token {token}"  # such as a part of a character
 
     def token_colour(self, token: int) -> None:
         """Text has no colours."""

@@ -126,6 +126,8 @@ def generate(model: Stepper, prompt: Tokens, params: SamplingParams, *, length: 
 def _check(prompt: Tokens, length: int) -> tuple[int, int]:
     if prompt.ndim != 2 or 0 in prompt.shape or (prompt[:, 0] == FREE).any():
         raise TuiGenError("a prompt needs at least one sample, and a token at its first position")
+    if prompt.min() < FREE:
+        raise TuiGenError(f"a prompt holds token ids and FREE ({FREE}), not {prompt.min()}")
     if length < 0:
         raise TuiGenError(f"the length must be 0 or more, not {length}")
     samples, given_length = prompt.shape

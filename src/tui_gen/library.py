@@ -14,7 +14,7 @@ from tui_gen import probe
 from tui_gen.card import ModelCard
 from tui_gen.codec import ImageCodec, TextCodec, codec_for
 from tui_gen.errors import TuiGenError
-from tui_gen.model import Model, Provider
+from tui_gen.model import RUNTIME, Model, Provider
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def open_model(folder: Path, *, provider: Provider = "auto") -> Playable:
         raise TuiGenError(f"{folder / 'tokenizer.json'} {fault}") from fault
     try:
         if folder.resolve().parent != shipped_folder().resolve():
-            probe.check(graph)
+            probe.check(graph, RUNTIME)
         return Playable(card, codec, Model(graph, card, provider=provider), folder)
     except TuiGenError as fault:
         raise TuiGenError(f"{folder}: {fault}") from fault

@@ -19,6 +19,7 @@ from tui_gen.errors import TuiGenError
 from tui_gen.sampling import Logits, Tokens
 
 Provider = Literal["auto", "cpu", "cuda"]
+RUNTIME = ort.__version__
 State = tuple[NDArray[np.generic], ...]
 """The state tensors in the order of the graph's inputs; row i of each belongs to sample i."""
 

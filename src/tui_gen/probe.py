@@ -17,9 +17,11 @@ _CHILD = "import sys; from tui_gen.model import open_blindly; open_blindly(sys.a
 _SECONDS = 120
 
 
-def check(graph: bytes) -> None:
-    """Raises TuiGenError if opening this ONNX file crashes or hangs. A file that passed once is not tried again."""
-    verdict = _verdict_path(graph)
+def check(graph: bytes, runtime: str) -> None:
+    """Raises TuiGenError if opening this ONNX file crashes or hangs. runtime: onnxruntime's version; a file that passed
+    once with it is not tried again.
+    """
+    verdict = _verdict_path(graph, runtime)
     if verdict.exists():
         return
     with tempfile.TemporaryDirectory(prefix="tui-gen-") as folder:
@@ -49,6 +51,6 @@ def _open_in_child(path: Path) -> None:
         raise TuiGenError(f"model.onnx is refused: opening it crashes onnxruntime (exit status {status})")
 
 
-def _verdict_path(graph: bytes) -> Path:
-    name = hashlib.sha256(graph).hexdigest()
+def _verdict_path(graph: bytes, runtime: str) -> Path:
+    name = f"{hashlib.sha256(graph).hexdigest()}-{runtime}"
     return Path(platformdirs.user_cache_dir("tui-gen", appauthor=False)) / "opened" / name

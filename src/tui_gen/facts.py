@@ -1,0 +1,64 @@
+"""Checked access to a JSON object that somebody else wrote."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, cast
+
+from tui_gen.errors import TuiGenError
+
+
+class Facts:
+    """Values by key. What is missing or of another kind raises TuiGenError that names the key and what it should be."""
+
+    def __init__(self, values: dict[str, Any], path: str) -> None:
+        self._values, self._path = values, path
+
+    def text(self, key: str, default: str | None = None) -> str:
+        """A text."""
+        return cast(str, self._get(key, str, "text", default))
+
+    def integer(self, key: str, *, minimum: int = 0, default: int | None = None) -> int:
+        """A whole number of at least `minimum`."""
+        value = cast(int, self._get(key, int, "a whole number", default))
+        if not minimum <= value < 2**31 or isinstance(value, bool):
+            raise self.fault(key, f"must be a whole number of at least {minimum}, not {value!r}")
+        return value
+
+    def number(self, key: str, default: float | None = None) -> float:
+        """A finite number."""
+        value = float(cast(float, self._get(key, (int, float), "a number", default)))
+        if not math.isfinite(value):
+            raise self.fault(key, f"must be a finite number, not {value}")
+        return value
+
+    def items(self, key: str) -> list[Any]:
+        """A list; empty when missing."""
+        return cast(list[Any], self._get(key, list, "a list", []))
+
+    def section(self, key: str) -> Facts | None:
+        """An object, to be read in the same way; None when missing."""
+        value = self._get(key, dict, "an object", {})
+        return Facts(cast(dict[str, Any], value), f"{self._path}{key}.") if value else None
+
+    def raw(self, key: str) -> dict[str, Any]:
+        """An object as it is; empty when missing."""
+        return cast(dict[str, Any], self._get(key, dict, "an object", {}))
+
+    def has(self, key: str) -> bool:
+        """Whether the key is there."""
+        return self._values.get(key) is not None
+
+    def fault(self, key: str, what: str) -> TuiGenError:
+        """The error to raise for a key."""
+        return TuiGenError(f"'{self._path}{key}' {what}")
+
+    def _get(self, key: str, kind: type | tuple[type, ...], expected: str, default: Any) -> Any:
+        value = self._values.get(key)
+        if value is None:
+            if default is None:
+                raise self.fault(key, "is missing")
+            return default
+        if not isinstance(value, kind):
+            raise self.fault(key, f"must be {expected}, not {value!r:.60}")
+        return value

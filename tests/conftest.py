@@ -1,0 +1,87 @@
+"""What all tests share: a home of their own, the toy models, and the command line as a subprocess."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import toys
+from tui_gen.library import Playable, open_model
+
+Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """An empty home directory, so that no test reads or leaves anything in the person's own."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(home))
+        for name in (
+            "XDG_CACHE_HOME",
+            "XDG_DATA_HOME",
+            "TUI_GEN_MODELS",
+            "NO_COLOR",
+            "COLUMNS",
+            "PYTHONPATH",
+            "PYTHONUNBUFFERED",
+        ):
+            patch.delenv(name, raising=False)
+        yield home
+
+
+@pytest.fixture(scope="session")
+def toy_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one model folder of each sort: text, endless, letters, image."""
+    folder = tmp_path_factory.mktemp("models")
+    toys.text_folder(folder / "text")
+    toys.endless_text_folder(folder / "endless")
+    toys.character_folder(folder / "letters")
+    toys.image_folder(folder / "image")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def text(toy_models: Path) -> Playable:
+    """The opened text model."""
+    return open_model(toy_models / "text", provider="cpu")
+
+
+@pytest.fixture(scope="session")
+def endless(toy_models: Path) -> Playable:
+    """The opened text model that never ends."""
+    return open_model(toy_models / "endless", provider="cpu")
+
+
+@pytest.fixture(scope="session")
+def image(toy_models: Path) -> Playable:
+    """The opened image model."""
+    return open_model(toy_models / "image", provider="cpu")
+
+
+@pytest.fixture(scope="session")
+def cli_command(toy_models: Path) -> Callable[..., dict[str, Any]]:
+    """What subprocess needs to start `tui-gen`, with the toy models installed."""
+
+    def command(*arguments: str, **environment: str) -> dict[str, Any]:
+        variables = {**os.environ, "TUI_GEN_MODELS": str(toy_models), **environment}
+        return {"args": [sys.executable, "-m", "tui_gen", *arguments], "env": variables}
+
+    return command
+
+
+@pytest.fixture(scope="session")
+def tui_gen(cli_command: Callable[..., dict[str, Any]]) -> Run:
+    """Runs `tui-gen` without a terminal; keywords are environment variables, `stdin` what it reads."""
+
+    def run(*arguments: str, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[bytes]:
+        started = cli_command(*arguments, **environment)
+        return subprocess.run(**started, input=stdin, capture_output=True, timeout=60, check=False)
+
+    return run

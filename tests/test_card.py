@@ -1,0 +1,111 @@
+"""config.json."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests import toys
+from tui_gen.card import ImageSpec, ModelCard, Quality
+from tui_gen.errors import TuiGenError
+
+TEXT = {"name": "toy", "kind": "text", "vocab_size": 8, "bos": 0}
+IMAGE = {"name": "toy", "kind": "image", "vocab_size": 3, "bos": 3, "image": toys.IMAGE}
+
+
+def read(facts: object) -> ModelCard:
+    return ModelCard.from_json(json.dumps(facts))
+
+
+def test_a_card_survives_being_written_and_read() -> None:
+    palette = ((0, 0, 0), (255, 0, 0), (255, 255, 255))
+    card = ModelCard(
+        "toy", "image", "PixelCNN", 3, 3, image=ImageSpec(4, 6, 3, palette, (4, 5)), prompt_example="rouge, é",
+        temperature=0.7, quality=Quality(1.25, "bits per pixel", "test"), export={"opset": 18}, sha256="ab",
+    )  # fmt: skip
+    assert ModelCard.from_json(card.to_json()) == card
+
+
+def test_facts_that_are_unknown_are_left_out_of_the_file() -> None:
+    assert list(json.loads(read(TEXT).to_json())) == ["name", "kind", "vocab_size", "bos", "temperature"]
+
+
+def test_an_end_token_of_0_is_a_fact_and_not_left_out() -> None:
+    assert read(json.loads(read({**TEXT, "eos": 0}).to_json())).eos == 0
+    assert read(TEXT).eos is None
+
+
+def test_keys_from_a_later_version_are_ignored() -> None:
+    assert read({**TEXT, "sparkle": 1}) == read(TEXT)
+
+
+def test_without_a_palette_levels_are_greys_from_black_to_white() -> None:
+    assert ImageSpec(1, 1, 3).colours() == ((0, 0, 0), (128, 128, 128), (255, 255, 255))
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"name": None}, "'name' is missing"),
+        ({"kind": None}, "'kind' is missing"),
+        ({"kind": "sound"}, "'kind' must be text or image, not 'sound'"),
+        ({"vocab_size": None}, "'vocab_size' is missing"),
+        ({"vocab_size": 0}, "'vocab_size' must be a whole number of at least 1, not 0"),
+        ({"vocab_size": True}, "'vocab_size' must be a whole number"),
+        ({"vocab_size": 8.5}, "'vocab_size' must be a whole number, not 8.5"),
+        ({"bos": -1}, "'bos' must be a whole number of at least 0, not -1"),
+        ({"bos": 10**30}, "'bos' must be a whole number"),
+        ({"eos": "0"}, "'eos' must be a whole number, not '0'"),
+        ({"eos": 8}, r"'eos' must be a token id below vocab_size \(8\), not 8"),
+        ({"bos": 99}, "'bos' must be a token id below vocab_size"),
+        ({"temperature": 11}, "'temperature' must be from 0 to 10"),
+        ({"temperature": float("nan")}, "'temperature' must be a finite number, not nan"),
+        ({"temperature": "hot"}, "'temperature' must be a number, not 'hot'"),
+        ({"prompt_prefix": 3}, "'prompt_prefix' must be text, not 3"),
+        ({"export": []}, r"'export' must be an object, not \[\]"),
+        ({"quality": {"value": 1}}, "'quality.unit' is missing"),
+        ({"image": toys.IMAGE}, "'image' is needed for an image model, and only there"),
+    ],
+)
+def test_a_text_models_card_names_the_key_at_fault(change: dict[str, Any], fault: str) -> None:
+    with pytest.raises(TuiGenError, match=fault):
+        read({**TEXT, **change})
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"height": None}, "'image.height' is missing"),
+        ({"width": 0}, "'image.width' must be a whole number of at least 1"),
+        ({"levels": 1}, "'image.levels' must be a whole number of at least 2"),
+        ({"levels": 4}, r"'vocab_size' must equal image.levels \(4\), not 3"),
+        ({"conditions": ["red"]}, "'image.conditions' must be token ids"),
+        ({"conditions": [1]}, "'image.conditions' must be token ids past the 3 levels"),
+        ({"height": 2**20, "width": 2**20}, "'image.height' x width must be at most"),
+        ({"palette": [[0, 0, 0]]}, "'image.palette' must have 3 colours, one per level, not 1"),
+        ({"palette": [[0, 0, 256]] * 3}, "'image.palette' must list colours as"),
+        ({"palette": "grey"}, "'image.palette' must be a list"),
+    ],
+)
+def test_an_image_models_card_names_the_key_at_fault(change: dict[str, Any], fault: str) -> None:
+    with pytest.raises(TuiGenError, match=fault):
+        read({**IMAGE, "image": {**toys.IMAGE, **change}})
+
+
+def test_an_image_model_needs_to_say_how_large_its_pictures_are() -> None:
+    with pytest.raises(TuiGenError, match="'image' is needed"):
+        read({**IMAGE, "image": None})
+
+
+@pytest.mark.parametrize("content", ["", "{", "\ufeff{}", "{'name': 1}", "[" * 100_000])
+def test_a_file_that_is_not_json_is_told(content: str) -> None:
+    with pytest.raises(TuiGenError, match="is not JSON"):
+        ModelCard.from_json(content)
+
+
+@pytest.mark.parametrize("content", ["[]", "null", "3", '"text"'])
+def test_json_that_is_no_object_is_told(content: str) -> None:
+    with pytest.raises(TuiGenError, match="must hold a JSON object"):
+        ModelCard.from_json(content)

@@ -1,0 +1,151 @@
+"""Finding and opening model folders."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests import toys
+from tui_gen import probe
+from tui_gen.errors import TuiGenError
+from tui_gen.library import find_models, locate, open_model, search_path, shipped_folder
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two folders of models on $TUI_GEN_MODELS and no others: first/toy, second/toy, second/other."""
+    for name in ("first/toy", "second/toy", "second/other"):
+        toys.text_folder(tmp_path / name, architecture=name)
+    toys.image_folder(tmp_path / "second" / "drawer")
+    monkeypatch.setenv("TUI_GEN_MODELS", os.pathsep.join([str(tmp_path / "first"), "", str(tmp_path / "second")]))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("tui_gen.library.shipped_folder", lambda: tmp_path / "shipped")
+    return tmp_path
+
+
+def refusal(folder: Path) -> str:
+    with pytest.raises(TuiGenError) as caught:
+        open_model(folder, provider="cpu")
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_folder_opens_as_a_model_that_can_be_played(toy_models: Path) -> None:
+    playable = open_model(toy_models / "text", provider="cpu")
+    assert (playable.card.name, playable.path.name) == ("text", "text")
+    assert playable.model.start(1)
+    assert playable.codec.prompt(["the"]).tolist() == [[toys.END, toys.THE]]
+
+
+def test_models_are_found_by_kind_and_name_and_the_first_of_two_with_one_name_wins(installed: Path) -> None:
+    entries = find_models()
+    assert [entry.name for entry in entries] == ["other", "toy", "drawer"]
+    assert entries[1].path == installed / "first" / "toy"
+    assert entries[1].card
+    assert entries[1].card.architecture == "first/toy"
+    assert entries[1].size == len(toys.text_graph())
+
+
+def test_the_environment_comes_before_the_persons_own_models_and_those_before_the_shipped(installed: Path) -> None:
+    first, second, own, shipped = search_path()
+    assert (first, second, shipped) == (installed / "first", installed / "second", installed / "shipped")
+    mine = toys.text_folder(own / "mine")
+    toys.text_folder(own / "toy")
+    toys.text_folder(shipped / "mine")
+    assert installed / "home" in own.parents
+    assert locate("mine") == mine
+    assert locate("toy") == installed / "first" / "toy"
+
+
+def test_a_path_comes_before_a_name(installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    toys.text_folder(installed / "here" / "toy")
+    assert locate("toy") == installed / "first" / "toy"
+    assert locate(str(installed / "second" / "toy")) == installed / "second" / "toy"
+    monkeypatch.chdir(installed / "here")
+    assert locate("toy").resolve() == installed / "here" / "toy"
+
+
+def test_an_unknown_name_lists_the_models_that_there_are(installed: Path) -> None:
+    with pytest.raises(TuiGenError, match=r"there is no model 'tyo'.*installed: other, toy, drawer"):
+        locate("tyo")
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a/b\x00c", "no/such/folder"])
+def test_a_name_that_cannot_be_a_folder_is_unknown_like_any_other(installed: Path, name: str) -> None:
+    with pytest.raises(TuiGenError, match="there is no model"):
+        locate(name)
+
+
+def test_without_any_model_none_is_found(tmp_path: Path, installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUI_GEN_MODELS", str(tmp_path / "nowhere"))
+    assert find_models() == []
+    with pytest.raises(TuiGenError, match="installed: none"):
+        locate("toy")
+
+
+def test_a_folder_with_a_damaged_card_is_still_listed_with_its_fault(installed: Path) -> None:
+    for name in ("broken", "worse"):
+        toys.spoil(toys.text_folder(installed / "second" / name), "config.json", b"{")
+    broken = find_models()[-2:]
+    assert [entry.name for entry in broken] == ["broken", "worse"]
+    assert broken[0].card is None
+    assert "config.json: is not JSON" in broken[0].fault
+
+
+def test_a_folder_without_a_card_is_no_model(installed: Path) -> None:
+    toys.spoil(toys.text_folder(installed / "second" / "half"), "config.json", None)
+    assert "half" not in [entry.name for entry in find_models()]
+
+
+@pytest.mark.parametrize("file", ["config.json", "model.onnx", "tokenizer.json"])
+@pytest.mark.parametrize("content", [None, b"", b"\xff\xfe damaged"], ids=["missing", "empty", "damaged"])
+def test_a_file_that_is_missing_or_spoilt_is_named_with_its_folder(
+    file: str, content: bytes | None, tmp_path: Path
+) -> None:
+    message = refusal(toys.spoil(toys.text_folder(tmp_path / "toy"), file, content))
+    assert str(tmp_path / "toy" / file) in message
+
+
+def test_a_graph_other_than_the_card_describes_is_refused(tmp_path: Path) -> None:
+    folder = toys.spoil(toys.text_folder(tmp_path / "toy"), "model.onnx", toys.text_graph(growth=9))
+    assert "model.onnx is not the file that config.json describes (sha256 differs)" in refusal(folder)
+
+
+def test_a_card_without_a_hash_vouches_for_nothing_and_the_file_itself_is_named(tmp_path: Path) -> None:
+    folder = toys.text_folder(tmp_path / "toy", graph=b"not a model", sha256="")
+    assert refusal(folder).startswith(f"{folder}: model.onnx cannot be opened")
+
+
+def test_a_contract_that_is_broken_is_told_with_the_folder(tmp_path: Path) -> None:
+    folder = toys.text_folder(tmp_path / "toy", graph=toys.renamed(toys.text_graph(), "token", "ids"))
+    assert refusal(folder).startswith(f"{folder}: model.onnx: the first input must be 'token'")
+
+
+def test_weights_in_another_file_are_refused(tmp_path: Path) -> None:
+    folder = toys.text_folder(tmp_path / "toy", graph=toys.with_external_data(toys.text_graph(), tmp_path))
+    assert "keeps weights in another file" in refusal(folder)
+
+
+def test_a_foreign_model_that_crashes_is_refused_and_a_shipped_one_is_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe, "_CHILD", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
+    folder = toys.text_folder(tmp_path / "toy", graph=toys.text_graph(growth=7))
+    assert refusal(folder).startswith(f"{folder}: model.onnx is refused: opening it crashes")
+    monkeypatch.setattr("tui_gen.library.shipped_folder", lambda: tmp_path)
+    assert open_model(folder, provider="cpu")
+
+
+def test_a_picture_model_without_conditions_needs_no_tokenizer(tmp_path: Path) -> None:
+    plain = {key: value for key, value in toys.IMAGE.items() if key != "conditions"}
+    assert open_model(toys.image_folder(tmp_path / "plain", tokenizer="", image=plain), provider="cpu")
+    assert "tokenizer.json is missing" in refusal(toys.image_folder(tmp_path / "prompted", tokenizer=""))
+
+
+def test_every_shipped_model_opens() -> None:
+    for folder in (path for path in shipped_folder().iterdir() if (path / "config.json").is_file()):
+        playable = open_model(folder, provider="cpu")
+        assert playable.codec.prompt([playable.card.prompt_example]).shape[0] == 1
+        assert not playable.codec.unknown(playable.card.prompt_example)

@@ -1,0 +1,125 @@
+"""When steps appear."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tui_gen import pace as module
+from tui_gen.generate import Step, generate
+from tui_gen.library import Playable
+from tui_gen.pace import Pace, frames, paced
+from tui_gen.sampling import SamplingParams
+
+
+class Clock:
+    """A clock that stands still until it is told to move."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def steps(endless: Playable) -> Iterator[Step]:
+    return generate(endless.model, np.zeros((1, 1), dtype=np.int64), SamplingParams(), length=50, seed=0)
+
+
+def in_thread(work: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]:
+    results: list[Any] = []
+    thread = threading.Thread(target=lambda: results.append(work()), daemon=True)
+    thread.start()
+    return thread, results
+
+
+def test_without_a_rate_steps_come_as_fast_as_they_are_pulled_and_in_order(steps: Iterator[Step]) -> None:
+    assert [step.index for step in paced(steps, Pace()) if step] == list(range(1, 51))
+
+
+def test_a_pause_blocks_and_resuming_goes_on(steps: Iterator[Step]) -> None:
+    pace = Pace()
+    pulled = paced(steps, pace)
+    assert next(pulled)
+    assert pace.toggle_pause()
+    assert next(pulled) is None
+    thread, results = in_thread(lambda: next(pulled))
+    thread.join(0.05)
+    assert thread.is_alive()
+    assert not pace.toggle_pause()
+    thread.join(5)
+    assert results[0].index == 2
+
+
+def test_closing_ends_a_run_also_while_it_is_paused(steps: Iterator[Step]) -> None:
+    pace = Pace()
+    pace.toggle_pause()
+    pulled = paced(steps, pace)
+    assert next(pulled) is None
+    thread, results = in_thread(lambda: list(pulled))
+    pace.close()
+    thread.join(5)
+    assert results == [[]]
+
+
+def test_a_slow_rate_announces_each_wait_so_that_what_is_made_can_be_shown(steps: Iterator[Step]) -> None:
+    pulled = paced(steps, Pace(rate=20))
+    began = time.monotonic()
+    shape = [step is None for step in islice(pulled, 5)]
+    assert shape == [False, True, False, True, False]
+    assert time.monotonic() - began >= 2 / 20
+
+
+def test_a_rate_turned_up_counts_at_once_for_a_token_that_waits(steps: Iterator[Step]) -> None:
+    pace = Pace(rate=0.001)
+    pulled = paced(steps, pace)
+    assert next(pulled)
+    assert next(pulled) is None
+    thread, results = in_thread(lambda: next(pulled))
+    pace.set_rate(float("inf"))
+    thread.join(5)
+    assert results[0].index == 2
+
+
+def test_a_fast_rate_announces_no_wait_shorter_than_a_frame(clock: Clock) -> None:
+    assert not Pace(rate=60).must_wait(clock.now)
+    assert Pace(rate=10).must_wait(clock.now)
+    assert not Pace(rate=10).must_wait(clock.now - 0.1)
+
+
+def test_frames_keep_all_steps_in_order_and_bundle_those_of_a_thirtieth_of_a_second(
+    steps: Iterator[Step], clock: Clock
+) -> None:
+    def ticking() -> Iterator[Step]:
+        for step in steps:
+            yield step
+            clock.now += 0.011
+
+    bundles = list(frames(ticking()))
+    assert [step.index for bundle in bundles for step in bundle] == list(range(1, 51))
+    assert [len(bundle) for bundle in bundles[:4]] == [1, 4, 4, 4]
+
+
+def test_a_frame_is_finished_before_a_wait(steps: Iterator[Step], clock: Clock) -> None:
+    made = list(islice(steps, 4))
+    bundles = list(frames(iter([made[0], made[1], None, None, made[2], made[3]])))
+    assert [[step.index for step in bundle] for bundle in bundles] == [[1], [2], [3, 4]]
+
+
+def test_no_steps_make_no_frames() -> None:
+    assert list(frames(iter([]))) == []
+    assert list(frames(iter([None, None]))) == []

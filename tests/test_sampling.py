@@ -1,0 +1,184 @@
+"""Logits to probabilities to tokens."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from tui_gen.errors import TuiGenError
+from tui_gen.sampling import (
+    Floats,
+    Logits,
+    Noise,
+    SamplingParams,
+    draw,
+    entropy_bits,
+    log_softmax,
+    probabilities,
+)
+
+
+def logits_of(*probs: float) -> Logits:
+    return np.log(np.array([probs], dtype=np.float32))
+
+
+def kept(probs: Floats) -> list[int]:
+    return [int(token) for token in np.flatnonzero(probs[0])]
+
+
+def test_temperature_0_takes_the_likeliest_token_and_the_lowest_id_among_equals() -> None:
+    probs = probabilities(np.array([[1, 3, 3, 2], [5, 1, 5, 5]], dtype=np.float32), SamplingParams(temperature=0))
+    assert probs.tolist() == [[0, 1, 0, 0], [1, 0, 0, 0]]
+
+
+def test_temperature_divides_the_logits() -> None:
+    probs = probabilities(logits_of(0.8, 0.2), SamplingParams(temperature=0.5))
+    assert probs == pytest.approx(np.array([[0.64 / 0.68, 0.04 / 0.68]]))
+
+
+@pytest.mark.parametrize("temperature", [1e-3, 1e-30, 1e-308, 5e-324])
+def test_a_tiny_temperature_is_stable_even_with_huge_logits(temperature: float) -> None:
+    logits = np.array([[-3e38, 3e38, 0, 2.9e38]], dtype=np.float32)
+    assert probabilities(logits, SamplingParams(temperature)).tolist() == [[0, 1, 0, 0]]
+
+
+def test_the_default_knobs_leave_the_models_own_distribution() -> None:
+    logits = np.random.default_rng(0).normal(size=(3, 50)).astype(np.float32)
+    probs = probabilities(logits, SamplingParams())
+    assert probs.dtype == np.float64
+    assert probs == pytest.approx(np.exp(log_softmax(logits)))
+
+
+def test_top_k_keeps_exactly_k_and_the_lower_ids_among_equals() -> None:
+    logits = np.array([[1, 2, 2, 2, 3, 0]], dtype=np.float32)
+    assert [kept(probabilities(logits, SamplingParams(top_k=k))) for k in (1, 2, 3)] == [[4], [1, 4], [1, 2, 4]]
+
+
+@pytest.mark.parametrize("top_k", [0, 4, 99])
+def test_top_k_of_0_or_of_the_whole_vocabulary_keeps_all(top_k: int) -> None:
+    assert len(kept(probabilities(logits_of(0.4, 0.3, 0.2, 0.1), SamplingParams(top_k=top_k)))) == 4
+
+
+@pytest.mark.parametrize(
+    ("top_p", "survivors"), [(0, [2]), (0.5, [2]), (0.51, [0, 2]), (0.85, [0, 1, 2]), (1, [0, 1, 2, 3])]
+)
+def test_top_p_keeps_the_smallest_set_that_reaches_p(top_p: float, survivors: list[int]) -> None:
+    assert kept(probabilities(logits_of(0.3, 0.15, 0.5, 0.05), SamplingParams(top_p=top_p))) == survivors
+
+
+def test_min_p_counts_from_the_likeliest_token() -> None:
+    probs = probabilities(logits_of(0.5, 0.3, 0.15, 0.05), SamplingParams(min_p=0.25))
+    assert probs == pytest.approx(np.array([[0.5, 0.3, 0.15, 0]]) / 0.95)
+
+
+def test_temperature_acts_before_the_filters() -> None:
+    # At temperature 0.5 the first token has 0.69 of all and reaches p alone; before, it would have needed the second.
+    assert kept(probabilities(logits_of(0.5, 0.3, 0.2), SamplingParams(temperature=0.5, top_p=0.6))) == [0]
+    assert kept(probabilities(logits_of(0.5, 0.3, 0.2), SamplingParams(top_p=0.6))) == [0, 1]
+
+
+def test_top_p_sees_what_top_k_left_renormalised() -> None:
+    # Of 0.4 and 0.3 alone, the first has 0.57 and reaches 0.5; of all four it would not.
+    assert kept(probabilities(logits_of(0.4, 0.3, 0.2, 0.1), SamplingParams(top_k=2, top_p=0.5))) == [0]
+    assert kept(probabilities(logits_of(0.4, 0.3, 0.2, 0.1), SamplingParams(top_p=0.5))) == [0, 1]
+
+
+def test_at_least_one_token_survives_every_combination() -> None:
+    logits = np.array([[0, 0, 0, 0, 0], [9, 1, 1, -9, 9]], dtype=np.float32)
+    knobs = itertools.product((0, 1e-9, 0.5, 1, 10), (0, 1, 3), (0, 1e-12, 0.5, 1), (0, 0.5, 1))
+    for temperature, top_k, top_p, min_p in knobs:
+        probs = probabilities(logits, SamplingParams(temperature, top_k, top_p, min_p))
+        assert probs.sum(axis=1) == pytest.approx(1), (temperature, top_k, top_p, min_p)
+
+
+@pytest.mark.parametrize("fault", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("temperature", [0, 1])
+def test_a_logit_that_is_not_finite_is_refused(fault: float, temperature: float) -> None:
+    logits = np.array([[0, 1], [fault, 1]], dtype=np.float32)
+    with pytest.raises(FloatingPointError, match="non-finite"):
+        probabilities(logits, SamplingParams(temperature))
+
+
+def test_draw_is_the_inverse_of_the_cumulated_distribution() -> None:
+    probs, uniform = np.tile([0.25, 0.5, 0.25], (5, 1)), np.array([0.0, 0.2, 0.25, 0.74, 0.75])
+    assert draw(probs, uniform).tolist() == [0, 0, 1, 1, 2]
+
+
+@pytest.mark.parametrize("uniform", [0.0, 0.5, np.nextafter(1.0, 0.0)])
+def test_draw_never_takes_a_token_of_probability_0(uniform: float) -> None:
+    probs = np.array([[0, 0.3, 0, 0.7, 0], [0, 0, 1, 0, 0], [1 / 3, 0, 1 / 3, 1 / 3, 0]])
+    tokens = draw(probs, np.full(3, uniform))
+    assert (probs[np.arange(3), tokens] > 0).all()
+    assert tokens.dtype == np.int64
+
+
+def test_draw_survives_probabilities_that_add_up_to_a_little_less_than_1() -> None:
+    probs = np.full((1, 10), 0.1)
+    assert probs.cumsum()[-1] < 1
+    assert draw(probs, np.array([np.nextafter(1.0, 0.0)])).tolist() == [9]
+
+
+def test_draw_hits_each_token_as_often_as_its_probability_says() -> None:
+    uniform = np.random.default_rng(0).random(20_000)
+    counts = np.bincount(draw(np.tile([0.1, 0.6, 0.3], (20_000, 1)), uniform), minlength=3)
+    assert counts / 20_000 == pytest.approx([0.1, 0.6, 0.3], abs=0.02)
+
+
+def test_log_softmax_is_right_and_finite_for_large_logits() -> None:
+    assert log_softmax(logits_of(0.5, 0.25, 0.25)) == pytest.approx(np.log([[0.5, 0.25, 0.25]]))
+    assert log_softmax(np.array([[1000, 0]], dtype=np.float32)).tolist() == [[0, -1000]]
+
+
+def test_entropy_is_in_bits_and_exactly_0_for_certainty() -> None:
+    bits = entropy_bits(np.array([[0.25, 0.25, 0.25, 0.25], [0.5, 0.5, 0, 0], [0, 1, 0, 0]]))
+    assert bits == pytest.approx([2, 1, 0])
+    assert str(bits[2]) == "0.0"
+
+
+def test_noise_spends_one_number_per_sampled_token_and_none_otherwise() -> None:
+    spent, paused = Noise(7, 1), Noise(7, 1)
+    first, second = (spent.draw(np.array([True]))[0] for _ in range(2))
+    assert [paused.draw(np.array([wanted]))[0] for wanted in (True, False, False, True)] == [first, 0, 0, second]
+
+
+def test_noise_of_a_sample_depends_on_neither_the_batch_nor_the_others() -> None:
+    small, large = (Noise(7, samples).draw(np.ones(samples, dtype=bool)) for samples in (3, 8))
+    assert small.tolist() == large[:3].tolist()
+    assert len(set(large)) == 8
+    assert Noise(8, 1).draw(np.array([True]))[0] != small[0]
+
+
+@pytest.mark.parametrize(
+    ("knobs", "name"),
+    [
+        (SamplingParams(temperature=-0.1), "temperature"),
+        (SamplingParams(temperature=10.5), "temperature"),
+        (SamplingParams(temperature=float("nan")), "temperature"),
+        (SamplingParams(top_k=-1), "top-k"),
+        (SamplingParams(top_p=1.01), "top-p"),
+        (SamplingParams(top_p=float("nan")), "top-p"),
+        (SamplingParams(min_p=-0.5), "min-p"),
+    ],
+)
+def test_a_knob_out_of_range_is_refused_by_name(knobs: SamplingParams, name: str) -> None:
+    with pytest.raises(TuiGenError, match=name):
+        knobs.checked()
+
+
+def test_checked_knobs_are_a_copy_that_later_turning_leaves_alone() -> None:
+    knobs = SamplingParams(temperature=10, top_p=0, min_p=1)
+    copy = knobs.checked()
+    knobs.temperature = 0
+    assert copy == SamplingParams(temperature=10, top_p=0, min_p=1)
+
+
+def test_knobs_describe_what_was_turned() -> None:
+    assert SamplingParams().describe() == "temperature 1"
+    assert SamplingParams(temperature=0, top_k=40, min_p=0.05).describe() == "temperature 0, top-k 40, min-p 0.05"
+
+
+def test_a_negative_seed_is_refused() -> None:
+    with pytest.raises(TuiGenError, match="seed"):
+        Noise(-1, 1)

@@ -1,0 +1,169 @@
+"""How a run without a screen is written."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests import toys
+from tui_gen.codec import ImageCodec
+from tui_gen.errors import UsageError
+from tui_gen.generate import Step, generate
+from tui_gen.library import Playable, open_model
+from tui_gen.sampling import SamplingParams
+from tui_gen.writers import check_format, png, writer_for
+
+
+class Terminal(io.BytesIO):
+    """A file that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def run(playable: Playable, *prompts: str, length: int = 24, temperature: float = 0) -> list[Step]:
+    knobs = SamplingParams(temperature)
+    return list(generate(playable.model, playable.codec.prompt(prompts), knobs, length=length, seed=0))
+
+
+def written(playable: Playable, form: str | None, steps: list[Step], file: io.BytesIO | None = None) -> str:
+    file = file or io.BytesIO()
+    writer = writer_for(playable, form, len(steps[0].tokens), file)
+    writer.write(steps)
+    writer.close()
+    return file.getvalue().decode()
+
+
+def test_text_is_the_prompt_and_what_follows_and_one_newline(text: Playable) -> None:
+    assert written(text, None, run(text, "The")) == f"the {toys.GREEDY_TEXT}\n"
+
+
+def test_text_appears_as_it_is_made(text: Playable) -> None:
+    file, steps = io.BytesIO(), run(text, "the")
+    writer = writer_for(text, "text", 1, file)
+    for count, shown in ((2, "the cat"), (3, "the cat sat")):
+        writer.write(steps[:count] if count == 2 else steps[count - 1 : count])
+        assert file.getvalue().decode() == shown
+
+
+def test_several_texts_are_numbered_and_follow_each_other(text: Playable) -> None:
+    shown = written(text, None, run(text, "the", "the dog"))
+    first, second = f"the {toys.GREEDY_TEXT}", "the dog ran. the cat sat. the cat sat. the"
+    assert shown == f"--- 1 of 2 ---\n{first}\n--- 2 of 2 ---\n{second}\n"
+
+
+def test_only_a_terminal_is_shielded_from_control_characters(tmp_path: Path) -> None:
+    facts = json.loads(toys.words())
+    vocab = facts["model"]["vocab"]
+    vocab["\x1b]0;evil\x07"] = vocab.pop("cat")
+    evil = open_model(toys.text_folder(tmp_path / "evil", tokenizer=json.dumps(facts)), provider="cpu")
+    steps = run(evil, "the", length=1)
+    assert written(evil, None, steps) == "the \x1b]0;evil\x07\n"
+    assert written(evil, None, steps, Terminal()) == "the \u241b]0;evil\u2407\n"
+
+
+def test_json_lines_have_one_object_per_sampled_token_of_text(text: Playable) -> None:
+    lines = [json.loads(line) for line in written(text, "jsonl", run(text, "the cat", "dog")).splitlines()]
+    assert all(list(line) == ["sample", "index", "id", "text", "logprob", "entropy", "ms"] for line in lines)
+    first = [line for line in lines if line["sample"] == 0]
+    second = [line for line in lines if line["sample"] == 1]
+    assert [line["index"] for line in first] == list(range(len(first)))
+    assert "".join(line["text"] for line in first[:3]) == " sat. the"
+    assert [line["text"] for line in second[:2]] == [" ran", "."]
+    assert (first[-1]["id"], first[-1]["text"]) == (toys.END, "")
+
+
+def test_json_lines_tell_how_sure_the_model_itself_was(text: Playable) -> None:
+    steps = run(text, "the", length=1)
+    line = json.loads(written(text, "jsonl", steps))
+    assert line["logprob"] == pytest.approx(steps[1].logprob[0], abs=1e-6)
+    assert line["entropy"] == pytest.approx(steps[1].entropy[0], abs=1e-6)
+    assert line["ms"] > 0
+
+
+def test_json_lines_of_pictures_have_rows_and_columns_in_place_of_text(image: Playable) -> None:
+    lines = [json.loads(line) for line in written(image, "jsonl", run(image, "bright", "")).splitlines()]
+    assert all(list(line) == ["sample", "index", "id", "row", "col", "logprob", "entropy", "ms"] for line in lines)
+    assert len(lines) == 2 * 24
+    drawn = {(line["sample"], line["row"], line["col"]): line["id"] for line in lines}
+    assert [drawn[0, 3, col] for col in range(6)] == [2] * 6
+    assert [drawn[1, 2, col] for col in range(6)] == toys.STRIPES[2].tolist()
+
+
+def test_a_row_of_characters_is_written_as_soon_as_it_is_whole(image: Playable) -> None:
+    file, steps = io.BytesIO(), run(image, "bright")
+    writer = writer_for(image, None, 1, file)
+    rows = []
+    for step in steps:
+        writer.write([step])
+        rows.append(file.getvalue().count(b"\n"))
+    assert rows == [0] * 12 + [1] * 12 + [2]
+    writer.close()
+    assert file.getvalue() == b"@@@@@@\n@@@@@@\n"
+
+
+def test_a_picture_of_odd_height_is_written_to_its_last_row(tmp_path: Path) -> None:
+    odd = open_model(toys.image_folder(tmp_path / "odd", image={**toys.IMAGE, "height": 3}), provider="cpu")
+    assert written(odd, "ascii", run(odd, "bright", length=18)) == "@@@@@@\n@@@@@@\n"
+
+
+def test_a_run_that_was_cut_short_shows_what_was_drawn(image: Playable) -> None:
+    assert written(image, None, run(image, "bright", length=8)) == "@@@@@@\n······\n"
+
+
+def test_nothing_drawn_writes_nothing(image: Playable) -> None:
+    assert written(image, None, run(image, *["bright"] * 12, length=0)) == ""
+
+
+def test_pictures_stand_side_by_side_as_long_as_they_fit(image: Playable) -> None:
+    lines = written(image, "ascii", run(image, *["bright"] * 12)).splitlines()
+    ten, two = "  ".join(["@" * 6] * 10), "  ".join(["@" * 6] * 2)
+    assert lines == [ten, ten, "", two, two]
+
+
+def test_blocks_have_colours_and_none_where_a_person_wants_none(
+    image: Playable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = run(image, "bright")
+    assert "\x1b[0;38;2;255;255;255;48;2;255;255;255m▀▀▀▀▀▀\x1b[0m\n" in written(image, "blocks", steps)
+    assert "\x1b[" in written(image, None, steps, Terminal())
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert written(image, "blocks", steps) == "██████\n██████\n"
+    assert written(image, None, steps, Terminal()) == "@@@@@@\n@@@@@@\n"
+
+
+def test_a_png_is_the_pictures_side_by_side_enlarged_with_the_undrawn_transparent(image: Playable) -> None:
+    assert isinstance(image.codec, ImageCodec)
+    picture = image.codec.picture(2)
+    for step in run(image, "", "bright", length=8):
+        picture.add(step)
+    with Image.open(io.BytesIO(png(picture))) as opened:
+        pixels = np.asarray(opened)
+    scale = 512 // 6
+    assert pixels.shape == (4 * scale, (6 + 1 + 6) * scale, 4)
+    small = pixels[scale // 2 :: scale, scale // 2 :: scale]
+    assert small[0, :3].tolist() == [[0, 0, 0, 255], [128, 128, 128, 255], [255, 255, 255, 255]]
+    assert (small[:, 6, 3] == 0).all()
+    assert (small[1, 7:9] == 255).all()
+    assert (small[1, 9:, 3] == 0).all()
+
+
+def test_a_png_is_not_for_a_terminal(image: Playable) -> None:
+    with pytest.raises(UsageError, match="add -o FILE"):
+        writer_for(image, "png", 1, Terminal())
+
+
+def test_a_format_must_suit_the_model(text: Playable, image: Playable) -> None:
+    for form in ("ascii", "blocks", "png"):
+        with pytest.raises(UsageError, match=f"text writes text; --format {form} is for pictures"):
+            check_format(text, form)
+    with pytest.raises(UsageError, match="image draws pictures; use --format ascii, blocks, png or jsonl"):
+        check_format(image, "text")
+    for playable in (text, image):
+        check_format(playable, None)
+        check_format(playable, "jsonl")
