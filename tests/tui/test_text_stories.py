@@ -114,6 +114,13 @@ async def test_the_bars_show_what_the_newest_token_was_drawn_from(models: Path) 
         assert "100.0%" in rows[0]
 
 
+async def test_a_token_that_was_drawn_is_shown_even_when_it_is_not_among_the_likeliest(models: Path) -> None:
+    async with on_stage(models / "cats", prompt="the <unk>", size=(80, 14), temperature=0.0, length=0) as (stage, _):
+        await stage.run_to_end()
+        assert stage.app.next_token.size.height < len(toys.WORDS)
+        assert "▸ <unk>" in stage.screen()
+
+
 async def test_unknown_words_are_marked_before_anything_runs_and_read_as_unknown(models: Path) -> None:
     async with on_stage(models / "cats") as (stage, _):
         await stage.type("the zebra")

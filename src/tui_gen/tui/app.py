@@ -217,6 +217,8 @@ class TuiGen(App[None]):
 
     def on_player_advanced(self, message: Player.Advanced) -> None:
         """Counts, and shows where the newest token came from."""
+        if not self.screen_stack:  # a late message while the app closes
+            return
         sampled = [step for step in message.steps if not step.given.all()]
         self._made += len(sampled)
         self._rate.add(sum(int(step.live.sum()) for step in sampled))
@@ -227,6 +229,8 @@ class TuiGen(App[None]):
 
     def on_player_ended(self, message: Player.Ended) -> None:
         """Says why it is over; the prompt is next."""
+        if not self.screen_stack:
+            return
         said = {"ended": "ended", "length": "finished", "stopped": "stopped", "failed": "failed"}[message.ending]
         self.knobs.show_progress(f"{said}: {self._made:,} tokens")
         self.header.show_rate(self._rate.average())

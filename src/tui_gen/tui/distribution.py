@@ -44,6 +44,9 @@ class NextToken(Widget):
         count = min(len(probs), max(1, self.size.height))
         top = np.argpartition(-probs, count - 1)[:count]
         self._order = [int(token) for token in top[np.lexsort((top, -probs[top]))]]
+        drawn = int(step.tokens[0])
+        if drawn not in self._order and drawn < len(probs):
+            self._order[-1] = drawn  # a surprise is shown below the likeliest
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
