@@ -7,7 +7,8 @@ import math
 from pathlib import Path
 
 from tui_gen.library import find_models, locate
-from tui_gen.tui.app import Settings, TuiGen
+from tui_gen.tui.app import TuiGen
+from tui_gen.tui.settings import Settings
 
 DOCS = Path(__file__).parent
 SIZE = (100, 26)

@@ -62,7 +62,7 @@ def score(model: Model, tokens: Tokens) -> tuple[float, int]:
 
 
 def _score_texts(model: Model, texts: Texts, limit: int | None) -> tuple[float, int]:
-    documents = sorted(texts.held_out, key=len)[:limit]
+    documents = sorted(texts.held_out[:limit], key=len)
     batches = [documents[at : at + BATCH] for at in range(0, len(documents), BATCH)]
     return _total(score(model, _padded(batch)) for batch in batches)
 

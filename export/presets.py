@@ -16,7 +16,7 @@ from export.recurrent import Cell, RecurrentConfig
 from export.tasks import DocumentTask, ImageTask, StreamTask, Task
 from export.tokenizing import phrase_tokenizer
 from tui_gen.card import ImageSpec, ModelCard
-from tui_gen.codec import PromptTokenizer
+from tui_gen.prompt_tokenizer import PromptTokenizer
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def _fashion(path: Path, batch_size: int) -> Training:
         prompt_example="ankle boot",
     )
     network = _pixelcnn(images, one_hot=False, kernel=5, channels=64, blocks=6)
-    return Training(ImageTask(images, batch_size, drop_condition=0.1), network, tokenizer, card)
+    return Training(ImageTask(images, batch_size, drop_condition=0.0), network, tokenizer, card)
 
 
 def _adventurers(path: Path, batch_size: int) -> Training:

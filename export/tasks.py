@@ -120,6 +120,8 @@ class ImageTask:
     images: Images
     batch_size: int
     drop_condition: float = 0.2
+    short_prompts: float = 0.25
+    """Share of pictures that drop conditions at a rate of their own, from none to all, so that prompts may be short."""
     quick: int = 1024
     """Held-out pictures scored after every epoch."""
     unit: str = "bits per pixel"
@@ -135,8 +137,12 @@ class ImageTask:
         order = rng.permutation(self._train_size)
         for at in range(0, len(self) * self.batch_size, self.batch_size):
             chosen = order[at : at + self.batch_size]
-            kept = rng.random((len(chosen), len(self.images.phrases))) >= self.drop_condition
-            yield self._batch(chosen, self.images.conditions[chosen] * kept)
+            yield self._batch(chosen, self.images.conditions[chosen] * self._kept(rng, len(chosen)))
+
+    def _kept(self, rng: np.random.Generator, pictures: int) -> NDArray[np.bool_]:
+        own = rng.random(pictures) < self.short_prompts
+        rate = np.where(own, rng.random(pictures), self.drop_condition)
+        return rng.random((pictures, len(self.images.phrases))) >= rate[:, None]
 
     def held_out_batches(self) -> Iterator[Batch]:
         first = self._train_size

@@ -80,11 +80,20 @@ def _compare_logits(net: Network, model: Model, tokens: Tokens) -> float:
     return worst
 
 
+class _Endless:
+    """A model without an end, so that a greedy run that ends early still proves as many tokens."""
+
+    eos = None
+
+    def __init__(self, model: Model) -> None:
+        self.start, self.step = model.start, model.step
+
+
 def _greedy(net: Network, model: Model) -> Tokens:
-    """What the player makes at temperature 0, start token included: int64[1, n]."""
+    """What the player makes at temperature 0, start token included, past an end token too: int64[1, n]."""
     start = np.array([[model.card.bos]])
     length = net.config.height * net.config.width if isinstance(net, PixelCNN) else TEXT_STEPS
-    steps = generate(model, start, SamplingParams(temperature=0), length=length, seed=0)
+    steps = generate(_Endless(model), start, SamplingParams(temperature=0), length=length, seed=0)
     made = [step.tokens for step in islice(steps, length)]
     return np.concatenate([start, np.stack(made, axis=1)], axis=1)
 

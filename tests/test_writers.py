@@ -15,8 +15,9 @@ from tui_gen.codec import ImageCodec
 from tui_gen.errors import UsageError
 from tui_gen.generate import Step, generate
 from tui_gen.library import Playable, open_model
+from tui_gen.picture_writers import png
 from tui_gen.sampling import SamplingParams
-from tui_gen.writers import check_format, png, writer_for
+from tui_gen.writers import check_format, writer_for
 
 
 class Terminal(io.BytesIO):

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import difflib
-import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
 from tui_gen.card import Colour, ImageSpec, ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.generate import FREE, Step
+from tui_gen.prompt_tokenizer import NOWHERE, PromptTokenizer
 from tui_gen.sampling import Tokens
 
 TEXT_LENGTH = 300
 """Tokens that are generated when nobody says how many."""
-_SURROGATE = re.compile("[\ud800-\udfff]")
-"""What bytes that are not text become on a command line."""
-_NOWHERE = 2**31
-"""Stands for a token that the vocabulary does not have."""
 
 
 class Codec(Protocol):
@@ -43,59 +38,13 @@ class Codec(Protocol):
         ...
 
 
-class PromptTokenizer:
-    """A `tokenizers` file that never fails on a word which it does not know, but says where it stands."""
-
-    def __init__(self, source: str) -> None:
-        try:
-            facts = json.loads(source)
-            self.tokenizer = Tokenizer.from_str(json.dumps(_with_unknown(facts)))
-            self.tokenizer.no_truncation()  # a prompt is what was typed, all of it
-            self.tokenizer.no_padding()
-        except BaseException as fault:
-            raise _told("is damaged", fault) from fault
-        unknown = facts["model"].get("unk_token")
-        self.unknown_id = None if unknown is None else self.tokenizer.token_to_id(unknown)
-
-    def ids(self, text: str) -> list[int]:
-        """Token ids; one that is `_NOWHERE` or more stands for an unknown word."""
-        return list(self._encode(text).ids)
-
-    def unknown(self, text: str) -> list[tuple[int, int]]:
-        """Spans of text that no token of the vocabulary stands for."""
-        encoding = self._encode(text)
-        pairs = zip(encoding.ids, encoding.offsets, strict=True)
-        return [span for token, span in pairs if token == self.unknown_id]
-
-    def _encode(self, text: str) -> Encoding:
-        try:
-            return self.tokenizer.encode(_SURROGATE.sub("\ufffd", text), add_special_tokens=False)
-        except BaseException as fault:
-            raise _told("tokenizer.json fails on this prompt", fault) from fault
-
-
-def _told(what: str, fault: BaseException) -> BaseException:
-    """What to raise for a fault of tokenizers: it raises bare Exception, and its panics derive from BaseException."""
-    return fault if isinstance(fault, (KeyboardInterrupt, SystemExit)) else TuiGenError(f"{what}: {fault}")
-
-
-def _with_unknown(facts: dict[str, dict[str, object]]) -> dict[str, dict[str, object]]:
-    """Gives a vocabulary without an unknown token one that lies nowhere, so that encoding neither raises nor drops."""
-    model = facts["model"]
-    vocab = model.get("vocab")
-    if isinstance(vocab, dict):
-        model["unk_token"] = model.get("unk_token") or "<unknown>"
-        vocab.setdefault(model["unk_token"], _NOWHERE)
-    return facts
-
-
 class TextCodec:
     """Words or characters. An unknown word becomes the model's unknown token, if it has one."""
 
     def __init__(self, card: ModelCard, tokenizer: str) -> None:
         self._card, self._tokens = card, PromptTokenizer(tokenizer)
         ids = self._tokens.tokenizer.get_vocab(with_added_tokens=True).values()
-        largest = max((token for token in ids if token < _NOWHERE), default=-1)
+        largest = max((token for token in ids if token < NOWHERE), default=-1)
         if largest >= card.vocab_size:
             raise TuiGenError(f"has token ids up to {largest}, but the model predicts only {card.vocab_size} tokens")
 
@@ -138,7 +87,7 @@ class TextCodec:
     def _ids(self, text: str) -> list[int]:
         text = self.complete(text)
         ids = self._tokens.ids(text)
-        if any(token >= _NOWHERE for token in ids):
+        if any(token >= NOWHERE for token in ids):
             start, end = self.unknown(text)[0]
             raise TuiGenError(f"{self._card.name} has never seen {text[start:end]!r}; leave it out of the prompt")
         return ids
@@ -157,7 +106,11 @@ class TextReader:
             return ""
         if self._tokenizer.id_to_token(token) is None:
             return f" token {token} "
-        return self._stream.step(self._tokenizer, token) or ""
+        try:
+            return self._stream.step(self._tokenizer, token) or ""
+        except Exception:  # tokenizers has none narrower; a decoder that rewrites what it said cannot be streamed
+            self._stream = DecodeStream(skip_special_tokens=False)
+            return self._tokenizer.id_to_token(token) or ""
 
 
 class ImageCodec:
@@ -211,10 +164,10 @@ class ImageCodec:
         if not self._tokens:
             return ()
         vocab = self._tokens.tokenizer.get_vocab(with_added_tokens=True)
-        strange = set(vocab.values()) - set(self.image.conditions) - {_NOWHERE}
+        strange = set(vocab.values()) - set(self.image.conditions) - {NOWHERE}
         if strange:
             raise TuiGenError(f"has the id {min(strange)}, which is not one of image.conditions in config.json")
-        return tuple(sorted(phrase for phrase, token in vocab.items() if token != _NOWHERE))
+        return tuple(sorted(phrase for phrase, token in vocab.items() if token != NOWHERE))
 
 
 @dataclass

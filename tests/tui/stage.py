@@ -16,9 +16,10 @@ from textual.pilot import Pilot
 from tui_gen.generate import Step, generate
 from tui_gen.library import find_models, open_model
 from tui_gen.sampling import SamplingParams
-from tui_gen.tui.app import Settings, TuiGen
+from tui_gen.tui.app import TuiGen
 from tui_gen.tui.page import TextPage
 from tui_gen.tui.player import Player
+from tui_gen.tui.settings import Settings
 
 
 class Stage:

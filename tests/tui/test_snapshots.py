@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.tui.stage import on_stage
-from tui_gen.tui.header import Rate
+from tui_gen.tui.meter import Meter
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 SIZES = [(80, 24), (200, 60)]
@@ -16,8 +16,8 @@ SIZES = [(80, 24), (200, 60)]
 
 @pytest.fixture(autouse=True)
 def steady_rate(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Rate, "live", lambda self: 1234.0)
-    monkeypatch.setattr(Rate, "average", lambda self: 1234.0)
+    monkeypatch.setattr(Meter, "rate", lambda self: 1234.0)
+    monkeypatch.setattr(Meter, "average_rate", lambda self: 1234.0)
     monkeypatch.setattr("tui_gen.model.missing_driver", lambda: "no NVIDIA driver found")
 
 

@@ -8,7 +8,7 @@ import math
 import secrets
 import signal
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -22,44 +22,26 @@ from textual.widgets import OptionList
 
 from tui_gen.errors import TuiGenError
 from tui_gen.library import Entry, Playable, open_model
-from tui_gen.model import Provider
 from tui_gen.pace import Pace
 from tui_gen.raster import Rendering
-from tui_gen.sampling import SamplingParams
 from tui_gen.scrub import scrub
 from tui_gen.tui.about import About, about_text
 from tui_gen.tui.canvas import Canvas
 from tui_gen.tui.distribution import NextToken
-from tui_gen.tui.header import Header, Rate
+from tui_gen.tui.header import Header
 from tui_gen.tui.help import HelpScreen
 from tui_gen.tui.keybar import KeyBar
 from tui_gen.tui.keys import KEYS, pairs_now
-from tui_gen.tui.knobs import MAX_SHOWN_TEMPERATURE, Knobs
+from tui_gen.tui.knobs import Knobs, starting_pace, turned_pace, turned_temperature
+from tui_gen.tui.meter import Meter
 from tui_gen.tui.models import ModelList
 from tui_gen.tui.player import Player, Run
 from tui_gen.tui.prompt import Prompt
+from tui_gen.tui.settings import Settings
 
-TEMPERATURE_STEP = 0.05
 SEEDS = 10_000
-MAX_RATE = 4096
+"""A new seed is below this, so that it can be typed again."""
 _EVERYWHERE = {"quit", "help", "command_palette"}
-
-
-@dataclass
-class Settings:
-    """What the command line asks of the screen."""
-
-    folder: Path
-    """The model to start with."""
-    prompt: str = ""
-    samples: int = 1
-    seed: int = 42
-    provider: Provider = "auto"
-    temperature: float | None = None
-    """None takes the model card's."""
-    params: SamplingParams = field(default_factory=SamplingParams)
-    """The other knobs at the start."""
-    length: int | None = None
 
 
 class TuiGen(App[None]):
@@ -102,7 +84,7 @@ class TuiGen(App[None]):
         self.rate_limit, self.pace = math.inf, Pace()
         self.rendering: Rendering = "blocks"
         self.player: Player | None = None
-        self._rate, self._made, self._goal = Rate(), 0, 0
+        self._meter = Meter(goal=0)
         self._prompts: dict[str, str] = {}
         self._opening = self._start_when_open = False
 
@@ -144,7 +126,7 @@ class TuiGen(App[None]):
         self.header.show(f"opening {folder.name} ...")
         self._open_in_thread(folder)
 
-    @work(thread=True, exclusive=True, group="open", exit_on_error=False)
+    @work(thread=True, exclusive=True, group="open")
     def _open_in_thread(self, folder: Path) -> None:
         try:
             playable = open_model(folder, provider=self.settings.provider)
@@ -170,7 +152,7 @@ class TuiGen(App[None]):
             self.prompt_line.value = self._prompts.get(playable.card.name, "")
         self.playable, card = playable, playable.card
         self.params.temperature = card.temperature if self.settings.temperature is None else self.settings.temperature
-        self.rate_limit = _starting_pace(playable)
+        self.rate_limit = starting_pace(playable)
         await self._put_on_stage(About(about_text(playable)))
         self.prompt_line.serve(playable.codec, card.prompt_example)
         self.models.mark(playable.path.name)
@@ -206,9 +188,9 @@ class TuiGen(App[None]):
             return
         if unknown := self.prompt_line.unknown():
             self.notify(scrub(f"read as unknown: {', '.join(unknown)}"), markup=False)
-        self.pace, self._rate, self._made = Pace(self.rate_limit), Rate(), 0
-        self._goal = codec.length(self.settings.length)
-        run = Run(self.playable, prompt, self.params, self.pace, self._goal, self.seed)
+        length = codec.length(self.settings.length)
+        self.pace, self._meter = Pace(self.rate_limit), Meter(goal=length)
+        run = Run(self.playable, prompt, self.params, self.pace, length, self.seed)
         player = Player(run, self.rendering)
         await self._put_on_stage(player)
         player.views[0].focus()
@@ -219,21 +201,18 @@ class TuiGen(App[None]):
         """Counts, and shows where the newest token came from."""
         if not self.screen_stack:  # a late message while the app closes
             return
-        sampled = [step for step in message.steps if not step.given.all()]
-        self._made += len(sampled)
-        self._rate.add(sum(int(step.live.sum()) for step in sampled))
+        self._meter.count(message.steps)
         for step in [step for step in message.steps if step.live[0]][-1:]:
             self.next_token.show_step(step)
-        self.header.show_rate(self._rate.live())
-        self.knobs.show_progress(f"token {self._made:,} of {self._goal:,}")
+        self.header.show_rate(self._meter.rate())
+        self.knobs.show_progress(self._meter.progress())
 
     def on_player_ended(self, message: Player.Ended) -> None:
         """Says why it is over; the prompt is next."""
         if not self.screen_stack:
             return
-        said = {"ended": "ended", "length": "finished", "stopped": "stopped", "failed": "failed"}[message.ending]
-        self.knobs.show_progress(f"{said}: {self._made:,} tokens")
-        self.header.show_rate(self._rate.average())
+        self.knobs.show_progress(self._meter.result(message.ending))
+        self.header.show_rate(self._meter.average_rate())
         if message.fault:
             self._complain(message.fault)
         self.prompt_line.focus()
@@ -256,17 +235,12 @@ class TuiGen(App[None]):
 
     def action_temperature(self, direction: int) -> None:
         """Turns the temperature by one step."""
-        highest = max(MAX_SHOWN_TEMPERATURE, self.params.temperature)
-        turned = round(self.params.temperature + direction * TEMPERATURE_STEP, 2)
-        self.params.temperature = min(highest, max(0.0, turned))
+        self.params.temperature = turned_temperature(self.params.temperature, direction)
         self._show_knobs()
 
     def action_pace(self, direction: int) -> None:
         """Doubles or halves the pace."""
-        if direction > 0:
-            self.rate_limit = math.inf if self.rate_limit >= MAX_RATE else self.rate_limit * 2
-        else:
-            self.rate_limit = MAX_RATE if math.isinf(self.rate_limit) else max(1.0, self.rate_limit / 2)
+        self.rate_limit = turned_pace(self.rate_limit, direction)
         self.pace.set_rate(self.rate_limit)
         self._show_knobs()
 
@@ -332,11 +306,3 @@ class TuiGen(App[None]):
 
     def _complain(self, fault: str) -> None:
         self.notify(scrub(fault), severity="error", timeout=10, markup=False)
-
-
-def _starting_pace(playable: Playable) -> float:
-    """Tokens per second that can be followed with the eyes: a picture in some four seconds, words as one reads."""
-    image = playable.card.image
-    if image:
-        return 2.0 ** round(math.log2(image.height * image.width / 4))
-    return 16.0 if playable.card.vocab_size > 300 else 64.0

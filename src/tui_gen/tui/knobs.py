@@ -6,10 +6,14 @@ import math
 
 from textual.widgets import Static
 
+from tui_gen.library import Playable
 from tui_gen.sampling import SamplingParams
 from tui_gen.tui.bars import gauge
 
 MAX_SHOWN_TEMPERATURE = 2.0
+TEMPERATURE_STEP = 0.05
+MAX_PACE = 4096
+"""Tokens a second; the next step is unlimited."""
 
 
 class Knobs(Static):
@@ -40,3 +44,24 @@ class Knobs(Static):
         top_p = f"top-p {params.top_p:g}" if params.top_p < 1 else ""
         min_p = f"min-p {params.min_p:g}" if params.min_p else ""
         return " ".join(part for part in (top_k, top_p, min_p) if part) or "top-k, top-p, min-p off"
+
+
+def turned_temperature(temperature: float, direction: int) -> float:
+    """One step up or down, from 0 to 2; a higher one that the command line asked for may only fall."""
+    highest = max(MAX_SHOWN_TEMPERATURE, temperature)
+    return min(highest, max(0.0, round(temperature + direction * TEMPERATURE_STEP, 2)))
+
+
+def turned_pace(rate: float, direction: int) -> float:
+    """Twice or half as many tokens a second, from 1 to unlimited."""
+    if direction > 0:
+        return math.inf if rate >= MAX_PACE else rate * 2
+    return MAX_PACE if math.isinf(rate) else max(1.0, rate / 2)
+
+
+def starting_pace(playable: Playable) -> float:
+    """Tokens per second that can be followed with the eyes: a picture in some four seconds, words as one reads."""
+    image = playable.card.image
+    if image:
+        return 2.0 ** round(math.log2(image.height * image.width / 4))
+    return 16.0 if playable.card.vocab_size > 300 else 64.0

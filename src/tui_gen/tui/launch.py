@@ -14,7 +14,8 @@ import platformdirs
 from tui_gen.errors import TuiGenError, UsageError
 from tui_gen.library import Entry, find_models, locate, read_card, search_path
 from tui_gen.sampling import SamplingParams
-from tui_gen.tui.app import Settings, TuiGen
+from tui_gen.tui.app import TuiGen
+from tui_gen.tui.settings import Settings
 
 FIRST_MODEL = "recipes"
 

@@ -88,7 +88,7 @@ class Player(Vertical):
 
     def on_mount(self) -> None:
         """Starts the engine."""
-        self.run_worker(self._work, thread=True, exit_on_error=False)
+        self.run_worker(self._work, thread=True)
 
     def on_unmount(self) -> None:
         """Ends the run, also when the whole screen goes away."""

@@ -1,0 +1,134 @@
+"""The figure in config.json is what PyTorch computes on the same held-out data."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional
+
+from export.__main__ import main as export_main
+from export.checkpoint import build_network, describe_network
+from export.evaluate import evaluate, main
+from export.presets import Training
+from export.steps import Network
+from tests.export.tiny import exported, training, write_data
+
+
+def _network(prepared: Training) -> Network:
+    """Random weights that are far enough from uniform for a wrong sum to show."""
+    torch.manual_seed(0)
+    net = build_network(describe_network(prepared.network))
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    return net.eval()
+
+
+@pytest.mark.parametrize(
+    ("preset", "unit", "split"),
+    [
+        ("recipes", "nats per token", "{} held-out words and marks, ends counted"),
+        ("names", "nats per character", "{} held-out characters, ends counted"),
+        ("shakespeare", "nats per character", "{} held-out characters"),
+    ],
+)
+def test_a_texts_figure_is_the_mean_over_all_its_tokens(preset: str, unit: str, split: str, tmp_path: Path) -> None:
+    prepared = training(preset, tmp_path)
+    net, nats, count = _network(prepared), 0.0, 0
+    for document in prepared.task.texts.held_out:
+        tokens = torch.from_numpy(document)
+        logits = net.sequence_logits(tokens[None, :-1])[0]
+        nats += functional.cross_entropy(logits, tokens[1:], reduction="sum").item()
+        count += len(tokens) - 1
+    quality = evaluate(exported(net), prepared.task)
+    assert quality.value == pytest.approx(nats / count, abs=1e-4)
+    assert (quality.unit, quality.split) == (unit, split.format(f"{count:,}"))
+
+
+@pytest.mark.parametrize("preset", ["fashion", "adventurers"])
+def test_a_pictures_figure_is_in_bits_per_pixel_under_its_conditions(preset: str, tmp_path: Path) -> None:
+    prepared = training(preset, tmp_path)
+    net, images = _network(prepared), prepared.task.images
+    pixels = torch.from_numpy(images.pixels[-images.held_out :]).long()
+    conditions = torch.from_numpy(images.conditions[-images.held_out :]).float()
+    with torch.no_grad():
+        bits = functional.cross_entropy(net(pixels, conditions), pixels).item() / math.log(2)
+        without = functional.cross_entropy(net(pixels, 0 * conditions), pixels).item() / math.log(2)
+    quality = evaluate(exported(net), prepared.task)
+    assert quality.value == pytest.approx(bits, abs=1e-4)
+    assert abs(bits - without) > 0.01
+    assert (quality.unit, quality.split) == ("bits per pixel", f"{images.held_out} held-out pictures")
+
+
+def test_a_part_can_be_scored(tmp_path: Path) -> None:
+    prepared = training("adventurers", tmp_path)
+    assert evaluate(exported(_network(prepared)), prepared.task, limit=2).split == "2 held-out pictures"
+
+
+@pytest.fixture
+def folder(names_checkpoint: Path, tmp_path: Path) -> Path:
+    """An exported model folder, with no figure yet."""
+    assert export_main([str(names_checkpoint), "-o", str(tmp_path / "names")]) == 0
+    return tmp_path / "names"
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """The data it was trained on."""
+    (tmp_path / "data").mkdir()
+    return write_data("names", tmp_path / "data")
+
+
+def test_the_command_line_writes_the_figure(folder: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    assert "not measured" in (folder / "README.md").read_text(encoding="utf-8")
+    graph = (folder / "model.onnx").read_bytes()
+    assert main([str(folder), "--data", str(data)]) == 0
+    facts = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    quality = facts.pop("quality")
+    assert facts == before
+    assert quality["unit"] == "nats per character"
+    assert f"names: {quality['value']} nats per character on {quality['split']}" in capsys.readouterr().out
+    assert f"{quality['value']:.3f} nats per character" in (folder / "README.md").read_text(encoding="utf-8")
+    assert (folder / "model.onnx").read_bytes() == graph
+
+
+def test_a_model_of_another_name_needs_a_preset(
+    names_checkpoint: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other"
+    assert export_main([str(names_checkpoint), "-o", str(other)]) == 0
+    assert main([str(other), "--data", str(data)]) == 1
+    assert "name a --preset" in capsys.readouterr().err
+    assert main([str(other), "--data", str(data), "--preset", "names"]) == 0
+
+
+@pytest.mark.parametrize("fault", ["other data", "no data", "no log", "no folder"])
+def test_what_cannot_be_measured_is_one_clear_line_and_changes_nothing(
+    fault: str, folder: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spoil = {
+        "other data": lambda: data.write_text(data.read_text().replace("a", "y")),
+        "no data": data.unlink,
+        "no log": (folder / "training.jsonl").unlink,
+        "no folder": lambda: shutil.rmtree(folder),
+    }
+    says = {
+        "other data": "another vocabulary",
+        "no data": str(data),
+        "no log": "training.jsonl",
+        "no folder": str(folder),
+    }
+    spoil[fault]()
+    before = {path.name: path.read_bytes() for path in folder.glob("*")}
+    capsys.readouterr()
+    assert main([str(folder), "--data", str(data)]) == 1
+    printed = capsys.readouterr().err
+    assert printed.startswith("export.evaluate: ")
+    assert says[fault] in printed
+    assert printed.count("\n") == 1
+    assert {path.name: path.read_bytes() for path in folder.glob("*")} == before

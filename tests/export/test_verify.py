@@ -1,0 +1,113 @@
+"""The proof that stands before every export, and that each of its three parts can fail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+from tokenizers import Regex, Tokenizer, decoders
+
+from export.pixelcnn import PixelCNN
+from export.recurrent import RecurrentNet
+from export.steps import Network, step_graph
+from export.tokenizing import character_tokenizer
+from export.verify import random_tokens, verify
+from tests.export.tiny import RECURRENT, card_of, exported, network, pixelcnn, recurrent
+from tui_gen.codec import ImageCodec, TextCodec, codec_for
+from tui_gen.errors import TuiGenError
+from tui_gen.model import Model
+
+LETTERS = "abcdefghijklm"
+
+
+def _codec(net: Network, tokenizer: Tokenizer | None = None) -> TextCodec | ImageCodec:
+    if not isinstance(net, RecurrentNet):
+        return codec_for(card_of(pixelcnn()), None)
+    return codec_for(card_of(net), (tokenizer or character_tokenizer(LETTERS)).to_str())
+
+
+def _with_changed(net: Network, name: str, change: Callable[[np.ndarray], None]) -> Model:
+    """The exported network with one of its constants changed in place."""
+    graph = step_graph(net)
+    tensor = next(tensor for tensor in graph.graph.initializer if tensor.name == name)
+    values = numpy_helper.to_array(tensor).copy()
+    change(values)
+    tensor.CopyFrom(numpy_helper.from_array(values, name))
+    onnx.checker.check_model(graph)
+    return Model(graph.SerializeToString(), card_of(net), provider="cpu")
+
+
+def _add(at: tuple[int, ...], amount: float) -> Callable[[np.ndarray], None]:
+    def change(values: np.ndarray) -> None:
+        values[at] += amount
+
+    return change
+
+
+@pytest.mark.parametrize("name", [*RECURRENT, "gated, conditions", "plain, grey, 5x5, conditions"])
+def test_a_right_export_passes_and_says_how_close_it_is(name: str) -> None:
+    net = network(name)
+    parity = verify(net, exported(net), _codec(net))
+    assert parity.max_abs_logit_difference < 1e-5
+    made = net.config.height * net.config.width if isinstance(net, PixelCNN) else 200
+    assert parity.greedy_tokens == made
+    assert parity.steps == 6 * (made + 2 if isinstance(net, PixelCNN) else made)  # a prompt of three tokens more
+
+
+@pytest.mark.parametrize(
+    ("name", "weight", "at"),
+    [
+        ("lstm", "rnn.0.R", (0, 3, 2)),
+        ("stacked gru", "rnn.1.B", (0, 4)),
+        ("rnn", "output.bias", (5,)),
+        ("gated, conditions", "block.1.masked.weight", (0, 0)),
+        ("plain", "head.weight", (2, 3)),
+        ("plain", "encoding", (1, 2)),
+    ],
+)
+def test_one_changed_weight_is_found(name: str, weight: str, at: tuple[int, ...]) -> None:
+    net = network(name)
+    with pytest.raises(TuiGenError, match=r"differs from PyTorch by .* in its logits, first at step"):
+        verify(net, _with_changed(net, weight, _add(at, 0.5)), _codec(net))
+
+
+def test_the_error_names_the_first_step_that_differs() -> None:
+    net = pixelcnn(width=5)
+    second_row = 3 - 1 + 5  # three prefix tokens, of which the last gives the first pixel; then a row of five
+    with pytest.raises(TuiGenError, match=f"first at step {second_row};"):
+        verify(net, _with_changed(net, "rows", _add((1,), 0.5)), _codec(net))
+
+
+def test_logits_that_are_not_numbers_are_found() -> None:
+    net = recurrent()
+    with pytest.raises(TuiGenError, match="differs from PyTorch by nan"):
+        verify(net, _with_changed(net, "output.bias", _add((0,), float("nan"))), _codec(net))
+
+
+def test_greedy_tokens_are_compared_too() -> None:
+    """An embedding that the random sequences never read is wrong; the greedy run starts with it."""
+    net = recurrent(vocab_size=3000)
+    rng = np.random.default_rng(0)
+    seen = np.unique(np.concatenate([random_tokens(net, batch, rng).ravel() for batch in (1, 5)]))
+    unseen = int(np.setdiff1d(np.arange(3000), seen)[0])
+    model = _with_changed(net, "embedding", _add((unseen,), 3.0))
+    model.card = card_of(net).__class__(**{**vars(card_of(net)), "bos": unseen})
+    with pytest.raises(TuiGenError, match="greedy token 0 differs from PyTorch's"):
+        verify(net, model, _codec(recurrent()))
+
+
+@pytest.mark.parametrize(
+    "rule", [decoders.Replace("aa", "b"), decoders.Replace(Regex("^aa"), "")], ids=["rewrites", "forgets"]
+)
+def test_a_tokenizer_must_read_the_same_token_by_token(rule: decoders.Decoder) -> None:
+    net = recurrent()
+    torch.nn.init.zeros_(net.output.weight)
+    net.output.bias.data[0] = 9  # says `a` for ever
+    tokenizer = character_tokenizer(LETTERS)
+    tokenizer.decoder = decoders.Sequence([decoders.Fuse(), rule])
+    with pytest.raises(TuiGenError, match="decodes token by token to another text"):
+        verify(net, exported(net), _codec(net, tokenizer))
