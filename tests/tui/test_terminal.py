@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pty
 import select
 import signal
 import subprocess
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX terminal")
+pty = pytest.importorskip("pty", reason="needs a POSIX terminal")
 LEAVES_ALTERNATE_SCREEN = b"\x1b[?1049l"
 
 

@@ -77,6 +77,7 @@ async def test_space_pauses_and_goes_on(models: Path) -> None:
         await stage.until(lambda: len(stage.steps) > 3)
         await stage.press("space")
         assert "space go on" in stage.screen()
+        assert "paused: token" in stage.screen()
         await pilot.pause(0.2)
         made = len(stage.steps)
         await pilot.pause(0.2)

@@ -247,7 +247,8 @@ class TuiGen(App[None]):
     def action_pause(self) -> None:
         """Pauses, or goes on."""
         if self.running:
-            self.pace.toggle_pause()
+            paused = self.pace.toggle_pause()
+            self.knobs.show_progress(("paused: " if paused else "") + self._meter.progress())
             self._show_keys()
 
     def action_stop(self) -> None:

@@ -1,0 +1,72 @@
+"""The models that ship with the package: whole, playable, described, and at the figures that the README claims."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tui_gen.generate import generate
+from tui_gen.library import open_model, read_card
+from tui_gen.sampling import SamplingParams, Tokens
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BARS = {"recipes": 3.7, "shakespeare": 1.65, "names": 2.35, "fashion": 1.08, "adventurers": 0.20}
+"""The least that each model must reach on held-out data, in the unit of its card."""
+MAX_BYTES = 12_000_000
+
+
+def sampled(name: str, samples: int, *, seed: int = 5, length: int = 60) -> Tokens:
+    """Tokens [samples, n] of a run from the model's example prompt."""
+    playable = open_model(ROOT / "models" / name)
+    prompt = playable.codec.prompt([playable.card.prompt_example] * samples)
+    steps = generate(playable.model, prompt, SamplingParams(playable.card.temperature), length=length, seed=seed)
+    return np.stack([np.where(step.live, step.tokens, -1) for step in steps], axis=1)
+
+
+def test_all_five_are_there() -> None:
+    assert {path.name for path in (ROOT / "models").iterdir() if path.is_dir()} >= BARS.keys()
+
+
+@pytest.mark.parametrize("name", BARS)
+def test_a_sample_does_not_depend_on_how_many_are_drawn_with_it(name: str) -> None:
+    alone, together = sampled(name, 2), sampled(name, 5)
+    width = min(alone.shape[1], together.shape[1])
+    np.testing.assert_array_equal(alone[:, :width], together[:2, :width])
+
+
+@pytest.mark.parametrize("name", BARS)
+def test_the_same_seed_says_the_same_and_another_something_else(name: str) -> None:
+    assert sampled(name, 1).tolist() == sampled(name, 1).tolist() != sampled(name, 1, seed=6).tolist()
+
+
+@pytest.mark.parametrize("name", BARS)
+def test_its_figure_meets_its_bar_and_stands_in_both_readmes(name: str) -> None:
+    card = read_card(ROOT / "models" / name)
+    assert card.quality
+    assert card.quality.value <= BARS[name]
+    figure = f"{card.quality.value:.3f} {card.quality.unit}"
+    assert f"| `{name}` | {card.architecture} | {figure} |" in README
+    assert figure in (ROOT / "models" / name / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", BARS)
+def test_its_folder_says_where_it_comes_from(name: str) -> None:
+    folder = ROOT / "models" / name
+    card = read_card(folder)
+    readme = (folder / "README.md").read_text(encoding="utf-8")
+    assert card.licence == "MIT"
+    assert all(fact in readme for fact in (card.data, card.credit, card.licence, card.export["trained_with"]))
+    assert card.export["parity"]["max_abs_logit_difference"] <= 1e-4
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= MAX_BYTES
+    epochs = [json.loads(line) for line in (folder / "training.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [entry["epoch"] for entry in epochs] == list(range(1, len(epochs) + 1))
+    assert epochs[-1]["validation_loss"] < epochs[0]["validation_loss"]
+
+
+def test_ci_runs_the_readmes_test_command() -> None:
+    command = next(line for line in README.splitlines() if line.endswith("pytest"))
+    assert command in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
