@@ -57,7 +57,7 @@ def export_checkpoint(source: Path, target: Path, *, name: str) -> ModelCard:
     print(
         f"logits: max abs difference {parity.max_abs_logit_difference:.2g} over {parity.steps:,} steps, batch 1 and 5"
     )
-    print(f"greedy tokens: {parity.greedy_tokens} equal; decoded output equal")
+    print(f"greedy tokens: {parity.greedy_tokens} equal" + ("" if card.image else "; decoded text equal"))
     card = replace(card, export=_provenance(source, contents, parity))
     written = write_folder(target, graph=graph, card=card, tokenizer=contents["tokenizer"], log=contents["log"])
     print(f"wrote {target}; play it with: tui-gen {target}")
@@ -79,7 +79,8 @@ def _command(options: dict[str, Any]) -> str:
     preset = PRESETS.get(options["preset"])
     data = preset.data.partition(":")[0] if preset else "DATA"
     settings = " ".join(
-        f"--{key.replace('_', '-')} {options[key]}" for key in ("epochs", "batch_size", "learning_rate", "seed")
+        f"--{key.replace('_', '-')} {options[key]}"
+        for key in ("epochs", "batch_size", "learning_rate", "seed", "precision")
     )
     return f"python -m export.train {options['preset']} --data {data} -o runs/{options['preset']} {settings}"
 

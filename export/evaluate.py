@@ -29,15 +29,17 @@ from tui_gen.sampling import Tokens, log_softmax
 BATCH = 250
 
 
-def evaluate(model: Model, task: object, *, limit: int | None = None) -> Quality:
-    """The mean negative log-likelihood of the held-out part. limit: at most so many documents or pictures."""
+def evaluate(model: Model, task: object) -> Quality:
+    """The mean negative log-likelihood of the held-out part."""
     if isinstance(task, ImageTask):
-        nats, count = _score_images(model, task.images, limit)
+        nats, count = _score_images(model, task.images)
         return Quality(
-            round(nats / count / math.log(2), 4), "bits per pixel", f"{count // _area(task.images):,} held-out pictures"
+            round(nats / count / math.log(2), 4),
+            "bits per pixel",
+            f"{count // _area(task.images):,} held-out pictures, their conditions given",
         )
     texts: Texts = task.texts  # type: ignore[attr-defined]
-    nats, count = _score_texts(model, texts, limit)
+    nats, count = _score_texts(model, texts)
     what = "characters" if _is_characters(texts) else "words and marks"
     unit = "nats per character" if _is_characters(texts) else "nats per token"
     return Quality(
@@ -61,15 +63,15 @@ def score(model: Model, tokens: Tokens) -> tuple[float, int]:
     return nats, count
 
 
-def _score_texts(model: Model, texts: Texts, limit: int | None) -> tuple[float, int]:
-    documents = sorted(texts.held_out[:limit], key=len)
+def _score_texts(model: Model, texts: Texts) -> tuple[float, int]:
+    documents = sorted(texts.held_out, key=len)
     batches = [documents[at : at + BATCH] for at in range(0, len(documents), BATCH)]
     return _total(score(model, _padded(batch)) for batch in batches)
 
 
-def _score_images(model: Model, images: Images, limit: int | None) -> tuple[float, int]:
+def _score_images(model: Model, images: Images) -> tuple[float, int]:
     first = len(images.pixels) - images.held_out
-    last = first + min(images.held_out, limit or images.held_out)
+    last = len(images.pixels)
     batches = (range(at, min(at + BATCH, last)) for at in range(first, last, BATCH))
     return _total(score(model, _picture_tokens(images, list(batch))) for batch in batches)
 

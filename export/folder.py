@@ -57,9 +57,11 @@ def _is_replaceable(target: Path) -> bool:
 def update_card(folder: Path, card: ModelCard) -> None:
     """Rewrites config.json and README.md of a model folder after its figure has been measured."""
     lines = (folder / "training.jsonl").read_text(encoding="utf-8").splitlines()
-    (folder / "config.json").write_text(card.to_json(), encoding="utf-8")
     readme = export.readme.model_readme(card, [json.loads(line) for line in lines])
-    (folder / "README.md").write_text(readme, encoding="utf-8")
+    for name, text in (("README.md", readme), ("config.json", card.to_json())):
+        partial = folder / f".{name}.partial"
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(folder / name)
 
 
 def _swap(partial: Path, target: Path) -> None:
@@ -67,5 +69,10 @@ def _swap(partial: Path, target: Path) -> None:
     old = partial.with_name(partial.name + ".old")
     if target.exists():
         target.rename(old)
-    partial.rename(target)
+    try:
+        partial.rename(target)
+    except OSError:
+        if old.exists():
+            old.rename(target)
+        raise
     shutil.rmtree(old, ignore_errors=True)

@@ -22,12 +22,17 @@ class Source:
 
 def source_of(path: Path) -> Source:
     """What is known of a data file, or of a folder of gzipped ones."""
+    return _KNOWN.get(fingerprint(path), Source(path.name))
+
+
+def fingerprint(path: Path) -> str:
+    """SHA-256 of a file's bytes, or of those of all gzipped files of a folder in the order of their names."""
     files = sorted(path.glob("*.gz")) if path.is_dir() else [path]
     digest = hashlib.sha256()
     for file in files:
         if file.is_file():
             digest.update(file.read_bytes())
-    return _KNOWN.get(digest.hexdigest(), Source(path.name))
+    return digest.hexdigest()
 
 
 COOKBOOKS = """\

@@ -17,7 +17,7 @@ def model_readme(card: ModelCard, log: Sequence[Mapping[str, Any]]) -> str:
 
 def _facts(card: ModelCard) -> str:
     quality = card.quality
-    figure = f"{quality.value:.3f} {quality.unit} on {quality.split}" if quality else "not measured"
+    figure = f"{quality} on {quality.split}" if quality else "not measured"
     parity = card.export.get("parity", {})
     proof = (
         f"logits within {parity['max_abs_logit_difference']:.1e} over {parity['steps']:,} steps; greedy tokens equal"
@@ -45,13 +45,16 @@ def _training(card: ModelCard, log: Sequence[Mapping[str, Any]]) -> str:
     command = card.export.get("trained_with")
     if not command:
         return ""
+    words = command.split()
+    preset, data = words[words.index("export.train") + 1], words[words.index("--data") + 1]
     unit = log[-1]["unit"] if log else ""
     rows = [f"| {e['epoch']} | {e['train_loss']:.3f} | {e['validation_loss']:.3f} | {e['seconds']:.0f} |" for e in log]
     table = "\n".join([f"| epoch | training loss, {unit} | held-out loss | seconds |", "|---|---|---|---|", *rows])
     steps = [
         command,
-        f"python -m export runs/{card.name}/checkpoint.pt -o models/{card.name}",
-        f"python -m export.evaluate models/{card.name} --data {command.split('--data ')[1].split()[0]}",
+        f"python -m export runs/{preset}/checkpoint.pt -o models/{card.name}",
+        f"python -m export.evaluate models/{card.name} --data {data}"
+        + (f" --preset {preset}" if preset != card.name else ""),
     ]
     shell = "```sh\n" + "\n".join(steps) + "\n```"
     return f"## How it was trained\n\n{shell}\n\nWith {card.export.get('versions', '')}.\n\n{table}"

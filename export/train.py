@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from export.presets import PRESETS
+from export.provenance import fingerprint
 from export.trainer import Options, Trainer
 from tui_gen.errors import TuiGenError
 
@@ -23,7 +24,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     parser = _parser()
     args = parser.parse_args(arguments)
+    if args.device == "cuda" and not torch.cuda.is_available():
+        parser.error("PyTorch finds no CUDA device; leave --device out to train on the CPU")
     preset = PRESETS[args.name]
+    device = args.device if args.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    precision = args.precision if args.precision != "auto" else "bf16" if _fast_bfloat16(device) else "fp32"
     options = Options(
         preset=args.name,
         epochs=args.epochs or preset.epochs,
@@ -31,13 +36,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         learning_rate=args.learning_rate or preset.learning_rate,
         ema=preset.ema,
         seed=args.seed,
+        precision=precision,
+        data=fingerprint(args.data),
     )
-    device = args.device if args.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-    mixed = args.precision == "bf16" or (args.precision == "auto" and _fast_bfloat16(device))
     try:
         args.output.mkdir(parents=True, exist_ok=True)
         training = preset.prepare(args.data, options.batch_size)
-        trainer = Trainer(options, training, args.output, device, mixed)
+        trainer = Trainer(options, training, args.output, device)
         _report_start(trainer, resumed=trainer.resume())
         for entry in trainer.run():
             print(_summary(entry), flush=True)
@@ -58,8 +63,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-o", "--output", type=Path, required=True, help="directory for checkpoint and log")
     parser.add_argument("--epochs", type=_positive)
     parser.add_argument("--batch-size", type=_positive)
-    parser.add_argument("--learning-rate", type=float)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--learning-rate", type=_rate)
+    parser.add_argument("--seed", type=_seed, default=0)
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument(
         "--precision",
@@ -76,6 +81,19 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 0, not {text!r}")
+    return int(text)
+
+
+def _rate(text: str) -> float:
+    rate = float(text)
+    if not 0 < rate < 1:
+        raise argparse.ArgumentTypeError(f"must be above 0 and below 1, not {text}")
+    return rate
+
+
 def _fast_bfloat16(device: str) -> bool:
     return torch.cuda.is_bf16_supported() if device == "cuda" else bool(torch.cpu._is_amx_tile_supported())
 
@@ -83,7 +101,7 @@ def _fast_bfloat16(device: str) -> bool:
 def _report_start(trainer: Trainer, *, resumed: bool) -> None:
     parameters = sum(parameter.numel() for parameter in trainer.net.parameters())
     how = f"resumed after epoch {trainer.epoch}" if resumed else "new run"
-    precision = "bfloat16" if trainer.mixed else "float32"
+    precision = trainer.options.precision
     label = trainer.training.network.label
     print(
         f"{trainer.options.preset}: {label}, {parameters:,} parameters, {trainer.device}, {precision}, {how}",

@@ -40,22 +40,26 @@ class Options:
     learning_rate: float
     ema: float
     seed: int
+    precision: str
+    """fp32 or bf16."""
+    data: str
+    """SHA-256 of the training data."""
 
 
 class Trainer:
     """AdamW with warm-up and cosine decay, gradients clipped to norm 1, an exponential moving average of the weights.
 
-    directory: where checkpoint and log are kept. mixed: run the products in bfloat16.
+    directory: where checkpoint and log are kept.
     """
 
-    def __init__(self, options: Options, training: Training, directory: Path, device: str, mixed: bool) -> None:
+    def __init__(self, options: Options, training: Training, directory: Path, device: str) -> None:
         if not len(training.task) or next(training.task.held_out_batches(), None) is None:
             raise TuiGenError(
                 "the data does not fill one batch for training and one to hold out; add to it or lower --batch-size"
             )
         torch.manual_seed(options.seed)
         self.options, self.training, self.directory = options, training, directory
-        self.device, self.mixed = torch.device(device), mixed
+        self.device, self.mixed = torch.device(device), options.precision == "bf16"
         self.net: Network = checkpoint.build_network(checkpoint.describe_network(training.network)).to(self.device)
         if self.device.type == "cpu" and training.card.image:
             self.net = self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -72,6 +72,7 @@ def test_logits_must_be_float32_as_wide_as_the_vocabulary(logits: Port) -> None:
         (replace(H, shape=(1, 2, 5)), "must have a symbolic batch as its first dimension"),
         (replace(H, shape=()), "must have a symbolic batch as its first dimension"),
         (replace(H, shape=("batch", "time", 5)), "may have no symbolic dimension but the batch"),
+        (replace(H, shape=("batch", 2**20, 2**20)), "is too large for a state"),
     ],
 )
 def test_a_state_must_be_named_typed_and_sized(state: Port, fault: str) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests import toys
@@ -149,3 +151,28 @@ def test_every_shipped_model_opens() -> None:
         playable = open_model(folder, provider="cpu")
         assert playable.codec.prompt([playable.card.prompt_example]).shape[0] == 1
         assert not playable.codec.unknown(playable.card.prompt_example)
+
+
+def test_a_pipe_in_the_place_of_a_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    folder = toys.text_folder(tmp_path / "pipe")
+    (folder / "tokenizer.json").unlink()
+    os.mkfifo(folder / "tokenizer.json")
+    with pytest.raises(TuiGenError, match=r"tokenizer\.json is not a file"):
+        open_model(folder)
+
+
+def test_logits_of_another_width_than_the_card_says_are_refused(tmp_path: Path) -> None:
+    model = open_model(toys.text_folder(tmp_path / "text")).model
+    model.card = replace(model.card, vocab_size=5)
+    with pytest.raises(TuiGenError, match=r"logits came as \[1, 8\], not \[batch, 5\]"):
+        model.step(np.array([0]), model.start(1))
+
+
+def test_a_number_beyond_all_bounds_is_told(tmp_path: Path) -> None:
+    folder = toys.text_folder(tmp_path / "numbers")
+    config = (folder / "config.json").read_text(encoding="utf-8")
+    (folder / "config.json").write_text(
+        config.replace('{"name"', '{"temperature": 1' + 400 * "0" + ', "name"'), encoding="utf-8"
+    )
+    with pytest.raises(TuiGenError, match="'temperature' must be a finite number"):
+        open_model(folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tui_gen.raster import BLANK, Cell, Raster, Rendering, ansi, brightness, largest_scale, plain
+from tui_gen.raster import BLANK, Cell, Raster, Rendering, ansi, brightness, hexadecimal, plain
 
 BLACK, GREY, WHITE, RED = (0, 0, 0), (128, 128, 128), (255, 255, 255), (255, 0, 0)
 COLOURS = (BLACK, GREY, WHITE)
@@ -108,23 +108,6 @@ def test_rows_of_names_exactly_the_rows_that_a_pixel_row_changes(rendering: Rend
         assert changed == list(raster.rows_of(pixel_row))
 
 
-@pytest.mark.parametrize(
-    ("rendering", "picture", "room", "scale"),
-    [
-        ("blocks", (28, 28), (80, 24), 1),
-        ("blocks", (18, 28), (84, 27), 3),
-        ("blocks", (18, 28), (83, 27), 2),
-        ("blocks", (18, 28), (84, 26), 2),
-        ("braille", (28, 28), (80, 24), 3),
-        ("ascii", (28, 28), (5, 2), 1),
-    ],
-)
-def test_the_largest_scale_is_the_last_that_fits_and_at_least_1(
-    rendering: Rendering, picture: tuple[int, int], room: tuple[int, int], scale: int
-) -> None:
-    assert largest_scale(rendering, picture, room) == scale
-
-
 def test_brightness_is_luma() -> None:
     assert (brightness(BLACK), brightness(WHITE)) == pytest.approx((0, 1))
     assert brightness((0, 255, 0)) > brightness(RED) > brightness((0, 0, 255))
@@ -134,3 +117,7 @@ def test_ansi_sets_each_colour_once_per_run_of_cells_and_resets_at_the_end() -> 
     cells = [Cell("▀", RED, BLACK), Cell("▀", RED, BLACK), Cell("▄", RED), Cell(BLANK)]
     coloured = "\x1b[0;38;2;255;0;0;48;2;0;0;0m▀▀\x1b[0;38;2;255;0;0m▄\x1b[0m·\x1b[0m"
     assert ansi(cells) == coloured
+
+
+def test_a_colour_is_written_as_style_sheets_do() -> None:
+    assert hexadecimal((255, 0, 16)) == "#ff0010"

@@ -46,6 +46,9 @@ class Quality:
     split: str
     """Which data it was measured on."""
 
+    def __str__(self) -> str:
+        return f"{self.value:.3f} {self.unit}"
+
 
 @dataclass(frozen=True)
 class ModelCard:
@@ -82,8 +85,11 @@ class ModelCard:
 
     def to_json(self) -> str:
         """The text of config.json; facts that are unknown are left out."""
-        known = {key: value for key, value in asdict(self).items() if value not in (None, "", {}, ())}
-        return json.dumps(known, indent=2, ensure_ascii=False) + "\n"
+        return json.dumps(self.known_facts(), indent=2, ensure_ascii=False) + "\n"
+
+    def known_facts(self) -> dict[str, Any]:
+        """By name, without those that nobody stated."""
+        return {key: value for key, value in asdict(self).items() if value not in (None, "", {}, ())}
 
     @classmethod
     def from_json(cls, text: str) -> ModelCard:

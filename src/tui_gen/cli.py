@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 import traceback
@@ -11,6 +12,7 @@ from typing import NoReturn
 
 from tui_gen import __version__
 from tui_gen.errors import TuiGenError, UsageError
+from tui_gen.scrub import scrub, scrub_line
 
 OK, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -18,6 +20,7 @@ OK, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns the exit status: 0, 1 for a failure, 2 for wrong usage, 130 after Ctrl-C."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    _tolerate_narrow_encodings()
     args = _parse(words)
     try:
         run: Callable[[argparse.Namespace], int] = args.run
@@ -33,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except (TuiGenError, OSError) as fault:
         if args.verbose:
-            traceback.print_exc()
+            print(scrub(traceback.format_exc()), file=sys.stderr)
         print(f"tui-gen: {_one_line(fault)}", file=sys.stderr)
         if isinstance(fault, OSError):
             _abandon_stdout()  # it may be what is at fault, as on a full disk
@@ -45,9 +48,14 @@ def _abandon_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _one_line(fault: Exception) -> str:
-    from tui_gen.scrub import scrub_line
+def _tolerate_narrow_encodings() -> None:
+    """A sign that the terminal's encoding lacks is replaced, not an error; Windows still has such encodings."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
+
+def _one_line(fault: Exception) -> str:
     return scrub_line(str(fault))
 
 
@@ -144,7 +152,7 @@ def _count(minimum: int, maximum: int | None = None) -> Callable[[str], int]:
 
 
 def _run_screen(args: argparse.Namespace) -> int:
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout)):
         raise UsageError("the screen needs a terminal on stdin and stdout; without one, use `tui-gen generate`")
     from tui_gen.tui.launch import launch
 

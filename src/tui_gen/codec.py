@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,31 +14,20 @@ from tokenizers.decoders import DecodeStream
 from tui_gen.card import Colour, ImageSpec, ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.generate import FREE, Step
-from tui_gen.prompt_tokenizer import NOWHERE, PromptTokenizer
+from tui_gen.prompt_tokenizer import NOWHERE, PromptTokenizer, told
 from tui_gen.sampling import Tokens
 
 TEXT_LENGTH = 300
 """Tokens that are generated when nobody says how many."""
 
 
-class Codec(Protocol):
-    """What a front end needs to know about prompts, whatever the model makes."""
-
-    def unknown(self, text: str) -> list[tuple[int, int]]:
-        """The parts of a prompt, as (start, end), that the model does not know."""
-        ...
-
-    def prompt(self, texts: Sequence[str]) -> Tokens:
-        """Token ids int64[samples, n] of one prompt per sample. Raises TuiGenError that names what is not known."""
-        ...
-
-    def length(self, wanted: int | None) -> int:
-        """How many tokens to sample: what is wanted, within what the model can make."""
-        ...
-
-
 class TextCodec:
     """Words or characters. An unknown word becomes the model's unknown token, if it has one."""
+
+    unit = "token"
+    """What one step makes."""
+    phrases: tuple[str, ...] = ()
+    """What a prompt can be completed with."""
 
     def __init__(self, card: ModelCard, tokenizer: str) -> None:
         self._card, self._tokens = card, PromptTokenizer(tokenizer)
@@ -55,14 +43,17 @@ class TextCodec:
         return text if not typed or typed.startswith(prefix.strip().lower()) else prefix + text
 
     def unknown(self, text: str) -> list[tuple[int, int]]:
+        """The parts of a prompt, as (start, end), that the model does not know."""
         return self._tokens.unknown(text)
 
     def prompt(self, texts: Sequence[str]) -> Tokens:
+        """Token ids int64[samples, n] of one prompt per sample. Raises TuiGenError that names what is not known."""
         rows = [[self._card.bos, *self._ids(text)] for text in texts]
         width = max(len(row) for row in rows)
         return np.array([row + [FREE] * (width - len(row)) for row in rows], dtype=np.int64)
 
     def length(self, wanted: int | None) -> int:
+        """How many tokens to sample: what is wanted, within what the model can make."""
         return TEXT_LENGTH if wanted is None else wanted
 
     def reader(self) -> TextReader:
@@ -72,11 +63,11 @@ class TextCodec:
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of a whole sample at once; end tokens are left out."""
         kept = [token for token in tokens if token != self._card.eos]
-        return self._tokens.tokenizer.decode(kept, skip_special_tokens=False)
+        return self._tokens.decode(kept)
 
     def token_text(self, token: int) -> str:
         """One token by itself, as a list of tokens shows it."""
-        alone = self._tokens.tokenizer.decode([token], skip_special_tokens=False)
+        alone = self._tokens.decode([token])
         if alone and "\ufffd" not in alone:
             return alone
         return self._tokens.tokenizer.id_to_token(token) or f"token {token}"  # such as a part of a character
@@ -107,14 +98,20 @@ class TextReader:
         if self._tokenizer.id_to_token(token) is None:
             return f" token {token} "
         try:
-            return self._stream.step(self._tokenizer, token) or ""
-        except Exception:  # tokenizers has none narrower; a decoder that rewrites what it said cannot be streamed
+            with told("a decoder that rewrites what it said"):
+                return self._stream.step(self._tokenizer, token) or ""
+        except TuiGenError:  # cannot be streamed; the plain pieces still can be read
             self._stream = DecodeStream(skip_special_tokens=False)
             return self._tokenizer.id_to_token(token) or ""
 
 
 class ImageCodec:
-    """Pictures. The prompt is a list of phrases between commas, each a condition that the model was trained with."""
+    """Pictures. The prompt is a list of phrases between commas, each a condition that the model was trained with.
+
+    Has what `TextCodec` has, so that a front end need not ask which of them it talks to.
+    """
+
+    unit = "pixel"
 
     def __init__(self, card: ModelCard, tokenizer: str | None) -> None:
         assert card.image

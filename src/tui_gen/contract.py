@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tui_gen.errors import TuiGenError
 
+MAX_STATE = 2**28
+"""Numbers that a state tensor may hold for one sample."""
 STATE_TYPES = ("tensor(float)", "tensor(float16)", "tensor(double)", "tensor(int64)", "tensor(int32)", "tensor(bool)")
 
 
@@ -53,6 +56,8 @@ def _check_state(port: Port) -> None:
         raise TuiGenError(f"model.onnx: input '{port}' must have a symbolic batch as its first dimension")
     if not all(isinstance(size, int) and size >= 0 for size in port.shape[1:]):
         raise TuiGenError(f"model.onnx: input '{port}' may have no symbolic dimension but the batch")
+    if math.prod(size for size in port.shape[1:] if isinstance(size, int)) > MAX_STATE:
+        raise TuiGenError(f"model.onnx: input '{port}' is too large for a state")
 
 
 def _check_port(port: Port, kind: str, rest: tuple[int | str | None, ...]) -> None:

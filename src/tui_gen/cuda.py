@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from importlib import metadata
+
+REPAIR = "repair it with: pip uninstall -y onnxruntime onnxruntime-gpu, then: pip install onnxruntime-gpu"
 
 
 def missing_driver() -> str:
@@ -14,3 +17,12 @@ def missing_driver() -> str:
     except OSError:
         return "no NVIDIA driver found"
     return ""
+
+
+def both_runtimes() -> str:
+    """What to do when onnxruntime and onnxruntime-gpu are both installed, or an empty text; one breaks the other."""
+    try:
+        metadata.version("onnxruntime"), metadata.version("onnxruntime-gpu")
+    except metadata.PackageNotFoundError:
+        return ""
+    return f"onnxruntime and onnxruntime-gpu are both installed; {REPAIR}"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, cast
 
 from tui_gen.errors import TuiGenError
+
+MAX_NUMBER = 1e300
 
 
 class Facts:
@@ -27,10 +28,10 @@ class Facts:
 
     def number(self, key: str, default: float | None = None) -> float:
         """A finite number."""
-        value = float(cast(float, self._get(key, (int, float), "a number", default)))
-        if not math.isfinite(value):
-            raise self.fault(key, f"must be a finite number, not {value}")
-        return value
+        value = cast(float, self._get(key, (int, float), "a number", default))
+        if not abs(value) <= MAX_NUMBER:
+            raise self.fault(key, f"must be a finite number, not {value!r:.60}")
+        return float(value)
 
     def items(self, key: str) -> list[Any]:
         """A list; empty when missing."""

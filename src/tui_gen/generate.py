@@ -45,7 +45,7 @@ class Stepper(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Step:
     """One token of every sample, and how it came about."""
 

@@ -48,6 +48,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _read_stdin() -> str:
     """All of stdin without its last newlines; bytes that are not UTF-8 become a sign that no model knows."""
+    if sys.stdin is None:
+        raise TuiGenError("stdin is closed, so it holds no prompt")
     return io.TextIOWrapper(sys.stdin.buffer, "utf-8", "replace").read().rstrip("\n")
 
 
@@ -68,9 +70,8 @@ def _warn(playable: Playable, text: str, knobs: SamplingParams) -> None:
 
 
 def _report(playable: Playable, knobs: SamplingParams, seed: int, made: int, seconds: float) -> None:
-    provider = playable.model.provider + (f" ({playable.model.provider_note})" if playable.model.provider_note else "")
     rate = f"{made} tokens in {seconds:.2f} s"
-    _say(f"{playable.card.name} · {provider} · {knobs.describe()} · seed {seed} · {rate}")
+    _say(f"{playable.card.name} · {playable.model.runs_on} · {knobs.describe()} · seed {seed} · {rate}")
 
 
 def _say(line: str) -> None:
@@ -86,6 +87,8 @@ def _finish(writer: Writer) -> None:
 @contextlib.contextmanager
 def _destination(path: str | None) -> Iterator[BinaryIO]:
     if path is None:
+        if sys.stdout is None:
+            raise TuiGenError("stdout is closed; add -o FILE")
         yield sys.stdout.buffer
         return
     try:

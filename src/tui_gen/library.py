@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from tui_gen import probe
 from tui_gen.card import ModelCard
 from tui_gen.codec import ImageCodec, TextCodec, codec_for
 from tui_gen.errors import TuiGenError
+from tui_gen.files import read_bytes, read_text
 from tui_gen.model import RUNTIME, Model, Provider
 
 
@@ -30,7 +32,7 @@ class Entry:
     def size(self) -> int:
         """Bytes of model.onnx."""
         graph = self.path / "model.onnx"
-        return graph.stat().st_size if graph.is_file() else 0
+        return os.path.getsize(graph) if os.path.isfile(graph) else 0
 
 
 @dataclass(frozen=True)
@@ -82,9 +84,9 @@ def locate(model: str) -> Path:
 def open_model(folder: Path, *, provider: Provider = "auto") -> Playable:
     """Opens a model folder. Raises TuiGenError that names the file at fault."""
     card = read_card(folder)
-    graph = _read_bytes(folder / "model.onnx")
+    graph = read_bytes(folder / "model.onnx")
     _check_hash(folder, card, hashlib.sha256(graph).hexdigest())
-    tokenizer = _read_text(folder / "tokenizer.json") if (folder / "tokenizer.json").exists() else None
+    tokenizer = read_text(folder / "tokenizer.json") if (folder / "tokenizer.json").exists() else None
     try:
         codec = codec_for(card, tokenizer)
     except TuiGenError as fault:
@@ -101,14 +103,14 @@ def read_card(folder: Path) -> ModelCard:
     """The card of a model folder. Raises TuiGenError that names the file and the fault."""
     path = folder / "config.json"
     try:
-        return ModelCard.from_json(_read_text(path))
+        return ModelCard.from_json(read_text(path))
     except TuiGenError as fault:
         raise fault if str(path) in str(fault) else TuiGenError(f"{path}: {fault}") from fault
 
 
 def _model_folders(folder: Path) -> Iterator[Path]:
-    if folder.is_dir():
-        yield from (path for path in sorted(folder.iterdir()) if (path / "config.json").is_file())
+    with contextlib.suppress(OSError):  # a folder that may not be read holds no models for us
+        yield from (path for path in sorted(folder.iterdir()) if os.path.isfile(path / "config.json"))
 
 
 def _entry(path: Path) -> Entry:
@@ -124,20 +126,3 @@ def _check_hash(folder: Path, card: ModelCard, found: str) -> None:
         raise TuiGenError(
             f"{graph} is not the file that config.json describes (sha256 differs); export or copy it again"
         )
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        content = path.read_bytes()
-    except OSError as fault:
-        raise TuiGenError(f"{path} cannot be read: {fault.strerror}") from fault
-    if not content:
-        raise TuiGenError(f"{path} is empty")
-    return content
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return _read_bytes(path).decode("utf-8")
-    except UnicodeDecodeError as fault:
-        raise TuiGenError(f"{path} is not UTF-8 text") from fault

@@ -7,17 +7,17 @@ from dataclasses import asdict
 
 from tui_gen.library import Entry, find_models, locate, open_model, search_path
 from tui_gen.model import Provider
-from tui_gen.scrub import scrub, scrub_line
+from tui_gen.scrub import scrub_line
 
 
 def list_models(*, as_json: bool) -> int:
     """Prints what is installed; returns the exit status."""
     entries = find_models()
     if as_json:
-        print(json.dumps([_facts(entry) for entry in entries], indent=2, ensure_ascii=False))
+        print(json.dumps([_facts(entry) for entry in entries], indent=2))
         return 0
     if not entries:
-        print("no models; looked in " + ", ".join(map(str, search_path())))
+        print("no models; looked in " + scrub_line(", ".join(map(str, search_path()))))
         return 0
     rows = [("NAME", "KIND", "ARCHITECTURE", "SIZE", "QUALITY"), *map(_columns, entries)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
@@ -29,12 +29,10 @@ def list_models(*, as_json: bool) -> int:
 def inspect(model: str, provider: Provider) -> int:
     """Prints everything that a model folder says, and what its graph really is; returns the exit status."""
     playable = open_model(locate(model), provider=provider)
-    facts = {key: value for key, value in asdict(playable.card).items() if value not in (None, "", {}, ())}
-    for key, value in facts.items():
-        print(f"{key:15} {scrub(_brief(value))}")
+    for key, value in playable.card.known_facts().items():
+        print(f"{key:15} {scrub_line(_brief(value))}")
     print(f"{'folder':15} {scrub_line(str(playable.path))}")
-    note = f" ({playable.model.provider_note})" if playable.model.provider_note else ""
-    print(f"{'provider':15} {playable.model.provider}{note}")
+    print(f"{'provider':15} {playable.model.runs_on}")
     for title, ports in (("inputs", playable.model.inputs), ("outputs", playable.model.outputs)):
         for index, port in enumerate(ports):
             print(f"{title if index == 0 else '':15} {scrub_line(str(port))}")
@@ -53,7 +51,7 @@ def _columns(entry: Entry) -> tuple[str, ...]:
     if entry.card is None:
         return tuple(map(scrub_line, (entry.name, "?", "", _size(entry.size), entry.fault)))
     quality = entry.card.quality
-    figure = f"{quality.value:.3f} {quality.unit}" if quality else ""
+    figure = str(quality) if quality else ""
     return tuple(map(scrub_line, (entry.name, entry.card.kind, entry.card.architecture, _size(entry.size), figure)))
 
 

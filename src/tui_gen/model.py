@@ -9,14 +9,18 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from tui_gen.card import ModelCard
 from tui_gen.contract import Port, check_contract
-from tui_gen.cuda import missing_driver
+from tui_gen.cuda import REPAIR, both_runtimes, missing_driver
 from tui_gen.errors import TuiGenError
 from tui_gen.sampling import Logits, Tokens
+
+try:
+    import onnxruntime as ort
+except ImportError as fault:
+    raise TuiGenError(f"onnxruntime cannot be imported ({fault}); {REPAIR}") from fault
 
 Provider = Literal["auto", "cpu", "cuda"]
 RUNTIME = ort.__version__
@@ -69,9 +73,17 @@ class Model:
         """Where the session really runs: `CUDA` or `CPU`."""
         return "CUDA" if "CUDAExecutionProvider" in self._session.get_providers() else "CPU"
 
+    @property
+    def runs_on(self) -> str:
+        """The same with the reason, as in `CPU (no NVIDIA driver found)`."""
+        return f"{self.provider} ({self.provider_note})" if self.provider_note else self.provider
+
     def start(self, batch: int) -> State:
         """The state before the first token: zeros."""
-        return tuple(np.zeros((batch, *port.shape[1:]), dtype=_DTYPES[port.type]) for port in self.inputs[1:])  # type: ignore[arg-type]
+        try:
+            return tuple(np.zeros((batch, *port.shape[1:]), dtype=_DTYPES[port.type]) for port in self.inputs[1:])  # type: ignore[arg-type]
+        except (MemoryError, ValueError) as fault:
+            raise TuiGenError(f"there is not enough memory for {batch} samples; ask for fewer") from fault
 
     def step(self, tokens: Tokens, state: State) -> tuple[Logits, State]:
         """Reads int64[batch]; returns logits float32[batch, vocab] and the next state. Changes no argument."""
@@ -80,6 +92,8 @@ class Model:
             logits, *after = self._session.run(self._output_names, feeds)
         except Exception as fault:  # onnxruntime's own exceptions share no other base
             raise TuiGenError(f"onnxruntime could not run the model: {_first_line(fault)}") from fault
+        if logits.shape != (len(tokens), self.card.vocab_size):
+            raise TuiGenError(f"model.onnx: logits came as {list(logits.shape)}, not [batch, {self.card.vocab_size}]")
         return logits, tuple(after)
 
 
@@ -87,19 +101,26 @@ def _open(graph: bytes, provider: Provider, threads: int) -> tuple[ort.Inference
     """The session, and why it is not on CUDA if it is not and might have been."""
     if provider == "cpu":
         return _session(graph, threads, "CPUExecutionProvider"), ""
-    trouble = missing_driver()
+    trouble = missing_driver() or both_runtimes()
     if not trouble and "CUDAExecutionProvider" not in ort.get_available_providers():
         trouble = "this onnxruntime was built without CUDA; install onnxruntime-gpu in its place"
     if not trouble:
-        with contextlib.redirect_stdout(io.StringIO()):
-            ort.preload_dlls()
-        session = _session(graph, threads, "CUDAExecutionProvider", "CPUExecutionProvider")
-        if "CUDAExecutionProvider" in session.get_providers():
+        session = _cuda_session(graph, threads)
+        if session:
             return session, ""
         trouble = "the CUDA libraries are missing or too old; pip install 'tui-gen[cuda]'"
     if provider == "cuda":
         raise TuiGenError(f"CUDA cannot be used: {trouble}")
     return _session(graph, threads, "CPUExecutionProvider"), trouble
+
+
+def _cuda_session(graph: bytes, threads: int) -> ort.InferenceSession | None:
+    """A session that really has CUDA, or None. onnxruntime prints what it tries; nobody asked."""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(TuiGenError):
+        ort.preload_dlls()
+        session = _session(graph, threads, "CUDAExecutionProvider", "CPUExecutionProvider")
+        return session if "CUDAExecutionProvider" in session.get_providers() else None
+    return None
 
 
 def _session(graph: bytes, threads: int, *providers: str) -> ort.InferenceSession:
@@ -113,7 +134,7 @@ def _session(graph: bytes, threads: int, *providers: str) -> ort.InferenceSessio
         # Whatever file a tensor might still point at, it is looked for here and not found.
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", empty)
         try:
-            return ort.InferenceSession(graph, options, providers=list(providers))
+            return ort.InferenceSession(graph, options, providers=list(providers), enable_fallback=0)
         except Exception as fault:  # onnxruntime's own exceptions share no other base
             raise TuiGenError(f"model.onnx cannot be opened: {_first_line(fault)}") from fault
 

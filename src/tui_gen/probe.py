@@ -14,7 +14,7 @@ import platformdirs
 from tui_gen.errors import TuiGenError
 
 _CHILD = "import sys; from tui_gen.model import open_blindly; open_blindly(sys.argv[1])"
-_SECONDS = 120
+_SECONDS = 20
 
 
 def check(graph: bytes, runtime: str) -> None:

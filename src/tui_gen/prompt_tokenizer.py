@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+from collections.abc import Iterator, Sequence
 
 from tokenizers import Encoding, Tokenizer
 
@@ -15,17 +17,26 @@ NOWHERE = 2**31
 """Stands for a token that the vocabulary does not have."""
 
 
+@contextlib.contextmanager
+def told(what: str) -> Iterator[None]:
+    """Turns every fault of `tokenizers` into TuiGenError: it raises bare Exception, and panics with BaseException."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit, GeneratorExit, TuiGenError):
+        raise
+    except BaseException as fault:
+        raise TuiGenError(f"{what}: {fault}") from None
+
+
 class PromptTokenizer:
     """A `tokenizers` file that never fails on a word which it does not know, but says where it stands."""
 
     def __init__(self, source: str) -> None:
-        try:
+        with told("is damaged"):
             facts = json.loads(source)
             self.tokenizer = Tokenizer.from_str(json.dumps(_with_unknown(facts)))
             self.tokenizer.no_truncation()  # a prompt is what was typed, all of it
             self.tokenizer.no_padding()
-        except BaseException as fault:
-            raise _told("is damaged", fault) from fault
         unknown = facts["model"].get("unk_token")
         self.unknown_id = None if unknown is None else self.tokenizer.token_to_id(unknown)
 
@@ -39,16 +50,14 @@ class PromptTokenizer:
         pairs = zip(encoding.ids, encoding.offsets, strict=True)
         return [span for token, span in pairs if token == self.unknown_id]
 
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of token ids, special ones included."""
+        with told("tokenizer.json fails on what the model wrote"):
+            return self.tokenizer.decode(list(tokens), skip_special_tokens=False)
+
     def _encode(self, text: str) -> Encoding:
-        try:
+        with told("tokenizer.json fails on this prompt"):
             return self.tokenizer.encode(_SURROGATE.sub("\ufffd", text), add_special_tokens=False)
-        except BaseException as fault:
-            raise _told("tokenizer.json fails on this prompt", fault) from fault
-
-
-def _told(what: str, fault: BaseException) -> BaseException:
-    """What to raise for a fault of tokenizers: it raises bare Exception, and its panics derive from BaseException."""
-    return fault if isinstance(fault, (KeyboardInterrupt, SystemExit)) else TuiGenError(f"{what}: {fault}")
 
 
 def _with_unknown(facts: dict[str, dict[str, object]]) -> dict[str, dict[str, object]]:

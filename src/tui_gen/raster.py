@@ -96,12 +96,9 @@ class Raster:
         return level >= 0 and brightness(self.colours[level]) > _BRAILLE_LIT
 
 
-def largest_scale(rendering: Rendering, picture: tuple[int, int], room: tuple[int, int]) -> int:
-    """The largest whole scale at which a picture (height, width) fits into room (columns, rows); at least 1."""
-    scale = 1
-    while all(need <= have for need, have in zip(Raster((), rendering, scale + 1).size(*picture), room, strict=True)):
-        scale += 1
-    return scale
+def hexadecimal(colour: Colour) -> str:
+    """An RGB colour as `#rrggbb`."""
+    return "#{:02x}{:02x}{:02x}".format(*colour)
 
 
 def brightness(colour: Colour) -> float:

@@ -55,7 +55,7 @@ class TextWriter:
 
     def __init__(self, codec: TextCodec, samples: int, file: BinaryIO) -> None:
         self._readers = [codec.reader() for _ in range(samples)]
-        self._texts = [""] * samples
+        self._texts: list[list[str]] = [[] for _ in range(samples)]
         self._file, self._terminal = file, file.isatty()
         if samples > 1:
             self._put(f"--- 1 of {samples} ---\n")
@@ -64,14 +64,16 @@ class TextWriter:
         for step in steps:
             for sample in np.flatnonzero(step.live):
                 text = self._readers[sample].read(int(step.tokens[sample]))
-                self._texts[sample] += text
                 if sample == 0:
                     self._put(text)
+                    self._texts[0] = [text or "".join(self._texts[0])]  # only how it ends will matter
+                else:
+                    self._texts[sample].append(text)
         self._file.flush()
 
     def close(self) -> None:
-        self._end_line(self._texts[0])
-        for number, text in enumerate(self._texts[1:], start=2):
+        self._end_line("".join(self._texts[0]))
+        for number, text in enumerate(map("".join, self._texts[1:]), start=2):
             self._put(f"--- {number} of {len(self._texts)} ---\n{text}")
             self._end_line(text)
         self._file.flush()
@@ -117,4 +119,4 @@ class JsonLines:
         facts["logprob"] = round(float(step.logprob[sample]), 6)
         facts["entropy"] = round(float(step.entropy[sample]), 6)
         facts["ms"] = round(1000 * step.seconds, 4)
-        self._file.write(json.dumps(facts, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
+        self._file.write(json.dumps(facts).encode() + b"\n")

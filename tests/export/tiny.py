@@ -164,5 +164,14 @@ def training(preset: str, folder: Path, *, batch_size: int = 8, **sizes: Any) ->
 def trainer(prepared: Training, directory: Path, *, epochs: int = 2, mixed: bool = False, seed: int = 0) -> Trainer:
     """A run that learns fast enough for a test."""
     directory.mkdir(exist_ok=True)
-    options = Options(prepared.card.name, epochs, batch_size=8, learning_rate=0.05, ema=0.9, seed=seed)
-    return Trainer(options, prepared, directory, "cpu", mixed)
+    options = Options(
+        prepared.card.name,
+        epochs,
+        batch_size=8,
+        learning_rate=0.05,
+        ema=0.9,
+        seed=seed,
+        precision="bf16" if mixed else "fp32",
+        data="",
+    )
+    return Trainer(options, prepared, directory, "cpu")

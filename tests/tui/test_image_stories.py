@@ -47,6 +47,15 @@ async def test_a_phrase_is_completed_after_a_comma(models: Path) -> None:
         assert stage.app.query_one(Prompt).value == "bright, deep dark"
 
 
+async def test_a_phrase_that_a_terminal_would_obey_is_not_suggested(models: Path) -> None:
+    hostile = toys.phrase_tokenizer(("bright", "da\x1b]0;owned\x07"), first_id=toys.BRIGHT).to_str()
+    async with on_stage(toys.image_folder(models / "hostile", tokenizer=hostile)) as (stage, pilot):
+        await stage.type("da")
+        await pilot.pause(0.1)
+        assert not stage.app.prompt_line._suggestion
+        assert "\x1b" not in stage.screen()
+
+
 async def test_one_key_goes_through_the_ways_of_drawing(models: Path) -> None:
     async with on_stage(models / "stripes", temperature=0.0) as (stage, _):
         await stage.run_to_end()

@@ -62,9 +62,10 @@ async def test_a_damaged_model_is_listed_and_told_and_the_other_stays(models: Pa
 async def test_a_first_model_that_cannot_be_opened_is_told(models: Path) -> None:
     toys.spoil(models / "cats", "model.onnx", b"rubbish")
     async with on_stage(models / "cats", size=(120, 30)) as (stage, _):
-        await stage.until(lambda: "f3" in stage.screen())
+        await stage.until(lambda: "Choose another model with f3." in stage.screen())
         await stage.press("enter", "ctrl+n", "space", "escape", "f2", "pageup")
-        assert stage.app.is_running
+        await stage.press("f3", "end", "enter")
+        await stage.until(lambda: "Draws stripes." in stage.screen())
 
 
 async def test_trouble_in_mid_run_is_told_and_what_was_made_stays(models: Path) -> None:
@@ -109,6 +110,28 @@ async def test_small_screens_are_usable(models: Path, size: tuple[int, int]) -> 
     async with on_stage(models / "stripes", size=size, temperature=0.0) as (stage, _):
         await stage.run_to_end()
         np.testing.assert_array_equal(stage.app.query_one(Canvas).picture.grid(0), toys.STRIPES)
+        assert ("▀" in stage.screen()) == (size[1] > 5)
+
+
+async def test_a_model_chosen_later_wins_over_one_that_opens_slowly(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = threading.Event()
+
+    def check(graph: bytes, runtime: str) -> None:
+        if graph == (models / "letters" / "model.onnx").read_bytes():
+            slow.wait(5)
+
+    async with on_stage(models / "cats") as (stage, pilot):
+        monkeypatch.setattr("tui_gen.probe.check", check)
+        stage.app._open(models / "letters")
+        await pilot.pause(0.1)
+        stage.app._open(models / "stripes")
+        await stage.until(lambda: stage.app.playable and stage.app.playable.card.name == "stripes")
+        slow.set()
+        await pilot.pause(0.3)
+        assert stage.app.playable
+        assert stage.app.playable.card.name == "stripes"
 
 
 async def test_a_narrow_screen_folds_the_list_away_and_f3_brings_it_back(models: Path) -> None:

@@ -18,6 +18,7 @@ SIZES = [(80, 24), (200, 60)]
 def steady_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Meter, "rate", lambda self: 1234.0)
     monkeypatch.setattr(Meter, "average_rate", lambda self: 1234.0)
+    monkeypatch.setattr("statistics.median", lambda values: 0.00025)
     monkeypatch.setattr("tui_gen.model.missing_driver", lambda: "no NVIDIA driver found")
 
 

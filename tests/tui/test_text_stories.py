@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from textual import events
 
 from tests import toys
 from tests.tui.stage import headless_text, on_stage
@@ -34,6 +35,36 @@ async def test_every_sample_has_its_page_and_none_depends_on_how_many_there_are(
         await stage.run_to_end()
         pages = [page.text for page in stage.app.query(TextPage)]
     assert pages == [headless_text(models / "cats", "", seed=3, sample=i, samples=5) for i in range(3)]
+
+
+async def test_many_samples_can_be_scrolled_to(models: Path) -> None:
+    async with on_stage(models / "cats", seed=3, samples=8) as (stage, _):
+        await stage.run_to_end()
+        assert "sample 1 of 8" in stage.screen()
+        await stage.press(*["pagedown"] * 5)
+        assert "sample 8 of 8" in stage.screen()
+        await stage.press(*["pageup"] * 5)
+        assert "sample 1 of 8" in stage.screen()
+
+
+async def test_lines_that_are_pasted_are_all_kept_and_read_as_lines(models: Path) -> None:
+    async with on_stage(models / "letters") as (stage, _):
+        stage.app.prompt_line.post_message(events.Paste("ab\r\nc\x1b[2J\n"))
+        await stage.until(lambda: stage.app.prompt_line.value)
+        assert stage.app.prompt_line.text == "ab\nc\u241b[2J"
+
+
+async def test_a_new_run_is_not_disturbed_by_the_end_of_the_old(models: Path) -> None:
+    async with on_stage(models / "endless", pace=512) as (stage, _):
+        for _ in range(5):
+            await stage.press("enter")
+            await stage.until(lambda: stage.app.running)
+            before = stage.app.player
+            stage.app.simulate_key("escape")
+            stage.app.simulate_key("enter")
+            await stage.until(lambda before=before: stage.app.player is not before and stage.app.running)
+            await stage.until(lambda: stage.app.query(TextPage) and len(stage.page) > 40)
+            assert isinstance(stage.app.focused, TextPage)
 
 
 async def test_the_temperature_turned_in_mid_run_counts_for_the_next_tokens(models: Path) -> None:

@@ -6,7 +6,6 @@ from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
-from tui_gen.codec import ImageCodec
 from tui_gen.library import Playable
 from tui_gen.scrub import scrub
 
@@ -25,14 +24,14 @@ class About(VerticalScroll):
 
 def about_text(playable: Playable) -> str:
     """Description, figures, data, and for a picture what can be asked for."""
-    card, note = playable.card, playable.model.provider_note
-    quality = f"{card.quality.value:.3f} {card.quality.unit} on {card.quality.split}" if card.quality else ""
+    card = playable.card
+    quality = f"{card.quality} on {card.quality.split}" if card.quality else ""
     facts = [
         ("network", card.architecture),
         ("predicts", f"one of {card.vocab_size:,} tokens at a time"),
         ("quality", quality),
         ("data", card.data),
-        ("runs on", playable.model.provider + (f" ({note})" if note else "")),
+        ("runs on", playable.model.runs_on),
     ]
     lines = [f"{name:8} {value}" for name, value in facts if value]
     example = f"\n\nType a prompt and press enter, for example: {card.prompt_example}" if card.prompt_example else ""
@@ -40,6 +39,6 @@ def about_text(playable: Playable) -> str:
 
 
 def _phrases(playable: Playable) -> str:
-    if not isinstance(playable.codec, ImageCodec) or not playable.codec.phrases:
+    if not playable.codec.phrases:
         return ""
     return "\n\nIt knows, between commas: " + ", ".join(playable.codec.phrases)

@@ -19,6 +19,7 @@ from textual.containers import Container, Horizontal, Vertical
 from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import OptionList
+from textual.worker import get_current_worker
 
 from tui_gen.errors import TuiGenError
 from tui_gen.library import Entry, Playable, open_model
@@ -130,10 +131,11 @@ class TuiGen(App[None]):
     def _open_in_thread(self, folder: Path) -> None:
         try:
             playable = open_model(folder, provider=self.settings.provider)
-        except TuiGenError as fault:
-            self.post_message(self.Refused(str(fault)))
-        else:
-            self.post_message(self.Opened(playable))
+            outcome: Message = self.Opened(playable)
+        except (TuiGenError, OSError, MemoryError) as fault:
+            outcome = self.Refused(str(fault) or type(fault).__name__)
+        if not get_current_worker().is_cancelled:  # by the choice of another model
+            self.post_message(outcome)
 
     def on_tui_gen_refused(self, message: Refused) -> None:
         """A model that cannot be opened; what is on the screen stays."""
@@ -199,20 +201,20 @@ class TuiGen(App[None]):
 
     def on_player_advanced(self, message: Player.Advanced) -> None:
         """Counts, and shows where the newest token came from."""
-        if not self.screen_stack:  # a late message while the app closes
+        if message.player is not self.player or not self.screen_stack:  # late: a new run, or the app closes
             return
         self._meter.count(message.steps)
         for step in [step for step in message.steps if step.live[0]][-1:]:
             self.next_token.show_step(step)
-        self.header.show_rate(self._meter.rate())
+        self.header.show_rate(self._meter.rate(), self._meter.step_seconds)
         self.knobs.show_progress(self._meter.progress())
 
     def on_player_ended(self, message: Player.Ended) -> None:
         """Says why it is over; the prompt is next."""
-        if not self.screen_stack:
+        if message.player is not self.player or not self.screen_stack:
             return
         self.knobs.show_progress(self._meter.result(message.ending))
-        self.header.show_rate(self._meter.average_rate())
+        self.header.show_rate(self._meter.average_rate(), self._meter.step_seconds)
         if message.fault:
             self._complain(message.fault)
         self.prompt_line.focus()
@@ -275,8 +277,9 @@ class TuiGen(App[None]):
 
     def action_scroll_output(self, direction: int) -> None:
         """Scrolls what was made."""
-        for view in self.player.views if self.player else self.query(About):
-            (view.scroll_page_down if direction > 0 else view.scroll_page_up)(animate=False)
+        shown = self.player.views if self.player else list(self.query(About))
+        for widget in [self.player] if self.player and len(shown) > 1 else shown:
+            (widget.scroll_page_down if direction > 0 else widget.scroll_page_up)(animate=False)
 
     def action_help(self) -> None:
         """Shows the help, once."""

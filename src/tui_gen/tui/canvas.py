@@ -15,7 +15,7 @@ from textual.strip import Strip
 from tui_gen.card import Colour
 from tui_gen.codec import Picture
 from tui_gen.generate import Step
-from tui_gen.raster import BLANK, RENDERINGS, Cell, Raster, Rendering
+from tui_gen.raster import BLANK, RENDERINGS, Cell, Raster, Rendering, hexadecimal
 from tui_gen.tui.tiling import Tiling, tile
 
 
@@ -90,8 +90,4 @@ class Canvas(ScrollView, can_focus=True):
 
 @lru_cache(maxsize=4096)
 def _style(foreground: Colour | None, background: Colour | None) -> Style:
-    return Style(color=_hex(foreground), bgcolor=_hex(background))
-
-
-def _hex(colour: Colour | None) -> str | None:
-    return None if colour is None else "#{:02x}{:02x}{:02x}".format(*colour)
+    return Style(color=foreground and hexadecimal(foreground), bgcolor=background and hexadecimal(background))

@@ -12,6 +12,7 @@ from textual.widget import Widget
 
 from tui_gen.codec import ImageCodec, TextCodec
 from tui_gen.generate import Step
+from tui_gen.raster import hexadecimal
 from tui_gen.scrub import scrub_line
 from tui_gen.tui.bars import bar, fit
 
@@ -34,7 +35,7 @@ class NextToken(Widget):
     def clear(self, codec: TextCodec | ImageCodec) -> None:
         """Shows nothing until a step comes; codec names the tokens."""
         self._codec, self._step = codec, None
-        self.border_title = "next pixel" if isinstance(codec, ImageCodec) else "next token"
+        self.border_title = f"next {codec.unit}"
         self.refresh()
 
     def show_step(self, step: Step) -> None:
@@ -80,7 +81,7 @@ class NextToken(Widget):
         colour = self._codec.token_colour(token)
         if colour is None:
             return [Segment(fit(text, _LABEL_CELLS), style)]
-        swatch = Style(color="#{:02x}{:02x}{:02x}".format(*colour))
+        swatch = Style(color=hexadecimal(colour))
         return [Segment("██ ", swatch), Segment(fit(text, _LABEL_CELLS - 3), style)]
 
 

@@ -22,9 +22,10 @@ class Header(Widget):
         self._facts, self._rate = [scrub_line(fact) for fact in facts if fact], ""
         self.refresh()
 
-    def show_rate(self, tokens_per_second: float) -> None:
-        """Shows how fast it goes."""
-        self._rate = f"{tokens_per_second:,.0f} tokens/s".replace(",", " ") if tokens_per_second else ""
+    def show_rate(self, tokens_per_second: float, step_seconds: float) -> None:
+        """Shows how fast tokens come, at the pace that is set, and how long the engine takes for a step."""
+        rate = f"{tokens_per_second:,.0f} tokens/s".replace(",", " ")
+        self._rate = f"{rate} · {1000 * step_seconds:.2f} ms/step" if tokens_per_second else ""
         self.refresh()
 
     def render(self) -> Text:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -14,30 +15,33 @@ _RESULTS: dict[Ending, str] = {"ended": "ended", "length": "finished", "stopped"
 
 
 class Meter:
-    """Counts the sampled tokens of a run. goal: how many positions it will make at most."""
+    """Counts the sampled tokens of a run, from its making on. goal: how many positions it will make at most."""
 
     def __init__(self, goal: int) -> None:
-        self._goal, self._made, self._total, self._began = goal, 0, 0, 0.0
+        self._goal, self._made, self._total = goal, 0, 0
+        self._began = self._last = time.monotonic()
         self._recent: deque[tuple[float, int]] = deque()
+        self.step_seconds = 0.0
+        """What model and sampling took for a step, all samples together; the median of the newest frame."""
 
     def count(self, steps: Sequence[Step]) -> None:
         """Counts steps that have just come; given tokens do not count."""
         sampled = [step for step in steps if not step.given.all()]
-        now, tokens = time.monotonic(), sum(int(step.live.sum()) for step in sampled)
-        self._began = self._began or now
+        self._last, tokens = time.monotonic(), sum(int(step.live.sum()) for step in sampled)
         self._made, self._total = self._made + len(sampled), self._total + tokens
-        self._recent.append((now, tokens))
-        while now - self._recent[0][0] > _WINDOW_SECONDS:
+        self._recent.append((self._last, tokens))
+        while self._last - self._recent[0][0] > _WINDOW_SECONDS:
             self._recent.popleft()
+        self.step_seconds = statistics.median(step.seconds for step in steps)
 
     def rate(self) -> float:
-        """Tokens of all samples a second, over the last second or since the first token."""
-        span = self._recent[-1][0] - self._recent[0][0] if self._recent else 0.0
-        return sum(tokens for _, tokens in list(self._recent)[1:]) / span if span > 0 else 0.0
+        """Tokens of all samples a second, over the last second or since the run began."""
+        span = min(_WINDOW_SECONDS, self._last - self._began)
+        return sum(tokens for _, tokens in self._recent) / span if span > 0 else 0.0
 
     def average_rate(self) -> float:
         """The same over the whole run."""
-        span = self._recent[-1][0] - self._began if self._recent else 0.0
+        span = self._last - self._began
         return self._total / span if span > 0 else 0.0
 
     def progress(self) -> str:

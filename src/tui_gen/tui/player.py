@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from textual.app import ComposeResult
-from textual.containers import Vertical
+from textual.containers import VerticalScroll
 from textual.message import Message
 from textual.worker import Worker, get_current_worker
 
@@ -23,6 +23,8 @@ from tui_gen.tui.canvas import Canvas
 from tui_gen.tui.page import TextPage
 
 Ending = Literal["ended", "length", "stopped", "failed"]
+_LEAST_LINES = 6
+"""Height of one of several texts."""
 _FRAMES_AHEAD = 2
 """Frames that may wait for the screen; then the engine waits, so nothing piles up and knobs count at once."""
 
@@ -44,19 +46,21 @@ class Run:
         return len(self.prompt)
 
 
-class Player(Vertical):
+class Player(VerticalScroll, can_focus=False):
     """Owns one run: its view and the thread that makes its steps. Removing the widget ends the run."""
 
     @dataclass
     class Advanced(Message):
         """Steps that have just been shown."""
 
+        player: Player
         steps: Sequence[Step]
 
     @dataclass
     class Ended(Message):
         """The run is over, and why; `fault` tells a failure."""
 
+        player: Player
         ending: Ending
         fault: str = ""
 
@@ -89,6 +93,12 @@ class Player(Vertical):
     def on_mount(self) -> None:
         """Starts the engine."""
         self.run_worker(self._work, thread=True)
+
+    def on_resize(self) -> None:
+        """Shares the height among the samples; what has no room is scrolled to."""
+        share = max(_LEAST_LINES, self.size.height // len(self.views))
+        for view in self.views if len(self.views) > 1 else []:
+            view.styles.height = share
 
     def on_unmount(self) -> None:
         """Ends the run, also when the whole screen goes away."""
@@ -138,11 +148,11 @@ class Player(Vertical):
         for view in self.views:
             view.show_steps(message.steps)
         self._room.release()
-        self.post_message(self.Advanced(message.steps))
+        self.post_message(self.Advanced(self, message.steps))
 
     def on_player__done(self, message: _Done) -> None:
         """Says that the run is over; after the last frame has been shown, because messages keep their order."""
         self.ending = message.ending
         for view in self.views:
             view.end()
-        self.post_message(self.Ended(message.ending, message.fault))
+        self.post_message(self.Ended(self, message.ending, message.fault))

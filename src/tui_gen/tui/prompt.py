@@ -6,10 +6,12 @@ from collections.abc import Sequence
 
 from rich.highlighter import Highlighter
 from rich.text import Text
+from textual import events
 from textual.suggester import Suggester
 from textual.widgets import Input
 
 from tui_gen.codec import ImageCodec, TextCodec
+from tui_gen.errors import TuiGenError
 from tui_gen.scrub import scrub_line
 
 _NEWLINE = "\u240a"
@@ -32,12 +34,17 @@ class Prompt(Input):
         """Lets nothing in that a terminal would obey."""
         return scrub_line(value)
 
+    def on_paste(self, event: events.Paste) -> None:
+        """Takes all lines, not only the first."""
+        event.stop()
+        event.prevent_default()
+        self.insert_text_at_cursor(scrub_line(event.text.rstrip("\r\n").replace("\r\n", "\n")))
+
     def serve(self, codec: TextCodec | ImageCodec, example: str) -> None:
         """Marks and suggests by what this model knows."""
         self._marker.codec = codec
         self.placeholder = scrub_line(f"for example: {example}") if example else "enter generates without a prompt"
-        phrases = codec.phrases if isinstance(codec, ImageCodec) else ()
-        self.suggester = _PhraseSuggester(phrases) if phrases else None
+        self.suggester = _PhraseSuggester(codec.phrases) if codec.phrases else None
         self.refresh()
 
     def unknown(self) -> list[str]:
@@ -49,12 +56,17 @@ class _UnknownMarker(Highlighter):
     codec: TextCodec | ImageCodec | None = None
 
     def highlight(self, text: Text) -> None:
-        if self.codec:
-            for start, end in self.codec.unknown(text.plain.replace(_NEWLINE, "\n")):
-                text.stylize("bold underline red", start, end)
+        for start, end in self._spans(text.plain.replace(_NEWLINE, "\n")):
+            text.stylize("bold underline red", start, end)
 
     def unknown(self, text: str) -> list[str]:
-        return [text[start:end] for start, end in self.codec.unknown(text)] if self.codec else []
+        return [text[start:end] for start, end in self._spans(text)]
+
+    def _spans(self, text: str) -> list[tuple[int, int]]:
+        try:
+            return self.codec.unknown(text) if self.codec else []
+        except TuiGenError:  # a tokenizer that fails; generating tells why
+            return [(0, len(text))]
 
 
 class _PhraseSuggester(Suggester):
@@ -62,7 +74,7 @@ class _PhraseSuggester(Suggester):
 
     def __init__(self, phrases: Sequence[str]) -> None:
         super().__init__(use_cache=False, case_sensitive=True)
-        self._phrases = phrases
+        self._phrases = [phrase for phrase in phrases if phrase == scrub_line(phrase)]
 
     async def get_suggestion(self, value: str) -> str | None:
         begun = value.rpartition(",")[2].lstrip()

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tui_gen.generate import Step
+from tui_gen.sampling import SamplingParams
+from tui_gen.tui.meter import Meter
+
+
+def steps(count: int, *, samples: int = 1, given: bool = False) -> list[Step]:
+    ones, table = np.ones(samples, dtype=bool), np.zeros((samples, 2), dtype=np.float32)
+    tokens = np.zeros(samples, dtype=np.int64)
+    step = Step(1, tokens, ones & given, ones, table, table.astype(float), SamplingParams(), 0.002, ())
+    return [step] * count
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    time = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: time[0])
+    return time
+
+
+def test_the_first_tokens_are_counted_over_the_time_they_took(clock: list[float]) -> None:
+    meter = Meter(goal=100)
+    clock[0] += 0.5
+    meter.count(steps(10, samples=4))
+    assert meter.rate() == pytest.approx(80)
+
+
+def test_the_rate_is_that_of_the_last_second_and_the_average_of_all(clock: list[float]) -> None:
+    meter = Meter(goal=1000)
+    for _ in range(10):
+        clock[0] += 0.25
+        meter.count(steps(50))
+    for _ in range(10):
+        clock[0] += 0.25
+        meter.count(steps(5))
+    assert meter.rate() == pytest.approx(20, rel=0.3)
+    assert meter.average_rate() == pytest.approx(550 / 5)
+
+
+def test_given_tokens_do_not_count(clock: list[float]) -> None:
+    meter = Meter(goal=3)
+    clock[0] += 1
+    meter.count([*steps(5, given=True), *steps(2)])
+    assert (meter.rate(), meter.progress(), meter.result("stopped")) == (2, "token 2 of 3", "stopped: 2 tokens")
+    assert meter.step_seconds == 0.002
+
+
+def test_nothing_yet_is_no_rate(clock: list[float]) -> None:
+    assert (Meter(goal=3).rate(), Meter(goal=3).average_rate()) == (0, 0)
