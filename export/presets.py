@@ -122,7 +122,7 @@ PRESETS = {
     "shakespeare": Preset(_shakespeare, "shakespeare.txt: any text in UTF-8", 14, 32, learning_rate=3e-3),
     "names": Preset(_names, "names.txt: a name on each line", 20, 64, learning_rate=4e-3),
     "fashion": Preset(_fashion, "fashion_mnist: the folder of its four .gz files", 4, 32),
-    "adventurers": Preset(_adventurers, "adventurers.npz: pixels, palette and captions", 6, 16),
+    "adventurers": Preset(_adventurers, "adventurers.npz: pixels, palette and captions", 4, 16),
 }
 
 

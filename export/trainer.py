@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -115,9 +114,8 @@ class Trainer:
         for name, value in vars(self.options).items():
             if contents["options"].get(name) != value:
                 before = contents["options"].get(name)
-                raise TuiGenError(f"{path} was trained with {name} {before}, not {value}; use another -o for a new run")
-        if contents["network"] != checkpoint.describe_network(self.training.network) or not self._reads_as(contents):
-            raise TuiGenError(f"{path} was trained on data of another vocabulary or size; use another -o for a new run")
+                difference = "on other data" if name == "data" else f"with {name} {before}, not {value}"
+                raise TuiGenError(f"{path} was trained {difference}; use another -o for a new run")
         self.net.load_state_dict(contents["raw_weights"])
         self.average.module.load_state_dict(contents["weights"])
         self.average.n_averaged.fill_(contents["averaged"])
@@ -130,12 +128,6 @@ class Trainer:
         partial = self.directory / "training.jsonl.partial"
         partial.write_text("".join(json.dumps(entry) + "\n" for entry in self.log), encoding="utf-8")
         os.replace(partial, self.directory / "training.jsonl")
-
-    def _reads_as(self, contents: dict[str, Any]) -> bool:
-        """Whether a checkpoint's token ids mean what they mean here."""
-        now = self.training.tokenizer
-        before = Tokenizer.from_str(contents["tokenizer"]) if contents["tokenizer"] else None
-        return (before and before.get_vocab()) == (now and now.get_vocab())
 
     def _train_epoch(self) -> float:
         """One pass over the data; returns the mean loss in the task's unit. What it does depends on seed and epoch."""

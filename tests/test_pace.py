@@ -96,9 +96,41 @@ def test_a_rate_turned_up_counts_at_once_for_a_token_that_waits(steps: Iterator[
 
 
 def test_a_fast_rate_announces_no_wait_shorter_than_a_frame(clock: Clock) -> None:
-    assert not Pace(rate=60).must_wait(clock.now)
-    assert Pace(rate=10).must_wait(clock.now)
-    assert not Pace(rate=10).must_wait(clock.now - 0.1)
+    fast, slow = Pace(rate=60), Pace(rate=10)
+    for pace in (fast, slow):
+        pace.start()
+        assert pace.wait()
+    assert not fast.must_wait()
+    assert slow.must_wait()
+    clock.now += 0.1
+    assert not slow.must_wait()
+
+
+def test_a_token_that_comes_late_does_not_delay_those_after_it(clock: Clock) -> None:
+    pace = Pace(rate=100)
+    pace.start()
+    due = []
+    for _ in range(20):
+        clock.now = max(clock.now, pace._due) + 0.002  # every wake-up is late
+        assert pace.wait()
+        due.append(clock.now)
+    assert due[-1] - due[0] == pytest.approx(19 / 100, abs=0.003)
+
+
+def test_time_that_a_pause_took_is_not_made_up(clock: Clock) -> None:
+    pace = Pace(rate=10)
+    pace.start()
+    assert pace.wait()
+    clock.now += 60
+    assert pace.wait()
+    assert pace.must_wait()
+
+
+def test_what_the_prompt_gives_is_not_paced(endless: Playable) -> None:
+    prompt = np.ones((1, 40), dtype=np.int64)
+    steps = generate(endless.model, prompt, SamplingParams(), length=3, seed=0)
+    made = list(islice(paced(steps, Pace(rate=0.01)), 40))
+    assert [step.index for step in made if step] == list(range(1, 41))
 
 
 def test_frames_keep_all_steps_in_order_and_bundle_those_of_a_thirtieth_of_a_second(

@@ -31,7 +31,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _abandon_stdout()  # whoever read it has seen enough
         return OK
     except KeyboardInterrupt:
-        print(file=sys.stderr)
         _abandon_stdout()  # what could be written is; its reader may have been interrupted too
         return INTERRUPTED
     except (TuiGenError, OSError) as fault:

@@ -40,6 +40,10 @@ def run(args: argparse.Namespace) -> int:
             for bundle in frames(steps):
                 made += sum(int((step.live & ~step.given).sum()) for step in bundle)
                 writer.write(bundle)
+        except KeyboardInterrupt:
+            print(file=sys.stderr)
+            _report(playable, knobs, seed, made, time.perf_counter() - began)
+            raise
         finally:
             _finish(writer)
     _report(playable, knobs, seed, made, time.perf_counter() - began)

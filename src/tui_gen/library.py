@@ -71,12 +71,14 @@ def find_models() -> list[Entry]:
 
 def locate(model: str) -> Path:
     """The folder of a model, given as a path or by name. Raises TuiGenError that says which models there are."""
-    if os.path.isdir(model):  # unlike Path.is_dir, never raises
+    if os.path.isfile(os.path.join(model, "config.json")):  # unlike Path, never raises
         return Path(model)
     entries = find_models()
     for entry in entries:
         if entry.name == model:
             return entry.path
+    if os.path.isdir(model):
+        raise TuiGenError(f"{model} is not a model folder: it has no config.json")
     names = ", ".join(entry.name for entry in entries) or "none"
     raise TuiGenError(f"there is no model {model!r}, by name or as a folder; installed: {names}")
 

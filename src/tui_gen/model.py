@@ -110,7 +110,7 @@ def _open(graph: bytes, provider: Provider, threads: int) -> tuple[ort.Inference
             return session, ""
         trouble = "the CUDA libraries are missing or too old; pip install 'tui-gen[cuda]'"
     if provider == "cuda":
-        raise TuiGenError(f"CUDA cannot be used: {trouble}")
+        raise TuiGenError(f"CUDA cannot be used: {trouble}; without --provider cuda it runs on the CPU")
     return _session(graph, threads, "CPUExecutionProvider"), trouble
 
 

@@ -18,12 +18,17 @@ class Pace:
 
     def __init__(self, rate: float = math.inf) -> None:
         self._changed = threading.Condition()
-        self._rate, self._paused, self._closed = rate, False, False
+        self._rate, self._paused, self._closed, self._due = rate, False, False, 0.0
 
     @property
     def paused(self) -> bool:
         """Whether the run waits."""
         return self._paused
+
+    @property
+    def closed(self) -> bool:
+        """Whether the run is to end."""
+        return self._closed
 
     def toggle_pause(self) -> bool:
         """Pauses or resumes; returns whether it is paused now."""
@@ -35,7 +40,7 @@ class Pace:
     def set_rate(self, rate: float) -> None:
         """Tokens per second; infinity for as fast as the model goes."""
         with self._changed:
-            self._rate = rate
+            self._rate, self._due = rate, time.monotonic()
             self._changed.notify_all()
 
     def close(self) -> None:
@@ -44,32 +49,40 @@ class Pace:
             self._closed = True
             self._changed.notify_all()
 
-    def must_wait(self, since: float) -> bool:
-        """Whether a token after one at time `since` has to wait for longer than a frame."""
-        return self._paused or self._due(since) - time.monotonic() > FRAME_SECONDS
+    def start(self) -> None:
+        """Counts from now."""
+        self._due = time.monotonic()
 
-    def wait(self, since: float) -> bool:
-        """Blocks until the next token may be made; False when the run is closed."""
+    def must_wait(self) -> bool:
+        """Whether the next token has to wait for longer than a frame."""
+        return self._paused or self._due - time.monotonic() > FRAME_SECONDS
+
+    def wait(self) -> bool:
+        """Blocks until the next token may be made; False when the run is closed.
+
+        Tokens keep a schedule, so that one that wakes late does not delay those after it; time that was lost to a
+        pause or to a slow model is not made up.
+        """
         with self._changed:
-            while not self._closed and (self._paused or self._due(since) > time.monotonic()):
-                self._changed.wait(None if self._paused else self._due(since) - time.monotonic())
+            while not self._closed and (self._paused or self._due > time.monotonic()):
+                self._changed.wait(None if self._paused else self._due - time.monotonic())
+            interval = 0.0 if math.isinf(self._rate) else 1 / self._rate
+            self._due = max(self._due, time.monotonic() - FRAME_SECONDS) + interval
             return not self._closed
-
-    def _due(self, since: float) -> float:
-        return since + (0.0 if math.isinf(self._rate) else 1 / self._rate)
 
 
 def paced(steps: Iterator[Step], pace: Pace) -> Iterator[Step | None]:
     """The steps, none before its time; nothing is computed while waiting. None announces a wait, so that what has been
-    made so far can be shown.
+    made so far can be shown. What the prompt gives is not paced.
     """
-    made = -math.inf
+    pace.start()
+    step: Step | None = None
     while True:
-        if pace.must_wait(made):
+        paces = step is None or not step.given.all()
+        if paces and pace.must_wait():
             yield None
-        if not pace.wait(made):
+        if pace.closed or (paces and not pace.wait()):
             return
-        made = time.monotonic()
         step = next(steps, None)
         if step is None:
             return

@@ -52,7 +52,7 @@ class SamplingParams:
     def describe(self) -> str:
         """The knobs that are not at their defaults, as in `temperature 0.7, top-k 40`."""
         named = {f.name.replace("_", "-"): (getattr(self, f.name), f.default) for f in fields(self)}
-        shown = [f"{name} {value:g}" for name, (value, default) in named.items() if value != default]
+        shown = [f"{name} {value:.12g}" for name, (value, default) in named.items() if value != default]
         return ", ".join(shown) or "temperature 1"
 
 

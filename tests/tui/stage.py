@@ -47,6 +47,7 @@ class Stage:
         names = {" ": "space", ",": "comma"}
         for character in text:
             self.app.post_message(events.Key(names.get(character, character), character))
+            await asyncio.sleep(0.01)
         await asyncio.sleep(0.05)
 
     async def press(self, *keys: str) -> None:

@@ -45,7 +45,7 @@ def test_given_tokens_do_not_count(clock: list[float]) -> None:
     meter = Meter(goal=3)
     clock[0] += 1
     meter.count([*steps(5, given=True), *steps(2)])
-    assert (meter.rate(), meter.progress(), meter.result("stopped")) == (2, "token 2 of 3", "stopped: 2 tokens")
+    assert (meter.rate(), meter.progress(paused=False), meter.result("stopped")) == (2, "token 2 of 3", "stopped at 2")
     assert meter.step_seconds == 0.002
 
 

@@ -110,7 +110,7 @@ async def test_small_screens_are_usable(models: Path, size: tuple[int, int]) -> 
     async with on_stage(models / "stripes", size=size, temperature=0.0) as (stage, _):
         await stage.run_to_end()
         np.testing.assert_array_equal(stage.app.query_one(Canvas).picture.grid(0), toys.STRIPES)
-        assert ("▀" in stage.screen()) == (size[1] > 5)
+        assert "▀" in stage.screen()
 
 
 async def test_a_model_chosen_later_wins_over_one_that_opens_slowly(

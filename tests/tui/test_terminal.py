@@ -86,7 +86,7 @@ def test_a_whole_visit(models: Path, tmp_path: Path) -> None:
     with terminal([sys.executable, "-m", "tui_gen", "cats", "-t", "0"], models, tmp_path) as screen:
         screen.until(b"Writes about cats.")
         screen.type("the\r")
-        screen.until(b"ended:")
+        screen.until(b"ended by the model at")
         screen.type("\x11")
         assert screen.wait() == 0
         assert b"the cat sat." in screen.output.replace(b"\x1b[", b"")  # words come whole, in one style

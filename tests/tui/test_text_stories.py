@@ -20,7 +20,7 @@ async def test_typing_a_prompt_and_enter_is_all_that_a_first_run_takes(models: P
         await stage.run_to_end()
         assert stage.page == "the " + toys.GREEDY_TEXT
         assert "the cat sat." in stage.screen()
-        assert stage.app.focused is stage.app.query_one(Prompt)
+        assert isinstance(stage.app.focused, TextPage)
 
 
 @pytest.mark.parametrize("seed", [1, 7])
@@ -96,9 +96,9 @@ async def test_escape_stops_and_keeps_what_was_made(models: Path) -> None:
         await stage.until(lambda: not stage.app.running)
         made = stage.page
         assert made
-        assert "stopped" in stage.app.query_one(Knobs).progress
+        assert "stopped at" in stage.app.query_one(Knobs).progress
+        await stage.press("escape", "left")
         assert stage.app.focused is stage.app.query_one(Prompt)
-        await stage.press("left")
         assert stage.page == made
 
 
@@ -108,7 +108,7 @@ async def test_space_pauses_and_goes_on(models: Path) -> None:
         await stage.until(lambda: len(stage.steps) > 3)
         await stage.press("space")
         assert "space go on" in stage.screen()
-        assert "paused: token" in stage.screen()
+        assert "paused at" in stage.screen()
         await pilot.pause(0.2)
         made = len(stage.steps)
         await pilot.pause(0.2)
@@ -180,3 +180,66 @@ async def test_an_empty_prompt_and_a_length_of_nothing_are_fine(models: Path) ->
         await stage.type("cat")
         await stage.run_to_end()
         assert stage.page == "cat"
+
+
+async def test_what_is_typed_after_a_run_is_a_new_prompt(models: Path) -> None:
+    async with on_stage(models / "cats", prompt="the dog", length=0) as (stage, _):
+        await stage.run_to_end()
+        await stage.type(" [cat sat")
+        assert stage.app.prompt_line.value == "cat sat"
+        stage.app.query_one(TextPage).focus()
+        await stage.until(lambda: isinstance(stage.app.focused, TextPage))
+        stage.app.post_message(events.Paste("the cat"))
+        await stage.until(lambda: stage.app.prompt_line.value == "the cat")
+        await stage.press(*["backspace"] * 7)
+        await stage.type("cat sat")
+        await stage.run_to_end()
+        assert stage.page == "cat sat"
+
+
+async def test_a_text_longer_than_the_screen_is_followed_unless_a_person_scrolls_away(models: Path) -> None:
+    async with on_stage(models / "endless", pace=4096, length=2000) as (stage, pilot):
+        await stage.run_to_end()
+        last = stage.app.query_one(TextPage)._wrapped.lines[-2].text
+        assert last in stage.screen()
+        await stage.press(*["pageup"] * 3)
+        await pilot.pause(0.1)
+        assert last not in stage.screen()
+        await stage.press(*["pagedown"] * 4)
+        await pilot.pause(0.1)
+        assert last in stage.screen()
+
+
+async def test_text_is_wrapped_for_the_page_also_when_the_description_was_scrolled(models: Path) -> None:
+    toys.endless_text_folder(models / "wordy", description="word " * 300)
+    async with on_stage(models / "wordy", pace=4096, length=200) as (stage, _):
+        await stage.press("pagedown", "pagedown")
+        await stage.run_to_end()
+        page = stage.app.query_one(TextPage)
+        assert page._wrapped.width == page.scrollable_content_region.width - 1
+
+
+async def test_escape_in_the_list_of_models_does_not_stop_the_run(models: Path) -> None:
+    async with on_stage(models / "endless", pace=64) as (stage, _):
+        await stage.press("enter")
+        await stage.until(lambda: stage.steps)
+        await stage.press("f3", "escape")
+        assert stage.app.running
+        assert isinstance(stage.app.focused, TextPage)
+
+
+async def test_complaints_do_not_pile_up_and_go_when_the_prompt_is_mended(models: Path) -> None:
+    async with on_stage(models / "letters") as (stage, _):
+        await stage.type("abz")
+        await stage.press("ctrl+n", "ctrl+n", "ctrl+n")
+        assert len(stage.app._notifications) == 1
+        await stage.press("backspace")
+        await stage.until(lambda: not stage.app._notifications)
+
+
+async def test_without_room_for_the_knobs_the_prompts_frame_shows_them(models: Path) -> None:
+    async with on_stage(models / "cats", size=(60, 16), seed=7) as (stage, _):
+        await stage.press("up")
+        assert "1.05  seed 7" in stage.screen()
+        await stage.run_to_end()
+        assert "ended by the model at" in stage.screen()

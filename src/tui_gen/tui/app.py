@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from textual import work
+from textual import events, work
 from textual.app import App, ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container, Horizontal, Vertical
 from textual.message import Message
+from textual.notifications import SeverityLevel
 from textual.screen import ModalScreen
 from textual.widgets import OptionList
 from textual.worker import get_current_worker
@@ -50,10 +51,11 @@ class TuiGen(App[None]):
 
     CSS_PATH = "app.tcss"
     TITLE = "tui-gen"
+    ENABLE_COMMAND_PALETTE = False  # its commands are Textual's own
     HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 (an instance variable in Textual)
         (0, "-narrow"),
         (76, "-normal"),
-        (120, "-wide"),
+        (150, "-wide"),
     ]
     BINDINGS: ClassVar[list[BindingType]] = [key.binding() for key in KEYS]
 
@@ -72,6 +74,7 @@ class TuiGen(App[None]):
     header: Header
     models: ModelList
     stage: Container
+    side: Vertical
     next_token: NextToken
     knobs: Knobs
     prompt_line: Prompt
@@ -92,13 +95,13 @@ class TuiGen(App[None]):
     def compose(self) -> ComposeResult:
         """Header, three columns, prompt, keys."""
         self.header, self.models, self.stage = Header(), ModelList(self.entries), Container(id="stage")
-        self.next_token, self.knobs = NextToken(), Knobs()
+        self.side, self.next_token, self.knobs = Vertical(id="side"), NextToken(), Knobs()
         self.prompt_line, self.key_bar = Prompt(self.settings.prompt), KeyBar()
         yield self.header
         with Horizontal(id="body"):
             yield self.models
             yield self.stage
-            with Vertical(id="side"):
+            with self.side:
                 yield self.next_token
                 yield self.knobs
         yield self.prompt_line
@@ -189,9 +192,9 @@ class TuiGen(App[None]):
             self._complain(str(fault))
             return
         if unknown := self.prompt_line.unknown():
-            self.notify(scrub(f"read as unknown: {', '.join(unknown)}"), markup=False)
+            self._say(f"read as unknown: {', '.join(dict.fromkeys(unknown))}")
         length = codec.length(self.settings.length)
-        self.pace, self._meter = Pace(self.rate_limit), Meter(goal=length)
+        self.pace, self._meter = Pace(self.rate_limit), Meter(length, codec.unit)
         run = Run(self.playable, prompt, self.params, self.pace, length, self.seed)
         player = Player(run, self.rendering)
         await self._put_on_stage(player)
@@ -207,17 +210,17 @@ class TuiGen(App[None]):
         for step in [step for step in message.steps if step.live[0]][-1:]:
             self.next_token.show_step(step)
         self.header.show_rate(self._meter.rate(), self._meter.step_seconds)
-        self.knobs.show_progress(self._meter.progress())
+        self._show_progress()
 
     def on_player_ended(self, message: Player.Ended) -> None:
         """Says why it is over; the prompt is next."""
         if message.player is not self.player or not self.screen_stack:
             return
         self.knobs.show_progress(self._meter.result(message.ending))
+        self._show_summary()
         self.header.show_rate(self._meter.average_rate(), self._meter.step_seconds)
         if message.fault:
             self._complain(message.fault)
-        self.prompt_line.focus()
         self._show_keys()
 
     @property
@@ -249,13 +252,15 @@ class TuiGen(App[None]):
     def action_pause(self) -> None:
         """Pauses, or goes on."""
         if self.running:
-            paused = self.pace.toggle_pause()
-            self.knobs.show_progress(("paused: " if paused else "") + self._meter.progress())
+            self.pace.toggle_pause()
+            self._show_progress()
             self._show_keys()
 
     def action_stop(self) -> None:
-        """Ends the run; without one, goes back to the prompt."""
-        if self.running and self.player:
+        """Leaves the list of models; or ends the run; or goes back to the prompt."""
+        if self.running and self.player and self.focused is self.models:
+            self.player.views[0].focus()
+        elif self.running and self.player:
             self.player.stop()
         else:
             self.prompt_line.focus()
@@ -286,6 +291,33 @@ class TuiGen(App[None]):
         if not isinstance(self.screen, ModalScreen):
             self.push_screen(HelpScreen())
 
+    def on_key(self, event: events.Key) -> None:
+        """What is typed while nothing is typed into goes to the prompt, but for the keys that mean something."""
+        typed = event.character if event.is_printable else None
+        if typed and typed not in " []?" and not isinstance(self.screen, ModalScreen):
+            self._type(typed)
+            event.stop()
+
+    def on_paste(self, event: events.Paste) -> None:
+        """What is pasted, too."""
+        if not isinstance(self.screen, ModalScreen):
+            self._type(event.text)
+
+    def _type(self, text: str) -> None:
+        """Begins a new prompt; tab and esc lead to the old one. The next letter may be on its way here already."""
+        if not self.prompt_line.has_focus:
+            self.screen.set_focus(self.prompt_line)
+            self.prompt_line.value = ""
+        self.prompt_line.take(text)
+
+    def on_input_changed(self) -> None:
+        """A prompt that is mended needs no complaint."""
+        self.clear_notifications()
+
+    def on_resize(self) -> None:
+        """The knobs may have come or gone."""
+        self.call_after_refresh(self._show_summary)
+
     def on_descendant_focus(self) -> None:
         """The keys mean other things elsewhere."""
         self.models.set_class(self.focused is self.models, "-open")
@@ -298,7 +330,18 @@ class TuiGen(App[None]):
 
     def _show_knobs(self) -> None:
         self.knobs.show(self.params, self.seed, self.rate_limit)
+        self._show_summary()
         self._show_keys()
+
+    def _show_progress(self) -> None:
+        self.knobs.show_progress(self._meter.progress(paused=self.pace.paused))
+        self._show_summary()
+
+    def _show_summary(self) -> None:
+        """Where the knobs have no room, the prompt's frame says the most important of them."""
+        facts = (f"{self.params.temperature:.2f}", f"seed {self.seed}", self.knobs.progress)
+        hidden = not self.side.display
+        self.prompt_line.border_subtitle = "  ".join(fact for fact in facts if fact) if hidden else ""
 
     def _show_keys(self) -> None:
         drawing = self.playable is not None and self.playable.card.image is not None
@@ -309,4 +352,9 @@ class TuiGen(App[None]):
         )
 
     def _complain(self, fault: str) -> None:
-        self.notify(scrub(fault), severity="error", timeout=10, markup=False)
+        self._say(fault, severity="error")
+
+    def _say(self, what: str, severity: SeverityLevel = "information") -> None:
+        """Tells one thing at a time."""
+        self.clear_notifications()
+        self.notify(scrub(what), severity=severity, timeout=8, markup=False)

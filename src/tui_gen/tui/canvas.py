@@ -34,6 +34,8 @@ class Canvas(ScrollView, can_focus=True):
         """Draws the pixels of these steps."""
         width = self.picture.image.width
         before = self.picture.drawn
+        if self._laid_out_for != self.size:
+            self._lay_out()
         for step in steps:
             self.picture.add(step)
         if self.picture.drawn > before:
@@ -66,14 +68,14 @@ class Canvas(ScrollView, can_focus=True):
         return Strip(segments).adjust_cell_length(self.size.width, self.rich_style)
 
     def _segments(self, cells: Iterable[Cell]) -> list[Segment]:
-        blank = self.get_component_rich_style("canvas--blank")
+        blank, ground = self.get_component_rich_style("canvas--blank"), self.rich_style
         return [
-            Segment(cell.char, blank if cell.char == BLANK else _style(cell.foreground, cell.background))
+            Segment(cell.char, blank if cell.char == BLANK else ground + _style(cell.foreground, cell.background))
             for cell in cells
         ]
 
     def _lay_out(self) -> None:
-        image = self.picture.image
+        image, self._laid_out_for = self.picture.image, self.size
         self._raster, self._tiling = tile(
             Raster(image.colours(), self.rendering), (image.height, image.width), len(self.picture.levels), self.size
         )

@@ -16,7 +16,7 @@ from tui_gen.raster import hexadecimal
 from tui_gen.scrub import scrub_line
 from tui_gen.tui.bars import bar, fit
 
-_LABEL_CELLS = 10
+_MAX_LABEL_CELLS = 12
 _PERCENT_CELLS = 7
 
 
@@ -66,23 +66,24 @@ class NextToken(Widget):
         marked = self.get_component_rich_style("next-token--drawn") if drawn else style
         if probability == 0:
             marked = self.get_component_rich_style("next-token--faint")
-        room = max(1, width - 2 - _LABEL_CELLS - 1 - _PERCENT_CELLS)
+        label = min(_MAX_LABEL_CELLS, width // 3)
+        room = max(1, width - 2 - label - 1 - _PERCENT_CELLS)
         return [
             Segment("▸ " if drawn else "  ", marked),
-            *self._label(token, marked),
+            *self._label(token, label, marked),
             Segment(" ", style),
             Segment(bar(probability, room), self.get_component_rich_style("next-token--bar")),
             Segment(_percent(probability), marked),
         ]
 
-    def _label(self, token: int, style: Style) -> list[Segment]:
+    def _label(self, token: int, cells: int, style: Style) -> list[Segment]:
         assert self._codec is not None
         text = scrub_line(self._codec.token_text(token)).replace(" ", "␣")
         colour = self._codec.token_colour(token)
         if colour is None:
-            return [Segment(fit(text, _LABEL_CELLS), style)]
-        swatch = Style(color=hexadecimal(colour))
-        return [Segment("██ ", swatch), Segment(fit(text, _LABEL_CELLS - 3), style)]
+            return [Segment(fit(text, cells), style)]
+        swatch = style + Style(color=hexadecimal(colour))
+        return [Segment("██ ", swatch), Segment(fit(text, max(1, cells - 3)), style)]
 
 
 def _percent(probability: float) -> str:

@@ -23,6 +23,8 @@ words on the screen
   seed         where the random numbers start: same model, prompt,
                seed and knobs give the same output, also with
                tui-gen generate
+  top-k, top-p, min-p
+               filters for the command line: tui-gen --top-k 40, say
   ms/step      what the model and the sampling take for one token of
                all samples; the pace holds tokens/s below that
   prompt       may be empty; what the model does not know is underlined"""

@@ -26,10 +26,11 @@ class KeyBar(Widget):
             self.refresh()
 
     def render(self) -> Text:
-        """The line."""
+        """The line; where not all fit, those before the last two go first."""
+        shown = list(self._pairs)
+        while len(shown) > 2 and sum(cell_len(key + meaning) + 3 for key, meaning in shown) - 2 > self.size.width:
+            shown.pop(-3)
         line = Text(no_wrap=True)
-        for key, meaning in self._pairs:
-            if line.cell_len + cell_len(key) + cell_len(meaning) + 1 > self.size.width:
-                break
+        for key, meaning in shown:
             line.append(f"{key} ", self.get_component_rich_style("key-bar--key", partial=True)).append(f"{meaning}  ")
         return line

@@ -37,7 +37,7 @@ class Knobs(Static):
     def show_progress(self, progress: str) -> None:
         """Shows how far the run is."""
         self.progress = progress
-        self.update("\n".join([*self._lines, progress]))
+        self.update("\n".join([*self._lines, progress]), layout=False)
 
     def _filters(self, params: SamplingParams) -> str:
         top_k = f"top-k {params.top_k}" if params.top_k else ""

@@ -11,14 +11,21 @@ from tui_gen.generate import Step
 from tui_gen.tui.player import Ending
 
 _WINDOW_SECONDS = 1.0
-_RESULTS: dict[Ending, str] = {"ended": "ended", "length": "finished", "stopped": "stopped", "failed": "failed"}
+_RESULTS: dict[Ending, str] = {
+    "ended": "ended by the model at",
+    "length": "complete:",
+    "stopped": "stopped at",
+    "failed": "failed at",
+}
 
 
 class Meter:
-    """Counts the sampled tokens of a run, from its making on. goal: how many positions it will make at most."""
+    """Counts the sampled tokens of a run, from its making on. goal: how many positions it will make at most,
+    each a `unit`.
+    """
 
-    def __init__(self, goal: int) -> None:
-        self._goal, self._made, self._total = goal, 0, 0
+    def __init__(self, goal: int, unit: str = "token") -> None:
+        self._goal, self._unit, self._made, self._total = goal, unit, 0, 0
         self._began = self._last = time.monotonic()
         self._recent: deque[tuple[float, int]] = deque()
         self.step_seconds = 0.0
@@ -44,10 +51,10 @@ class Meter:
         span = self._last - self._began
         return self._total / span if span > 0 else 0.0
 
-    def progress(self) -> str:
-        """For a run under way."""
-        return f"token {self._made:,} of {self._goal:,}"
+    def progress(self, *, paused: bool) -> str:
+        """For a run under way; of several samples, what each has."""
+        return f"{'paused at' if paused else self._unit} {self._made:,} of {self._goal:,}"
 
     def result(self, ending: Ending) -> str:
         """For a run that is over."""
-        return f"{_RESULTS[ending]}: {self._made:,} tokens"
+        return f"{_RESULTS[ending]} {self._made:,}"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from rich.segment import Segment
-from textual.geometry import Region, Size
+from textual.geometry import Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
@@ -31,7 +31,7 @@ class TextPage(ScrollView, can_focus=True):
         self._reader, self._sample = reader, sample
         self._wrapped = Wrapped(80)
         self._given = 0
-        self._running = True
+        self._writing, self._follow = True, True
 
     @property
     def text(self) -> str:
@@ -40,7 +40,6 @@ class TextPage(ScrollView, can_focus=True):
 
     def show_steps(self, steps: Sequence[Step]) -> None:
         """Writes the tokens of these steps."""
-        follow = self.is_vertical_scroll_end
         parts = []
         for step in steps:
             if not step.live[self._sample]:
@@ -48,20 +47,23 @@ class TextPage(ScrollView, can_focus=True):
             parts.append(self._reader.read(int(step.tokens[self._sample])))
             if step.given[self._sample]:
                 self._given += len(parts[-1])
-        first = self._wrapped.append(scrub("".join(parts)).replace("\t", "    "))
-        self._lines_changed(first, follow)
+        self._fit_width()
+        self._changed_from(self._wrapped.append(scrub("".join(parts)).replace("\t", "    ")))
 
     def end(self) -> None:
         """Takes the cursor away."""
-        self._running = False
-        self._lines_changed(len(self._wrapped.lines) - 1, follow=False)
+        self._writing = False
+        self._changed_from(len(self._wrapped.lines) - 1)
 
     def on_resize(self) -> None:
         """Wraps anew."""
-        if self._wrapped.width != self._room:
-            follow = self.is_vertical_scroll_end
-            self._wrapped = self._wrapped.resized(self._room)
-            self._lines_changed(0, follow)
+        if self._fit_width():
+            self._changed_from(0)
+
+    def watch_scroll_y(self, old: float, new: float) -> None:
+        """Follows the end of the text, unless a person has scrolled away from it."""
+        super().watch_scroll_y(old, new)
+        self._follow = self.is_vertical_scroll_end
 
     def render_line(self, y: int) -> Strip:
         """One line of the visible part."""
@@ -74,16 +76,23 @@ class TextPage(ScrollView, can_focus=True):
             Segment(line.text[:given], self.get_component_rich_style("page--given")),
             Segment(line.text[given:], self.rich_style),
         ]
-        if self._running and number == len(self._wrapped.lines) - 1:
+        if self._writing and number == len(self._wrapped.lines) - 1:
             segments.append(Segment(CURSOR, self.get_component_rich_style("page--cursor")))
         return Strip(segments).adjust_cell_length(self.size.width, self.rich_style)
 
-    @property
-    def _room(self) -> int:
-        return max(1, self.scrollable_content_region.width - 1)  # the last column is the cursor's
+    def _fit_width(self) -> bool:
+        """Wraps the text anew if the room is not what it was wrapped for; one column is left to the cursor."""
+        room = max(1, self.scrollable_content_region.width - 1)
+        if self._wrapped.width == room:
+            return False
+        self._wrapped = self._wrapped.resized(room)
+        self.refresh()
+        return True
 
-    def _lines_changed(self, first: int, follow: bool) -> None:
-        self.virtual_size = Size(self._room, len(self._wrapped.lines))
-        if follow:
-            self.scroll_end(animate=False, immediate=True)
-        self.refresh(Region(0, max(0, first - self.scroll_offset.y), self.size.width, self.size.height))
+    def _changed_from(self, first: int) -> None:
+        """Lines from this one on are new: only they are painted again, and their end is scrolled to."""
+        grown = len(self._wrapped.lines) != self.virtual_size.height
+        self.virtual_size = Size(self._wrapped.width, len(self._wrapped.lines))
+        if grown and self._follow:
+            self.scroll_end(animate=False, immediate=True, force=True, x_axis=False)
+        self.refresh_lines(first, len(self._wrapped.lines) - first + 1)

@@ -38,7 +38,11 @@ class Prompt(Input):
         """Takes all lines, not only the first."""
         event.stop()
         event.prevent_default()
-        self.insert_text_at_cursor(scrub_line(event.text.rstrip("\r\n").replace("\r\n", "\n")))
+        self.take(event.text)
+
+    def take(self, text: str) -> None:
+        """Types text at the cursor; its newlines become signs, the last ones nothing."""
+        self.insert_text_at_cursor(scrub_line(text.rstrip("\r\n").replace("\r\n", "\n")))
 
     def serve(self, codec: TextCodec | ImageCodec, example: str) -> None:
         """Marks and suggests by what this model knows."""
@@ -57,7 +61,7 @@ class _UnknownMarker(Highlighter):
 
     def highlight(self, text: Text) -> None:
         for start, end in self._spans(text.plain.replace(_NEWLINE, "\n")):
-            text.stylize("bold underline red", start, end)
+            text.stylize("underline reverse", start, end)
 
     def unknown(self, text: str) -> list[str]:
         return [text[start:end] for start, end in self._spans(text)]
