@@ -15,6 +15,7 @@ from tui_gen.card import Colour
 
 Rendering = Literal["blocks", "ascii", "braille"]
 RENDERINGS: tuple[Rendering, ...] = ("blocks", "ascii", "braille")
+RENDERING_NAMES: dict[Rendering, str] = {"blocks": "half blocks", "ascii": "ASCII", "braille": "braille dots"}
 RAMP = " .:-=+*#%@"
 """From dark to bright, for a dark background."""
 BLANK = "·"

@@ -69,6 +69,14 @@ async def test_one_key_goes_through_the_ways_of_drawing(models: Path) -> None:
         assert "▀" in stage.screen()
 
 
+async def test_the_way_of_drawing_can_be_chosen_before_a_run(models: Path) -> None:
+    async with on_stage(models / "stripes", temperature=0.0) as (stage, _):
+        await stage.press("f2")
+        assert "ASCII" in next(iter(stage.app._notifications)).message
+        await stage.run_to_end()
+        assert stage.app.query_one(Canvas).rendering == "ascii"
+
+
 async def test_the_scale_is_the_largest_that_fits_also_after_a_resize(models: Path) -> None:
     async with on_stage(models / "stripes", temperature=0.0, size=(80, 24)) as (stage, pilot):
         await stage.run_to_end()

@@ -46,7 +46,6 @@ async def test_a_person_reads_a_finished_text(models: Path, size: tuple[int, int
 @pytest.mark.parametrize("size", SIZES, ids=str)
 async def test_a_person_looks_at_finished_pictures(models: Path, size: tuple[int, int]) -> None:
     async with on_stage(models / "stripes", size=size, samples=2, seed=5, prompt="bright", pace=4096) as (stage, _):
-        await stage.press("f2")
         await stage.run_to_end()
         await stage.press("f2")
         check(f"picture-{size[0]}x{size[1]}", stage.screen())

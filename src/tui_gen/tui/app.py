@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import math
 import secrets
-import signal
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from textual import events, work
+from textual import events
 from textual.app import App, ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container, Horizontal, Vertical
-from textual.message import Message
 from textual.notifications import SeverityLevel
 from textual.screen import ModalScreen
 from textual.widgets import OptionList
-from textual.worker import get_current_worker
 
 from tui_gen.errors import TuiGenError
-from tui_gen.library import Entry, Playable, open_model
+from tui_gen.library import Entry, Playable
 from tui_gen.pace import Pace
-from tui_gen.raster import Rendering
+from tui_gen.raster import RENDERING_NAMES, RENDERINGS, Rendering
 from tui_gen.scrub import scrub
 from tui_gen.tui.about import About, about_text
 from tui_gen.tui.canvas import Canvas
@@ -37,9 +31,11 @@ from tui_gen.tui.keys import KEYS, pairs_now
 from tui_gen.tui.knobs import Knobs, starting_pace, turned_pace, turned_temperature
 from tui_gen.tui.meter import Meter
 from tui_gen.tui.models import ModelList
+from tui_gen.tui.opener import Opener
 from tui_gen.tui.player import Player, Run
 from tui_gen.tui.prompt import Prompt
 from tui_gen.tui.settings import Settings
+from tui_gen.tui.signals import quit_on_signals
 
 SEEDS = 10_000
 """A new seed is below this, so that it can be typed again."""
@@ -59,18 +55,6 @@ class TuiGen(App[None]):
     ]
     BINDINGS: ClassVar[list[BindingType]] = [key.binding() for key in KEYS]
 
-    @dataclass
-    class Opened(Message):
-        """A model has been opened."""
-
-        playable: Playable
-
-    @dataclass
-    class Refused(Message):
-        """A model could not be opened."""
-
-        fault: str
-
     header: Header
     models: ModelList
     stage: Container
@@ -79,6 +63,7 @@ class TuiGen(App[None]):
     knobs: Knobs
     prompt_line: Prompt
     key_bar: KeyBar
+    opener: Opener
 
     def __init__(self, settings: Settings, entries: Sequence[Entry]) -> None:
         super().__init__()
@@ -90,13 +75,14 @@ class TuiGen(App[None]):
         self.player: Player | None = None
         self._meter = Meter(goal=0)
         self._prompts: dict[str, str] = {}
-        self._opening = self._start_when_open = False
+        self._start_when_open = False
 
     def compose(self) -> ComposeResult:
         """Header, three columns, prompt, keys."""
         self.header, self.models, self.stage = Header(), ModelList(self.entries), Container(id="stage")
         self.side, self.next_token, self.knobs = Vertical(id="side"), NextToken(), Knobs()
         self.prompt_line, self.key_bar = Prompt(self.settings.prompt), KeyBar()
+        self.opener = Opener(self.settings.provider)
         yield self.header
         with Horizontal(id="body"):
             yield self.models
@@ -106,19 +92,14 @@ class TuiGen(App[None]):
                 yield self.knobs
         yield self.prompt_line
         yield self.key_bar
+        yield self.opener
 
     def on_mount(self) -> None:
         """Opens the first model; the prompt has the focus."""
         self.prompt_line.focus()
         self._show_knobs()
         self._open(self.settings.folder)
-        self._leave_in_order_when_told()
-
-    def _leave_in_order_when_told(self) -> None:
-        """A terminal that is closed and a polite kill quit like the key does, so the terminal is left sane."""
-        for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
-            with contextlib.suppress(NotImplementedError, RuntimeError):  # Windows; not in the main thread
-                asyncio.get_running_loop().add_signal_handler(number, self.exit, None, 128 + number)
+        quit_on_signals(self)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Opens the chosen model."""
@@ -126,32 +107,20 @@ class TuiGen(App[None]):
         self.prompt_line.focus()
 
     def _open(self, folder: Path) -> None:
-        self._opening = True
         self.header.show(f"opening {folder.name} ...")
-        self._open_in_thread(folder)
+        self.opener.open(folder)
 
-    @work(thread=True, exclusive=True, group="open")
-    def _open_in_thread(self, folder: Path) -> None:
-        try:
-            playable = open_model(folder, provider=self.settings.provider)
-            outcome: Message = self.Opened(playable)
-        except (TuiGenError, OSError, MemoryError) as fault:
-            outcome = self.Refused(str(fault) or type(fault).__name__)
-        if not get_current_worker().is_cancelled:  # by the choice of another model
-            self.post_message(outcome)
-
-    def on_tui_gen_refused(self, message: Refused) -> None:
+    def on_opener_refused(self, message: Opener.Refused) -> None:
         """A model that cannot be opened; what is on the screen stays."""
-        self._opening = self._start_when_open = False
-        fault = message.fault
-        self._complain(fault)
+        self._start_when_open = False
+        self._complain(message.fault)
         self._show_facts()
         if self.playable is None:
-            self.stage.mount(About(f"{fault}\n\nChoose another model with f3."))
+            self.stage.mount(About(f"{message.fault}\n\nChoose another model with f3."))
 
-    async def on_tui_gen_opened(self, message: Opened) -> None:
+    async def on_opener_opened(self, message: Opener.Opened) -> None:
         """A model is ready; its card is shown until it runs."""
-        self._opening, playable = False, message.playable
+        playable = message.playable
         if self.playable:
             self._prompts[self.playable.card.name] = self.prompt_line.value
             self.prompt_line.value = self._prompts.get(playable.card.name, "")
@@ -182,8 +151,8 @@ class TuiGen(App[None]):
 
     async def action_generate(self) -> None:
         """Starts a run with the prompt and the knobs as they are; while a model is being opened, as soon as it is."""
-        self._start_when_open = self._opening
-        if self._opening or self.playable is None:
+        self._start_when_open = self.opener.busy
+        if self.opener.busy or self.playable is None:
             return
         codec, text = self.playable.codec, self.prompt_line.text
         try:
@@ -273,8 +242,13 @@ class TuiGen(App[None]):
 
     def action_rendering(self) -> None:
         """Draws pictures in another way."""
+        if not (self.playable and self.playable.card.image):
+            return
+        self.rendering = RENDERINGS[(RENDERINGS.index(self.rendering) + 1) % len(RENDERINGS)]
+        if not self.query(Canvas):
+            self._say(f"pictures will be drawn in {RENDERING_NAMES[self.rendering]}")
         for canvas in self.query(Canvas):
-            self.rendering = canvas.next_rendering()
+            canvas.draw_in(self.rendering)
 
     def action_models(self) -> None:
         """Goes to the list of models, also where it is folded away."""

@@ -15,7 +15,7 @@ from textual.strip import Strip
 from tui_gen.card import Colour
 from tui_gen.codec import Picture
 from tui_gen.generate import Step
-from tui_gen.raster import BLANK, RENDERINGS, Cell, Raster, Rendering, hexadecimal
+from tui_gen.raster import BLANK, Cell, Raster, Rendering, hexadecimal
 from tui_gen.tui.tiling import Tiling, tile
 
 
@@ -44,11 +44,10 @@ class Canvas(ScrollView, can_focus=True):
     def end(self) -> None:
         """Nothing changes when the last pixel is drawn."""
 
-    def next_rendering(self) -> Rendering:
-        """Goes on to the next way of drawing; returns it."""
-        self.rendering = RENDERINGS[(RENDERINGS.index(self.rendering) + 1) % len(RENDERINGS)]
+    def draw_in(self, rendering: Rendering) -> None:
+        """Draws everything in another way."""
+        self.rendering = rendering
         self._lay_out()
-        return self.rendering
 
     def on_resize(self) -> None:
         """Finds the scale that fits now."""
