@@ -39,7 +39,7 @@ from tui_gen.tui.signals import quit_on_signals
 
 SEEDS = 10_000
 """A new seed is below this, so that it can be typed again."""
-_EVERYWHERE = {"quit", "help", "command_palette"}
+_EVERYWHERE = {"quit", "help"}
 
 
 class TuiGen(App[None]):
