@@ -11,7 +11,7 @@ from tui_gen.tui.app import TuiGen
 from tui_gen.tui.settings import Settings
 
 DOCS = Path(__file__).parent
-SIZE = (100, 26)
+SIZE = (112, 26)
 
 
 async def shoot(name: str, model: str, prompt: str, *, seed: int, samples: int = 1) -> None:
@@ -31,7 +31,7 @@ async def shoot(name: str, model: str, prompt: str, *, seed: int, samples: int =
 async def main() -> None:
     """Both pictures."""
     await shoot("text", "recipes", "roasted vegetables", seed=42)
-    await shoot("picture", "adventurers", "elf woman, red cloak, bow", seed=3, samples=2)
+    await shoot("picture", "adventurers", "elf woman, red cloak, bow", seed=38, samples=2)
 
 
 if __name__ == "__main__":

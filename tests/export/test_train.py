@@ -13,6 +13,7 @@ from export import checkpoint
 from export import trainer as loop
 from export.epoch_sample import draw_sample
 from export.evaluate import evaluate
+from export.provenance import fingerprint
 from export.train import main
 from tests.export.tiny import exported, trainer, training, write_data
 from tui_gen.errors import TuiGenError
@@ -110,7 +111,8 @@ def test_the_command_line_trains(precision: str, tmp_path: Path, capsys: pytest.
     assert printed.err == ""
     assert sorted(path.name for path in run.iterdir()) == ["checkpoint.pt", "training.jsonl"]
     options = checkpoint.load(run / "checkpoint.pt")["options"]
-    assert options == {"preset": "names", "epochs": 1, "batch_size": 64, "learning_rate": 4e-3, "ema": 0.999, "seed": 0}
+    chosen = {"preset": "names", "epochs": 1, "batch_size": 64, "learning_rate": 4e-3, "ema": 0.999, "seed": 0}
+    assert options == {**chosen, "precision": precision, "data": fingerprint(data)}
 
 
 @pytest.mark.parametrize("size", ["no data", "too small", "output taken"])
