@@ -19,9 +19,9 @@ class Facts:
         """A text."""
         return cast(str, self._get(key, str, "text", default))
 
-    def integer(self, key: str, *, minimum: int = 0, default: int | None = None) -> int:
+    def integer(self, key: str, *, minimum: int = 0) -> int:
         """A whole number of at least `minimum`."""
-        value = cast(int, self._get(key, int, "a whole number", default))
+        value = cast(int, self._get(key, int, "a whole number", None))
         if not minimum <= value < 2**31 or isinstance(value, bool):
             raise self.fault(key, f"must be a whole number of at least {minimum}, not {value!r}")
         return value
