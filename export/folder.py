@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import export.readme
+from export.text_files import json_lines, replace_text
 from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
 
@@ -37,8 +38,7 @@ def write_folder(
         (partial / "config.json").write_text(card.to_json(), encoding="utf-8")
         if tokenizer:
             (partial / "tokenizer.json").write_text(tokenizer, encoding="utf-8")
-        lines = "".join(json.dumps(entry) + "\n" for entry in log)
-        (partial / "training.jsonl").write_text(lines, encoding="utf-8")
+        (partial / "training.jsonl").write_text(json_lines(log), encoding="utf-8")
         (partial / "README.md").write_text(export.readme.model_readme(card, log), encoding="utf-8")
         _swap(partial, target)
     finally:
@@ -58,10 +58,8 @@ def update_card(folder: Path, card: ModelCard) -> None:
     """Rewrites config.json and README.md of a model folder after its figure has been measured."""
     lines = (folder / "training.jsonl").read_text(encoding="utf-8").splitlines()
     readme = export.readme.model_readme(card, [json.loads(line) for line in lines])
-    for name, text in (("README.md", readme), ("config.json", card.to_json())):
-        partial = folder / f".{name}.partial"
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(folder / name)
+    replace_text(folder / "README.md", readme)
+    replace_text(folder / "config.json", card.to_json())
 
 
 def _swap(partial: Path, target: Path) -> None:

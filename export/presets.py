@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from tokenizers import Tokenizer
 
 from export import data
@@ -16,7 +15,9 @@ from export.recurrent import Cell, RecurrentConfig
 from export.tasks import DocumentTask, ImageTask, StreamTask, Task
 from export.tokenizing import phrase_tokenizer
 from tui_gen.card import ImageSpec, ModelCard
+from tui_gen.codec import codec_for
 from tui_gen.prompt_tokenizer import PromptTokenizer
+from tui_gen.sampling import Tokens
 
 
 @dataclass(frozen=True)
@@ -180,8 +181,7 @@ def _pixelcnn(images: data.Images, *, one_hot: bool, kernel: int, channels: int,
     )
 
 
-def sample_prompt(training: Training) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
+def sample_prompt(training: Training) -> Tokens:
     """The card's example as one row of token ids."""
-    text = training.card.prompt_prefix + training.card.prompt_example
-    ids = training.tokenizer.encode(text).ids if training.tokenizer else []
-    return np.array([[training.card.bos, *ids]], dtype=np.int64)
+    codec = codec_for(training.card, training.tokenizer.to_str() if training.tokenizer else None)
+    return codec.prompt([training.card.prompt_prefix + training.card.prompt_example])

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -24,6 +22,7 @@ from export.epoch_sample import draw_sample
 from export.presets import Training
 from export.steps import Network
 from export.tasks import Batch
+from export.text_files import json_lines, replace_text
 from tui_gen.errors import TuiGenError
 
 WARM_UP_STEPS = 200
@@ -125,9 +124,7 @@ class Trainer:
         return True
 
     def _write_log(self) -> None:
-        partial = self.directory / "training.jsonl.partial"
-        partial.write_text("".join(json.dumps(entry) + "\n" for entry in self.log), encoding="utf-8")
-        os.replace(partial, self.directory / "training.jsonl")
+        replace_text(self.directory / "training.jsonl", json_lines(self.log))
 
     def _train_epoch(self) -> float:
         """One pass over the data; returns the mean loss in the task's unit. What it does depends on seed and epoch."""

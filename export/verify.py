@@ -34,12 +34,12 @@ class Parity:
 def verify(net: Network, model: Model, codec: TextCodec | ImageCodec, *, seed: int = 0) -> Parity:
     """Compares the step function with the network. Raises TuiGenError that names the step at which they part."""
     rng = np.random.default_rng(seed)
-    differences = [_compare_logits(net, model, random_tokens(net, batch, rng)) for batch in BATCHES]
+    batches = [random_tokens(net, batch, rng) for batch in BATCHES]
+    differences = [_compare_logits(net, model, tokens) for tokens in batches]
     greedy = _greedy(net, model)
     _compare_greedy(net, greedy)
     _compare_decoded(codec, greedy)
-    steps = sum(batch * random_tokens(net, batch, rng).shape[1] for batch in BATCHES)
-    return Parity(max(differences), steps, greedy.shape[1] - 1)
+    return Parity(max(differences), sum(tokens.size for tokens in batches), greedy.shape[1] - 1)
 
 
 def random_tokens(net: Network, batch: int, rng: np.random.Generator) -> Tokens:

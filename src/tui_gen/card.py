@@ -13,6 +13,7 @@ from tui_gen.facts import Facts
 Kind = Literal["text", "image"]
 Colour = tuple[int, int, int]
 MAX_PIXELS = 2**22
+MAX_TEMPERATURE = 10.0
 
 
 @dataclass(frozen=True)
@@ -145,8 +146,8 @@ def _check(card: ModelCard, facts: Facts) -> None:
             raise facts.fault(key, f"must be a token id below vocab_size ({card.vocab_size}), not {token}")
     if card.image and any(condition < levels for condition in card.image.conditions):
         raise facts.fault("image.conditions", f"must be token ids past the {levels} levels")
-    if not 0 <= card.temperature <= 10:
-        raise facts.fault("temperature", f"must be from 0 to 10, not {card.temperature}")
+    if not 0 <= card.temperature <= MAX_TEMPERATURE:
+        raise facts.fault("temperature", f"must be from 0 to {MAX_TEMPERATURE:g}, not {card.temperature}")
 
 
 def _read_image(facts: Facts) -> ImageSpec:

@@ -115,7 +115,7 @@ class ImageCodec:
 
     def __init__(self, card: ModelCard, tokenizer: str | None) -> None:
         assert card.image
-        self._card, self.image = card, card.image
+        self._card, self.image, self._colours = card, card.image, card.image.colours()
         self._tokens = PromptTokenizer(tokenizer) if tokenizer else None
         self.phrases = self._known_phrases()
 
@@ -144,7 +144,7 @@ class ImageCodec:
 
     def token_colour(self, token: int) -> Colour | None:
         """RGB of a pixel value."""
-        return self.image.colours()[token] if token < self.image.levels else None
+        return self._colours[token] if token < self.image.levels else None
 
     def _ids(self, text: str) -> list[int]:
         for start, end in self.unknown(text):

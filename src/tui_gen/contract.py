@@ -10,7 +10,15 @@ from tui_gen.errors import TuiGenError
 
 MAX_STATE = 2**28
 """Numbers that a state tensor may hold for one sample."""
-STATE_TYPES = ("tensor(float)", "tensor(float16)", "tensor(double)", "tensor(int64)", "tensor(int32)", "tensor(bool)")
+STATE_TYPES = {
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    "tensor(double)": "float64",
+    "tensor(int64)": "int64",
+    "tensor(int32)": "int32",
+    "tensor(bool)": "bool",
+}
+"""ONNX types that a state may have, and NumPy's names for them."""
 
 
 @dataclass(frozen=True)

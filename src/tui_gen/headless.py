@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import secrets
 import sys
 import time
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from tui_gen.errors import TuiGenError, UsageError
+from tui_gen import options
+from tui_gen.errors import TuiGenError
 from tui_gen.generate import generate
 from tui_gen.library import Playable, locate, open_model
 from tui_gen.pace import frames
@@ -19,19 +19,16 @@ from tui_gen.sampling import SamplingParams
 from tui_gen.scrub import scrub_line
 from tui_gen.writers import Writer, check_format, writer_for
 
-SEEDS = 10_000
-"""A seed that nobody chose is below this, so that it can be typed again."""
-
 
 def run(args: argparse.Namespace) -> int:
     """Generates as the command line asks; returns the exit status."""
     playable = open_model(locate(args.model), provider=args.provider)
     check_format(playable, args.format)
     text = _read_stdin() if args.prompt == "-" else args.prompt
-    knobs = _knobs(args, playable)
+    knobs = options.knobs(args, temperature=playable.card.temperature)
     prompt = playable.codec.prompt([text] * args.samples)
     _warn(playable, text, knobs)
-    seed = secrets.randbelow(SEEDS) if args.seed is None else args.seed
+    seed = options.new_seed() if args.seed is None else args.seed
     steps = generate(playable.model, prompt, knobs, length=playable.codec.length(args.length), seed=seed)
     with _destination(args.output) as file:
         writer = writer_for(playable, args.format, args.samples, file)
@@ -55,14 +52,6 @@ def _read_stdin() -> str:
     if sys.stdin is None:
         raise TuiGenError("stdin is closed, so it holds no prompt")
     return io.TextIOWrapper(sys.stdin.buffer, "utf-8", "replace").read().rstrip("\n")
-
-
-def _knobs(args: argparse.Namespace, playable: Playable) -> SamplingParams:
-    temperature = playable.card.temperature if args.temperature is None else args.temperature
-    try:
-        return SamplingParams(temperature, args.top_k, args.top_p, args.min_p).checked()
-    except TuiGenError as fault:
-        raise UsageError(str(fault)) from fault
 
 
 def _warn(playable: Playable, text: str, knobs: SamplingParams) -> None:

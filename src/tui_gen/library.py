@@ -104,10 +104,11 @@ def open_model(folder: Path, *, provider: Provider = "auto") -> Playable:
 def read_card(folder: Path) -> ModelCard:
     """The card of a model folder. Raises TuiGenError that names the file and the fault."""
     path = folder / "config.json"
+    text = read_text(path)
     try:
-        return ModelCard.from_json(read_text(path))
+        return ModelCard.from_json(text)
     except TuiGenError as fault:
-        raise fault if str(path) in str(fault) else TuiGenError(f"{path}: {fault}") from fault
+        raise TuiGenError(f"{path}: {fault}") from fault
 
 
 def _model_folders(folder: Path) -> Iterator[Path]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tui_gen.card import ModelCard
-from tui_gen.contract import Port, check_contract
+from tui_gen.contract import STATE_TYPES, Port, check_contract
 from tui_gen.cuda import REPAIR, both_runtimes, missing_driver
 from tui_gen.errors import TuiGenError
 from tui_gen.sampling import Logits, Tokens
@@ -27,14 +27,6 @@ RUNTIME = ort.__version__
 State = tuple[NDArray[np.generic], ...]
 """The state tensors in the order of the graph's inputs; row i of each belongs to sample i."""
 
-_DTYPES = {
-    "tensor(float)": np.float32,
-    "tensor(float16)": np.float16,
-    "tensor(double)": np.float64,
-    "tensor(int64)": np.int64,
-    "tensor(int32)": np.int32,
-    "tensor(bool)": np.bool_,
-}
 _FATAL = 4
 _EXTERNAL_DATA = b"\x0a\x08location"
 """How protobuf writes the key that points a tensor at another file."""
@@ -81,7 +73,7 @@ class Model:
     def start(self, batch: int) -> State:
         """The state before the first token: zeros."""
         try:
-            return tuple(np.zeros((batch, *port.shape[1:]), dtype=_DTYPES[port.type]) for port in self.inputs[1:])  # type: ignore[arg-type]
+            return tuple(np.zeros((batch, *port.shape[1:]), dtype=STATE_TYPES[port.type]) for port in self.inputs[1:])  # type: ignore[arg-type]
         except (MemoryError, ValueError) as fault:
             raise TuiGenError(f"there is not enough memory for {batch} samples; ask for fewer") from fault
 

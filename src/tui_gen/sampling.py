@@ -7,14 +7,13 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from tui_gen.card import MAX_TEMPERATURE
 from tui_gen.errors import TuiGenError
 
 Floats = NDArray[np.float64]
 Logits = NDArray[np.float32]
 Tokens = NDArray[np.int64]
 Mask = NDArray[np.bool_]
-
-MAX_TEMPERATURE = 10.0
 
 
 @dataclass

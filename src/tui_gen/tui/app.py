@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -18,6 +17,7 @@ from textual.widgets import OptionList
 
 from tui_gen.errors import TuiGenError
 from tui_gen.library import Entry, Playable
+from tui_gen.options import new_seed
 from tui_gen.pace import Pace
 from tui_gen.raster import RENDERING_NAMES, RENDERINGS, Rendering
 from tui_gen.scrub import scrub
@@ -37,8 +37,6 @@ from tui_gen.tui.prompt import Prompt
 from tui_gen.tui.settings import Settings
 from tui_gen.tui.signals import quit_on_signals
 
-SEEDS = 10_000
-"""A new seed is below this, so that it can be typed again."""
 _EVERYWHERE = {"quit", "help"}
 
 
@@ -141,9 +139,8 @@ class TuiGen(App[None]):
     async def _put_on_stage(self, widget: About | Player) -> None:
         """Replaces what is there; a run that is there ends."""
         self.player = widget if isinstance(widget, Player) else None
-        stage = self.stage
-        await stage.remove_children()
-        await stage.mount(widget)
+        await self.stage.remove_children()
+        await self.stage.mount(widget)
 
     async def on_input_submitted(self) -> None:
         """Enter in the prompt."""
@@ -236,7 +233,7 @@ class TuiGen(App[None]):
 
     async def action_new_seed(self) -> None:
         """Another seed, and what it makes."""
-        self.seed = secrets.randbelow(SEEDS)
+        self.seed = new_seed()
         self._show_knobs()
         await self.action_generate()
 

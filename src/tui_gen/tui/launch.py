@@ -11,7 +11,8 @@ from pathlib import Path
 
 import platformdirs
 
-from tui_gen.errors import TuiGenError, UsageError
+from tui_gen import options
+from tui_gen.errors import TuiGenError
 from tui_gen.library import Entry, find_models, locate, read_card, search_path
 from tui_gen.sampling import SamplingParams
 from tui_gen.tui.app import TuiGen
@@ -32,11 +33,7 @@ def launch(args: argparse.Namespace) -> int:
 
 
 def _settings(args: argparse.Namespace, folder: Path) -> Settings:
-    temperature = 1.0 if args.temperature is None else args.temperature
-    try:
-        params = SamplingParams(temperature, args.top_k, args.top_p, args.min_p).checked()
-    except TuiGenError as fault:
-        raise UsageError(str(fault)) from fault
+    params = options.knobs(args, temperature=SamplingParams.temperature)
     seed = Settings.seed if args.seed is None else args.seed
     return Settings(folder, args.prompt, args.samples, seed, args.provider, args.temperature, params, args.length)
 
