@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,15 @@ import torch
 
 from export.pixelcnn import PixelCNN, PixelCNNConfig
 from export.recurrent import RecurrentConfig, RecurrentNet
-from export.steps import Network
+from export.steps import TrainedNet
+from export.two_stack import TwoStackPixelCNN
 from tui_gen.errors import TuiGenError
 
-_NETWORKS: dict[str, tuple[type[Any], type[Any]]] = {
+_NETWORKS: dict[str, tuple[type[Any], Callable[[Any], Any]]] = {
     "recurrent": (RecurrentConfig, RecurrentNet),
-    "pixelcnn": (PixelCNNConfig, PixelCNN),
+    "pixelcnn": (PixelCNNConfig, lambda config: (TwoStackPixelCNN if config.stacks == 2 else PixelCNN)(config)),
 }
-_KEYS = {"options", "network", "card", "tokenizer", "weights", "log"}
+KEYS = {"options", "network", "card", "tokenizer", "weights", "log"}
 """What `export.train` writes and an export needs."""
 
 
@@ -28,10 +30,11 @@ def describe_network(config: RecurrentConfig | PixelCNNConfig) -> dict[str, Any]
     return {"family": family, **asdict(config)}
 
 
-def build_network(description: dict[str, Any]) -> Network:
+def build_network(description: dict[str, Any]) -> TrainedNet:
     """A network with fresh weights from `describe_network`'s values."""
-    config, network = _NETWORKS[description["family"]]
-    built: Network = network(config(**{key: value for key, value in description.items() if key != "family"}))
+    config_of, network = _NETWORKS[description["family"]]
+    config = config_of(**{key: value for key, value in description.items() if key != "family"})
+    built: TrainedNet = network(config)
     return built
 
 
@@ -54,12 +57,12 @@ def load(path: Path) -> dict[str, Any]:
     except Exception as fault:  # torch raises whatever its readers meet in a damaged file
         reason = str(fault).strip().splitlines() or [type(fault).__name__]
         raise TuiGenError(f"{path} is not a checkpoint that can be read: {reason[0]:.200}") from fault
-    if not isinstance(contents, dict) or not contents.keys() >= _KEYS:
+    if not isinstance(contents, dict) or not contents.keys() >= KEYS:
         raise TuiGenError(f"{path} was not written by export.train; only such checkpoints can be exported")
     return contents
 
 
-def trained_network(contents: dict[str, Any]) -> Network:
+def trained_network(contents: dict[str, Any]) -> TrainedNet:
     """The network of a checkpoint with its averaged weights, ready to evaluate. Raises TuiGenError if they disagree."""
     try:
         net = build_network(contents["network"])

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from export import checkpoint
 from export.presets import Training, sample_prompt
-from export.steps import step_graph
+from export.steps import completed, network_of
 from tui_gen.card import ModelCard
 from tui_gen.generate import generate
 from tui_gen.model import Model
@@ -22,8 +22,10 @@ def draw_sample(training: Training, weights: dict[str, Tensor]) -> dict[str, Any
     card = training.card
     net = checkpoint.build_network(checkpoint.describe_network(training.network))
     net.load_state_dict(weights)
-    model = Model(step_graph(net.eval()).SerializeToString(), card, provider="cpu")
-    prompt = sample_prompt(training)
+    network = network_of(net.eval())
+    card = completed(card, network)
+    model = Model(network.step_graph().SerializeToString(), card, provider="cpu")
+    prompt = sample_prompt(training, card)
     length = card.image.height * card.image.width if card.image else training.sample_length
     steps = generate(model, prompt, SamplingParams(card.temperature), length=length, seed=SAMPLE_SEED)
     tokens = [int(step.tokens[0]) for step in steps if not step.given[0]]

@@ -32,7 +32,7 @@ class StepGraph:
 
     def constant(self, name: str, value: NDArray[Any]) -> str:
         """Adds an initializer under a name that a reader of the graph understands."""
-        self._constants[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
+        self._constants[name] = numpy_helper.from_array(np.asarray(value, order="C"), name)
         return name
 
     def ints(self, *values: int) -> str:

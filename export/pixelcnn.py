@@ -28,6 +28,8 @@ class PixelCNNConfig:
     conditions: int = 0
     """Classes or phrases that a prompt can name."""
     head: int = 64
+    stacks: int = 1
+    """1: square masked kernels, with a blind spot to the upper right; 2: a vertical and a horizontal stack, without."""
 
     @property
     def start(self) -> int:
@@ -46,13 +48,16 @@ class PixelCNNConfig:
 
     @property
     def condition_width(self) -> int:
-        """What a block adds its condition to: both halves of the gate, or the features of the k x k convolution."""
+        """What a block adds its condition to: both halves of each gate, or the features of the k x k convolution."""
+        if self.stacks == 2:
+            return 4 * self.channels
         return self.channels if self.gated else self.channels // 2
 
     @property
     def label(self) -> str:
         """What the model card calls the architecture, such as `Gated PixelCNN 6x64`."""
-        return f"{'Gated ' if self.gated else ''}PixelCNN {self.blocks}x{self.channels}"
+        design = "Two-stack gated " if self.stacks == 2 else "Gated " if self.gated else ""
+        return f"{design}PixelCNN {self.blocks}x{self.channels}"
 
 
 class MaskedConv2d(nn.Conv2d):
@@ -104,8 +109,17 @@ class Block(nn.Module):
         return torch.tanh(signal) * torch.sigmoid(gate)
 
 
+def level_encoding(config: PixelCNNConfig) -> Tensor:
+    """float32[levels, planes]: what the first convolution sees of each level."""
+    levels = config.levels
+    pixels = torch.eye(levels) if config.one_hot else torch.linspace(0, 1, levels)[:, None]
+    return torch.cat([pixels, torch.ones(levels, 1)], dim=1)
+
+
 class PixelCNN(nn.Module):
     """Type A 7x7 convolution, residual blocks, two 1x1 layers; learned row, column and condition biases."""
+
+    encoding: Tensor
 
     def __init__(self, config: PixelCNNConfig) -> None:
         super().__init__()
@@ -117,49 +131,21 @@ class PixelCNN(nn.Module):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
         self.head = nn.Conv2d(config.channels, config.head, 1)
         self.output = nn.Conv2d(config.head, config.levels, 1)
+        self.register_buffer("encoding", level_encoding(config), persistent=False)
 
-    def planes(self, pixels: Tensor) -> Tensor:
+    def encode(self, pixels: Tensor) -> Tensor:
         """int64[batch, h, w] -> float32[batch, planes, h, w]: what the first convolution sees."""
-        levels = self.config.levels
-        if self.config.one_hot:
-            encoded = functional.one_hot(pixels, levels).permute(0, 3, 1, 2).float()
-        else:
-            encoded = pixels.float().div(levels - 1).unsqueeze(1)
-        return torch.cat([encoded, torch.ones_like(encoded[:, :1])], dim=1)
+        return functional.embedding(pixels, self.encoding).permute(0, 3, 1, 2)
 
-    def forward(self, pixels: Tensor, conditions: Tensor) -> Tensor:
+    def forward(self, planes: Tensor, conditions: Tensor) -> Tensor:
         """Logits of every pixel given those before it.
 
-        pixels: int64[batch, height, width], levels. conditions: float32[batch, conditions], 1 where a condition holds.
-        Returns float32[batch, levels, height, width].
+        planes: float32[batch, planes, height, width], of `encode`. conditions: float32[batch, conditions], 1 where a
+        condition holds. Returns float32[batch, levels, height, width].
         """
-        features = self.input(self.planes(pixels))
+        features = self.input(planes)
         features = features + self.rows.T[:, :, None] + self.columns.T[:, None, :]
         biases = (conditions @ self.condition)[:, :, None, None].chunk(self.config.blocks, dim=1)
         for block, bias in zip(self.blocks, biases, strict=True):
             features = block(features, bias)
         return self.output(functional.relu(self.head(functional.relu(features))))
-
-    @torch.no_grad()
-    def sequence_logits(self, tokens: Tensor) -> Tensor:
-        """The oracle of the streaming form: logits after every token, each from whole images.
-
-        tokens: int64[batch, n]: prefix tokens, then pixels in raster order but for the last, which nothing follows.
-        Returns float32[batch, n, levels]; row t is the distribution of the pixel after tokens[:, t].
-        """
-        config, batch = self.config, len(tokens)
-        is_pixel = tokens[0] < config.levels
-        prefix, pixels = tokens[:, ~is_pixel], tokens[:, is_pixel]
-        area, known = config.height * config.width, pixels.shape[1]
-        image = functional.pad(pixels, (0, area - known)).view(batch, config.height, config.width)
-        rows = []
-        for end in range(1, prefix.shape[1] + 1):
-            logits = self(image, self.multi_hot(prefix[:, :end])).flatten(2).transpose(1, 2)
-            rows.append(logits[:, :1])
-        return torch.cat([*rows, logits[:, 1 : known + 1]], dim=1)
-
-    def multi_hot(self, prefix: Tensor) -> Tensor:
-        """Prefix tokens int64[batch, n] -> float32[batch, conditions]; a token named twice counts twice."""
-        counts = torch.zeros(len(prefix), 1 + self.config.conditions, device=prefix.device)
-        counts.scatter_add_(1, prefix - self.config.levels, torch.ones_like(prefix, dtype=counts.dtype))
-        return counts[:, 1:]

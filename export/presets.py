@@ -181,7 +181,7 @@ def _pixelcnn(images: data.Images, *, one_hot: bool, kernel: int, channels: int,
     )
 
 
-def sample_prompt(training: Training) -> Tokens:
-    """The card's example as one row of token ids."""
-    codec = codec_for(training.card, training.tokenizer.to_str() if training.tokenizer else None)
+def sample_prompt(training: Training, card: ModelCard) -> Tokens:
+    """The card's example as one row of token ids. card: the training's, completed for the step function."""
+    codec = codec_for(card, training.tokenizer.to_str() if training.tokenizer else None)
     return codec.prompt([training.card.prompt_prefix + training.card.prompt_example])

@@ -16,6 +16,7 @@ from torch.nn import functional
 from export.data import Ids, Images, Texts
 from export.pixelcnn import PixelCNN
 from export.recurrent import Hidden, RecurrentNet
+from export.two_stack import TwoStackPixelCNN
 
 Batch = tuple[Tensor, ...]
 IGNORED = -100
@@ -150,9 +151,9 @@ class ImageTask:
             chosen = np.arange(at, min(at + self.batch_size, len(self.images.pixels)))
             yield self._batch(chosen, self.images.conditions[chosen])
 
-    def loss(self, net: PixelCNN, batch: Batch) -> tuple[Tensor, int]:
+    def loss(self, net: PixelCNN | TwoStackPixelCNN, batch: Batch) -> tuple[Tensor, int]:
         pixels, conditions = batch
-        logits = net(pixels, conditions)
+        logits = net(net.encode(pixels), conditions)
         return functional.cross_entropy(logits, pixels), pixels.numel()
 
     def _batch(self, chosen: Ids, conditions: NDArray[np.generic]) -> Batch:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from export.presets import PRESETS
+from export.pixelcnn import PixelCNNConfig
+from export.presets import PRESETS, Training
 from export.provenance import fingerprint
 from export.trainer import Options, Trainer
 from tui_gen.errors import TuiGenError
@@ -38,16 +40,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         seed=args.seed,
         precision=precision,
         data=fingerprint(args.data),
+        stacks=args.stacks,
     )
     try:
         args.output.mkdir(parents=True, exist_ok=True)
-        training = preset.prepare(args.data, options.batch_size)
+        training = _with_stacks(preset.prepare(args.data, options.batch_size), args.stacks)
         trainer = Trainer(options, training, args.output, device)
         _report_start(trainer, resumed=trainer.resume())
         for entry in trainer.run():
             print(_summary(entry), flush=True)
     except (TuiGenError, OSError) as fault:
         print(f"export.train: {fault}", file=sys.stderr)
+        return 1
+    except RuntimeError as fault:
+        if "primitive descriptor" not in str(fault):  # how PyTorch says that the processor cannot compute it
+            raise
+        print(
+            f"export.train: this processor cannot train this network in {precision}; use --precision fp32",
+            file=sys.stderr,
+        )
         return 1
     except KeyboardInterrupt:
         print("stopped; run the same command again to go on from the last whole epoch", file=sys.stderr)
@@ -72,7 +83,18 @@ def _parser() -> argparse.ArgumentParser:
         default="auto",
         help="auto: bf16 where the processor is made for it",
     )
+    parser.add_argument(
+        "--stacks", type=int, choices=(1, 2), help="of a PixelCNN: 2 is the gated network without a blind spot"
+    )
     return parser
+
+
+def _with_stacks(training: Training, stacks: int | None) -> Training:
+    if stacks is None:
+        return training
+    if not isinstance(training.network, PixelCNNConfig):
+        raise TuiGenError("--stacks is for networks that draw pictures")
+    return replace(training, network=replace(training.network, stacks=stacks))
 
 
 def _positive(text: str) -> int:

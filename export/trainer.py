@@ -20,7 +20,7 @@ from torch.optim.swa_utils import AveragedModel
 from export import checkpoint
 from export.epoch_sample import draw_sample
 from export.presets import Training
-from export.steps import Network
+from export.steps import TrainedNet
 from export.tasks import Batch
 from export.text_files import json_lines, replace_text
 from tui_gen.errors import TuiGenError
@@ -42,6 +42,8 @@ class Options:
     """fp32 or bf16."""
     data: str
     """SHA-256 of the training data."""
+    stacks: int | None = None
+    """Of a PixelCNN; None: as the preset has it."""
 
 
 class Trainer:
@@ -58,7 +60,7 @@ class Trainer:
         torch.manual_seed(options.seed)
         self.options, self.training, self.directory = options, training, directory
         self.device, self.mixed = torch.device(device), options.precision == "bf16"
-        self.net: Network = checkpoint.build_network(checkpoint.describe_network(training.network)).to(self.device)
+        self.net: TrainedNet = checkpoint.build_network(checkpoint.describe_network(training.network)).to(self.device)
         if self.device.type == "cpu" and training.card.image:
             self.net = self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = AveragedModel(self.net, multi_avg_fn=self._blend)

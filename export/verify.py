@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -9,8 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from export.pixelcnn import PixelCNN
-from export.steps import Network
+from export.reading import Network
 from tui_gen.codec import ImageCodec, TextCodec
 from tui_gen.errors import TuiGenError
 from tui_gen.generate import generate
@@ -18,8 +18,8 @@ from tui_gen.model import Model
 from tui_gen.sampling import Logits, SamplingParams, Tokens
 
 TOLERANCE = 1e-4
+"""Of the range of the logits, or of 1 if they keep within less."""
 BATCHES = (1, 5)
-TEXT_STEPS = 200
 
 
 @dataclass(frozen=True)
@@ -27,31 +27,33 @@ class Parity:
     """What was compared, and how far apart it was at most."""
 
     max_abs_logit_difference: float
+    relative_logit_difference: float
+    """The same as a part of the range of the logits."""
     steps: int
     greedy_tokens: int
 
 
-def verify(net: Network, model: Model, codec: TextCodec | ImageCodec, *, seed: int = 0) -> Parity:
-    """Compares the step function with the network. Raises TuiGenError that names the step at which they part."""
+def verify(
+    network: Network, model: Model, codec: TextCodec | ImageCodec, *, real: Sequence[Tokens] = (), seed: int = 0
+) -> Parity:
+    """Compares the step function with the network, on random tokens, on what the model itself writes, and on `real`.
+
+    real: int64[batch, n] each, pieces of data that the network knows. Raises TuiGenError that names the step at which
+    they part.
+    """
     rng = np.random.default_rng(seed)
-    batches = [random_tokens(net, batch, rng) for batch in BATCHES]
-    differences = [_compare_logits(net, model, tokens) for tokens in batches]
-    greedy = _greedy(net, model)
-    _compare_greedy(net, greedy)
-    _compare_decoded(codec, greedy)
-    return Parity(max(differences), sum(tokens.size for tokens in batches), greedy.shape[1] - 1)
-
-
-def random_tokens(net: Network, batch: int, rng: np.random.Generator) -> Tokens:
-    """Sequences int64[batch, n] such as the network reads: any tokens, or a condition and all pixels but the last."""
-    if not isinstance(net, PixelCNN):
-        return rng.integers(net.config.vocab_size, size=(batch, TEXT_STEPS))
-    config = net.config
-    prefix = np.full((batch, 3), config.start)
-    if config.conditions:
-        prefix[:, 1:] = rng.integers(config.start + 1, config.vocab_size, size=(batch, 2))
-    pixels = rng.integers(config.levels, size=(batch, config.height * config.width - 1))
-    return np.concatenate([prefix, pixels], axis=1)
+    compared = [network.random_tokens(batch, rng) for batch in BATCHES]
+    differences = [_compare_logits(network, model, tokens) for tokens in compared]
+    written = _written(network, model, codec, BATCHES[-1], temperature=1.0)[:, :-1]
+    for tokens in (written, *real):
+        compared.append(tokens)
+        differences.append(_compare_logits(network, model, tokens))
+    greedy = _written(network, model, codec, 1, temperature=0.0)
+    compare_greedy(network, greedy)
+    made = network.greedy_length()
+    _compare_decoded(codec, greedy[0, -made:])
+    absolute, relative = (max(column) for column in zip(*differences, strict=True))
+    return Parity(absolute, relative, sum(tokens.size for tokens in compared), made)
 
 
 def step_logits(model: Model, tokens: Tokens) -> Logits:
@@ -63,25 +65,28 @@ def step_logits(model: Model, tokens: Tokens) -> Logits:
     return np.stack(rows, axis=1)
 
 
-def _oracle(net: Network, tokens: Tokens) -> NDArray[np.float32]:
-    logits: NDArray[np.float32] = net.sequence_logits(torch.from_numpy(tokens)).numpy()
+def _oracle(network: Network, tokens: Tokens) -> NDArray[np.float32]:
+    logits: NDArray[np.float32] = network.sequence_logits(torch.from_numpy(tokens)).numpy()
     return logits
 
 
-def _compare_logits(net: Network, model: Model, tokens: Tokens) -> float:
-    difference = np.abs(step_logits(model, tokens) - _oracle(net, tokens)).max(axis=(0, 2))
-    worst = float(difference.max())
-    if not worst <= TOLERANCE:
-        step = int(np.argmax(~(difference <= TOLERANCE)))
+def _compare_logits(network: Network, model: Model, tokens: Tokens) -> tuple[float, float]:
+    """The largest difference, absolute and as a part of the range."""
+    expected = _oracle(network, tokens)
+    first = tokens.shape[1] - expected.shape[1]
+    difference = np.abs(step_logits(model, tokens)[:, first:] - expected).max(axis=(0, 2))
+    worst, scale = float(difference.max()), max(1.0, float(np.ptp(expected)))
+    if not worst <= TOLERANCE * scale:
+        step = first + int(np.argmax(~(difference <= TOLERANCE * scale)))
         raise TuiGenError(
             f"the exported model differs from PyTorch by {worst:.2g} in its logits, first at step {step}; "
-            f"{TOLERANCE:g} is allowed, so nothing was written"
+            f"{TOLERANCE * scale:.2g} is allowed, so nothing was written"
         )
-    return worst
+    return worst, worst / scale
 
 
 class _Endless:
-    """A model without an end, so that a greedy run that ends early still proves as many tokens."""
+    """A model without an end, so that a run that ends early still proves as many tokens."""
 
     eos = None
 
@@ -89,20 +94,24 @@ class _Endless:
         self.start, self.step = model.start, model.step
 
 
-def _greedy(net: Network, model: Model) -> Tokens:
-    """What the player makes at temperature 0, start token included, past an end token too: int64[1, n]."""
-    start = np.array([[model.card.bos]])
-    length = net.config.height * net.config.width if isinstance(net, PixelCNN) else TEXT_STEPS
-    steps = generate(_Endless(model), start, SamplingParams(temperature=0), length=length, seed=0)
-    made = [step.tokens for step in islice(steps, length)]
-    return np.concatenate([start, np.stack(made, axis=1)], axis=1)
+def _written(
+    network: Network, model: Model, codec: TextCodec | ImageCodec, samples: int, *, temperature: float
+) -> Tokens:
+    """What the player makes without a prompt, its prefix tokens included, past an end token too: int64[samples, n]."""
+    start, length = codec.prompt([""] * samples), network.greedy_length()
+    steps = generate(_Endless(model), start, SamplingParams(temperature=temperature), length=length, seed=0)
+    made = [step.tokens for step in islice(steps, start.shape[1] - 1 + length)]
+    return np.concatenate([start[:, :1], np.stack(made, axis=1)], axis=1)
 
 
-def _compare_greedy(net: Network, greedy: Tokens) -> None:
-    """If PyTorch finds each of these tokens likeliest after those before it, its own greedy run is this one."""
-    logits = _oracle(net, greedy[:, :-1])[0]
-    chosen = logits[np.arange(len(logits)), greedy[0, 1:]]
-    wrong = np.flatnonzero(logits.max(axis=1) - chosen > TOLERANCE)
+def compare_greedy(network: Network, greedy: Tokens) -> None:
+    """If PyTorch finds each token of int64[1, n] likeliest after those before it, its own greedy run is this one.
+
+    Raises TuiGenError that names the first token that PyTorch would not have taken.
+    """
+    logits = _oracle(network, greedy[:, :-1])[0]
+    chosen = logits[np.arange(len(logits)), greedy[0, -len(logits) :]]
+    wrong = np.flatnonzero(logits.max(axis=1) - chosen > TOLERANCE * max(1.0, float(np.ptp(logits))))
     if len(wrong):
         raise TuiGenError(f"greedy token {wrong[0]} differs from PyTorch's, so nothing was written")
 
@@ -111,7 +120,7 @@ def _compare_decoded(codec: TextCodec | ImageCodec, greedy: Tokens) -> None:
     """Token by token, as the player decodes, must read like all at once."""
     if isinstance(codec, ImageCodec):
         return
-    reader, made = codec.reader(), [int(token) for token in greedy[0, 1:]]
+    reader, made = codec.reader(), [int(token) for token in greedy]
     try:
         streamed = "".join(reader.read(token) for token in made)
     except Exception:  # tokenizers raises nothing narrower when a token changes the text before it

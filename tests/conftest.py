@@ -38,12 +38,14 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def toy_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with one model folder of each sort: text, endless, letters, image."""
+    """A folder with one model folder of each sort: text, endless, letters, image, colour, warmed (up)."""
     folder = tmp_path_factory.mktemp("models")
     toys.text_folder(folder / "text")
     toys.endless_text_folder(folder / "endless")
     toys.character_folder(folder / "letters")
     toys.image_folder(folder / "image")
+    toys.colour_folder(folder / "colour")
+    toys.warm_up_folder(folder / "warmed")
     return folder
 
 
@@ -63,6 +65,18 @@ def endless(toy_models: Path) -> Playable:
 def image(toy_models: Path) -> Playable:
     """The opened image model."""
     return open_model(toy_models / "image", provider="cpu")
+
+
+@pytest.fixture(scope="session")
+def colour(toy_models: Path) -> Playable:
+    """The opened image model with three tokens a pixel."""
+    return open_model(toy_models / "colour", provider="cpu")
+
+
+@pytest.fixture(scope="session")
+def warmed(toy_models: Path) -> Playable:
+    """The opened image model that reads two tokens before the first pixel."""
+    return open_model(toy_models / "warmed", provider="cpu")
 
 
 @pytest.fixture(scope="session")

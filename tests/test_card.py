@@ -45,6 +45,20 @@ def test_without_a_palette_levels_are_greys_from_black_to_white() -> None:
     assert ImageSpec(1, 1, 3).colours() == ((0, 0, 0), (128, 128, 128), (255, 255, 255))
 
 
+def test_what_is_usual_of_a_picture_is_left_out_of_the_file() -> None:
+    assert json.loads(read(IMAGE).to_json())["image"].keys() == {*toys.IMAGE, "palette"}
+
+
+def test_channels_and_warm_up_survive_being_written_and_read() -> None:
+    card = ModelCard("toy", "image", "PixelCNN", 3, 3, image=ImageSpec(4, 6, 3, channels=3, warm_up=(4, 4)))
+    assert json.loads(card.to_json())["image"]["warm_up"] == [4, 4]
+    assert ModelCard.from_json(card.to_json()) == card
+
+
+def test_a_picture_has_a_token_per_channel_of_every_pixel() -> None:
+    assert (ImageSpec(4, 6, 3).area, ImageSpec(4, 6, 3, channels=3).area) == (24, 72)
+
+
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
@@ -87,6 +101,16 @@ def test_a_text_models_card_names_the_key_at_fault(change: dict[str, Any], fault
         ({"palette": [[0, 0, 0]]}, "'image.palette' must have 3 colours, one per level, not 1"),
         ({"palette": [[0, 0, 256]] * 3}, "'image.palette' must list colours as"),
         ({"palette": "grey"}, "'image.palette' must be a list"),
+        ({"channels": 2}, "'image.channels' must be 1, or 3 for red, green, blue without a palette, not 2"),
+        ({"channels": 3, "palette": [[0, 0, 0]] * 3}, "'image.channels' must be 1, or 3 .* without a palette, not 3"),
+        ({"channels": "rgb"}, "'image.channels' must be a whole number"),
+        ({"warm_up": 6}, "'image.warm_up' must be a list"),
+        ({"warm_up": [6.5]}, "'image.warm_up' must be token ids"),
+        ({"warm_up": [True]}, "'image.warm_up' must be token ids"),
+        ({"warm_up": [10**30]}, "'image.warm_up' must be token ids"),
+        ({"warm_up": [2]}, "'image.warm_up' must be token ids past the 3 levels"),
+        ({"warm_up": [6, 4]}, "'image.warm_up' must not be conditions, as 4 is"),
+        ({"warm_up": [6] * 25}, "'image.warm_up' must be at most as long as the picture has pixels, not 25"),
     ],
 )
 def test_an_image_models_card_names_the_key_at_fault(change: dict[str, Any], fault: str) -> None:

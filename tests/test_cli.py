@@ -128,6 +128,16 @@ def test_inspect_shows_the_graph_and_the_provider_really_used(tui_gen: Run) -> N
     assert "provider        CPU\n" in shown
 
 
+def test_an_audit_tells_what_was_checked_and_a_leak_fails_it(tui_gen: Run, tmp_path: Path) -> None:
+    done = tui_gen("inspect", "warmed", "--audit")
+    assert (done.returncode, b"audit           changed 21 pixels" in done.stdout) == (0, True)
+    done = tui_gen("inspect", "--audit", str(toys.image_folder(tmp_path / "leaky", graph=toys.image_graph(leaky=True))))
+    assert done.returncode == 1
+    assert b"tui-gen: samples of a batch influence each other: the logits at row" in done.stderr
+    done = tui_gen("inspect", "text", "--audit")
+    assert (done.returncode, done.stderr.count(b"\n"), done.stdout) == (2, 1, b"")
+
+
 def test_help_and_version_go_to_stdout(tui_gen: Run) -> None:
     assert tui_gen("--version").stdout.decode() == f"tui-gen {__version__}\n"
     for words in (["--help"], ["generate", "--help"], ["models", "--help"], ["inspect", "--help"]):

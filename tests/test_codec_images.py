@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from tests import toys
-from tests.toys import BRIGHT, DARK, START
+from tests.toys import BRIGHT, DARK, START, WARM_UP
 from tui_gen.card import ImageSpec, ModelCard
 from tui_gen.codec import ImageCodec, codec_for
 from tui_gen.errors import TuiGenError
-from tui_gen.generate import FREE, generate
+from tui_gen.generate import generate
 from tui_gen.library import Playable
+from tui_gen.picture import UNDRAWN
 from tui_gen.sampling import SamplingParams
 
 PICTURES = ModelCard("pictures", "image", "toy", 3, bos=START, image=ImageSpec(4, 6, 3, conditions=(BRIGHT, DARK)))
@@ -70,7 +71,7 @@ def test_a_picture_is_drawn_in_raster_order_and_skips_the_conditions(image: Play
     drawn = [picture.add(step) for step in steps[:12]]
     assert drawn == [False, False] + [True] * 10
     assert picture.drawn == 10
-    assert picture.grid(0).ravel().tolist() == [2] * 10 + [FREE] * 14
+    assert picture.rgb[0].reshape(24, 3).tolist() == [[255] * 3] * 10 + [[UNDRAWN] * 3] * 14
     assert all(picture.add(step) for step in steps[12:])
     assert not picture.add(steps[-1])
 
@@ -94,5 +95,43 @@ def test_ids_are_int64_as_the_contract_wants(pictures: ImageCodec) -> None:
 
 
 def test_a_pixel_value_is_named_by_its_number_and_shown_in_its_colour(pictures: ImageCodec) -> None:
-    assert (pictures.token_text(1), pictures.token_colour(1)) == ("1", (128, 128, 128))
-    assert pictures.token_colour(BRIGHT) is None
+    assert (pictures.token_text(1), pictures.token_colour(1, 7)) == ("1", (128, 128, 128))
+    assert pictures.token_colour(BRIGHT, 7) is None
+    assert pictures.unit == "pixel"
+
+
+def test_a_value_of_a_pixel_in_colour_is_shown_as_so_much_red_green_or_blue(colour: Playable) -> None:
+    shown = [colour.codec.token_colour(1, place) for place in range(4)]
+    assert shown == [(128, 0, 0), (0, 128, 0), (0, 0, 128), (128, 0, 0)]
+    assert colour.codec.token_colour(START, 0) is None
+    assert colour.codec.unit == "value"
+
+
+def test_a_pixel_in_colour_is_drawn_when_its_three_values_are_known(colour: Playable) -> None:
+    assert isinstance(colour.codec, ImageCodec)
+    picture, prompt = colour.codec.picture(2), colour.codec.prompt(["", ""])
+    steps = list(generate(colour.model, prompt, SamplingParams(0), length=colour.codec.length(None), seed=0))
+    drawn = [picture.add(step) and picture.drawn for step in steps[:5]]
+    assert drawn == [0, 0, 1, 1, 1]
+    assert picture.rgb[1, 0, :2].tolist() == [[255, 0, 0], [UNDRAWN] * 3]
+    for step in steps[5:]:
+        picture.add(step)
+    np.testing.assert_array_equal(picture.rgb[1], toys.FLAG * 255 // 2)
+    assert picture.drawn == 24
+
+
+def test_a_length_in_colour_counts_three_values_a_pixel(colour: Playable) -> None:
+    assert [colour.codec.length(wanted) for wanted in (None, 5, 9999)] == [72, 5, 72]
+
+
+def test_warm_up_tokens_end_every_prompt_after_its_conditions(warmed: Playable) -> None:
+    prompt = warmed.codec.prompt(["", "bright"])
+    assert prompt.tolist() == [[START, START, WARM_UP, WARM_UP], [START, BRIGHT, WARM_UP, WARM_UP]]
+
+
+def test_a_model_that_reads_ahead_draws_the_same_and_its_warm_up_is_no_pixel(warmed: Playable) -> None:
+    assert isinstance(warmed.codec, ImageCodec)
+    picture, length = warmed.codec.picture(1), warmed.codec.length(None)
+    steps = list(generate(warmed.model, warmed.codec.prompt([""]), SamplingParams(0), length=length, seed=0))
+    assert [picture.add(step) for step in steps] == [False] * 2 + [True] * 24
+    np.testing.assert_array_equal(picture.rgb[0, :, :, 0], np.array([0, 128, 255])[toys.STRIPES])

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests import toys
+from tui_gen.errors import UsageError
 from tui_gen.listing import inspect, list_models
 
 QUALITY = {"value": 1.25, "unit": "nats per token", "split": "test"}
@@ -71,6 +72,22 @@ def test_inspect_shows_the_card_the_graph_and_where_it_runs(
     assert shown["provider"] == "CPU"
     assert shown["inputs"] == "token: tensor(int64)[batch]"
     assert shown["outputs"] == "logits: tensor(float)[batch, 8]"
+
+
+def test_an_audit_draws_what_the_model_sees_below_what_its_card_says(
+    installed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    toys.image_folder(installed / "looks", graph=toys.remembering_graph({1: 1.0, toys.WIDTH: 1.0}))
+    assert inspect("looks", "cpu", audited=True) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0] == "name            looks"
+    assert shown[-6:-2] == ["------", "------", "--o#o-", "--#@.."]
+    assert shown[-8] == "receptive field row 3, column 3 sees 2 of 21 earlier pixels; blind spot 2"
+
+
+def test_an_audit_is_for_models_that_draw(installed: Path) -> None:
+    with pytest.raises(UsageError, match="--audit is for models that draw; good writes text"):
+        inspect("good", "cpu", audited=True)
 
 
 def test_what_a_card_says_reaches_the_terminal_scrubbed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

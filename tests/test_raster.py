@@ -5,16 +5,22 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tui_gen.picture import UNDRAWN, Pixels
 from tui_gen.raster import BLANK, Cell, Raster, Rendering, ansi, brightness, hexadecimal, plain
 
 BLACK, GREY, WHITE, RED = (0, 0, 0), (128, 128, 128), (255, 255, 255), (255, 0, 0)
-COLOURS = (BLACK, GREY, WHITE)
+COLOURS = (BLACK, GREY, WHITE, RED)
+
+
+def picture(grid: list[list[int]]) -> Pixels:
+    """Of numbers of colours; -1 is not drawn yet."""
+    return np.array([*COLOURS, (UNDRAWN,) * 3], dtype=np.int16)[np.array(grid)]
 
 
 def drawing(grid: list[list[int]], rendering: Rendering, scale: int = 1) -> list[str]:
     """The whole picture as plain characters."""
-    raster, pixels = Raster(COLOURS, rendering, scale), np.array(grid)
-    rows = raster.size(*pixels.shape)[1]
+    raster, pixels = Raster(rendering, scale), picture(grid)
+    rows = raster.size(*pixels.shape[:2])[1]
     return [plain(raster.row(pixels, row)) for row in range(rows)]
 
 
@@ -31,24 +37,24 @@ def drawing(grid: list[list[int]], rendering: Rendering, scale: int = 1) -> list
 def test_a_picture_5_high_and_7_wide_takes_so_many_columns_and_rows(
     rendering: Rendering, scale: int, size: tuple[int, int]
 ) -> None:
-    raster = Raster(COLOURS, rendering, scale)
+    raster = Raster(rendering, scale)
     assert raster.size(5, 7) == size
-    rows = [raster.row(np.zeros((5, 7), dtype=np.int64), row) for row in range(size[1])]
+    rows = [raster.row(np.zeros((5, 7, 3), dtype=np.int16), row) for row in range(size[1])]
     assert {len(row) for row in rows} == {size[0]}
 
 
 def test_half_blocks_show_two_pixels_in_a_cell_upper_in_front_of_lower() -> None:
-    row = Raster(COLOURS).row(np.array([[0, 2], [1, 0]]), 0)
+    row = Raster().row(picture([[0, 2], [1, 0]]), 0)
     assert row == [Cell("▀", BLACK, GREY), Cell("▀", WHITE, BLACK)]
 
 
 def test_half_blocks_leave_what_is_not_drawn_to_the_terminal() -> None:
-    row = Raster(COLOURS).row(np.array([[2, -1, -1], [-1, 2, -1]]), 0)
+    row = Raster().row(picture([[2, -1, -1], [-1, 2, -1]]), 0)
     assert row == [Cell("▀", WHITE), Cell("▄", WHITE), Cell(BLANK)]
 
 
 def test_the_last_row_of_an_odd_height_has_an_upper_half_only() -> None:
-    assert Raster(COLOURS).row(np.array([[0], [0], [2]]), 1) == [Cell("▀", WHITE, None)]
+    assert Raster().row(picture([[0], [0], [2]]), 1) == [Cell("▀", WHITE, None)]
     assert drawing([[2], [0], [2]], "blocks") == ["▀", "▀"]
 
 
@@ -61,13 +67,13 @@ def test_the_ascii_ramp_runs_from_a_space_for_black_to_an_at_sign_for_white() ->
 
 
 def test_an_ascii_cell_is_the_mean_of_its_drawn_pixels_in_the_colour_of_the_brighter() -> None:
-    row = Raster((*COLOURS, RED), "ascii").row(np.array([[0, -1, 0], [2, 2, 3]]), 0)
+    row = Raster("ascii").row(picture([[0, -1, 0], [2, 2, 3]]), 0)
     assert row == [Cell("+", WHITE), Cell("@", WHITE), Cell(".", RED)]
 
 
 def test_every_grey_has_a_place_on_the_ramp_in_order() -> None:
-    greys = tuple((level, level, level) for level in range(256))
-    cells = Raster(greys, "ascii").row(np.tile(np.arange(256), (2, 1)), 0)
+    greys = np.tile(np.arange(256, dtype=np.int16)[None, :, None], (2, 1, 3))
+    cells = Raster("ascii").row(greys, 0)
     assert "".join(dict.fromkeys(plain(cells))) == " .:-=+*#%@"
 
 
@@ -76,7 +82,7 @@ def test_every_grey_has_a_place_on_the_ramp_in_order() -> None:
     [(0, 0, "⠁"), (1, 0, "⠂"), (2, 0, "⠄"), (3, 0, "⡀"), (0, 1, "⠈"), (1, 1, "⠐"), (2, 1, "⠠"), (3, 1, "⢀")],
 )
 def test_each_pixel_has_its_own_braille_dot(row: int, col: int, dot: str) -> None:
-    grid = np.zeros((4, 2), dtype=np.int64)
+    grid = np.zeros((4, 2), dtype=int)
     grid[row, col] = 2
     assert drawing(grid.tolist(), "braille") == [dot]
 
@@ -99,11 +105,11 @@ def test_a_scale_repeats_pixels_in_both_directions() -> None:
 @pytest.mark.parametrize("rendering", ["blocks", "ascii", "braille"])
 @pytest.mark.parametrize("scale", [1, 2, 3])
 def test_rows_of_names_exactly_the_rows_that_a_pixel_row_changes(rendering: Rendering, scale: int) -> None:
-    raster, dark = Raster(COLOURS, rendering, scale), np.zeros((7, 3), dtype=np.int64)
+    raster, dark = Raster(rendering, scale), np.zeros((7, 3, 3), dtype=np.int16)
     rows = range(raster.size(7, 3)[1])
     for pixel_row in range(7):
         bright = dark.copy()
-        bright[pixel_row] = 2
+        bright[pixel_row] = 255
         changed = [row for row in rows if raster.row(bright, row) != raster.row(dark, row)]
         assert changed == list(raster.rows_of(pixel_row))
 

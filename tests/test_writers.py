@@ -96,6 +96,47 @@ def test_json_lines_of_pictures_have_rows_and_columns_in_place_of_text(image: Pl
     assert [drawn[1, 2, col] for col in range(6)] == toys.STRIPES[2].tolist()
 
 
+def test_json_lines_of_pictures_in_colour_say_which_channel_of_a_pixel_a_value_is(colour: Playable) -> None:
+    lines = [json.loads(line) for line in written(colour, "jsonl", run(colour, "", length=72)).splitlines()]
+    assert list(lines[0]) == ["sample", "index", "id", "row", "col", "channel", "logprob", "entropy", "ms"]
+    drawn = np.zeros((toys.HEIGHT, toys.WIDTH, 3), dtype=int)
+    for line in lines:
+        drawn[line["row"], line["col"], line["channel"]] = line["id"]
+    np.testing.assert_array_equal(drawn, toys.FLAG)
+
+
+def test_tokens_that_warm_a_model_up_are_not_written(warmed: Playable, image: Playable) -> None:
+    for form in ("ascii", "jsonl"):
+        shown = [written(model, form, run(model, "bright", "")) for model in (warmed, image)]
+        assert [line.split(', "logprob"')[0] for line in shown[0].splitlines()] == [
+            line.split(', "logprob"')[0] for line in shown[1].splitlines()
+        ]
+
+
+def test_a_picture_in_colour_is_brighter_where_its_colour_is(colour: Playable) -> None:
+    assert written(colour, "ascii", run(colour, "", length=72)) == ":+.:+.\n" * 2
+
+
+def test_blocks_of_a_picture_in_colour_are_in_colour(colour: Playable) -> None:
+    shown = written(colour, "blocks", run(colour, "", length=72))
+    assert "\x1b[0;38;2;255;0;0;48;2;255;0;0m▀\x1b[0;38;2;0;255;0;48;2;0;255;0m▀" in shown
+
+
+def test_a_pixel_in_colour_that_is_not_whole_is_not_drawn(colour: Playable) -> None:
+    assert written(colour, "ascii", run(colour, "", length=5)) == ":·····\n······\n"
+
+
+def test_a_png_in_colour_has_the_colours_and_leaves_out_what_is_not_whole(colour: Playable) -> None:
+    file = io.BytesIO()
+    writer = writer_for(colour, "png", 1, file)
+    writer.write(run(colour, "", length=8))
+    writer.close()
+    with Image.open(file) as opened:
+        small = np.asarray(opened.resize((toys.WIDTH, toys.HEIGHT), Image.Resampling.NEAREST))
+    assert small[0, :3].tolist() == [[255, 0, 0, 255], [0, 255, 0, 255], [0, 0, 0, 0]]
+    assert (small[1:, :, 3] == 0).all()
+
+
 def test_a_row_of_characters_is_written_as_soon_as_it_is_whole(image: Playable) -> None:
     file, steps = io.BytesIO(), run(image, "bright")
     writer = writer_for(image, None, 1, file)

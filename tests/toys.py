@@ -24,11 +24,14 @@ GREEDY_TEXT = "cat sat. the cat sat. the cat sat. the"
 CHARACTERS = "\n abc"
 
 HEIGHT, WIDTH, LEVELS = 4, 6, 3
-START, BRIGHT, DARK = 3, 4, 5
+START, BRIGHT, DARK, WARM_UP = 3, 4, 5, 6
 PHRASES = ("bright", "deep dark")
 IMAGE = {"height": HEIGHT, "width": WIDTH, "levels": LEVELS, "conditions": [BRIGHT, DARK]}
 STRIPES = np.add.outer(np.arange(HEIGHT), np.arange(WIDTH)) % LEVELS
 """What the image model draws at temperature 0 without a condition; `bright` turns every pixel to the last level."""
+STRIPE_GREYS = np.array([0, 128, 255])[STRIPES]
+FLAG = np.stack([np.resize([[2, 0, 0], [0, 2, 0], [0, 0, 2]], (WIDTH, 3))] * HEIGHT)
+"""Levels of red, green and blue [height, width, 3]: red, green and blue columns, what the model in colour draws."""
 
 
 def _bigrams() -> NDArray[np.float32]:
@@ -61,28 +64,62 @@ def text_graph(table: NDArray[np.float32] = BIGRAMS, *, growth: float = 0.5) -> 
     return _graph(nodes, constants, vocab, {"count": (TensorProto.FLOAT, (1,))})
 
 
-def image_graph() -> bytes:
-    """Stripes, pulled to the last level by `bright` and to the first by `deep dark`; pixels are counted in an int64."""
-    pull = np.zeros((DARK + 1, LEVELS), dtype=np.float32)
+def image_graph(pattern: NDArray[Any] = STRIPES, *, ahead: int = 0, leaky: bool = False) -> bytes:
+    """The pattern, pulled to the last level by `bright` and to the first by `deep dark`.
+
+    Pixels and warm-up tokens are counted in an int64; the pattern begins after `ahead` of them. A leaky one adds the
+    mean of the tokens that all samples have just read.
+    """
+    pull = np.zeros((WARM_UP + 1, LEVELS), dtype=np.float32)
     pull[BRIGHT, LEVELS - 1] = pull[DARK, 0] = 8
     constants = {
-        "pattern": 4 * np.eye(LEVELS, dtype=np.float32)[STRIPES.ravel()],
+        "pattern": 4 * np.eye(LEVELS, dtype=np.float32)[np.roll(pattern.ravel(), ahead)],
         "pull": pull,
-        "levels": np.array(LEVELS),
-        "area": np.array(HEIGHT * WIDTH),
+        "counted": np.array([*[1] * LEVELS, 0, 0, 0, 1]),
+        "area": np.array(pattern.size),
+        "share": np.array(float(leaky), dtype=np.float32),
+        "samples": np.array([0]),
     }
     nodes = [
-        helper.make_node("Less", ["token", "levels"], ["is_pixel"]),
-        helper.make_node("Cast", ["is_pixel"], ["pixels"], to=TensorProto.INT64),
-        helper.make_node("Add", ["state.position", "pixels"], ["next.position"]),
+        helper.make_node("Gather", ["counted", "token"], ["count"]),
+        helper.make_node("Add", ["state.position", "count"], ["next.position"]),
         helper.make_node("Gather", ["pull", "token"], ["pulled"]),
         helper.make_node("Add", ["state.condition", "pulled"], ["next.condition"]),
         helper.make_node("Mod", ["next.position", "area"], ["at"]),
         helper.make_node("Gather", ["pattern", "at"], ["row"]),
-        helper.make_node("Add", ["row", "next.condition"], ["logits"]),
+        helper.make_node("Cast", ["token"], ["number"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["number", "samples"], ["mean"]),
+        helper.make_node("Mul", ["mean", "share"], ["leak"]),
+        helper.make_node("Add", ["next.condition", "leak"], ["moved"]),
+        helper.make_node("Add", ["row", "moved"], ["logits"]),
     ]
     states = {"position": (TensorProto.INT64, ()), "condition": (TensorProto.FLOAT, (LEVELS,))}
     return _graph(nodes, constants, LEVELS, states)
+
+
+def remembering_graph(weights: Mapping[int, float], *, threshold: float = 0.0) -> bytes:
+    """The logit of level 1 is a weighted sum of the last tokens, by how many tokens ago; nothing below a threshold."""
+    length = max(weights)
+    table = np.zeros((length, LEVELS), dtype=np.float32)
+    for ago, weight in weights.items():
+        table[length - ago, 1] = weight
+    constants = {
+        "table": table,
+        "threshold": np.array(-threshold, dtype=np.float32),
+        "behind": np.array([1]),
+        "first": np.array([1]),
+        "last": np.array([length + 1]),
+    }
+    nodes = [
+        helper.make_node("Cast", ["token"], ["number"], to=TensorProto.FLOAT),
+        helper.make_node("Unsqueeze", ["number", "behind"], ["newest"]),
+        helper.make_node("Concat", ["state.read", "newest"], ["all"], axis=1),
+        helper.make_node("Slice", ["all", "first", "last", "behind"], ["next.read"]),
+        helper.make_node("MatMul", ["next.read", "table"], ["sums"]),
+        helper.make_node("Add", ["sums", "threshold"], ["above"]),
+        helper.make_node("Relu", ["above"], ["logits"]),
+    ]
+    return _graph(nodes, constants, LEVELS, {"read": (TensorProto.FLOAT, (length,))})
 
 
 def text_folder(path: Path, *, graph: bytes = b"", tokenizer: str = "", **card: Any) -> Path:
@@ -107,6 +144,18 @@ def image_folder(path: Path, *, graph: bytes = b"", tokenizer: str | None = None
     """4 x 6 pixels of 3 greys, with two conditions. `tokenizer=""` leaves tokenizer.json out."""
     facts = {"kind": "image", "architecture": "toy stripes", "vocab_size": LEVELS, "bos": START, "image": IMAGE}
     return _write(path, graph or image_graph(), {**facts, **card}, phrases() if tokenizer is None else tokenizer)
+
+
+def colour_folder(path: Path, **changes: Any) -> Path:
+    """The same in colour: three tokens a pixel, and no conditions."""
+    image = {"height": HEIGHT, "width": WIDTH, "levels": LEVELS, "channels": 3}
+    return image_folder(path, **{"graph": image_graph(FLAG), "tokenizer": "", "image": image, **changes})
+
+
+def warm_up_folder(path: Path, **changes: Any) -> Path:
+    """The same stripes by a model that reads two tokens more before the first pixel; without them they are shifted."""
+    facts = {"graph": image_graph(ahead=2), "image": {**IMAGE, "warm_up": [WARM_UP, WARM_UP]}}
+    return image_folder(path, **{**facts, **changes})
 
 
 def words() -> str:

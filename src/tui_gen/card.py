@@ -18,19 +18,28 @@ MAX_TEMPERATURE = 10.0
 
 @dataclass(frozen=True)
 class ImageSpec:
-    """The picture that a model draws: height x width pixels in raster order, one token each."""
+    """The picture that a model draws: row by row, pixel by pixel, channel by channel, a token each."""
 
     height: int
     width: int
     levels: int
-    """How many values a pixel can have; token ids 0 to levels - 1."""
+    """How many values a pixel, or each of its channels, can have; token ids 0 to levels - 1."""
     palette: tuple[Colour, ...] | None = None
-    """RGB of each level, 0 to 255; without it, levels are greys from black to white."""
+    """RGB of each level, 0 to 255; without it, levels are even steps from black to white."""
     conditions: tuple[int, ...] = ()
     """Token ids past the levels that a prompt can name; tokenizer.json has their words."""
+    channels: int = 1
+    """Tokens per pixel: 1, or 3 for red, green and blue."""
+    warm_up: tuple[int, ...] = ()
+    """Token ids that end every prompt, after the conditions: a model that computes ahead reads them first."""
+
+    @property
+    def area(self) -> int:
+        """Tokens of a picture."""
+        return self.height * self.width * self.channels
 
     def colours(self) -> tuple[Colour, ...]:
-        """RGB of each level."""
+        """RGB of each level; of three channels, each takes its own part of it."""
         if self.palette:
             return self.palette
         greys = (round(255 * level / (self.levels - 1)) for level in range(self.levels))
@@ -90,7 +99,10 @@ class ModelCard:
 
     def known_facts(self) -> dict[str, Any]:
         """By name, without those that nobody stated."""
-        return {key: value for key, value in asdict(self).items() if value not in (None, "", {}, ())}
+        facts = {key: value for key, value in asdict(self).items() if value not in (None, "", {}, ())}
+        if self.image:
+            facts["image"] = _known_image_facts(self.image)
+        return facts
 
     @classmethod
     def from_json(cls, text: str) -> ModelCard:
@@ -102,6 +114,11 @@ class ModelCard:
         if not isinstance(facts, dict):
             raise TuiGenError("must hold a JSON object")
         return _read_card(Facts(facts, ""))
+
+
+def _known_image_facts(image: ImageSpec) -> dict[str, Any]:
+    usual = {"channels": ImageSpec.channels, "warm_up": ImageSpec.warm_up}
+    return {key: value for key, value in asdict(image).items() if key not in usual or value != usual[key]}
 
 
 def _read_card(facts: Facts) -> ModelCard:
@@ -144,24 +161,43 @@ def _check(card: ModelCard, facts: Facts) -> None:
     for key, token in (("eos", card.eos), ("bos", None if card.image else card.bos)):
         if token is not None and token >= card.vocab_size:
             raise facts.fault(key, f"must be a token id below vocab_size ({card.vocab_size}), not {token}")
-    if card.image and any(condition < levels for condition in card.image.conditions):
-        raise facts.fault("image.conditions", f"must be token ids past the {levels} levels")
+    if card.image:
+        _check_past_levels(card.image, facts)
     if not 0 <= card.temperature <= MAX_TEMPERATURE:
         raise facts.fault("temperature", f"must be from 0 to {MAX_TEMPERATURE:g}, not {card.temperature}")
 
 
+def _check_past_levels(image: ImageSpec, facts: Facts) -> None:
+    """Conditions and warm-up tokens are no levels, and none is both."""
+    for key, tokens in (("conditions", image.conditions), ("warm_up", image.warm_up)):
+        if any(token < image.levels for token in tokens):
+            raise facts.fault(f"image.{key}", f"must be token ids past the {image.levels} levels")
+    if both := set(image.warm_up) & set(image.conditions):
+        raise facts.fault("image.warm_up", f"must not be conditions, as {min(both)} is")
+
+
 def _read_image(facts: Facts) -> ImageSpec:
     palette = tuple(_read_colour(facts, colour) for colour in facts.items("palette"))
-    conditions = facts.items("conditions")
-    if not all(isinstance(condition, int) and condition >= 0 for condition in conditions):
-        raise facts.fault("conditions", "must be token ids")
+    conditions, warm_up = _read_ids(facts, "conditions"), _read_ids(facts, "warm_up")
     levels = facts.integer("levels", minimum=2)
     if palette and len(palette) != levels:
         raise facts.fault("palette", f"must have {levels} colours, one per level, not {len(palette)}")
     height, width = facts.integer("height", minimum=1), facts.integer("width", minimum=1)
     if height * width > MAX_PIXELS:
         raise facts.fault("height", f"x width must be at most {MAX_PIXELS} pixels, not {height * width}")
-    return ImageSpec(height, width, levels, palette or None, tuple(conditions))
+    if len(warm_up) > height * width:
+        raise facts.fault("warm_up", f"must be at most as long as the picture has pixels, not {len(warm_up)}")
+    channels = facts.integer("channels") if facts.has("channels") else 1
+    if channels not in (1, 3) or (palette and channels == 3):
+        raise facts.fault("channels", f"must be 1, or 3 for red, green, blue without a palette, not {channels}")
+    return ImageSpec(height, width, levels, palette or None, conditions, channels, warm_up)
+
+
+def _read_ids(facts: Facts, key: str) -> tuple[int, ...]:
+    ids = facts.items(key)
+    if not all(type(token) is int and 0 <= token < 2**31 for token in ids):
+        raise facts.fault(key, "must be token ids")
+    return tuple(ids)
 
 
 def _read_colour(facts: Facts, value: Any) -> Colour:

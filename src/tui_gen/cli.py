@@ -134,6 +134,7 @@ def _models_parser(parser: _Parser) -> _Parser:
 def _inspect_parser(parser: _Parser) -> _Parser:
     parser.description = "Shows a model's card, its inputs and outputs, and where it really runs."
     parser.add_argument("model", metavar="MODEL", help="a model's name or folder")
+    parser.add_argument("--audit", action="store_true", help="of a model that draws: which pixels it really sees")
     parser.add_argument("--provider", choices=("auto", "cpu", "cuda"), default="auto", help="where the model runs")
     return parser
 
@@ -173,7 +174,7 @@ def _run_models(args: argparse.Namespace) -> int:
 def _run_inspect(args: argparse.Namespace) -> int:
     from tui_gen.listing import inspect
 
-    return inspect(args.model, args.provider)
+    return inspect(args.model, args.provider, audited=args.audit)
 
 
 _COMMANDS: dict[str, tuple[Callable[[_Parser], _Parser], Callable[[argparse.Namespace], int]]] = {

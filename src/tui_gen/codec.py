@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
-from tui_gen.card import Colour, ImageSpec, ModelCard
+from tui_gen.card import Colour, ModelCard
 from tui_gen.errors import TuiGenError
-from tui_gen.generate import FREE, Step
+from tui_gen.generate import FREE
+from tui_gen.picture import Picture
 from tui_gen.prompt_tokenizer import NOWHERE, PromptTokenizer, told
 from tui_gen.sampling import Tokens
 
@@ -72,7 +71,7 @@ class TextCodec:
             return alone
         return self._tokens.tokenizer.id_to_token(token) or f"token {token}"  # such as a part of a character
 
-    def token_colour(self, token: int) -> None:
+    def token_colour(self, token: int, place: int) -> None:
         """Text has no colours."""
 
     def _ids(self, text: str) -> list[int]:
@@ -111,11 +110,10 @@ class ImageCodec:
     Has what `TextCodec` has, so that a front end need not ask which of them it talks to.
     """
 
-    unit = "pixel"
-
     def __init__(self, card: ModelCard, tokenizer: str | None) -> None:
         assert card.image
         self._card, self.image, self._colours = card, card.image, card.image.colours()
+        self.unit = "pixel" if self.image.channels == 1 else "value"
         self._tokens = PromptTokenizer(tokenizer) if tokenizer else None
         self.phrases = self._known_phrases()
 
@@ -128,23 +126,29 @@ class ImageCodec:
         rows = [self._ids(text) for text in texts]
         width = max(len(row) for row in rows)
         start = self._card.bos  # carries no condition, so it may stand any number of times
-        return np.array([[start] * (1 + width - len(row)) + row for row in rows], dtype=np.int64)
+        end = list(self.image.warm_up)
+        return np.array([[start] * (1 + width - len(row)) + row + end for row in rows], dtype=np.int64)
 
     def length(self, wanted: int | None) -> int:
-        area = self.image.height * self.image.width
-        return area if wanted is None else min(wanted, area)
+        return self.image.area if wanted is None else min(wanted, self.image.area)
 
     def picture(self, samples: int) -> Picture:
         """Empty pictures, one per sample."""
-        return Picture(self.image, np.full((samples, self.image.height * self.image.width), FREE, dtype=np.int64))
+        return Picture(self.image, samples)
 
     def token_text(self, token: int) -> str:
         """One pixel value by itself, as a list of tokens shows it."""
         return f"{token}"
 
-    def token_colour(self, token: int) -> Colour | None:
-        """RGB of a pixel value."""
-        return self._colours[token] if token < self.image.levels else None
+    def token_colour(self, token: int, place: int) -> Colour | None:
+        """RGB of a pixel value, the place-th token of a picture; one channel alone is so much red, green or blue."""
+        if token >= self.image.levels:
+            return None
+        colour = self._colours[token]
+        if self.image.channels == 1:
+            return colour
+        red, green, blue = (part if channel == place % 3 else 0 for channel, part in enumerate(colour))
+        return (red, green, blue)
 
     def _ids(self, text: str) -> list[int]:
         for start, end in self.unknown(text):
@@ -165,29 +169,6 @@ class ImageCodec:
         if strange:
             raise TuiGenError(f"has the id {min(strange)}, which is not one of image.conditions in config.json")
         return tuple(sorted(phrase for phrase, token in vocab.items() if token != NOWHERE))
-
-
-@dataclass
-class Picture:
-    """What is drawn so far, one picture per sample."""
-
-    image: ImageSpec
-    levels: NDArray[np.int64]
-    """[samples, height * width]; `FREE` where nothing is drawn yet."""
-    drawn: int = 0
-    """Pixels that are drawn, in raster order."""
-
-    def add(self, step: Step) -> bool:
-        """Draws the step's pixel in every picture; False for a step that is part of the condition."""
-        if step.tokens[0] >= self.image.levels or self.drawn >= self.levels.shape[1]:
-            return False
-        self.levels[:, self.drawn] = step.tokens
-        self.drawn += 1
-        return True
-
-    def grid(self, sample: int) -> NDArray[np.int64]:
-        """One picture's levels, [height, width]."""
-        return self.levels[sample].reshape(self.image.height, self.image.width)
 
 
 def codec_for(card: ModelCard, tokenizer: str | None) -> TextCodec | ImageCodec:

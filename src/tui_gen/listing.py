@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from dataclasses import asdict
 
-from tui_gen.library import Entry, find_models, locate, open_model, search_path
+from tui_gen.audit import audit
+from tui_gen.audit_report import report_lines
+from tui_gen.errors import UsageError
+from tui_gen.library import Entry, Playable, find_models, locate, open_model, search_path
 from tui_gen.model import Provider
 from tui_gen.scrub import scrub_line
 
@@ -26,9 +31,14 @@ def list_models(*, as_json: bool) -> int:
     return 0
 
 
-def inspect(model: str, provider: Provider) -> int:
-    """Prints everything that a model folder says, and what its graph really is; returns the exit status."""
+def inspect(model: str, provider: Provider, *, audited: bool = False) -> int:
+    """Prints everything that a model folder says, what its graph really is, and on demand what it really reads.
+
+    Returns the exit status.
+    """
     playable = open_model(locate(model), provider=provider)
+    if audited and not playable.card.image:
+        raise UsageError(f"--audit is for models that draw; {playable.card.name} writes text")
     for key, value in playable.card.known_facts().items():
         print(f"{key:15} {scrub_line(_brief(value))}")
     print(f"{'folder':15} {scrub_line(str(playable.path))}")
@@ -36,7 +46,15 @@ def inspect(model: str, provider: Provider) -> int:
     for title, ports in (("inputs", playable.model.inputs), ("outputs", playable.model.outputs)):
         for index, port in enumerate(ports):
             print(f"{title if index == 0 else '':15} {scrub_line(str(port))}")
+    if audited:
+        _print_audit(playable)
     return 0
+
+
+def _print_audit(playable: Playable) -> None:
+    print("tui-gen: auditing, for about a minute at most", file=sys.stderr)
+    found = audit(playable.model, playable.card)
+    print("\n".join(report_lines(found, shutil.get_terminal_size().columns)))
 
 
 def _facts(entry: Entry) -> dict[str, object]:

@@ -9,9 +9,10 @@ from typing import BinaryIO
 
 import numpy as np
 
-from tui_gen.codec import ImageCodec, Picture
+from tui_gen.codec import ImageCodec
 from tui_gen.errors import UsageError
 from tui_gen.generate import Step
+from tui_gen.picture import UNDRAWN, Picture
 from tui_gen.raster import Raster, ansi, plain
 
 _GAP = "  "
@@ -24,7 +25,7 @@ class RowWriter:
 
     def __init__(self, codec: ImageCodec, samples: int, file: BinaryIO, form: str, coloured: bool) -> None:
         self._picture = codec.picture(samples)
-        self._raster = Raster(codec.image.colours(), "blocks" if form == "blocks" else "ascii")
+        self._raster = Raster("blocks" if form == "blocks" else "ascii")
         self._show = ansi if form == "blocks" and coloured else plain
         self._file = file
         columns, self._rows = self._raster.size(codec.image.height, codec.image.width)
@@ -57,7 +58,7 @@ class RowWriter:
         self._file.flush()
 
     def _put(self, group: range, row: int) -> None:
-        line = _GAP.join(self._show(self._raster.row(self._picture.grid(sample), row)) for sample in group)
+        line = _GAP.join(self._show(self._raster.row(self._picture.rgb[sample], row)) for sample in group)
         self._file.write(line.rstrip(" ").encode() + b"\n")
 
 
@@ -82,10 +83,10 @@ def png(picture: Picture) -> bytes:
     """All samples side by side, one pixel apart, enlarged by a whole factor; undrawn pixels are transparent."""
     from PIL import Image
 
-    colours = np.array([(*colour, 255) for colour in picture.image.colours()] + [(0, 0, 0, 0)], dtype=np.uint8)
+    drawn = picture.rgb != UNDRAWN
+    opaque = np.concatenate([np.where(drawn, picture.rgb, 0), 255 * drawn[..., :1]], axis=-1).astype(np.uint8)
     gap = np.zeros((picture.image.height, 1, 4), dtype=np.uint8)
-    parts = [part for sample in range(len(picture.levels)) for part in (gap, colours[picture.grid(sample)])]
-    joined = np.concatenate(parts[1:], axis=1)
+    joined = np.concatenate([part for sample in opaque for part in (gap, sample)][1:], axis=1)
     scale = max(1, _PNG_SIDE // max(picture.image.height, picture.image.width))
     out = io.BytesIO()
     Image.fromarray(joined.repeat(scale, axis=0).repeat(scale, axis=1)).save(out, "PNG")

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tui_gen.card import Colour
+from tui_gen.picture import UNDRAWN, Pixels
 
 Rendering = Literal["blocks", "ascii", "braille"]
 RENDERINGS: tuple[Rendering, ...] = ("blocks", "ascii", "braille")
@@ -24,6 +24,9 @@ BLANK = "·"
 _PIXELS_PER_CELL = {"blocks": (1, 2), "ascii": (1, 2), "braille": (2, 4)}
 _BRAILLE_BITS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]])
 _BRAILLE_LIT = 0.25
+
+_Block = list[list[Colour | None]]
+"""The pixels of one cell, line by line; None where nothing is drawn yet."""
 
 
 class Cell(NamedTuple):
@@ -41,8 +44,6 @@ class Raster:
     At scale 1 a cell holds 1x2 pixels (braille 2x4), which keeps pixels about square; a larger scale repeats pixels.
     """
 
-    colours: Sequence[Colour]
-    """RGB of each level."""
     rendering: Rendering = "blocks"
     scale: int = 1
 
@@ -56,45 +57,53 @@ class Raster:
         down = _PIXELS_PER_CELL[self.rendering][1]
         return range(pixel_row * self.scale // down, ((pixel_row + 1) * self.scale - 1) // down + 1)
 
-    def row(self, grid: NDArray[np.int64], number: int) -> list[Cell]:
-        """One row of characters of a picture of levels [height, width]; negative levels are not drawn yet."""
+    def row(self, picture: Pixels, number: int) -> list[Cell]:
+        """One row of characters of a picture [height, width, 3]."""
         across, down = _PIXELS_PER_CELL[self.rendering]
-        lines = [self._line(grid, number * down + offset) for offset in range(down)]
+        lines = [self._line(picture, number * down + offset) for offset in range(down)]
         cells = math.ceil(len(lines[0]) / across)
-        window = np.full((down, cells * across), -1, dtype=np.int64)
+        window = np.full((down, cells * across, 3), UNDRAWN, dtype=np.int16)
         for offset, line in enumerate(lines):
             window[offset, : len(line)] = line
-        blocks = window.reshape(down, cells, across).swapaxes(0, 1)
-        draw = {"blocks": self._half_block, "ascii": self._ramp, "braille": self._braille}[self.rendering]
-        return [draw(block) for block in blocks]
+        blocks = window.reshape(down, cells, across, 3).swapaxes(0, 1)
+        draw = {"blocks": _half_block, "ascii": _ramp, "braille": _braille}[self.rendering]
+        return [draw([[_colour(pixel) for pixel in line] for line in block]) for block in blocks.tolist()]
 
-    def _line(self, grid: NDArray[np.int64], line: int) -> NDArray[np.int64]:
+    def _line(self, picture: Pixels, line: int) -> Pixels:
         """One line of scaled pixels; past the picture's end nothing is drawn."""
         source = line // self.scale
-        pixels = grid[source] if source < len(grid) else np.full(grid.shape[1], -1)
-        return np.repeat(pixels, self.scale)
+        pixels = picture[source] if source < len(picture) else np.full_like(picture[0], UNDRAWN)
+        return np.repeat(pixels, self.scale, axis=0)
 
-    def _half_block(self, block: NDArray[np.int64]) -> Cell:
-        top, bottom = (self.colours[int(level)] if level >= 0 else None for level in block[:, 0])
-        if top is None and bottom is None:
-            return Cell(BLANK)
-        return Cell("▄", bottom) if top is None else Cell("▀", top, bottom)
 
-    def _ramp(self, block: NDArray[np.int64]) -> Cell:
-        drawn = [self.colours[int(level)] for level in block.ravel() if level >= 0]
-        if not drawn:
-            return Cell(BLANK)
-        bright = sum(map(brightness, drawn)) / len(drawn)
-        return Cell(RAMP[min(int(bright * len(RAMP)), len(RAMP) - 1)], max(drawn, key=brightness))
+def _colour(pixel: Sequence[int]) -> Colour | None:
+    red, green, blue = pixel
+    return None if red == UNDRAWN else (red, green, blue)
 
-    def _braille(self, block: NDArray[np.int64]) -> Cell:
-        if (block < 0).all():
-            return Cell(BLANK)
-        lit = np.array([[self._is_lit(int(level)) for level in row] for row in block])
-        return Cell(chr(0x2800 + int(_BRAILLE_BITS[lit].sum())))
 
-    def _is_lit(self, level: int) -> bool:
-        return level >= 0 and brightness(self.colours[level]) > _BRAILLE_LIT
+def _half_block(block: _Block) -> Cell:
+    [top], [bottom] = block
+    if top is None and bottom is None:
+        return Cell(BLANK)
+    return Cell("▄", bottom) if top is None else Cell("▀", top, bottom)
+
+
+def _ramp(block: _Block) -> Cell:
+    drawn = [colour for line in block for colour in line if colour]
+    if not drawn:
+        return Cell(BLANK)
+    bright = sum(map(brightness, drawn)) / len(drawn)
+    return Cell(RAMP[min(int(bright * len(RAMP)), len(RAMP) - 1)], max(drawn, key=brightness))
+
+
+def _braille(block: _Block) -> Cell:
+    if not any(colour for line in block for colour in line):
+        return Cell(BLANK)
+    return Cell(chr(0x2800 + int(_BRAILLE_BITS[[[_is_lit(colour) for colour in line] for line in block]].sum())))
+
+
+def _is_lit(colour: Colour | None) -> bool:
+    return colour is not None and brightness(colour) > _BRAILLE_LIT
 
 
 def hexadecimal(colour: Colour) -> str:
@@ -117,7 +126,7 @@ def _mono(cell: Cell) -> str:
     if cell.char not in "▀▄":
         return cell.char
     top, bottom = (cell.foreground, cell.background) if cell.char == "▀" else (None, cell.foreground)
-    lit = [colour is not None and brightness(colour) > _BRAILLE_LIT for colour in (top, bottom)]
+    lit = _is_lit(top), _is_lit(bottom)
     return " ▀▄█"[lit[0] + 2 * lit[1]]
 
 

@@ -9,6 +9,7 @@ from typing import BinaryIO, Protocol
 
 import numpy as np
 
+from tui_gen.card import ImageSpec
 from tui_gen.codec import ImageCodec, TextCodec
 from tui_gen.errors import UsageError
 from tui_gen.generate import Step
@@ -113,10 +114,17 @@ class JsonLines:
         self._counts[sample] += 1
         facts: dict[str, object] = {"sample": sample, "index": index, "id": int(step.tokens[sample])}
         if isinstance(self._codec, ImageCodec):
-            facts["row"], facts["col"] = divmod(index, self._codec.image.width)
+            facts.update(_place(self._codec.image, index))
         else:
             facts["text"] = text
         facts["logprob"] = round(float(step.logprob[sample]), 6)
         facts["entropy"] = round(float(step.entropy[sample]), 6)
         facts["ms"] = round(1000 * step.seconds, 4)
         self._file.write(json.dumps(facts).encode() + b"\n")
+
+
+def _place(image: ImageSpec, index: int) -> dict[str, int]:
+    """Where a picture's token belongs; a channel only where there are several."""
+    pixel, channel = divmod(index, image.channels)
+    row, column = divmod(pixel, image.width)
+    return {"row": row, "col": column} if image.channels == 1 else {"row": row, "col": column, "channel": channel}

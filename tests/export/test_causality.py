@@ -7,13 +7,14 @@ import pytest
 import torch
 
 from export.pixelcnn import MaskedConv2d, PixelCNN
+from export.two_stack import TwoStackPixelCNN
 from export.verify import step_logits
-from tests.export.tiny import PIXELCNN, exported, network
+from tests.export.tiny import PIXELCNN, card_of, exported, network, sequence_logits
 
 NETWORKS = [name for name in PIXELCNN if "one pixel" not in name]
 
 
-def _changed_everywhere(net: PixelCNN) -> np.ndarray:
+def _changed_everywhere(net: PixelCNN | TwoStackPixelCNN) -> np.ndarray:
     """An image [area + 1, area], then the same with pixel p changed, for every p."""
     area = net.config.height * net.config.width
     image = np.random.default_rng(0).integers(net.config.levels, size=area)
@@ -34,32 +35,34 @@ def _assert_causal(logits: np.ndarray, *, fed: int, tolerance: float) -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_exported_graph_is_causal(name: str) -> None:
     net = network(name)
-    assert isinstance(net, PixelCNN)
+    assert isinstance(net, (PixelCNN, TwoStackPixelCNN))
     images = _changed_everywhere(net)
-    start = np.full((len(images), 1), net.config.start)
-    logits = step_logits(exported(net), np.concatenate([start, images[:, :-1]], axis=1))
+    prompt = np.tile([net.config.start, *card_of(net).image.warm_up], (len(images), 1))
+    logits = step_logits(exported(net), np.concatenate([prompt, images[:, :-1]], axis=1))[:, prompt.shape[1] - 1 :]
     _assert_causal(logits, fed=images.shape[1] - 1, tolerance=0)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_network_is_causal(name: str) -> None:
     net = network(name)
-    assert isinstance(net, PixelCNN)
+    assert isinstance(net, (PixelCNN, TwoStackPixelCNN))
     images = _changed_everywhere(net)
     pixels = torch.from_numpy(images).view(-1, net.config.height, net.config.width)
     with torch.no_grad():
-        logits = net(pixels, torch.zeros(len(images), net.config.conditions)).flatten(2).transpose(1, 2).numpy()
+        logits = (
+            net(net.encode(pixels), torch.zeros(len(images), net.config.conditions)).flatten(2).transpose(1, 2).numpy()
+        )
     _assert_causal(logits, fed=images.shape[1], tolerance=1e-6)
 
 
 @pytest.mark.parametrize("name", ["plain", "gated, conditions"])
 def test_weights_that_the_mask_forbids_do_not_matter(name: str) -> None:
     net = network(name)
-    assert isinstance(net, PixelCNN)
+    assert isinstance(net, (PixelCNN, TwoStackPixelCNN))
     tokens = np.concatenate([np.full((2, 1), net.config.start), _changed_everywhere(net)[:2, :-1]], axis=1)
     before = step_logits(exported(net), tokens)
     for layer in net.modules():
         if isinstance(layer, MaskedConv2d):
             layer.weight.data[:, :, layer.mask == 0] = 1e6
     np.testing.assert_array_equal(step_logits(exported(net), tokens), before)
-    np.testing.assert_allclose(before, net.sequence_logits(torch.from_numpy(tokens)).numpy(), atol=1e-5, rtol=0)
+    np.testing.assert_allclose(before, sequence_logits(net, tokens), atol=1e-5, rtol=0)

@@ -37,20 +37,8 @@ def _noise(good: Path, bad: Path) -> None:
     bad.write_bytes(bytes(255 - byte for byte in good.read_bytes()))
 
 
-def _state_dict(_: Path, bad: Path) -> None:
-    torch.save(recurrent().state_dict(), bad)
-
-
-def _whole_module(_: Path, bad: Path) -> None:
-    torch.save(recurrent(), bad)
-
-
 def _a_list(_: Path, bad: Path) -> None:
     torch.save([1, 2, 3], bad)
-
-
-def _lightning(_: Path, bad: Path) -> None:
-    torch.save({"state_dict": recurrent().state_dict(), "hyper_parameters": {}, "network": 1, "weights": 2}, bad)
 
 
 def _missing(_: Path, bad: Path) -> None:
@@ -74,16 +62,13 @@ def _card_without_name(good: Path, bad: Path) -> None:
 
 
 FAULTS: list[tuple[Callable[[Path, Path], None], str]] = [
-    (_truncated, "is not a checkpoint that can be read"),
-    (_empty, "is not a checkpoint that can be read"),
-    (_text, "is not a checkpoint that can be read"),
-    (_noise, "is not a checkpoint that can be read"),
-    (_whole_module, "is not a checkpoint that can be read"),
-    (_folder, "is not a checkpoint that can be read"),
-    (_missing, "does not exist"),
-    (_state_dict, "was not written by export.train"),
-    (_a_list, "was not written by export.train"),
-    (_lightning, "was not written by export.train"),
+    (_truncated, "is a damaged zip file"),
+    (_empty, "is empty"),
+    (_text, "is a text file, not a checkpoint"),
+    (_noise, "is neither a pickle nor any other known format"),
+    (_folder, "is not a file"),
+    (_missing, "cannot be read: No such file"),
+    (_a_list, "neither a recurrent language model nor a PixelCNN"),
     (_weights_of_another, "do not fit the network"),
     (_unknown_network, "do not fit the network"),
     (_card_without_name, "is missing"),
@@ -105,7 +90,6 @@ def test_a_bad_checkpoint_is_one_clear_line(
     assert says in printed.err
     assert printed.err.startswith("export: ")
     assert printed.err.count("\n") == 1
-    assert printed.out == ""
     assert not target.exists()
 
 
@@ -127,7 +111,7 @@ def test_a_checkpoint_runs_no_code(
     contents = {**_contents(names_checkpoint), "optimizer": _Bomb(marker)}
     torch.save(contents, bad, _use_new_zipfile_serialization=not legacy)
     assert main([str(bad), "-o", str(tmp_path / "model")]) == 1
-    assert "is not a checkpoint that can be read" in capsys.readouterr().err
+    assert "asks to run posix.system, which is refused" in capsys.readouterr().err
     assert not marker.exists()
     pickle.loads(pickle.dumps(_Bomb(marker)))  # the bomb is live: whoever unpickles it sets it off
     assert marker.exists()

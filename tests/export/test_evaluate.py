@@ -15,11 +15,11 @@ from export.__main__ import main as export_main
 from export.checkpoint import build_network, describe_network
 from export.evaluate import evaluate, main
 from export.presets import Training
-from export.steps import Network
+from export.steps import TrainedNet
 from tests.export.tiny import exported, training, write_data
 
 
-def _network(prepared: Training) -> Network:
+def _network(prepared: Training) -> TrainedNet:
     """Random weights that are far enough from uniform for a wrong sum to show."""
     torch.manual_seed(0)
     net = build_network(describe_network(prepared.network))
@@ -56,8 +56,8 @@ def test_a_pictures_figure_is_in_bits_per_pixel_under_its_conditions(preset: str
     pixels = torch.from_numpy(images.pixels[-images.held_out :]).long()
     conditions = torch.from_numpy(images.conditions[-images.held_out :]).float()
     with torch.no_grad():
-        bits = functional.cross_entropy(net(pixels, conditions), pixels).item() / math.log(2)
-        without = functional.cross_entropy(net(pixels, 0 * conditions), pixels).item() / math.log(2)
+        bits = functional.cross_entropy(net(net.encode(pixels), conditions), pixels).item() / math.log(2)
+        without = functional.cross_entropy(net(net.encode(pixels), 0 * conditions), pixels).item() / math.log(2)
     quality = evaluate(exported(net), prepared.task)
     assert quality.value == pytest.approx(bits, abs=1e-4)
     assert abs(bits - without) > 0.01

@@ -14,11 +14,14 @@ import torch
 from onnx import ModelProto
 
 import export.__main__ as exporter
-from export import checkpoint
+from export import checkpoint, steps
+from export.converting import convert
 from export.epoch_sample import SAMPLE_SEED
 from export.evaluate import score
 from export.folder import FILES
-from export.steps import step_graph
+from export.read import read
+from export.reading import ReadOptions
+from export.recurrent_step import recurrent_step
 from tui_gen.codec import ImageCodec
 from tui_gen.errors import TuiGenError
 from tui_gen.generate import generate
@@ -63,7 +66,7 @@ def test_config_json_tells_what_was_exported_and_how_it_was_proved(names: Path, 
     assert facts["export"]["source_sha256"] == hashlib.sha256(names_checkpoint.read_bytes()).hexdigest()
     assert facts["export"]["opset"] == 18
     assert facts["export"]["parity"]["max_abs_logit_difference"] < 1e-5
-    assert facts["export"]["parity"]["steps"] == 1200
+    assert facts["export"]["parity"]["steps"] == 2200
     assert "--epochs 2 --batch-size 8 --learning-rate 0.05 --seed 0" in facts["export"]["trained_with"]
 
 
@@ -148,11 +151,11 @@ def test_nothing_is_written_when_the_proof_fails(
 ) -> None:
     def damaged(net: torch.nn.Module) -> ModelProto:
         net.output.bias.data[3] += 1
-        graph = step_graph(net)
+        graph = recurrent_step(net)
         net.output.bias.data[3] -= 1
         return graph
 
-    monkeypatch.setattr(exporter, "step_graph", damaged)
+    monkeypatch.setattr(steps, "recurrent_step", damaged)
     assert exporter.main([str(names_checkpoint), "-o", str(tmp_path / "model")]) == 1
     fault = capsys.readouterr().err
     assert fault.startswith("export: the exported model differs from PyTorch by 1 in its logits")
@@ -160,17 +163,22 @@ def test_nothing_is_written_when_the_proof_fails(
     assert list(tmp_path.iterdir()) == []
 
 
+def _export(source: Path, target: Path, *, name: str) -> None:
+    _, reading = read(source, ReadOptions())
+    convert(reading, target, source=source, name=name)
+
+
 def test_an_interrupted_write_leaves_the_old_folder(
     names_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "model"
-    exporter.export_checkpoint(names_checkpoint, folder, name="old")
+    _export(names_checkpoint, folder, name="old")
 
     def fail(*_: object) -> str:
         raise TuiGenError("disk full")
 
     monkeypatch.setattr("export.readme.model_readme", fail)
     with pytest.raises(TuiGenError, match="disk full"):
-        exporter.export_checkpoint(names_checkpoint, folder, name="new")
+        _export(names_checkpoint, folder, name="new")
     assert json.loads((folder / "config.json").read_text())["name"] == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["model"]

@@ -6,8 +6,7 @@ import onnx
 import pytest
 from onnx import TensorProto
 
-from export.steps import step_graph
-from tests.export.tiny import PIXELCNN, RECURRENT, exported, network, pixelcnn, recurrent
+from tests.export.tiny import PIXELCNN, RECURRENT, exported, network, pixelcnn, recurrent, step_graph
 
 
 def _ports(infos: list[onnx.ValueInfoProto]) -> list[tuple[str, int, list[int | str]]]:
@@ -42,8 +41,8 @@ def test_a_pixelcnn_keeps_only_the_columns_that_later_pixels_look_at() -> None:
     assert ports[1:] == [
         "state.position: tensor(int64)[batch]",
         "state.condition: tensor(float)[batch, 8]",
-        "state.columns.input: tensor(float)[batch, 32, 5]",  # three rows and three pixels back, but for the newest
-        "state.columns.block.0.masked: tensor(float)[batch, 11, 4]",
+        "state.columns.image: tensor(float)[batch, 32, 5]",  # three rows and three pixels back, but for the newest
+        "state.columns.blocks.0.reduce: tensor(float)[batch, 11, 4]",
     ]
 
 
@@ -56,7 +55,7 @@ def test_weights_are_inside_the_file(name: str) -> None:
 
 def test_weights_keep_names_that_a_reader_understands() -> None:
     names = {tensor.name for tensor in step_graph(pixelcnn(blocks=1, conditions=2)).graph.initializer}
-    assert {"input.weight", "block.0.masked.weight", "rows", "columns", "condition", "output.bias"} <= names
+    assert {"input.weight", "blocks.0.masked.weight", "encoding", "condition", "output.bias"} <= names
 
 
 @pytest.mark.parametrize("gated", [True, False])

@@ -48,7 +48,7 @@ def test_a_card_is_complete_and_its_tokenizer_fits(name: str, tmp_path: Path) ->
     assert card.description
     assert training.tokenizer is not None
     codec = codec_for(card, training.tokenizer.to_str())
-    assert codec.prompt([card.prompt_example]).tolist() == sample_prompt(training).tolist()
+    assert codec.prompt([card.prompt_example]).tolist() == sample_prompt(training, card).tolist()
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_an_example_that_the_data_cannot_spell_is_dropped(tmp_path: Path) -> Non
     path.write_text("to be or not to be\n" * 200)
     training = PRESETS["shakespeare"].prepare(path, 2)
     assert training.card.prompt_example == ""
-    assert sample_prompt(training).tolist() == [[training.card.bos]]
+    assert sample_prompt(training, training.card).tolist() == [[training.card.bos]]
 
 
 @pytest.mark.parametrize("name", ["names", "fashion"])

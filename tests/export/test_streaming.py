@@ -6,12 +6,19 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from export.steps import Network
+from export.steps import TrainedNet
 from export.verify import step_logits
 from tests.export.tiny import exported, network, random_sequences
 from tui_gen.model import Model, State
 
-NETWORKS = ["stacked lstm", "gru", "gated, conditions", "plain, grey, 5x5, conditions", "narrower than the 7x7 kernel"]
+NETWORKS = [
+    "stacked lstm",
+    "gru",
+    "gated, conditions",
+    "plain, grey, 5x5, conditions",
+    "narrower than the 7x7 kernel",
+    "two stacks",
+]
 
 
 def _after(model: Model, tokens: NDArray[np.int64]) -> State:
@@ -22,7 +29,7 @@ def _after(model: Model, tokens: NDArray[np.int64]) -> State:
     return state
 
 
-def _ragged(net: Network) -> list[NDArray[np.int64]]:
+def _ragged(net: TrainedNet) -> list[NDArray[np.int64]]:
     """Sequences whose prefixes have different lengths, so that one draws while another still reads its prompt."""
     return [random_sequences(net, 1, prefix=prefix, seed=prefix)[0] for prefix in (1, 4, 2)]
 

@@ -24,7 +24,17 @@ RUNS = {
     "recipes, lstm": ("recipes", {}),
     "fashion, plain": ("fashion", {"gated": False}),
     "adventurers, gated": ("adventurers", {"kernel": 5}),
+    "adventurers, two stacks": ("adventurers", {"stacks": 2}),
 }
+
+
+def _trains_lstms_in_bfloat16() -> bool:
+    try:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            torch.nn.LSTM(4, 4)(torch.zeros(1, 1, 4))
+    except RuntimeError:
+        return False
+    return True
 
 
 @pytest.mark.parametrize("mixed", [False, True], ids=["float32", "bfloat16"])
@@ -32,6 +42,8 @@ RUNS = {
 def test_a_few_steps_lower_the_loss(run: str, mixed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     preset, sizes = RUNS[run]
     monkeypatch.setattr(loop, "WARM_UP_STEPS", 5)
+    if mixed and preset == "recipes" and not _trains_lstms_in_bfloat16():
+        pytest.skip("this processor has no bfloat16 kernel for LSTMs")
     log = list(trainer(training(preset, tmp_path, batch_size=4, **sizes), tmp_path, epochs=3, mixed=mixed).run())
     assert log[-1]["train_loss"] < 0.9 * log[0]["train_loss"]
     assert log[-1]["validation_loss"] < log[0]["validation_loss"]
@@ -112,7 +124,7 @@ def test_the_command_line_trains(precision: str, tmp_path: Path, capsys: pytest.
     assert sorted(path.name for path in run.iterdir()) == ["checkpoint.pt", "training.jsonl"]
     options = checkpoint.load(run / "checkpoint.pt")["options"]
     chosen = {"preset": "names", "epochs": 1, "batch_size": 64, "learning_rate": 4e-3, "ema": 0.999, "seed": 0}
-    assert options == {**chosen, "precision": precision, "data": fingerprint(data)}
+    assert options == {**chosen, "precision": precision, "data": fingerprint(data), "stacks": None}
 
 
 @pytest.mark.parametrize("size", ["no data", "too small", "output taken"])

@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
 from numpy.typing import NDArray
 
 from export.pixelcnn import PixelCNN, PixelCNNConfig
 from export.presets import PRESETS, Training
 from export.recurrent import Cell, RecurrentConfig, RecurrentNet
-from export.steps import Network, step_graph
+from export.steps import TrainedNet, completed, network_of
 from export.trainer import Options, Trainer
+from export.two_stack import TwoStackPixelCNN
 from tui_gen.card import ImageSpec, ModelCard
 from tui_gen.model import Model
 
@@ -40,6 +42,8 @@ PIXELCNN: dict[str, dict[str, Any]] = {
     "as narrow as half a kernel": {"width": 3, "kernel": 7},
     "one pixel wide": {"width": 1, "height": 9, "kernel": 5},
     "one pixel high": {"width": 9, "height": 1, "conditions": 2},
+    "two stacks": {"stacks": 2, "width": 9, "conditions": 3},
+    "two stacks, 5x5": {"stacks": 2, "width": 10, "kernel": 5, "one_hot": False, "height": 4},
 }
 
 
@@ -49,38 +53,54 @@ def recurrent(cell: Cell = "lstm", layers: int = 1, *, vocab_size: int = 13) -> 
     return RecurrentNet(RecurrentConfig(cell, vocab_size, embedding=5, hidden=7, layers=layers)).eval()
 
 
-def pixelcnn(**sizes: Any) -> PixelCNN:
+def pixelcnn(**sizes: Any) -> PixelCNN | TwoStackPixelCNN:
     """A network with random weights, also where training starts from zeros; 3 blocks on 6x5 pixels by default."""
     torch.manual_seed(1)
     defaults = {"height": 6, "width": 5, "levels": 4, "channels": 8, "blocks": 3, "head": 6}
-    net = PixelCNN(PixelCNNConfig(**{**defaults, **sizes})).eval()
+    config = PixelCNNConfig(**{**defaults, **sizes})
+    net = (TwoStackPixelCNN if config.stacks == 2 else PixelCNN)(config).eval()
     for learned in (net.rows, net.columns, net.condition):
         torch.nn.init.normal_(learned)
     return net
 
 
-def network(name: str) -> Network:
+def network(name: str) -> TrainedNet:
     """One of the networks of RECURRENT and PIXELCNN."""
     return recurrent(*RECURRENT[name]) if name in RECURRENT else pixelcnn(**PIXELCNN[name])
 
 
-def card_of(net: Network) -> ModelCard:
+def card_of(net: TrainedNet) -> ModelCard:
     """As little as a player needs to know."""
     if isinstance(net, RecurrentNet):
         return ModelCard("tiny", "text", net.config.label, net.config.vocab_size, bos=0)
     config = net.config
     conditions = tuple(range(config.start + 1, config.vocab_size))
     spec = ImageSpec(config.height, config.width, config.levels, conditions=conditions)
-    return ModelCard("tiny", "image", config.label, config.levels, bos=config.start, image=spec)
+    card = ModelCard("tiny", "image", config.label, config.levels, bos=config.start, image=spec)
+    return completed(card, network_of(net))
 
 
-def exported(net: Network) -> Model:
+def step_graph(net: TrainedNet) -> onnx.ModelProto:
+    """The network's step function."""
+    return network_of(net).step_graph()
+
+
+def sequence_logits(net: TrainedNet, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
+    """PyTorch's logits by the full forward pass: of a picture, those after the last token of the prompt and later."""
+    logits: NDArray[np.float32] = network_of(net).sequence_logits(torch.from_numpy(tokens)).numpy()
+    return logits
+
+
+def exported(net: TrainedNet) -> Model:
     """The network's step function, as the player opens it."""
     return Model(step_graph(net).SerializeToString(), card_of(net), provider="cpu")
 
 
-def random_sequences(net: Network, batch: int, *, prefix: int = 3, seed: int = 0) -> NDArray[np.int64]:
-    """Tokens [batch, n]: 30 of a text, or `prefix` start and condition tokens and all pixels but the last."""
+def random_sequences(net: TrainedNet, batch: int, *, prefix: int = 3, seed: int = 0) -> NDArray[np.int64]:
+    """Tokens [batch, n]: 30 of a text, or `prefix` start and condition tokens and all pixels but the last.
+
+    Where the step function has to warm up, those tokens follow the prefix.
+    """
     rng = np.random.default_rng(seed)
     if isinstance(net, RecurrentNet):
         return rng.integers(net.config.vocab_size, size=(batch, 30))
@@ -88,8 +108,9 @@ def random_sequences(net: Network, batch: int, *, prefix: int = 3, seed: int = 0
     tokens = np.full((batch, prefix), config.start)
     if config.conditions:
         tokens[:, 1:] = rng.integers(config.start + 1, config.vocab_size, size=(batch, prefix - 1))
+    warm_up = np.tile(np.array(card_of(net).image.warm_up, dtype=np.int64), (batch, 1))
     pixels = rng.integers(config.levels, size=(batch, config.height * config.width - 1))
-    return np.concatenate([tokens, pixels], axis=1)
+    return np.concatenate([tokens, warm_up, pixels], axis=1)
 
 
 def write_data(preset: str, folder: Path) -> Path:

@@ -8,7 +8,9 @@ import numpy as np
 
 from tests import toys
 from tests.tui.stage import on_stage
+from tui_gen.library import open_model
 from tui_gen.tui.canvas import Canvas
+from tui_gen.tui.knobs import starting_pace
 from tui_gen.tui.prompt import Prompt
 
 
@@ -16,7 +18,7 @@ async def test_the_picture_appears_pixel_by_pixel_and_whole(models: Path) -> Non
     async with on_stage(models / "stripes", temperature=0.0) as (stage, _):
         await stage.run_to_end()
         canvas = stage.app.query_one(Canvas)
-        np.testing.assert_array_equal(canvas.picture.grid(0), toys.STRIPES)
+        np.testing.assert_array_equal(canvas.picture.rgb[0, :, :, 0], toys.STRIPE_GREYS)
         assert "▀" in stage.screen()
         assert "·" not in stage.screen().replace(" · ", "")
 
@@ -25,7 +27,7 @@ async def test_the_prompt_decides_what_is_drawn(models: Path) -> None:
     async with on_stage(models / "stripes", temperature=0.0) as (stage, _):
         await stage.type("Bright")
         await stage.run_to_end()
-        assert (stage.app.query_one(Canvas).picture.grid(0) == toys.LEVELS - 1).all()
+        assert (stage.app.query_one(Canvas).picture.rgb[0] == 255).all()
 
 
 async def test_a_phrase_that_is_not_known_is_refused_with_those_that_are(models: Path) -> None:
@@ -105,3 +107,40 @@ async def test_the_bars_show_pixel_values_with_their_colour(models: Path) -> Non
         await stage.run_to_end()
         assert "next pixel" in stage.screen()
         assert "▸ ██ 2" in stage.screen()
+
+
+async def test_a_picture_in_colour_appears_in_colour_and_shows_what_each_value_is(models: Path) -> None:
+    async with on_stage(toys.colour_folder(models / "flag"), temperature=0.0, samples=2, size=(120, 30)) as (stage, _):
+        await stage.run_to_end()
+        canvas = stage.app.query_one(Canvas)
+        strip = canvas.render_line(canvas._tiling.top)
+        painted = [segment.style.color.name for segment in strip if segment.style and segment.text == "▀"]
+        scale, colours = canvas._raster.scale, ["#ff0000", "#00ff00", "#0000ff"]
+        assert painted == [colour for colour in colours * 2 for _ in range(scale)] * 2
+        assert "complete: 72" in stage.screen()
+        assert "next value" in stage.screen()
+
+
+async def test_the_bars_show_values_as_so_much_of_their_colour(models: Path) -> None:
+    async with on_stage(toys.colour_folder(models / "flag"), temperature=0.0, length=2) as (stage, _):
+        await stage.run_to_end()
+        row = stage.app.next_token.render_line(0)
+        swatch = next(segment for segment in row if segment.text == "██ ")
+        assert "▸ ██ 0" in row.text
+        assert swatch.style
+        assert swatch.style.color
+        assert swatch.style.color.name == "#000000"
+        row = stage.app.next_token.render_line(2)
+        assert [s.style.color.name for s in row if s.text == "██ " and s.style and s.style.color] == ["#00ff00"]
+
+
+async def test_tokens_that_warm_a_model_up_are_no_pixels(models: Path) -> None:
+    async with on_stage(toys.warm_up_folder(models / "warmed"), temperature=0.0) as (stage, _):
+        await stage.run_to_end()
+        np.testing.assert_array_equal(stage.app.query_one(Canvas).picture.rgb[0, :, :, 0], toys.STRIPE_GREYS)
+        assert "complete: 24" in stage.screen()
+
+
+def test_a_picture_in_colour_is_drawn_in_some_four_seconds_too(models: Path) -> None:
+    assert starting_pace(open_model(toys.colour_folder(models / "flag"))) == 16
+    assert starting_pace(open_model(models / "stripes")) == 8

@@ -21,12 +21,12 @@ from tui_gen.tui.tiling import tile
 def test_one_picture_takes_the_largest_scale_that_fits(
     rendering: Rendering, picture: tuple[int, int], room: tuple[int, int], scale: int
 ) -> None:
-    assert tile(Raster((), rendering), picture, 1, Size(*room))[0].scale == scale
+    assert tile(Raster(rendering), picture, 1, Size(*room))[0].scale == scale
 
 
 @pytest.mark.parametrize("samples", [2, 3, 6, 7, 12])
 def test_several_pictures_all_have_a_place_inside_the_room(samples: int) -> None:
-    raster, tiling = tile(Raster(()), (32, 32), samples, Size(158, 54))
+    raster, tiling = tile(Raster(), (32, 32), samples, Size(158, 54))
     assert sum(len(tiling.samples_in(row, samples)) for row in range(tiling.rows(samples))) == samples
     assert tiling.left + tiling.columns * (tiling.width + 2) - 2 <= 158
     assert tiling.top + tiling.rows(samples) * (tiling.height + 1) - 1 <= 54
@@ -34,5 +34,5 @@ def test_several_pictures_all_have_a_place_inside_the_room(samples: int) -> None
 
 
 def test_six_pictures_stand_in_two_rows_of_three() -> None:
-    tiling = tile(Raster(()), (32, 32), 6, Size(140, 54))[1]
+    tiling = tile(Raster(), (32, 32), 6, Size(140, 54))[1]
     assert [len(tiling.samples_in(row, 6)) for row in range(tiling.rows(6))] == [3, 3]

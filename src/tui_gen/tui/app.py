@@ -174,7 +174,7 @@ class TuiGen(App[None]):
             return
         self._meter.count(message.steps)
         for step in [step for step in message.steps if step.live[0]][-1:]:
-            self.next_token.show_step(step)
+            self.next_token.show_step(step, message.player.place(step))
         self.header.show_rate(self._meter.rate(), self._meter.step_seconds)
         self._show_progress()
 

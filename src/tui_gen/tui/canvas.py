@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import ClassVar
 
+from rich.color import Color
 from rich.segment import Segment
 from rich.style import Style
 from textual.geometry import Region, Size
@@ -13,9 +14,9 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from tui_gen.card import Colour
-from tui_gen.codec import Picture
 from tui_gen.generate import Step
-from tui_gen.raster import BLANK, Cell, Raster, Rendering, hexadecimal
+from tui_gen.picture import Picture
+from tui_gen.raster import BLANK, Cell, Raster, Rendering
 from tui_gen.tui.tiling import Tiling, tile
 
 
@@ -27,7 +28,7 @@ class Canvas(ScrollView, can_focus=True):
     def __init__(self, picture: Picture, rendering: Rendering = "blocks") -> None:
         super().__init__()
         self.picture, self.rendering = picture, rendering
-        self._raster, self._tiling = Raster(picture.image.colours(), rendering), Tiling(1, 1, 0, 0, 0)
+        self._raster, self._tiling = Raster(rendering), Tiling(1, 1, 0, 0, 0)
         self._lay_out()
 
     def show_steps(self, steps: Sequence[Step]) -> None:
@@ -57,12 +58,12 @@ class Canvas(ScrollView, can_focus=True):
         """One line of the visible part: a row of characters of every picture in that row of pictures."""
         line = y + self.scroll_offset.y - self._tiling.top
         row, inside = divmod(line, self._tiling.height + 1)
-        samples = self._tiling.samples_in(row, len(self.picture.levels)) if line >= 0 else range(0)
+        samples = self._tiling.samples_in(row, len(self.picture)) if line >= 0 else range(0)
         if inside == self._tiling.height or not samples:
             return Strip.blank(self.size.width, self.rich_style)
         segments = [Segment(" " * self._tiling.left, self.rich_style)]
         for sample in samples:
-            segments += self._segments(self._raster.row(self.picture.grid(sample), inside))
+            segments += self._segments(self._raster.row(self.picture.rgb[sample], inside))
             segments.append(Segment("  ", self.rich_style))
         return Strip(segments).adjust_cell_length(self.size.width, self.rich_style)
 
@@ -76,19 +77,19 @@ class Canvas(ScrollView, can_focus=True):
     def _lay_out(self) -> None:
         image, self._laid_out_for = self.picture.image, self.size
         self._raster, self._tiling = tile(
-            Raster(image.colours(), self.rendering), (image.height, image.width), len(self.picture.levels), self.size
+            Raster(self.rendering), (image.height, image.width), len(self.picture), self.size
         )
-        rows = self._tiling.rows(len(self.picture.levels))
+        rows = self._tiling.rows(len(self.picture))
         self.virtual_size = Size(self.size.width, self._tiling.top + rows * (self._tiling.height + 1) - 1)
         self.refresh()
 
     def _repaint(self, pixel_rows: range) -> None:
-        for row in range(self._tiling.rows(len(self.picture.levels))):
+        for row in range(self._tiling.rows(len(self.picture))):
             top = self._tiling.top + row * (self._tiling.height + 1) - self.scroll_offset.y
             first, last = self._raster.rows_of(pixel_rows[0])[0], self._raster.rows_of(pixel_rows[-1])[-1]
             self.refresh(Region(0, top + first, self.size.width, last - first + 1))
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=2**14)
 def _style(foreground: Colour | None, background: Colour | None) -> Style:
-    return Style(color=foreground and hexadecimal(foreground), bgcolor=background and hexadecimal(background))
+    return Style.from_color(*(colour and Color.from_rgb(*colour) for colour in (foreground, background)))

@@ -30,6 +30,7 @@ class NextToken(Widget):
         super().__init__()
         self._codec: TextCodec | ImageCodec | None = None
         self._step: Step | None = None
+        self._place = 0
         self._order: list[int] = []
 
     def clear(self, codec: TextCodec | ImageCodec) -> None:
@@ -38,9 +39,9 @@ class NextToken(Widget):
         self.border_title = f"next {codec.unit}"
         self.refresh()
 
-    def show_step(self, step: Step) -> None:
-        """Shows the distribution of this step."""
-        self._step = step
+    def show_step(self, step: Step, place: int) -> None:
+        """Shows the distribution of this step; place counts from the prompt's end."""
+        self._step, self._place = step, place
         probs = step.probs[0]
         count = min(len(probs), max(1, self.size.height))
         top = np.argpartition(-probs, count - 1)[:count]
@@ -79,7 +80,7 @@ class NextToken(Widget):
     def _label(self, token: int, cells: int, style: Style) -> list[Segment]:
         assert self._codec is not None
         text = scrub_line(self._codec.token_text(token)).replace(" ", "␣")
-        colour = self._codec.token_colour(token)
+        colour = self._codec.token_colour(token, self._place)
         if colour is None:
             return [Segment(fit(text, cells), style)]
         swatch = style + Style(color=hexadecimal(colour))

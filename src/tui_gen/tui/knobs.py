@@ -63,5 +63,5 @@ def starting_pace(playable: Playable) -> float:
     """Tokens per second that can be followed with the eyes: a picture in some four seconds, words as one reads."""
     image = playable.card.image
     if image:
-        return 2.0 ** round(math.log2(image.height * image.width / 4))
+        return 2.0 ** round(math.log2(image.area / 4))
     return 16.0 if playable.card.vocab_size > 300 else 64.0

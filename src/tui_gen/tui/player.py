@@ -109,6 +109,10 @@ class Player(VerticalScroll, can_focus=False):
         self._stopped = True
         self._engine_run.pace.close()
 
+    def place(self, step: Step) -> int:
+        """Which token after the prompt a step of this run makes, from 0 on; negative within the prompt."""
+        return step.index - self._engine_run.prompt.shape[1]
+
     @property
     def views(self) -> list[Canvas | TextPage]:
         """What shows the samples."""

@@ -1,0 +1,110 @@
+"""The exporter's command line: what a person can ask for, and tell it because the file does not."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+from typing import Any
+
+from export.reading import ReadOptions
+
+RULES: dict[str, Any] = {}
+
+
+def parse(words: list[str], *, description: str) -> argparse.Namespace:
+    """`inspect FILE ...` or `FILE -o DIR ...`; exits with status 2 and a line for wrong usage."""
+    inspect = words[:1] == ["inspect"]
+    parser = argparse.ArgumentParser(
+        prog="python -m export inspect" if inspect else "python -m export",
+        description="Says what a checkpoint is, without converting it." if inspect else description,
+        epilog=""
+        if inspect
+        else "`python -m export inspect FILE` says what a checkpoint is without converting it.\n\n" + _rules(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(inspect=inspect, output=None, name=None, dtype="fp32", force=False)
+    parser.add_argument("checkpoint", type=Path, nargs="?", help="a checkpoint file of any training script")
+    if not inspect:
+        _add_output(parser)
+    _add_text(parser)
+    _add_images(parser)
+    parser.add_argument(
+        "--assume", action="append", default=[], metavar="KEY=VALUE", help="answers what inspect says is assumed"
+    )
+    args = parser.parse_args(words[1:] if inspect else words)
+    if args.checkpoint is None and args.factory is None:
+        parser.error("name a checkpoint file, or a --factory that builds the network")
+    return args
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-o", "--output", type=Path, required=True, help="the model folder to write")
+    parser.add_argument("--name", help="the model's name; default: the folder's")
+    parser.add_argument(
+        "--dtype", choices=("fp32", "fp16", "int8"), default="fp32", help="how weights are stored; default: %(default)s"
+    )
+    parser.add_argument("--force", action="store_true", help="write it even if a smaller --dtype changes what it says")
+
+
+def _add_text(parser: argparse.ArgumentParser) -> None:
+    text = parser.add_argument_group("text models, where the file lacks the vocabulary")
+    text.add_argument(
+        "--vocab",
+        metavar="FILE",
+        help="one token a line, a JSON list or dict, tokenizer.json, a pickled dict such as meta.pkl, or `printable`",
+    )
+    text.add_argument("--corpus", type=Path, nargs="+", default=[], metavar="FILE", help="the text it was trained on")
+    text.add_argument("--vocab-rule", choices=sorted(RULES), metavar="RULE", help="how the vocabulary was made of it")
+
+
+def _add_images(parser: argparse.ArgumentParser) -> None:
+    images = parser.add_argument_group("image models, where the file lacks it")
+    images.add_argument("--size", type=_size, metavar="HxW", help="height and width of the images, such as 28x28")
+    images.add_argument("--levels", type=_levels, metavar="N", help="values that a pixel, or a channel of it, can have")
+    images.add_argument(
+        "--scaling",
+        metavar="HOW",
+        help="how levels became the network's input: level/levels, level/(levels-1), /255, -1..1, raw",
+    )
+    images.add_argument(
+        "--factory", metavar="MODULE:FUNCTION", help="builds a network that the exporter does not recognise"
+    )
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d{1,4})[xX×](\d{1,4})", text)
+    if not match or "0" in match.groups():
+        raise argparse.ArgumentTypeError(f"must be height x width, such as 28x28, not {text!r}")
+    return int(match[1]), int(match[2])
+
+
+def _levels(text: str) -> int:
+    if not text.isdecimal() or not 2 <= int(text) <= 2**16:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 2 to {2**16}, not {text!r}")
+    return int(text)
+
+
+def read_options(args: argparse.Namespace) -> ReadOptions:
+    """What a reader is told. Raises TuiGenError for an --assume that is not KEY=VALUE."""
+    from tui_gen.errors import TuiGenError
+
+    pairs = [pair.partition("=") for pair in args.assume]
+    for key, sign, value in pairs:
+        if not (key and sign and value):
+            raise TuiGenError(f"--assume takes KEY=VALUE, not {key + sign + value!r}")
+    return ReadOptions(
+        vocab=args.vocab,
+        corpus=tuple(args.corpus),
+        vocab_rule=args.vocab_rule,
+        size=args.size,
+        levels=args.levels,
+        scaling=args.scaling,
+        assume={key: value for key, _, value in pairs},
+    )
+
+
+def _rules() -> str:
+    width = max(map(len, RULES), default=0)
+    lines = [f"  {name.ljust(width)}  {rule.summary}" for name, rule in sorted(RULES.items())]
+    return "\n".join(["rules for --vocab-rule:", *lines])

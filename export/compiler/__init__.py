@@ -1,0 +1,1 @@
+"""From a network over whole images to a step over one pixel."""

@@ -1,0 +1,195 @@
+"""Operations on every number by itself, as ONNX operators over columns."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from onnx import TensorProto
+
+from export.compiler.faults import NotStreamableError
+from export.compiler.lowering import Handler, Lowering, broadcast
+from export.compiler.rearranging import part_of
+from export.compiler.symbol import Dimension, Symbol
+from export.compiler.trace import Call
+
+
+def _apply(lowering: Lowering, call: Call, operation: str, *values: Any, **attributes: Any) -> Symbol:
+    """An ONNX operator over arguments of the call; its result has the shape of the call's."""
+    result = call.results[0]
+    assert result is not None
+    like, dimensions = broadcast(lowering, values, result.shape)
+    operands = [lowering.operand(value, like, dimensions) for value in values]
+    return lowering.make(operation, like, dimensions, *operands, **attributes)
+
+
+def _then(lowering: Lowering, symbol: Symbol, operation: str, *others: Any, **attributes: Any) -> Symbol:
+    """One more operator over a Symbol just made; others: Symbols of its shape, or numbers."""
+    operands = [
+        other.read() if isinstance(other, Symbol) else np.array(other, dtype=np.float32) for other in (symbol, *others)
+    ]
+    return lowering.make(operation, symbol, symbol.dimensions, *operands, **attributes)
+
+
+def _plain(operation: str, *, operands: int = 1) -> Handler:
+    return lambda lowering, call: _apply(lowering, call, operation, *call.arguments[:operands])
+
+
+def _scaled(operation: str, *, swapped: bool = False) -> Handler:
+    """add, sub and rsub, which multiply their second operand by `alpha` first."""
+
+    def handle(lowering: Lowering, call: Call) -> Symbol:
+        first, second = call.arguments[:2]
+        factor = call.argument(2, "alpha", 1)
+        if factor != 1:
+            raise NotStreamableError(f"{call.name} with alpha={factor}")
+        pair = (second, first) if swapped else (first, second)
+        if operation == "Add" and _is_nothing(lowering, call, second):
+            return lowering.symbol(first)
+        return _apply(lowering, call, operation, *pair)
+
+    return handle
+
+
+def _is_nothing(lowering: Lowering, call: Call, value: Any) -> bool:
+    """Whether a second operand is zero everywhere and leaves the shape of the first."""
+    result = call.results[0]
+    assert result is not None
+    first = call.arguments[0]
+    if not lowering.is_symbol(first) or lowering.is_symbol(value) or lowering.symbol(first).shape != result.shape:
+        return False
+    operand = lowering.operand(value, lowering.symbol(first), lowering.symbol(first).dimensions)
+    return isinstance(operand, np.ndarray) and not operand.any()
+
+
+def _divide(lowering: Lowering, call: Call) -> Symbol:
+    if call.options.get("rounding_mode") is not None:
+        raise NotStreamableError("a division that rounds")
+    return _apply(lowering, call, "Div", *call.arguments[:2])
+
+
+def _elu(lowering: Lowering, call: Call) -> Symbol:
+    alpha, scale = call.argument(1, "alpha", 1), call.argument(2, "scale", 1)
+    if call.argument(3, "input_scale", 1) != 1:
+        raise NotStreamableError("elu with an input scale")
+    made = _apply(lowering, call, "Elu", call.arguments[0], alpha=float(alpha))
+    return made if scale == 1 else _then(lowering, made, "Mul", scale)
+
+
+def _leaky_relu(lowering: Lowering, call: Call) -> Symbol:
+    slope = call.argument(1, "negative_slope", 0.01)
+    return _apply(lowering, call, "LeakyRelu", call.arguments[0], alpha=float(slope))
+
+
+def _silu(lowering: Lowering, call: Call) -> Symbol:
+    gate = _apply(lowering, call, "Sigmoid", call.arguments[0])
+    return _then(lowering, gate, "Mul", lowering.symbol(call.arguments[0]))
+
+
+def _gelu(lowering: Lowering, call: Call) -> Symbol:
+    if call.options.get("approximate", "none") != "none":
+        raise NotStreamableError("the tanh approximation of gelu")
+    x = lowering.symbol(call.arguments[0])
+    scaled = _apply(lowering, call, "Mul", call.arguments[0], 1 / math.sqrt(2))
+    above = _then(lowering, _then(lowering, scaled, "Erf"), "Add", 1.0)
+    return _then(lowering, _then(lowering, above, "Mul", 0.5), "Mul", x)
+
+
+def _glu(lowering: Lowering, call: Call) -> Symbol:
+    dim = call.argument(1, "dim", -1)
+    symbol = lowering.symbol(call.arguments[0])
+    half = symbol.shape[dim] // 2
+    signal, gate = (part_of(lowering, symbol, dim, at, at + half) for at in (0, half))
+    return _then(lowering, _then(lowering, gate, "Sigmoid"), "Mul", signal)
+
+
+def _softplus(lowering: Lowering, call: Call) -> Symbol:
+    if call.argument(1, "beta", 1) != 1:
+        raise NotStreamableError("softplus with another beta than 1")
+    return _apply(lowering, call, "Softplus", call.arguments[0])
+
+
+def _mish(lowering: Lowering, call: Call) -> Symbol:
+    positive = _apply(lowering, call, "Softplus", call.arguments[0])
+    return _then(lowering, _then(lowering, positive, "Tanh"), "Mul", lowering.symbol(call.arguments[0]))
+
+
+def _clamp(lowering: Lowering, call: Call) -> Symbol:
+    default = (-1.0, 1.0) if call.name == "hardtanh" else (None, None)
+    low, high = call.argument(1, "min", default[0]), call.argument(2, "max", default[1])
+    limits = [np.float32(-np.inf if low is None else low), np.float32(np.inf if high is None else high)]
+    return _apply(lowering, call, "Clip", call.arguments[0], *map(float, limits))
+
+
+def _reciprocal_root(lowering: Lowering, call: Call) -> Symbol:
+    return _then(lowering, _apply(lowering, call, "Sqrt", call.arguments[0]), "Reciprocal")
+
+
+def _convert(lowering: Lowering, call: Call) -> Symbol:
+    """To another number type: whole numbers and float32 are all that a step computes with."""
+    symbol, kind = lowering.symbol(call.arguments[0]), call.options.get("dtype")
+    if kind is None:
+        return symbol
+    if kind not in (torch.float32, torch.int64, torch.int32):
+        raise NotStreamableError(f"numbers of type {kind}")
+    to = TensorProto.FLOAT if kind == torch.float32 else TensorProto.INT64
+    return lowering.make("Cast", symbol, symbol.dimensions, symbol.read(), to=to)
+
+
+def _embed(lowering: Lowering, call: Call) -> Symbol:
+    table, indices = call.arguments[:2]
+    if lowering.is_symbol(table) or isinstance(table, Symbol):
+        raise NotStreamableError("an embedding whose table depends on the image")
+    symbol = lowering.symbol(indices)
+    dimensions: list[Dimension] = [*symbol.dimensions, (int(table.shape[1]),)]
+    return lowering.make("Gather", symbol, dimensions, table.numpy().astype(np.float32), symbol.read(), axis=0)
+
+
+def _keep(lowering: Lowering, call: Call) -> Symbol:
+    return lowering.symbol(call.arguments[0])
+
+
+ELEMENTWISE: dict[str, Handler] = {
+    **{
+        name: _plain(operation)
+        for name, operation in {
+            "relu": "Relu",
+            "sigmoid": "Sigmoid",
+            "tanh": "Tanh",
+            "exp": "Exp",
+            "log": "Log",
+            "neg": "Neg",
+            "abs": "Abs",
+            "sqrt": "Sqrt",
+            "reciprocal": "Reciprocal",
+            "sin": "Sin",
+            "cos": "Cos",
+        }.items()
+    },
+    "add": _scaled("Add"),
+    "sub": _scaled("Sub"),
+    "rsub": _scaled("Sub", swapped=True),
+    "mul": _plain("Mul", operands=2),
+    "div": _divide,
+    "maximum": _plain("Max", operands=2),
+    "minimum": _plain("Min", operands=2),
+    "pow": _plain("Pow", operands=2),
+    "_prelu_kernel": _plain("PRelu", operands=2),
+    "elu": _elu,
+    "leaky_relu": _leaky_relu,
+    "silu": _silu,
+    "gelu": _gelu,
+    "softplus": _softplus,
+    "mish": _mish,
+    "glu": _glu,
+    "clamp": _clamp,
+    "clamp_min": _clamp,
+    "hardtanh": _clamp,
+    "rsqrt": _reciprocal_root,
+    "_to_copy": _convert,
+    "embedding": _embed,
+    **dict.fromkeys(("detach", "alias", "clone", "contiguous", "lift_fresh", "native_dropout"), _keep),
+}
+"""By the name that ATen gives an operation."""

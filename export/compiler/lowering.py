@@ -1,0 +1,132 @@
+"""From the record of a network's operations to nodes over columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from export.compiler.condition import ConditionTable
+from export.compiler.faults import NotStreamableError
+from export.compiler.nodes import Node, Operand, Placed
+from export.compiler.symbol import Dimension, Symbol, constant_operand, fresh
+from export.compiler.trace import BATCH, Call, Trace, Traced, trace
+from export.images.network import ImageNetwork
+
+Handler = Callable[["Lowering", Call], Any]
+"""Returns the Symbol of the call's result, or a list of them when it has several."""
+
+
+class Lowering:
+    """The tensors of a trace that depend on the image, as Symbols; handlers add to them call by call."""
+
+    def __init__(self, network: ImageNetwork, record: Trace) -> None:
+        self.conditions = ConditionTable(network, record)
+        self._symbols: dict[Traced, Symbol] = {}
+        self._names = record.names
+        self._module = ""
+        planes = int(network.encoding.shape[2])
+        image = Node("Image", (planes,), name="image")
+        self.image = image
+        dimensions: list[Dimension] = [("b",), (planes,), ("h",), ("w",)]
+        self._symbols[record.image] = fresh(image, dimensions, network.height, network.width)
+
+    def run(self, record: Trace, handlers: dict[str, Handler]) -> Symbol:
+        """Goes through the calls; returns the output."""
+        for call in record.calls:
+            if any(result and result.of_image for result in call.results):
+                self._lower(call, handlers)
+        return self._symbols[record.output]
+
+    def _lower(self, call: Call, handlers: dict[str, Handler]) -> None:
+        self._module = call.module
+        handler = handlers.get(call.name)
+        if handler is None:
+            raise NotStreamableError(
+                f"{call.module or 'the network'} uses {call.name}, which looks at the image as a whole"
+            )
+        try:
+            made = handler(self, call)
+        except NotStreamableError as fault:
+            raise NotStreamableError(f"{call.module or 'the network'}: {fault}") from None
+        for result, symbol in zip(call.results, made if isinstance(made, list) else [made], strict=False):
+            if result is not None:
+                self._symbols[result] = symbol
+
+    def symbol(self, value: Any) -> Symbol:
+        """The Symbol of an argument that must depend on the image."""
+        if not isinstance(value, Traced) or value not in self._symbols:
+            raise NotStreamableError("an operation whose first operand does not depend on the image")
+        return self._symbols[value]
+
+    def is_symbol(self, value: Any) -> bool:
+        """Whether an argument depends on the image."""
+        return isinstance(value, Traced) and value.of_image
+
+    def operand(self, value: Any, like: Symbol, dimensions: Sequence[Dimension]) -> Operand:
+        """An argument as a node reads it: a tensor of the image, one of the condition, or a constant."""
+        if self.is_symbol(value):
+            symbol = self.symbol(value)
+            if len(symbol.dimensions) != len(dimensions) or (symbol.height, symbol.width) != (like.height, like.width):
+                raise NotStreamableError("operands of different shapes")
+            return symbol.read()
+        if isinstance(value, Traced):
+            return self.conditions.operand(value, like, dimensions)
+        constant = constant_operand(value, like, dimensions)
+        return replace(constant, name=self._names.get(id(value), "")) if isinstance(constant, Placed) else constant
+
+    def make(
+        self, operation: str, like: Symbol, dimensions: Sequence[Dimension], *operands: Operand, **attributes: Any
+    ) -> Symbol:
+        """The tensor [dimensions] that an operation makes of its operands, on the places of `like`."""
+        features = tuple(axis for dimension in dimensions for axis in dimension if isinstance(axis, int))
+        node = Node(operation, features, operands, attributes, self._module)
+        return fresh(node, dimensions, like.height, like.width)
+
+
+def broadcast(lowering: Lowering, values: Sequence[Any], shape: Sequence[int]) -> tuple[Symbol, list[Dimension]]:
+    """What the dimensions of an elementwise operation's result are, and a Symbol with its places."""
+    symbols = [lowering.symbol(value) for value in values if lowering.is_symbol(value)]
+    like = max(symbols, key=lambda symbol: len(symbol.dimensions))
+    dimensions: list[Dimension] = []
+    for index, size in enumerate(shape):
+        kinds = {_places(symbol.dimension(index)) for symbol in symbols if len(symbol.dimensions) == len(shape)}
+        if len(kinds) != 1:
+            raise NotStreamableError("operands whose dimensions mean different things")
+        places = kinds.pop()
+        dimensions.append(like.dimension(index) if places else (size,))
+    return like, dimensions
+
+
+def _places(dimension: Dimension) -> Dimension:
+    return dimension if any(isinstance(axis, str) for axis in dimension) else ()
+
+
+def lower(network: ImageNetwork, handlers: dict[str, Handler]) -> tuple[Node, ConditionTable]:
+    """The network's logits as a node, [levels] or [channels, levels], and what the condition contributes."""
+    record = trace(network.module, *_example(network))
+    lowering = Lowering(network, record)
+    output = lowering.run(record, handlers)
+    places: list[Dimension] = [("h",), ("w",)]
+    levels: list[Dimension] = [(network.levels,), (network.channels,)] if network.channels > 1 else [(network.levels,)]
+    if list(output.dimensions) != [("b",), *levels, *places]:
+        raise NotStreamableError(f"its output {list(output.shape)} is not [batch, levels, height, width]")
+    if (output.height, output.width) != (network.height, network.width):
+        raise NotStreamableError("its output has another size than its image")
+    perm = [0, 2, 1] if network.channels > 1 else [0, 1]
+    features = tuple(axis for (axis,) in reversed(levels) if isinstance(axis, int))
+    return Node("Transpose", features, (output.read(),), {"perm": perm}, "output"), lowering.conditions
+
+
+def _example(network: ImageNetwork) -> tuple[Tensor, Tensor | None]:
+    rng = np.random.default_rng(0)
+    pixels = torch.from_numpy(rng.integers(network.levels, size=(BATCH, network.area)))
+    if network.condition == "none":
+        return network.planes(pixels), None
+    shape = (BATCH,) if network.condition == "class" else (BATCH, network.conditions)
+    named = torch.zeros(shape, dtype=torch.int64 if network.condition == "class" else torch.float32)
+    return network.planes(pixels), named

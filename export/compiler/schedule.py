@@ -1,0 +1,135 @@
+"""When each tensor's columns are computed: at which places they are needed, and how far ahead of the pixel drawn.
+
+The image is walked in raster order. When t pixels are known, a tensor with lead l is computed at position t + l; one
+that is read at raster offset o by a tensor with lead k needs l >= k + o. The image has lead -1, the logits 0. So a
+vertical stack, whose convolutions look to the right in rows above, comes to run ahead of the horizontal one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from export.compiler.faults import LooksAheadError, NotStreamableError
+from export.compiler.nodes import Box, Node, Read, Tap, in_order, readers
+
+
+@dataclass(frozen=True, eq=False)
+class Schedule:
+    """Nodes in an order in which they can be computed, and where and when."""
+
+    nodes: tuple[Node, ...]
+    needed: dict[Node, Box]
+    """The places of each node that the logits depend on."""
+    anchors: dict[Node, Tap]
+    """The place of each node that lies at the first pixel's position."""
+    leads: dict[Node, int]
+    """How many positions ahead of the pixel drawn each node is computed."""
+    width: int
+
+    @property
+    def warm_up(self) -> int:
+        """How many steps before the first pixel the earliest column that counts is computed."""
+        ahead = (self.leads[node] - self.position(node, box.top, box.left) for node, box in self.needed.items())
+        return max(0, *ahead)
+
+    def position(self, node: Node, row: int, column: int) -> int:
+        """Raster position of a node's place."""
+        top, left = self.anchors[node]
+        return (row - top) * self.width + column - left
+
+    def place(self, node: Node, position: Any) -> tuple[Any, Any]:
+        """The place (row, column) of a node at a raster position, or arrays of them."""
+        row, column = position // self.width, position % self.width
+        top, left = self.anchors[node]
+        return row + top, column + left
+
+    def offset(self, reader: Node, read: Read, tap: Tap) -> int:
+        """How many positions after the reader's place the place lies that it sees through a tap."""
+        (top, left), (other_top, other_left) = self.anchors[reader], self.anchors[read.node]
+        return (tap[0] + top - other_top) * self.width + tap[1] + left - other_left
+
+    def taps(self, reader: Node, read: Read) -> list[int]:
+        """Indices of the taps that ever see anything."""
+        box = self.needed[reader]
+        return [index for index, tap in enumerate(read.taps) if not box.moved(tap).common(read.box).empty]
+
+    def delay(self, reader: Node, read: Read, tap: Tap) -> int:
+        """How many steps ago the column was computed that a tap sees."""
+        return self.leads[read.node] - self.leads[reader] - self.offset(reader, read, tap)
+
+
+def schedule(output: Node, *, height: int, width: int, image_lead: int) -> Schedule:
+    """Places and leads of every node. Raises LooksAheadError that names the tap which sees what is not drawn
+    yet.
+
+    image_lead: -1; 0 if a pixel has several channels, of which the first ones are known while the last is drawn.
+    """
+    nodes = tuple(in_order(output))
+    needed = _needed(nodes, Box(0, 0, height, width))
+    used = tuple(node for node in nodes if node in needed)
+    anchors = {node: _anchor(node, needed[node], height, width) for node in used}
+    plan = Schedule(used, needed, anchors, {}, width)
+    _lead(plan, image_lead)
+    return plan
+
+
+def _needed(nodes: tuple[Node, ...], picture: Box) -> dict[Node, Box]:
+    needed = {nodes[-1]: picture}
+    for node in reversed(nodes):
+        for read in node.reads if node in needed else ():
+            for tap in read.taps:
+                seen = needed[node].moved(tap).common(read.box)
+                if not seen.empty:
+                    needed[read.node] = needed.get(read.node, seen).around(seen)
+    return needed
+
+
+def _anchor(node: Node, box: Box, height: int, width: int) -> Tap:
+    if box.width > width:
+        raise NotStreamableError(f"{node.name or 'the network'} computes {box.width} columns of an image {width} wide")
+    top = box.top if box.top < 0 or box.bottom > height else 0
+    left = box.left if box.left < 0 or box.right > width else 0
+    return top, left
+
+
+def _lead(plan: Schedule, image_lead: int) -> None:
+    """Leads as small as they can be, from the logits back to the image."""
+    used_by, cause = readers(plan.nodes), dict[Node, _Look]()
+    for node in reversed(plan.nodes):
+        plan.leads[node] = 0 if node is plan.nodes[-1] else -(10**9)
+        for reader, read in used_by[node]:
+            for index in plan.taps(reader, read):
+                look = _Look(reader, read.taps[index], plan.offset(reader, read, read.taps[index]))
+                if plan.leads[reader] + look.offset > plan.leads[node]:
+                    plan.leads[node], cause[node] = plan.leads[reader] + look.offset, look
+        if node.operation == "Image":
+            if plan.leads[node] > image_lead:
+                raise LooksAheadError(_explain(node, cause, plan.leads[node]))
+            plan.leads[node] = image_lead
+
+
+@dataclass(frozen=True)
+class _Look:
+    """One node looking at another: through which tap, and how many positions later in the image."""
+
+    reader: Node
+    tap: Tap
+    offset: int
+
+
+def _explain(image: Node, cause: dict[Node, _Look], ahead: int) -> str:
+    """Names the look that goes furthest ahead, of those that lead from the image to the logits."""
+    looks, node = [], image
+    while node in cause:
+        looks.append(cause[node])
+        node = cause[node].reader
+    furthest = max(looks, key=lambda look: look.offset)
+    pixel = f"the pixel {ahead} positions after the one that is drawn" if ahead else "the pixel that is drawn itself"
+    return f"{furthest.reader.name or 'a convolution'} looks {_direction(*furthest.tap)}, and so the logits at {pixel}"
+
+
+def _direction(row: int, column: int) -> str:
+    vertical = f"{abs(row)} {'up' if row < 0 else 'down'}" if row else ""
+    sideways = f"{abs(column)} to the {'left' if column < 0 else 'right'}" if column else ""
+    return " and ".join(filter(None, (vertical, sideways))) or "at its own place"

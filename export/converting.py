@@ -1,0 +1,85 @@
+"""Exporting a network that was read: step function, proof, smaller weights if asked for, folder."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Literal
+
+import onnx
+import torch
+
+from export.folder import write_folder
+from export.graph import OPSET
+from export.images.causality import check_causal
+from export.images.streaming import StreamingNetwork
+from export.quantise import shrink
+from export.reading import Exportable, Reading
+from export.report import parity_lines
+from export.steps import completed
+from export.verify import verify
+from tui_gen.audit import audit
+from tui_gen.card import ModelCard
+from tui_gen.codec import codec_for
+from tui_gen.model import Model
+
+Dtype = Literal["fp32", "fp16", "int8"]
+AUDIT_SECONDS = 10.0
+"""About as long the audit of an image model may take."""
+
+
+def convert(
+    reading: Reading,
+    target: Path,
+    *,
+    source: Path | None,
+    name: str,
+    dtype: Dtype = "fp32",
+    force: bool = False,
+) -> ModelCard:
+    """Converts, proves and writes; prints what was compared.
+
+    source: the checkpoint file, for its hash. Raises TuiGenError, and writes nothing, if something is missing or the
+    step function differs from the network.
+    """
+    exportable = reading.build()
+    card = replace(exportable.card, name=name)
+    if isinstance(exportable.network, StreamingNetwork):
+        check_causal(exportable.network.network)
+    graph = exportable.network.step_graph().SerializeToString()
+    card = completed(card, exportable.network)
+    card = _prove(exportable, graph, card)
+    print(f"{card.architecture}: {len(graph) / 1e6:.1f} MB, {exportable.network.parameters_count:,} parameters")
+    facts = {**card.export, **_provenance(source), "assumed": _assumptions(reading)}
+    if dtype != "fp32":
+        graph, precision = shrink(graph, card, exportable.tokenizer or None, dtype, force=force)
+        print("\n".join(precision.lines()))
+        facts["precision"] = precision.as_facts()
+    card = replace(card, export={key: value for key, value in facts.items() if value})
+    written = write_folder(target, graph=graph, card=card, tokenizer=exportable.tokenizer, log=exportable.log)
+    print(f"wrote {target}; play it with: tui-gen {target}")
+    return written
+
+
+def _prove(exportable: Exportable, graph: bytes, card: ModelCard) -> ModelCard:
+    """Compares the step function with PyTorch, and looks whether it is causal."""
+    model, codec = Model(graph, card, provider="cpu"), codec_for(card, exportable.tokenizer or None)
+    parity = verify(exportable.network, model, codec, real=exportable.real)
+    print("\n".join(parity_lines(parity, text=card.image is None)))
+    if isinstance(exportable.network, StreamingNetwork):
+        print(f"computes {card.export['computes']}")
+    if card.image:
+        print(audit(model, card, seconds=AUDIT_SECONDS).summary)
+    return replace(card, export={**card.export, "parity": asdict(parity)})
+
+
+def _provenance(source: Path | None) -> dict[str, object]:
+    versions = f"Python {platform.python_version()}, torch {torch.__version__}, onnx {onnx.__version__}"
+    sha256 = hashlib.sha256(source.read_bytes()).hexdigest() if source else ""
+    return {"source_sha256": sha256, "opset": OPSET, "versions": versions}
+
+
+def _assumptions(reading: Reading) -> list[str]:
+    return [f"{missing.what}: {missing.assumed}" for missing in reading.diagnosis.missing if missing.assumed]

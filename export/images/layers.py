@@ -1,0 +1,165 @@
+"""The convolutions, normalisations and embeddings among a checkpoint's tensors, each with its name and its mask."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tui_gen.errors import TuiGenError
+
+_HARMLESS = re.compile(r"num_batches_tracked$|(^|\.)_?(c|h|w|height|width)$|criterion|loss|metric|(^|[._])mask$")
+"""Tensors that say nothing about what the network computes, or that were looked at already."""
+
+
+@dataclass(eq=False)
+class Conv:
+    """A convolution [outputs, inputs, rows, columns], with its mask applied."""
+
+    name: str
+    weight: Tensor
+    bias: Tensor | None
+    masked: bool
+    """Whether the file has a mask for it."""
+
+    @property
+    def kernel(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return int(self.weight.shape[2]), int(self.weight.shape[3])
+
+    @property
+    def pointwise(self) -> bool:
+        """Whether it looks at one place only."""
+        return self.kernel == (1, 1)
+
+    @property
+    def inputs(self) -> int:
+        """Channels that it reads."""
+        return int(self.weight.shape[1])
+
+    @property
+    def outputs(self) -> int:
+        """Channels that it makes."""
+        return int(self.weight.shape[0])
+
+
+@dataclass(eq=False)
+class Norm:
+    """A batch normalisation in evaluation mode: features times scale plus shift, [features] each."""
+
+    name: str
+    scale: Tensor
+    shift: Tensor
+
+
+@dataclass(eq=False)
+class Layers:
+    """What a checkpoint's tensors are, in its own order."""
+
+    parts: list[Conv | Norm] = field(default_factory=list)
+    tables: dict[str, Tensor] = field(default_factory=dict)
+    """Embeddings [entries, features], by name."""
+    left: list[str] = field(default_factory=list)
+    """Tensors that are none of these."""
+
+    @property
+    def convs(self) -> list[Conv]:
+        """The convolutions only."""
+        return [part for part in self.parts if isinstance(part, Conv)]
+
+
+def find_layers(tensors: Mapping[str, Tensor]) -> Layers:
+    """Sorts tensors by what they are. Raises TuiGenError for a convolution whose mask has another shape."""
+    values, found = _without_weight_norm(tensors), Layers()
+    used: set[str] = set()
+    for name, tensor in values.items():
+        stem, _, leaf = name.rpartition(".")
+        if leaf == "weight" and tensor.ndim == 4:
+            found.parts.append(_conv(values, stem, used))
+        elif f"{stem}.running_var" in values and leaf == ("weight" if f"{stem}.weight" in values else "running_var"):
+            found.parts.append(_norm(values, stem, used))
+        elif leaf == "weight" and tensor.ndim == 2:
+            found.tables[stem] = tensor.float()
+            used.add(name)
+    found.left = [name for name in values if name not in used and not _HARMLESS.search(name)]
+    return found
+
+
+def _conv(values: Mapping[str, Tensor], stem: str, used: set[str]) -> Conv:
+    weight, bias = values[f"{stem}.weight"].float(), values.get(f"{stem}.bias")
+    outer = stem.rpartition(".")[0]
+    mask = values.get(f"{stem}.mask", values.get(f"{outer}.mask") if outer else None)
+    used.update((f"{stem}.weight", f"{stem}.bias", f"{stem}.mask", f"{outer}.mask"))
+    if mask is not None:
+        try:
+            weight = weight * mask.float().expand_as(weight)
+        except RuntimeError:
+            raise TuiGenError(f"{stem} has a mask {list(mask.shape)} that does not fit it") from None
+    return Conv(stem, weight, None if bias is None else bias.float(), mask is not None)
+
+
+def _norm(values: Mapping[str, Tensor], stem: str, used: set[str]) -> Norm:
+    mean, variance = (values[f"{stem}.{leaf}"].float() for leaf in ("running_mean", "running_var"))
+    weight, bias = values.get(f"{stem}.weight"), values.get(f"{stem}.bias")
+    used.update(f"{stem}.{leaf}" for leaf in ("running_mean", "running_var", "weight", "bias"))
+    scale = (torch.ones_like(mean) if weight is None else weight.float()) / torch.sqrt(variance + 1e-5)
+    return Norm(stem, scale, (torch.zeros_like(mean) if bias is None else bias.float()) - mean * scale)
+
+
+def _without_weight_norm(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights that are kept as a direction and a length, put together again."""
+    values = dict(tensors)
+    for name in tensors:
+        for length, direction in (("weight_g", "weight_v"), _PARAMETRIZED):
+            if name.endswith(length) and name.removesuffix(length) + direction in values:
+                stem = name.removesuffix(length)
+                g, v = values.pop(name).float(), values.pop(stem + direction).float()
+                axes = tuple(axis for axis in range(v.ndim) if g.shape[axis] == 1)
+                values[f"{stem.removesuffix('.parametrizations.')}".rstrip(".") + ".weight"] = (
+                    v * g / v.norm(dim=axes, keepdim=True)
+                )
+    return values
+
+
+_PARAMETRIZED = ("parametrizations.weight.original0", "parametrizations.weight.original1")
+
+
+class Convolution(nn.Module):
+    """A convolution with its weights as they are, after explicit padding with zeros; negative padding cuts off."""
+
+    def __init__(self, conv: Conv, *, pads: tuple[int, int, int, int] = (0, 0, 0, 0), dilation: int = 1) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(conv.weight.clone(), requires_grad=False)
+        self.bias = None if conv.bias is None else nn.Parameter(conv.bias.clone(), requires_grad=False)
+        self.pads, self.dilation = pads, dilation
+
+    def forward(self, image: Tensor) -> Tensor:
+        """float32[batch, inputs, height, width] -> float32[batch, outputs, height, width]."""
+        padded = functional.pad(image, self.pads) if any(self.pads) else image
+        return functional.conv2d(padded, self.weight, self.bias, dilation=self.dilation)
+
+
+def centred(conv: Conv, *, dilation: int = 1) -> Convolution:
+    """A convolution that leaves the image's size."""
+    rows, columns = ((side - 1) * dilation // 2 for side in conv.kernel)
+    return Convolution(conv, pads=(columns, columns, rows, rows), dilation=dilation)
+
+
+def raster_mask(conv: Conv, *, own: bool) -> Conv:
+    """The convolution with the taps that raster order forbids set to zero; own: it may see its own place."""
+    rows, columns = conv.kernel
+    mask = torch.zeros(rows, columns)
+    mask[: rows // 2] = 1
+    mask[rows // 2, : columns // 2 + own] = 1
+    return Conv(conv.name, conv.weight * mask, conv.bias, True)
+
+
+def chained(convs: Iterable[Conv]) -> bool:
+    """Whether each convolution reads as many channels as the one before it makes."""
+    known = list(convs)
+    return all(after.inputs == before.outputs for before, after in pairwise(known))

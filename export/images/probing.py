@@ -1,0 +1,131 @@
+"""Finds out how somebody's module wants to be called, and brings what it returns into one form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from export.reading import ReadOptions
+from tui_gen.errors import TuiGenError
+
+Order = Literal["levels", "levels, channels", "channels, levels", "last", "single"]
+_BATCH = 2
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How a module is called."""
+
+    channels: int
+    whole_numbers: bool
+    """Whether it reads levels as int64, not as floats."""
+    planes: bool
+    """Whether its input has a dimension for the channels."""
+    label: bool
+
+
+class Adapted(nn.Module):
+    """A module behind the form of `ImageNetwork`: planes in, [batch, levels, ...] out."""
+
+    def __init__(self, module: nn.Module, manner: Manner, order: Order, levels: int, classes: int) -> None:
+        super().__init__()
+        self.module, self.manner, self.order = module, manner, order
+        self.levels, self.channels, self.classes = levels, manner.channels, classes
+        self.whole_numbers = manner.whole_numbers
+
+    @property
+    def described(self) -> str:
+        """How it is called, for people."""
+        kind = "whole numbers" if self.whole_numbers else "floats"
+        return f"called with {kind}" + (" and a class" if self.manner.label else "")
+
+    def forward(self, planes: Tensor, condition: Tensor | None = None) -> Tensor:
+        """float32[batch, channels, h, w] and int64[batch] -> logits as ImageNetwork has them."""
+        logits = call(self.module, self.manner, planes, condition)
+        if self.order == "single":
+            return torch.cat([torch.zeros_like(logits), logits], dim=1)
+        if self.order == "last":
+            return logits.permute(0, 3, 1, 2)
+        if self.order == "channels, levels":
+            return logits.transpose(1, 2)
+        if self.channels > 1 and logits.ndim == 4:
+            return logits.view(len(logits), self.levels, self.channels, *logits.shape[2:])
+        return logits
+
+
+def call(module: nn.Module, manner: Manner, planes: Tensor, condition: Tensor | None) -> Tensor:
+    """Calls the module in its manner."""
+    image = planes.long() if manner.whole_numbers else planes
+    image = image if manner.planes else image[:, 0]
+    logits: Tensor = module(image, condition) if manner.label else module(image)
+    return logits
+
+
+def probe(module: nn.Module, height: int, width: int, options: ReadOptions) -> Adapted:
+    """Tries what modules are usually called with. Raises TuiGenError with the first failure if nothing works."""
+    first_fault = ""
+    for manner in _manners(module, options):
+        try:
+            with torch.no_grad():
+                label = torch.zeros(_BATCH, dtype=torch.int64) if manner.label else None
+                logits = call(module, manner, torch.zeros(_BATCH, manner.channels, height, width), label)
+        except Exception as fault:  # whatever a module raises that is called in a way that it does not expect
+            first_fault = first_fault or f"{type(fault).__name__}: {(str(fault).splitlines() or [''])[0]:.160}"
+            continue
+        order, levels = _order(logits, manner.channels, height, width)
+        if options.levels not in (None, levels):
+            raise TuiGenError(f"--levels {options.levels} does not fit: the module puts out {levels}")
+        return Adapted(module, manner, order, levels, _classes(module, options) if manner.label else 0)
+    raise TuiGenError(f"the module cannot be called with an image of {height}x{width}: {first_fault}")
+
+
+def _manners(module: nn.Module, options: ReadOptions) -> Iterator[Manner]:
+    wanted = options.assume.get("input")
+    if wanted not in (None, "float", "int"):
+        raise TuiGenError(f"--assume input must be float or int, not {wanted!r}")
+    first = next((part for part in module.modules() if isinstance(part, nn.Conv2d)), None)
+    embeds = next((part for part in module.modules() if isinstance(part, (nn.Conv2d, nn.Embedding))), None)
+    likely = [1, 3] if first is None or first.in_channels not in (1, 3) else [first.in_channels]
+    kinds = (True, False) if isinstance(embeds, nn.Embedding) else (False, True)
+    for whole in kinds:
+        if wanted and (wanted == "int") != whole:
+            continue
+        for channels in likely:
+            for planes in (True, False) if not whole else (False, True):
+                for label in (False, True):
+                    if planes or channels == 1:
+                        yield Manner(channels, whole, planes, label)
+
+
+def _order(logits: object, channels: int, height: int, width: int) -> tuple[Order, int]:
+    if not isinstance(logits, Tensor) or not logits.is_floating_point() or len(logits) != _BATCH:
+        raise TuiGenError("the module returns something else than a tensor of logits")
+    shape = tuple(logits.shape[1:])
+    if shape[-2:] == (height, width):
+        if len(shape) == 3 and shape[0] == 1 and channels == 1:
+            return "single", 2
+        if len(shape) == 3 and shape[0] % channels == 0 and shape[0] > channels:
+            return "levels, channels" if channels > 1 else "levels", shape[0] // channels
+        if len(shape) == 4 and shape[1] == channels > 1:
+            return "levels, channels", shape[0]
+        if len(shape) == 4 and shape[0] == channels:
+            return "channels, levels", shape[1]
+    if len(shape) == 3 and shape[:2] == (height, width) and channels == 1:
+        return "last", shape[2]
+    raise TuiGenError(f"the module returns {list(logits.shape)}, of which no dimension can be the levels of its pixels")
+
+
+def _classes(module: nn.Module, options: ReadOptions) -> int:
+    told = options.assume.get("classes")
+    if told is not None:
+        if not told.isdecimal() or not int(told):
+            raise TuiGenError(f"--assume classes must be a whole number, not {told!r}")
+        return int(told)
+    for name, part in module.named_modules():
+        if isinstance(part, nn.Embedding) and any(word in name.lower() for word in ("class", "label", "cond")):
+            return part.num_embeddings
+    raise TuiGenError("the module takes a class, but not how many there are; tell it with --assume classes=N")

@@ -1,0 +1,109 @@
+"""An image network behind the step contract: one token at a time where it can be compiled, else whole images."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cached_property
+
+import numpy as np
+import onnx
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from export.compiler.compile import CompiledStep, compile_step
+from export.compiler.faults import LooksAheadError, NotStreamableError
+from export.images.causality import check_causal
+from export.images.network import ImageNetwork
+from export.images.whole import whole_image_step
+from tui_gen.card import ModelCard
+from tui_gen.errors import TuiGenError
+from tui_gen.sampling import Tokens
+
+NAMED = 2
+"""Conditions that a random prompt names, where a prompt can name several."""
+
+
+class StreamingNetwork:
+    """Implements `export.reading.Network` for anything that predicts images."""
+
+    def __init__(self, network: ImageNetwork) -> None:
+        self.network = network
+
+    @cached_property
+    def _step(self) -> CompiledStep:
+        try:
+            return compile_step(self.network)
+        except LooksAheadError as fault:
+            return self._slow_step(self._sideways(fault))
+        except NotStreamableError as fault:
+            return self._slow_step(str(fault))
+
+    def _sideways(self, ahead: LooksAheadError) -> str:
+        """Why a causal network looks ahead. Raises TuiGenError with the layer at fault if it is not causal."""
+        try:
+            check_causal(self.network)
+        except TuiGenError as leak:
+            raise TuiGenError(f"{leak} ({ahead})") from None
+        return f"{ahead}; it is causal, but looks further sideways than an image {self.network.width} wide allows"
+
+    def _slow_step(self, reason: str) -> CompiledStep:
+        return CompiledStep(whole_image_step(self.network), 0, (), reason)
+
+    @property
+    def slow_because(self) -> str:
+        """Why the whole image is computed for every token; empty if it is not."""
+        return self._step.slow_because
+
+    @property
+    def parameters_count(self) -> int:
+        """Trained numbers."""
+        return sum(parameter.numel() for parameter in self.network.module.parameters())
+
+    def step_graph(self) -> onnx.ModelProto:
+        """The step function of the network, with its weights as they were when it was first asked for."""
+        return self._step.graph
+
+    def completed(self, card: ModelCard) -> ModelCard:
+        """A card with what a player must know of the step function."""
+        assert card.image
+        form = f"the whole image for every token: {self.slow_because}" if self.slow_because else "one token at a time"
+        warm_up = (self.network.warm_up,) * self._step.warm_up
+        return replace(card, image=replace(card.image, warm_up=warm_up), export={**card.export, "computes": form})
+
+    def greedy_length(self) -> int:
+        """Tokens of an image."""
+        return self.network.area
+
+    def random_tokens(self, batch: int, rng: np.random.Generator) -> Tokens:
+        """int64[batch, n]: start token, random conditions, warm-up, and all pixels of a random image but the last."""
+        network = self.network
+        named = {"none": 0, "class": 1, "multi_hot": min(NAMED, network.conditions)}[network.condition]
+        conditions = rng.integers(
+            network.start + 1, network.start + 1 + max(network.conditions, 1), size=(batch, named)
+        )
+        start = np.full((batch, 1), network.start)
+        warm_up = np.full((batch, self._step.warm_up), network.warm_up)
+        pixels = rng.integers(network.levels, size=(batch, network.area - 1))
+        return np.concatenate([start, conditions, warm_up, pixels], axis=1)
+
+    def sequence_logits(self, tokens: Tensor) -> Tensor:
+        """Logits after the last token of the prompt and after every pixel: float32[batch, 1 + pixels, levels]."""
+        network = self.network
+        is_pixel = tokens[0] < network.levels
+        prompt, pixels = tokens[:, ~is_pixel], tokens[:, is_pixel]
+        image = functional.pad(pixels, (0, network.area - pixels.shape[1]))
+        return network.whole_logits(image, self._condition(prompt))[:, : pixels.shape[1] + 1]
+
+    def _condition(self, prompt: Tensor) -> Tensor | None:
+        """What a prompt names: the last class, the first if there is none; or how often each phrase stands in it."""
+        network = self.network
+        if network.condition == "none":
+            return None
+        first = network.start + 1
+        indices = torch.arange(network.conditions)
+        named = (prompt[:, :, None] - first == indices).float()
+        if network.condition == "multi_hot":
+            return named.sum(1)
+        when = torch.arange(1, prompt.shape[1] + 1)[:, None]
+        return (named * when).amax(1).argmax(1)

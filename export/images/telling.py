@@ -1,0 +1,111 @@
+"""What a file of an image network does not say: size, levels, scaling. Told by options, guessed aloud, or asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from export.loading.contents import Checkpoint
+from export.reading import Missing, ReadOptions
+from tui_gen.errors import TuiGenError
+
+SCALINGS = ("level/levels", "level/(levels-1)", "/255", "-1..1", "raw")
+
+
+@dataclass
+class Answers:
+    """Collects what is known, assumed and missing while a reader goes through a file."""
+
+    options: ReadOptions
+    checkpoint: Checkpoint
+    missing: list[Missing] = field(default_factory=list)
+    asked: set[str] = field(default_factory=set)
+
+    def assume(self, key: str, default: str, what: str, *, choices: tuple[str, ...] = ()) -> str:
+        """An answer to a question of the reader's: the person's, or else the default, which is said aloud."""
+        self.asked.add(key)
+        given = self.options.assume.get(key)
+        if given is None:
+            others = f"--assume {key}={'|'.join(choices)}" if choices else f"--assume {key}=..."
+            self.missing.append(Missing(what, others, default))
+            return default
+        if choices and given not in choices:
+            raise TuiGenError(f"--assume {key} must be one of {', '.join(choices)}, not {given!r}")
+        return given
+
+    def size(self) -> tuple[int, int]:
+        """Height and width of the images; (0, 0) if nobody says it, which is then listed as missing."""
+        if self.options.size:
+            return self.options.size
+        found = _size_in(self.checkpoint)
+        if found is None:
+            self.missing.append(Missing("the size of the images", "--size HxW"))
+        return found or (0, 0)
+
+    def levels(self, rows: int, channels: int) -> int:
+        """Values that a pixel can have. rows: what the network puts out per place."""
+        if rows == 1:
+            return 2
+        if rows % channels:
+            raise TuiGenError(f"the network puts out {rows} numbers per pixel, which {channels} channels do not share")
+        if self.options.levels not in (None, rows // channels):
+            raise TuiGenError(
+                f"--levels {self.options.levels} does not fit: it puts out {rows // channels} per channel"
+            )
+        return rows // channels
+
+    def scaling(self, levels: int, default: str) -> Tensor:
+        """float32[levels]: what the network reads for each level."""
+        given = self.options.scaling
+        if given is not None and given not in SCALINGS:
+            raise TuiGenError(f"--scaling must be one of {', '.join(SCALINGS)}, not {given!r}")
+        if given is None:
+            self.missing.append(Missing("how levels became its input", "--scaling HOW", default))
+        return scaled(levels, given or default)
+
+    def check_all_used(self) -> None:
+        """Raises TuiGenError for an --assume that answers no question of this network."""
+        unknown = set(self.options.assume) - self.asked
+        if unknown:
+            known = ", ".join(sorted(self.asked)) or "none"
+            raise TuiGenError(f"--assume {min(unknown)}: this network raises no such question; its questions: {known}")
+
+
+def scaled(levels: int, how: str) -> Tensor:
+    """float32[levels]: the network's input for each level."""
+    level = torch.arange(levels, dtype=torch.float32)
+    return {
+        "level/levels": level / levels,
+        "level/(levels-1)": level / (levels - 1),
+        "/255": level / 255,
+        "-1..1": level / (levels - 1) * 2 - 1,
+        "raw": level,
+    }[how]
+
+
+def _size_in(checkpoint: Checkpoint) -> tuple[int, int] | None:
+    """The size that buffers or hyper-parameters state."""
+    values: dict[str, int] = {}
+    for name, tensor in checkpoint.tensors.items():
+        if tensor.numel() == 1 and not tensor.is_complex():
+            values[name.rpartition(".")[2].strip("_").lower()] = int(tensor)
+    _collect(checkpoint.facts, values, 0)
+    for facts in checkpoint.modules.values():
+        _collect(facts.attributes, values, 0)
+    for rows, columns in (("h", "w"), ("height", "width"), ("image_height", "image_width")):
+        if values.get(rows, 0) > 0 and values.get(columns, 0) > 0:
+            return values[rows], values[columns]
+    side = values.get("image_size") or values.get("img_size")
+    return (side, side) if side else None
+
+
+def _collect(facts: Mapping[str, Any], values: dict[str, int], depth: int) -> None:
+    for key, value in facts.items():
+        if isinstance(value, dict) and depth < 4:
+            _collect(value, values, depth + 1)
+        elif type(value) is int:
+            values.setdefault(str(key).strip("_").lower(), value)

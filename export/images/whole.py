@@ -1,0 +1,148 @@
+"""The whole-image form of a step: the picture so far is the state, and every token runs the network over all of it.
+
+It serves what cannot be computed one pixel at a time: strides, attention, a look further sideways than the image is
+wide.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import logging
+import warnings
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from export.graph import BATCH, IR_VERSION, OPSET
+from export.images.network import ImageNetwork
+from tui_gen.errors import TuiGenError
+
+_EXAMPLE = 3
+"""Batch of the example inputs: neither 1 nor 2, which PyTorch would take for constants."""
+
+
+class WholeImageStep(nn.Module):
+    """(token, position, image[, condition]) -> (logits, position, image[, condition]), batch first.
+
+    position int64[batch]: tokens of the picture that are known. image float32[batch, planes, height * width]: what the
+    network sees of them, zeros elsewhere. condition: float32[batch, conditions] of phrases, or int64[batch] of a class.
+    """
+
+    encoding: Tensor
+
+    def __init__(self, network: ImageNetwork) -> None:
+        super().__init__()
+        self.network, self.module = network, copy.deepcopy(network.module)
+        channels, levels, planes = network.encoding.shape
+        table = torch.zeros(channels, network.warm_up, planes)
+        table[:, :levels] = network.encoding
+        self.register_buffer("encoding", table.view(-1, planes))
+
+    def forward(
+        self, token: Tensor, position: Tensor, image: Tensor, condition: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        """One token of every sample."""
+        network = self.network
+        image = image + self._drawn(token, position)
+        position = torch.clamp(position + (token < network.levels), max=network.area)
+        named = () if condition is None else (self._named(token, condition),)
+        planes = image.view(-1, image.shape[1], network.height, network.width)
+        logits = self.module(planes, *named)
+        if network.channels > 1:
+            logits = logits.permute(0, 1, 3, 4, 2)
+        index = torch.clamp(position, max=network.area - 1)[:, None, None].expand(-1, network.levels, 1)
+        here = logits.flatten(2).gather(2, index)[:, :, 0]
+        return (here, position, image, *named)
+
+    def _drawn(self, token: Tensor, position: Tensor) -> Tensor:
+        """What the token adds to the image: its column at its place; nothing, if it is part of the prompt."""
+        channels = self.network.channels
+        row = (position % channels) * self.network.warm_up + token
+        places = torch.arange(self.network.height * self.network.width)
+        here = (places == (position // channels)[:, None]).float()
+        return self.encoding[row][:, :, None] * here[:, None, :]
+
+    def _named(self, token: Tensor, before: Tensor) -> Tensor:
+        first = self.network.start + 1
+        if self.network.condition == "multi_hot":
+            return before + (torch.arange(self.network.conditions) == (token - first)[:, None]).float()
+        named = torch.where(token >= first, token - first, torch.zeros_like(token))
+        return torch.where(token < self.network.levels, before, named)
+
+
+def whole_image_step(network: ImageNetwork) -> onnx.ModelProto:
+    """The step function of any network over images. Raises TuiGenError if PyTorch's exporter cannot write it."""
+    step = WholeImageStep(network).eval()
+    names, states = _states(network)
+    arguments = (torch.zeros(_EXAMPLE, dtype=torch.int64), *states)
+    batch = torch.export.Dim(BATCH, min=1, max=2**16)
+    with _quietly(), torch.no_grad():
+        step(*arguments)  # a network that masks its own weights does so now
+        try:
+            program = torch.onnx.export(
+                step,
+                arguments,
+                dynamo=True,
+                dynamic_shapes=tuple({0: batch} for _ in arguments),
+                input_names=["token", *(f"state.{name}" for name in names)],
+                output_names=["logits", *(f"next.{name}" for name in names)],
+                opset_version=OPSET,
+                external_data=False,
+            )
+        except Exception as fault:  # whatever PyTorch meets in a network that it cannot follow
+            raise TuiGenError(f"PyTorch cannot write this network as ONNX: {_reason(fault)}") from fault
+    assert program is not None
+    return _checked(program.model_proto)
+
+
+def _reason(fault: Exception) -> str:
+    """The line of PyTorch's long report that says what happened."""
+    lines = str(fault).strip().splitlines() or [type(fault).__name__]
+    summary = next((line.partition(">: ")[2] for line in lines if line.startswith("<class ")), "")
+    return f"{summary or lines[0]:.200}"
+
+
+def _states(network: ImageNetwork) -> tuple[list[str], list[Tensor]]:
+    planes, places = int(network.encoding.shape[2]), network.height * network.width
+    names = ["position", "image"]
+    states = [torch.zeros(_EXAMPLE, dtype=torch.int64), torch.zeros(_EXAMPLE, planes, places)]
+    if network.condition != "none":
+        many = network.condition == "multi_hot"
+        names.append("condition")
+        shape = (_EXAMPLE, network.conditions) if many else (_EXAMPLE,)
+        states.append(torch.zeros(shape, dtype=torch.float32 if many else torch.int64))
+    return names, states
+
+
+def _checked(model: onnx.ModelProto) -> onnx.ModelProto:
+    """As small as it can be, and valid."""
+    model.ir_version = min(model.ir_version, IR_VERSION)
+    model.producer_name = "tui-gen"
+    for holder in (model, model.graph, *model.graph.node):
+        del holder.metadata_props[:]
+    for node in model.graph.node:
+        node.doc_string = ""
+    del model.graph.value_info[:]
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+@contextlib.contextmanager
+def _quietly():  # type: ignore[no-untyped-def]
+    """The exporter prints its progress and logs what it tries; nobody asked."""
+    logger = logging.getLogger("torch")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        finally:
+            logger.setLevel(level)

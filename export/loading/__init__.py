@@ -1,0 +1,1 @@
+"""Checkpoint files of any origin as plain values, without running anything in them."""

@@ -1,0 +1,50 @@
+"""From a checkpoint file of any origin to a network that can be exported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from export.images.factory import read_factory
+from export.images.read import read_image
+from export.loading.contents import Checkpoint
+from export.loading.load import load_checkpoint
+from export.reading import Reading, ReadOptions
+from export.trained import read_trained
+from tui_gen.errors import TuiGenError
+
+_READERS: tuple[Callable[[Checkpoint, ReadOptions], Reading | None], ...] = (read_image,)
+
+
+def read(path: Path | None, options: ReadOptions, *, factory: str | None = None) -> tuple[Checkpoint | None, Reading]:
+    """What a file is. Raises TuiGenError that says why it cannot be converted.
+
+    factory: `package.module:function` of a network that only its owner can build; its weights come from the file, if
+    one is given.
+    """
+    found = None if path is None else load_checkpoint(path)
+    if factory:
+        return found, read_factory(factory, found, options)
+    if path is None or found is None:
+        raise TuiGenError("name a checkpoint file, or a --factory that builds the network")
+    return found, _read(path, found, options)
+
+
+def _read(path: Path, found: Checkpoint, options: ReadOptions) -> Reading:
+    trained = read_trained(path, found)
+    if trained:
+        return trained
+    for reader in _READERS:
+        reading = reader(found, options)
+        if reading:
+            return reading
+    raise TuiGenError(
+        f"{path} holds neither a recurrent language model nor a PixelCNN that is recognised ({_glance(found)}); "
+        "a network over images can be exported with --factory package.module:function"
+    )
+
+
+def _glance(found: Checkpoint) -> str:
+    names = list(found.tensors)
+    shown = ", ".join(f"{name} {list(found.tensors[name].shape)}" for name in names[:3])
+    return f"{len(names)} tensors: {shown}" + (", ..." if len(names) > 3 else "") if names else "no tensors"

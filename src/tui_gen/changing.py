@@ -1,0 +1,129 @@
+"""A random image, fed to a model as it is and with changes, to see which logits move."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tui_gen.card import ModelCard
+from tui_gen.errors import TuiGenError
+from tui_gen.model import Model, State
+from tui_gen.sampling import Logits, Mask, Tokens
+
+TOLERANCE = 1e-5
+"""Of the range of the logits, or of 1 if they keep within less; rounding may move them so far."""
+NOISE_MARGIN = 10
+"""A pixel matters if it moves logits by so many times the rounding that was found where nothing may move them."""
+_OUTER = [0, 3]
+"""Of four rows."""
+
+
+class Probe:
+    """The image ends at a target, a pixel's number in raster order. A batch has `rows` rows at most, at least 2.
+
+    Places are positions in the sequence that a model reads: the prompt, with one condition at random, then the image.
+    """
+
+    def __init__(self, model: Model, card: ModelCard, target: int, rng: np.random.Generator, *, rows: int) -> None:
+        assert card.image
+        self._model, self._image, self._rng, self._rows = model, card.image, rng, rows
+        condition = rng.permutation(np.array(card.image.conditions, dtype=np.int64))[:1]
+        prompt = np.array([card.bos, *condition, *card.image.warm_up])
+        values = rng.integers(card.image.levels, size=(target + 1) * card.image.channels)
+        self._first, self._target = len(prompt), target
+        self._tokens = np.concatenate([prompt, values[:-1]])  # what comes after the target's logits is never read
+        self._range = 1.0
+        self.worst = 0.0
+        """The largest movement so far of a logit that nothing may move."""
+
+    @property
+    def tolerance(self) -> float:
+        """Up to where a movement is rounding."""
+        return TOLERANCE * self._range
+
+    def check_neighbours(self) -> None:
+        """Raises TuiGenError if the outer two of four samples notice that the inner two change."""
+        begin = self._place(int(self._rng.integers(self._target // 2 + 1)))
+        same = np.repeat(self._tokens[None], 4, axis=0)
+        other = same.copy()
+        other[1:3, begin:] = self._rng.integers(self._image.levels, size=other[1:3, begin:].shape)
+        state = other_state = self._model.start(4)
+        for place in range(len(self._tokens)):
+            logits, state = self._step(same[:, place], state)
+            moved, other_state = self._step(other[:, place], other_state)
+            distance = _distance(moved[_OUTER], logits[_OUTER])
+            self._check(distance, place + 1, [begin] * 2, "only the samples beside it differ, from {} on")
+
+    def moves(self, groups: Sequence[Tokens]) -> Mask:
+        """Whether changing all pixels of a group moves the target's logits; for groups in raster order.
+
+        Raises TuiGenError if it moves logits that come before.
+        """
+        found, state, read = [np.zeros(0, dtype=bool)], self._model.start(1), 0
+        for at in range(0, len(groups), self._rows - 1):
+            some = groups[at : at + self._rows - 1]
+            begin = self._place(int(some[0][0]))  # until there all rows are alike, so one is enough
+            for token in self._tokens[read:begin]:
+                _, state = self._step(np.array([token]), state)
+            found.append(self._compare(some, state, begin))
+            read = begin
+        return np.concatenate(found)
+
+    def _compare(self, groups: Sequence[Tokens], state: State, begin: int) -> Mask:
+        """The same for one batch. state: of one row, before it reads the token at `begin`."""
+        rows, firsts = self._changed(groups), np.array([self._place(int(group[0])) for group in groups])
+        state = tuple(np.repeat(part, len(rows), axis=0) for part in state)
+        farthest = np.zeros(len(groups), dtype=np.float32)
+        for place in range(begin, len(self._tokens)):
+            logits, state = self._step(rows[:, place], state)
+            distance, still = _distance(logits[1:], logits[:1]), firsts > place
+            self._check(distance[still], place + 1, firsts[still].tolist(), "nothing before {} differs")
+            if place + 1 >= self._place(self._target):
+                farthest = np.maximum(farthest, distance)
+        moves: Mask = farthest > NOISE_MARGIN * self.worst
+        return moves
+
+    def _changed(self, groups: Sequence[Tokens]) -> Tokens:
+        """The sequence, then once more per group, with other levels in all channels of the group's pixels."""
+        channels, levels = self._image.channels, self._image.levels
+        rows = np.repeat(self._tokens[None], 1 + len(groups), axis=0)
+        for row, group in zip(rows[1:], groups, strict=True):
+            places = (self._first + group[:, None] * channels + np.arange(channels)).ravel()
+            row[places] = (row[places] + self._rng.integers(1, levels, size=len(places))) % levels
+        return rows
+
+    def _step(self, tokens: Tokens, state: State) -> tuple[Logits, State]:
+        logits, state = self._model.step(np.ascontiguousarray(tokens), state)
+        if not np.isfinite(logits).all():
+            raise TuiGenError("the model's logits are not finite: its weights are damaged or it overflows")
+        self._range = max(self._range, float(np.ptp(logits)))
+        return logits, state
+
+    def _check(self, distance: NDArray[np.float32], place: int, changed: Sequence[int], differs: str) -> None:
+        """Raises TuiGenError if the logits at `place` moved. changed: per row, the first place that differs."""
+        if not len(distance):
+            return
+        row = int(distance.argmax())
+        self.worst = max(self.worst, float(distance[row]))
+        if distance[row] > self.tolerance:
+            raise TuiGenError(
+                f"samples of a batch influence each other: the logits at {self._name(place)} move by "
+                f"{distance[row]:.2g} although {differs.format(self._name(changed[row]))}; export the model again "
+                "without what mixes samples, such as batch normalisation in training or int8 scales of a whole batch"
+            )
+
+    def _place(self, pixel: int) -> int:
+        """Of its first token."""
+        return self._first + pixel * self._image.channels
+
+    def _name(self, place: int) -> str:
+        row, column = divmod(max(0, place - self._first) // self._image.channels, self._image.width)
+        return f"row {row}, column {column}"
+
+
+def _distance(logits: Logits, others: Logits) -> NDArray[np.float32]:
+    """How far the logits of each row are from the others' at most."""
+    found: NDArray[np.float32] = np.abs(logits - others).max(axis=1)
+    return found

@@ -1,0 +1,323 @@
+"""Image networks as people's training scripts write them: the names of their tensors, and their forward passes.
+
+Each is written here from the facts of its layout, straight ahead, and shares nothing with the readers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+def _normalise(module: nn.Module) -> None:
+    """Batch normalisations that have seen something."""
+    for part in module.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            nn.init.uniform_(part.running_mean, -0.5, 0.5)
+            nn.init.uniform_(part.running_var, 0.5, 2)
+            nn.init.normal_(part.weight)
+            nn.init.normal_(part.bias)
+
+
+class MaskedConv(nn.Conv2d):
+    """Keeps a mask of its weights' shape, and leaves forbidden weights as they are until it runs."""
+
+    def __init__(self, kind: str, *sizes: int, bias: bool = True, **more: Any) -> None:
+        super().__init__(*sizes, padding=sizes[2] // 2, bias=bias, **more)
+        mask, side = torch.ones_like(self.weight), sizes[2]
+        mask[:, :, side // 2, side // 2 + (kind == "B") :] = 0
+        mask[:, :, side // 2 + 1 :] = 0
+        self.register_buffer("mask", mask)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return functional.conv2d(image, self.weight * self.mask, self.bias, padding=self.padding)
+
+
+def sequential(depth: int = 3, width: int = 6, levels: int = 8, channels: int = 1, kernel: int = 5) -> nn.Sequential:
+    """Masked convolutions without bias, normalisations and activations, and a 1x1 convolution."""
+    layers: list[nn.Module] = []
+    for index in range(depth):
+        conv = MaskedConv("B" if index else "A", width if index else channels, width, kernel, bias=False)
+        layers += [conv, nn.BatchNorm2d(width), nn.ReLU()]
+    net = nn.Sequential(*layers, nn.Conv2d(width, levels * channels, 1))
+    _normalise(net)
+    return net.eval()
+
+
+class _BookMasked(MaskedConv):
+    """Stores a bias that it never adds."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        return functional.conv2d(image, self.weight * self.mask, padding=self.padding)
+
+
+class _BookBlock(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv_1 = nn.Sequential(nn.Conv2d(width, width // 2, 1), nn.ReLU())
+        self.pixel_conv = nn.Sequential(_BookMasked("B", width // 2, width // 2, 3), nn.ReLU())
+        self.conv_2 = nn.Conv2d(width // 2, width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(self.conv_2(self.pixel_conv(self.conv_1(x))) + x)
+
+
+class BookPixelCNN(nn.Module):
+    """Residual blocks that end in an activation."""
+
+    def __init__(self, width: int = 8, blocks: int = 2, levels: int = 4, first: int = 7) -> None:
+        super().__init__()
+        self.masked_conv_1 = nn.Sequential(_BookMasked("A", 1, width, first), nn.ReLU())
+        self.res_convs = nn.Sequential(*(_BookBlock(width) for _ in range(blocks)))
+        self.masked_conv_2 = nn.Sequential(
+            *(nn.Sequential(_BookMasked("B", width, width, 1), nn.ReLU()) for _ in range(2))
+        )
+        self.output_conv = nn.Conv2d(width, levels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.output_conv(self.masked_conv_2(self.res_convs(self.masked_conv_1(x))))
+        return logits
+
+
+class _Causal(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self._net = nn.Sequential(
+            nn.ReLU(),
+            nn.Conv2d(width, width // 2, 1),
+            nn.ReLU(),
+            MaskedConv("B", width // 2, width // 2, 3),
+            nn.ReLU(),
+            nn.Conv2d(width // 2, width, 1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self._net(x)
+
+
+class GenerativePixelCNN(nn.Module):
+    """Activations before convolutions, and a residual that is added inside the block and outside of it."""
+
+    def __init__(self, width: int = 8, blocks: int = 2, head: int = 5) -> None:
+        super().__init__()
+        for name, size in (("_c", 1), ("_h", 6), ("_w", 7)):
+            self.register_buffer(name, torch.tensor(size))
+        self._input = MaskedConv("A", 1, width, 7)
+        self._causal_layers = nn.ModuleList(_Causal(width) for _ in range(blocks))
+        self._head = nn.Sequential(nn.ReLU(), nn.Conv2d(width, head, 1), nn.ReLU(), nn.Conv2d(head, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self._input(x)
+        for layer in self._causal_layers:
+            x = x + layer(x)
+        logit = self._head(x)
+        return torch.cat([torch.zeros_like(logit), logit], 1)
+
+
+def gate(x: Tensor) -> Tensor:
+    first, second = x.chunk(2, dim=1)
+    return torch.tanh(first) * torch.sigmoid(second)
+
+
+class _GenerativeLayer(nn.Module):
+    def __init__(self, inputs: int, width: int, kernel: int, *, first: bool) -> None:
+        super().__init__()
+        side, self.first = kernel // 2, first
+        self._vstack_1xN = nn.Conv2d(inputs, width, (1, kernel), padding=(0, side))
+        self._vstack_Nx1 = nn.Conv2d(width, 2 * width, (side + 1, 1), padding=(side + 1, 0))
+        self._vstack_1x1 = nn.Conv2d(inputs, 2 * width, 1)
+        self._link = nn.Conv2d(2 * width, 2 * width, 1)
+        self._hstack_1xN = nn.Conv2d(inputs, 2 * width, (1, side + 1), padding=(0, side + first))
+        self._hstack_residual, self._hstack_skip = nn.Conv2d(width, width, 1), nn.Conv2d(width, width, 1)
+
+    def forward(self, v: Tensor, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        rows, columns = v.shape[2:]
+        up = self._vstack_Nx1(self._vstack_1xN(v))[:, :, :rows]
+        gated = gate(self._link(up) + self._hstack_1xN(h)[:, :, :, :columns])
+        out = self._hstack_residual(gated)
+        return gate(up + self._vstack_1x1(v)), out if self.first else out + h, self._hstack_skip(gated)
+
+
+class GenerativeGated(nn.Module):
+    """Two stacks, the vertical one by a row and a column kernel; skips to the head; a single logit."""
+
+    def __init__(self, width: int = 6, layers: int = 2, first: int = 7) -> None:
+        super().__init__()
+        for name, size in (("_c", 1), ("_h", 6), ("_w", 9)):
+            self.register_buffer(name, torch.tensor(size))
+        self._input = _GenerativeLayer(1, width, first, first=True)
+        self._gated_layers = nn.ModuleList(_GenerativeLayer(width, width, 3, first=False) for _ in range(layers))
+        self._head = nn.Sequential(nn.ReLU(), nn.Conv2d(width, 5, 1), nn.ReLU(), nn.Conv2d(5, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        v, h, total = self._input(x, x)
+        for layer in self._gated_layers:
+            v, h, skip = layer(v, h)
+            total = total + skip
+        logit = self._head(total)
+        return torch.cat([torch.zeros_like(logit), logit], 1)
+
+
+class _TutorialConv(nn.Module):
+    def __init__(self, inputs: int, outputs: int, mask: Tensor, dilation: int = 1) -> None:
+        super().__init__()
+        padding = tuple(dilation * (side - 1) // 2 for side in mask.shape)
+        self.conv = nn.Conv2d(inputs, outputs, tuple(mask.shape), padding=padding, dilation=dilation)
+        self.register_buffer("mask", mask[None, None])
+
+    def forward(self, x: Tensor) -> Tensor:
+        conv, weight = self.conv, self.conv.weight * self.mask
+        return functional.conv2d(x, weight, conv.bias, padding=conv.padding, dilation=conv.dilation)
+
+
+def _tutorial_masks(side: int, *, first: bool) -> tuple[Tensor, Tensor]:
+    vertical, horizontal = torch.ones(side, side), torch.ones(1, side)
+    vertical[side // 2 + (not first) :] = 0
+    horizontal[0, side // 2 + (not first) :] = 0
+    return vertical, horizontal
+
+
+class _TutorialLayer(nn.Module):
+    def __init__(self, width: int, dilation: int) -> None:
+        super().__init__()
+        vertical, horizontal = _tutorial_masks(3, first=False)
+        self.conv_vert = _TutorialConv(width, 2 * width, vertical, dilation)
+        self.conv_horiz = _TutorialConv(width, 2 * width, horizontal, dilation)
+        if dilation > 1:
+            self.conv_horiz.conv.padding = (0, dilation)
+        self.conv_vert_to_horiz = nn.Conv2d(2 * width, 2 * width, 1)
+        self.conv_horiz_1x1 = nn.Conv2d(width, width, 1)
+
+    def forward(self, v: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        up = self.conv_vert(v)
+        gated = gate(self.conv_horiz(h) + self.conv_vert_to_horiz(up))
+        return gate(up), self.conv_horiz_1x1(gated) + h
+
+
+class TutorialGated(nn.Module):
+    """Two stacks with masked square kernels and dilations; its input is scaled to [-1, 1]."""
+
+    def __init__(self, channels: int = 1, width: int = 6, dilations: tuple[int, ...] = (1, 2, 1, 4, 1, 2, 1)) -> None:
+        super().__init__()
+        vertical, horizontal = _tutorial_masks(3, first=True)
+        self.conv_vstack = _TutorialConv(channels, width, vertical)
+        self.conv_hstack = _TutorialConv(channels, width, horizontal)
+        self.conv_layers = nn.ModuleList(_TutorialLayer(width, dilation) for dilation in dilations)
+        self.conv_out = nn.Conv2d(width, channels * 256, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        v, h = self.conv_vstack(x), self.conv_hstack(x)
+        for layer in self.conv_layers:
+            v, h = layer(v, h)
+        out = self.conv_out(functional.elu(h))
+        shape = (len(x), 256, out.shape[1] // 256, *out.shape[2:])
+        return out.view(shape) if shape[2] > 1 else out
+
+
+class _SpreadConv(nn.Conv2d):
+    """Features belong to red, green, blue in turn; in the own place each sees those before it."""
+
+    def __init__(self, kind: str, inputs: int, outputs: int, columns: int) -> None:
+        super().__init__(inputs, outputs, (1, columns), padding=(0, columns // 2))
+        mask = torch.zeros_like(self.weight)
+        mask[:, :, :, : columns // 2] = 1
+        source, target = torch.arange(inputs) % 3, torch.arange(outputs)[:, None] % 3
+        allowed = source < target if kind == "A" else source <= target
+        mask[:, :, 0, columns // 2] = allowed.float()
+        self.register_buffer("mask", mask)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.conv2d(x, self.weight * self.mask, self.bias, padding=self.padding)
+
+
+class _ColourBlock(nn.Module):
+    def __init__(self, inputs: int, width: int, kernel: int, *, kind: str, classes: int = 0) -> None:
+        super().__init__()
+        side = kernel // 2
+        self.v_conv = nn.Conv2d(inputs, 2 * width, (side + 1, kernel), padding=(side + 1, side))
+        self.v_fc = nn.Conv2d(inputs, 2 * width, 1)
+        self.v_to_h = nn.Conv2d(2 * width, 2 * width, 1) if kind == "A" else _SpreadConv("B", 2 * width, 2 * width, 1)
+        self.h_conv = _SpreadConv(kind, inputs, 2 * width, kernel)
+        self.h_fc = _SpreadConv(kind, width, width, 1)
+        if classes:
+            self.h_skip = _SpreadConv("B", width, width, 1)
+            self.label_embedding = nn.Embedding(classes, 2 * width)
+
+    def forward(self, v: Tensor, h: Tensor, label: Tensor) -> tuple[Tensor, Tensor, Tensor | int]:
+        tall = self.v_conv(v)
+        rows = self.v_conv.kernel_size[0]
+        up, shifted = tall[:, :, 1:-rows], tall[:, :, : -rows - 1]
+        first = not hasattr(self, "h_skip")
+        named = 0 if first else self.label_embedding(label)[:, :, None, None]
+        gated = gate(self.h_conv(h) + self.v_to_h(shifted) + named)
+        below = gate(up + self.v_fc(v) + named)
+        if first:
+            return below, self.h_fc(gated), 0
+        return below + v, self.h_fc(gated) + h, self.h_skip(gated)
+
+
+class ColourGated(nn.Module):
+    """Three channels with masks by channel, class labels in every block and before the head."""
+
+    def __init__(self, width: int = 6, blocks: int = 2, levels: int = 5, classes: int = 4) -> None:
+        super().__init__()
+        self.levels = levels
+        self.causal_conv = _ColourBlock(3, width, 5, kind="A")
+        self.hidden_conv = nn.Sequential(
+            *(_ColourBlock(width, width, 3, kind="B", classes=classes) for _ in range(blocks))
+        )
+        self.label_embedding = nn.Embedding(classes, width)
+        self.out_hidden_conv, self.out_conv = _SpreadConv("B", width, 9, 1), _SpreadConv("B", 9, 3 * levels, 1)
+
+    def forward(self, x: Tensor, label: Tensor) -> Tensor:
+        v, h, total = self.causal_conv(x, x, label)
+        for block in self.hidden_conv:
+            v, h, skip = block(v, h, label)
+            total = total + skip
+        out = torch.relu(total + self.label_embedding(label)[:, :, None, None])
+        out = self.out_conv(torch.relu(self.out_hidden_conv(out)))
+        return out.view(len(x), self.levels, 3, *x.shape[2:])
+
+
+class _PriorLayer(nn.Module):
+    def __init__(self, width: int, kernel: int, *, first: bool, classes: int) -> None:
+        super().__init__()
+        side, self.first = kernel // 2, first
+        if classes:
+            self.class_cond_embedding = nn.Embedding(classes, 2 * width)
+        self.vert_stack = nn.Conv2d(width, 2 * width, (side + 1, kernel), padding=(side, side))
+        self.vert_to_horiz = nn.Conv2d(2 * width, 2 * width, 1)
+        self.horiz_stack = nn.Conv2d(width, 2 * width, (1, side + 1), padding=(0, side))
+        self.horiz_resid = nn.Conv2d(width, width, 1)
+
+    def forward(self, v: Tensor, h: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
+        vertical, horizontal = self.vert_stack.weight.clone(), self.horiz_stack.weight.clone()
+        if self.first:
+            vertical[:, :, -1], horizontal[:, :, :, -1] = 0, 0
+        up = functional.conv2d(v, vertical, self.vert_stack.bias, padding=self.vert_stack.padding)[:, :, : v.shape[2]]
+        beside = functional.conv2d(h, horizontal, self.horiz_stack.bias, padding=self.horiz_stack.padding)
+        named = 0 if label is None else self.class_cond_embedding(label)[:, :, None, None]
+        out = self.horiz_resid(gate(self.vert_to_horiz(up) + beside[:, :, :, : h.shape[3]] + named))
+        return gate(up + named), out if self.first else out + h
+
+
+class PriorGated(nn.Module):
+    """Over the codes of another network, by an embedding; a first layer that zeroes its weights only when it runs."""
+
+    def __init__(self, levels: int = 8, width: int = 6, layers: int = 3, classes: int = 5, first: int = 5) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(levels, width)
+        self.layers = nn.ModuleList(
+            _PriorLayer(width, 3 if index else first, first=not index, classes=classes) for index in range(layers)
+        )
+        self.output_conv = nn.Sequential(nn.Conv2d(width, 9, 1), nn.ReLU(), nn.Conv2d(9, levels, 1))
+
+    def forward(self, codes: Tensor, label: Tensor | None = None) -> Tensor:
+        v = h = self.embedding(codes).permute(0, 3, 1, 2)
+        for layer in self.layers:
+            v, h = layer(v, h, label)
+        logits: Tensor = self.output_conv(h)
+        return logits

@@ -1,0 +1,230 @@
+"""Every form in which people save a network gives the same tensors by the same names."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from export.loading.load import load_checkpoint, load_values
+from tui_gen.errors import TuiGenError
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Couldn't retrieve source code"),
+    pytest.mark.filterwarnings("ignore:.*torch.jit.*"),
+]
+
+
+class Words:
+    """A vocabulary of a class of its own, as training scripts have it."""
+
+    def __init__(self) -> None:
+        self.idx2word, self.word2idx = ["a", "b"], {"a": 0, "b": 1}
+
+
+class RNNModel(nn.Module):
+    """A network whose class is gone when its file is read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder, self.rnn, self.decoder = nn.Embedding(10, 4), nn.GRU(4, 6, 2), nn.Linear(6, 10)
+        self.register_buffer("start", torch.arange(3.0), persistent=False)
+        self.rnn_type, self.nhid, self.words, self.nonlinearity = "GRU", 6, Words(), torch.tanh
+
+
+@pytest.fixture
+def net() -> RNNModel:
+    torch.manual_seed(0)
+    return RNNModel()
+
+
+def _save(value: Any, path: Path, monkeypatch: pytest.MonkeyPatch, *, legacy: bool = False) -> Path:
+    """torch.save, with the classes of this file in a module that nobody can import afterwards."""
+    gone = types.ModuleType("somebodys_model")
+    for kind in (RNNModel, Words):
+        monkeypatch.setattr(kind, "__module__", gone.__name__)
+        setattr(gone, kind.__name__, kind)
+    with monkeypatch.context() as context:
+        context.setitem(sys.modules, gone.__name__, gone)
+        torch.save(value, path, _use_new_zipfile_serialization=not legacy)
+    return path
+
+
+def _assert_same(found: Any, expected: dict[str, Tensor]) -> None:
+    assert set(found) >= set(expected)
+    for name, tensor in expected.items():
+        assert torch.equal(found[name], tensor), name
+
+
+@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
+def test_a_state_dict(legacy: bool, net: RNNModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = load_checkpoint(_save(net.state_dict(), tmp_path / "net.pt", monkeypatch, legacy=legacy))
+    _assert_same(found.tensors, net.state_dict())
+    assert list(found.tensors) == list(net.state_dict())
+    assert found.form == ("PyTorch file of the format before 1.6" if legacy else "PyTorch zip file") + ", state dict"
+
+
+@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
+def test_a_whole_module_of_a_class_that_is_gone(
+    legacy: bool, net: RNNModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _save(net, tmp_path / "model.pt", monkeypatch, legacy=legacy)
+    assert "somebodys_model" not in sys.modules
+    found = load_checkpoint(path)
+    _assert_same(found.tensors, {**net.state_dict(), "start": net.start})
+    assert "whole module somebodys_model.RNNModel" in found.form
+    assert [(where, facts.kind) for where, facts in found.modules.items()] == [
+        ("", "somebodys_model.RNNModel"),
+        ("encoder", "torch.nn.modules.sparse.Embedding"),
+        ("rnn", "torch.nn.modules.rnn.GRU"),
+        ("decoder", "torch.nn.modules.linear.Linear"),
+    ]
+    attributes = found.modules[""].attributes
+    assert (attributes["rnn_type"], attributes["nhid"]) == ("GRU", 6)
+    assert attributes["words"]["idx2word"] == ["a", "b"]
+    assert attributes["words"]["word2idx"] == {"a": 0, "b": 1}
+    assert found.modules["rnn"].attributes["num_layers"] == 2
+
+
+def test_a_list_of_model_criterion_and_optimizer(
+    net: RNNModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    optimizer = torch.optim.Adam(net.parameters())
+    net.decoder(torch.ones(6)).sum().backward()
+    optimizer.step()
+    path = _save([net, nn.CrossEntropyLoss(), optimizer], tmp_path / "list.pt", monkeypatch, legacy=True)
+    found = load_checkpoint(path)
+    _assert_same(found.tensors, net.state_dict())
+    assert "took the weights under 0" in found.notes
+
+
+CONTENTS: dict[str, Any] = {
+    "state_dict": lambda s: {"epoch": 3, "state_dict": s, "optimizer": {"state": {0: {"exp_avg": torch.ones(9, 9)}}}},
+    "model": lambda s: {"model": s, "args": {"hidden": 6}},
+    "model_state_dict": lambda s: {"model_state_dict": s, "ema_state_dict": {k: v + 1 for k, v in s.items()}},
+    "deeper": lambda s: {"model": {"state_dict": s, "name": "x"}},
+    "lightning": lambda s: {"state_dict": s, "hyper_parameters": {"hidden": 6}, "pytorch-lightning_version": "2.0"},
+    "data parallel": lambda s: {"net": {f"module.{k}": v for k, v in s.items()}},
+    "compiled": lambda s: {f"_orig_mod.{k}": v for k, v in s.items()},
+    "wrapped": lambda s: {"state_dict": {f"model.{k}": v for k, v in s.items()}},
+    "beside": lambda s: {**s, "epoch": 4},
+    "averaged only": lambda s: {"ema": s},
+    "parts": lambda s: {
+        part: {k.removeprefix(part + "."): v for k, v in s.items() if k.startswith(part)}
+        for part in ("encoder", "rnn", "decoder")
+    },
+}
+
+
+@pytest.mark.parametrize("shape", CONTENTS)
+def test_what_stands_around_a_state_dict(
+    shape: str, net: RNNModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = load_checkpoint(_save(CONTENTS[shape](net.state_dict()), tmp_path / "c.tar", monkeypatch))
+    _assert_same(found.tensors, net.state_dict())
+    assert len(found.tensors) == len(net.state_dict())
+
+
+def test_plain_values_beside_the_weights_are_kept(
+    net: RNNModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beside = {"tokens": ("x", "y"), "n_hidden": 6, "where": Path("data") / "x.txt", "scores": np.float64(0.5)}
+    contents = {"state_dict": net.state_dict(), **beside, "ids": torch.tensor([4, 2]), "noise": torch.ones(2)}
+    facts = load_checkpoint(_save(contents, tmp_path / "c.net", monkeypatch)).facts
+    assert facts == {"tokens": ("x", "y"), "n_hidden": 6, "where": "data/x.txt", "scores": 0.5, "ids": [4, 2]}
+
+
+def test_the_names_of_one_layer_are_not_stripped(tmp_path: Path) -> None:
+    torch.save({f"lstm.{k}": v for k, v in nn.LSTM(2, 3).state_dict().items()}, tmp_path / "one.pt")
+    assert all(name.startswith("lstm.") for name in load_checkpoint(tmp_path / "one.pt").tensors)
+
+
+def test_safetensors_with_their_metadata(net: RNNModel, tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    safetensors.torch.save_file(net.state_dict(), path, metadata={"rnn_type": "GRU"})
+    found = load_checkpoint(path)
+    _assert_same(found.tensors, net.state_dict())
+    assert found.form == "safetensors file, state dict"
+    assert found.facts["metadata"] == {"rnn_type": "GRU"}
+
+
+def test_views_strides_and_number_types_survive(tmp_path: Path) -> None:
+    base = torch.arange(24.0).view(4, 6)
+    kinds = {f"weight.{i}": torch.ones(3).to(t) for i, t in enumerate((torch.float16, torch.bfloat16, torch.int64))}
+    tensors = {
+        "part.weight": base[1:3, ::2],
+        "turned.weight": base.t(),
+        "shared.weight": base,
+        "wide": base[:1].expand(5, 6),
+    }
+    for legacy in (False, True):
+        path = tmp_path / f"{legacy}.pt"
+        torch.save({**tensors, **kinds}, path, _use_new_zipfile_serialization=not legacy)
+        _assert_same(load_checkpoint(path).tensors, {**tensors, **kinds})
+
+
+def test_a_pickle_of_arrays_and_one_of_dicts(tmp_path: Path) -> None:
+    arrays = {"a.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "b.bias": np.asfortranarray(np.ones((2, 2)))}
+    (tmp_path / "arrays.pkl").write_bytes(pickle.dumps(arrays))
+    found = load_checkpoint(tmp_path / "arrays.pkl").tensors
+    assert all(np.array_equal(found[name].numpy(), array) for name, array in arrays.items())
+    meta = {"vocab_size": 2, "itos": {0: "a", 1: "b"}, "stoi": {"a": 0, "b": 1}}
+    for protocol in range(6):
+        (tmp_path / "meta.pkl").write_bytes(pickle.dumps(meta, protocol=protocol))
+        assert load_values(tmp_path / "meta.pkl") == meta
+
+
+FOREIGN = {
+    "empty.pt": (b"", "is empty"),
+    "notes.txt": (b"epoch 1: all is well\n", "is a text file"),
+    "page.pt": (b"<!DOCTYPE html><html>404</html>", "is a web page"),
+    "model.h5": (b"\x89HDF\r\n\x1a\n" + bytes(64), "is a Keras"),
+    "model.t7": (b"\x04\x00\x00\x00\x01\x00\x00\x00" + bytes(64), "is a Lua Torch file"),
+    "model.gguf": (b"GGUF" + bytes(64), "is a GGUF file"),
+    "model.pb": (b"\x0a\x00" * 30, "is a TensorFlow file"),
+    "pointer.pt": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "is a pointer of Git LFS"),
+    "model.pt.gz": (b"\x1f\x8b\x08" + bytes(40), "is compressed with gzip"),
+    "noise.pt": (bytes(range(255, 0, -1)) * 9, "cannot be read"),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_other_files_are_called_by_their_name(name: str, tmp_path: Path) -> None:
+    content, says = FOREIGN[name]
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(TuiGenError, match=says) as told:
+        load_checkpoint(tmp_path / name)
+    assert "\n" not in str(told.value)
+
+
+def test_torchscript_and_arrays_are_called_by_their_name(tmp_path: Path) -> None:
+    torch.jit.script(nn.Linear(2, 2)).save(tmp_path / "script.pt")
+    np.savez(tmp_path / "arrays.npz", a=np.ones(2))
+    with pytest.raises(TuiGenError, match="is a TorchScript program"):
+        load_checkpoint(tmp_path / "script.pt")
+    with pytest.raises(TuiGenError, match="holds NumPy arrays"):
+        load_checkpoint(tmp_path / "arrays.npz")
+
+
+@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
+def test_a_truncated_file_is_told(legacy: bool, net: RNNModel, tmp_path: Path) -> None:
+    path = tmp_path / "cut.pt"
+    torch.save(net.state_dict(), path, _use_new_zipfile_serialization=not legacy)
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(TuiGenError, match=r"damaged|ends too early|not in the file"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize("target", ["missing", "folder"])
+def test_no_file_is_told(target: str, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(TuiGenError, match=r"cannot be read: No such file|is not a file"):
+        load_checkpoint(tmp_path / target)
