@@ -42,7 +42,7 @@ class Levels(nn.Module):
             return torch.cat([torch.zeros_like(logits), logits], dim=1)
         if self.channels == 1:
             return logits
-        return logits.view(len(logits), self.levels, self.channels, *logits.shape[2:])
+        return logits.view(logits.shape[0], self.levels, self.channels, *logits.shape[2:])
 
 
 def read_chain(layers: Layers, answers: Answers) -> Reading | None:

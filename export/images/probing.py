@@ -53,7 +53,7 @@ class Adapted(nn.Module):
         if self.order == "channels, levels":
             return logits.transpose(1, 2)
         if self.channels > 1 and logits.ndim == 4:
-            return logits.view(len(logits), self.levels, self.channels, *logits.shape[2:])
+            return logits.view(logits.shape[0], self.levels, self.channels, *logits.shape[2:])
         return logits
 
 

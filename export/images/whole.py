@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from export.graph import BATCH, IR_VERSION, OPSET
 from export.images.network import ImageNetwork
+from export.images.per_sample import over_batch
 from tui_gen.errors import TuiGenError
 
 _EXAMPLE = 3
@@ -76,9 +77,17 @@ class WholeImageStep(nn.Module):
 def whole_image_step(network: ImageNetwork) -> onnx.ModelProto:
     """The step function of any network over images. Raises TuiGenError if PyTorch's exporter cannot write it."""
     step = WholeImageStep(network).eval()
-    names, states = _states(network)
-    arguments = (torch.zeros(_EXAMPLE, dtype=torch.int64), *states)
-    batch = torch.export.Dim(BATCH, min=1, max=2**16)
+    model = _exported(step, network, _EXAMPLE)
+    if all(port.type.tensor_type.shape.dim[0].dim_param for port in (*model.graph.input, *model.graph.output)):
+        return _checked(model)
+    return _checked(over_batch(_exported(step, network, 1)))  # its code reads the batch as a plain number
+
+
+def _exported(step: WholeImageStep, network: ImageNetwork, batch: int) -> onnx.ModelProto:
+    """By PyTorch's exporter, with the batch left open if it is `_EXAMPLE` and the network's code allows it."""
+    names, states = _states(network, batch)
+    arguments = (torch.zeros(batch, dtype=torch.int64), *states)
+    open_batch = {0: torch.export.Dim(BATCH, min=1, max=2**16)} if batch == _EXAMPLE else None
     with _quietly(), torch.no_grad():
         step(*arguments)  # a network that masks its own weights does so now
         try:
@@ -86,7 +95,7 @@ def whole_image_step(network: ImageNetwork) -> onnx.ModelProto:
                 step,
                 arguments,
                 dynamo=True,
-                dynamic_shapes=tuple({0: batch} for _ in arguments),
+                dynamic_shapes=None if open_batch is None else tuple(open_batch for _ in arguments),
                 input_names=["token", *(f"state.{name}" for name in names)],
                 output_names=["logits", *(f"next.{name}" for name in names)],
                 opset_version=OPSET,
@@ -95,7 +104,11 @@ def whole_image_step(network: ImageNetwork) -> onnx.ModelProto:
         except Exception as fault:  # whatever PyTorch meets in a network that it cannot follow
             raise TuiGenError(f"PyTorch cannot write this network as ONNX: {_reason(fault)}") from fault
     assert program is not None
-    return _checked(program.model_proto)
+    model: onnx.ModelProto = program.model_proto
+    for port in (*model.graph.input, *model.graph.output):
+        if port.type.tensor_type.shape.dim[0].dim_param:
+            port.type.tensor_type.shape.dim[0].dim_param = BATCH
+    return model
 
 
 def _reason(fault: Exception) -> str:
@@ -105,14 +118,14 @@ def _reason(fault: Exception) -> str:
     return f"{summary or lines[0]:.200}"
 
 
-def _states(network: ImageNetwork) -> tuple[list[str], list[Tensor]]:
+def _states(network: ImageNetwork, batch: int) -> tuple[list[str], list[Tensor]]:
     planes, places = int(network.encoding.shape[2]), network.height * network.width
     names = ["position", "image"]
-    states = [torch.zeros(_EXAMPLE, dtype=torch.int64), torch.zeros(_EXAMPLE, planes, places)]
+    states = [torch.zeros(batch, dtype=torch.int64), torch.zeros(batch, planes, places)]
     if network.condition != "none":
         many = network.condition == "multi_hot"
         names.append("condition")
-        shape = (_EXAMPLE, network.conditions) if many else (_EXAMPLE,)
+        shape = (batch, network.conditions) if many else (batch,)
         states.append(torch.zeros(shape, dtype=torch.float32 if many else torch.int64))
     return names, states
 
