@@ -5,11 +5,9 @@ from __future__ import annotations
 import argparse
 import re
 from pathlib import Path
-from typing import Any
 
 from export.reading import ReadOptions
-
-RULES: dict[str, Any] = {}
+from export.text.rules import ADJUSTMENTS, RULES
 
 
 def parse(words: list[str], *, description: str) -> argparse.Namespace:
@@ -52,7 +50,8 @@ def _add_text(parser: argparse.ArgumentParser) -> None:
     text.add_argument(
         "--vocab",
         metavar="FILE",
-        help="one token a line, a JSON list or dict, tokenizer.json, a pickled dict such as meta.pkl, or `printable`",
+        help="one token a line, a JSON list or dict, tokenizer.json, a pickled dict such as meta.pkl; or by name: "
+        "printable, ascii, letters, lowercase, bytes",
     )
     text.add_argument("--corpus", type=Path, nargs="+", default=[], metavar="FILE", help="the text it was trained on")
     text.add_argument("--vocab-rule", choices=sorted(RULES), metavar="RULE", help="how the vocabulary was made of it")
@@ -107,4 +106,4 @@ def read_options(args: argparse.Namespace) -> ReadOptions:
 def _rules() -> str:
     width = max(map(len, RULES), default=0)
     lines = [f"  {name.ljust(width)}  {rule.summary}" for name, rule in sorted(RULES.items())]
-    return "\n".join(["rules for --vocab-rule:", *lines])
+    return "\n".join(["rules for --vocab-rule:", *lines, f"  {ADJUSTMENTS}"])

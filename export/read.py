@@ -6,14 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from export.images.factory import read_factory
+from export.images.pixelcnnpp import read_pixelcnnpp
 from export.images.read import read_image
 from export.loading.contents import Checkpoint
 from export.loading.load import load_checkpoint
 from export.reading import Reading, ReadOptions
+from export.text.read import read_text, refuse_foreign
 from export.trained import read_trained
 from tui_gen.errors import TuiGenError
 
-_READERS: tuple[Callable[[Checkpoint, ReadOptions], Reading | None], ...] = (read_image,)
+_READERS: tuple[Callable[[Checkpoint, ReadOptions], Reading | None], ...] = (read_text, read_pixelcnnpp, read_image)
 
 
 def read(path: Path | None, options: ReadOptions, *, factory: str | None = None) -> tuple[Checkpoint | None, Reading]:
@@ -38,6 +40,7 @@ def _read(path: Path, found: Checkpoint, options: ReadOptions) -> Reading:
         reading = reader(found, options)
         if reading:
             return reading
+    refuse_foreign(found)
     raise TuiGenError(
         f"{path} holds neither a recurrent language model nor a PixelCNN that is recognised ({_glance(found)}); "
         "a network over images can be exported with --factory package.module:function"

@@ -31,9 +31,18 @@ def _facts(card: ModelCard) -> str:
         ("trained on", card.data),
         ("licence of the weights", card.licence),
         ("compared with PyTorch", proof),
+        ("computes", card.export.get("computes", "")),
+        ("weights stored as", _precision(card.export.get("precision", {}))),
+        ("assumed, for its file does not say", "; ".join(card.export.get("assumed", ()))),
     ]
     lines = [f"| {name} | {value} |" for name, value in rows if value]
     return "\n".join(["| | |", "|---|---|", *lines])
+
+
+def _precision(facts: Mapping[str, Any]) -> str:
+    if not facts:
+        return ""
+    return f"{facts['dtype']}; KL divergence from fp32 {facts['kl_divergence']:.2g} nats per token"
 
 
 def _play(card: ModelCard) -> str:

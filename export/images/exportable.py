@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
+
 from export.images.network import ImageNetwork
 from export.images.streaming import StreamingNetwork
 from export.images.telling import Answers
@@ -33,8 +35,22 @@ def reading_of(network: ImageNetwork, answers: Answers, *, notes: Sequence[str] 
     return Reading(diagnosis, build)
 
 
+def check_runs(network: ImageNetwork) -> None:
+    """Raises TuiGenError if the network cannot be run, or gives something else than a logit per level and token."""
+    condition = torch.zeros(1, dtype=torch.int64) if network.condition == "class" else None
+    try:
+        logits = network.whole_logits(torch.zeros(1, network.area, dtype=torch.int64), condition)
+    except (RuntimeError, IndexError, TypeError, ValueError) as fault:  # what PyTorch raises for shapes that do not fit
+        lines = str(fault).strip().splitlines() or [type(fault).__name__]
+        size = f"{network.height}x{network.width}"
+        raise TuiGenError(f"the network cannot be run on images of {size}: {lines[0]:.200}") from fault
+    if logits.shape != (1, network.area, network.levels) or not torch.isfinite(logits).all():
+        raise TuiGenError(f"the network gives {list(logits.shape)}, or numbers that are not finite, for its logits")
+
+
 def exportable(network: ImageNetwork) -> Exportable:
-    """A network with its card. Classes go by their numbers."""
+    """A network with its card. Classes go by their numbers. Raises TuiGenError if its tensors do not fit together."""
+    check_runs(network)
     names = [f"class {index}" for index in range(network.conditions)]
     tokenizer = phrase_tokenizer(names, first_id=network.start + 1).to_str() if names else ""
     conditions = tuple(range(network.start + 1, network.warm_up))

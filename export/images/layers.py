@@ -75,13 +75,13 @@ class Layers:
 
 def find_layers(tensors: Mapping[str, Tensor]) -> Layers:
     """Sorts tensors by what they are. Raises TuiGenError for a convolution whose mask has another shape."""
-    values, found = _without_weight_norm(tensors), Layers()
+    values, found = without_weight_norm(tensors), Layers()
     used: set[str] = set()
     for name, tensor in values.items():
         stem, _, leaf = name.rpartition(".")
         if leaf == "weight" and tensor.ndim == 4:
             found.parts.append(_conv(values, stem, used))
-        elif f"{stem}.running_var" in values and leaf == ("weight" if f"{stem}.weight" in values else "running_var"):
+        elif leaf == ("weight" if f"{stem}.weight" in values else "running_var") and _is_norm(values, stem):
             found.parts.append(_norm(values, stem, used))
         elif leaf == "weight" and tensor.ndim == 2:
             found.tables[stem] = tensor.float()
@@ -103,6 +103,13 @@ def _conv(values: Mapping[str, Tensor], stem: str, used: set[str]) -> Conv:
     return Conv(stem, weight, None if bias is None else bias.float(), mask is not None)
 
 
+def _is_norm(values: Mapping[str, Tensor], stem: str) -> bool:
+    parts = [values.get(f"{stem}.{leaf}") for leaf in ("running_mean", "running_var")]
+    parts += [values[f"{stem}.{leaf}"] for leaf in ("weight", "bias") if f"{stem}.{leaf}" in values]
+    sizes = {None if part is None else tuple(part.shape) for part in parts}
+    return len(sizes) == 1 and None not in sizes and len(sizes.pop() or ()) == 1
+
+
 def _norm(values: Mapping[str, Tensor], stem: str, used: set[str]) -> Norm:
     mean, variance = (values[f"{stem}.{leaf}"].float() for leaf in ("running_mean", "running_var"))
     weight, bias = values.get(f"{stem}.weight"), values.get(f"{stem}.bias")
@@ -111,7 +118,7 @@ def _norm(values: Mapping[str, Tensor], stem: str, used: set[str]) -> Norm:
     return Norm(stem, scale, (torch.zeros_like(mean) if bias is None else bias.float()) - mean * scale)
 
 
-def _without_weight_norm(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def without_weight_norm(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Weights that are kept as a direction and a length, put together again."""
     values = dict(tensors)
     for name in tensors:
@@ -121,7 +128,7 @@ def _without_weight_norm(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
                 g, v = values.pop(name).float(), values.pop(stem + direction).float()
                 axes = tuple(axis for axis in range(v.ndim) if g.shape[axis] == 1)
                 values[f"{stem.removesuffix('.parametrizations.')}".rstrip(".") + ".weight"] = (
-                    v * g / v.norm(dim=axes, keepdim=True)
+                    v * g / v.square().sum(dim=axes, keepdim=True).sqrt()
                 )
     return values
 

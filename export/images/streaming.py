@@ -24,6 +24,10 @@ NAMED = 2
 """Conditions that a random prompt names, where a prompt can name several."""
 
 
+SLOW_TOKENS = 150
+"""Tokens of an image that are compared where each takes a pass over the whole image."""
+
+
 class StreamingNetwork:
     """Implements `export.reading.Network` for anything that predicts images."""
 
@@ -72,11 +76,11 @@ class StreamingNetwork:
         return replace(card, image=replace(card.image, warm_up=warm_up), export={**card.export, "computes": form})
 
     def greedy_length(self) -> int:
-        """Tokens of an image."""
-        return self.network.area
+        """Tokens of an image; of a slow network, not all of them."""
+        return min(self.network.area, SLOW_TOKENS) if self.slow_because else self.network.area
 
     def random_tokens(self, batch: int, rng: np.random.Generator) -> Tokens:
-        """int64[batch, n]: start token, random conditions, warm-up, and all pixels of a random image but the last."""
+        """int64[batch, n]: start token, random conditions, warm-up, and as many pixels as are compared but the last."""
         network = self.network
         named = {"none": 0, "class": 1, "multi_hot": min(NAMED, network.conditions)}[network.condition]
         conditions = rng.integers(
@@ -84,7 +88,7 @@ class StreamingNetwork:
         )
         start = np.full((batch, 1), network.start)
         warm_up = np.full((batch, self._step.warm_up), network.warm_up)
-        pixels = rng.integers(network.levels, size=(batch, network.area - 1))
+        pixels = rng.integers(network.levels, size=(batch, self.greedy_length() - 1))
         return np.concatenate([start, conditions, warm_up, pixels], axis=1)
 
     def sequence_logits(self, tokens: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from tui_gen.errors import TuiGenError
 
 CLASS = "__class__"
 """Under this key a plain dict says of which class the object was."""
-_MAX_VALUES = 3_000_000
+_MAX_VALUES = 1_000_000
 _MAX_DEPTH = 200
 _INNER = {
     *("_parameters", "_buffers", "_modules", "_flat_weights", "_all_weights", "_flat_weights_names", "training"),

@@ -178,20 +178,15 @@ CLASSES: dict[str, Callable[..., Any]] = {
     "collections.OrderedDict": _mapping,
     "collections.defaultdict": _mapping,
     "collections.Counter": _mapping,
-    **{
-        f"builtins.{name}": made
-        for name, made in {
-            "dict": _mapping,
-            "list": _listed,
-            "set": _listed,
-            "frozenset": _listed,
-            "tuple": _tupled,
-            "bytearray": _bytes,
-            "bytes": _bytes,
-            "complex": _nothing,
-            "object": _nothing,
-        }.items()
-    },
+    "builtins.dict": _mapping,
+    "builtins.list": _listed,
+    "builtins.set": _listed,
+    "builtins.frozenset": _listed,
+    "builtins.tuple": _tupled,
+    "builtins.bytearray": _bytes,
+    "builtins.bytes": _bytes,
+    "builtins.complex": _nothing,
+    "builtins.object": _nothing,
     **{
         f"pathlib{module}.{name}": _text_of_path
         for module in ("", "._local")

@@ -11,17 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from onnx import ModelProto
+from onnx import ModelProto, numpy_helper
 
 import export.__main__ as exporter
-from export import checkpoint, steps
+from export import checkpoint
 from export.converting import convert
 from export.epoch_sample import SAMPLE_SEED
 from export.evaluate import score
 from export.folder import FILES
 from export.read import read
 from export.reading import ReadOptions
-from export.recurrent_step import recurrent_step
+from export.text.network import TextNetwork
 from tui_gen.codec import ImageCodec
 from tui_gen.errors import TuiGenError
 from tui_gen.generate import generate
@@ -149,13 +149,16 @@ def test_nothing_is_written_when_the_proof_fails(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def damaged(net: torch.nn.Module) -> ModelProto:
-        net.output.bias.data[3] += 1
-        graph = recurrent_step(net)
-        net.output.bias.data[3] -= 1
+    def damaged(network: TextNetwork) -> ModelProto:
+        graph = right(network)
+        bias = next(tensor for tensor in graph.graph.initializer if tensor.name == "output.bias")
+        values = numpy_helper.to_array(bias).copy()
+        values[3] += 1
+        bias.CopyFrom(numpy_helper.from_array(values, bias.name))
         return graph
 
-    monkeypatch.setattr(steps, "recurrent_step", damaged)
+    right = TextNetwork.step_graph
+    monkeypatch.setattr(TextNetwork, "step_graph", damaged)
     assert exporter.main([str(names_checkpoint), "-o", str(tmp_path / "model")]) == 1
     fault = capsys.readouterr().err
     assert fault.startswith("export: the exported model differs from PyTorch by 1 in its logits")

@@ -1,0 +1,111 @@
+"""What the plain values of a checkpoint say about the network, wherever they stand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from export.loading.contents import Checkpoint
+
+_ACTIVATIONS = {
+    "ReLU": "relu",
+    "Tanh": "tanh",
+    "Sigmoid": "sigmoid",
+    "LeakyReLU": "leaky_relu",
+    "ELU": "elu",
+    "GELU": "gelu",
+    "Identity": "none",
+}
+_DEPTH = 8
+_LIMIT = 100_000
+"""Values that are looked at."""
+_SETTINGS = 500
+"""A dict with more entries holds no settings."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """A value and the keys that lead to it."""
+
+    path: tuple[str, ...]
+    value: Any
+
+    @property
+    def key(self) -> str:
+        """The last key."""
+        return self.path[-1] if self.path else ""
+
+
+def values(checkpoint: Checkpoint) -> Iterator[Said]:
+    """Every plain value of a checkpoint, containers before what they hold: its facts, then its modules' attributes."""
+    yield from walk(dict(checkpoint.facts))
+    for path, module in checkpoint.modules.items():
+        yield from walk(dict(module.attributes), (path,) if path else ())
+
+
+def walk(root: object, path: tuple[str, ...] = ()) -> Iterator[Said]:
+    """A nested value with all that it holds, up to a depth and a number that no honest file reaches."""
+    pending = [Said(path, root)]
+    for _ in range(_LIMIT):
+        if not pending:
+            return
+        said = pending.pop()
+        yield said
+        if len(said.path) - len(path) < _DEPTH:
+            pending += reversed([Said((*said.path, str(key)), inner) for key, inner in _inside(said.value)])
+
+
+def _inside(value: object) -> list[tuple[object, object]]:
+    """What is worth a look: not each of the words of a vocabulary."""
+    kinds: tuple[type, ...] = (Mapping, list, tuple)
+    if isinstance(value, Mapping):
+        kinds = (*kinds, str) if len(value) <= _SETTINGS else kinds
+        return [(key, inner) for key, inner in value.items() if isinstance(inner, kinds)]
+    if isinstance(value, list | tuple):
+        return [(index, inner) for index, inner in enumerate(value) if isinstance(inner, kinds)]
+    return []
+
+
+def nonlinearity(checkpoint: Checkpoint, path: str) -> str | None:
+    """What a simple recurrent layer bends its state with: `tanh` or `relu`; None if nothing says so."""
+    module = checkpoint.modules.get(path)
+    if module:
+        for value in module.attributes.values():
+            if value in ("tanh", "relu", "RNN_TANH", "RNN_RELU"):
+                return str(value).lower().removeprefix("rnn_")
+    for said in values(checkpoint):
+        text = said.value.lower() if isinstance(said.value, str) else ""
+        if text in ("rnn_tanh", "rnn_relu") or (said.key == "nonlinearity" and text in ("tanh", "relu")):
+            return text.removeprefix("rnn_")
+    return None
+
+
+def module_kind(checkpoint: Checkpoint, path: str) -> str:
+    """The class of a module without its package, such as `Embedding`; empty if the file does not say."""
+    module = checkpoint.modules.get(path)
+    return module.kind.rpartition(".")[2] if module else ""
+
+
+def epsilon(checkpoint: Checkpoint, path: str) -> float:
+    """What a normalisation adds to its variance: PyTorch's 1e-5, if nothing else is said."""
+    module = checkpoint.modules.get(path)
+    value = module.attributes.get("eps") if module else None
+    return float(value) if isinstance(value, int | float) else 1e-5
+
+
+def activations(checkpoint: Checkpoint) -> set[str]:
+    """The activations that a pickled network has as modules."""
+    kinds = {module_kind(checkpoint, path) for path in checkpoint.modules}
+    return {_ACTIVATIONS[kind] for kind in kinds & _ACTIVATIONS.keys()}
+
+
+def activation_after(checkpoint: Checkpoint, path: str) -> str | None:
+    """What follows a layer of a pickled `Sequential`: None if that cannot be told."""
+    parent, _, index = path.rpartition(".")
+    if not index.isdecimal() or module_kind(checkpoint, parent) != "Sequential":
+        return None
+    at = int(index) + 1
+    while (kind := module_kind(checkpoint, f"{parent}.{at}" if parent else str(at))) in ("Dropout", "Identity"):
+        at += 1
+    return _ACTIVATIONS.get(kind, "none")

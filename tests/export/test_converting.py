@@ -1,0 +1,167 @@
+"""From somebody's file to a folder that plays, by the command line alone."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from export.__main__ import main
+from tests.export.images.scripts import ColourGated, TutorialGated, sequential
+from tui_gen.codec import TextCodec
+from tui_gen.generate import generate
+from tui_gen.library import Playable, open_model
+from tui_gen.sampling import SamplingParams
+
+LETTERS = tuple("abcdefghijk .")
+
+
+class CharacterModel(nn.Module):
+    """Somebody's network."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(len(LETTERS), 8, 2, batch_first=True)
+        self.fc = nn.Linear(8, len(LETTERS))
+
+
+@pytest.fixture
+def characters(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path / "rnn_20_epoch.net"
+    contents = {"n_hidden": 8, "n_layers": 2, "state_dict": CharacterModel().state_dict(), "tokens": LETTERS}
+    torch.save(contents, path)
+    return path
+
+
+def _made(playable: Playable, prompt: str, length: int, *, temperature: float = 0) -> list[int]:
+    knobs = SamplingParams(temperature=temperature)
+    steps = generate(playable.model, playable.codec.prompt([prompt]), knobs, length=length, seed=0)
+    return [int(step.tokens[0]) for step in steps if not step.given[0]]
+
+
+def test_a_text_checkpoint_becomes_a_model_that_types(
+    characters: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(characters), "-o", str(tmp_path / "model")]) == 0
+    printed = capsys.readouterr().out
+    assert "LSTM 2x8, reads and predicts 13 tokens" in printed
+    assert "in the file under tokens" in printed
+    assert "greedy tokens: 200 equal; decoded text equal" in printed
+    playable = open_model(tmp_path / "model", provider="cpu")
+    assert isinstance(playable.codec, TextCodec)
+    made = _made(playable, "abba", 5)
+    net = CharacterModel()
+    net.load_state_dict(torch.load(characters, weights_only=True)["state_dict"])
+    ids = [int(token) for token in playable.codec.prompt(["abba"])[0]]
+    for token in made:
+        one_hot = nn.functional.one_hot(torch.tensor([ids]), len(LETTERS)).float()
+        assert int(net.fc(net.lstm(one_hot)[0])[0, -1].argmax()) == token
+        ids.append(token)
+    assert playable.codec.decode(made) == "".join(LETTERS[token] for token in made)
+
+
+def test_the_proof_and_the_guesses_stand_in_the_card(tmp_path: Path) -> None:
+    torch.save({"state_dict": TutorialGated().state_dict()}, tmp_path / "epoch=9.ckpt")
+    assert main([str(tmp_path / "epoch=9.ckpt"), "-o", str(tmp_path / "model"), "--size", "5x15"]) == 0
+    facts = json.loads((tmp_path / "model" / "config.json").read_text(encoding="utf-8"))
+    export = facts["export"]
+    assert export["computes"] == "one token at a time"
+    assert "the dilations of its layers after the first: 1,2,1,4,1,2,1" in export["assumed"]
+    assert export["parity"]["relative_logit_difference"] < 1e-5
+    assert facts["image"]["warm_up"] == [257] * 12
+    readme = (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
+    assert "| assumed, for its file does not say |" in readme
+
+
+def test_a_colour_model_draws_its_classes(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    torch.save(ColourGated().state_dict(), tmp_path / "params.pth")
+    assert main([str(tmp_path / "params.pth"), "-o", str(tmp_path / "model"), "--size", "4x8"]) == 0
+    playable = open_model(tmp_path / "model", provider="cpu")
+    assert playable.codec.phrases == ("class 0", "class 1", "class 2", "class 3")
+    first, second = (
+        _made(playable, name, playable.codec.length(200), temperature=1) for name in ("class 1", "class 2")
+    )
+    assert len(first) == 4 * 8 * 3
+    assert first != second
+
+
+def test_inspect_converts_nothing(characters: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(tmp_path.iterdir())
+    assert main(["inspect", str(characters)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "LSTM 2x8, reads and predicts 13 tokens"
+    assert any("one-hot" in line for line in lines)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_inspect_names_the_option_for_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save(sequential().state_dict(), tmp_path / "net.pt")
+    assert main(["inspect", str(tmp_path / "net.pt")]) == 0
+    assert "not in the file: the size of the images (needed: --size HxW)" in capsys.readouterr().out
+    assert main([str(tmp_path / "net.pt"), "-o", str(tmp_path / "model")]) == 1
+    assert "tell it with --size HxW" in capsys.readouterr().err
+
+
+def test_smaller_weights_are_proved_and_noted(
+    characters: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(characters), "-o", str(tmp_path / "model"), "--dtype", "int8"]) == 0
+    assert "KL divergence from fp32" in capsys.readouterr().out
+    facts = json.loads((tmp_path / "model" / "config.json").read_text(encoding="utf-8"))
+    assert facts["export"]["precision"]["dtype"] == "int8"
+    assert "int8; KL divergence" in (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
+    open_model(tmp_path / "model", provider="cpu")
+
+
+def test_a_factory_needs_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = "import torch\nfrom torch import nn\ndef build():\n    return nn.Sequential(nn.ZeroPad2d((0, 0, 1, -1)), "
+    (tmp_path / "my_net.py").write_text(source + "nn.Conv2d(1, 4, 3, 2, 1), nn.ConvTranspose2d(4, 4, 2, 2))\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_net", raising=False)
+    assert main(["--factory", "my_net:build", "--size", "4x4", "-o", "model"]) == 1
+    assert "is not causal" in capsys.readouterr().err
+    assert not (tmp_path / "model").exists()
+    shifted = source.replace("(0, 0, 1, -1)", "(0, 0, 4, -4)")
+    (tmp_path / "other_net.py").write_text(shifted + "nn.Conv2d(1, 4, 3, 2, 1), nn.ConvTranspose2d(4, 4, 2, 2))\n")
+    assert main(["--factory", "other_net:build", "--size", "8x4", "-o", "model"]) == 0
+    assert "computes the whole image for every token: module.1: a convolution with strides" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["-o", "model"], "name a checkpoint file, or a --factory"),
+        (["net.pt"], "the following arguments are required: -o"),
+        (["net.pt", "-o", "m", "--size", "28"], "must be height x width, such as 28x28"),
+        (["net.pt", "-o", "m", "--levels", "1"], "must be a whole number from 2"),
+        (["net.pt", "-o", "m", "--vocab-rule", "guess"], "invalid choice: 'guess'"),
+    ],
+)
+def test_wrong_usage_is_told(words: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as status:
+        main(words)
+    assert status.value.code == 2
+    assert says in capsys.readouterr().err
+
+
+def test_nothing_is_left_of_a_refused_export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    net = sequential()
+    for name, tensor in (state := net.state_dict()).items():
+        if name.endswith("mask"):
+            state[name] = torch.ones_like(tensor)
+    torch.save(state, tmp_path / "leaky.pt")
+    assert main([str(tmp_path / "leaky.pt"), "-o", str(tmp_path / "model"), "--size", "6x6"]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("export: the network is not causal: the pixel in row 0, column 0 has a say in")
+    assert told.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["leaky.pt"]
+    assert np.all(state["0.mask"].numpy() == 1)

@@ -1,0 +1,157 @@
+"""What `inspect` says of a language model: what it is, what was inferred, what is assumed and how to change that."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from export.loading.contents import Checkpoint
+from export.report import diagnosis_lines
+from tests.export.text.checkpoints import V, built, checkpoint_of, logits_of, opened, read
+from tests.export.text.hand_written import JoinedGru, JoinedRnn, Tutorial
+from tests.export.text.layouts import LAYOUTS
+from tests.export.text.nets import LayerByLayer, TwoModules, Usual, with_weight_drop
+from tui_gen.errors import TuiGenError
+
+
+def _lines(checkpoint: Checkpoint, **assume: str) -> list[str]:
+    return [line.strip() for line in diagnosis_lines(checkpoint, read(checkpoint, **assume).diagnosis)]
+
+
+def test_a_whole_module_with_its_vocabulary_leaves_nothing_open() -> None:
+    module = Usual(nn.RNN(5, 7, 2, nonlinearity="relu"))
+    checkpoint = checkpoint_of(module, {"chars": [*"\n abcdefghi"]}, whole=True, rnn_type="RNN_RELU")
+    assert _lines(checkpoint) == [
+        "RNN 2x7, reads and predicts 11 tokens",
+        "file         a test's",
+        "reads        11 tokens, each a row of encoder, 5 wide",
+        "layers       rnn.l0: RNN 7 relu -> rnn.l1: RNN 7 relu -> decoder: Linear 11",
+        "output       weights of its own",
+        "first state  zeros",
+        "parameters   353",
+        "stored as    float32",
+        "vocabulary   11 characters, in the file under chars",
+        "starts from  '\\n', id 0",
+        "ends at      nothing: it writes on",
+    ]
+
+
+def test_shared_weights_narrow_layers_and_dropout_on_weights_are_told() -> None:
+    lines = _lines(with_weight_drop(LayerByLayer(), copies=True))
+    assert lines[0] == "LSTM 7+7+5, reads and predicts 11 tokens"
+    assert "output       the embedding's own weights (tied)" in lines
+    assert any(line.startswith("note: rnns.0.weight_hh_l0_raw, ") and "without dropout" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("projected LSTM", "rnn.l0: LSTM 7 projected to 4 -> rnn.l1"),
+        ("one-hot LSTM", "reads        11 tokens, each a 1 among zeros (one-hot)"),
+        ("a number a token", "reads        11 tokens, each as one number"),
+        ("learned start", "first state  learned: h0, c0"),
+        ("joined RNN", "first state  learned: start"),
+        ("weight norm", "2 weights are stored as direction and length; they are multiplied out"),
+        ("one sequence", "body.1: GRU 7 -> body.2: BatchNorm 7 -> body.4: Linear 11"),
+        ("tutorial", "cell: RNN 7 none, predicts 11 from token and state"),
+    ],
+)
+def test_what_is_unusual_is_told(name: str, says: str) -> None:
+    layout = LAYOUTS[name]
+    assert any(says in line for line in _lines(layout.stored(layout.make()), **layout.assume))
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("RNN cells", None),
+        (
+            "one-hot RNN",
+            "what its simple recurrent layers bend their state with (assumed: tanh; to change it, --as",
+        ),
+        (
+            "joined GRU",
+            "whether the update gate of cell says what to keep of the old state, or what to wri",
+        ),
+        (
+            "named GRU",
+            "whether cell resets its state before or after the product (assumed: after; to change it, --a",
+        ),
+        ("i2h and h2h, LSTM", "the order of the gates in cell (assumed: ifgo; to change it, --assume gates=ifgo|"),
+        (
+            "a number a token",
+            "how it turns a token into a number (assumed: id/vocabulary; to change it,",
+        ),
+    ],
+)
+def test_what_no_tensor_tells_is_assumed_aloud(name: str, says: str | None) -> None:
+    layout = LAYOUTS[name]
+    lines = [line for line in _lines(layout.stored(layout.make())) if line.startswith("not in the file")]
+    assert says is None or any(f"not in the file: {says}" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("make", "answer"),
+    [
+        (JoinedGru, {"update": "keep"}),
+        (TwoModules, {"activation": "tanh"}),
+        (lambda: Tutorial(last=True), {"nonlinearity": "tanh"}),
+        (JoinedRnn, {"nonlinearity": "sigmoid"}),
+    ],
+    ids=["update", "activation", "tutorial", "nonlinearity"],
+)
+def test_an_answer_changes_the_network(make: type[nn.Module], answer: dict[str, str]) -> None:
+    checkpoint = checkpoint_of(make())
+    tokens = torch.arange(8).view(1, 8)
+    assumed, told = (built(checkpoint, **given).network.sequence_logits(tokens) for given in ({}, answer))
+    assert (assumed - told).abs().max() > 1e-3
+    ((key, value),) = answer.items()
+    assert key not in "".join(missing.option for missing in read(checkpoint, **answer).diagnosis.missing)
+    assert opened(built(checkpoint, **{key: value})).card.vocab_size == V
+
+
+def test_answers_that_are_no_answers_are_told() -> None:
+    checkpoint = checkpoint_of(Usual(nn.RNN(5, 7)))
+    with pytest.raises(TuiGenError, match="--assume nonlinearity=reluu is none of tanh, relu"):
+        read(checkpoint, nonlinearity="reluu")
+    with pytest.raises(TuiGenError, match=r"--assume reset=\.\.\. answers nothing that is open here; open are: .*ig"):
+        read(checkpoint, reset="after")
+
+
+class _Ambiguous(nn.Module):
+    """A linear layer as wide as everything else: before or after the recurrent one?"""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.emb, self.mix = nn.Embedding(V, 6), nn.Linear(6, 6)
+        self.rnn, self.out = nn.GRU(6, 6, batch_first=True), nn.Linear(6, V)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.out(torch.tanh(self.mix(self.rnn(self.emb(tokens))[0])))
+        return logits
+
+
+def test_an_order_that_sizes_do_not_tell_is_assumed_and_can_be_told() -> None:
+    module = _Ambiguous()
+    checkpoint = checkpoint_of(module)
+    (missing, *_) = [missing for missing in read(checkpoint).diagnosis.missing if "order" in missing.what]
+    assert (missing.option, missing.assumed) == ("--assume order=NAME,NAME,...", "emb,mix,rnn,out")
+    exportable = built(checkpoint, order="emb,rnn,mix,out", activation="tanh")
+    tokens = torch.arange(8).view(1, 8)
+    expected = torch.from_numpy(logits_of(module, tokens.numpy()))
+    torch.testing.assert_close(exportable.network.sequence_logits(tokens), expected, atol=1e-5, rtol=0)
+    with pytest.raises(TuiGenError, match=r"--assume order=\.\.\. must name every part, and mix too"):
+        read(checkpoint, order="emb,rnn,out")
+
+
+def test_activations_that_a_pickled_network_has_as_modules_are_taken() -> None:
+    class Deep(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.emb, self.rnn = nn.Embedding(V, 5), nn.LSTM(5, 7, batch_first=True)
+            self.fc = nn.Sequential(nn.Linear(7, 9), nn.Dropout(), nn.Tanh(), nn.Linear(9, 8), nn.Linear(8, V))
+
+    lines = _lines(checkpoint_of(Deep(), whole=True))
+    assert any("fc.0: Linear 9 tanh -> fc.3: Linear 8 -> fc.4: Linear 11" in line for line in lines)
+    assert not any("activation" in line for line in lines)

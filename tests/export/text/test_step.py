@@ -1,0 +1,79 @@
+"""What a language model's step function looks like from outside, and that it is as small as it can be."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from export.text.own import text_network
+from export.verify import step_logits
+from tests.export.text.checkpoints import V, built, checkpoint_of, opened
+from tests.export.text.layouts import LAYOUTS
+from tests.export.text.nets import Learned
+from tests.export.tiny import RECURRENT, recurrent
+from tui_gen.model import Model
+
+
+def _model(name: str) -> Model:
+    layout = LAYOUTS[name]
+    torch.manual_seed(0)
+    return opened(built(layout.stored(layout.make().eval()), **layout.assume))
+
+
+@pytest.mark.parametrize(
+    ("name", "states"),
+    [
+        ("time-major LSTM, whole", {"h": [2, 7], "c": [2, 7]}),
+        ("joined GRU", {"h": [1, 7]}),
+        ("LSTM cells", {"h": [2, 7], "c": [2, 7]}),
+        ("projected LSTM", {"h": [2, 4], "c": [2, 7]}),
+        ("a module per layer, tied", {"h.0": [7], "h.1": [7], "h.2": [5], "c.0": [7], "c.1": [7], "c.2": [5]}),
+        ("two modules with norms and two linear layers", {"h.0": [7], "h.1": [6], "c": [1, 7]}),
+    ],
+)
+def test_states_are_stacked_where_their_widths_allow(name: str, states: dict[str, list[int]]) -> None:
+    ports = {port.name.removeprefix("state."): list(port.shape[1:]) for port in _model(name).inputs[1:]}
+    assert ports == states
+
+
+def test_a_learned_start_is_inside_the_graph_and_every_sample_has_it() -> None:
+    torch.manual_seed(0)
+    model = opened(built(checkpoint_of(Learned())))
+    assert not any(state.any() for state in model.start(3))
+    tokens = np.random.default_rng(0).integers(V, size=(3, 6))
+    together = step_logits(model, tokens)
+    for row in range(3):
+        np.testing.assert_allclose(together[row], step_logits(model, tokens[row : row + 1])[0], atol=1e-6)
+    _, state = model.step(tokens[:, 0], model.start(3))
+    _, kept = model.step(tokens[:1, 0], tuple(part[:1] for part in model.start(3)))
+    for one, other in zip(state, kept, strict=True):
+        np.testing.assert_allclose(one[:1], other, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "operators"),
+    [
+        ("time-major LSTM, whole", {"Gather": 1, "LSTM": 2, "Gemm": 1}),
+        ("time-major GRU, tied", {"Gather": 1, "GRU": 2, "Gemm": 1}),
+        ("joined LSTM, four gates", {"Gather": 1, "LSTM": 1, "Gemm": 1}),
+        ("bare GRU", {"Gather": 1, "GRU": 0}),
+        ("one-hot LSTM", {"Gather": 1, "LSTM": 1, "Gemm": 1, "OneHot": 0}),
+    ],
+)
+def test_the_graph_uses_onnx_operators_and_reads_a_token_by_one_gather(name: str, operators: dict[str, int]) -> None:
+    layout = LAYOUTS[name]
+    graph = built(layout.stored(layout.make().eval()), **layout.assume).network.step_graph().graph
+    found = [node.op_type for node in graph.node]
+    assert {kind: found.count(kind) for kind in operators} == operators
+
+
+@pytest.mark.parametrize("name", RECURRENT)
+def test_the_trainers_networks_are_chains_of_parts_that_share_their_weights(name: str) -> None:
+    net = recurrent(*RECURRENT[name])
+    network = text_network(net)
+    tokens = torch.arange(12).view(2, 6)
+    assert network.parameters_count == sum(parameter.numel() for parameter in net.parameters())
+    net.output.bias.data += 1
+    torch.testing.assert_close(network.sequence_logits(tokens), net.sequence_logits(tokens), atol=1e-6, rtol=0)
+    assert network.random_tokens(5, np.random.default_rng(0)).shape == (5, 200)

@@ -1,0 +1,248 @@
+"""Where a vocabulary is found, what of it begins and ends a text, and what a person can type and reads."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import string
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from export.loading.contents import Checkpoint
+from export.reading import Exportable, ReadOptions
+from export.tokenizing import character_tokenizer
+from export.verify import verify
+from tests.export.text.checkpoints import opened, read
+from tui_gen.codec import TextCodec, codec_for
+from tui_gen.errors import TuiGenError
+
+
+def _checkpoint(size: int, **facts: Any) -> Checkpoint:
+    torch.manual_seed(0)
+    rnn, embedding, linear = nn.GRU(4, 6), nn.Embedding(size, 4), nn.Linear(6, size)
+    parts = {"embedding": embedding, "rnn": rnn, "fc": linear}
+    return Checkpoint("a test's", dict(nn.ModuleDict(parts).state_dict()), facts=facts)
+
+
+def _built(size: int, options: ReadOptions | None = None, **facts: Any) -> Exportable:
+    return read(_checkpoint(size, **facts), options).build()
+
+
+def _codec(exportable: Exportable) -> TextCodec:
+    codec = codec_for(exportable.card, exportable.tokenizer)
+    assert isinstance(codec, TextCodec)
+    return codec
+
+
+def _ids(exportable: Exportable, text: str) -> list[int]:
+    """A prompt's tokens, without the first one."""
+    made: list[int] = _codec(exportable).prompt([text])[0, 1:].tolist()
+    return made
+
+
+ABC = ("b", "a", "\n", "c", " ")
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"tokens": ABC},
+        {"checkpoint": {"vocab": {"itos": list(ABC), "freqs": {"a": 9, "b": 9, "c": 2, " ": 1, "\n": 1}}}},
+        {"char2int": {char: at for at, char in enumerate(ABC)}},
+        {"dictionary": {"__class__": "data.Dictionary", "idx2word": list(ABC), "word2idx": {}}},
+        {"int2char": dict(enumerate(ABC))},
+        {"meta": {"ix_to_char": {str(at): char for at, char in enumerate(ABC)}}},
+        {"args": {"epochs": 5, "names": ["x", "y"]}, "alphabet": "".join(ABC)},
+        {"loaded": [{"epoch": 3}, [{"char_to_ix": {char: at for at, char in enumerate(ABC)}}]]},
+    ],
+    ids=lambda facts: next(iter(facts)),
+)
+def test_a_vocabulary_in_the_file_is_found_in_any_form(facts: dict[str, Any]) -> None:
+    exportable = _built(5, **facts)
+    assert _ids(exportable, "ab c\n") == [1, 0, 4, 3, 2]
+    assert _codec(exportable).decode([1, 0, 4, 3, 2]) == "ab c\n"
+    assert (exportable.card.bos, exportable.card.eos) == (2, None)
+
+
+def test_a_vocabulary_is_not_confused_with_counts_or_other_lists() -> None:
+    exportable = _built(
+        3, counts={"a": 5, "b": 2, "c": 1}, optimizers=["adam", "sgd", "lamb"], itos=["x", "y", "z"], losses=[3, 2, 1]
+    )
+    assert _ids(exportable, "zxy") == [2, 0, 1]
+
+
+def test_a_dict_without_id_0_is_a_list_of_names_that_0_begins_and_ends() -> None:
+    reading = read(_checkpoint(4, stoi={"a": 1, "b": 2, "c": 3}))
+    card = reading.build().card
+    assert (card.bos, card.eos) == (0, 0)
+    assert "token 0 is taken for the beginning and the end of every text" in reading.diagnosis.notes
+
+
+@pytest.mark.parametrize(
+    ("tokens", "bos", "eos"),
+    [
+        ([".", "a", "b", "c"], 0, 0),
+        ([".", "a", " ", "c"], 2, None),
+        (["<pad>", "<eos>", "<sos>", "a", "b"], 2, 1),
+        (["a", "b", "<|endoftext|>"], 2, 2),
+        (["PAD", "SOS", "EOS", "cat", "dog"], 1, 2),
+        (["the", "<unk>", "<eos>", "cat"], 2, None),
+        (["the", "<unk>", "</s>", "<s>", "cat"], 3, 2),
+        (["s", "o", "p"], 0, None),
+        (["床", "</s>", "<EOP>", "<START>", "月"], 3, 2),
+        (["xxunk", "xxpad", "xxbos", "xxeos", "the"], 2, 3),
+        (["the", "cat", "sat"], 0, None),
+    ],
+)
+def test_what_begins_and_ends_a_text(tokens: list[str], bos: int, eos: int | None) -> None:
+    card = _built(len(tokens), itos=tokens).card
+    assert (card.bos, card.eos) == (bos, eos)
+
+
+def test_what_begins_and_ends_a_text_can_be_told() -> None:
+    def card(**assume: str) -> tuple[int, int | None]:
+        exportable = _built(4, ReadOptions(assume=assume), itos=["a", "\n", "<eos>", "b"])
+        return exportable.card.bos, exportable.card.eos
+
+    assert card() == (2, 2)
+    assert card(bos="\\n", eos="none") == (1, None)
+    assert card(bos="b", eos="1") == (3, 1)
+    with pytest.raises(TuiGenError, match="--assume bos=z is no token of the vocabulary, and no id below 4"):
+        card(bos="z")
+
+
+def test_an_unknown_character_is_unknown_and_not_the_first_one() -> None:
+    plain = _codec(_built(3, chars=["a", "b", "c"]))
+    assert plain.unknown("abxc") == [(2, 3)]
+    with pytest.raises(TuiGenError, match="has never seen 'x'"):
+        plain.prompt(["abxc"])
+    with_unknown = _built(4, chars=["a", "<unk>", "c", "b"])
+    assert _ids(with_unknown, "abxc") == [0, 3, 1, 2]
+    assert _codec(with_unknown).unknown("abxc") == [(2, 3)]
+
+
+def test_special_tokens_among_characters_are_read_whole() -> None:
+    exportable = _built(5, tokens=["<pad>", "a", "<", "<sos>", "p"])
+    assert _ids(exportable, "a<pad>p<") == [1, 0, 4, 2]
+
+
+def test_small_letters_are_read_in_any_case() -> None:
+    assert _ids(_built(3, chars=["a", "b", "c"]), "BaC") == [1, 0, 2]
+    assert _codec(_built(3, chars=["a", "B", "c"])).unknown("A") == [(0, 1)]
+
+
+WORDS = ["the", "<unk>", "cat", ",", "sat", ".", "<eos>", "dog's"]
+
+
+def test_words_are_read_between_spaces_and_marks_as_the_vocabulary_has_them() -> None:
+    exportable = _built(8, idx2word=WORDS)
+    assert _ids(exportable, "The cat, sat.\nthe  dog's bone") == [0, 2, 3, 4, 5, 6, 0, 7, 1]
+    glued = _built(3, idx2word=["the", "cat,", "sat."])
+    assert _ids(glued, "the cat, sat.") == [0, 1, 2]
+
+
+def test_the_end_of_a_line_is_printed_as_a_newline_one_by_one_and_at_once() -> None:
+    codec = _codec(_built(8, idx2word=WORDS))
+    tokens = [0, 2, 6, 6, 0, 4, 6, 7]
+    reader = codec.reader()
+    assert codec.decode(tokens) == "the cat\n\nthe sat\ndog's"
+    assert "".join(reader.read(token) for token in tokens) == "the cat\n\nthe sat\ndog's"
+
+
+@pytest.mark.parametrize(
+    ("size", "facts", "options"),
+    [
+        (5, {"tokens": ABC}, {}),
+        (8, {"idx2word": WORDS}, {}),
+        (9, {"idx2word": ["\n", *WORDS]}, {}),
+        (7, {}, {}),
+        (100, {}, {"vocab": "printable"}),
+        (4, {"stoi": {"a": 1, "b": 2, "c": 3}}, {}),
+        (3, {"itos": ["", "\ud800", "a"]}, {}),
+    ],
+)
+def test_an_export_with_any_vocabulary_is_proved(size: int, facts: dict[str, Any], options: dict[str, Any]) -> None:
+    exportable = _built(size, ReadOptions(**options), **facts)
+    assert verify(exportable.network, opened(exportable), _codec(exportable)).greedy_tokens == 200
+
+
+def test_without_a_vocabulary_tokens_go_by_their_numbers() -> None:
+    reading = read(_checkpoint(30))
+    (missing,) = reading.diagnosis.missing
+    assert missing.what == "the vocabulary"
+    assert missing.option == "--vocab FILE, or --corpus FILE... --vocab-rule RULE"
+    exportable = reading.build()
+    assert _ids(exportable, "17 3 token 5  29") == [17, 3, 5, 29]
+    assert _codec(exportable).decode([17, 3]) == "token 17 token 3"
+    assert ["3 30 x"[start:end].strip() for start, end in _codec(exportable).unknown("3 30 x")] == ["30", "x"]
+
+
+def test_a_known_size_is_a_hint_and_a_list_of_almost_that_size_is_told() -> None:
+    (missing,) = read(_checkpoint(100)).diagnosis.missing
+    assert missing.what == "the vocabulary (--vocab printable has 100 too)"
+    (missing,) = read(_checkpoint(5, chars=["a", "b", "c"])).diagnosis.missing
+    assert missing.what == "the vocabulary; chars in the file has 3 tokens, the weights 5"
+
+
+def _side(path: Path, contents: str | bytes) -> ReadOptions:
+    path.write_bytes(contents.encode() if isinstance(contents, str) else contents)
+    return ReadOptions(vocab=str(path))
+
+
+@pytest.mark.parametrize(
+    ("name", "contents"),
+    [
+        ("vocab.txt", "b\na\n\\n\nc\n\\s\n"),
+        ("escaped.txt", "b\na\n\nc\n \n"),
+        ("newline_written.txt", "b\na\n\n\nc\n \n"),
+        ("list.json", json.dumps(ABC)),
+        ("ids.json", json.dumps({char: at for at, char in enumerate(ABC)})),
+        ("texts.json", json.dumps(dict(enumerate(ABC)))),
+        ("nested.json", json.dumps({"version": 1, "data": {"stoi": {char: at for at, char in enumerate(ABC)}}})),
+        ("meta.pkl", pickle.dumps({"vocab_size": 5, "itos": dict(enumerate(ABC)), "stoi": {}})),
+    ],
+)
+def test_a_side_file_is_read_in_any_form(tmp_path: Path, name: str, contents: str | bytes) -> None:
+    exportable = _built(5, _side(tmp_path / name, contents))
+    assert _ids(exportable, "ab c\n") == [1, 0, 4, 3, 2]
+
+
+def test_a_tokenizer_file_passes_through(tmp_path: Path) -> None:
+    text = character_tokenizer("abc\n").to_str()
+    exportable = _built(4, _side(tmp_path / "tokenizer.json", text))
+    assert exportable.tokenizer == text
+    assert exportable.card.bos == 0  # the newline
+
+
+def test_sets_of_characters_go_by_their_names() -> None:
+    exportable = _built(100, ReadOptions(vocab="printable"))
+    assert _ids(exportable, "0aZ\n") == [string.printable.index(char) for char in "0aZ\n"]
+    exportable = _built(256, ReadOptions(vocab="bytes"))
+    assert _ids(exportable, "aé\n") == [*"aé\n".encode()]
+    assert _codec(exportable).decode([*"naïve\n".encode()]) == "naïve\n"
+    assert exportable.card.bos == ord("\n")
+
+
+@pytest.mark.parametrize(
+    ("contents", "says"),
+    [
+        ("a\nb\n", r"--vocab .*vocab\.txt has 2 tokens, but the weights predict 5"),
+        (json.dumps([1, 2, 3]), "holds no list of tokens, and no dict between tokens and ids"),
+        (b"\xff\xfea\x00", r"vocab\.txt is not UTF-8 text"),
+        (character_tokenizer("ab").to_str(), r"has 2 tokens, but the weights predict 5"),
+    ],
+)
+def test_a_side_file_that_does_not_fit_is_told(tmp_path: Path, contents: str | bytes, says: str) -> None:
+    with pytest.raises(TuiGenError, match=says):
+        _built(5, _side(tmp_path / "vocab.txt", contents))
+
+
+def test_a_side_file_that_is_not_there_is_told() -> None:
+    with pytest.raises(TuiGenError, match="--vocab printible: there is no such file; a name instead of a file is p"):
+        _built(5, ReadOptions(vocab="printible"))
+    with pytest.raises(TuiGenError, match="--vocab printable has 100 tokens, but the weights predict 5"):
+        _built(5, ReadOptions(vocab="printable"))
