@@ -105,7 +105,13 @@ async def test_foreign_text_is_shown_and_never_obeyed(models: Path) -> None:
                        screen.replace("\n", ""))  # fmt: skip
 
 
-@pytest.mark.parametrize("size", [(80, 24), (60, 16), (40, 12), (20, 6), (5, 3)])
+async def test_a_screen_too_small_for_anything_harms_no_run(models: Path) -> None:
+    async with on_stage(models / "stripes", size=(5, 3), temperature=0.0) as (stage, _):
+        await stage.run_to_end()
+        np.testing.assert_array_equal(stage.app.query_one(Canvas).picture.rgb[0, :, :, 0], toys.STRIPE_GREYS)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (60, 16), (40, 12), (20, 6)])
 async def test_small_screens_are_usable(models: Path, size: tuple[int, int]) -> None:
     async with on_stage(models / "stripes", size=size, temperature=0.0) as (stage, _):
         await stage.run_to_end()

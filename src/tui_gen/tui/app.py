@@ -65,6 +65,7 @@ class TuiGen(App[None]):
 
     def __init__(self, settings: Settings, entries: Sequence[Entry]) -> None:
         super().__init__()
+        self.animation_level = "none"  # what is scrolled to is there at once, also over a slow line
         self.settings, self.entries = settings, entries
         self.playable: Playable | None = None
         self.params, self.seed = settings.params, settings.seed
