@@ -73,15 +73,17 @@ def _score_images(model: Model, images: Images) -> tuple[float, int]:
     first = len(images.pixels) - images.held_out
     last = len(images.pixels)
     batches = (range(at, min(at + BATCH, last)) for at in range(first, last, BATCH))
-    return _total(score(model, _picture_tokens(images, list(batch))) for batch in batches)
+    assert model.card.image
+    warm_up = model.card.image.warm_up
+    return _total(score(model, _picture_tokens(images, list(batch), warm_up)) for batch in batches)
 
 
-def _picture_tokens(images: Images, chosen: list[int]) -> Tokens:
-    """Start tokens, the picture's conditions, its pixels: int64[batch, n]."""
+def _picture_tokens(images: Images, chosen: list[int], warm_up: Sequence[int]) -> Tokens:
+    """Start tokens, the picture's conditions, what the step warms up with, its pixels: int64[batch, n]."""
     start = images.levels
     named = [[start + 1 + int(c) for c in np.flatnonzero(images.conditions[index])] for index in chosen]
     width = max(map(len, named))
-    prefix = np.array([[start] * (1 + width - len(row)) + row for row in named], dtype=np.int64)
+    prefix = np.array([[start] * (1 + width - len(row)) + row + [*warm_up] for row in named], dtype=np.int64)
     return np.concatenate([prefix, images.pixels[chosen].reshape(len(chosen), -1).astype(np.int64)], axis=1)
 
 
@@ -112,8 +114,14 @@ def _check_vocabulary(playable: Playable, training: Training) -> None:
     """Raises TuiGenError if token ids of this data mean something else to the model."""
     path = playable.path / "tokenizer.json"
     known = Tokenizer.from_file(str(path)).get_vocab() if path.exists() else None
-    if known != (training.tokenizer and training.tokenizer.get_vocab()) or playable.card.image != training.card.image:
+    if known != (training.tokenizer and training.tokenizer.get_vocab()) or not _same_pictures(playable, training):
         raise TuiGenError(f"this data has another vocabulary or size than {playable.path} was trained on")
+
+
+def _same_pictures(playable: Playable, training: Training) -> bool:
+    """Whether both mean the same tokens; how a step function warms up is its own business."""
+    ours, theirs = playable.card.image, training.card.image
+    return ours == theirs or (ours is not None and theirs is not None and replace(ours, warm_up=()) == theirs)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
