@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import Any
@@ -15,6 +16,8 @@ from tui_gen.sampling import SamplingParams, Tokens, log_softmax
 
 TOKENS = 2000
 SAMPLES = 10
+SECONDS = 60.0
+"""After which the comparison ends: a network that computes whole images can take a second for a token."""
 LIMIT = 0.01
 """Nats per token that a smaller file may differ by, unless forced."""
 
@@ -63,13 +66,16 @@ class _Endless:
 
 
 def compare(full: Model, small: Model, prompt: Tokens, *, dtype: str, operators: tuple[str, ...]) -> Precision:
-    """Both models over the same 2,000 tokens, which the full one writes at temperature 1 after prompt int64[1, n]."""
+    """Both models over the same tokens, which the full one writes at temperature 1 after prompt int64[1, n].
+
+    2,000 of them, or as many as a slow model makes in a minute; what is given back says how many.
+    """
     prompts = np.repeat(prompt, SAMPLES, axis=0)
     first, length = prompt.shape[1] - 1, TOKENS // SAMPLES
     area = full.card.image.height * full.card.image.width * full.card.image.channels if full.card.image else length
     steps = generate(_Endless(full), prompts, SamplingParams(), length=min(length, area), seed=0)
     state, divergence, agreed, count = small.start(SAMPLES), 0.0, 0, 0
-    tokens = prompts[:, 0]
+    tokens, deadline = prompts[:, 0], time.monotonic() + SECONDS
     for step in islice(steps, first + length):
         logits, state = small.step(tokens, state)
         tokens = step.tokens
@@ -79,6 +85,8 @@ def compare(full: Model, small: Model, prompt: Tokens, *, dtype: str, operators:
         divergence += float((np.exp(true) * (true - said)).sum())
         agreed += int((true.argmax(1) == said.argmax(1)).sum())
         count += len(tokens)
+        if time.monotonic() > deadline:
+            break
     return Precision(dtype, operators, divergence / count, agreed / count, count)
 
 

@@ -9,9 +9,11 @@ scale their inputs by the largest of the whole batch, so what a sample says then
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -68,14 +70,26 @@ def _computed_in_whole_numbers(graph: bytes) -> bytes:
     model = onnx.load_from_string(graph)
     for number, node in enumerate(model.graph.node):
         node.name = node.name or f"node_{number}"
-    with tempfile.TemporaryDirectory(prefix="tui-gen-") as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with tempfile.TemporaryDirectory(prefix="tui-gen-") as folder, _quietly():
         source, target = Path(folder) / "full.onnx", Path(folder) / "small.onnx"
         onnx.save(model, source)
         names = [model.graph.node[index].name for index in nodes]
         chosen = [*names, *(f"{name}_MatMul" for name in names)]  # what the quantiser makes of a Gemm
         quantize_dynamic(source, target, weight_type=QuantType.QInt8, nodes_to_quantize=chosen)
         return target.read_bytes()
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """The quantiser advises steps before it that would change nothing here."""
+    limit = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(limit)
 
 
 def _large(model: onnx.ModelProto) -> list[int]:
@@ -90,30 +104,47 @@ def _large(model: onnx.ModelProto) -> list[int]:
     ]
 
 
-def _store(
-    model: onnx.ModelProto, smaller: Callable[[onnx.GraphProto, str, NDArray[np.float32]], list[onnx.NodeProto]]
-) -> int:
+_Smaller = Callable[[onnx.GraphProto, str, NDArray[np.float32], int], list[onnx.NodeProto]]
+"""Adds a smaller weight, whose outputs are along an axis, to the graph; returns the nodes that make it float32."""
+
+
+def _store(model: onnx.ModelProto, smaller: _Smaller) -> int:
     """Replaces float32 weights by smaller ones and nodes that make them float32 again; returns how many."""
     graph, first = model.graph, list[onnx.NodeProto]()
+    axes = _output_axes(graph)
     large = [t for t in graph.initializer if t.data_type == TensorProto.FLOAT and np.prod(t.dims) >= _STORED]
     for tensor in large:
         values = numpy_helper.to_array(tensor)
         graph.initializer.remove(tensor)
-        first += smaller(graph, tensor.name, values)
+        usual = values.ndim - 2 if values.ndim == 3 else values.ndim - 1  # a recurrent layer's weights have directions
+        first += smaller(graph, tensor.name, values, axes.get(tensor.name, usual))
     nodes = [*first, *graph.node]
     del graph.node[:]
     graph.node.extend(nodes)
     return len(large)
 
 
-def _as_half(graph: onnx.GraphProto, name: str, values: NDArray[np.float32]) -> list[onnx.NodeProto]:
+def _output_axes(graph: onnx.GraphProto) -> dict[str, int]:
+    """Along which axis of a weight its outputs are, where that is not the usual one; also inside loops."""
+    axes: dict[str, int] = {}
+    for node in graph.node:
+        attributes = {attribute.name: attribute for attribute in node.attribute}
+        if node.op_type in ("Conv", "ConvTranspose"):
+            axes[node.input[1]] = 0 if node.op_type == "Conv" else 1
+        elif node.op_type == "Gemm" and "transB" in attributes and attributes["transB"].i:
+            axes[node.input[1]] = 0
+        for attribute in node.attribute:
+            axes |= _output_axes(attribute.g)
+    return axes
+
+
+def _as_half(graph: onnx.GraphProto, name: str, values: NDArray[np.float32], axis: int) -> list[onnx.NodeProto]:
     graph.initializer.append(numpy_helper.from_array(values.astype(np.float16), f"{name}.fp16"))
     return [helper.make_node("Cast", [f"{name}.fp16"], [name], to=TensorProto.FLOAT)]
 
 
-def _as_bytes(graph: onnx.GraphProto, name: str, values: NDArray[np.float32]) -> list[onnx.NodeProto]:
-    """Each output (the last axis; of a recurrent layer's weights the one before) has its own scale."""
-    axis = values.ndim - 2 if values.ndim == 3 else values.ndim - 1
+def _as_bytes(graph: onnx.GraphProto, name: str, values: NDArray[np.float32], axis: int) -> list[onnx.NodeProto]:
+    """Each output has its own scale."""
     others = tuple(index for index in range(values.ndim) if index != axis)
     scale = np.abs(values).max(axis=others, keepdims=True) / 127
     scale = np.where(scale == 0, 1, scale).astype(np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from export.images.factory import read_factory
@@ -29,13 +30,13 @@ def read(path: Path | None, options: ReadOptions, *, factory: str | None = None)
         return found, read_factory(factory, found, options)
     if path is None or found is None:
         raise TuiGenError("name a checkpoint file, or a --factory that builds the network")
+    trained = read_trained(path, found)
+    if trained:
+        return replace(found, notes=()), trained  # what it chose among its own parts is nobody's question
     return found, _read(path, found, options)
 
 
 def _read(path: Path, found: Checkpoint, options: ReadOptions) -> Reading:
-    trained = read_trained(path, found)
-    if trained:
-        return trained
     for reader in _READERS:
         reading = reader(found, options)
         if reading:

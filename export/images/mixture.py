@@ -6,8 +6,6 @@ first and the last reach to infinity; the means of green and blue depend on the 
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -63,12 +61,15 @@ class LogisticMixture(nn.Module):
 
 
 def log_probability(value: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
-    """Of the bin around a value in [-1, 1], under a logistic distribution; shapes by broadcasting."""
+    """Of the bin around a value in [-1, 1], under a logistic distribution; shapes by broadcasting.
+
+    Between the bin's ends a and b, sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - exp(b - a)): as logarithms,
+    exact however small it is.
+    """
     centred, inverse = value - mean, torch.exp(-log_scale)
-    above, below = inverse * (centred + _HALF), inverse * (centred - _HALF)
-    inside = torch.sigmoid(above) - torch.sigmoid(below)
-    middle = inverse * centred
-    density = middle - log_scale - 2 * functional.softplus(middle) - math.log(127.5)
-    found = torch.where(inside > 1e-5, torch.log(inside.clamp(min=1e-12)), density)
-    found = torch.where(value < -_EDGE, above - functional.softplus(above), found)
-    return torch.where(value > _EDGE, -functional.softplus(below), found)
+    below_end = -functional.softplus(-inverse * (centred + _HALF))
+    above_start = -functional.softplus(inverse * (centred - _HALF))
+    half = inverse * _HALF
+    found = below_end + above_start + torch.log(2 * torch.sinh(half)) - half
+    found = torch.where(value < -_EDGE, below_end, found)
+    return torch.where(value > _EDGE, above_start, found)

@@ -46,6 +46,15 @@ class PixelCNNpp(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """See the class."""
+        return self.at_each_place(self.over_the_image(pixels), pixels)
+
+    def at_each_place(self, features: Tensor, pixels: Tensor) -> Tensor:
+        """The mixture; the last part of the network, and half of the work where there are many levels."""
+        logits: Tensor = self.mixture(self.last(functional.elu(features)), pixels)
+        return logits
+
+    def over_the_image(self, pixels: Tensor) -> Tensor:
+        """Both passes: what is known of every pixel before its own channels are, [batch, filters, h, w]."""
         image = torch.cat([pixels, torch.ones_like(pixels[:, :1])], dim=1)
         kept: list[Pair] = [(self.first_above(image), sum(first(image) for first in self.first_beside))]
         for scale, up in enumerate(self.up):
@@ -57,8 +66,7 @@ class PixelCNNpp(nn.Module):
             pair = down(*pair, kept)
             if scale < len(self.larger):
                 pair = self.larger[scale](*pair)
-        logits: Tensor = self.mixture(self.last(functional.elu(pair[1])), pixels)
-        return logits
+        return pair[1]
 
 
 class UpPass(nn.Module):

@@ -11,6 +11,8 @@ import copy
 import io
 import logging
 import warnings
+from collections.abc import Iterator
+from typing import Protocol, runtime_checkable
 
 import onnx
 import torch
@@ -23,6 +25,19 @@ from tui_gen.errors import TuiGenError
 
 _EXAMPLE = 3
 """Batch of the example inputs: neither 1 nor 2, which PyTorch would take for constants."""
+
+
+@runtime_checkable
+class PlaceByPlace(Protocol):
+    """A network whose last part looks at each place alone, so that a step computes that part for one place only."""
+
+    def over_the_image(self, planes: Tensor) -> Tensor:
+        """float32[batch, planes, h, w] -> float32[batch, features, h, w]."""
+        ...
+
+    def at_each_place(self, features: Tensor, planes: Tensor) -> Tensor:
+        """Both of any height and width -> logits, as the network returns them."""
+        ...
 
 
 class WholeImageStep(nn.Module):
@@ -50,13 +65,20 @@ class WholeImageStep(nn.Module):
         image = image + self._drawn(token, position)
         position = torch.clamp(position + (token < network.levels), max=network.area)
         named = () if condition is None else (self._named(token, condition),)
+        return (self._logits(torch.clamp(position, max=network.area - 1), image, named), position, image, *named)
+
+    def _logits(self, position: Tensor, image: Tensor, named: tuple[Tensor, ...]) -> Tensor:
+        """Of one token of every sample: float32[batch, levels]."""
+        network = self.network
         planes = image.view(-1, image.shape[1], network.height, network.width)
-        logits = self.module(planes, *named)
-        if network.channels > 1:
-            logits = logits.permute(0, 1, 3, 4, 2)
-        index = torch.clamp(position, max=network.area - 1)[:, None, None].expand(-1, network.levels, 1)
-        here = logits.flatten(2).gather(2, index)[:, :, 0]
-        return (here, position, image, *named)
+        place = position // network.channels
+        if isinstance(self.module, PlaceByPlace):
+            features = _taken(self.module.over_the_image(planes).flatten(2), place)
+            own = _taken(image, place)
+            logits = self.module.at_each_place(features[:, :, None, None], own[:, :, None, None])[..., 0, 0]
+        else:
+            logits = _taken(self.module(planes, *named).flatten(-2), place)
+        return _taken(logits, position % network.channels) if network.channels > 1 else logits
 
     def _drawn(self, token: Tensor, position: Tensor) -> Tensor:
         """What the token adds to the image: its column at its place; nothing, if it is part of the prompt."""
@@ -72,6 +94,12 @@ class WholeImageStep(nn.Module):
             return before + (torch.arange(self.network.conditions) == (token - first)[:, None]).float()
         named = torch.where(token >= first, token - first, torch.zeros_like(token))
         return torch.where(token < self.network.levels, before, named)
+
+
+def _taken(values: Tensor, index: Tensor) -> Tensor:
+    """One of the last axis of [batch, ..., n] for every sample: [batch, ...]."""
+    where = index.view(-1, *[1] * (values.ndim - 1)).expand(*values.shape[:-1], 1)
+    return values.gather(-1, where).squeeze(-1)
 
 
 def whole_image_step(network: ImageNetwork) -> onnx.ModelProto:
@@ -144,7 +172,7 @@ def _checked(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 @contextlib.contextmanager
-def _quietly():  # type: ignore[no-untyped-def]
+def _quietly() -> Iterator[None]:
     """The exporter prints its progress and logs what it tries; nobody asked."""
     logger = logging.getLogger("torch")
     level = logger.level

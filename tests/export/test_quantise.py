@@ -6,17 +6,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
+from onnx import numpy_helper
 
-from export.precision import LIMIT, Precision, check_precision
+from export.graph import StepGraph
+from export.precision import LIMIT, SAMPLES, Precision, check_precision, compare
 from export.quantise import Dtype, quantise, shrink
 from tests.export.tiny import card_of, network, recurrent, step_graph
 from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.library import shipped_folder
+from tui_gen.model import Model
 
-SHIPPED = ["recipes", "shakespeare", "names", "fashion"]
+SHIPPED = ["recipes", "shakespeare", "names", "fashion", "adventurers"]
 
 
 def _shipped(name: str) -> tuple[bytes, ModelCard, str]:
@@ -72,6 +76,30 @@ def test_states_and_tables_of_places_stay_as_they_are(name: str) -> None:
         assert [value.SerializeToString() for value in old] == [value.SerializeToString() for value in new]
 
 
+@pytest.mark.parametrize(("kind", "outputs"), [("Conv", 0), ("ConvTranspose", 1), ("Gemm", 0), ("MatMul", 1)])
+def test_each_output_of_a_layer_keeps_its_own_precision(kind: str, outputs: int) -> None:
+    """Some outputs are a thousand times smaller than others, as they are of weights with a norm of their own."""
+    flat = kind in ("Gemm", "MatMul")
+    weight = np.random.default_rng(0).normal(size=(40, 40) if flat else (40, 40, 2, 2)).astype(np.float32)
+    weight *= np.logspace(-3, 0, 40, dtype=np.float32).reshape(
+        [-1 if axis == outputs else 1 for axis in range(weight.ndim)]
+    )
+    graph = StepGraph()
+    value = graph.state("image", 40, *(() if flat else (5, 5)))
+    made = graph.op(kind, value, graph.constant("weight", weight), **({"transB": 1} if kind == "Gemm" else {}))
+    graph.logits(made if flat else graph.op("ReduceSum", made, graph.ints(2, 3), keepdims=0), 40)
+    small = onnx.load_from_string(quantise(graph.model().SerializeToString(), "int8")[0])
+    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in small.graph.initializer}
+    error = np.abs(stored["weight.int8"] * stored["weight.scale"] - weight)
+    others = tuple(axis for axis in range(weight.ndim) if axis != outputs)
+    assert (error.max(axis=others) <= np.abs(weight).max(axis=others) / 200).all()
+
+
+def test_the_quantiser_keeps_its_advice_to_itself(caplog: pytest.LogCaptureFixture) -> None:
+    quantise(_shipped("recipes")[0], "int8")
+    assert not caplog.records
+
+
 def test_a_file_that_says_something_else_is_refused_unless_forced() -> None:
     precision = Precision("int8", ("x",), 2 * LIMIT, 0.9, 2000)
     with pytest.raises(
@@ -86,17 +114,19 @@ def test_what_differs_is_measured_not_assumed() -> None:
     net = recurrent("lstm", vocab_size=40)
     full = step_graph(net).SerializeToString()
     net.output.bias.data[3] += 4
-    from export.precision import compare
-    from tui_gen.model import Model
-
     card = card_of(net)
     models = [Model(graph, card, provider="cpu") for graph in (full, step_graph(net).SerializeToString())]
-    import numpy as np
-
     different = compare(*models, np.array([[0]]), dtype="x", operators=())
     same = compare(models[0], models[0], np.array([[0]]), dtype="x", operators=())
     assert different.kl_divergence > 0.2
     assert (same.kl_divergence, same.greedy_agreement) == (0, 1)
+
+
+def test_a_slow_model_is_compared_for_as_long_as_one_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("export.precision.SECONDS", 0.0)
+    net = network("lstm")
+    model = Model(step_graph(net).SerializeToString(), card_of(net), provider="cpu")
+    assert compare(model, model, np.array([[0]]), dtype="x", operators=()).tokens == SAMPLES
 
 
 def test_the_report_names_sizes_operators_and_both_figures() -> None:

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from export.images.mixture import LogisticMixture
+from export.images.network import ImageNetwork
 from export.images.pixelcnnpp import read_pixelcnnpp
 from export.images.streaming import StreamingNetwork
 from export.loading.contents import Checkpoint
-from export.reading import ReadOptions
+from export.reading import Exportable, ReadOptions
 from export.verify import step_logits
 from tui_gen.errors import TuiGenError
 from tui_gen.model import Model
@@ -90,15 +91,15 @@ class _Layers(nn.Module):
 class Script(nn.Module):
     """The names and the forward pass of the script."""
 
-    def __init__(self, channels: int, f: int = 4, count: int = 1, mixtures: int = 2) -> None:
+    def __init__(self, channels: int, f: int = 4, count: int = 1, mixtures: int = 2, *, scales: int = 3) -> None:
         super().__init__()
-        counts = [count, count + 1, count + 1]
+        counts = [count, *[count + 1] * (scales - 1)]
         self.down_layers = nn.ModuleList(_Layers(n, f, (1, 2)) for n in counts)
-        self.up_layers = nn.ModuleList(_Layers(count, f, (0, 1)) for _ in range(3))
-        self.downsize_u_stream = nn.ModuleList(_Down(f, f, stride=2) for _ in range(2))
-        self.downsize_ul_stream = nn.ModuleList(_Right(f, f, stride=2) for _ in range(2))
-        self.upsize_u_stream = nn.ModuleList(_Up(f, (2, 3), right=False) for _ in range(2))
-        self.upsize_ul_stream = nn.ModuleList(_Up(f, (2, 2), right=True) for _ in range(2))
+        self.up_layers = nn.ModuleList(_Layers(count, f, (0, 1)) for _ in range(scales))
+        self.downsize_u_stream = nn.ModuleList(_Down(f, f, stride=2) for _ in range(scales - 1))
+        self.downsize_ul_stream = nn.ModuleList(_Right(f, f, stride=2) for _ in range(scales - 1))
+        self.upsize_u_stream = nn.ModuleList(_Up(f, (2, 3), right=False) for _ in range(scales - 1))
+        self.upsize_ul_stream = nn.ModuleList(_Up(f, (2, 2), right=True) for _ in range(scales - 1))
         self.u_init = _Down(channels + 1, f, (2, 3), shift=True)
         self.ul_init = nn.ModuleList(
             [_Down(channels + 1, f, (1, 3), shift=True), _Right(channels + 1, f, (2, 1), shift=True)]
@@ -112,7 +113,7 @@ class Script(nn.Module):
             for u, ul in zip(layers.u_stream, layers.ul_stream, strict=True):
                 us.append(u(us[-1]))
                 uls.append(ul(uls[-1], us[-1]))
-            if i < 2:
+            if i < len(self.downsize_u_stream):
                 us.append(self.downsize_u_stream[i](us[-1]))
                 uls.append(self.downsize_ul_stream[i](uls[-1]))
         a, b = us.pop(), uls.pop()
@@ -120,7 +121,7 @@ class Script(nn.Module):
             for u, ul in zip(layers.u_stream, layers.ul_stream, strict=True):
                 a = u(a, us.pop())
                 b = ul(b, torch.cat([a, uls.pop()], 1))
-            if i < 2:
+            if i < len(self.upsize_u_stream):
                 a, b = self.upsize_u_stream[i](a), self.upsize_ul_stream[i](b)
         assert not us
         return self.nin_out(functional.elu(b))
@@ -144,19 +145,32 @@ def _likelihood(parameters: Tensor, x: Tensor) -> Tensor:
     return torch.logsumexp(logs.sum(-2) + functional.log_softmax(weights, -1), -1)
 
 
-def _streaming(script: Script, size: tuple[int, int]) -> StreamingNetwork:
-    reading = read_pixelcnnpp(Checkpoint("t", script.state_dict()), ReadOptions(size=size))
+def _state(script: Script) -> dict[str, Tensor]:
+    """As the script's files name what makes a weight: its length and its direction."""
+    names = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
+    named = script.state_dict()
+    for ours, theirs in names.items():
+        named = {name.replace(ours, theirs): tensor for name, tensor in named.items()}
+    return named
+
+
+def _read(state: dict[str, Tensor], size: tuple[int, int]) -> Exportable:
+    reading = read_pixelcnnpp(Checkpoint("t", state), ReadOptions(size=size))
     assert reading is not None
     assert "slow" in reading.diagnosis.notes[0]
-    network = reading.build().network
-    assert isinstance(network, StreamingNetwork)
-    return network
+    return reading.build()
+
+
+def _network(state: dict[str, Tensor], size: tuple[int, int]) -> ImageNetwork:
+    streaming = _read(state, size).network
+    assert isinstance(streaming, StreamingNetwork)
+    return streaming.network
 
 
 def test_colour_pixels_have_the_likelihood_of_the_scripts_loss() -> None:
     torch.manual_seed(0)
     script = Script(3).eval()
-    network = _streaming(script, (8, 8)).network
+    network = _network(_state(script), (8, 8))
     assert (network.channels, network.levels) == (3, 256)
     pixels = torch.randint(256, (2, network.area))
     pixels[0, :6] = torch.tensor([0, 255, 0, 255, 255, 0])
@@ -166,29 +180,45 @@ def test_colour_pixels_have_the_likelihood_of_the_scripts_loss() -> None:
     with torch.no_grad():
         expected = _likelihood(script(image), image).flatten(1)
     torch.testing.assert_close(own, expected, atol=2e-4, rtol=1e-4)
-    torch.testing.assert_close(logits.exp().sum(2), torch.ones(2, 192), atol=1e-3, rtol=0)
+    torch.testing.assert_close(logits.exp().sum(2), torch.ones(2, 192), atol=1e-4, rtol=0)
 
 
-def test_a_grey_step_by_step_equals_whole_images() -> None:
+def test_grey_pixels_have_the_mixture_of_the_scripts_parameters() -> None:
     torch.manual_seed(1)
-    streaming = _streaming(Script(1).eval(), (4, 8))
-    network = streaming.network
+    script = Script(1).eval()
+    network = _network(script.state_dict(), (4, 8))  # the names that newer PyTorch writes
+    pixels = torch.randint(1, 255, (2, 32))
+    own = network.whole_logits(pixels).gather(2, pixels[:, :, None])[:, :, 0]
+    image = pixels.view(2, 1, 4, 8).float() / 255 * 2 - 1
+    with torch.no_grad():
+        weights, means, scales = script(image).flatten(2).chunk(3, dim=1)
+    upper, lower = ((image.flatten(2) - means + side / 255) * torch.exp(-scales) for side in (1, -1))
+    bins = (torch.softmax(weights, 1) * (torch.sigmoid(upper) - torch.sigmoid(lower))).sum(1)
+    torch.testing.assert_close(own, bins.log(), atol=2e-4, rtol=1e-4)
+
+
+def test_step_by_step_equals_whole_images() -> None:
+    torch.manual_seed(1)
+    exportable = _read(_state(Script(3, scales=2).eval()), (4, 8))
+    streaming = exportable.network
+    assert isinstance(streaming, StreamingNetwork)
     assert "convolution with strides" in streaming.slow_because
-    exportable = read_pixelcnnpp(Checkpoint("t", Script(1).state_dict()), ReadOptions(size=(4, 8)))
-    assert exportable is not None
-    model = Model(streaming.step_graph().SerializeToString(), exportable.build().card, provider="cpu")
+    network = streaming.network
+    model = Model(streaming.step_graph().SerializeToString(), exportable.card, provider="cpu")
     pixels = np.random.default_rng(0).integers(256, size=(2, network.area))
     tokens = np.concatenate([np.full((2, 1), network.start), pixels[:, :-1]], axis=1)
     whole = network.whole_logits(torch.from_numpy(pixels)).numpy()
-    np.testing.assert_allclose(step_logits(model, tokens), whole, atol=1e-4, rtol=0)
+    np.testing.assert_allclose(step_logits(model, tokens), whole, atol=1e-5, rtol=0)
 
 
-def test_a_mixture_is_a_distribution_even_where_it_is_narrow() -> None:
+@pytest.mark.parametrize("log_scale", [-9.0, -5.0, 0.0, 4.0])
+def test_a_mixture_is_a_distribution_however_narrow_or_wide(log_scale: float) -> None:
     torch.manual_seed(2)
     parameters, pixels = torch.randn(1, 6, 3, 3), torch.rand(1, 1, 3, 3) * 2 - 1
-    parameters[:, 4:] = -5.0
-    total = LogisticMixture(2, 1)(parameters, pixels).exp().sum(1)
-    torch.testing.assert_close(total, torch.ones(1, 3, 3), atol=1e-3, rtol=0)
+    parameters[:, 4:] = log_scale
+    logits = LogisticMixture(2, 1)(parameters, pixels)
+    assert torch.isfinite(logits).all()
+    torch.testing.assert_close(logits.exp().sum(1), torch.ones(1, 3, 3), atol=1e-4, rtol=0)
 
 
 def test_parts_that_do_not_fit_are_told() -> None:
