@@ -27,4 +27,8 @@ def parity_lines(parity: Parity, *, text: bool) -> list[str]:
         f"logits: max abs difference {parity.max_abs_logit_difference:.2g} "
         f"({parity.relative_logit_difference:.2g} of their range) over {parity.steps:,} steps, batch 1 and 5"
     )
-    return [compared, f"greedy tokens: {parity.greedy_tokens} equal" + ("; decoded text equal" if text else "")]
+    return [
+        "the exported file, against PyTorch's full forward pass of the network as read above:",
+        f"  {compared}",
+        f"  greedy tokens: {parity.greedy_tokens} equal" + ("; decoded text equal" if text else ""),
+    ]

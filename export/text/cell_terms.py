@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from export.text.cell_weights import Weight
 from export.text.gates import Term
 from export.text.questions import Questions
 from export.text.roles import Source
+
+_STATE_FIRST = re.compile(r"(^|[_.\d])h_?x", re.IGNORECASE)
+"""Names that put the state first, such as `hx2h`."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,20 @@ def terms(cell: Cell, weights: Sequence[Weight], *, hidden: int, gates: int = 1)
         return ()
     if any(weight.bias is not None and weight.bias.shape != (rows,) for weight in weights):
         return ()
+    if sources == ["xh"]:
+        found = [("xh", features_first(cell, weights[0].stem, matrices[0], hidden))]
     return tuple(Term(source, matrix, weight.bias) for (source, matrix), weight in zip(found, weights, strict=False))
+
+
+def features_first(cell: Cell, stem: str, matrix: Tensor, hidden: int) -> Tensor:
+    """[rows, inputs + hidden] of a weight on the token's features and the state side by side, whichever came first.
+
+    No tensor tells which did. stem: the weight's name, which may.
+    """
+    named = _STATE_FIRST.search(stem) is not None
+    what = f"whether {cell.name} puts the token's features (x) or its state (h) first where it joins them"
+    told = cell.questions.ask("joined", what, "hx" if named else "xh", ("xh", "hx"))
+    return torch.cat([matrix[:, hidden:], matrix[:, :hidden]], dim=1) if told == "hx" else matrix
 
 
 def _matrix(weight: Weight, *, turned: bool) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from export.text.cell_terms import Cell, terms
+from export.text.cell_terms import Cell, features_first, terms
 from export.text.cell_weights import Weight
 from export.text.combined import Combined
 from export.text.gated_cell import MadeCell
@@ -72,7 +72,7 @@ def _simple(cell: Cell, products: tuple[Term, ...], weights: Sequence[Weight]) -
     joined = len(products) == 1
     output = _beside(cell, products[0].weight.shape[1]) if joined else None
     assumed = "none" if joined and (output or weights[0].stem.lower() == "i2h") else "tanh"
-    bend = cell.questions.ask("nonlinearity", f"what {cell.name} bends its state with", assumed, _BENDS)
+    bend = cell.questions.ask("nonlinearity", f"the activation function of the state in {cell.name}", assumed, _BENDS)
     if output:
         return _combined(cell, Linear(cell.name, products[0].weight, products[0].bias, bend), output, weights)
     gate = Gate(products)
@@ -83,13 +83,14 @@ def _simple(cell: Cell, products: tuple[Term, ...], weights: Sequence[Weight]) -
 def _combined(cell: Cell, state: Linear, output: Weight, weights: Sequence[Weight]) -> MadeCell:
     """A cell whose prediction reads the token beside the state."""
     width = state.outputs + len(output.weight)
+    reads = features_first(cell, output.stem, output.weight, state.outputs)
     last = next(
         (weight for weight in cell.of("o") if weight.role.source == "y" and weight.weight.shape[1] == width), None
     )
     layer = Combined(
         cell.name,
         state,
-        Linear(output.stem, output.weight, output.bias),
+        Linear(output.stem, reads, output.bias),
         Linear(last.stem, last.weight, last.bias) if last else None,
     )
     return MadeCell(layer, [*weights, output, *([last] if last else [])])
