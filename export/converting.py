@@ -30,6 +30,12 @@ AUDIT_SECONDS = 10.0
 """About as long the audit of an image model may take."""
 
 
+_UNSEEN = (
+    "what a script does without tensors, such as adding a layer's input to its output, no file tells; give the training "
+    "text with --corpus and look at the loss"
+)
+
+
 def convert(
     reading: Reading,
     target: Path,
@@ -70,6 +76,8 @@ def _prove(exportable: Exportable, graph: bytes, card: ModelCard) -> ModelCard:
     print("\n".join(parity_lines(parity, text=card.image is None)))
     if isinstance(exportable.network, StreamingNetwork):
         print(f"computes {card.export['computes']}")
+    if not card.image and not exportable.real and "trained_with" not in card.export:
+        print(_UNSEEN)
     if card.image:
         print(audit(model, card, seconds=AUDIT_SECONDS).summary)
     return replace(card, export={**card.export, "parity": asdict(parity)})

@@ -23,8 +23,8 @@ def read_zip(data: bytes) -> Any:
     """The objects of a zip file, with their storages."""
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as fault:
-        raise TuiGenError(f"is a damaged zip file: {fault!s:.100}") from None
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        raise TuiGenError("is a damaged or incomplete zip file; copy or download it again") from None
     entry = next((name for name in archive.namelist() if name == "data.pkl" or name.endswith("/data.pkl")), None)
     root = "" if entry is None else entry.removesuffix("data.pkl")
     if entry is None or f"{root}constants.pkl" in archive.namelist() or f"{root}code/" in archive.namelist():

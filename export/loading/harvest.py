@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from export.loading.stubs import Global, LazyArray, LazyTensor, Stub
-from export.loading.tensors import array_of, tensor_of
+from export.loading.tensors import array_of, tensor_of, texts_of
 from tui_gen.errors import TuiGenError
 
 CLASS = "__class__"
@@ -55,17 +55,22 @@ class _Harvest:
             raise TuiGenError("it is nested without end")
         if value is None or isinstance(value, (bool, int, float, str, bytes)):
             return value
+        if isinstance(value, Tensor):
+            return value
+        if isinstance(value, (LazyTensor, LazyArray)):
+            return self._numbers(value, depth)
+        return value.name if isinstance(value, Global) else self._nested(value, depth + 1)
+
+    def _numbers(self, value: LazyTensor | LazyArray, depth: int) -> Any:
+        """A tensor; of a NumPy array of texts, its texts; of a number type, its name."""
         if isinstance(value, LazyTensor):
             if id(value) not in self._tensors:
                 self._tensors[id(value)] = tensor_of(value)
             return self._tensors[id(value)]
-        if isinstance(value, Tensor):
-            return value
-        if isinstance(value, LazyArray):
-            return array_of(value) if value.state is not None and value.dtype is None else str(value.dtype or "")
-        if isinstance(value, Global):
-            return value.name
-        return self._nested(value, depth + 1)
+        texts = texts_of(value)
+        if texts is not None:
+            return self.value(texts, depth + 1)
+        return array_of(value) if value.state is not None and value.dtype is None else str(value.dtype or "")
 
     def _nested(self, value: Any, depth: int) -> Any:
         if id(value) in self._open:
@@ -74,7 +79,9 @@ class _Harvest:
         try:
             if isinstance(value, dict):
                 return {self._key(key): self.value(item, depth) for key, item in value.items()}
-            if isinstance(value, (list, tuple, set, frozenset)):
+            if isinstance(value, (set, frozenset)):
+                return {CLASS: "builtins.set"}  # what it holds has no order that could mean anything
+            if isinstance(value, (list, tuple)):
                 items = [self.value(item, depth) for item in value]
                 return tuple(items) if isinstance(value, tuple) else items
             return self._object(value, depth) if isinstance(value, Stub) else None

@@ -88,6 +88,14 @@ def _listed(items: Any = (), *_: Any) -> list[Any]:
     return list(items)
 
 
+def _set(items: Any = (), *_: Any) -> Any:
+    """A set; what cannot be in one stays a list."""
+    try:
+        return set(items)
+    except TypeError:
+        return list(items)
+
+
 def _tupled(items: Any = (), *_: Any) -> tuple[Any, ...]:
     return tuple(items)
 
@@ -180,8 +188,9 @@ CLASSES: dict[str, Callable[..., Any]] = {
     "collections.Counter": _mapping,
     "builtins.dict": _mapping,
     "builtins.list": _listed,
-    "builtins.set": _listed,
-    "builtins.frozenset": _listed,
+    "builtins.set": _set,
+    "builtins.frozenset": _set,
+    "types.SimpleNamespace": lambda *_: Stub("types.SimpleNamespace"),
     "builtins.tuple": _tupled,
     "builtins.bytearray": _bytes,
     "builtins.bytes": _bytes,

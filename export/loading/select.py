@@ -44,6 +44,9 @@ def candidates(value: Any, path: tuple[str, ...] = ()) -> Iterator[Candidate]:
         for key, item in value.items():
             yield from candidates(item, (*path, str(key)))
     elif isinstance(value, (list, tuple)):
+        tensors = {str(index): item for index, item in enumerate(value) if isinstance(item, Tensor)}
+        if tensors and not path and len(tensors) == len(value):
+            yield Candidate(path, tensors)
         for index, item in enumerate(value):
             if isinstance(item, (Module, dict)):
                 yield from candidates(item, (*path, str(index)))

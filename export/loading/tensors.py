@@ -60,3 +60,18 @@ def array_of(lazy: LazyArray) -> Any:
         raise TuiGenError("it has an array that is larger than the file")
     array = np.frombuffer(data, dtype=dtype).reshape(shape, order="F" if fortran else "C")
     return torch.from_numpy(array.astype(dtype.newbyteorder("=")))
+
+
+def texts_of(lazy: LazyArray) -> list[Any] | None:
+    """The items of a NumPy array of texts or of objects; None for any other."""
+    if not isinstance(lazy.state, tuple) or len(lazy.state) != 5:
+        return None
+    _, shape, kind, _, data = lazy.state
+    if isinstance(data, list):
+        return data
+    if not isinstance(kind, LazyArray) or kind.dtype is None or kind.dtype.kind != "U" or not isinstance(data, bytes):
+        return None
+    if not isinstance(shape, tuple) or not kind.dtype.itemsize or len(data) % kind.dtype.itemsize:
+        raise TuiGenError("it has an array that is larger than the file")
+    texts: list[str] = np.frombuffer(data, dtype=kind.dtype).tolist()
+    return texts

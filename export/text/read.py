@@ -43,9 +43,13 @@ def read_text(checkpoint: Checkpoint, options: ReadOptions) -> Reading | None:
         summary(assembly.network),
         (*facts(assembly, starts), ("stored as", _types(checkpoint)), *words.facts, *seen),
         (*words.missing, *questions.missing),
-        (*notes, *pieces.notes, *words.notes, *doubts),
+        (*notes, *pieces.notes, *_told(ignored), *words.notes, *doubts),
     )
     return Reading(diagnosis, lambda: _exportable(assembly, words, real))
+
+
+def _told(ignored: tuple[str, ...]) -> list[str]:
+    return [f"left out, as told, whatever it did in the network: {', '.join(ignored)}"] if ignored else []
 
 
 def _ignored(name: str, ignored: tuple[str, ...]) -> bool:
@@ -72,7 +76,10 @@ def _types(checkpoint: Checkpoint) -> str:
 def _predicts(assembly: Assembly, real: tuple[Tokens, ...], *, given: bool) -> tuple[list[tuple[str, str]], list[str]]:
     """How well the training text is predicted, as a fact and as doubts. given: whether there was a text."""
     if not real:
-        strange = "the corpus is too short, or too strange to the vocabulary, to see how well it is predicted"
+        strange = (
+            "the corpus is too short, or its vocabulary unknown (name a --vocab or a --vocab-rule), to see how well "
+            "it is predicted"
+        )
         return [], [strange] if given else []
     value, blind = loss(assembly.network, real[0]), math.log(assembly.network.vocab_size)
     fact = f"{value:.2f} nats per token over {real[0].size:,}; blind guessing would be {blind:.2f}"

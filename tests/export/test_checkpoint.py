@@ -62,7 +62,7 @@ def _card_without_name(good: Path, bad: Path) -> None:
 
 
 FAULTS: list[tuple[Callable[[Path, Path], None], str]] = [
-    (_truncated, "is a damaged zip file"),
+    (_truncated, "is a damaged or incomplete zip file"),
     (_empty, "is empty"),
     (_text, "is a text file, not a checkpoint"),
     (_noise, "is neither a pickle nor any other known format"),

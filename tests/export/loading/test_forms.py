@@ -182,6 +182,30 @@ def test_a_pickle_of_arrays_and_one_of_dicts(tmp_path: Path) -> None:
         assert load_values(tmp_path / "meta.pkl") == meta
 
 
+def test_vocabularies_of_numpy_are_texts_and_sets_are_no_vocabularies(tmp_path: Path) -> None:
+    """A set has another order in every run, so no id can be told from it."""
+    beside = {
+        "idx2char": np.array(["a", "b", "\n"]),
+        "classes": np.array(["x", "yy"], dtype=object),
+        "chars": {"a", "b"},
+        "config": types.SimpleNamespace(hidden=3),
+    }
+    torch.save({"state_dict": nn.LSTM(2, 3).state_dict(), **beside}, tmp_path / "c.pt")
+    facts = load_checkpoint(tmp_path / "c.pt").facts
+    assert facts["idx2char"] == ["a", "b", "\n"]
+    assert facts["classes"] == ["x", "yy"]
+    assert facts["chars"] == {"__class__": "builtins.set"}
+    assert facts["config"]["hidden"] == 3
+
+
+def test_a_list_of_tensors_is_numbered(tmp_path: Path) -> None:
+    torch.save([torch.ones(2, 3), torch.zeros(3)], tmp_path / "params.pt")
+    assert {name: list(t.shape) for name, t in load_checkpoint(tmp_path / "params.pt").tensors.items()} == {
+        "0": [2, 3],
+        "1": [3],
+    }
+
+
 FOREIGN = {
     "empty.pt": (b"", "is empty"),
     "notes.txt": (b"epoch 1: all is well\n", "is a text file"),
