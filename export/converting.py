@@ -31,8 +31,8 @@ AUDIT_SECONDS = 10.0
 
 
 _UNSEEN = (
-    "what a script does without tensors, such as adding a layer's input to its output, no file tells; give the training "
-    "text with --corpus and look at the loss"
+    "what a script does without tensors, such as adding a layer's input to its output, no file tells; give the "
+    "training text with --corpus and look at the loss"
 )
 
 

@@ -44,8 +44,8 @@ def _read(path: Path, found: Checkpoint, options: ReadOptions) -> Reading:
     refuse_foreign(found)
     raise TuiGenError(
         f"{path} holds neither a recurrent language model nor a PixelCNN that is recognised ({_glance(found)}); a text "
-        "model needs weights of RNN, LSTM or GRU layers under names that tell their gates; a network over images can be "
-        "exported with --factory package.module:function"
+        "model needs weights of RNN, LSTM or GRU layers under names that tell their gates; a network over images can "
+        "be exported with --factory package.module:function"
     )
 
 
