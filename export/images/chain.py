@@ -1,115 +1,118 @@
-"""Networks that are one chain: masked convolutions one after another, with normalisations and activations between."""
+"""Builds networks of one stack: layers one after another, blocks that add their input, activations between."""
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
 from torch import Tensor, nn
 
-from export.images.exportable import reading_of
-from export.images.layers import Conv, Convolution, Layers, Norm, centred, chained, raster_mask
-from export.images.network import ImageNetwork
-from export.images.telling import Answers
-from export.loading.contents import Checkpoint
-from export.reading import Reading
-
-_ACTIVATIONS = {"relu": nn.ReLU, "elu": nn.ELU, "gelu": nn.GELU, "tanh": nn.Tanh, "leaky_relu": nn.LeakyReLU}
-_MODULES = {f"torch.nn.modules.activation.{kind.__name__}": name for name, kind in _ACTIVATIONS.items()}
+from export.images.blocks import Block
+from export.images.convolution import Affine, Gate, centred
+from export.images.layers import Conv, Norm
+from export.images.order import Item, Order
 
 
-class Affine(nn.Module):
-    """A batch normalisation at rest: features times scale plus shift."""
+@dataclass(frozen=True)
+class Style:
+    """What the tensors do not say."""
 
-    def __init__(self, norm: Norm) -> None:
+    activation: Callable[[], nn.Module]
+    """A new one, where the file does not say which."""
+    gate: str
+    """What the first half of twice as many channels as the next layer reads goes through."""
+    residual: int
+    """How many times a block adds its input."""
+    end: str
+    """Where the last activation of a block is: `after` the sum, `before` it, or `none`."""
+    order: Order
+
+
+class Residual(nn.Module):
+    """Layers, and their input once or several times; with an activation at the end, or not."""
+
+    def __init__(self, inner: nn.Module, times: int, before: nn.Module, after: nn.Module) -> None:
         super().__init__()
-        self.scale = nn.Parameter(norm.scale[:, None, None], requires_grad=False)
-        self.shift = nn.Parameter(norm.shift[:, None, None], requires_grad=False)
+        self.inner, self.times, self.before, self.after = inner, times, before, after
 
-    def forward(self, image: Tensor) -> Tensor:
-        """float32[batch, features, height, width], and the same out."""
-        return image * self.scale + self.shift
-
-
-class Levels(nn.Module):
-    """The last layer's numbers per level and channel; a single number is the logit of the brighter of two levels."""
-
-    def __init__(self, levels: int, channels: int, *, single: bool) -> None:
-        super().__init__()
-        self.levels, self.channels, self.single = levels, channels, single
-
-    def forward(self, logits: Tensor) -> Tensor:
-        """[batch, levels * channels, h, w] -> [batch, levels, h, w], or [batch, levels, channels, h, w]."""
-        if self.single:
-            return torch.cat([torch.zeros_like(logits), logits], dim=1)
-        if self.channels == 1:
-            return logits
-        return logits.view(logits.shape[0], self.levels, self.channels, *logits.shape[2:])
+    def forward(self, features: Tensor) -> Tensor:
+        """[batch, features, h, w], and the same out."""
+        made = self.before(self.inner(features))
+        made = self.after(made + self.times * features if self.times else made)
+        assert isinstance(made, Tensor)
+        return made
 
 
-def read_chain(layers: Layers, answers: Answers) -> Reading | None:
-    """A network whose convolutions follow one another in the order of the file; None for any other."""
-    convs = layers.convs
-    spatial = [conv for conv in convs if not conv.pointwise]
-    if not spatial or layers.left or layers.tables or not chained(convs) or spatial[0] is not convs[0]:
-        return None
-    if any(rows != columns or rows % 2 == 0 for rows, columns in (conv.kernel for conv in spatial)):
-        return None
-    channels, rows = convs[0].inputs, convs[-1].outputs
-    levels = answers.levels(rows, channels)
-    parts = [*_layers(layers, answers), Levels(levels, channels, single=rows == 1)]
-    height, width = answers.size()
-    network = ImageNetwork(
-        nn.Sequential(*parts).eval(),
-        plane_per_channel(answers.scaling(levels, "level/(levels-1)"), channels),
-        height,
-        width,
-        levels,
-        channels,
-        label=f"PixelCNN {len(convs)}x{convs[0].outputs}",
-    )
-    return reading_of(network, answers, notes=[f"{len(convs)} convolutions in a chain, in the order of the file"])
+def stacked(items: Sequence[Item | Block], style: Style, masked: Mapping[Conv, Conv]) -> nn.Sequential:
+    """The network, without what turns its last numbers into logits; masked: convolutions in place of others."""
+    return _Stacking(style, masked).stacked(items)
 
 
-def plane_per_channel(values: Tensor, channels: int) -> Tensor:
-    """float32[channels, levels, channels]: each channel's levels [levels] in a plane of its own."""
-    encoding = torch.zeros(channels, len(values), channels)
-    for channel in range(channels):
-        encoding[channel, :, channel] = values
-    return encoding
+class _Stacking:
+    """Puts activations where they are known to be, and elsewhere before a layer that none has come before."""
+
+    def __init__(self, style: Style, masked: Mapping[Conv, Conv]) -> None:
+        self.style, self.masked = style, masked
+        self.made: list[nn.Module] = []
+        self.width = 0  # channels so far; 0 before the first layer
+        self.last = ""  # the convolution that no activation has followed yet
+
+    def stacked(self, items: Sequence[Item | Block]) -> nn.Sequential:
+        for index, item in enumerate(items):
+            if isinstance(item, Block):
+                self._add_block(item)
+            elif item.part is None:
+                self._activate(_reads(items[index + 1 :]), item.activation)
+            else:
+                self._add(item.part)
+        return nn.Sequential(*self.made)
+
+    def _add(self, part: Conv | Norm) -> None:
+        reads = _width(part)
+        if self.width == 2 * reads or (self.last and isinstance(part, Conv) and not self._adjacent(part.name)):
+            self._activate(reads)
+        if isinstance(part, Norm):
+            self.made.append(Affine(part))
+        else:
+            self.made.append(centred(self.masked.get(part, part)))
+            self.width, self.last = part.outputs, part.name
+
+    def _add_block(self, block: Block) -> None:
+        reads = block.convs[0].inputs
+        if self.width == 2 * reads or (self.last and not block.activation_first and not block.gated):
+            self._activate(reads)
+        inner = _Stacking(self.style, self.masked)
+        made = inner.stacked(block.items)
+        if inner.width == 2 * reads:
+            made.append(Gate(self.style.gate))
+        before, after = (
+            self.style.activation() if self.style.end == end else nn.Identity() for end in ("before", "after")
+        )
+        self.made.append(Residual(made, self.style.residual, before, after))
+        self.width, self.last = reads, block.path if self.style.end == "none" else ""
+
+    def _activate(self, reads: int, known: nn.Module | None = None) -> None:
+        """An activation; a gate if the next layer reads half of the channels."""
+        gate = self.width == 2 * reads
+        self.made.append(Gate(self.style.gate) if gate else known or self.style.activation())
+        self.width, self.last = reads if gate else self.width, ""
+
+    def _adjacent(self, name: str) -> bool:
+        """Whether nothing can be between the last convolution and this one."""
+        container = name.rpartition(".")[0]
+        return container in self.style.order.complete and container == self.last.rpartition(".")[0]
 
 
-def _layers(layers: Layers, answers: Answers) -> list[nn.Module]:
-    """The chain, with activations where a pickled module has them, or else after all convolutions but the last."""
-    known = _known_activations(answers.checkpoint)
-    default = (
-        ""
-        if known
-        else answers.assume("activation", "relu", "the activation between its layers", choices=(*_ACTIVATIONS,))
-    )
-    made: list[nn.Module] = []
-    for index, part in enumerate(layers.parts):
-        made.append(Affine(part) if isinstance(part, Norm) else _conv(part, part is layers.convs[0], answers))
-        following = layers.parts[index + 1] if index + 1 < len(layers.parts) else None
-        if known:
-            made += [_ACTIVATIONS[name]() for name in known.get(part.name, ())]
-        elif isinstance(following, Conv):
-            made.append(_ACTIVATIONS[default]())
-    return made
+def _width(part: Conv | Norm) -> int:
+    """Channels that a layer reads."""
+    return part.inputs if isinstance(part, Conv) else len(part.scale)
 
 
-def _conv(conv: Conv, first: bool, answers: Answers) -> Convolution:
-    if conv.masked or conv.pointwise:
-        return centred(conv)
-    answers.assume("masks", "A first, then B", "the masks of its convolutions")
-    return centred(raster_mask(conv, own=not first))
-
-
-def _known_activations(checkpoint: Checkpoint) -> dict[str, list[str]]:
-    """Of a pickled Sequential: the activations that follow each layer with tensors, by the layer's name."""
-    found: dict[str, list[str]] = {}
-    before = ""
-    for path, facts in checkpoint.modules.items():
-        if facts.kind in _MODULES:
-            found.setdefault(before, []).append(_MODULES[facts.kind])
-        elif any(name.startswith(f"{path}.") for name in checkpoint.tensors) and path:
-            before = path
-    return found
+def _reads(items: Sequence[Item | Block]) -> int:
+    """Channels that the next layer reads; 0 if there is none."""
+    for item in items:
+        if isinstance(item, Block):
+            return item.convs[0].inputs
+        if item.part is not None:
+            return _width(item.part)
+    return 0

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from export.images.chain import plane_per_channel
+from export.images.ends import asked_channels_first, plane_per_channel
 from export.images.exportable import reading_of
 from export.images.network import ImageNetwork
 from export.images.probing import Adapted, probe
@@ -34,6 +34,8 @@ def read_factory(factory: str, found: Checkpoint | None, options: ReadOptions) -
     if not height:
         raise TuiGenError("a network of a --factory needs the size of its images: --size HxW")
     adapted = probe(module.eval(), height, width, options)
+    if adapted.order == "flat" and adapted.channels > 1:
+        adapted.channels_first = asked_channels_first(answers)
     classes = adapted.classes
     network = ImageNetwork(
         adapted,
@@ -87,14 +89,18 @@ def _load(module: nn.Module, found: Checkpoint) -> None:
     """Puts the file's weights into the module, whose names may have a prefix that was stripped from the file's."""
     wanted = set(module.state_dict())
     prefixes = ["", *sorted({name.partition(".")[0] + "." for name in wanted})]
-    for prefix in prefixes:
-        named = {prefix + name: tensor for name, tensor in found.tensors.items()}
-        if wanted <= set(named):
-            try:
-                module.load_state_dict({name: named[name] for name in wanted})
-                return
-            except RuntimeError as fault:
-                lines = str(fault).strip().splitlines()
-                raise TuiGenError(f"the file's weights do not fit the module: {lines[-1].strip()}") from None
-    lacking = sorted(wanted - set(found.tensors))
-    raise TuiGenError(f"the file lacks {len(lacking)} of the module's tensors, such as {lacking[0]}")
+    named = ({prefix + name: tensor for name, tensor in found.tensors.items()} for prefix in prefixes)
+    fitting = next((tensors for tensors in named if wanted == set(tensors)), None)
+    if fitting is None:
+        lacking, unknown = sorted(wanted - set(found.tensors)), sorted(set(found.tensors) - wanted)
+        told = [
+            f"{what} {len(names)} of {whose} tensors, such as {names[0]}"
+            for what, whose, names in (("lacks", "the module's", lacking), ("is alone with", "its", unknown))
+            if names
+        ]
+        raise TuiGenError(f"the file's weights are of another network: it {' and '.join(told)}")
+    try:
+        module.load_state_dict(fitting)
+    except RuntimeError as fault:
+        lines = str(fault).strip().splitlines()
+        raise TuiGenError(f"the file's weights do not fit the module: {lines[-1].strip()}") from None

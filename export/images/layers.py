@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
 from tui_gen.errors import TuiGenError
 
-_HARMLESS = re.compile(r"num_batches_tracked$|(^|\.)_?(c|h|w|height|width)$|criterion|loss|metric|(^|[._])mask$")
+_HARMLESS = re.compile(r"num_batches_tracked$|(^|\.)_?(c|h|w|height|width)$|criterion|loss|metric")
 """Tensors that say nothing about what the network computes, or that were looked at already."""
 
 
@@ -92,15 +91,32 @@ def find_layers(tensors: Mapping[str, Tensor]) -> Layers:
 
 def _conv(values: Mapping[str, Tensor], stem: str, used: set[str]) -> Conv:
     weight, bias = values[f"{stem}.weight"].float(), values.get(f"{stem}.bias")
+    used.update((f"{stem}.weight", f"{stem}.bias"))
+    name = _mask_of(values, stem, weight)
+    if name:
+        used.add(name)
+        weight = weight * values[name].float()
+    return Conv(stem, weight, None if bias is None else bias.float(), bool(name))
+
+
+def _mask_of(values: Mapping[str, Tensor], stem: str, weight: Tensor) -> str:
+    """The tensor of zeros and ones beside a convolution's weights, or beside itself; empty if there is none."""
     outer = stem.rpartition(".")[0]
-    mask = values.get(f"{stem}.mask", values.get(f"{outer}.mask") if outer else None)
-    used.update((f"{stem}.weight", f"{stem}.bias", f"{stem}.mask", f"{outer}.mask"))
-    if mask is not None:
-        try:
-            weight = weight * mask.float().expand_as(weight)
-        except RuntimeError:
-            raise TuiGenError(f"{stem} has a mask {list(mask.shape)} that does not fit it") from None
-    return Conv(stem, weight, None if bias is None else bias.float(), mask is not None)
+    for path in (stem, outer) if outer else (stem,):
+        names = [name for name in values if name.rpartition(".")[0] == path and "mask" in name.rpartition(".")[2]]
+        fitting = [name for name in names if _fits(values[name], weight)]
+        if len(fitting) == 1:
+            return fitting[0]
+        if len(names) == 1 and path == stem:
+            raise TuiGenError(f"{stem} has a mask {list(values[names[0]].shape)} that does not fit it")
+    return ""
+
+
+def _fits(mask: Tensor, weight: Tensor) -> bool:
+    """Whether it can be multiplied with the weights, and says yes or no."""
+    shapes = zip(reversed(mask.shape), reversed(weight.shape), strict=False)
+    broadcasts = 2 <= mask.ndim <= weight.ndim and all(size in (1, whole) for size, whole in shapes)
+    return broadcasts and bool(((mask == 0) | (mask == 1)).all())
 
 
 def _is_norm(values: Mapping[str, Tensor], stem: str) -> bool:
@@ -136,37 +152,11 @@ def without_weight_norm(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 _PARAMETRIZED = ("parametrizations.weight.original0", "parametrizations.weight.original1")
 
 
-class Convolution(nn.Module):
-    """A convolution with its weights as they are, after explicit padding with zeros; negative padding cuts off."""
-
-    def __init__(self, conv: Conv, *, pads: tuple[int, int, int, int] = (0, 0, 0, 0), dilation: int = 1) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(conv.weight.clone(), requires_grad=False)
-        self.bias = None if conv.bias is None else nn.Parameter(conv.bias.clone(), requires_grad=False)
-        self.pads, self.dilation = pads, dilation
-
-    def forward(self, image: Tensor) -> Tensor:
-        """float32[batch, inputs, height, width] -> float32[batch, outputs, height, width]."""
-        padded = functional.pad(image, self.pads) if any(self.pads) else image
-        return functional.conv2d(padded, self.weight, self.bias, dilation=self.dilation)
-
-
-def centred(conv: Conv, *, dilation: int = 1) -> Convolution:
-    """A convolution that leaves the image's size."""
-    rows, columns = ((side - 1) * dilation // 2 for side in conv.kernel)
-    return Convolution(conv, pads=(columns, columns, rows, rows), dilation=dilation)
-
-
-def raster_mask(conv: Conv, *, own: bool) -> Conv:
-    """The convolution with the taps that raster order forbids set to zero; own: it may see its own place."""
-    rows, columns = conv.kernel
-    mask = torch.zeros(rows, columns)
-    mask[: rows // 2] = 1
-    mask[rows // 2, : columns // 2 + own] = 1
-    return Conv(conv.name, conv.weight * mask, conv.bias, True)
+def follows(inputs: int, outputs: int) -> bool:
+    """Whether a layer can read what another puts out: as many channels, or half of them behind a gate."""
+    return outputs in (inputs, 2 * inputs)
 
 
 def chained(convs: Iterable[Conv]) -> bool:
-    """Whether each convolution reads as many channels as the one before it makes."""
-    known = list(convs)
-    return all(after.inputs == before.outputs for before, after in pairwise(known))
+    """Whether each convolution can read what the one before it makes."""
+    return all(follows(after.inputs, before.outputs) for before, after in pairwise(convs))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from export.images.chain import plane_per_channel
+from export.images.ends import plane_per_channel
 from export.images.exportable import reading_of
 from export.images.layers import without_weight_norm
 from export.images.mixture import LEVELS, LogisticMixture

@@ -9,10 +9,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from export.images.ends import sorted_levels
 from export.reading import ReadOptions
 from tui_gen.errors import TuiGenError
 
-Order = Literal["levels", "levels, channels", "channels, levels", "last", "single"]
+Order = Literal["flat", "levels, channels", "channels, levels", "last"]
 _BATCH = 2
 
 
@@ -35,7 +36,7 @@ class Adapted(nn.Module):
         super().__init__()
         self.module, self.manner, self.order = module, manner, order
         self.levels, self.channels, self.classes = levels, manner.channels, classes
-        self.whole_numbers = manner.whole_numbers
+        self.whole_numbers, self.channels_first = manner.whole_numbers, False
 
     @property
     def described(self) -> str:
@@ -46,15 +47,13 @@ class Adapted(nn.Module):
     def forward(self, planes: Tensor, condition: Tensor | None = None) -> Tensor:
         """float32[batch, channels, h, w] and int64[batch] -> logits as ImageNetwork has them."""
         logits = call(self.module, self.manner, planes, condition)
-        if self.order == "single":
-            return torch.cat([torch.zeros_like(logits), logits], dim=1)
         if self.order == "last":
             return logits.permute(0, 3, 1, 2)
         if self.order == "channels, levels":
             return logits.transpose(1, 2)
-        if self.channels > 1 and logits.ndim == 4:
-            return logits.view(logits.shape[0], self.levels, self.channels, *logits.shape[2:])
-        return logits
+        if self.order == "levels, channels":
+            return logits
+        return sorted_levels(logits, self.levels, self.channels, channels_first=self.channels_first)
 
 
 def call(module: nn.Module, manner: Manner, planes: Tensor, condition: Tensor | None) -> Tensor:
@@ -106,10 +105,8 @@ def _order(logits: object, channels: int, height: int, width: int) -> tuple[Orde
         raise TuiGenError("the module returns something else than a tensor of logits")
     shape = tuple(logits.shape[1:])
     if shape[-2:] == (height, width):
-        if len(shape) == 3 and shape[0] == 1 and channels == 1:
-            return "single", 2
-        if len(shape) == 3 and shape[0] % channels == 0 and shape[0] > channels:
-            return "levels, channels" if channels > 1 else "levels", shape[0] // channels
+        if len(shape) == 3 and shape[0] % channels == 0:
+            return "flat", max(shape[0] // channels, 2)
         if len(shape) == 4 and shape[1] == channels > 1:
             return "levels, channels", shape[0]
         if len(shape) == 4 and shape[0] == channels:

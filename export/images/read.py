@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from export.images.chain import read_chain
 from export.images.layers import find_layers
 from export.images.reading_gated import read_gated
-from export.images.residual import read_residual
+from export.images.single import read_single
 from export.images.telling import Answers
 from export.loading.contents import Checkpoint
 from export.reading import Reading, ReadOptions
@@ -20,14 +19,15 @@ def read_image(checkpoint: Checkpoint, options: ReadOptions) -> Reading | None:
     layers = find_layers(checkpoint.tensors)
     if not layers.convs:
         return None
-    for reader in (read_gated, read_residual, read_chain):
+    for reader in (read_gated, read_single):
         answers = Answers(options, checkpoint)
         reading = reader(layers, answers)
         if reading:
             answers.check_all_used()
             return reading
     first = layers.convs[0]
+    beside = f"; of no known use are {', '.join(layers.left[:3])}" if layers.left else ""
     raise TuiGenError(
         f"it has {len(layers.convs)} convolutions, from {first.name} {list(first.weight.shape)} on, which make no "
-        "network that is known; a network over images can be exported with --factory package.module:function"
+        f"network that is known{beside}; a network over images can be exported with --factory package.module:function"
     )

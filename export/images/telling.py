@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,22 +48,21 @@ class Answers:
         return found or (0, 0)
 
     def levels(self, rows: int, channels: int) -> int:
-        """Values that a pixel can have. rows: what the network puts out per place."""
-        if rows == 1:
-            return 2
+        """Values that a pixel can have. rows: what the network puts out per place; one per channel is of two levels."""
         if rows % channels:
             raise TuiGenError(f"the network puts out {rows} numbers per pixel, which {channels} channels do not share")
-        if self.options.levels not in (None, rows // channels):
-            raise TuiGenError(
-                f"--levels {self.options.levels} does not fit: it puts out {rows // channels} per channel"
-            )
-        return rows // channels
+        levels = max(rows // channels, 2)
+        if self.options.levels not in (None, levels):
+            numbers = "1 number, for 2 levels," if rows == channels else f"{levels}"
+            raise TuiGenError(f"--levels {self.options.levels} does not fit: it puts out {numbers} per channel")
+        return levels
 
     def scaling(self, levels: int, default: str) -> Tensor:
         """float32[levels]: what the network reads for each level."""
         given = self.options.scaling
         if given is not None and given not in SCALINGS:
-            raise TuiGenError(f"--scaling must be one of {', '.join(SCALINGS)}, not {given!r}")
+            others = "; embedding and one-hot are found out" if given in ("embedding", "one-hot") else ""
+            raise TuiGenError(f"--scaling must be one of {', '.join(SCALINGS)}, not {given!r}{others}")
         if given is None:
             self.missing.append(Missing("how levels became its input", "--scaling HOW", default))
         return scaled(levels, given or default)
@@ -91,7 +91,7 @@ def _size_in(checkpoint: Checkpoint) -> tuple[int, int] | None:
     """The size that buffers or hyper-parameters state."""
     values: dict[str, int] = {}
     for name, tensor in checkpoint.tensors.items():
-        if tensor.numel() == 1 and not tensor.is_complex():
+        if tensor.numel() == 1 and not (tensor.is_floating_point() or tensor.is_complex()):
             values[name.rpartition(".")[2].strip("_").lower()] = int(tensor)
     _collect(checkpoint.facts, values, 0)
     for facts in checkpoint.modules.values():
@@ -103,9 +103,30 @@ def _size_in(checkpoint: Checkpoint) -> tuple[int, int] | None:
     return (side, side) if side else None
 
 
+_SHAPE = re.compile(r"(image|img|input|data)_?(size|shape|dims?)")
+
+
 def _collect(facts: Mapping[str, Any], values: dict[str, int], depth: int) -> None:
     for key, value in facts.items():
-        if isinstance(value, dict) and depth < 4:
+        name = str(key).strip("_").lower()
+        if isinstance(value, dict) and depth < _DEPTH:
             _collect(value, values, depth + 1)
         elif type(value) is int:
-            values.setdefault(str(key).strip("_").lower(), value)
+            values.setdefault(name, value)
+        elif _SHAPE.fullmatch(name) and isinstance(value, (list, tuple)) and all(type(side) is int for side in value):
+            rows_and_columns = _of_shape(value)
+            if rows_and_columns:
+                values.setdefault("height", rows_and_columns[0])
+                values.setdefault("width", rows_and_columns[1])
+
+
+_DEPTH = 4
+"""How deep hyper-parameters are looked for."""
+
+
+def _of_shape(shape: Sequence[int]) -> tuple[int, int] | None:
+    """Height and width of (height, width), (channels, height, width) or (height, width, channels)."""
+    sides = list(shape)
+    if len(sides) == 3:
+        sides = sides[1:] if sides[0] in (1, 3) else sides[:2] if sides[2] in (1, 3) else []
+    return (sides[0], sides[1]) if len(sides) == 2 and min(sides) > 0 else None

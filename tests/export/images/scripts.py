@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
-def _normalise(module: nn.Module) -> None:
+def normalise(module: nn.Module) -> None:
     """Batch normalisations that have seen something."""
     for part in module.modules():
         if isinstance(part, nn.BatchNorm2d):
             nn.init.uniform_(part.running_mean, -0.5, 0.5)
             nn.init.uniform_(part.running_var, 0.5, 2)
-            nn.init.normal_(part.weight)
-            nn.init.normal_(part.bias)
+            nn.init.uniform_(part.weight, 0.5, 2)
+            nn.init.uniform_(part.bias, 0, 0.5)  # above zero, so that activations let something through
 
 
 class MaskedConv(nn.Conv2d):
@@ -43,7 +43,7 @@ def sequential(depth: int = 3, width: int = 6, levels: int = 8, channels: int = 
         conv = MaskedConv("B" if index else "A", width if index else channels, width, kernel, bias=False)
         layers += [conv, nn.BatchNorm2d(width), nn.ReLU()]
     net = nn.Sequential(*layers, nn.Conv2d(width, levels * channels, 1))
-    _normalise(net)
+    normalise(net)
     return net.eval()
 
 
@@ -173,21 +173,19 @@ class _TutorialConv(nn.Module):
         return functional.conv2d(x, weight, conv.bias, padding=conv.padding, dilation=conv.dilation)
 
 
-def _tutorial_masks(side: int, *, first: bool) -> tuple[Tensor, Tensor]:
-    vertical, horizontal = torch.ones(side, side), torch.ones(1, side)
-    vertical[side // 2 + (not first) :] = 0
-    horizontal[0, side // 2 + (not first) :] = 0
+def _tutorial_masks(rows: int, *, first: bool, columns: int = 3) -> tuple[Tensor, Tensor]:
+    vertical, horizontal = torch.ones(rows, columns), torch.ones(1, columns)
+    vertical[rows // 2 + (not first) :] = 0
+    horizontal[0, columns // 2 + (not first) :] = 0
     return vertical, horizontal
 
 
 class _TutorialLayer(nn.Module):
-    def __init__(self, width: int, dilation: int) -> None:
+    def __init__(self, width: int, dilation: int, columns: int) -> None:
         super().__init__()
-        vertical, horizontal = _tutorial_masks(3, first=False)
+        vertical, horizontal = _tutorial_masks(3, first=False, columns=columns)
         self.conv_vert = _TutorialConv(width, 2 * width, vertical, dilation)
         self.conv_horiz = _TutorialConv(width, 2 * width, horizontal, dilation)
-        if dilation > 1:
-            self.conv_horiz.conv.padding = (0, dilation)
         self.conv_vert_to_horiz = nn.Conv2d(2 * width, 2 * width, 1)
         self.conv_horiz_1x1 = nn.Conv2d(width, width, 1)
 
@@ -200,12 +198,18 @@ class _TutorialLayer(nn.Module):
 class TutorialGated(nn.Module):
     """Two stacks with masked square kernels and dilations; its input is scaled to [-1, 1]."""
 
-    def __init__(self, channels: int = 1, width: int = 6, dilations: tuple[int, ...] = (1, 2, 1, 4, 1, 2, 1)) -> None:
+    def __init__(
+        self,
+        channels: int = 1,
+        width: int = 6,
+        dilations: tuple[int, ...] = (1, 2, 1, 4, 1, 2, 1),
+        columns: int = 3,
+    ) -> None:
         super().__init__()
-        vertical, horizontal = _tutorial_masks(3, first=True)
+        vertical, horizontal = _tutorial_masks(3, first=True, columns=columns)
         self.conv_vstack = _TutorialConv(channels, width, vertical)
         self.conv_hstack = _TutorialConv(channels, width, horizontal)
-        self.conv_layers = nn.ModuleList(_TutorialLayer(width, dilation) for dilation in dilations)
+        self.conv_layers = nn.ModuleList(_TutorialLayer(width, dilation, columns) for dilation in dilations)
         self.conv_out = nn.Conv2d(width, channels * 256, 1)
 
     def forward(self, x: Tensor) -> Tensor:

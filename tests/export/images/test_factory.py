@@ -133,6 +133,14 @@ def test_a_single_logit_is_that_of_the_brighter_level() -> None:
     assert not logits[:, :, 0].any()
 
 
+def test_outputs_in_a_row_are_sorted_as_they_are_told() -> None:
+    network = _network("colour", assume={"order": "channels-first"})
+    pixels = torch.randint(4, (2, network.area))
+    with torch.no_grad():
+        logits = _module("colour")(pixels.view(2, 5, 6, 3).permute(0, 3, 1, 2) / 3).view(2, 3, 4, 5, 6)
+    torch.testing.assert_close(network.whole_logits(pixels), logits.permute(0, 3, 4, 1, 2).flatten(1, 3))
+
+
 def test_a_class_is_found_and_counted() -> None:
     network = _network("named")
     assert (network.condition, network.conditions) == ("class", 5)
@@ -177,5 +185,15 @@ def _exported(factory: str, told: dict[str, object]) -> None:
 
 
 def test_weights_of_another_network_are_told() -> None:
-    with pytest.raises(TuiGenError, match=r"the file lacks 4 of the module's tensors, such as look.bias"):
+    says = r"it lacks 4 of the module's tensors, such as look.bias and is alone with 2 of its tensors, such as bias"
+    with pytest.raises(TuiGenError, match=says):
         _network("plain", weights=nn.Linear(2, 2))
+
+
+def test_weights_beside_the_modules_own_are_told() -> None:
+    """Whoever loads part of a file must know."""
+    _network("plain")
+    more = _module("plain")
+    more.extra = nn.Linear(2, 2)
+    with pytest.raises(TuiGenError, match=r"it is alone with 2 of its tensors, such as extra\.bias"):
+        _network("plain", weights=more)
