@@ -2,126 +2,137 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from torch import Tensor
 
-from export.loading.stubs import Global, LazyArray, LazyTensor, Stub
-from export.loading.tensors import array_of, tensor_of, texts_of
+from export.loading.modules import CLASS, ITEMS, Module, attributes_of, named_tensors, state_of
+from export.loading.stubs import SET, Global, LazyArray, LazyTensor, Stub
+from export.loading.tensors import Tensors
 from tui_gen.errors import TuiGenError
 
-CLASS = "__class__"
-"""Under this key a plain dict says of which class the object was."""
-_MAX_VALUES = 1_000_000
-_MAX_DEPTH = 200
-_INNER = {
-    *("_parameters", "_buffers", "_modules", "_flat_weights", "_all_weights", "_flat_weights_names", "training"),
-    *("_non_persistent_buffers_set", "_is_full_backward_hook", "_load_state_dict_post_hooks", "dump_patches"),
-}
+_MAX_VALUES = 2_000_000
+_MAX_DEPTH = 100
+_MAX_BITS = 1024
+_MEMORY = 2**28
+"""Bytes that tensors may take beyond four times the file's size."""
 
 
-@dataclass(frozen=True, eq=False)
-class Module:
-    """A pickled module: its tensors and plain attributes, and the modules inside of it."""
-
-    kind: str
-    tensors: dict[str, Tensor] = field(default_factory=dict)
-    children: dict[str, Module] = field(default_factory=dict)
-    attributes: dict[str, Any] = field(default_factory=dict)
-
-    def walk(self, path: str = "") -> Iterator[tuple[str, Module]]:
-        """Every module by its dotted path, itself first."""
-        yield path, self
-        for name, child in self.children.items():
-            yield from child.walk(f"{path}.{name}" if path else name)
+_SIMPLE = (bool, int, float, str, type(None))
 
 
-def plain(value: Any) -> Any:
-    """The value without anything inert in it. Raises TuiGenError for what refers to itself or never ends."""
-    return _Harvest().value(value, 0)
+def plain(value: Any, *, file_size: int) -> Any:
+    """The value without anything inert in it. Raises TuiGenError for what never ends, or is out of proportion."""
+    return _Harvest(Tensors(_MEMORY + 4 * file_size)).value(value, 0)
 
 
 class _Harvest:
-    def __init__(self) -> None:
-        self._left = _MAX_VALUES
-        self._tensors: dict[int, Tensor] = {}
+    """Makes each object once, however often it is referred to, but counts it each time.
+
+    What the file refers to again and again stays small here, yet would not for those who walk through it.
+    """
+
+    def __init__(self, tensors: Tensors) -> None:
+        self._tensors = tensors
+        self._counted = 0
+        self._done: dict[int, tuple[Any, int]] = {}
         self._open: set[int] = set()
+        self._makers: tuple[tuple[type, Callable[[Any, int], Any]], ...] = (
+            (LazyTensor, lambda lazy, _: tensors.tensor(lazy)),
+            (LazyArray, self._array),
+            (Global, lambda named, _: named.name),
+            (dict, self._dict),
+            (list, self._list),
+            (tuple, lambda items, depth: tuple(self._list(items, depth))),
+            (Stub, self._object),
+        )
 
     def value(self, value: Any, depth: int) -> Any:
-        self._left -= 1
-        if self._left < 0 or depth > _MAX_DEPTH:
-            raise TuiGenError("it is nested without end")
-        if value is None or isinstance(value, (bool, int, float, str, bytes)):
+        """The plain value."""
+        kind = type(value)
+        if value is None or kind in (str, float, bool, bytes):
+            self._count(1)
             return value
-        if isinstance(value, Tensor):
-            return value
-        if isinstance(value, (LazyTensor, LazyArray)):
-            return self._numbers(value, depth)
-        return value.name if isinstance(value, Global) else self._nested(value, depth + 1)
-
-    def _numbers(self, value: LazyTensor | LazyArray, depth: int) -> Any:
-        """A tensor; of a NumPy array of texts, its texts; of a number type, its name."""
-        if isinstance(value, LazyTensor):
-            if id(value) not in self._tensors:
-                self._tensors[id(value)] = tensor_of(value)
-            return self._tensors[id(value)]
-        texts = texts_of(value)
-        if texts is not None:
-            return self.value(texts, depth + 1)
-        return array_of(value) if value.state is not None and value.dtype is None else str(value.dtype or "")
-
-    def _nested(self, value: Any, depth: int) -> Any:
+        if kind is int:
+            return self._whole(value)
+        if id(value) in self._done:
+            made, size = self._done[id(value)]
+            self._count(size)
+            return made
         if id(value) in self._open:
             return None  # refers to itself, as a module's hook may
-        self._open.add(id(value))
-        try:
-            if isinstance(value, dict):
-                return {self._key(key): self.value(item, depth) for key, item in value.items()}
-            if isinstance(value, (set, frozenset)):
-                return {CLASS: "builtins.set"}  # what it holds has no order that could mean anything
-            if isinstance(value, (list, tuple)):
-                items = [self.value(item, depth) for item in value]
-                return tuple(items) if isinstance(value, tuple) else items
-            return self._object(value, depth) if isinstance(value, Stub) else None
-        finally:
-            self._open.discard(id(value))
+        return self._first_time(value, depth + 1)
 
-    def _key(self, key: Any) -> Any:
-        return key if isinstance(key, (bool, int, float, str, type(None))) else str(self.value(key, 0))
+    def _count(self, size: int) -> None:
+        self._counted += size
+        if self._counted > _MAX_VALUES:
+            raise TuiGenError("it holds more values than a checkpoint does")
+
+    def _whole(self, value: int) -> int:
+        self._count(1)
+        if value.bit_length() > _MAX_BITS:
+            raise TuiGenError(f"it has a number of {value.bit_length():,} bits")
+        return value
+
+    def _first_time(self, value: Any, depth: int) -> Any:
+        if depth > _MAX_DEPTH:
+            raise TuiGenError("it is nested without end")
+        before = self._counted
+        self._count(1)
+        self._open.add(id(value))
+        made = self._made(value, depth)
+        self._open.discard(id(value))
+        self._done[id(value)] = made, self._counted - before
+        return made
+
+    def _made(self, value: Any, depth: int) -> Any:
+        for kind, make in self._makers:
+            if isinstance(value, kind):
+                return make(value, depth)
+        return value if isinstance(value, Tensor) else None
+
+    def _list(self, items: Iterable[Any], depth: int) -> list[Any]:
+        return [self.value(item, depth) for item in items]
+
+    def _dict(self, entries: dict[Any, Any], depth: int) -> dict[Any, Any]:
+        return {self._key(key, depth): self.value(item, depth) for key, item in entries.items()}
+
+    def _key(self, key: Any, depth: int) -> Any:
+        if isinstance(key, tuple) and all(isinstance(part, _SIMPLE) for part in key):
+            return str(key)
+        made = self.value(key, depth)
+        return made if isinstance(made, _SIMPLE) else f"a {type(key).__name__}"
+
+    def _array(self, array: LazyArray, depth: int) -> Any:
+        if array.dtype is not None:
+            return str(array.dtype)
+        made = self._tensors.array(array)
+        return made if isinstance(made, Tensor) else self.value(made, depth)
 
     def _object(self, stub: Stub, depth: int) -> Any:
-        state = _state_of(stub)
+        if stub.kind == SET:
+            return {CLASS: SET}
+        state = state_of(stub)
         if isinstance(state.get("_parameters"), dict) and isinstance(state.get("_modules"), dict):
             return self._module(stub.kind, state, depth)
-        attributes = {self._key(key): self.value(item, depth) for key, item in state.items()}
-        entries = {self._key(key): self.value(item, depth) for key, item in stub.entries.items()}
-        items = [self.value(item, depth) for item in stub.items]
-        if items and not attributes and not entries:
+        named = {**self._dict(state, depth), **self._dict(stub.entries, depth)}
+        # what an object of a class that extends a list, a tuple, a text or a number was made of
+        made_of = self.value(stub.arguments[0] if len(stub.arguments) == 1 else stub.arguments, depth)
+        items = self._list(stub.items, depth) or made_of
+        if not named and items != ():
             return items
-        return {CLASS: stub.kind, **attributes, **entries, **({"__items__": items} if items else {})}
+        return {CLASS: stub.kind, **named, **({ITEMS: items} if items != () else {})}
 
     def _module(self, kind: str, state: dict[Any, Any], depth: int) -> Module:
-        module, buffers = Module(kind), state.get("_buffers")
-        for named in (state["_parameters"], buffers if isinstance(buffers, dict) else {}):
-            for name, item in named.items():
-                tensor = self.value(item, depth)
-                if isinstance(tensor, Tensor):
-                    module.tensors[str(name)] = tensor
+        module = Module(kind)
+        for name, item in named_tensors(state):
+            tensor = self.value(item, depth)
+            if isinstance(tensor, Tensor):
+                module.tensors[name] = tensor
         for name, item in state["_modules"].items():
             child = self.value(item, depth)
-            if isinstance(child, Module):
-                module.children[str(name)] = child
-        for name, item in state.items():
-            if name not in _INNER and not str(name).endswith(("_hooks", "_hooks_with_kwargs", "_hooks_always_called")):
-                module.attributes[str(name)] = self.value(item, depth)
+            if isinstance(child, Module) and isinstance(name, str):
+                module.children[name] = child
+        module.attributes.update(self._dict(attributes_of(state), depth))
         return module
-
-
-def _state_of(stub: Stub) -> dict[Any, Any]:
-    """The attributes of an object; those of slots come second."""
-    state = stub.state
-    if isinstance(state, tuple) and len(state) == 2:
-        return {**(state[0] if isinstance(state[0], dict) else {}), **(state[1] if isinstance(state[1], dict) else {})}
-    return state if isinstance(state, dict) else {}

@@ -8,14 +8,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from export.loading.archives import LEGACY_MAGIC, read_legacy, read_safetensors, read_zip
 from export.loading.contents import Checkpoint
-from export.loading.harvest import Module, plain
-from export.loading.select import Candidate, candidates, choose, facts_of, merged, strip
+from export.loading.facts import facts_of
+from export.loading.harvest import plain
+from export.loading.legacy import is_legacy, read_legacy
+from export.loading.naming import strip
+from export.loading.safe import is_safetensors, read_safetensors
+from export.loading.select import Candidate, candidates, choose, merged
 from export.loading.sniff import foreign
 from export.loading.unpickler import unpickle
+from export.loading.zipped import read_zip
 from tui_gen.errors import TuiGenError
 from tui_gen.files import read_bytes
+from tui_gen.scrub import scrub_line
+
+_VERBS = ("is ", "holds ", "was ", "lacks ", "ends ", "unpacks ")
+"""What errors begin with whose subject is the file."""
+_MAX_REASON = 300
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -24,27 +33,28 @@ def load_checkpoint(path: Path) -> Checkpoint:
     try:
         chosen, notes = choose(list(candidates(value)))
         tensors, modules, stripped = strip(*merged(chosen))
+        facts = _facts(value, chosen)
     except RecursionError:
         raise TuiGenError(f"{path} cannot be read: it is nested too deeply") from None
     kind = next((c.modules[""].kind for c in chosen if c.modules), "")
     form = f"{form}, whole module {kind}" if kind else f"{form}, state dict" if tensors else form
-    return Checkpoint(form, tensors, modules, _facts(value, chosen), (*notes, *stripped))
+    return Checkpoint(form, tensors, modules, facts, (*notes, *stripped))
 
 
 def load_values(path: Path) -> Any:
-    """The plain values of a checkpoint or of any pickle: dicts, lists, texts, numbers, tensors."""
+    """The plain values of a checkpoint or of any pickle: dicts, lists, texts, numbers, tensors.
+
+    Objects of classes are dicts of their attributes with the class's name under `__class__`. Raises TuiGenError as
+    load_checkpoint does.
+    """
     return _read(path)[1]
 
 
 def _facts(value: Any, chosen: list[Candidate]) -> Mapping[str, Any]:
-    facts = facts_of({str(index): item for index, item in enumerate(value)} if _is_list(value) else value)
-    known = facts if isinstance(facts, dict) else {}
-    taken = {c.path[0] for c in chosen if len(c.path) == 1 and not c.modules}
-    return {str(key): item for key, item in known.items() if key not in taken}
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, (list, tuple))
+    """The facts; those of a list by its indices."""
+    named = {str(index): item for index, item in enumerate(value)} if isinstance(value, (list, tuple)) else value
+    facts = facts_of(named, weights=frozenset(c.path for c in chosen if not c.modules))
+    return {str(key): item for key, item in facts.items()} if isinstance(facts, dict) else {}
 
 
 def _read(path: Path) -> tuple[str, Any]:
@@ -55,43 +65,22 @@ def _read(path: Path) -> tuple[str, Any]:
         raise TuiGenError(f"{path} {what}")
     try:
         form, value = _open(data, path.suffix.lower())
-        return form, _as_dict(plain(value))
+        return form, plain(value, file_size=len(data))
     except RecursionError:
         raise TuiGenError(f"{path} cannot be read: it is nested too deeply") from None
     except (MemoryError, OverflowError):
         raise TuiGenError(f"{path} cannot be read: it declares more than it holds") from None
     except TuiGenError as fault:
-        reason = str(fault)
-        raise TuiGenError(
-            f"{path} {reason}" if reason.startswith(_VERBS) else f"{path} cannot be read: {reason}"
-        ) from None
-
-
-_VERBS = ("is ", "holds ", "was ", "lacks ", "ends ", "unpacks ")
-
-
-def _as_dict(value: Any) -> Any:
-    return value if isinstance(value, (dict, list, tuple, Module)) else {"value": value}
+        reason = scrub_line(str(fault)[:_MAX_REASON])
+        said = reason if reason.startswith(_VERBS) else f"cannot be read: {reason}"
+        raise TuiGenError(f"{path} {said}") from None
 
 
 def _open(data: bytes, suffix: str) -> tuple[str, Any]:
-    if suffix == ".safetensors" or _has_safetensors_header(data):
+    if is_safetensors(data) or suffix == ".safetensors":
         return "safetensors file", read_safetensors(data)
     if data[:4] == b"PK\x03\x04" or zipfile.is_zipfile(io.BytesIO(data)):
         return "PyTorch zip file", read_zip(data)
-    if _first_value(data) == LEGACY_MAGIC:
-        return "PyTorch file of the format before 1.6", read_legacy(data)
+    if is_legacy(data):
+        return "PyTorch file of the format before 1.6", read_legacy(io.BytesIO(data))
     return "pickle", unpickle(io.BytesIO(data))
-
-
-def _has_safetensors_header(data: bytes) -> bool:
-    return len(data) > 9 and data[8:9] == b"{" and int.from_bytes(data[:8], "little") <= len(data) - 8
-
-
-def _first_value(data: bytes) -> Any:
-    """The first object, if it is a number; in a legacy file it is the mark of the format."""
-    try:
-        value = unpickle(io.BytesIO(data[:64]))
-    except TuiGenError:
-        return None
-    return value if isinstance(value, int) else None

@@ -1,4 +1,4 @@
-"""Which of a checkpoint's tensors are the network, and by which names."""
+"""Which of a checkpoint's tensors are the network."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from typing import Any
 from torch import Tensor
 
 from export.loading.contents import ModuleFacts
-from export.loading.harvest import CLASS, Module
+from export.loading.modules import Module
 
 _NETWORK = ("state_dict", "model_state_dict", "model", "net", "network", "weights", "params", "module", "generator")
-_OTHERS = re.compile(r"optim|sched|scaler|loss|criterion|grad|exp_avg|momentum|discriminator", re.IGNORECASE)
-_AVERAGED = re.compile(r"ema|swa|average|shadow|best", re.IGNORECASE)
-_SMALL = 4096
-"""Whole numbers of a tensor that is kept as a fact."""
+_OTHERS = re.compile(
+    r"optim|sched|scaler|loss|criterion|exp_avg|momentum|discriminator|(^|_)grads?(_|$)", re.IGNORECASE
+)
+_OF_OPTIMIZERS = re.compile(
+    r"(exp_)?avg(_sq)?|exp_inf|step|square_avg|sum|momentum_buffer|acc_delta|max_exp_avg_sq|ax|mu|eta"
+)
+_AVERAGED = re.compile(r"(^|_)(ema|swa|averaged?|avg|shadow|best)(_|$)|^ema|ema$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -32,21 +35,37 @@ class Candidate:
         """Where in the file it is."""
         return ".".join(self.path) or "the file itself"
 
+    @property
+    def other(self) -> bool:
+        """Whether it is rather the optimizer's, or another part of the training."""
+        return any(_OTHERS.search(part) for part in self.path) or all(map(_OF_OPTIMIZERS.fullmatch, self.tensors))
+
+    @property
+    def named(self) -> bool:
+        """Whether it stands under a name that says network."""
+        return not self.path or self.path[-1].lower() in _NETWORK
+
+    @property
+    def averaged(self) -> bool:
+        """Whether it is a second copy of the network, averaged over the training."""
+        return any(_AVERAGED.search(part) for part in self.path)
+
 
 def candidates(value: Any, path: tuple[str, ...] = ()) -> Iterator[Candidate]:
     """Every module and every mapping of names to tensors, outermost first."""
     if isinstance(value, Module):
         yield _of_module(value, path)
     elif isinstance(value, dict):
-        tensors = {str(key): item for key, item in value.items() if isinstance(item, Tensor) and isinstance(key, str)}
+        tensors = {key: item for key, item in value.items() if isinstance(item, Tensor) and isinstance(key, str)}
         if tensors and _looks_like_weights(value, tensors):
             yield Candidate(path, tensors)
         for key, item in value.items():
-            yield from candidates(item, (*path, str(key)))
+            if isinstance(item, (Module, dict, list, tuple)):
+                yield from candidates(item, (*path, str(key)))
     elif isinstance(value, (list, tuple)):
-        tensors = {str(index): item for index, item in enumerate(value) if isinstance(item, Tensor)}
-        if tensors and not path and len(tensors) == len(value):
-            yield Candidate(path, tensors)
+        numbered = {str(index): item for index, item in enumerate(value) if isinstance(item, Tensor)}
+        if numbered and not path and len(numbered) == len(value):
+            yield Candidate(path, numbered)
         for index, item in enumerate(value):
             if isinstance(item, (Module, dict)):
                 yield from candidates(item, (*path, str(index)))
@@ -66,25 +85,24 @@ def _looks_like_weights(value: dict[Any, Any], tensors: dict[str, Tensor]) -> bo
 
 def choose(found: list[Candidate]) -> tuple[list[Candidate], list[str]]:
     """The candidates that together are the network, and notes on what else there was."""
-    useful = [c for c in found if c.tensors and not _is_other(c)]
-    useful = useful or [c for c in found if c.tensors]
-    plain = [c for c in useful if not any(_AVERAGED.search(part) for part in c.path)] or useful
+    full = [c for c in found if c.tensors]
+    useful = [c for c in full if not c.other] or full
+    plain = [c for c in useful if not c.averaged] or useful
     if not plain:
         return [], []
-    named = [c for c in plain if not c.path or c.path[-1].lower() in _NETWORK] or plain
-    best = max(named, key=lambda c: (len(c.modules) > 0, len(c.tensors)))
+    best = max([c for c in plain if c.named] or plain, key=lambda c: (len(c.modules) > 0, len(c.tensors)))
     together = [best]
-    if best.path and best.path[-1].lower() not in _NETWORK and not best.modules:
+    if not best.named and not best.modules:
         together = [c for c in plain if c.path[:-1] == best.path[:-1] and not c.modules]
-    others = [c.name for c in found if c.tensors and c not in together and not _is_other(c)]
+    return together, _notes(together, [c for c in full if c not in together and not c.other])
+
+
+def _notes(together: list[Candidate], others: list[Candidate]) -> list[str]:
     notes = [f"took the weights under {', '.join(c.name for c in together)}"] if any(c.path for c in together) else []
     if others:
-        notes.append(f"left alone: {', '.join(others[:6])}" + (", ..." if len(others) > 6 else ""))
-    return together, notes
-
-
-def _is_other(candidate: Candidate) -> bool:
-    return any(_OTHERS.search(part) for part in candidate.path)
+        names = ", ".join(c.name for c in others[:6])
+        notes.append(f"left alone: {names}" + (", ..." if len(others) > 6 else ""))
+    return notes
 
 
 def merged(chosen: list[Candidate]) -> tuple[dict[str, Tensor], dict[str, ModuleFacts]]:
@@ -92,54 +110,3 @@ def merged(chosen: list[Candidate]) -> tuple[dict[str, Tensor], dict[str, Module
     if len(chosen) == 1:
         return dict(chosen[0].tensors), dict(chosen[0].modules)
     return {f"{part.path[-1]}.{name}": tensor for part in chosen for name, tensor in part.tensors.items()}, {}
-
-
-def strip(
-    tensors: dict[str, Tensor], modules: dict[str, ModuleFacts]
-) -> tuple[dict[str, Tensor], dict[str, ModuleFacts], list[str]]:
-    """Names without what DataParallel, torch.compile and one module around the network put in front of them."""
-    notes = []
-    for wrapper in ("module.", "_orig_mod."):
-        inside = all(name.startswith(wrapper) for name in tensors)
-        if tensors and (inside or (wrapper == "_orig_mod." and any(wrapper in name for name in tensors))):
-            tensors = {name.replace(wrapper, "", 1): tensor for name, tensor in tensors.items()}
-            modules = _inner(modules, wrapper) if inside else modules
-            notes.append(f"stripped {wrapper!r} from the names")
-    prefix = _wrapping_prefix(tensors)
-    if prefix:
-        tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
-        modules = _inner(modules, prefix)
-        notes.append(f"stripped {prefix!r} from the names")
-    return tensors, modules, notes
-
-
-def _inner(modules: dict[str, ModuleFacts], prefix: str) -> dict[str, ModuleFacts]:
-    """The modules inside of a wrapper, whose own attributes go to the new outermost module."""
-    if not modules:
-        return modules
-    inside = {name.removeprefix(prefix): facts for name, facts in modules.items() if name.startswith(prefix)}
-    outer, inner = modules.get("", ModuleFacts("")), modules.get(prefix[:-1], ModuleFacts(""))
-    return {"": ModuleFacts(inner.kind, {**outer.attributes, **inner.attributes}), **inside}
-
-
-def _wrapping_prefix(tensors: dict[str, Tensor]) -> str:
-    """The one component that all names begin with, if what remains still looks like a network of several parts."""
-    first = {name.partition(".")[0] for name in tensors}
-    rest = [name.partition(".")[2] for name in tensors]
-    several = len({name.partition(".")[0] for name in rest}) > 1
-    return f"{first.pop()}." if len(first) == 1 and all(rest) and several and any("." in n for n in rest) else ""
-
-
-def facts_of(value: Any) -> Any:
-    """Plain values without tensors, but for small ones of whole numbers; modules by their attributes."""
-    if isinstance(value, Tensor):
-        small = not value.is_floating_point() and not value.is_complex() and value.numel() <= _SMALL
-        return value.tolist() if small else None
-    if isinstance(value, Module):
-        return {CLASS: value.kind, **facts_of(value.attributes)}
-    if isinstance(value, dict):
-        known = {key: facts_of(item) for key, item in value.items()}
-        return {key: item for key, item in known.items() if item is not None}
-    if isinstance(value, (list, tuple)):
-        return type(value)(facts_of(item) for item in value)
-    return value

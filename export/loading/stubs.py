@@ -1,4 +1,4 @@
-"""What a pickle's objects become: inert values that know their class by name and do nothing."""
+"""What a pickle's objects become: inert values that know their class by name and can do nothing."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ import torch
 
 from tui_gen.errors import TuiGenError
 
+_MAX_NAME = 1_000
+
 
 @dataclass(frozen=True)
 class Global:
-    """A class or function that the pickle names. It is never imported."""
+    """A class or function that the pickle names. It is never imported. Raises TuiGenError for an endless name."""
 
     name: str
 
-    def __setstate__(self, state: Any) -> None:
-        raise TuiGenError(f"the file asks to change {self.name}, which is refused")
+    def __post_init__(self) -> None:
+        if len(self.name) > _MAX_NAME:
+            raise TuiGenError("it names something in more letters than any name has")
 
 
 @dataclass(eq=False)
@@ -30,18 +33,9 @@ class Stub:
     items: list[Any] = field(default_factory=list)
     entries: dict[Any, Any] = field(default_factory=dict)
 
-    def __setstate__(self, state: Any) -> None:
-        self.state = state
 
-    def append(self, item: Any) -> None:
-        """As a list of that class would."""
-        self.items.append(item)
-
-    extend = None  # so that the unpickler appends one by one
-    add = append
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        self.entries[key] = value
+SET = "builtins.set"
+"""The kind of a Stub that stands for a set."""
 
 
 @dataclass(eq=False)
@@ -49,8 +43,7 @@ class Storage:
     """Numbers of a file, of which tensors are views. Legacy files deliver them after the objects."""
 
     dtype: torch.dtype
-    count: int
-    data: bytes | None = None
+    data: bytearray | None = None
     base: Storage | None = None
     """The storage that this one is a part of, from `offset` on."""
     offset: int = 0
@@ -73,6 +66,3 @@ class LazyArray:
 
     dtype: Any = None
     state: Any = None
-
-    def __setstate__(self, state: Any) -> None:
-        self.state = state

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from export.loading.known_numpy import stored_type
 from export.loading.stubs import LazyArray, LazyTensor, Storage
 from tui_gen.errors import TuiGenError
 
-_MAX_EXPANSION = 2**20
-"""Numbers by which a tensor may exceed its storage; strides of zero repeat numbers at no cost."""
+_LARGER = "it has a tensor that is larger than the file"
+_NUMBERS = {np.dtype(kind) for kind in ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")}
 
 
 def item_size(dtype: torch.dtype) -> int:
@@ -21,57 +23,72 @@ def item_size(dtype: torch.dtype) -> int:
     return torch.empty(0, dtype=dtype).element_size()
 
 
-def tensor_of(lazy: LazyTensor) -> Tensor:
-    """The tensor, with memory of its own. Raises TuiGenError for one that reaches outside of its storage."""
-    data, offset = _bytes_of(lazy.storage)
-    size = item_size(lazy.dtype)
-    first = offset * item_size(lazy.storage.dtype) + lazy.offset * size
-    count = math.prod(lazy.size)
-    if count == 0:
-        return torch.empty(lazy.size, dtype=lazy.dtype) if max(lazy.size, default=0) < 2**40 else torch.empty(0)
-    reach = 1 + sum((length - 1) * step for length, step in zip(lazy.size, lazy.stride, strict=True))
-    if first + reach * size > len(data) or count > reach + _MAX_EXPANSION:
-        raise TuiGenError("it has a tensor that is larger than the file")
-    numbers = torch.frombuffer(bytearray(data[first : first + reach * size]), dtype=lazy.dtype)
-    return numbers.as_strided(lazy.size, lazy.stride).clone()
+class Tensors:
+    """Makes the tensors of one file, which all in all may take no more memory than the file makes credible."""
+
+    def __init__(self, limit: int) -> None:
+        """limit: bytes."""
+        self._left = limit
+
+    def tensor(self, lazy: LazyTensor) -> Tensor:
+        """A view of the storage's numbers, which tensors share as they did when they were saved.
+
+        Raises TuiGenError for one that reaches outside of its storage.
+        """
+        data, start = _bytes_of(lazy.storage)
+        size = item_size(lazy.dtype)
+        self._spend(math.prod(lazy.size) * size)
+        if 0 in lazy.size:
+            return _empty(lazy)
+        first = start + lazy.offset * size
+        reach = 1 + sum((length - 1) * step for length, step in zip(lazy.size, lazy.stride, strict=True))
+        if first + reach * size > len(data):
+            raise TuiGenError(_LARGER)
+        return torch.frombuffer(data, dtype=lazy.dtype, count=reach, offset=first).as_strided(lazy.size, lazy.stride)
+
+    def array(self, lazy: LazyArray) -> Any:
+        """A NumPy array as a tensor, one of texts as a list, one of objects as the objects; None for any other."""
+        dtype = lazy.state[2] if isinstance(lazy.state, tuple) and len(lazy.state) == 5 else None
+        kind = stored_type(dtype) if isinstance(dtype, LazyArray) else None
+        if kind is None:
+            return None
+        _, shape, _, fortran, data = lazy.state
+        if kind.kind == "O":
+            return data
+        content = data.encode("latin1") if isinstance(data, str) else data  # Python 2 has bytes as texts
+        if not isinstance(content, (bytes, bytearray)) or not isinstance(shape, tuple):
+            return None
+        if not all(type(size) is int and size >= 0 for size in shape) or kind.itemsize == 0:
+            return None
+        self._spend(2 * len(content))
+        if math.prod(shape) * kind.itemsize != len(content):
+            raise TuiGenError("it has an array that is larger than the file")
+        return _numbers_or_texts(np.frombuffer(content, dtype=kind).reshape(shape, order="F" if fortran else "C"))
+
+    def _spend(self, size: int) -> None:
+        self._left -= size
+        if self._left < 0:
+            raise TuiGenError(_LARGER)
 
 
-def _bytes_of(storage: Storage) -> tuple[bytes, int]:
-    """The bytes of a storage, and at which of its numbers it begins in them."""
+def _numbers_or_texts(stored: Any) -> Any:
+    array = stored.astype(stored.dtype.newbyteorder("="))
+    if array.dtype in _NUMBERS:
+        return torch.from_numpy(array)
+    if array.dtype.kind == "U" and np.frombuffer(array.tobytes(), np.uint32).max(initial=0) > sys.maxunicode:
+        raise TuiGenError("it has an array of texts with impossible characters")
+    return array.tolist() if array.dtype.kind in "SU" else None
+
+
+def _empty(lazy: LazyTensor) -> Tensor:
+    if math.prod(length or 1 for length in lazy.size) > 2**40:
+        raise TuiGenError("it has a tensor of an impossible shape")
+    return torch.empty(lazy.size, dtype=lazy.dtype)
+
+
+def _bytes_of(storage: Storage) -> tuple[bytearray, int]:
+    """The bytes of a storage, and at which of them it begins."""
     source = storage.base or storage
     if source.data is None:
         raise TuiGenError("it has a tensor whose numbers are not in the file")
-    return source.data, storage.offset
-
-
-def array_of(lazy: LazyArray) -> Any:
-    """A NumPy array as a tensor; None for one of texts or objects, or for a mere number type."""
-    if not isinstance(lazy.state, tuple) or len(lazy.state) != 5:
-        return None
-    _, shape, kind, fortran, data = lazy.state
-    if not isinstance(kind, LazyArray) or kind.dtype is None or kind.dtype.kind not in "biuf":
-        return None
-    if not isinstance(data, (bytes, bytearray)) or not isinstance(shape, tuple):
-        return None
-    dtype = kind.dtype
-    if isinstance(kind.state, tuple) and len(kind.state) > 1 and kind.state[1] in ("<", ">"):
-        dtype = dtype.newbyteorder(kind.state[1])
-    if not all(type(size) is int and size >= 0 for size in shape) or math.prod(shape) * dtype.itemsize != len(data):
-        raise TuiGenError("it has an array that is larger than the file")
-    array = np.frombuffer(data, dtype=dtype).reshape(shape, order="F" if fortran else "C")
-    return torch.from_numpy(array.astype(dtype.newbyteorder("=")))
-
-
-def texts_of(lazy: LazyArray) -> list[Any] | None:
-    """The items of a NumPy array of texts or of objects; None for any other."""
-    if not isinstance(lazy.state, tuple) or len(lazy.state) != 5:
-        return None
-    _, shape, kind, _, data = lazy.state
-    if isinstance(data, list):
-        return data
-    if not isinstance(kind, LazyArray) or kind.dtype is None or kind.dtype.kind != "U" or not isinstance(data, bytes):
-        return None
-    if not isinstance(shape, tuple) or not kind.dtype.itemsize or len(data) % kind.dtype.itemsize:
-        raise TuiGenError("it has an array that is larger than the file")
-    texts: list[str] = np.frombuffer(data, dtype=kind.dtype).tolist()
-    return texts
+    return source.data, storage.offset * item_size(storage.dtype)

@@ -5,50 +5,40 @@ from __future__ import annotations
 import io
 import pickle
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from typing import Any, ClassVar
 
-from export.loading.known import CALLS, CLASSES
-from export.loading.stubs import Global, Stub
+from export.loading.building import add_entries, add_items, set_state
+from export.loading.calls import call, instance, old_instance
+from export.loading.stubs import SET, Global, Stub
 from tui_gen.errors import TuiGenError
 
-_DANGEROUS = {
-    *("builtins", "io", "_io", "nt", "os", "posix", "subprocess", "sys", "importlib", "runpy"),
-    *("shutil", "socket", "ctypes", "marshal", "code", "codeop", "pty", "pickle", "_pickle", "webbrowser", "asyncio"),
-    *(
-        "multiprocessing",
-        "threading",
-        "signal",
-        "operator",
-        "_operator",
-        "functools",
-        "inspect",
-        "types",
-        "gc",
-        "timeit",
-    ),
-}
-"""Modules of Python itself whose objects no checkpoint needs."""
-
 PersistentLoad = Callable[[Any], Any]
+_ALLOWANCE = 2**18
+"""Values that calls may copy, beside one for each byte of the pickle: no value takes less."""
 
 
 class RestrictedUnpickler(pickle._Unpickler):
     """Python's own unpickler (the one written in Python, whose memory a forged index cannot exhaust), made harmless.
 
-    Every global becomes its name, every object of an unknown class a Stub. A call of anything that is not in
-    `export.loading.known` raises TuiGenError that names it.
+    Every global becomes its name, every object of an unknown class a Stub, every set one too (which hashes nothing).
+    A call of anything that is not in `export.loading.known` raises TuiGenError that names it.
     """
 
     dispatch: ClassVar[dict[int, Callable[..., None]]] = dict(pickle._Unpickler.dispatch)
+    stack: list[Any]
+    proto: int
+    pop_mark: Callable[[], list[Any]]
+    read: Callable[[int], bytes]
 
     def __init__(self, data: io.BytesIO, persistent: PersistentLoad | None = None) -> None:
         super().__init__(data, encoding="latin1")
         self._persistent = persistent
+        self._left = _ALLOWANCE + len(data.getbuffer())
 
     def find_class(self, module: str, name: str) -> Global:
         """The name of a class or function; old protocols go by those of Python 2."""
-        if self.proto < 3:  # type: ignore[attr-defined]
+        if self.proto < 3:
             module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
         return Global(f"{module}.{name}")
 
@@ -62,47 +52,81 @@ class RestrictedUnpickler(pickle._Unpickler):
         """Codes stand for globals that a running program registered."""
         raise TuiGenError(f"it names a global by the extension code {code}, which is refused")
 
-    def load_reduce(self) -> None:
-        arguments = self.stack.pop()  # type: ignore[attr-defined]
-        self.stack[-1] = call(self.stack[-1], arguments)  # type: ignore[attr-defined]
+    def _paid(self, arguments: Any) -> Any:
+        """The arguments of a call, which may copy them: a small file could ask for that again and again."""
+        if isinstance(arguments, tuple):
+            self._left -= len(arguments) + sum(len(value) for value in arguments if isinstance(value, Sized))
+        if self._left < 0:
+            raise TuiGenError("it asks for more copies than a checkpoint of its size needs")
+        return arguments
 
-    dispatch[pickle.REDUCE[0]] = load_reduce
+    def load_reduce(self) -> None:
+        arguments = self._paid(self.stack.pop())
+        self.stack[-1] = call(self.stack[-1], arguments)
 
     def load_newobj(self) -> None:
-        arguments = self.stack.pop()  # type: ignore[attr-defined]
-        self.stack[-1] = instance(self.stack[-1], arguments)  # type: ignore[attr-defined]
-
-    dispatch[pickle.NEWOBJ[0]] = load_newobj
+        arguments = self._paid(self.stack.pop())
+        self.stack[-1] = instance(self.stack[-1], arguments)
 
     def load_newobj_ex(self) -> None:
-        named, arguments = self.stack.pop(), self.stack.pop()  # type: ignore[attr-defined]
-        self.stack[-1] = instance(self.stack[-1], (*arguments, named))  # type: ignore[attr-defined]
-
-    dispatch[pickle.NEWOBJ_EX[0]] = load_newobj_ex
+        self.stack.pop()  # named arguments, which say nothing that the object's state does not
+        self.load_newobj()
 
     def _instantiate(self, kind: Any, arguments: Any) -> None:
         """What the opcodes INST and OBJ of old protocols do."""
-        self.append(instance(kind, tuple(arguments)))  # type: ignore[attr-defined]
+        self.stack.append(old_instance(kind, self._paid(tuple(arguments))))
 
+    def load_build(self) -> None:
+        state = self.stack.pop()
+        set_state(self.stack[-1], state)
 
-def call(function: Any, arguments: Any) -> Any:
-    """Calls what is known to be harmless. Raises TuiGenError that names anything else."""
-    name = function.name if isinstance(function, Global) else type(function).__name__
-    known = CALLS.get(name) or CLASSES.get(name)
-    if known is None or not isinstance(arguments, tuple):
-        raise TuiGenError(f"it asks to run {name}, which is refused; only plain weights are read")
-    return known(*arguments)
+    def load_append(self) -> None:
+        item = self.stack.pop()
+        add_items(self.stack[-1], (item,))
 
+    def load_appends(self) -> None:
+        items = self.pop_mark()
+        add_items(self.stack[-1], items)
 
-def instance(kind: Any, arguments: Any) -> Any:
-    """An object of a class: a plain container, or else a Stub. Raises TuiGenError for what no checkpoint needs."""
-    if not isinstance(kind, Global) or not isinstance(arguments, tuple):
-        raise TuiGenError("it makes an object of something that is not a class")
-    if kind.name in CLASSES:
-        return CLASSES[kind.name](*arguments)
-    if kind.name.partition(".")[0] in _DANGEROUS:
-        raise TuiGenError(f"it asks to run {kind.name}, which is refused; only plain weights are read")
-    return Stub(kind.name, arguments)
+    def load_setitem(self) -> None:
+        value, key = self.stack.pop(), self.stack.pop()
+        add_entries(self.stack[-1], (key, value))
+
+    def load_setitems(self) -> None:
+        entries = self.pop_mark()
+        add_entries(self.stack[-1], entries)
+
+    def load_dict(self) -> None:
+        entries, made = self.pop_mark(), dict[Any, Any]()
+        add_entries(made, entries)
+        self.stack.append(made)
+
+    def load_empty_set(self) -> None:
+        self.stack.append(Stub(SET))
+
+    def load_frozenset(self) -> None:
+        self.pop_mark()
+        self.stack.append(Stub(SET))
+
+    def load_bytearray8(self) -> None:
+        size = int.from_bytes(self.read(8), "little")
+        self.stack.append(self.read(size))
+
+    dispatch |= {
+        pickle.REDUCE[0]: load_reduce,
+        pickle.NEWOBJ[0]: load_newobj,
+        pickle.NEWOBJ_EX[0]: load_newobj_ex,
+        pickle.BUILD[0]: load_build,
+        pickle.APPEND[0]: load_append,
+        pickle.APPENDS[0]: load_appends,
+        pickle.ADDITEMS[0]: load_appends,
+        pickle.SETITEM[0]: load_setitem,
+        pickle.SETITEMS[0]: load_setitems,
+        pickle.DICT[0]: load_dict,
+        pickle.EMPTY_SET[0]: load_empty_set,
+        pickle.FROZENSET[0]: load_frozenset,
+        pickle.BYTEARRAY8[0]: load_bytearray8,
+    }
 
 
 def unpickle(data: io.BytesIO, persistent: PersistentLoad | None = None) -> Any:

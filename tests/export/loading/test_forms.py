@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from export.loading.load import load_checkpoint, load_values
+from export.loading.load import load_checkpoint
 from tui_gen.errors import TuiGenError
 
 pytestmark = [
@@ -114,6 +114,8 @@ CONTENTS: dict[str, Any] = {
     "lightning": lambda s: {"state_dict": s, "hyper_parameters": {"hidden": 6}, "pytorch-lightning_version": "2.0"},
     "data parallel": lambda s: {"net": {f"module.{k}": v for k, v in s.items()}},
     "compiled": lambda s: {f"_orig_mod.{k}": v for k, v in s.items()},
+    "parallel and compiled": lambda s: {"model": {f"_orig_mod.module.{k}": v for k, v in s.items()}},
+    "partly compiled": lambda s: {k.replace("rnn.", "rnn._orig_mod."): v for k, v in s.items()},
     "wrapped": lambda s: {"state_dict": {f"model.{k}": v for k, v in s.items()}},
     "beside": lambda s: {**s, "epoch": 4},
     "averaged only": lambda s: {"ema": s},
@@ -131,6 +133,24 @@ def test_what_stands_around_a_state_dict(
     found = load_checkpoint(_save(CONTENTS[shape](net.state_dict()), tmp_path / "c.tar", monkeypatch))
     _assert_same(found.tensors, net.state_dict())
     assert len(found.tensors) == len(net.state_dict())
+
+
+def test_a_whole_module_in_the_wrappers_of_many_devices_and_of_the_compiler(
+    net: RNNModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _save(torch.compile(nn.DataParallel(net)), tmp_path / "wrapped.pt", monkeypatch)
+    found = load_checkpoint(path)
+    _assert_same(found.tensors, net.state_dict())
+    assert (found.modules[""].kind, found.modules[""].attributes["nhid"]) == ("somebodys_model.RNNModel", 6)
+    assert list(found.modules) == ["", "encoder", "rnn", "decoder"]
+
+
+def test_tied_weights_stay_one(tmp_path: Path) -> None:
+    parts = nn.ModuleDict({"a": nn.Embedding(4, 4), "b": nn.Linear(4, 4)})
+    parts["b"].weight = parts["a"].weight
+    torch.save(parts.state_dict(), tmp_path / "tied.pt")
+    tensors = load_checkpoint(tmp_path / "tied.pt").tensors
+    assert tensors["a.weight"].data_ptr() == tensors["b.weight"].data_ptr()
 
 
 def test_plain_values_beside_the_weights_are_kept(
@@ -171,15 +191,33 @@ def test_views_strides_and_number_types_survive(tmp_path: Path) -> None:
         _assert_same(load_checkpoint(path).tensors, {**tensors, **kinds})
 
 
-def test_a_pickle_of_arrays_and_one_of_dicts(tmp_path: Path) -> None:
+def test_a_pickle_of_arrays(tmp_path: Path) -> None:
     arrays = {"a.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "b.bias": np.asfortranarray(np.ones((2, 2)))}
     (tmp_path / "arrays.pkl").write_bytes(pickle.dumps(arrays))
     found = load_checkpoint(tmp_path / "arrays.pkl").tensors
     assert all(np.array_equal(found[name].numpy(), array) for name, array in arrays.items())
-    meta = {"vocab_size": 2, "itos": {0: "a", 1: "b"}, "stoi": {"a": 0, "b": 1}}
-    for protocol in range(6):
-        (tmp_path / "meta.pkl").write_bytes(pickle.dumps(meta, protocol=protocol))
-        assert load_values(tmp_path / "meta.pkl") == meta
+
+
+def test_tensors_that_were_pickled_without_torch_save(net: RNNModel, tmp_path: Path) -> None:
+    (tmp_path / "plain.pkl").write_bytes(pickle.dumps(dict(net.state_dict())))
+    _assert_same(load_checkpoint(tmp_path / "plain.pkl").tensors, net.state_dict())
+
+
+def test_an_average_of_the_weights_is_left_alone_and_told(net: RNNModel, tmp_path: Path) -> None:
+    averaged = {name: tensor + 1 for name, tensor in net.state_dict().items()}
+    torch.save({"ema_model": averaged, "model": net.state_dict()}, tmp_path / "two.pt")
+    found = load_checkpoint(tmp_path / "two.pt")
+    _assert_same(found.tensors, net.state_dict())
+    assert found.notes == ("took the weights under model", "left alone: ema_model")
+
+
+@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
+def test_a_truncated_file_is_told(legacy: bool, net: RNNModel, tmp_path: Path) -> None:
+    path = tmp_path / "cut.pt"
+    torch.save(net.state_dict(), path, _use_new_zipfile_serialization=not legacy)
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(TuiGenError, match=r"damaged|ends too early|not in the file"):
+        load_checkpoint(path)
 
 
 def test_vocabularies_of_numpy_are_texts_and_sets_are_no_vocabularies(tmp_path: Path) -> None:
@@ -204,51 +242,3 @@ def test_a_list_of_tensors_is_numbered(tmp_path: Path) -> None:
         "0": [2, 3],
         "1": [3],
     }
-
-
-FOREIGN = {
-    "empty.pt": (b"", "is empty"),
-    "notes.txt": (b"epoch 1: all is well\n", "is a text file"),
-    "page.pt": (b"<!DOCTYPE html><html>404</html>", "is a web page"),
-    "model.h5": (b"\x89HDF\r\n\x1a\n" + bytes(64), "is a Keras"),
-    "model.t7": (b"\x04\x00\x00\x00\x01\x00\x00\x00" + bytes(64), "is a Lua Torch file"),
-    "model.gguf": (b"GGUF" + bytes(64), "is a GGUF file"),
-    "model.pb": (b"\x0a\x00" * 30, "is a TensorFlow file"),
-    "pointer.pt": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "is a pointer of Git LFS"),
-    "model.pt.gz": (b"\x1f\x8b\x08" + bytes(40), "is compressed with gzip"),
-    "noise.pt": (bytes(range(255, 0, -1)) * 9, "cannot be read"),
-}
-
-
-@pytest.mark.parametrize("name", FOREIGN)
-def test_other_files_are_called_by_their_name(name: str, tmp_path: Path) -> None:
-    content, says = FOREIGN[name]
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(TuiGenError, match=says) as told:
-        load_checkpoint(tmp_path / name)
-    assert "\n" not in str(told.value)
-
-
-def test_torchscript_and_arrays_are_called_by_their_name(tmp_path: Path) -> None:
-    torch.jit.script(nn.Linear(2, 2)).save(tmp_path / "script.pt")
-    np.savez(tmp_path / "arrays.npz", a=np.ones(2))
-    with pytest.raises(TuiGenError, match="is a TorchScript program"):
-        load_checkpoint(tmp_path / "script.pt")
-    with pytest.raises(TuiGenError, match="holds NumPy arrays"):
-        load_checkpoint(tmp_path / "arrays.npz")
-
-
-@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
-def test_a_truncated_file_is_told(legacy: bool, net: RNNModel, tmp_path: Path) -> None:
-    path = tmp_path / "cut.pt"
-    torch.save(net.state_dict(), path, _use_new_zipfile_serialization=not legacy)
-    path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(TuiGenError, match=r"damaged|ends too early|not in the file"):
-        load_checkpoint(path)
-
-
-@pytest.mark.parametrize("target", ["missing", "folder"])
-def test_no_file_is_told(target: str, tmp_path: Path) -> None:
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(TuiGenError, match=r"cannot be read: No such file|is not a file"):
-        load_checkpoint(tmp_path / target)

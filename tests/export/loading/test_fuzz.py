@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 import random
 import resource
 import subprocess
@@ -11,6 +12,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import safetensors.torch
 import torch
 from torch import nn
@@ -35,6 +37,8 @@ def _originals() -> list[bytes]:
             torch.save(value, stream, _use_new_zipfile_serialization=new)
             files.append(stream.getvalue())
     files.append(safetensors.torch.save(dict(net.state_dict())))
+    arrays = {"weight": np.ones((2, 3)), "bias": torch.ones(2), "words": np.array(["a", "b"]), "seen": {1, 2}}
+    files.extend(pickle.dumps(arrays, protocol) for protocol in (0, 2, 5))
     return files
 
 
@@ -48,7 +52,7 @@ def _mutants(count: int) -> Iterator[bytes]:
 
 def _damaged(data: bytes, rng: random.Random) -> bytes:
     made = bytearray(data)
-    for _ in range(rng.randint(1, 6)):
+    for _ in range(rng.randint(1, 4)):
         at, length = rng.randrange(len(made)), rng.randint(1, 12)
         kind = rng.random()
         if kind < 0.35:
