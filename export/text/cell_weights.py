@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from export.text.roles import Role, roles
+from export.text.roles import Role, of_lone_weight, roles
 
 _NUMBERED = re.compile(r"(.*[^\d_.])[_.]?(\d+)")
 Place = tuple[str, str]
@@ -38,13 +38,13 @@ def cell_weights(tensors: Mapping[str, Tensor]) -> dict[Place, list[Weight]]:
     gathered: dict[Place, dict[str, dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
     for name in tensors:
         path, _, leaf = name.rpartition(".")
-        if leaf in ("weight", "bias") and path:
+        if path and (leaf == "weight" or (leaf == "bias" and f"{path}.weight" in tensors)):
             place, stem = _placed(*_split(path))
         else:
             place, stem = _placed(path, leaf)
             leaf = "bare"
         gathered[place][stem][leaf] = name
-    groups = {place: _weights(stems, tensors) for place, stems in gathered.items()}
+    groups = {place: _weights(place, stems, tensors) for place, stems in gathered.items()}
     return {place: group for place, group in groups.items() if group}
 
 
@@ -62,8 +62,16 @@ def _placed(path: str, stem: str) -> tuple[Place, str]:
     return ((path, match[2]), match[1]) if match else ((path, ""), stem)
 
 
-def _weights(stems: dict[str, dict[str, str]], tensors: Mapping[str, Tensor]) -> list[Weight]:
+def _roles(place: Place, stems: dict[str, dict[str, str]]) -> dict[str, Role]:
+    """What names say; of the only weight that stands somewhere, also what the names around it say."""
     known = roles(stems)
+    alone = {} if len(stems) > 1 else {next(iter(stems)): of_lone_weight(place[0])}
+    said = {**{stem: of_lone_weight(stem) for stem in stems}, **alone}
+    return {**{stem: role for stem, role in said.items() if role}, **known}
+
+
+def _weights(place: Place, stems: dict[str, dict[str, str]], tensors: Mapping[str, Tensor]) -> list[Weight]:
+    known = _roles(place, stems)
     weights, biases = [], defaultdict[Role, list[str]](list)
     for stem, role in known.items():
         names = stems[stem]

@@ -13,6 +13,7 @@ from export.text.fused_cell import fused_cell
 from export.text.gated_cell import gated_cell
 from export.text.parts import Layer
 from export.text.questions import Questions
+from export.text.summed_cell import summed_cell
 
 
 @dataclass
@@ -30,7 +31,7 @@ def hand_written(tensors: Mapping[str, Tensor], questions: Questions) -> FoundCe
     for (path, number), weights in cell_weights(tensors).items():
         name = ".".join(part for part in (path, number) if part) or "cell"
         cell = Cell(name, weights, widths, questions)
-        made = gated_cell(cell) or fused_cell(cell)
+        made = gated_cell(cell) or summed_cell(cell) or fused_cell(cell)
         if made:
             found.layers.append(made.layer)
             found.used |= {name for weight in made.weights for name in weight.names}

@@ -9,6 +9,7 @@ from export.text.cell_weights import Weight
 from export.text.combined import Combined
 from export.text.gated_cell import MadeCell
 from export.text.gates import Equations, Gate, Term
+from export.text.letters import by_shape
 from export.text.maps import Linear
 from export.text.recurrence import GATES, Kind
 from tui_gen.errors import TuiGenError
@@ -20,7 +21,7 @@ _ORDERS = {"LSTM": ("ifgo", "ifog", "iofg", "figo", "fiog", "figo", "fgio"), "GR
 
 def fused_cell(cell: Cell) -> MadeCell | None:
     """One weight on [x, h], or one on x and one on h; None if there is no such thing."""
-    weights = cell.of("h", "*")
+    weights = by_shape(cell, cell.of("h", "*"))
     if len(weights) not in (1, 2) or not all(weight.role.source or weight.role.gate == "*" for weight in weights):
         return None
     for kind, gates in sorted(GATES.items(), key=lambda pair: -pair[1]):

@@ -10,6 +10,16 @@ from typing import Literal
 Source = Literal["x", "h", "xh", "y", ""]
 """The token's features, the state, both side by side, a prediction; or unsaid."""
 
+
+@dataclass(frozen=True)
+class Role:
+    """What a weight or a bias is for."""
+
+    source: Source
+    gate: str
+    """i, f, g, o of an LSTM; r, z, n of a GRU; h: the state; y: a prediction; *: several gates at once."""
+
+
 _SOURCES: dict[str, Source] = {
     **dict.fromkeys(("x", "xt", "i", "in", "inp", "input", "inputs", "e", "emb", "embed", "embedding"), "x"),
     **dict.fromkeys(("h", "hid", "hidden", "hprev", "state", "prev", "recurrent"), "h"),
@@ -44,16 +54,18 @@ _FILLER = {
     "b",
     "bias",
 }
+_LETTERS = {
+    "u": Role("x", "h"),
+    "w": Role("h", "h"),
+    "v": Role("h", "y"),
+    "b": Role("", "h"),
+    "bias": Role("", "h"),
+    "c": Role("", "y"),
+}
+"""As Goodfellow et al. (2016), section 10.2, have them; where the shapes say so, U and W are the other way round."""
+_SOURCE_ALONE: dict[str, Source] = {"x": "x", "wx": "x", "h": "h", "wh": "h"}
+_CELL = re.compile(r"(^|[._])(rnn|lstm|gru)?_?(cell|recurrent|recurrence|rnn|lstm)($|[._\d])", re.IGNORECASE)
 _ARROW = re.compile(r"(\w+?)_?(?:2|to)_?(\w+)")
-
-
-@dataclass(frozen=True)
-class Role:
-    """What a weight or a bias is for."""
-
-    source: Source
-    gate: str
-    """i, f, g, o of an LSTM; r, z, n of a GRU; h: the state; y: a prediction; *: several gates at once."""
 
 
 def roles(stems: Iterable[str]) -> dict[str, Role]:
@@ -63,16 +75,23 @@ def roles(stems: Iterable[str]) -> dict[str, Role]:
     if any(role == Role("h", "n") for role in found.values()):  # then `W_in` beside `W_hn` is no input gate
         found.update({stem: Role("x", "n") for stem in found if _words(stem) == ["in"]})
     bare = {stem.lower() for stem in stems}
-    if {"u", "w"} <= bare:  # Goodfellow et al. (2016), section 10.2
-        letters = {
-            "u": Role("x", "h"),
-            "w": Role("h", "h"),
-            "v": Role("h", "y"),
-            "b": Role("", "h"),
-            "c": Role("", "y"),
-        }
-        found.update({stem: letters[stem.lower()] for stem in stems if stem.lower() in letters})
-    return found
+    if {"u", "w"} <= bare:
+        found.update({stem: _LETTERS[stem.lower()] for stem in stems if stem.lower() in _LETTERS})
+    return {**found, **_by_source(stems)} if not {role.gate for role in found.values()} & {*"rzif"} else found
+
+
+def _by_source(stems: list[str]) -> dict[str, Role]:
+    """`Wx` beside `Wh`: weights named by what they read alone, and the bias beside them."""
+    reads = {stem: source for stem in stems if (source := _SOURCE_ALONE.get("".join(_words(stem))))}
+    if sorted(reads.values()) != ["h", "x"]:
+        return {}
+    named = {stem: Role(source, "h") for stem, source in reads.items()}
+    return {**named, **{stem: Role("", "h") for stem in stems if stem.lower() in ("b", "bias")}}
+
+
+def of_lone_weight(name: str) -> Role | None:
+    """Of the only weight of a module, or of one that is called after the whole cell: it reads token and state."""
+    return Role("xh", "*") if _CELL.search(name) else None
 
 
 def _words(stem: str) -> list[str]:
