@@ -31,8 +31,9 @@ AUDIT_SECONDS = 10.0
 
 
 _UNSEEN = (
-    "what a script does without tensors, such as adding a layer's input to its output, no file tells; give the "
-    "training text with --corpus and look at the loss"
+    "what a script does without tensors, such as adding a layer's input to its output (--assume residual=...) or an "
+    "activation after the embedding (--assume embedding=...), no file tells; give the training text with --corpus and "
+    "look at the loss"
 )
 
 

@@ -25,7 +25,9 @@ def read(path: Path | None, options: ReadOptions, *, factory: str | None = None)
     factory: `package.module:function` of a network that only its owner can build; its weights come from the file, if
     one is given.
     """
-    found = None if path is None else load_checkpoint(path)
+    weights = options.assume.get("weights", "")
+    options = replace(options, assume={key: told for key, told in options.assume.items() if key != "weights"})
+    found = None if path is None else load_checkpoint(path, weights=weights)
     if factory:
         return found, read_factory(factory, found, options)
     if path is None or found is None:

@@ -27,11 +27,14 @@ _VERBS = ("is ", "holds ", "was ", "lacks ", "ends ", "unpacks ")
 _MAX_REASON = 300
 
 
-def load_checkpoint(path: Path) -> Checkpoint:
-    """What a checkpoint holds. Raises TuiGenError, in one line, for a file that is none or asks to run something."""
+def load_checkpoint(path: Path, *, weights: str = "") -> Checkpoint:
+    """What a checkpoint holds. Raises TuiGenError, in one line, for a file that is none or asks to run something.
+
+    weights: where in the file the network's are, such as `ema.model`, if a person says so.
+    """
     form, value = _read(path)
     try:
-        chosen, notes = choose(list(candidates(value)))
+        chosen, notes = _chosen(path, value, weights)
         tensors, modules, stripped = strip(*merged(chosen))
         facts = _facts(value, chosen)
     except RecursionError:
@@ -39,6 +42,13 @@ def load_checkpoint(path: Path) -> Checkpoint:
     kind = next((c.modules[""].kind for c in chosen if c.modules), "")
     form = f"{form}, whole module {kind}" if kind else f"{form}, state dict" if tensors else form
     return Checkpoint(form, tensors, modules, facts, (*notes, *stripped))
+
+
+def _chosen(path: Path, value: Any, weights: str) -> tuple[list[Candidate], list[str]]:
+    try:
+        return choose(list(candidates(value)), weights)
+    except TuiGenError as fault:
+        raise TuiGenError(f"{path} {scrub_line(str(fault)[:_MAX_REASON])}") from None
 
 
 def load_values(path: Path) -> Any:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from export.loading.contents import ModuleFacts
 from export.loading.modules import Module
+from tui_gen.errors import TuiGenError
 
 _NETWORK = ("state_dict", "model_state_dict", "model", "net", "network", "weights", "params", "module", "generator")
 _OTHERS = re.compile(
@@ -20,6 +21,7 @@ _OF_OPTIMIZERS = re.compile(
     r"(exp_)?avg(_sq)?|exp_inf|step|square_avg|sum|momentum_buffer|acc_delta|max_exp_avg_sq|ax|mu|eta"
 )
 _AVERAGED = re.compile(r"(^|_)(ema|swa|averaged?|avg|shadow|best)(_|$)|^ema|ema$", re.IGNORECASE)
+_SHOWN = 6
 
 
 @dataclass(frozen=True)
@@ -83,9 +85,14 @@ def _looks_like_weights(value: dict[Any, Any], tensors: dict[str, Tensor]) -> bo
     return len(tensors) * 2 >= len(value) or any(name.endswith(("weight", ".bias")) for name in tensors)
 
 
-def choose(found: list[Candidate]) -> tuple[list[Candidate], list[str]]:
-    """The candidates that together are the network, and notes on what else there was."""
+def choose(found: list[Candidate], told: str = "") -> tuple[list[Candidate], list[str]]:
+    """The candidates that together are the network, and notes on what else there was.
+
+    told: the name of the one that a person asks for. Raises TuiGenError if there is none of that name.
+    """
     full = [c for c in found if c.tensors]
+    if told:
+        return _told(full, told)
     useful = [c for c in full if not c.other] or full
     plain = [c for c in useful if not c.averaged] or useful
     if not plain:
@@ -97,11 +104,20 @@ def choose(found: list[Candidate]) -> tuple[list[Candidate], list[str]]:
     return together, _notes(together, [c for c in full if c not in together and not c.other])
 
 
+def _told(full: list[Candidate], told: str) -> tuple[list[Candidate], list[str]]:
+    for candidate in full:
+        if candidate.name == told:
+            return [candidate], [f"took the weights under {told}, as told"]
+    known = ", ".join(candidate.name for candidate in full[:_SHOWN]) or "none at all"
+    raise TuiGenError(f"holds no weights under {told}; there are: {known}")
+
+
 def _notes(together: list[Candidate], others: list[Candidate]) -> list[str]:
     notes = [f"took the weights under {', '.join(c.name for c in together)}"] if any(c.path for c in together) else []
     if others:
-        names = ", ".join(c.name for c in others[:6])
-        notes.append(f"left alone: {names}" + (", ..." if len(others) > 6 else ""))
+        names = ", ".join(c.name for c in others[:_SHOWN])
+        more = ", ..." if len(others) > _SHOWN else ""
+        notes.append(f"left alone: {names}{more}; to convert one of these instead, --assume weights=NAME")
     return notes
 
 

@@ -19,6 +19,7 @@ from export.text.network import TextNetwork
 from export.text.parts import Part
 from export.text.pieces import Pieces
 from export.text.questions import Questions
+from export.text.untold import embedded, residuals
 
 _UNPREDICTED = 4
 """Tokens, such as a start and a padding, that a network may read and never predict."""
@@ -133,18 +134,20 @@ def _assembled(plan: _Plan, pieces: Pieces, checkpoint: Checkpoint, questions: Q
     if others:
         raise leftover({name: pieces.tables[name] for name in others})
     parts = with_activations(plan.parts, checkpoint=checkpoint, questions=questions)
+    added = residuals(parts, questions)
     if plan.table:
-        table = pieces.tables[plan.table]
-        output = parts[-1]
+        table, output = pieces.tables[plan.table], parts[-1]
         tied = isinstance(output, Linear) and output.weight.shape == table.shape and torch.equal(output.weight, table)
         if isinstance(output, Linear) and tied:
             parts = (*parts[:-1], replace(output, weight=table))  # copies that a file keeps apart count once
         reads = f"{len(table):,} tokens, each a row of {plan.table}, {table.shape[1]} wide"
-        return Assembly(TextNetwork(table, parts), reads, tied)
+        return Assembly(TextNetwork(embedded(table, questions), parts, added), reads, tied)
     size = parts[-1].outputs
     if plan.is_number:
         what = "how it turns a token into a number"
         scale = questions.ask("number", what, "id/vocabulary", ("id/vocabulary", "id"))
         numbers = torch.arange(size)[:, None] / (size if scale == "id/vocabulary" else 1)
-        return Assembly(TextNetwork(numbers, parts, learned_table=False), f"{size:,} tokens, each as one number", False)
-    return Assembly(TextNetwork(None, parts), f"{size:,} tokens, each a 1 among zeros (one-hot)", False)
+        return Assembly(
+            TextNetwork(numbers, parts, added, learned_table=False), f"{size:,} tokens, each as one number", False
+        )
+    return Assembly(TextNetwork(None, parts, added), f"{size:,} tokens, each a 1 among zeros (one-hot)", False)

@@ -41,10 +41,16 @@ def facts(assembly: Assembly, starts: list[str]) -> tuple[tuple[str, str], ...]:
     return (
         ("reads", assembly.reads),
         ("layers", " -> ".join(_shown(part) for part in network.parts)),
+        *([("residual", _residual(network))] if network.residuals else []),
         ("output", "the embedding's own weights (tied)" if assembly.tied else "weights of its own"),
         ("first state", f"learned: {', '.join(starts)}" if starts else "zeros"),
         ("parameters", f"{network.parameters_count:,}"),
     )
+
+
+def _residual(network: TextNetwork) -> str:
+    spans = [[part.name for part in network.parts[first : last + 1]] for first, last in network.residuals]
+    return "; ".join(f"what {names[0]} reads is added to what {names[-1]} gives" for names in spans)
 
 
 def _shown(part: Part) -> str:

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from export.text.parts import Layer, Part
 from export.text.step import text_step
+from export.text.untold import Residuals
 from tui_gen.sampling import Tokens
 
 TEXT_STEPS = 200
@@ -26,6 +27,8 @@ class TextNetwork:
     """float32[readable tokens, width]: the features of each token; None where a 1 among zeros stands for it."""
     parts: tuple[Part, ...]
     """The last one gives the logits."""
+    residuals: Residuals = ()
+    """Parts, by their numbers, whose input is added to their output."""
     learned_table: bool = True
     """False for features that were not trained, such as the token's number."""
 
@@ -48,7 +51,7 @@ class TextNetwork:
 
     def step_graph(self) -> onnx.ModelProto:
         """The step function, on ONNX's own recurrent operators where they serve."""
-        return text_step(self.table, self.parts)
+        return text_step(self.table, self.parts, self.residuals)
 
     def random_tokens(self, batch: int, rng: np.random.Generator) -> Tokens:
         """int64[batch, 200]."""
@@ -62,8 +65,11 @@ class TextNetwork:
     def sequence_logits(self, tokens: Tensor) -> Tensor:
         """Logits after every token of int64[batch, n], from the first state: float32[batch, n, vocab]."""
         value = self._features(tokens)
-        for part in self.parts:
+        read = []
+        for at, part in enumerate(self.parts):
+            read.append(value)
             value = part.full(value)
+            value = sum((read[first] for first, last in self.residuals if last == at), value)
         return value
 
     def _features(self, tokens: Tensor) -> Tensor:

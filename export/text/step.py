@@ -18,12 +18,13 @@ from export.text.maps import LayerNorm, Linear
 from export.text.parts import Layer, Map, Part
 from export.text.recurrence import Recurrence
 from export.text.states import States
+from export.text.untold import Residuals
 
 _ORDER = {"RNN": (0,), "LSTM": (0, 3, 1, 2), "GRU": (1, 0, 2)}
 """PyTorch orders gates as i f g o and r z n; ONNX as i o f c and z r h."""
 
 
-def text_step(table: Tensor | None, parts: Sequence[Part]) -> onnx.ModelProto:
+def text_step(table: Tensor | None, parts: Sequence[Part], residuals: Residuals = ()) -> onnx.ModelProto:
     """State: h, and for an LSTM c; each float32[batch, layers, hidden], or [batch, hidden] a layer where sizes differ.
 
     table: float32[tokens, width] of features; without it, the first part reads a 1 among zeros.
@@ -33,8 +34,9 @@ def text_step(table: Tensor | None, parts: Sequence[Part]) -> onnx.ModelProto:
     value = _Value(graph, "token", is_token=True)
     if table is not None:
         value = _Value(graph, graph.op("Gather", graph.constant("embedding", to_numpy(table)), "token"))
-    layer = 0
+    layer, read = 0, list[_Value]()
     for index, part in enumerate(parts):
+        read.append(value)
         name = "output" if part is parts[-1] else f"between.{index}"
         if isinstance(part, Layer):
             value, results = _remembering(part, layer, value, states.before(layer))
@@ -42,6 +44,8 @@ def text_step(table: Tensor | None, parts: Sequence[Part]) -> onnx.ModelProto:
             layer += 1
         else:
             value = _Value(graph, _map(part, name, value))
+        for first in (first for first, last in residuals if last == index):
+            value = _Value(graph, graph.op("Add", value.flat(), read[first].flat()))
     graph.logits(value.flat(), parts[-1].outputs)
     states.finish()
     return graph.model()
