@@ -42,7 +42,11 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dtype", choices=("fp32", "fp16", "int8"), default="fp32", help="how weights are stored; default: %(default)s"
     )
-    parser.add_argument("--force", action="store_true", help="write it even if a smaller --dtype changes what it says")
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="write it even if a smaller --dtype changes what it says, or the corpus speaks against it",
+    )
 
 
 def _add_text(parser: argparse.ArgumentParser) -> None:

@@ -23,6 +23,7 @@ from export.verify import verify
 from tui_gen.audit import audit
 from tui_gen.card import ModelCard
 from tui_gen.codec import codec_for
+from tui_gen.errors import TuiGenError
 from tui_gen.model import Model
 
 Dtype = Literal["fp32", "fp16", "int8"]
@@ -51,6 +52,8 @@ def convert(
     source: the checkpoint file, for its hash. Raises TuiGenError, and writes nothing, if something is missing or the
     step function differs from the network.
     """
+    if reading.diagnosis.doubt and not force:
+        raise TuiGenError(f"{reading.diagnosis.doubt}; --force converts it all the same")
     exportable = reading.build()
     card = replace(exportable.card, name=name)
     if isinstance(exportable.network, StreamingNetwork):

@@ -58,6 +58,8 @@ class Diagnosis:
     missing: tuple[Missing, ...] = ()
     notes: tuple[str, ...] = ()
     """What was inferred from what, and what the network does that one may not expect."""
+    doubt: str = ""
+    """Why this cannot be right, although it could be converted: only when forced."""
 
 
 class Network(Protocol):

@@ -15,6 +15,7 @@ def diagnosis_lines(found: Checkpoint | None, diagnosis: Diagnosis) -> list[str]
     width = max((len(name) for name, _ in facts), default=0)
     lines += [f"  {name.ljust(width)}  {value}" for name, value in facts]
     lines += [f"  note: {note}" for note in (*(found.notes if found else ()), *diagnosis.notes)]
+    lines += [f"  doubt: {diagnosis.doubt}"] if diagnosis.doubt else []
     for missing in diagnosis.missing:
         stands_in = f"assumed: {missing.assumed}; to change it, " if missing.assumed else "needed: "
         lines.append(f"  not in the file: {missing.what} ({stands_in}{missing.option})")

@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from export.text.foreign import explained
+from export.text.maps import BatchNorm, LayerNorm
 from export.text.parts import Layer
 from export.text.pieces import Pieces
+from export.text.questions import Questions
 from export.text.recurrence import Recurrence
 from tui_gen.errors import TuiGenError
 
@@ -44,11 +46,27 @@ def no_chain(pieces: Pieces) -> TuiGenError:
             f"{layer.name} reads {layer.inputs:,} numbers, but the file has no embedding so wide and the network "
             f"predicts {', '.join(f'{end:,}' for end in ends) or 'no'} values ({_listed(pieces)}): not a language model"
         )
-    strange = explained(part.name for part in pieces.maps)
     return TuiGenError(
-        f"these parts{strange} do not make a chain from a token to a prediction: {_listed(pieces)}; "
-        "leave out what plays no part in writing with --assume ignore=NAME,NAME"
+        f"these parts do not make a chain from a token to a prediction: {_listed(pieces)}{_starving(pieces)}"
+        f"{_advice([part.name for part in pieces.maps])}"
     )
+
+
+def _starving(pieces: Pieces) -> str:
+    """Which parts read more or fewer numbers than any other gives."""
+    given = {part.outputs for part in pieces.parts()} | {table.shape[1] for table in pieces.tables.values()}
+    hungry = [part for part in pieces.parts() if part.inputs not in given and part.name not in pieces.tables]
+    if not hungry:
+        return ""
+    return f"; {hungry[0].name} reads {hungry[0].inputs:,} numbers, and no part gives so many (two side by side?)"
+
+
+def _advice(names: list[str]) -> str:
+    """What to do about parts that have no place: nothing helps where their names say that they matter."""
+    strange = explained(names)
+    if strange:
+        return f"; networks with such parts{strange} are not supported"
+    return "; if some of them are used in training only, leave these out with --assume ignore=NAME,NAME"
 
 
 def leftover(tensors: Mapping[str, Tensor]) -> TuiGenError:
@@ -56,9 +74,22 @@ def leftover(tensors: Mapping[str, Tensor]) -> TuiGenError:
     shown = [f"{name} {list(tensor.shape)}" for name, tensor in tensors.items()]
     more = f", and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
     return TuiGenError(
-        f"the network has parts whose use cannot be told{explained(tensors)}: {', '.join(shown[:_SHOWN])}{more}; "
-        "if they play no part in writing, say --assume ignore=NAME,NAME"
+        f"the network has parts whose use cannot be told: {', '.join(shown[:_SHOWN])}{more}{_advice([*tensors])}"
     )
+
+
+def normalised_inside(pieces: Pieces, questions: Questions) -> TuiGenError | None:
+    """A normalisation that a hand-written cell applies to the state that it feeds back to itself."""
+    cells = {layer.name for layer in pieces.layers if isinstance(layer, Recurrence) and layer.cell}
+    for part in (part for part in pieces.maps if isinstance(part, LayerNorm | BatchNorm)):
+        parent = part.name.rpartition(".")[0]
+        inside = parent in cells
+        if not parent and "cell" in cells:  # beside the cell's own weights, where no name tells
+            what = f"whether {part.name} normalises what the parts after the cell read, or the state that it feeds back"
+            inside = questions.ask("norm", what, "after", ("after", "inside")) == "inside"
+        if inside:
+            return TuiGenError(f"{part.name} normalises inside of a recurrent cell, which is not supported")
+    return None
 
 
 def two_networks(pieces: Pieces) -> TuiGenError | None:

@@ -14,6 +14,8 @@ _HINTS = (
     *("itos", "idx2word", "int2char", "id2", "ix_to", "i2", "index_to", "idx_to", "vocab", "tokens", "chars"),
     *("letters", "words", "alphabet", "symbols", "stoi", "2idx", "2int", "2id", "2i", "_to_i"),
 )
+_COUNTS = ("count", "freq", "occurrences")
+"""What dicts between tokens and numbers that are no ids are called."""
 _GAPS = 4
 """Ids without a text that a vocabulary may have, such as a 0 for padding."""
 
@@ -25,14 +27,25 @@ class Found:
     tokens: Tokens
     place: str
     """The keys that lead to it, such as `dictionary.idx2word`."""
+    numbered: bool = False
+    """Says the id of each token; a list may have been put into another order before it was used."""
 
 
 def find_tokens(values: Iterable[Said], size: int) -> tuple[Found | None, list[Found]]:
     """The likeliest vocabulary for weights of `size` tokens, and all the values that might be of another size."""
-    every = [Found(tokens, ".".join(said.path)) for said in values if (tokens := tokens_of(said))]
+    every = [
+        Found(tokens, ".".join(said.path), isinstance(said.value, Mapping))
+        for said in values
+        if (tokens := tokens_of(said))
+    ]
     fitting = [found for found in every if len(found.tokens) == size and found.tokens.count(None) <= _gaps(size)]
-    best = min(fitting, key=lambda found: (found.tokens.count(None), _hint(found.place)), default=None)
+    best = min(fitting, key=_unlikely, default=None)
     return best, [found for found in every if _hint(found.place) < len(_HINTS)]
+
+
+def _unlikely(found: Found) -> tuple[int, bool, bool, int]:
+    hint = _hint(found.place)
+    return found.tokens.count(None), hint == len(_HINTS), not found.numbered, hint
 
 
 def _gaps(size: int) -> int:
@@ -54,7 +67,8 @@ def tokens_of(said: Said) -> Tokens | None:
     if isinstance(value, list | tuple):
         texts = [token for token in value if isinstance(token, str)]
         return [*texts] if len(texts) == len(value) == len(set(texts)) > 1 else None
-    return _of_mapping(value) if isinstance(value, Mapping) and len(value) > 1 else None
+    counted = any(word in said.key.lower() for word in _COUNTS)
+    return _of_mapping(value) if isinstance(value, Mapping) and len(value) > 1 and not counted else None
 
 
 def _of_mapping(value: Mapping[object, object]) -> Tokens | None:

@@ -16,7 +16,8 @@ from tui_gen.errors import TuiGenError
 
 _BENDS = ("tanh", "relu", "sigmoid", "none")
 """What the state of a simple cell may go through."""
-_ORDERS = {"LSTM": ("ifgo", "ifog", "iofg", "figo", "fiog", "figo", "fgio"), "GRU": ("rzn", "zrn")}
+_ORDERS = {"LSTM": ("ifgo", "ifog", "iofg", "figo", "fiog", "fgio"), "GRU": ("rzn", "zrn")}
+_LETTERS = {"LSTM": "i input, f forget, g candidate, o output", "GRU": "r reset, z update, n candidate"}
 
 
 def fused_cell(cell: Cell) -> MadeCell | None:
@@ -63,7 +64,8 @@ def _hidden(cell: Cell, weights: Sequence[Weight], gates: int) -> int:
 
 def _with_gates(cell: Cell, kind: Kind, products: tuple[Term, ...]) -> Equations:
     choices, hidden = _ORDERS[kind], len(products[0].weight) // GATES[kind]
-    order = cell.questions.ask("gates", f"the order of the gates in {cell.name}", choices[0], choices)
+    what = f"the order of the gates in {cell.name} ({_LETTERS[kind]})"
+    order = cell.questions.ask("gates", what, choices[0], choices)
     blocks = {gate: Gate(products, slice(at * hidden, (at + 1) * hidden)) for at, gate in enumerate(order)}
     return Equations(kind, blocks, reset_first=False)
 

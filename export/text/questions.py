@@ -39,4 +39,4 @@ class Questions:
         """Raises TuiGenError for an answer to a question that was not asked."""
         for key in self._answers.keys() - self._asked.keys():
             known = ", ".join(sorted(self._asked.values())) or "none"
-            raise TuiGenError(f"--assume {key}=... answers nothing that is open here; open are: {known}")
+            raise TuiGenError(f"--assume {key}=... is no question about this file; what can be told of it: {known}")

@@ -9,7 +9,7 @@ from export.reading import Diagnosis, Exportable, Reading, ReadOptions
 from export.text.assemble import Assembly, assemble
 from export.text.corpus import loss, pieces_of
 from export.text.describe import facts, label, summary
-from export.text.faults import leftover, two_networks
+from export.text.faults import leftover, normalised_inside, two_networks
 from export.text.foreign import refuse_foreign
 from export.text.pieces import Pieces, take_apart
 from export.text.questions import Questions
@@ -38,12 +38,13 @@ def read_text(checkpoint: Checkpoint, options: ReadOptions) -> Reading | None:
     words = vocabulary(checkpoint, options, assembly.network.vocab_size, questions)
     questions.check()
     real = pieces_of(options.corpus, words.tokenizer, assembly.network.vocab_size)
-    seen, doubts = _predicts(assembly, real, given=bool(options.corpus))
+    seen, notes_of_corpus, doubt = _predicts(assembly, real, given=bool(options.corpus))
     diagnosis = Diagnosis(
         summary(assembly.network),
         (*facts(assembly, starts), ("stored as", _types(checkpoint)), *words.facts, *seen),
         (*words.missing, *questions.missing),
-        (*notes, *pieces.notes, *_told(ignored), *words.notes, *doubts),
+        (*notes, *pieces.notes, *_told(ignored), *words.notes, *notes_of_corpus),
+        doubt,
     )
     return Reading(diagnosis, lambda: _exportable(assembly, words, real))
 
@@ -58,7 +59,7 @@ def _ignored(name: str, ignored: tuple[str, ...]) -> bool:
 
 def _assembled(pieces: Pieces, checkpoint: Checkpoint, questions: Questions) -> tuple[Assembly, list[str]]:
     """The network, and the names of its learned first states."""
-    fault = two_networks(pieces)
+    fault = two_networks(pieces) or normalised_inside(pieces, questions)
     if fault:
         raise fault
     pieces.layers, starts = with_starts(pieces.layers, pieces.loose)
@@ -73,18 +74,20 @@ def _types(checkpoint: Checkpoint) -> str:
     return ", ".join(sorted(kinds))
 
 
-def _predicts(assembly: Assembly, real: tuple[Tokens, ...], *, given: bool) -> tuple[list[tuple[str, str]], list[str]]:
-    """How well the training text is predicted, as a fact and as doubts. given: whether there was a text."""
+def _predicts(
+    assembly: Assembly, real: tuple[Tokens, ...], *, given: bool
+) -> tuple[list[tuple[str, str]], list[str], str]:
+    """How well the training text is predicted, as a fact, a note and a doubt. given: whether there was a text."""
     if not real:
         strange = (
             "the corpus is too short, or its vocabulary unknown (name a --vocab or a --vocab-rule), to see how well "
             "it is predicted"
         )
-        return [], [strange] if given else []
+        return [], [strange] if given else [], ""
     value, blind = loss(assembly.network, real[0]), math.log(assembly.network.vocab_size)
     fact = f"{value:.2f} nats per token over {real[0].size:,}; blind guessing would be {blind:.2f}"
     wrong = "it predicts the corpus worse than blind guessing: the vocabulary, an assumption or the corpus is wrong"
-    return [("on the corpus", fact)], [wrong] if value > blind else []
+    return [("on the corpus", fact)], [], wrong if value > blind else ""
 
 
 def _exportable(assembly: Assembly, words: Vocabulary, real: tuple[Tokens, ...]) -> Exportable:

@@ -91,10 +91,25 @@ def _of_values(path: Path, value: object, size: int) -> Side:
 
 
 def _lines(text: str, size: int) -> Tokens:
-    """One token a line; newlines and the like as backslash and letter, or an empty line for the newline itself."""
+    """One token a line, perhaps with its id; newlines and the like as backslash and letter, or an empty line."""
     lines = text.split("\n")
     lines = lines if lines[-1] else lines[:-1]
+    numbered = _numbered(lines)
+    if numbered:
+        return numbered
     tokens = [_ESCAPES.get(line, line) for line in lines]
     if len(tokens) == size + 1 and "\n" not in tokens:  # a newline on a line of its own reads as two empty lines
         tokens = [token for at, token in enumerate(tokens) if token or at == 0 or tokens[at - 1]]
     return ["\n" if not token and "\n" not in tokens else token for token in tokens]
+
+
+def _numbered(lines: list[str]) -> Tokens | None:
+    """Lines of a token and its id, or of an id and its token, with a tab or a space between; None for others."""
+    for sign in ("\t", " "):
+        pairs = [line.rpartition(sign)[::2] for line in lines]
+        turned = [line.partition(sign)[::-2] for line in lines]
+        for found in (pairs, turned):
+            ids = {int(at): token for token, at in found if at.isdecimal() and at.isascii() and len(at) < 10}
+            if len(ids) == len(lines) > 1 and ids.keys() == set(range(len(ids))):
+                return [_ESCAPES.get(ids[at], ids[at]) for at in range(len(ids))]
+    return None

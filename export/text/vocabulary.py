@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 from export.loading.contents import Checkpoint
@@ -52,8 +52,16 @@ def vocabulary(checkpoint: Checkpoint, options: ReadOptions, size: int, question
         return _of_tokens(tokens, made, questions)
     found, others = find_tokens(evidence.values(checkpoint), size)
     if found:
-        return _of_tokens(found.tokens, f"in the file under {found.place}", questions)
+        words = _of_tokens(found.tokens, f"in the file under {found.place}", questions)
+        return replace(words, notes=(*words.notes, *_contradictions(found, others)))
     return _nameless(size, others, questions)
+
+
+def _contradictions(found: Found, others: Iterable[Found]) -> Iterator[str]:
+    """Vocabularies of the same tokens under other ids."""
+    for other in others:
+        if other.tokens != found.tokens and {*other.tokens} == {*found.tokens}:
+            yield f"{other.place} has the same tokens in another order; {found.place} is used"
 
 
 def _check_size(what: str, has: int, size: int, *, cure: str = "it is another model's, or incomplete") -> None:

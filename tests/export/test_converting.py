@@ -165,3 +165,26 @@ def test_nothing_is_left_of_a_refused_export(tmp_path: Path, capsys: pytest.Capt
     assert told.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["leaky.pt"]
     assert np.all(state["0.mask"].numpy() == 1)
+
+
+def test_a_corpus_that_speaks_against_the_reading_needs_force(
+    characters: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = torch.load(characters, weights_only=True)
+    state["state_dict"]["fc.bias"] = torch.tensor([0.0] * 12 + [20.0])  # it would write dots alone
+    torch.save(state, characters)
+    corpus = tmp_path / "text.txt"
+    corpus.write_text("abba bad cab " * 200)
+    words = [str(characters), "-o", str(tmp_path / "model"), "--corpus", str(corpus)]
+    assert main(words) == 1
+    assert "worse than blind guessing" in capsys.readouterr().err
+    assert not (tmp_path / "model").exists()
+    assert main([*words, "--force"]) == 0
+
+
+def test_weights_are_chosen_by_name(characters: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    state = torch.load(characters, weights_only=True)
+    state["ema_state"] = {name: tensor * 0 for name, tensor in state["state_dict"].items()}
+    torch.save(state, characters)
+    assert main(["inspect", str(characters), "--assume", "weights=ema_state"]) == 0
+    assert "took the weights under ema_state, as told" in capsys.readouterr().out

@@ -208,7 +208,10 @@ def test_an_average_of_the_weights_is_left_alone_and_told(net: RNNModel, tmp_pat
     torch.save({"ema_model": averaged, "model": net.state_dict()}, tmp_path / "two.pt")
     found = load_checkpoint(tmp_path / "two.pt")
     _assert_same(found.tensors, net.state_dict())
-    assert found.notes == ("took the weights under model", "left alone: ema_model")
+    assert found.notes == (
+        "took the weights under model",
+        "left alone: ema_model; to convert one of these instead, --assume weights=NAME",
+    )
 
 
 @pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
@@ -242,3 +245,11 @@ def test_a_list_of_tensors_is_numbered(tmp_path: Path) -> None:
         "0": [2, 3],
         "1": [3],
     }
+
+
+def test_the_weights_of_a_file_with_several_can_be_chosen(tmp_path: Path) -> None:
+    path = tmp_path / "two.pt"
+    torch.save({"last_state": {"a.weight": torch.ones(2, 2)}, "best_state": {"a.weight": torch.zeros(2, 2)}}, path)
+    assert load_checkpoint(path, weights="best_state").tensors["a.weight"].sum() == 0
+    with pytest.raises(TuiGenError, match=r"two\.pt holds no weights under ema; there are: last_state, best_state"):
+        load_checkpoint(path, weights="ema")

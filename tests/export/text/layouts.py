@@ -33,6 +33,7 @@ from tests.export.text.nets import (
     TwoModules,
     Usual,
     in_two_wrappers,
+    spectral_normed,
     weight_normed,
     with_weight_drop,
 )
@@ -89,6 +90,7 @@ LAYOUTS: dict[str, Layout] = {
     "norms after equal layers": Layout(NormedStack),
     "norms after equal layers, sorted by name": Layout(NormedStack, without()),
     "weight norm": Layout(weight_normed),
+    "spectral norm": Layout(spectral_normed),
     "two modules with norms and two linear layers": Layout(TwoModules),
     "LSTM cells": Layout(lambda: Cells(nn.LSTMCell)),
     "GRU cells": Layout(lambda: Cells(nn.GRUCell)),

@@ -202,6 +202,16 @@ class Numbered(nn.Module):
         return logits
 
 
+def spectral_normed() -> nn.Module:
+    """Stored before its division by the largest singular value, in the old way and in the new one."""
+    module = Usual(nn.GRU(E, H))
+    nn.utils.spectral_norm(module.encoder)
+    parametrizations.spectral_norm(module.decoder)  # type: ignore[arg-type]
+    with torch.no_grad():
+        module(torch.arange(3)[None])
+    return module
+
+
 def weight_normed() -> nn.Module:
     """Stored as direction and length."""
     module = Usual(nn.GRU(E, H))

@@ -78,7 +78,11 @@ def test_what_is_unusual_is_told(name: str, says: str) -> None:
             "named GRU",
             "whether cell resets its state before or after the product (assumed: after; to change it, --a",
         ),
-        ("i2h and h2h, LSTM", "the order of the gates in cell (assumed: ifgo; to change it, --assume gates=ifgo|"),
+        (
+            "i2h and h2h, LSTM",
+            "the order of the gates in cell (i input, f forget, g candidate, o output) "
+            "(assumed: ifgo; to change it, --assume gates=ifgo|",
+        ),
         (
             "a number a token",
             "how it turns a token into a number (assumed: id/vocabulary; to change it,",
@@ -115,7 +119,9 @@ def test_answers_that_are_no_answers_are_told() -> None:
     checkpoint = checkpoint_of(Usual(nn.RNN(5, 7)))
     with pytest.raises(TuiGenError, match="--assume nonlinearity=reluu is none of tanh, relu"):
         read(checkpoint, nonlinearity="reluu")
-    with pytest.raises(TuiGenError, match=r"--assume reset=\.\.\. answers nothing that is open here; open are: .*ig"):
+    with pytest.raises(
+        TuiGenError, match=r"--assume reset=\.\.\. is no question about this file; what can be told of it: .*ig"
+    ):
         read(checkpoint, reset="after")
 
 

@@ -57,11 +57,11 @@ USUAL = checkpoint_of(Usual(nn.LSTM(5, 7)))
         (_network(rnn=nn.LSTM(5, 7)), "this is LSTM rnn 5 to 7 alone: there is no layer that predicts a token"),
         (
             _with(USUAL, attn__weight=torch.ones(7, 14)),
-            r"these parts \(attention\) do not make a chain .* with --assume ignore=NAME,NAME",
+            r"these parts do not make a chain .*; networks with such parts \(attention\) are not supported",
         ),
         (
             _with(USUAL, pos_embedding=torch.ones(1, 30, 5)),
-            r"parts whose use cannot be told \(features of positions\): pos_embedding \[1, 30, 5\]",
+            r"told: pos_embedding \[1, 30, 5\]; networks with such parts \(features of positions\) are not",
         ),
         (
             _network(
@@ -75,8 +75,24 @@ USUAL = checkpoint_of(Usual(nn.LSTM(5, 7)))
             _with(USUAL, fc_mu__weight=torch.ones(3, 7), fc_logvar__weight=torch.ones(3, 7)),
             "the latent variables of an autoencoder",
         ),
-        (_with(USUAL, conv1__weight=torch.ones(4, 5, 3)), r"\(convolutions\): conv1.weight \[4, 5, 3\]"),
-        (_with(USUAL, gain=torch.ones(7)), r"parts whose use cannot be told: gain \[7\]; if they play no part"),
+        (_with(USUAL, conv1__weight=torch.ones(4, 5, 3)), r"conv1.weight \[4, 5, 3\]; .* \(convolutions\)"),
+        (_with(USUAL, gain=torch.ones(7)), r"use cannot be told: gain \[7\]; if some .* in training only"),
+        (
+            _with(USUAL, cell__w_ci=torch.ones(7)),
+            r"such parts \(the peephole connections of an LSTM\) are not supported",
+        ),
+        (
+            _network(emb=nn.Embedding(V, 5), rnn=nn.LSTM(5, 7), top=nn.LSTM(7, 7), fc=nn.Linear(14, V)),
+            r"; fc reads 14 numbers, and no part gives so many",
+        ),
+        (
+            _network(
+                emb=nn.Embedding(V, 5),
+                cell=nn.ModuleDict({"x2h": nn.Linear(5, 7), "h2h": nn.Linear(7, 7), "norm": nn.LayerNorm(7)}),
+                fc=nn.Linear(7, V),
+            ),
+            "cell.norm normalises inside of a recurrent cell, which is not supported",
+        ),
         (
             Checkpoint("a test's", {**USUAL.tensors, "rnn.weight_hh_l0": torch.ones(28)}),
             r"rnn is no RNN, LSTM or GRU that is known: weight_ih \[28, 5\], weight_hh \[28\]",
@@ -99,6 +115,14 @@ def test_what_cannot_write_is_refused_in_a_line_that_says_why(checkpoint: Checkp
     with pytest.raises(TuiGenError, match=says) as fault:
         read(checkpoint)
     assert "\n" not in str(fault.value)
+
+
+def test_a_normalisation_beside_a_cell_is_asked_about() -> None:
+    parts = {"emb": nn.Embedding(V, 5), "x2h": nn.Linear(5, 7), "h2h": nn.Linear(7, 7), "norm": nn.LayerNorm(7)}
+    checkpoint = _network(**parts, fc=nn.Linear(7, V))
+    assert any(missing.option == "--assume norm=after|inside" for missing in read(checkpoint).diagnosis.missing)
+    with pytest.raises(TuiGenError, match="norm normalises inside of a recurrent cell"):
+        read(checkpoint, norm="inside")
 
 
 def test_parts_that_play_no_part_can_be_left_out() -> None:

@@ -104,4 +104,4 @@ def test_the_corpus_shows_whether_the_network_was_read_rightly(tmp_path: Path) -
     assert not reading.diagnosis.notes
     assert [tokens.shape for tokens in reading.build().real] == [(5, 200)]
     wrong = read(_checkpoint(12, text), ReadOptions(corpus=(path,), vocab_rule="characters-by-frequency"))
-    assert "worse than blind guessing" in wrong.diagnosis.notes[-1]
+    assert "worse than blind guessing" in wrong.diagnosis.doubt

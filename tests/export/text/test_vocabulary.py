@@ -75,6 +75,20 @@ def test_a_vocabulary_is_not_confused_with_counts_or_other_lists() -> None:
     assert _ids(exportable, "zxy") == [2, 0, 1]
 
 
+def test_a_dict_of_ids_beats_a_list_and_says_that_they_differ() -> None:
+    facts = {"chars": ["c", "b", "a"], "stoi": {"a": 0, "b": 1, "c": 2}, "word_counts": {"a": 2, "b": 1, "c": 0}}
+    reading = read(_checkpoint(3, **facts))
+    assert _ids(reading.build(), "cab") == [2, 0, 1]
+    assert "chars has the same tokens in another order; stoi is used" in reading.diagnosis.notes
+
+
+@pytest.mark.parametrize("text", ["b\t1\na\t0\n\\n\t2\n", "1 b\n0 a\n2 \\n\n", "a 0\nb 1\n\\n 2"])
+def test_lines_may_number_their_tokens(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "vocab.txt"
+    path.write_text(text)
+    assert _ids(_built(3, ReadOptions(vocab=str(path))), "ba\n") == [1, 0, 2]
+
+
 def test_a_dict_without_id_0_is_a_list_of_names_that_0_begins_and_ends() -> None:
     reading = read(_checkpoint(4, stoi={"a": 1, "b": 2, "c": 3}))
     card = reading.build().card
