@@ -123,6 +123,17 @@ def scale(): return ByClass("scale")
 def made_one_hot(): return ByClass("made one-hot")
 def given_one_hot(): return ByClass("given one-hot")
 def optional(): return Optional("table")
+class Attending(Odd):
+    """Every place attends to those before it, which takes the whole image for every token."""
+    def forward(self, x):
+        h = self.look(x)
+        flat = h.flatten(2).transpose(1, 2)
+        later = torch.ones(flat.shape[1], flat.shape[1]).triu(1).bool()
+        scores = (flat @ flat.transpose(1, 2)).masked_fill(later, -1e9)
+        attended = (scores.softmax(-1) @ flat).transpose(1, 2).reshape_as(h)
+        return self.mix(torch.cat([h, attended], 1))
+
+def attending(): return Attending()
 def two_convolutions(): return TwoConvolutions()
 def over_places(): return nn.Sequential(Causal(1, 6, 3), nn.GroupNorm(2, 6), nn.Conv2d(6, 4, 1))
 def plain(): return Odd()
@@ -221,6 +232,17 @@ def test_ways_of_giving_a_class_stream_exactly(name: str) -> None:
 def test_an_argument_that_is_left_out_is_told() -> None:
     reading = read_factory("owners_net:optional", None, ReadOptions(size=(5, 6)))
     assert any("its argument y is left out; if it is a class, --assume classes=N" in n for n in reading.diagnosis.notes)
+
+
+def test_a_slow_network_is_compared_for_a_limited_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = read_factory("owners_net:attending", None, ReadOptions(size=(5, 6))).build().network
+    assert isinstance(made, StreamingNetwork)
+    assert made.slow_because
+    assert made.compared == ""
+    monkeypatch.setattr("export.images.streaming.PROOF_SECONDS", 0.0)
+    hurried = StreamingNetwork(made.network)
+    assert hurried.greedy_length() == 8
+    assert hurried.compared == "the first 8 of an image's 30 tokens"
 
 
 def test_gates_of_two_convolutions_and_normalised_places_stream_exactly() -> None:
