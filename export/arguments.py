@@ -64,8 +64,7 @@ def _add_images(parser: argparse.ArgumentParser) -> None:
     images.add_argument(
         "--scaling",
         metavar="HOW",
-        help="how levels became the network's input: level/levels, level/(levels-1), /255, -1..1, raw; "
-        "embedding and one-hot are found out",
+        help="how levels became the network's input: level/levels, level/(levels-1), /255, -1..1, raw, one-hot",
     )
     images.add_argument(
         "--factory", metavar="MODULE:FUNCTION", help="builds a network that the exporter does not recognise"
