@@ -79,6 +79,8 @@ def _prove(exportable: Exportable, graph: bytes, card: ModelCard) -> ModelCard:
     parity = verify(exportable.network, model, codec, real=exportable.real)
     print("\n".join(parity_lines(parity, text=card.image is None)))
     if isinstance(exportable.network, StreamingNetwork):
+        if exportable.network.compared:
+            print(f"  compared in the time there is: {exportable.network.compared}")
         print(f"computes {card.export['computes']}")
     if not card.image and not exportable.real and "trained_with" not in card.export:
         print(_UNSEEN)

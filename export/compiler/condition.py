@@ -44,7 +44,7 @@ class ConditionTable:
     def _operand(
         self, traced: Traced, like: Symbol, dimensions: Sequence[Dimension]
     ) -> Conditioned | NDArray[np.float32]:
-        found = [constant_operand(values[traced], like, dimensions) for values in self._values]
+        found = [constant_operand(_once(values[traced], dimensions), like, dimensions) for values in self._values]
         if any(isinstance(value, Placed) for value in found):
             raise NotStreamableError("the condition says something else at every place of the image")
         rows = np.stack([np.asarray(value, dtype=np.float32) for value in found])
@@ -61,6 +61,15 @@ class ConditionTable:
     def table(self) -> NDArray[np.float32]:
         """float32[conditions, width]: what each condition puts into the state."""
         return np.concatenate(self._columns, axis=1) if self._columns else np.zeros((0, 0), dtype=np.float32)
+
+
+def _once(value: Tensor, dimensions: Sequence[Dimension]) -> Tensor:
+    """What says the same at every place, such as a class spread over the image, at one place only."""
+    for back, dimension in enumerate(reversed(dimensions), 1):
+        if back <= value.ndim and dimension in (("h",), ("w",)):
+            one = value.narrow(-back, 0, 1)
+            value = one if torch.equal(value, one.expand_as(value)) else value
+    return value
 
 
 def probes(network: ImageNetwork) -> list[Tensor]:
@@ -85,6 +94,8 @@ def _replay(calls: Sequence[Call], condition: Traced, probe: Tensor) -> dict[Tra
     values: dict[Traced, Tensor] = {condition: probe}
 
     def known(argument: Any) -> Any:
+        if isinstance(argument, Tensor):
+            return argument.clone()  # what one class writes must not be there for the next
         return values[argument] if isinstance(argument, Traced) else argument
 
     with torch.no_grad():

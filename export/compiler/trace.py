@@ -100,7 +100,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         arguments, options = tree_map(self._known, args), tree_map(self._known, kwargs or {})
         used = [leaf for leaf in tree_leaves((arguments, options)) if isinstance(leaf, Traced)]
-        if used:
+        if used and not _is_one_hot(function, args, used):
             self._refuse_hidden_writes(function, args, arguments)
         result = function(*args, **(kwargs or {}))
         if used and function.overloadpacket.__name__ not in _FORGETFUL:
@@ -134,6 +134,14 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         )
         if not isinstance(known, Traced) or any(shared):
             raise NotStreamableError(f"{self.path() or 'the network'} writes into a part of a tensor ({function})")
+
+
+def _is_one_hot(function: Any, args: tuple[Any, ...], used: list[Traced]) -> bool:
+    """Whether ones are put into a whole tensor of zeros where a condition says, as `functional.one_hot` does."""
+    zeros = args[0]
+    fresh = isinstance(zeros, Tensor) and zeros.numel() * zeros.element_size() == zeros.untyped_storage().nbytes()
+    of_condition = not any(leaf.of_image for leaf in used)
+    return function.overloadpacket.__name__ == "scatter_" and fresh and of_condition and not zeros.any()
 
 
 def _same_memory(one: Tensor, other: Tensor) -> bool:

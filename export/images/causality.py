@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from export.images.network import ImageNetwork
 from tui_gen.errors import TuiGenError
@@ -42,7 +42,18 @@ def _check(network: ImageNetwork, image: Tensor, tokens: Tensor, shift: int) -> 
         raise TuiGenError(
             f"the network is not causal: {_place(network, int(tokens[row]))} has a say in the logits of "
             f"{_place(network, reached)}; a mask is missing, or is not the one that it was trained with"
+            f"{_mixing(network)}"
         )
+
+
+def _mixing(network: ImageNetwork) -> str:
+    """Names a normalisation whose figures are of a whole image, where there is one."""
+    kinds = (nn.GroupNorm, nn.InstanceNorm2d)
+    for path, part in network.module.named_modules():
+        if isinstance(part, kinds):
+            name = path.removeprefix("module.")
+            return f"; {name} is a {type(part).__name__}, which mixes all pixels"
+    return ""
 
 
 def _first_condition(network: ImageNetwork, batch: int) -> Tensor | None:

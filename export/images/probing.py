@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from export.images.classes import count_classes, may_leave_out, one_hot_widths, told_classes
 from export.images.ends import sorted_levels
 from export.reading import ReadOptions
 from tui_gen.errors import TuiGenError
@@ -27,6 +28,8 @@ class Manner:
     planes: bool
     """Whether its input has a dimension for the channels."""
     label: bool
+    one_hot: int = 0
+    """Classes of a label that is one-hot, float32[batch, classes]; 0 for a label that is a number."""
 
 
 class Adapted(nn.Module):
@@ -42,7 +45,11 @@ class Adapted(nn.Module):
     def described(self) -> str:
         """How it is called, for people."""
         kind = "whole numbers" if self.whole_numbers else "floats"
-        return f"called with {kind}" + (" and a class" if self.manner.label else "")
+        if self.manner.label:
+            return f"called with {kind} and a class" + (" as one-hot" if self.manner.one_hot else "")
+        left_out = may_leave_out(self.module)
+        hint = f"; its argument {left_out} is left out; if it is a class, --assume classes=N" if left_out else ""
+        return f"called with {kind}{hint}"
 
     def forward(self, planes: Tensor, condition: Tensor | None = None) -> Tensor:
         """float32[batch, channels, h, w] and int64[batch] -> logits as ImageNetwork has them."""
@@ -60,6 +67,8 @@ def call(module: nn.Module, manner: Manner, planes: Tensor, condition: Tensor | 
     """Calls the module in its manner."""
     image = planes.long() if manner.whole_numbers else planes
     image = image if manner.planes else image[:, 0]
+    if manner.one_hot and condition is not None:
+        condition = torch.eye(manner.one_hot)[condition]
     logits: Tensor = module(image, condition) if manner.label else module(image)
     return logits
 
@@ -78,7 +87,7 @@ def probe(module: nn.Module, height: int, width: int, options: ReadOptions) -> A
         order, levels = _order(logits, manner.channels, height, width)
         if options.levels not in (None, levels):
             raise TuiGenError(f"--levels {options.levels} does not fit: the module puts out {levels}")
-        return Adapted(module, manner, order, levels, _classes(module, options) if manner.label else 0)
+        return Adapted(module, manner, order, levels, _classes(module, manner, height, width, options))
     raise TuiGenError(f"the module cannot be called with an image of {height}x{width}: {first_fault}")
 
 
@@ -89,15 +98,18 @@ def _manners(module: nn.Module, options: ReadOptions) -> Iterator[Manner]:
     first = next((part for part in module.modules() if isinstance(part, nn.Conv2d)), None)
     embeds = next((part for part in module.modules() if isinstance(part, (nn.Conv2d, nn.Embedding))), None)
     likely = [1, 3] if first is None or first.in_channels not in (1, 3) else [first.in_channels]
+    labels = (False, True) if told_classes(options) == 0 else (True, False)
     kinds = (True, False) if isinstance(embeds, nn.Embedding) else (False, True)
     for whole in kinds:
         if wanted and (wanted == "int") != whole:
             continue
         for channels in likely:
             for planes in (True, False) if not whole else (False, True):
-                for label in (False, True):
+                for label in labels:
                     if planes or channels == 1:
                         yield Manner(channels, whole, planes, label)
+    for width in one_hot_widths(module, options):
+        yield Manner(likely[0], kinds[0] if wanted is None else wanted == "int", True, True, width)
 
 
 def _order(logits: object, channels: int, height: int, width: int) -> tuple[Order, int]:
@@ -116,13 +128,17 @@ def _order(logits: object, channels: int, height: int, width: int) -> tuple[Orde
     raise TuiGenError(f"the module returns {list(logits.shape)}, of which no dimension can be the levels of its pixels")
 
 
-def _classes(module: nn.Module, options: ReadOptions) -> int:
-    told = options.assume.get("classes")
-    if told is not None:
-        if not told.isdecimal() or not int(told):
-            raise TuiGenError(f"--assume classes must be a whole number, not {told!r}")
-        return int(told)
-    for name, part in module.named_modules():
-        if isinstance(part, nn.Embedding) and any(word in name.lower() for word in ("class", "label", "cond")):
-            return part.num_embeddings
-    raise TuiGenError("the module takes a class, but not how many there are; tell it with --assume classes=N")
+def _classes(module: nn.Module, manner: Manner, height: int, width: int, options: ReadOptions) -> int:
+    if not manner.label or manner.one_hot:
+        return manner.one_hot
+    planes = torch.zeros(_BATCH, manner.channels, height, width)
+
+    def takes(label: int) -> bool:
+        try:
+            with torch.no_grad():
+                call(module, manner, planes, torch.full((_BATCH,), label))
+        except Exception:  # whatever a module raises for a class that it does not know
+            return False
+        return True
+
+    return count_classes(takes, options)

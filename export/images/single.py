@@ -19,6 +19,7 @@ from export.images.exportable import reading_of
 from export.images.layers import Conv, Layers, Norm, chained
 from export.images.network import ImageNetwork
 from export.images.order import ACTIVATIONS, Item, Order, order_of
+from export.images.parallel import refuse_parallel
 from export.images.telling import Answers
 from export.reading import Reading
 
@@ -32,6 +33,7 @@ def read_single(layers: Layers, answers: Answers) -> Reading | None:
         return None
     if any(rows != columns or rows % 2 == 0 for rows, columns in (conv.kernel for conv in convs)):
         return None
+    refuse_parallel(convs)
     order = order_of(layers, answers.checkpoint)
     items = in_blocks(order.items)
     blocks = [item for item in items if isinstance(item, Block)]

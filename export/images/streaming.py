@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from functools import cached_property
 
@@ -25,7 +26,13 @@ NAMED = 2
 
 
 SLOW_TOKENS = 150
-"""Tokens of an image that are compared where each takes a pass over the whole image."""
+"""Tokens of an image that are compared at most where each takes a pass over the whole image."""
+FEWEST_TOKENS = 8
+"""That are compared however long it takes."""
+PROOF_SECONDS = 90.0
+"""About as long as a proof may take."""
+_PASSES = 17
+"""Passes over an image that the proof makes per token: three times five images, and twice one."""
 
 
 class StreamingNetwork:
@@ -76,8 +83,23 @@ class StreamingNetwork:
         return replace(card, image=replace(card.image, warm_up=warm_up), export={**card.export, "computes": form})
 
     def greedy_length(self) -> int:
-        """Tokens of an image; of a slow network, not all of them."""
-        return min(self.network.area, SLOW_TOKENS) if self.slow_because else self.network.area
+        """Tokens of an image; of a slow network, as many of the first as there is time for."""
+        return min(self.network.area, self._slow_tokens) if self.slow_because else self.network.area
+
+    @cached_property
+    def _slow_tokens(self) -> int:
+        """By the time of one pass over one image."""
+        start = np.full((1, 1), self.network.start)
+        began = time.perf_counter()
+        self.sequence_logits(torch.from_numpy(start))
+        seconds = (time.perf_counter() - began) * _PASSES
+        return max(FEWEST_TOKENS, min(SLOW_TOKENS, int(PROOF_SECONDS / seconds)))
+
+    @property
+    def compared(self) -> str:
+        """How much of an image a proof compares, for people; empty for all of it."""
+        length = self.greedy_length()
+        return f"the first {length} of an image's {self.network.area:,} tokens" if length < self.network.area else ""
 
     def random_tokens(self, batch: int, rng: np.random.Generator) -> Tokens:
         """int64[batch, n]: start token, random conditions, warm-up, and as many pixels as are compared but the last."""

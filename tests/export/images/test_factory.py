@@ -9,11 +9,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from export.images.causality import check_causal
 from export.images.factory import read_factory
 from export.images.network import ImageNetwork
 from export.images.streaming import StreamingNetwork
 from export.loading.contents import Checkpoint
 from export.reading import ReadOptions
+from tests.export.compiler.nets import assert_streams
 from tui_gen.errors import TuiGenError
 
 OWNER = '''
@@ -67,6 +69,73 @@ class Named(nn.Module):
     def forward(self, x, label):
         return self.odd(x) + self.class_embedding(label)[:, :, None, None]
 
+class ByClass(nn.Module):
+    """A class, in the way that is asked for."""
+    def __init__(self, way):
+        super().__init__()
+        torch.manual_seed(4)
+        self.way, self.first, self.last = way, Causal(1, 6, 3), nn.Conv2d(6, 4, 1)
+        self.names, self.layer = nn.Embedding(5, 6), nn.Linear(5, 6)
+    def forward(self, x, y):
+        h = self.first(x)
+        if self.way == "table":
+            h = h + self.names(y).view(-1, 6, 1, 1)
+        elif self.way == "spread":
+            h = h + self.names(y)[:, :, None, None].expand_as(h)
+        elif self.way == "scale":
+            h = h * (1 + self.names(y)[:, :, None, None])
+        else:
+            ones = F.one_hot(y, 5).float() if self.way == "made one-hot" else y
+            h = h + self.layer(ones)[:, :, None, None]
+        return self.last(torch.relu(h))
+
+class Joined(nn.Module):
+    """A one-hot class, spread over the image and joined to it as channels."""
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(6)
+        self.first, self.last = Causal(1, 6, 3), nn.Conv2d(6, 4, 1)
+        self.second = nn.Conv2d(11, 6, (1, 3), padding=(0, 1))
+        self.second.weight.data[:, :, :, 2] = 0
+    def forward(self, x, y):
+        ones = F.one_hot(y, 5).float()[:, :, None, None].expand(-1, -1, *x.shape[2:])
+        return self.last(torch.relu(self.second(torch.cat([self.first(x), ones], 1))))
+
+class Optional(ByClass):
+    def forward(self, x, y=None):
+        return self.last(self.first(x)) if y is None else super().forward(x, y)
+
+class TwoConvolutions(nn.Module):
+    """A gate of two convolutions, and a normalisation of the features at each place."""
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(5)
+        self.first, self.norm = Causal(1, 6, 3), nn.LayerNorm(6)
+        self.signal, self.gate, self.last = Causal(6, 6, 3), Causal(6, 6, 3), nn.Conv2d(6, 4, 1)
+    def forward(self, x):
+        h = self.norm(self.first(x).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return self.last(h + torch.tanh(self.signal(h)) * torch.sigmoid(self.gate(h)))
+
+def spread(): return ByClass("spread")
+def joined(): return Joined()
+def table(): return ByClass("table")
+def scale(): return ByClass("scale")
+def made_one_hot(): return ByClass("made one-hot")
+def given_one_hot(): return ByClass("given one-hot")
+def optional(): return Optional("table")
+class Attending(Odd):
+    """Every place attends to those before it, which takes the whole image for every token."""
+    def forward(self, x):
+        h = self.look(x)
+        flat = h.flatten(2).transpose(1, 2)
+        later = torch.ones(flat.shape[1], flat.shape[1]).triu(1).bool()
+        scores = (flat @ flat.transpose(1, 2)).masked_fill(later, -1e9)
+        attended = (scores.softmax(-1) @ flat).transpose(1, 2).reshape_as(h)
+        return self.mix(torch.cat([h, attended], 1))
+
+def attending(): return Attending()
+def two_convolutions(): return TwoConvolutions()
+def over_places(): return nn.Sequential(Causal(1, 6, 3), nn.GroupNorm(2, 6), nn.Conv2d(6, 4, 1))
 def plain(): return Odd()
 def single(): return Odd(out=1)
 def colour(): return Odd(3)
@@ -149,6 +218,37 @@ def test_a_class_is_found_and_counted() -> None:
     torch.testing.assert_close(network.whole_logits(pixels, label), expected)
 
 
+@pytest.mark.parametrize("name", ["table", "spread", "joined", "scale", "made_one_hot", "given_one_hot", "optional"])
+def test_ways_of_giving_a_class_stream_exactly(name: str) -> None:
+    network = _network(name, assume={"classes": "5"} if name == "optional" else {})
+    assert (network.condition, network.conditions) == ("class", 5)
+    pixels, label = torch.randint(4, (3, 30)), torch.tensor([4, 1, 0])
+    given = torch.eye(5)[label] if name == "given_one_hot" else label
+    expected = _module(name)(pixels.view(3, 1, 5, 6) / 3, given).flatten(2).transpose(1, 2)
+    torch.testing.assert_close(network.whole_logits(pixels, label), expected)
+    assert_streams(network, named=label[:, None].numpy(), condition=label)
+
+
+def test_an_argument_that_is_left_out_is_told() -> None:
+    reading = read_factory("owners_net:optional", None, ReadOptions(size=(5, 6)))
+    assert any("its argument y is left out; if it is a class, --assume classes=N" in n for n in reading.diagnosis.notes)
+
+
+def test_a_slow_network_is_compared_for_a_limited_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = read_factory("owners_net:attending", None, ReadOptions(size=(5, 6))).build().network
+    assert isinstance(made, StreamingNetwork)
+    assert made.slow_because
+    assert made.compared == ""
+    monkeypatch.setattr("export.images.streaming.PROOF_SECONDS", 0.0)
+    hurried = StreamingNetwork(made.network)
+    assert hurried.greedy_length() == 8
+    assert hurried.compared == "the first 8 of an image's 30 tokens"
+
+
+def test_gates_of_two_convolutions_and_normalised_places_stream_exactly() -> None:
+    assert_streams(_network("two_convolutions"))
+
+
 def test_the_weights_of_a_file_are_loaded() -> None:
     torch.manual_seed(9)
     _network("plain")
@@ -170,6 +270,8 @@ def test_the_weights_of_a_file_are_loaded() -> None:
         ("owners_net:plain", {"levels": 9}, "--levels 9 does not fit: the module puts out 4"),
         ("owners_net:plain", {"size": None}, "needs the size of its images: --size HxW"),
         ("owners_net:plain", {"assume": {"input": "text"}}, "--assume input must be float or int"),
+        ("owners_net:table", {"assume": {"classes": "9"}}, "classes=9 does not fit: the module takes no class 8"),
+        ("owners_net:over_places", {}, "not causal: .* mask is missing, .*; 1 is a GroupNorm, which mixes all pixels"),
         ("owners_net:leaky", {}, "the network is not causal: the pixel in row .* a mask is missing"),
     ],
 )
@@ -181,7 +283,10 @@ def test_what_goes_wrong_is_told_in_a_line(factory: str, told: dict[str, object]
 
 def _exported(factory: str, told: dict[str, object]) -> None:
     options = ReadOptions(**{"size": (5, 6), **told})  # type: ignore[arg-type]
-    read_factory(factory, None, options).build().network.step_graph()
+    network = read_factory(factory, None, options).build().network
+    assert isinstance(network, StreamingNetwork)
+    check_causal(network.network)
+    network.step_graph()
 
 
 def test_weights_of_another_network_are_told() -> None:
