@@ -14,6 +14,7 @@ import torch
 from export.folder import write_folder
 from export.graph import OPSET
 from export.images.causality import check_causal
+from export.images.spread import compare_spread
 from export.images.streaming import StreamingNetwork
 from export.quantise import shrink
 from export.reading import Exportable, Reading
@@ -80,7 +81,8 @@ def _prove(exportable: Exportable, graph: bytes, card: ModelCard) -> ModelCard:
     print("\n".join(parity_lines(parity, text=card.image is None)))
     if isinstance(exportable.network, StreamingNetwork):
         if exportable.network.compared:
-            print(f"  compared in the time there is: {exportable.network.compared}")
+            spread = compare_spread(exportable.network, model)
+            print(f"  compared in the time there is: {exportable.network.compared}, and {spread}")
         print(f"computes {card.export['computes']}")
     if not card.image and not exportable.real and "trained_with" not in card.export:
         print(_UNSEEN)

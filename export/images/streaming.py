@@ -101,8 +101,11 @@ class StreamingNetwork:
         length = self.greedy_length()
         return f"the first {length} of an image's {self.network.area:,} tokens" if length < self.network.area else ""
 
-    def random_tokens(self, batch: int, rng: np.random.Generator) -> Tokens:
-        """int64[batch, n]: start token, random conditions, warm-up, and as many pixels as are compared but the last."""
+    def random_tokens(self, batch: int, rng: np.random.Generator, *, pixels: int | None = None) -> Tokens:
+        """int64[batch, n]: start token, random conditions, warm-up, pixels.
+
+        pixels: how many; by default as many as are compared but the last.
+        """
         network = self.network
         named = {"none": 0, "class": 1, "multi_hot": min(NAMED, network.conditions)}[network.condition]
         conditions = rng.integers(
@@ -110,8 +113,9 @@ class StreamingNetwork:
         )
         start = np.full((batch, 1), network.start)
         warm_up = np.full((batch, self._step.warm_up), network.warm_up)
-        pixels = rng.integers(network.levels, size=(batch, self.greedy_length() - 1))
-        return np.concatenate([start, conditions, warm_up, pixels], axis=1)
+        count = self.greedy_length() - 1 if pixels is None else pixels
+        drawn = rng.integers(network.levels, size=(batch, count))
+        return np.concatenate([start, conditions, warm_up, drawn], axis=1)
 
     def sequence_logits(self, tokens: Tensor) -> Tensor:
         """Logits after the last token of the prompt and after every pixel: float32[batch, 1 + pixels, levels]."""
