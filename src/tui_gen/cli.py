@@ -122,7 +122,14 @@ def _add_run_options(parser: _Parser) -> None:
         "-n", "--samples", type=_count(1, 4096), default=1, metavar="N", help="how many samples at once"
     )
     parser.add_argument("--seed", type=_count(0), metavar="S", help="same seed, same output")
+    _add_engine_options(parser)
+
+
+def _add_engine_options(parser: _Parser) -> None:
     parser.add_argument("--provider", choices=("auto", "cpu", "cuda"), default="auto", help="where the model runs")
+    parser.add_argument(
+        "--threads", type=_count(1, 256), default=0, metavar="N", help="for a step on the CPU; default: measured once"
+    )
 
 
 def _models_parser(parser: _Parser) -> _Parser:
@@ -135,7 +142,7 @@ def _inspect_parser(parser: _Parser) -> _Parser:
     parser.description = "Shows a model's card, its inputs and outputs, and where it really runs."
     parser.add_argument("model", metavar="MODEL", help="a model's name or folder")
     parser.add_argument("--audit", action="store_true", help="of a model that draws: which pixels it really sees")
-    parser.add_argument("--provider", choices=("auto", "cpu", "cuda"), default="auto", help="where the model runs")
+    _add_engine_options(parser)
     return parser
 
 
@@ -174,7 +181,7 @@ def _run_models(args: argparse.Namespace) -> int:
 def _run_inspect(args: argparse.Namespace) -> int:
     from tui_gen.listing import inspect
 
-    return inspect(args.model, args.provider, audited=args.audit)
+    return inspect(args.model, args.provider, threads=args.threads, audited=args.audit)
 
 
 _COMMANDS: dict[str, tuple[Callable[[_Parser], _Parser], Callable[[argparse.Namespace], int]]] = {

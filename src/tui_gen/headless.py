@@ -22,7 +22,7 @@ from tui_gen.writers import Writer, check_format, writer_for
 
 def run(args: argparse.Namespace) -> int:
     """Generates as the command line asks; returns the exit status."""
-    playable = open_model(locate(args.model), provider=args.provider)
+    playable = open_model(locate(args.model), provider=args.provider, threads=args.threads)
     check_format(playable, args.format)
     text = _read_stdin() if args.prompt == "-" else args.prompt
     knobs = options.knobs(args, temperature=playable.card.temperature)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import platformdirs
 
 from tui_gen import probe
@@ -17,6 +18,7 @@ from tui_gen.codec import ImageCodec, TextCodec, codec_for
 from tui_gen.errors import TuiGenError
 from tui_gen.files import read_bytes, read_text
 from tui_gen.model import RUNTIME, Model, Provider
+from tui_gen.threads import Step, fastest
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,11 @@ def locate(model: str) -> Path:
     raise TuiGenError(f"there is no model {model!r}, by name or as a folder; installed: {names}")
 
 
-def open_model(folder: Path, *, provider: Provider = "auto") -> Playable:
-    """Opens a model folder. Raises TuiGenError that names the file at fault."""
+def open_model(folder: Path, *, provider: Provider = "auto", threads: int = 0) -> Playable:
+    """Opens a model folder. Raises TuiGenError that names the file at fault.
+
+    threads: per step on the CPU; 0 takes as many as make the model fastest on this machine.
+    """
     card = read_card(folder)
     graph = read_bytes(folder / "model.onnx")
     _check_hash(folder, card, hashlib.sha256(graph).hexdigest())
@@ -96,9 +101,26 @@ def open_model(folder: Path, *, provider: Provider = "auto") -> Playable:
     try:
         if folder.resolve().parent != shipped_folder().resolve():
             probe.check(graph, RUNTIME)
-        return Playable(card, codec, Model(graph, card, provider=provider), folder)
+        return Playable(card, codec, _model(graph, card, provider, threads), folder)
     except TuiGenError as fault:
         raise TuiGenError(f"{folder}: {fault}") from fault
+
+
+def _model(graph: bytes, card: ModelCard, provider: Provider, threads: int) -> Model:
+    """On the CPU, with the threads that were asked for, or the fastest number of them."""
+    models = {1: Model(graph, card, provider=provider, threads=threads or 1)}
+    if threads or models[1].provider != "CPU":
+        return models[1]
+
+    def opened(count: int) -> Step:
+        models[count] = model = models.get(count) or Model(graph, card, provider="cpu", threads=count)
+        tokens, state = np.zeros(1, dtype=np.int64), model.start(1)
+        return lambda: model.step(tokens, state)
+
+    count = fastest(graph, RUNTIME, opened)
+    opened(count)
+    models[count].provider_note = models[1].provider_note
+    return models[count]
 
 
 def read_card(folder: Path) -> ModelCard:

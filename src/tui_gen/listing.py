@@ -31,18 +31,19 @@ def list_models(*, as_json: bool) -> int:
     return 0
 
 
-def inspect(model: str, provider: Provider, *, audited: bool = False) -> int:
+def inspect(model: str, provider: Provider, *, threads: int = 0, audited: bool = False) -> int:
     """Prints everything that a model folder says, what its graph really is, and on demand what it really reads.
 
     Returns the exit status.
     """
-    playable = open_model(locate(model), provider=provider)
+    playable = open_model(locate(model), provider=provider, threads=threads)
     if audited and not playable.card.image:
         raise UsageError(f"--audit is for models that draw; {playable.card.name} writes text")
     for key, value in playable.card.known_facts().items():
         print(f"{key:15} {scrub_line(_brief(value))}")
     print(f"{'folder':15} {scrub_line(str(playable.path))}")
     print(f"{'provider':15} {playable.model.runs_on}")
+    print(f"{'threads':15} {playable.model.threads}")
     for title, ports in (("inputs", playable.model.inputs), ("outputs", playable.model.outputs)):
         for index, port in enumerate(ports):
             print(f"{title if index == 0 else '':15} {scrub_line(str(port))}")

@@ -48,7 +48,7 @@ class Model:
             raise TuiGenError(
                 "model.onnx keeps weights in another file, which is refused; export it with all data inside"
             )
-        self.card = card
+        self.card, self.threads = card, threads
         self._session, self.provider_note = _open(graph, provider, threads)
         self.inputs = [Port(port.name, port.type, tuple(port.shape)) for port in self._session.get_inputs()]
         self.outputs = [Port(port.name, port.type, tuple(port.shape)) for port in self._session.get_outputs()]

@@ -81,7 +81,7 @@ class TuiGen(App[None]):
         self.header, self.models, self.stage = Header(), ModelList(self.entries), Container(id="stage")
         self.side, self.next_token, self.knobs = Vertical(id="side"), NextToken(), Knobs()
         self.prompt_line, self.key_bar = Prompt(self.settings.prompt), KeyBar()
-        self.opener = Opener(self.settings.provider)
+        self.opener = Opener(self.settings.provider, self.settings.threads)
         yield self.header
         with Horizontal(id="body"):
             yield self.models

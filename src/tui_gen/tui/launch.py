@@ -35,7 +35,9 @@ def launch(args: argparse.Namespace) -> int:
 def _settings(args: argparse.Namespace, folder: Path) -> Settings:
     params = options.knobs(args, temperature=SamplingParams.temperature)
     seed = Settings.seed if args.seed is None else args.seed
-    return Settings(folder, args.prompt, args.samples, seed, args.provider, args.temperature, params, args.length)
+    return Settings(
+        folder, args.prompt, args.samples, seed, args.provider, args.temperature, params, args.length, args.threads
+    )
 
 
 def _first(entries: list[Entry]) -> Path:

@@ -32,9 +32,9 @@ class Opener(Widget):
 
         fault: str
 
-    def __init__(self, provider: Provider) -> None:
+    def __init__(self, provider: Provider, threads: int) -> None:
         super().__init__()
-        self._provider = provider
+        self._provider, self._threads = provider, threads
         self.busy = False
 
     def open(self, folder: Path) -> None:
@@ -45,7 +45,7 @@ class Opener(Widget):
     @work(thread=True, exclusive=True)
     def _open_in_thread(self, folder: Path) -> None:
         try:
-            outcome: Message = self.Opened(open_model(folder, provider=self._provider))
+            outcome: Message = self.Opened(open_model(folder, provider=self._provider, threads=self._threads))
         except (TuiGenError, OSError, MemoryError) as fault:
             outcome = self.Refused(str(fault) or type(fault).__name__)
         if not get_current_worker().is_cancelled:  # by the choice of another model

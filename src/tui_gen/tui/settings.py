@@ -24,3 +24,5 @@ class Settings:
     params: SamplingParams = field(default_factory=SamplingParams)
     """The other knobs at the start."""
     length: int | None = None
+    threads: int = 0
+    """For a step on the CPU; 0 measures once which number is fastest."""
