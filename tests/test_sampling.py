@@ -17,6 +17,7 @@ from tui_gen.sampling import (
     entropy_bits,
     log_softmax,
     probabilities,
+    weights,
 )
 
 
@@ -182,3 +183,44 @@ def test_knobs_describe_what_was_turned() -> None:
 def test_a_negative_seed_is_refused() -> None:
     with pytest.raises(TuiGenError, match="seed"):
         Noise(-1, 1)
+
+
+def _exact(logits: np.ndarray, temperature: float) -> np.ndarray:
+    """In float64 throughout, as the formula says."""
+    scaled = logits.astype(np.float64) / temperature
+    made = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    return made / made.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("vocab", [2, 16, 512, 513, 640, 10_000])
+@pytest.mark.parametrize("samples", [1, 3])
+def test_the_fast_way_draws_what_the_plain_one_draws(vocab: int, samples: int) -> None:
+    rng = np.random.default_rng(vocab)
+    for temperature in (0.3, 1.0, 1.7):
+        for spread in (0.1, 3, 30):
+            logits = (rng.normal(size=(samples, vocab)) * spread).astype(np.float32)
+            knobs, exact = SamplingParams(temperature), _exact(logits, temperature)
+            np.testing.assert_allclose(probabilities(logits, knobs), exact, rtol=2e-5, atol=1e-30)
+            for uniform in rng.random((40, samples)):
+                cumulated = exact.cumsum(axis=1)
+                plain = (cumulated <= (uniform * cumulated[:, -1])[:, None]).sum(axis=1)
+                assert draw(weights(logits, knobs), uniform).tolist() == plain.tolist()
+
+
+@pytest.mark.parametrize("p", [0.0, 0.1, 0.5, 0.9, 0.999])
+def test_a_nucleus_is_what_sorting_everything_finds(p: float) -> None:
+    rng = np.random.default_rng(0)
+    for spread in (0.0, 0.5, 4):
+        logits = (rng.normal(size=(2, 2_000)) * spread).astype(np.float32)
+        whole = probabilities(logits, SamplingParams())
+        for row, found in zip(whole, probabilities(logits, SamplingParams(top_p=p)), strict=True):
+            order = np.argsort(-row, kind="stable")
+            count = max(1, int((row[order].cumsum() - row[order] < p).sum()))
+            assert sorted(order[:count].tolist()) == kept(found[None])
+
+
+def test_a_draw_at_the_very_end_takes_the_last_token_with_a_weight() -> None:
+    made = np.zeros((1, 1_000), dtype=np.float32)
+    made[0, [3, 700]] = 1, 1e-7
+    assert draw(made, np.array([np.nextafter(1.0, 0.0)])).tolist() == [700]
+    assert draw(made, np.array([0.0])).tolist() == [3]

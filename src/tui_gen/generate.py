@@ -18,10 +18,12 @@ from tui_gen.sampling import (
     Noise,
     SamplingParams,
     Tokens,
+    Weights,
     draw,
     entropy_bits,
     log_softmax,
-    probabilities,
+    normalised,
+    weights,
 )
 
 FREE = -1
@@ -64,8 +66,8 @@ class Step:
     logits: Logits
     """[samples, vocab]: what the model said before this token."""
 
-    probs: Floats
-    """[samples, vocab]: the distribution after all knobs, from which a sampled token was drawn."""
+    weights: Weights
+    """[samples, vocab]: proportional to `probs`."""
 
     params: SamplingParams
     """The knobs that counted for this step."""
@@ -75,6 +77,17 @@ class Step:
 
     state: Any
     """The model's state before this token; feed it the token to go on from here."""
+
+    @cached_property
+    def probs(self) -> Floats:
+        """[samples, vocab]: the distribution after all knobs, from which a sampled token was drawn."""
+        return normalised(self.weights)
+
+    def likeliest(self, count: int, *, sample: int = 0) -> Tokens:
+        """[at most count]: the tokens of the highest probability after all knobs, likeliest first, lower ids first."""
+        row = self.weights[sample]
+        top = np.argpartition(row, -count)[-count:] if count < len(row) else np.arange(len(row))
+        return top[np.lexsort((top, -row[top]))]
 
     @cached_property
     def logprob(self) -> Floats:
@@ -112,12 +125,12 @@ def generate(model: Stepper, prompt: Tokens, params: SamplingParams, *, length: 
         began = time.perf_counter()
         logits, state = model.step(tokens, state)
         knobs = params.checked()
-        probs = _distribution(logits, knobs, index)
+        made = _weights(logits, knobs, index)
         wanted = prompt[:, index] if index < given_length else np.full(samples, FREE)
         given = wanted != FREE
-        tokens = np.where(given, wanted, draw(probs, noise.draw(live & ~given)))
+        tokens = np.where(given, wanted, draw(made, noise.draw(live & ~given)))
         seconds = time.perf_counter() - began
-        yield Step(index, tokens, given, live.copy(), logits, probs, knobs, seconds, state)
+        yield Step(index, tokens, given, live.copy(), logits, made, knobs, seconds, state)
         live &= given | (tokens != model.eos)
         if not live.any():
             return
@@ -134,9 +147,9 @@ def _check(prompt: Tokens, length: int) -> tuple[int, int]:
     return samples, given_length
 
 
-def _distribution(logits: Logits, knobs: SamplingParams, index: int) -> Floats:
+def _weights(logits: Logits, knobs: SamplingParams, index: int) -> Weights:
     try:
-        return probabilities(logits, knobs)
+        return weights(logits, knobs)
     except FloatingPointError as fault:
         raise TuiGenError(
             f"the model gave {fault} at token {index}: its weights are damaged or it overflows"

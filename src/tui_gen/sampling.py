@@ -12,8 +12,12 @@ from tui_gen.errors import TuiGenError
 
 Floats = NDArray[np.float64]
 Logits = NDArray[np.float32]
+Weights = NDArray[np.float32]
 Tokens = NDArray[np.int64]
 Mask = NDArray[np.bool_]
+
+_PLAIN, _BLOCK = 512, 128
+"""Tokens up to which a vocabulary is cumulated as a whole, and in which blocks a larger one is."""
 
 
 @dataclass
@@ -55,38 +59,82 @@ class SamplingParams:
         return ", ".join(shown) or "temperature 1"
 
 
+def weights(logits: Logits, params: SamplingParams) -> Weights:
+    """Logits [batch, vocab] to what tokens are drawn by: float32[batch, vocab], proportional to the probabilities.
+
+    The likeliest token weighs 1, one that a knob has cut 0. Raises FloatingPointError when a logit is NaN or infinite.
+    """
+    if not np.isfinite(logits).all():
+        raise FloatingPointError("non-finite logits")
+    if params.temperature == 0:
+        return _one_hot(logits.argmax(axis=1), logits.shape[1])
+    with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):
+        shifted = logits - logits.max(axis=1, keepdims=True)
+        if params.temperature != 1:
+            shifted = _divided(shifted, params.temperature)
+        made: Weights = np.exp(shifted, out=shifted)
+    if 0 < params.top_k < made.shape[1]:
+        made = np.where(_top_k_mask(made, params.top_k), made, np.float32(0))
+    if params.top_p < 1:
+        made = np.where(_top_p_mask(made, params.top_p), made, np.float32(0))
+    if params.min_p > 0:  # of what was left the likeliest weighs 1
+        made = np.where(made >= np.float32(params.min_p), made, np.float32(0))
+    return made
+
+
+def normalised(made: Weights) -> Floats:
+    """Weights [batch, vocab] to the distributions that tokens are drawn from: float64[batch, vocab], rows sum to 1."""
+    exact = made.astype(np.float64)
+    exact /= exact.sum(axis=1, keepdims=True)
+    return exact
+
+
 def probabilities(logits: Logits, params: SamplingParams) -> Floats:
     """Logits [batch, vocab] to the distributions that tokens are drawn from: float64[batch, vocab], rows sum to 1.
 
     Raises FloatingPointError when a logit is NaN or infinite.
     """
-    if not np.isfinite(logits).all():
-        raise FloatingPointError("non-finite logits")
-    peak = logits.max(axis=1, keepdims=True)
-    if params.temperature == 0:
-        return _one_hot(logits.argmax(axis=1), logits.shape[1])
-    shifted = logits.astype(np.float64) - peak
-    with np.errstate(over="ignore"):  # a tiny temperature sends all but the peak to -inf, which is right
-        probs = _normalised(np.exp(shifted / params.temperature))
-    if 0 < params.top_k < probs.shape[1]:
-        probs = _normalised(np.where(_top_k_mask(probs, params.top_k), probs, 0.0))
-    if params.top_p < 1:
-        probs = _normalised(np.where(_top_p_mask(probs, params.top_p), probs, 0.0))
-    if params.min_p > 0:
-        threshold = params.min_p * probs.max(axis=1, keepdims=True)
-        probs = _normalised(np.where(probs >= threshold, probs, 0.0))
-    return probs
+    return normalised(weights(logits, params))
 
 
-def draw(probs: Floats, uniform: Floats) -> Tokens:
-    """Inverse CDF: the token of each row of [batch, vocab] at which the cumulated probability passes uniform [batch].
+def _divided(shifted: Logits, temperature: float) -> Logits:
+    """By a temperature as small as it may be: all but the peak then go to minus infinity, which is right."""
+    if temperature < np.finfo(np.float32).tiny:
+        return np.where(shifted < 0, np.float32(-np.inf), np.float32(0))
+    return shifted / np.float32(temperature)
 
-    uniform lies in [0, 1). A token of probability 0 is never drawn.
+
+def draw(made: Weights | Floats, uniform: Floats) -> Tokens:
+    """Inverse CDF: the token of each row of weights [batch, vocab] at which the cumulated part passes uniform [batch].
+
+    uniform lies in [0, 1). A token of weight 0 is never drawn.
     """
-    cumulated = probs.cumsum(axis=1)
-    passed = (cumulated <= (uniform * cumulated[:, -1])[:, None]).sum(axis=1)
-    last = probs.shape[1] - 1 - (probs[:, ::-1] > 0).argmax(axis=1)
+    if made.shape[1] > _PLAIN or len(made) == 1:
+        return np.array([_draw(row, part) for row, part in zip(made, uniform.tolist(), strict=True)], dtype=np.int64)
+    cumulated = made.cumsum(axis=1, dtype=np.float64)
+    passed = (cumulated <= uniform[:, None] * cumulated[:, -1:]).sum(axis=1)
+    last = made.shape[1] - 1 - (made[:, ::-1] > 0).argmax(axis=1)
     return np.minimum(passed, last).astype(np.int64)
+
+
+def _draw(row: Weights | Floats, part: float) -> int:
+    """The token of one sample. Of a large vocabulary only the block that matters is cumulated token by token."""
+    if len(row) <= _PLAIN:
+        cumulated = row.cumsum(dtype=np.float64)
+        return _passes(row, cumulated, part * cumulated[-1])
+    blocks = np.add.reduceat(row, np.arange(0, len(row), _BLOCK))
+    cumulated = blocks.cumsum(dtype=np.float64)
+    wanted = part * cumulated[-1]
+    block = _passes(blocks, cumulated, wanted)
+    inside = row[block * _BLOCK : (block + 1) * _BLOCK]
+    wanted -= cumulated[block] - blocks[block]
+    return block * _BLOCK + _passes(inside, inside.cumsum(dtype=np.float64), wanted)
+
+
+def _passes(row: Weights | Floats, cumulated: Floats, wanted: float) -> int:
+    """Where the cumulated weights pass what is wanted; at the last weight, if rounding keeps them below."""
+    place = int(cumulated.searchsorted(wanted, side="right"))
+    return place if place < len(row) else int(np.flatnonzero(row)[-1])
 
 
 def log_softmax(logits: Logits) -> Floats:
@@ -117,30 +165,30 @@ class Noise:
         return np.array([stream.random() if want else 0.0 for stream, want in zip(self._streams, wanted, strict=True)])
 
 
-def _normalised(weights: Floats) -> Floats:
-    total: Floats = weights.sum(axis=1, keepdims=True)
-    return weights / total
+def _one_hot(tokens: Tokens, vocab: int) -> Weights:
+    return (tokens[:, None] == np.arange(vocab)).astype(np.float32)
 
 
-def _one_hot(tokens: Tokens, vocab: int) -> Floats:
-    return (tokens[:, None] == np.arange(vocab)).astype(np.float64)
-
-
-def _top_k_mask(probs: Floats, k: int) -> Mask:
+def _top_k_mask(made: Weights, k: int) -> Mask:
     """Exactly k per row; among equals at the border the lower ids stay."""
-    border = np.partition(probs, -k, axis=1)[:, -k, None]
-    above, equal = probs > border, probs == border
+    border = np.partition(made, -k, axis=1)[:, -k, None]
+    above, equal = made > border, made == border
     room = k - above.sum(axis=1, keepdims=True)
     mask: Mask = above | (equal & (equal.cumsum(axis=1) <= room))
     return mask
 
 
-def _top_p_mask(probs: Floats, p: float) -> Mask:
-    order = np.argsort(-probs, axis=1, kind="stable")
-    ranked = np.take_along_axis(probs, order, axis=1)
-    before = ranked.cumsum(axis=1) - ranked
-    keep = before < p
-    keep[:, 0] = True
-    mask = np.empty_like(keep)
-    np.put_along_axis(mask, order, keep, axis=1)
+def _top_p_mask(made: Weights, p: float) -> Mask:
+    return np.stack([_nucleus(row, p) for row in normalised(made)])
+
+
+def _nucleus(probs: Floats, p: float) -> Mask:
+    """Of one distribution. Tokens below (1 - p) / vocab cannot be in it: all of them together reach less than 1 - p."""
+    likely = np.flatnonzero(probs >= (1 - p) / len(probs))
+    order = likely[np.argsort(-probs[likely], kind="stable")]
+    ranked = probs[order]
+    keep = ranked.cumsum() - ranked < p
+    keep[0] = True
+    mask = np.zeros(len(probs), dtype=bool)
+    mask[order[keep]] = True
     return mask

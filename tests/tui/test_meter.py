@@ -11,7 +11,7 @@ from tui_gen.tui.meter import Meter
 def steps(count: int, *, samples: int = 1, given: bool = False) -> list[Step]:
     ones, table = np.ones(samples, dtype=bool), np.zeros((samples, 2), dtype=np.float32)
     tokens = np.zeros(samples, dtype=np.int64)
-    step = Step(1, tokens, ones & given, ones, table, table.astype(float), SamplingParams(), 0.002, ())
+    step = Step(1, tokens, ones & given, ones, table, table, SamplingParams(), 0.002, ())
     return [step] * count
 
 

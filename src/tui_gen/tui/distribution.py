@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import numpy as np
 from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
@@ -43,9 +42,7 @@ class NextToken(Widget):
         """Shows the distribution of this step; place counts from the prompt's end."""
         self._step, self._place = step, place
         probs = step.probs[0]
-        count = min(len(probs), max(1, self.size.height))
-        top = np.argpartition(-probs, count - 1)[:count]
-        self._order = [int(token) for token in top[np.lexsort((top, -probs[top]))]]
+        self._order = [int(token) for token in step.likeliest(max(1, self.size.height))]
         drawn = int(step.tokens[0])
         if drawn not in self._order and drawn < len(probs):
             self._order[-1] = drawn  # a surprise is shown below the likeliest
