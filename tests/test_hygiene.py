@@ -57,9 +57,14 @@ def test_a_card_can_be_read_with_the_standard_library_alone() -> None:
     assert loaded_after("import tui_gen.card").isdisjoint(HEAVY)
 
 
-@pytest.mark.parametrize("package", ["export", "torch", "onnx"])
-def test_what_people_install_never_imports_what_trains(package: str) -> None:
-    assert importers(ROOT, package) == set()
+@pytest.mark.parametrize(("package", "files"), [("export", set()), ("torch", {"bench/peers.py"}), ("onnx", set())])
+def test_what_people_install_never_imports_what_trains(package: str, files: set[str]) -> None:
+    assert importers(ROOT, package) == files
+
+
+def test_the_benchmark_loads_torch_only_to_time_it() -> None:
+    loaded = loaded_after("import tui_gen.bench.report, tui_gen.bench.machine as machine; machine.facts()")
+    assert loaded.isdisjoint({"textual", "torch", "export", "onnx"})
 
 
 def test_one_module_alone_imports_onnxruntime() -> None:

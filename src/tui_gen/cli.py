@@ -146,6 +146,13 @@ def _inspect_parser(parser: _Parser) -> _Parser:
     return parser
 
 
+def _bench_parser(parser: _Parser) -> _Parser:
+    parser.description = "Times the engine beside what one would otherwise run, in about three minutes."
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"only some of: {', '.join(_CASES)}; default: all")
+    parser.add_argument("--json", action="store_true", help="as JSON, for programs")
+    return parser
+
+
 def _count(minimum: int, maximum: int | None = None) -> Callable[[str], int]:
     limits = f"of at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
 
@@ -184,8 +191,19 @@ def _run_inspect(args: argparse.Namespace) -> int:
     return inspect(args.model, args.provider, threads=args.threads, audited=args.audit)
 
 
+def _run_bench(args: argparse.Namespace) -> int:
+    unknown = [case for case in args.cases if case not in _CASES]
+    if unknown:
+        raise UsageError(f"there is no case {unknown[0]!r}; there are: {', '.join(_CASES)}")
+    from tui_gen.bench.report import run
+
+    return run(args.cases, as_json=args.json)
+
+
+_CASES = ("generate", "step", "pictures", "length", "batch")
 _COMMANDS: dict[str, tuple[Callable[[_Parser], _Parser], Callable[[argparse.Namespace], int]]] = {
     "models": (_models_parser, _run_models),
     "generate": (_generate_parser, _run_generate),
     "inspect": (_inspect_parser, _run_inspect),
+    "bench": (_bench_parser, _run_bench),
 }

@@ -66,8 +66,8 @@ class Step:
     logits: Logits
     """[samples, vocab]: what the model said before this token."""
 
-    weights: Weights
-    """[samples, vocab]: proportional to `probs`."""
+    drawn_by: Weights | None
+    """[samples, vocab]: what a sampled token was drawn by; None where every token stood in the prompt."""
 
     params: SamplingParams
     """The knobs that counted for this step."""
@@ -77,6 +77,11 @@ class Step:
 
     state: Any
     """The model's state before this token; feed it the token to go on from here."""
+
+    @cached_property
+    def weights(self) -> Weights:
+        """[samples, vocab]: proportional to `probs`."""
+        return weights(self.logits, self.params) if self.drawn_by is None else self.drawn_by
 
     @cached_property
     def probs(self) -> Floats:
@@ -120,15 +125,19 @@ def generate(model: Stepper, prompt: Tokens, params: SamplingParams, *, length: 
     """
     samples, given_length = _check(prompt, length)
     noise, live = Noise(seed, samples), np.ones(samples, dtype=bool)
-    state, tokens = model.start(samples), prompt[:, 0]
+    state, tokens, free = model.start(samples), prompt[:, 0], np.full(samples, FREE)
     for index in range(1, given_length + length):
         began = time.perf_counter()
         logits, state = model.step(tokens, state)
         knobs = params.checked()
-        made = _weights(logits, knobs, index)
-        wanted = prompt[:, index] if index < given_length else np.full(samples, FREE)
+        wanted = prompt[:, index] if index < given_length else free
         given = wanted != FREE
-        tokens = np.where(given, wanted, draw(made, noise.draw(live & ~given)))
+        if given.all():
+            made, tokens = None, wanted
+            _check_finite(logits, index)
+        else:
+            made = _weights(logits, knobs, index)
+            tokens = np.where(given, wanted, draw(made, noise.draw(live & ~given)))
         seconds = time.perf_counter() - began
         yield Step(index, tokens, given, live.copy(), logits, made, knobs, seconds, state)
         live &= given | (tokens != model.eos)
@@ -148,9 +157,10 @@ def _check(prompt: Tokens, length: int) -> tuple[int, int]:
 
 
 def _weights(logits: Logits, knobs: SamplingParams, index: int) -> Weights:
-    try:
-        return weights(logits, knobs)
-    except FloatingPointError as fault:
-        raise TuiGenError(
-            f"the model gave {fault} at token {index}: its weights are damaged or it overflows"
-        ) from fault
+    _check_finite(logits, index)
+    return weights(logits, knobs)
+
+
+def _check_finite(logits: Logits, index: int) -> None:
+    if not np.isfinite(logits).all():
+        raise TuiGenError(f"the model gave non-finite logits at token {index}: its weights are damaged or it overflows")

@@ -62,10 +62,8 @@ class SamplingParams:
 def weights(logits: Logits, params: SamplingParams) -> Weights:
     """Logits [batch, vocab] to what tokens are drawn by: float32[batch, vocab], proportional to the probabilities.
 
-    The likeliest token weighs 1, one that a knob has cut 0. Raises FloatingPointError when a logit is NaN or infinite.
+    The likeliest token weighs 1, one that a knob has cut 0. The logits must be finite.
     """
-    if not np.isfinite(logits).all():
-        raise FloatingPointError("non-finite logits")
     if params.temperature == 0:
         return _one_hot(logits.argmax(axis=1), logits.shape[1])
     with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):
@@ -94,6 +92,8 @@ def probabilities(logits: Logits, params: SamplingParams) -> Floats:
 
     Raises FloatingPointError when a logit is NaN or infinite.
     """
+    if not np.isfinite(logits).all():
+        raise FloatingPointError("non-finite logits")
     return normalised(weights(logits, params))
 
 

@@ -1,0 +1,92 @@
+"""Writes the networks that `tui-gen bench` times, without their weights: `python bench/templates.py`.
+
+Each is a step function as the exporter writes it. What is large in it is left out and described in weights.json; the
+benchmark fills it with random numbers, which take as long to compute with.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import onnx
+import torch
+from onnx import TensorProto, numpy_helper
+from torch import nn
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from export.compiler.compile import compile_step
+from export.images.own import image_network
+from export.images.whole import whole_image_step
+from export.pixelcnn import PixelCNN, PixelCNNConfig
+from export.quantise import quantise
+from export.text.maps import Linear
+from export.text.network import TextNetwork
+from export.text.recurrence import Recurrence
+
+FOLDER = Path(__file__).parents[1] / "src" / "tui_gen" / "bench" / "networks"
+VOCABULARY = 10_000
+LARGE = 512
+"""Numbers from which on a tensor is left out."""
+KINDS = {TensorProto.FLOAT: "float32", TensorProto.INT8: "int8"}
+
+
+def main() -> None:
+    """Writes all of them."""
+    described = {}
+    FOLDER.mkdir(exist_ok=True)
+    for name, model in networks().items():
+        described[name] = without_weights(model)
+        (FOLDER / f"{name}.onnx").write_bytes(model.SerializeToString())
+    (FOLDER / "weights.json").write_text(json.dumps(described, indent=1) + "\n")
+
+
+def networks() -> dict[str, onnx.ModelProto]:
+    """By name, with random weights."""
+    torch.manual_seed(0)
+    made = {"lstm": lstm(100, 128, layers=1), "lstm2": lstm(512, 512, layers=2)}
+    for name in tuple(made):
+        small, _ = quantise(made[name].SerializeToString(), "int8")
+        made[f"{name}-int8"] = onnx.load_from_string(small)
+    network = image_network(
+        PixelCNN(PixelCNNConfig(28, 28, 4, channels=128, blocks=5, gated=False, one_hot=False, head=128)).eval()
+    )
+    return {**made, "pixelcnn": compile_step(network).graph, "pixelcnn-whole": whole_image_step(network)}
+
+
+def lstm(embedding: int, hidden: int, *, layers: int) -> onnx.ModelProto:
+    """An embedding, LSTM layers and a product over the vocabulary."""
+    rnn = nn.LSTM(embedding, hidden, layers).requires_grad_(False)
+    parts = [
+        Recurrence(
+            f"lstm.{at}",
+            "LSTM",
+            *(getattr(rnn, f"{name}_l{at}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")),
+        )
+        for at in range(layers)
+    ]
+    output = nn.Linear(hidden, VOCABULARY).requires_grad_(False)
+    table = nn.Embedding(VOCABULARY, embedding).weight.detach()
+    return TextNetwork(table, (*parts, Linear("output", output.weight, output.bias))).step_graph()
+
+
+def without_weights(model: onnx.ModelProto) -> dict[str, dict[str, object]]:
+    """Takes the large weights out; returns each one's type, shape and standard deviation by its name."""
+    taken: dict[str, dict[str, object]] = {}
+    kept = []
+    for tensor in model.graph.initializer:
+        array = numpy_helper.to_array(tensor)
+        if tensor.data_type in KINDS and array.size >= LARGE:
+            spread = round(float(array.astype("float32").std()), 4)
+            taken[tensor.name] = {"type": KINDS[tensor.data_type], "shape": list(array.shape), "std": spread}
+        else:
+            kept.append(tensor)
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
+    return taken
+
+
+if __name__ == "__main__":
+    main()

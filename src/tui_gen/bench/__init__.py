@@ -1,0 +1,1 @@
+"""Timings of step functions and of `generate`, beside what a person would otherwise run."""

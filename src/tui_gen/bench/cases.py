@@ -1,0 +1,173 @@
+"""What is measured: each case is a function that times ours and its peers in turns and returns rows of the table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from tui_gen.bench import machine, peers
+from tui_gen.bench.networks import SIDE, graph, image_card, text_card, weight_bytes
+from tui_gen.bench.rows import Row, shown
+from tui_gen.bench.timing import Run, Timing, in_turns, per_unit
+from tui_gen.generate import generate
+from tui_gen.model import Model
+from tui_gen.sampling import SamplingParams, draw, weights
+from tui_gen.threads import candidates, cores
+
+PROMPT, TOKENS = 100, 200
+PIXELS = 20
+"""Of an image, where each takes a pass over all of it."""
+_NO_TORCH = "PyTorch is not installed"
+
+SIZES = {"lstm": (100, 128, 1), "lstm2": (512, 512, 2)}
+"""Embedding, units, layers."""
+NAMES = {"lstm": "LSTM 128, 10,000 words", "lstm2": "LSTM 2x512, 10,000 words"}
+
+
+def opened(name: str, threads: int) -> Model:
+    """A network of the benchmark's own."""
+    card = image_card(name) if name.startswith("pixelcnn") else text_card(name)
+    return Model(graph(name), card, provider="cpu", threads=threads)
+
+
+def generating(model: Model, *, prompt: int = 1, count: int = TOKENS, samples: int = 1) -> Run:
+    """Seconds for a new token through `generate`, its 20 likeliest included; reading the prompt takes its part."""
+    given = np.full((samples, prompt), model.card.bos, dtype=np.int64)
+
+    def run() -> float:
+        steps = generate(model, given, SamplingParams(), length=count, seed=0)
+
+        def work() -> None:
+            for step in steps:
+                if not step.given[0]:
+                    step.likeliest(peers.TOP)
+
+        return per_unit(work, count)
+
+    return run
+
+
+def stepping(model: Model, *, count: int = TOKENS) -> Run:
+    """Seconds for a step alone."""
+
+    def work() -> None:
+        state, tokens = model.start(1), np.zeros(1, dtype=np.int64)
+        for _ in range(count):
+            _, state = model.step(tokens, state)
+
+    return lambda: per_unit(work, count)
+
+
+def language_models() -> Iterator[Row]:
+    """End to end, beside PyTorch that keeps the state, and beside the book's loop."""
+    for name in SIZES:
+        runs: dict[str, Run] = {}
+        for threads in candidates(cores()):
+            runs[f"ours {threads}"] = generating(opened(name, threads), prompt=PROMPT)
+            runs[f"int8 {threads}"] = generating(opened(f"{name}-int8", threads), prompt=PROMPT)
+            runs |= _torch_runs(name, threads)
+        times = in_turns(runs)
+        yield from _beside_torch(NAMES[name], "ours", times, eager=2.0, prefix=6.0 if name == "lstm" else None)
+        yield from _beside_torch(f"{NAMES[name]}, int8", "int8", times, eager=4.0, prefix=None)
+
+
+def _torch_runs(name: str, threads: int) -> dict[str, Run]:
+    if not machine.torch_version():
+        return {}
+    parts = peers.language_model(*SIZES[name])
+    works = {"eager": peers.keeping_state(parts, PROMPT)}
+    works |= {"prefix": peers.whole_prefix(parts, PROMPT)} if name == "lstm" else {}
+    return {f"{kind} {threads}": _with_threads(work, TOKENS, threads) for kind, work in works.items()}
+
+
+def _with_threads(work: Callable[[int], object], count: int, threads: int) -> Run:
+    def run() -> float:
+        peers.set_threads(threads)
+        return per_unit(lambda: work(count), count)
+
+    return run
+
+
+def best(times: dict[str, Timing], kind: str) -> tuple[str, Timing] | None:
+    """The fastest number of threads, and its time."""
+    found = {name: timing for name, timing in times.items() if name.rpartition(" ")[0] == kind}
+    if not found:
+        return None
+    name = min(found, key=lambda key: found[key].median)
+    count = name.rpartition(" ")[2]
+    return f"{count} thread{'s' if count != '1' else ''}", found[name]
+
+
+def _beside_torch(
+    case: str, kind: str, times: dict[str, Timing], *, eager: float, prefix: float | None
+) -> Iterator[Row]:
+    ours = best(times, kind)
+    assert ours
+    said = f"a token {shown(ours[1])}, {ours[0]}"
+    for peer, words, bar in (("eager", "PyTorch keeping its state", eager), ("prefix", "the book's loop", prefix)):
+        if bar is None:
+            continue
+        theirs = best(times, peer)
+        beside = f"{words} {shown(theirs[1])}, {theirs[0]}" if theirs else _NO_TORCH
+        ratio = theirs[1].over(ours[1]) if theirs else None
+        yield Row(f"{case}, beside {words}", said, beside, ratio, bar)
+
+
+def steps() -> Iterator[Row]:
+    """The step alone: int8 beside fp32, and both beside what memory allows; sampling beside the step."""
+    for name in SIZES:
+        runs: dict[str, Run] = {}
+        for threads in candidates(cores()):
+            runs[f"fp32 {threads}"] = stepping(opened(name, threads))
+            runs[f"int8 {threads}"] = stepping(opened(f"{name}-int8", threads))
+            runs[f"memory {threads}"] = machine.reader(threads)
+        runs["sampling 1"] = sampling()
+        times = in_turns(runs)
+        full, small, memory = (best(times, kind) for kind in ("fp32", "int8", "memory"))
+        assert full
+        assert small
+        assert memory
+        said = f"a step {shown(full[1])}, {full[0]}"
+        yield Row(
+            f"{NAMES[name]}, int8 step beside fp32", f"{shown(small[1])}, {small[0]}", said, full[1].over(small[1]), 3
+        )
+        limit = memory[1].median * weight_bytes(name)
+        rate = (
+            f"{weight_bytes(name) / 1e6:.1f} MB at {1e-9 / memory[1].median:.1f} GB/s would take {limit * 1e6:.0f} us"
+        )
+        bar = 0.75 if name == "lstm2" else None
+        yield Row(f"{NAMES[name]}, step beside reading its weights", said, rate, limit / full[1].median, bar)
+        share = times["sampling 1"].over(full[1])
+        bar = 0.15 if name == "lstm2" else None
+        yield Row(
+            f"{NAMES[name]}, sampling as a part of the step", shown(times["sampling 1"]), said, share, bar, at_most=True
+        )
+
+
+def sampling() -> Run:
+    """Seconds to turn 10,000 logits into a token."""
+    rng = np.random.default_rng(0)
+    logits, uniform = (rng.normal(size=(1, 10_000)) * 2).astype(np.float32), np.array([0.5])
+    return lambda: per_unit(lambda: [draw(weights(logits, SamplingParams()), uniform) for _ in range(TOKENS)], TOKENS)
+
+
+def pictures() -> Iterator[Row]:
+    """One pixel at a time beside the whole image for every pixel, for one image and for 16."""
+    for samples, torch_bar, runtime_bar in ((1, 80, 35), (16, 280, 140)):
+        runs: dict[str, Run] = {}
+        count = max(4, PIXELS // samples)
+        for threads in candidates(cores()):
+            runs[f"ours {threads}"] = generating(opened("pixelcnn", threads), count=SIDE * SIDE, samples=samples)
+            runs[f"whole {threads}"] = generating(opened("pixelcnn-whole", threads), count=count, samples=samples)
+            if machine.torch_version():
+                runs[f"torch {threads}"] = _with_threads(peers.whole_image(samples), count, threads)
+        times = in_turns(runs, rounds=3)
+        ours = best(times, "ours")
+        assert ours
+        said = f"a pixel {shown(ours[1])}, {ours[0]}"
+        for kind, words, bar in (("torch", "PyTorch", torch_bar), ("whole", "onnxruntime", runtime_bar)):
+            theirs = best(times, kind)
+            beside = f"{words}, the whole image {shown(theirs[1])}, {theirs[0]}" if theirs else _NO_TORCH
+            case = f"PixelCNN 128x5, 28x28, {samples} image{'s' if samples > 1 else ''}, beside {words}"
+            yield Row(case, said, beside, theirs[1].over(ours[1]) if theirs else None, bar)

@@ -1,0 +1,80 @@
+"""The networks that are timed: step functions as the exporter writes them, filled with random weights.
+
+They are kept without their weights, so that they can come with the package; `bench/templates.py` writes them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tui_gen.card import ImageSpec, ModelCard
+
+FOLDER = Path(__file__).parent / "networks"
+VOCABULARY, LEVELS, SIDE = 10_000, 4, 28
+_GRAPH, _INITIALIZER = 7, 5
+_DIMS, _TYPE, _NAME, _RAW = 1, 2, 8, 9
+_TYPES = {"float32": 1, "int8": 3}
+"""Field numbers and types of onnx.proto3: ModelProto.graph, GraphProto.initializer, and those of a TensorProto."""
+
+
+def text_card(name: str) -> ModelCard:
+    """Of a language model over 10,000 tokens, without an end."""
+    return ModelCard(name, "text", name, VOCABULARY, bos=0)
+
+
+def image_card(name: str) -> ModelCard:
+    """Of a network over 28x28 pixels of 4 levels."""
+    return ModelCard(name, "image", name, LEVELS, bos=LEVELS, image=ImageSpec(SIDE, SIDE, LEVELS))
+
+
+def graph(name: str) -> bytes:
+    """An ONNX file with random weights, always the same ones: lstm, lstm2, their -int8 forms, pixelcnn(-whole)."""
+    described = json.loads((FOLDER / "weights.json").read_text(encoding="utf-8"))[name]
+    template = (FOLDER / f"{name}.onnx").read_bytes()
+    rng = np.random.default_rng(0)
+    tensors = b"".join(_field(_INITIALIZER, _tensor(key, _weights(facts, rng))) for key, facts in described.items())
+    return template + _field(_GRAPH, tensors)  # protobuf joins messages that stand one after another
+
+
+def weight_bytes(name: str) -> int:
+    """Bytes of the weights that one token touches: all but those of the embedding, of which it reads one row."""
+    described = json.loads((FOLDER / "weights.json").read_text(encoding="utf-8"))[name]
+    sizes = {key: np.prod(facts["shape"]) * np.dtype(facts["type"]).itemsize for key, facts in described.items()}
+    return int(sum(size for key, size in sizes.items() if not key.startswith("embedding")))
+
+
+def _weights(facts: Mapping[str, Any], rng: np.random.Generator) -> NDArray[Any]:
+    values = rng.standard_normal(facts["shape"], dtype=np.float32) * np.float32(facts["std"])
+    return np.clip(np.rint(values), -127, 127).astype(np.int8) if facts["type"] == "int8" else values
+
+
+def _tensor(name: str, values: NDArray[Any]) -> bytes:
+    """A TensorProto."""
+    sizes = b"".join(_number(_DIMS, size) for size in values.shape)
+    kind = _number(_TYPE, _TYPES[values.dtype.name])
+    return sizes + kind + _field(_NAME, name.encode()) + _field(_RAW, values.tobytes())
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """A field of bytes, a text or a message."""
+    return _varint(number << 3 | 2) + _varint(len(content)) + content
+
+
+def _number(number: int, value: int) -> bytes:
+    """A field of a whole number."""
+    return _varint(number << 3) + _varint(value)
+
+
+def _varint(value: int) -> bytes:
+    """Seven bits a byte, the lowest first."""
+    made = bytearray()
+    while value > 0x7F:
+        made.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*made, value])

@@ -1,0 +1,45 @@
+"""`tui-gen bench`: runs the cases and prints them as they come, for people or for programs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+
+from tui_gen.bench import machine
+from tui_gen.bench.cases import language_models, pictures, steps
+from tui_gen.bench.rows import Row, as_text
+from tui_gen.bench.scaling import batches, lengths
+
+CASES: dict[str, Callable[[], Iterator[Row]]] = {
+    "generate": language_models,
+    "step": steps,
+    "pictures": pictures,
+    "length": lengths,
+    "batch": batches,
+}
+"""By the names that the command line takes."""
+
+
+def run(names: list[str], *, as_json: bool) -> int:
+    """Measures the named cases, or all; returns the exit status."""
+    facts, began = machine.facts(), time.perf_counter()
+    if not as_json:
+        print("\n".join(f"{name:12} {value}" for name, value in facts.items()), end="\n\n")
+    rows = []
+    for name in names or CASES:
+        print(f"tui-gen: measuring {name}", file=sys.stderr)
+        for row in CASES[name]():
+            rows.append(row)
+            if not as_json:
+                print(as_text(row, shutil.get_terminal_size().columns), flush=True)
+    seconds = time.perf_counter() - began
+    if as_json:
+        found = [{**asdict(row), "met": row.met} for row in rows]
+        print(json.dumps({"machine": facts, "seconds": round(seconds, 1), "rows": found}, ensure_ascii=False, indent=1))
+    else:
+        print(f"\nmedians (least to most) of rounds in which all took turns; {seconds:.0f} s in all")
+    return 0
