@@ -124,25 +124,26 @@ def generate(model: Stepper, prompt: Tokens, params: SamplingParams, *, length: 
     prompt or knob that cannot be used and for logits that are not finite.
     """
     samples, given_length = _check(prompt, length)
-    noise, live = Noise(seed, samples), np.ones(samples, dtype=bool)
-    state, tokens, free = model.start(samples), prompt[:, 0], np.full(samples, FREE)
+    noise, live, nowhere = Noise(seed, samples), np.ones(samples, dtype=bool), np.zeros(samples, dtype=bool)
+    state, tokens = model.start(samples), prompt[:, 0]
     for index in range(1, given_length + length):
         began = time.perf_counter()
         logits, state = model.step(tokens, state)
-        knobs = params.checked()
-        wanted = prompt[:, index] if index < given_length else free
-        given = wanted != FREE
-        if given.all():
-            made, tokens = None, wanted
-            _check_finite(logits, index)
+        _check_finite(logits, index)
+        knobs, made = params.checked(), None
+        wanted = prompt[:, index] if index < given_length else None
+        given = nowhere if wanted is None else wanted != FREE
+        if wanted is not None and given.all():
+            tokens = wanted
         else:
-            made = _weights(logits, knobs, index)
-            tokens = np.where(given, wanted, draw(made, noise.draw(live & ~given)))
-        seconds = time.perf_counter() - began
-        yield Step(index, tokens, given, live.copy(), logits, made, knobs, seconds, state)
-        live &= given | (tokens != model.eos)
-        if not live.any():
-            return
+            made = weights(logits, knobs)
+            drawn = draw(made, noise.draw(live & ~given))
+            tokens = drawn if wanted is None else np.where(given, wanted, drawn)
+        yield Step(index, tokens, given, live, logits, made, knobs, time.perf_counter() - began, state)
+        if model.eos is not None:
+            live = live & (given | (tokens != model.eos))  # a new array: the Step keeps the old one
+            if not live.any():
+                return
 
 
 def _check(prompt: Tokens, length: int) -> tuple[int, int]:
@@ -154,11 +155,6 @@ def _check(prompt: Tokens, length: int) -> tuple[int, int]:
         raise TuiGenError(f"the length must be 0 or more, not {length}")
     samples, given_length = prompt.shape
     return samples, given_length
-
-
-def _weights(logits: Logits, knobs: SamplingParams, index: int) -> Weights:
-    _check_finite(logits, index)
-    return weights(logits, knobs)
 
 
 def _check_finite(logits: Logits, index: int) -> None:
