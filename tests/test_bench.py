@@ -96,7 +96,9 @@ def test_a_verdict_says_by_how_much(row: Row, says: str) -> None:
 def test_rows_fit_the_terminal_and_make_a_table() -> None:
     row = Row("a case of many words " * 3, "ours " * 10, "theirs " * 10, 1, 2, note="because " * 8)
     assert max(map(len, as_text(row, 60).splitlines())) <= 60
-    assert as_markdown([row]).splitlines()[-1].endswith("| 1 misses >= 2 by 50 % |")
+    table = as_markdown([row]).splitlines()
+    assert table[2].endswith("| 1 misses >= 2 by 50 % |")
+    assert table[-1].startswith("- a case of many words")
     assert shown(Timing(0.000123, 0.0001, 0.002)) == "123 us (100 to 2000)"
     assert shown(Timing(0.0123, 0.01, 0.02)) == "12.3 ms (10 to 20)"
 
@@ -105,9 +107,9 @@ def test_the_report_is_for_people_or_for_programs(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(report, "CASES", {"one": lambda: iter([Row("one", "1 us", "2 us", 2.0, 1)])})
-    assert report.run([], as_json=False) == 0
+    assert report.run([], form="text") == 0
     assert "one: 2 meets >= 1\n    1 us; 2 us\n" in capsys.readouterr().out
-    assert report.run(["one"], as_json=True) == 0
+    assert report.run(["one"], form="json") == 0
     found = json.loads(capsys.readouterr().out)
     assert found["rows"][0]["ratio"] == 2
     assert found["rows"][0]["met"] is True

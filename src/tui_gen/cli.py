@@ -149,7 +149,10 @@ def _inspect_parser(parser: _Parser) -> _Parser:
 def _bench_parser(parser: _Parser) -> _Parser:
     parser.description = "Times the engine beside what one would otherwise run, in about three minutes."
     parser.add_argument("cases", nargs="*", metavar="CASE", help=f"only some of: {', '.join(_CASES)}; default: all")
-    parser.add_argument("--json", action="store_true", help="as JSON, for programs")
+    form = parser.add_mutually_exclusive_group()
+    form.set_defaults(form="text")
+    form.add_argument("--json", action="store_const", const="json", dest="form", help="as JSON, for programs")
+    form.add_argument("--markdown", action="store_const", const="markdown", dest="form", help="as a table")
     return parser
 
 
@@ -197,7 +200,7 @@ def _run_bench(args: argparse.Namespace) -> int:
         raise UsageError(f"there is no case {unknown[0]!r}; there are: {', '.join(_CASES)}")
     from tui_gen.bench.report import run
 
-    return run(args.cases, as_json=args.json)
+    return run(args.cases, form=args.form)
 
 
 _CASES = ("generate", "step", "pictures", "length", "batch")

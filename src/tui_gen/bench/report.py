@@ -8,10 +8,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from typing import Literal
 
 from tui_gen.bench import machine
 from tui_gen.bench.cases import language_models, pictures, steps
-from tui_gen.bench.rows import Row, as_text
+from tui_gen.bench.rows import Row, as_markdown, as_text
 from tui_gen.bench.scaling import batches, lengths
 
 CASES: dict[str, Callable[[], Iterator[Row]]] = {
@@ -24,22 +25,27 @@ CASES: dict[str, Callable[[], Iterator[Row]]] = {
 """By the names that the command line takes."""
 
 
-def run(names: list[str], *, as_json: bool) -> int:
+Form = Literal["text", "json", "markdown"]
+
+
+def run(names: list[str], *, form: Form) -> int:
     """Measures the named cases, or all; returns the exit status."""
     facts, began = machine.facts(), time.perf_counter()
-    if not as_json:
+    if form == "text":
         print("\n".join(f"{name:12} {value}" for name, value in facts.items()), end="\n\n")
     rows = []
     for name in names or CASES:
         print(f"tui-gen: measuring {name}", file=sys.stderr)
         for row in CASES[name]():
             rows.append(row)
-            if not as_json:
+            if form == "text":
                 print(as_text(row, shutil.get_terminal_size().columns), flush=True)
     seconds = time.perf_counter() - began
-    if as_json:
+    if form == "json":
         found = [{**asdict(row), "met": row.met} for row in rows]
         print(json.dumps({"machine": facts, "seconds": round(seconds, 1), "rows": found}, ensure_ascii=False, indent=1))
+    elif form == "markdown":
+        print(", ".join(f"{name} {value}" for name, value in facts.items()), as_markdown(rows), sep="\n\n")
     else:
         print(f"\nmedians (least to most) of rounds in which all took turns; {seconds:.0f} s in all")
     return 0

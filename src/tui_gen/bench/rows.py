@@ -65,6 +65,9 @@ def as_text(row: Row, width: int) -> str:
 
 
 def as_markdown(rows: Iterable[Row]) -> str:
-    """A table."""
+    """A table, and below it why bars are missed."""
+    rows = list(rows)
     head = ["| case | ours | beside | ratio |", "|---|---|---|---|"]
-    return "\n".join([*head, *(f"| {row.case} | {row.ours} | {row.peer} | {row.verdict} |" for row in rows)])
+    table = [f"| {row.case} | {row.ours} | {row.peer} | {row.verdict} |" for row in rows]
+    missed = [f"- {row.case}: {row.note}." for row in rows if row.met is False and row.note]
+    return "\n".join([*head, *table, *(["", *missed] if missed else [])])
