@@ -30,6 +30,7 @@ def facts() -> dict[str, str]:
         "python": platform.python_version(),
         "tui-gen": __version__,
         "onnxruntime": RUNTIME,
+        "provider": "CPU",
         "numpy": np.__version__,
         "torch": torch_version() or "not installed",
     }
