@@ -25,9 +25,9 @@ from export.quantise import quantise
 from export.text.maps import Linear
 from export.text.network import TextNetwork
 from export.text.recurrence import Recurrence
+from tui_gen.bench.cases import SIZES
+from tui_gen.bench.networks import FOLDER, LEVELS, SIDE, VOCABULARY
 
-FOLDER = Path(__file__).parents[1] / "src" / "tui_gen" / "bench" / "networks"
-VOCABULARY = 10_000
 LARGE = 512
 """Numbers from which on a tensor is left out."""
 KINDS = {TensorProto.FLOAT: "float32", TensorProto.INT8: "int8"}
@@ -46,12 +46,14 @@ def main() -> None:
 def networks() -> dict[str, onnx.ModelProto]:
     """By name, with random weights."""
     torch.manual_seed(0)
-    made = {"lstm": lstm(100, 128, layers=1), "lstm2": lstm(512, 512, layers=2)}
+    made = {name: lstm(embedding, hidden, layers=layers) for name, (embedding, hidden, layers) in SIZES.items()}
     for name in tuple(made):
         small, _ = quantise(made[name].SerializeToString(), "int8")
         made[f"{name}-int8"] = onnx.load_from_string(small)
     network = image_network(
-        PixelCNN(PixelCNNConfig(28, 28, 4, channels=128, blocks=5, gated=False, one_hot=False, head=128)).eval()
+        PixelCNN(
+            PixelCNNConfig(SIDE, SIDE, LEVELS, channels=128, blocks=5, gated=False, one_hot=False, head=128)
+        ).eval()
     )
     return {**made, "pixelcnn": compile_step(network).graph, "pixelcnn-whole": whole_image_step(network)}
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tui_gen.errors import TuiGenError
-from tui_gen.generate import generate
+from tui_gen.generate import Endless, generate
 from tui_gen.model import Model
 from tui_gen.sampling import SamplingParams, Tokens, log_softmax
 
@@ -56,15 +56,6 @@ class Precision:
         return {**asdict(self), "operators": list(self.operators)}
 
 
-class _Endless:
-    """A model without an end, so that short texts go on."""
-
-    eos = None
-
-    def __init__(self, model: Model) -> None:
-        self.start, self.step = model.start, model.step
-
-
 def compare(full: Model, small: Model, prompt: Tokens, *, dtype: str, operators: tuple[str, ...]) -> Precision:
     """Both models over the same tokens, which the full one writes at temperature 1 after prompt int64[1, n].
 
@@ -73,7 +64,7 @@ def compare(full: Model, small: Model, prompt: Tokens, *, dtype: str, operators:
     prompts = np.repeat(prompt, SAMPLES, axis=0)
     first, length = prompt.shape[1] - 1, TOKENS // SAMPLES
     area = full.card.image.height * full.card.image.width * full.card.image.channels if full.card.image else length
-    steps = generate(_Endless(full), prompts, SamplingParams(), length=min(length, area), seed=0)
+    steps = generate(Endless(full), prompts, SamplingParams(), length=min(length, area), seed=0)
     state, divergence, agreed, count = small.start(SAMPLES), 0.0, 0, 0
     tokens, deadline = prompts[:, 0], time.monotonic() + SECONDS
     for step in islice(steps, first + length):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from export.reading import Network
 from tui_gen.codec import ImageCodec, TextCodec
 from tui_gen.errors import TuiGenError
-from tui_gen.generate import generate
+from tui_gen.generate import Endless, generate
 from tui_gen.model import Model
 from tui_gen.sampling import Logits, SamplingParams, Tokens
 
@@ -85,21 +85,12 @@ def _compare_logits(network: Network, model: Model, tokens: Tokens) -> tuple[flo
     return worst, worst / scale
 
 
-class _Endless:
-    """A model without an end, so that a run that ends early still proves as many tokens."""
-
-    eos = None
-
-    def __init__(self, model: Model) -> None:
-        self.start, self.step = model.start, model.step
-
-
 def _written(
     network: Network, model: Model, codec: TextCodec | ImageCodec, samples: int, *, temperature: float
 ) -> Tokens:
     """What the player makes without a prompt, its prefix tokens included, past an end token too: int64[samples, n]."""
     start, length = codec.prompt([""] * samples), network.greedy_length()
-    steps = generate(_Endless(model), start, SamplingParams(temperature=temperature), length=length, seed=0)
+    steps = generate(Endless(model), start, SamplingParams(temperature=temperature), length=length, seed=0)
     made = [step.tokens for step in islice(steps, start.shape[1] - 1 + length)]
     return np.concatenate([start[:, :1], np.stack(made, axis=1)], axis=1)
 

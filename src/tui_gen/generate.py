@@ -47,6 +47,15 @@ class Stepper(Protocol):
         ...
 
 
+class Endless:
+    """A model without an end token, so that what would end early runs to its length."""
+
+    eos = None
+
+    def __init__(self, model: Stepper) -> None:
+        self.start, self.step = model.start, model.step
+
+
 @dataclass(frozen=True, eq=False)
 class Step:
     """One token of every sample, and how it came about."""

@@ -11,28 +11,18 @@ import numpy as np
 from tui_gen.bench.cases import NAMES, generating, opened
 from tui_gen.bench.rows import Row, shown
 from tui_gen.bench.timing import Run, in_turns, per_unit
-from tui_gen.generate import Step, generate
+from tui_gen.generate import Endless, Step, generate
 from tui_gen.library import open_model, shipped_folder
-from tui_gen.model import Model
 from tui_gen.sampling import SamplingParams
 
 NEAR, FAR, WINDOW = 100, 100_000, 1_000
 BATCHES = (1, 4, 16, 64, 256)
 
 
-class _Endless:
-    """A model that writes on after its end token."""
-
-    eos = None
-
-    def __init__(self, model: Model) -> None:
-        self.start, self.step = model.start, model.step
-
-
 def lengths() -> Iterator[Row]:
     """A token of a long text beside one of a short text; and the memory that the long one took."""
     playable = open_model(shipped_folder() / "names")
-    model = _Endless(playable.model)
+    model = Endless(playable.model)
     far = _text(model, playable.card.bos)
     list(islice(far, WINDOW))
     before = _peak_megabytes()
@@ -52,7 +42,7 @@ def lengths() -> Iterator[Row]:
     yield Row("names, memory for 100,000 tokens", f"{grown:.1f} MB more than for the first {WINDOW:,}", "")
 
 
-def _text(model: _Endless, bos: int) -> Iterator[Step]:
+def _text(model: Endless, bos: int) -> Iterator[Step]:
     return generate(model, np.full((1, 1), bos), SamplingParams(), length=FAR * 2, seed=0)
 
 
