@@ -12,6 +12,7 @@ from textual import events
 from tests import toys
 from tests.tui.stage import headless_text, on_stage
 from tui_gen.tui.knobs import Knobs
+from tui_gen.tui.opener import Opener
 from tui_gen.tui.page import TextPage
 from tui_gen.tui.prompt import Prompt
 
@@ -230,6 +231,16 @@ async def test_escape_in_the_list_of_models_does_not_stop_the_run(models: Path) 
         await stage.press("f3", "escape")
         assert stage.app.running
         assert isinstance(stage.app.focused, TextPage)
+
+
+async def test_what_widgets_say_while_the_app_closes_is_not_heard(models: Path) -> None:
+    async with on_stage(models / "endless", pace=64) as (stage, _):
+        app = stage.app
+    assert app.closing
+    app.on_descendant_focus()
+    app.on_opener_refused(Opener.Refused("too late"))
+    assert app.playable
+    await app.on_opener_opened(Opener.Opened(app.playable))
 
 
 async def test_complaints_do_not_pile_up_and_go_when_the_prompt_is_mended(models: Path) -> None:

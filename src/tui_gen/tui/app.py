@@ -111,6 +111,8 @@ class TuiGen(App[None]):
 
     def on_opener_refused(self, message: Opener.Refused) -> None:
         """A model that cannot be opened; what is on the screen stays."""
+        if self.closing:
+            return
         self._start_when_open = False
         self._complain(message.fault)
         self._show_facts()
@@ -119,6 +121,8 @@ class TuiGen(App[None]):
 
     async def on_opener_opened(self, message: Opener.Opened) -> None:
         """A model is ready; its card is shown until it runs."""
+        if self.closing:
+            return
         playable = message.playable
         if self.playable:
             self._prompts[self.playable.card.name] = self.prompt_line.value
@@ -171,7 +175,7 @@ class TuiGen(App[None]):
 
     def on_player_advanced(self, message: Player.Advanced) -> None:
         """Counts, and shows where the newest token came from."""
-        if message.player is not self.player or not self.screen_stack:  # late: a new run, or the app closes
+        if message.player is not self.player or self.closing:  # late: of the run before
             return
         self._meter.count(message.steps)
         for step in [step for step in message.steps if step.live[0]][-1:]:
@@ -181,7 +185,7 @@ class TuiGen(App[None]):
 
     def on_player_ended(self, message: Player.Ended) -> None:
         """Says why it is over; the prompt is next."""
-        if message.player is not self.player or not self.screen_stack:
+        if message.player is not self.player or self.closing:
             return
         self.knobs.show_progress(self._meter.result(message.ending))
         self._show_summary()
@@ -194,6 +198,11 @@ class TuiGen(App[None]):
     def running(self) -> bool:
         """Whether a run is under way, be it paused."""
         return self.player is not None and self.player.ending is None
+
+    @property
+    def closing(self) -> bool:
+        """Whether the screens are gone already, while messages from them may still come."""
+        return not self.screen_stack
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Leaves keys to an open list and to the help where they mean something there."""
@@ -292,6 +301,8 @@ class TuiGen(App[None]):
 
     def on_descendant_focus(self) -> None:
         """The keys mean other things elsewhere."""
+        if self.closing:
+            return
         self.models.set_class(self.focused is self.models, "-open")
         self._show_keys()
 
