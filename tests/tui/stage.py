@@ -42,6 +42,14 @@ class Stage:
             await asyncio.sleep(0.01)
         raise AssertionError("it never came true:\n" + self.screen())
 
+    async def shows(self, text: str) -> None:
+        """Waits for something to be read on the screen; fails after ten seconds."""
+        await self.until(lambda: text in self.screen())
+
+    async def hides(self, text: str) -> None:
+        """Waits for something to be gone from the screen; fails after ten seconds."""
+        await self.until(lambda: text not in self.screen())
+
     async def type(self, text: str) -> None:
         """Types into whatever has the focus."""
         names = {" ": "space", ",": "comma"}
@@ -57,9 +65,13 @@ class Stage:
             await asyncio.sleep(0.03)
 
     async def run_to_end(self) -> None:
-        """Presses enter and waits until the run is over."""
+        """Presses enter and waits until the run is over and the screen says so."""
         await self.press("enter")
-        await self.until(lambda: self.app.player is not None and not self.app.running)
+        await self.until(self._told_of_the_end)
+
+    def _told_of_the_end(self) -> bool:
+        ending = self.app.player.ending if self.app.player else None
+        return ending is not None and self.app.knobs.progress == self.app._meter.result(ending)
 
     @property
     def page(self) -> str:

@@ -13,7 +13,7 @@ from tests.tui.stage import on_stage
 async def test_no_fact_of_the_header_is_cut(models: Path, width: int) -> None:
     async with on_stage(models / "cats", size=(width, 16)) as (stage, _):
         stage.app.header.show_rate(12345.6, 0.00012)
-        await stage.until(lambda: "opening" not in stage.screen())
+        await stage.hides("opening")
         line = stage.screen().splitlines()[0]
         facts = line.split("─ ")[-1].split(" · ")
         assert set(facts) <= {"cats", "toy bigrams", "CPU", "12 346 tokens/s", "0.12 ms/step"}

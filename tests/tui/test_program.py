@@ -22,10 +22,10 @@ async def test_another_model_is_chosen_by_keyboard_and_each_keeps_its_prompt(mod
     async with on_stage(models / "cats") as (stage, _):
         await stage.type("the")
         await stage.press("f3", "end", "enter")
-        await stage.until(lambda: "Draws stripes." in stage.screen())
+        await stage.shows("Draws stripes.")
         assert stage.app.query_one(Prompt).value == ""
         await stage.press("f3", "home", "enter")
-        await stage.until(lambda: "▸ cats" in stage.screen())
+        await stage.shows("▸ cats")
         assert stage.app.query_one(Prompt).value == "the"
 
 
@@ -60,10 +60,10 @@ async def test_a_damaged_model_is_listed_and_told_and_the_other_stays(models: Pa
 async def test_a_first_model_that_cannot_be_opened_is_told(models: Path) -> None:
     toys.spoil(models / "cats", "model.onnx", b"rubbish")
     async with on_stage(models / "cats", size=(120, 30)) as (stage, _):
-        await stage.until(lambda: "Choose another model with f3." in stage.screen())
+        await stage.shows("Choose another model with f3.")
         await stage.press("enter", "ctrl+n", "space", "escape", "f2", "pageup")
         await stage.press("f3", "end", "enter")
-        await stage.until(lambda: "Draws stripes." in stage.screen())
+        await stage.shows("Draws stripes.")
 
 
 async def test_trouble_in_mid_run_is_told_and_what_was_made_stays(models: Path) -> None:
@@ -83,7 +83,7 @@ async def test_help_names_every_key_and_keeps_the_keys_for_itself(models: Path) 
         before = stage.app.params.temperature
         await stage.press("f1")
         assert isinstance(stage.app.screen, HelpScreen)
-        assert "esc closes" in stage.screen()
+        await stage.shows("esc closes")
         await stage.press("up", "escape")
         assert not isinstance(stage.app.screen, HelpScreen)
         assert stage.app.params.temperature == before
@@ -114,7 +114,7 @@ async def test_small_screens_are_usable(models: Path, size: tuple[int, int]) -> 
     async with on_stage(models / "stripes", size=size, temperature=0.0) as (stage, _):
         await stage.run_to_end()
         np.testing.assert_array_equal(stage.app.query_one(Canvas).picture.rgb[0, :, :, 0], toys.STRIPE_GREYS)
-        assert "▀" in stage.screen()
+        await stage.shows("▀")
 
 
 async def test_a_model_chosen_later_wins_over_one_that_opens_slowly(
