@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from textual import events
+from textual._context import visible_screen_stack
 from textual.message import Message
+from textual.message_pump import MessagePump
 from textual.pilot import Pilot
 
 from tui_gen.generate import Step, generate
@@ -26,7 +28,7 @@ class Stage:
     """A running app, and the steps that it has shown."""
 
     def __init__(self, app: TuiGen) -> None:
-        self.app, self.steps, self.pilot = app, list[Step](), None
+        self.app, self.steps = app, list[Step]()
 
     def hear(self, message: Message) -> None:
         """Notes what is shown."""
@@ -62,7 +64,10 @@ class Stage:
         """Presses keys; does not wait for the run, which may go on for ever."""
         for key in keys:
             self.app.simulate_key(key)
-            await asyncio.sleep(0.03)
+            await self.until(lambda: not any(pump.message_queue_size for pump in self._takers_of_keys()))
+
+    def _takers_of_keys(self) -> list[MessagePump]:
+        return [self.app, self.app.screen, *([self.app.focused] if self.app.focused else [])]
 
     async def run_to_end(self) -> None:
         """Presses enter and waits until the run is over and the screen says so."""
@@ -79,10 +84,12 @@ class Stage:
         return self.app.query(TextPage).first().text
 
     def screen(self) -> str:
-        """The whole screen as text, trailing spaces cut."""
+        """The whole screen as text, trailing spaces cut; empty while it is not laid out yet."""
         width, height = self.app.size
+        visible_screen_stack.set(self.app._background_screens)  # a dialog draws what is behind it
         strips = self.app.screen._compositor.render_strips(self.app.size)
-        assert len(strips) == height
+        if len(strips) < height:
+            return ""
         assert all(strip.cell_length == width for strip in strips)
         return "\n".join(strip.text.rstrip() for strip in strips) + "\n"
 

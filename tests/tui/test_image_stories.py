@@ -66,7 +66,7 @@ async def test_one_key_goes_through_the_ways_of_drawing(models: Path) -> None:
         await stage.shows("@")
         await stage.hides("▀")
         await stage.press("f2")
-        assert any(0x2800 < ord(character) < 0x2900 for character in stage.screen())
+        await stage.until(lambda: any(0x2800 < ord(character) < 0x2900 for character in stage.screen()))
         await stage.press("f2")
         await stage.shows("▀")
 

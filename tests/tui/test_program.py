@@ -39,7 +39,7 @@ async def test_arrows_move_in_the_list_and_leave_the_temperature_alone(models: P
 
 
 async def test_choosing_another_model_ends_the_run(models: Path) -> None:
-    async with on_stage(models / "endless", pace=64) as (stage, _):
+    async with on_stage(models / "endless", pace=64, length=100_000) as (stage, _):
         await stage.press("enter")
         await stage.until(lambda: stage.steps)
         await stage.press("f3", "home", "enter")
@@ -148,7 +148,7 @@ async def test_a_narrow_screen_folds_the_list_away_and_f3_brings_it_back(models:
 
 
 async def test_a_resize_in_mid_run_wraps_anew_and_loses_nothing(models: Path) -> None:
-    async with on_stage(models / "endless", pace=512) as (stage, pilot):
+    async with on_stage(models / "endless", pace=512, length=100_000) as (stage, pilot):
         await stage.press("enter")
         await stage.until(lambda: len(stage.page) > 200)
         await pilot.resize_terminal(50, 15)
@@ -163,7 +163,7 @@ async def test_a_resize_in_mid_run_wraps_anew_and_loses_nothing(models: Path) ->
 
 @pytest.mark.parametrize("keys", [(), ("space",), ("escape",), ("f1",)])
 async def test_leaving_at_any_moment_ends_the_engine(models: Path, keys: tuple[str, ...]) -> None:
-    async with on_stage(models / "endless", pace=64) as (stage, _):
+    async with on_stage(models / "endless", pace=64, length=100_000) as (stage, _):
         await stage.press("enter")
         await stage.until(lambda: stage.steps)
         await stage.press(*keys, "ctrl+q")
