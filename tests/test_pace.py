@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from itertools import islice
+from dataclasses import replace
+from itertools import cycle, islice
 from typing import Any
 
 import numpy as np
@@ -150,6 +151,44 @@ def test_a_frame_is_finished_before_a_wait(steps: Iterator[Step], clock: Clock) 
     made = list(islice(steps, 4))
     bundles = list(frames(iter([made[0], made[1], None, None, made[2], made[3]])))
     assert [[step.index for step in bundle] for bundle in bundles] == [[1], [2], [3, 4]]
+
+
+@pytest.mark.parametrize(
+    ("step_seconds", "drawing", "apart"),
+    [(0.005, 0.0, 0.035), (0.005, 0.004, 0.08), (0.005, 0.1, 0.25), (0.001, 0.1, 0.035)],
+    ids=["free", "dear", "very dear", "while the model waits for its pace"],
+)
+def test_frames_come_less_often_where_drawing_takes_the_time_of_the_model(
+    steps: Iterator[Step], clock: Clock, step_seconds: float, drawing: float, apart: float
+) -> None:
+    def ticking() -> Iterator[Step]:
+        for step in islice(cycle(list(steps)), 400):
+            clock.now += 0.005
+            yield replace(step, seconds=step_seconds)
+
+    found = [len(bundle) * 0.005 for bundle in frames(ticking(), lambda: drawing)][1:-1]
+    assert found == pytest.approx([apart] * len(found), abs=0.006)
+
+
+def test_a_knob_that_was_turned_ends_a_frame_at_once(endless: Playable) -> None:
+    params = SamplingParams()
+    bundles = frames(generate(endless.model, np.zeros((1, 1), dtype=np.int64), params, length=10**6, seed=0))
+    next(bundles)
+    params.temperature = 0.5
+    assert len(next(bundles)) == 1
+
+
+def test_light_frames_keep_the_logits_of_the_newest_step_of_the_first_sample(text: Playable) -> None:
+    def made(*, light: bool) -> list[list[Step]]:
+        prompt = np.zeros((3, 1), dtype=np.int64)
+        steps = generate(text.model, prompt, SamplingParams(), length=200, seed=3)
+        return list(frames(iter([next(steps), None, *steps]), light=light))
+
+    for kept, full in zip(made(light=True), made(light=False), strict=True):
+        assert [step.tokens.tolist() for step in kept] == [step.tokens.tolist() for step in full]
+        newest = [step for step in kept if step.live[0]][-1:]
+        assert all(step.logits.shape[1] for step in newest)
+        assert not any(step.logits.shape[1] or step.state for step in kept if step.live[0] and step not in newest)
 
 
 def test_no_steps_make_no_frames() -> None:

@@ -87,6 +87,11 @@ class Step:
     state: Any
     """The model's state before this token; feed it the token to go on from here."""
 
+    def light(self) -> Step:
+        """The same without what is large: logits, what was drawn by, state; all that follows from them is lost."""
+        nothing = np.empty((len(self.tokens), 0), dtype=np.float32)
+        return Step(self.index, self.tokens, self.given, self.live, nothing, None, self.params, self.seconds, None)
+
     @cached_property
     def weights(self) -> Weights:
         """[samples, vocab]: proportional to `probs`."""

@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from tui_gen.errors import TuiGenError
 from tui_gen.generate import Step
 
 FRAME_SECONDS = 1 / 30
+_LONGEST_FRAME = 0.25
+"""Seconds between frames where drawing is slow."""
+_DRAWING_SHARE = 0.05
+"""Of the time that the model could use, how much may go into drawing."""
 
 
 class Pace:
@@ -63,6 +67,8 @@ class Pace:
         Tokens keep a schedule, so that one that wakes late does not delay those after it; time that was lost to a
         pause or to a slow model is not made up.
         """
+        if self._rate == math.inf and not (self._paused or self._closed or self._due > time.monotonic()):
+            return True
         with self._changed:
             while not self._closed and (self._paused or self._due > time.monotonic()):
                 self._changed.wait(None if self._paused else self._due - time.monotonic())
@@ -78,7 +84,7 @@ def paced(steps: Iterator[Step], pace: Pace) -> Iterator[Step | None]:
     pace.start()
     step: Step | None = None
     while True:
-        paces = step is None or not step.given.all()
+        paces = step is None or step.drawn_by is not None
         if paces and pace.must_wait():
             yield None
         if pace.closed or (paces and not pace.wait()):
@@ -89,18 +95,28 @@ def paced(steps: Iterator[Step], pace: Pace) -> Iterator[Step | None]:
         yield step
 
 
-def frames(steps: Iterator[Step | None]) -> Iterator[list[Step]]:
-    """Bundles of the steps of a thirtieth of a second; a bundle is also finished before a wait, at the end, and before
-    an error is passed on, so that what was made is shown.
+def frames(
+    steps: Iterator[Step | None], drawing: Callable[[], float] = lambda: 0.0, *, light: bool = False
+) -> Iterator[list[Step]]:
+    """Bundles of the steps of a frame: a thirtieth of a second, or longer where drawing would take much of the model's
+    time. A bundle is also finished when a knob was turned, before a wait, at the end, and before an error is passed on,
+    so that what was made is shown.
+
+    drawing: seconds of computing that the last frame took to be drawn. light: only the newest step in which the first
+    sample runs, of a bundle, keeps its logits and state; those of hundreds take much memory.
     """
     bundle: list[Step] = []
-    shown = -math.inf
+    shown, busy, params = -math.inf, 0.0, None
     try:
         for step in steps:
             if step is not None:
+                if light and bundle and step.live[0]:
+                    bundle[-1] = bundle[-1].light()
                 bundle.append(step)
-            if bundle and (step is None or time.monotonic() - shown >= FRAME_SECONDS):
-                shown = time.monotonic()
+                busy += step.seconds
+                turned, params = params is not None and step.params != params, step.params
+            if bundle and (step is None or turned or _is_due(time.monotonic() - shown, busy, drawing)):
+                shown, busy = time.monotonic(), 0.0
                 ready, bundle = bundle, []
                 yield ready
     except TuiGenError:
@@ -109,3 +125,10 @@ def frames(steps: Iterator[Step | None]) -> Iterator[list[Step]]:
         raise
     if bundle:
         yield bundle
+
+
+def _is_due(elapsed: float, busy: float, drawing: Callable[[], float]) -> bool:
+    """Whether it is time for the next frame. Drawing costs nothing where the model mostly waits for its pace."""
+    if elapsed < FRAME_SECONDS:
+        return False
+    return elapsed >= _LONGEST_FRAME or elapsed > 2 * busy or elapsed * _DRAWING_SHARE >= drawing()

@@ -255,4 +255,4 @@ async def test_without_room_for_the_knobs_the_prompts_frame_shows_them(models: P
         await stage.press("up")
         await stage.shows("1.05  seed 7")
         await stage.run_to_end()
-        await stage.shows("ended by the model at")
+        await stage.shows("the model ended at")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +34,19 @@ def image_card(name: str) -> ModelCard:
     return ModelCard(name, "image", name, LEVELS, bos=LEVELS, image=ImageSpec(SIDE, SIDE, LEVELS))
 
 
+@lru_cache(maxsize=2)
 def graph(name: str) -> bytes:
     """An ONNX file with random weights, always the same ones: lstm, lstm2, their -int8 forms, pixelcnn(-whole)."""
+    return filled(name, {})
+
+
+def filled(name: str, given: Mapping[str, NDArray[Any]]) -> bytes:
+    """The same, but for the weights that are given by name."""
     described = json.loads((FOLDER / "weights.json").read_text(encoding="utf-8"))[name]
     template = (FOLDER / f"{name}.onnx").read_bytes()
     rng = np.random.default_rng(0)
-    tensors = b"".join(_field(_INITIALIZER, _tensor(key, _weights(facts, rng))) for key, facts in described.items())
+    weights = {**{key: _weights(facts, rng) for key, facts in described.items()}, **given}
+    tensors = b"".join(_field(_INITIALIZER, _tensor(key, values)) for key, values in weights.items())
     return template + _field(_GRAPH, tensors)  # protobuf joins messages that stand one after another
 
 

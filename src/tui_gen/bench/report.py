@@ -14,6 +14,7 @@ from tui_gen.bench import machine
 from tui_gen.bench.cases import language_models, pictures, steps
 from tui_gen.bench.rows import Row, as_markdown, as_text
 from tui_gen.bench.scaling import batches, lengths
+from tui_gen.bench.screen import launch, screen
 
 CASES: dict[str, Callable[[], Iterator[Row]]] = {
     "generate": language_models,
@@ -21,6 +22,8 @@ CASES: dict[str, Callable[[], Iterator[Row]]] = {
     "pictures": pictures,
     "length": lengths,
     "batch": batches,
+    "screen": screen,
+    "launch": launch,
 }
 """By the names that the command line takes."""
 

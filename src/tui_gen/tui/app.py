@@ -174,9 +174,10 @@ class TuiGen(App[None]):
         self._show_keys()
 
     def on_player_advanced(self, message: Player.Advanced) -> None:
-        """Counts, and shows where the newest token came from."""
+        """Shows what was made, where the newest of it came from, and how far the run is: all in one repaint."""
         if message.player is not self.player or self.closing:  # late: of the run before
             return
+        message.player.show(message.steps)
         self._meter.count(message.steps)
         for step in [step for step in message.steps if step.live[0]][-1:]:
             self.next_token.show_step(step, message.player.place(step))
@@ -187,6 +188,7 @@ class TuiGen(App[None]):
         """Says why it is over; the prompt is next."""
         if message.player is not self.player or self.closing:
             return
+        message.player.finish(message.ending)
         self.knobs.show_progress(self._meter.result(message.ending))
         self._show_summary()
         self.header.show_rate(self._meter.average_rate(), self._meter.step_seconds)

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
+from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -30,6 +31,7 @@ class NextToken(Widget):
         self._codec: TextCodec | ImageCodec | None = None
         self._step: Step | None = None
         self._place = 0
+        self._ink = self._bar = self._drawn = self._faint = Style()
         self._order: list[int] = []
 
     def clear(self, codec: TextCodec | ImageCodec) -> None:
@@ -48,29 +50,33 @@ class NextToken(Widget):
             self._order[-1] = drawn  # a surprise is shown below the likeliest
         self.refresh()
 
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Asks once for what all lines are drawn in: it is computed each time."""
+        parts = (self.get_component_rich_style(f"next-token--{part}") for part in ("bar", "drawn", "faint"))
+        self._ink, self._bar, self._drawn, self._faint = self.rich_style, *parts
+        return super().render_lines(crop)
+
     def render_line(self, y: int) -> Strip:
         """One token: its text or colour, a bar, its probability after all knobs."""
         width = self.size.width
         if self._step is None or y >= len(self._order):
-            return Strip.blank(width, self.rich_style)
-        return Strip(self._row(self._order[y], width)).adjust_cell_length(width, self.rich_style)
+            return Strip.blank(width, self._ink)
+        return Strip(self._row(self._order[y], width)).adjust_cell_length(width, self._ink)
 
     def _row(self, token: int, width: int) -> list[Segment]:
         assert self._step is not None
         assert self._codec is not None
         probability = float(self._step.probs[0, token])
         drawn = token == self._step.tokens[0]
-        style = self.rich_style
-        marked = self.get_component_rich_style("next-token--drawn") if drawn else style
-        if probability == 0:
-            marked = self.get_component_rich_style("next-token--faint")
+        style = self._ink
+        marked = self._faint if probability == 0 else self._drawn if drawn else style
         label = min(_MAX_LABEL_CELLS, width // 3)
         room = max(1, width - 2 - label - 1 - _PERCENT_CELLS)
         return [
             Segment("▸ " if drawn else "  ", marked),
             *self._label(token, label, marked),
             Segment(" ", style),
-            Segment(bar(probability, room), self.get_component_rich_style("next-token--bar")),
+            Segment(bar(probability, room), self._bar),
             Segment(_percent(probability), marked),
         ]
 

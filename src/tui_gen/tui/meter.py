@@ -7,12 +7,14 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
+import numpy as np
+
 from tui_gen.generate import Step
 from tui_gen.tui.player import Ending
 
 _WINDOW_SECONDS = 1.0
 _RESULTS: dict[Ending, str] = {
-    "ended": "ended by the model at",
+    "ended": "the model ended at",
     "length": "complete:",
     "stopped": "stopped at",
     "failed": "failed at",
@@ -33,8 +35,8 @@ class Meter:
 
     def count(self, steps: Sequence[Step]) -> None:
         """Counts steps that have just come; given tokens do not count."""
-        sampled = [step for step in steps if not step.given.all()]
-        self._last, tokens = time.monotonic(), sum(int(step.live.sum()) for step in sampled)
+        sampled = [step for step in steps if not step.given.all()] if steps[0].given.any() else steps
+        self._last, tokens = time.monotonic(), int(np.count_nonzero([step.live for step in sampled]))
         self._made, self._total = self._made + len(sampled), self._total + tokens
         self._recent.append((self._last, tokens))
         while self._last - self._recent[0][0] > _WINDOW_SECONDS:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -51,7 +53,7 @@ class Player(VerticalScroll, can_focus=False):
 
     @dataclass
     class Advanced(Message):
-        """Steps that have just been shown."""
+        """Steps that have just been made, for the app to `show` together with what it says about them."""
 
         player: Player
         steps: Sequence[Step]
@@ -64,20 +66,12 @@ class Player(VerticalScroll, can_focus=False):
         ending: Ending
         fault: str = ""
 
-    @dataclass
-    class _Frame(Message):
-        steps: Sequence[Step]
-
-    @dataclass
-    class _Done(Message):
-        ending: Ending
-        fault: str
-
     def __init__(self, run: Run, rendering: Rendering) -> None:
         super().__init__()
         self._engine_run, self._rendering = run, rendering
         self._room = threading.Semaphore(_FRAMES_AHEAD)
         self._stopped = False
+        self._drawing, self._computed = 0.0, math.inf
         self.ending: Ending | None = None
 
     def compose(self) -> ComposeResult:
@@ -124,7 +118,7 @@ class Player(VerticalScroll, can_focus=False):
         ending, fault, last = "length", "", None
         try:
             steps = generate(run.playable.model, run.prompt, run.params, length=run.length, seed=run.seed)
-            for bundle in frames(paced(steps, run.pace)):
+            for bundle in frames(paced(steps, run.pace), lambda: self._drawing, light=True):
                 if not self._hand_over(bundle, worker):
                     break
                 last = bundle[-1]
@@ -134,29 +128,29 @@ class Player(VerticalScroll, can_focus=False):
             ending = "stopped"
         elif ending == "length" and last is not None and self._all_ended(last):
             ending = "ended"
-        self.post_message(self._Done(ending, fault))  # type: ignore[arg-type]
+        self.app.post_message(self.Ended(self, ending, fault))  # type: ignore[arg-type]
 
     def _hand_over(self, bundle: Sequence[Step], worker: Worker[None]) -> bool:
         while not self._room.acquire(timeout=0.1):
             if worker.is_cancelled or self._stopped:
                 return False
-        self.post_message(self._Frame(bundle))
+        self.app.post_message(self.Advanced(self, bundle))
         return not worker.is_cancelled
 
     def _all_ended(self, last: Step) -> bool:
         eos = self._engine_run.playable.card.eos
         return eos is not None and bool((~last.live | (last.tokens == eos)).all())
 
-    def on_player__frame(self, message: _Frame) -> None:
+    def show(self, steps: Sequence[Step]) -> None:
         """Shows a frame, then lets the engine make another."""
+        computed = time.thread_time()
+        self._drawing, self._computed = max(0.0, computed - self._computed), computed  # all since the last one
         for view in self.views:
-            view.show_steps(message.steps)
+            view.show_steps(steps)
         self._room.release()
-        self.post_message(self.Advanced(self, message.steps))
 
-    def on_player__done(self, message: _Done) -> None:
-        """Says that the run is over; after the last frame has been shown, because messages keep their order."""
-        self.ending = message.ending
+    def finish(self, ending: Ending) -> None:
+        """Takes note that the run is over."""
+        self.ending = ending
         for view in self.views:
             view.end()
-        self.post_message(self.Ended(self, message.ending, message.fault))

@@ -1,0 +1,181 @@
+"""What a person waits for: the program in a real terminal, beside the engine without a screen."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from tui_gen.bench.networks import VOCABULARY, filled, text_card
+from tui_gen.bench.rows import Row, shown
+from tui_gen.bench.terminal import AVAILABLE, Terminal
+from tui_gen.bench.timing import Timing, in_turns
+from tui_gen.generate import generate
+from tui_gen.library import Playable, open_model, shipped_folder
+from tui_gen.sampling import SamplingParams
+
+_LENGTH, _TEMPERATURE, _SEED = 3000, 2.0, 2
+"""A run that is long enough, also where the model may end it."""
+_ENDED = rb"(?:the model ended at|complete:) ([\d,]+)"
+_FIRST_FRAME = b" prompt "
+_PRESSES = 12
+_UP, _DOWN, _ENTER, _ESCAPE = "\x1b[A", "\x1b[B", "\r", "\x1b"
+_TO_UNLIMITED = "]" * 12
+_DRAWN = r"▸ (?:\x1b\[[\d;]*m)*{}"
+_STAYS, _MOVES = "stays", "moves"
+_NOWHERE = (Row("the screen", "not measured: this system has no pseudo terminals", ""),)
+
+
+def screen() -> Iterator[Row]:
+    """What the screen costs, and how soon it answers."""
+    yield from (*rates(), *keys()) if AVAILABLE else _NOWHERE
+
+
+def launch() -> Iterator[Row]:
+    """What a person waits for at first."""
+    yield from launches() if AVAILABLE else _NOWHERE
+
+
+def rates() -> Iterator[Row]:
+    """Tokens that reach the screen without a limit of pace, beside those of the same run without a screen."""
+    for name in ("recipes", "shakespeare"):
+        with Terminal([*_program(name), "-t", str(_TEMPERATURE), "--seed", str(_SEED), "-l", str(_LENGTH)]) as screen:
+            _unlimited(screen)
+            playable = open_model(shipped_folder() / name)
+            runs = {"screen": partial(_on_screen, screen), "bare": partial(_bare, playable)}
+            times = in_turns(runs, rounds=3)
+            peak = screen.peak_megabytes()
+        yield Row(
+            f"{name}, tokens reaching the screen beside the engine alone",
+            f"a token on the screen {shown(times['screen'])}",
+            f"without one {shown(times['bare'])}",
+            times["bare"].over(times["screen"]),
+            0.85,
+        )
+        yield Row(f"{name}, most memory of the program", f"{peak:.0f} MB", "150 MB", peak / 150, 1, at_most=True)
+
+
+def _program(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "tui_gen", *arguments]
+
+
+def _unlimited(screen: Terminal) -> None:
+    """Turns the pace to unlimited in a run that is then stopped."""
+    screen.until(_FIRST_FRAME)
+    screen.type(_ENTER)
+    screen.until(rb"token \d")
+    screen.type(_TO_UNLIMITED)
+    screen.until(rb"unlimited")
+    screen.until(_ENDED)
+
+
+def _on_screen(screen: Terminal) -> float:
+    """Seconds for a token, from the first sight of how far the run is to its end."""
+    screen.settle()
+    screen.type(_ENTER)
+    began, found = screen.until(rb"token ([\d,]+) of", after=len(screen.output))
+    ended, last = screen.until(_ENDED, after=found.end())  # before it, how the last run ended may be drawn again
+    return (ended - began) / (_count(last) - _count(found))
+
+
+def _count(found: re.Match[bytes]) -> int:
+    return int(found[1].replace(b",", b""))
+
+
+def _bare(playable: Playable) -> float:
+    began = time.perf_counter()
+    steps = generate(
+        playable.model, playable.codec.prompt([""]), SamplingParams(_TEMPERATURE), length=_LENGTH, seed=_SEED
+    )
+    count = sum(not step.given[0] for step in steps)
+    return (time.perf_counter() - began) / count
+
+
+def keys() -> Iterator[Row]:
+    """From a key that turns the temperature to the first token on the screen that it counts for."""
+    with telltale() as folder, Terminal([*_program(str(folder)), "-t", "0", "-l", "1000000"]) as screen:
+        screen.until(_FIRST_FRAME)
+        screen.type(_ENTER)
+        for pace in ("16 tokens a second", "no limit of pace"):
+            screen.until(_DRAWN.format(_STAYS).encode())
+            waits = [_turned(screen, key) for key in (_UP, _DOWN) * _PRESSES]
+            wait = Timing(statistics.median(waits), min(waits), max(waits))
+            said = f"from the press {shown(wait)}, at {pace}"
+            yield Row(
+                f"LSTM 128, 10,000 words, a token at the new temperature, {pace}",
+                said,
+                "50 ms",
+                wait.median / 0.05,
+                1,
+                at_most=True,
+            )
+            screen.type(_TO_UNLIMITED)
+
+
+def _turned(screen: Terminal, key: str) -> float:
+    """Seconds from the press until a token is seen that only the new temperature draws."""
+    time.sleep(random.uniform(0.05, 0.2))  # at any moment of a frame
+    screen.read(0)
+    seen = len(screen.output)
+    pressed = screen.type(key)
+    return screen.until(_DRAWN.format(_MOVES if key == _UP else _STAYS).encode(), after=seen)[0] - pressed
+
+
+@contextmanager
+def telltale() -> Iterator[Path]:
+    """A model whose tokens tell the temperature: one is a little likelier than all others, and is drawn only at 0."""
+    bias = np.zeros(VOCABULARY, dtype=np.float32)
+    bias[0] = 1e-3
+    graph = filled("lstm", {"output.bias": bias, "output.weight": np.zeros((128, VOCABULARY), dtype=np.float32)})
+    words = {_STAYS: 0} | {f"{_MOVES}{number}": number for number in range(1, VOCABULARY)}
+    tokenizer = {"version": "1.0", "model": {"type": "WordLevel", "vocab": words, "unk_token": _STAYS}}
+    with TemporaryDirectory(prefix="tui-gen-") as place:
+        folder = Path(place) / "telltale"
+        folder.mkdir()
+        (folder / "model.onnx").write_bytes(graph)
+        (folder / "config.json").write_text(text_card("lstm").to_json(), encoding="utf-8")
+        (folder / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
+        yield folder
+
+
+def launches() -> Iterator[Row]:
+    """From the command to the first frame and to the first token of `recipes`, beside importing the two libraries."""
+    times = in_turns({"imports": _imports, "frame": _first_frame, "token": _first_token}, rounds=4)
+    said = f"importing Textual and onnxruntime {shown(times['imports'])}"
+    for kind, bar in (("frame", 1.6), ("token", 2.2)):
+        yield Row(
+            f"launch to the first {kind} of recipes",
+            shown(times[kind]),
+            said,
+            times[kind].over(times["imports"]),
+            bar,
+            at_most=True,
+        )
+
+
+def _imports() -> float:
+    with Terminal([sys.executable, "-c", "import textual.app, onnxruntime"]) as screen:
+        screen.wait()
+        return time.perf_counter() - screen.began
+
+
+def _first_frame() -> float:
+    with Terminal(_program("recipes")) as screen:
+        return screen.until(_FIRST_FRAME)[0] - screen.began
+
+
+def _first_token() -> float:
+    with Terminal(_program("recipes")) as screen:
+        screen.until(_FIRST_FRAME)  # before it a terminal would read enter as the end of a line
+        screen.type(_ENTER)
+        return screen.until(rb"token [1-9]")[0] - screen.began
