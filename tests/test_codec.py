@@ -118,11 +118,14 @@ def test_text_read_token_by_token_equals_text_decoded_at_once(name: str, request
         # Bytes that have not completed a character at the end are still waiting for the next token.
         assert streamed == whole[: len(streamed)]
         assert set(whole[len(streamed) :]) <= {"\ufffd"}
+        reader, cut = codec.reader(), choice.randrange(20)
+        assert reader.read_all(ids[:cut]) + reader.read_all(ids[cut:]) == streamed
 
 
 def test_the_end_token_reads_as_nothing_and_a_token_without_text_as_its_number(words: TextCodec) -> None:
     reader = words.reader()
     assert [reader.read(token) for token in (CAT, 77, END)] == ["cat", " token 77 ", ""]
+    assert words.reader().read_all([CAT, 77, END]) == "cat token 77 "
     assert words.decode([CAT, SAT, END]) == "cat sat"
     assert (words.token_text(CAT), words.token_text(77)) == ("cat", "token 77")
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
+from tokenizers.models import WordLevel
 
 from tui_gen.card import Colour, ModelCard
 from tui_gen.errors import TuiGenError
@@ -89,19 +90,35 @@ class TextReader:
     def __init__(self, tokenizer: Tokenizer, eos: int | None) -> None:
         self._tokenizer, self._eos = tokenizer, eos
         self._stream = DecodeStream(skip_special_tokens=False)
+        self._whole = isinstance(tokenizer.model, WordLevel)  # no token is a part of a character
 
     def read(self, token: int) -> str:
         """The text that this token adds; nothing for the end token."""
         if token == self._eos:
             return ""
-        if self._tokenizer.id_to_token(token) is None:
+        if not self._knows(token):
             return f" token {token} "
         try:
-            with told("a decoder that rewrites what it said"):
-                return self._stream.step(self._tokenizer, token) or ""
+            return self._streamed(token)
         except TuiGenError:  # cannot be streamed; the plain pieces still can be read
             self._stream = DecodeStream(skip_special_tokens=False)
             return self._tokenizer.id_to_token(token) or ""
+
+    def read_all(self, tokens: Sequence[int]) -> str:
+        """The text that some tokens add; all at once, which is faster, where they are words that the model knows."""
+        if self._whole and self._eos not in tokens and all(map(self._knows, tokens)):
+            try:
+                return self._streamed(list(tokens))
+            except TuiGenError:  # and so will be what is read from here on
+                self._whole, self._stream = False, DecodeStream(skip_special_tokens=False)
+        return "".join(map(self.read, tokens))
+
+    def _knows(self, token: int) -> bool:
+        return self._tokenizer.id_to_token(token) is not None
+
+    def _streamed(self, tokens: int | list[int]) -> str:
+        with told("a decoder that rewrites what it said"):
+            return self._stream.step(self._tokenizer, tokens) or ""
 
 
 class ImageCodec:

@@ -11,9 +11,9 @@ from tui_gen.errors import TuiGenError
 from tui_gen.generate import Step
 
 FRAME_SECONDS = 1 / 30
-_LONGEST_FRAME = 0.25
+_LONGEST_FRAME = 0.3
 """Seconds between frames where drawing is slow."""
-_DRAWING_SHARE = 0.05
+_DRAWING_SHARE = 0.04
 """Of the time that the model could use, how much may go into drawing."""
 
 

@@ -134,7 +134,7 @@ class TuiGen(App[None]):
         self.prompt_line.serve(playable.codec, card.prompt_example)
         self.models.mark(playable.path.name)
         self.next_token.clear(playable.codec)
-        self.knobs.progress = ""
+        self.knobs.show_progress("")
         self._show_facts()
         self._show_knobs()
         if self._start_when_open:
@@ -325,8 +325,9 @@ class TuiGen(App[None]):
     def _show_summary(self) -> None:
         """Where the knobs have no room, the prompt's frame says the most important of them."""
         facts = (f"{self.params.temperature:.2f}", f"seed {self.seed}", self.knobs.progress)
-        hidden = not self.side.display
-        self.prompt_line.border_subtitle = "  ".join(fact for fact in facts if fact) if hidden else ""
+        said = "" if self.side.display else "  ".join(fact for fact in facts if fact)
+        if self.prompt_line.border_subtitle != said:  # the same again would draw the prompt again
+            self.prompt_line.border_subtitle = said
 
     def _show_keys(self) -> None:
         drawing = self.playable is not None and self.playable.card.image is not None

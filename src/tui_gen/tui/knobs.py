@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from textual.app import ComposeResult
+from textual.containers import Vertical
 from textual.widgets import Static
 
 from tui_gen.library import Playable
@@ -16,28 +18,34 @@ MAX_PACE = 4096
 """Tokens a second; the next step is unlimited."""
 
 
-class Knobs(Static):
+class Knobs(Vertical):
     """Temperature, filters, seed, pace and progress; plain text, one fact a line."""
 
     def __init__(self) -> None:
-        super().__init__(markup=False)
+        super().__init__()
+        self._knobs, self._progress = Static(markup=False), Static(markup=False)
         self.progress = ""
+
+    def compose(self) -> ComposeResult:
+        """What is turned by hand, and below it what changes all the time: only that is drawn with every token."""
+        yield self._knobs
+        yield self._progress
 
     def show(self, params: SamplingParams, seed: int, rate: float) -> None:
         """Shows the knobs as they are."""
-        self._lines = [
+        lines = [
             f"temperature {params.temperature:.2f}",
             gauge(params.temperature / MAX_SHOWN_TEMPERATURE, 21),
             f"seed {seed}",
             f"pace {'unlimited' if math.isinf(rate) else f'{rate:g} a second'}",
             self._filters(params),
         ]
-        self.show_progress(self.progress)
+        self._knobs.update("\n".join(lines), layout=False)
 
     def show_progress(self, progress: str) -> None:
         """Shows how far the run is."""
         self.progress = progress
-        self.update("\n".join([*self._lines, progress]), layout=False)
+        self._progress.update(progress, layout=False)
 
     def _filters(self, params: SamplingParams) -> str:
         top_k = f"top-k {params.top_k}" if params.top_k else ""

@@ -19,6 +19,8 @@ from tui_gen.tui.app import TuiGen
 from tui_gen.tui.settings import Settings
 
 FIRST_MODEL = "recipes"
+_SWITCH_SECONDS = 1e-3
+"""How long the screen may keep Python while the engine wants it: drawing a frame takes as long as many steps."""
 
 
 def launch(args: argparse.Namespace) -> int:
@@ -27,6 +29,7 @@ def launch(args: argparse.Namespace) -> int:
     folder = locate(args.model) if args.model else _first(entries)
     read_card(folder)
     app = TuiGen(_settings(args, folder), entries)
+    sys.setswitchinterval(_SWITCH_SECONDS)
     with quiet_stderr():
         app.run()
     return app.return_code or 0

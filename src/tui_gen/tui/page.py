@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby, takewhile
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -46,13 +47,11 @@ class TextPage(ScrollView, can_focus=True):
 
     def show_steps(self, steps: Sequence[Step]) -> None:
         """Writes the tokens of these steps."""
+        mine = takewhile(lambda step: step.live[self._sample], steps)
         parts = []
-        for step in steps:
-            if not step.live[self._sample]:
-                break
-            parts.append(self._reader.read(int(step.tokens[self._sample])))
-            if step.given[self._sample]:
-                self._given += len(parts[-1])
+        for given, group in groupby(mine, lambda step: bool(step.given[self._sample])):
+            parts.append(self._reader.read_all([int(step.tokens[self._sample]) for step in group]))
+            self._given += len(parts[-1]) if given else 0
         self._fit_width()
         self._changed_from(self._wrapped.append(scrub("".join(parts)).replace("\t", "    ")))
 

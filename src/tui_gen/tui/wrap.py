@@ -6,6 +6,9 @@ from typing import NamedTuple
 
 from rich.cells import cell_len, chop_cells
 
+_CHARACTERS_A_CELL = 4
+"""How many may share a cell, such as a letter and its accents; what is beyond is not looked at for a line."""
+
 
 class Line(NamedTuple):
     """A line on the screen, and where in the text it begins."""
@@ -19,6 +22,7 @@ class Wrapped:
 
     def __init__(self, width: int) -> None:
         self.width = max(1, width)
+        self._reach = _CHARACTERS_A_CELL * self.width
         self.lines: list[Line] = [Line(0, "")]
         self._parts: list[str] = []
 
@@ -55,10 +59,10 @@ class Wrapped:
         return end
 
     def _fits(self, piece: str) -> bool:
-        return cell_len(piece) <= self.width
+        return len(piece) <= self._reach and cell_len(piece) <= self.width
 
     def _split(self, piece: str) -> tuple[str, str]:
-        head = chop_cells(piece, self.width)[0] or piece[0]
+        head = chop_cells(piece[: self._reach], self.width)[0] or piece[0]
         if piece[len(head)] == " ":
             return head, piece[len(head) + 1 :]
         space = head.rfind(" ")
