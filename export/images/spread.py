@@ -9,8 +9,9 @@ from torch import Tensor
 from export.images.network import ImageNetwork
 from export.images.streaming import StreamingNetwork
 from export.verify import TOLERANCE
+from tui_gen.contract import State
 from tui_gen.errors import TuiGenError
-from tui_gen.model import Model, State
+from tui_gen.model import Model
 
 PLACES = 12
 _BATCH = 2

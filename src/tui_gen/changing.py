@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tui_gen.card import ModelCard
+from tui_gen.contract import State
 from tui_gen.errors import TuiGenError
-from tui_gen.model import Model, State
+from tui_gen.model import Model
 from tui_gen.sampling import Logits, Mask, Tokens
 
 TOLERANCE = 1e-5

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from tui_gen.errors import TuiGenError
+from tui_gen.reading import PromptReader
 from tui_gen.sampling import (
     Floats,
     Logits,
@@ -23,6 +24,7 @@ from tui_gen.sampling import (
     entropy_bits,
     log_softmax,
     normalised,
+    picked,
     weights,
 )
 
@@ -31,7 +33,7 @@ FREE = -1
 
 
 class Stepper(Protocol):
-    """What `generate` asks of a model; `tui_gen.model.Model` is one."""
+    """What `generate` asks of a model; `tui_gen.model.Model` is one. It may have a `read` as `Model` has, too."""
 
     @property
     def eos(self) -> int | None:
@@ -53,7 +55,7 @@ class Endless:
     eos = None
 
     def __init__(self, model: Stepper) -> None:
-        self.start, self.step = model.start, model.step
+        self.start, self.step, self.read = model.start, model.step, getattr(model, "read", None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,8 +74,8 @@ class Step:
     live: Mask
     """[samples]: whether the sample still runs. A sample that has ended keeps its row, which then means nothing."""
 
-    logits: Logits
-    """[samples, vocab]: what the model said before this token."""
+    said: Logits | Callable[[], Logits]
+    """`logits`, or what to call for them."""
 
     drawn_by: Weights | None
     """[samples, vocab]: what a sampled token was drawn by; None where every token stood in the prompt."""
@@ -84,8 +86,22 @@ class Step:
     seconds: float
     """What model and sampling took."""
 
-    state: Any
-    """The model's state before this token; feed it the token to go on from here."""
+    kept: Any
+    """`state`, or what to call for it."""
+
+    @cached_property
+    def logits(self) -> Logits:
+        """[samples, vocab]: what the model said before this token."""
+        if not callable(self.said):
+            return self.said
+        logits = self.said()
+        _check_finite(logits, self.index)
+        return logits
+
+    @cached_property
+    def state(self) -> Any:
+        """The model's state before this token; feed it the token to go on from here."""
+        return self.kept() if callable(self.kept) else self.kept
 
     def light(self) -> Step:
         """The same without what is large: logits, what was drawn by, state; all that follows from them is lost."""
@@ -111,10 +127,7 @@ class Step:
     @cached_property
     def logprob(self) -> Floats:
         """[samples]: natural logarithm of the model's own probability (temperature 1, nothing cut) of the token."""
-        rows = np.arange(len(self.tokens))
-        inside = np.minimum(self.tokens, self.logits.shape[1] - 1)
-        found: Floats = np.where(inside == self.tokens, self._log_softmax[rows, inside], -np.inf)
-        return found
+        return picked(self._log_softmax, self.tokens)
 
     @cached_property
     def entropy(self) -> Floats:
@@ -139,22 +152,26 @@ def generate(model: Stepper, prompt: Tokens, params: SamplingParams, *, length: 
     """
     samples, given_length = _check(prompt, length)
     noise, live, nowhere = Noise(seed, samples), np.ones(samples, dtype=bool), np.zeros(samples, dtype=bool)
-    state, tokens = model.start(samples), prompt[:, 0]
+    state, tokens, stands = model.start(samples), prompt[:, 0], prompt != FREE
+    everywhere = stands.all(axis=0)
+    reader, knobs = PromptReader(model, prompt, everywhere), params.checked()
     for index in range(1, given_length + length):
+        logits, state, seconds = reader.step(index - 1, tokens, state)
         began = time.perf_counter()
-        logits, state = model.step(tokens, state)
-        _check_finite(logits, index)
-        knobs, made = params.checked(), None
-        wanted = prompt[:, index] if index < given_length else None
-        given = nowhere if wanted is None else wanted != FREE
-        if wanted is not None and given.all():
-            tokens = wanted
+        if not callable(logits):
+            _check_finite(logits, index)
+        if params != knobs:
+            knobs = params.checked()
+        given, made = stands[:, index] if index < given_length else nowhere, None
+        if index < given_length and everywhere[index]:
+            tokens = prompt[:, index]
         else:
             made = weights(logits, knobs)
             drawn = draw(made, noise.draw(live & ~given))
-            tokens = drawn if wanted is None else np.where(given, wanted, drawn)
-        yield Step(index, tokens, given, live, logits, made, knobs, time.perf_counter() - began, state)
-        if model.eos is not None:
+            tokens = drawn if index >= given_length else np.where(given, prompt[:, index], drawn)
+        seconds += time.perf_counter() - began
+        yield Step(index, tokens, given, live, logits, made, knobs, seconds, state)
+        if model.eos is not None and made is not None:
             live = live & (given | (tokens != model.eos))  # a new array: the Step keeps the old one
             if not live.any():
                 return

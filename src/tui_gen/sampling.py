@@ -143,6 +143,13 @@ def log_softmax(logits: Logits) -> Floats:
     return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
 
 
+def picked(logprobs: Floats, tokens: Tokens) -> Floats:
+    """The entry of each row of [batch, vocab] for the token [batch] of that row; -inf for one past the vocabulary."""
+    inside = np.minimum(tokens, logprobs.shape[1] - 1)
+    found: Floats = np.where(inside == tokens, logprobs[np.arange(len(tokens)), inside], -np.inf)
+    return found
+
+
 def entropy_bits(probs: Floats) -> Floats:
     """Shannon entropy of each row of [batch, vocab], in bits: float64[batch]."""
     logs = np.log2(probs, where=probs > 0, out=np.zeros_like(probs))

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from export.steps import TrainedNet
 from export.verify import step_logits
 from tests.export.tiny import exported, network, random_sequences
-from tui_gen.model import Model, State
+from tui_gen.contract import State
+from tui_gen.model import Model
 
 NETWORKS = [
     "stacked lstm",

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tui_gen.card import ImageSpec, ModelCard
+from tui_gen.protobuf import field, number_field
 
 FOLDER = Path(__file__).parent / "networks"
 VOCABULARY, LEVELS, SIDE = 10_000, 4, 28
@@ -46,8 +47,8 @@ def filled(name: str, given: Mapping[str, NDArray[Any]]) -> bytes:
     template = (FOLDER / f"{name}.onnx").read_bytes()
     rng = np.random.default_rng(0)
     weights = {**{key: _weights(facts, rng) for key, facts in described.items()}, **given}
-    tensors = b"".join(_field(_INITIALIZER, _tensor(key, values)) for key, values in weights.items())
-    return template + _field(_GRAPH, tensors)  # protobuf joins messages that stand one after another
+    tensors = b"".join(field(_INITIALIZER, _tensor(key, values)) for key, values in weights.items())
+    return template + field(_GRAPH, tensors)  # protobuf joins messages that stand one after another
 
 
 def weight_bytes(name: str) -> int:
@@ -64,25 +65,6 @@ def _weights(facts: Mapping[str, Any], rng: np.random.Generator) -> NDArray[Any]
 
 def _tensor(name: str, values: NDArray[Any]) -> bytes:
     """A TensorProto."""
-    sizes = b"".join(_number(_DIMS, size) for size in values.shape)
-    kind = _number(_TYPE, _TYPES[values.dtype.name])
-    return sizes + kind + _field(_NAME, name.encode()) + _field(_RAW, values.tobytes())
-
-
-def _field(number: int, content: bytes) -> bytes:
-    """A field of bytes, a text or a message."""
-    return _varint(number << 3 | 2) + _varint(len(content)) + content
-
-
-def _number(number: int, value: int) -> bytes:
-    """A field of a whole number."""
-    return _varint(number << 3) + _varint(value)
-
-
-def _varint(value: int) -> bytes:
-    """Seven bits a byte, the lowest first."""
-    made = bytearray()
-    while value > 0x7F:
-        made.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*made, value])
+    sizes = b"".join(number_field(_DIMS, size) for size in values.shape)
+    kind = number_field(_TYPE, _TYPES[values.dtype.name])
+    return sizes + kind + field(_NAME, name.encode()) + field(_RAW, values.tobytes())

@@ -1,0 +1,95 @@
+"""Running a step function's graph over many tokens at once, where its form allows that and the outcome is the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tui_gen.chunked import TARGETS, in_chunks
+from tui_gen.contract import Port, State
+from tui_gen.errors import TuiGenError
+from tui_gen.sampling import Floats, Logits, Tokens, log_softmax, picked
+
+Run = Callable[[Mapping[str, Any]], Sequence[NDArray[Any]]]
+"""From inputs by name to outputs; raises TuiGenError."""
+_TOLERANCE = 1e-4
+_TRIED = 8
+"""Tokens that are also read one by one, when a graph is first run in this way."""
+
+
+class Stepped(Protocol):
+    """A step function that is to be read faster."""
+
+    @property
+    def inputs(self) -> list[Port]:
+        """Tokens, and the parts of the state."""
+        ...
+
+    @property
+    def outputs(self) -> list[Port]:
+        """Logits, and the parts of the state."""
+        ...
+
+    def start(self, batch: int) -> State:
+        """The state before the first token."""
+        ...
+
+    def step(self, tokens: Tokens, state: State) -> tuple[Logits, State]:
+        """Tokens [batch] and the state before them to logits [batch, vocab] and the state after them."""
+        ...
+
+
+class AtOnce:
+    """Opens what it needs when it is first asked. graph: of the step function; opened: what runs a graph."""
+
+    def __init__(self, model: Stepped, graph: bytes, opened: Callable[[bytes], Run]) -> None:
+        self._model, self._graph, self._opened = model, graph, opened
+        self._runs: dict[bool, Run | None] = {}
+
+    def read(self, tokens: Tokens, state: State) -> State | None:
+        """As `Model.read`."""
+        run = self._run(scores=False)
+        return tuple(run(self._feeds(tokens, state))) if run else None
+
+    def score(self, tokens: Tokens, following: Tokens, state: State) -> tuple[Floats, State] | None:
+        """As `Model.score`."""
+        run = self._run(scores=True)
+        if not run:
+            return None
+        scores, *after = run(self._feeds(tokens, state) | {TARGETS: following.T.reshape(-1, 1)})
+        return scores.reshape(tokens.shape[::-1]).T, tuple(after)
+
+    def _feeds(self, tokens: Tokens, state: State) -> dict[str, Any]:
+        return {port.name: part for port, part in zip(self._model.inputs, (tokens.T, *state), strict=True)}
+
+    def _run(self, *, scores: bool) -> Run | None:
+        if scores not in self._runs:
+            graph = in_chunks(self._graph, scores=scores)
+            self._runs[scores] = self._opened(graph) if graph else None  # for the trial
+            if graph and not self._is_right(scores=scores):
+                self._runs[scores] = None
+        return self._runs[scores]
+
+    def _is_right(self, *, scores: bool) -> bool:
+        """Whether some tokens from some state on give what they give one by one."""
+        rng, vocab = np.random.default_rng(0), self._model.outputs[0].shape[1]
+        tokens, following = rng.integers(0, int(vocab or 1), size=(2, 2, _TRIED))
+        start = tuple(rng.normal(0, 0.1, part.shape).astype(part.dtype) for part in self._model.start(2))
+        try:
+            expected, after = self._stepped(tokens, following, start)
+            found = self.score(tokens, following, start) if scores else (expected, self.read(tokens, start))
+        except TuiGenError:
+            return False
+        assert found
+        pairs = zip((expected, *after), (found[0], *(found[1] or ())), strict=True)
+        return all(np.allclose(one, other, rtol=0, atol=_TOLERANCE, equal_nan=True) for one, other in pairs)
+
+    def _stepped(self, tokens: Tokens, following: Tokens, state: State) -> tuple[Floats, State]:
+        scores = []
+        for now, then in zip(tokens.T, following.T, strict=True):
+            logits, state = self._model.step(now, state)
+            scores.append(picked(log_softmax(logits), then))
+        return np.stack(scores, axis=1), state

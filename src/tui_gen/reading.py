@@ -1,0 +1,104 @@
+"""Reading many tokens at once, where a model can: a prompt, or a text that is scored."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+
+from tui_gen.errors import TuiGenError
+from tui_gen.sampling import Logits, Mask, Tokens
+
+CHUNK = 128
+"""Tokens that are read at once."""
+_LEAST = 32
+"""Fewer are not worth it."""
+
+
+Read = Callable[[Tokens, Any], Any]
+"""From tokens [samples, n] and the state before them to the state after them."""
+
+
+class Steps(Protocol):
+    """A step function."""
+
+    def step(self, tokens: Tokens, state: Any) -> tuple[Logits, Any]:
+        """Tokens [batch] and the state before them to logits [batch, vocab] and the state after them."""
+        ...
+
+
+class Chunk:
+    """Tokens that were read at once. What the model said between them is computed when somebody asks."""
+
+    def __init__(self, model: Steps, read: Read, tokens: Tokens, start: Any, first: int) -> None:
+        """tokens: int64[samples, n]. start: the state before them. first: position of the first of them."""
+        self._model, self._read, self._tokens, self._start = model, read, tokens, start
+        self._known = (0, start)
+        began = time.perf_counter()
+        self.after, self.first, self.past = read(tokens, start), first, first + tokens.shape[1]
+        self.seconds = (time.perf_counter() - began) / tokens.shape[1]
+        """What reading a token took."""
+
+    def at(self, position: int) -> tuple[Any, Any]:
+        """What to call for the logits after the token at this position; the state after it, or what to call for it."""
+        count = position - self.first + 1
+        after = self.after if position + 1 == self.past else partial(self._state, count)
+        return partial(self._logits, count), after
+
+    def _state(self, count: int) -> Any:
+        """After so many tokens."""
+        known, state = self._known if self._known[0] <= count else (0, self._start)
+        return self._read(self._tokens[:, known:count], state) if known < count else state
+
+    def _logits(self, count: int) -> Logits:
+        logits, after = self._model.step(self._tokens[:, count - 1], self._state(count - 1))
+        self._known = (count, after)  # who asks for one often asks for the next
+        return logits
+
+
+class PromptReader:
+    """Feeds a model with the tokens of a run: those of the prompt many at once, if the model can and they are many."""
+
+    def __init__(self, model: Steps, prompt: Tokens, given: Mask) -> None:
+        """prompt: int64[samples, n]. given: [n], whether the tokens of all samples stand at a position."""
+        self._model, self._prompt = model, prompt
+        self._read = getattr(model, "read", None)
+        # A token is read ahead if the one after it is given as well: for what is sampled, logits are needed at once.
+        self._stops = np.flatnonzero(~(given[:-1] & given[1:]))
+        self._end, self._chunk = prompt.shape[1] - 1, None
+
+    _chunk: Chunk | None
+
+    def step(self, position: int, tokens: Tokens, state: Any) -> tuple[Any, Any, float]:
+        """Reads the tokens at a position, with the state before them.
+
+        Returns logits [samples, vocab] or what to call for them, the state after them or what to call for it, and
+        seconds that it took.
+        """
+        if self._chunk is None or position >= self._chunk.past:
+            self._chunk = self._next_chunk(position, state) if position + _LEAST <= self._end else None
+        if self._chunk:
+            return *self._chunk.at(position), self._chunk.seconds
+        began = time.perf_counter()
+        logits, after = self._model.step(tokens, state)
+        return logits, after, time.perf_counter() - began
+
+    def _next_chunk(self, position: int, state: Any) -> Chunk | None:
+        count = min(CHUNK, self._given_from(position))
+        if count < _LEAST or not self._read:
+            return None
+        try:
+            chunk = Chunk(self._model, self._read, self._prompt[:, position : position + count], state, position)
+        except TuiGenError:
+            chunk = None
+        if chunk is None or chunk.after is None:
+            self._read = chunk = None  # step by step, any fault comes with the token that it is of
+        return chunk
+
+    def _given_from(self, position: int) -> int:
+        """How many tokens from here on may be read ahead."""
+        later = self._stops[self._stops >= position]
+        return (int(later[0]) if len(later) else self._end) - position
