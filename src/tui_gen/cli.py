@@ -203,7 +203,7 @@ def _run_bench(args: argparse.Namespace) -> int:
     return run(args.cases, form=args.form)
 
 
-_CASES = ("generate", "step", "pictures", "length", "batch", "screen", "launch")
+_CASES = ("generate", "step", "pictures", "length", "batch", "read", "screen", "launch")
 _COMMANDS: dict[str, tuple[Callable[[_Parser], _Parser], Callable[[argparse.Namespace], int]]] = {
     "models": (_models_parser, _run_models),
     "generate": (_generate_parser, _run_generate),

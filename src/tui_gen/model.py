@@ -107,7 +107,7 @@ class Model:
 
     def _opened(self, graph: bytes) -> Run:
         """Runs another graph where this one runs; a product for many tokens gains from all processors."""
-        session = _session(graph, cores(), *self._session.get_providers())
+        session = _session(graph, cores(), *self._session.get_providers(), yielding=True)
         return lambda feeds: _run(session, None, feeds)
 
 
@@ -137,11 +137,13 @@ def _cuda_session(graph: bytes, threads: int) -> ort.InferenceSession | None:
     return None
 
 
-def _session(graph: bytes, threads: int, *providers: str) -> ort.InferenceSession:
+def _session(graph: bytes, threads: int, *providers: str, yielding: bool = False) -> ort.InferenceSession:
+    """yielding: its threads do not wait for more work on the processors, which those of another session may want."""
     options = ort.SessionOptions()
     options.log_severity_level = _FATAL
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.force_spinning_stop", str(int(yielding)))
     # ORT_ENABLE_ALL adds only layouts for convolutions, which a step has none of, and crashes on fp16 LSTMs.
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     with tempfile.TemporaryDirectory(prefix="tui-gen-") as empty:

@@ -76,7 +76,7 @@ def language_models() -> Iterator[Row]:
             runs[f"ours {threads}"] = generating(opened(name, threads), prompt=PROMPT)
             runs[f"int8 {threads}"] = generating(opened(f"{name}-int8", threads), prompt=PROMPT)
             runs |= _torch_runs(name, threads)
-        times = in_turns(runs)
+        times = in_turns(runs, rounds=3)
         yield from _beside_torch(NAMES[name], "ours", times, eager=2.0, prefix=6.0 if name == "lstm" else None)
         yield from _beside_torch(f"{NAMES[name]}, int8", "int8", times, eager=4.0, prefix=None)
 

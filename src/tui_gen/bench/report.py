@@ -12,6 +12,7 @@ from typing import Literal
 
 from tui_gen.bench import machine
 from tui_gen.bench.cases import language_models, pictures, steps
+from tui_gen.bench.reading import readings
 from tui_gen.bench.rows import Row, as_markdown, as_text
 from tui_gen.bench.scaling import batches, lengths
 from tui_gen.bench.screen import launch, screen
@@ -22,6 +23,7 @@ CASES: dict[str, Callable[[], Iterator[Row]]] = {
     "pictures": pictures,
     "length": lengths,
     "batch": batches,
+    "read": readings,
     "screen": screen,
     "launch": launch,
 }
