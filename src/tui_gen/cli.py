@@ -147,7 +147,7 @@ def _inspect_parser(parser: _Parser) -> _Parser:
 
 
 def _bench_parser(parser: _Parser) -> _Parser:
-    parser.description = "Times the engine beside what one would otherwise run, in about three minutes."
+    parser.description = "Times the engine and the screen beside what one would otherwise run, in about three minutes."
     parser.add_argument("cases", nargs="*", metavar="CASE", help=f"only some of: {', '.join(_CASES)}; default: all")
     form = parser.add_mutually_exclusive_group()
     form.set_defaults(form="text")
@@ -171,6 +171,7 @@ def _count(minimum: int, maximum: int | None = None) -> Callable[[str], int]:
 def _run_screen(args: argparse.Namespace) -> int:
     if not all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout)):
         raise UsageError("the screen needs a terminal on stdin and stdout; without one, use `tui-gen generate`")
+    os.environ.setdefault("TEXTUAL_FPS", _FRAMES_PER_SECOND)  # read when it is imported
     from tui_gen.tui.launch import launch
 
     return launch(args)
@@ -203,6 +204,8 @@ def _run_bench(args: argparse.Namespace) -> int:
     return run(args.cases, form=args.form)
 
 
+_FRAMES_PER_SECOND = "80"
+"""How often the screen may be painted at most: what a key changes waits for the next time, but each has its cost."""
 _CASES = ("generate", "step", "pictures", "length", "batch", "read", "screen", "launch")
 _COMMANDS: dict[str, tuple[Callable[[_Parser], _Parser], Callable[[argparse.Namespace], int]]] = {
     "models": (_models_parser, _run_models),
