@@ -10,6 +10,7 @@ import pytest
 from tests import toys
 from tui_gen import probe
 from tui_gen.errors import TuiGenError
+from tui_gen.verdict import digest
 
 CRASH = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
 
@@ -21,6 +22,10 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
+def check(graph: bytes) -> None:
+    probe.check(graph, digest(graph), "1.0")
+
+
 def verdicts(cache: Path) -> list[str]:
     return [path.name for path in cache.rglob("*") if path.is_file()]
 
@@ -29,7 +34,7 @@ def test_a_model_that_crashes_the_child_is_refused_every_time(cache: Path, monke
     monkeypatch.setattr(probe, "_CHILD", CRASH)
     for _ in range(2):
         with pytest.raises(TuiGenError, match=r"model\.onnx is refused: opening it crashes onnxruntime"):
-            probe.check(b"graph", "1.0")
+            check(b"graph")
     assert verdicts(cache) == []
 
 
@@ -37,25 +42,25 @@ def test_a_model_that_hangs_is_refused(cache: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(probe, "_CHILD", "import time; time.sleep(60)")
     monkeypatch.setattr(probe, "_SECONDS", 0.1)
     with pytest.raises(TuiGenError, match=r"refused: opening it takes more than 0\.1 s"):
-        probe.check(b"graph", "1.0")
+        check(b"graph")
 
 
 def test_a_model_that_passed_is_not_tried_again(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    probe.check(toys.text_graph(), "1.0")
+    check(toys.text_graph())
     assert len(verdicts(cache)) == 1
     monkeypatch.setattr(probe, "_CHILD", CRASH)
-    probe.check(toys.text_graph(), "1.0")
+    check(toys.text_graph())
     with pytest.raises(TuiGenError, match="crashes"):
-        probe.check(toys.text_graph(growth=2), "1.0")
+        check(toys.text_graph(growth=2))
 
 
 def test_a_file_that_is_merely_wrong_passes_for_the_model_itself_says_what_is_wrong(cache: Path) -> None:
-    probe.check(b"not a model", "1.0")
+    check(b"not a model")
 
 
 def test_without_a_place_for_the_verdict_the_model_is_tried_each_time(cache: Path) -> None:
     cache.write_text("a file where the folder should be")
-    probe.check(b"not a model", "1.0")
+    check(b"not a model")
 
 
 def test_the_child_runs_no_code_that_lies_beside_the_model(
@@ -64,5 +69,5 @@ def test_the_child_runs_no_code_that_lies_beside_the_model(
     for name in ("numpy", "onnxruntime", "tempfile", "tui_gen"):
         (tmp_path / f"{name}.py").write_text("open('executed', 'w').close()")
     monkeypatch.chdir(tmp_path)
-    probe.check(b"not a model", "1.0")
+    check(b"not a model")
     assert "executed" not in os.listdir(tmp_path)

@@ -44,20 +44,20 @@ def test_more_threads_must_be_clearly_faster() -> None:
 
 def test_the_choice_is_measured_once_and_remembered(cache: Path) -> None:
     opened, asked = _taking({1: 0.02, 2: 0.004, 4: 0.02})
-    assert threads.fastest(b"graph", "1.0", opened) == 2
+    assert threads.fastest("graph", "1.0", opened) == 2
     assert asked == [1, 2, 4]
-    assert threads.fastest(b"graph", "1.0", opened) == 2
+    assert threads.fastest("graph", "1.0", opened) == 2
     assert asked == [1, 2, 4]
-    threads.fastest(b"another graph", "1.0", opened)
+    threads.fastest("another", "1.0", opened)
     assert asked == [1, 2, 4] * 2
 
 
 def test_a_damaged_or_missing_memory_is_measured_again(cache: Path) -> None:
     opened, asked = _taking({1: 0.004, 2: 0.02, 4: 0.02})
-    assert threads.fastest(b"graph", "1.0", opened) == 1
+    assert threads.fastest("graph", "1.0", opened) == 1
     for written in ("many", "77", ""):
         next(path for path in cache.rglob("*") if path.is_file()).write_text(written)
-        assert threads.fastest(b"graph", "1.0", opened) == 1
+        assert threads.fastest("graph", "1.0", opened) == 1
     assert len(asked) == 12
 
 

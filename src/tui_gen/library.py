@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from tui_gen.errors import TuiGenError
 from tui_gen.files import read_bytes, read_text
 from tui_gen.model import RUNTIME, Model, Provider
 from tui_gen.threads import Step, fastest
+from tui_gen.verdict import digest
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,8 @@ def open_model(folder: Path, *, provider: Provider = "auto", threads: int = 0) -
     """
     card = read_card(folder)
     graph = read_bytes(folder / "model.onnx")
-    _check_hash(folder, card, hashlib.sha256(graph).hexdigest())
+    sha256 = digest(graph)
+    _check_hash(folder, card, sha256)
     tokenizer = read_text(folder / "tokenizer.json") if (folder / "tokenizer.json").exists() else None
     try:
         codec = codec_for(card, tokenizer)
@@ -100,13 +101,13 @@ def open_model(folder: Path, *, provider: Provider = "auto", threads: int = 0) -
         raise TuiGenError(f"{folder / 'tokenizer.json'} {fault}") from fault
     try:
         if folder.resolve().parent != shipped_folder().resolve():
-            probe.check(graph, RUNTIME)
-        return Playable(card, codec, _model(graph, card, provider, threads), folder)
+            probe.check(graph, sha256, RUNTIME)
+        return Playable(card, codec, _model(graph, sha256, card, provider, threads), folder)
     except TuiGenError as fault:
         raise TuiGenError(f"{folder}: {fault}") from fault
 
 
-def _model(graph: bytes, card: ModelCard, provider: Provider, threads: int) -> Model:
+def _model(graph: bytes, sha256: str, card: ModelCard, provider: Provider, threads: int) -> Model:
     """On the CPU, with the threads that were asked for, or the fastest number of them."""
     models = {1: Model(graph, card, provider=provider, threads=threads or 1)}
     if threads or models[1].provider != "CPU":
@@ -117,7 +118,7 @@ def _model(graph: bytes, card: ModelCard, provider: Provider, threads: int) -> M
         tokens, state = np.zeros(1, dtype=np.int64), model.start(1)
         return lambda: model.step(tokens, state)
 
-    count = fastest(graph, RUNTIME, opened)
+    count = fastest(sha256, RUNTIME, opened)
     opened(count)
     models[count].provider_note = models[1].provider_note
     return models[count]

@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-import platformdirs
-
 from tui_gen.errors import TuiGenError
+from tui_gen.verdict import Verdict
 
 _CHILD = "import sys; from tui_gen.model import open_blindly; open_blindly(sys.argv[1])"
 _SECONDS = 20
 
 
-def check(graph: bytes, runtime: str) -> None:
+def check(graph: bytes, sha256: str, runtime: str) -> None:
     """Raises TuiGenError if opening this ONNX file crashes or hangs. runtime: onnxruntime's version; a file that passed
     once with it is not tried again.
     """
-    verdict = _verdict_path(graph, runtime)
-    if verdict.exists():
+    verdict = Verdict("opened", sha256, runtime)
+    if verdict.read() is not None:
         return
     with tempfile.TemporaryDirectory(prefix="tui-gen-") as folder:
         path = Path(folder) / "model.onnx"
         path.write_bytes(graph)
         _open_in_child(path)
-    with contextlib.suppress(OSError):  # without a cache the child is merely started again
-        verdict.parent.mkdir(parents=True, exist_ok=True)
-        verdict.touch()
+    verdict.write("")
 
 
 def _open_in_child(path: Path) -> None:
@@ -49,8 +44,3 @@ def _open_in_child(path: Path) -> None:
         raise TuiGenError(f"model.onnx is refused: opening it takes more than {_SECONDS} s") from fault
     if status != 0:
         raise TuiGenError(f"model.onnx is refused: opening it crashes onnxruntime (exit status {status})")
-
-
-def _verdict_path(graph: bytes, runtime: str) -> Path:
-    name = f"{hashlib.sha256(graph).hexdigest()}-{runtime}"
-    return Path(platformdirs.user_cache_dir("tui-gen", appauthor=False)) / "opened" / name

@@ -5,15 +5,12 @@ Two threads nearly halve a step with a large product, and slow down one of many 
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import os
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from statistics import median
 
-import platformdirs
+from tui_gen.verdict import Verdict
 
 _MOST = 8
 """Threads that are tried."""
@@ -25,23 +22,20 @@ _GAIN = 0.9
 Step = Callable[[], object]
 
 
-def fastest(graph: bytes, runtime: str, opened: Callable[[int], Step]) -> int:
+def fastest(sha256: str, runtime: str, opened: Callable[[int], Step]) -> int:
     """The number of threads to run a graph with.
 
-    runtime: onnxruntime's version. opened: makes a function that runs one step with so many threads.
+    sha256: of the graph. runtime: onnxruntime's version. opened: gives what runs a step with so many threads.
     """
     counts = candidates(cores())
     if len(counts) == 1:
         return counts[0]
-    verdict = _verdict_path(graph, runtime)
-    with contextlib.suppress(OSError, ValueError):
-        known = int(verdict.read_text(encoding="ascii"))
-        if known in counts:
-            return known
+    verdict = Verdict("threads", sha256, runtime, cores())
+    known = verdict.read() or ""
+    if known.isdecimal() and int(known) in counts:
+        return int(known)
     chosen = choose(counts, _timed([opened(count) for count in counts]))
-    with contextlib.suppress(OSError):  # without a cache it is merely measured again
-        verdict.parent.mkdir(parents=True, exist_ok=True)
-        verdict.write_text(str(chosen), encoding="ascii")
+    verdict.write(str(chosen))
     return chosen
 
 
@@ -76,8 +70,3 @@ def _seconds(step: Step) -> float:
         step()
         count += 1
     return spent / count
-
-
-def _verdict_path(graph: bytes, runtime: str) -> Path:
-    name = f"{hashlib.sha256(graph).hexdigest()}-{runtime}-{cores()}"
-    return Path(platformdirs.user_cache_dir("tui-gen", appauthor=False)) / "threads" / name
