@@ -122,7 +122,7 @@ async def test_a_model_chosen_later_wins_over_one_that_opens_slowly(
 ) -> None:
     slow = threading.Event()
 
-    def check(graph: bytes, runtime: str) -> None:
+    def check(graph: bytes, sha256: str, runtime: str) -> None:
         if graph == (models / "letters" / "model.onnx").read_bytes():
             slow.wait(5)
 
