@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from tui_gen.chunked import TARGETS, in_chunks
 from tui_gen.contract import Port, State
 from tui_gen.errors import TuiGenError
-from tui_gen.sampling import Floats, Logits, Tokens, log_softmax, picked
+from tui_gen.reading import score_steps
+from tui_gen.sampling import Floats, Logits, Tokens
 
 Run = Callable[[Mapping[str, Any]], Sequence[NDArray[Any]]]
 """From inputs by name to outputs; raises TuiGenError."""
@@ -79,17 +80,10 @@ class AtOnce:
         tokens, following = rng.integers(0, int(vocab or 1), size=(2, 2, _TRIED))
         start = tuple(rng.normal(0, 0.1, part.shape).astype(part.dtype) for part in self._model.start(2))
         try:
-            expected, after = self._stepped(tokens, following, start)
+            expected, after = score_steps(self._model, tokens, following, start)
             found = self.score(tokens, following, start) if scores else (expected, self.read(tokens, start))
         except TuiGenError:
             return False
         assert found
         pairs = zip((expected, *after), (found[0], *(found[1] or ())), strict=True)
         return all(np.allclose(one, other, rtol=0, atol=_TOLERANCE, equal_nan=True) for one, other in pairs)
-
-    def _stepped(self, tokens: Tokens, following: Tokens, state: State) -> tuple[Floats, State]:
-        scores = []
-        for now, then in zip(tokens.T, following.T, strict=True):
-            logits, state = self._model.step(now, state)
-            scores.append(picked(log_softmax(logits), then))
-        return np.stack(scores, axis=1), state

@@ -21,7 +21,7 @@ _TENSOR_DIMS, _TENSOR_TYPE, _TENSOR_NAME, _TENSOR_RAW, _INT64 = 1, 2, 8, 9, 7
 _INFO_NAME, _INFO_TYPE, _TENSOR_KIND, _ELEMENT, _SHAPE, _DIM, _DIM_PARAM = 1, 2, 1, 1, 2, 1, 2
 """Field numbers of onnx.proto3: of the model, its graph, a node, an attribute, a tensor, the type of an input."""
 
-RECURRENT = {"RNN", "GRU", "LSTM"}
+_RECURRENT = {"RNN", "GRU", "LSTM"}
 _OF_STATE = {"Transpose", "Split", "Concat"}
 _ROWWISE = {"Gemm": 1, "MatMul": 1, "Add": 2, "Mul": 2, "Relu": 1, "Tanh": 1, "Sigmoid": 1, "Cast": 1, "Identity": 1}
 """What treats each row of a matrix alike, and in how many of its inputs that matrix may stand."""
@@ -51,7 +51,7 @@ class _Rewriting:
     """What is known of the tensors of the graph so far, by name."""
 
     constants: set[str]
-    tokens: set[str]
+    token: str
     """int64[tokens, batch]."""
     sequences: dict[str, str] = field(default_factory=dict)
     """What was [1, batch, features] or [batch, features], and is now the named [tokens, batch, features]."""
@@ -65,10 +65,10 @@ class _Rewriting:
 
     def take(self, node: _Node) -> None:
         """Adds a node as it has to be now. Raises _UnknownFormError for what is not understood."""
-        if node.op in RECURRENT:
+        if node.op in _RECURRENT:
             self._take_recurrent(node)
-        elif node.op == "Gather" and node.inputs[0] in self.constants and node.inputs[1] in self.tokens:
-            self._take_as_is(node)
+        elif node.op == "Gather" and node.inputs[0] in self.constants and node.inputs[1] == self.token:
+            self.made.append(node)
             self.sequences[node.outputs[0]] = node.outputs[0]
         elif node.op == "Unsqueeze" and node.inputs[0] in self.sequences:
             self.sequences[node.outputs[0]] = self.sequences[node.inputs[0]]
@@ -77,16 +77,13 @@ class _Rewriting:
             self.made.append(_Node("Flatten", [self.hidden[node.inputs[0]]], node.outputs, flat))
             self.rows.update(node.outputs)
         elif node.op in _OF_STATE and set(node.inputs) <= self.states | self.hidden.keys() | self.constants:
-            self._take_as_is(node)
+            self.made.append(node)
             self.states.update(node.outputs)
         elif node.op in _ROWWISE and self._is_rowwise(node):
-            self._take_as_is(node)
+            self.made.append(node)
             self.rows.update(node.outputs)
         else:
             raise _UnknownFormError
-
-    def _take_as_is(self, node: _Node) -> None:
-        self.made.append(node)
 
     def _take_recurrent(self, node: _Node) -> None:
         sequence, *weights = node.inputs[:4]
@@ -139,7 +136,7 @@ def _rewritten(parts: list[Field], *, scores: bool) -> list[Field]:
         [_message(value) for key, value in parts if key == wanted] for wanted in (_INPUT, _OUTPUT, _INITIALIZER)
     )
     names, results = [_text(info, _INFO_NAME) for info in inputs], [_text(info, _INFO_NAME) for info in outputs]
-    work = _Rewriting({_text(tensor, _TENSOR_NAME) for tensor in tensors} | {""}, {names[0]}, states=set(names[1:]))
+    work = _Rewriting({_text(tensor, _TENSOR_NAME) for tensor in tensors} | {""}, names[0], states=set(names[1:]))
     for key, value in parts:
         if key == _NODE:
             work.take(_node(_message(value)))

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from tui_gen.errors import TuiGenError
-from tui_gen.sampling import Logits, Mask, Tokens
+from tui_gen.sampling import Floats, Logits, Mask, Tokens, log_softmax, picked
 
 CHUNK = 128
 """Tokens that are read at once."""
@@ -68,9 +68,8 @@ class PromptReader:
         self._read = getattr(model, "read", None)
         # A token is read ahead if the one after it is given as well: for what is sampled, logits are needed at once.
         self._stops = np.flatnonzero(~(given[:-1] & given[1:]))
-        self._end, self._chunk = prompt.shape[1] - 1, None
-
-    _chunk: Chunk | None
+        self._end = prompt.shape[1] - 1
+        self._chunk: Chunk | None = None
 
     def step(self, position: int, tokens: Tokens, state: Any) -> tuple[Any, Any, float]:
         """Reads the tokens at a position, with the state before them.
@@ -102,3 +101,14 @@ class PromptReader:
         """How many tokens from here on may be read ahead."""
         later = self._stops[self._stops >= position]
         return (int(later[0]) if len(later) else self._end) - position
+
+
+def score_steps(model: Steps, tokens: Tokens, following: Tokens, state: Any) -> tuple[Floats, Any]:
+    """Reads int64[samples, n] one by one; natural logarithms of the probability of what follows each of them, float64
+    [samples, n], and the state after them.
+    """
+    scores = []
+    for now, then in zip(tokens.T, following.T, strict=True):
+        logits, state = model.step(now, state)
+        scores.append(picked(log_softmax(logits), then))
+    return np.stack(scores, axis=1), state

@@ -9,8 +9,8 @@ import numpy as np
 
 from tui_gen.errors import TuiGenError
 from tui_gen.generate import Stepper
-from tui_gen.reading import CHUNK
-from tui_gen.sampling import Floats, Tokens, log_softmax, picked
+from tui_gen.reading import CHUNK, score_steps
+from tui_gen.sampling import Floats, Tokens
 
 
 def score(model: Stepper, tokens: Tokens) -> Floats:
@@ -35,8 +35,4 @@ def _scored(model: Stepper, tokens: Tokens, following: Tokens, state: Any) -> tu
     with contextlib.suppress(TuiGenError):  # told below, by the token that it is of
         if at_once and (scored := at_once(tokens, following, state)):
             return scored
-    scores = []
-    for now, then in zip(tokens.T, following.T, strict=True):
-        logits, state = model.step(now, state)
-        scores.append(picked(log_softmax(logits), then))
-    return np.stack(scores, axis=1), state
+    return score_steps(model, tokens, following, state)

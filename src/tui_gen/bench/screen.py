@@ -29,7 +29,7 @@ _LENGTH, _TEMPERATURE, _SEED = 3000, 2.0, 2
 _ENDED = rb"(?:the model ended at|complete:) ([\d,]+)"
 _FIRST_FRAME = b" prompt "
 _PRESSES = 12
-_UP, _DOWN, _ENTER, _ESCAPE = "\x1b[A", "\x1b[B", "\r", "\x1b"
+_UP, _DOWN, _ENTER = "\x1b[A", "\x1b[B", "\r"
 _TO_UNLIMITED = "]" * 12
 _DRAWN = r"▸ (?:\x1b\[[\d;]*m)*{}"
 _STAYS, _MOVES = "stays", "moves"
@@ -62,7 +62,9 @@ def rates() -> Iterator[Row]:
             times["bare"].over(times["screen"]),
             0.85,
         )
-        yield Row(f"{name}, most memory of the program", f"{peak:.0f} MB", "150 MB", peak / 150, 1, at_most=True)
+        yield Row(
+            f"{name}, most memory of the program", f"{peak:.0f} MB", "150 MB", peak / 150 or None, 1, at_most=True
+        )
 
 
 def _program(*arguments: str) -> list[str]:
@@ -70,7 +72,7 @@ def _program(*arguments: str) -> list[str]:
 
 
 def _unlimited(screen: Terminal) -> None:
-    """Turns the pace to unlimited in a run that is then stopped."""
+    """Turns the pace to unlimited in a first run, and waits for its end."""
     screen.until(_FIRST_FRAME)
     screen.type(_ENTER)
     screen.until(rb"token \d")
