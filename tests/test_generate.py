@@ -139,7 +139,7 @@ def test_a_kept_state_resumes_the_run_where_it_was(text: Playable, at: int) -> N
 
 def test_one_sample_can_be_forked_out_of_a_batch_by_indexing_its_state(image: Playable) -> None:
     steps = run(image, image.codec.prompt(["bright", "deep dark"]), length=8)
-    logits, _ = image.model.step(steps[4].tokens[1:], tuple(part[1:] for part in steps[4].state))
+    logits, _ = image.model.step(steps[4].tokens[1:], steps[4].state.rows([1]))
     assert np.array_equal(logits, steps[5].logits[1:])
 
 

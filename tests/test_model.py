@@ -11,6 +11,7 @@ import pytest
 
 from tests import toys
 from tui_gen import model as module
+from tui_gen import session
 from tui_gen.card import ModelCard
 from tui_gen.cuda import missing_driver
 from tui_gen.errors import TuiGenError
@@ -28,7 +29,7 @@ def opened(graph: bytes = GRAPH, card: ModelCard = CARD) -> Model:
 
 def test_a_run_starts_from_zeros_with_the_batch_first() -> None:
     model = Model(toys.image_graph(), ModelCard("toy", "image", "toy", toys.LEVELS, bos=toys.START), provider="cpu")
-    position, condition = model.start(5)
+    position, condition = model.start(5).arrays()
     assert (position.shape, condition.shape) == ((5,), (5, toys.LEVELS))
     assert (position.dtype.name, condition.dtype.name) == ("int64", "float32")
     assert not position.any()
@@ -40,8 +41,8 @@ def test_a_step_reads_tokens_and_state_and_changes_neither() -> None:
     state = model.start(2)
     logits, after = model.step(tokens, state)
     assert np.array_equal(logits, toys.BIGRAMS[[toys.THE, toys.CAT]])
-    assert (state[0] == 0).all()
-    assert (after[0] == 1).all()
+    assert (state.arrays()[0] == 0).all()
+    assert (after.arrays()[0] == 1).all()
     assert tokens.tolist() == [toys.THE, toys.CAT]
 
 
@@ -58,7 +59,7 @@ def test_two_runs_share_one_model_without_meeting() -> None:
     _, first = model.step(tokens, model.start(1))
     _, second = model.step(tokens, model.start(1))
     _, first = model.step(tokens, first)
-    assert (first[0].item(), second[0].item()) == (2, 1)
+    assert (first.arrays()[0].item(), second.arrays()[0].item()) == (2, 1)
 
 
 def test_a_model_says_what_its_graph_takes_and_gives_and_where_it_runs() -> None:
@@ -134,7 +135,7 @@ def test_auto_falls_back_to_the_cpu_and_notes_why() -> None:
 
 
 def test_an_onnxruntime_without_cuda_is_told_apart_from_a_missing_driver(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "missing_driver", lambda: "")
+    monkeypatch.setattr(session, "missing_driver", lambda: "")
     monkeypatch.setattr(ort, "get_available_providers", lambda: ["CPUExecutionProvider"])
     with pytest.raises(TuiGenError, match="built without CUDA; install onnxruntime-gpu in its place"):
         Model(GRAPH, CARD, provider="cuda")
@@ -144,7 +145,7 @@ def test_an_onnxruntime_without_cuda_is_told_apart_from_a_missing_driver(monkeyp
 def test_a_driver_without_the_cuda_libraries_is_told_with_the_cure(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(module, "missing_driver", lambda: "")
+    monkeypatch.setattr(session, "missing_driver", lambda: "")
     monkeypatch.setattr(ort, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"])
     with pytest.raises(TuiGenError, match="pip install 'tui-gen"):
         Model(GRAPH, CARD, provider="cuda")

@@ -74,7 +74,9 @@ def test_a_prompt_read_at_once_makes_the_same_steps(model: Model, samples: int, 
         assert np.array_equal(step.given, plain.given)
         assert np.array_equal(step.live, plain.live)
         assert np.allclose(step.logits, plain.logits, rtol=0, atol=1e-4)
-        assert all(np.allclose(a, b, rtol=0, atol=1e-4) for a, b in zip(step.state, plain.state, strict=True))
+        assert all(
+            np.allclose(a, b, rtol=0, atol=1e-4) for a, b in zip(step.state.arrays(), plain.state.arrays(), strict=True)
+        )
 
 
 def test_a_long_prompt_takes_hardly_any_steps_and_a_short_one_is_stepped() -> None:
@@ -92,7 +94,7 @@ def test_what_was_said_within_a_prompt_can_be_asked_in_any_order() -> None:
     random.Random(0).shuffle(order)
     for at in order:
         assert np.allclose(steps[at].logprob, plain[at].logprob, rtol=0, atol=1e-4)
-        assert np.allclose(steps[at].state[0], plain[at].state[0], rtol=0, atol=1e-4)
+        assert np.allclose(steps[at].state.arrays()[0], plain[at].state.arrays()[0], rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("samples", [1, 3])

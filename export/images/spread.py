@@ -9,9 +9,9 @@ from torch import Tensor
 from export.images.network import ImageNetwork
 from export.images.streaming import StreamingNetwork
 from export.verify import TOLERANCE
-from tui_gen.contract import State
 from tui_gen.errors import TuiGenError
 from tui_gen.model import Model
+from tui_gen.state import State
 
 PLACES = 12
 _BATCH = 2
@@ -50,10 +50,10 @@ def _after(model: Model, prompt: np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
 def _drawn(network: ImageNetwork, model: Model, state: State, pixels: Tensor, known: int) -> State:
     """The state after so many pixels of int64[batch, area - 1], as `WholeImageStep` would have it."""
-    made = {port.name: part for port, part in zip(model.inputs[1:], state, strict=True)}
+    made = {port.name: part for port, part in zip(model.inputs[1:], state.arrays(), strict=True)}
     made["state.position"] = np.full_like(made["state.position"], known)
     made["state.image"] = _image(network, pixels, known).numpy().reshape(made["state.image"].shape)
-    return tuple(made.values())
+    return model.state(list(made.values()), len(state))
 
 
 def _image(network: ImageNetwork, pixels: Tensor, known: int) -> Tensor:

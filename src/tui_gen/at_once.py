@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tui_gen.chunked import TARGETS, in_chunks
-from tui_gen.contract import Port, State
+from tui_gen.contract import Port
 from tui_gen.errors import TuiGenError
 from tui_gen.reading import score_steps
 from tui_gen.sampling import Floats, Logits, Tokens
+from tui_gen.state import State
 
 Run = Callable[[Mapping[str, Any]], Sequence[NDArray[Any]]]
 """From inputs by name to outputs; raises TuiGenError."""
@@ -38,6 +39,10 @@ class Stepped(Protocol):
         """The state before the first token."""
         ...
 
+    def state(self, arrays: Sequence[NDArray[Any]], batch: int) -> State:
+        """The state that consists of these tensors."""
+        ...
+
     def step(self, tokens: Tokens, state: State) -> tuple[Logits, State]:
         """Tokens [batch] and the state before them to logits [batch, vocab] and the state after them."""
         ...
@@ -53,7 +58,7 @@ class AtOnce:
     def read(self, tokens: Tokens, state: State) -> State | None:
         """As `Model.read`."""
         run = self._run(scores=False)
-        return tuple(run(self._feeds(tokens, state))) if run else None
+        return self._model.state(run(self._feeds(tokens, state)), len(tokens)) if run else None
 
     def score(self, tokens: Tokens, following: Tokens, state: State) -> tuple[Floats, State] | None:
         """As `Model.score`."""
@@ -61,10 +66,12 @@ class AtOnce:
         if not run:
             return None
         scores, *after = run(self._feeds(tokens, state) | {TARGETS: following.T.reshape(-1, 1)})
-        return scores.reshape(tokens.shape[::-1]).T, tuple(after)
+        return scores.reshape(tokens.shape[::-1]).T, self._model.state(after, len(tokens))
 
     def _feeds(self, tokens: Tokens, state: State) -> dict[str, Any]:
-        return {port.name: part for port, part in zip(self._model.inputs, (tokens.T, *state), strict=True)}
+        return {
+            port.name: part for port, part in zip(self._model.inputs, (tokens.T, *state.buffers.parts), strict=True)
+        }
 
     def _run(self, *, scores: bool) -> Run | None:
         if scores not in self._runs:
@@ -78,12 +85,14 @@ class AtOnce:
         """Whether some tokens from some state on give what they give one by one."""
         rng, vocab = np.random.default_rng(0), self._model.outputs[0].shape[1]
         tokens, following = rng.integers(0, int(vocab or 1), size=(2, 2, _TRIED))
-        start = tuple(rng.normal(0, 0.1, part.shape).astype(part.dtype) for part in self._model.start(2))
+        zeros = self._model.start(2).arrays()
+        start = self._model.state([rng.normal(0, 0.1, part.shape).astype(part.dtype) for part in zeros], 2)
         try:
             expected, after = score_steps(self._model, tokens, following, start)
             found = self.score(tokens, following, start) if scores else (expected, self.read(tokens, start))
         except TuiGenError:
             return False
         assert found
-        pairs = zip((expected, *after), (found[0], *(found[1] or ())), strict=True)
+        assert found[1]
+        pairs = zip((expected, *after.arrays()), (found[0], *found[1].arrays()), strict=True)
         return all(np.allclose(one, other, rtol=0, atol=_TOLERANCE, equal_nan=True) for one, other in pairs)

@@ -96,7 +96,7 @@ def audit(model: Model, card: ModelCard, *, seed: int = 0, seconds: float = 60.0
 
 def _rows(model: Model) -> int:
     """Rows of a batch that take modest memory."""
-    size = sum(part.nbytes for part in model.start(1))
+    size = model.start(1).nbytes
     return max(2, min(MAX_ROWS, MAX_STATE_BYTES // max(1, size)))
 
 

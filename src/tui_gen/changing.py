@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tui_gen.card import ModelCard
-from tui_gen.contract import State
 from tui_gen.errors import TuiGenError
 from tui_gen.model import Model
 from tui_gen.sampling import Logits, Mask, Tokens
+from tui_gen.state import State
 
 TOLERANCE = 1e-5
 """Of the range of the logits, or of 1 if they keep within less; rounding may move them so far."""
@@ -75,7 +75,7 @@ class Probe:
     def _compare(self, groups: Sequence[Tokens], state: State, begin: int) -> Mask:
         """The same for one batch. state: of one row, before it reads the token at `begin`."""
         rows, firsts = self._changed(groups), np.array([self._place(int(group[0])) for group in groups])
-        state = tuple(np.repeat(part, len(rows), axis=0) for part in state)
+        state = state.rows([0] * len(rows))
         farthest = np.zeros(len(groups), dtype=np.float32)
         for place in range(begin, len(self._tokens)):
             logits, state = self._step(rows[:, place], state)

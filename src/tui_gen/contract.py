@@ -6,9 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from tui_gen.errors import TuiGenError
 
 MAX_STATE = 2**28
@@ -22,8 +19,6 @@ STATE_TYPES = {
     "tensor(bool)": "bool",
 }
 """ONNX types that a state may have, and NumPy's names for them."""
-State = tuple[NDArray[np.generic], ...]
-"""The state tensors in the order of the graph's inputs; row i of each belongs to sample i."""
 
 
 @dataclass(frozen=True)

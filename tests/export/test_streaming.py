@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from export.steps import TrainedNet
 from export.verify import step_logits
 from tests.export.tiny import exported, network, random_sequences
-from tui_gen.contract import State
 from tui_gen.model import Model
+from tui_gen.state import State
 
 NETWORKS = [
     "stacked lstm",
@@ -51,7 +51,8 @@ def test_rows_at_different_positions_share_a_batch(name: str) -> None:
     net = network(name)
     model, sequences, read = exported(net), _ragged(net), (0, 5, 13)
     states = [_after(model, sequence[:n]) for sequence, n in zip(sequences, read, strict=True)]
-    state = tuple(np.concatenate(parts) for parts in zip(*states, strict=True))
+    parts = zip(*(state.arrays() for state in states), strict=True)
+    state = model.state([np.concatenate(part) for part in parts], len(states))
     alone = [step_logits(model, sequence[None])[0] for sequence in sequences]
     for step in range(10):
         column = np.array([sequence[n + step] for sequence, n in zip(sequences, read, strict=True)])
@@ -68,7 +69,7 @@ def test_rows_can_be_regrouped_in_mid_run(name: str, chosen: list[int]) -> None:
     expected, state = step_logits(model, tokens), model.start(3)
     for at in range(9):
         _, state = model.step(tokens[:, at].copy(), state)
-    state = tuple(part[chosen] for part in state)
+    state = state.rows(chosen)
     for at in range(9, 20):
         logits, state = model.step(tokens[chosen, at], state)
         np.testing.assert_allclose(logits, expected[chosen, at], atol=1e-5, rtol=0)
@@ -79,7 +80,7 @@ def test_a_step_leaves_its_arguments_as_they_are() -> None:
     model, tokens = exported(net), random_sequences(net, 2)
     state = model.start(2)
     for column in tokens.T:
-        kept = tuple(part.copy() for part in state)
+        kept = state.arrays()
         _, after = model.step(np.ascontiguousarray(column), state)
-        assert all(np.array_equal(part, before) for part, before in zip(state, kept, strict=True))
+        assert all(np.array_equal(part, before) for part, before in zip(state.arrays(), kept, strict=True))
         state = after

@@ -40,14 +40,14 @@ def test_states_are_stacked_where_their_widths_allow(name: str, states: dict[str
 def test_a_learned_start_is_inside_the_graph_and_every_sample_has_it() -> None:
     torch.manual_seed(0)
     model = opened(built(checkpoint_of(Learned())))
-    assert not any(state.any() for state in model.start(3))
+    assert not any(part.any() for part in model.start(3).arrays())
     tokens = np.random.default_rng(0).integers(V, size=(3, 6))
     together = step_logits(model, tokens)
     for row in range(3):
         np.testing.assert_allclose(together[row], step_logits(model, tokens[row : row + 1])[0], atol=1e-6)
     _, state = model.step(tokens[:, 0], model.start(3))
-    _, kept = model.step(tokens[:1, 0], tuple(part[:1] for part in model.start(3)))
-    for one, other in zip(state, kept, strict=True):
+    _, kept = model.step(tokens[:1, 0], model.start(3).rows([0]))
+    for one, other in zip(state.arrays(), kept.arrays(), strict=True):
         np.testing.assert_allclose(one[:1], other, atol=1e-6)
 
 
