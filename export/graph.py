@@ -31,8 +31,10 @@ class StepGraph:
         return names[0] if outputs == 1 else names
 
     def constant(self, name: str, value: NDArray[Any]) -> str:
-        """Adds an initializer under a name that a reader of the graph understands."""
-        self._constants[name] = numpy_helper.from_array(np.asarray(value, order="C"), name)
+        """Adds an initializer under a name that a reader of the graph understands; the same one may come again."""
+        tensor = numpy_helper.from_array(np.asarray(value, order="C"), name)
+        if self._constants.setdefault(name, tensor) != tensor:
+            raise ValueError(f"two constants are named {name}")
         return name
 
     def ints(self, *values: int) -> str:

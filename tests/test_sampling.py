@@ -224,3 +224,16 @@ def test_a_draw_at_the_very_end_takes_the_last_token_with_a_weight() -> None:
     made[0, [3, 700]] = 1, 1e-7
     assert draw(made, np.array([np.nextafter(1.0, 0.0)])).tolist() == [700]
     assert draw(made, np.array([0.0])).tolist() == [3]
+
+
+@pytest.mark.parametrize("vocab", [3, 500, 513, 1000, 10_000])
+def test_a_sample_is_drawn_alike_alone_and_beside_others_number_for_number(vocab: int) -> None:
+    rng = np.random.default_rng(vocab)
+    logits = (rng.normal(size=(40, vocab)) * 3).astype(np.float32)
+    uniform = np.append(rng.random(37), [0.0, 0.999999999, np.nextafter(1, 0)])
+    for params in (SamplingParams(), SamplingParams(0.3, top_k=9), SamplingParams(1.2, top_p=0.7, min_p=0.01)):
+        together = weights(logits, params)
+        alone = [weights(row[None], params) for row in logits]
+        assert np.array_equal(together, np.concatenate(alone))
+        drawn = [draw(row, part[None]).item() for row, part in zip(alone, uniform, strict=True)]
+        assert draw(together, uniform).tolist() == drawn

@@ -11,9 +11,10 @@ from onnx import TensorProto
 
 from export.compiler.faults import NotStreamableError
 from export.compiler.lowering import Handler, Lowering, broadcast
+from export.compiler.nodes import LARGEST_TABLE, Box, Placed
 from export.compiler.rearranging import part_of
 from export.compiler.symbol import Dimension, Symbol
-from export.compiler.trace import Call
+from export.compiler.trace import Call, Traced
 
 
 def _apply(lowering: Lowering, call: Call, operation: str, *values: Any, **attributes: Any) -> Symbol:
@@ -48,7 +49,8 @@ def _scaled(operation: str, *, swapped: bool = False) -> Handler:
         pair = (second, first) if swapped else (first, second)
         if operation == "Add" and _is_nothing(lowering, call, second):
             return lowering.symbol(first)
-        return _apply(lowering, call, operation, *pair)
+        joined = _joined(lowering, first, second) if operation == "Add" and lowering.is_symbol(first) else None
+        return joined or _apply(lowering, call, operation, *pair)
 
     return handle
 
@@ -62,6 +64,23 @@ def _is_nothing(lowering: Lowering, call: Call, value: Any) -> bool:
         return False
     operand = lowering.operand(value, lowering.symbol(first), lowering.symbol(first).dimensions)
     return isinstance(operand, np.ndarray) and not operand.any()
+
+
+def _joined(lowering: Lowering, first: Any, second: Any) -> Symbol | None:
+    """What depends on the row and what depends on the column, added one after the other, as one sum over places."""
+    symbol = lowering.symbol(first)
+    before = symbol.node.operands
+    whole = symbol.shift == (0, 0) and symbol.box == Box(0, 0, symbol.height, symbol.width)
+    if symbol.node.operation != "Add" or not whole or isinstance(second, Traced) or not isinstance(before[1], Placed):
+        return None
+    placed = lowering.operand(second, symbol, symbol.dimensions)
+    if not isinstance(placed, Placed) or placed.values.ndim != before[1].values.ndim:
+        return None
+    values = before[1].values + placed.values
+    if values.size > LARGEST_TABLE:
+        return None
+    names = "+".join(filter(None, (before[1].name, placed.name)))
+    return lowering.make("Add", symbol, symbol.dimensions, before[0], Placed(values, names))
 
 
 def _divide(lowering: Lowering, call: Call) -> Symbol:

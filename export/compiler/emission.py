@@ -7,9 +7,10 @@ from itertools import pairwise
 import numpy as np
 import onnx
 
+from export.compiler.bundles import Bundles
 from export.compiler.condition import ConditionTable
 from export.compiler.inputs import StepInputs
-from export.compiler.nodes import Conditioned, Node, Operand, Placed, Read, readers
+from export.compiler.nodes import LARGEST_TABLE, Conditioned, Node, Operand, Placed, Read, readers
 from export.compiler.schedule import Schedule
 from export.compiler.slots import Positions
 from export.compiler.tables import PatternTables
@@ -32,12 +33,13 @@ class _Emission:
         positions = Positions(plan, network.height * network.width, network.channels)
         self.inputs = StepInputs(self.graph, network, positions)
         self.tables = PatternTables(self.graph, self.inputs.position, positions.count)
-        self.windows = Windows(self.graph, plan, positions, self.tables, self.inputs)
         self.positions = positions
         contributions = conditions.table()
         self.condition = self.inputs.condition(contributions) if contributions.size else ""
-        self._values: dict[Node, str] = {}
         self._uses = readers(plan.nodes)
+        self.bundles = Bundles(self.graph, plan, positions, self.tables, self._uses)
+        self.windows = Windows(self.graph, plan, self.tables, self.inputs, self.bundles)
+        self._values: dict[Node, str] = {}
         self._taken: set[str] = set()
 
     def build(self) -> onnx.ModelProto:
@@ -77,6 +79,8 @@ class _Emission:
 
     def _linear(self, node: Node) -> str:
         (read,) = node.reads
+        if self.bundles.has_product(node):
+            return self.bundles.product(node, self._values[read.node])
         taps = self.plan.taps(node, read)
         weight, bias = node.attributes["weight"][taps], node.attributes["bias"]
         name = self._name(node.name or "product")
@@ -133,6 +137,8 @@ class _Emission:
         places = self.positions.places(node, constant)
         flat = constant.values.reshape(-1, *constant.values.shape[2:])
         name = self._name(constant.name or f"{node.name or 'constant'}.places")
+        if len(places) * flat[0].size <= LARGEST_TABLE:
+            return str(self.graph.op("Gather", self.graph.constant(name, flat[places]), self.inputs.position))
         index = self.graph.op("Gather", self.graph.constant(f"{name}.index", places), self.inputs.position)
         return str(self.graph.op("Gather", self.graph.constant(name, flat), index))
 

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+LARGEST_TABLE = 2**18
+"""Numbers that a table over places may grow to, to save a step an operation."""
 Tap = tuple[int, int]
 """How many rows and columns away a place is that another one looks at."""
 

@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
+from export.compiler.bundles import Bundles
 from export.compiler.inputs import StepInputs
 from export.compiler.nodes import Node, Read
 from export.compiler.schedule import Schedule
-from export.compiler.slots import NOTHING, Positions
+from export.compiler.slots import NOTHING
 from export.compiler.tables import PatternTables
 from export.graph import StepGraph
 
@@ -20,22 +21,29 @@ class Windows:
     """For every tensor that is read later: state `columns.*` with its last columns, oldest first."""
 
     def __init__(
-        self, graph: StepGraph, plan: Schedule, positions: Positions, tables: PatternTables, inputs: StepInputs
+        self,
+        graph: StepGraph,
+        plan: Schedule,
+        tables: PatternTables,
+        inputs: StepInputs,
+        bundles: Bundles,
     ) -> None:
-        self._graph, self._plan, self._positions, self._tables = graph, plan, positions, tables
-        self._inputs = inputs
+        self._graph, self._plan, self._positions, self._tables = graph, plan, bundles.positions, tables
+        self._inputs, self._bundles = inputs, bundles
         self._newest: dict[Node, str] = {}
         self._windows: dict[Node, str] = {}
         self._depths: dict[Node, int] = {}
         self._zero_slot: dict[Node, bool] = {}
         self._next: dict[str, str] = {}
         self._read: dict[tuple[object, ...], str] = {}
-        self._new_pixel = inputs.new_pixel() if positions.channels > 1 else ""
+        self._new_pixel = inputs.new_pixel() if self._positions.channels > 1 else ""
 
     def add(self, node: Node, newest: str, uses: Uses) -> None:
         """Takes the column [batch, *features] that this step computed of a tensor."""
         depth = self._positions.depth(node, uses)
         self._newest[node], self._depths[node] = newest, depth
+        if node in self._bundles:
+            return
         if depth or any(self._outside(reader, read) for reader, read in uses):
             self._open(node, newest, depth, uses)
 
@@ -50,18 +58,20 @@ class Windows:
         graph = self._graph
         kind = TensorProto.INT64 if node.attributes.get("to") == TensorProto.INT64 else TensorProto.FLOAT
         column, name, kept = graph.op("Unsqueeze", newest, graph.ints(1)), "", ""
+        self._zero_slot[node] = empty = any(self._outside(reader, read) for reader, read in uses)
+        one_channel = self._positions.channels == 1
+        kept_zeros = int(empty and depth > 0 and one_channel)  # a first column that stays zero
         if depth:
             name = self._state_name(node)
-            kept = graph.state(name, depth, *node.features, dtype=kind)
-            if self._positions.channels > 1:
+            kept = graph.state(name, depth + kept_zeros, *node.features, dtype=kind)
+            if not one_channel:
                 kept, column, self._next[name] = self._complete(node, kept, column, depth)
-        self._zero_slot[node] = any(self._outside(reader, read) for reader, read in uses)
-        zeros = self._zeros(node.features, kind) if self._zero_slot[node] else ""
+        zeros = self._zeros(node.features, kind) if empty and not kept_zeros else ""
         parts = [part for part in (zeros, kept, column) if part]
         window = graph.op("Concat", *parts, axis=1) if len(parts) > 1 else column
-        if depth and self._positions.channels == 1:
-            first = len(parts) - 1  # the oldest column is dropped, and the zeros
-            self._next[name] = graph.op("Slice", window, graph.ints(first), graph.ints(first + depth), graph.ints(1))
+        if depth and one_channel:  # the oldest column is dropped
+            later = graph.ints(*range(kept_zeros), *range(kept_zeros + 1, kept_zeros + 1 + depth))
+            self._next[name] = graph.op("Gather", window, later, axis=1)
         self._windows[node] = window
 
     def _state_name(self, node: Node) -> str:
@@ -127,5 +137,6 @@ class Windows:
 
     def finish(self) -> None:
         """Declares the kept columns as the next state."""
+        self._bundles.finish(self._newest)
         for name, value in self._next.items():
             self._graph.next(name, value)

@@ -121,7 +121,9 @@ class Step:
     def likeliest(self, count: int, *, sample: int = 0) -> Tokens:
         """[at most count]: the tokens of the highest probability after all knobs, likeliest first, lower ids first."""
         row = self.weights[sample]
-        top = np.argpartition(row, -count)[-count:] if count < len(row) else np.arange(len(row))
+        if count >= len(row):
+            return np.argsort(-row, kind="stable")
+        top = np.argpartition(row, -count)[-count:]
         return top[np.lexsort((top, -row[top]))]
 
     @cached_property
@@ -167,7 +169,7 @@ def generate(model: Stepper, prompt: Tokens, params: SamplingParams, *, length: 
             tokens = prompt[:, index]
         else:
             made = weights(logits, knobs)
-            drawn = draw(made, noise.draw(live & ~given))
+            drawn = draw(made, noise.draw(live if given is nowhere else live & ~given))
             tokens = drawn if index >= given_length else np.where(given, prompt[:, index], drawn)
         seconds += time.perf_counter() - began
         yield Step(index, tokens, given, live, logits, made, knobs, seconds, state)

@@ -109,12 +109,12 @@ def draw(made: Weights | Floats, uniform: Floats) -> Tokens:
 
     uniform lies in [0, 1). A token of weight 0 is never drawn.
     """
-    if made.shape[1] > _PLAIN or len(made) == 1:
-        return np.array([_draw(row, part) for row, part in zip(made, uniform.tolist(), strict=True)], dtype=np.int64)
+    if len(made) == 1:
+        return np.array([_draw(made[0], uniform.item())])
+    if made.shape[1] > _PLAIN:
+        return _draw_by_block(made, uniform)
     cumulated = made.cumsum(axis=1, dtype=np.float64)
-    passed = (cumulated <= uniform[:, None] * cumulated[:, -1:]).sum(axis=1)
-    last = made.shape[1] - 1 - (made[:, ::-1] > 0).argmax(axis=1)
-    return np.minimum(passed, last).astype(np.int64)
+    return _pass(made, cumulated, uniform * cumulated[:, -1])
 
 
 def _draw(row: Weights | Floats, part: float) -> int:
@@ -135,6 +135,26 @@ def _passes(row: Weights | Floats, cumulated: Floats, wanted: float) -> int:
     """Where the cumulated weights pass what is wanted; at the last weight, if rounding keeps them below."""
     place = int(cumulated.searchsorted(wanted, side="right"))
     return place if place < len(row) else int(np.flatnonzero(row)[-1])
+
+
+def _draw_by_block(made: Weights | Floats, uniform: Floats) -> Tokens:
+    """The same for all samples at once, number for number."""
+    rows, vocab = np.arange(len(made)), made.shape[1]
+    blocks = np.add.reduceat(made, np.arange(0, vocab, _BLOCK), axis=1)
+    cumulated = blocks.cumsum(axis=1, dtype=np.float64)
+    wanted = uniform * cumulated[:, -1]
+    block = _pass(blocks, cumulated, wanted)
+    places = block[:, None] * _BLOCK + np.arange(_BLOCK)
+    inside = np.where(places < vocab, made[rows[:, None], np.minimum(places, vocab - 1)], made.dtype.type(0))
+    wanted -= cumulated[rows, block] - blocks[rows, block]
+    return block * _BLOCK + _pass(inside, inside.cumsum(axis=1, dtype=np.float64), wanted)
+
+
+def _pass(made: Weights | Floats, cumulated: Floats, wanted: Floats) -> Tokens:
+    """As `_passes`, for each row."""
+    passed = (cumulated <= wanted[:, None]).sum(axis=1)
+    last = made.shape[1] - 1 - (made[:, ::-1] > 0).argmax(axis=1)
+    return np.minimum(passed, last)
 
 
 def log_softmax(logits: Logits) -> Floats:

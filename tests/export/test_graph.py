@@ -41,9 +41,20 @@ def test_a_pixelcnn_keeps_only_the_columns_that_later_pixels_look_at() -> None:
     assert ports[1:] == [
         "state.position: tensor(int64)[batch]",
         "state.condition: tensor(float)[batch, 8]",
-        "state.columns.image: tensor(float)[batch, 32, 5]",  # three rows and three pixels back, but for the newest
-        "state.columns.blocks.0.reduce: tensor(float)[batch, 11, 4]",
+        # nothing; then three rows and three pixels back, but for the newest
+        "state.columns.image: tensor(float)[batch, 33, 5]",
+        "state.columns.blocks.0.reduce: tensor(float)[batch, 12, 4]",
     ]
+
+
+def test_blocks_that_look_alike_keep_their_columns_together_and_multiply_them_in_one_go() -> None:
+    net = pixelcnn(conditions=2, blocks=3, width=10)
+    model = exported(net)
+    assert "state.columns.blocks: tensor(float)[batch, 12, 12]" in map(str, model.inputs)
+    graph = step_graph(net)
+    assert [node.op_type for node in graph.graph.node].count("MatMul") == 1
+    weights = {tensor.name: list(tensor.dims) for tensor in graph.graph.initializer}
+    assert weights["columns.blocks.weight"] == [3, 4 * 4, 8]  # blocks; four pixels of four channels; both gates
 
 
 @pytest.mark.parametrize("name", ["stacked lstm", "gated, conditions"])

@@ -65,7 +65,8 @@ def test_a_right_export_passes_and_says_how_close_it_is(name: str) -> None:
         ("lstm", "rnn.0.R", (0, 3, 2)),
         ("stacked gru", "rnn.1.B", (0, 4)),
         ("rnn", "output.bias", (5,)),
-        ("gated, conditions", "blocks.1.masked.weight", (0, 0)),
+        ("gated, conditions", "columns.blocks.weight", (1, 0, 0)),
+        ("gated, conditions", "columns.blocks.1.weight", (0, 0)),
         ("plain", "head.weight", (2, 3)),
         ("plain", "encoding", (1, 2)),
     ],
@@ -80,7 +81,7 @@ def test_the_error_names_the_first_step_that_differs() -> None:
     net = pixelcnn(width=5)
     second_row = 5  # the start token gives the first pixel; then a row of five
     with pytest.raises(TuiGenError, match=f"first at step {second_row};"):
-        verify(network_of(net), _with_changed(net, "rows", _add((1,), 0.5)), _codec(net))
+        verify(network_of(net), _with_changed(net, "rows+columns", _add((second_row,), 0.5)), _codec(net))
 
 
 def test_logits_that_are_not_numbers_are_found() -> None:
