@@ -120,7 +120,7 @@ def draw(made: Weights | Floats, uniform: Floats) -> Tokens:
 def _draw(row: Weights | Floats, part: float) -> int:
     """The token of one sample. Of a large vocabulary only the block that matters is cumulated token by token."""
     if len(row) <= _PLAIN:
-        cumulated = row.cumsum(dtype=np.float64)
+        cumulated = np.add.accumulate(row, dtype=np.float64)  # cumsum without its detour through Python
         return _passes(row, cumulated, part * cumulated[-1])
     blocks = np.add.reduceat(row, np.arange(0, len(row), _BLOCK))
     cumulated = blocks.cumsum(dtype=np.float64)
@@ -189,6 +189,8 @@ class Noise:
 
     def draw(self, wanted: Mask) -> Floats:
         """The next number in [0, 1) of every wanted sample, 0 for the others: float64[samples]."""
+        if len(wanted) == 1 and wanted[0]:
+            return self._streams[0].random(1)
         return np.array([stream.random() if want else 0.0 for stream, want in zip(self._streams, wanted, strict=True)])
 
 

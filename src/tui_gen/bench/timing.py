@@ -10,6 +10,8 @@ from dataclasses import dataclass
 Run = Callable[[], float]
 """Does some work; returns seconds for a unit of it, such as a token."""
 ROUNDS = 5
+_REST = 0.05
+"""Seconds before each run, in which the threads of the one before stop waiting for more work on the processors."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ def in_turns(runs: Mapping[str, Run], *, rounds: int = ROUNDS) -> dict[str, Timi
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for measured in range(rounds + 1):
         for name, run in runs.items():
+            time.sleep(_REST)
             spent = run()
             if measured:
                 seconds[name].append(spent)
