@@ -25,7 +25,7 @@ from export.images.whole import whole_image_step
 from export.pixelcnn import PixelCNN, PixelCNNConfig
 from tui_gen.card import ImageSpec, ModelCard
 from tui_gen.model import Model
-from tui_gen.session import RUNTIME
+from tui_gen.runtime import RUNTIME
 
 SIDE, ROUNDS, WHOLE_PIXELS = 28, 5, 40
 AREA = SIDE * SIDE

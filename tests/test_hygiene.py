@@ -68,7 +68,7 @@ def test_the_benchmark_loads_torch_only_to_time_it() -> None:
 
 
 def test_one_module_alone_imports_onnxruntime() -> None:
-    assert importers(ROOT, "onnxruntime") == {"session.py"}
+    assert importers(ROOT, "onnxruntime") == {"runtime.py"}
 
 
 def test_only_the_screen_imports_textual_and_only_the_command_line_opens_the_screen() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from tests import toys
 from tui_gen import model as module
-from tui_gen import session
+from tui_gen import runtime
 from tui_gen.card import ModelCard
 from tui_gen.cuda import missing_driver
 from tui_gen.errors import TuiGenError
@@ -135,7 +135,7 @@ def test_auto_falls_back_to_the_cpu_and_notes_why() -> None:
 
 
 def test_an_onnxruntime_without_cuda_is_told_apart_from_a_missing_driver(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "missing_driver", lambda: "")
+    monkeypatch.setattr(runtime, "missing_driver", lambda: "")
     monkeypatch.setattr(ort, "get_available_providers", lambda: ["CPUExecutionProvider"])
     with pytest.raises(TuiGenError, match="built without CUDA; install onnxruntime-gpu in its place"):
         Model(GRAPH, CARD, provider="cuda")
@@ -145,7 +145,7 @@ def test_an_onnxruntime_without_cuda_is_told_apart_from_a_missing_driver(monkeyp
 def test_a_driver_without_the_cuda_libraries_is_told_with_the_cure(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(session, "missing_driver", lambda: "")
+    monkeypatch.setattr(runtime, "missing_driver", lambda: "")
     monkeypatch.setattr(ort, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"])
     with pytest.raises(TuiGenError, match="pip install 'tui-gen"):
         Model(GRAPH, CARD, provider="cuda")

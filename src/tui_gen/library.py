@@ -17,7 +17,7 @@ from tui_gen.codec import ImageCodec, TextCodec, codec_for
 from tui_gen.errors import TuiGenError
 from tui_gen.files import read_bytes, read_text
 from tui_gen.model import Model
-from tui_gen.session import RUNTIME, Provider
+from tui_gen.runtime import RUNTIME, Provider
 from tui_gen.threads import Step, fastest
 from tui_gen.verdict import digest
 

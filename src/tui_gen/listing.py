@@ -11,8 +11,8 @@ from tui_gen.audit import audit
 from tui_gen.audit_report import report_lines
 from tui_gen.errors import UsageError
 from tui_gen.library import Entry, Playable, find_models, locate, open_model, search_path
+from tui_gen.runtime import Provider
 from tui_gen.scrub import scrub_line
-from tui_gen.session import Provider
 
 
 def list_models(*, as_json: bool) -> int:

@@ -11,8 +11,8 @@ from tui_gen.at_once import AtOnce, Run
 from tui_gen.card import ModelCard
 from tui_gen.contract import check_contract
 from tui_gen.errors import TuiGenError
+from tui_gen.runtime import Provider, Session, open_session
 from tui_gen.sampling import Floats, Logits, Tokens
-from tui_gen.session import Provider, Session, open_session
 from tui_gen.state import Pool, State
 from tui_gen.threads import cores
 
@@ -73,6 +73,8 @@ class Model:
             return self._step_in_place(tokens, state)
         feeds = {port.name: part for port, part in zip(self.inputs, (tokens, *state.buffers.parts), strict=True)}
         logits, *after = self._session.run(feeds)
+        if logits.shape != (len(tokens), self.card.vocab_size):
+            raise TuiGenError(f"model.onnx: logits came as {list(logits.shape)}, not [batch, {self.card.vocab_size}]")
         return logits, self.state(after, len(tokens))
 
     def _step_in_place(self, tokens: Tokens, state: State) -> tuple[Logits, State]:

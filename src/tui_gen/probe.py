@@ -10,7 +10,7 @@ from pathlib import Path
 from tui_gen.errors import TuiGenError
 from tui_gen.verdict import Verdict
 
-_CHILD = "import sys; from tui_gen.session import open_blindly; open_blindly(sys.argv[1])"
+_CHILD = "import sys; from tui_gen.runtime import open_blindly; open_blindly(sys.argv[1])"
 _SECONDS = 20
 
 

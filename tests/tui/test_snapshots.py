@@ -20,7 +20,7 @@ def steady_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Meter, "rate", lambda self: 1234.0)
     monkeypatch.setattr(Meter, "average_rate", lambda self: 1234.0)
     monkeypatch.setattr("statistics.median", lambda values: 0.00025)
-    monkeypatch.setattr("tui_gen.session.missing_driver", lambda: "no NVIDIA driver found")
+    monkeypatch.setattr("tui_gen.runtime.missing_driver", lambda: "no NVIDIA driver found")
 
 
 async def check(name: str, stage: Stage) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tui_gen import __version__
 from tui_gen.bench.timing import per_unit
-from tui_gen.session import RUNTIME
+from tui_gen.runtime import RUNTIME
 from tui_gen.threads import cores
 
 _CPUINFO = Path("/proc/cpuinfo")

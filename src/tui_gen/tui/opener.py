@@ -12,7 +12,7 @@ from textual.worker import get_current_worker
 
 from tui_gen.errors import TuiGenError
 from tui_gen.library import Playable, open_model
-from tui_gen.session import Provider
+from tui_gen.runtime import Provider
 
 
 class Opener(Widget):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tui_gen.runtime import Provider
 from tui_gen.sampling import SamplingParams
-from tui_gen.session import Provider
 
 
 @dataclass
