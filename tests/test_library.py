@@ -166,7 +166,11 @@ def test_a_pipe_in_the_place_of_a_file_is_refused_and_not_waited_for(tmp_path: P
 def test_logits_of_another_width_than_the_card_says_are_refused(tmp_path: Path) -> None:
     folder = toys.text_folder(tmp_path / "text")
     graph = onnx.load(folder / "model.onnx")
-    graph.graph.output[0].type.tensor_type.shape.dim[1].dim_param = "width"  # which the contract cannot check
+    graph.graph.output[0].type.tensor_type.shape.dim[1].dim_param = "width"  # which nobody can know beforehand
+    last = next(node for node in graph.graph.node if "logits" in node.output)
+    last.output[0] = "all"
+    graph.graph.node.append(onnx.helper.make_node("Compress", ["all", "kept"], ["logits"], axis=1))
+    graph.graph.initializer.append(onnx.numpy_helper.from_array(np.ones(8, dtype=bool), "kept"))
     card = replace(open_model(folder).card, vocab_size=5)
     model = Model(graph.SerializeToString(), card, provider="cpu")
     with pytest.raises(TuiGenError, match=r"could not run the model: .*\{1,5\}.*\{1,8\}"):
