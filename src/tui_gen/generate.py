@@ -49,6 +49,29 @@ class Stepper(Protocol):
         ...
 
 
+@dataclass(frozen=True, eq=False)
+class Point:
+    """Where a run can begin or go on: a token of every sample that is known and not read yet."""
+
+    index: int
+    """Its position in the sequence."""
+    tokens: Tokens
+    """[samples]"""
+    state: Any
+    """The model's state before it."""
+    live: Mask
+    """[samples]: whether the sample goes on after it."""
+    drawn: Tokens
+    """[samples]: how many random numbers the sample has taken so far."""
+
+
+def first_point(model: Stepper, prompt: Tokens) -> Point:
+    """Where a run with a prompt [samples, n] begins."""
+    samples = len(prompt)
+    live, drawn = np.ones(samples, dtype=bool), np.zeros(samples, dtype=np.int64)
+    return Point(0, prompt[:, 0], model.start(samples), live, drawn)
+
+
 class Endless:
     """A model without an end token, so that what would end early runs to its length."""
 
@@ -141,23 +164,27 @@ class Step:
         return log_softmax(self.logits)
 
 
-def generate(model: Stepper, prompt: Tokens, params: SamplingParams, *, length: int, seed: int) -> Iterator[Step]:
+def generate(
+    model: Stepper, prompt: Tokens, params: SamplingParams, *, length: int, seed: int, start: Point | None = None
+) -> Iterator[Step]:
     """Yields the tokens of all samples, one position at a time; nothing is computed before it is asked for.
 
     prompt: int64[samples, n], n >= 1. A token id keeps that position, `FREE` samples it; position 0 is given.
     params: read afresh at every step, so a change counts for the very next token.
     length: how many positions to sample past the end of the prompt.
     seed: same model, prompt, seed and knobs give the same tokens; sample i does not depend on the other samples.
+    start: goes on from there; what the prompt says of positions up to there does not count.
 
     Ends after `length` positions or when every sample has drawn the model's end token. Raises TuiGenError for a
     prompt or knob that cannot be used and for logits that are not finite.
     """
     samples, given_length = _check(prompt, length)
-    noise, live, nowhere = Noise(seed, samples), np.ones(samples, dtype=bool), np.zeros(samples, dtype=bool)
-    state, tokens, stands = model.start(samples), prompt[:, 0], prompt != FREE
+    start = start or first_point(model, prompt)
+    noise, live, nowhere = Noise(seed, samples, start.drawn), start.live, np.zeros(samples, dtype=bool)
+    state, tokens, stands = start.state, start.tokens, prompt != FREE
     everywhere = stands.all(axis=0)
     reader, knobs = PromptReader(model, prompt, everywhere), params.checked()
-    for index in range(1, given_length + length):
+    for index in range(start.index + 1, given_length + length):
         logits, state, seconds = reader.step(index - 1, tokens, state)
         began = time.perf_counter()
         if not callable(logits):

@@ -103,6 +103,17 @@ class PromptReader:
         return (int(later[0]) if len(later) else self._end) - position
 
 
+def state_after(model: Steps, tokens: Tokens, state: Any) -> Any:
+    """The state after int64[samples, n], read at once where the model can and they are many."""
+    read = getattr(model, "read", None) if tokens.shape[1] >= _LEAST else None
+    after = read(tokens, state) if read else None
+    if after is not None:
+        return after
+    for column in tokens.T:
+        _, state = model.step(column, state)
+    return state
+
+
 def score_steps(model: Steps, tokens: Tokens, following: Tokens, state: Any) -> tuple[Floats, Any]:
     """Reads int64[samples, n] one by one; natural logarithms of the probability of what follows each of them, float64
     [samples, n], and the state after them.
