@@ -96,6 +96,10 @@ class Branch:
         """Whether every sample has come to its end."""
         return not self._live_after(len(self) - 1).any()
 
+    def adopt(self, parent: str) -> None:
+        """Names another branch as the one that this one left, where that one was renamed or is gone."""
+        self.begun = replace(self.begun, parent=parent)
+
     def is_chosen(self, position: int, sample: int) -> bool:
         """Whether a person chose this token in place of another one."""
         return position in self._overridden and bool(self._overridden[position][sample])
