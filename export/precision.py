@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from tui_gen.errors import TuiGenError
-from tui_gen.generate import Endless, generate
+from tui_gen.generate import generate
 from tui_gen.model import Model
 from tui_gen.sampling import SamplingParams, Tokens, log_softmax
+from tui_gen.stepper import Endless
 
 TOKENS = 2000
 SAMPLES = 10

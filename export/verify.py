@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from export.reading import Network
 from tui_gen.codec import ImageCodec, TextCodec
 from tui_gen.errors import TuiGenError
-from tui_gen.generate import Endless, generate
+from tui_gen.generate import generate
 from tui_gen.model import Model
 from tui_gen.sampling import Logits, SamplingParams, Tokens
+from tui_gen.stepper import Endless
 
 TOLERANCE = 1e-4
 """Of the range of the logits, or of 1 if they keep within less."""

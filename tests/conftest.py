@@ -26,6 +26,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         for name in (
             "XDG_CACHE_HOME",
             "XDG_DATA_HOME",
+            "XDG_STATE_HOME",
             "TUI_GEN_MODELS",
             "NO_COLOR",
             "COLUMNS",

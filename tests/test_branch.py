@@ -11,9 +11,10 @@ import pytest
 from tests import toys
 from tui_gen.branch import Beginning, Branch
 from tui_gen.errors import TuiGenError
-from tui_gen.generate import FREE, Step, generate
+from tui_gen.generate import FREE, generate
 from tui_gen.library import Playable, open_model, shipped_folder
 from tui_gen.sampling import SamplingParams, Tokens
+from tui_gen.step import Step
 from tui_gen.stretch import STATE_BYTES_PER_TOKEN, spacing
 
 ANYTHING = SamplingParams(1.3)

@@ -43,8 +43,8 @@ def complaint(tui_gen: Run) -> Callable[..., tuple[int, str]]:
         ("generate text -n 0", "must be a whole number from 1 to 4096, not '0'"),
         ("generate text --seed -1", "must be a whole number of at least 0, not '-1'"),
         ("generate text --format png", "text writes text; --format png is for pictures"),
-        ("generate image --format text", "use --format ascii, blocks, png or jsonl"),
-        ("generate text --format gif", "invalid choice: 'gif'"),
+        ("generate image --format text", "use --format ascii, blocks, png, gif or jsonl"),
+        ("generate text --format tiff", "invalid choice: 'tiff'"),
         ("generate text --provider tpu", "invalid choice: 'tpu'"),
         ("generate", "required: MODEL"),
         ("generate text two prompts", "unrecognized arguments: prompts"),
@@ -136,3 +136,12 @@ def test_verbose_shows_where_it_failed_and_ends_with_the_same_line(tui_gen: Run)
     assert verbose.startswith("Traceback (most recent call last):")
     assert "in locate" in verbose
     assert verbose.endswith(quiet)
+
+
+def test_a_file_that_is_there_is_never_overwritten(tui_gen: Run, tmp_path: Path) -> None:
+    kept = tmp_path / "kept.txt"
+    kept.write_text("mine", encoding="utf-8")
+    result = tui_gen("generate", "text", "-o", str(kept))
+    assert result.returncode == 1
+    assert b"exists already and is left as it is; choose another name" in result.stderr
+    assert kept.read_text(encoding="utf-8") == "mine"

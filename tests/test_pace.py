@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 
 from tui_gen import pace as module
-from tui_gen.generate import Step, generate
+from tui_gen.generate import generate
 from tui_gen.library import Playable
 from tui_gen.pace import Pace, frames, paced
 from tui_gen.sampling import SamplingParams
+from tui_gen.step import Step
+from tui_gen.stretch import Stretch
 
 
 class Clock:
@@ -142,14 +144,14 @@ def test_frames_keep_all_steps_in_order_and_bundle_those_of_a_thirtieth_of_a_sec
             yield step
             clock.now += 0.011
 
-    bundles = list(frames(ticking()))
+    bundles = list(frames(ticking(), list[Step]))
     assert [step.index for bundle in bundles for step in bundle] == list(range(1, 51))
     assert [len(bundle) for bundle in bundles[:4]] == [1, 4, 4, 4]
 
 
 def test_a_frame_is_finished_before_a_wait(steps: Iterator[Step], clock: Clock) -> None:
     made = list(islice(steps, 4))
-    bundles = list(frames(iter([made[0], made[1], None, None, made[2], made[3]])))
+    bundles = list(frames(iter([made[0], made[1], None, None, made[2], made[3]]), list[Step]))
     assert [[step.index for step in bundle] for bundle in bundles] == [[1], [2], [3, 4]]
 
 
@@ -166,31 +168,45 @@ def test_frames_come_less_often_where_drawing_takes_the_time_of_the_model(
             clock.now += 0.005
             yield replace(step, seconds=step_seconds)
 
-    found = [len(bundle) * 0.005 for bundle in frames(ticking(), lambda: drawing)][1:-1]
+    found = [len(bundle) * 0.005 for bundle in frames(ticking(), list[Step], lambda: drawing)][1:-1]
     assert found == pytest.approx([apart] * len(found), abs=0.006)
 
 
 def test_a_knob_that_was_turned_ends_a_frame_at_once(endless: Playable) -> None:
     params = SamplingParams()
-    bundles = frames(generate(endless.model, np.zeros((1, 1), dtype=np.int64), params, length=10**6, seed=0))
+    bundles = frames(
+        generate(endless.model, np.zeros((1, 1), dtype=np.int64), params, length=10**6, seed=0), list[Step]
+    )
     next(bundles)
     params.temperature = 0.5
     assert len(next(bundles)) == 1
 
 
-def test_light_frames_keep_the_logits_of_the_newest_step_of_the_first_sample(text: Playable) -> None:
-    def made(*, light: bool) -> list[list[Step]]:
+def test_frames_can_be_collected_in_little_memory(text: Playable) -> None:
+    def made(bundle: Callable[[], Any]) -> list[Any]:
         prompt = np.zeros((3, 1), dtype=np.int64)
         steps = generate(text.model, prompt, SamplingParams(), length=200, seed=3)
-        return list(frames(iter([next(steps), None, *steps]), light=light))
+        return list(frames(iter([next(steps), None, *steps]), bundle))
 
-    for kept, full in zip(made(light=True), made(light=False), strict=True):
-        assert [step.tokens.tolist() for step in kept] == [step.tokens.tolist() for step in full]
-        newest = [step for step in kept if step.live[0]][-1:]
-        assert all(step.logits.shape[1] for step in newest)
-        assert not any(step.logits.shape[1] or step.state for step in kept if step.live[0] and step not in newest)
+    for kept, full in zip(made(lambda: Stretch(16)), made(list[Step]), strict=True):
+        assert kept.first == full[0].index
+        assert kept.tokens.tolist() == [step.tokens.tolist() for step in full]
+        assert kept.live.tolist() == [step.live.tolist() for step in full]
+        assert np.array_equal(kept.newest.logits, full[-1].logits)
+
+
+def test_a_paused_run_makes_the_tokens_that_are_granted_one_by_one(steps: Iterator[Step]) -> None:
+    pace = Pace()
+    pace.toggle_pause()
+    run = paced(steps, pace)
+    assert next(run) is None
+    for index in (1, 2, 3):
+        pace.grant()
+        assert pace.must_wait() is False
+        assert next(run).index == index  # type: ignore[union-attr]
+    assert next(run) is None
 
 
 def test_no_steps_make_no_frames() -> None:
-    assert list(frames(iter([]))) == []
-    assert list(frames(iter([None, None]))) == []
+    assert list(frames(iter([]), list[Step])) == []
+    assert list(frames(iter([None, None]), list[Step])) == []

@@ -13,11 +13,13 @@ from tui_gen import at_once, protobuf
 from tui_gen.bench import cases, networks
 from tui_gen.chunked import in_chunks
 from tui_gen.errors import TuiGenError
-from tui_gen.generate import FREE, Endless, Step, generate
+from tui_gen.generate import FREE, generate
 from tui_gen.library import open_model, shipped_folder
 from tui_gen.model import Model
 from tui_gen.sampling import SamplingParams, Tokens
 from tui_gen.scoring import score
+from tui_gen.step import Step
+from tui_gen.stepper import Endless
 
 TEXTS = ("names", "shakespeare", "recipes", "lstm", "lstm2")
 """A plain network, stacked GRUs, an LSTM with an end token; LSTMs of 10,000 words, one and two layers."""

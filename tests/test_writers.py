@@ -13,11 +13,12 @@ from PIL import Image
 from tests import toys
 from tui_gen.codec import ImageCodec
 from tui_gen.errors import UsageError
-from tui_gen.generate import Step, generate
+from tui_gen.generate import generate
 from tui_gen.library import Playable, open_model
 from tui_gen.picture_writers import png
 from tui_gen.sampling import SamplingParams
-from tui_gen.writers import check_format, writer_for
+from tui_gen.step import Step
+from tui_gen.writers import checked_format, writer_for
 
 
 class Terminal(io.BytesIO):
@@ -203,9 +204,14 @@ def test_a_png_is_not_for_a_terminal(image: Playable) -> None:
 def test_a_format_must_suit_the_model(text: Playable, image: Playable) -> None:
     for form in ("ascii", "blocks", "png"):
         with pytest.raises(UsageError, match=f"text writes text; --format {form} is for pictures"):
-            check_format(text, form)
-    with pytest.raises(UsageError, match="image draws pictures; use --format ascii, blocks, png or jsonl"):
-        check_format(image, "text")
+            checked_format(text, form)
+    with pytest.raises(UsageError, match="image draws pictures; use --format ascii, blocks, png, gif or jsonl"):
+        checked_format(image, "text")
     for playable in (text, image):
-        check_format(playable, None)
-        check_format(playable, "jsonl")
+        checked_format(playable, None)
+        checked_format(playable, "jsonl")
+    assert checked_format(image, None, "boot.PNG") == "png"
+    assert checked_format(image, "ascii", "boot.png") == "ascii"
+    assert checked_format(text, None, "boot.txt") is None
+    with pytest.raises(UsageError, match="writes text; --format gif is for pictures"):
+        checked_format(text, None, "boot.gif")

@@ -12,8 +12,9 @@ from tui_gen.chunked import TARGETS, in_chunks
 from tui_gen.contract import Port
 from tui_gen.errors import TuiGenError
 from tui_gen.reading import score_steps
-from tui_gen.sampling import Floats, Logits, Tokens
+from tui_gen.sampling import Floats, Tokens
 from tui_gen.state import State
+from tui_gen.stepper import Stepper
 
 Run = Callable[[Mapping[str, Any]], Sequence[NDArray[Any]]]
 """From inputs by name to outputs; raises TuiGenError."""
@@ -22,7 +23,7 @@ _TRIED = 8
 """Tokens that are also read one by one, when a graph is first run in this way."""
 
 
-class Stepped(Protocol):
+class Stepped(Stepper, Protocol):
     """A step function that is to be read faster."""
 
     @property
@@ -35,16 +36,8 @@ class Stepped(Protocol):
         """Logits, and the parts of the state."""
         ...
 
-    def start(self, batch: int) -> State:
-        """The state before the first token."""
-        ...
-
     def state(self, arrays: Sequence[NDArray[Any]], batch: int) -> State:
         """The state that consists of these tensors."""
-        ...
-
-    def step(self, tokens: Tokens, state: State) -> tuple[Logits, State]:
-        """Tokens [batch] and the state before them to logits [batch, vocab] and the state after them."""
         ...
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from tui_gen.errors import TuiGenError
-from tui_gen.generate import FREE, Point, Step, Stepper, generate
+from tui_gen.generate import FREE, generate
 from tui_gen.reading import state_after
 from tui_gen.sampling import Mask, SamplingParams, Tokens
+from tui_gen.step import Step
+from tui_gen.stepper import Point, Stepper
 from tui_gen.stretch import Grown, Stretch, spacing
 
 ENDLESS = 2**40
@@ -54,6 +56,8 @@ class Branch:
         """From which position on which knobs counted, in order."""
         self._states: dict[int, Any] = {}
         self._overridden: dict[int, Mask] = {}
+        self.head: int = parent.head if parent else begun.prompt.shape[1]
+        """The first position after the prompt that all of it began with."""
         if parent:
             self._extend(parent.tokens[:shared], parent.given[:shared], parent.live[:shared])
             self.turns += [turn for turn in parent.turns if turn[0] < shared]
@@ -104,12 +108,19 @@ class Branch:
         """Whether a person chose this token in place of another one."""
         return position in self._overridden and bool(self._overridden[position][sample])
 
-    def steps(self, params: SamplingParams) -> Iterator[Step]:
-        """Goes on from the last position, without end but the model's own. What it yields is for `record`."""
+    def steps(self, params: SamplingParams, limit: Callable[[], int] = lambda: ENDLESS) -> Iterator[Step]:
+        """Goes on from the last position. What it yields is for `record`.
+
+        limit: how many positions there are to be at most; asked at every step.
+        """
         start = self.point(len(self) - 1)
-        if not start.live.any():
-            return iter(())
-        return generate(self.model, self.begun.prompt, params, length=ENDLESS, seed=self.begun.seed, start=start)
+        if not start.live.any() or len(self) >= limit():
+            return
+        seed, prompt = self.begun.seed, self.begun.prompt
+        for step in generate(self.model, prompt, params, length=ENDLESS, seed=seed, start=start):
+            yield step
+            if step.index + 1 >= limit():
+                return
 
     def stretch(self) -> Stretch:
         """To collect steps in, before they are recorded."""

@@ -38,6 +38,21 @@ class ImageSpec:
         """Tokens of a picture."""
         return self.height * self.width * self.channels
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of a picture's tokens as an array: height and width, and 3 where there are three channels."""
+        return (self.height, self.width, 3)[: 3 if self.channels == 3 else 2]
+
+    def place(self, value: int) -> tuple[int, int, int]:
+        """Row, column and channel of a picture's token; all, and the tokens, are counted from 0."""
+        pixel, channel = divmod(value, self.channels)
+        return *divmod(pixel, self.width), channel
+
+    def named_place(self, value: int) -> dict[str, int]:
+        """The same for programs, as `row`, `col` and `channel`; the last only where there are several."""
+        named = dict(zip(("row", "col", "channel"), self.place(value), strict=True))
+        return named if self.channels > 1 else {key: named[key] for key in ("row", "col")}
+
     def colours(self) -> tuple[Colour, ...]:
         """RGB of each level; of three channels, each takes its own part of it."""
         if self.palette:

@@ -120,7 +120,7 @@ class Probe:
         return self._first + pixel * self._image.channels
 
     def _name(self, place: int) -> str:
-        row, column = divmod(max(0, place - self._first) // self._image.channels, self._image.width)
+        row, column, _ = self._image.place(max(0, place - self._first))
         return f"row {row}, column {column}"
 
 

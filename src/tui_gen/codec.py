@@ -30,8 +30,10 @@ class TextCodec:
     """What a prompt can be completed with."""
 
     def __init__(self, card: ModelCard, tokenizer: str) -> None:
-        self._card, self._tokens = card, PromptTokenizer(tokenizer)
-        ids = self._tokens.tokenizer.get_vocab(with_added_tokens=True).values()
+        self._card = card
+        self.tokenizer = PromptTokenizer(tokenizer)
+        """Text to ids as the model reads it, without what a prompt begins with."""
+        ids = self.tokenizer.tokenizer.get_vocab(with_added_tokens=True).values()
         largest = max((token for token in ids if token < NOWHERE), default=-1)
         if largest >= card.vocab_size:
             raise TuiGenError(f"has token ids up to {largest}, but the model predicts only {card.vocab_size} tokens")
@@ -42,9 +44,15 @@ class TextCodec:
         typed = text.lstrip().lower()
         return text if not typed or typed.startswith(prefix.strip().lower()) else prefix + text
 
+    def ids(self, text: str) -> list[int]:
+        """The tokens of a text in the middle of others. Raises TuiGenError for what is not known: nobody chooses it."""
+        for start, end in self.tokenizer.unknown(text):
+            raise TuiGenError(f"{self._card.name} does not know {text[start:end]!r}")
+        return self.tokenizer.ids(text)
+
     def unknown(self, text: str) -> list[tuple[int, int]]:
         """The parts of a prompt, as (start, end), that the model does not know."""
-        return self._tokens.unknown(text)
+        return self.tokenizer.unknown(text)
 
     def prompt(self, texts: Sequence[str]) -> Tokens:
         """Token ids int64[samples, n] of one prompt per sample. Raises TuiGenError that names what is not known."""
@@ -58,26 +66,26 @@ class TextCodec:
 
     def reader(self) -> TextReader:
         """Turns one sample's tokens into text as they come."""
-        return TextReader(self._tokens.tokenizer, self._card.eos)
+        return TextReader(self.tokenizer.tokenizer, self._card.eos)
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of a whole sample at once; end tokens are left out."""
         kept = [token for token in tokens if token != self._card.eos]
-        return self._tokens.decode(kept)
+        return self.tokenizer.decode(kept)
 
     def token_text(self, token: int) -> str:
         """One token by itself, as a list of tokens shows it."""
-        alone = self._tokens.decode([token])
+        alone = self.tokenizer.decode([token])
         if alone and "\ufffd" not in alone:
             return alone
-        return self._tokens.tokenizer.id_to_token(token) or f"token {token}"  # such as a part of a character
+        return self.tokenizer.tokenizer.id_to_token(token) or f"token {token}"  # such as a part of a character
 
     def token_colour(self, token: int, place: int) -> None:
         """Text has no colours."""
 
     def _ids(self, text: str) -> list[int]:
         text = self.complete(text)
-        ids = self._tokens.ids(text)
+        ids = self.tokenizer.ids(text)
         if any(token >= NOWHERE for token in ids):
             start, end = self.unknown(text)[0]
             raise TuiGenError(f"{self._card.name} has never seen {text[start:end]!r}; leave it out of the prompt")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from importlib import metadata
 
 REPAIR = "repair it with: pip uninstall -y onnxruntime onnxruntime-gpu, then: pip install onnxruntime-gpu"
 
@@ -21,6 +20,8 @@ def missing_driver() -> str:
 
 def both_runtimes() -> str:
     """What to do when onnxruntime and onnxruntime-gpu are both installed, or an empty text; one breaks the other."""
+    from importlib import metadata  # some hundredths of a second, and only asked where there is a driver
+
     try:
         metadata.version("onnxruntime"), metadata.version("onnxruntime-gpu")
     except metadata.PackageNotFoundError:

@@ -3,165 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Protocol
+from collections.abc import Iterator
 
 import numpy as np
 
 from tui_gen.errors import TuiGenError
 from tui_gen.reading import PromptReader
-from tui_gen.sampling import (
-    Floats,
-    Logits,
-    Mask,
-    Noise,
-    SamplingParams,
-    Tokens,
-    Weights,
-    draw,
-    entropy_bits,
-    log_softmax,
-    normalised,
-    picked,
-    weights,
-)
+from tui_gen.sampling import SamplingParams, Tokens, draw
+from tui_gen.step import Step, check_finite
+from tui_gen.stepper import Point, Stepper, first_point
 
 FREE = -1
 """In a prompt: sample this position."""
-
-
-class Stepper(Protocol):
-    """What `generate` asks of a model; `tui_gen.model.Model` is one. It may have a `read` as `Model` has, too."""
-
-    @property
-    def eos(self) -> int | None:
-        """The token that ends a sample, if the model has one."""
-        ...
-
-    def start(self, batch: int) -> Any:
-        """The state before the first token."""
-        ...
-
-    def step(self, tokens: Tokens, state: Any) -> tuple[Logits, Any]:
-        """Tokens [batch] and the state before them to logits [batch, vocab] and the state after them."""
-        ...
-
-
-@dataclass(frozen=True, eq=False)
-class Point:
-    """Where a run can begin or go on: a token of every sample that is known and not read yet."""
-
-    index: int
-    """Its position in the sequence."""
-    tokens: Tokens
-    """[samples]"""
-    state: Any
-    """The model's state before it."""
-    live: Mask
-    """[samples]: whether the sample goes on after it."""
-    drawn: Tokens
-    """[samples]: how many random numbers the sample has taken so far."""
-
-
-def first_point(model: Stepper, prompt: Tokens) -> Point:
-    """Where a run with a prompt [samples, n] begins."""
-    samples = len(prompt)
-    live, drawn = np.ones(samples, dtype=bool), np.zeros(samples, dtype=np.int64)
-    return Point(0, prompt[:, 0], model.start(samples), live, drawn)
-
-
-class Endless:
-    """A model without an end token, so that what would end early runs to its length."""
-
-    eos = None
-
-    def __init__(self, model: Stepper) -> None:
-        self.start, self.step, self.read = model.start, model.step, getattr(model, "read", None)
-
-
-@dataclass(frozen=True, eq=False)
-class Step:
-    """One token of every sample, and how it came about."""
-
-    index: int
-    """Position in the sequence. The first token of a prompt has position 0 and no Step, for nothing predicts it."""
-
-    tokens: Tokens
-    """[samples]: the tokens at this position."""
-
-    given: Mask
-    """[samples]: whether the token stood in the prompt; otherwise it was sampled."""
-
-    live: Mask
-    """[samples]: whether the sample still runs. A sample that has ended keeps its row, which then means nothing."""
-
-    said: Logits | Callable[[], Logits]
-    """`logits`, or what to call for them."""
-
-    drawn_by: Weights | None
-    """[samples, vocab]: what a sampled token was drawn by; None where every token stood in the prompt."""
-
-    params: SamplingParams
-    """The knobs that counted for this step."""
-
-    seconds: float
-    """What model and sampling took."""
-
-    kept: Any
-    """`state`, or what to call for it."""
-
-    @cached_property
-    def logits(self) -> Logits:
-        """[samples, vocab]: what the model said before this token."""
-        if not callable(self.said):
-            return self.said
-        logits = self.said()
-        _check_finite(logits, self.index)
-        return logits
-
-    @cached_property
-    def state(self) -> Any:
-        """The model's state before this token; feed it the token to go on from here."""
-        return self.kept() if callable(self.kept) else self.kept
-
-    def light(self) -> Step:
-        """The same without what is large: logits, what was drawn by, state; all that follows from them is lost."""
-        nothing = np.empty((len(self.tokens), 0), dtype=np.float32)
-        return Step(self.index, self.tokens, self.given, self.live, nothing, None, self.params, self.seconds, None)
-
-    @cached_property
-    def weights(self) -> Weights:
-        """[samples, vocab]: proportional to `probs`."""
-        return weights(self.logits, self.params) if self.drawn_by is None else self.drawn_by
-
-    @cached_property
-    def probs(self) -> Floats:
-        """[samples, vocab]: the distribution after all knobs, from which a sampled token was drawn."""
-        return normalised(self.weights)
-
-    def likeliest(self, count: int, *, sample: int = 0) -> Tokens:
-        """[at most count]: the tokens of the highest probability after all knobs, likeliest first, lower ids first."""
-        row = self.weights[sample]
-        if count >= len(row):
-            return np.argsort(-row, kind="stable")
-        top = np.argpartition(row, -count)[-count:]
-        return top[np.lexsort((top, -row[top]))]
-
-    @cached_property
-    def logprob(self) -> Floats:
-        """[samples]: natural logarithm of the model's own probability (temperature 1, nothing cut) of the token."""
-        return picked(self._log_softmax, self.tokens)
-
-    @cached_property
-    def entropy(self) -> Floats:
-        """[samples]: entropy of the model's own distribution, in bits."""
-        return entropy_bits(np.exp(self._log_softmax))
-
-    @cached_property
-    def _log_softmax(self) -> Floats:
-        return log_softmax(self.logits)
 
 
 def generate(
@@ -180,22 +33,23 @@ def generate(
     """
     samples, given_length = _check(prompt, length)
     start = start or first_point(model, prompt)
-    noise, live, nowhere = Noise(seed, samples, start.drawn), start.live, np.zeros(samples, dtype=bool)
+    live, nowhere = start.live, np.zeros(samples, dtype=bool)
     state, tokens, stands = start.state, start.tokens, prompt != FREE
     everywhere = stands.all(axis=0)
     reader, knobs = PromptReader(model, prompt, everywhere), params.checked()
+    noise = knobs.noise(seed, samples, start.drawn)
     for index in range(start.index + 1, given_length + length):
         logits, state, seconds = reader.step(index - 1, tokens, state)
         began = time.perf_counter()
         if not callable(logits):
-            _check_finite(logits, index)
+            check_finite(logits, index)
         if params != knobs:
             knobs = params.checked()
         given, made = stands[:, index] if index < given_length else nowhere, None
         if index < given_length and everywhere[index]:
             tokens = prompt[:, index]
         else:
-            made = weights(logits, knobs)
+            made = knobs.weights(logits)
             drawn = draw(made, noise.draw(live if given is nowhere else live & ~given))
             tokens = drawn if index >= given_length else np.where(given, prompt[:, index], drawn)
         seconds += time.perf_counter() - began
@@ -215,8 +69,3 @@ def _check(prompt: Tokens, length: int) -> tuple[int, int]:
         raise TuiGenError(f"the length must be 0 or more, not {length}")
     samples, given_length = prompt.shape
     return samples, given_length
-
-
-def _check_finite(logits: Logits, index: int) -> None:
-    if not np.isfinite(logits).all():
-        raise TuiGenError(f"the model gave non-finite logits at token {index}: its weights are damaged or it overflows")

@@ -6,9 +6,10 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Protocol, TypeVar
 
 from tui_gen.errors import TuiGenError
-from tui_gen.generate import Step
+from tui_gen.step import Step
 
 FRAME_SECONDS = 1 / 30
 _LONGEST_FRAME = 0.3
@@ -23,6 +24,7 @@ class Pace:
     def __init__(self, rate: float = math.inf) -> None:
         self._changed = threading.Condition()
         self._rate, self._paused, self._closed, self._due = rate, False, False, 0.0
+        self._granted = 0
 
     @property
     def paused(self) -> bool:
@@ -37,9 +39,15 @@ class Pace:
     def toggle_pause(self) -> bool:
         """Pauses or resumes; returns whether it is paused now."""
         with self._changed:
-            self._paused = not self._paused
+            self._paused, self._granted = not self._paused, 0
             self._changed.notify_all()
             return self._paused
+
+    def grant(self) -> None:
+        """Lets one token be made although the run is paused."""
+        with self._changed:
+            self._granted += 1
+            self._changed.notify_all()
 
     def set_rate(self, rate: float) -> None:
         """Tokens per second; infinity for as fast as the model goes."""
@@ -59,7 +67,9 @@ class Pace:
 
     def must_wait(self) -> bool:
         """Whether the next token has to wait for longer than a frame."""
-        return self._paused or self._due - time.monotonic() > FRAME_SECONDS
+        if self._paused:
+            return not self._granted
+        return self._due - time.monotonic() > FRAME_SECONDS
 
     def wait(self) -> bool:
         """Blocks until the next token may be made; False when the run is closed.
@@ -71,6 +81,9 @@ class Pace:
             return True
         with self._changed:
             while not self._closed and (self._paused or self._due > time.monotonic()):
+                if self._paused and self._granted:
+                    self._granted -= 1
+                    return True
                 self._changed.wait(None if self._paused else self._due - time.monotonic())
             interval = 0.0 if math.isinf(self._rate) else 1 / self._rate
             self._due = max(self._due, time.monotonic() - FRAME_SECONDS) + interval
@@ -95,36 +108,48 @@ def paced(steps: Iterator[Step], pace: Pace) -> Iterator[Step | None]:
         yield step
 
 
+class Bundle(Protocol):
+    """What a frame's steps are collected in; a list will do."""
+
+    def append(self, step: Step, /) -> None:
+        """Takes the next step."""
+        ...
+
+    def __len__(self) -> int:
+        """Steps."""
+        ...
+
+
+B = TypeVar("B", bound=Bundle)
+
+
 def frames(
-    steps: Iterator[Step | None], drawing: Callable[[], float] = lambda: 0.0, *, light: bool = False
-) -> Iterator[list[Step]]:
+    steps: Iterator[Step | None], bundle: Callable[[], B], drawing: Callable[[], float] = lambda: 0.0
+) -> Iterator[B]:
     """Bundles of the steps of a frame: a thirtieth of a second, or longer where drawing would take much of the model's
     time. A bundle is also finished when a knob was turned, before a wait, at the end, and before an error is passed on,
     so that what was made is shown.
 
-    drawing: seconds of computing that the last frame took to be drawn. light: only the newest step in which the first
-    sample runs, of a bundle, keeps its logits and state; those of hundreds take much memory.
+    bundle: makes what steps are collected in. drawing: seconds of computing that the last frame took to be drawn.
     """
-    bundle: list[Step] = []
+    made = bundle()
     shown, busy, params = -math.inf, 0.0, None
     try:
         for step in steps:
             if step is not None:
-                if light and bundle and step.live[0]:
-                    bundle[-1] = bundle[-1].light()
-                bundle.append(step)
+                made.append(step)
                 busy += step.seconds
                 turned, params = params is not None and step.params != params, step.params
-            if bundle and (step is None or turned or _is_due(time.monotonic() - shown, busy, drawing)):
+            if len(made) and (step is None or turned or _is_due(time.monotonic() - shown, busy, drawing)):
                 shown, busy = time.monotonic(), 0.0
-                ready, bundle = bundle, []
+                ready, made = made, bundle()
                 yield ready
     except TuiGenError:
-        if bundle:
-            yield bundle
+        if len(made):
+            yield made
         raise
-    if bundle:
-        yield bundle
+    if len(made):
+        yield made
 
 
 def _is_due(elapsed: float, busy: float, drawing: Callable[[], float]) -> bool:

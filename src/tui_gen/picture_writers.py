@@ -1,4 +1,4 @@
-"""Pictures without a screen: rows of characters as they are drawn, or a PNG at the end."""
+"""Pictures without a screen: rows of characters as they are drawn, or a PNG or a GIF at the end."""
 
 from __future__ import annotations
 
@@ -9,26 +9,29 @@ from typing import BinaryIO
 
 import numpy as np
 
-from tui_gen.codec import ImageCodec
 from tui_gen.errors import UsageError
-from tui_gen.generate import Step
+from tui_gen.gif import gif
+from tui_gen.grid import laid_out, near_square
 from tui_gen.picture import UNDRAWN, Picture
 from tui_gen.raster import Raster, ansi, plain
+from tui_gen.step import Step
 
 _GAP = "  "
 _PNG_SIDE = 512
 """A PNG is enlarged by the largest whole factor that keeps a picture within this."""
+_PNG_ROW = 4
+"""Up to so many pictures of a PNG stand in one row."""
 
 
 class RowWriter:
     """Pictures as rows of characters, as many side by side as fit; a row of the first ones as soon as it is whole."""
 
-    def __init__(self, codec: ImageCodec, samples: int, file: BinaryIO, form: str, coloured: bool) -> None:
-        self._picture = codec.picture(samples)
+    def __init__(self, picture: Picture, file: BinaryIO, form: str, coloured: bool) -> None:
+        self._picture, samples = picture, len(picture)
         self._raster = Raster("blocks" if form == "blocks" else "ascii")
         self._show = ansi if form == "blocks" and coloured else plain
         self._file = file
-        columns, self._rows = self._raster.size(codec.image.height, codec.image.width)
+        columns, self._rows = self._raster.size(picture.image.height, picture.image.width)
         width = shutil.get_terminal_size().columns if file.isatty() else 80
         beside = max(1, (width + len(_GAP)) // (columns + len(_GAP)))
         self._groups = [range(at, min(at + beside, samples)) for at in range(0, samples, beside)]
@@ -47,7 +50,7 @@ class RowWriter:
         self._file.flush()
 
     def close(self) -> None:
-        if not self._picture.drawn:
+        if self._picture.empty:
             return
         for row in range(self._written, self._rows):
             self._put(self._groups[0], row)
@@ -62,31 +65,34 @@ class RowWriter:
         self._file.write(line.rstrip(" ").encode() + b"\n")
 
 
-class PngWriter:
-    """All pictures in one PNG, side by side, when they are finished; what is not drawn is transparent."""
+class FileWriter:
+    """All pictures in one file, when they are finished."""
 
-    def __init__(self, codec: ImageCodec, samples: int, file: BinaryIO) -> None:
+    def __init__(self, picture: Picture, file: BinaryIO, form: str) -> None:
         if file.isatty():
-            raise UsageError("a PNG is not for a terminal; add -o FILE")
-        self._picture, self._file = codec.picture(samples), file
+            raise UsageError(f"a {form.upper()} is not for a terminal; add -o FILE")
+        self._picture, self._file, self._encode = picture, file, {"png": png, "gif": gif}[form]
 
     def write(self, steps: Sequence[Step]) -> None:
         for step in steps:
             self._picture.add(step)
 
     def close(self) -> None:
-        self._file.write(png(self._picture))
+        self._file.write(self._encode(self._picture))
         self._file.flush()
 
 
 def png(picture: Picture) -> bytes:
-    """All samples side by side, one pixel apart, enlarged by a whole factor; undrawn pixels are transparent."""
+    """All samples one pixel apart, enlarged by a whole factor; undrawn pixels are transparent.
+
+    Up to four stand side by side, more of them in rows.
+    """
     from PIL import Image
 
     drawn = picture.rgb != UNDRAWN
     opaque = np.concatenate([np.where(drawn, picture.rgb, 0), 255 * drawn[..., :1]], axis=-1).astype(np.uint8)
-    gap = np.zeros((picture.image.height, 1, 4), dtype=np.uint8)
-    joined = np.concatenate([part for sample in opaque for part in (gap, sample)][1:], axis=1)
+    across = len(picture) if len(picture) <= _PNG_ROW else near_square(len(picture))
+    joined = laid_out(opaque, across, ground=0)
     scale = max(1, _PNG_SIDE // max(picture.image.height, picture.image.width))
     out = io.BytesIO()
     Image.fromarray(joined.repeat(scale, axis=0).repeat(scale, axis=1)).save(out, "PNG")

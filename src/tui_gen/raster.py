@@ -57,6 +57,16 @@ class Raster:
         down = _PIXELS_PER_CELL[self.rendering][1]
         return range(pixel_row * self.scale // down, ((pixel_row + 1) * self.scale - 1) // down + 1)
 
+    def pixel_at(self, row: int, column: int) -> tuple[int, int] | None:
+        """The pixel (row, column) that a character shows, the first of several; None before the picture."""
+        across, down = _PIXELS_PER_CELL[self.rendering]
+        return (row * down // self.scale, column * across // self.scale) if row >= 0 and column >= 0 else None
+
+    def cells_of(self, pixel_column: int) -> range:
+        """The characters of a row that show a column of pixels."""
+        across = _PIXELS_PER_CELL[self.rendering][0]
+        return range(pixel_column * self.scale // across, ((pixel_column + 1) * self.scale - 1) // across + 1)
+
     def row(self, picture: Pixels, number: int) -> list[Cell]:
         """One row of characters of a picture [height, width, 3]."""
         across, down = _PIXELS_PER_CELL[self.rendering]
@@ -115,6 +125,20 @@ def brightness(colour: Colour) -> float:
     """Luma of an RGB colour, 0 to 1 (ITU-R BT.601)."""
     red, green, blue = colour
     return (0.299 * red + 0.587 * green + 0.114 * blue) / 255
+
+
+def pointed(raster: Raster, cells: list[Cell], picture: Pixels, number: int, pixel: tuple[int, int]) -> list[Cell]:
+    """A row of characters of a picture with a mark on a pixel (row, column), if it is in that row."""
+    if number not in raster.rows_of(pixel[0]):
+        return cells
+    colour = _colour(picture[pixel].tolist())
+    ink = (0, 0, 0) if colour and brightness(colour) > _BRAILLE_LIT * 2 else (255, 255, 255)
+    places = raster.cells_of(pixel[1])
+    marks = "X" if len(places) == 1 else "[" + " " * (len(places) - 2) + "]"
+    marked = list(cells)
+    for place, mark in zip(places, marks, strict=True):
+        marked[place] = Cell(mark, ink, colour or (96, 96, 96))
+    return marked
 
 
 def plain(cells: Sequence[Cell]) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from tui_gen.errors import TuiGenError
 from tui_gen.sampling import Floats, Logits, Mask, Tokens, log_softmax, picked
+from tui_gen.stepper import Stepper
 
 CHUNK = 128
 """Tokens that are read at once."""
@@ -22,18 +23,10 @@ Read = Callable[[Tokens, Any], Any]
 """From tokens [samples, n] and the state before them to the state after them."""
 
 
-class Steps(Protocol):
-    """A step function."""
-
-    def step(self, tokens: Tokens, state: Any) -> tuple[Logits, Any]:
-        """Tokens [batch] and the state before them to logits [batch, vocab] and the state after them."""
-        ...
-
-
 class Chunk:
     """Tokens that were read at once. What the model said between them is computed when somebody asks."""
 
-    def __init__(self, model: Steps, read: Read, tokens: Tokens, start: Any, first: int) -> None:
+    def __init__(self, model: Stepper, read: Read, tokens: Tokens, start: Any, first: int) -> None:
         """tokens: int64[samples, n]. start: the state before them. first: position of the first of them."""
         self._model, self._read, self._tokens, self._start = model, read, tokens, start
         self._known = (0, start)
@@ -62,7 +55,7 @@ class Chunk:
 class PromptReader:
     """Feeds a model with the tokens of a run: those of the prompt many at once, if the model can and they are many."""
 
-    def __init__(self, model: Steps, prompt: Tokens, given: Mask) -> None:
+    def __init__(self, model: Stepper, prompt: Tokens, given: Mask) -> None:
         """prompt: int64[samples, n]. given: [n], whether the tokens of all samples stand at a position."""
         self._model, self._prompt = model, prompt
         self._read = getattr(model, "read", None)
@@ -103,7 +96,7 @@ class PromptReader:
         return (int(later[0]) if len(later) else self._end) - position
 
 
-def state_after(model: Steps, tokens: Tokens, state: Any) -> Any:
+def state_after(model: Stepper, tokens: Tokens, state: Any) -> Any:
     """The state after int64[samples, n], read at once where the model can and they are many."""
     read = getattr(model, "read", None) if tokens.shape[1] >= _LEAST else None
     after = read(tokens, state) if read else None
@@ -114,7 +107,7 @@ def state_after(model: Steps, tokens: Tokens, state: Any) -> Any:
     return state
 
 
-def score_steps(model: Steps, tokens: Tokens, following: Tokens, state: Any) -> tuple[Floats, Any]:
+def score_steps(model: Stepper, tokens: Tokens, following: Tokens, state: Any) -> tuple[Floats, Any]:
     """Reads int64[samples, n] one by one; natural logarithms of the probability of what follows each of them, float64
     [samples, n], and the state after them.
     """

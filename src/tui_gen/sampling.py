@@ -54,9 +54,20 @@ class SamplingParams:
 
     def describe(self) -> str:
         """The knobs that are not at their defaults, as in `temperature 0.7, top-k 40`."""
-        named = {f.name.replace("_", "-"): (getattr(self, f.name), f.default) for f in fields(self)}
-        shown = [f"{name} {value:.12g}" for name, (value, default) in named.items() if value != default]
-        return ", ".join(shown) or "temperature 1"
+        return ", ".join(self.turned()) or "temperature 1"
+
+    def turned(self) -> list[str]:
+        """Each knob that is not at its default, with its value."""
+        named = {f.name.replace("_", "-"): (getattr(self, f.name), f.default) for f in fields(SamplingParams)}
+        return [f"{name} {value:.12g}" for name, (value, default) in named.items() if value != default]
+
+    def weights(self, logits: Logits) -> Weights:
+        """What tokens are drawn by, as the function `weights` says."""
+        return _weights(logits, self)
+
+    def noise(self, seed: int, samples: int, drawn: Tokens | None = None) -> Noise:
+        """The random numbers of a run; drawn: int64[samples], how many each sample has taken before."""
+        return Noise(seed, samples, drawn)
 
 
 def weights(logits: Logits, params: SamplingParams) -> Weights:
@@ -64,6 +75,10 @@ def weights(logits: Logits, params: SamplingParams) -> Weights:
 
     The likeliest token weighs 1, one that a knob has cut 0. The logits must be finite.
     """
+    return params.weights(logits)
+
+
+def _weights(logits: Logits, params: SamplingParams) -> Weights:
     if params.temperature == 0:
         return _one_hot(logits.argmax(axis=1), logits.shape[1])
     with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):
@@ -176,16 +191,23 @@ def entropy_bits(probs: Floats) -> Floats:
     return 0.0 - np.sum(probs * logs, axis=1)  # subtracted, for a certain token has 0 bits and not -0
 
 
+def noise_stream(seed: int, sample: int, drawn: int) -> np.random.Generator:
+    """The random numbers of a sample, from the number `drawn` on. Raises TuiGenError for a negative seed."""
+    if seed < 0:
+        raise TuiGenError(f"the seed must be 0 or more, not {seed}")
+    bits = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(sample,)))
+    return np.random.Generator(bits.advance(drawn) if drawn else bits)
+
+
 class Noise:
     """Uniform numbers for the samples of a run: one independent stream per sample, so that sample 3 of a run of 8
     equals sample 3 of a run of 4, and exactly one number per sampled token.
     """
 
-    def __init__(self, seed: int, samples: int) -> None:
-        if seed < 0:
-            raise TuiGenError(f"the seed must be 0 or more, not {seed}")
-        sequences = (np.random.SeedSequence(seed, spawn_key=(sample,)) for sample in range(samples))
-        self._streams = [np.random.Generator(np.random.PCG64(sequence)) for sequence in sequences]
+    def __init__(self, seed: int, samples: int, drawn: Tokens | None = None) -> None:
+        """drawn: int64[samples], how many numbers each sample has taken before; none, if nothing is said."""
+        counts = [0] * samples if drawn is None else drawn.tolist()
+        self._streams = [noise_stream(seed, sample, count) for sample, count in enumerate(counts)]
 
     def draw(self, wanted: Mask) -> Floats:
         """The next number in [0, 1) of every wanted sample, 0 for the others: float64[samples]."""

@@ -19,14 +19,22 @@ _FREE = 4
 class Buffers:
     """Memory for what a step reads and gives: tokens int64[batch], logits [batch, vocab], and the parts of a state."""
 
-    __slots__ = ("__weakref__", "logits", "parts", "runs", "tokens")
+    __slots__ = ("__weakref__", "_logits", "_vocab_size", "parts", "runs", "tokens")
 
     def __init__(self, parts: tuple[NDArray[Any], ...], batch: int, vocab_size: int) -> None:
         self.parts = parts
         self.tokens = np.zeros(batch, dtype=np.int64)
-        self.logits = np.zeros((batch, vocab_size), dtype=np.float32)
+        self._vocab_size = vocab_size
+        self._logits: NDArray[np.float32] | None = None
         self.runs: WeakKeyDictionary[Buffers, Callable[[], None]] = WeakKeyDictionary()
         """What to call for a step of these tokens from the state in other buffers to the one in these."""
+
+    @property
+    def logits(self) -> NDArray[np.float32]:
+        """[batch, vocab]: only there once a step is to be computed into it."""
+        if self._logits is None:
+            self._logits = np.zeros((len(self.tokens), self._vocab_size), dtype=np.float32)
+        return self._logits
 
 
 class State:
@@ -53,6 +61,10 @@ class State:
         """The state of these samples, in this order; one may come several times, to go on in several ways."""
         chosen = np.asarray(samples, dtype=np.intp)
         return self._pool.state([part[chosen] for part in self.buffers.parts], len(chosen))
+
+    def compact(self) -> State:
+        """The same in as little memory as it takes, to be kept for long."""
+        return self._pool.state([part.copy() for part in self.buffers.parts], len(self))
 
     def is_finite(self) -> bool:
         """Whether no number is NaN or infinite."""

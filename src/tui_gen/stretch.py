@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tui_gen.generate import Step
 from tui_gen.sampling import Mask, SamplingParams, Tokens
+from tui_gen.step import Step
 
 STATE_BYTES_PER_TOKEN = 1024
 """How much of the kept states may fall on each token."""
@@ -47,7 +47,7 @@ class Stretch:
         self._given.append(step.given)
         self._live.append(step.live)
         if step.index >= self._due and not callable(step.kept):
-            self.states[step.index], self._due = step.state, step.index + self._every
+            self.states[step.index], self._due = _kept(step.state), step.index + self._every
         if self.newest is None or step.params is not self.newest.params:
             self.turns.append((step.index, step.params))
         if step.live[0]:
@@ -79,6 +79,10 @@ class Stretch:
     def live(self) -> Mask:
         """bool[steps, samples]: whether the sample still ran."""
         return np.array(self._live)
+
+
+def _kept(state: Any) -> Any:
+    return state.compact() if hasattr(state, "compact") else state
 
 
 class Grown:

@@ -9,8 +9,8 @@ import numpy as np
 
 from tui_gen.branch import Beginning, Branch
 from tui_gen.errors import TuiGenError
-from tui_gen.generate import Stepper
 from tui_gen.sampling import Mask
+from tui_gen.stepper import Stepper
 
 
 @dataclass(frozen=True)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import BinaryIO, Protocol
 
 import numpy as np
 
-from tui_gen.card import ImageSpec
 from tui_gen.codec import ImageCodec, TextCodec
 from tui_gen.errors import UsageError
-from tui_gen.generate import Step
 from tui_gen.library import Playable
-from tui_gen.picture_writers import PngWriter, RowWriter
+from tui_gen.picture_writers import FileWriter, RowWriter
+from tui_gen.sampling import Tokens
 from tui_gen.scrub import scrub
+from tui_gen.step import Step
+from tui_gen.sweep import Sweep
 
 
 class Writer(Protocol):
@@ -30,36 +32,67 @@ class Writer(Protocol):
         ...
 
 
-def check_format(playable: Playable, form: str | None) -> None:
-    """Raises UsageError for a format that does not suit the model."""
+_FORMS = {".png": "png", ".gif": "gif", ".jsonl": "jsonl"}
+
+
+def checked_format(playable: Playable, form: str | None, path: str | None = None) -> str | None:
+    """The format that was asked for, or that the ending of a file's name says; None for what suits the model.
+
+    Raises UsageError for one that does not suit the model.
+    """
+    form = form or _FORMS.get(Path(path or "").suffix.lower())
     if isinstance(playable.codec, TextCodec) and form not in (None, "text", "jsonl"):
         raise UsageError(f"{playable.card.name} writes text; --format {form} is for pictures")
     if isinstance(playable.codec, ImageCodec) and form == "text":
-        raise UsageError(f"{playable.card.name} draws pictures; use --format ascii, blocks, png or jsonl")
+        raise UsageError(f"{playable.card.name} draws pictures; use --format ascii, blocks, png, gif or jsonl")
+    return form
 
 
-def writer_for(playable: Playable, form: str | None, samples: int, file: BinaryIO) -> Writer:
-    """The writer for a format that suits the model, or for what suits model and destination."""
+def writer_for(
+    playable: Playable,
+    form: str | None,
+    samples: int,
+    file: BinaryIO,
+    *,
+    given: Tokens | None = None,
+    sweep: Sweep | None = None,
+) -> Writer:
+    """The writer for a format that suits the model, or for what suits model and destination.
+
+    given: the levels of a picture that is completed; they are seen even if the run does not come to them.
+    sweep: what the samples differ by, if it is a knob.
+    """
     codec = playable.codec
     if form == "jsonl":
-        return JsonLines(codec, samples, file)
+        return JsonLines(codec, samples, file, sweep)
     if isinstance(codec, TextCodec):
-        return TextWriter(codec, samples, file)
-    if form == "png":
-        return PngWriter(codec, samples, file)
+        return TextWriter(codec, samples, file, sweep)
+    picture = codec.picture(samples)
+    if given is not None:
+        picture.preset(given)
+    if form in ("png", "gif"):
+        return FileWriter(picture, file, form)
     coloured = not os.environ.get("NO_COLOR")
-    return RowWriter(codec, samples, file, form or ("blocks" if file.isatty() and coloured else "ascii"), coloured)
+    return RowWriter(picture, file, form or ("blocks" if file.isatty() and coloured else "ascii"), coloured)
+
+
+def text_headings(samples: int, sweep: Sweep | None = None) -> list[str]:
+    """A line above each of several texts: its number, or what it is made with; nothing above a single one."""
+    if samples == 1:
+        return [""]
+    names = sweep.headings() if sweep else [f"{number} of {samples}" for number in range(1, samples + 1)]
+    return [f"--- {name} ---\n" for name in names]
 
 
 class TextWriter:
-    """The first sample as it appears; the others after it, each under a line that numbers it."""
+    """The first sample as it appears; the others after it, each under its heading."""
 
-    def __init__(self, codec: TextCodec, samples: int, file: BinaryIO) -> None:
+    def __init__(self, codec: TextCodec, samples: int, file: BinaryIO, sweep: Sweep | None = None) -> None:
         self._readers = [codec.reader() for _ in range(samples)]
         self._texts: list[list[str]] = [[] for _ in range(samples)]
         self._file, self._terminal = file, file.isatty()
-        if samples > 1:
-            self._put(f"--- 1 of {samples} ---\n")
+        self._headings = text_headings(samples, sweep)
+        self._put(self._headings[0])
 
     def write(self, steps: Sequence[Step]) -> None:
         for step in steps:
@@ -74,8 +107,8 @@ class TextWriter:
 
     def close(self) -> None:
         self._end_line("".join(self._texts[0]))
-        for number, text in enumerate(map("".join, self._texts[1:]), start=2):
-            self._put(f"--- {number} of {len(self._texts)} ---\n{text}")
+        for heading, text in zip(self._headings[1:], map("".join, self._texts[1:]), strict=True):
+            self._put(heading + text)
             self._end_line(text)
         self._file.flush()
 
@@ -90,13 +123,15 @@ class TextWriter:
 
 class JsonLines:
     """One object per sampled token. `logprob` (nats) and `entropy` (bits) are of the model's own distribution, at
-    temperature 1 and with nothing cut; `ms` is what the step took for all samples together.
+    temperature 1 and with nothing cut; `ms` is what the step took for all samples together. Of a sweep, `knob` and
+    `value` say what the sample was made with.
     """
 
-    def __init__(self, codec: TextCodec | ImageCodec, samples: int, file: BinaryIO) -> None:
+    def __init__(self, codec: TextCodec | ImageCodec, samples: int, file: BinaryIO, sweep: Sweep | None = None) -> None:
         self._codec, self._file = codec, file
+        self._swept = [{"knob": sweep.knob, "value": value} for value in sweep.values] if sweep else [{}] * samples
         self._readers = [codec.reader() for _ in range(samples)] if isinstance(codec, TextCodec) else []
-        self._counts = [0] * samples
+        self._counts, self._values = [0] * samples, 0
 
     def write(self, steps: Sequence[Step]) -> None:
         for step in steps:
@@ -104,6 +139,8 @@ class JsonLines:
                 text = self._readers[sample].read(int(step.tokens[sample])) if self._readers else None
                 if not step.given[sample]:
                     self._put(step, int(sample), text)
+            if isinstance(self._codec, ImageCodec):
+                self._values += int(step.tokens[0] < self._codec.image.levels)
         self._file.flush()
 
     def close(self) -> None:
@@ -112,19 +149,13 @@ class JsonLines:
     def _put(self, step: Step, sample: int, text: str | None) -> None:
         index = self._counts[sample]
         self._counts[sample] += 1
-        facts: dict[str, object] = {"sample": sample, "index": index, "id": int(step.tokens[sample])}
+        facts: dict[str, object] = {"sample": sample, **self._swept[sample]}
+        facts.update(index=index, id=int(step.tokens[sample]))
         if isinstance(self._codec, ImageCodec):
-            facts.update(_place(self._codec.image, index))
+            facts.update(self._codec.image.named_place(self._values))
         else:
             facts["text"] = text
         facts["logprob"] = round(float(step.logprob[sample]), 6)
         facts["entropy"] = round(float(step.entropy[sample]), 6)
         facts["ms"] = round(1000 * step.seconds, 4)
         self._file.write(json.dumps(facts).encode() + b"\n")
-
-
-def _place(image: ImageSpec, index: int) -> dict[str, int]:
-    """Where a picture's token belongs; a channel only where there are several."""
-    pixel, channel = divmod(index, image.channels)
-    row, column = divmod(pixel, image.width)
-    return {"row": row, "col": column} if image.channels == 1 else {"row": row, "col": column, "channel": channel}

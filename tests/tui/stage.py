@@ -7,33 +7,47 @@ import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from textual import events
 from textual._context import visible_screen_stack
+from textual.keys import _character_to_key
 from textual.message import Message
 from textual.message_pump import MessagePump
 from textual.pilot import Pilot
 
-from tui_gen.generate import Step, generate
+from tui_gen.generate import generate
 from tui_gen.library import find_models, open_model
 from tui_gen.sampling import SamplingParams
+from tui_gen.stretch import Stretch
 from tui_gen.tui.app import TuiGen
 from tui_gen.tui.page import TextPage
 from tui_gen.tui.player import Player
 from tui_gen.tui.settings import Settings
 
 
+class Shown(NamedTuple):
+    """A token that has come to the screen, and the knobs that counted for it."""
+
+    index: int
+    params: SamplingParams
+
+
 class Stage:
     """A running app, and the steps that it has shown."""
 
     def __init__(self, app: TuiGen) -> None:
-        self.app, self.steps = app, list[Step]()
+        self.app, self.steps = app, list[Shown]()
+        self._heard: Stretch | None = None
+        self._params = SamplingParams()
 
     def hear(self, message: Message) -> None:
         """Notes what is shown."""
-        if isinstance(message, Player.Advanced) and message.steps[0] not in self.steps[-len(message.steps) :]:
-            self.steps += message.steps
+        if isinstance(message, Player.Advanced) and message.made is not self._heard:
+            self._heard, turns = message.made, dict(message.made.turns)
+            for index in range(message.made.first, message.made.first + len(message.made)):
+                self._params = turns.get(index, self._params)
+                self.steps.append(Shown(index, self._params))
 
     async def until(self, what: Callable[[], Any]) -> None:
         """Waits for something to come true; fails after ten seconds."""
@@ -54,9 +68,8 @@ class Stage:
 
     async def type(self, text: str) -> None:
         """Types into whatever has the focus."""
-        names = {" ": "space", ",": "comma"}
         for character in text:
-            self.app.post_message(events.Key(names.get(character, character), character))
+            self.app.post_message(events.Key(_character_to_key(character), character))
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.05)
 
@@ -72,11 +85,29 @@ class Stage:
     async def run_to_end(self) -> None:
         """Presses enter and waits until the run is over and the screen says so."""
         await self.press("enter")
-        await self.until(self._told_of_the_end)
+        await self.until(self.told_of_the_end)
 
-    def _told_of_the_end(self) -> bool:
-        ending = self.app.player.ending if self.app.player else None
-        return ending is not None and self.app.knobs.progress == self.app._meter.result(ending)
+    def told_of_the_end(self) -> bool:
+        """Whether the run is over and the screen says so."""
+        if self.player is None or self.player.ending is None:
+            return False
+        made = max(0, len(self.player.branch) - self.player.head)
+        return self.app.knobs.progress == self.app.stage.meter.result(self.player.ending, made)
+
+    @property
+    def player(self) -> Player | None:
+        """What is on the stage of the app."""
+        return self.app.stage.player
+
+    @property
+    def running(self) -> bool:
+        """Whether tokens are being made."""
+        return self.app.stage.running
+
+    @property
+    def params(self) -> SamplingParams:
+        """The knobs as they are turned."""
+        return self.app.dials.params
 
     @property
     def page(self) -> str:
@@ -103,7 +134,7 @@ async def on_stage(
     stage = Stage(app)
     async with app.run_test(size=size, message_hook=stage.hear) as pilot:
         await stage.until(lambda: app.playable is not None or app._notifications)
-        app.rate_limit = pace
+        app.dials.rate = pace
         yield stage, pilot
 
 

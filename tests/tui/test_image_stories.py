@@ -8,9 +8,9 @@ import numpy as np
 
 from tests import toys
 from tests.tui.stage import on_stage
+from tui_gen.knobs import starting_pace
 from tui_gen.library import open_model
 from tui_gen.tui.canvas import Canvas
-from tui_gen.tui.knobs import starting_pace
 from tui_gen.tui.prompt import Prompt
 
 
@@ -105,12 +105,12 @@ async def test_several_samples_stand_side_by_side(models: Path) -> None:
 async def test_the_bars_show_pixel_values_with_their_colour(models: Path) -> None:
     async with on_stage(models / "stripes", temperature=0.0) as (stage, _):
         await stage.run_to_end()
-        await stage.shows("next pixel")
+        await stage.shows("row 3, column 5")
         await stage.shows("▸ ██ 2")
 
 
 async def test_a_picture_in_colour_appears_in_colour_and_shows_what_each_value_is(models: Path) -> None:
-    async with on_stage(toys.colour_folder(models / "flag"), temperature=0.0, samples=2, size=(120, 30)) as (stage, _):
+    async with on_stage(toys.colour_folder(models / "flag"), temperature=0.0, samples=2, size=(140, 30)) as (stage, _):
         await stage.run_to_end()
         canvas = stage.app.query_one(Canvas)
         strip = canvas.render_line(canvas._tiling.top)
@@ -118,19 +118,19 @@ async def test_a_picture_in_colour_appears_in_colour_and_shows_what_each_value_i
         scale, colours = canvas._raster.scale, ["#ff0000", "#00ff00", "#0000ff"]
         assert painted == [colour for colour in colours * 2 for _ in range(scale)] * 2
         await stage.shows("complete: 72")
-        await stage.shows("next value")
+        await stage.shows("row 3, column 5")
 
 
 async def test_the_bars_show_values_as_so_much_of_their_colour(models: Path) -> None:
     async with on_stage(toys.colour_folder(models / "flag"), temperature=0.0, length=2) as (stage, _):
         await stage.run_to_end()
-        row = stage.app.next_token.render_line(0)
+        row = stage.app.next_token.render_line(3)
         swatch = next(segment for segment in row if segment.text == "██ ")
         assert "▸ ██ 0" in row.text
         assert swatch.style
         assert swatch.style.color
         assert swatch.style.color.name == "#000000"
-        row = stage.app.next_token.render_line(2)
+        row = stage.app.next_token.render_line(5)
         assert [s.style.color.name for s in row if s.text == "██ " and s.style and s.style.color] == ["#00ff00"]
 
 
@@ -142,5 +142,42 @@ async def test_tokens_that_warm_a_model_up_are_no_pixels(models: Path) -> None:
 
 
 def test_a_picture_in_colour_is_drawn_in_some_four_seconds_too(models: Path) -> None:
-    assert starting_pace(open_model(toys.colour_folder(models / "flag"))) == 16
-    assert starting_pace(open_model(models / "stripes")) == 8
+    assert starting_pace(open_model(toys.colour_folder(models / "flag")).card) == 18
+    assert starting_pace(open_model(models / "stripes").card) == 6
+
+
+async def test_the_cursor_stands_on_pixels_alone_and_each_can_be_changed(models: Path) -> None:
+    async with on_stage(models / "stripes", prompt="bright", pace=4096) as (stage, _):
+        await stage.run_to_end()
+        await stage.press("home")
+        await stage.shows("row 0, column 0")
+        await stage.press("enter", "down", "enter")
+        await stage.until(lambda: stage.player and stage.player.branch.name == "2" and not stage.running)
+        await stage.press("end", "right")
+        await stage.shows("row 3, column 5")
+        await stage.press("enter", "down", "enter")
+        await stage.until(lambda: stage.player and stage.player.branch.name == "3" and not stage.running)
+        assert stage.player
+        assert len(stage.player.branch) == 2 + toys.HEIGHT * toys.WIDTH
+        await stage.shows("complete: 24")
+
+
+async def test_a_number_typed_over_a_pixel_is_its_level(models: Path) -> None:
+    async with on_stage(models / "stripes", prompt="bright", pace=4096) as (stage, _):
+        await stage.run_to_end()
+        await stage.press("home")
+        await stage.type("1")
+        await stage.shows("instead of this token")
+        await stage.press("enter")
+        await stage.until(lambda: stage.player and stage.player.branch.name == "2" and not stage.running)
+        assert stage.player
+        assert stage.player.branch.tokens[2].tolist() == [1]
+
+
+async def test_the_keyboard_reaches_every_picture(models: Path) -> None:
+    async with on_stage(models / "stripes", samples=3, pace=4096) as (stage, _):
+        await stage.run_to_end()
+        await stage.press("home", "greater_than_sign", "greater_than_sign")
+        await stage.shows("row 0, column 0, no. 3")
+        await stage.press("greater_than_sign", "less_than_sign", "less_than_sign")
+        await stage.shows("row 0, column 0, no. 2")

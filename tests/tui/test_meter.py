@@ -3,16 +3,24 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tui_gen.generate import Step
 from tui_gen.sampling import SamplingParams
+from tui_gen.step import Step
+from tui_gen.stretch import Stretch
 from tui_gen.tui.meter import Meter
 
 
-def steps(count: int, *, samples: int = 1, given: bool = False) -> list[Step]:
+def steps(count: int, *, samples: int = 1, given: int = 0) -> Stretch:
+    """So many steps, and before them some that are given."""
+    made = Stretch(1)
+    for index in range(given + count):
+        made.append(step(index, samples, given=index < given))
+    return made
+
+
+def step(index: int, samples: int, *, given: bool) -> Step:
     ones, table = np.ones(samples, dtype=bool), np.zeros((samples, 2), dtype=np.float32)
     tokens = np.zeros(samples, dtype=np.int64)
-    step = Step(1, tokens, ones & given, ones, table, table, SamplingParams(), 0.002, ())
-    return [step] * count
+    return Step(index, tokens, ones & given, ones, table, table, SamplingParams(), 0.002, ())
 
 
 @pytest.fixture
@@ -44,9 +52,11 @@ def test_the_rate_is_that_of_the_last_second_and_the_average_of_all(clock: list[
 def test_given_tokens_do_not_count(clock: list[float]) -> None:
     meter = Meter(goal=3)
     clock[0] += 1
-    meter.count([*steps(5, given=True), *steps(2)])
-    assert (meter.rate(), meter.progress(paused=False), meter.result("stopped")) == (2, "token 2 of 3", "stopped at 2")
-    assert meter.step_seconds == 0.002
+    meter.count(steps(2, given=5))
+    assert meter.rate() == 2
+    assert meter.step_seconds == pytest.approx(0.002)
+    assert (meter.progress(2, paused=False), meter.result("stopped", 2)) == ("token 2 of 3", "stopped at 2")
+    assert meter.progress(2, paused=True) == "paused at 2 of 3"
 
 
 def test_nothing_yet_is_no_rate(clock: list[float]) -> None:

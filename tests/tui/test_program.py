@@ -13,7 +13,6 @@ from tests.tui.stage import on_stage
 from tui_gen.tui.canvas import Canvas
 from tui_gen.tui.help import HelpScreen, help_text
 from tui_gen.tui.keys import KEYS
-from tui_gen.tui.models import ModelList
 from tui_gen.tui.page import TextPage
 from tui_gen.tui.prompt import Prompt
 
@@ -25,17 +24,17 @@ async def test_another_model_is_chosen_by_keyboard_and_each_keeps_its_prompt(mod
         await stage.shows("Draws stripes.")
         assert stage.app.query_one(Prompt).value == ""
         await stage.press("f3", "home", "enter")
-        await stage.shows("▸ cats")
+        await stage.shows("Writes about cats.")
         assert stage.app.query_one(Prompt).value == "the"
 
 
 async def test_arrows_move_in_the_list_and_leave_the_temperature_alone(models: Path) -> None:
     async with on_stage(models / "cats") as (stage, _):
-        before = stage.app.params.temperature
+        before = stage.params.temperature
         await stage.press("f3", "down", "down")
-        assert stage.app.params.temperature == before
+        assert stage.params.temperature == before
         await stage.press("escape", "up")
-        assert stage.app.params.temperature > before
+        assert stage.params.temperature > before
 
 
 async def test_choosing_another_model_ends_the_run(models: Path) -> None:
@@ -50,7 +49,7 @@ async def test_choosing_another_model_ends_the_run(models: Path) -> None:
 async def test_a_damaged_model_is_listed_and_told_and_the_other_stays(models: Path) -> None:
     toys.spoil(models / "letters", "model.onnx", b"rubbish")
     async with on_stage(models / "cats") as (stage, _):
-        stage.app._open(models / "letters")
+        stage.app.serving.open(models / "letters")
         await stage.until(lambda: stage.app._notifications)
         assert "letters" in next(iter(stage.app._notifications)).message
         await stage.run_to_end()
@@ -80,13 +79,13 @@ async def test_trouble_in_mid_run_is_told_and_what_was_made_stays(models: Path) 
 async def test_help_names_every_key_and_keeps_the_keys_for_itself(models: Path) -> None:
     assert all(key.shown in help_text() for key in KEYS)
     async with on_stage(models / "cats") as (stage, _):
-        before = stage.app.params.temperature
+        before = stage.params.temperature
         await stage.press("f1")
         assert isinstance(stage.app.screen, HelpScreen)
         await stage.shows("esc closes")
         await stage.press("up", "escape")
         assert not isinstance(stage.app.screen, HelpScreen)
-        assert stage.app.params.temperature == before
+        assert stage.params.temperature == before
 
 
 HOSTILE = "x[/y] [bold]\x1b]0;owned\x07\x9b2J\u202e\x00"
@@ -128,9 +127,9 @@ async def test_a_model_chosen_later_wins_over_one_that_opens_slowly(
 
     async with on_stage(models / "cats") as (stage, pilot):
         monkeypatch.setattr("tui_gen.probe.check", check)
-        stage.app._open(models / "letters")
+        stage.app.serving.open(models / "letters")
         await pilot.pause(0.1)
-        stage.app._open(models / "stripes")
+        stage.app.serving.open(models / "stripes")
         await stage.until(lambda: stage.app.playable and stage.app.playable.card.name == "stripes")
         slow.set()
         await pilot.pause(0.3)
@@ -140,11 +139,11 @@ async def test_a_model_chosen_later_wins_over_one_that_opens_slowly(
 
 async def test_a_narrow_screen_folds_the_list_away_and_f3_brings_it_back(models: Path) -> None:
     async with on_stage(models / "cats", size=(60, 20)) as (stage, _):
-        assert not stage.app.query_one(ModelList).display
+        assert not stage.app.lists.display
         await stage.press("f3")
-        assert stage.app.query_one(ModelList).display
+        await stage.until(lambda: stage.app.lists.display and stage.app.focused is stage.app.models)
         await stage.press("escape")
-        assert not stage.app.query_one(ModelList).display
+        await stage.until(lambda: not stage.app.lists.display)
 
 
 async def test_a_resize_in_mid_run_wraps_anew_and_loses_nothing(models: Path) -> None:
@@ -155,7 +154,7 @@ async def test_a_resize_in_mid_run_wraps_anew_and_loses_nothing(models: Path) ->
         await stage.until(lambda: len(stage.page) > 400)
         await pilot.resize_terminal(140, 40)
         await stage.press("escape")
-        await stage.until(lambda: not stage.app.running)
+        await stage.until(lambda: not stage.running)
         page = stage.app.query_one(TextPage)
         assert all(len(line.text) <= page._wrapped.width for line in page._wrapped.lines)
         assert " ".join(line.text for line in page._wrapped.lines) == page.text

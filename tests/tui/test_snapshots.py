@@ -9,17 +9,24 @@ from pathlib import Path
 import pytest
 
 from tests.tui.stage import Stage, on_stage
+from tui_gen.stretch import Stretch
 from tui_gen.tui.meter import Meter
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
-SIZES = [(80, 24), (200, 60)]
+SIZES = [(80, 24), (120, 40), (200, 60)]
 
 
 @pytest.fixture(autouse=True)
 def steady_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Meter, "rate", lambda self: 1234.0)
     monkeypatch.setattr(Meter, "average_rate", lambda self: 1234.0)
-    monkeypatch.setattr("statistics.median", lambda values: 0.00025)
+    count = Meter.count
+
+    def counted(self: Meter, made: Stretch) -> None:
+        count(self, made)
+        self.step_seconds = 0.00025
+
+    monkeypatch.setattr(Meter, "count", counted)
     monkeypatch.setattr("tui_gen.runtime.missing_driver", lambda: "no NVIDIA driver found")
 
 
@@ -63,3 +70,41 @@ async def test_a_person_reads_the_help(models: Path) -> None:
     async with on_stage(models / "cats", size=(100, 46)) as (stage, _):
         await stage.press("f1")
         await check("help-100x46", stage)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+async def test_a_person_walks_through_a_text_and_has_chosen_otherwise(models: Path, size: tuple[int, int]) -> None:
+    settings = {"temperature": 0.8, "seed": 5, "prompt": "the cat", "length": 30}
+    async with on_stage(models / "endless", size=size, pace=4096, **settings) as (stage, _):
+        await stage.run_to_end()
+        await stage.press(*["left"] * 12)
+        await stage.press("enter", "down", "enter")
+        await stage.until(lambda: stage.player and stage.player.branch.name == "2" and not stage.running)
+        await stage.press(*["left"] * 4)
+        await stage.press("plus", "plus")
+        await check(f"walk-{size[0]}x{size[1]}", stage)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+async def test_a_person_stands_on_a_pixel(models: Path, size: tuple[int, int]) -> None:
+    async with on_stage(models / "stripes", size=size, samples=2, seed=5, prompt="bright", pace=4096) as (stage, _):
+        await stage.run_to_end()
+        await stage.press("f2", "home", "right", "right", "right", "right", "down")
+        await check(f"pixel-{size[0]}x{size[1]}", stage)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+async def test_a_person_compares_five_temperatures(models: Path, size: tuple[int, int]) -> None:
+    async with on_stage(models / "endless", size=size, seed=5, prompt="the", pace=4096, length=60) as (stage, _):
+        await stage.press("f5")
+        await stage.until(stage.told_of_the_end)
+        await check(f"sweep-{size[0]}x{size[1]}", stage)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+async def test_a_person_sees_what_surprised_the_model(models: Path, size: tuple[int, int]) -> None:
+    async with on_stage(models / "endless", size=size, seed=5, prompt="the", pace=4096, length=60) as (stage, _):
+        await stage.run_to_end()
+        await stage.press("f6")
+        await stage.shows("bits")
+        await check(f"surprise-{size[0]}x{size[1]}", stage)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -81,3 +84,54 @@ def test_the_screen_is_drawn_on_stdout_when_stderr_goes_to_a_file(models: Path, 
         screen.type("\x11")
         assert screen.wait() == 0
     assert (tmp_path / "errors").read_bytes() == b""
+
+
+FAILING = """
+import sys
+from tui_gen.tui import stage
+from tui_gen.tui.stage import Stage
+shown = Stage.on_player_advanced
+def fail(self, message):
+    shown(self, message)
+    if len(message.player.branch) > 40:
+        raise ValueError("a fault of the screen")
+Stage.on_player_advanced = fail
+from tui_gen.cli import main
+sys.exit(main(["endless", "-l", "1000"]))
+"""
+
+
+def test_a_fault_of_the_screen_is_told_in_a_line_and_what_was_made_can_be_made_again(
+    models: Path, tmp_path: Path
+) -> None:
+    with terminal([sys.executable, "-c", FAILING], models, tmp_path) as screen:
+        screen.until(b"prompt")
+        screen.type("\r")
+        assert screen.wait() == 1
+        assert LEAVES_ALTERNATE_SCREEN in screen.output
+        told = screen.output.rpartition(LEAVES_ALTERNATE_SCREEN)[2].decode()
+    assert "the screen failed: ValueError('a fault of the screen')" in told
+    found = re.search(r"tui-gen replay (\S+\.jsonl) --screen brings back what was made", told)
+    assert found
+    command = [sys.executable, "-m", "tui_gen", "replay", found[1]]
+    result = subprocess.run(
+        command, capture_output=True, env={**os.environ, "TUI_GEN_MODELS": str(models)}, check=True, text=True
+    )
+    assert "exact" in result.stderr
+    assert len(result.stdout.split()) > 20
+
+
+def test_a_run_that_is_killed_leaves_a_session_that_can_be_made_again(models: Path, tmp_path: Path) -> None:
+    with terminal([sys.executable, "-m", "tui_gen", "endless", "-l", "100000"], models, tmp_path) as screen:
+        screen.until(b"prompt")
+        screen.type("\r")
+        screen.until(rb"token 1\d\d of")
+        screen.process.kill()
+        screen.wait()
+    (journal,) = (tmp_path / "STATE" / "tui-gen" / "sessions").glob("*.jsonl")
+    command = [sys.executable, "-m", "tui_gen", "replay", str(journal)]
+    result = subprocess.run(
+        command, capture_output=True, env={**os.environ, "TUI_GEN_MODELS": str(models)}, check=True, text=True
+    )
+    assert "exact" in result.stderr
+    assert len(result.stdout.split()) > 20

@@ -63,11 +63,11 @@ async def test_a_new_run_is_not_disturbed_by_the_end_of_the_old(models: Path) ->
     async with on_stage(models / "endless", pace=512, length=100_000) as (stage, _):
         for _ in range(5):
             await stage.press("enter")
-            await stage.until(lambda: stage.app.running)
-            before = stage.app.player
+            await stage.until(lambda: stage.running)
+            before = stage.player
             stage.app.simulate_key("escape")
             stage.app.simulate_key("enter")
-            await stage.until(lambda before=before: stage.app.player is not before and stage.app.running)
+            await stage.until(lambda before=before: stage.player is not before and stage.running)
             await stage.until(lambda: stage.app.query(TextPage) and len(stage.page) > 40)
             assert isinstance(stage.app.focused, TextPage)
 
@@ -76,7 +76,7 @@ async def test_the_temperature_turned_in_mid_run_counts_for_the_next_tokens(mode
     async with on_stage(models / "endless", pace=64, length=100_000) as (stage, _):
         await stage.press("enter")
         await stage.until(lambda: len(stage.steps) > 3)
-        before = stage.app.params.temperature
+        before = stage.params.temperature
         await stage.press("up", "up")
         await stage.until(lambda: stage.steps[-1].params.temperature == pytest.approx(before + 0.10))
         await stage.press("down")
@@ -88,9 +88,9 @@ async def test_the_temperature_turned_in_mid_run_counts_for_the_next_tokens(mode
 async def test_the_temperature_stays_between_0_and_2(models: Path) -> None:
     async with on_stage(models / "cats", temperature=0.05) as (stage, _):
         await stage.press("down", "down", "down")
-        assert stage.app.params.temperature == 0
+        assert stage.params.temperature == 0
         await stage.press(*["up"] * 45)
-        assert stage.app.params.temperature == 2
+        assert stage.params.temperature == 2
 
 
 async def test_escape_stops_and_keeps_what_was_made(models: Path) -> None:
@@ -98,7 +98,7 @@ async def test_escape_stops_and_keeps_what_was_made(models: Path) -> None:
         await stage.press("enter")
         await stage.until(lambda: len(stage.steps) > 3)
         await stage.press("escape")
-        await stage.until(lambda: not stage.app.running)
+        await stage.until(lambda: not stage.running)
         made = stage.page
         assert made
         assert "stopped at" in stage.app.query_one(Knobs).progress
@@ -126,8 +126,8 @@ async def test_a_new_seed_is_shown_and_used(models: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("secrets.randbelow", lambda _: 99)
     async with on_stage(models / "cats", seed=1) as (stage, _):
         await stage.press("ctrl+n")
-        await stage.until(lambda: stage.app.player and not stage.app.running)
-        await stage.shows("seed 99")
+        await stage.until(lambda: stage.player and not stage.running)
+        await stage.shows("seed        99")
         assert stage.page == headless_text(models / "cats", "", seed=99)
 
 
@@ -136,10 +136,10 @@ async def test_the_pace_can_be_turned_in_mid_run(models: Path) -> None:
         await stage.press("enter")
         await stage.until(lambda: stage.steps)
         await stage.press(*["right_square_bracket"] * 8)
-        await stage.shows("pace 512 a second")
+        await stage.shows("pace        512 a second")
         await stage.until(lambda: len(stage.steps) > 50)
         await stage.press("left_square_bracket")
-        await stage.shows("pace 256 a second")
+        await stage.shows("pace        256 a second")
 
 
 async def test_the_bars_show_what_the_newest_token_was_drawn_from(models: Path) -> None:
@@ -152,10 +152,10 @@ async def test_the_bars_show_what_the_newest_token_was_drawn_from(models: Path) 
 
 
 async def test_a_token_that_was_drawn_is_shown_even_when_it_is_not_among_the_likeliest(models: Path) -> None:
-    async with on_stage(models / "cats", prompt="the <unk>", size=(80, 14), temperature=0.0, length=0) as (stage, _):
+    async with on_stage(models / "cats", prompt="the <unk>", size=(80, 17), temperature=0.0, length=0) as (stage, _):
         await stage.run_to_end()
         assert stage.app.next_token.size.height < len(toys.WORDS)
-        await stage.shows("▸ <unk>")
+        await stage.shows("= <unk>")
 
 
 async def test_unknown_words_are_marked_before_anything_runs_and_read_as_unknown(models: Path) -> None:
@@ -174,7 +174,7 @@ async def test_a_character_that_cannot_be_read_is_refused_and_nothing_is_lost(mo
         await stage.type("abz")
         await stage.press("enter")
         await stage.until(lambda: stage.app._notifications)
-        assert stage.app.player is None
+        assert stage.player is None
         assert stage.app.query_one(Prompt).value == "abz"
 
 
@@ -227,7 +227,7 @@ async def test_escape_in_the_list_of_models_does_not_stop_the_run(models: Path) 
         await stage.press("enter")
         await stage.until(lambda: stage.steps)
         await stage.press("f3", "escape")
-        assert stage.app.running
+        assert stage.running
         assert isinstance(stage.app.focused, TextPage)
 
 
@@ -236,9 +236,9 @@ async def test_what_widgets_say_while_the_app_closes_is_not_heard(models: Path) 
         app = stage.app
     assert app.closing
     app.on_descendant_focus()
-    app.on_opener_refused(Opener.Refused("too late"))
+    app.serving.on_opener_refused(Opener.Refused("too late"))
     assert app.playable
-    await app.on_opener_opened(Opener.Opened(app.playable))
+    await app.serving.on_opener_opened(Opener.Opened(app.playable))
 
 
 async def test_complaints_do_not_pile_up_and_go_when_the_prompt_is_mended(models: Path) -> None:

@@ -9,10 +9,11 @@ import numpy as np
 
 from tui_gen.bench.rows import Row, shown
 from tui_gen.bench.timing import Run, in_turns, per_unit
-from tui_gen.generate import Stepper, generate
+from tui_gen.generate import generate
 from tui_gen.library import open_model, shipped_folder
 from tui_gen.sampling import SamplingParams, Tokens
 from tui_gen.scoring import score
+from tui_gen.stepper import Stepper
 
 _LENGTH, _WINDOW = 100_000, 1_000
 """Tokens of the text, and how many of them are read one by one."""

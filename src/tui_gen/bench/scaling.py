@@ -11,9 +11,11 @@ import numpy as np
 from tui_gen.bench.cases import NAMES, generating, opened
 from tui_gen.bench.rows import Row, shown
 from tui_gen.bench.timing import Run, in_turns, per_unit
-from tui_gen.generate import Endless, Step, generate
+from tui_gen.generate import generate
 from tui_gen.library import open_model, shipped_folder
 from tui_gen.sampling import SamplingParams
+from tui_gen.step import Step
+from tui_gen.stepper import Endless
 
 _SATURATED = (
     "the profile: from 16 samples on the product with 10,000 words takes the whole processor, and the logits of more "

@@ -1,151 +1,103 @@
-"""The app: puts the parts of the screen together and passes on what keys and runs say."""
+"""The app: puts the parts of the screen together; every key's action begins here."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
 from textual.app import App, ComposeResult
 from textual.binding import BindingType
-from textual.containers import Container, Horizontal, Vertical
+from textual.containers import Horizontal
 from textual.notifications import SeverityLevel
 from textual.screen import ModalScreen
-from textual.widgets import OptionList
 
-from tui_gen.errors import TuiGenError
+from tui_gen.branch import Branch
 from tui_gen.library import Entry, Playable
-from tui_gen.options import new_seed
-from tui_gen.pace import Pace
-from tui_gen.raster import RENDERING_NAMES, RENDERINGS, Rendering
+from tui_gen.raster import Rendering
 from tui_gen.scrub import scrub
-from tui_gen.tui.about import About, about_text
-from tui_gen.tui.canvas import Canvas
-from tui_gen.tui.distribution import NextToken
+from tui_gen.tui.branching import Branching
+from tui_gen.tui.context import Context
+from tui_gen.tui.dials import Dials
 from tui_gen.tui.header import Header
 from tui_gen.tui.help import HelpScreen
+from tui_gen.tui.kept import Keeping
 from tui_gen.tui.keybar import KeyBar
-from tui_gen.tui.keys import KEYS, pairs_now
-from tui_gen.tui.knobs import Knobs, starting_pace, turned_pace, turned_temperature
-from tui_gen.tui.meter import Meter
-from tui_gen.tui.models import ModelList
-from tui_gen.tui.opener import Opener
-from tui_gen.tui.player import Player, Run
+from tui_gen.tui.keys import KEYS, is_bound, works
+from tui_gen.tui.lists import Lists
 from tui_gen.tui.prompt import Prompt
+from tui_gen.tui.serving import Serving
 from tui_gen.tui.settings import Settings
+from tui_gen.tui.showing import Showing
+from tui_gen.tui.side import Side
 from tui_gen.tui.signals import quit_on_signals
+from tui_gen.tui.stage import Stage
+from tui_gen.tui.surprising import Surprising
+from tui_gen.tui.walking import BEHIND, Walking
 
-_EVERYWHERE = {"quit", "help"}
+if TYPE_CHECKING:
+    from textual.command import Provider
+
+THEMES = ("textual-dark", "textual-light")
+
+
+def _actions() -> type[Provider]:
+    """What the command palette finds; it is loaded when somebody asks."""
+    from tui_gen.tui.palette import Actions
+
+    return Actions
 
 
 class TuiGen(App[None]):
-    """The playground. Everything that a run needs is handed to its `Player`; knobs are turned in place."""
+    """The playground. Its parts do the work; they find each other here."""
 
     CSS_PATH = "app.tcss"
     TITLE = "tui-gen"
-    ENABLE_COMMAND_PALETTE = False  # its commands are Textual's own
+    COMMANDS = {_actions}  # noqa: RUF012 (so it is in Textual)
     HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 (an instance variable in Textual)
         (0, "-narrow"),
-        (76, "-normal"),
+        (70, "-normal"),
+        (100, "-roomy"),
         (150, "-wide"),
     ]
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (20, "-tall")]  # noqa: RUF012 (likewise)
     BINDINGS: ClassVar[list[BindingType]] = [key.binding() for key in KEYS]
-
-    header: Header
-    models: ModelList
-    stage: Container
-    side: Vertical
-    next_token: NextToken
-    knobs: Knobs
-    prompt_line: Prompt
-    key_bar: KeyBar
-    opener: Opener
+    COMMAND_PALETTE_BINDING = "ctrl+p"
 
     def __init__(self, settings: Settings, entries: Sequence[Entry]) -> None:
         super().__init__()
         self.animation_level = "none"  # what is scrolled to is there at once, also over a slow line
-        self.settings, self.entries = settings, entries
+        self.settings = settings
         self.playable: Playable | None = None
-        self.params, self.seed = settings.params, settings.seed
-        self.rate_limit, self.pace = math.inf, Pace()
+        self.dials = Dials(settings.params, samples=settings.samples, seed=settings.seed, length=settings.length)
         self.rendering: Rendering = "blocks"
-        self.player: Player | None = None
-        self._meter = Meter(goal=0)
-        self._prompts: dict[str, str] = {}
-        self._start_when_open = False
+        self.compared: Branch | None = None
+        """The branch to which escape leads back from a comparison."""
+        self.walking, self.branching, self.keeping = Walking(self), Branching(self), Keeping(self)
+        self.showing = Showing(self)
+        self.surprising, self.serving = Surprising(self), Serving(self, settings)
+        self.header, self.lists, self.stage, self.side = Header(), Lists(self, entries), Stage(self), Side(self)
+        self.models, self.branches = self.lists.models, self.lists.branches
+        self.next_token, self.knobs = self.side.next_token, self.side.knobs
+        self.prompt_line, self.key_bar = Prompt(""), KeyBar()
 
     def compose(self) -> ComposeResult:
         """Header, three columns, prompt, keys."""
-        self.header, self.models, self.stage = Header(), ModelList(self.entries), Container(id="stage")
-        self.side, self.next_token, self.knobs = Vertical(id="side"), NextToken(), Knobs()
-        self.prompt_line, self.key_bar = Prompt(self.settings.prompt), KeyBar()
-        self.opener = Opener(self.settings.provider, self.settings.threads)
         yield self.header
         with Horizontal(id="body"):
-            yield self.models
+            yield self.lists
             yield self.stage
-            with self.side:
-                yield self.next_token
-                yield self.knobs
+            yield self.side
         yield self.prompt_line
         yield self.key_bar
-        yield self.opener
+        yield self.serving
 
     def on_mount(self) -> None:
         """Opens the first model; the prompt has the focus."""
+        self.prompt_line.value = self.settings.prompt
         self.prompt_line.focus()
-        self._show_knobs()
-        self._open(self.settings.folder)
+        self.serving.open(self.settings.folder)
         quit_on_signals(self)
-
-    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """Opens the chosen model."""
-        self._open(self.models.entry(event.option).path)
-        self.prompt_line.focus()
-
-    def _open(self, folder: Path) -> None:
-        self.header.show(f"opening {folder.name} ...")
-        self.opener.open(folder)
-
-    def on_opener_refused(self, message: Opener.Refused) -> None:
-        """A model that cannot be opened; what is on the screen stays."""
-        if self.closing:
-            return
-        self._start_when_open = False
-        self._complain(message.fault)
-        self._show_facts()
-        if self.playable is None:
-            self.stage.mount(About(f"{message.fault}\n\nChoose another model with f3."))
-
-    async def on_opener_opened(self, message: Opener.Opened) -> None:
-        """A model is ready; its card is shown until it runs."""
-        if self.closing:
-            return
-        playable = message.playable
-        if self.playable:
-            self._prompts[self.playable.card.name] = self.prompt_line.value
-            self.prompt_line.value = self._prompts.get(playable.card.name, "")
-        self.playable, card = playable, playable.card
-        self.params.temperature = card.temperature if self.settings.temperature is None else self.settings.temperature
-        self.rate_limit = starting_pace(playable)
-        await self._put_on_stage(About(about_text(playable)))
-        self.prompt_line.serve(playable.codec, card.prompt_example)
-        self.models.mark(playable.path.name)
-        self.next_token.clear(playable.codec)
-        self.knobs.show_progress("")
-        self._show_facts()
-        self._show_knobs()
-        if self._start_when_open:
-            self._start_when_open = False
-            await self.action_generate()
-
-    async def _put_on_stage(self, widget: About | Player) -> None:
-        """Replaces what is there; a run that is there ends."""
-        self.player = widget if isinstance(widget, Player) else None
-        await self.stage.remove_children()
-        await self.stage.mount(widget)
 
     async def on_input_submitted(self) -> None:
         """Enter in the prompt."""
@@ -153,120 +105,122 @@ class TuiGen(App[None]):
 
     async def action_generate(self) -> None:
         """Starts a run with the prompt and the knobs as they are; while a model is being opened, as soon as it is."""
-        self._start_when_open = self.opener.busy
-        if self.opener.busy or self.playable is None:
-            return
-        codec, text = self.playable.codec, self.prompt_line.text
-        try:
-            prompt = codec.prompt([text] * self.settings.samples)
-        except TuiGenError as fault:
-            self._complain(str(fault))
-            return
-        if unknown := self.prompt_line.unknown():
-            self._say(f"read as unknown: {', '.join(dict.fromkeys(unknown))}")
-        length = codec.length(self.settings.length)
-        self.pace, self._meter = Pace(self.rate_limit), Meter(length, codec.unit)
-        run = Run(self.playable, prompt, self.params, self.pace, length, self.seed)
-        player = Player(run, self.rendering)
-        await self._put_on_stage(player)
-        player.views[0].focus()
-        self._show_facts()
-        self._show_keys()
-
-    def on_player_advanced(self, message: Player.Advanced) -> None:
-        """Shows what was made, where the newest of it came from, and how far the run is: all in one repaint."""
-        if message.player is not self.player or self.closing:  # late: of the run before
-            return
-        message.player.show(message.steps)
-        self._meter.count(message.steps)
-        for step in [step for step in message.steps if step.live[0]][-1:]:
-            self.next_token.show_step(step, message.player.place(step))
-        self.header.show_rate(self._meter.rate(), self._meter.step_seconds)
-        self._show_progress()
-
-    def on_player_ended(self, message: Player.Ended) -> None:
-        """Says why it is over; the prompt is next."""
-        if message.player is not self.player or self.closing:
-            return
-        message.player.finish(message.ending)
-        self.knobs.show_progress(self._meter.result(message.ending))
-        self._show_summary()
-        self.header.show_rate(self._meter.average_rate(), self._meter.step_seconds)
-        if message.fault:
-            self._complain(message.fault)
-        self._show_keys()
-
-    @property
-    def running(self) -> bool:
-        """Whether a run is under way, be it paused."""
-        return self.player is not None and self.player.ending is None
-
-    @property
-    def closing(self) -> bool:
-        """Whether the screens are gone already, while messages from them may still come."""
-        return not self.screen_stack
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Leaves keys to an open list and to the help where they mean something there."""
-        if action in _EVERYWHERE:
-            return True
-        if isinstance(self.screen, ModalScreen):
-            return False
-        if action == "temperature":
-            return not isinstance(self.focused, OptionList)
-        return True
+        if self.serving.busy:
+            self.serving.start_when_open()
+        elif self.playable:
+            unknown = ", ".join(dict.fromkeys(self.prompt_line.unknown()))
+            if await self.branching.begin(self.prompt_line.text) and unknown:
+                self.say(f"read as unknown: {unknown}")
 
     def action_temperature(self, direction: int) -> None:
-        """Turns the temperature by one step."""
-        self.params.temperature = turned_temperature(self.params.temperature, direction)
-        self._show_knobs()
+        """Turns the temperature; over a picture that is walked through, moves the cursor by a row."""
+        image, now = self.playable.card.image if self.playable else None, self.context
+        if image and now.walking and not now.in_prompt:
+            self.walking.by(-direction * image.width * image.channels)
+        else:
+            self.side.turn("temperature", direction)
+
+    def action_turn(self, direction: int) -> None:
+        """Turns the knob that is selected in the panel."""
+        self.side.turn(self.knobs.selected, direction)
 
     def action_pace(self, direction: int) -> None:
-        """Doubles or halves the pace."""
-        self.rate_limit = turned_pace(self.rate_limit, direction)
-        self.pace.set_rate(self.rate_limit)
-        self._show_knobs()
+        """Faster or slower."""
+        self.side.turn("pace", direction)
 
     def action_pause(self) -> None:
         """Pauses, or goes on."""
-        if self.running:
-            self.pace.toggle_pause()
-            self._show_progress()
-            self._show_keys()
+        self.stage.pause()
 
-    def action_stop(self) -> None:
-        """Leaves the list of models; or ends the run; or goes back to the prompt."""
-        if self.running and self.player and self.focused is self.models:
-            self.player.views[0].focus()
-        elif self.running and self.player:
-            self.player.stop()
+    async def action_stop(self) -> None:
+        """Leaves where one is, step by step: a comparison, a list, the cursor; then ends the run; then the prompt."""
+        now, player = self.context, self.stage.player
+        if now.comparing and self.compared:
+            await self.stage.show(self.compared)
+        elif player and not (now.on_output() or now.in_prompt):
+            player.views[0].focus()
+        elif self.walking.leave():
+            return
+        elif player and player.running:
+            player.stop()
         else:
             self.prompt_line.focus()
 
     async def action_new_seed(self) -> None:
         """Another seed, and what it makes."""
-        self.seed = new_seed()
-        self._show_knobs()
+        self.dials.draw_seed()
+        self.showing.knobs()
         await self.action_generate()
+
+    def action_walk(self, by: int) -> None:
+        """Moves the cursor by a token; at the end, makes one."""
+        self.walking.by(by)
+
+    def action_walk_to(self, end: str) -> None:
+        """To the first token, or behind the last one."""
+        self.walking.to(1 if end == "first" else BEHIND)
+
+    def action_sample(self, direction: int) -> None:
+        """The panels and the cursor go to another sample."""
+        self.walking.turn_to(direction)
+
+    def action_choose(self) -> None:
+        """Goes into the panel, where another token can be chosen."""
+        self.surprising.hide()
+        self.side.unfold(self.next_token)
+
+    async def action_anew(self) -> None:
+        """A branch that begins at the cursor."""
+        await self.branching.anew()
+
+    async def action_sweep(self) -> None:
+        """The prompt at five values of the selected knob."""
+        await self.branching.sweep(self.prompt_line.text, self.knobs.selected)
+
+    def action_surprise(self) -> None:
+        """Shows how surprised the model was, or no longer."""
+        self.surprising.toggle()
 
     def action_rendering(self) -> None:
         """Draws pictures in another way."""
-        if not (self.playable and self.playable.card.image):
-            return
-        self.rendering = RENDERINGS[(RENDERINGS.index(self.rendering) + 1) % len(RENDERINGS)]
-        if not self.query(Canvas):
-            self._say(f"pictures will be drawn in {RENDERING_NAMES[self.rendering]}")
-        for canvas in self.query(Canvas):
-            canvas.draw_in(self.rendering)
+        self.stage.draw_otherwise()
 
     def action_models(self) -> None:
-        """Goes to the list of models, also where it is folded away."""
-        self.models.add_class("-open").focus()
+        """Goes to the list of models."""
+        self.lists.unfold(self.models)
+
+    def action_branches(self) -> None:
+        """Goes to the list of branches."""
+        self.lists.unfold(self.branches)
+
+    def action_knobs(self) -> None:
+        """Goes to the knobs, also where they are folded away."""
+        self.side.unfold(self.knobs)
+
+    def action_complete(self) -> None:
+        """Asks for a picture to complete."""
+        self.branching.ask_for_completion(self.prompt_line.text)
+
+    def action_save(self) -> None:
+        """Asks where to save what is on the screen."""
+        self.keeping.save()
+
+    def action_command(self) -> None:
+        """Shows the command that makes this again."""
+        self.keeping.show_command()
+
+    def action_copy(self) -> None:
+        """Copies what was made to the terminal's clipboard."""
+        self.keeping.copy()
+
+    def action_theme(self) -> None:
+        """Light or dark."""
+        self.theme = THEMES[self.theme == THEMES[0]]
 
     def action_scroll_output(self, direction: int) -> None:
         """Scrolls what was made."""
-        shown = self.player.views if self.player else list(self.query(About))
-        for widget in [self.player] if self.player and len(shown) > 1 else shown:
+        player = self.stage.player
+        for widget in player.views if player and len(player.views) == 1 else list(self.stage.children):
             (widget.scroll_page_down if direction > 0 else widget.scroll_page_up)(animate=False)
 
     def action_help(self) -> None:
@@ -275,72 +229,75 @@ class TuiGen(App[None]):
             self.push_screen(HelpScreen())
 
     def on_key(self, event: events.Key) -> None:
-        """What is typed while nothing is typed into goes to the prompt, but for the keys that mean something."""
+        """What is typed while nothing is typed into goes to the prompt, or in the place of the token at the cursor."""
         typed = event.character if event.is_printable else None
-        if typed and typed not in " []?" and not isinstance(self.screen, ModalScreen):
-            self._type(typed)
+        now = self.context
+        if typed and isinstance(self.screen, ModalScreen):
+            self.branching.hurry(typed)
+        elif typed and not is_bound(event.key) and now.on_output():
             event.stop()
+            if now.can_type_over() or (now.can_choose() and now.drawing and typed.isdigit()):
+                self.branching.ask_for_word(typed)
+            else:
+                self.prompt_line.begin(typed)
 
     def on_paste(self, event: events.Paste) -> None:
-        """What is pasted, too."""
-        if not isinstance(self.screen, ModalScreen):
-            self._type(event.text)
-
-    def _type(self, text: str) -> None:
-        """Begins a new prompt; tab and esc lead to the old one. The next letter may be on its way here already."""
-        if not self.prompt_line.has_focus:
-            self.screen.set_focus(self.prompt_line)
-            self.prompt_line.value = ""
-        self.prompt_line.take(text)
+        """What is pasted goes to the prompt, or in the place of the token at the cursor."""
+        if isinstance(self.screen, ModalScreen):
+            return
+        if self.context.can_type_over():
+            self.branching.ask_for_word(event.text.strip())
+        else:
+            self.prompt_line.begin(event.text)
 
     def on_input_changed(self) -> None:
         """A prompt that is mended needs no complaint."""
         self.clear_notifications()
 
+    @property
+    def closing(self) -> bool:
+        """Whether the screens are gone already, while messages from them may still come."""
+        return not self.screen_stack
+
+    @property
+    def failure(self) -> Exception | None:
+        """What ended the screen, if it was not a person."""
+        return self._exception
+
+    @property
+    def context(self) -> Context:
+        """What a person is doing."""
+        return self.showing.context()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Leaves keys to dialogs and lists where they mean something there."""
+        if action == "quit":
+            return True
+        if isinstance(self.screen, ModalScreen):
+            return action not in {key.verb for key in KEYS}
+        return works(action, self.context)
+
     def on_resize(self) -> None:
         """The knobs may have come or gone."""
-        self.call_after_refresh(self._show_summary)
+        self.call_after_refresh(self.showing.summary)
 
     def on_descendant_focus(self) -> None:
         """The keys mean other things elsewhere."""
-        if self.closing:
-            return
-        self.models.set_class(self.focused is self.models, "-open")
-        self._show_keys()
+        if not self.closing:
+            self.lists.fold()
+            self.side.fold()
+            self.walking.follow_focus(self.focused)
+            self.showing.keys()
 
-    def _show_facts(self) -> None:
-        if self.playable:
-            card = self.playable.card
-            self.header.show(card.name, card.architecture, self.playable.model.provider)
+    def on_unmount(self) -> None:
+        """What is noted is closed."""
+        self.keeping.close()
 
-    def _show_knobs(self) -> None:
-        self.knobs.show(self.params, self.seed, self.rate_limit)
-        self._show_summary()
-        self._show_keys()
+    def complain(self, fault: str) -> None:
+        """Tells what went wrong."""
+        self.say(fault, severity="error")
 
-    def _show_progress(self) -> None:
-        self.knobs.show_progress(self._meter.progress(paused=self.pace.paused))
-        self._show_summary()
-
-    def _show_summary(self) -> None:
-        """Where the knobs have no room, the prompt's frame says the most important of them."""
-        facts = (f"{self.params.temperature:.2f}", f"seed {self.seed}", self.knobs.progress)
-        said = "" if self.side.display else "  ".join(fact for fact in facts if fact)
-        if self.prompt_line.border_subtitle != said:  # the same again would draw the prompt again
-            self.prompt_line.border_subtitle = said
-
-    def _show_keys(self) -> None:
-        drawing = self.playable is not None and self.playable.card.image is not None
-        in_prompt, paused = isinstance(self.focused, Prompt), self.pace.paused
-        in_list = isinstance(self.focused, ModelList)
-        self.key_bar.show(
-            pairs_now(running=self.running, paused=paused, in_prompt=in_prompt, in_list=in_list, drawing=drawing)
-        )
-
-    def _complain(self, fault: str) -> None:
-        self._say(fault, severity="error")
-
-    def _say(self, what: str, severity: SeverityLevel = "information") -> None:
+    def say(self, what: str, severity: SeverityLevel = "information") -> None:
         """Tells one thing at a time."""
         self.clear_notifications()
-        self.notify(scrub(what), severity=severity, timeout=8, markup=False)
+        self.notify(scrub(what), severity=severity, timeout=5, markup=False)

@@ -1,95 +1,219 @@
-"""The distribution that the newest token was drawn from, as bars."""
+"""The distribution at one position, before and after the knobs, as bars; any of its entries can be chosen."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
-from rich.segment import Segment
-from rich.style import Style
+from rich.cells import cell_len
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.content import Content
 from textual.geometry import Region
+from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
 from tui_gen.codec import ImageCodec, TextCodec
-from tui_gen.generate import Step
-from tui_gen.raster import hexadecimal
+from tui_gen.errors import TuiGenError
+from tui_gen.generate import FREE
+from tui_gen.sampling import SamplingParams
 from tui_gen.scrub import scrub_line
-from tui_gen.tui.bars import bar, fit
+from tui_gen.step import Step
+from tui_gen.tui.distribution_rows import Drawn, draw, page, told
+from tui_gen.tui.entries import Look
+from tui_gen.tui.looks import part_style
+from tui_gen.tui.ranking import Position, Shares
+from tui_gen.tui.window import Window
 
-_MAX_LABEL_CELLS = 12
-_PERCENT_CELLS = 7
+_FRAME = 4
+"""Cells beside the title in its line: a space and a piece of the line on both sides."""
 
 
-class NextToken(Widget):
-    """The likeliest tokens for the newest position of the first sample; a mark shows which one was drawn."""
+class NextToken(Widget, can_focus=True):
+    """The likeliest tokens of one position of one sample; a mark shows which one stands there.
+
+    With the focus, all tokens can be scrolled through, and enter or a click chooses one.
+    """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"next-token--bar", "next-token--drawn", "next-token--faint"}
-    BORDER_TITLE = "next token"
+    DEFAULT_CSS = """
+    NextToken {
+        height: 1fr;
+        border-top: solid $foreground 20%;
+        border-title-color: $text-muted;
+        &:focus {
+            border-top: solid $accent;
+            border-title-color: $text-accent;
+            border-title-style: bold;
+        }
+        & > .next-token--bar { color: $accent; }
+        & > .next-token--drawn { color: $text; text-style: bold; }
+        & > .next-token--faint { color: $text-muted; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up", "select(-1)", show=False),
+        Binding("down", "select(1)", show=False),
+        Binding("pageup", "select_page(-1)", show=False),
+        Binding("pagedown", "select_page(1)", show=False),
+        Binding("home", "select_end(-1)", show=False),
+        Binding("end", "select_end(1)", show=False),
+        Binding("enter", "choose", show=False),
+    ]
+
+    @dataclass
+    class Chosen(Message):
+        """A person wants this token at the position that is shown."""
+
+        token: int
 
     def __init__(self) -> None:
         super().__init__()
         self._codec: TextCodec | ImageCodec | None = None
-        self._step: Step | None = None
-        self._place = 0
-        self._ink = self._bar = self._drawn = self._faint = Style()
-        self._order: list[int] = []
+        self._showing: tuple[Step, str, int, int, bool] | None = None
+        self._title, self._fault = "", ""
+        self._position: Position | None = None
+        self._knobs: SamplingParams | None = None
+        self._now: Shares | None = None
+        self._window, self._look, self._drawn = Window(), Look(), Drawn()
+        self._pressed = FREE
+
+    @property
+    def title(self) -> str:
+        """What the position is that is shown."""
+        return self._title
 
     def clear(self, codec: TextCodec | ImageCodec) -> None:
         """Shows nothing until a step comes; codec names the tokens."""
-        self._codec, self._step = codec, None
-        self.border_title = f"next {codec.unit}"
+        self._codec, self._showing, self._position, self._fault = codec, None, None, ""
+        self._knobs = self._now = None
+        self._title = f"next {codec.unit}"
+        self._show_title()
         self.refresh()
 
-    def show_step(self, step: Step, place: int) -> None:
-        """Shows the distribution of this step; place counts from the prompt's end."""
-        self._step, self._place = step, place
-        probs = step.probs[0]
-        self._order = [int(token) for token in step.likeliest(max(1, self.size.height))]
-        drawn = int(step.tokens[0])
-        if drawn not in self._order and drawn < len(probs):
-            self._order[-1] = drawn  # a surprise is shown below the likeliest
+    def show_step(self, step: Step, *, title: str, place: int, sample: int = 0, chosen: bool = False) -> None:
+        """Shows the distribution of a sample at this step, whose token may be -1: nothing is drawn yet.
+
+        title: what the position is; of parts between commas, the first are left out where there is no room.
+        place: which token after the prompt it is, from 0 on. chosen: whether a person chose its token.
+        """
+        showing = (step, title, place, sample, chosen)
+        if showing == self._showing:
+            return
+        position, fault, before = None, "", self._position
+        try:
+            position = Position(step, place=place, sample=sample, chosen=chosen)
+        except TuiGenError as problem:
+            fault = str(problem)
+        self._showing, self._title, self._position, self._fault, self._now = showing, title, position, fault, None
+        if not (before and position and position.is_like(before)):
+            self._start_selection()
+        self._show_title()
         self.refresh()
+
+    def show_knobs(self, params: SamplingParams) -> None:
+        """Shows at once what the knobs make of the logits; params: those that count for this sample.
+
+        Raises TuiGenError that names a knob which is out of its range.
+        """
+        if params != self._knobs:
+            self._knobs, self._now = params.checked(), None
+            self.refresh()
+
+    def on_resize(self) -> None:
+        """The title may fit now; the selection stays in sight."""
+        self._show_title()
+        self._select(self._window.selected)
+
+    def on_focus(self) -> None:
+        """The selection starts at the token that stands there, if it is among the first."""
+        self._start_selection()
+
+    def on_mouse_down(self, event: events.MouseDown) -> None:
+        """Notes what is pressed now: with the focus that comes along, other entries may appear."""
+        offset = event.get_content_offset(self)
+        self._pressed = self._drawn.tokens.get(offset.y, FREE) if offset is not None else FREE
+
+    def on_click(self) -> None:
+        """Chooses the token that was pressed."""
+        if self._position and self._pressed != FREE:
+            self._select(self._position.order.rank(self._pressed))
+            self.post_message(self.Chosen(self._pressed))
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """Down the list, where a person is at it."""
+        self._scroll(event, 1)
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """Up the list."""
+        self._scroll(event, -1)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Where nothing is shown, keys mean what they mean elsewhere."""
+        return self._position is not None or action not in {"select", "select_page", "select_end", "choose"}
+
+    def action_select(self, by: int) -> None:
+        """Selects another entry."""
+        self._select(self._window.selected + by)
+
+    def action_select_page(self, by: int) -> None:
+        """Selects an entry a page further."""
+        self._select(self._window.selected + by * self._page)
+
+    def action_select_end(self, direction: int) -> None:
+        """Selects the first or the last entry."""
+        self._select(len(self._position.order) if self._position and direction > 0 else 0)
+
+    def action_choose(self) -> None:
+        """Chooses the selected entry."""
+        if self._position:
+            self.post_message(self.Chosen(self._position.order.at(self._window.selected)))
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """Asks once for what all lines are drawn in: it is computed each time."""
-        parts = (self.get_component_rich_style(f"next-token--{part}") for part in ("bar", "drawn", "faint"))
-        self._ink, self._bar, self._drawn, self._faint = self.rich_style, *parts
+        """Asks once for what all lines are drawn in, and works out all of them: they depend on each other."""
+        parts = [part_style(self, f"next-token--{name}") for name in ("bar", "drawn", "faint")]
+        self._look = Look(self.rich_style, *parts)
+        self._drawn = self._draw()
         return super().render_lines(crop)
 
     def render_line(self, y: int) -> Strip:
-        """One token: its text or colour, a bar, its probability after all knobs."""
-        width = self.size.width
-        if self._step is None or y >= len(self._order):
-            return Strip.blank(width, self._ink)
-        return Strip(self._row(self._order[y], width)).adjust_cell_length(width, self._ink)
+        """A line as it was worked out."""
+        line = self._drawn.lines[y] if y < len(self._drawn.lines) else []
+        return Strip(line).adjust_cell_length(self.size.width, self._look.ink)
 
-    def _row(self, token: int, width: int) -> list[Segment]:
-        assert self._step is not None
-        assert self._codec is not None
-        probability = float(self._step.probs[0, token])
-        drawn = token == self._step.tokens[0]
-        style = self._ink
-        marked = self._faint if probability == 0 else self._drawn if drawn else style
-        label = min(_MAX_LABEL_CELLS, width // 3)
-        room = max(1, width - 2 - label - 1 - _PERCENT_CELLS)
-        return [
-            Segment("▸ " if drawn else "  ", marked),
-            *self._label(token, label, marked),
-            Segment(" ", style),
-            Segment(bar(probability, room), self._bar),
-            Segment(_percent(probability), marked),
-        ]
+    def _draw(self) -> Drawn:
+        if not (self._position and self._codec):
+            return told(self._fault, self.size, self._look)
+        if self._now is None:
+            self._now = self._position.now(self._knobs)
+        window = self._window if self.has_focus else None
+        return draw(self._position, self._now, self._codec, size=self.size, look=self._look, window=window)
 
-    def _label(self, token: int, cells: int, style: Style) -> list[Segment]:
-        assert self._codec is not None
-        text = scrub_line(self._codec.token_text(token)).replace(" ", "␣")
-        colour = self._codec.token_colour(token, self._place)
-        if colour is None:
-            return [Segment(fit(text, cells), style)]
-        swatch = style + Style(color=hexadecimal(colour))
-        return [Segment("██ ", swatch), Segment(fit(text, max(1, cells - 3)), style)]
+    def _start_selection(self) -> None:
+        position, self._window = self._position, Window()
+        rank = position.order.rank(position.token) if position and position.token != FREE else 0
+        self._select(rank if rank < self._page else 0)
 
+    def _select(self, rank: int) -> None:
+        if self._position:
+            self._window.select(rank, count=len(self._position.order), room=self._page)
+            self.refresh()
 
-def _percent(probability: float) -> str:
-    """Seven cells; what is possible never looks impossible."""
-    return "  <0.1%" if 0 < probability < 0.0005 else f" {100 * probability:5.1f}%"
+    @property
+    def _page(self) -> int:
+        return page(self._position, self.size.height) if self._position else 1
+
+    def _scroll(self, event: events.MouseEvent, by: int) -> None:
+        if self.has_focus:
+            event.stop()
+            self._select(self._window.selected + by)
+
+    def _show_title(self) -> None:
+        """Without its first parts, where it is too long; setting it draws the panel, so only where it changes."""
+        parts = self._title.split(", ")
+        while len(parts) > 1 and cell_len(", ".join(parts)) > self.size.width - _FRAME:
+            del parts[0]
+        shown = Content(f" {scrub_line(', '.join(parts))} ")
+        if shown.markup != self.border_title:
+            self.border_title = shown

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import groupby
+from collections.abc import Iterable
+from textwrap import wrap
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -11,23 +12,33 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from tui_gen.tui.keys import KEYS
+from tui_gen.tui.keys import TASKS, explained
 
-_WORDS = """\
-words on the screen
-  temperature  divides the logits before the softmax: 0 always takes
-               the likeliest token, 1 is what the model learned,
-               above 1 surprises
-  next token   the likeliest tokens, and their probabilities after all
-               knobs; ▸ was drawn; of several samples, the first
-  seed         where the random numbers start: same model, prompt,
-               seed and knobs give the same output, also with
-               tui-gen generate
-  top-k, top-p, min-p
-               filters for the command line: tui-gen --top-k 40, say
-  ms/step      what the model and the sampling take for one token of
-               all samples; the pace holds tokens/s below that
-  prompt       may be empty; what the model does not know is underlined"""
+_WIDTH = 72
+"""Characters of a line: what an 80 column screen leaves."""
+_LEGEND = "^n is ctrl+n. In the prompt, space [ ] + - ? are letters like others."
+_WORDS = (
+    ("next token", "the likeliest tokens at the cursor, or at the end; ▸ is the one that was taken; of several "
+     "samples, the first"),
+    ("raw", "the probability that the model gives a token, before any knob"),
+    ("now", "the same after all knobs, as they are turned at this moment"),
+    ("cut", "a token that top-k, top-p or min-p has made impossible"),
+    ("bits", "how surprising a token is: 1 bit for a probability of 1 in 2, 2 for 1 in 4, 10 for 1 in 1024; above "
+     "a list of tokens, how open the choice is: 3 bits are as open as one among 8 equal ones"),
+    ("surprise", "f6: the bits of every token, as the model expected it from those before it"),
+    ("temperature", "divides the logits before the softmax: 0 always takes the likeliest token, 1 is what the model "
+     "learned, above 1 unlikely tokens become likelier"),
+    ("top-k, top-p, min-p", "draw from fewer tokens: the k likeliest; the likeliest that reach p together; those at "
+     "least that many times as likely as the likeliest. f8 has them all"),
+    ("branch", "another ending: all that follows from another token, seed or knob; what it left is kept"),
+    ("seed", "where the random numbers begin: same model, prompt, seed and knobs give the same tokens, also with "
+     "tui-gen generate"),
+    ("same noise", "every column of a comparison draws with the same random numbers, so only the knob makes the "
+     "difference"),
+    ("pace", "tokens a second, for the eye; it changes nothing about what is made"),
+    ("ms/step", "what model and sampling take for one token of all samples"),
+    ("prompt", "may be empty; what the model does not know is underlined"),
+)  # fmt: skip
 
 
 class HelpScreen(ModalScreen[None]):
@@ -48,8 +59,17 @@ class HelpScreen(ModalScreen[None]):
 
 
 def help_text() -> str:
-    """All keys by group, then the words on the screen."""
-    parts = []
-    for group, keys in groupby(KEYS, key=lambda key: key.group):
-        parts.append("\n".join([group, *(f"  {key.shown:11} {key.meaning}" for key in keys)]))
-    return "\n\n".join([*parts, _WORDS])
+    """All keys by what they are for, then the words on the screen."""
+    parts = [_section(task, explained(keys)) for task, keys in TASKS.items()]
+    return "\n\n".join([_LEGEND, *parts, _section("words on the screen", _WORDS)])
+
+
+def _section(heading: str, rows: Iterable[tuple[str, str]]) -> str:
+    return "\n".join([heading.upper(), *(_row(*row) for row in rows)])
+
+
+def _row(name: str, meaning: str) -> str:
+    """A name longer than its column takes a line for itself."""
+    line = f"  {name:12} " if len(name) <= 12 else f"  {name}\n{'':15}"
+    lines = wrap(meaning, _WIDTH - 15)
+    return line + f"\n{'':15}".join(lines)

@@ -6,8 +6,12 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from rich.cells import cell_len
+from rich.style import Style
 from rich.text import Text
 from textual.widget import Widget
+
+from tui_gen.tui.context import Context
+from tui_gen.tui.footer import Pair, pairs_now
 
 
 class KeyBar(Widget):
@@ -17,10 +21,11 @@ class KeyBar(Widget):
 
     def __init__(self) -> None:
         super().__init__()
-        self._pairs: Sequence[tuple[str, str]] = ()
+        self._pairs: Sequence[Pair] = ()
 
-    def show(self, pairs: Sequence[tuple[str, str]]) -> None:
-        """Shows these, the most useful first."""
+    def show(self, now: Context) -> None:
+        """Shows what the keys do in a context."""
+        pairs = pairs_now(now)
         if pairs != self._pairs:
             self._pairs = pairs
             self.refresh()
@@ -32,5 +37,7 @@ class KeyBar(Widget):
             shown.pop(-3)
         line = Text(no_wrap=True)
         for key, meaning in shown:
-            line.append(f"{key} ", self.get_component_rich_style("key-bar--key", partial=True)).append(f"{meaning}  ")
+            line.append(f"{key} ", self.get_component_rich_style("key-bar--key", partial=True, default=Style())).append(
+                f"{meaning}  "
+            )
         return line

@@ -1,62 +1,163 @@
-"""The keys: one table for the bindings and the help, and what the last line of the screen says of them."""
+"""The keys: one table for the bindings, the help, the list of all actions, and the last line of the screen."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
 
 from textual.binding import Binding
+
+from tui_gen.tui.context import Context
 
 
 @dataclass(frozen=True)
 class Key:
-    """A key and what it does."""
+    """A key and what it does. Keys that stand together with the same meaning are explained together."""
 
     key: str
-    """As Textual names it; several between commas."""
+    """As Textual names it; several between commas; empty for typing."""
     shown: str
     action: str
+    """A method of the app, or of the part that has the focus; empty for typing."""
+    name: str
+    """What a person would type to find it; empty for what only a key can do."""
     meaning: str
-    group: str
-    priority: bool = False
-    """Whether it works whatever has the focus."""
+    brief: str
+    """For the last line of the screen."""
+    when: Callable[[Context], bool] = Context.always
+    """Where it does something; elsewhere, what has the focus keeps the key."""
+    priority: bool = True
+    """Whether it goes before what has the focus."""
 
     def binding(self) -> Binding:
         """For Textual."""
         return Binding(self.key, self.action, self.meaning, show=False, priority=self.priority)
 
-
-KEYS = (
-    Key("enter", "enter", "generate", "generate from the prompt", "run"),
-    Key("escape", "esc", "stop", "stop; what was made stays", "run", priority=True),
-    Key("space", "space", "pause", "pause and go on (outside of the prompt)", "run"),
-    Key("ctrl+n", "^n", "new_seed", "draw another seed and generate", "run", priority=True),
-    Key("up", "↑", "temperature(1)", "raise the temperature by 0.05, also in mid-run", "knobs", priority=True),
-    Key("down", "↓", "temperature(-1)", "lower it", "knobs", priority=True),
-    Key("left_square_bracket", "[", "pace(-1)", "half the pace (outside of the prompt)", "knobs"),
-    Key("right_square_bracket", "]", "pace(1)", "twice the pace, up to unlimited", "knobs"),
-    Key("f2", "f2", "rendering", "pictures in half blocks, ASCII or braille", "look", priority=True),
-    Key("f3", "f3", "models", "choose a model: arrows, then enter", "look", priority=True),
-    Key("pageup", "pgup", "scroll_output(-1)", "scroll up", "look", priority=True),
-    Key("pagedown", "pgdn", "scroll_output(1)", "scroll down", "look", priority=True),
-    Key("tab", "tab", "app.focus_next", "go to the next part of the screen", "look"),
-    Key("f1,question_mark", "f1", "help", "this help (? outside of the prompt)", "program"),
-    Key("ctrl+q", "^q", "quit", "quit", "program", priority=True),
-)
+    @property
+    def verb(self) -> str:
+        """The action without its arguments."""
+        return self.action.partition("(")[0]
 
 
-def pairs_now(
-    *, running: bool, paused: bool, in_prompt: bool, in_list: bool, drawing: bool
-) -> tuple[tuple[str, str], ...]:
-    """Key and meaning for the last line of the screen, the most useful first."""
-    if in_list:
-        return (("↑↓", "choose"), ("enter", "open"), ("esc", "back"), ("tab", "focus"), ("?", "help"), ("^q", "quit"))
-    pairs = [("esc", "stop")] if running else [("enter", "generate")]
-    if running and not in_prompt:
-        pairs.append(("space", "go on" if paused else "pause"))
-    pairs.append(("↑↓", "temperature"))
-    pairs.append(("[ ]", "pace") if running and not in_prompt else ("^n", "seed"))
-    if drawing:
-        pairs.append(("f2", "style"))
-    if not running:
-        pairs.append(("f3", "models"))
-    return (*pairs, ("f1" if in_prompt else "?", "help"), ("^q", "quit"))
+_WALK = "one token back or on; at the end, → makes one"
+_JUMP = "to the first token, to the last"
+_SAMPLE = "the sample before, the next one: cursor and panels go there"
+_HEAT = "temperature up or down by 0.05; over a picture with a cursor in it, a row up or down"
+_TURN = "the selected knob up or down"
+_PACE = "half or twice the pace, up to unlimited"
+_SCROLL = "scroll what was made"
+
+TASKS: dict[str, tuple[Key, ...]] = {
+    "write or draw": (
+        Key("enter", "enter", "generate", "generate from the prompt", "make a text or a picture from the prompt",
+            "generate", Context.can_generate, priority=False),
+        Key("space", "space", "pause", "pause or go on", "hold the run; go on with it", "pause", Context.can_pause,
+            priority=False),
+        Key("escape", "esc", "stop", "stop the run", "leave the cursor, a list or a comparison; stop the run", "stop"),
+        Key("ctrl+n", "^n", "new_seed", "another seed", "draw another seed and generate", "seed"),
+    ),
+    "walk through what was made": (
+        Key("left", "←", "walk(-1)", "one token back", _WALK, "token", Context.can_walk),
+        Key("right", "→", "walk(1)", "one token on", _WALK, "token", Context.can_walk),
+        Key("home", "home", "walk_to('first')", "to the first token", _JUMP, "first", Context.can_jump),
+        Key("end", "end", "walk_to('last')", "to the last token", _JUMP, "last", Context.can_jump),
+        Key("less_than_sign", "<", "sample(-1)", "previous sample", _SAMPLE, "sample", Context.has_several,
+            priority=False),
+        Key("greater_than_sign", ">", "sample(1)", "next sample", _SAMPLE, "sample", Context.has_several,
+            priority=False),
+    ),
+    "choose otherwise at the cursor": (
+        Key("enter", "enter", "choose", "choose another token here", "into the list of tokens; enter there takes one",
+            "choose", Context.can_choose, priority=False),
+        Key("", "type", "", "", "another word in the token's place", "a word", Context.can_type_over),
+        Key("ctrl+g", "^g", "anew", "generate anew from here",
+            "a branch from here with the knobs as they are now", "anew", Context.can_begin_anew),
+        Key("f4", "f4", "branches", "branches: switch, compare, rename, delete", "the list of branches; enter switches",
+            "branches", Context.has_made),
+        Key("c", "c", "compare", "", "in that list: compare with what is on the screen", "compare",
+            Context.lists_branches, priority=False),
+        Key("r", "r", "rename", "", "in that list: rename", "rename", Context.lists_branches, priority=False),
+        Key("delete,backspace", "del", "delete", "", "in that list: delete", "delete", Context.lists_branches,
+            priority=False),
+    ),
+    "turn the knobs": (
+        Key("up", "↑", "temperature(1)", "temperature up", _HEAT, "temperature", Context.can_heat),
+        Key("down", "↓", "temperature(-1)", "temperature down", _HEAT, "temperature", Context.can_heat),
+        Key("plus,equals_sign", "+", "turn(1)", "selected knob up", _TURN, "knob", Context.outside_prompt,
+            priority=False),
+        Key("minus", "-", "turn(-1)", "selected knob down", _TURN, "knob", Context.outside_prompt, priority=False),
+        Key("left_square_bracket", "[", "pace(-1)", "slower: half the pace", _PACE, "pace", Context.outside_prompt,
+            priority=False),
+        Key("right_square_bracket", "]", "pace(1)", "faster: twice the pace", _PACE, "pace", Context.outside_prompt,
+            priority=False),
+        Key("f8", "f8", "knobs", "knobs: top-k, top-p, min-p, samples, length, seed",
+            "all knobs: select one, turn it, or type its value", "knobs"),
+        Key("f5", "f5", "sweep", "compare temperatures: five values of the selected knob",
+            "five values of the selected knob at once, with the same noise", "five values"),
+    ),
+    "look": (
+        Key("f6", "f6", "surprise", "surprise: bits per token, the most surprising ones",
+            "how surprised the model was by each token", "surprise", Context.has_made),
+        Key("pageup", "pgup", "scroll_output(-1)", "scroll up", _SCROLL, "scroll", Context.can_scroll),
+        Key("pagedown", "pgdn", "scroll_output(1)", "scroll down", _SCROLL, "scroll", Context.can_scroll),
+        Key("tab", "tab", "app.focus_next", "next part of the screen", "to the next part of the screen", "focus",
+            priority=False),
+    ),
+    "pictures": (
+        Key("f2", "f2", "rendering", "picture style: half blocks, ASCII, braille",
+            "draw in half blocks, ASCII or braille", "style", Context.draws),
+        Key("f7", "f7", "complete", "complete a picture (inpainting)",
+            "complete a picture: a file, or this one with parts erased", "complete", Context.draws),
+    ),
+    "keep": (
+        Key("ctrl+s", "^s", "save", "save as text, PNG, GIF or session",
+            "save, by the name's ending: text, PNG, GIF of the drawing, or the session", "save", Context.has_made),
+        Key("ctrl+r", "^r", "command", "show the command that reproduces this", "the command that makes this again",
+            "command", Context.has_made),
+        Key("ctrl+y", "^y", "copy", "copy the output", "copy what was made", "copy", Context.has_made),
+    ),
+    "program": (
+        Key("f3", "f3", "models", "models: choose another one", "choose a model: arrows, then enter", "models"),
+        Key("f1,question_mark", "f1", "help", "help: keys and words", "this help; outside of the prompt also ?",
+            "help", priority=False),
+        Key("ctrl+p", "^p", "command_palette", "", "find any action by its name", "actions"),
+        Key("ctrl+t", "^t", "theme", "theme: light or dark", "light or dark", "theme"),
+        Key("ctrl+q", "^q", "quit", "quit", "quit", "quit"),
+    ),
+}  # fmt: skip
+"""What a person wants to do, and the keys for it."""
+
+EXPLAINED_KEYS = tuple(key for keys in TASKS.values() for key in keys)
+"""All of them, as the help lists them."""
+BRANCH_KEYS = tuple(key for key in EXPLAINED_KEYS if key.when is Context.lists_branches)
+"""The keys of the list of branches."""
+KEYS = tuple(key for key in EXPLAINED_KEYS if key.key and key not in BRANCH_KEYS)
+"""The keys of the app."""
+
+
+def works(verb: str, now: Context) -> bool:
+    """Whether the key of an action of the app means something now; otherwise it is left to what has the focus."""
+    keys = [key for key in KEYS if key.verb == verb]
+    return not keys or any(key.when(now) for key in keys)
+
+
+def is_bound(key: str) -> bool:
+    """Whether a key, as Textual names it, means something outside of the prompt, so that it begins no word."""
+    return any(key in bound.key.split(",") for bound in KEYS)
+
+
+def explained(keys: tuple[Key, ...]) -> Iterator[tuple[str, str]]:
+    """Keys as they are shown and their meaning; those that mean the same stand together."""
+    for meaning, group in groupby(keys, key=lambda key: key.meaning):
+        yield " ".join(key.shown for key in group), meaning
+
+
+def markdown_table() -> str:
+    """The keys for a page: a table with a line per meaning."""
+    rows = [f"| {_spelled(shown)} | {meaning} |" for keys in TASKS.values() for shown, meaning in explained(keys)]
+    return "\n".join(["| key | does |", "|---|---|", *rows]) + "\n"
+
+
+def _spelled(shown: str) -> str:
+    return " ".join(f"ctrl+{part[1:]}" if part.startswith("^") else part for part in shown.split(" "))

@@ -32,14 +32,32 @@ def launch(args: argparse.Namespace) -> int:
     sys.setswitchinterval(_SWITCH_SECONDS)
     with quiet_stderr():
         app.run()
+    if app.failure:
+        journal = app.keeping.journal
+        kept = f"; tui-gen replay {journal.path} --screen brings back what was made" if journal and journal.path else ""
+        raise TuiGenError(f"the screen failed: {app.failure!r:.200}; {_log()} says more{kept}")
     return app.return_code or 0
+
+
+def _log() -> Path:
+    """Where what would be printed beside the screen goes."""
+    return Path(platformdirs.user_log_dir("tui-gen", appauthor=False)) / "stderr.log"
 
 
 def _settings(args: argparse.Namespace, folder: Path) -> Settings:
     params = options.knobs(args, temperature=SamplingParams.temperature)
     seed = Settings.seed if args.seed is None else args.seed
     return Settings(
-        folder, args.prompt, args.samples, seed, args.provider, args.temperature, params, args.length, args.threads
+        folder,
+        prompt=args.prompt,
+        samples=args.samples,
+        seed=seed,
+        provider=args.provider,
+        temperature=args.temperature,
+        params=params,
+        length=args.length,
+        session=getattr(args, "session", None),
+        threads=args.threads,
     )
 
 
@@ -56,7 +74,7 @@ def quiet_stderr() -> Iterator[None]:
 
     What native libraries print there would otherwise land in the middle of the screen.
     """
-    log = Path(platformdirs.user_log_dir("tui-gen", appauthor=False)) / "stderr.log"
+    log = _log()
     with contextlib.suppress(OSError):
         log.parent.mkdir(parents=True, exist_ok=True)
     before, kept = sys.__stderr__, os.dup(2)

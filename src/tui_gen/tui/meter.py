@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections import deque
-from collections.abc import Sequence
 
-import numpy as np
-
-from tui_gen.generate import Step
+from tui_gen.stretch import Stretch
 from tui_gen.tui.player import Ending
 
 _WINDOW_SECONDS = 1.0
@@ -27,21 +23,20 @@ class Meter:
     """
 
     def __init__(self, goal: int, unit: str = "token") -> None:
-        self._goal, self._unit, self._made, self._total = goal, unit, 0, 0
+        self.goal, self._unit, self._total = goal, unit, 0
         self._began = self._last = time.monotonic()
         self._recent: deque[tuple[float, int]] = deque()
         self.step_seconds = 0.0
-        """What model and sampling took for a step, all samples together; the median of the newest frame."""
+        """What model and sampling took for a step, all samples together, in the newest frame."""
 
-    def count(self, steps: Sequence[Step]) -> None:
+    def count(self, made: Stretch) -> None:
         """Counts steps that have just come; given tokens do not count."""
-        sampled = [step for step in steps if not step.given.all()] if steps[0].given.any() else steps
-        self._last, tokens = time.monotonic(), int(np.count_nonzero([step.live for step in sampled]))
-        self._made, self._total = self._made + len(sampled), self._total + tokens
+        self._last, tokens = time.monotonic(), int((made.live & ~made.given).sum())
+        self._total += tokens
         self._recent.append((self._last, tokens))
         while self._last - self._recent[0][0] > _WINDOW_SECONDS:
             self._recent.popleft()
-        self.step_seconds = statistics.median(step.seconds for step in steps)
+        self.step_seconds = made.seconds / len(made)
 
     def rate(self) -> float:
         """Tokens of all samples a second, over the last second or since the run began."""
@@ -53,10 +48,10 @@ class Meter:
         span = self._last - self._began
         return self._total / span if span > 0 else 0.0
 
-    def progress(self, *, paused: bool) -> str:
+    def progress(self, made: int, *, paused: bool) -> str:
         """For a run under way; of several samples, what each has."""
-        return f"{'paused at' if paused else self._unit} {self._made:,} of {self._goal:,}"
+        return f"{'paused at' if paused else self._unit} {made:,} of {self.goal:,}"
 
-    def result(self, ending: Ending) -> str:
+    def result(self, ending: Ending, made: int) -> str:
         """For a run that is over."""
-        return f"{_RESULTS[ending]} {self._made:,}"
+        return f"{_RESULTS[ending]} {made:,}"

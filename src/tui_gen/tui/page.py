@@ -1,42 +1,58 @@
-"""Text as it is written: one sample, wrapped, following its end."""
+"""Text as it is written: one sample, wrapped, following its end, with a cursor that can stand on any token."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import groupby, takewhile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
+from textual import events
 from textual.cache import LRUCache
 from textual.geometry import Region, Size
+from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from tui_gen.codec import TextReader
-from tui_gen.generate import Step
-from tui_gen.scrub import scrub
-from tui_gen.tui.wrap import Wrapped
+from tui_gen.sampling import Floats, Mask, Tokens
+from tui_gen.surprise import band
+from tui_gen.transcript import Transcript
+from tui_gen.tui.looks import part_style
+from tui_gen.tui.wrap import Line, Wrapped
 
 CURSOR = "▌"
 _KEPT_LINES = 512
 _THUMB_STEPS = 8
 """A scroll bar is drawn in eighths of a cell."""
+_PARTS = ("given", "chosen", "cursor", "walked", *(f"band-{number}" for number in range(5)))
 
 
 class TextPage(ScrollView, can_focus=True):
-    """Shows the tokens of one sample; the prompt stands out from what the model wrote."""
+    """Shows the tokens of one sample; the prompt stands out from what the model wrote, and so does what was chosen."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"page--given", "page--cursor"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"page--{part}" for part in _PARTS}
 
-    def __init__(self, reader: TextReader, sample: int, samples: int = 1) -> None:
+    @dataclass
+    class Clicked(Message):
+        """A person has clicked on a token: its sample, and its number from 0 on."""
+
+        sample: int
+        number: int
+
+    def __init__(self, reader: Callable[[], TextReader], sample: int = 0, title: str = "") -> None:
         super().__init__()
-        if samples > 1:
-            self.border_title = f"sample {sample + 1} of {samples}"
+        if title:
+            self.border_title = title
             self.add_class("-several")
-        self._reader, self._sample = reader, sample
-        self._wrapped = Wrapped(80)
-        self._given, self._ink, self._looks = 0, Style(), (Style(), 0, 0)
+        self.sample = sample
+        self._script, self._wrapped = Transcript(reader), Wrapped(80)
+        self._given, self._chosen = 0, set[int]()
+        self._bits: Floats | None = None
+        self._walked: int | None = None
+        self._ink, self._looks, self._parts = Style(), (Style(), 0, 0, False), dict[str, Style]()
         self._kept: LRUCache[int, Strip] = LRUCache(_KEPT_LINES)
         self._writing, self._follow, self._thumb = True, True, -1
 
@@ -45,20 +61,55 @@ class TextPage(ScrollView, can_focus=True):
         """What is shown, without line breaks of the wrapping."""
         return self._wrapped.text
 
-    def show_steps(self, steps: Sequence[Step]) -> None:
-        """Writes the tokens of these steps."""
-        mine = takewhile(lambda step: step.live[self._sample], steps)
-        parts = []
-        for given, group in groupby(mine, lambda step: bool(step.given[self._sample])):
-            parts.append(self._reader.read_all([int(step.tokens[self._sample]) for step in group]))
-            self._given += len(parts[-1]) if given else 0
+    @property
+    def count(self) -> int:
+        """Tokens that are shown."""
+        return len(self._script)
+
+    def show_tokens(self, tokens: Tokens, given: Mask, live: Mask) -> None:
+        """Writes the tokens [steps, samples] of this page's sample."""
+        mine, before = live[:, self.sample], (self.count, self._script.length)
+        written = self._script.append(tokens[mine, self.sample].tolist())
+        if self._given == before[1]:  # nothing but the prompt so far
+            self._given = self._end_of_given(before[0], given[mine, self.sample])
         self._fit_width()
-        self._changed_from(self._wrapped.append(scrub("".join(parts)).replace("\t", "    ")))
+        self._changed_from(self._wrapped.append(written))
+
+    def choose(self, numbers: Iterable[int]) -> None:
+        """Marks tokens that a person chose."""
+        self._chosen = set(numbers)
+        self._redraw()
+
+    def show_bits(self, bits: Floats | None) -> None:
+        """Marks each token by its surprise, float[tokens]; None for no marks."""
+        self._bits = bits
+        self._redraw()
+
+    def walk_to(self, number: int | None) -> None:
+        """Puts the cursor on a token; behind the last one, if there is no such token yet; None takes it away."""
+        if number != self._walked:
+            self._walked, self._follow = number, number is None or number >= self.count
+            self._redraw()
+            if number is not None:
+                self._scroll_to_token(number)
 
     def end(self) -> None:
-        """Takes the cursor away."""
+        """Takes the mark at the end away."""
         self._writing = False
         self._changed_from(len(self._wrapped.lines) - 1)
+
+    def go_on(self) -> None:
+        """Brings it back."""
+        self._writing = True
+        self._changed_from(len(self._wrapped.lines) - 1)
+
+    def on_click(self, event: events.Click) -> None:
+        """Says which token was hit."""
+        at = event.get_content_offset(self)
+        number = len(self._wrapped.lines) if at is None else at.y + self.scroll_offset.y
+        if at is not None and self.count and number < len(self._wrapped.lines):
+            line = self._wrapped.lines[number]
+            self.post_message(self.Clicked(self.sample, self._script.token_at(line.offset_at(at.x))))
 
     def on_resize(self) -> None:
         """Wraps anew."""
@@ -74,9 +125,11 @@ class TextPage(ScrollView, can_focus=True):
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """Asks once for what all lines are drawn in: it is computed each time. Lines that are full are kept."""
-        looks = (self.rich_style, self.size.width, self._given)
+        looks = (self.rich_style, self.size.width, self._given, self.is_mounted)
         if looks != self._looks:
             self._looks, self._ink = looks, looks[0]
+            # A page that has just come may be drawn once before it has any style.
+            self._parts = {name: part_style(self, f"page--{name}") for name in _PARTS}
             self._kept.clear()
         return super().render_lines(crop)
 
@@ -85,24 +138,72 @@ class TextPage(ScrollView, can_focus=True):
         number = y + self.scroll_offset.y
         if number >= len(self._wrapped.lines):
             return Strip.blank(self.size.width, self._ink)
-        grows = number == len(self._wrapped.lines) - 1
-        return self._drawn(number, cursor=self._writing) if grows else self._kept_line(number)
-
-    def _kept_line(self, number: int) -> Strip:
+        if number == len(self._wrapped.lines) - 1:
+            return self._drawn(number, last=True)
         if number not in self._kept:
             self._kept[number] = self._drawn(number)
         return self._kept[number]
 
-    def _drawn(self, number: int, *, cursor: bool = False) -> Strip:
+    def _drawn(self, number: int, *, last: bool = False) -> Strip:
         line = self._wrapped.lines[number]
-        given = max(0, min(len(line.text), self._given - line.start))
-        segments = [
-            Segment(line.text[:given], self.get_component_rich_style("page--given")),
-            Segment(line.text[given:], self._ink),
-        ]
-        if cursor:
-            segments.append(Segment(CURSOR, self.get_component_rich_style("page--cursor")))
+        cuts = sorted({0, len(line.text), *(cut for cut in self._cuts(line) if 0 < cut < len(line.text))})
+        segments = [Segment(line.text[a:b], self._style(line.start + a)) for a, b in pairwise(cuts)]
+        if last and (self._writing or self._walked == self.count):
+            segments.append(Segment(CURSOR, self._parts["cursor"]))
         return Strip(segments).adjust_cell_length(self.size.width, self._ink)
+
+    def _cuts(self, line: Line) -> Iterable[int]:
+        """Where in a line the style may change."""
+        yield self._given - line.start
+        if self._bits is not None and line.text:
+            first, last = (self._script.token_at(line.start + at) for at in (0, len(line.text) - 1))
+            yield from (at - line.start for number in range(first, last + 1) for at in self._letters(number))
+        for number in (*self._chosen, *([] if self._walked is None else [self._walked])):
+            if number < self.count:
+                yield from (at - line.start for at in self._letters(number))
+
+    def _style(self, offset: int) -> Style:
+        """Of the character at an offset of the text."""
+        if self._is_on(offset, self._walked):
+            return self._parts["walked"]
+        if self._bits is not None:
+            number = self._script.token_at(offset)
+            known = number < len(self._bits) and self._is_on(offset, number)
+            return self._parts[f"band-{band(self._bits[number])}"] if known else self._ink
+        if any(self._is_on(offset, number) for number in self._chosen):
+            return self._parts["chosen"]
+        return self._parts["given"] if offset < self._given else self._ink
+
+    def _is_on(self, offset: int, number: int | None) -> bool:
+        if number is None or number >= self.count:
+            return False
+        start, end = self._letters(number)
+        return start <= offset < end
+
+    def _letters(self, number: int) -> tuple[int, int]:
+        """The part of the text that a cursor covers: a token without the space before it; at least a character."""
+        start, end = self._script.span(number)
+        text = self._script.written(number)
+        start += len(text) - len(text.lstrip(" \n")) if text.strip() else 0
+        return start, max(end, start + 1)
+
+    def _end_of_given(self, first: int, given: Mask) -> int:
+        """Where the text of the given tokens ends that stand before the first sampled one."""
+        if given.all():
+            return self._script.length
+        count = first + int(given.argmin())
+        return self._script.span(count - 1)[1] if count else 0
+
+    def _scroll_to_token(self, number: int) -> None:
+        if number >= self.count:
+            self.scroll_end(animate=False, immediate=True, force=True, x_axis=False)
+        else:
+            line = self._wrapped.line_at(self._letters(number)[0])
+            self.scroll_to_region(Region(0, line, 1, 1), animate=False, immediate=True, force=True, x_axis=False)
+
+    def _redraw(self) -> None:
+        self._kept.clear()
+        self.refresh()
 
     def _fit_width(self) -> bool:
         """Wraps the text anew if the room is not what it was wrapped for; one column is left to the cursor."""
@@ -110,7 +211,7 @@ class TextPage(ScrollView, can_focus=True):
         if self._wrapped.width == room:
             return False
         self._wrapped = self._wrapped.resized(room)
-        self.refresh()
+        self._redraw()
         return True
 
     def _changed_from(self, first: int) -> None:

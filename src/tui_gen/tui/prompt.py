@@ -40,9 +40,16 @@ class Prompt(Input):
         event.prevent_default()
         self.take(event.text)
 
+    def begin(self, text: str) -> None:
+        """Begins a new prompt, unless one is being typed. The next letter may be on its way to the app already."""
+        if self.screen.focused is not self:
+            self.screen.set_focus(self)
+            self.value = ""
+        self.take(text)
+
     def take(self, text: str) -> None:
         """Types text at the cursor; its newlines become signs, the last ones nothing."""
-        self.insert_text_at_cursor(scrub_line(text.rstrip("\r\n").replace("\r\n", "\n")))
+        self.insert_text_at_cursor(scrub_line(_lines(text.rstrip("\r\n"))))
 
     def serve(self, codec: TextCodec | ImageCodec, example: str) -> None:
         """Marks and suggests by what this model knows."""
@@ -54,6 +61,11 @@ class Prompt(Input):
     def unknown(self) -> list[str]:
         """The words that the model does not know."""
         return self._marker.unknown(self.text)
+
+
+def _lines(text: str) -> str:
+    """With newlines as lines end; terminals paste carriage returns."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 class _UnknownMarker(Highlighter):

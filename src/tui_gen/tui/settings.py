@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tui_gen.runtime import Provider
 from tui_gen.sampling import SamplingParams
+
+if TYPE_CHECKING:
+    from tui_gen.replayed import Loaded
 
 
 @dataclass
@@ -24,5 +28,7 @@ class Settings:
     params: SamplingParams = field(default_factory=SamplingParams)
     """The other knobs at the start."""
     length: int | None = None
+    session: Loaded | None = None
+    """A session to make again at the start."""
     threads: int = 0
     """For a step on the CPU; 0 measures once which number is fastest."""

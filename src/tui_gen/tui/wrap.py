@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import NamedTuple
 
 from rich.cells import cell_len, chop_cells
@@ -15,6 +16,11 @@ class Line(NamedTuple):
 
     start: int
     text: str
+
+    def offset_at(self, cell: int) -> int:
+        """Where in the text the character in a cell stands; past the line's end, its last one."""
+        head = chop_cells(self.text, cell + 1)[:1]
+        return self.start + max(0, len("".join(head)) - 1)
 
 
 class Wrapped:
@@ -41,6 +47,10 @@ class Wrapped:
             start += number > 0  # the newline itself
             start = self._wrap(start, piece)
         return first
+
+    def line_at(self, offset: int) -> int:
+        """The number of the line that a character stands in."""
+        return max(0, bisect_right(self.lines, offset, key=lambda line: line.start) - 1)
 
     def resized(self, width: int) -> Wrapped:
         """The same text at another width."""

@@ -1,0 +1,52 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """What a run is made with, and where the model runs."""
+    parser.add_argument(
+        "-t", "--temperature", type=float, metavar="T", help="0 takes the likeliest token; default: the model card's"
+    )
+    parser.add_argument(
+        "--top-k", type=int, default=0, metavar="K", help="sample from the K likeliest tokens; 0 is off"
+    )
+    parser.add_argument("--top-p", type=float, default=1.0, metavar="P", help="from the likeliest that add up to P")
+    parser.add_argument(
+        "--min-p", type=float, default=0.0, metavar="P", help="from those at least P times the likeliest"
+    )
+    parser.add_argument("-l", "--length", type=_count(0), metavar="N", help="how many tokens to sample at most")
+    parser.add_argument(
+        "-n", "--samples", type=_count(1, 4096), default=1, metavar="N", help="how many samples at once"
+    )
+    parser.add_argument("--seed", type=_count(0), metavar="S", help="same seed, same output")
+    add_engine_options(parser)
+
+
+def add_output_options(parser: argparse.ArgumentParser) -> None:
+    """How and where to write what is made."""
+    parser.add_argument("--format", choices=("text", "jsonl", "ascii", "blocks", "png", "gif"), help="how to write it")
+    parser.add_argument("-o", "--output", metavar="FILE", help="write there instead of to stdout")
+
+
+def add_engine_options(parser: argparse.ArgumentParser) -> None:
+    """Where and how the model runs."""
+    parser.add_argument("--provider", choices=("auto", "cpu", "cuda"), default="auto", help="where the model runs")
+    parser.add_argument(
+        "--threads", type=_count(1, 256), default=0, metavar="N", help="for a step on the CPU; default: measured once"
+    )
+
+
+def _count(minimum: int, maximum: int | None = None) -> Callable[[str], int]:
+    limits = f"of at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
+
+    def parse(text: str) -> int:
+        value = int(text) if text.lstrip("+-").isdecimal() else None
+        if value is None or value < minimum or (maximum is not None and value > maximum):
+            raise argparse.ArgumentTypeError(f"must be a whole number {limits}, not {text!r}")
+        return value
+
+    return parse

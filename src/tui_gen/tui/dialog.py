@@ -1,0 +1,164 @@
+"""What all dialogs have: a frame with a title, lines to type into, a line that complains, and the keys."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, TypeVar
+
+from rich.style import Style
+from rich.text import Text
+from textual import events
+from textual.binding import BindingType
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+from textual.suggester import Suggester
+from textual.widgets import Input, Static
+
+from tui_gen.scrub import scrub_line
+
+T = TypeVar("T")
+_NEWLINE = "\u240a"
+PATIENCE = 0.3
+"""Seconds without a key after which what is typed is looked at."""
+
+
+class Dialog(ModalScreen[T | None]):
+    """A frame in the middle of the screen, to be filled with a `Frame`. Escape leaves it with None."""
+
+    DEFAULT_CSS = """
+    Dialog {
+        align: center middle;
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [("escape", "leave", "cancel")]
+
+    def action_leave(self) -> None:
+        """Closes it; nothing happens."""
+        self.dismiss(None)
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """What is typed here is no business of what lies behind."""
+        event.stop()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Nor is the end of it."""
+        event.stop()
+
+
+class Frame(Vertical):
+    """The border of a dialog, and what stands in it."""
+
+    DEFAULT_CSS = """
+    Frame {
+        width: 78;
+        max-width: 100%;
+        height: auto;
+        max-height: 100%;
+        border: round $accent;
+        border-title-color: $text;
+        border-title-style: bold;
+        padding: 0 1;
+        background: $surface;
+    }
+    Frame Static {
+        link-color: $text;
+        link-style: none;
+        link-style-hover: reverse;
+        link-background-hover: $surface;
+        link-color-hover: $text;
+    }
+    """
+
+    def __init__(self, title: str) -> None:
+        super().__init__()
+        self.border_title = Text(scrub_line(title))  # a text would be read as markup
+
+
+class Line(Input):
+    """One line to type, with a title; nothing gets in that a terminal would obey."""
+
+    DEFAULT_CSS = """
+    Line, Line:focus {
+        height: 3;
+        padding: 0 1;
+        background: $background;
+        border: round $foreground 35%;
+        border-title-color: $text-muted;
+        border-subtitle-color: $text-muted;
+    }
+    Line:focus {
+        border: round $accent;
+        border-title-color: $text;
+        border-title-style: bold;
+    }
+    """
+
+    def __init__(
+        self, value: str = "", *, title: str = "", placeholder: str = "", suggester: Suggester | None = None
+    ) -> None:
+        super().__init__(value, scrub_line(placeholder), select_on_focus=False, suggester=suggester)
+        if title:
+            self.border_title = Text(scrub_line(title))
+
+    @property
+    def text(self) -> str:
+        """What was typed, with newlines where their sign stands."""
+        return self.value.replace(_NEWLINE, "\n")
+
+    def validate_value(self, value: str) -> str:
+        """Makes every sign visible."""
+        return scrub_line(value)
+
+    def on_paste(self, event: events.Paste) -> None:
+        """Takes all lines, not only the first."""
+        event.stop()
+        event.prevent_default()
+        lines = event.text.strip("\r\n").replace("\r\n", "\n").replace("\r", "\n")
+        self.replace(scrub_line(lines), *sorted(self.selection))
+
+
+class Note(Static):
+    """A complaint, or a hint while there is none. Of two lines at most, so that nothing moves when it changes."""
+
+    DEFAULT_CSS = """
+    Note {
+        height: 2;
+        color: $text-muted;
+    }
+    Note.-wrong {
+        color: $text-error;
+        text-style: bold;
+    }
+    """
+
+    def __init__(self, hint: str = "") -> None:
+        super().__init__(scrub_line(hint), markup=False)
+
+    def tell(self, complaint: str, hint: str = "") -> None:
+        """Says what is wrong, or a hint where nothing is."""
+        self.set_class(bool(complaint), "-wrong")
+        self.update(f"! {scrub_line(complaint)}" if complaint else scrub_line(hint))
+
+
+class Choices(Static):
+    """What the keys do; a click on one does it too."""
+
+    DEFAULT_CSS = """
+    Choices {
+        height: auto;
+        color: $text-muted;
+    }
+    """
+
+    def __init__(self, *choices: tuple[str, str, str]) -> None:
+        """choices: keys as they are shown, what they do, and the action of the screen, empty for none."""
+        super().__init__(markup=False)
+        self.show(choices)
+
+    def show(self, choices: Sequence[tuple[str, str, str]]) -> None:
+        """Shows others."""
+        line = Text()
+        for number, (key, meaning, action) in enumerate(choices):
+            style = Style(meta={"@click": f"screen.{action}"}) if action else Style()
+            line.append("  " if number else "").append(key, Style(bold=True) + style).append(f" {meaning}", style)
+        self.update(line)

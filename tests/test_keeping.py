@@ -1,0 +1,95 @@
+"""Files that keep what was made, and never take the place of another."""
+
+from __future__ import annotations
+
+import io
+import threading
+from pathlib import Path
+
+import pytest
+
+from tui_gen.errors import TuiGenError
+from tui_gen.keeping import free_path, write_new
+
+
+def test_each_file_has_the_next_number_and_those_before_it_stay(tmp_path: Path) -> None:
+    for number in range(1, 4):
+        path = free_path(tmp_path, "recipes", ".txt")
+        assert path.name == f"recipes-{number}.txt"
+        write_new(path, b"%d" % number)
+    assert [path.read_text() for path in sorted(tmp_path.iterdir())] == ["1", "2", "3"]
+
+
+def test_a_gap_is_filled_and_another_suffix_counts_by_itself(tmp_path: Path) -> None:
+    (tmp_path / "a-1.txt").touch()
+    (tmp_path / "a-3.txt").touch()
+    (tmp_path / "a-2.png").touch()
+    assert free_path(tmp_path, "a", ".txt") == tmp_path / "a-2.txt"
+
+
+def test_a_link_that_leads_nowhere_takes_a_name(tmp_path: Path) -> None:
+    (tmp_path / "a-1.txt").symlink_to(tmp_path / "elsewhere")
+    assert free_path(tmp_path, "a", ".txt").name == "a-2.txt"
+    with pytest.raises(TuiGenError, match="exists already"):
+        write_new(tmp_path / "a-1.txt", b"x")
+    assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize(
+    ("stem", "name"),
+    [
+        ("../../etc/passwd", "etc-passwd-1.txt"),
+        ("/abs/olute", "abs-olute-1.txt"),
+        ("\x1b]0;evil\x07\n", "0-evil-1.txt"),
+        (".hidden", "hidden-1.txt"),
+        ("", "output-1.txt"),
+        ("né à 2", "né-à-2-1.txt"),
+        ("long" * 100, "long" * 20 + "-1.txt"),
+    ],
+)
+def test_a_models_name_cannot_lead_out_of_the_folder(stem: str, name: str, tmp_path: Path) -> None:
+    assert free_path(tmp_path, stem, ".txt") == tmp_path / name
+
+
+def test_of_those_who_write_a_file_at_the_same_time_one_does_and_the_others_are_told(tmp_path: Path) -> None:
+    told: list[TuiGenError] = []
+
+    def write(word: bytes) -> None:
+        try:
+            write_new(tmp_path / "a", word)
+        except TuiGenError as fault:
+            told.append(fault)
+
+    writers = [threading.Thread(target=write, args=(bytes([letter]),)) for letter in b"abcdefgh"]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert len(told) == 7
+    assert len((tmp_path / "a").read_bytes()) == 1
+
+
+def test_a_name_that_a_person_chose_is_not_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "precious"
+    write_new(path, b"years of work")
+    with pytest.raises(TuiGenError, match="precious exists already and is left as it is; choose another name"):
+        write_new(path, b"noise")
+    assert path.read_bytes() == b"years of work"
+
+
+def test_what_cannot_be_written_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for folder, reason in ((tmp_path / "none", "No such file or directory"), (tmp_path / "file", "Not a directory")):
+        with pytest.raises(TuiGenError, match=rf"a-1\.txt cannot be written: {reason}"):
+            write_new(folder / "a-1.txt", b"x")
+
+
+def test_a_full_disk_leaves_no_half_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(io.FileIO):
+        def write(self, content: object) -> int:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("builtins.open", Full)
+    with pytest.raises(TuiGenError, match=r"a-1\.bin cannot be written: No space left on device"):
+        write_new(tmp_path / "a-1.bin", b"x")
+    assert list(tmp_path.iterdir()) == []

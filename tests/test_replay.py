@@ -1,0 +1,195 @@
+"""A session is made again as it was: branches, turned knobs, chosen tokens, completed pictures and sweeps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests import toys
+from tests.sittings import WARM, Sitting
+from tui_gen.branch import Branch
+from tui_gen.errors import TuiGenError
+from tui_gen.generate import FREE
+from tui_gen.library import Playable, open_model, shipped_folder
+from tui_gen.replay import Replay, replay, retold
+from tui_gen.sampling import SamplingParams
+from tui_gen.session_file import read_session
+from tui_gen.sweep import Sweep
+from tui_gen.tree import Tree
+
+
+@pytest.fixture
+def sitting(endless: Playable, tmp_path: Path) -> Sitting:
+    """Branches: 1 with turned knobs, dogs that left it, 3 that left dogs, 4 from a prompt of its own."""
+    sitting = Sitting(endless, tmp_path / "journals")
+    first = sitting.go(sitting.start("the", samples=2), 30)
+    for temperature in (0.4, 2.0):
+        sitting.go(first, 50, SamplingParams(temperature, top_k=5))
+    second = sitting.leave(first, 40, np.array([[toys.DOG, FREE], [FREE, toys.SAT]]), params=SamplingParams(0.9))
+    sitting.rename(sitting.go(second, 60), "dogs")
+    sitting.go(sitting.leave(second, 70, seed=8), 30, SamplingParams(1.5, min_p=0.1))
+    sitting.go(sitting.start("a dog", seed=2**62), 300)
+    sitting.journal.shown(second)
+    return sitting
+
+
+def assert_same(one: Branch, other: Branch) -> None:
+    assert one.name == other.name
+    assert one.tokens.tolist() == other.tokens.tolist()
+    assert one.given.tolist() == other.given.tolist()
+    assert one.live.tolist() == other.live.tolist()
+    assert one.turns == other.turns
+    assert (one.begun.parent, one.begun.at, one.begun.seed) == (other.begun.parent, other.begun.at, other.begun.seed)
+    assert (one.begun.text, one.begun.params) == (other.begun.text, other.begun.params)
+    assert one.begun.prompt.tolist() == other.begun.prompt.tolist()
+
+
+def assert_same_trees(one: Tree, other: Tree) -> None:
+    for left, right in zip(one.twigs(), other.twigs(), strict=True):
+        assert_same(left.branch, right.branch)
+        assert left.depth == right.depth
+
+
+def replayed(sitting: Sitting, path: Path) -> Replay:
+    return replay(read_session(path), sitting.playable)
+
+
+def test_branches_come_out_as_they_were_with_their_names_and_turned_knobs(sitting: Sitting, tmp_path: Path) -> None:
+    for path in (sitting.file, sitting.saved(tmp_path / "kept.jsonl")):
+        made = replayed(sitting, path)
+        assert made.exact
+        assert_same_trees(sitting.tree, made.tree)
+        assert made.session.chosen().name == "dogs"
+
+
+def test_a_replayed_branch_goes_on_as_the_first_one_does(sitting: Sitting) -> None:
+    made = replayed(sitting, sitting.file)
+    ahead = sitting.go(made.tree["dogs"], 40, WARM)
+    assert ahead.tokens.tolist() == sitting.go(sitting.tree["dogs"], 40, WARM).tokens.tolist()
+
+
+@pytest.mark.parametrize("model", ["recipes", "shakespeare", "fashion"])
+def test_shipped_models_are_exact(model: str, tmp_path: Path) -> None:
+    playable = open_model(shipped_folder() / model, provider="cpu", threads=1)
+    sitting = Sitting(playable, tmp_path)
+    first = sitting.go(sitting.start(playable.card.prompt_example, samples=2), 100)
+    sitting.go(sitting.go(first, 33, SamplingParams(0.7)), 60, SamplingParams(1.1, 40, 0.9))
+    chosen = first.tokens[80:81].T.astype(np.int64)[::-1]
+    second = sitting.go(sitting.leave(first, 80, chosen), 120)
+    sitting.go(sitting.leave(second, 130, seed=99), 90)
+    made = replayed(sitting, sitting.file)
+    assert made.exact
+    assert_same_trees(sitting.tree, made.tree)
+
+
+def test_a_completed_picture_is_completed_again(image: Playable, tmp_path: Path) -> None:
+    sitting = Sitting(image, tmp_path)
+    levels = np.where(np.arange(24) % 3 > 0, FREE, toys.STRIPES.ravel())
+    prefix = image.codec.prompt(["bright"] * 3)
+    prompt = np.concatenate([prefix, np.tile(levels, (3, 1))], axis=1)
+    first = sitting.go(sitting.start("bright", prompt=prompt, params=SamplingParams(3.0)), 25)
+    sitting.go(sitting.leave(first, 10, np.array([[1]] * 3)), 16)
+    made = replayed(sitting, sitting.file)
+    assert made.exact
+    assert_same_trees(sitting.tree, made.tree)
+
+
+def test_a_sweep_is_a_sweep_again_and_other_knobs_may_follow_it(endless: Playable, tmp_path: Path) -> None:
+    sitting = Sitting(endless, tmp_path)
+    sweep = Sweep.of(SamplingParams(top_p=0.9), "temperature", (0.2, 1.0, 3.0))
+    first = sitting.go(sitting.start("the", samples=3, params=sweep), 40, sweep)
+    sitting.go(first, 40, Sweep.of(SamplingParams(1.5), "top_k", (1, 3, 0)))
+    sitting.go(sitting.go(first, 40, SamplingParams(0.9)), 40, sweep)
+    made = replayed(sitting, sitting.file)
+    assert made.exact
+    assert_same_trees(sitting.tree, made.tree)
+
+
+def test_what_left_a_deleted_branch_is_made_again_without_it(sitting: Sitting, tmp_path: Path) -> None:
+    sitting.delete(sitting.tree["dogs"])
+    sitting.rename(sitting.tree["4"], "dogs")
+    sitting.delete(sitting.tree["1"])
+    for path in (sitting.file, sitting.saved(tmp_path / "kept.jsonl")):
+        made = replayed(sitting, path)
+        assert made.exact
+        assert [twig.branch.name for twig in made.tree.twigs()] == ["3", "dogs"]
+        assert made.tree["3"].tokens.tolist() == sitting.tree["3"].tokens.tolist()
+
+
+def test_a_session_that_was_made_again_is_kept_on(sitting: Sitting, tmp_path: Path) -> None:
+    sitting.delete(sitting.tree["dogs"])
+    made = replayed(sitting, sitting.file)
+    later = Sitting(sitting.playable, tmp_path / "later")
+    later.tree = made.tree
+    later.journal.take_up(made.session, made.branches)
+    later.go(made.tree["3"], 30, SamplingParams(0.5))
+    later.go(later.leave(made.tree["3"], 90), 10)
+    again = replayed(later, later.file)
+    assert again.exact
+    assert_same_trees(later.tree, again.tree)
+
+
+def test_progress_is_known_while_it_runs_and_nothing_is_made_ahead(sitting: Sitting) -> None:
+    made = Replay(read_session(sitting.file), sitting.playable)
+    steps = made.run()
+    assert (made.done, made.total) == (0, sum(len(twig.branch) for twig in sitting.tree.twigs()) - 1 - 40 - 70 - 1)
+    for _ in range(10):
+        next(steps)
+    assert (made.done, len(made.tree)) == (10, 1)
+    for _ in steps:
+        pass
+    assert made.done == made.total
+
+
+def test_what_is_not_exact_is_said_with_its_place(sitting: Sitting, tmp_path: Path) -> None:
+    table = toys.BIGRAMS.copy()
+    table[toys.SAT, toys.DOT] -= 1
+    other = open_model(toys.endless_text_folder(tmp_path / "other", graph=toys.text_graph(table, growth=-1.0)))
+    made = replay(read_session(sitting.file), other)
+    assert not made.exact
+    assert len(made.tree) == 4
+    difference = made.differences[0]
+    assert difference.branch == "1"
+    first = np.flatnonzero((made.tree["1"].tokens != sitting.tree["1"].tokens).any(axis=1))[0]
+    assert difference.first <= first <= difference.last
+    assert str(difference).startswith("branch 1 differs from a token from ")
+
+
+def test_a_model_that_ends_before_a_branch_began_leaves_that_branch_out(sitting: Sitting, tmp_path: Path) -> None:
+    short = open_model(toys.text_folder(tmp_path / "short"))
+    made = replay(read_session(sitting.file), short)
+    assert not made.exact
+    assert "dogs" not in made.tree
+    assert "branch dogs differs from token 40 on" in map(str, made.differences)
+
+
+def test_a_session_of_another_sort_of_model_is_refused(sitting: Sitting, image: Playable) -> None:
+    with pytest.raises(TuiGenError, match="with a model that makes text, and image makes pictures"):
+        replay(read_session(sitting.file), image)
+
+
+def test_tokens_that_the_model_does_not_have_never_reach_it(endless: Playable, tmp_path: Path) -> None:
+    sitting = Sitting(endless, tmp_path)
+    sitting.start(prompt=np.array([[toys.END, 4711]]))
+    with pytest.raises(TuiGenError, match="branch '1' has token 4711, which endless does not have"):
+        replayed(sitting, sitting.file)
+
+
+def test_pictures_that_do_not_begin_at_the_same_place_are_refused(image: Playable, tmp_path: Path) -> None:
+    sitting = Sitting(image, tmp_path)
+    sitting.start(prompt=np.array([[toys.START, 1], [toys.START, toys.BRIGHT]]))
+    with pytest.raises(TuiGenError, match="the samples of branch '1' do not begin their pictures at the same place"):
+        replayed(sitting, sitting.file)
+
+
+def test_the_steps_of_a_branch_are_told_once_more_with_those_of_its_parent(sitting: Sitting) -> None:
+    branch = sitting.tree["3"]
+    steps = list(retold(branch))
+    assert [step.index for step in steps] == list(range(1, len(branch)))
+    assert [step.tokens.tolist() for step in steps] == branch.tokens[1:].tolist()
+    assert [step.given.tolist() for step in steps] == branch.given[1:].tolist()
+    seen = branch.look(75)
+    np.testing.assert_allclose(steps[74].probs, seen.probs, atol=1e-5)
+    assert steps[74].params == seen.params

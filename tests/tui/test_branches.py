@@ -1,0 +1,180 @@
+"""The list of branches draws what left what, says how each began, and asks for what a person wants."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from textual import events
+from textual.app import App, ComposeResult
+from textual.message import Message
+from textual.widgets import OptionList
+
+from tests import toys
+from tests.test_tree import grown
+from tui_gen.branch import Beginning
+from tui_gen.library import Playable, open_model
+from tui_gen.sampling import SamplingParams
+from tui_gen.sweep import Sweep
+from tui_gen.tree import Tree
+from tui_gen.tui.branches import BranchList
+
+PLAIN = SamplingParams(1.2)
+
+
+class Room(App[None]):
+    """Notes what the list asks for, and which letters it leaves to the rest of the screen."""
+
+    CSS = "BranchList { width: 30; }"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[Message] = []
+        self.left_over = ""
+
+    def compose(self) -> ComposeResult:
+        yield BranchList()
+
+    def on_key(self, event: events.Key) -> None:
+        self.left_over += event.character or ""
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        raise AssertionError("the list of models would take this for a model")
+
+    def note(self, message: Message) -> None:
+        self.asked.append(message)
+
+    on_branch_list_switch = on_branch_list_compare = on_branch_list_rename = on_branch_list_delete = note
+
+
+@pytest.fixture
+def playable(tmp_path: Path) -> Playable:
+    return open_model(toys.endless_text_folder(tmp_path / "endless"), provider="cpu", threads=1)
+
+
+@pytest.fixture
+def tree(playable: Playable) -> Tree:
+    """1; 2 and 3 that left 1, 4 that left 2; and 5, a sweep."""
+    tree = Tree(playable.model)
+    first = grown(tree.begin(Beginning(playable.codec.prompt(["the"]), 7, PLAIN, text="the")))
+    second = grown(tree.begin(first.changed(20, np.array([[toys.DOG]]))))
+    grown(tree.begin(first.changed(25, seed=77)))
+    grown(tree.begin(second.changed(30, params=replace(PLAIN, temperature=0.5, top_k=3))))
+    sweep = Sweep.of(PLAIN, "top_p", (0.5, 0.9))
+    tree.begin(Beginning(playable.codec.prompt(["the", "the"]), 7, sweep, text="the"))
+    return tree
+
+
+def listed(branches: BranchList) -> list[str]:
+    return [branches.render_line(y).text.rstrip() for y in range(branches.option_count)]
+
+
+async def test_branches_stand_below_those_that_they_left_and_say_how_they_began(tree: Tree, playable: Playable) -> None:
+    app = Room()
+    async with app.run_test(size=(80, 20)) as pilot:
+        branches = app.query_one(BranchList)
+        branches.show(tree, "2", playable.codec)
+        await pilot.pause()
+        assert listed(branches) == [
+            "  1  seed 7: the",
+            "▸ ├ 2  token 20: dog",
+            "  │ └ 4  temperature 0.50, to…",
+            "  └ 3  seed 77 at token 25",
+            "  5  sweep top-p: the",
+        ]
+        assert branches.highlighted_option
+        assert branches.highlighted_option.id == "2"
+
+
+async def test_branches_far_down_name_the_one_that_they_left_and_stay_readable(playable: Playable) -> None:
+    tree = Tree(playable.model)
+    branch = grown(tree.begin(Beginning(playable.codec.prompt(["the"]), 7, PLAIN)))
+    for at in (5, 10, 15, 20, 25, 30):
+        branch = grown(tree.begin(branch.changed(at, np.array([[toys.DOG]]))))
+    grown(tree.begin(tree["3"].changed(12, seed=9)))
+    app = Room()
+    async with app.run_test(size=(80, 20)) as pilot:
+        branches = app.query_one(BranchList)
+        branches.show(tree, "1", playable.codec)
+        await pilot.pause()
+        assert listed(branches) == [
+            "▸ 1  seed 7",
+            "  └ 2  token 5: dog",
+            "    └ 3  token 10: dog",
+            "      ├ 4  token 15: dog",
+            "      ├ 5 of 4  token 20: dog",
+            "      ├ 6 of 5  token 25: dog",
+            "      ├ 7 of 6  token 30: dog",
+            "      └ 8  seed 9 at token 12",
+        ]
+
+
+async def test_a_person_asks_for_what_is_to_be_done_with_a_branch(tree: Tree, playable: Playable) -> None:
+    app = Room()
+    async with app.run_test(size=(80, 20)) as pilot:
+        branches = app.query_one(BranchList)
+        branches.show(tree, "1", playable.codec)
+        branches.focus()
+        await pilot.press("down", "enter", "c", "down", "r", "delete", "end", "backspace", "x")
+        await pilot.click(BranchList, offset=(5, 4))
+        await pilot.pause()
+    assert app.asked == [
+        BranchList.Switch("2"), BranchList.Compare("2"), BranchList.Rename("4"), BranchList.Delete("4"),
+        BranchList.Delete("5"), BranchList.Switch("3"),
+    ]  # fmt: skip
+    assert app.left_over.strip() == "x"
+
+
+async def test_what_the_arrows_chose_stays_chosen_until_another_branch_is_on_the_screen(
+    tree: Tree, playable: Playable
+) -> None:
+    app = Room()
+    async with app.run_test(size=(80, 20)) as pilot:
+        branches = app.query_one(BranchList)
+        branches.show(tree, "1", playable.codec)
+        branches.focus()
+        await pilot.press("end")
+        tree.rename("4", "fours")
+        branches.show(tree, "1", playable.codec)
+        await pilot.press("c")
+        tree.delete("5")
+        branches.show(tree, "3", playable.codec)
+        await pilot.press("c")
+        await pilot.pause()
+        assert "  │ └ fours  temperature 0.50…" in listed(branches)
+    assert app.asked == [BranchList.Compare("5"), BranchList.Compare("3")]
+
+
+async def test_showing_the_same_again_draws_nothing(
+    tree: Tree, playable: Playable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = Room()
+    async with app.run_test(size=(80, 20)):
+        branches = app.query_one(BranchList)
+        branches.show(tree, "1", playable.codec)
+        monkeypatch.setattr(branches, "clear_options", lambda: pytest.fail("drawn again"))
+        grown(tree["1"])
+        branches.show(tree, "1", playable.codec)
+
+
+async def test_an_empty_list_asks_for_nothing(playable: Playable) -> None:
+    app = Room()
+    async with app.run_test() as pilot:
+        branches = app.query_one(BranchList)
+        branches.show(Tree(playable.model), "", playable.codec)
+        branches.focus()
+        await pilot.press("enter", "c", "r", "delete")
+        await pilot.pause()
+    assert app.asked == []
+
+
+async def test_a_name_is_shown_and_never_obeyed(tree: Tree, playable: Playable) -> None:
+    tree.rename("4", "[b]x\x1b]0;owned\x07\n[/y]")
+    app = Room()
+    async with app.run_test(size=(80, 20)) as pilot:
+        branches = app.query_one(BranchList)
+        branches.show(tree, "1", playable.codec)
+        await pilot.pause()
+        assert listed(branches)[2].startswith("  │ └ [b]x␛]0;owned␇␊[/y]")

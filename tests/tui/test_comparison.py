@@ -1,0 +1,235 @@
+"""Two branches beside each other: what differs is marked, counted and stays side by side when it is scrolled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.segment import Segment
+from textual.app import App, ComposeResult
+from textual.widgets import Static
+
+from tests import toys
+from tests.test_tree import grown
+from tui_gen.branch import Beginning, Branch
+from tui_gen.library import Playable, open_model
+from tui_gen.picture import UNDRAWN
+from tui_gen.sampling import SamplingParams
+from tui_gen.tree import Tree, differences
+from tui_gen.tui.canvas import Canvas
+from tui_gen.tui.comparison import Comparison
+from tui_gen.tui.two_texts import TwoTexts
+
+PLAIN = SamplingParams(1.2)
+
+
+class Room(App[None]):
+    def __init__(self, comparison: Comparison) -> None:
+        super().__init__()
+        self.comparison = comparison
+
+    def compose(self) -> ComposeResult:
+        yield self.comparison
+
+
+def two(playable: Playable, at: int, token: int, *, prompt: str = "", times: int = 1) -> tuple[Branch, Branch]:
+    """A branch of 50 tokens, times so many, and one that left it with another token."""
+    tree = Tree(playable.model)
+    one = tree.begin(Beginning(playable.codec.prompt([prompt]), 7, PLAIN, text=prompt))
+    other = None
+    for _ in range(times):
+        grown(one)
+    other = tree.begin(one.changed(at, np.array([[token]])))
+    for _ in range(times):
+        grown(other)
+    return one, other
+
+
+@pytest.fixture
+def endless_one(tmp_path: Path) -> Playable:
+    return open_model(toys.endless_text_folder(tmp_path / "endless"), provider="cpu", threads=1)
+
+
+def rows(app: Room) -> list[str]:
+    return [strip.text.rstrip() for strip in app.screen._compositor.render_strips(app.size)]
+
+
+def underlined(view: TwoTexts, y: int) -> list[str]:
+    segments: list[Segment] = list(view.render_lines(view.size.region)[y])
+    return [part.text for part in segments if part.style and part.style.underline]
+
+
+async def test_two_texts_stand_side_by_side_and_what_differs_is_underlined(endless_one: Playable) -> None:
+    one, other = two(endless_one, 20, toys.UNKNOWN, prompt="the")
+    app = Room(Comparison(one, other, endless_one))
+    async with app.run_test(size=(120, 20)) as pilot:
+        await pilot.pause()
+        screen, view = rows(app), app.query_one(TwoTexts)
+        assert screen[1].split(" │ ")[0].strip() == "1  seed 7: the"
+        assert screen[1].split(" │ ")[1].strip() == "2  token 20: <unk>"
+        left, right = (" ".join(row.partition("│")[side] for row in screen[2:]) for side in (0, 2))
+        assert left.split() == str(endless_one.codec.decode(one.tokens[1:, 0].tolist())).split()
+        assert "<unk>" in right
+        marks = [word for y in range(view.size.height) for word in underlined(view, y)]
+        assert "<unk>" in marks
+        assert not any(mark != mark.strip() for mark in marks)
+
+
+async def test_a_line_says_how_many_tokens_differ_and_which_is_the_first(endless_one: Playable) -> None:
+    one, other = two(endless_one, 20, toys.UNKNOWN)
+    differ = differences(one, other)
+    total = max(len(one), len(other)) - 1
+    was = endless_one.codec.token_text(int(one.tokens[20, 0]))
+    comparison = Comparison(one, other, endless_one)
+    assert comparison.summary == f"{differ.sum()} of {total} tokens differ; the first is token 20: {was} | <unk>"
+    assert Comparison(one, one, endless_one).summary == f"all {len(one) - 1} tokens are the same"
+    app = Room(comparison)
+    async with app.run_test(size=(30, 12)) as pilot:
+        await pilot.pause()
+        assert app.query_one(Static).size.height > 1  # all of it, also where there is little room
+
+
+async def test_where_one_has_ended_the_rest_of_the_other_differs(text: Playable) -> None:
+    tree = Tree(text.model)
+    one = grown(tree.begin(Beginning(text.codec.prompt(["the"]), 7, SamplingParams(0.0))))
+    other = tree.begin(one.changed(len(one) - 4, params=SamplingParams(0.0)))
+    assert one.ended
+    assert "4 of" in (summary := Comparison(one, other, text).summary)
+    assert summary.endswith("| no more")
+    grown(other)
+    assert Comparison(one, other, text).summary == f"all {len(one) - 1} tokens are the same"
+
+
+async def test_both_texts_scroll_together_and_their_headings_stay(endless_one: Playable) -> None:
+    one, other = two(endless_one, 3, toys.DOG, times=12)
+    app = Room(Comparison(one, other, endless_one))
+    async with app.run_test(size=(80, 12)) as pilot:
+        view = app.query_one(TwoTexts)
+        app.comparison.focus()
+        await pilot.pause()
+        before = rows(app)
+        await pilot.press("pagedown")
+        await pilot.pause(0.1)
+        assert view.scroll_y > 0
+        app.comparison.scroll_page_up(animate=False)
+        await pilot.pause(0.1)
+        assert view.scroll_y == 0
+        app.comparison.scroll_page_down(animate=False)
+        await pilot.pause(0.1)
+        after = rows(app)
+        assert after[1].split(" │ ")[0] == before[1].split(" │ ")[0]
+        for side in (0, 1):
+            assert after[2].split(" │ ")[side] != before[2].split(" │ ")[side]
+        await pilot.press("end")
+        await pilot.pause(0.1)
+        longest = max(len(wrapped.lines) for wrapped in view._wrapped)
+        assert view.max_scroll_y == longest - (view.size.height - 1)
+        assert any(wrapped.lines[-1].text.strip()[-5:] in rows(app)[-1] for wrapped in view._wrapped)
+
+
+async def test_where_there_is_little_room_one_text_stands_below_the_other(endless_one: Playable) -> None:
+    one, other = two(endless_one, 3, toys.DOG, times=12)
+    app = Room(Comparison(one, other, endless_one))
+    async with app.run_test(size=(40, 21)) as pilot:
+        view = app.query_one(TwoTexts)
+        await pilot.pause()
+        assert view.stacked
+        screen = [row[:38].rstrip() for row in rows(app)]
+        headings = [y for y, row in enumerate(screen) if row.strip() in ("1  seed 7", "2  token 3: dog")]
+        assert len(headings) == 2
+        view.focus()
+        await pilot.press("down", "down")
+        await pilot.pause(0.1)
+        scrolled = [row[:38].rstrip() for row in rows(app)]
+        for heading in headings:
+            assert scrolled[heading] == screen[heading]
+            assert scrolled[heading + 1] == screen[heading + 3]
+        await pilot.resize_terminal(100, 20)
+        await pilot.pause(0.1)
+        assert not view.stacked
+
+
+async def test_two_pictures_stand_beside_the_pixels_that_differ(image: Playable) -> None:
+    one, other = two(image, 8, 1, prompt="bright")
+    first = one.tokens[2:26, 0].reshape(toys.HEIGHT, toys.WIDTH)
+    second = other.tokens[2:26, 0].reshape(toys.HEIGHT, toys.WIDTH)
+    differ = first != second
+    app = Room(Comparison(one, other, image))
+    async with app.run_test(size=(100, 20)) as pilot:
+        await pilot.pause()
+        rgb = app.query_one(Canvas).picture.rgb
+        greys = np.array([0, 128, 255])
+        assert (rgb[0, :, :, 0] == greys[first]).all()
+        assert (rgb[1, :, :, 0] == greys[second]).all()
+        assert (rgb[2][differ] == 255).all()
+        assert (rgb[2][~differ] < 64).all()
+        screen = "\n".join(rows(app))
+        assert f"{differ.sum()} of 24 pixels differ; the first is pixel 6: row 1, column 0" in screen
+        assert "2  pixel 6: 1" in screen
+        assert screen.count("▀") > 24
+        app.comparison.draw_in("ascii")
+        await pilot.pause(0.1)
+        assert "@" in "\n".join(rows(app))
+
+
+async def test_pictures_that_are_not_finished_and_have_other_prompts_are_compared_pixel_by_pixel(
+    image: Playable,
+) -> None:
+    tree = Tree(image.model)
+    whole = grown(tree.begin(Beginning(image.codec.prompt(["bright"]), 7, SamplingParams(0.0), text="bright")))
+    part = tree.begin(Beginning(image.codec.prompt(["bright, deep dark"]), 7, SamplingParams(0.0)))
+    made = part.stretch()
+    for step, _ in zip(part.steps(SamplingParams(0.0)), range(9), strict=False):
+        made.append(step)
+    part.record(made)
+    comparison = Comparison(whole, part, image)
+    assert comparison.summary.split(";")[0].endswith("of 24 pixels differ")
+    assert isinstance(comparison.view, Canvas)
+    rgb = comparison.view.picture.rgb
+    drawn = (rgb[1] != UNDRAWN).all(axis=2)
+    assert drawn.sum() == 7  # two of the nine tokens were the prompt's
+    assert (rgb[2][~drawn] == 255).all()
+
+
+def test_a_picture_in_colour_differs_where_any_channel_does(colour: Playable) -> None:
+    one, other = two(colour, 1 + 3 * 4 + 1, 1)
+    other_colours = Comparison(one, other, colour)
+    assert isinstance(other_colours.view, Canvas)
+    rgb = other_colours.view.picture.rgb
+    assert (rgb[0] != rgb[1]).any(axis=2)[0, 4]
+    assert "the first is pixel 4: row 0, column 4" in other_colours.summary
+
+
+async def test_foreign_text_is_shown_and_never_obeyed(tmp_path: Path) -> None:
+    hostile = toys.word_tokenizer(["the \x1b]0;owned\x07 [/b]\u202e"], vocab_size=8, min_count=1).to_str()
+    folder = toys.endless_text_folder(tmp_path / "hostile", tokenizer=str(hostile))
+    playable = open_model(folder, provider="cpu", threads=1)
+    tree = Tree(playable.model)
+    one = grown(tree.begin(Beginning(playable.codec.prompt(["the"]), 7, PLAIN, text="\x1b[2J[/b]")))
+    other = grown(tree.begin(one.changed(2, np.array([[4]]))))
+    tree.rename("2", "\x9b2J[/b]")
+    app = Room(Comparison(one, other, playable))
+    async with app.run_test(size=(80, 20)) as pilot:
+        await pilot.pause()
+        screen = "".join(rows(app))
+        assert not any(
+            ord(character) < 32 or 127 <= ord(character) < 160 or character == "\u202e" for character in screen
+        )
+        assert "[/b]" in screen
+
+
+async def test_a_click_on_a_compared_picture_is_no_wish_to_walk_there(image: Playable) -> None:
+    heard: list[Canvas.Clicked] = []
+
+    class Listening(Room):
+        def on_canvas_clicked(self, message: Canvas.Clicked) -> None:
+            heard.append(message)
+
+    app = Listening(Comparison(*two(image, 8, 1), image))
+    async with app.run_test(size=(100, 20)) as pilot:
+        await pilot.pause()
+        tiling = app.query_one(Canvas)._tiling
+        await pilot.click(Canvas, offset=(tiling.left + 1, tiling.top + 1))
+        await pilot.pause()
+    assert heard == []

@@ -1,0 +1,226 @@
+"""Choosing what of a picture is drawn anew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests import toys
+from tests.tui.dialogs import OPEN, Bare, opened
+from tui_gen.codec import ImageCodec
+from tui_gen.completion import Rectangle
+from tui_gen.generate import FREE
+from tui_gen.library import Playable
+from tui_gen.sampling import Tokens
+from tui_gen.tui.completing import Completion, CompletionDialog
+from tui_gen.tui.erasing import read_words, word_for
+from tui_gen.tui.paths import suggested
+
+STRIPES = toys.STRIPES.astype(np.int64)
+
+
+@pytest.fixture
+def codec(image: Playable) -> ImageCodec:
+    assert isinstance(image.codec, ImageCodec)
+    return image.codec
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def free(*parts: tuple[slice, slice]) -> Tokens:
+    """The stripes with these parts free."""
+    levels = STRIPES.copy()
+    for part in parts:
+        levels[part] = FREE
+    return levels
+
+
+def returned(app: Bare, levels: Tokens) -> Completion:
+    """What the dialog returned, which must have these levels."""
+    result: Any = app.result
+    assert isinstance(result, Completion)
+    np.testing.assert_array_equal(result.levels, levels)
+    return result
+
+
+async def test_delete_erases_the_row_of_the_cursor_and_enter_returns_the_rest(codec: ImageCodec) -> None:
+    async with opened(lambda: CompletionDialog(codec, STRIPES, "bright")) as (app, pilot):
+        await pilot.press("down", "delete")
+        await app.shows("rows:1")
+        await app.shows("6 of 24 pixels are free")
+        assert "·" in app.text
+        await pilot.press("enter")
+        completion = returned(app, free((slice(1, 2), slice(None))))
+        assert (completion.samples, completion.text) == (4, "bright")
+
+
+async def test_space_begins_a_rectangle_and_erases_it(codec: ImageCodec) -> None:
+    async with opened(lambda: CompletionDialog(codec, STRIPES, "")) as (app, pilot):
+        await pilot.press("right", "down", "space", "right", "right", "down")
+        await app.shows("▒")
+        await app.shows("space erase it")
+        await pilot.press("space")
+        await app.shows("rect:1,1,3,2")
+        assert "▒" not in app.text
+        await pilot.press("up", "up", "space", "space")
+        await app.shows("rect:1,1,3,2 pixel:3,0")
+        await pilot.press("enter")
+        returned(app, free((slice(1, 3), slice(1, 4)), (slice(0, 1), slice(3, 4))))
+
+
+async def test_the_last_part_comes_back_and_escape_first_drops_the_rectangle(codec: ImageCodec) -> None:
+    async with opened(lambda: CompletionDialog(codec, STRIPES, "")) as (app, pilot):
+        await pilot.press("delete", "down", "delete", "u", "space", "down", "escape")
+        await app.shows("6 of 24 pixels")
+        assert "▒" not in app.text
+        assert app.result is OPEN
+        await pilot.press("escape")
+        assert app.result is None
+
+
+async def test_the_mouse_draws_a_rectangle(codec: ImageCodec) -> None:
+    async with opened(lambda: CompletionDialog(codec, STRIPES, ""), size=(80, 24)) as (app, pilot):
+        left, top = app.place("[")
+        await pilot.mouse_down(offset=(left, top))
+        await pilot.hover(offset=(left + 6, top + 4))
+        await pilot.mouse_up(offset=(left + 6, top + 4))
+        await app.shows("rect:0,0,1,1")
+
+
+async def test_parts_are_typed_as_on_the_command_line(codec: ImageCodec) -> None:
+    async with opened(lambda: CompletionDialog(codec, STRIPES, "")) as (app, pilot):
+        await pilot.press("tab", "tab", *"rows:2-3 pixel:5,", "0", "enter")
+        returned(app, free((slice(2, 4), slice(None)), (slice(0, 1), slice(5, 6))))
+
+
+async def test_a_wrong_part_is_told_and_nothing_is_lost(codec: ImageCodec) -> None:
+    async with opened(lambda: CompletionDialog(codec, STRIPES, "")) as (app, pilot):
+        await pilot.press("tab", "tab", *"rows:2 rows:9")
+        await app.shows("! 9 is not inside the picture: columns 0-5, rows 0-3")
+        await pilot.press("enter")
+        assert app.result is OPEN
+        await app.shows("rows:2 rows:9")
+        await pilot.press("backspace", "3", "enter")
+        returned(app, free((slice(2, 4), slice(None))))
+
+
+async def test_nothing_free_is_nothing_to_draw(codec: ImageCodec) -> None:
+    async with opened(lambda: CompletionDialog(codec, STRIPES, "")) as (app, pilot):
+        await app.shows("None of 24 pixels is free")
+        await pilot.press("enter")
+        await app.shows("! no pixel is free")
+        assert app.result is OPEN
+
+
+async def test_a_picture_that_is_drawn_in_part_can_be_finished_as_it_is(codec: ImageCodec) -> None:
+    unfinished = free((slice(2, 4), slice(None)))
+    async with opened(lambda: CompletionDialog(codec, unfinished, "")) as (app, pilot):
+        await pilot.press("enter")
+        returned(app, unfinished)
+
+
+async def test_a_file_is_read_and_enter_waits_for_it(codec: ImageCodec, here: Path) -> None:
+    Image.fromarray(toys.STRIPE_GREYS.astype(np.uint8)).save(here / "stripes.png")
+    async with opened(lambda: CompletionDialog(codec, None, "")) as (app, pilot):
+        await app.shows("no picture yet")
+        await pilot.press(*"stripes.png", "tab", *"rows:0", "enter")
+        await app.until(lambda: app.result is not OPEN)
+        returned(app, free((slice(0, 1), slice(None))))
+
+
+async def test_a_file_takes_the_place_of_the_present_picture_until_its_name_is_gone(
+    codec: ImageCodec, here: Path
+) -> None:
+    Image.fromarray(np.zeros((4, 6, 4), dtype=np.uint8)).save(here / "clear.png")
+    async with opened(lambda: CompletionDialog(codec, STRIPES, "")) as (app, pilot):
+        await pilot.press("tab", *"clear.png")
+        await app.shows("All 24 pixels are free")
+        await pilot.press("ctrl+u")
+        await app.shows("None of 24 pixels is free")
+
+
+async def test_a_problem_with_the_file_is_told_in_one_line(codec: ImageCodec, here: Path) -> None:
+    (here / "text.png").write_text("no picture")
+    async with opened(lambda: CompletionDialog(codec, None, "")) as (app, pilot):
+        await pilot.press("enter")
+        await app.shows("! type the path of an image file")
+        await pilot.press(*"none.png")
+        await app.shows("! none.png cannot be read: No such file or directory")
+        await pilot.press("ctrl+u", *"text.png", "enter")
+        await app.shows("! text.png is not an image")
+        assert app.result is OPEN
+
+
+async def test_prompt_and_number_are_checked_like_everything_else(codec: ImageCodec) -> None:
+    async with opened(lambda: CompletionDialog(codec, STRIPES, "")) as (app, pilot):
+        await pilot.press("delete", "tab", "tab", "tab", *"brigt")
+        await app.shows("cannot draw 'brigt'; it knows bright")
+        await pilot.press("backspace", *"ht", "tab", "ctrl+u", *"17")
+        await app.shows("! the number of completions is from 1 to 16, not '17'")
+        await pilot.press("backspace", "6", "enter")
+        completion = returned(app, free((slice(0, 1), slice(None))))
+        assert (completion.samples, completion.text) == (16, "bright")
+
+
+async def test_a_model_without_conditions_is_not_asked_for_a_prompt(colour: Playable) -> None:
+    assert isinstance(colour.codec, ImageCodec)
+    codec, flag = colour.codec, toys.FLAG.astype(np.int64)
+    async with opened(lambda: CompletionDialog(codec, flag, "")) as (app, pilot):
+        assert "prompt" not in app.text
+        await pilot.press("delete", "enter")
+        expected = flag.copy()
+        expected[0] = FREE
+        returned(app, expected)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (200, 60), (40, 12)])
+async def test_everything_fits(codec: ImageCodec, size: tuple[int, int]) -> None:
+    async with opened(lambda: CompletionDialog(codec, STRIPES, ""), size=size) as (app, pilot):
+        assert size[0] < 80 or "esc cancel" in app.text
+        assert "▀" in app.text
+        await pilot.press("tab", *"x\t[/y]\x1b")
+        await pilot.press("escape")
+        assert app.result is None
+
+
+async def test_a_picture_larger_than_the_screen_is_seen_around_the_cursor(codec: ImageCodec) -> None:
+    spec = type(codec.image)(height=300, width=400, levels=3)
+    large = ImageCodec(type(codec._card)(**{**vars(codec._card), "image": spec}), None)
+    levels = np.zeros((300, 400), dtype=np.int64)
+    levels[290:, 390:] = FREE
+    async with opened(lambda: CompletionDialog(large, levels, "")) as (app, pilot):
+        assert "·" not in app.text
+        await pilot.press(*["shift+down"] * 38, *["shift+right"] * 50)
+        await app.shows("row 299, column 399")
+        await app.shows("·")
+
+
+def test_words_for_parts_are_read_back_as_the_parts(codec: ImageCodec) -> None:
+    parts = [Rectangle(0, 1, 5, 2), Rectangle(0, 3, 5, 3), Rectangle(2, 0, 4, 1), Rectangle(3, 2, 3, 2)]
+    words = " ".join(word_for(part, codec.image) for part in parts)
+    assert words == "rows:1-2 rows:3 rect:2,0,4,1 pixel:3,2"
+    assert read_words(words, codec.image) == (parts, "")
+
+
+def test_paths_are_completed(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (here / "pictures").mkdir()
+    (here / "pictures" / "boat.png").touch()
+    (here / ".hidden").touch()
+    (here / "evil\x1b.png").touch()
+    monkeypatch.setenv("HOME", str(here))
+    assert suggested("") == "pictures/"
+    assert suggested("pi") == "pictures/"
+    assert suggested("pictures/b") == "pictures/boat.png"
+    assert suggested("~/pictures/bo") == "~/pictures/boat.png"
+    assert suggested(".h") == ".hidden"
+    assert suggested("evil") is None
+    assert suggested("nothing/x") is None

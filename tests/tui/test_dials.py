@@ -1,0 +1,91 @@
+"""Where the knobs stand and how they turn."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from tests import toys
+from tui_gen.card import ModelCard
+from tui_gen.errors import TuiGenError
+from tui_gen.library import read_card
+from tui_gen.sampling import SamplingParams
+from tui_gen.sweep import Sweep
+from tui_gen.tui.dials import Dials
+
+
+@pytest.fixture
+def card(tmp_path: Path) -> ModelCard:
+    return read_card(toys.text_folder(tmp_path / "cats", temperature=0.8))
+
+
+@pytest.fixture
+def dials(card: ModelCard) -> Dials:
+    dials = Dials(SamplingParams(), samples=1, seed=42, length=None)
+    dials.serve(card, None)
+    return dials
+
+
+def test_a_model_brings_its_temperature_and_pace_unless_a_person_asked_for_another(card: ModelCard) -> None:
+    for wanted, found in ((None, 0.8), (0.3, 0.3)):
+        dials = Dials(SamplingParams(), samples=1, seed=42, length=None)
+        dials.serve(card, wanted)
+        assert dials.values() == {
+            "temperature": found, "top_k": 0, "top_p": 1.0, "min_p": 0.0, "pace": 64.0, "samples": 1, "length": 300,
+            "seed": 42,
+        }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["temperature", "top_k", "top_p", "min_p", "pace", "samples", "length", "seed"])
+def test_every_knob_turns_both_ways_and_back_to_its_default(dials: Dials, name: str) -> None:
+    dials.reset(name)
+    default = dials.values()[name]
+    for direction in (1, -1):
+        for _ in range(3):
+            dials.turn(name, direction)
+    dials.turn(name, 1)
+    assert dials.values()[name] != default or dials.turn(name, 1) is None
+    dials.reset(name)
+    assert dials.values()[name] == default
+
+
+def test_the_engine_sees_a_turned_knob_at_once(dials: Dials) -> None:
+    seen = dials.params
+    dials.turn("temperature", 1)
+    dials.turn("top_k", 1)
+    assert (seen.temperature, seen.top_k) == (0.85, 1)
+
+
+def test_a_sweep_obeys_the_other_knobs_and_keeps_its_columns(dials: Dials) -> None:
+    params = dials.params_for(Sweep(knob="temperature", values=(0.2, 0.9)))
+    assert isinstance(params, Sweep)
+    dials.turn("top_k", 1)
+    dials.turn("temperature", 1)
+    assert params.top_k == 1
+    assert [dials.params_of(sample).temperature for sample in (0, 1)] == [0.2, 0.9]
+    dials.params_for(SamplingParams())
+    assert dials.params_of(0).temperature == 0.85
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [("temperature", "1.37", 1.37), ("top_k", "7", 7), ("top_k", "off", 0), ("pace", "unlimited", math.inf),
+     ("seed", "123", 123), ("length", "17", 17), ("top_p", "off", 1.0)],
+)  # fmt: skip
+def test_values_can_be_typed(dials: Dials, name: str, text: str, value: float) -> None:
+    dials.type(name, text)
+    assert dials.values()[name] == value
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "fault"),
+    [("temperature", "hot", "takes a number"), ("temperature", "99", "goes from 0.00 to 10.00"),
+     ("samples", "0", "goes from 1 to 16"), ("top_p", "1.5", "top-p goes from"), ("seed", "nan", "goes from")],
+)  # fmt: skip
+def test_what_cannot_be_is_refused_and_changes_nothing(dials: Dials, name: str, text: str, fault: str) -> None:
+    before = dials.values()
+    with pytest.raises(TuiGenError, match=fault):
+        dials.type(name, text)
+    assert dials.values() == before

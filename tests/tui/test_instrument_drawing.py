@@ -1,0 +1,167 @@
+"""Pictures that are completed, swept, looked at for surprise, and kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests import toys
+from tests.tui.instrument import branch, lines, told
+from tests.tui.stage import Stage, on_stage
+from tui_gen.branch_surprise import BranchSurprise
+from tui_gen.heat import heat
+from tui_gen.tui.canvas import Canvas
+from tui_gen.tui.completing import CompletionDialog
+
+WIDE = (120, 40)
+
+
+def picture(stage: Stage, sample: int = 0) -> list[list[int]]:
+    """The levels of a sample, row by row."""
+    assert stage.player
+    levels = stage.player.levels(sample)
+    assert levels is not None
+    found: list[list[int]] = levels.tolist()
+    return found
+
+
+async def erase(stage: Stage, words: str, number: int) -> None:
+    """Completes the picture on the screen so often, with these parts erased, and waits for it."""
+    await stage.press("f7")
+    await stage.shows("complete a picture")
+    await stage.press("tab", "tab")
+    await stage.type(words)
+    await stage.press("tab", "tab", "end", "ctrl+u")
+    await stage.type(f"{number}")
+    await stage.shows("of 24 pixels are free")
+    await stage.press("enter")
+    await stage.until(lambda: not isinstance(stage.app.screen, CompletionDialog))
+    await stage.until(lambda: branch(stage).name == "2" and stage.told_of_the_end())
+
+
+async def test_rows_of_the_present_picture_are_erased_and_drawn_three_times(models: Path) -> None:
+    async with on_stage(models / "stripes", temperature=2.0, seed=3, size=WIDE) as (stage, _):
+        await stage.run_to_end()
+        before = picture(stage)
+        await erase(stage, "rows:1-2", 3)
+        assert branch(stage).samples == 3
+        several = [picture(stage, sample) for sample in range(3)]
+        assert [rows[0] for rows in several] == [before[0]] * 3
+        assert [rows[3] for rows in several] == [before[3]] * 3
+        assert len({str(rows[1:3]) for rows in several}) == 3
+        await stage.shows("▸ 2  completion")
+
+
+async def test_a_row_and_a_rectangle_are_erased_with_the_cursor(models: Path) -> None:
+    async with on_stage(models / "stripes", temperature=2.0, seed=3, size=WIDE) as (stage, _):
+        await stage.run_to_end()
+        before = picture(stage)
+        await stage.press("f7")
+        await stage.shows("None of 24 pixels is free")
+        await stage.press("down", "down", "delete")
+        await stage.shows("6 of 24 pixels are free")
+        await stage.shows("rows:2")
+        await stage.press("up", "up", "space", "right", "space")
+        await stage.shows("8 of 24 pixels are free")
+        await stage.press("u", "enter")
+        await stage.until(lambda: branch(stage).samples == 4 and stage.told_of_the_end())
+        for sample in range(4):
+            assert [picture(stage, sample)[row] for row in (0, 1, 3)] == [before[row] for row in (0, 1, 3)]
+
+
+async def test_escape_leaves_the_dialog_and_the_picture_as_it_was(models: Path) -> None:
+    async with on_stage(models / "stripes", temperature=2.0, seed=3) as (stage, _):
+        await stage.run_to_end()
+        before = picture(stage)
+        await stage.press("f7", "delete", "escape")
+        await stage.until(lambda: not isinstance(stage.app.screen, CompletionDialog))
+        assert picture(stage) == before
+        assert branch(stage).name == "1"
+
+
+async def test_the_surprise_of_a_picture_is_what_the_core_computes_and_a_heat_map(models: Path) -> None:
+    async with on_stage(models / "stripes", temperature=2.0, seed=3, size=WIDE) as (stage, _):
+        await stage.run_to_end()
+        await stage.press("f6")
+        assert stage.app.playable
+        surprise = BranchSurprise(branch(stage), stage.app.playable.codec)
+        surprise.update()
+        total = surprise.totals(0)
+        await stage.shows(f"{total.bits:.0f} bits in 24 pixels")
+        await stage.shows(f"{total.bits_per_unit:.2f} bits a pixel")
+        canvas = stage.app.query_one(Canvas)
+        hot = heat(surprise.pixels().reshape(toys.HEIGHT, toys.WIDTH))
+        await stage.until(lambda: canvas._heat is not None and np.array_equal(canvas._heat[0], hot))
+        strip = canvas.render_line(canvas._tiling.top)
+        painted = [part.style.color.triplet for part in strip if part.style and part.style.color and part.text == "▀"]
+        assert [tuple(colour) for colour in painted if colour][:: canvas._raster.scale] == [
+            tuple(rgb) for rgb in hot[0].tolist()
+        ]
+        await stage.press("f6")
+        await stage.shows("row 3, column 5")
+        assert canvas._heat is None
+
+
+async def test_one_of_the_most_surprising_pixels_is_walked_to(models: Path) -> None:
+    async with on_stage(models / "stripes", temperature=2.0, seed=3, size=WIDE) as (stage, _):
+        await stage.run_to_end()
+        await stage.press("f6")
+        await stage.shows("bits a pixel")
+        assert stage.app.playable
+        surprise = BranchSurprise(branch(stage), stage.app.playable.codec)
+        surprise.update()
+        peak = surprise.top(0)[1]
+        while stage.app.focused is not stage.app.side.surprise:
+            await stage.press("tab")
+        await stage.press("down", "enter")
+        await stage.until(lambda: stage.app.walking.at() == peak.position)
+
+
+async def test_f5_draws_the_same_noise_at_five_temperatures_each_with_its_caption(models: Path) -> None:
+    async with on_stage(models / "stripes", seed=3, size=WIDE) as (stage, _):
+        await stage.press("f5")
+        await stage.until(stage.told_of_the_end)
+        several = [picture(stage, sample) for sample in range(5)]
+        captions = [word for line in lines(stage, stage.app.query_one(Canvas)) for word in line.split()]
+        values = ("0.40", "0.70", "1.00", "1.30", "1.60")
+        assert [word for word in captions if word in values] == list(values)
+        await stage.press("escape")
+        for value, drawn in zip(values, several, strict=True):
+            stage.params.temperature = float(value)
+            await stage.run_to_end()
+            assert picture(stage) == drawn
+            await stage.press("escape")
+
+
+@pytest.mark.parametrize("ending", ["png", "gif"])
+async def test_a_picture_and_its_drawing_are_saved(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with on_stage(models / "stripes", temperature=0.0) as (stage, _):
+        await stage.run_to_end()
+        await stage.press("ctrl+s", *["down"] * (ending == "gif"))
+        await stage.shows(f"stripes-1.{ending}")
+        await stage.press("enter")
+        await stage.until(lambda: told(stage) == f"saved as stripes-1.{ending}")
+    with Image.open(tmp_path / f"stripes-1.{ending}") as image:
+        image.seek(getattr(image, "n_frames", 1) - 1)
+        grey = np.array(image.convert("L"))
+    assert sorted(set(grey.ravel().tolist())) == [0, 128, 255]
+    step = grey.shape[0] // toys.HEIGHT
+    assert np.array_equal(grey[step // 2 :: step, step // 2 :: step][: toys.HEIGHT, : toys.WIDTH], toys.STRIPE_GREYS)
+    if ending == "gif":
+        assert getattr(image, "n_frames", 1) > 4
+
+
+async def test_a_picture_is_copied_as_ascii_and_that_is_said(models: Path) -> None:
+    async with on_stage(models / "stripes", temperature=0.0) as (stage, _):
+        await stage.run_to_end()
+        await stage.press("ctrl+y")
+        await stage.until(lambda: "lines of ASCII" in told(stage))
+        copied = stage.app.clipboard.splitlines()
+        assert [len(line) for line in copied] == [toys.WIDTH] * (toys.HEIGHT // 2)  # a character is twice as high
+        assert len(set("".join(copied))) == toys.LEVELS

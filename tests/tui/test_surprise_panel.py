@@ -1,0 +1,232 @@
+"""The panel says in words how surprised the model was, and leads to the tokens that surprised it most."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests import toys
+from tests.tui.surprise_stage import Run, beside, lines
+from tui_gen.branch import Branch
+from tui_gen.branch_surprise import BranchSurprise, Peak
+from tui_gen.library import Playable, open_model
+from tui_gen.surprise import Totals
+from tui_gen.tui.surprise_lines import first_that_fits, totals_lines
+from tui_gen.tui.surprise_panel import SurprisePanel
+
+
+@pytest.fixture
+def words(tmp_path: Path) -> Run:
+    return Run(open_model(toys.endless_text_folder(tmp_path / "endless"), provider="cpu"), "the cat").grow(182)
+
+
+async def test_a_person_reads_the_totals_in_words(words: Run) -> None:
+    async with beside() as (app, pilot):
+        words.show(app.panel)
+        await pilot.pause()
+        made, given = words.surprise.totals(0), words.surprise.totals(0, "given")
+        assert lines(app)[:6] == [
+            f" {made.bits:,.0f} bits in 180 tokens",
+            f" {made.bits / 180:.2f} bits a token",
+            f" like {made.perplexity:.1f} equal choices",
+            f" {made.bits_per_unit:.2f} bits a character",
+            f" perplexity {made.perplexity:.2f}",
+            f" given: {given.bits:.0f} bits in 2 tokens",
+        ]
+
+
+async def test_the_most_surprising_tokens_stand_with_their_bits_names_and_places(words: Run) -> None:
+    async with beside(size=(34, 30)) as (app, pilot):
+        words.show(app.panel)
+        await pilot.pause()
+        shown = [line.split() for line in lines(app)]
+        for peak in words.surprise.top(0):
+            place = [f"{peak.position - words.head + 1}"] if peak.origin == "drawn" else ["prompt", f"{peak.position}"]
+            assert [f"{peak.bits:.1f}", words.name(peak.token), *place] in shown
+
+
+async def test_what_a_person_chose_and_what_the_prompt_gave_is_marked_and_the_marks_are_explained(words: Run) -> None:
+    run = Run(words.playable, "the the").grow(9)
+    branch = Branch("2", run.branch.changed(6, np.array([[toys.UNKNOWN]])), run.playable.model, parent=run.branch)
+    run.branch, run.surprise = branch, BranchSurprise(branch, run.playable.codec)
+    run.grow(4)
+    async with beside(size=(28, 26)) as (app, pilot):
+        run.show(app.panel)
+        await pilot.pause()
+        shown = "\n".join(lines(app))
+        assert f" * {run.surprise.top(0)[0].bits:.1f} <unk>" in shown
+        assert any(line.startswith(" =") and line.endswith(("prompt 1", "prompt 2")) for line in lines(app))
+        assert "= given  * chosen" in shown
+
+
+@pytest.mark.parametrize("theme", ["textual-dark", "textual-light"])
+async def test_the_bands_differ_without_colour(words: Run, theme: str) -> None:
+    async with beside(size=(30, 30), theme=theme) as (app, pilot):
+        words.show(app.panel)
+        await pilot.pause()
+        segments = [segment for strip in app.screen._compositor.render_strips(app.size) for segment in strip]
+        looks = set()
+        for word in ("expected", "likely", "possible", "surprising", "startling"):
+            [style] = [segment.style for segment in segments if segment.text == word]
+            assert style
+            assert style.color
+            brightness = sum(style.color.get_truecolor())
+            looks.add((style.bold, style.underline, style.reverse, brightness))
+        assert len(looks) == 5
+
+
+async def test_arrows_select_a_token_and_enter_leads_to_it(words: Run) -> None:
+    async with beside() as (app, pilot):
+        words.show(app.panel)
+        app.panel.focus()
+        await pilot.press("enter", "down", "down", "enter", "up", "enter", "end", "enter", "home", "up", "enter")
+        top = [peak.position for peak in words.surprise.top(0)]
+        assert app.chosen == [top[0], top[2], top[1], top[9], top[0]]
+
+
+async def test_a_selected_token_is_in_sight_also_where_few_have_room_and_is_marked(words: Run) -> None:
+    async with beside(size=(28, 9)) as (app, pilot):
+        words.show(app.panel)
+        app.panel.focus()
+        for peak in words.surprise.top(0):
+            await pilot.pause()
+            [line] = [line for line in lines(app) if line.startswith(">")]
+            assert f"{peak.bits:.1f} {words.name(peak.token)}" in line
+            await pilot.press("down")
+
+
+async def test_a_click_leads_to_a_token_and_elsewhere_to_nothing(words: Run) -> None:
+    async with beside(size=(28, 9)) as (app, pilot):
+        words.show(app.panel)
+        await pilot.pause()
+        row = next(at for at, line in enumerate(lines(app)) if line.startswith("   bits token")) + 2
+        await pilot.click(SurprisePanel, offset=(5, 2))
+        assert app.chosen == []
+        await pilot.click(SurprisePanel, offset=(5, row + 1))
+        assert app.chosen == [words.surprise.top(0)[1].position]
+
+
+async def test_the_selection_stays_on_its_token_while_others_come(words: Run) -> None:
+    async with beside() as (app, pilot):
+        words.show(app.panel)
+        app.panel.focus()
+        before = [peak.position for peak in words.surprise.top(0)]
+        number, kept = next((number, at) for number, at in enumerate(before) if at < 100)
+        await pilot.press(*["down"] * number)
+        override = np.array([[toys.UNKNOWN] * 3])
+        words.branch = Branch("2", words.branch.changed(100, override), words.playable.model, parent=words.branch)
+        words.surprise = BranchSurprise(words.branch, words.playable.codec)
+        words.grow(60).show(app.panel)
+        await pilot.press("enter")
+        assert app.chosen == [kept]
+        assert words.surprise.top(0)[number].position != kept
+
+
+async def test_nothing_is_worked_out_again_until_something_new_was_read(
+    words: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = list[int]()
+    top = BranchSurprise.top
+
+    def counted(self: BranchSurprise, sample: int) -> list[Peak]:
+        asked.append(sample)
+        return top(self, sample)
+
+    monkeypatch.setattr(BranchSurprise, "top", counted)
+    async with beside() as (app, pilot):
+        for _ in range(3):
+            words.show(app.panel)
+            await pilot.pause()
+        assert asked == [0]
+        words.grow(1).show(app.panel)
+        assert asked == [0, 0]
+
+
+async def test_it_says_what_it_waits_for_and_can_be_emptied(words: Run) -> None:
+    async with beside() as (app, pilot):
+        app.panel.waiting("reading 5,000 tokens [/b] \x1b[2J")
+        await pilot.pause()
+        assert " ".join(" ".join(lines(app)).split()) == "reading 5,000 tokens [/b] ␛[2J"
+        words.show(app.panel)
+        await pilot.pause()
+        assert "bits in 180 tokens" in lines(app)[0]
+        app.panel.clear()
+        app.panel.focus()
+        await pilot.press("down", "enter")
+        assert not any(lines(app))
+        assert app.chosen == []
+        words.show(app.panel)
+        await pilot.pause()
+        assert "bits in 180 tokens" in lines(app)[0]
+
+
+async def test_names_of_tokens_are_made_harmless(words: Run) -> None:
+    async with beside() as (app, pilot):
+        words.show(app.panel, name_of=lambda token: f"\x1b]0;{token}\n[b]")
+        await pilot.pause()
+        shown = "\n".join(lines(app))
+        assert "␛]0;" in shown
+        assert "\x1b" not in shown
+
+
+async def test_nothing_made_yet_is_said(words: Run) -> None:
+    run = Run(words.playable, "the cat")
+    async with beside() as (app, pilot):
+        run.show(app.panel)
+        await pilot.pause()
+        assert lines(app)[0] == " no token is made yet"
+        run.grow(2).show(app.panel)
+        await pilot.pause()
+        assert lines(app)[1].startswith(" given: ")
+
+
+async def test_a_picture_has_rows_columns_and_the_colours_of_its_heat(image: Playable) -> None:
+    run = Run(image, "bright").grow(25)
+    async with beside(size=(28, 26)) as (app, pilot):
+        run.show(app.panel)
+        await pilot.pause()
+        shown = lines(app)
+        assert shown[0].endswith(" bits in 24 pixels")
+        assert not any("character" in line for line in shown)
+        assert [line for line in shown if line.startswith(" ██")] == [
+            " ██ 0 bits", " ██ 0.5", " ██ 2", " ██ 5", " ██ 8 and more"
+        ]  # fmt: skip
+        peak = run.surprise.top(0)[0]
+        row, column = divmod(peak.position - run.head, toys.WIDTH)
+        assert any(line.split()[2:] == [f"{peak.token}", f"{row},{column}"] for line in shown if "█ " in line)
+
+
+async def test_a_picture_in_colour_counts_values_and_names_their_channel(colour: Playable) -> None:
+    run = Run(colour, "").grow(30)
+    async with beside(size=(28, 26)) as (app, pilot):
+        run.show(app.panel)
+        await pilot.pause()
+        shown = "\n".join(lines(app))
+        assert " bits in 30 values" in shown
+        assert " bits a pixel" in shown
+        peak = run.surprise.top(0)[0]
+        assert f",{(peak.position - run.head) // 3 % toys.WIDTH} {'RGB'[(peak.position - run.head) % 3]}" in shown
+
+
+@pytest.mark.parametrize("size", [(34, 60), (28, 21), (28, 12), (28, 9), (18, 7), (9, 4), (2, 3)], ids=str)
+async def test_it_fits_where_it_stands(words: Run, image: Playable, size: tuple[int, int]) -> None:
+    pictured = Run(image, "").grow(24)
+    async with beside(size=size) as (app, pilot):
+        for run in (words, pictured):
+            run.show(app.panel)
+            app.panel.focus()
+            await pilot.press("down", "end")
+            assert any(lines(app))
+
+
+def test_long_numbers_are_told_in_fewer_words_and_infinite_ones_by_name() -> None:
+    made, none = Totals("character", units=9, tokens=123_456, bits=1_234_567.0), Totals("character")
+    wide, narrow = (first_that_fits(totals_lines(made, none, "token")[0], cells) for cells in (40, 26))
+    assert wide == "1,234,567 bits in 123,456 tokens"
+    assert narrow == "1,234,567 bits"
+    infinite = totals_lines(Totals("pixel", 1, 1, float("inf")), none, "pixel")
+    assert [first_that_fits(words, 26) for words in infinite] == [
+        "infinite bits in 1 pixel", "infinite bits a pixel", "like infinite choices", "perplexity infinite"
+    ]  # fmt: skip
