@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from tui_gen.library import find_models, locate
@@ -11,26 +12,28 @@ from tui_gen.tui.app import TuiGen
 from tui_gen.tui.settings import Settings
 
 DOCS = Path(__file__).parent
-SIZE = (112, 26)
+SIZE = (112, 28)
 
 
-async def shoot(name: str, model: str, prompt: str, *, seed: int, samples: int = 1) -> None:
-    """Runs a model to its end and keeps the screen."""
+async def shoot(name: str, model: str, prompt: str, *, seed: int, samples: int = 1, keys: Sequence[str] = ()) -> None:
+    """Runs a model to its end, presses keys and keeps the screen."""
     app = TuiGen(Settings(locate(model), prompt, samples=samples, seed=seed), find_models())
     async with app.run_test(size=SIZE) as pilot:
         while app.playable is None:
             await pilot.pause(0.05)
-        app.rate_limit = math.inf
+        app.dials.rate = math.inf
         await app.action_generate()
-        while app.running:
+        while app.stage.running:
             await pilot.pause(0.05)
-        await pilot.pause(0.2)
+        for key in keys:
+            await pilot.press(key)
+        await pilot.pause(0.5)
         (DOCS / f"{name}.svg").write_text(app.export_screenshot(), encoding="utf-8")
 
 
 async def main() -> None:
     """Both pictures."""
-    await shoot("text", "recipes", "roasted vegetables", seed=42)
+    await shoot("text", "recipes", "roasted vegetables", seed=42, keys=["left"] * 30)
     await shoot("picture", "adventurers", "elf woman, red cloak, bow", seed=38, samples=2)
 
 

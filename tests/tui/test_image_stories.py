@@ -178,6 +178,6 @@ async def test_the_keyboard_reaches_every_picture(models: Path) -> None:
     async with on_stage(models / "stripes", samples=3, pace=4096) as (stage, _):
         await stage.run_to_end()
         await stage.press("home", "greater_than_sign", "greater_than_sign")
-        await stage.shows("row 0, column 0, no. 3")
+        await stage.shows("row 0, column 0 #3")
         await stage.press("greater_than_sign", "less_than_sign", "less_than_sign")
-        await stage.shows("row 0, column 0, no. 2")
+        await stage.shows("row 0, column 0 #2")

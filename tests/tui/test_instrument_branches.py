@@ -234,7 +234,7 @@ async def test_in_one_of_several_samples_the_others_stay_as_they_were(models: Pa
         await stage.run_to_end()
         await stage.press("left", "greater_than_sign")
         await stage.press("home", "right", "right")
-        await stage.shows("─ token 3, no. 2 ─")
+        await stage.shows("─ token 3 #2 ─")
         await stage.type("dog")
         await stage.press("enter")
         await stage.until(lambda: branch(stage).name == "2" and stage.told_of_the_end())

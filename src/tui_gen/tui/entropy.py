@@ -15,8 +15,6 @@ _ROOM = (3, 5, 8)
 """Lines of the panel from which on one, two or three are headings: the columns' names; how open the choice is, in a
 sentence; the same as two lines of columns.
 """
-_NOTHING = 1e-6
-"""Rounding may leave so much of a probability of which nothing is left."""
 
 
 def heading_count(height: int) -> int:
@@ -41,7 +39,8 @@ def others(
 ) -> list[Segment]:
     """How many entries are not among these, and their probability together."""
     rest = [max(0.0, 1 - sum(map(shares.of, tokens))) for shares in (now, raw)]
-    now_shown, raw_shown = (percent(share) if share > _NOTHING else "cut" for share in rest)
+    drawable = now.possible > sum(now.of(token) > 0 for token in tokens)
+    now_shown, raw_shown = percent(rest[0]) if drawable else "cut", percent(rest[1])
     return columns.heading(f"  {count - len(tokens):,} others", now_shown, raw_shown, style)
 
 

@@ -74,6 +74,11 @@ class Shares:
         return float(self._made[token]) / self._total
 
     @cached_property
+    def possible(self) -> int:
+        """How many tokens can be drawn at all."""
+        return int(np.count_nonzero(self._made))
+
+    @cached_property
     def highest(self) -> float:
         """The probability of the likeliest token."""
         return float(self._made.max()) / self._total

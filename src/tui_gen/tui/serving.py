@@ -29,7 +29,7 @@ class Serving(Widget):
         self._opener = Opener(settings.provider, settings.threads)
         self._sittings: dict[Path, Sitting] = {}
         self._prompts: dict[str, str] = {}
-        self._start_when_open = False
+        self._start_when_open = self._serving = False
         self._session = settings.session
 
     def compose(self) -> ComposeResult:
@@ -39,7 +39,7 @@ class Serving(Widget):
     @property
     def busy(self) -> bool:
         """Whether a model is being opened."""
-        return self._opener.busy
+        return self._opener.busy or self._serving
 
     def sit(self, playable: Playable, sitting: Sitting) -> Sitting:
         """Takes a sitting in the place of the one that the model has."""
@@ -73,7 +73,9 @@ class Serving(Widget):
         """A model is ready; its card is shown until it runs."""
         if self._desk.closing:
             return
+        self._serving = True
         await self._serve(message.playable)
+        self._serving = False
         if self._session:
             from tui_gen.tui.replaying import Replaying
 

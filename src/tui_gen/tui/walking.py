@@ -145,7 +145,7 @@ class Walking:
             return
         title, chosen = sitting.title(branch, position), branch.is_chosen(position, self.sample)
         if branch.samples > 1:
-            title += f", no. {self.sample + 1}"
+            title += f" #{self.sample + 1}"
         panel.show_step(step, title=title, place=position - player.head, sample=self.sample, chosen=chosen)
         self.show_knobs()
 
