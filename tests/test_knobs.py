@@ -131,3 +131,9 @@ def test_a_run_takes_every_value_that_a_knob_can_be_turned_to(text: Playable, na
         params = SamplingParams()
         setattr(params, name, value)
         assert len(list(generate(text.model, prompt, params, length=1, seed=0))) == 2
+
+
+def test_a_knob_tells_its_range_before_what_it_does() -> None:
+    assert knob("temperature").told.startswith("0.00 to 2.00. Divides")
+    assert knob("top_p").told.startswith("0.01 to off. Draws from")
+    assert knob("seed").told.startswith("0 or more. Where")

@@ -49,6 +49,12 @@ class Knob:
         return self.stops[above] if above < len(self.stops) and self.stops[above] <= self.top else value
 
     @property
+    def told(self) -> str:
+        """Its range and what it does."""
+        most = "or more" if self.name == "seed" else f"to {self.shown(self.highest)}"
+        return f"{self.shown(self.lowest)} {most}. {self.explains}"
+
+    @property
     def lowest(self) -> float:
         """As far as it can be turned down."""
         return self.stops[0]

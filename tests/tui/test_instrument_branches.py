@@ -159,7 +159,7 @@ async def test_a_name_that_is_taken_is_refused(models: Path) -> None:
 async def test_two_branches_are_compared_with_their_differences_marked_as_often_as_one_likes(models: Path) -> None:
     async with on_stage(models / "cats", prompt="the", temperature=0.0, size=WIDE) as (stage, _):
         await chosen(stage)
-        for _ in range(6):
+        for _ in range(3):
             await stage.press("f4", "up", "c")
             await stage.until(lambda: stage.app._exception or "2 of 14 tokens differ" in stage.screen())
             assert not stage.app._exception
