@@ -204,11 +204,12 @@ async def test_a_run_that_was_stopped_can_be_left_anywhere_and_stays_as_it_was(m
         await stage.until(stage.told_of_the_end)
         before, page = tokens(branch(stage)), stage.page
         await stage.press(*["left"] * 3)
-        await stage.type("dog")
+        at = len(before) - 3
+        other = toys.CAT if before[at] == toys.DOG else toys.DOG
+        await stage.type(toys.WORDS[other])
         await stage.press("enter")
         await stage.until(lambda: branch(stage).name == "2" and len(branch(stage)) > len(before) + 3)
-        at = len(before) - 3
-        assert tokens(branch(stage))[: at + 1] == [*before[:at], toys.DOG]
+        assert tokens(branch(stage))[: at + 1] == [*before[:at], other]
         await stage.press("f4", "up", "enter")
         await stage.until(lambda: branch(stage).name == "1")
         assert tokens(branch(stage)) == before
@@ -234,7 +235,7 @@ async def test_in_one_of_several_samples_the_others_stay_as_they_were(models: Pa
         await stage.run_to_end()
         await stage.press("left", "greater_than_sign")
         await stage.press("home", "right", "right")
-        await stage.shows("─ token 3 #2 ─")
+        await stage.shows("─ token 3")
         await stage.type("dog")
         await stage.press("enter")
         await stage.until(lambda: branch(stage).name == "2" and stage.told_of_the_end())

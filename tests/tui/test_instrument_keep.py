@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.tui.instrument import branch, grown, sitting, tokens, told
+from tests import toys
+from tests.tui.instrument import at_rest, branch, grown, sitting, tokens, told
 from tests.tui.stage import Stage, on_stage
 from tui_gen.journal import journal_folder
 from tui_gen.library import open_model
@@ -128,7 +129,9 @@ async def test_a_journal_that_nobody_closed_replays_exactly(models: Path) -> Non
         await stage.press("enter")
         await stage.until(lambda: grown(stage, 8))
         await stage.press("up", "up", "left", "left")
-        await stage.type("dog")
+        await stage.until(lambda: at_rest(stage))
+        stands = tokens(branch(stage))[stage.app.walking.at() or 0]
+        await stage.type("cat" if stands == toys.DOG else "dog")
         await stage.press("enter")
         await stage.until(lambda: branch(stage).name == "2" and grown(stage, 20))
         await stage.press("escape")
