@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import io
 import os
 import sys
@@ -62,8 +63,11 @@ def _run_screen(args: argparse.Namespace) -> int:
     if not all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout)):
         raise UsageError("the screen needs a terminal on stdin and stdout; without one, use `tui-gen generate`")
     os.environ.setdefault("TEXTUAL_FPS", _FRAMES_PER_SECOND)  # read when it is imported
+    gc.disable()  # so many modules would be searched for garbage several times, and have none
     from tui_gen.tui.launch import launch
 
+    gc.freeze()
+    gc.enable()
     return launch(args)
 
 

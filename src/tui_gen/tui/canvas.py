@@ -25,6 +25,9 @@ from tui_gen.tui.bars import fit
 from tui_gen.tui.looks import part_style
 from tui_gen.tui.tiling import GAP, Tiling, tile
 
+_PAPER = (12, 12, 12)
+"""The ground of coloured characters on a light theme, in sRGB."""
+
 
 class Canvas(ScrollView, can_focus=True):
     """Paints a `Picture`; only the rows of characters that changed are painted again."""
@@ -124,10 +127,14 @@ class Canvas(ScrollView, can_focus=True):
         return self._segments(cells)
 
     def _segments(self, cells: Iterable[Cell]) -> list[Segment]:
-        ground = self.rich_style
-        blank = part_style(self, "canvas--blank")
+        blank, ground = part_style(self, "canvas--blank"), self.rich_style
+        # Characters in the colours of their pixels are made for a dark ground, and get one on a light screen.
+        paper = None if self.app.current_theme.dark else _PAPER
         return [
-            Segment(cell.char, blank if cell.char == BLANK else ground + _style(cell.foreground, cell.background))
+            Segment(
+                cell.char,
+                blank if cell.char == BLANK else ground + _style(cell.foreground, cell.background or paper),
+            )
             for cell in cells
         ]
 
