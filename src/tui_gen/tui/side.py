@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
-from textual.containers import Vertical
 
 from tui_gen.errors import TuiGenError
 from tui_gen.tui.distribution import NextToken
+from tui_gen.tui.folding import Folding
 from tui_gen.tui.knobs import Knobs
 from tui_gen.tui.surprise_panel import SurprisePanel
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tui_gen.tui.app import TuiGen
 
 
-class Side(Vertical):
+class Side(Folding):
     """Passes on what is chosen, turned and typed there."""
 
     def __init__(self, desk: TuiGen) -> None:
@@ -24,25 +24,12 @@ class Side(Vertical):
         self._desk = desk
         self.next_token, self.surprise, self.knobs = NextToken(), SurprisePanel(), Knobs()
         self.surprise.display = False
-        self._wanted = False
 
     def compose(self) -> ComposeResult:
         """One panel above, the knobs below."""
         yield self.next_token
         yield self.surprise
         yield self.knobs
-
-    def unfold(self, what: NextToken | Knobs) -> None:
-        """Goes to a panel, also where it is folded away."""
-        self._wanted = True
-        self.add_class("-open")
-        what.focus()
-
-    def fold(self) -> None:
-        """Stays there only while it has the focus, or is about to get it."""
-        inside = self.has_focus_within
-        self._wanted = self._wanted and not inside
-        self.set_class(inside or self._wanted, "-open")
 
     async def on_next_token_chosen(self, message: NextToken.Chosen) -> None:
         """Another token is to stand at the cursor."""
