@@ -7,7 +7,6 @@ from typing import ClassVar, TypeVar
 
 from rich.style import Style
 from rich.text import Text
-from textual import events
 from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
@@ -15,9 +14,9 @@ from textual.suggester import Suggester
 from textual.widgets import Input, Static
 
 from tui_gen.scrub import scrub_line
+from tui_gen.tui.signed_input import SignedInput, one_line
 
 T = TypeVar("T")
-_NEWLINE = "\u240a"
 PATIENCE = 0.3
 """Seconds without a key after which what is typed is looked at."""
 
@@ -74,7 +73,7 @@ class Frame(Vertical):
         self.border_title = Text(scrub_line(title))  # a text would be read as markup
 
 
-class Line(Input):
+class Line(SignedInput):
     """One line to type, with a title; nothing gets in that a terminal would obey."""
 
     DEFAULT_CSS = """
@@ -100,21 +99,9 @@ class Line(Input):
         if title:
             self.border_title = Text(scrub_line(title))
 
-    @property
-    def text(self) -> str:
-        """What was typed, with newlines where their sign stands."""
-        return self.value.replace(_NEWLINE, "\n")
-
-    def validate_value(self, value: str) -> str:
-        """Makes every sign visible."""
-        return scrub_line(value)
-
-    def on_paste(self, event: events.Paste) -> None:
-        """Takes all lines, not only the first."""
-        event.stop()
-        event.prevent_default()
-        lines = event.text.strip("\r\n").replace("\r\n", "\n").replace("\r", "\n")
-        self.replace(scrub_line(lines), *sorted(self.selection))
+    def take(self, text: str) -> None:
+        """Types text in place of what is selected; newlines around it are nothing."""
+        self.replace(one_line(text.strip("\r\n")), *sorted(self.selection))
 
 
 class Note(Static):

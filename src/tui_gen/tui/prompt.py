@@ -6,39 +6,21 @@ from collections.abc import Sequence
 
 from rich.highlighter import Highlighter
 from rich.text import Text
-from textual import events
 from textual.suggester import Suggester
-from textual.widgets import Input
 
 from tui_gen.codec import ImageCodec, TextCodec
 from tui_gen.errors import TuiGenError
 from tui_gen.scrub import scrub_line
+from tui_gen.tui.signed_input import SignedInput, one_line, with_newlines
 
-_NEWLINE = "\u240a"
 
-
-class Prompt(Input):
-    """One line. A pasted newline is shown as its sign and read as a newline."""
+class Prompt(SignedInput):
+    """One line; what is typed while it has no focus begins a new one."""
 
     def __init__(self, value: str) -> None:
         self._marker = _UnknownMarker()
         super().__init__(value, highlighter=self._marker, select_on_focus=False)
         self.border_title = "prompt"
-
-    @property
-    def text(self) -> str:
-        """What was typed."""
-        return self.value.replace(_NEWLINE, "\n")
-
-    def validate_value(self, value: str) -> str:
-        """Lets nothing in that a terminal would obey."""
-        return scrub_line(value)
-
-    def on_paste(self, event: events.Paste) -> None:
-        """Takes all lines, not only the first."""
-        event.stop()
-        event.prevent_default()
-        self.take(event.text)
 
     def begin(self, text: str) -> None:
         """Begins a new prompt, unless one is being typed. The next letter may be on its way to the app already."""
@@ -49,7 +31,7 @@ class Prompt(Input):
 
     def take(self, text: str) -> None:
         """Types text at the cursor; its newlines become signs, the last ones nothing."""
-        self.insert_text_at_cursor(scrub_line(_lines(text.rstrip("\r\n"))))
+        self.insert_text_at_cursor(one_line(text.rstrip("\r\n")))
 
     def serve(self, codec: TextCodec | ImageCodec, example: str) -> None:
         """Marks and suggests by what this model knows."""
@@ -63,16 +45,11 @@ class Prompt(Input):
         return self._marker.unknown(self.text)
 
 
-def _lines(text: str) -> str:
-    """With newlines as lines end; terminals paste carriage returns."""
-    return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
 class _UnknownMarker(Highlighter):
     codec: TextCodec | ImageCodec | None = None
 
     def highlight(self, text: Text) -> None:
-        for start, end in self._spans(text.plain.replace(_NEWLINE, "\n")):
+        for start, end in self._spans(with_newlines(text.plain)):
             text.stylize("underline reverse", start, end)
 
     def unknown(self, text: str) -> list[str]:
