@@ -28,6 +28,15 @@ def fields(message: bytes | memoryview) -> Iterator[Field]:
         at += width
 
 
+def packed(row: bytes | memoryview) -> list[int]:
+    """A row of whole numbers that stand in one field."""
+    view, at, numbers = memoryview(row), 0, list[int]()
+    while at < len(view):
+        number, at = _read_varint(view, at)
+        numbers.append(number)
+    return numbers
+
+
 def joined(parts: Iterable[Field]) -> bytes:
     """A message of these fields; their fixed-width numbers are not supported."""
     return b"".join(number_field(key, part) if isinstance(part, int) else field(key, part) for key, part in parts)

@@ -1,0 +1,197 @@
+"""ONNX graphs as messages: read into nodes, tensors and ports, and put together again; what rewriting them takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tui_gen import protobuf
+from tui_gen.protobuf import Field
+
+_GRAPH = 7
+_NODE, _INITIALIZER, _INPUT, _OUTPUT, _VALUE_INFO = 1, 5, 11, 12, 13
+_NODE_INPUT, _NODE_OUTPUT, _OP_TYPE, _ATTRIBUTE, _DOMAIN = 1, 2, 4, 5, 7
+_ATTRIBUTE_NAME, _ATTRIBUTE_INT, _ATTRIBUTE_TYPE, _INT = 1, 3, 20, 2
+_ATTRIBUTE_STRINGS = 9
+_TENSOR_DIMS, _TENSOR_TYPE, _TENSOR_NAME, _TENSOR_RAW = 1, 2, 8, 9
+_INFO_NAME, _INFO_TYPE, _TENSOR_KIND, _ELEMENT, _SHAPE, _DIM, _DIM_VALUE, _DIM_PARAM = 1, 2, 1, 1, 2, 1, 1, 2
+_IR_VERSION, _OPSET_IMPORT, _OPSET_DOMAIN, _OPSET_VERSION = 1, 8, 1, 2
+"""Field numbers of onnx.proto3: of the model, its graph, a node, an attribute, a tensor, the type of an input."""
+
+ELEMENTS = {"float32": 1, "int32": 6, "int64": 7, "bool": 9, "float16": 10, "float64": 11}
+"""onnx.proto3's numbers for types of numbers, by NumPy's names."""
+_RAW_TYPES = {number: name for name, number in ELEMENTS.items()}
+OPSET, IR_VERSION = 18, 10
+
+
+class UnknownFormError(Exception):
+    """The graph is of another form than what a rewriting knows."""
+
+
+class Node(NamedTuple):
+    """An operation; `rest` holds its attributes and name as they were written."""
+
+    op: str
+    inputs: list[str]
+    outputs: list[str]
+    rest: list[Field]
+
+    def written(self) -> Field:
+        """As a part of a graph."""
+        names: list[Field] = [(_NODE_INPUT, name.encode()) for name in self.inputs]
+        names += [(_NODE_OUTPUT, name.encode()) for name in self.outputs]
+        return _NODE, protobuf.joined([*names, (_OP_TYPE, self.op.encode()), *self.rest])
+
+    def attributes(self) -> set[str]:
+        """Their names."""
+        return {text(_message(value), _ATTRIBUTE_NAME) for key, value in self.rest if key == _ATTRIBUTE}
+
+    def integer(self, name: str, default: int) -> int:
+        """The value of an attribute that is a whole number."""
+        for key, value in self.rest:
+            if key == _ATTRIBUTE and text(_message(value), _ATTRIBUTE_NAME) == name:
+                return next(
+                    number
+                    for at, number in protobuf.fields(_message(value))
+                    if at == _ATTRIBUTE_INT and isinstance(number, int)
+                )
+        return default
+
+    def texts(self, name: str) -> list[str]:
+        """The value of an attribute that is a list of texts; empty where it is not there."""
+        for key, value in self.rest:
+            if key == _ATTRIBUTE and text(_message(value), _ATTRIBUTE_NAME) == name:
+                found = protobuf.fields(_message(value))
+                return [str(_message(part), "utf-8") for at, part in found if at == _ATTRIBUTE_STRINGS]
+        return []
+
+
+@dataclass
+class Graph:
+    """The parts of a model that a rewriting looks at; the others are kept as they are."""
+
+    nodes: list[Node]
+    inputs: list[memoryview]
+    outputs: list[memoryview]
+    tensors: list[memoryview]
+    """The initializers."""
+    others: list[Field]
+    """The rest of the graph."""
+    rest: list[Field]
+    """The rest of the model."""
+
+    @classmethod
+    def read(cls, model: bytes) -> Graph:
+        """From an ONNX file. Raises ValueError for what is none, UnknownFormError for operators that are not ONNX's."""
+        fields = list(protobuf.fields(model))
+        parts = [part for key, value in fields if key == _GRAPH for part in protobuf.fields(_message(value))]
+        nodes = [_node(_message(value)) for key, value in parts if key == _NODE]
+        inputs, outputs, tensors = (
+            [_message(value) for key, value in parts if key == wanted] for wanted in (_INPUT, _OUTPUT, _INITIALIZER)
+        )
+        known = (_NODE, _INPUT, _OUTPUT, _VALUE_INFO, _INITIALIZER)
+        others = [part for part in parts if part[0] not in known]
+        return cls(nodes, inputs, outputs, tensors, others, [part for part in fields if part[0] != _GRAPH])
+
+    @classmethod
+    def new(cls, name: str) -> Graph:
+        """Nothing yet."""
+        opset = protobuf.joined([(_OPSET_VERSION, OPSET)])
+        return cls([], [], [], [], [(2, name.encode())], [(_IR_VERSION, IR_VERSION), (_OPSET_IMPORT, opset)])
+
+    @property
+    def opset(self) -> int:
+        """The version of ONNX's own operators."""
+        imports = [list(protobuf.fields(_message(value))) for key, value in self.rest if key == _OPSET_IMPORT]
+        own = [dict(fields) for fields in imports if not any(key == _OPSET_DOMAIN and value for key, value in fields)]
+        versions = [fields.get(_OPSET_VERSION, 0) for fields in own]
+        return max((version for version in versions if isinstance(version, int)), default=0)
+
+    def written(self) -> bytes:
+        """The ONNX file. Tensors that no node reads are left out."""
+        used = {name for node in self.nodes for name in node.inputs}
+        parts = [node.written() for node in self.nodes] + self.others
+        parts += [(_INITIALIZER, part) for part in self.tensors if name_of_tensor(part) in used]
+        parts += [*((_INPUT, part) for part in self.inputs), *((_OUTPUT, part) for part in self.outputs)]
+        return protobuf.joined([*self.rest, (_GRAPH, protobuf.joined(parts))])
+
+
+def int_attribute(name: str, value: int) -> Field:
+    """An attribute that is a whole number."""
+    facts: list[Field] = [(_ATTRIBUTE_NAME, name.encode()), (_ATTRIBUTE_INT, value), (_ATTRIBUTE_TYPE, _INT)]
+    return _ATTRIBUTE, protobuf.joined(facts)
+
+
+def tensor(name: str, values: NDArray[Any]) -> memoryview:
+    """A constant."""
+    facts: list[Field] = [(_TENSOR_DIMS, size) for size in values.shape]
+    facts += [(_TENSOR_TYPE, ELEMENTS[values.dtype.name]), (_TENSOR_NAME, name.encode())]
+    return memoryview(protobuf.joined([*facts, (_TENSOR_RAW, values.tobytes())]))
+
+
+def values_of(message: memoryview) -> NDArray[Any]:
+    """The numbers of a constant. Raises UnknownFormError where they are not kept as raw bytes."""
+    facts = list(protobuf.fields(message))
+    kind = next((value for key, value in facts if key == _TENSOR_TYPE and isinstance(value, int)), 0)
+    raw = next((value for key, value in facts if key == _TENSOR_RAW), None)
+    if raw is None or kind not in _RAW_TYPES:
+        raise UnknownFormError
+    return np.frombuffer(_message(raw), dtype=_RAW_TYPES[kind]).reshape(_dims(facts))
+
+
+def _dims(facts: list[Field]) -> list[int]:
+    """Of a tensor; protobuf writes a row of numbers one by one or as one field of them all."""
+    dims: list[int] = []
+    for key, value in facts:
+        if key == _TENSOR_DIMS:
+            dims += [value] if isinstance(value, int) else protobuf.packed(value)
+    return dims
+
+
+def port(name: str, kind: str, dims: Sequence[int | str]) -> memoryview:
+    """An input or output; kind: NumPy's name; a text among the dims is a symbolic dimension."""
+    sizes = [
+        protobuf.joined([(_DIM_VALUE, dim) if isinstance(dim, int) else (_DIM_PARAM, dim.encode())]) for dim in dims
+    ]
+    shape = protobuf.joined([(_DIM, size) for size in sizes])
+    element: list[Field] = [(_ELEMENT, ELEMENTS[kind]), (_SHAPE, shape)]
+    kind_of = protobuf.field(_TENSOR_KIND, protobuf.joined(element))
+    return memoryview(protobuf.joined([(_INFO_NAME, name.encode()), (_INFO_TYPE, kind_of)]))
+
+
+def name_of_port(message: memoryview) -> str:
+    """Of an input or output."""
+    return text(message, _INFO_NAME)
+
+
+def name_of_tensor(message: memoryview) -> str:
+    """Of a constant."""
+    return text(message, _TENSOR_NAME)
+
+
+def text(message: memoryview, wanted: int) -> str:
+    """A field that is a text; empty where it is not there."""
+    found = next((_message(value) for key, value in protobuf.fields(message) if key == wanted), memoryview(b""))
+    return str(found, "utf-8")
+
+
+def _node(message: memoryview) -> Node:
+    parts = list(protobuf.fields(message))
+    inputs, outputs = (
+        [str(_message(value), "utf-8") for key, value in parts if key == wanted]
+        for wanted in (_NODE_INPUT, _NODE_OUTPUT)
+    )
+    if any(key == _DOMAIN and len(_message(value)) for key, value in parts):
+        raise UnknownFormError
+    rest = [part for part in parts if part[0] not in (_NODE_INPUT, _NODE_OUTPUT, _OP_TYPE)]
+    return Node(text(message, _OP_TYPE), inputs, outputs, rest)
+
+
+def _message(value: int | bytes | memoryview) -> memoryview:
+    if isinstance(value, int):
+        raise UnknownFormError
+    return memoryview(value)

@@ -1,0 +1,197 @@
+"""Sampling as an ONNX graph, for where logits are too far away to be fetched: on a GPU.
+
+It draws as `tui_gen.sampling` does: weights in float32, cumulated in float64, inverse CDF with one uniform number for
+each sample. What is sent for a step is one small matrix, `control`, and what comes back is another, `report`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tui_gen.onnx_graph import OPSET, Graph, UnknownFormError, name_of_port, port
+from tui_gen.onnx_writer import Writer
+from tui_gen.sampling import Floats, Tokens, Weights
+
+CONTROL, REPORT, LOGITS = "control", "report", "logits"
+_COLUMNS = 6
+"""Of control, float64[batch, 6]: token to read, uniform number, temperature, top_k, top_p, min_p."""
+TOP = 20
+"""Likeliest tokens that a report names."""
+_FACTS = 3
+"""Of report, float32[batch, 3 + 2 * top]: token, sum of all weights, 0 for finite logits; then ids, weights."""
+_LARGEST_ID = 2**24
+"""Whole numbers up to here are exact in float32."""
+_PLAIN, _BLOCK = 512, 128
+"""Numbers up to which a row is cumulated as a whole, and about how many at once of a longer one."""
+_TINY = float(np.finfo(np.float32).tiny)
+_KEEP_ALL = 2.0
+"""As top_p: no sum of probabilities reaches it."""
+
+
+class Report(NamedTuple):
+    """What sampling says of a step."""
+
+    tokens: Tokens
+    """[batch]"""
+    finite: bool
+    """Whether the model gave numbers that can be sampled from."""
+    top: Tokens
+    """[batch, at most 20]: the likeliest tokens by the model's logits, likeliest first."""
+    weights: Weights
+    """[batch, at most 20]: what these were drawn by, after all knobs: the likeliest of all tokens weighs 1."""
+    total: Weights
+    """[batch]: the sum of the weights of all tokens."""
+
+
+def is_possible(vocab_size: int) -> bool:
+    """Whether a report can name every token."""
+    return vocab_size <= _LARGEST_ID
+
+
+def needs_filters(knobs: NDArray[np.float64]) -> bool:
+    """Whether knobs [batch, 4] ask for more than a temperature."""
+    return bool((knobs[:, 1] > 0).any() or (knobs[:, 2] < 1).any() or (knobs[:, 3] > 0).any())
+
+
+def control(tokens: Tokens, uniform: Floats, knobs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What to send. knobs: float64[batch, 4], temperature, top_k, top_p and min_p of each sample."""
+    temperature, top_k, top_p, min_p = knobs.T
+    # At temperature 0 all but the likeliest weigh nothing, and 0 draws the first of these.
+    drawn = np.where(temperature == 0, 0.0, uniform * (1 - 2.0**-52))  # so that no product reaches the whole sum
+    kept = np.where(top_k == 0, _LARGEST_ID, top_k)
+    reached = np.where(top_p < 1, np.maximum(top_p, _TINY), _KEEP_ALL)
+    return np.stack([tokens, drawn, np.maximum(temperature, _TINY), kept, reached, min_p], axis=1)
+
+
+def read_report(report: NDArray[np.float32]) -> Report:
+    """What came back."""
+    count = (report.shape[1] - _FACTS) // 2
+    tokens, total, nought = report[:, :_FACTS].T
+    finite = bool((nought == 0).all())
+    top, weights = report[:, _FACTS : _FACTS + count], report[:, _FACTS + count :]
+    return Report(
+        (tokens if finite else np.zeros_like(tokens)).astype(np.int64), finite, top.astype(np.int64), weights, total
+    )
+
+
+def with_sampler(model: bytes, vocab_size: int) -> bytes | None:
+    """A step function that reads `control` in place of `token`, and gives `report` besides; it knows no filters.
+
+    None for a graph of another version of ONNX's operators.
+    """
+    try:
+        graph = Graph.read(model)
+    except (UnknownFormError, ValueError):
+        return None
+    if graph.opset < OPSET:
+        return None
+    writer = Writer("sample.")
+    token, *knobs = _columns(writer)
+    one_by_one = writer.op("Squeeze", token, writer.ints(1))
+    writer.name(writer.cast(one_by_one, "int64"), name_of_port(graph.inputs[0]))
+    reading = writer.taken()
+    _report(writer, vocab_size, _tempered(writer, knobs[1]), knobs[0])
+    graph.nodes = [*reading, *graph.nodes, *writer.taken()]
+    graph.tensors += writer.constants()
+    graph.inputs[0] = _control_port()
+    graph.outputs.append(_report_port(vocab_size))
+    return graph.written()
+
+
+def sampler(vocab_size: int) -> bytes:
+    """A graph from `logits` float32[batch, vocab_size] and `control` to `report`, with all the knobs."""
+    writer, graph = Writer("sample."), Graph.new("sampler")
+    _, uniform, temperature, *filters = _columns(writer)
+    weights = _filtered(writer, vocab_size, _tempered(writer, temperature), filters)
+    _report(writer, vocab_size, weights, uniform)
+    graph.nodes, graph.tensors = writer.taken(), writer.constants()
+    graph.inputs = [port(LOGITS, "float32", ("batch", vocab_size)), _control_port()]
+    graph.outputs = [_report_port(vocab_size)]
+    return graph.written()
+
+
+def _columns(writer: Writer) -> list[str]:
+    """Of control, float64[batch, 1] each."""
+    return writer.split(CONTROL, *[1] * _COLUMNS)
+
+
+def _tempered(writer: Writer, temperature: str) -> str:
+    """Weights float32[batch, vocab] of the logits at a temperature; the likeliest token weighs 1."""
+    shifted = writer.op("Sub", LOGITS, writer.op("ReduceMax", LOGITS, writer.ints(1)))
+    return writer.op("Exp", writer.op("Div", shifted, writer.cast(temperature, "float32")))
+
+
+def _filtered(writer: Writer, vocab_size: int, weights: str, filters: list[str]) -> str:
+    """The weights that top_k, top_p and min_p leave, in this order, and 0 for the others.
+
+    Each token's place in the order of the weights decides, so the tokens are sorted, cut, and put back.
+    """
+    top_k, top_p, min_p = filters
+    values, places = writer.ops(2, "TopK", weights, writer.ints(vocab_size))
+    ranks = writer.weights(np.arange(vocab_size, dtype=np.float64)[None])
+    ranked = writer.op(
+        "Where", writer.op("Less", ranks, top_k), writer.cast(values, "float64"), _zero(writer, np.float64)
+    )
+    cumulated = _cumulated(writer, vocab_size, ranked)
+    before = writer.op("Sub", cumulated, ranked)
+    reached = writer.op("Less", before, writer.op("Mul", top_p, _last(writer, vocab_size, cumulated)))
+    likely = writer.op("GreaterOrEqual", values, writer.cast(min_p, "float32"))
+    kept = writer.op(
+        "Where", writer.op("And", reached, likely), writer.cast(ranked, "float32"), _zero(writer, np.float32)
+    )
+    return writer.op("ScatterElements", weights, places, kept, axis=1)
+
+
+def _zero(writer: Writer, kind: type[np.floating[Any]]) -> str:
+    return writer.weights(np.zeros((1, 1), dtype=kind))
+
+
+def _report(writer: Writer, vocab_size: int, weights: str, uniform: str) -> None:
+    """Draws by weights, and says with what."""
+    cumulated = _cumulated(writer, vocab_size, writer.cast(weights, "float64"))
+    total = _last(writer, vocab_size, cumulated)
+    passed = writer.op("LessOrEqual", cumulated, writer.op("Mul", uniform, total))
+    token = writer.op("ReduceSum", writer.cast(passed, "float32"), writer.ints(1))
+    nought = writer.op("ReduceSum", writer.op("Mul", LOGITS, _zero(writer, np.float32)), writer.ints(1))
+    top = writer.ops(2, "TopK", LOGITS, writer.ints(min(TOP, vocab_size)))[1]
+    facts = (token, writer.cast(total, "float32"), nought, writer.cast(top, "float32"))
+    of_top = writer.op("GatherElements", weights, top, axis=1)
+    writer.name(writer.op("Concat", *facts, of_top, axis=1), REPORT)
+
+
+def _cumulated(writer: Writer, count: int, row: str) -> str:
+    """Sums of a row [batch, count] up to each place, float64 like it. Of a long row, blocks are cumulated apart."""
+    if count <= _PLAIN:
+        return writer.op("CumSum", row, writer.scalar(1))
+    width = _width(count)
+    blocks = -(-count // width)
+    if blocks * width > count:
+        row = writer.op("Pad", row, writer.ints(0, 0, 0, blocks * width - count))
+    inside = writer.op("CumSum", writer.op("Reshape", row, writer.ints(0, blocks, width)), writer.scalar(2))
+    sums = writer.op("Slice", inside, writer.ints(width - 1), writer.ints(width), writer.ints(2))
+    before = writer.op("CumSum", sums, writer.scalar(1), exclusive=1)
+    whole = writer.op("Reshape", writer.op("Add", inside, before), writer.ints(0, blocks * width))
+    if blocks * width == count:
+        return whole
+    return writer.op("Slice", whole, writer.ints(0), writer.ints(count), writer.ints(1))
+
+
+def _width(count: int) -> int:
+    """Of the blocks: about 128, and a divisor where there is one."""
+    near = range(_BLOCK // 2, 2 * _BLOCK + 1)
+    return next((width for width in sorted(near, key=lambda width: abs(width - _BLOCK)) if not count % width), _BLOCK)
+
+
+def _last(writer: Writer, count: int, row: str) -> str:
+    return writer.op("Slice", row, writer.ints(count - 1), writer.ints(count), writer.ints(1))
+
+
+def _control_port() -> memoryview:
+    return port(CONTROL, "float64", ("batch", _COLUMNS))
+
+
+def _report_port(vocab_size: int) -> memoryview:
+    return port(REPORT, "float32", ("batch", _FACTS + 2 * min(TOP, vocab_size)))
