@@ -6,21 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 
 from tests import toys
 from tui_gen import model as module
-from tui_gen import runtime
 from tui_gen.card import ModelCard
-from tui_gen.cuda import missing_driver
 from tui_gen.errors import TuiGenError
 from tui_gen.model import Model
 
 CARD = ModelCard("toy", "text", "toy", len(toys.WORDS), bos=toys.END, eos=toys.END)
 GRAPH = toys.text_graph()
-
-without_cuda = pytest.mark.skipif(not missing_driver(), reason="this machine has an NVIDIA driver")
 
 
 def opened(graph: bytes = GRAPH, card: ModelCard = CARD) -> Model:
@@ -120,34 +115,3 @@ def test_a_failing_step_is_told_in_one_line() -> None:
     with pytest.raises(TuiGenError, match=r"could not run the model: .+") as caught:
         model.step(np.array([99]), model.start(1))
     assert "\n" not in str(caught.value)
-
-
-@without_cuda
-def test_cuda_asked_for_in_vain_says_why() -> None:
-    with pytest.raises(TuiGenError, match="CUDA cannot be used: no NVIDIA driver found"):
-        Model(GRAPH, CARD, provider="cuda")
-
-
-@without_cuda
-def test_auto_falls_back_to_the_cpu_and_notes_why() -> None:
-    model = Model(GRAPH, CARD)
-    assert (model.provider, model.provider_note) == ("CPU", "no NVIDIA driver found")
-
-
-def test_an_onnxruntime_without_cuda_is_told_apart_from_a_missing_driver(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime, "missing_driver", lambda: "")
-    monkeypatch.setattr(ort, "get_available_providers", lambda: ["CPUExecutionProvider"])
-    with pytest.raises(TuiGenError, match="built without CUDA; install onnxruntime-gpu in its place"):
-        Model(GRAPH, CARD, provider="cuda")
-
-
-@without_cuda
-def test_a_driver_without_the_cuda_libraries_is_told_with_the_cure(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(runtime, "missing_driver", lambda: "")
-    monkeypatch.setattr(ort, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"])
-    with pytest.raises(TuiGenError, match="pip install 'tui-gen"):
-        Model(GRAPH, CARD, provider="cuda")
-    assert Model(GRAPH, CARD).provider == "CPU"
-    assert capfd.readouterr() == ("", "")

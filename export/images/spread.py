@@ -10,8 +10,7 @@ from export.images.network import ImageNetwork
 from export.images.streaming import StreamingNetwork
 from export.verify import TOLERANCE
 from tui_gen.errors import TuiGenError
-from tui_gen.model import Model
-from tui_gen.state import State
+from tui_gen.model import Model, RunState
 
 PLACES = 12
 _BATCH = 2
@@ -41,14 +40,14 @@ def compare_spread(network: StreamingNetwork, model: Model, *, seed: int = 0) ->
     return f"{PLACES} places all over an image: max abs difference {worst:.2g}"
 
 
-def _after(model: Model, prompt: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> State:
+def _after(model: Model, prompt: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> RunState:
     state = model.start(len(prompt))
     for column in prompt.T:
         _, state = model.step(np.ascontiguousarray(column), state)
     return state
 
 
-def _drawn(network: ImageNetwork, model: Model, state: State, pixels: Tensor, known: int) -> State:
+def _drawn(network: ImageNetwork, model: Model, state: RunState, pixels: Tensor, known: int) -> RunState:
     """The state after so many pixels of int64[batch, area - 1], as `WholeImageStep` would have it."""
     made = {port.name: part for port, part in zip(model.inputs[1:], state.arrays(), strict=True)}
     made["state.position"] = np.full_like(made["state.position"], known)

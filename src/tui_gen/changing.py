@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 
 from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
-from tui_gen.model import Model
+from tui_gen.model import Model, RunState
 from tui_gen.sampling import Logits, Mask, Tokens
-from tui_gen.state import State
 
 TOLERANCE = 1e-5
 """Of the range of the logits, or of 1 if they keep within less; rounding may move them so far."""
@@ -72,7 +71,7 @@ class Probe:
             read = begin
         return np.concatenate(found)
 
-    def _compare(self, groups: Sequence[Tokens], state: State, begin: int) -> Mask:
+    def _compare(self, groups: Sequence[Tokens], state: RunState, begin: int) -> Mask:
         """The same for one batch. state: of one row, before it reads the token at `begin`."""
         rows, firsts = self._changed(groups), np.array([self._place(int(group[0])) for group in groups])
         state = state.rows([0] * len(rows))
@@ -95,7 +94,7 @@ class Probe:
             row[places] = (row[places] + self._rng.integers(1, levels, size=len(places))) % levels
         return rows
 
-    def _step(self, tokens: Tokens, state: State) -> tuple[Logits, State]:
+    def _step(self, tokens: Tokens, state: RunState) -> tuple[Logits, RunState]:
         logits, state = self._model.step(np.ascontiguousarray(tokens), state)
         if not np.isfinite(logits).all():
             raise TuiGenError("the model's logits are not finite: its weights are damaged or it overflows")

@@ -96,9 +96,10 @@ def _run_models(args: argparse.Namespace) -> int:
 
 
 def _run_inspect(args: argparse.Namespace) -> int:
+    from tui_gen import options
     from tui_gen.listing import inspect
 
-    return inspect(args.model, args.provider, threads=args.threads, audited=args.audit)
+    return inspect(args.model, audited=args.audit, **options.engine(args))
 
 
 def _run_bench(args: argparse.Namespace) -> int:

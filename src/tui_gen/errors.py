@@ -7,3 +7,11 @@ class TuiGenError(Exception):
 
 class UsageError(TuiGenError):
     """The command was asked for in a way that cannot work."""
+
+
+class DeviceFullError(TuiGenError):
+    """A device has no room for what it was to compute; it still works."""
+
+
+class DeviceLostError(TuiGenError):
+    """A device does not answer any more; what lay in its memory is gone."""

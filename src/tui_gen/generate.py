@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 import numpy as np
 
+from tui_gen.drawing import Drawer, Turn
 from tui_gen.errors import TuiGenError
 from tui_gen.reading import PromptReader
-from tui_gen.sampling import SamplingParams, Tokens, draw
+from tui_gen.sampling import SamplingParams, Tokens
 from tui_gen.step import Step, check_finite
 from tui_gen.stepper import Point, Stepper, first_point
 
@@ -36,25 +36,24 @@ def generate(
     live, nowhere = start.live, np.zeros(samples, dtype=bool)
     state, tokens, stands = start.state, start.tokens, prompt != FREE
     everywhere = stands.all(axis=0)
-    reader, knobs = PromptReader(model, prompt, everywhere), params.checked()
+    reader, drawer, knobs = PromptReader(model, prompt, everywhere), Drawer(model), params.checked()
     noise = knobs.noise(seed, samples, start.drawn)
     for index in range(start.index + 1, given_length + length):
-        logits, state, seconds = reader.step(index - 1, tokens, state)
-        began = time.perf_counter()
-        if not callable(logits):
-            check_finite(logits, index)
         if params != knobs:
             knobs = params.checked()
-        given, made = stands[:, index] if index < given_length else nowhere, None
+        given = stands[:, index] if index < given_length else nowhere
         if index < given_length and everywhere[index]:
-            tokens = prompt[:, index]
+            logits, state, seconds = reader.step(index - 1, tokens, state)
+            turn = Turn(prompt[:, index], logits, state, seconds)
+            if not callable(logits):
+                check_finite(logits, index)
         else:
-            made = knobs.weights(logits)
-            drawn = draw(made, noise.draw(live if given is nowhere else live & ~given))
-            tokens = drawn if index >= given_length else np.where(given, prompt[:, index], drawn)
-        seconds += time.perf_counter() - began
-        yield Step(index, tokens, given, live, logits, made, knobs, seconds, state)
-        if model.eos is not None and made is not None:
+            turn = drawer.draw(index, tokens, state, noise.draw(live if given is nowhere else live & ~given), knobs)
+            state = turn.state
+        tokens = turn.tokens if given is nowhere else np.where(given, prompt[:, index], turn.tokens)
+        step = Step(index, tokens, given, live, turn.said, turn.drawn_by, knobs, turn.seconds, state, turn.report)
+        yield step
+        if model.eos is not None and step.sampled:
             live = live & (given | (tokens != model.eos))  # a new array: the Step keeps the old one
             if not live.any():
                 return

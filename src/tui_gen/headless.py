@@ -15,7 +15,6 @@ from tui_gen.generate import generate
 from tui_gen.library import Playable, locate, open_model
 from tui_gen.pace import frames
 from tui_gen.sampling import SamplingParams, Tokens
-from tui_gen.step import Step
 from tui_gen.streams import closing, destination, say
 from tui_gen.sweep import Sweep, read_sweep
 from tui_gen.writers import checked_format, writer_for
@@ -23,7 +22,7 @@ from tui_gen.writers import checked_format, writer_for
 
 def run(args: argparse.Namespace) -> int:
     """Generates as the command line asks; returns the exit status."""
-    playable = open_model(locate(args.model), provider=args.provider, threads=args.threads)
+    playable = open_model(locate(args.model), **options.engine(args))
     form = checked_format(playable, args.format, args.output)
     text = _read_stdin() if args.prompt == "-" else args.prompt
     knobs = options.knobs(args, temperature=playable.card.temperature)
@@ -38,9 +37,11 @@ def run(args: argparse.Namespace) -> int:
         began, made = time.perf_counter(), 0
         with closing(writer_for(playable, form, samples, file, given=given, sweep=sweep)) as writer:
             try:
-                for bundle in frames(steps, list[Step]):
+                for bundle in frames(steps, writer.bundle):
                     made += sum(int((step.live & ~step.given).sum()) for step in bundle)
                     writer.write(bundle)
+                    for line in playable.model.news():
+                        say(line)
             except KeyboardInterrupt:
                 print(file=sys.stderr)
                 _report(playable, knobs, seed, made, time.perf_counter() - began)

@@ -86,10 +86,10 @@ def locate(model: str) -> Path:
     raise TuiGenError(f"there is no model {model!r}, by name or as a folder; installed: {names}")
 
 
-def open_model(folder: Path, *, provider: Provider = "auto", threads: int = 0) -> Playable:
+def open_model(folder: Path, *, provider: Provider = "auto", threads: int = 0, device: int = 0) -> Playable:
     """Opens a model folder. Raises TuiGenError that names the file at fault.
 
-    threads: per step on the CPU; 0 takes as many as make the model fastest on this machine.
+    threads: per step on the CPU; 0 takes as many as make the model fastest on this machine. device: which GPU.
     """
     card = read_card(folder)
     graph = read_bytes(folder / "model.onnx")
@@ -103,25 +103,25 @@ def open_model(folder: Path, *, provider: Provider = "auto", threads: int = 0) -
     try:
         if folder.resolve().parent != shipped_folder().resolve():
             probe.check(graph, sha256, RUNTIME)
-        return Playable(card, codec, _model(graph, sha256, card, provider, threads), folder)
+        model = _on_cpu(graph, sha256, card, threads)
+        model.use(provider, device)
+        return Playable(card, codec, model, folder)
     except TuiGenError as fault:
         raise TuiGenError(f"{folder}: {fault}") from fault
 
 
-def _model(graph: bytes, sha256: str, card: ModelCard, provider: Provider, threads: int) -> Model:
-    """On the CPU, with the threads that were asked for, or the fastest number of them."""
-    models = {1: Model(graph, card, provider=provider, threads=threads or 1)}
-    if threads or models[1].provider != "CPU":
-        return models[1]
+def _on_cpu(graph: bytes, sha256: str, card: ModelCard, threads: int) -> Model:
+    """With the threads that were asked for, or the fastest number of them."""
+    models: dict[int, Model] = {}
 
     def opened(count: int) -> Step:
         models[count] = model = models.get(count) or Model(graph, card, provider="cpu", threads=count)
         tokens, state = np.zeros(1, dtype=np.int64), model.start(1)
         return lambda: model.step(tokens, state)
 
-    count = fastest(sha256, RUNTIME, opened)
+    opened(1)  # for what a damaged file has to be told, before anything is measured
+    count = threads or fastest(sha256, RUNTIME, opened)
     opened(count)
-    models[count].provider_note = models[1].provider_note
     return models[count]
 
 

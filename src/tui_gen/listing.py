@@ -31,12 +31,13 @@ def list_models(*, as_json: bool) -> int:
     return 0
 
 
-def inspect(model: str, provider: Provider, *, threads: int = 0, audited: bool = False) -> int:
+def inspect(model: str, provider: Provider, *, threads: int = 0, device: int = 0, audited: bool = False) -> int:
     """Prints everything that a model folder says, what its graph really is, and on demand what it really reads.
 
     Returns the exit status.
     """
-    playable = open_model(locate(model), provider=provider, threads=threads)
+    playable = open_model(locate(model), provider=provider, threads=threads, device=device)
+    playable.model.place(1)
     if audited and not playable.card.image:
         raise UsageError(f"--audit is for models that draw; {playable.card.name} writes text")
     for key, value in playable.card.known_facts().items():

@@ -34,7 +34,13 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
     """Where and how the model runs."""
-    parser.add_argument("--provider", choices=("auto", "cpu", "cuda"), default="auto", help="where the model runs")
+    parser.add_argument(
+        "--provider",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="where the model runs; auto measures once which is faster",
+    )
+    parser.add_argument("--device", type=_count(0, 1023), default=0, metavar="N", help="which GPU, of several")
     parser.add_argument(
         "--threads", type=_count(1, 256), default=0, metavar="N", help="for a step on the CPU; default: measured once"
     )

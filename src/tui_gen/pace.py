@@ -97,7 +97,7 @@ def paced(steps: Iterator[Step], pace: Pace) -> Iterator[Step | None]:
     pace.start()
     step: Step | None = None
     while True:
-        paces = step is None or step.drawn_by is not None
+        paces = step is None or step.sampled
         if paces and pace.must_wait():
             yield None
         if pace.closed or (paces and not pace.wait()):

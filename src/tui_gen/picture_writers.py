@@ -26,6 +26,8 @@ _PNG_ROW = 4
 class RowWriter:
     """Pictures as rows of characters, as many side by side as fit; a row of the first ones as soon as it is whole."""
 
+    bundle = list[Step]
+
     def __init__(self, picture: Picture, file: BinaryIO, form: str, coloured: bool) -> None:
         self._picture, samples = picture, len(picture)
         self._raster = Raster("blocks" if form == "blocks" else "ascii")
@@ -67,6 +69,8 @@ class RowWriter:
 
 class FileWriter:
     """All pictures in one file, when they are finished."""
+
+    bundle = list[Step]
 
     def __init__(self, picture: Picture, file: BinaryIO, form: str) -> None:
         if file.isatty():

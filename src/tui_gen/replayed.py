@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from tui_gen import options
 from tui_gen.codec import ImageCodec
 from tui_gen.errors import UsageError
 from tui_gen.generate import FREE
@@ -52,7 +53,7 @@ def load(path: Path, *, branch: str | None = None, model: str | None = None, any
 def run(args: argparse.Namespace) -> int:
     """Replays as the command line asks; returns the exit status: 1 if what came out is not what it was."""
     loaded = load(Path(args.file), branch=args.branch, model=args.model, anyway=args.anyway)
-    playable = open_model(loaded.folder, provider=args.provider, threads=args.threads)
+    playable = open_model(loaded.folder, **options.engine(args))
     form = checked_format(playable, args.format, args.output)
     replay = Replay(loaded.session, playable)
     with destination(args.output) as file:
@@ -60,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         sweep = params if isinstance(params, Sweep) else None
         given = _given(playable, loaded.session, loaded.chosen)
         with closing(writer_for(playable, form, samples, file, given=given, sweep=sweep)) as writer:
-            for bundle in frames(_steps(replay, loaded.chosen), list[Step]):
+            for bundle in frames(_steps(replay, loaded.chosen), writer.bundle):
                 writer.write(bundle)
     say(_report(loaded, replay, playable))
     return 0 if args.anyway or (replay.exact and loaded.same_model) else 1

@@ -7,48 +7,101 @@ import io
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
+import numpy as np
 from numpy.typing import NDArray
 
 from tui_gen.contract import Port
-from tui_gen.cuda import REPAIR, both_runtimes, missing_driver
-from tui_gen.errors import TuiGenError
+from tui_gen.cuda import REPAIR
+from tui_gen.errors import DeviceFullError, DeviceLostError, TuiGenError
 
 try:
     import onnxruntime as ort
+    from onnxruntime.capi import build_and_package_info
 except ImportError as fault:
     raise TuiGenError(f"onnxruntime cannot be imported ({fault}); {REPAIR}") from fault
 
 Provider = Literal["auto", "cpu", "cuda"]
 RUNTIME = ort.__version__
+CUDA_VERSION: str = getattr(build_and_package_info, "cuda_version", "")
+"""That this onnxruntime was built for; empty for one without CUDA."""
 
 _FATAL = 4
+_UNRECORDED = "-1"
+_FULL = ("out of memory", "failed to allocate memory", "available memory of", "bad allocation", "cuda failure 2:")
+_LOST = ("cuda failure", "cuda error", "cublas", "cudnn", "curand")
+"""Of what onnxruntime says, in lower case, when a device has no room, and when it fails."""
 
 ort.set_default_logger_severity(_FATAL)  # faults come as exceptions; without this they are also printed
+
+
+class Place(NamedTuple):
+    """A device, as onnxruntime names it."""
+
+    kind: Literal["cpu", "cuda"]
+    number: int = 0
+
+
+class DeviceArray:
+    """Numbers in the memory of a device. Raises DeviceFullError, if there is no room for it, and DeviceLostError."""
+
+    def __init__(self, shape: Sequence[int], kind: str, place: Place) -> None:
+        """kind: NumPy's name of the type of number."""
+        with _told("the device's memory cannot be used"):
+            made = ort.OrtValue.ortvalue_from_shape_and_type
+            self.value: Any = made(list(shape), np.dtype(kind).type, place.kind, place.number)
+        self.shape, self._kind = tuple(shape), np.dtype(kind)
+        self.nbytes = int(np.prod(self.shape)) * self._kind.itemsize
+
+    def write(self, array: NDArray[Any]) -> None:
+        """Fills it; the array must be of its shape."""
+        if array.shape != self.shape:
+            raise ValueError(f"{array.shape} does not fit {self.shape}")
+        if self.nbytes:
+            with _told("the device's memory cannot be used"):
+                self.value.update_inplace(np.ascontiguousarray(array, dtype=self._kind))
+
+    def read(self) -> NDArray[Any]:
+        """A copy."""
+        with _told("the device's memory cannot be used"):
+            return np.array(self.value.numpy())
 
 
 class Session:
     """A graph that was opened. Keeps nothing of what it computes, so any thread may use it.
 
-    threads: of one run. yielding: they do not wait for more work on the processors, which others may want.
+    threads: of one run. provider: the first choice; what it cannot run falls to the CPU. options: the provider's.
+    yielding: threads do not wait for more work on the processors, which others may want.
 
     Raises TuiGenError for a graph that cannot be opened.
     """
 
-    def __init__(self, graph: bytes, threads: int, *providers: str, yielding: bool = False) -> None:
-        options = ort.SessionOptions()
-        options.log_severity_level = _FATAL
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.force_spinning_stop", str(int(yielding)))
+    def __init__(
+        self,
+        graph: bytes,
+        threads: int,
+        provider: str = "CPUExecutionProvider",
+        *,
+        options: Mapping[str, str] | None = None,
+        yielding: bool = False,
+    ) -> None:
+        made = ort.SessionOptions()
+        made.log_severity_level = _FATAL
+        made.intra_op_num_threads = threads
+        made.inter_op_num_threads = 1
+        made.add_session_config_entry("session.force_spinning_stop", str(int(yielding)))
         # ORT_ENABLE_ALL adds only layouts for convolutions, which a step has none of, and crashes on fp16 LSTMs.
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+        made.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+        providers = [provider, *(["CPUExecutionProvider"] if provider != "CPUExecutionProvider" else [])]
+        settings = [dict(options or {}), *[{}] * (len(providers) - 1)]
         with tempfile.TemporaryDirectory(prefix="tui-gen-") as empty:
             # Whatever file a tensor might still point at, it is looked for here and not found.
-            options.add_session_config_entry("session.model_external_initializers_file_folder_path", empty)
+            made.add_session_config_entry("session.model_external_initializers_file_folder_path", empty)
             with _told("model.onnx cannot be opened"):
-                self._session = ort.InferenceSession(graph, options, providers=list(providers), enable_fallback=0)
+                self._session = ort.InferenceSession(
+                    graph, made, providers=providers, provider_options=settings, enable_fallback=0
+                )
         self.providers: list[str] = self._session.get_providers()
         """Where it really runs."""
         self.inputs = [Port(port.name, port.type, tuple(port.shape)) for port in self._session.get_inputs()]
@@ -65,47 +118,62 @@ class Session:
         """What to call to compute outputs from inputs in the memory where they lie, on the CPU; it must outlive the
         call. Raises TuiGenError when called, also if the outputs have other shapes.
         """
-        binding, run = self._session.io_binding(), self._session.run_with_iobinding
+        binding = self._session.io_binding()
         for bind, ports, arrays in (
             (binding.bind_input, self.inputs, inputs),
             (binding.bind_output, self.outputs, outputs),
         ):
             for port, array in zip(ports, arrays, strict=True):
                 bind(port.name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+        return self._bound_run(binding, None)
+
+    def bound_on(
+        self, inputs: Mapping[str, DeviceArray], outputs: Mapping[str, DeviceArray], recording: int | None = None
+    ) -> Callable[[], None]:
+        """The same for inputs and outputs by name in the memory of a device.
+
+        recording: a number of its own under which the device's work is recorded at the first call and replayed from
+        then on, for a session that was opened for that; None computes it step by step.
+        """
+        binding = self._session.io_binding()
+        for name, array in inputs.items():
+            binding.bind_ortvalue_input(name, array.value)
+        for name, array in outputs.items():
+            binding.bind_ortvalue_output(name, array.value)
+        options = ort.RunOptions()
+        options.add_run_config_entry("gpu_graph_id", _UNRECORDED if recording is None else str(recording))
+        return self._bound_run(binding, options)
+
+    def _bound_run(self, binding: Any, options: Any) -> Callable[[], None]:
+        run = self._session.run_with_iobinding
 
         def call() -> None:
             try:  # and no context manager, which takes its time at every token
-                run(binding)
+                run(binding, options)
             except Exception as fault:  # onnxruntime's own exceptions share no other base
-                raise TuiGenError(f"onnxruntime could not run the model: {_first_line(fault)}") from fault
+                raise _kind_of(fault)(f"onnxruntime could not run the model: {_first_line(fault)}") from fault
 
         return call
 
 
-def open_session(graph: bytes, provider: Provider, threads: int) -> tuple[Session, str]:
-    """The session, and why it is not on CUDA if it is not and might have been."""
-    if provider == "cpu":
-        return Session(graph, threads, "CPUExecutionProvider"), ""
-    trouble = missing_driver() or both_runtimes()
-    if not trouble and "CUDAExecutionProvider" not in ort.get_available_providers():
-        trouble = "this onnxruntime was built without CUDA; install onnxruntime-gpu in its place"
-    if not trouble:
-        session = _cuda_session(graph, threads)
-        if session:
-            return session, ""
-        trouble = "the CUDA libraries are missing or too old; pip install 'tui-gen[cuda]'"
-    if provider == "cuda":
-        raise TuiGenError(f"CUDA cannot be used: {trouble}; without --provider cuda it runs on the CPU")
-    return Session(graph, threads, "CPUExecutionProvider"), trouble
-
-
-def _cuda_session(graph: bytes, threads: int) -> Session | None:
-    """A session that really has CUDA, or None. onnxruntime prints what it tries; nobody asked."""
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(TuiGenError):
+def cuda_session(graph: bytes, threads: int, options: Mapping[str, str]) -> Session | None:
+    """A session that really has CUDA; None where onnxruntime gives another. Raises TuiGenError where it gives none."""
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints what it tries, and nobody asked
         ort.preload_dlls()
-        session = Session(graph, threads, "CUDAExecutionProvider", "CPUExecutionProvider")
-        return session if "CUDAExecutionProvider" in session.providers else None
-    return None
+        session = Session(graph, threads, "CUDAExecutionProvider", options=options)
+    return session if "CUDAExecutionProvider" in session.providers else None
+
+
+def has_cuda() -> bool:
+    """Whether this onnxruntime was built with CUDA; that says nothing of this machine."""
+    return "CUDAExecutionProvider" in ort.get_available_providers()
+
+
+def cuda_library() -> str:
+    """The path of the library that onnxruntime loads for CUDA."""
+    name = "onnxruntime_providers_cuda"
+    folder = Path(ort.__file__).parent / "capi"
+    return str(next((path for path in (folder / f"lib{name}.so", folder / f"{name}.dll") if path.exists()), ""))
 
 
 @contextlib.contextmanager
@@ -114,7 +182,14 @@ def _told(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as fault:
-        raise TuiGenError(f"{what}: {_first_line(fault)}") from fault
+        raise _kind_of(fault)(f"{what}: {_first_line(fault)}") from fault
+
+
+def _kind_of(fault: Exception) -> type[TuiGenError]:
+    said = str(fault).lower()
+    if isinstance(fault, MemoryError) or any(sign in said for sign in _FULL):
+        return DeviceFullError
+    return DeviceLostError if any(sign in said for sign in _LOST) else TuiGenError
 
 
 def _first_line(fault: Exception) -> str:
@@ -124,4 +199,4 @@ def _first_line(fault: Exception) -> str:
 def open_blindly(path: str) -> None:
     """Opens a graph on the CPU and keeps any error to itself; a crash is what the caller looks for."""
     with contextlib.suppress(TuiGenError):
-        Session(Path(path).read_bytes(), 1, "CPUExecutionProvider")
+        Session(Path(path).read_bytes(), 1)

@@ -65,6 +65,12 @@ class SamplingParams:
         """What tokens are drawn by, as the function `weights` says."""
         return _weights(logits, self)
 
+    def rows(self, samples: int) -> Floats:
+        """temperature, top_k, top_p and min_p of each sample: float64[samples, 4]."""
+        return np.tile(
+            np.array([[self.temperature, self.top_k, self.top_p, self.min_p]], dtype=np.float64), (samples, 1)
+        )
+
     def noise(self, seed: int, samples: int, drawn: Tokens | None = None) -> Noise:
         """The random numbers of a run; drawn: int64[samples], how many each sample has taken before."""
         return Noise(seed, samples, drawn)

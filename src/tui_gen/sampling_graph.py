@@ -20,6 +20,8 @@ _COLUMNS = 6
 """Of control, float64[batch, 6]: token to read, uniform number, temperature, top_k, top_p, min_p."""
 TOP = 20
 """Likeliest tokens that a report names."""
+NARROW = 256
+"""A top_k up to which tokens are found quickly."""
 _FACTS = 3
 """Of report, float32[batch, 3 + 2 * top]: token, sum of all weights, 0 for finite logits; then ids, weights."""
 _LARGEST_ID = 2**24
@@ -56,6 +58,11 @@ def needs_filters(knobs: NDArray[np.float64]) -> bool:
     return bool((knobs[:, 1] > 0).any() or (knobs[:, 2] < 1).any() or (knobs[:, 3] > 0).any())
 
 
+def needs_sorting(knobs: NDArray[np.float64]) -> bool:
+    """Whether a sampler for a top_k of at most `NARROW` does not do."""
+    return not bool(((knobs[:, 1] > 0) & (knobs[:, 1] <= NARROW)).all())
+
+
 def control(tokens: Tokens, uniform: Floats, knobs: NDArray[np.float64]) -> NDArray[np.float64]:
     """What to send. knobs: float64[batch, 4], temperature, top_k, top_p and min_p of each sample."""
     temperature, top_k, top_p, min_p = knobs.T
@@ -64,6 +71,16 @@ def control(tokens: Tokens, uniform: Floats, knobs: NDArray[np.float64]) -> NDAr
     kept = np.where(top_k == 0, _LARGEST_ID, top_k)
     reached = np.where(top_p < 1, np.maximum(top_p, _TINY), _KEEP_ALL)
     return np.stack([tokens, drawn, np.maximum(temperature, _TINY), kept, reached, min_p], axis=1)
+
+
+def plain_control(tokens: Tokens) -> NDArray[np.float64]:
+    """What to send where nothing has to be drawn."""
+    return control(tokens, np.zeros(len(tokens)), np.tile([1.0, 0.0, 1.0, 0.0], (len(tokens), 1)))
+
+
+def report_shape(batch: int, vocab_size: int) -> tuple[int, int]:
+    """Of what comes back."""
+    return batch, _FACTS + 2 * min(TOP, vocab_size)
 
 
 def read_report(report: NDArray[np.float32]) -> Report:
@@ -101,11 +118,17 @@ def with_sampler(model: bytes, vocab_size: int) -> bytes | None:
     return graph.written()
 
 
-def sampler(vocab_size: int) -> bytes:
-    """A graph from `logits` float32[batch, vocab_size] and `control` to `report`, with all the knobs."""
+def sampler(vocab_size: int, *, most: int | None = None) -> bytes:
+    """A graph from `logits` float32[batch, vocab_size] and `control` to `report`, with all the knobs.
+
+    most: the largest top_k that it is for, which must then be on in every sample: to find the likeliest few takes much
+    less than to sort all.
+    """
     writer, graph = Writer("sample."), Graph.new("sampler")
     _, uniform, temperature, *filters = _columns(writer)
-    weights = _filtered(writer, vocab_size, _tempered(writer, temperature), filters)
+    weights = _filtered(
+        writer, vocab_size, min(most or vocab_size, vocab_size), _tempered(writer, temperature), filters
+    )
     _report(writer, vocab_size, weights, uniform)
     graph.nodes, graph.tensors = writer.taken(), writer.constants()
     graph.inputs = [port(LOGITS, "float32", ("batch", vocab_size)), _control_port()]
@@ -124,25 +147,23 @@ def _tempered(writer: Writer, temperature: str) -> str:
     return writer.op("Exp", writer.op("Div", shifted, writer.cast(temperature, "float32")))
 
 
-def _filtered(writer: Writer, vocab_size: int, weights: str, filters: list[str]) -> str:
+def _filtered(writer: Writer, vocab_size: int, most: int, weights: str, filters: list[str]) -> str:
     """The weights that top_k, top_p and min_p leave, in this order, and 0 for the others.
 
     Each token's place in the order of the weights decides, so the tokens are sorted, cut, and put back.
     """
     top_k, top_p, min_p = filters
-    values, places = writer.ops(2, "TopK", weights, writer.ints(vocab_size))
-    ranks = writer.weights(np.arange(vocab_size, dtype=np.float64)[None])
-    ranked = writer.op(
-        "Where", writer.op("Less", ranks, top_k), writer.cast(values, "float64"), _zero(writer, np.float64)
-    )
-    cumulated = _cumulated(writer, vocab_size, ranked)
+    values, places = writer.ops(2, "TopK", weights, writer.ints(most))
+    ranks = writer.weights(np.arange(most, dtype=np.float64)[None])
+    none, nothing = _zero(writer, np.float64), _zero(writer, np.float32)
+    ranked = writer.op("Where", writer.op("Less", ranks, top_k), writer.cast(values, "float64"), none)
+    cumulated = _cumulated(writer, most, ranked)
     before = writer.op("Sub", cumulated, ranked)
-    reached = writer.op("Less", before, writer.op("Mul", top_p, _last(writer, vocab_size, cumulated)))
+    reached = writer.op("Less", before, writer.op("Mul", top_p, _last(writer, most, cumulated)))
     likely = writer.op("GreaterOrEqual", values, writer.cast(min_p, "float32"))
-    kept = writer.op(
-        "Where", writer.op("And", reached, likely), writer.cast(ranked, "float32"), _zero(writer, np.float32)
-    )
-    return writer.op("ScatterElements", weights, places, kept, axis=1)
+    kept = writer.op("Where", writer.op("And", reached, likely), writer.cast(ranked, "float32"), nothing)
+    base = weights if most == vocab_size else writer.op("Mul", weights, nothing)
+    return writer.op("ScatterElements", base, places, kept, axis=1)
 
 
 def _zero(writer: Writer, kind: type[np.floating[Any]]) -> str:
@@ -194,4 +215,4 @@ def _control_port() -> memoryview:
 
 
 def _report_port(vocab_size: int) -> memoryview:
-    return port(REPORT, "float32", ("batch", _FACTS + 2 * min(TOP, vocab_size)))
+    return port(REPORT, "float32", ("batch", report_shape(1, vocab_size)[1]))

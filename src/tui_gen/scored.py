@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
+from tui_gen import options
 from tui_gen.card import ImageSpec
 from tui_gen.codec import ImageCodec, TextCodec
 from tui_gen.errors import TuiGenError, UsageError
@@ -31,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     """Scores as the command line asks; returns the exit status."""
     if sys.stdout is None:
         raise TuiGenError("stdout is closed, so a score cannot be written")
-    playable = open_model(locate(args.model), provider=args.provider, threads=args.threads)
+    playable = open_model(locate(args.model), **options.engine(args))
     measure = Measure(playable.model, playable.codec.prompt([args.prompt]))
     if isinstance(playable.codec, ImageCodec):
         _score_picture(playable.codec.image, measure, args)

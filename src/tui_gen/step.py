@@ -22,6 +22,7 @@ from tui_gen.sampling import (
     normalised,
     picked,
 )
+from tui_gen.sampling_graph import Report
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +56,14 @@ class Step:
     kept: Any
     """`state`, or what to call for it."""
 
+    report: Report | None = None
+    """What a device said that sampled beside the model; `drawn_by` is None then."""
+
+    @property
+    def sampled(self) -> bool:
+        """Whether some sample's token was drawn, not given."""
+        return self.drawn_by is not None or self.report is not None
+
     @cached_property
     def logits(self) -> Logits:
         """[samples, vocab]: what the model said before this token."""
@@ -81,6 +90,8 @@ class Step:
 
     def likeliest(self, count: int, *, sample: int = 0) -> Tokens:
         """[at most count]: the tokens of the highest probability after all knobs, likeliest first, lower ids first."""
+        if self.report and count <= self.report.top.shape[1] and self.report.weights[sample, count - 1] > 0:
+            return self.report.top[sample, :count]
         row = self.weights[sample]
         if count >= len(row):
             return np.argsort(-row, kind="stable")

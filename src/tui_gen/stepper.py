@@ -11,7 +11,7 @@ from tui_gen.sampling import Logits, Mask, Tokens
 
 
 class Stepper(Protocol):
-    """What `generate` asks of a model; `tui_gen.model.Model` is one. It may have a `read` as `Model` has, too."""
+    """What `generate` asks of a model; `tui_gen.model.Model` is one. It may have `read` and `draw`, as `Model` has."""
 
     @property
     def eos(self) -> int | None:
@@ -33,7 +33,8 @@ class Endless:
     eos = None
 
     def __init__(self, model: Stepper) -> None:
-        self.start, self.step, self.read = model.start, model.step, getattr(model, "read", None)
+        self.start, self.step = model.start, model.step
+        self.read, self.draw = getattr(model, "read", None), getattr(model, "draw", None)
 
 
 @dataclass(frozen=True, eq=False)

@@ -53,8 +53,14 @@ class Stretch:
         if step.live[0]:
             self.telling = step
         self.seconds += step.seconds
-        self.sampled += step.drawn_by is not None
+        self.sampled += step.sampled
         self.newest = step
+
+    def settle(self) -> None:
+        """Fetches what a screen asks of the newest steps while the device that sampled them has it at hand."""
+        for step in (self.newest, self.telling):
+            if step and step.report:
+                _ = step.logits
 
     def __len__(self) -> int:
         """Steps."""

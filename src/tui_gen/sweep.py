@@ -9,7 +9,7 @@ import numpy as np
 
 from tui_gen.errors import TuiGenError, UsageError
 from tui_gen.knobs import MAX_TURNED_TEMPERATURE, SHOWN
-from tui_gen.sampling import Logits, Noise, SamplingParams, Tokens, Weights, noise_stream
+from tui_gen.sampling import Floats, Logits, Noise, SamplingParams, Tokens, Weights, noise_stream
 
 COLUMNS = 5
 """How many values a sweep has when nobody chose them."""
@@ -69,6 +69,11 @@ class Sweep(SamplingParams):
         self._check(len(logits))
         rows = (self.column(sample).weights(row[None]) for sample, row in enumerate(logits))
         return np.concatenate(list(rows))
+
+    def rows(self, samples: int) -> Floats:
+        """As of plain knobs, of each column."""
+        self._check(samples)
+        return np.concatenate([self.column(sample).rows(1) for sample in range(samples)])
 
     def noise(self, seed: int, samples: int, drawn: Tokens | None = None) -> Noise:
         """The same random numbers for each sample."""

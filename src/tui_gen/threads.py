@@ -34,7 +34,7 @@ def fastest(sha256: str, runtime: str, opened: Callable[[int], Step]) -> int:
     known = verdict.read() or ""
     if known.isdecimal() and int(known) in counts:
         return int(known)
-    chosen = choose(counts, _timed([opened(count) for count in counts]))
+    chosen = choose(counts, timed([opened(count) for count in counts]))
     verdict.write(str(chosen))
     return chosen
 
@@ -58,7 +58,7 @@ def choose(counts: Sequence[int], seconds: Sequence[float]) -> int:
     return counts[best]
 
 
-def _timed(steps: Sequence[Step]) -> list[float]:
+def timed(steps: Sequence[Step]) -> list[float]:
     """Median seconds of each step, measured in turns."""
     rounds = [[_seconds(step) for step in steps] for _ in range(_ROUNDS + 1)]
     return [median(times) for times in zip(*rounds[1:], strict=True)]  # the first round warms up

@@ -1,8 +1,8 @@
 """From recurrent operators to plain products, for a graph that reads one token.
 
-ONNX's RNN, GRU and LSTM read whole sequences; on a GPU they go through cuDNN, which prepares each call on the host, so
-that it cannot be recorded and replayed. Over one token they are a product or two and a few functions of vectors:
-https://onnx.ai/onnx/operators/ has the equations, and the order of the gates.
+ONNX's RNN, GRU and LSTM read whole sequences; on a GPU they go through cuDNN, which prepares each call on the host and
+knows only some of their forms. Over one token they are a product or two and a few functions of vectors, which can be
+recorded and replayed: https://onnx.ai/onnx/operators/ has the equations, and the order of the gates.
 """
 
 from __future__ import annotations

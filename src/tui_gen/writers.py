@@ -23,6 +23,11 @@ from tui_gen.sweep import Sweep
 class Writer(Protocol):
     """Takes steps as they come and writes what can be written."""
 
+    @property
+    def bundle(self) -> type[list[Step]]:
+        """What to collect the steps of a frame in."""
+        ...
+
     def write(self, steps: Sequence[Step]) -> None:
         """Writes what these steps complete."""
         ...
@@ -30,6 +35,15 @@ class Writer(Protocol):
     def close(self) -> None:
         """Writes what is left, also of a run that was cut short."""
         ...
+
+
+class Measured(list[Step]):
+    """Steps whose figures are computed as they come, while a model on a GPU still has their logits at hand."""
+
+    def append(self, step: Step, /) -> None:
+        """Takes the next step."""
+        _ = step.logprob, step.entropy
+        super().append(step)
 
 
 _FORMS = {".png": "png", ".gif": "gif", ".jsonl": "jsonl"}
@@ -87,6 +101,8 @@ def text_headings(samples: int, sweep: Sweep | None = None) -> list[str]:
 class TextWriter:
     """The first sample as it appears; the others after it, each under its heading."""
 
+    bundle = list[Step]
+
     def __init__(self, codec: TextCodec, samples: int, file: BinaryIO, sweep: Sweep | None = None) -> None:
         self._readers = [codec.reader() for _ in range(samples)]
         self._texts: list[list[str]] = [[] for _ in range(samples)]
@@ -126,6 +142,8 @@ class JsonLines:
     temperature 1 and with nothing cut; `ms` is what the step took for all samples together. Of a sweep, `knob` and
     `value` say what the sample was made with.
     """
+
+    bundle = Measured
 
     def __init__(self, codec: TextCodec | ImageCodec, samples: int, file: BinaryIO, sweep: Sweep | None = None) -> None:
         self._codec, self._file = codec, file

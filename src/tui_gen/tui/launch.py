@@ -58,6 +58,7 @@ def _settings(args: argparse.Namespace, folder: Path) -> Settings:
         length=args.length,
         session=getattr(args, "session", None),
         threads=args.threads,
+        device=args.device,
     )
 
 

@@ -12,7 +12,7 @@ from textual.worker import get_current_worker
 
 from tui_gen.errors import TuiGenError
 from tui_gen.library import Playable, open_model
-from tui_gen.runtime import Provider
+from tui_gen.tui.settings import Settings
 
 
 class Opener(Widget):
@@ -32,9 +32,9 @@ class Opener(Widget):
 
         fault: str
 
-    def __init__(self, provider: Provider, threads: int) -> None:
+    def __init__(self, settings: Settings) -> None:
         super().__init__()
-        self._provider, self._threads = provider, threads
+        self._settings = settings
         self.busy = False
 
     def open(self, folder: Path) -> None:
@@ -45,7 +45,10 @@ class Opener(Widget):
     @work(thread=True, exclusive=True)
     def _open_in_thread(self, folder: Path) -> None:
         try:
-            outcome: Message = self.Opened(open_model(folder, provider=self._provider, threads=self._threads))
+            asked = self._settings
+            playable = open_model(folder, provider=asked.provider, threads=asked.threads, device=asked.device)
+            playable.model.place(asked.samples)
+            outcome: Message = self.Opened(playable)
         except (TuiGenError, OSError, MemoryError) as fault:
             outcome = self.Refused(str(fault) or type(fault).__name__)
         if not get_current_worker().is_cancelled:  # by the choice of another model

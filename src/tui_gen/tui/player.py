@@ -154,6 +154,7 @@ class Player(Container):
         self.post_message(self.Rested(self, ending, fault))
 
     def _hand_over(self, made: Stretch, pace: Pace, room: threading.Semaphore, worker: Worker[None]) -> bool:
+        made.settle()
         while not room.acquire(timeout=0.1):
             if worker.is_cancelled or pace.closed:
                 return False

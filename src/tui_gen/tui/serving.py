@@ -26,7 +26,7 @@ class Serving(Widget):
     def __init__(self, desk: TuiGen, settings: Settings) -> None:
         super().__init__()
         self._desk, self._settings = desk, settings
-        self._opener = Opener(settings.provider, settings.threads)
+        self._opener = Opener(settings)
         self._sittings: dict[Path, Sitting] = {}
         self._prompts: dict[str, str] = {}
         self._start_when_open = self._serving = False

@@ -32,3 +32,5 @@ class Settings:
     """A session to make again at the start."""
     threads: int = 0
     """For a step on the CPU; 0 measures once which number is fastest."""
+    device: int = 0
+    """Which GPU, of several."""

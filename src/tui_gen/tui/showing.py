@@ -15,6 +15,7 @@ class Showing:
 
     def __init__(self, desk: TuiGen) -> None:
         self._desk = desk
+        self._placed = ("", "")
 
     def everything(self) -> None:
         """Knobs, branches and keys, after something else has come on the stage."""
@@ -28,8 +29,17 @@ class Showing:
         """The model, in the first line."""
         desk = self._desk
         if desk.playable:
-            card = desk.playable.card
-            desk.header.show(card.name, card.architecture, desk.playable.model.provider)
+            card, self._placed = desk.playable.card, desk.playable.model.placed
+            desk.header.show(card.name, card.architecture, *self._placed)
+
+    def device(self) -> None:
+        """Where the model runs, if that has changed, and what went wrong there."""
+        model = self._desk.playable.model if self._desk.playable else None
+        if model is None or (model.placed == self._placed and not model.has_news):
+            return
+        for line in model.news():
+            self._desk.say(line, severity="warning")
+        self.facts()
 
     def knobs(self) -> None:
         """Where the knobs stand."""

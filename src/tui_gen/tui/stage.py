@@ -95,6 +95,7 @@ class Stage(Container):
         message.player.take(message.made)
         self.meter.count(message.made)
         self.desk.walking.follow(message.made)
+        self.desk.showing.device()
         self.desk.header.show_rate(self.meter.rate(), self.meter.step_seconds)
         self.desk.surprising.follow()
         self.desk.keeping.note_made(message.player.branch)

@@ -1,0 +1,40 @@
+"""Models on a device that every machine has: the processor, used as a GPU is, with all copying to and fro."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tui_gen.card import ModelCard
+from tui_gen.library import read_card, shipped_folder
+from tui_gen.model import Model
+from tui_gen.on_device import OnDevice
+from tui_gen.runtime import Place
+
+
+@dataclass
+class Placed:
+    """Stands in for a placement that has decided."""
+
+    engine: OnDevice | None
+    note: str = "by order of the test"
+    hopeless: str = ""
+
+    def of(self, batch: int) -> OnDevice | None:
+        return self.engine
+
+    def leave(self, batch: int, why: str, *, lost: bool) -> None:
+        self.engine, self.note = None, why
+
+
+def on_device(graph: bytes, card: ModelCard) -> tuple[Model, OnDevice]:
+    """A model that runs on the device, and what it runs by."""
+    model = Model(graph, card, provider="cpu")
+    engine = model._open_device(Place("cpu"))
+    model._placement = Placed(engine)  # type: ignore[assignment]
+    return model, engine
+
+
+def shipped(name: str) -> tuple[bytes, ModelCard]:
+    """The graph and the card of a model that comes with the package."""
+    folder = shipped_folder() / name
+    return (folder / "model.onnx").read_bytes(), read_card(folder)
