@@ -25,7 +25,7 @@ from export.quantise import quantise
 from export.text.maps import Linear
 from export.text.network import TextNetwork
 from export.text.recurrence import Recurrence
-from tui_gen.bench.cases import SIZES
+from tui_gen.bench.cases import LARGE_SIZES, SIZES
 from tui_gen.bench.networks import FOLDER, LEVELS, SIDE, VOCABULARY
 
 LARGE = 512
@@ -47,6 +47,7 @@ def networks() -> dict[str, onnx.ModelProto]:
     """By name, with random weights."""
     torch.manual_seed(0)
     made = {name: lstm(embedding, hidden, layers=layers) for name, (embedding, hidden, layers) in SIZES.items()}
+    large = {name: lstm(embedding, hidden, layers=layers) for name, (embedding, hidden, layers) in LARGE_SIZES.items()}
     for name in tuple(made):
         small, _ = quantise(made[name].SerializeToString(), "int8")
         made[f"{name}-int8"] = onnx.load_from_string(small)
@@ -55,7 +56,7 @@ def networks() -> dict[str, onnx.ModelProto]:
             PixelCNNConfig(SIDE, SIDE, LEVELS, channels=128, blocks=5, gated=False, one_hot=False, head=128)
         ).eval()
     )
-    return {**made, "pixelcnn": compile_step(network).graph, "pixelcnn-whole": whole_image_step(network)}
+    return {**made, **large, "pixelcnn": compile_step(network).graph, "pixelcnn-whole": whole_image_step(network)}
 
 
 def lstm(embedding: int, hidden: int, *, layers: int) -> onnx.ModelProto:

@@ -16,11 +16,12 @@ from tui_gen import lane
 from tui_gen import on_device as module
 from tui_gen.branch import Beginning, Branch
 from tui_gen.card import ModelCard
+from tui_gen.device_state import DeviceState
 from tui_gen.errors import DeviceFullError, DeviceLostError, TuiGenError
 from tui_gen.generate import FREE, generate
 from tui_gen.lane import Opened, Recordable
 from tui_gen.model import Model
-from tui_gen.on_device import DeviceState, OnDevice
+from tui_gen.on_device import OnDevice
 from tui_gen.parity import compare, greedy
 from tui_gen.runtime import Session
 from tui_gen.sampling import SamplingParams

@@ -10,7 +10,7 @@ from tests import toys
 from tui_gen import sampling_graph
 from tui_gen.runtime import Session
 from tui_gen.sampling import Floats, Logits, SamplingParams, draw, weights
-from tui_gen.sampling_graph import Report, control, needs_filters, read_report, sampler, with_sampler
+from tui_gen.sampling_graph import Aim, Control, Report, sampler, with_sampler
 
 VOCABULARIES = (2, 16, 65, 512, 513, 7734, 10_000)
 """Pixels, characters, words; both sides of the length from which a row is cumulated block by block."""
@@ -39,8 +39,8 @@ def rows(*params: SamplingParams) -> Floats:
 
 
 def drawn(session: Session, logits: Logits, uniform: Floats, knobs: Floats) -> Report:
-    sent = control(np.zeros(len(logits), dtype=np.int64), uniform, knobs)
-    return read_report(session.run({"logits": logits, "control": sent})[0])
+    sent = Control(len(logits)).draw(np.zeros(len(logits), dtype=np.int64), uniform, Aim.at(knobs))
+    return Report(session.run({"logits": logits, "control": sent})[0])
 
 
 @pytest.mark.parametrize("vocab", VOCABULARIES)
@@ -91,9 +91,9 @@ def test_logits_that_are_no_numbers_are_found_out(fault: float) -> None:
 
 
 def test_knobs_that_only_change_the_temperature_need_no_filters() -> None:
-    assert not needs_filters(rows(SamplingParams(), SamplingParams(0.2)))
+    assert not Aim.at(rows(SamplingParams(), SamplingParams(0.2))).filtered
     for params in (SamplingParams(top_k=3), SamplingParams(top_p=0.9), SamplingParams(min_p=0.1)):
-        assert needs_filters(rows(SamplingParams(), params))
+        assert Aim.at(rows(SamplingParams(), params)).filtered
 
 
 def test_a_step_function_with_a_sampler_reads_its_token_from_what_is_sent() -> None:
@@ -102,11 +102,11 @@ def test_a_step_function_with_a_sampler_reads_its_token_from_what_is_sent() -> N
     onnx.checker.check_model(onnx.load_from_string(graph), full_check=True)
     session = Session(graph, 1, "CPUExecutionProvider")
     uniform, count = np.array([0.2, 0.9]), np.zeros((2, 1), dtype=np.float32)
-    sent = control(np.array([toys.THE, toys.CAT]), uniform, rows(*[SamplingParams(0.7)] * 2))
+    sent = Control(2).draw(np.array([toys.THE, toys.CAT]), uniform, Aim.at(rows(*[SamplingParams(0.7)] * 2)))
     logits, after, report = session.run({"control": sent, "state.count": count})
     assert np.array_equal(logits, toys.BIGRAMS[[toys.THE, toys.CAT]])
     assert after.tolist() == [[1], [1]]
-    assert read_report(report).tokens.tolist() == draw(weights(logits, SamplingParams(0.7)), uniform).tolist()
+    assert Report(report).tokens.tolist() == draw(weights(logits, SamplingParams(0.7)), uniform).tolist()
 
 
 def test_a_graph_of_older_operators_gets_no_sampler() -> None:
@@ -116,8 +116,21 @@ def test_a_graph_of_older_operators_gets_no_sampler() -> None:
     assert with_sampler(b"\xffnonsense", 8) is None
 
 
+def test_few_of_many_are_found_without_sorting_all() -> None:
+    session = Session(sampler(10_000, most=256), 1, "CPUExecutionProvider")
+    rng, params = (
+        np.random.default_rng(6),
+        (SamplingParams(0.8, 40), SamplingParams(1.5, 256, 0.7), SamplingParams(1, 1)),
+    )
+    logits, uniform = rng.normal(size=(3, 10_000)).astype(np.float32), rng.random(3)
+    alone = [draw(weights(logits[at : at + 1], one), uniform[at : at + 1])[0] for at, one in enumerate(params)]
+    assert drawn(session, logits, uniform, rows(*params)).tokens.tolist() == alone
+    assert not Aim.at(rows(*params)).sorts
+    assert Aim.at(rows(*params, SamplingParams(top_p=0.5))).sorts
+
+
 def test_what_goes_to_the_device_and_back_is_small() -> None:
-    sent = control(np.array([1]), np.array([0.5]), rows(SamplingParams()))
+    sent = Control(1).read(np.array([1]))
     back = opened(10_000).run({"logits": np.zeros((1, 10_000), dtype=np.float32), "control": sent})[0]
     assert sent.nbytes + back.nbytes <= 256
     assert back.shape == (1, sampling_graph.TOP * 2 + 3)

@@ -13,18 +13,8 @@ from numpy.typing import NDArray
 from tui_gen.contract import STATE_TYPES, Port
 from tui_gen.errors import DeviceFullError, TuiGenError
 from tui_gen.runtime import DeviceArray, Place, Session
-from tui_gen.sampling import Floats, Logits
-from tui_gen.sampling_graph import (
-    CONTROL,
-    LOGITS,
-    REPORT,
-    Report,
-    needs_filters,
-    needs_sorting,
-    plain_control,
-    read_report,
-    report_shape,
-)
+from tui_gen.sampling import Logits
+from tui_gen.sampling_graph import CONTROL, LOGITS, REPORT, Aim, Control, Report, report_shape
 from tui_gen.state import State
 
 _RECORDINGS = 64
@@ -70,7 +60,8 @@ class Lane:
         self.moved = 0
         """Bytes that went to the device or came back."""
         make = self._make
-        self._control = make(plain_control(np.zeros(batch, dtype=np.int64)).shape, "float64")
+        self.control = Control(batch)
+        self._control = make(self.control.sent.shape, "float64")
         self._token = None if opened.draws else make((batch,), "int64")
         self._report = make(report_shape(batch, vocab_size), "float32")
         self._logits = [make((batch, vocab_size), "float32") for _ in range(2)]
@@ -105,17 +96,17 @@ class Lane:
             self._write(self._token, sent[:, 0].astype(np.int64))
         self._run(("step", at, recorded and self._opened.step.recorded, get_ident()), self._bound_step)
 
-    def report(self, at: int, knobs: Floats) -> Report:
+    def report(self, at: int, aim: Aim) -> Report:
         """What was drawn from the logits in a buffer, which the last step wrote."""
-        if needs_filters(knobs) or not self._opened.draws:
-            sorts = needs_sorting(knobs)
-            self._run((f"sampler {sorts}", at, True, get_ident()), partial(self._bound_sampler, sorts))
-        return read_report(self._read(self._report))
+        if aim.filtered or not self._opened.draws:
+            self._run((f"sampler {aim.sorts}", at, True, get_ident()), partial(self._bound_sampler, aim.sorts))
+        return Report(self._read(self._report))
 
     def _run(self, key: _Key, bound: Callable[[int, int | None], Callable[[], None]]) -> None:
         """The first time, a run is recorded, if it is to be; later ones replay it."""
-        if key in self._runs:
-            self._runs[key]()
+        known = self._runs.get(key)
+        if known is not None:
+            known()
             return
         number = next(self._numbers) if key[2] else _RECORDINGS + 1
         recording = number if number <= _RECORDINGS else None

@@ -14,8 +14,9 @@ from tui_gen.card import ModelCard
 from tui_gen.contract import check_contract
 from tui_gen.cuda import NO_DRIVER
 from tui_gen.device_graphs import device_opener
+from tui_gen.device_state import DeviceState
 from tui_gen.errors import DeviceFullError, DeviceLostError, TuiGenError
-from tui_gen.on_device import DeviceState, OnDevice
+from tui_gen.on_device import OnDevice
 from tui_gen.placement import Candidates, Placement, Turn
 from tui_gen.runtime import Place, Provider, Session
 from tui_gen.sampling import Floats, Logits, SamplingParams, Tokens, draw, weights
@@ -140,8 +141,7 @@ class Model:
         """
         if not self._placement:
             return None
-        knobs = params.rows(len(tokens))
-        found = self._try_device(len(tokens), state, lambda device, here: device.draw(tokens, here, uniform, knobs))
+        found = self._try_device(len(tokens), state, lambda device, here: device.draw(tokens, here, uniform, params))
         return Drawn(found.report, partial(self._logits, found.state), found.state) if found else None
 
     def _step_in_place(self, tokens: Tokens, state: State) -> tuple[Logits, State]:
@@ -246,5 +246,4 @@ class Model:
 
     def _device_turn(self, device: OnDevice, batch: int) -> Turn:
         state, tokens, uniform = device.bring(self.start(batch)), np.zeros(batch, dtype=np.int64), np.full(batch, 0.5)
-        knobs = SamplingParams().rows(batch)
-        return lambda: device.draw(tokens, state, uniform, knobs)
+        return lambda: device.draw(tokens, state, uniform, SamplingParams())

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from itertools import count
 from typing import Any, NamedTuple, Protocol
 
@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tui_gen.contract import Port
+from tui_gen.device_state import DeviceState, Trail
 from tui_gen.lane import Lane, Opened, RecordingError
-from tui_gen.sampling import Floats, Logits, Tokens
-from tui_gen.sampling_graph import Report, control, plain_control
+from tui_gen.sampling import Floats, Logits, SamplingParams, Tokens
+from tui_gen.sampling_graph import Aim, Report
 from tui_gen.state import State
 
 _EVERY_BYTES, _LEAST_EVERY = 256, 64
@@ -51,53 +52,6 @@ class Drawn(NamedTuple):
     state: DeviceState
 
 
-@dataclass
-class Trail:
-    """From a state on the host, the tokens that were read since."""
-
-    anchor: State
-    tokens: list[Tokens]
-
-
-class DeviceState:
-    """A state on a device, as `tui_gen.state.State` is one on the host: as many tokens after an anchor as `position`.
-
-    One of several parts is one of a batch that the device has no room for as a whole.
-    """
-
-    def __init__(self, engine: OnDevice, parts: Sequence[tuple[Trail, int]]) -> None:
-        self.engine, self.parts = engine, tuple(parts)
-
-    def __len__(self) -> int:
-        """Samples."""
-        return sum(len(trail.anchor) for trail, _ in self.parts)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all tensors."""
-        return sum(trail.anchor.nbytes for trail, _ in self.parts)
-
-    def rows(self, samples: Sequence[int] | NDArray[Any]) -> State:
-        """As `State.rows`, on the host."""
-        return self.compact().rows(samples)
-
-    def compact(self) -> State:
-        """The same on the host, to be kept for long."""
-        return self.engine.host(self.arrays(), len(self))
-
-    def is_finite(self) -> bool:
-        """As `State.is_finite`."""
-        return self.compact().is_finite()
-
-    def arrays(self) -> tuple[NDArray[Any], ...]:
-        """A copy of the tensors, in the order of the graph's inputs. Raises DeviceLostError."""
-        return self.engine.fetch(self)
-
-    def logits(self) -> Logits:
-        """[batch, vocab]: what the model said when it had read the last token. Raises DeviceLostError."""
-        return self.engine.fetch_logits(self)
-
-
 class OnDevice:
     """Steps on one device. Any thread may use it; they take turns."""
 
@@ -111,6 +65,7 @@ class OnDevice:
         self._lanes: OrderedDict[tuple[int, int], Lane] = OrderedDict()
         self._numbers = count(1)
         self._moved = 0
+        self._aimed: tuple[SamplingParams, int, Aim] | None = None
 
     @property
     def moved(self) -> int:
@@ -136,31 +91,26 @@ class OnDevice:
     def step(self, tokens: Tokens, state: DeviceState) -> tuple[Logits, DeviceState]:
         """As `Model.step`."""
         with _TURN:
-            after = self._advance(plain_control(tokens), state, recorded=False)[1]
+            _, after = self._advance(tokens, state, None, None)
             return after.logits(), after
 
-    def draw(self, tokens: Tokens, state: DeviceState, uniform: Floats, knobs: Floats) -> Drawn:
-        """Reads int64[batch] and draws what follows. uniform: float64[batch], knobs: float64[batch, 4].
+    def draw(self, tokens: Tokens, state: DeviceState, uniform: Floats, params: SamplingParams) -> Drawn:
+        """Reads int64[batch] and draws what follows. uniform: float64[batch] in [0, 1).
 
         Raises DeviceFullError where there is no room, and DeviceLostError.
         """
-        sent = control(tokens, uniform, knobs)
         with _TURN:
             try:
-                lanes, after = self._advance(sent, state, recorded=True)
-                rows = np.split(knobs, np.cumsum([lane.batch for lane, _ in lanes])[:-1])
-                reports = [lane.report(at, part) for (lane, at), part in zip(lanes, rows, strict=True)]
+                reports, after = self._advance(tokens, state, uniform, self._aim(params, len(tokens)))
             except RecordingError:
                 self._forget()  # states are walked to again
                 self._opened = self._opener(recorded=False)
-                return self.draw(tokens, state, uniform, knobs)
-        return Drawn(_joined(reports), after)
+                return self.draw(tokens, state, uniform, params)
+        joined = reports[0] if len(reports) == 1 else Report(np.concatenate([report.raw for report in reports]))
+        return Drawn(joined, after)
 
     def fetch(self, state: DeviceState) -> tuple[NDArray[Any], ...]:
         """The tensors of a state."""
-        if not any(position for _, position in state.parts):  # nothing was read since they were on the host
-            whole = zip(*(trail.anchor.arrays() for trail, _ in state.parts), strict=True)
-            return tuple(np.concatenate(rows) for rows in whole)
         with _TURN:
             parts = [lane.state(at) for lane, at in self._found(state)]
         return tuple(np.concatenate(rows) for rows in zip(*parts, strict=True))
@@ -179,30 +129,37 @@ class OnDevice:
         shares = np.array_split(np.arange(len(whole)), parts)
         return DeviceState(self, [(Trail(whole.rows(share), []), 0) for share in shares])
 
+    def _aim(self, params: SamplingParams, batch: int) -> Aim:
+        if self._aimed is None or self._aimed[:2] != (params, batch):
+            self._aimed = replace(params), batch, Aim.at(params.rows(batch))
+        return self._aimed[2]
+
     def _advance(
-        self, sent: NDArray[np.float64], state: DeviceState, *, recorded: bool
-    ) -> tuple[list[tuple[Lane, int]], DeviceState]:
-        """Where the states after a token lie, and what they are."""
-        lanes, after, first = [], [], 0
+        self, tokens: Tokens, state: DeviceState, uniform: Floats | None, aim: Aim | None
+    ) -> tuple[list[Report], DeviceState]:
+        """Reads a token with every sample; with random numbers and knobs, it draws what follows."""
+        sizes = [len(trail.anchor) for trail, _ in state.parts]
+        aims = aim.split(sizes) if aim else []
+        reports, after, first = [], [], 0
         for number, (trail, position) in enumerate(state.parts):
-            rows = sent[first : first + len(trail.anchor)]
-            first += len(rows)
-            lane = self._lane(len(rows), number)
+            own = slice(first, first := first + sizes[number])
+            lane = self._lane(sizes[number], number)
             at = self._walk(lane, trail, position)
             base, walked = self._anchored(lane, at, trail, position)
-            lane.step(at, rows, recorded=recorded)
-            here = (_going_on(base, walked, rows[:, 0].astype(np.int64)), walked + 1)
-            lane.owners[1 - at] = here
+            if uniform is None:
+                lane.step(at, lane.control.read(tokens[own]), recorded=False)
+            else:
+                lane.step(at, lane.control.draw(tokens[own], uniform[own], aims[number]), recorded=True)
+                reports.append(lane.report(1 - at, aims[number]))
+            lane.owners[1 - at] = here = (base.going_on(walked, tokens[own]), walked + 1)
             after.append(here)
-            lanes.append((lane, 1 - at))
-        return lanes, DeviceState(self, after)
+        return reports, DeviceState(self, after)
 
     def _anchored(self, lane: Lane, at: int, trail: Trail, position: int) -> tuple[Trail, int]:
         """The same place on a trail that does not become too long to be walked again."""
-        each = trail.anchor.nbytes // len(trail.anchor)
-        if position < max(_LEAST_EVERY, each // _EVERY_BYTES):
+        if position < max(_LEAST_EVERY, trail.anchor.nbytes // (lane.batch * _EVERY_BYTES)):
             return trail, position
-        new = Trail(self.host(lane.state(at), len(trail.anchor)), [])
+        new = Trail(self.host(lane.state(at), lane.batch), [])
         lane.owners[at] = (new, 0)
         return new, 0
 
@@ -230,20 +187,20 @@ class OnDevice:
             lane.load(at, trail.anchor)
             lane.owners[at] = (trail, 0)
         for walked in range(start, position):
-            lane.step(at, plain_control(trail.tokens[walked]), recorded=False)
+            lane.step(at, lane.control.read(trail.tokens[walked]), recorded=False)
             at = 1 - at
             lane.owners[at] = (trail, walked + 1)
         return at
 
     def _lane(self, batch: int, number: int) -> Lane:
-        key = (batch, number)
-        if key not in self._lanes:
+        lane = self._lanes.get((batch, number))
+        if lane is None:
             others = [other for other in self._lanes if other[0] != batch]
             if len({other[0] for other in others}) >= _BATCHES:
                 self._drop(*(other for other in others if other[0] == others[0][0]))
-            self._lanes[key] = Lane(self._opened, self._ports, self._vocab_size, batch, self._numbers)
-        self._lanes.move_to_end(key)
-        return self._lanes[key]
+            lane = self._lanes[batch, number] = Lane(self._opened, self._ports, self._vocab_size, batch, self._numbers)
+        self._lanes.move_to_end((batch, number))
+        return lane
 
     def _forget(self) -> None:
         self._drop(*self._lanes)
@@ -251,18 +208,3 @@ class OnDevice:
     def _drop(self, *keys: tuple[int, int]) -> None:
         for key in keys:
             self._moved += self._lanes.pop(key).moved
-
-
-def _going_on(trail: Trail, position: int, tokens: Tokens) -> Trail:
-    """The trail with a token more; a new one where another token follows already."""
-    if position < len(trail.tokens):
-        trail = Trail(trail.anchor, trail.tokens[:position])
-    trail.tokens.append(tokens)
-    return trail
-
-
-def _joined(reports: Sequence[Report]) -> Report:
-    if len(reports) == 1:
-        return reports[0]
-    tokens, finite, top, weights, total = zip(*reports, strict=True)
-    return Report(np.concatenate(tokens), all(finite), *(np.concatenate(part) for part in (top, weights, total)))

@@ -51,21 +51,25 @@ class DeviceArray:
         with _told("the device's memory cannot be used"):
             made = ort.OrtValue.ortvalue_from_shape_and_type
             self.value: Any = made(list(shape), np.dtype(kind).type, place.kind, place.number)
-        self.shape, self._kind = tuple(shape), np.dtype(kind)
+        self.shape, self._kind, self._near = tuple(shape), np.dtype(kind), place.kind == "cpu"
         self.nbytes = int(np.prod(self.shape)) * self._kind.itemsize
 
     def write(self, array: NDArray[Any]) -> None:
         """Fills it; the array must be of its shape."""
-        if array.shape != self.shape:
-            raise ValueError(f"{array.shape} does not fit {self.shape}")
+        if array.shape != self.shape or array.dtype != self._kind:
+            raise ValueError(f"{array.dtype}{array.shape} does not fit {self._kind}{self.shape}")
         if self.nbytes:
-            with _told("the device's memory cannot be used"):
-                self.value.update_inplace(np.ascontiguousarray(array, dtype=self._kind))
+            try:  # and no context manager, as below
+                self.value.update_inplace(array)
+            except Exception as fault:
+                raise _kind_of(fault)(f"the device's memory cannot be written: {_first_line(fault)}") from fault
 
     def read(self) -> NDArray[Any]:
         """A copy."""
-        with _told("the device's memory cannot be used"):
-            return np.array(self.value.numpy())
+        try:
+            return self.value.numpy().copy() if self._near else self.value.numpy()
+        except Exception as fault:
+            raise _kind_of(fault)(f"the device's memory cannot be read: {_first_line(fault)}") from fault
 
 
 class Session:

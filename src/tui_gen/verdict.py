@@ -6,8 +6,6 @@ import contextlib
 import hashlib
 from pathlib import Path
 
-import platformdirs
-
 
 def digest(content: bytes) -> str:
     """The sha256 of a file, in hexadecimal."""
@@ -18,6 +16,8 @@ class Verdict:
     """One finding about one file: `kind` says about what, and `facts` what else it depends on, such as versions."""
 
     def __init__(self, kind: str, sha256: str, *facts: object) -> None:
+        import platformdirs  # not needed for a model that is opened without being looked up
+
         cache = Path(platformdirs.user_cache_dir("tui-gen", appauthor=False))
         self._path = cache / kind / "-".join(map(str, (sha256, *facts)))
 

@@ -27,7 +27,7 @@ def steady_rate(monkeypatch: pytest.MonkeyPatch) -> None:
         self.step_seconds = 0.00025
 
     monkeypatch.setattr(Meter, "count", counted)
-    monkeypatch.setattr("tui_gen.runtime.missing_driver", lambda: "no NVIDIA driver found")
+    monkeypatch.setattr("tui_gen.placement.cuda_trouble", lambda device: "no NVIDIA driver found")
 
 
 async def check(name: str, stage: Stage) -> None:

@@ -12,6 +12,7 @@ from tui_gen.bench.rows import Row, shown
 from tui_gen.bench.timing import Run, Timing, in_turns, per_unit
 from tui_gen.generate import generate
 from tui_gen.model import Model
+from tui_gen.runtime import Provider
 from tui_gen.sampling import SamplingParams, draw, weights
 from tui_gen.threads import candidates, cores
 
@@ -34,14 +35,15 @@ _NODES = (
 )
 
 SIZES = {"lstm": (100, 128, 1), "lstm2": (512, 512, 2)}
-"""Embedding, units, layers."""
+LARGE_SIZES = {"lstm2x1024": (512, 1024, 2)}
+"""Embedding, units, layers; the large ones are for GPUs."""
 NAMES = {"lstm": "LSTM 128, 10,000 words", "lstm2": "LSTM 2x512, 10,000 words"}
 
 
-def opened(name: str, threads: int) -> Model:
+def opened(name: str, threads: int, provider: Provider = "cpu") -> Model:
     """A network of the benchmark's own."""
     card = image_card(name) if name.startswith("pixelcnn") else text_card(name)
-    return Model(graph(name), card, provider="cpu", threads=threads)
+    return Model(graph(name), card, provider=provider, threads=threads)
 
 
 def generating(model: Model, *, prompt: int = 1, count: int = TOKENS, samples: int = 1) -> Run:

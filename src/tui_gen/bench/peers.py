@@ -37,20 +37,20 @@ def language_model(embedding: int, hidden: int, layers: int) -> Any:
     return tuple(part.requires_grad_(False) for part in parts)
 
 
-def keeping_state(parts: Any, prompt: int) -> Work:
-    """Eager PyTorch that keeps the LSTM's state, as a careful person writes it."""
+def keeping_state(parts: Any, prompt: int, *, samples: int = 1) -> Work:
+    """Eager PyTorch that keeps the LSTM's state, as a careful person writes it; where its weights are."""
     import torch
 
     embedding, rnn, output = parts
 
     def work(count: int) -> None:
-        tokens, state = torch.zeros((1, prompt), dtype=torch.long), None
+        tokens, state = torch.zeros((samples, prompt), dtype=torch.long, device=output.weight.device), None
         for _ in range(count):
             made, state = rnn(embedding(tokens), state)
             probs = torch.softmax(output(made[:, -1]), dim=1)
             torch.topk(probs, TOP)
             tokens = torch.multinomial(probs, 1)
-            tokens.item()
+            tokens.tolist()
 
     return work
 
@@ -73,7 +73,7 @@ def whole_prefix(parts: Any, prompt: int) -> Work:
     return work
 
 
-def whole_image(batch: int) -> Work:
+def whole_image(batch: int, device: str = "cpu") -> Work:
     """Eager PyTorch that runs the plain PixelCNN (128 filters, 5 residual blocks) over the whole image per pixel."""
     import torch
     from torch import nn
@@ -90,16 +90,19 @@ def whole_image(batch: int) -> Work:
 
     first, blocks = nn.Conv2d(1, 128, 7, padding=3), nn.ModuleList(block() for _ in range(5))
     head = nn.Sequential(nn.ReLU(), nn.Conv2d(128, 128, 1), nn.ReLU(), nn.Conv2d(128, LEVELS, 1))
+    first, blocks, head = first.to(device), blocks.to(device), head.to(device)
 
     @torch.no_grad()
     def work(count: int) -> None:
-        image = torch.zeros(batch, 1, SIDE, SIDE)
+        image = torch.zeros(batch, 1, SIDE, SIDE, device=device)
         for pixel in range(count):
             features = first(image)
             for inner in blocks:
                 features = features + inner(features)
             row, column = divmod(pixel, SIDE)
             probs = torch.softmax(head(features)[:, :, row, column], dim=1)
-            image[:, 0, row, column] = torch.multinomial(probs, 1)[:, 0] / LEVELS
+            levels = torch.multinomial(probs, 1)[:, 0]
+            image[:, 0, row, column] = levels / LEVELS
+            levels.tolist()
 
     return work

@@ -39,10 +39,8 @@ class Row:
         if self.bar is None:
             return f"{self.ratio:.3g}"
         sign = "<=" if self.at_most else ">="
-        by = abs(self.ratio / self.bar - 1) * 100
-        return f"{self.ratio:.3g} {'meets' if self.met else 'misses'} {sign} {self.bar:g}" + (
-            "" if self.met else f" by {by:.0f} %"
-        )
+        verdict = f"{self.ratio:.3g} {'meets' if self.met else 'misses'} {sign} {self.bar:g}"
+        return verdict if self.met or not self.bar else f"{verdict} by {abs(self.ratio / self.bar - 1) * 100:.0f} %"
 
 
 def shown(timing: Timing) -> str:

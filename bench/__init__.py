@@ -1,0 +1,1 @@
+"""Benchmarks for developers; `tui-gen bench` is the one for users."""
