@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
+
+import pytest
 
 from tui_gen.card import ModelCard
+from tui_gen.errors import TuiGenError
 from tui_gen.library import read_card, shipped_folder
 from tui_gen.model import Model
 from tui_gen.on_device import OnDevice
-from tui_gen.runtime import Place
+from tui_gen.runtime import Place, Session
 
 
 @dataclass
@@ -38,3 +43,22 @@ def shipped(name: str) -> tuple[bytes, ModelCard]:
     """The graph and the card of a model that comes with the package."""
     folder = shipped_folder() / name
     return (folder / "model.onnx").read_bytes(), read_card(folder)
+
+
+def failing_after(monkeypatch: pytest.MonkeyPatch, count: int, fault: TuiGenError) -> Callable[[], int]:
+    """A device that fails for good after so many runs; returns how many it did."""
+    bound, runs = Session.bound_on, [0]
+
+    def limited(self: Session, *args: Any) -> Callable[[], None]:
+        call = bound(self, *args)
+
+        def once() -> None:
+            runs[0] += 1
+            if runs[0] > count:
+                raise fault
+            call()
+
+        return once
+
+    monkeypatch.setattr(Session, "bound_on", limited)
+    return lambda: runs[0]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests import toys
-from tests.devices import on_device, shipped
+from tests.devices import failing_after, on_device, shipped
 from tui_gen import lane
 from tui_gen import on_device as module
 from tui_gen.branch import Beginning, Branch
@@ -192,25 +192,6 @@ def full_above(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
     monkeypatch.setattr(lane, "DeviceArray", limited)
 
 
-def failing_after(monkeypatch: pytest.MonkeyPatch, count: int, fault: TuiGenError) -> Callable[[], int]:
-    """A device that fails for good after so many runs; returns how many it did."""
-    bound, runs = Session.bound_on, [0]
-
-    def limited(self: Session, *args: Any) -> Callable[[], None]:
-        call = bound(self, *args)
-
-        def once() -> None:
-            runs[0] += 1
-            if runs[0] > count:
-                raise fault
-            call()
-
-        return once
-
-    monkeypatch.setattr(Session, "bound_on", limited)
-    return lambda: runs[0]
-
-
 def test_a_full_device_takes_smaller_parts(
     pair: tuple[Model, Model, OnDevice], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -234,7 +215,7 @@ def test_a_device_without_any_room_leaves_the_run_to_the_cpu(
     full_above(monkeypatch, 0)
     made = list(run(pair[1], 10))
     assert tokens(iter(made)) == expected
-    assert pair[1].news()[-1] == "the GPU has too little memory for 10 samples; the run goes on on the CPU"
+    assert pair[1].news()[-1] == "the GPU has too little memory for 10 samples; the CPU goes on with the run"
     assert pair[1].placed == ("CPU", "the GPU has too little memory for 10 samples")
 
 
@@ -242,7 +223,7 @@ def test_a_device_that_fails_in_mid_run_leaves_it_to_the_cpu(
     pair: tuple[Model, Model, OnDevice], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = list(run(pair[0], 2))
-    failing_after(monkeypatch, 100, DeviceLostError("CUDA failure 700: an illegal memory access"))
+    failing_after(monkeypatch, 100, DeviceLostError("CUDA failure 700: illegal access"))
     broken = module.OnDevice.fetch
 
     def fetch(self: OnDevice, state: DeviceState) -> Any:
@@ -253,7 +234,7 @@ def test_a_device_that_fails_in_mid_run_leaves_it_to_the_cpu(
     monkeypatch.setattr(module.OnDevice, "fetch", fetch)
     made = list(run(pair[1], 2))
     assert tokens(iter(made)) == tokens(iter(expected))
-    assert pair[1].news() == ["the GPU failed: CUDA failure 700: an illegal memory access; the run goes on on the CPU"]
+    assert pair[1].news() == ["the GPU failed: CUDA failure 700: illegal access; the CPU goes on with the run"]
     assert pair[1].provider == "CPU"
     for at in (0, 63, 64, 98, 99, 100, 199):  # what was said before the failure is still to be had
         assert np.allclose(made[at].logits, expected[at].logits, rtol=0, atol=1e-5)

@@ -212,7 +212,7 @@ class Model:
     def _give_up(self, batch: int, why: str, *, lost: bool) -> None:
         assert self._placement
         self._placement.leave(batch, why, lost=lost)
-        self._news.append(f"{why}; the run goes on on the CPU")
+        self._news.append(f"{why}; the CPU goes on with the run")
 
     def _on_host(self, state: RunState) -> State:
         """The same state on the CPU; where the device does not give it, computed again."""

@@ -139,7 +139,14 @@ async def on_stage(
 
 
 def headless_text(
-    folder: Path, prompt: str, *, seed: int, temperature: float = 1.0, sample: int = 0, samples: int = 1
+    folder: Path,
+    prompt: str,
+    *,
+    seed: int,
+    temperature: float = 1.0,
+    sample: int = 0,
+    samples: int = 1,
+    length: int | None = None,
 ) -> str:
     """What `tui-gen generate` would print."""
     playable = open_model(folder)
@@ -148,7 +155,7 @@ def headless_text(
         playable.model,
         codec.prompt([prompt] * samples),
         SamplingParams(temperature),
-        length=codec.length(None),
+        length=codec.length(length),
         seed=seed,
     )
     reader = codec.reader()
