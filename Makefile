@@ -5,7 +5,7 @@ run:
 	python3 -m venv .venv && .venv/bin/pip install -q -c constraints.txt . && .venv/bin/tui-gen
 
 test:
-	python3 -m venv .venv && .venv/bin/pip install -q -c constraints.txt -e '.[test]' && .venv/bin/pytest
+	python3 -m venv .venv && .venv/bin/pip install -q -c constraints.txt -e '.[test]' && .venv/bin/pytest -n auto
 
 check:
 	.ci/run

@@ -71,8 +71,11 @@ def read_lines(path: Path) -> Texts:
 
 
 def read_stream(path: Path) -> Texts:
-    """One long text in characters; the last tenth is held out."""
-    text = _text(path)
+    """One long text in characters, or a folder of .txt files one after another; the last tenth is held out."""
+    files = sorted(path.glob("*.txt")) if path.is_dir() else [path]
+    if not files:
+        raise TuiGenError(f"{path} holds no .txt files")
+    text = "\n".join(map(_text, files))
     tokenizer = character_tokenizer(text + "\n")
     ids = np.array(tokenizer.encode(text).ids, dtype=np.int64)
     cut = len(ids) * 9 // 10
@@ -82,6 +85,9 @@ def read_stream(path: Path) -> Texts:
 FASHION_CLASSES = (
     "t-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
 )  # fmt: skip
+
+
+DIGITS = tuple("0123456789")
 
 
 def read_idx(folder: Path, *, levels: int = 16, classes: Sequence[str] = FASHION_CLASSES) -> Images:

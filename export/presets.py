@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -49,18 +50,29 @@ class Preset:
     """Decay of the moving average of the weights that samples and exports use."""
 
 
-def _recipes(path: Path, batch_size: int) -> Training:
+def _recipes(
+    path: Path,
+    batch_size: int,
+    *,
+    name: str,
+    cell: Cell = "lstm",
+    hidden: int = 128,
+    layers: int = 1,
+    dropout: float = 0.0,
+    description: str = "Writes recipes, word by word, in the language of old cookbooks.",
+) -> Training:
+    """The networks of the book's chapter 5: an embedding of 100 and layers of units."""
     texts = data.read_recipes(path)
     card = _text_card(
-        "recipes",
+        name,
         path,
         texts,
-        description="Writes recipes, word by word, in the language of old cookbooks.",
+        description=description,
         prompt_prefix="recipe for ",
         prompt_example="roasted vegetables",
         temperature=0.7,
     )
-    network = _recurrent("lstm", card, embedding=100, hidden=128)
+    network = _recurrent(cell, card, embedding=100, hidden=hidden, layers=layers, dropout=dropout)
     return Training(DocumentTask(texts, batch_size), network, texts.tokenizer, card)
 
 
@@ -75,6 +87,20 @@ def _shakespeare(path: Path, batch_size: int) -> Training:
         temperature=0.8,
     )
     network = _recurrent("gru", card, embedding=64, hidden=256, layers=2, dropout=0.2)
+    return Training(StreamTask(texts, batch_size), network, texts.tokenizer, card, sample_length=400)
+
+
+def _grimm(path: Path, batch_size: int) -> Training:
+    texts = data.read_stream(path)
+    card = _text_card(
+        "grimm",
+        path,
+        texts,
+        description="Tells fairy tales and fables, character by character.",
+        prompt_example="There was once a ",
+        temperature=0.7,
+    )
+    network = _recurrent("gru", card, embedding=64, hidden=256, layers=2, dropout=0.3)
     return Training(StreamTask(texts, batch_size), network, texts.tokenizer, card, sample_length=400)
 
 
@@ -101,7 +127,16 @@ def _fashion(path: Path, batch_size: int) -> Training:
         description="Draws clothes of ten kinds in 16 greys.",
         prompt_example="ankle boot",
     )
-    network = _pixelcnn(images, one_hot=False, kernel=5, channels=64, blocks=6)
+    network = _pixelcnn(images, one_hot=False, kernel=5, channels=34, blocks=6, stacks=2)
+    return Training(ImageTask(images, batch_size, drop_condition=0.0), network, tokenizer, card)
+
+
+def _digits(path: Path, batch_size: int) -> Training:
+    images = data.read_idx(path, classes=data.DIGITS)
+    card, tokenizer = _image_card(
+        "digits", path, images, description="Writes the digits 0 to 9 by hand, in 16 greys.", prompt_example="7"
+    )
+    network = _pixelcnn(images, one_hot=False, kernel=5, channels=34, blocks=6, stacks=2)
     return Training(ImageTask(images, batch_size, drop_condition=0.0), network, tokenizer, card)
 
 
@@ -114,16 +149,38 @@ def _adventurers(path: Path, batch_size: int) -> Training:
         description="Draws pixel-art adventurers with the dress and the arms that the prompt names.",
         prompt_example="elf woman, red cloak, bow",
     )
-    network = _pixelcnn(images, one_hot=True, kernel=3, channels=64, blocks=6)
+    network = _pixelcnn(images, one_hot=True, kernel=3, channels=40, blocks=7, stacks=2)
     return Training(ImageTask(images, batch_size), network, tokenizer, card)
 
 
+_RECIPES = "recipes.jsonl: JSON lines of title and text"
+_ONE_OF_THREE = "Writes recipes with one layer of 128 units, {}: of three that differ in nothing else."
+
 PRESETS = {
-    "recipes": Preset(_recipes, "recipes.jsonl: JSON lines of title and text", 5, 32, learning_rate=4e-3),
+    "recipes": Preset(partial(_recipes, name="recipes", hidden=192, layers=2, dropout=0.2), _RECIPES, 7, 32, 4e-3),
+    "recipes-lstm": Preset(
+        partial(_recipes, name="recipes-lstm", description=_ONE_OF_THREE.format("LSTM")), _RECIPES, 5, 32, 4e-3
+    ),
+    "recipes-gru": Preset(
+        partial(_recipes, name="recipes-gru", cell="gru", description=_ONE_OF_THREE.format("GRU")),
+        _RECIPES,
+        5,
+        32,
+        4e-3,
+    ),
+    "recipes-rnn": Preset(
+        partial(_recipes, name="recipes-rnn", cell="rnn", description=_ONE_OF_THREE.format("plain RNN")),
+        _RECIPES,
+        5,
+        32,
+        4e-3,
+    ),
+    "grimm": Preset(_grimm, "a text in UTF-8, or a folder of .txt files in the order of their names", 14, 32, 3e-3),
     "shakespeare": Preset(_shakespeare, "shakespeare.txt: any text in UTF-8", 14, 32, learning_rate=3e-3),
     "names": Preset(_names, "names.txt: a name on each line", 20, 64, learning_rate=4e-3),
-    "fashion": Preset(_fashion, "fashion_mnist: the folder of its four .gz files", 4, 32),
-    "adventurers": Preset(_adventurers, "adventurers.npz: pixels, palette and captions", 4, 16),
+    "fashion": Preset(_fashion, "fashion_mnist: the folder of its four .gz files", 8, 32),
+    "digits": Preset(_digits, "mnist: the folder of its four .gz files", 6, 32),
+    "adventurers": Preset(_adventurers, "adventurers.npz: pixels, palette and captions", 8, 16),
 }
 
 
@@ -174,11 +231,12 @@ def _if_known(example: str, tokenizer: Tokenizer) -> str:
     return "" if PromptTokenizer(tokenizer.to_str()).unknown(example) else example
 
 
-def _pixelcnn(images: data.Images, *, one_hot: bool, kernel: int, channels: int, blocks: int) -> PixelCNNConfig:
+def _pixelcnn(
+    images: data.Images, *, one_hot: bool, kernel: int, channels: int, blocks: int, stacks: int
+) -> PixelCNNConfig:
     height, width = (int(size) for size in images.pixels.shape[1:])
-    return PixelCNNConfig(
-        height, width, images.levels, channels, blocks, kernel, one_hot=one_hot, conditions=len(images.phrases)
-    )
+    sizes = (height, width, images.levels, channels, blocks, kernel)
+    return PixelCNNConfig(*sizes, one_hot=one_hot, conditions=len(images.phrases), stacks=stacks)
 
 
 def sample_prompt(training: Training, card: ModelCard) -> Tokens:

@@ -21,13 +21,13 @@ class Source:
 
 
 def source_of(path: Path) -> Source:
-    """What is known of a data file, or of a folder of gzipped ones."""
+    """What is known of a data file, or of a folder of them."""
     return _KNOWN.get(fingerprint(path), Source(path.name))
 
 
 def fingerprint(path: Path) -> str:
-    """SHA-256 of a file's bytes, or of those of all gzipped files of a folder in the order of their names."""
-    files = sorted(path.glob("*.gz")) if path.is_dir() else [path]
+    """SHA-256 of a file's bytes, or of those of all .gz and .txt files of a folder in the order of their names."""
+    files = sorted([*path.glob("*.gz"), *path.glob("*.txt")]) if path.is_dir() else [path]
     digest = hashlib.sha256()
     for file in files:
         if file.is_file():
@@ -64,6 +64,14 @@ SHAKESPEARE = """\
 William Shakespeare; the selection known as tiny shakespeare is Andrej Karpathy's (MIT licence):
 https://github.com/karpathy/char-rnn"""
 
+TALES = """\
+Jacob and Wilhelm Grimm, Fairy Tales, translated by Edgar Taylor and Marian Edwardes; Aesop, Fables, translated by
+George Fyler Townsend"""
+
+MNIST = """\
+MNIST, by Yann LeCun, Corinna Cortes and Christopher J. C. Burges, usually stated to be under CC BY-SA 3.0:
+http://yann.lecun.com/exdb/mnist"""
+
 NAMES = """\
 The list of names is from Andrej Karpathy's makemore (MIT licence): https://github.com/karpathy/makemore"""
 
@@ -78,6 +86,14 @@ _KNOWN = {
         "tiny shakespeare: 1,115,394 characters of plays in the public domain, chosen by karpathy/char-rnn (MIT)",
         SHAKESPEARE,
         "MIT",
+    ),
+    "899dc9707bf42d9474210b692e6ef19e32d75743c782474a7cdd8815ceaf1283": Source(
+        "755,110 characters of fairy tales of the brothers Grimm and fables of Aesop, in the public domain",
+        TALES,
+        "MIT",
+    ),
+    "ce5756b0dd8919cfd809d5ac049de613047f308d51b8dfae3bb3aa4212a95076": Source(
+        "MNIST, 60,000 training pictures of digits, at 16 grey levels", MNIST, "MIT"
     ),
     "0a30b5557f192f32ab962680889aac5f6fda0f4cecf40a6d0b5694f58ea8cc4d": Source(
         "32,033 first names from karpathy/makemore (MIT)", NAMES, "MIT"

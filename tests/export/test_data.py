@@ -128,7 +128,7 @@ def _npy(path: Path) -> None:
 Spoil = Callable[[Path], object]
 TEXT_FAULTS: dict[str, tuple[Spoil, str]] = {
     "missing": (lambda path: None, "cannot be read: No such file"),
-    "folder": (lambda path: path.mkdir(), "cannot be read: Is a directory"),
+    "folder": (lambda path: path.mkdir(), "(cannot be read: Is a directory|holds no .txt files)"),
     "empty": (lambda path: path.write_bytes(b""), "is empty"),
     "blank": (lambda path: path.write_bytes(b"\n \n"), "is empty"),
     "latin-1": (lambda path: path.write_bytes("crème brûlée\n".encode("latin-1")), "is not UTF-8 text: .* at byte 2"),

@@ -16,11 +16,16 @@ from tui_gen.card import ModelCard
 from tui_gen.codec import codec_for
 
 FACTS = {
-    "recipes": ("text", "LSTM 128"),
+    "recipes": ("text", "LSTM 2x192"),
+    "recipes-lstm": ("text", "LSTM 128"),
+    "recipes-gru": ("text", "GRU 128"),
+    "recipes-rnn": ("text", "RNN 128"),
+    "grimm": ("text", "GRU 2x256"),
     "shakespeare": ("text", "GRU 2x256"),
     "names": ("text", "RNN 128"),
-    "fashion": ("image", "Gated PixelCNN 6x64"),
-    "adventurers": ("image", "Gated PixelCNN 6x64"),
+    "fashion": ("image", "Two-stack gated PixelCNN 6x34"),
+    "digits": ("image", "Two-stack gated PixelCNN 6x34"),
+    "adventurers": ("image", "Two-stack gated PixelCNN 7x40"),
 }
 
 
@@ -53,7 +58,7 @@ def test_a_card_is_complete_and_its_tokenizer_fits(name: str, tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     ("name", "example"),
-    [("names", "ma"), ("fashion", "ankle boot"), ("adventurers", "elf woman, red cloak, bow")],
+    [("names", "ma"), ("fashion", "ankle boot"), ("digits", "7"), ("adventurers", "elf woman, red cloak, bow")],
 )
 def test_an_example_that_the_data_knows_is_kept(name: str, example: str, tmp_path: Path) -> None:
     assert PRESETS[name].prepare(write_data(name, tmp_path), 2).card.prompt_example == example

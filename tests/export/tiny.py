@@ -141,6 +141,12 @@ def _write_shakespeare(path: Path) -> None:
     path.write_text("ROMEO:\nBut soft, what light breaks?\n\nJULIET:\nAy me!\n\n" * 150, encoding="utf-8")
 
 
+def _write_grimm(path: Path) -> None:
+    path.mkdir()
+    for name in ("one", "two"):
+        (path / f"{name}.txt").write_text(f"There was once a {name}.\n" * 300, encoding="utf-8")
+
+
 def _write_fashion(path: Path) -> None:
     path.mkdir()
     rng = np.random.default_rng(0)
@@ -169,8 +175,11 @@ def _write_adventurers(path: Path) -> None:
 _WRITERS = {
     "recipes": _write_recipes,
     "names": _write_names,
+    **{f"recipes-{cell}": _write_recipes for cell in ("lstm", "gru", "rnn")},
+    "grimm": _write_grimm,
     "shakespeare": _write_shakespeare,
     "fashion": _write_fashion,
+    "digits": _write_fashion,
     "adventurers": _write_adventurers,
 }
 
