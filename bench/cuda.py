@@ -1,9 +1,13 @@
-"""Runs all that needs a GPU and writes bench/results/cuda.json and cuda.md; bench/cuda.sh sets it up."""
+"""Runs all that needs a GPU and writes bench/results/cuda.json and cuda.md; bench/cuda.sh sets it up.
+
+Each case runs in a process of its own: a GPU that fails in one of them is new for the next.
+"""
 
 from __future__ import annotations
 
 import datetime
 import json
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -15,7 +19,10 @@ from tui_gen.cuda import driver
 from tui_gen.providers import cuda_trouble
 from tui_gen.runtime import CUDA_VERSION
 
-RESULTS = Path(__file__).parent / "results"
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "bench" / "results"
+CASES = ("agreement", "language_model", "pictures", "traffic", "troubles", "choices")
+_SECONDS = 900
 
 
 def main() -> int:
@@ -24,35 +31,64 @@ def main() -> int:
     if trouble:
         print(f"bench/cuda.sh needs a GPU: {trouble}", file=sys.stderr)
         return 2
-    from bench import cuda_agreement, cuda_cases, cuda_peers
-
-    about = {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        **machine.facts(),
-        **cuda_peers.facts(),
-        "provider": "CUDA",
-        "driver runs CUDA up to": ".".join(map(str, driver().cuda)) if driver() else "",
-        "onnxruntime's CUDA": CUDA_VERSION,
-    }
+    if sys.argv[1:]:
+        return _run_here(sys.argv[1])
+    about, rows = _about(), list[Row]()
     print("\n".join(f"{name:24} {value}" for name, value in about.items()), end="\n\n")
-    agreed = _measured(cuda_agreement.agreement)
-    others = (cuda_cases.language_model, cuda_cases.pictures, cuda_cases.traffic, cuda_agreement.troubles)
-    rows = agreed + [row for case in (*others, cuda_cases.choices) for row in _measured(case)]
-    _write(about, rows)
-    return 0 if all(row.met for row in agreed) else 1
+    for case in CASES:
+        rows += _run_apart(case)
+        _write(about, rows)
+    agreed = [row for row in rows if "beside CUDA" in row.case or "failed" in row.case]
+    return 0 if agreed and all(row.met for row in agreed) else 1
 
 
-def _measured(case: Callable[[], Iterator[Row]]) -> list[Row]:
-    """The rows of a case, printed as they come; one that fails is a row that says so, and the others go on."""
-    rows = []
-    try:
-        for row in case():
-            rows.append(row)
-            print(as_text(row, 120), flush=True)
-    except Exception as fault:
-        rows.append(Row(f"{case.__name__} failed", f"{type(fault).__name__}: {fault}", "", float("nan"), 0))
+def _run_here(name: str) -> int:
+    """Prints the rows of a case as lines of JSON."""
+    from bench import cuda_agreement, cuda_cases
+
+    case: Callable[[], Iterator[Row]] = getattr(cuda_agreement, name, None) or getattr(cuda_cases, name)
+    for row in case():
+        print(json.dumps(asdict(row)), flush=True)
+    return 0
+
+
+def _run_apart(name: str) -> list[Row]:
+    """The rows of a case; one more, if it fails."""
+    rows, command = [], [sys.executable, "-m", "bench.cuda", name]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as child:
+        assert child.stdout
+        assert child.stderr
+        for line in child.stdout:
+            rows.append(Row(**json.loads(line)))
+            print(as_text(rows[-1], 120), flush=True)
+        said = child.stderr.read()
+        status = child.wait(timeout=_SECONDS)
+    if status:
+        rows.append(Row(f"{name} failed with status {status}", " ".join(said[-400:].split()), "", 0.0, 1))
         print(as_text(rows[-1], 120), flush=True)
     return rows
+
+
+def _about() -> dict[str, str]:
+    found = driver()
+    return {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        **machine.facts(),
+        "gpu": ", ".join(found.devices) if found else "",
+        **_torch(),
+        "provider": "CUDA",
+        "driver runs CUDA up to": ".".join(map(str, found.cuda)) if found else "",
+        "onnxruntime's CUDA": CUDA_VERSION,
+    }
+
+
+def _torch() -> dict[str, str]:
+    try:
+        from bench import cuda_peers
+
+        return cuda_peers.facts()
+    except (ImportError, RuntimeError, AssertionError) as fault:
+        return {"torch": f"cannot use the GPU: {fault}"}
 
 
 def _write(about: dict[str, str], rows: list[Row]) -> None:

@@ -59,27 +59,35 @@ def agreement() -> Iterator[Row]:
         cpu, cuda = shipped(name, "cpu"), shipped(name, "cuda")
         found = compare(cpu, cuda, tokens=SAMPLED, params=SamplingParams())
         same = (greedy(cpu, tokens=GREEDY) == greedy(cuda, tokens=GREEDY)).sum()
-        case = f"{name}, CPU beside CUDA"
-        runs = f"{cuda.provider}: {cuda.provider_note}"
-        yield Row(
-            f"{case}: largest difference of a logit", f"{SAMPLED} tokens", runs, found.largest, LOGITS, at_most=True
-        )
+        case, runs = f"{name}, CPU beside CUDA", how(cuda)
+        said = f"{SAMPLED} tokens"
+        yield Row(f"{case}: largest difference of a logit", said, runs, found.largest, LOGITS, at_most=True)
         yield Row(f"{case}: greedy tokens that are the same", f"of {GREEDY}", runs, float(same), GREEDY)
         flips = "; ".join(map(str, found.flips)) or "none differs"
         far = sum(not flip.is_near_tie for flip in found.flips)
         yield Row(f"{case}: sampled tokens that differ, near-ties aside", flips, runs, float(far), 0, at_most=True)
 
 
+def how(model: Model) -> str:
+    """How a model ran on the GPU. Raises RuntimeError if it did not."""
+    device = model._device
+    if model.provider != "CUDA" or device is None or model.has_news:
+        raise RuntimeError(f"it did not run on CUDA: {model.runs_on}; {'; '.join(model.news())}")
+    return f"{model.provider}, {model.provider_note}, {'recorded' if device.recorded else 'not recorded'}"
+
+
 def troubles() -> Iterator[Row]:
     """A device that is nearly full, and how long a process takes to let go of it."""
     said = _child(_FULL)
-    made = float(said.partition(";")[0]) if said[:1].isdigit() else 0.0
+    made = float(said.partition(";")[0])
     yield Row("4,096 pictures on a GPU with 0.35 GiB left: pixels drawn", said[-300:], "", made, 40)
     left = time.time() - float(_child(_EXIT))
     yield Row("seconds from the last token to the end of the process", "recipes", "", left, 1, at_most=True)
 
 
 def _child(program: str) -> str:
-    """What a program prints, or the end of what it complains of."""
+    """What a program prints. Raises RuntimeError if it fails, also while it ends."""
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False)
-    return done.stdout.strip() or done.stderr[-300:].replace("\n", " ")
+    if done.returncode:
+        raise RuntimeError(f"status {done.returncode}: {done.stdout[-100:]} {done.stderr[-300:]}")
+    return done.stdout.strip()

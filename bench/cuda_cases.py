@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from bench import cuda_peers
-from bench.cuda_agreement import names, shipped
+from bench.cuda_agreement import how, names, shipped
 from tui_gen.bench import peers
 from tui_gen.bench.cases import LARGE_SIZES, generating, opened
 from tui_gen.bench.networks import SIDE, weight_bytes
@@ -27,31 +27,36 @@ _PIXELS_AT_ONCE = {64: 12, 1024: 3}
 
 def language_model() -> Iterator[Row]:
     """LSTM 2x1024 with 10,000 words beside PyTorch, for 1, 64 and 1,024 samples."""
-    model, parts = opened(_LSTM, 1, "cuda"), cuda_peers.language_model(LARGE_SIZES[_LSTM])
+    model = opened(_LSTM, 1, "cuda")
     for samples, eager_bar, graph_bar in ((1, 3.0, 1.0), (64, 1.5, None), (1024, 1.5, None)):
-        count = TOKENS if samples < 1024 else TOKENS // 5
-        eager, graph = peers.keeping_state(parts, 1, samples=samples), cuda_peers.captured(parts, samples)
-        runs: dict[str, Run] = {
-            "ours": generating(model, count=count, samples=samples),
-            "eager": lambda work=eager, count=count: per_unit(lambda: work(count), count),
-            "graph": lambda work=graph, count=count: per_unit(lambda: work(count), count),
-        }
+        words = f"{_NAME}, {samples} sample{'s' if samples > 1 else ''}"
         for tf32 in (False, True):
-            cuda_peers.use_tf32(on=tf32)
-            times = in_turns(runs)
-            words = f", {samples} sample{'s' if samples > 1 else ''}"
-            mode = " in TF32, PyTorch's default" if tf32 else ""
+            times = in_turns(_language_runs(model, samples, tf32=tf32))
+            mode = "; cuDNN in TF32, as PyTorch has it by default" if tf32 else ""
             bars = (None, None) if tf32 else (eager_bar, graph_bar)
             for peer, label, bar in zip(("eager", "graph"), ("eager", "with CUDA graphs"), bars, strict=True):
-                yield _beside(f"{_NAME}{words}, beside PyTorch {label}{mode}", times["ours"], times[peer], bar)
-        cuda_peers.use_tf32(on=False)
+                yield _beside(f"{words}, beside PyTorch {label}{mode}", model, times["ours"], times[peer], bar)
         if samples in (1, 1024):
             yield _limit(model, samples, times["ours"])
+
+
+def _language_runs(model: Model, samples: int, *, tf32: bool) -> dict[str, Run]:
+    """Ours, and PyTorch's, which keeps the precision that it was captured with."""
+    cuda_peers.use_tf32(on=tf32)
+    count = TOKENS if samples < 1024 else TOKENS // 5
+    parts = cuda_peers.language_model(LARGE_SIZES[_LSTM])
+    eager, graph = peers.keeping_state(parts, 1, samples=samples), cuda_peers.captured(parts, samples)
+    return {
+        "ours": generating(model, count=count, samples=samples),
+        "eager": lambda: per_unit(lambda: eager(count), count),
+        "graph": lambda: per_unit(lambda: graph(count), count),
+    }
 
 
 def pictures() -> Iterator[Row]:
     """PixelCNN of 128 filters and 5 blocks, 28x28, beside PyTorch on the whole image for each pixel."""
     model = opened("pixelcnn", 1, "cuda")
+    cuda_peers.use_tf32(on=False)
     for samples, bar in ((64, 20.0), (1024, 50.0)):
         count, whole = _PIXELS_AT_ONCE[samples], peers.whole_image(samples, "cuda")
         times = in_turns(
@@ -61,7 +66,9 @@ def pictures() -> Iterator[Row]:
             },
             rounds=3,
         )
-        yield _beside(f"PixelCNN 128x5, 28x28, {samples} images, beside PyTorch", times["ours"], times["whole"], bar)
+        yield _beside(
+            f"PixelCNN 128x5, 28x28, {samples} images, beside PyTorch", model, times["ours"], times["whole"], bar
+        )
         floor = in_turns({"floor": _floor(samples)})["floor"]
         share = floor.over(times["ours"])
         said = f"a call that computes next to nothing {shown(floor)}"
@@ -92,7 +99,9 @@ def choices() -> Iterator[Row]:
                 },
                 rounds=3,
             )
-            yield _beside(f"{name}, {samples} at once, CUDA beside one CPU thread", times["cuda"], times["cpu"], None)
+            yield _beside(
+                f"{name}, {samples} at once, CUDA and one CPU thread", cuda, times["cuda"], times["cpu"], None
+            )
 
 
 def _endless(model: Model, count: int, samples: int) -> Run:
@@ -106,8 +115,9 @@ def _endless(model: Model, count: int, samples: int) -> Run:
     return lambda: per_unit(work, count)
 
 
-def _beside(case: str, ours: Timing, theirs: Timing, bar: float | None) -> Row:
-    return Row(case, f"a step {shown(ours)}", shown(theirs), theirs.over(ours), bar, note="see the row on the limit")
+def _beside(case: str, model: Model, ours: Timing, theirs: Timing, bar: float | None) -> Row:
+    note = "see the row on the limit"
+    return Row(case, f"a step {shown(ours)}, {how(model)}", shown(theirs), theirs.over(ours), bar, note=note)
 
 
 def _limit(model: Model, samples: int, ours: Timing) -> Row:

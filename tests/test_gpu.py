@@ -9,10 +9,12 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import tui_gen
 from tests.devices import shipped
 from tui_gen.generate import generate
 from tui_gen.library import shipped_folder
@@ -64,8 +66,9 @@ def test_batches_of_several_sizes_take_turns(pair: tuple[Model, Model]) -> None:
 
 
 def test_the_process_lets_go_of_the_gpu_within_a_second() -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(tui_gen.__file__).parents[1])}
     command = [sys.executable, "-m", "tui_gen", "generate", "names", "--provider", "cuda", "--seed", "1", "-n", "64"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ) as child:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as child:
         assert child.stderr
         said = child.stderr.read().decode()  # the report is the last line
         ended = time.monotonic()

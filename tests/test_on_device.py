@@ -200,7 +200,7 @@ def test_a_full_device_takes_smaller_parts(
     full_above(monkeypatch, 4)
     steps = run(there, 10)
     first = next(steps)
-    assert there.news() == ["the GPU's memory does not hold 10 samples at once; 4 parts take turns"]
+    assert there.news() == ["the GPU has no room for 10 samples at once; a step runs in 4 parts"]
     assert [first.tokens.tolist(), *tokens(steps)] == expected
     assert there.news() == []
     assert isinstance(first.state, DeviceState)

@@ -50,8 +50,7 @@ def driver_trouble(needed: str, device: int) -> str:
     found = driver()
     if found is None or not found.devices:
         return "the NVIDIA driver finds no GPU"
-    wanted = tuple(int(part) for part in needed.split(".")[:2])
-    if found.cuda < wanted:
+    if found.cuda[0] < int(needed.partition(".")[0]):  # within a major version, an older driver runs newer libraries
         has = ".".join(map(str, found.cuda))
         return f"the NVIDIA driver is too old: it runs CUDA up to {has}, and {needed} is needed; update the driver"
     if device >= len(found.devices):

@@ -23,7 +23,7 @@ class Trail:
     def going_on(self, position: int, tokens: Tokens) -> Trail:
         """The trail with a token more; a new one where another token follows already."""
         trail = self if position == len(self.tokens) else Trail(self.anchor, self.tokens[:position])
-        trail.tokens.append(tokens)
+        trail.tokens.append(tokens.copy())
         return trail
 
 

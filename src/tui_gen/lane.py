@@ -11,16 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tui_gen.contract import STATE_TYPES, Port
-from tui_gen.errors import DeviceFullError, TuiGenError
+from tui_gen.errors import TuiGenError
 from tui_gen.runtime import DeviceArray, Place, Session
 from tui_gen.sampling import Logits
 from tui_gen.sampling_graph import CONTROL, LOGITS, REPORT, Aim, Control, Report, report_shape
 from tui_gen.state import State
 
 _RECORDINGS = 64
-"""Runs that are recorded, over all lanes; a recording stays until the session ends."""
-_Key = tuple[str, int, bool, int]
-"""Which graph, from which buffer, whether it is recorded, and by which thread: onnxruntime keeps recordings apart."""
+"""Runs that are recorded with one session, over all lanes; a recording stays until the session ends."""
+_Key = tuple[str, int, int | None]
+"""Which graph, from which buffer, and the thread that recorded it, if one did: each has recordings of its own."""
 
 
 class Recordable(NamedTuple):
@@ -45,6 +45,10 @@ class Opened(NamedTuple):
 
 class RecordingError(TuiGenError):
     """The work of a device could not be recorded."""
+
+
+class RecordingsFullError(TuiGenError):
+    """There are as many recordings as there may be."""
 
 
 class Lane:
@@ -89,17 +93,22 @@ class Lane:
             self._write(array, part)
 
     def step(self, at: int, sent: NDArray[np.float64], *, recorded: bool) -> None:
-        """From the state in one buffer to the one in the other. Raises RecordingError where it cannot be recorded."""
+        """From the state in one buffer to the one in the other.
+
+        Raises RecordingError where it was to be recorded and cannot be, RecordingsFullError where it may not be.
+        """
         self.owners[1 - at] = None
         self._write(self._control, sent)
         if self._token is not None:
             self._write(self._token, sent[:, 0].astype(np.int64))
-        self._run(("step", at, recorded and self._opened.step.recorded, get_ident()), self._bound_step)
+        thread = get_ident() if recorded and self._opened.step.recorded else None
+        self._run(("step", at, thread), self._bound_step)
 
     def report(self, at: int, aim: Aim) -> Report:
         """What was drawn from the logits in a buffer, which the last step wrote."""
         if aim.filtered or not self._opened.draws:
-            self._run((f"sampler {aim.sorts}", at, True, get_ident()), partial(self._bound_sampler, aim.sorts))
+            thread = get_ident() if self._opened.sampler(aim.sorts).recorded else None
+            self._run((f"sampler {aim.sorts}", at, thread), partial(self._bound_sampler, aim.sorts))
         return Report(self._read(self._report))
 
     def _run(self, key: _Key, bound: Callable[[int, int | None], Callable[[], None]]) -> None:
@@ -108,17 +117,17 @@ class Lane:
         if known is not None:
             known()
             return
-        number = next(self._numbers) if key[2] else _RECORDINGS + 1
-        recording = number if number <= _RECORDINGS else None
-        run = self._runs[key] = bound(key[1], recording)
+        recording = None if key[2] is None else next(self._numbers)
+        if recording and recording > _RECORDINGS:
+            raise RecordingsFullError
+        run = bound(key[1], recording)
         try:
             run()
-        except DeviceFullError:
-            raise
         except TuiGenError as fault:
             if recording is None:
                 raise
             raise RecordingError(str(fault)) from fault
+        self._runs[key] = run
 
     def state(self, at: int) -> list[NDArray[Any]]:
         """A copy of the tensors in a buffer."""
@@ -137,9 +146,8 @@ class Lane:
         return self._opened.step.session.bound_on(first | states, said | after, recording)
 
     def _bound_sampler(self, sorts: bool, at: int, recording: int | None) -> Callable[[], None]:
-        sampler = self._opened.sampler(sorts)
         given = {LOGITS: self._logits[at], CONTROL: self._control}
-        return sampler.session.bound_on(given, {REPORT: self._report}, recording if sampler.recorded else None)
+        return self._opened.sampler(sorts).session.bound_on(given, {REPORT: self._report}, recording)
 
     def _is(self, at: int, trail: Any, position: int) -> bool:
         owner = self.owners[at]

@@ -17,7 +17,7 @@ from tui_gen.device_graphs import device_opener
 from tui_gen.device_state import DeviceState
 from tui_gen.errors import DeviceFullError, DeviceLostError, TuiGenError
 from tui_gen.on_device import OnDevice
-from tui_gen.placement import Candidates, Placement, Turn
+from tui_gen.placement import Candidates, Placement, Turn, no_room
 from tui_gen.runtime import Place, Provider, Session
 from tui_gen.sampling import Floats, Logits, SamplingParams, Tokens, draw, weights
 from tui_gen.sampling_graph import Report
@@ -71,10 +71,11 @@ class Model:
 
     def use(self, provider: Provider, device: int = 0) -> None:
         """Where it may run from now on. Raises TuiGenError when CUDA is asked for in vain."""
-        self._placement, self.provider_note = None, ""
+        self._placement, self._device, self.provider_note = None, None, ""
         if provider == "cpu":
             return
-        candidates = Candidates(partial(self._open_device, Place("cuda", device)), self._cpu_turn, self._device_turn)
+        opened = partial(self._open_device, Place("cuda", device))
+        candidates = Candidates(opened, self._cpu_turn, self._device_turn, self.threads)
         placement = Placement(self._graph, provider, device, candidates)
         self.provider_note = placement.note
         if not placement.hopeless:
@@ -197,14 +198,13 @@ class Model:
                 state = self._on_host(here)
                 state = device.divide(state, parts) or state
                 if isinstance(state, State):
-                    self._give_up(batch, f"the GPU has too little memory for {batch} samples", lost=False)
+                    device.forget()
+                    self._give_up(batch, no_room(batch), lost=False)
             except DeviceLostError as fault:
                 self._give_up(batch, f"the GPU failed: {fault}", lost=True)
             else:
                 if parts > 1:
-                    self._news.append(
-                        f"the GPU's memory does not hold {batch} samples at once; {parts} parts take turns"
-                    )
+                    self._news.append(f"the GPU has no room for {batch} samples at once; a step runs in {parts} parts")
                 return found
         self._device, self.provider_note = None, self._placement.note
         return None

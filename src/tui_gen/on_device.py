@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from tui_gen.contract import Port
 from tui_gen.device_state import DeviceState, Trail
-from tui_gen.lane import Lane, Opened, RecordingError
+from tui_gen.lane import Lane, Opened, RecordingError, RecordingsFullError
 from tui_gen.sampling import Floats, Logits, SamplingParams, Tokens
 from tui_gen.sampling_graph import Aim, Report
 from tui_gen.state import State
@@ -61,7 +61,7 @@ class OnDevice:
         """
         self._opener, self._ports, self._vocab_size, self.host = opener, ports, vocab_size, host
         with _TURN:
-            self._opened = opener(recorded=True)
+            self._opened: Opened | None = opener(recorded=True)
         self._lanes: OrderedDict[tuple[int, int], Lane] = OrderedDict()
         self._numbers = count(1)
         self._moved = 0
@@ -80,7 +80,12 @@ class OnDevice:
     @property
     def providers(self) -> list[str]:
         """Where it really runs."""
-        return self._opened.step.session.providers
+        return self._opened.step.session.providers if self._opened else []
+
+    @property
+    def recorded(self) -> bool:
+        """Whether its work is recorded and replayed."""
+        return bool(self._opened and self._opened.step.recorded)
 
     def bring(self, state: State | DeviceState) -> DeviceState:
         """A state for this device. It is only copied there when a step needs it."""
@@ -99,13 +104,13 @@ class OnDevice:
 
         Raises DeviceFullError where there is no room, and DeviceLostError.
         """
+        aim = self._aim(params, len(tokens))
         with _TURN:
             try:
-                reports, after = self._advance(tokens, state, uniform, self._aim(params, len(tokens)))
-            except RecordingError:
-                self._forget()  # states are walked to again
-                self._opened = self._opener(recorded=False)
-                return self.draw(tokens, state, uniform, params)
+                reports, after = self._advance(tokens, state, uniform, aim)
+            except (RecordingError, RecordingsFullError) as fault:
+                self._open_again(recorded=isinstance(fault, RecordingsFullError))
+                reports, after = self._advance(tokens, state, uniform, aim)
         joined = reports[0] if len(reports) == 1 else Report(np.concatenate([report.raw for report in reports]))
         return Drawn(joined, after)
 
@@ -124,8 +129,7 @@ class OnDevice:
         """A state for this device in so many parts, one after another in a step; None if they would be too small."""
         if parts > min(len(whole), _MOST_PARTS):
             return None
-        with _TURN:
-            self._forget()
+        self.forget()
         shares = np.array_split(np.arange(len(whole)), parts)
         return DeviceState(self, [(Trail(whole.rows(share), []), 0) for share in shares])
 
@@ -195,6 +199,7 @@ class OnDevice:
     def _lane(self, batch: int, number: int) -> Lane:
         lane = self._lanes.get((batch, number))
         if lane is None:
+            assert self._opened
             others = [other for other in self._lanes if other[0] != batch]
             if len({other[0] for other in others}) >= _BATCHES:
                 self._drop(*(other for other in others if other[0] == others[0][0]))
@@ -202,8 +207,20 @@ class OnDevice:
         self._lanes.move_to_end((batch, number))
         return lane
 
-    def _forget(self) -> None:
-        self._drop(*self._lanes)
+    def _open_again(self, *, recorded: bool) -> None:
+        """What was recorded goes with the session; states are walked to again."""
+        self.forget()
+        self._opened = None
+        self._opened, self._numbers = self._opener(recorded=recorded), count(1)
+
+    def forget(self) -> None:
+        """Frees all buffers; a state that somebody still has is computed again when it is needed."""
+        with _TURN:
+            self._drop(*self._lanes)
+
+    def __del__(self) -> None:
+        with _TURN:  # the device's memory is freed here, and not while something is recorded
+            self.__dict__.clear()
 
     def _drop(self, *keys: tuple[int, int]) -> None:
         for key in keys:

@@ -16,7 +16,7 @@ _GRAPH = 7
 _NODE, _INITIALIZER, _INPUT, _OUTPUT, _VALUE_INFO = 1, 5, 11, 12, 13
 _NODE_INPUT, _NODE_OUTPUT, _OP_TYPE, _ATTRIBUTE, _DOMAIN = 1, 2, 4, 5, 7
 _ATTRIBUTE_NAME, _ATTRIBUTE_INT, _ATTRIBUTE_TYPE, _INT = 1, 3, 20, 2
-_ATTRIBUTE_STRINGS = 9
+_ATTRIBUTE_STRINGS, _ATTRIBUTE_GRAPHS = 9, (6, 11)
 _TENSOR_DIMS, _TENSOR_TYPE, _TENSOR_NAME, _TENSOR_RAW = 1, 2, 8, 9
 _INFO_NAME, _INFO_TYPE, _TENSOR_KIND, _ELEMENT, _SHAPE, _DIM, _DIM_VALUE, _DIM_PARAM = 1, 2, 1, 1, 2, 1, 1, 2
 _IR_VERSION, _OPSET_IMPORT, _OPSET_DOMAIN, _OPSET_VERSION = 1, 8, 1, 2
@@ -49,6 +49,11 @@ class Node(NamedTuple):
     def attributes(self) -> set[str]:
         """Their names."""
         return {text(_message(value), _ATTRIBUTE_NAME) for key, value in self.rest if key == _ATTRIBUTE}
+
+    def holds_graph(self) -> bool:
+        """Whether an attribute is a graph, as of a loop."""
+        attributes = [_message(value) for key, value in self.rest if key == _ATTRIBUTE]
+        return any(at in _ATTRIBUTE_GRAPHS for part in attributes for at, _ in protobuf.fields(part))
 
     def integer(self, name: str, default: int) -> int:
         """The value of an attribute that is a whole number."""
@@ -86,10 +91,14 @@ class Graph:
 
     @classmethod
     def read(cls, model: bytes) -> Graph:
-        """From an ONNX file. Raises ValueError for what is none, UnknownFormError for operators that are not ONNX's."""
+        """From an ONNX file. Raises ValueError for what is none, UnknownFormError for operators that are not
+        ONNX's, and for graphs within the graph.
+        """
         fields = list(protobuf.fields(model))
         parts = [part for key, value in fields if key == _GRAPH for part in protobuf.fields(_message(value))]
         nodes = [_node(_message(value)) for key, value in parts if key == _NODE]
+        if any(node.holds_graph() for node in nodes):
+            raise UnknownFormError  # which may read any tensor of this one
         inputs, outputs, tensors = (
             [_message(value) for key, value in parts if key == wanted] for wanted in (_INPUT, _OUTPUT, _INITIALIZER)
         )

@@ -23,7 +23,7 @@ class Flip:
     probabilities: tuple[tuple[float, float], tuple[float, float]]
     """Of both tokens, by the one model and by the other."""
     distance: float
-    """Of the random number from the border between the tokens; of the greedy choice, between the probabilities."""
+    """Of the random number from the border between the tokens; of a greedy choice, between the probabilities."""
 
     @property
     def is_near_tie(self) -> bool:
@@ -71,13 +71,14 @@ def _note(found: Comparison, index: int, turns: list[Turn], uniform: Floats, par
     if drawn[0] != drawn[1]:
         shares = [probabilities(said, params if params.temperature else SamplingParams())[0] for said in logits]
         of_both = [(float(row[drawn[0]]), float(row[drawn[1]])) for row in shares]
-        distance = _distance(shares[0], drawn, float(uniform[0]), greedy=params.temperature == 0)
+        plain = probabilities(logits[0], SamplingParams())[0]
+        distance = abs(float(plain[drawn[0]] - plain[drawn[1]]))
+        if params.temperature and all(of_both[0]):  # else the greater one is taken, or kept by a filter
+            distance = _distance(shares[0], drawn, float(uniform[0]))
         found.flips.append(Flip(index, drawn, (of_both[0], of_both[1]), distance))
 
 
-def _distance(shares: Floats, drawn: tuple[int, int], uniform: float, *, greedy: bool) -> float:
-    if greedy:
-        return abs(float(shares[drawn[0]] - shares[drawn[1]]))
+def _distance(shares: Floats, drawn: tuple[int, int], uniform: float) -> float:
     borders = shares.cumsum()[min(drawn) : max(drawn)]
     return float(np.abs(borders - uniform).min())
 

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from tui_gen import __version__
 from tui_gen.cuda import device_name, driver
-from tui_gen.errors import TuiGenError
+from tui_gen.errors import DeviceFullError, TuiGenError
 from tui_gen.on_device import OnDevice
 from tui_gen.providers import cuda_trouble, in_vain
 from tui_gen.runtime import RUNTIME, Provider
@@ -30,6 +31,8 @@ class Candidates:
     cpu_turn: Callable[[int], Turn]
     """For so many samples."""
     device_turn: Callable[[OnDevice, int], Turn]
+    threads: int = 1
+    """Of a step on the CPU."""
 
 
 @dataclass
@@ -86,10 +89,10 @@ class Placement:
         return self._engine
 
     def _decide(self, batch: int) -> tuple[OnDevice | None, str]:
-        if self.provider == "cuda":
-            return self._need_device(), device_name(self.device)
         if self.hopeless:
             return None, self.hopeless
+        if self.provider == "cuda":
+            return self._need_device(), device_name(self.device)
         verdict = Verdict("place", digest(self.graph), RUNTIME, self._machine(), batch)
         known = _parsed(verdict.read() or "")
         try:
@@ -97,6 +100,8 @@ class Placement:
                 return None, _reason(known, batch, self.device)
             engine = self._engine = self._engine or self.candidates.open_device()
             times_faster = known or self._measured(engine, batch)
+        except DeviceFullError:
+            return None, no_room(batch)
         except TuiGenError as fault:
             self.hopeless = str(fault)
             return None, self.hopeless
@@ -111,8 +116,13 @@ class Placement:
 
     def _machine(self) -> str:
         """What a measurement holds for; short, for the name of a file."""
-        facts = (platform.node(), cores(), self.device, driver())
+        facts = (__version__, platform.node(), cores(), self.candidates.threads, self.device, driver())
         return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+
+
+def no_room(batch: int) -> str:
+    """Why so many samples do not run on a device."""
+    return f"the GPU has too little memory for {batch} sample{'s' if batch > 1 else ''}"
 
 
 def _parsed(text: str) -> float:

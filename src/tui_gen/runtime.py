@@ -29,7 +29,15 @@ CUDA_VERSION: str = getattr(build_and_package_info, "cuda_version", "")
 
 _FATAL = 4
 _UNRECORDED = "-1"
-_FULL = ("out of memory", "failed to allocate memory", "available memory of", "bad allocation", "cuda failure 2:")
+_FULL = (
+    "out of memory",
+    "failed to allocate memory",
+    "available memory of",
+    "bad allocation",
+    "cuda failure 2:",
+    "alloc_failed",
+    "allocation_failed",
+)
 _LOST = ("cuda failure", "cuda error", "cublas", "cudnn", "curand")
 """Of what onnxruntime says, in lower case, when a device has no room, and when it fails."""
 
@@ -164,8 +172,16 @@ def cuda_session(graph: bytes, threads: int, options: Mapping[str, str]) -> Sess
     """A session that really has CUDA; None where onnxruntime gives another. Raises TuiGenError where it gives none."""
     with contextlib.redirect_stdout(io.StringIO()):  # it prints what it tries, and nobody asked
         ort.preload_dlls()
+        _take_memory_as_needed()
         session = Session(graph, threads, "CUDAExecutionProvider", options=options)
     return session if "CUDAExecutionProvider" in session.providers else None
+
+
+def _take_memory_as_needed() -> None:
+    """Arrays on a device come from a pool of their own, which otherwise grows to the next power of two."""
+    binding = ort.capi.onnxruntime_pybind11_state
+    if hasattr(binding, "set_arena_extend_strategy"):
+        binding.set_arena_extend_strategy(binding.ArenaExtendStrategy.kSameAsRequested)
 
 
 def has_cuda() -> bool:

@@ -16,6 +16,8 @@ Weights = NDArray[np.float32]
 Tokens = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
+_AHEAD = 64
+"""Random numbers of a sample that are made at once."""
 _PLAIN, _BLOCK = 512, 128
 """Tokens up to which a vocabulary is cumulated as a whole, and in which blocks a larger one is."""
 
@@ -213,13 +215,24 @@ class Noise:
     def __init__(self, seed: int, samples: int, drawn: Tokens | None = None) -> None:
         """drawn: int64[samples], how many numbers each sample has taken before; none, if nothing is said."""
         counts = [0] * samples if drawn is None else drawn.tolist()
-        self._streams = [noise_stream(seed, sample, count) for sample, count in enumerate(counts)]
+        self._streams = [self._stream(seed, sample, count) for sample, count in enumerate(counts)]
+        self._ahead = np.empty((samples, _AHEAD))
+        self._next = np.full(samples, _AHEAD)
+        """The numbers that come, and the place of the next in each row."""
+        self._rows = np.arange(samples)
+
+    def _stream(self, seed: int, sample: int, drawn: int) -> np.random.Generator:
+        return noise_stream(seed, sample, drawn)
 
     def draw(self, wanted: Mask) -> Floats:
         """The next number in [0, 1) of every wanted sample, 0 for the others: float64[samples]."""
         if len(wanted) == 1 and wanted[0]:
             return self._streams[0].random(1)
-        return np.array([stream.random() if want else 0.0 for stream, want in zip(self._streams, wanted, strict=True)])
+        for row in np.flatnonzero(wanted & (self._next == _AHEAD)):
+            self._ahead[row], self._next[row] = self._streams[row].random(_AHEAD), 0
+        found = np.where(wanted, self._ahead[self._rows, self._next % _AHEAD], 0.0)
+        self._next += wanted
+        return found
 
 
 def _one_hot(tokens: Tokens, vocab: int) -> Weights:

@@ -6,6 +6,7 @@ each sample. What is sent for a step is one small matrix, `control`, and what co
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -27,8 +28,8 @@ _FACTS = 3
 """Of report, float32[batch, 3 + 2 * top]: token, sum of all weights, 0 for finite logits; then ids, weights."""
 _LARGEST_ID = 2**24
 """Whole numbers up to here are exact in float32."""
-_PLAIN, _BLOCK = 512, 128
-"""Numbers up to which a row is cumulated as a whole, and about how many at once of a longer one."""
+_PLAIN = 128
+"""Numbers up to which a row is cumulated as a whole; a GPU computes each of the sums by itself."""
 _TINY = float(np.finfo(np.float32).tiny)
 _BELOW_ONE = 1 - 2.0**-52
 """A factor with which no uniform number times a sum reaches that sum."""
@@ -148,7 +149,8 @@ def with_sampler(model: bytes, vocab_size: int) -> bytes | None:
     one_by_one = writer.op("Squeeze", token, writer.ints(1))
     writer.name(writer.cast(one_by_one, "int64"), name_of_port(graph.inputs[0]))
     reading = writer.taken()
-    _report(writer, vocab_size, _tempered(writer, knobs[1]), knobs[0])
+    top = _top(writer, vocab_size)
+    _report(writer, vocab_size, _tempered(writer, top, knobs[1]), knobs[0], top)
     graph.nodes = [*reading, *graph.nodes, *writer.taken()]
     graph.tensors += writer.constants()
     graph.inputs[0] = _control_port()
@@ -164,10 +166,10 @@ def sampler(vocab_size: int, *, most: int | None = None) -> bytes:
     """
     writer, graph = Writer("sample."), Graph.new("sampler")
     _, uniform, temperature, *filters = _columns(writer)
-    weights = _filtered(
-        writer, vocab_size, min(most or vocab_size, vocab_size), _tempered(writer, temperature), filters
-    )
-    _report(writer, vocab_size, weights, uniform)
+    top = _top(writer, vocab_size)
+    weights = _tempered(writer, top, temperature)
+    kept = _filtered(writer, vocab_size, min(most or vocab_size, vocab_size), weights, filters)
+    _report(writer, vocab_size, kept, uniform, top)
     graph.nodes, graph.tensors = writer.taken(), writer.constants()
     graph.inputs = [port(LOGITS, "float32", ("batch", vocab_size)), _control_port()]
     graph.outputs = [_report_port(vocab_size)]
@@ -179,9 +181,21 @@ def _columns(writer: Writer) -> list[str]:
     return writer.split(CONTROL, *[1] * _COLUMNS)
 
 
-def _tempered(writer: Writer, temperature: str) -> str:
+class _Likeliest(NamedTuple):
+    """The largest logits, largest first, and their ids: [batch, at most 20]."""
+
+    logits: str
+    ids: str
+
+
+def _top(writer: Writer, vocab_size: int) -> _Likeliest:
+    return _Likeliest(*writer.ops(2, "TopK", LOGITS, writer.ints(min(TOP, vocab_size))))
+
+
+def _tempered(writer: Writer, top: _Likeliest, temperature: str) -> str:
     """Weights float32[batch, vocab] of the logits at a temperature; the likeliest token weighs 1."""
-    shifted = writer.op("Sub", LOGITS, writer.op("ReduceMax", LOGITS, writer.ints(1)))
+    largest = writer.op("Slice", top.logits, writer.ints(0), writer.ints(1), writer.ints(1))
+    shifted = writer.op("Sub", LOGITS, largest)
     return writer.op("Exp", writer.op("Div", shifted, writer.cast(temperature, "float32")))
 
 
@@ -208,16 +222,15 @@ def _zero(writer: Writer, kind: type[np.floating[Any]]) -> str:
     return writer.weights(np.zeros((1, 1), dtype=kind))
 
 
-def _report(writer: Writer, vocab_size: int, weights: str, uniform: str) -> None:
+def _report(writer: Writer, vocab_size: int, weights: str, uniform: str, top: _Likeliest) -> None:
     """Draws by weights, and says with what."""
     cumulated = _cumulated(writer, vocab_size, writer.cast(weights, "float64"))
     total = _last(writer, vocab_size, cumulated)
     passed = writer.op("LessOrEqual", cumulated, writer.op("Mul", uniform, total))
     token = writer.op("ReduceSum", writer.cast(passed, "float32"), writer.ints(1))
     nought = writer.op("ReduceSum", writer.op("Mul", LOGITS, _zero(writer, np.float32)), writer.ints(1))
-    top = writer.ops(2, "TopK", LOGITS, writer.ints(min(TOP, vocab_size)))[1]
-    facts = (token, writer.cast(total, "float32"), nought, writer.cast(top, "float32"))
-    of_top = writer.op("GatherElements", weights, top, axis=1)
+    facts = (token, writer.cast(total, "float32"), nought, writer.cast(top.ids, "float32"))
+    of_top = writer.op("GatherElements", weights, top.ids, axis=1)
     writer.name(writer.op("Concat", *facts, of_top, axis=1), REPORT)
 
 
@@ -239,9 +252,10 @@ def _cumulated(writer: Writer, count: int, row: str) -> str:
 
 
 def _width(count: int) -> int:
-    """Of the blocks: about 128, and a divisor where there is one."""
-    near = range(_BLOCK // 2, 2 * _BLOCK + 1)
-    return next((width for width in sorted(near, key=lambda width: abs(width - _BLOCK)) if not count % width), _BLOCK)
+    """Of the blocks: about the square root, and a divisor where there is one near."""
+    root = math.isqrt(count - 1) + 1
+    near = sorted(range(root // 2, 2 * root), key=lambda width: abs(width - root))
+    return next((width for width in near if not count % width), root)
 
 
 def _last(writer: Writer, count: int, row: str) -> str:

@@ -90,10 +90,8 @@ class SharedNoise(Noise):
     ends does not disturb the others.
     """
 
-    def __init__(self, seed: int, samples: int, drawn: Tokens | None = None) -> None:
-        """drawn: int64[samples], how many numbers each sample has taken before; none, if nothing is said."""
-        counts = [0] * samples if drawn is None else drawn.tolist()
-        self._streams = [noise_stream(seed, 0, count) for count in counts]
+    def _stream(self, seed: int, sample: int, drawn: int) -> np.random.Generator:
+        return noise_stream(seed, 0, drawn)
 
 
 def default_values(knob: str, params: SamplingParams, vocab_size: int) -> tuple[float, ...]:

@@ -17,6 +17,8 @@ from tui_gen.onnx_graph import Graph, Node, UnknownFormError, name_of_tensor, va
 from tui_gen.onnx_writer import Writer
 
 _DEFAULTS = {"RNN": ["Tanh"], "GRU": ["Sigmoid", "Tanh"], "LSTM": ["Sigmoid", "Tanh", "Tanh"]}
+_OPSET = 13
+"""From which on Squeeze and Split are written as here."""
 _KNOWN = {"hidden_size", "linear_before_reset", "activations"}
 Weights = NDArray[Any]
 
@@ -31,6 +33,8 @@ def unrolled(model: bytes) -> bytes | None:
         recurrent = [node for node in graph.nodes if node.op in _DEFAULTS]
         if not recurrent:
             return model
+        if graph.opset < _OPSET:
+            return None
         cells = {id(node): _Cell(node, graph).nodes() for node in recurrent}
         graph.nodes = [made for node in graph.nodes for made in cells.get(id(node), ([node], []))[0]]
         graph.tensors += [constant for _, constants in cells.values() for constant in constants]
