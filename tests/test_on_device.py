@@ -268,3 +268,71 @@ def test_work_that_cannot_be_recorded_is_done_without(monkeypatch: pytest.Monkey
     assert tokens(run(model, 2)) == tokens(run(Model(graph, card, provider="cpu"), 2))
     assert asked == [True, False]
     assert model.news() == []
+
+
+def test_recordings_that_run_out_begin_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph, card = shipped("names")
+    model, engine = on_device(graph, card)
+    plain, asked = engine._opener, list[bool]()
+
+    def opener(*, recorded: bool) -> Opened:
+        asked.append(recorded)
+        found = plain(recorded=recorded)
+        return found._replace(step=Recordable(found.step.session, recorded))
+
+    numbers: list[int | None] = []
+    bound = Session.bound_on
+
+    def bound_on(self: Session, inputs: Any, outputs: Any, recording: int | None = None) -> Callable[[], None]:
+        numbers.append(recording)
+        return bound(self, inputs, outputs)
+
+    monkeypatch.setattr(Session, "bound_on", bound_on)
+    monkeypatch.setattr(lane, "_RECORDINGS", 5)
+    model._placement.engine = OnDevice(opener, model.inputs[1:], card.vocab_size, model.state)  # type: ignore[union-attr]
+    cpu = Model(graph, card, provider="cpu")
+    for samples in (1, 2, 3, 2, 1, 4):
+        assert tokens(run(model, samples, length=30)) == tokens(run(cpu, samples, length=30))
+    assert asked == [True, True, True]
+    assert max(number for number in numbers if number) == 5
+
+
+def test_a_sampler_that_cannot_be_recorded_costs_one_opening(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph, card = shipped("names")
+    model, engine = on_device(graph, card)
+    plain, asked = engine._opener, list[bool]()
+
+    def opener(*, recorded: bool) -> Opened:
+        asked.append(recorded)
+        found = plain(recorded=recorded)
+        return found._replace(sampler=lambda sorts: found.sampler(sorts)._replace(recorded=recorded))
+
+    bound = Session.bound_on
+
+    def bound_on(self: Session, inputs: Any, outputs: Any, recording: int | None = None) -> Callable[[], None]:
+        call = bound(self, inputs, outputs)
+
+        def run() -> None:
+            if recording is not None:
+                raise TuiGenError("operation not permitted when stream is capturing")
+            call()
+
+        return run
+
+    monkeypatch.setattr(Session, "bound_on", bound_on)
+    model._placement.engine = OnDevice(opener, model.inputs[1:], card.vocab_size, model.state)  # type: ignore[union-attr]
+    params = SamplingParams(top_k=3)
+    cpu = Model(graph, card, provider="cpu")
+    assert tokens(run(model, 2, params=params)) == tokens(run(cpu, 2, params=params))
+    assert asked == [True, False]
+
+
+def test_memory_goes_with_the_model(pair: tuple[Model, Model, OnDevice]) -> None:
+    _, model, engine = pair
+    assert len(tokens(run(model, 3, length=5))) == 5
+    state = next(run(model, 3)).state
+    engine.forget()
+    assert engine.nbytes == 0
+    assert state.arrays()[0].shape == (3, 1)  # computed again
+    model.use("cpu")
+    assert model.placed == ("CPU", "")

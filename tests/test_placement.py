@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from tests.devices import on_device, shipped
 from tui_gen import placement, threads
 from tui_gen.cuda import Driver
-from tui_gen.errors import TuiGenError
+from tui_gen.errors import DeviceFullError, TuiGenError
 from tui_gen.model import Model
 from tui_gen.on_device import OnDevice
 from tui_gen.placement import Candidates, Placement
@@ -115,6 +116,26 @@ def test_a_lost_gpu_is_not_tried_again_a_full_one_only_not_with_as_many(bench: B
     assert (placed.of(2), placed.of(1)) == (None, bench.engine)
     placed.leave(1, "the GPU failed", lost=True)
     assert (placed.of(1), placed.of(2), placed.of(3)) == (None, None, None)
+    assert placed.note == "the GPU failed"
+
+
+def test_a_gpu_that_is_too_full_to_be_timed_is_not_tried_with_as_many_only(bench: Bench) -> None:
+    def full() -> float:
+        raise DeviceFullError("Failed to allocate memory")
+
+    bench.cpu, bench.gpu = {1: 2.0, 128: 2.0}, {1: 1.0}
+    placed = bench.place()
+    placed.candidates = replace(placed.candidates, device_turn=lambda _, batch: full if batch > 64 else lambda: 1.0)
+    assert placed.of(128) is None
+    assert placed.note == "the GPU has too little memory for 128 samples"
+    assert placed.of(1) is bench.engine
+
+
+def test_after_a_loss_the_cpu_takes_all_also_where_cuda_was_asked_for(bench: Bench) -> None:
+    placed = bench.place("cuda")
+    assert placed.of(1) is bench.engine
+    placed.leave(1, "the GPU failed", lost=True)
+    assert (placed.of(1), placed.of(7)) == (None, None)
     assert placed.note == "the GPU failed"
 
 

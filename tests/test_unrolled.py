@@ -107,5 +107,15 @@ def test_a_cell_of_another_form_is_left_alone(op: str, facts: dict[str, Any]) ->
     assert unrolled(cell(op, **facts)) is None
 
 
+def test_a_graph_with_graphs_in_it_or_of_older_operators_is_left_alone() -> None:
+    older = onnx.load_from_string(cell("LSTM"))
+    older.opset_import[0].version = 12
+    assert unrolled(older.SerializeToString()) is None
+    looped = onnx.load_from_string(cell("LSTM"))
+    inside = helper.make_graph([helper.make_node("Identity", ["W"], ["same"])], "inside", [], [])
+    looped.graph.node.append(helper.make_node("If", ["yes"], ["chosen"], then_branch=inside, else_branch=inside))
+    assert unrolled(looped.SerializeToString()) is None
+
+
 def test_what_is_no_graph_is_left_alone() -> None:
     assert unrolled(b"\xffnonsense") is None
