@@ -10,15 +10,23 @@ from typing import Any
 
 import torch
 
+from export.book import BookPixelCNN
 from export.pixelcnn import PixelCNN, PixelCNNConfig
 from export.recurrent import RecurrentConfig, RecurrentNet
-from export.steps import TrainedNet
+from export.steps import PictureNet, TrainedNet
 from export.two_stack import TwoStackPixelCNN
 from tui_gen.errors import TuiGenError
 
+
+def _picture_network(config: PixelCNNConfig) -> PictureNet:
+    if config.book:
+        return BookPixelCNN(config)
+    return TwoStackPixelCNN(config) if config.stacks == 2 else PixelCNN(config)
+
+
 _NETWORKS: dict[str, tuple[type[Any], Callable[[Any], Any]]] = {
     "recurrent": (RecurrentConfig, RecurrentNet),
-    "pixelcnn": (PixelCNNConfig, lambda config: (TwoStackPixelCNN if config.stacks == 2 else PixelCNN)(config)),
+    "pixelcnn": (PixelCNNConfig, _picture_network),
 }
 KEYS = {"options", "network", "card", "tokenizer", "weights", "log"}
 """What `export.train` writes and an export needs."""

@@ -9,7 +9,7 @@ import json
 import zipfile
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -90,18 +90,38 @@ FASHION_CLASSES = (
 DIGITS = tuple("0123456789")
 
 
-def read_idx(folder: Path, *, levels: int = 16, classes: Sequence[str] = FASHION_CLASSES) -> Images:
-    """A folder of the four gzipped idx files of MNIST or Fashion-MNIST; the test files are held out."""
+def read_idx(
+    folder: Path, *, levels: int = 16, classes: Sequence[str] = FASHION_CLASSES, side: int | None = None
+) -> Images:
+    """A folder of the four gzipped idx files of MNIST or Fashion-MNIST; the test files are held out.
+
+    side: of the pictures, if they are to be resized, bilinear without antialiasing, as the book does.
+    """
     parts = [_idx(folder / f"{part}-images-idx3-ubyte.gz", 3) for part in ("train", "t10k")]
     named = [_idx(folder / f"{part}-labels-idx1-ubyte.gz", 1) for part in ("train", "t10k")]
     if [len(part) for part in parts] != [len(part) for part in named] or parts[0].shape[1:] != parts[1].shape[1:]:
         raise TuiGenError(f"{folder} holds files that do not belong together: sizes or numbers of pictures differ")
     pixels, labels = np.concatenate(parts), np.concatenate(named)
+    sized = _resized(pixels, side) if side else pixels.astype(np.float64)
     if labels.max(initial=0) >= len(classes):
         raise TuiGenError(f"{folder} has a label {labels.max()}; there are {len(classes)} classes, counted from 0")
-    quantised = (pixels.astype(np.uint16) * levels // 256).astype(np.uint8)
+    quantised = (sized * levels // 256).astype(np.uint8)
     conditions = np.eye(len(classes), dtype=np.uint8)[labels]
     return Images(levels, tuple(classes), None, quantised, conditions, held_out=len(parts[1]))
+
+
+def unlabelled(images: Images) -> Images:
+    """The same pictures without their conditions."""
+    return replace(images, phrases=(), conditions=np.zeros((len(images.pixels), 0), dtype=np.uint8))
+
+
+def _resized(pixels: NDArray[np.uint8], side: int) -> NDArray[np.float64]:
+    """[n, h, w] -> [n, side, side]."""
+    import torch  # read_idx is used without it, too
+
+    planes = torch.from_numpy(pixels.astype(np.float32))[:, None]
+    resized = torch.nn.functional.interpolate(planes, (side, side), mode="bilinear", antialias=False)[:, 0]
+    return resized.double().numpy()
 
 
 def read_npz(path: Path, *, held_out: int = 2000) -> Images:

@@ -33,11 +33,10 @@ def evaluate(model: Model, task: object) -> Quality:
     """The mean negative log-likelihood of the held-out part."""
     if isinstance(task, ImageTask):
         nats, count = _score_images(model, task.images)
-        return Quality(
-            round(nats / count / math.log(2), 4),
-            "bits per pixel",
-            f"{count // _area(task.images):,} held-out pictures, their conditions given",
-        )
+        given = ", their conditions given" if task.images.phrases else ""
+        per_unit = math.log(2) if task.unit.startswith("bits") else 1.0
+        pictures = f"{count // _area(task.images):,} held-out pictures{given}"
+        return Quality(round(nats / count / per_unit, 4), task.unit, pictures)
     texts: Texts = task.texts  # type: ignore[attr-defined]
     nats, count = _score_texts(model, texts)
     what = "characters" if _is_characters(texts) else "words and marks"

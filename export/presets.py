@@ -131,6 +131,20 @@ def _fashion(path: Path, batch_size: int) -> Training:
     return Training(ImageTask(images, batch_size, drop_condition=0.0), network, tokenizer, card)
 
 
+def _fashion_book(path: Path, batch_size: int) -> Training:
+    images = data.unlabelled(data.read_idx(path, levels=4, side=16))
+    card, tokenizer = _image_card(
+        "fashion-book",
+        path,
+        images,
+        description="Draws clothes in 4 greys and 16x16 pixels: the PixelCNN of the book's chapter 5.",
+        prompt_example="",
+    )
+    height, width = images.pixels.shape[1:]
+    network = PixelCNNConfig(height, width, images.levels, channels=128, blocks=5, one_hot=False, book=True)
+    return Training(ImageTask(images, batch_size, unit="nats per pixel"), network, tokenizer, card)
+
+
 def _digits(path: Path, batch_size: int) -> Training:
     images = data.read_idx(path, classes=data.DIGITS)
     card, tokenizer = _image_card(
@@ -179,6 +193,7 @@ PRESETS = {
     "shakespeare": Preset(_shakespeare, "shakespeare.txt: any text in UTF-8", 14, 32, learning_rate=3e-3),
     "names": Preset(_names, "names.txt: a name on each line", 20, 64, learning_rate=4e-3),
     "fashion": Preset(_fashion, "fashion_mnist: the folder of its four .gz files", 8, 32),
+    "fashion-book": Preset(_fashion_book, "fashion_mnist: the folder of its four .gz files", 20, 64, 1e-3),
     "digits": Preset(_digits, "mnist: the folder of its four .gz files", 6, 32),
     "adventurers": Preset(_adventurers, "adventurers.npz: pixels, palette and captions", 8, 16),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from export.book import BookPixelCNN
 from export.images.own import image_network
 from export.images.streaming import StreamingNetwork
 from export.pixelcnn import PixelCNN
@@ -11,7 +12,8 @@ from export.text.own import text_network
 from export.two_stack import TwoStackPixelCNN
 from tui_gen.card import ModelCard
 
-TrainedNet = RecurrentNet | PixelCNN | TwoStackPixelCNN
+PictureNet = PixelCNN | TwoStackPixelCNN | BookPixelCNN
+TrainedNet = RecurrentNet | PictureNet
 
 
 def network_of(net: TrainedNet) -> Network:

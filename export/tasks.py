@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from export.book import BookPixelCNN
 from export.data import Ids, Images, Texts
 from export.pixelcnn import PixelCNN
 from export.recurrent import Hidden, RecurrentNet
@@ -151,7 +152,7 @@ class ImageTask:
             chosen = np.arange(at, min(at + self.batch_size, len(self.images.pixels)))
             yield self._batch(chosen, self.images.conditions[chosen])
 
-    def loss(self, net: PixelCNN | TwoStackPixelCNN, batch: Batch) -> tuple[Tensor, int]:
+    def loss(self, net: PixelCNN | TwoStackPixelCNN | BookPixelCNN, batch: Batch) -> tuple[Tensor, int]:
         pixels, conditions = batch
         logits = net(net.encode(pixels), conditions)
         return functional.cross_entropy(logits, pixels), pixels.numel()

@@ -67,7 +67,10 @@ class TwoStackPixelCNN(nn.Module):
         self.beside = CausalConv2d(*size, above=0, left=reach, shift=(0, 1))
         self.rows = nn.Parameter(torch.zeros(config.height, 2 * config.channels))
         self.columns = nn.Parameter(torch.zeros(config.width, 2 * config.channels))
-        self.condition = nn.Parameter(torch.zeros(config.conditions, config.blocks * config.condition_width))
+        widths = [2 * config.channels, *[config.condition_width] * config.blocks, config.channels, config.head]
+        self.widths = widths
+        """What a condition adds: to both first layers, to each block, and before and inside the two last layers."""
+        self.condition = nn.Parameter(torch.zeros(config.conditions, sum(widths)))
         self.blocks = nn.ModuleList(TwoStackBlock(config) for _ in range(config.blocks))
         self.head = nn.Conv2d(config.channels, config.head, 1)
         self.output = nn.Conv2d(config.head, config.levels, 1)
@@ -84,9 +87,12 @@ class TwoStackPixelCNN(nn.Module):
         condition holds. Returns float32[batch, levels, height, width].
         """
         rows, columns = self.rows.T[:, :, None].chunk(2), self.columns.T[:, None, :].chunk(2)
-        vertical = self.above(planes) + rows[0] + columns[0]
-        horizontal = self.beside(planes) + rows[1] + columns[1]
-        biases = (conditions @ self.condition)[:, :, None, None].chunk(self.config.blocks, dim=1)
+        added = (conditions @ self.condition)[:, :, None, None]
+        first, *biases, before, inside = torch.split(added, self.widths, dim=1)
+        for_vertical, for_horizontal = first.chunk(2, dim=1)
+        vertical = self.above(planes) + rows[0] + columns[0] + for_vertical
+        horizontal = self.beside(planes) + rows[1] + columns[1] + for_horizontal
         for block, bias in zip(self.blocks, biases, strict=True):
             vertical, horizontal = block(vertical, horizontal, bias)
-        return self.output(functional.relu(self.head(functional.relu(horizontal))))
+        hidden = self.head(functional.relu(horizontal + before)) + inside
+        return self.output(functional.relu(hidden))

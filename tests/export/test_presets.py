@@ -24,6 +24,7 @@ FACTS = {
     "shakespeare": ("text", "GRU 2x256"),
     "names": ("text", "RNN 128"),
     "fashion": ("image", "Two-stack gated PixelCNN 6x34"),
+    "fashion-book": ("image", "PixelCNN 5x128"),
     "digits": ("image", "Two-stack gated PixelCNN 6x34"),
     "adventurers": ("image", "Two-stack gated PixelCNN 7x40"),
 }

@@ -22,8 +22,9 @@ RUNS = {
     "names, rnn": ("names", {}),
     "shakespeare, gru": ("shakespeare", {"layers": 2}),
     "recipes, lstm": ("recipes", {}),
-    "fashion, plain": ("fashion", {"gated": False}),
-    "adventurers, gated": ("adventurers", {"kernel": 5}),
+    "fashion, plain": ("fashion", {"gated": False, "stacks": 1}),
+    "fashion, the book's": ("fashion-book", {}),
+    "adventurers, gated": ("adventurers", {"kernel": 5, "stacks": 1}),
     "adventurers, two stacks": ("adventurers", {"stacks": 2}),
 }
 

@@ -13,12 +13,13 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
-from export.pixelcnn import PixelCNN, PixelCNNConfig
+from export.book import BookPixelCNN
+from export.checkpoint import build_network, describe_network
+from export.pixelcnn import PixelCNNConfig
 from export.presets import PRESETS, Training
 from export.recurrent import Cell, RecurrentConfig, RecurrentNet
-from export.steps import TrainedNet, completed, network_of
+from export.steps import PictureNet, TrainedNet, completed, network_of
 from export.trainer import Options, Trainer
-from export.two_stack import TwoStackPixelCNN
 from tui_gen.card import ImageSpec, ModelCard
 from tui_gen.model import Model
 
@@ -42,6 +43,7 @@ PIXELCNN: dict[str, dict[str, Any]] = {
     "as narrow as half a kernel": {"width": 3, "kernel": 7},
     "one pixel wide": {"width": 1, "height": 9, "kernel": 5},
     "one pixel high": {"width": 9, "height": 1, "conditions": 2},
+    "the book's": {"book": True, "one_hot": False},
     "two stacks": {"stacks": 2, "width": 9, "conditions": 3},
     "two stacks, 5x5": {"stacks": 2, "width": 10, "kernel": 5, "one_hot": False, "height": 4},
 }
@@ -53,13 +55,14 @@ def recurrent(cell: Cell = "lstm", layers: int = 1, *, vocab_size: int = 13) -> 
     return RecurrentNet(RecurrentConfig(cell, vocab_size, embedding=5, hidden=7, layers=layers)).eval()
 
 
-def pixelcnn(**sizes: Any) -> PixelCNN | TwoStackPixelCNN:
+def pixelcnn(**sizes: Any) -> PictureNet:
     """A network with random weights, also where training starts from zeros; 3 blocks on 6x5 pixels by default."""
     torch.manual_seed(1)
     defaults = {"height": 6, "width": 5, "levels": 4, "channels": 8, "blocks": 3, "head": 6}
     config = PixelCNNConfig(**{**defaults, **sizes})
-    net = (TwoStackPixelCNN if config.stacks == 2 else PixelCNN)(config).eval()
-    for learned in (net.rows, net.columns, net.condition):
+    net = build_network(describe_network(config)).eval()
+    assert not isinstance(net, RecurrentNet)
+    for learned in () if isinstance(net, BookPixelCNN) else (net.rows, net.columns, net.condition):
         torch.nn.init.normal_(learned)
     return net
 
@@ -180,6 +183,7 @@ _WRITERS = {
     "shakespeare": _write_shakespeare,
     "fashion": _write_fashion,
     "digits": _write_fashion,
+    "fashion-book": _write_fashion,
     "adventurers": _write_adventurers,
 }
 
