@@ -1,6 +1,7 @@
 """Measures a model folder on held-out data: `python -m export.evaluate DIR --data FILE`.
 
-It scores the exported ONNX file, step by step as the player runs it, and writes the figure into config.json.
+It scores the exported ONNX file, step by step as the player runs it, and writes the figure into config.json. Of a
+language model it also writes down what it writes: samples, and how far they repeat themselves or the training text.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from export.data import Images, Texts
 from export.folder import update_card
 from export.presets import PRESETS, Training
 from export.tasks import ImageTask
+from export.text_report import text_report
 from tui_gen.card import Quality
 from tui_gen.errors import TuiGenError
 from tui_gen.generate import FREE
@@ -140,7 +142,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         training = PRESETS[name].prepare(args.data, BATCH)
         _check_vocabulary(playable, training)
         quality = evaluate(playable.model, training.task)
-        update_card(args.folder, replace(playable.card, quality=quality))
+        measured = playable.card.measured
+        if playable.card.kind == "text":
+            measured = {**measured, **text_report(playable, training.task.texts)}  # type: ignore[attr-defined]
+        update_card(args.folder, replace(playable.card, quality=quality, measured=measured))
     except (TuiGenError, OSError) as fault:
         print(f"export.evaluate: {fault}", file=sys.stderr)
         return 1

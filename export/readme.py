@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from export.text_report import report_lines
 from tui_gen.card import ModelCard
 
 
 def model_readme(card: ModelCard, log: Sequence[Mapping[str, Any]]) -> str:
     """Markdown: what the model does, figure, data and licence, how it was trained, how to play it."""
     credit = f"## Credit\n\n{card.credit}" if card.credit else ""
-    parts = [f"# {card.name}", card.description, _facts(card), _play(card), _training(card, log), credit]
+    shown = "\n".join(["## What it makes", "", *report_lines(card.measured)]) if card.measured else ""
+    parts = [f"# {card.name}", card.description, _facts(card), _play(card), shown, _training(card, log), credit]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

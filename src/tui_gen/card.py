@@ -103,6 +103,8 @@ class ModelCard:
     """Whose work that data is, at any length."""
     licence: str = ""
     quality: Quality | None = None
+    measured: Mapping[str, Any] = field(default_factory=dict)
+    """Samples, and figures besides `quality`, by name."""
     export: Mapping[str, Any] = field(default_factory=dict)
     """Source file's sha256, opset, parity."""
     sha256: str = ""
@@ -161,6 +163,7 @@ def _read_card(facts: Facts) -> ModelCard:
         credit=facts.text("credit", ""),
         licence=facts.text("licence", ""),
         quality=_read_quality(quality) if quality else None,
+        measured=facts.raw("measured"),
         export=facts.raw("export"),
         sha256=facts.text("sha256", ""),
     )

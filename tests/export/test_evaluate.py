@@ -94,6 +94,7 @@ def test_the_command_line_writes_the_figure(folder: Path, data: Path, capsys: py
     assert main([str(folder), "--data", str(data)]) == 0
     facts = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     quality = facts.pop("quality")
+    assert facts.pop("measured").keys() == {"samples", "figures"}
     assert facts == before
     assert quality["unit"] == "nats per character"
     assert f"names: {quality['value']} nats per character on {quality['split']}" in capsys.readouterr().out

@@ -1,0 +1,68 @@
+"""What is said of the texts that a model writes is so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from export.__main__ import main as export_main
+from export.evaluate import main
+from export.text_report import distinct, longest_copy
+from tests.export.tiny import trainer, training
+from tui_gen.library import read_card
+
+BOOK = [np.array([1, 2, 3, 4, 5, 6, 7, 8, 9]), np.array([20, 21, 22, 23])]
+
+
+@pytest.mark.parametrize(
+    ("samples", "length"),
+    [
+        ([[3, 4, 5, 6, 7]], 5),
+        ([[9, 9, 4, 5, 6, 9]], 3),
+        ([[8, 9, 20, 21]], 2),  # a run does not go on from one document to the next
+        ([[30, 31], [22, 23, 30]], 2),
+        ([[40]], 0),
+        ([list(range(1, 10))], 9),
+        ([[]], 0),
+    ],
+)
+def test_the_longest_copy_is_found(samples: list[list[int]], length: int) -> None:
+    assert longest_copy([np.array(sample, dtype=np.int64) for sample in samples], BOOK) == length
+
+
+def test_the_longest_copy_of_many_is_what_looking_everywhere_finds() -> None:
+    rng = np.random.default_rng(0)
+    book = [rng.integers(3, size=400) for _ in range(3)]
+    samples = [rng.integers(3, size=60) for _ in range(4)]
+    texts = ["".join(map(str, document)) for document in book]
+
+    def copied(size: int) -> bool:
+        runs = ("".join(map(str, sample[at : at + size])) for sample in samples for at in range(60 - size + 1))
+        return any(run in text for run in runs for text in texts)
+
+    assert longest_copy(samples, book) == max(size for size in range(1, 61) if copied(size))
+
+
+def test_distinct_runs_are_a_part_of_all() -> None:
+    assert distinct([np.array([1, 2, 1, 2, 1])], 2) == 0.5
+    assert distinct([np.array([1, 2, 3]), np.array([4])], 2) == 1
+    assert distinct([np.array([4])], 2) == 0
+
+
+@pytest.mark.parametrize(("preset", "ends"), [("names", True), ("shakespeare", False)])
+def test_evaluating_a_text_model_shows_what_it_writes(preset: str, ends: bool, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    prepared = training(preset, data, batch_size=4)
+    for _ in trainer(prepared, tmp_path / "run", epochs=1).run():
+        pass
+    assert export_main([str(tmp_path / "run" / "checkpoint.pt"), "-o", str(tmp_path / preset)]) == 0
+    assert main([str(tmp_path / preset), "--data", str(data / preset)]) == 0
+    measured = read_card(tmp_path / preset).measured
+    assert [sample["temperature"] for sample in measured["samples"]] == [0.5, 0.8, 1.1]
+    assert ("end by themselves" in measured["figures"]) == ends
+    readme = (tmp_path / preset / "README.md").read_text(encoding="utf-8")
+    assert all(sample["text"] in readme for sample in measured["samples"])
+    assert "longest run copied from the training text: " in readme
