@@ -32,6 +32,11 @@ class Texts:
     train: list[Ids]
     held_out: list[Ids]
 
+    @property
+    def in_characters(self) -> bool:
+        """Whether each token is a character; otherwise it is a word or a mark."""
+        return max(map(len, self.tokenizer.get_vocab())) == 1
+
 
 @dataclass(frozen=True)
 class Images:

@@ -41,8 +41,8 @@ def evaluate(model: Model, task: object) -> Quality:
         return Quality(round(nats / count / per_unit, 4), task.unit, pictures)
     texts: Texts = task.texts  # type: ignore[attr-defined]
     nats, count = _score_texts(model, texts)
-    what = "characters" if _is_characters(texts) else "words and marks"
-    unit = "nats per character" if _is_characters(texts) else "nats per token"
+    what = "characters" if texts.in_characters else "words and marks"
+    unit = "nats per character" if texts.in_characters else "nats per token"
     return Quality(
         round(nats / count, 4),
         unit,
@@ -105,10 +105,6 @@ def _total(parts: Iterator[tuple[float, int]] | Sequence[tuple[float, int]]) -> 
 
 def _area(images: Images) -> int:
     return int(images.pixels[0].size)
-
-
-def _is_characters(texts: Texts) -> bool:
-    return max(map(len, texts.tokenizer.get_vocab())) == 1
 
 
 def _check_vocabulary(playable: Playable, training: Training) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,14 +34,15 @@ def text_report(playable: Playable, texts: Texts) -> dict[str, Any]:
 
 
 def _figures(playable: Playable, drawn: Sequence[Ids], texts: Texts) -> dict[str, str]:
-    unit = playable.codec.unit.rstrip("s")
-    how = f"of {len(drawn)} samples of up to {LENGTH} {unit}s at temperature {playable.card.temperature:g}"
-    found = {"distinct-2": f"{distinct(drawn, 2):.3f} {how}"}
+    units = "characters" if texts.in_characters else "words and marks"
+    how = f"of {len(drawn)} samples of up to {LENGTH} {units} at temperature {playable.card.temperature:g}"
+    variety = distinct([_written(playable, sample, skip=0).split() for sample in drawn], 2)
+    found = {"distinct-2 of words": f"{variety:.3f} {how}"} if variety else {}
     if texts.eos is not None:
         ended = sum(sample[-1] == texts.eos for sample in drawn) / len(drawn)
         found["end by themselves"] = f"{ended:.0%} {how}"
     run = longest_copy(drawn, texts.train)
-    found["longest run copied from the training text"] = f"{run} {unit}s, {how}"
+    found["longest run copied from the training text"] = f"{run} {units}, {how}"
     return found
 
 
@@ -58,13 +59,14 @@ def _sampled(playable: Playable, temperature: float, samples: int, length: int) 
     return [row[mask] for row, mask in zip(tokens, live, strict=True)]
 
 
-def _written(playable: Playable, tokens: Tokens) -> str:
+def _written(playable: Playable, tokens: Tokens, *, skip: int = 1) -> str:
+    """The text of a sample without its first tokens and its end."""
     assert isinstance(playable.codec, TextCodec)
     reader = playable.codec.reader()
-    return "".join(reader.read(int(token)) for token in tokens[1:] if token != playable.card.eos).strip("\n")
+    return "".join(reader.read(int(token)) for token in tokens[skip:] if token != playable.card.eos).strip("\n")
 
 
-def distinct(samples: Sequence[Ids], size: int) -> float:
+def distinct(samples: Sequence[Sequence[Hashable]], size: int) -> float:
     """Different runs of so many tokens, as a part of all; 0 where there is none.
 
     Li et al., A Diversity-Promoting Objective Function for Neural Conversation Models, 2016.

@@ -14,7 +14,14 @@ from tui_gen.sampling import SamplingParams, Tokens
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BARS = {"recipes": 3.7, "shakespeare": 1.65, "names": 2.35, "fashion": 1.08, "adventurers": 0.20}
+BARS = {
+    "recipes": 3.35,
+    "recipes-lstm": 3.7,
+    "shakespeare": 1.45,
+    "names": 2.10,
+    "fashion": 1.08,
+    "adventurers": 0.20,
+}
 """The least that each model must reach on held-out data, in the unit of its card."""
 MAX_BYTES = 12_000_000
 
@@ -27,7 +34,7 @@ def sampled(name: str, samples: int, *, seed: int = 5, length: int = 60) -> Toke
     return np.stack([np.where(step.live, step.tokens, -1) for step in steps], axis=1)
 
 
-def test_all_five_are_there() -> None:
+def test_all_of_them_are_there() -> None:
     assert {path.name for path in (ROOT / "models").iterdir() if path.is_dir()} >= BARS.keys()
 
 
