@@ -1,0 +1,71 @@
+"""Obedience is measured by what is drawn: a model that obeys is told from one that does not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from export import obedience
+from export.data import Images, read_npz
+from export.judge import Judge, kinds, trained_judge
+from export.obedience import main, measured
+
+COLOURS, ARMS = ("blue", "green", "red"), ("axe", "bow")
+
+
+def pictures(count: int = 240) -> Images:
+    """8x8: the left half has the cloak's colour, a row of the right half the weapon's."""
+    rng = np.random.default_rng(0)
+    phrases = (*ARMS, *(f"{colour} cloak" for colour in COLOURS))
+    cloaks, arms = rng.integers(3, size=count), rng.integers(2, size=count)
+    pixels, conditions = np.zeros((count, 8, 8), dtype=np.uint8), np.zeros((count, 5), dtype=np.uint8)
+    for at in range(count):
+        pixels[at, :, :4], pixels[at, 2 + 3 * arms[at], 4:] = 1 + cloaks[at], 4
+        conditions[at, [arms[at], 2 + cloaks[at]]] = 1
+    palette = tuple((60 * level, 0, 0) for level in range(5))
+    return Images(5, phrases, palette, pixels, conditions, held_out=60)
+
+
+@pytest.fixture(scope="module")
+def images() -> Images:
+    return pictures()
+
+
+@pytest.fixture(scope="module")
+def judge(images: Images) -> Judge:
+    return trained_judge(images, kinds(images), epochs=150)
+
+
+def test_the_judge_knows_what_pictures_show(images: Images, judge: Judge) -> None:
+    wanted = np.stack([kind.labels(images) for kind in kinds(images)], axis=1)
+    assert (judge.says(images.pixels[-60:]) == wanted[-60:]).all()
+
+
+@pytest.mark.parametrize("obeys", [True, False])
+def test_a_model_that_obeys_is_told_from_one_that_does_not(
+    obeys: bool, images: Images, judge: Judge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def drawn(playable: object, captions: list[str]) -> np.ndarray:
+        shown = {obedience._caption(images, at): images.pixels[at] for at in range(len(images.pixels))}
+        return np.stack([shown[caption if obeys else "axe, red cloak"] for caption in captions])
+
+    monkeypatch.setattr(obedience, "_drawn", drawn)
+    cloak, weapon = measured(None, images, judge)  # type: ignore[arg-type]
+    assert (cloak.kind, weapon.kind) == ("cloak colour", "weapon")
+    assert (cloak.seen, weapon.seen) == (1, 1)
+    assert (cloak.drawn == weapon.drawn == 1) == obeys
+    assert cloak.chance < 0.7
+    if not obeys:
+        assert cloak.drawn == pytest.approx(cloak.chance)
+
+
+def test_data_without_cloaks_or_a_missing_file_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path), "--data", str(tmp_path / "none.npz")]) == 1
+    assert "export.obedience: " in capsys.readouterr().err
+    plain = tmp_path / "plain.npz"
+    captions = np.array(["elf"] * 20)
+    np.savez(plain, pixels=np.zeros((20, 4, 4), np.uint8), palette=np.zeros((2, 3), np.uint8), captions=captions)
+    with pytest.raises(obedience.TuiGenError, match="name no cloaks or no weapons"):
+        kinds(read_npz(plain))
