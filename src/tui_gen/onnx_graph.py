@@ -16,7 +16,7 @@ _GRAPH = 7
 _NODE, _INITIALIZER, _INPUT, _OUTPUT, _VALUE_INFO = 1, 5, 11, 12, 13
 _NODE_INPUT, _NODE_OUTPUT, _OP_TYPE, _ATTRIBUTE, _DOMAIN = 1, 2, 4, 5, 7
 _ATTRIBUTE_NAME, _ATTRIBUTE_INT, _ATTRIBUTE_TYPE, _INT = 1, 3, 20, 2
-_ATTRIBUTE_STRINGS, _ATTRIBUTE_GRAPHS = 9, (6, 11)
+_ATTRIBUTE_INTS, _ATTRIBUTE_STRINGS, _ATTRIBUTE_GRAPHS = 8, 9, (6, 11)
 _TENSOR_DIMS, _TENSOR_TYPE, _TENSOR_NAME, _TENSOR_RAW = 1, 2, 8, 9
 _INFO_NAME, _INFO_TYPE, _TENSOR_KIND, _ELEMENT, _SHAPE, _DIM, _DIM_VALUE, _DIM_PARAM = 1, 2, 1, 1, 2, 1, 1, 2
 _IR_VERSION, _OPSET_IMPORT, _OPSET_DOMAIN, _OPSET_VERSION = 1, 8, 1, 2
@@ -65,6 +65,20 @@ class Node(NamedTuple):
                     if at == _ATTRIBUTE_INT and isinstance(number, int)
                 )
         return default
+
+    def integers(self, name: str) -> list[int]:
+        """The value of an attribute that is a list of whole numbers; empty where it is not there."""
+        numbers = list[int]()
+        for part in self.rest:
+            if self.is_attribute(part, name):
+                for at, value in protobuf.fields(_message(part[1])):
+                    if at == _ATTRIBUTE_INTS:
+                        numbers += [value] if isinstance(value, int) else protobuf.packed(value)
+        return numbers
+
+    def is_attribute(self, part: Field, name: str) -> bool:
+        """Whether a part of `rest` is the attribute of this name."""
+        return part[0] == _ATTRIBUTE and text(_message(part[1]), _ATTRIBUTE_NAME) == name
 
     def texts(self, name: str) -> list[str]:
         """The value of an attribute that is a list of texts; empty where it is not there."""

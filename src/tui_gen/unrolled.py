@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tui_gen.onnx_graph import Graph, Node, UnknownFormError, name_of_tensor, values_of
+from tui_gen.batch_first import batch_first
+from tui_gen.onnx_graph import Graph, Node, UnknownFormError, name_of_tensor, tensor, values_of
 from tui_gen.onnx_writer import Writer
 
 _DEFAULTS = {"RNN": ["Tanh"], "GRU": ["Sigmoid", "Tanh"], "LSTM": ["Sigmoid", "Tanh", "Tanh"]}
 _OPSET = 13
 """From which on Squeeze and Split are written as here."""
+_SECOND = "unrolled.second"
 _KNOWN = {"hidden_size", "linear_before_reset", "activations"}
 Weights = NDArray[Any]
 
@@ -38,6 +40,8 @@ def unrolled(model: bytes) -> bytes | None:
         cells = {id(node): _Cell(node, graph).nodes() for node in recurrent}
         graph.nodes = [made for node in graph.nodes for made in cells.get(id(node), ([node], []))[0]]
         graph.tensors += [constant for _, constants in cells.values() for constant in constants]
+        graph.tensors.append(tensor(_SECOND, np.array([1])))
+        batch_first(graph, _SECOND)
         return graph.written()
     except (UnknownFormError, ValueError, IndexError):
         return None
