@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from export.pixelcnn import MaskedConv2d, PixelCNN
-from export.two_stack import TwoStackPixelCNN
+from export.pixelcnn import MaskedConv2d
+from export.steps import PictureNet
 from export.verify import step_logits
 from tests.export.tiny import PIXELCNN, card_of, exported, network, sequence_logits
 
 NETWORKS = [name for name in PIXELCNN if "one pixel" not in name]
 
 
-def _changed_everywhere(net: PixelCNN | TwoStackPixelCNN) -> np.ndarray:
+def _changed_everywhere(net: PictureNet) -> np.ndarray:
     """An image [area + 1, area], then the same with pixel p changed, for every p."""
     area = net.config.height * net.config.width
     image = np.random.default_rng(0).integers(net.config.levels, size=area)
@@ -35,7 +35,7 @@ def _assert_causal(logits: np.ndarray, *, fed: int, tolerance: float) -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_exported_graph_is_causal(name: str) -> None:
     net = network(name)
-    assert isinstance(net, (PixelCNN, TwoStackPixelCNN))
+    assert isinstance(net, PictureNet)
     images = _changed_everywhere(net)
     prompt = np.tile([net.config.start, *card_of(net).image.warm_up], (len(images), 1))
     logits = step_logits(exported(net), np.concatenate([prompt, images[:, :-1]], axis=1))[:, prompt.shape[1] - 1 :]
@@ -45,7 +45,7 @@ def test_the_exported_graph_is_causal(name: str) -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_network_is_causal(name: str) -> None:
     net = network(name)
-    assert isinstance(net, (PixelCNN, TwoStackPixelCNN))
+    assert isinstance(net, PictureNet)
     images = _changed_everywhere(net)
     pixels = torch.from_numpy(images).view(-1, net.config.height, net.config.width)
     with torch.no_grad():
@@ -58,7 +58,7 @@ def test_the_network_is_causal(name: str) -> None:
 @pytest.mark.parametrize("name", ["plain", "gated, conditions"])
 def test_weights_that_the_mask_forbids_do_not_matter(name: str) -> None:
     net = network(name)
-    assert isinstance(net, (PixelCNN, TwoStackPixelCNN))
+    assert isinstance(net, PictureNet)
     tokens = np.concatenate([np.full((2, 1), net.config.start), _changed_everywhere(net)[:2, :-1]], axis=1)
     before = step_logits(exported(net), tokens)
     for layer in net.modules():
