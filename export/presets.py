@@ -127,7 +127,7 @@ def _fashion(path: Path, batch_size: int) -> Training:
         description="Draws clothes of ten kinds in 16 greys.",
         prompt_example="ankle boot",
     )
-    network = _pixelcnn(images, one_hot=False, kernel=5, channels=34, blocks=6, stacks=2)
+    network = _pixelcnn(images, one_hot=False, kernel=5, channels=64, blocks=6)
     return Training(ImageTask(images, batch_size, drop_condition=0.0), network, tokenizer, card)
 
 
@@ -163,7 +163,7 @@ def _adventurers(path: Path, batch_size: int) -> Training:
         description="Draws pixel-art adventurers with the dress and the arms that the prompt names.",
         prompt_example="elf woman, red cloak, bow",
     )
-    network = _pixelcnn(images, one_hot=True, kernel=3, channels=40, blocks=7, stacks=2)
+    network = _pixelcnn(images, one_hot=True, kernel=3, channels=64, blocks=6)
     return Training(ImageTask(images, batch_size), network, tokenizer, card)
 
 
@@ -192,10 +192,10 @@ PRESETS = {
     "grimm": Preset(_grimm, "a text in UTF-8, or a folder of .txt files in the order of their names", 14, 32, 3e-3),
     "shakespeare": Preset(_shakespeare, "shakespeare.txt: any text in UTF-8", 14, 32, learning_rate=3e-3),
     "names": Preset(_names, "names.txt: a name on each line", 20, 64, learning_rate=4e-3),
-    "fashion": Preset(_fashion, "fashion_mnist: the folder of its four .gz files", 8, 32),
+    "fashion": Preset(_fashion, "fashion_mnist: the folder of its four .gz files", 4, 32),
     "fashion-book": Preset(_fashion_book, "fashion_mnist: the folder of its four .gz files", 20, 64, 1e-3),
     "digits": Preset(_digits, "mnist: the folder of its four .gz files", 6, 32),
-    "adventurers": Preset(_adventurers, "adventurers.npz: pixels, palette and captions", 8, 16),
+    "adventurers": Preset(_adventurers, "adventurers.npz: pixels, palette and captions", 4, 16),
 }
 
 
@@ -247,7 +247,7 @@ def _if_known(example: str, tokenizer: Tokenizer) -> str:
 
 
 def _pixelcnn(
-    images: data.Images, *, one_hot: bool, kernel: int, channels: int, blocks: int, stacks: int
+    images: data.Images, *, one_hot: bool, kernel: int, channels: int, blocks: int, stacks: int = 1
 ) -> PixelCNNConfig:
     height, width = (int(size) for size in images.pixels.shape[1:])
     sizes = (height, width, images.levels, channels, blocks, kernel)

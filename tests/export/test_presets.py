@@ -23,10 +23,10 @@ FACTS = {
     "grimm": ("text", "GRU 2x256"),
     "shakespeare": ("text", "GRU 2x256"),
     "names": ("text", "RNN 128"),
-    "fashion": ("image", "Two-stack gated PixelCNN 6x34"),
+    "fashion": ("image", "Gated PixelCNN 6x64"),
     "fashion-book": ("image", "PixelCNN 5x128"),
     "digits": ("image", "Two-stack gated PixelCNN 6x34"),
-    "adventurers": ("image", "Two-stack gated PixelCNN 7x40"),
+    "adventurers": ("image", "Gated PixelCNN 6x64"),
 }
 
 
