@@ -7,10 +7,10 @@ import onnx
 import pytest
 
 from tests import toys
-from tui_gen import sampling_graph
+from tui_gen.device_messages import TOP, Aim, Control, Report
 from tui_gen.runtime import Session
 from tui_gen.sampling import Floats, Logits, SamplingParams, draw, weights
-from tui_gen.sampling_graph import Aim, Control, Report, sampler, with_sampler
+from tui_gen.sampling_graph import sampler, with_sampler
 
 VOCABULARIES = (2, 16, 65, 512, 513, 7734, 10_000)
 """Pixels, characters, words; both sides of the length from which a row is cumulated block by block."""
@@ -133,4 +133,4 @@ def test_what_goes_to_the_device_and_back_is_small() -> None:
     sent = Control(1).read(np.array([1]))
     back = opened(10_000).run({"logits": np.zeros((1, 10_000), dtype=np.float32), "control": sent})[0]
     assert sent.nbytes + back.nbytes <= 256
-    assert back.shape == (1, sampling_graph.TOP * 2 + 3)
+    assert back.shape == (1, TOP * 2 + 3)

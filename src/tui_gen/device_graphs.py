@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from functools import cache
 
+from tui_gen.device_messages import NARROW, is_possible
 from tui_gen.errors import TuiGenError
 from tui_gen.lane import Opened, Recordable
 from tui_gen.on_device import Opener
 from tui_gen.providers import open_cuda, open_recorded
 from tui_gen.runtime import Place, Session
-from tui_gen.sampling_graph import NARROW, is_possible, sampler, with_sampler
+from tui_gen.sampling_graph import sampler, with_sampler
 from tui_gen.unrolled import unrolled
 
 

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from tui_gen.device_messages import Report
 from tui_gen.sampling import Floats, Logits, SamplingParams, Tokens, Weights, draw
-from tui_gen.sampling_graph import Report
 from tui_gen.step import check_finite, non_finite
 from tui_gen.stepper import Stepper
 

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tui_gen.contract import STATE_TYPES, Port
+from tui_gen.device_messages import Aim, Control, Report, report_shape
 from tui_gen.errors import TuiGenError
 from tui_gen.runtime import DeviceArray, Place, Session
 from tui_gen.sampling import Logits
-from tui_gen.sampling_graph import CONTROL, LOGITS, REPORT, Aim, Control, Report, report_shape
+from tui_gen.sampling_graph import CONTROL, LOGITS, REPORT
 from tui_gen.state import State
 
 _RECORDINGS = 64

@@ -14,13 +14,13 @@ from tui_gen.card import ModelCard
 from tui_gen.contract import check_contract
 from tui_gen.cuda import NO_DRIVER
 from tui_gen.device_graphs import device_opener
+from tui_gen.device_messages import Report
 from tui_gen.device_state import DeviceState
 from tui_gen.errors import DeviceFullError, DeviceLostError, TuiGenError
 from tui_gen.on_device import OnDevice
 from tui_gen.placement import Candidates, Placement, Turn, no_room
 from tui_gen.runtime import Place, Provider, Session
 from tui_gen.sampling import Floats, Logits, SamplingParams, Tokens, draw, weights
-from tui_gen.sampling_graph import Report
 from tui_gen.state import Pool, State
 from tui_gen.threads import cores
 

@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tui_gen.contract import Port
+from tui_gen.device_messages import Aim, Report
 from tui_gen.device_state import DeviceState, Trail
 from tui_gen.lane import Lane, Opened, RecordingError, RecordingsFullError
 from tui_gen.sampling import Floats, Logits, SamplingParams, Tokens
-from tui_gen.sampling_graph import Aim, Report
 from tui_gen.state import State
 
 _EVERY_BYTES, _LEAST_EVERY = 256, 64

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tui_gen.device_messages import Report
 from tui_gen.errors import TuiGenError
 from tui_gen.sampling import (
     Floats,
@@ -22,7 +23,6 @@ from tui_gen.sampling import (
     normalised,
     picked,
 )
-from tui_gen.sampling_graph import Report
 
 
 @dataclass(frozen=True, eq=False)
