@@ -75,6 +75,10 @@ def fresh(node: Node, dimensions: Sequence[Dimension], height: int, width: int) 
     return Symbol(node, tuple(dimensions), height, width, (0, 0), Box(0, 0, height, width))
 
 
+_SAME = 1e-5
+"""How far rows of one product may differ, relative to the largest number: a library rounds them in several ways."""
+
+
 def constant_operand(value: Any, like: Symbol, dimensions: Sequence[Dimension]) -> NDArray[Any] | Placed:
     """A constant that is combined with a tensor of these dimensions, by NumPy's broadcasting.
 
@@ -85,7 +89,8 @@ def constant_operand(value: Any, like: Symbol, dimensions: Sequence[Dimension]) 
     array = array.reshape((1,) * (len(dimensions) - array.ndim) + array.shape)
     for index, dimension in enumerate(dimensions):
         if dimension == ("b",) and array.shape[index] > 1:
-            if not (array == array.take([0], axis=index)).all():
+            first = array.take([0], axis=index)
+            if not np.allclose(array, first, rtol=0, atol=_SAME * (1 + np.abs(first).max())):
                 raise NotStreamableError("a constant differs between samples")
             array = array.take([0], axis=index)
         elif len(dimension) > 1 and array.shape[index] > 1:
