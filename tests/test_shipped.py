@@ -17,6 +17,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 BARS = {
     "recipes": 3.35,
     "recipes-lstm": 3.7,
+    "recipes-gru": 3.7,
     "shakespeare": 1.45,
     "names": 2.10,
     "fashion": 1.08,
