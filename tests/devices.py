@@ -45,6 +45,23 @@ def shipped(name: str) -> tuple[bytes, ModelCard]:
     return (folder / "model.onnx").read_bytes(), read_card(folder)
 
 
+def refusing_to_record(monkeypatch: pytest.MonkeyPatch, fault: TuiGenError) -> None:
+    """A device whose work cannot be recorded."""
+    bound = Session.bound_on
+
+    def bound_on(self: Session, inputs: Any, outputs: Any, recording: int | None = None) -> Callable[[], None]:
+        call = bound(self, inputs, outputs)
+
+        def run() -> None:
+            if recording is not None:
+                raise fault
+            call()
+
+        return run
+
+    monkeypatch.setattr(Session, "bound_on", bound_on)
+
+
 def failing_after(monkeypatch: pytest.MonkeyPatch, count: int, fault: TuiGenError) -> Callable[[], int]:
     """A device that fails for good after so many runs; returns how many it did."""
     bound, runs = Session.bound_on, [0]

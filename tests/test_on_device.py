@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests import toys
-from tests.devices import failing_after, on_device, shipped
+from tests.devices import failing_after, on_device, refusing_to_record, shipped
 from tui_gen import lane
 from tui_gen import on_device as module
 from tui_gen.branch import Beginning, Branch
@@ -251,19 +251,9 @@ def test_work_that_cannot_be_recorded_is_done_without(monkeypatch: pytest.Monkey
         found = opened(recorded=recorded)
         return found._replace(step=Recordable(found.step.session, recorded))
 
-    refusing = Session.bound_on
-
-    def bound_on(self: Session, inputs: Any, outputs: Any, recording: int | None = None) -> Callable[[], None]:
-        call = refusing(self, inputs, outputs)
-
-        def run() -> None:
-            if recording is not None:
-                raise DeviceLostError("CUDA failure 900: operation not permitted when stream is capturing")
-            call()
-
-        return run
-
-    monkeypatch.setattr(Session, "bound_on", bound_on)
+    refusing_to_record(
+        monkeypatch, DeviceLostError("CUDA failure 900: operation not permitted when stream is capturing")
+    )
     model._placement.engine = OnDevice(opener, model.inputs[1:], card.vocab_size, model.state)  # type: ignore[union-attr]
     assert tokens(run(model, 2)) == tokens(run(Model(graph, card, provider="cpu"), 2))
     assert asked == [True, False]
@@ -307,19 +297,7 @@ def test_a_sampler_that_cannot_be_recorded_costs_one_opening(monkeypatch: pytest
         found = plain(recorded=recorded)
         return found._replace(sampler=lambda sorts: found.sampler(sorts)._replace(recorded=recorded))
 
-    bound = Session.bound_on
-
-    def bound_on(self: Session, inputs: Any, outputs: Any, recording: int | None = None) -> Callable[[], None]:
-        call = bound(self, inputs, outputs)
-
-        def run() -> None:
-            if recording is not None:
-                raise TuiGenError("operation not permitted when stream is capturing")
-            call()
-
-        return run
-
-    monkeypatch.setattr(Session, "bound_on", bound_on)
+    refusing_to_record(monkeypatch, TuiGenError("operation not permitted when stream is capturing"))
     model._placement.engine = OnDevice(opener, model.inputs[1:], card.vocab_size, model.state)  # type: ignore[union-attr]
     params = SamplingParams(top_k=3)
     cpu = Model(graph, card, provider="cpu")

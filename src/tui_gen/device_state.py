@@ -80,9 +80,13 @@ class DeviceState:
         """A copy of the tensors, in the order of the graph's inputs. Raises DeviceLostError and DeviceFullError."""
         if any(position for _, position in self.parts):
             return self.engine.fetch(self)
-        whole = zip(*(trail.anchor.arrays() for trail, _ in self.parts), strict=True)
-        return tuple(np.concatenate(rows) for rows in whole)
+        return joined([trail.anchor.arrays() for trail, _ in self.parts])
 
     def logits(self) -> Logits:
         """[batch, vocab]: what the model said when it had read the last token. Raises as `arrays` does."""
         return self.engine.fetch_logits(self)
+
+
+def joined(parts: Sequence[Sequence[NDArray[Any]]]) -> tuple[NDArray[Any], ...]:
+    """The tensors of a batch from those of its parts, one after another."""
+    return tuple(np.concatenate(rows) for rows in zip(*parts, strict=True))

@@ -15,7 +15,7 @@ from tui_gen.contract import check_contract
 from tui_gen.cuda import NO_DRIVER
 from tui_gen.device_graphs import device_opener
 from tui_gen.device_messages import Report
-from tui_gen.device_state import DeviceState
+from tui_gen.device_state import DeviceState, joined
 from tui_gen.errors import DeviceFullError, DeviceLostError, TuiGenError
 from tui_gen.on_device import OnDevice
 from tui_gen.placement import Candidates, Placement, Turn, no_room
@@ -238,7 +238,7 @@ class Model:
             for tokens in trail.tokens[: position - before]:
                 _, here = self._step_in_place(tokens, here)
             parts.append(here.arrays())
-        return self.state([np.concatenate(rows) for rows in zip(*parts, strict=True)], len(state))
+        return self.state(joined(parts), len(state))
 
     def _cpu_turn(self, batch: int) -> Turn:
         state, tokens, uniform = self._pool.zeros(batch), np.zeros(batch, dtype=np.int64), np.full(batch, 0.5)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from tui_gen.contract import Port
 from tui_gen.device_messages import Aim, Report
-from tui_gen.device_state import DeviceState, Trail
+from tui_gen.device_state import DeviceState, Trail, joined
 from tui_gen.lane import Lane, Opened, RecordingError, RecordingsFullError
 from tui_gen.sampling import Floats, Logits, SamplingParams, Tokens
 from tui_gen.state import State
@@ -118,7 +118,7 @@ class OnDevice:
         """The tensors of a state."""
         with _TURN:
             parts = [lane.state(at) for lane, at in self._found(state)]
-        return tuple(np.concatenate(rows) for rows in zip(*parts, strict=True))
+        return joined(parts)
 
     def fetch_logits(self, state: DeviceState) -> Logits:
         """What came with a state."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -22,7 +22,7 @@ _INFO_NAME, _INFO_TYPE, _TENSOR_KIND, _ELEMENT, _SHAPE, _DIM, _DIM_VALUE, _DIM_P
 _IR_VERSION, _OPSET_IMPORT, _OPSET_DOMAIN, _OPSET_VERSION = 1, 8, 1, 2
 """Field numbers of onnx.proto3: of the model, its graph, a node, an attribute, a tensor, the type of an input."""
 
-ELEMENTS = {"float32": 1, "int32": 6, "int64": 7, "bool": 9, "float16": 10, "float64": 11}
+ELEMENTS = {"float32": 1, "int8": 3, "int32": 6, "int64": 7, "bool": 9, "float16": 10, "float64": 11}
 """onnx.proto3's numbers for types of numbers, by NumPy's names."""
 _RAW_TYPES = {number: name for name, number in ELEMENTS.items()}
 OPSET, IR_VERSION = 18, 10
@@ -57,36 +57,24 @@ class Node(NamedTuple):
 
     def integer(self, name: str, default: int) -> int:
         """The value of an attribute that is a whole number."""
-        for key, value in self.rest:
-            if key == _ATTRIBUTE and text(_message(value), _ATTRIBUTE_NAME) == name:
-                return next(
-                    number
-                    for at, number in protobuf.fields(_message(value))
-                    if at == _ATTRIBUTE_INT and isinstance(number, int)
-                )
-        return default
+        return next((value for value in self._values(name, _ATTRIBUTE_INT) if isinstance(value, int)), default)
 
     def integers(self, name: str) -> list[int]:
         """The value of an attribute that is a list of whole numbers; empty where it is not there."""
-        numbers = list[int]()
-        for part in self.rest:
-            if self.is_attribute(part, name):
-                for at, value in protobuf.fields(_message(part[1])):
-                    if at == _ATTRIBUTE_INTS:
-                        numbers += [value] if isinstance(value, int) else protobuf.packed(value)
-        return numbers
+        return _numbers(self._values(name, _ATTRIBUTE_INTS))
+
+    def texts(self, name: str) -> list[str]:
+        """The value of an attribute that is a list of texts; empty where it is not there."""
+        return [str(_message(value), "utf-8") for value in self._values(name, _ATTRIBUTE_STRINGS)]
 
     def is_attribute(self, part: Field, name: str) -> bool:
         """Whether a part of `rest` is the attribute of this name."""
         return part[0] == _ATTRIBUTE and text(_message(part[1]), _ATTRIBUTE_NAME) == name
 
-    def texts(self, name: str) -> list[str]:
-        """The value of an attribute that is a list of texts; empty where it is not there."""
-        for key, value in self.rest:
-            if key == _ATTRIBUTE and text(_message(value), _ATTRIBUTE_NAME) == name:
-                found = protobuf.fields(_message(value))
-                return [str(_message(part), "utf-8") for at, part in found if at == _ATTRIBUTE_STRINGS]
-        return []
+    def _values(self, name: str, wanted: int) -> list[int | bytes | memoryview]:
+        """The fields of an attribute that have a number."""
+        found = [_message(part[1]) for part in self.rest if self.is_attribute(part, name)]
+        return [value for message in found for at, value in protobuf.fields(message) if at == wanted]
 
 
 @dataclass
@@ -163,16 +151,14 @@ def values_of(message: memoryview) -> NDArray[Any]:
     raw = next((value for key, value in facts if key == _TENSOR_RAW), None)
     if raw is None or kind not in _RAW_TYPES:
         raise UnknownFormError
-    return np.frombuffer(_message(raw), dtype=_RAW_TYPES[kind]).reshape(_dims(facts))
+    return np.frombuffer(_message(raw), dtype=_RAW_TYPES[kind]).reshape(
+        _numbers(value for key, value in facts if key == _TENSOR_DIMS)
+    )
 
 
-def _dims(facts: list[Field]) -> list[int]:
-    """Of a tensor; protobuf writes a row of numbers one by one or as one field of them all."""
-    dims: list[int] = []
-    for key, value in facts:
-        if key == _TENSOR_DIMS:
-            dims += [value] if isinstance(value, int) else protobuf.packed(value)
-    return dims
+def _numbers(values: Iterable[int | bytes | memoryview]) -> list[int]:
+    """A row of whole numbers; protobuf writes them one by one or as one field of them all."""
+    return [n for value in values for n in ([value] if isinstance(value, int) else protobuf.packed(value))]
 
 
 def port(name: str, kind: str, dims: Sequence[int | str]) -> memoryview:

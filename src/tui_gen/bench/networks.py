@@ -15,14 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tui_gen.card import ImageSpec, ModelCard
-from tui_gen.protobuf import field, number_field
+from tui_gen.onnx_graph import tensor
+from tui_gen.protobuf import field
 
 FOLDER = Path(__file__).parent / "networks"
 VOCABULARY, LEVELS, SIDE = 10_000, 4, 28
 _GRAPH, _INITIALIZER = 7, 5
-_DIMS, _TYPE, _NAME, _RAW = 1, 2, 8, 9
-_TYPES = {"float32": 1, "int8": 3}
-"""Field numbers and types of onnx.proto3: ModelProto.graph, GraphProto.initializer, and those of a TensorProto."""
+"""Field numbers of onnx.proto3: ModelProto.graph, GraphProto.initializer."""
 
 
 def text_card(name: str) -> ModelCard:
@@ -47,7 +46,7 @@ def filled(name: str, given: Mapping[str, NDArray[Any]]) -> bytes:
     template = (FOLDER / f"{name}.onnx").read_bytes()
     rng = np.random.default_rng(0)
     weights = {**{key: _weights(facts, rng) for key, facts in described.items()}, **given}
-    tensors = b"".join(field(_INITIALIZER, _tensor(key, values)) for key, values in weights.items())
+    tensors = b"".join(field(_INITIALIZER, tensor(key, values)) for key, values in weights.items())
     return template + field(_GRAPH, tensors)  # protobuf joins messages that stand one after another
 
 
@@ -61,10 +60,3 @@ def weight_bytes(name: str) -> int:
 def _weights(facts: Mapping[str, Any], rng: np.random.Generator) -> NDArray[Any]:
     values = rng.standard_normal(facts["shape"], dtype=np.float32) * np.float32(facts["std"])
     return np.clip(np.rint(values), -127, 127).astype(np.int8) if facts["type"] == "int8" else values
-
-
-def _tensor(name: str, values: NDArray[Any]) -> bytes:
-    """A TensorProto."""
-    sizes = b"".join(number_field(_DIMS, size) for size in values.shape)
-    kind = number_field(_TYPE, _TYPES[values.dtype.name])
-    return sizes + kind + field(_NAME, name.encode()) + field(_RAW, values.tobytes())
