@@ -76,32 +76,41 @@ def _recipes(
     return Training(DocumentTask(texts, batch_size), network, texts.tokenizer, card)
 
 
-def _shakespeare(path: Path, batch_size: int) -> Training:
+def _characters(
+    path: Path,
+    batch_size: int,
+    *,
+    name: str,
+    description: str,
+    prompt_example: str,
+    temperature: float,
+    dropout: float,
+) -> Training:
+    """Two layers of 256 gated units over one long text."""
     texts = data.read_stream(path)
     card = _text_card(
-        "shakespeare",
-        path,
-        texts,
-        description="Writes plays, character by character.",
-        prompt_example="ROMEO:",
-        temperature=0.8,
+        name, path, texts, description=description, prompt_example=prompt_example, temperature=temperature
     )
-    network = _recurrent("gru", card, embedding=64, hidden=256, layers=2, dropout=0.2)
+    network = _recurrent("gru", card, embedding=64, hidden=256, layers=2, dropout=dropout)
     return Training(StreamTask(texts, batch_size), network, texts.tokenizer, card, sample_length=400)
 
 
-def _grimm(path: Path, batch_size: int) -> Training:
-    texts = data.read_stream(path)
-    card = _text_card(
-        "grimm",
-        path,
-        texts,
-        description="Tells fairy tales and fables, character by character.",
-        prompt_example="There was once a ",
-        temperature=0.7,
-    )
-    network = _recurrent("gru", card, embedding=64, hidden=256, layers=2, dropout=0.3)
-    return Training(StreamTask(texts, batch_size), network, texts.tokenizer, card, sample_length=400)
+_shakespeare = partial(
+    _characters,
+    name="shakespeare",
+    description="Writes plays, character by character.",
+    prompt_example="ROMEO:",
+    temperature=0.8,
+    dropout=0.2,
+)
+_grimm = partial(
+    _characters,
+    name="grimm",
+    description="Tells fairy tales and fables, character by character.",
+    prompt_example="There was once a ",
+    temperature=0.7,
+    dropout=0.3,
+)
 
 
 def _names(path: Path, batch_size: int) -> Training:
