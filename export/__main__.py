@@ -32,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             name=args.name or args.output.resolve().name,
             dtype=args.dtype,
             force=args.force,
+            guidance=args.guidance,
         )
     except (TuiGenError, OSError) as fault:
         print(f"export: {scrub_line(str(fault))}", file=sys.stderr)

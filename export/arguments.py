@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
 from pathlib import Path
 
 from export.reading import ReadOptions
 from export.text.rules import ADJUSTMENTS, RULES
+
+GREATEST_STRENGTH = 10.0
 
 
 def parse(words: list[str], *, description: str) -> argparse.Namespace:
@@ -21,7 +24,7 @@ def parse(words: list[str], *, description: str) -> argparse.Namespace:
         else "`python -m export inspect FILE` says what a checkpoint is without converting it.\n\n" + _rules(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.set_defaults(inspect=inspect, output=None, name=None, dtype="fp32", force=False)
+    parser.set_defaults(inspect=inspect, output=None, name=None, dtype="fp32", force=False, guidance=None)
     parser.add_argument("checkpoint", type=Path, nargs="?", help="a checkpoint file of any training script")
     if not inspect:
         _add_output(parser)
@@ -46,6 +49,13 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
         "--force",
         action="store_true",
         help="write it even if a smaller --dtype changes what it says, or the corpus speaks against it",
+    )
+    parser.add_argument(
+        "--guidance",
+        type=_strength,
+        metavar="S",
+        help="for the trainer's picture networks with prompts: follow the prompt S times as closely as was learned "
+        "(classifier-free guidance; 1 to 2 is usual, and takes twice the time), unless it names another strength",
     )
 
 
@@ -80,6 +90,16 @@ def _size(text: str) -> tuple[int, int]:
     if not match or "0" in match.groups():
         raise argparse.ArgumentTypeError(f"must be height x width, such as 28x28, not {text!r}")
     return int(match[1]), int(match[2])
+
+
+def _strength(text: str) -> float:
+    try:
+        strength = float(text)
+    except ValueError:
+        strength = math.nan
+    if not 0 <= strength <= GREATEST_STRENGTH:
+        raise argparse.ArgumentTypeError(f"must be a number from 0 to {GREATEST_STRENGTH:g}, not {text!r}")
+    return strength
 
 
 def _levels(text: str) -> int:

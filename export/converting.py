@@ -14,6 +14,7 @@ import torch
 from export.folder import write_folder
 from export.graph import OPSET
 from export.images.causality import check_causal
+from export.images.guidance import with_guidance
 from export.images.spread import compare_spread
 from export.images.streaming import StreamingNetwork
 from export.quantise import shrink
@@ -47,15 +48,19 @@ def convert(
     name: str,
     dtype: Dtype = "fp32",
     force: bool = False,
+    guidance: float | None = None,
 ) -> ModelCard:
     """Converts, proves and writes; prints what was compared.
 
-    source: the checkpoint file, for its hash. Raises TuiGenError, and writes nothing, if something is missing or the
+    source: the checkpoint file, for its hash. guidance: how strongly a picture network is to follow its prompt, if
+    otherwise than it learned to. Raises TuiGenError, and writes nothing, if something is missing or the
     step function differs from the network.
     """
     if reading.diagnosis.doubt and not force:
         raise TuiGenError(f"{reading.diagnosis.doubt}; --force converts it all the same")
     exportable = reading.build()
+    if guidance is not None:
+        exportable = with_guidance(exportable, guidance)
     card = replace(exportable.card, name=name)
     if isinstance(exportable.network, StreamingNetwork):
         check_causal(exportable.network.network)

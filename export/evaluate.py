@@ -9,19 +9,21 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
 
 from export.data import Images, Texts
 from export.folder import update_card
+from export.images.guidance import phrase, without_guidance
 from export.presets import PRESETS, Training
-from export.tasks import ImageTask
+from export.tasks import ImageTask, Task
 from export.text_report import text_report
-from tui_gen.card import Quality
+from tui_gen.card import ModelCard, Quality
 from tui_gen.errors import TuiGenError
 from tui_gen.generate import FREE
 from tui_gen.library import Playable, open_model
@@ -31,10 +33,13 @@ from tui_gen.sampling import Tokens, log_softmax
 BATCH = 250
 
 
-def evaluate(model: Model, task: object) -> Quality:
-    """The mean negative log-likelihood of the held-out part."""
+def evaluate(model: Model, task: object, *, named: Sequence[int] = ()) -> Quality:
+    """The mean negative log-likelihood of the held-out part.
+
+    named: ids of what a prompt says besides a picture's conditions.
+    """
     if isinstance(task, ImageTask):
-        nats, count = _score_images(model, task.images)
+        nats, count = _score_images(model, task.images, named)
         given = ", their conditions given" if task.images.phrases else ""
         per_unit = math.log(2) if task.unit.startswith("bits") else 1.0
         pictures = f"{count // _area(task.images):,} held-out pictures{given}"
@@ -70,21 +75,21 @@ def _score_texts(model: Model, texts: Texts) -> tuple[float, int]:
     return _total(score(model, _padded(batch)) for batch in batches)
 
 
-def _score_images(model: Model, images: Images) -> tuple[float, int]:
+def _score_images(model: Model, images: Images, named: Sequence[int]) -> tuple[float, int]:
     first = len(images.pixels) - images.held_out
     last = len(images.pixels)
     batches = (range(at, min(at + BATCH, last)) for at in range(first, last, BATCH))
     assert model.card.image
-    warm_up = model.card.image.warm_up
-    return _total(score(model, _picture_tokens(images, list(batch), warm_up)) for batch in batches)
+    last_of_prompt = [*named, *model.card.image.warm_up]
+    return _total(score(model, _picture_tokens(images, list(batch), last_of_prompt)) for batch in batches)
 
 
-def _picture_tokens(images: Images, chosen: list[int], warm_up: Sequence[int]) -> Tokens:
-    """Start tokens, the picture's conditions, what the step warms up with, its pixels: int64[batch, n]."""
+def _picture_tokens(images: Images, chosen: list[int], last_of_prompt: Sequence[int]) -> Tokens:
+    """Start tokens, the picture's conditions, what every prompt ends with, its pixels: int64[batch, n]."""
     start = images.levels
     named = [[start + 1 + int(c) for c in np.flatnonzero(images.conditions[index])] for index in chosen]
     width = max(map(len, named))
-    prefix = np.array([[start] * (1 + width - len(row)) + row + [*warm_up] for row in named], dtype=np.int64)
+    prefix = np.array([[start] * (1 + width - len(row)) + row + [*last_of_prompt] for row in named], dtype=np.int64)
     return np.concatenate([prefix, images.pixels[chosen].reshape(len(chosen), -1).astype(np.int64)], axis=1)
 
 
@@ -109,16 +114,34 @@ def _area(images: Images) -> int:
 
 def _check_vocabulary(playable: Playable, training: Training) -> None:
     """Raises TuiGenError if token ids of this data mean something else to the model."""
-    path = playable.path / "tokenizer.json"
-    known = Tokenizer.from_file(str(path)).get_vocab() if path.exists() else None
-    if known != (training.tokenizer and training.tokenizer.get_vocab()) or not _same_pictures(playable, training):
+    card, known = without_guidance(playable.card, _vocabulary(playable))
+    if known != (training.tokenizer.get_vocab() if training.tokenizer else {}) or not _same_pictures(card, training):
         raise TuiGenError(f"this data has another vocabulary or size than {playable.path} was trained on")
 
 
-def _same_pictures(playable: Playable, training: Training) -> bool:
+def _vocabulary(playable: Playable) -> dict[str, int]:
+    path = playable.path / "tokenizer.json"
+    return Tokenizer.from_file(str(path)).get_vocab() if path.exists() else {}
+
+
+def _same_pictures(card: ModelCard, training: Training) -> bool:
     """Whether both mean the same tokens; how a step function warms up is its own business."""
-    ours, theirs = playable.card.image, training.card.image
+    ours, theirs = card.image, training.card.image
     return ours == theirs or (ours is not None and theirs is not None and replace(ours, warm_up=()) == theirs)
+
+
+def _measured(playable: Playable, task: Task) -> tuple[Quality, Mapping[str, Any]]:
+    """The figure, and what else is measured of the model."""
+    measured, guidance = playable.card.measured, playable.card.export.get("guidance")
+    if playable.card.kind == "text":
+        measured = {**measured, **text_report(playable, task.texts)}  # type: ignore[attr-defined]
+    if guidance is None:
+        return evaluate(playable.model, task), measured
+    learned, drawn = phrase(1), evaluate(playable.model, task)
+    own = evaluate(playable.model, task, named=[_vocabulary(playable)[learned]])
+    figure = {f"held-out figure with {phrase(guidance)}, as it draws": f"{drawn}"}
+    figures = {**measured.get("figures", {}), **figure}
+    return replace(own, split=f"{own.split}, {learned}"), {**measured, "figures": figures}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -137,10 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise TuiGenError(f"how to read the data of {name!r} is not known; name a --preset")
         training = PRESETS[name].prepare(args.data, BATCH)
         _check_vocabulary(playable, training)
-        quality = evaluate(playable.model, training.task)
-        measured = playable.card.measured
-        if playable.card.kind == "text":
-            measured = {**measured, **text_report(playable, training.task.texts)}  # type: ignore[attr-defined]
+        quality, measured = _measured(playable, training.task)
         update_card(args.folder, replace(playable.card, quality=quality, measured=measured))
     except (TuiGenError, OSError) as fault:
         print(f"export.evaluate: {fault}", file=sys.stderr)

@@ -39,6 +39,8 @@ class Obedience:
     """Of pictures of the model, how many show what was asked for."""
     chance: float
     """The same with another picture's prompt."""
+    prompts: int
+    """How many were drawn."""
 
 
 def measured(playable: Playable, images: Images, judge: Judge, *, prompts: int = PROMPTS) -> list[Obedience]:
@@ -54,7 +56,9 @@ def measured(playable: Playable, images: Images, judge: Judge, *, prompts: int =
     right, chance = said == labels[chosen], np.roll(said, 1 + len(said) // 13, axis=0) == labels[chosen]
     seen = judge.says(images.pixels[held_out]) == labels[held_out]
     return [
-        Obedience(kind.name, float(seen[:, at].mean()), float(right[:, at].mean()), float(chance[:, at].mean()))
+        Obedience(
+            kind.name, float(seen[:, at].mean()), float(right[:, at].mean()), float(chance[:, at].mean()), len(chosen)
+        )
         for at, kind in enumerate(asked)
     ]
 
@@ -97,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _said(found: Obedience) -> str:
-    asked = f"{found.drawn:.1%} of {PROMPTS} pictures show what was asked for, by chance {found.chance:.1%}"
+    asked = f"{found.drawn:.1%} of {found.prompts} pictures show what was asked for, by chance {found.chance:.1%}"
     return f"{asked}; so says a network that is right for {found.seen:.1%} of real pictures"
 
 

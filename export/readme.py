@@ -61,9 +61,11 @@ def _training(card: ModelCard, log: Sequence[Mapping[str, Any]]) -> str:
     unit = log[-1]["unit"] if log else ""
     rows = [f"| {e['epoch']} | {e['train_loss']:.3f} | {e['validation_loss']:.3f} | {e['seconds']:.0f} |" for e in log]
     table = "\n".join([f"| epoch | training loss, {unit} | held-out loss | seconds |", "|---|---|---|---|", *rows])
+    guidance = card.export.get("guidance")
     steps = [
         command,
-        f"python -m export runs/{preset}/checkpoint.pt -o models/{card.name}",
+        f"python -m export runs/{preset}/checkpoint.pt -o models/{card.name}"
+        + (f" --guidance {guidance:g}" if guidance is not None else ""),
         f"python -m export.evaluate models/{card.name} --data {data}"
         + (f" --preset {preset}" if preset != card.name else ""),
     ]

@@ -1,0 +1,127 @@
+"""Classifier-free guidance in the exported step: as strong as it says, and named in a prompt."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+import export.__main__ as exporter
+from export import evaluate
+from export.images.guidance import guided_network
+from export.images.own import image_network
+from export.images.streaming import StreamingNetwork
+from tests.export.tiny import pixelcnn, write_data
+from tui_gen.card import ImageSpec, ModelCard
+from tui_gen.library import open_model
+from tui_gen.model import Model
+
+PHRASES, USUAL = 3, 1.5
+
+
+@pytest.fixture(scope="module")
+def plain() -> StreamingNetwork:
+    return StreamingNetwork(image_network(pixelcnn(stacks=2, width=9, conditions=PHRASES)))
+
+
+@pytest.fixture(scope="module")
+def guided(plain: StreamingNetwork) -> Model:
+    network = guided_network(plain.network, USUAL)
+    streaming = StreamingNetwork(network)
+    assert not streaming.slow_because
+    conditions = tuple(range(network.start + 1, network.warm_up))
+    spec = ImageSpec(network.height, network.width, network.levels, conditions=conditions)
+    card = ModelCard("guided", "image", "", network.levels, network.start, image=spec)
+    return Model(streaming.step_graph().SerializeToString(), streaming.completed(card), provider="cpu")
+
+
+def _guided_logits(model: Model, prompt: list[int], pixels: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Logits of every pixel but the first after those before it: float32[pixels, levels]."""
+    assert model.card.image
+    tokens = [model.card.bos, *prompt, *model.card.image.warm_up, *pixels[:-1]]
+    state, found = model.start(1), []
+    for token in tokens:
+        logits, state = model.step(np.array([token]), state)
+        found.append(logits[0])
+    return np.stack(found[1 - len(pixels) :])
+
+
+def _plain_logits(plain: StreamingNetwork, prompt: list[int], pixels: NDArray[np.int64]) -> Tensor:
+    tokens = torch.tensor([[plain.network.start, *prompt, *pixels[:-1]]])
+    return plain.sequence_logits(tokens)[0, 1:]
+
+
+@pytest.mark.parametrize(("named", "strength"), [(None, USUAL), (0, 0.0), (1, 1.0), (2, 1.5), (3, 2.0), (4, 3.0)])
+def test_logits_go_so_many_times_from_those_without_the_prompt_to_those_with_it(
+    named: int | None, strength: float, plain: StreamingNetwork, guided: Model
+) -> None:
+    start, pixels = plain.network.start, np.random.default_rng(0).integers(plain.network.levels, size=30)
+    prompt = [start + 1, start + 3]
+    given, free = _plain_logits(plain, prompt, pixels), _plain_logits(plain, [], pixels)
+    asked = prompt + ([] if named is None else [start + 1 + PHRASES + named])
+    with torch.no_grad():
+        expected = (free + strength * (given - free)).numpy()
+    assert float((given - free).abs().max()) > 0.1
+    np.testing.assert_allclose(_guided_logits(guided, asked, pixels), expected, atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def folder(adventurers_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("guided") / "adventurers"
+    assert exporter.main([str(adventurers_checkpoint), "-o", str(target), "--guidance", "2.5"]) == 0
+    return target
+
+
+def test_the_folder_says_how_it_is_guided_and_takes_other_strengths(folder: Path) -> None:
+    playable = open_model(folder, provider="cpu")
+    strengths = ("guidance 0", "guidance 1", "guidance 1.5", "guidance 2", "guidance 2.5", "guidance 3")
+    assert playable.codec.phrases == ("bow", "elf woman", *strengths, "orc", "red cloak")
+    prompt = playable.codec.prompt(["orc, guidance 1", "orc, bow"])
+    assert len(set(prompt[0]) - {playable.card.bos}) == 2
+    facts = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    assert facts["export"]["guidance"] == 2.5
+    assert facts["export"]["parity"]["relative_logit_difference"] < 1e-4
+    readme = (folder / "README.md").read_text(encoding="utf-8")
+    assert "-o models/adventurers --guidance 2.5\n" in readme
+    assert "2.5 times as closely as it learned to" in readme
+
+
+def test_its_figure_is_that_of_the_network_as_it_learned(
+    folder: Path, adventurers_checkpoint: Path, tmp_path: Path
+) -> None:
+    unguided = tmp_path / "unguided" / "adventurers"
+    assert exporter.main([str(adventurers_checkpoint), "-o", str(unguided)]) == 0
+    data = write_data("adventurers", tmp_path)
+    for model in (folder, unguided):
+        assert evaluate.main([str(model), "--data", str(data)]) == 0
+    own, plain = (open_model(model, provider="cpu").card for model in (folder, unguided))
+    assert own.quality
+    assert plain.quality
+    assert own.quality.value == pytest.approx(plain.quality.value, abs=1e-3)
+    assert own.quality.split.endswith("their conditions given, guidance 1")
+    drawn = own.measured["figures"]["held-out figure with guidance 2.5, as it draws"]
+    assert drawn.endswith(" bits per pixel")
+    assert float(drawn.split()[0]) != own.quality.value
+
+
+@pytest.mark.parametrize("strength", ["-1", "11", "nan", "much"])
+def test_a_strength_that_is_none_is_wrong_usage(
+    strength: str, adventurers_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        exporter.main([str(adventurers_checkpoint), "-o", str(tmp_path / "model"), f"--guidance={strength}"])
+    assert stop.value.code == 2
+    assert f"must be a number from 0 to 10, not '{strength}'" in capsys.readouterr().err
+
+
+def test_a_network_without_phrases_cannot_be_guided(
+    names_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exporter.main([str(names_checkpoint), "-o", str(tmp_path / "model"), "--guidance", "2"]) == 1
+    assert "--guidance needs a picture network" in capsys.readouterr().err
+    assert not (tmp_path / "model").exists()
