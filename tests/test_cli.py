@@ -140,7 +140,13 @@ def test_an_audit_tells_what_was_checked_and_a_leak_fails_it(tui_gen: Run, tmp_p
 
 def test_help_and_version_go_to_stdout(tui_gen: Run) -> None:
     assert tui_gen("--version").stdout.decode() == f"tui-gen {__version__}\n"
-    for words in (["--help"], ["generate", "--help"], ["models", "--help"], ["inspect", "--help"]):
+    for words in (
+        ["--help"],
+        ["generate", "--help"],
+        ["models", "--help"],
+        ["inspect", "--help"],
+        ["learned", "--help"],
+    ):
         done = tui_gen(*words)
         assert (done.returncode, done.stderr) == (0, b"")
         assert done.stdout.startswith(b"usage: tui-gen")

@@ -96,6 +96,13 @@ def _inspect(parser: argparse.ArgumentParser) -> None:
     add_engine_options(parser)
 
 
+def _learned(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Shows how a model learned: the losses of every epoch, and what it made after it."
+    parser.add_argument("model", metavar="MODEL", help="a model's name or folder")
+    parser.add_argument("--epoch", type=int, metavar="N", help="only this one")
+    parser.add_argument("--format", choices=("ascii", "blocks"), help="how to draw pictures")
+
+
 def _bench(parser: argparse.ArgumentParser) -> None:
     parser.description = "Times the engine and the screen beside what one would otherwise run, in about three minutes."
     parser.add_argument("cases", nargs="*", metavar="CASE", help=f"only some of: {', '.join(CASES)}; default: all")
@@ -111,5 +118,6 @@ _COMMANDS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "replay": _replay,
     "score": _score,
     "inspect": _inspect,
+    "learned": _learned,
     "bench": _bench,
 }

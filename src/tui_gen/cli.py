@@ -102,6 +102,12 @@ def _run_inspect(args: argparse.Namespace) -> int:
     return inspect(args.model, audited=args.audit, **options.engine(args))
 
 
+def _run_learned(args: argparse.Namespace) -> int:
+    from tui_gen.learned import run
+
+    return run(args)
+
+
 def _run_bench(args: argparse.Namespace) -> int:
     unknown = [case for case in args.cases if case not in CASES]
     if unknown:
@@ -118,6 +124,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "replay": _run_replay,
     "score": _run_score,
     "inspect": _run_inspect,
+    "learned": _run_learned,
     "bench": _run_bench,
 }
 """By name; the screen has none."""

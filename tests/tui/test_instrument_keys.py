@@ -22,6 +22,7 @@ FOUND = {
     "rename": "branches: switch, compare, rename, delete",
     "anew": "generate anew from here",
     "slower": "slower: half the pace",
+    "learned": "how the model learned, epoch by epoch",
 }
 
 
@@ -120,6 +121,7 @@ OPENED = {
     "knobs": ["f8"],
     "save": ["ctrl+s"],
     "command": ["ctrl+r"],
+    "learned": ["f9"],
     "panel": ["left", "enter"],
     "word": ["left", "d"],
     "rename": ["f4", "r"],

@@ -20,7 +20,7 @@ from tui_gen.tui.palette import Actions
 ACTIONS = {
     "generate", "pause", "stop", "new_seed", "walk", "walk_to", "choose", "anew", "temperature", "turn", "pace",
     "knobs", "rendering", "models", "branches", "sweep", "surprise", "complete", "scroll_output", "save", "command",
-    "copy", "help", "theme", "quit", "sample",
+    "copy", "help", "theme", "quit", "sample", "learned",
 }  # fmt: skip
 OF_TEXTUAL = {"command_palette", "app.focus_next"}
 FOCUS = ("in_prompt", "in_list", "in_branches", "in_panel", "in_knobs")

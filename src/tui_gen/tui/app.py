@@ -176,6 +176,10 @@ class TuiGen(App[None]):
         """Shows how surprised the model was, or no longer."""
         self.surprising.toggle()
 
+    def action_learned(self) -> None:
+        """Shows how the model learned."""
+        self.serving.show_learning()
+
     def action_rendering(self) -> None:
         """Draws pictures in another way."""
         self.stage.draw_otherwise()

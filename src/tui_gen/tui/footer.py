@@ -42,7 +42,7 @@ _WALKING_PICTURE = ("token", "temperature", "choose", "pause", "sample", "stop",
 _PAUSED = ("pause", "token", "temperature", "stop", "seed", "pace", "knob", "style", "save")
 _RUNNING = ("stop", "pause", "temperature", "pace", "token", "style", "knob", "generate", "seed")
 _RESTING = ("generate", "pause", "token", "temperature", "seed", "style", "save", "surprise", "five values", "branches",
-            "complete", "models", "knobs", "copy", "command", "actions")  # fmt: skip
+            "complete", "models", "learned", "knobs", "copy", "command", "actions")  # fmt: skip
 """Briefs of keys; those that do nothing are left out."""
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from textual.app import ComposeResult
 from textual.widget import Widget
 
+from tui_gen.errors import TuiGenError
+from tui_gen.learning import read_learning
 from tui_gen.library import Playable
 from tui_gen.sitting import Sitting
 from tui_gen.tui.about import About, about_text
@@ -57,6 +59,22 @@ class Serving(Widget):
             return
         self._desk.header.show(f"opening {folder.name} ...")
         self._opener.open(folder)
+
+    def show_learning(self) -> None:
+        """How the model on the screen learned, if its folder says."""
+        from tui_gen.tui.learned import LearnedDialog
+
+        if not (playable := self._desk.playable):
+            return
+        try:
+            learning = read_learning(playable.path, playable.card)
+        except TuiGenError as fault:
+            self._desk.complain(str(fault))
+            return
+        if learning.epochs:
+            self._desk.push_screen(LearnedDialog(playable.card, learning))
+        else:
+            self._desk.say(f"{playable.path.name} does not say how it learned: it has no training log")
 
     def on_opener_refused(self, message: Opener.Refused) -> None:
         """A model that cannot be opened; what is on the screen stays."""
