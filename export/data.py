@@ -20,6 +20,8 @@ from export.tokenizing import END, character_tokenizer, word_tokenizer
 from tui_gen.errors import TuiGenError
 
 Ids = NDArray[np.int64]
+MAX_CHARACTERS = 10_000
+"""Different ones in a text."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def read_recipes(path: Path, *, max_tokens: int = 200, vocab_size: int = 10_000)
 def read_lines(path: Path) -> Texts:
     """One short document a line, in characters; one line in twenty is held out, by a hash. A line's end ends it."""
     lines = [line.strip() for line in _text(path).splitlines() if line.strip()]
-    tokenizer = character_tokenizer("".join(lines) + "\n", lowercase=all(line == line.lower() for line in lines))
+    tokenizer = _characters(path, "".join(lines), lowercase=all(line == line.lower() for line in lines))
     return _documents([(line, _held_out(line)) for line in lines], tokenizer, end=_id(tokenizer, "\n"))
 
 
@@ -81,7 +83,7 @@ def read_stream(path: Path) -> Texts:
     if not files:
         raise TuiGenError(f"{path} holds no .txt files")
     text = "\n".join(map(_text, files))
-    tokenizer = character_tokenizer(text + "\n")
+    tokenizer = _characters(path, text)
     ids = np.array(tokenizer.encode(text).ids, dtype=np.int64)
     cut = len(ids) * 9 // 10
     return Texts(tokenizer, _id(tokenizer, "\n"), None, [ids[:cut]], [ids[cut:]])
@@ -169,6 +171,16 @@ def _documents(texts: list[tuple[str, bool]], tokenizer: Tokenizer, *, end: int)
     train = [row for row, (_, out) in zip(ids, texts, strict=True) if not out]
     held_out = [row for row, (_, out) in zip(ids, texts, strict=True) if out]
     return Texts(tokenizer, end, end, train, held_out)
+
+
+def _characters(path: Path, text: str, *, lowercase: bool = False) -> Tokenizer:
+    """A token for each character, and for the end of a line."""
+    count = len(set(text))
+    if count > MAX_CHARACTERS:
+        raise TuiGenError(
+            f"{path} has {count:,} different characters; a network of characters takes {MAX_CHARACTERS:,} at most"
+        )
+    return character_tokenizer(text + "\n", lowercase=lowercase)
 
 
 def _id(tokenizer: Tokenizer, token: str) -> int:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tui_gen.generate import generate
+from tui_gen.learning import read_learning
 from tui_gen.library import open_model, read_card
 from tui_gen.sampling import SamplingParams, Tokens
 
@@ -24,7 +24,7 @@ BARS = {
     "adventurers": 0.20,
 }
 """The least that each model must reach on held-out data, in the unit of its card."""
-MAX_BYTES = 12_000_000
+MAX_BYTES, MAX_BYTES_TOGETHER = 12_000_000, 60_000_000
 
 
 def sampled(name: str, samples: int, *, seed: int = 5, length: int = 60) -> Tokens:
@@ -70,9 +70,30 @@ def test_its_folder_says_where_it_comes_from(name: str) -> None:
     assert all(fact in readme for fact in (card.data, card.credit, card.licence, card.export["trained_with"]))
     assert card.export["parity"]["max_abs_logit_difference"] <= 1e-4
     assert sum(path.stat().st_size for path in folder.iterdir()) <= MAX_BYTES
-    epochs = [json.loads(line) for line in (folder / "training.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert [entry["epoch"] for entry in epochs] == list(range(1, len(epochs) + 1))
-    assert epochs[-1]["validation_loss"] < epochs[0]["validation_loss"]
+
+
+@pytest.mark.parametrize("name", BARS)
+def test_its_training_can_be_watched(name: str) -> None:
+    folder = ROOT / "models" / name
+    learning = read_learning(folder, read_card(folder))
+    assert [epoch.number for epoch in learning.epochs] == list(range(1, len(learning) + 1))
+    assert len(learning) > 1
+    assert learning.epochs[-1].validation_loss < learning.epochs[0].validation_loss
+    assert len({np.array(epoch.sample).tobytes() for epoch in learning.epochs}) > 1
+
+
+@pytest.mark.parametrize("name", [name for name in BARS if read_card(ROOT / "models" / name).kind == "text"])
+def test_a_texts_card_shows_what_it_writes(name: str) -> None:
+    measured = read_card(ROOT / "models" / name).measured
+    assert [sample["temperature"] for sample in measured["samples"]] == [0.5, 0.8, 1.1]
+    readme = (ROOT / "models" / name / "README.md").read_text(encoding="utf-8")
+    assert all(sample["text"] in readme for sample in measured["samples"])
+    assert "longest run copied from the training text" in readme
+
+
+def test_all_of_them_together_are_small() -> None:
+    files = [path for path in (ROOT / "models").rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= MAX_BYTES_TOGETHER
 
 
 def test_ci_runs_the_readmes_test_command() -> None:

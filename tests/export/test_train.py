@@ -21,7 +21,10 @@ from tui_gen.errors import TuiGenError
 RUNS = {
     "names, rnn": ("names", {}),
     "shakespeare, gru": ("shakespeare", {"layers": 2}),
-    "recipes, lstm": ("recipes", {}),
+    "recipes, stacked lstm": ("recipes", {"layers": 2}),
+    "recipes, lstm": ("recipes-lstm", {}),
+    "recipes, gru": ("recipes-gru", {}),
+    "recipes, rnn": ("recipes-rnn", {}),
     "fashion, plain": ("fashion", {"gated": False, "stacks": 1}),
     "fashion, the book's": ("fashion-book", {}),
     "adventurers, gated": ("adventurers", {"kernel": 5, "stacks": 1}),
@@ -43,7 +46,7 @@ def _trains_lstms_in_bfloat16() -> bool:
 def test_a_few_steps_lower_the_loss(run: str, mixed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     preset, sizes = RUNS[run]
     monkeypatch.setattr(loop, "WARM_UP_STEPS", 5)
-    if mixed and preset == "recipes" and not _trains_lstms_in_bfloat16():
+    if mixed and preset.startswith("recipes") and not _trains_lstms_in_bfloat16():
         pytest.skip("this processor has no bfloat16 kernel for LSTMs")
     log = list(trainer(training(preset, tmp_path, batch_size=4, **sizes), tmp_path, epochs=3, mixed=mixed).run())
     assert log[-1]["train_loss"] < 0.9 * log[0]["train_loss"]
