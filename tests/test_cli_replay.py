@@ -13,9 +13,11 @@ import pytest
 from tests import toys
 from tests.conftest import Run
 from tests.sittings import Sitting
+from tui_gen.cli import main
 from tui_gen.codec import ImageCodec
 from tui_gen.completion import completion_prompt, erased, parse_part
 from tui_gen.library import Playable, open_model, shipped_folder
+from tui_gen.model import Model
 from tui_gen.sampling import SamplingParams
 from tui_gen.sweep import Sweep
 
@@ -44,6 +46,25 @@ def test_a_plain_run_is_written_as_generate_writes_it(session: Path, tui_gen: Ru
     assert done.stdout
     assert done.returncode == 0
     assert re.fullmatch(r"tui-gen: exact · endless · CPU.* · 2 branches", told(done.stderr))
+
+
+@pytest.mark.parametrize(
+    "command", [("generate", "endless", "the", "-l", "9"), ("replay",)], ids=["generate", "replay"]
+)
+def test_what_happens_to_the_device_is_told_once(
+    command: tuple[str, ...],
+    session: Path,
+    toy_models: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    news = [["the GPU failed; the CPU goes on with the run"]]
+    monkeypatch.setattr(Model, "news", lambda _: news.pop() if news else [])
+    monkeypatch.setenv("TUI_GEN_MODELS", str(toy_models))
+    assert main([*command, *([str(session)] if command == ("replay",) else [])]) == 0
+    first, report = capfd.readouterr().err.splitlines()
+    assert first == "tui-gen: the GPU failed; the CPU goes on with the run"
+    assert "endless · CPU" in report
 
 
 @pytest.mark.parametrize("form", ["ascii", "blocks", "png", "gif"])

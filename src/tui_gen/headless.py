@@ -40,8 +40,7 @@ def run(args: argparse.Namespace) -> int:
                 for bundle in frames(steps, writer.bundle):
                     made += sum(int((step.live & ~step.given).sum()) for step in bundle)
                     writer.write(bundle)
-                    for line in playable.model.news():
-                        say(line)
+                    say(*playable.model.news())
             except KeyboardInterrupt:
                 print(file=sys.stderr)
                 _report(playable, knobs, seed, made, time.perf_counter() - began)

@@ -63,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
         with closing(writer_for(playable, form, samples, file, given=given, sweep=sweep)) as writer:
             for bundle in frames(_steps(replay, loaded.chosen), writer.bundle):
                 writer.write(bundle)
+                say(*playable.model.news())
     say(_report(loaded, replay, playable))
     return 0 if args.anyway or (replay.exact and loaded.same_model) else 1
 

@@ -13,9 +13,10 @@ from tui_gen.scrub import scrub_line
 from tui_gen.writers import Writer
 
 
-def say(line: str) -> None:
-    """Tells something in one line on stderr."""
-    print(f"tui-gen: {scrub_line(line)}", file=sys.stderr)
+def say(*lines: str) -> None:
+    """Tells things on stderr, each in one line."""
+    for line in lines:
+        print(f"tui-gen: {scrub_line(line)}", file=sys.stderr)
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ async def test_no_fact_of_the_header_is_cut(models: Path, width: int) -> None:
         await stage.hides("opening")
         line = stage.screen().splitlines()[0]
         facts = line.split("─ ")[-1].split(" · ")
-        assert set(facts) <= {"cats", "toy bigrams", "CPU", "12 346 tokens/s", "0.12 ms/step"}
+        assert set(facts) <= {"cats", "toy bigrams", "CPU", "12,346 tokens/s", "0.12 ms/step"}
         assert facts[0] == "cats"
 
 

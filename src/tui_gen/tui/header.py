@@ -26,7 +26,7 @@ class Header(Widget):
 
     def show_rate(self, tokens_per_second: float, step_seconds: float) -> None:
         """Shows how fast tokens come, at the pace that is set, and how long the engine takes for a step."""
-        rate = f"{tokens_per_second:,.0f} tokens/s".replace(",", " ")
+        rate = f"{tokens_per_second:,.0f} tokens/s"
         self._speed = [rate, f"{1000 * step_seconds:.2f} ms/step"] if tokens_per_second else []
         self.refresh()
 
