@@ -2,11 +2,44 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from export.pixelcnn import MaskedConv2d, PixelCNNConfig
+from export.pixelcnn import MaskedConv2d
+
+
+@dataclass(frozen=True)
+class BookConfig:
+    """Sizes of the book's network. Token ids: pixel levels, then `start`; it takes no condition."""
+
+    height: int
+    width: int
+    levels: int
+    filters: int = 128
+    blocks: int = 5
+
+    @property
+    def conditions(self) -> int:
+        """None."""
+        return 0
+
+    @property
+    def start(self) -> int:
+        """The token before the first pixel."""
+        return self.levels
+
+    @property
+    def vocab_size(self) -> int:
+        """Tokens that the network can read; it predicts the first `levels` of them."""
+        return self.levels + 1
+
+    @property
+    def label(self) -> str:
+        """What the model card calls the architecture, such as `PixelCNN 5x128`."""
+        return f"PixelCNN {self.blocks}x{self.filters}"
 
 
 class BookBlock(nn.Module):
@@ -33,10 +66,10 @@ class BookPixelCNN(nn.Module):
 
     encoding: Tensor
 
-    def __init__(self, config: PixelCNNConfig) -> None:
+    def __init__(self, config: BookConfig) -> None:
         super().__init__()
         self.config = config
-        filters, levels = config.channels, config.levels
+        filters, levels = config.filters, config.levels
         self.input = MaskedConv2d("A", 1, filters, 7)
         self.blocks = nn.ModuleList(BookBlock(filters) for _ in range(config.blocks))
         self.heads = nn.ModuleList(MaskedConv2d("B", filters, filters, 1) for _ in range(2))

@@ -10,29 +10,28 @@ from typing import Any
 
 import torch
 
-from export.book import BookPixelCNN
+from export.book import BookConfig, BookPixelCNN
 from export.pixelcnn import PixelCNN, PixelCNNConfig
 from export.recurrent import RecurrentConfig, RecurrentNet
-from export.steps import PictureNet, TrainedNet
+from export.steps import NetworkConfig, PictureNet, TrainedNet
 from export.two_stack import TwoStackPixelCNN
 from tui_gen.errors import TuiGenError
 
 
 def _picture_network(config: PixelCNNConfig) -> PictureNet:
-    if config.book:
-        return BookPixelCNN(config)
     return TwoStackPixelCNN(config) if config.stacks == 2 else PixelCNN(config)
 
 
 _NETWORKS: dict[str, tuple[type[Any], Callable[[Any], Any]]] = {
     "recurrent": (RecurrentConfig, RecurrentNet),
     "pixelcnn": (PixelCNNConfig, _picture_network),
+    "book": (BookConfig, BookPixelCNN),
 }
 KEYS = {"options", "network", "card", "tokenizer", "weights", "log"}
 """What `export.train` writes and an export needs."""
 
 
-def describe_network(config: RecurrentConfig | PixelCNNConfig) -> dict[str, Any]:
+def describe_network(config: NetworkConfig) -> dict[str, Any]:
     """A network's sizes as plain values; `build_network` turns them back."""
     family = next(name for name, (kind, _) in _NETWORKS.items() if isinstance(config, kind))
     return {"family": family, **asdict(config)}

@@ -39,6 +39,11 @@ class Texts:
         """Whether each token is a character; otherwise it is a word or a mark."""
         return max(map(len, self.tokenizer.get_vocab())) == 1
 
+    @property
+    def unit(self) -> str:
+        """What a loss is counted in."""
+        return "nats per character" if self.in_characters else "nats per token"
+
 
 @dataclass(frozen=True)
 class Images:

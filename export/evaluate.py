@@ -21,6 +21,7 @@ from export.data import Images, Texts
 from export.folder import update_card
 from export.images.guidance import phrase, without_guidance
 from export.presets import PRESETS, Training
+from export.provenance import fingerprint
 from export.tasks import ImageTask, Task
 from export.text_report import text_report
 from tui_gen.card import ModelCard, Quality
@@ -112,9 +113,12 @@ def _area(images: Images) -> int:
     return int(images.pixels[0].size)
 
 
-def _check_vocabulary(playable: Playable, training: Training) -> None:
-    """Raises TuiGenError if token ids of this data mean something else to the model."""
+def check_data(playable: Playable, training: Training, data: Path) -> None:
+    """Raises TuiGenError if it was not held out of this data, or its token ids mean something else to the model."""
     card, known = without_guidance(playable.card, _vocabulary(playable))
+    trained_on = card.export.get("data_sha256")
+    if trained_on and trained_on != fingerprint(data):
+        raise TuiGenError(f"{playable.path} was trained on other data than {data}: nothing of this was held out of it")
     if known != (training.tokenizer.get_vocab() if training.tokenizer else {}) or not _same_pictures(card, training):
         raise TuiGenError(f"this data has another vocabulary or size than {playable.path} was trained on")
 
@@ -159,7 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if name not in PRESETS:
             raise TuiGenError(f"how to read the data of {name!r} is not known; name a --preset")
         training = PRESETS[name].prepare(args.data, BATCH)
-        _check_vocabulary(playable, training)
+        check_data(playable, training, args.data)
         quality, measured = _measured(playable, training.task)
         update_card(args.folder, replace(playable.card, quality=quality, measured=measured))
     except (TuiGenError, OSError) as fault:

@@ -30,8 +30,6 @@ class PixelCNNConfig:
     head: int = 64
     stacks: int = 1
     """1: square masked kernels, with a blind spot to the upper right; 2: a vertical and a horizontal stack, without."""
-    book: bool = False
-    """The design of a book, `export.book`; of the other choices only channels and blocks count then."""
 
     @property
     def start(self) -> int:
@@ -58,8 +56,6 @@ class PixelCNNConfig:
     @property
     def label(self) -> str:
         """What the model card calls the architecture, such as `Gated PixelCNN 6x64`."""
-        if self.book:
-            return f"PixelCNN {self.blocks}x{self.channels}"
         design = "Two-stack gated " if self.stacks == 2 else "Gated " if self.gated else ""
         return f"{design}PixelCNN {self.blocks}x{self.channels}"
 

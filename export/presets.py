@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from tokenizers import Tokenizer
 
 from export import data
+from export.book import BookConfig
 from export.pixelcnn import PixelCNNConfig
-from export.provenance import source_of
+from export.provenance import Source, source_of
 from export.recurrent import Cell, RecurrentConfig
+from export.steps import NetworkConfig
 from export.tasks import DocumentTask, ImageTask, StreamTask, Task
 from export.tokenizing import phrase_tokenizer
 from tui_gen.card import ImageSpec, ModelCard
@@ -26,7 +28,7 @@ class Training:
     """Everything that a training run needs to know."""
 
     task: Task
-    network: RecurrentConfig | PixelCNNConfig
+    network: NetworkConfig
     tokenizer: Tokenizer | None
     """For prompts and, in a text model, for the text; None for pictures that take no prompt."""
     card: ModelCard
@@ -150,7 +152,7 @@ def _fashion_book(path: Path, batch_size: int) -> Training:
         prompt_example="",
     )
     height, width = images.pixels.shape[1:]
-    network = PixelCNNConfig(height, width, images.levels, channels=128, blocks=5, one_hot=False, book=True)
+    network = BookConfig(int(height), int(width), images.levels)
     return Training(ImageTask(images, batch_size, unit="nats per pixel"), network, tokenizer, card)
 
 
@@ -236,6 +238,7 @@ def _image_card(
     height, width = images.pixels.shape[1:]
     conditions = tuple(range(start + 1, start + 1 + len(images.phrases)))
     spec = ImageSpec(int(height), int(width), images.levels, images.palette, conditions)
+    seen = _as_seen(source_of(path), images)
     card = ModelCard(
         name=name,
         kind="image",
@@ -244,10 +247,18 @@ def _image_card(
         bos=start,
         image=spec,
         prompt_example=_if_known(prompt_example, tokenizer),
-        **vars(source_of(path)),
+        **vars(seen),
         **facts,  # type: ignore[arg-type]
     )
     return card, tokenizer
+
+
+def _as_seen(source: Source, images: data.Images) -> Source:
+    """What is said of known pictures, with what became of them."""
+    if images.palette or not source.credit:
+        return source
+    height, width = images.pixels.shape[1:]
+    return replace(source, data=f"{source.data}, at {images.levels} grey levels and {height}x{width} pixels")
 
 
 def _if_known(example: str, tokenizer: Tokenizer) -> str:

@@ -93,13 +93,13 @@ _KNOWN = {
         "MIT",
     ),
     "ce5756b0dd8919cfd809d5ac049de613047f308d51b8dfae3bb3aa4212a95076": Source(
-        "MNIST, 60,000 training pictures of digits, at 16 grey levels", MNIST, "MIT"
+        "MNIST, 60,000 training pictures of digits", MNIST, "MIT"
     ),
     "0a30b5557f192f32ab962680889aac5f6fda0f4cecf40a6d0b5694f58ea8cc4d": Source(
         "32,033 first names from karpathy/makemore (MIT)", NAMES, "MIT"
     ),
     "e71a29c25d6786b844bd0620c27449144d5c19830abc868a38437533abab57b2": Source(
-        "Fashion-MNIST, 60,000 training pictures, Zalando SE (MIT), at 16 grey levels", FASHION, "MIT"
+        "Fashion-MNIST, 60,000 training pictures, Zalando SE (MIT)", FASHION, "MIT"
     ),
     "5791fc787a0079897b817930d40a2b990420bac60558845d5ebd8ed51b4847c8": Source(
         "58,000 figures composed from the player tiles of Dungeon Crawl Stone Soup, by its artists (CC0 release, "

@@ -8,6 +8,11 @@ from typing import Any
 from export.text_report import report_lines
 from tui_gen.card import ModelCard
 
+_LOSSES = (
+    "The training loss is that of the network while it learns, averaged over the epoch, with dropout where it has any; "
+    "the held-out loss is that of the averaged weights that are kept."
+)
+
 
 def model_readme(card: ModelCard, log: Sequence[Mapping[str, Any]]) -> str:
     """Markdown: what the model does, figure, data and licence, how it was trained, how to play it."""
@@ -48,8 +53,8 @@ def _precision(facts: Mapping[str, Any]) -> str:
 
 
 def _play(card: ModelCard) -> str:
-    prompt = card.prompt_example.replace("\n", " ")
-    return f'## Play\n\n```sh\ntui-gen {card.name}\ntui-gen generate {card.name} "{prompt}"\n```'
+    prompt = f' "{example}"' if (example := card.prompt_example.replace("\n", " ")) else ""
+    return f"## Play\n\n```sh\ntui-gen {card.name}\ntui-gen generate {card.name}{prompt}\n```"
 
 
 def _training(card: ModelCard, log: Sequence[Mapping[str, Any]]) -> str:
@@ -65,9 +70,14 @@ def _training(card: ModelCard, log: Sequence[Mapping[str, Any]]) -> str:
     steps = [
         command,
         f"python -m export runs/{preset}/checkpoint.pt -o models/{card.name}"
-        + (f" --guidance {guidance:g}" if guidance is not None else ""),
+        + (f" --guidance {guidance:g}" if guidance is not None else "")
+        + (f" --dtype {dtype}" if (dtype := card.export.get("precision", {}).get("dtype")) else ""),
         f"python -m export.evaluate models/{card.name} --data {data}"
         + (f" --preset {preset}" if preset != card.name else ""),
     ]
     shell = "```sh\n" + "\n".join(steps) + "\n```"
-    return f"## How it was trained\n\n{shell}\n\nWith {card.export.get('versions', '')}.\n\n{table}"
+    exported = f"exported with {card.export.get('versions', '')}"
+    versions = (
+        f"Trained with {made}; {exported}." if (made := card.export.get("made_with")) else f"{exported}.".capitalize()
+    )
+    return f"## How it was trained\n\n{shell}\n\n{versions} {_LOSSES}\n\n{table}"

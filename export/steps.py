@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from export.book import BookPixelCNN
+from export.book import BookConfig, BookPixelCNN
 from export.images.own import image_network
 from export.images.streaming import StreamingNetwork
-from export.pixelcnn import PixelCNN
+from export.pixelcnn import PixelCNN, PixelCNNConfig
 from export.reading import Network
-from export.recurrent import RecurrentNet
+from export.recurrent import RecurrentConfig, RecurrentNet
 from export.text.own import text_network
 from export.two_stack import TwoStackPixelCNN
 from tui_gen.card import ModelCard
 
 PictureNet = PixelCNN | TwoStackPixelCNN | BookPixelCNN
 TrainedNet = RecurrentNet | PictureNet
+NetworkConfig = RecurrentConfig | PixelCNNConfig | BookConfig
 
 
 def network_of(net: TrainedNet) -> Network:

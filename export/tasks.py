@@ -24,11 +24,18 @@ IGNORED = -100
 """A target that does not count: padding."""
 
 
+def in_unit(nats: float, unit: str) -> float:
+    """A loss in its unit."""
+    return nats / math.log(2) if unit.startswith("bits") else nats
+
+
 class Task(Protocol):
     """Data in the shape in which a network learns from it."""
 
-    unit: str
-    """What a loss is counted in."""
+    @property
+    def unit(self) -> str:
+        """What a loss is counted in."""
+        ...
 
     def __len__(self) -> int:
         """Batches in an epoch."""
@@ -53,7 +60,10 @@ class DocumentTask:
 
     texts: Texts
     batch_size: int
-    unit: str = "nats per token"
+
+    @property
+    def unit(self) -> str:
+        return self.texts.unit
 
     def __len__(self) -> int:
         return math.ceil(len(self.texts.train) / self.batch_size)
@@ -85,8 +95,11 @@ class StreamTask:
     texts: Texts
     batch_size: int
     window: int = 128
-    unit: str = "nats per token"
     _hidden: Hidden | None = None
+
+    @property
+    def unit(self) -> str:
+        return self.texts.unit
 
     def __len__(self) -> int:
         return max(0, len(self.texts.train[0]) - self.window) // self.batch_size // self.window

@@ -18,6 +18,7 @@ import torch
 from export.pixelcnn import PixelCNNConfig
 from export.presets import PRESETS, Training
 from export.provenance import fingerprint
+from export.recurrent import RecurrentConfig
 from export.trainer import Options, Trainer
 from tui_gen.errors import TuiGenError
 
@@ -28,42 +29,58 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     if args.device == "cuda" and not torch.cuda.is_available():
         parser.error("PyTorch finds no CUDA device; leave --device out to train on the CPU")
-    preset = PRESETS[args.name]
     device = args.device if args.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-    precision = args.precision if args.precision != "auto" else "bf16" if _fast_bfloat16(device) else "fp32"
-    options = Options(
-        preset=args.name,
-        epochs=args.epochs or preset.epochs,
-        batch_size=args.batch_size or preset.batch_size,
-        learning_rate=args.learning_rate or preset.learning_rate,
-        ema=preset.ema,
-        seed=args.seed,
-        precision=precision,
-        data=fingerprint(args.data),
-        stacks=args.stacks,
-    )
     try:
-        args.output.mkdir(parents=True, exist_ok=True)
-        training = _with_stacks(preset.prepare(args.data, options.batch_size), args.stacks)
-        trainer = Trainer(options, training, args.output, device)
-        _report_start(trainer, resumed=trainer.resume())
-        for entry in trainer.run():
-            print(_summary(entry), flush=True)
+        _train(args, device)
     except (TuiGenError, OSError) as fault:
-        print(f"export.train: {fault}", file=sys.stderr)
-        return 1
+        return _told(str(fault))
+    except torch.OutOfMemoryError:
+        return _told("the GPU has too little memory for such batches; ask for smaller ones with --batch-size")
     except RuntimeError as fault:
         if "primitive descriptor" not in str(fault):  # how PyTorch says that the processor cannot compute it
             raise
-        print(
-            f"export.train: this processor cannot train this network in {precision}; use --precision fp32",
-            file=sys.stderr,
-        )
-        return 1
+        return _told("this processor cannot train this network in bf16; use --precision fp32")
     except KeyboardInterrupt:
         print("stopped; run the same command again to go on from the last whole epoch", file=sys.stderr)
         return 130
     return 0
+
+
+def _told(fault: str) -> int:
+    print(f"export.train: {fault}", file=sys.stderr)
+    return 1
+
+
+def _train(args: argparse.Namespace, device: str) -> None:
+    preset = PRESETS[args.name]
+    batch_size = args.batch_size or preset.batch_size
+    args.output.mkdir(parents=True, exist_ok=True)
+    training = _with_stacks(preset.prepare(args.data, batch_size), args.stacks)
+    options = Options(
+        preset=args.name,
+        epochs=args.epochs or preset.epochs,
+        batch_size=batch_size,
+        learning_rate=args.learning_rate or preset.learning_rate,
+        ema=preset.ema,
+        seed=args.seed,
+        precision=_precision(args.precision, device, recurrent=isinstance(training.network, RecurrentConfig)),
+        data=fingerprint(args.data),
+        stacks=args.stacks,
+    )
+    trainer = Trainer(options, training, args.output, device)
+    _report_start(trainer, resumed=trainer.resume())
+    for entry in trainer.run():
+        print(_summary(entry), flush=True)
+
+
+def _precision(asked: str, device: str, *, recurrent: bool) -> str:
+    """What to train in. Raises TuiGenError for what would be something else than its name says."""
+    half_on_gpu = recurrent and device == "cuda"
+    if asked == "bf16" and half_on_gpu:
+        raise TuiGenError("on a GPU, PyTorch runs recurrent layers in fp16 where it is asked for bf16; leave it out")
+    if asked != "auto":
+        return asked
+    return "bf16" if _fast_bfloat16(device) and not half_on_gpu else "fp32"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -93,7 +110,7 @@ def _with_stacks(training: Training, stacks: int | None) -> Training:
     if stacks is None:
         return training
     if not isinstance(training.network, PixelCNNConfig):
-        raise TuiGenError("--stacks is for networks that draw pictures")
+        raise TuiGenError("--stacks is for gated networks that draw pictures")
     return replace(training, network=replace(training.network, stacks=stacks))
 
 
@@ -117,7 +134,9 @@ def _rate(text: str) -> float:
 
 
 def _fast_bfloat16(device: str) -> bool:
-    return torch.cuda.is_bf16_supported() if device == "cuda" else bool(torch.cpu._is_amx_tile_supported())
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(torch.cpu._is_amx_tile_supported())
 
 
 def _report_start(trainer: Trainer, *, resumed: bool) -> None:

@@ -23,7 +23,9 @@ def read_trained(path: Path, found: Checkpoint) -> Reading | None:
 
     def build() -> Exportable:
         net = checkpoint.trained_network(contents)
-        trained = replace(card, export={"trained_with": _command(contents["options"])})
+        options = contents["options"]
+        facts = {"trained_with": _command(options), "data_sha256": options["data"]}
+        trained = replace(card, export={**facts, "made_with": contents.get("made_with", "")})
         return Exportable(network_of(net), trained, contents["tokenizer"], log=tuple(contents["log"]))
 
     sizes = tuple((key, str(value)) for key, value in contents["network"].items() if key != "family")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import platform
 import sys
 import time
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from export import checkpoint
 from export.epoch_sample import draw_sample
 from export.presets import Training
 from export.steps import TrainedNet
-from export.tasks import Batch
+from export.tasks import Batch, in_unit
 from export.text_files import json_lines, replace_text
 from tui_gen.errors import TuiGenError
 
@@ -102,6 +103,7 @@ class Trainer:
             "epoch": self.epoch,
             "step": self.step,
             "log": self.log,
+            "made_with": f"Python {platform.python_version()}, torch {torch.__version__}, on {self._processor}",
         }
         checkpoint.save(self.directory / "checkpoint.pt", contents)
         self._write_log()
@@ -116,7 +118,7 @@ class Trainer:
             if contents["options"].get(name) != value:
                 before = contents["options"].get(name)
                 difference = "on other data" if name == "data" else f"with {name} {before}, not {value}"
-                raise TuiGenError(f"{path} was trained {difference}; use another -o for a new run")
+                raise TuiGenError(f"{path} was trained {difference}; ask for the same, or use another -o for a new run")
         self.net.load_state_dict(contents["raw_weights"])
         self.average.module.load_state_dict(contents["weights"])
         self.average.n_averaged.fill_(contents["averaged"])
@@ -125,6 +127,10 @@ class Trainer:
         self._write_log()  # which a kill may have left one epoch behind
         return True
 
+    @property
+    def _processor(self) -> str:
+        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "the CPU"
+
     def _write_log(self) -> None:
         replace_text(self.directory / "training.jsonl", json_lines(self.log))
 
@@ -132,23 +138,22 @@ class Trainer:
         """One pass over the data; returns the mean loss in the task's unit. What it does depends on seed and epoch."""
         torch.manual_seed(self.options.seed * 1_000_003 + self.epoch)
         rng = np.random.default_rng([self.options.seed, self.epoch])
-        total = count = 0.0
+        total, count, unit = 0.0, 0, self.training.task.unit
         self.net.train()
         with _progress(f"epoch {self.epoch + 1}/{self.options.epochs}", len(self.training.task)) as progress:
             for batch in self.training.task.train_batches(rng):
                 loss, tokens = self._update(batch)
                 total, count = total + loss * tokens, count + tokens
-                progress.update(progress.task_ids[0], advance=1, loss=self._in_unit(total / count))
-        return self._in_unit(total / count)
+                progress.update(progress.task_ids[0], advance=1, loss=in_unit(total / count, unit))
+        return in_unit(total / count, unit)
 
     def _update(self, batch: Batch) -> tuple[float, int]:
         for group in self.optimizer.param_groups:
             group["lr"] = self.options.learning_rate * self._schedule()
         loss, tokens = self._loss(self.net, batch)
         if not torch.isfinite(loss):
-            raise TuiGenError(
-                f"the loss is {loss.item()} at step {self.step}; the checkpoint of epoch {self.epoch} stands"
-            )
+            kept = f"the checkpoint of epoch {self.epoch} stands" if self.epoch else "there is no checkpoint yet"
+            raise TuiGenError(f"the loss is {loss.item()} at step {self.step}; {kept}")
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
@@ -166,19 +171,17 @@ class Trainer:
         warm_up = min(1.0, (self.step + 1) / WARM_UP_STEPS)
         return warm_up * 0.5 * (1 + math.cos(math.pi * self.step / max(1, self.total_steps)))
 
-    def _blend(self, average: Any, current: Any, updates: Any) -> None:
+    def _blend(self, average: Any, current: Any, _: Any) -> None:
         """Moves the average towards the weights, faster at first, so that it forgets where they started."""
-        decay = min(self.options.ema, (1 + float(updates)) / (10 + float(updates)))
+        decay = min(self.options.ema, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(average, current, 1 - decay)
 
     @torch.no_grad()
     def _held_out_loss(self) -> float:
         self.average.module.eval()
         scored = [self._loss(self.average.module, batch) for batch in self.training.task.held_out_batches()]
-        return self._in_unit(sum(loss.item() * n for loss, n in scored) / sum(n for _, n in scored))
-
-    def _in_unit(self, nats: float) -> float:
-        return nats / math.log(2) if self.training.task.unit.startswith("bits") else nats
+        mean = sum(loss.item() * n for loss, n in scored) / sum(n for _, n in scored)
+        return in_unit(mean, self.training.task.unit)
 
 
 def _progress(title: str, total: int) -> Progress:

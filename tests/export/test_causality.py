@@ -9,9 +9,9 @@ import torch
 from export.pixelcnn import MaskedConv2d
 from export.steps import PictureNet
 from export.verify import step_logits
-from tests.export.tiny import PIXELCNN, card_of, exported, network, sequence_logits
+from tests.export.tiny import PICTURES, card_of, exported, network, sequence_logits
 
-NETWORKS = [name for name in PIXELCNN if "one pixel" not in name]
+NETWORKS = [name for name in PICTURES if "one pixel" not in name]
 
 
 def _changed_everywhere(net: PictureNet) -> np.ndarray:

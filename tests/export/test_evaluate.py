@@ -16,6 +16,7 @@ from export.checkpoint import build_network, describe_network
 from export.evaluate import evaluate, main
 from export.presets import Training
 from export.steps import TrainedNet
+from export.train import main as train_main
 from tests.export.tiny import exported, training, write_data
 
 
@@ -47,6 +48,17 @@ def test_a_texts_figure_is_the_mean_over_all_its_tokens(preset: str, unit: str, 
     quality = evaluate(exported(net), prepared.task)
     assert quality.value == pytest.approx(nats / count, abs=1e-4)
     assert (quality.unit, quality.split) == (unit, split.format(f"{count:,}"))
+
+
+def test_the_books_network_is_measured_in_nats_as_in_the_book(tmp_path: Path) -> None:
+    prepared = training("fashion-book", tmp_path)
+    net, images = _network(prepared), prepared.task.images
+    pixels = torch.from_numpy(images.pixels[-images.held_out :]).long()
+    with torch.no_grad():
+        nats = functional.cross_entropy(net(net.encode(pixels), torch.zeros(len(pixels), 0)), pixels).item()
+    quality = evaluate(exported(net), prepared.task)
+    assert quality.value == pytest.approx(nats, abs=1e-4)
+    assert (quality.unit, quality.split) == ("nats per pixel", f"{images.held_out} held-out pictures")
 
 
 @pytest.mark.parametrize(
@@ -110,6 +122,20 @@ def test_a_model_of_another_name_needs_a_preset(
     assert main([str(other), "--data", str(data)]) == 1
     assert "name a --preset" in capsys.readouterr().err
     assert main([str(other), "--data", str(data), "--preset", "names"]) == 0
+
+
+def test_data_that_it_was_not_trained_on_is_refused(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing of it was held out, though it has the same letters."""
+    folder, command = tmp_path / "names", ["names", "--data", str(data), "-o", str(tmp_path / "run"), "--epochs", "1"]
+    assert train_main(command) == 0
+    assert export_main([str(tmp_path / "run" / "checkpoint.pt"), "-o", str(folder)]) == 0
+    assert main([str(folder), "--data", str(data)]) == 0
+    other = tmp_path / "other.txt"
+    other.write_text("".join(reversed(data.read_text(encoding="utf-8").splitlines(keepends=True))), encoding="utf-8")
+    assert main([str(folder), "--data", str(other)]) == 1
+    assert f"was trained on other data than {other}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("fault", ["other data", "no data", "no log", "no folder"])

@@ -6,7 +6,7 @@ import onnx
 import pytest
 from onnx import TensorProto
 
-from tests.export.tiny import PIXELCNN, RECURRENT, exported, network, pixelcnn, recurrent, step_graph
+from tests.export.tiny import PICTURES, RECURRENT, exported, network, pixelcnn, recurrent, step_graph
 
 
 def _ports(infos: list[onnx.ValueInfoProto]) -> list[tuple[str, int, list[int | str]]]:
@@ -15,13 +15,13 @@ def _ports(infos: list[onnx.ValueInfoProto]) -> list[tuple[str, int, list[int | 
     return [(name, kind.elem_type, [d.dim_param or d.dim_value for d in kind.shape.dim]) for name, kind in tensors]
 
 
-@pytest.mark.parametrize("name", [*RECURRENT, *PIXELCNN])
+@pytest.mark.parametrize("name", [*RECURRENT, *PICTURES])
 def test_every_graph_keeps_the_contract(name: str) -> None:
     net = network(name)
     model = step_graph(net)
     onnx.checker.check_model(model, full_check=True)
     (token, *states), (logits, *after) = _ports(model.graph.input), _ports(model.graph.output)
-    vocab = net.config.levels if name in PIXELCNN else net.config.vocab_size
+    vocab = net.config.levels if name in PICTURES else net.config.vocab_size
     assert token == ("token", TensorProto.INT64, ["batch"])
     assert logits == ("logits", TensorProto.FLOAT, ["batch", vocab])
     assert after == [(state.replace("state.", "next."), kind, shape) for state, kind, shape in states]

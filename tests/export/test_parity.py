@@ -8,11 +8,11 @@ import torch
 
 from export.pixelcnn import PixelCNN
 from export.verify import step_logits
-from tests.export.tiny import PIXELCNN, RECURRENT, exported, network, pixelcnn, random_sequences, sequence_logits
+from tests.export.tiny import PICTURES, RECURRENT, exported, network, pixelcnn, random_sequences, sequence_logits
 
 
 @pytest.mark.parametrize("batch", [1, 5])
-@pytest.mark.parametrize("name", [*RECURRENT, *PIXELCNN])
+@pytest.mark.parametrize("name", [*RECURRENT, *PICTURES])
 def test_step_by_step_equals_the_whole_sequence(name: str, batch: int) -> None:
     net = network(name)
     tokens = random_sequences(net, batch)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from export import checkpoint
+from export import checkpoint, train
 from export import trainer as loop
 from export.epoch_sample import draw_sample
 from export.evaluate import evaluate
@@ -62,7 +62,7 @@ def test_the_log_has_a_line_for_every_epoch(tmp_path: Path) -> None:
     assert [line["step"] for line in lines] == [10, 20, 30]
     wanted = {"epoch", "step", "unit", "train_loss", "validation_loss", "seconds", "prompt", "sample"}
     assert all(line.keys() == wanted for line in lines)
-    assert {(line["unit"], line["prompt"]) for line in lines} == {("nats per token", "ma")}
+    assert {(line["unit"], line["prompt"]) for line in lines} == {("nats per character", "ma")}
     assert all(line["sample"].startswith("ma") for line in lines)
 
 
@@ -114,6 +114,44 @@ def test_a_loss_that_is_no_number_stops_and_names_the_step(value: float, tmp_pat
     kept = checkpoint.load(tmp_path / "checkpoint.pt")
     assert kept["epoch"] == 1
     assert all(torch.isfinite(weight).all() for weight in kept["raw_weights"].values())
+
+
+def test_a_first_epoch_that_fails_does_not_speak_of_a_checkpoint(tmp_path: Path) -> None:
+    run = trainer(training("names", tmp_path), tmp_path)
+    run.net.output.bias.data[3] = float("nan")
+    with pytest.raises(TuiGenError, match="the loss is nan at step 0; there is no checkpoint yet"):
+        next(run.run())
+
+
+@pytest.mark.parametrize(
+    ("asked", "device", "recurrent", "taken"),
+    [
+        ("fp32", "cuda", False, "fp32"),
+        ("bf16", "cpu", True, "bf16"),
+        ("bf16", "cuda", False, "bf16"),
+        ("auto", "cuda", False, "bf16"),
+        ("auto", "cuda", True, "fp32"),
+    ],
+)
+def test_a_precision_is_what_it_says(
+    asked: str, device: str, recurrent: bool, taken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PyTorch's autocast runs cuDNN's recurrent layers in fp16 whatever it is asked for."""
+    monkeypatch.setattr(train, "_fast_bfloat16", lambda device: True)
+    assert train._precision(asked, device, recurrent=recurrent) == taken
+    with pytest.raises(TuiGenError, match="runs recurrent layers in fp16"):
+        train._precision("bf16", "cuda", recurrent=True)
+
+
+def test_a_gpu_that_is_full_is_one_clear_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(train, "_train", full)
+    assert main(["names", "--data", str(tmp_path), "-o", str(tmp_path)]) == 1
+    assert "too little memory for such batches; ask for smaller ones with --batch-size" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

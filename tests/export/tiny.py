@@ -13,7 +13,7 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
-from export.book import BookPixelCNN
+from export.book import BookConfig, BookPixelCNN
 from export.checkpoint import build_network, describe_network
 from export.pixelcnn import PixelCNNConfig
 from export.presets import PRESETS, Training
@@ -43,10 +43,11 @@ PIXELCNN: dict[str, dict[str, Any]] = {
     "as narrow as half a kernel": {"width": 3, "kernel": 7},
     "one pixel wide": {"width": 1, "height": 9, "kernel": 5},
     "one pixel high": {"width": 9, "height": 1, "conditions": 2},
-    "the book's": {"book": True, "one_hot": False},
     "two stacks": {"stacks": 2, "width": 9, "conditions": 3},
     "two stacks, 5x5": {"stacks": 2, "width": 10, "kernel": 5, "one_hot": False, "height": 4},
 }
+BOOK = "the book's"
+PICTURES = (*PIXELCNN, BOOK)
 
 
 def recurrent(cell: Cell = "lstm", layers: int = 1, *, vocab_size: int = 13) -> RecurrentNet:
@@ -61,14 +62,22 @@ def pixelcnn(**sizes: Any) -> PictureNet:
     defaults = {"height": 6, "width": 5, "levels": 4, "channels": 8, "blocks": 3, "head": 6}
     config = PixelCNNConfig(**{**defaults, **sizes})
     net = build_network(describe_network(config)).eval()
-    assert not isinstance(net, RecurrentNet)
-    for learned in () if isinstance(net, BookPixelCNN) else (net.rows, net.columns, net.condition):
+    assert not isinstance(net, RecurrentNet | BookPixelCNN)
+    for learned in (net.rows, net.columns, net.condition):
         torch.nn.init.normal_(learned)
     return net
 
 
+def book() -> BookPixelCNN:
+    """The book's network with random weights."""
+    torch.manual_seed(1)
+    return BookPixelCNN(BookConfig(6, 5, 4, filters=8, blocks=3)).eval()
+
+
 def network(name: str) -> TrainedNet:
-    """One of the networks of RECURRENT and PIXELCNN."""
+    """One of the networks of RECURRENT and PIXELCNN, or the book's."""
+    if name == BOOK:
+        return book()
     return recurrent(*RECURRENT[name]) if name in RECURRENT else pixelcnn(**PIXELCNN[name])
 
 
@@ -188,11 +197,18 @@ _WRITERS = {
 }
 
 
+_SMALL: dict[type, dict[str, int]] = {
+    RecurrentConfig: {"embedding": 8, "hidden": 16},
+    PixelCNNConfig: {"channels": 8, "blocks": 2, "head": 8},
+    BookConfig: {"filters": 8, "blocks": 2},
+}
+
+
 def training(preset: str, folder: Path, *, batch_size: int = 8, **sizes: Any) -> Training:
     """A preset on small data, with a small network; sizes: what to change in that."""
     prepared = PRESETS[preset].prepare(write_data(preset, folder), batch_size)
-    small = {"channels": 8, "blocks": 2, "head": 8} if prepared.card.image else {"embedding": 8, "hidden": 16}
-    return replace(prepared, network=replace(prepared.network, **{**small, **sizes}), sample_length=20)
+    small = {**_SMALL[type(prepared.network)], **sizes}
+    return replace(prepared, network=replace(prepared.network, **small), sample_length=20)
 
 
 def trainer(prepared: Training, directory: Path, *, epochs: int = 2, mixed: bool = False, seed: int = 0) -> Trainer:
