@@ -84,26 +84,30 @@ def test_a_sample_that_is_no_picture_of_the_model_is_told(sample: Any, stripes: 
 def test_the_command_writes_losses_and_samples(cats: Path, tui_gen: Run) -> None:
     done = tui_gen("learned", str(cats))
     assert (done.returncode, done.stderr) == (0, b"")
-    head, first, second, third, *rest = done.stdout.decode().splitlines()
+    head, first, second, third, _, remark, *rest = done.stdout.decode().splitlines()
     assert head.split() == ["EPOCH", "TRAINING", "HELD", "OUT", "nats", "per", "token"]
     assert [row.split() for row in (first, second, third)] == [
         ["1", "4.000", "3.000"],
         ["2", "2.000", "1.500"],
         ["3", "1.333", "1.000"],
     ]
+    assert remark.startswith("the training loss is averaged over the epoch")
     assert "made after each from “the”, always with the same random numbers:" in rest
     assert rest[-4:] == ["after epoch 3:", "the cat sat.", "the end", ""]
 
 
 def test_one_epoch_can_be_asked_for(cats: Path, tui_gen: Run) -> None:
     written = tui_gen("learned", str(cats), "--epoch", "1").stdout.decode()
-    assert "    1     4.000     3.000\n\nmade after it from “the”" in written
+    assert "    1     4.000     3.000\n\n" in written
+    assert "made after it from “the”" in written
+    assert "2.000" not in written
     assert written.endswith("after epoch 1:\nthe the\n\n")
     assert tui_gen("learned", str(cats), "--epoch", "4").stderr == b"tui-gen: --epoch must be from 1 to 3, not 4\n"
 
 
 def test_pictures_stand_side_by_side(stripes: Path, tui_gen: Run) -> None:
     written = tui_gen("learned", str(stripes), "--format", "ascii").stdout.decode()
+    assert written.splitlines()[-3] == "epoch   epoch"  # as far as there is room
     assert written.splitlines()[-2:] == ["        :#+:#+", "        +:#+:#"]
     assert tui_gen("learned", str(stripes)).stdout.decode() == written
 

@@ -15,6 +15,8 @@ from tui_gen.library import locate, read_card
 from tui_gen.picture_writers import RowWriter
 from tui_gen.scrub import scrub
 
+_LOSSES = "the training loss is averaged over the epoch; the held-out loss is taken after it, so that it may be lower"
+
 
 def run(args: argparse.Namespace) -> int:
     """Prints what was asked for; returns the exit status."""
@@ -46,18 +48,23 @@ def _table(learning: Learning, chosen: tuple[Epoch, ...]) -> list[str]:
     rows = [f"{epoch.number:5}  {epoch.train_loss:8.3f}  {epoch.validation_loss:8.3f}" for epoch in chosen]
     prompt = f" from “{scrub(learning.prompt)}”" if learning.prompt else ""
     made = f"made after {'each' if len(chosen) > 1 else 'it'}{prompt}, always with the same random numbers:"
-    return [f"EPOCH  TRAINING  HELD OUT  {scrub(learning.unit)}", *rows, "", made, ""]
+    return [f"EPOCH  TRAINING  HELD OUT  {scrub(learning.unit)}", *rows, "", _LOSSES, "", made, ""]
 
 
 def _write(chosen: tuple[Epoch, ...]) -> None:
-    width = min(100, shutil.get_terminal_size().columns)
     for epoch in chosen:
-        text = scrub(str(epoch.sample)) if sys.stdout.isatty() else str(epoch.sample)
-        lines = [part for line in text.splitlines() for part in wrap(line, width) or [""]]
-        print("\n".join([f"after epoch {epoch.number}:", *lines, ""]))
+        text = _wrapped(scrub(str(epoch.sample))) if sys.stdout.isatty() else str(epoch.sample)
+        print(f"after epoch {epoch.number}:\n{text}\n")
+
+
+def _wrapped(text: str) -> str:
+    """Between words, for the terminal."""
+    width = min(100, shutil.get_terminal_size().columns)
+    return "\n".join(part for line in text.splitlines() for part in wrap(line, width) or [""])
 
 
 def _draw(image: ImageSpec, chosen: tuple[Epoch, ...], form: str | None) -> None:
     out, coloured = sys.stdout.buffer, not os.environ.get("NO_COLOR")
     usual = "blocks" if sys.stdout.isatty() and coloured else "ascii"
-    RowWriter(pictures(chosen, image), out, form or usual, coloured).close()
+    captions = [f"epoch {epoch.number}" for epoch in chosen]
+    RowWriter(pictures(chosen, image), out, form or usual, coloured, captions).close()

@@ -28,14 +28,17 @@ class RowWriter:
 
     bundle = list[Step]
 
-    def __init__(self, picture: Picture, file: BinaryIO, form: str, coloured: bool) -> None:
-        self._picture, samples = picture, len(picture)
+    def __init__(
+        self, picture: Picture, file: BinaryIO, form: str, coloured: bool, captions: Sequence[str] = ()
+    ) -> None:
+        """captions: of the samples, to stand above them."""
+        self._picture, samples, self._captions = picture, len(picture), captions
         self._raster = Raster("blocks" if form == "blocks" else "ascii")
         self._show = ansi if form == "blocks" and coloured else plain
         self._file = file
-        columns, self._rows = self._raster.size(picture.image.height, picture.image.width)
+        self._columns, self._rows = self._raster.size(picture.image.height, picture.image.width)
         width = shutil.get_terminal_size().columns if file.isatty() else 80
-        beside = max(1, (width + len(_GAP)) // (columns + len(_GAP)))
+        beside = max(1, (width + len(_GAP)) // (self._columns + len(_GAP)))
         self._groups = [range(at, min(at + beside, samples)) for at in range(0, samples, beside)]
         self._written = 0
 
@@ -63,6 +66,9 @@ class RowWriter:
         self._file.flush()
 
     def _put(self, group: range, row: int) -> None:
+        if row == 0 and self._captions:
+            line = _GAP.join(self._captions[sample][: self._columns].ljust(self._columns) for sample in group)
+            self._file.write(line.rstrip().encode() + b"\n")
         line = _GAP.join(self._show(self._raster.row(self._picture.rgb[sample], row)) for sample in group)
         self._file.write(line.rstrip(" ").encode() + b"\n")
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests import toys
-from tests.tui.dialogs import OPEN, opened
+from tests.tui.dialogs import OPEN, Bare, opened
 from tests.tui.instrument import at_rest, grown, told
 from tests.tui.stage import on_stage
 from tui_gen.learning import read_learning
@@ -33,7 +33,7 @@ async def test_it_opens_at_the_last_epoch_and_arrows_go_through_them(cats: Path)
     async with opened(lambda: _dialog(cats)) as (app, pilot):
         await app.shows("after epoch 3: the")
         await app.shows("how cats learned")
-        await app.shows("in nats per token: lower is")
+        await app.shows("Loss in nats per token, lower is better.")
         row = next(line for line in app.text.splitlines() if "1.333" in line)
         assert row.split("│")[1].split()[:3] == ["3", "1.333", "1.000"]
         await pilot.press("up")
@@ -49,8 +49,7 @@ async def test_it_opens_at_the_last_epoch_and_arrows_go_through_them(cats: Path)
 async def test_losses_are_marked_between_the_lowest_and_the_highest(cats: Path) -> None:
     async with opened(lambda: _dialog(cats)) as (app, _):
         await app.shows("epoch  ○ train   ● held  1.00     4.00")
-        marks = [line.split("│")[1][27:40] for line in app.text.splitlines()[2:5]]
-        assert marks == ["        ●   ○", "  ● ○        ", "●○           "]
+        assert _marks(app, 3) == ["        ●   ○", "  ● ○        ", "●○           "]
 
 
 async def test_a_long_text_scrolls(cats: Path) -> None:
@@ -59,6 +58,33 @@ async def test_a_long_text_scrolls(cats: Path) -> None:
         assert " end" not in app.text
         await pilot.press("tab", "end")
         await app.shows(" end")
+
+
+async def test_many_epochs_stand_in_one_line_each_and_scroll(models: Path) -> None:
+    toys.learned(models / "cats", *(f"sample {number}" for number in range(1, 31)))
+    async with opened(lambda: _dialog(models / "cats")) as (app, pilot):
+        await app.shows("sample 30")
+        rows = [line.split("│")[1][:26].split() for line in app.text.splitlines()[3:12]]
+        assert [len(row) for row in rows] == [3] * 9
+        await pilot.press("home")
+        await app.shows("sample 1")
+        assert _marks(app, 1) == ["         ●  ○"]
+
+
+@pytest.mark.parametrize("key", ["escape", "f9", "q"])
+async def test_it_is_closed_by_several_keys(key: str, cats: Path) -> None:
+    async with opened(lambda: _dialog(cats)) as (app, pilot):
+        await app.shows("how cats learned")
+        await pilot.press(key)
+        assert app.result is None
+
+
+@pytest.mark.parametrize("prompt", ["[/b]", "a[@click=q]x"])
+async def test_a_prompt_is_never_read_as_markup(prompt: str, models: Path) -> None:
+    for folder, sample in ((models / "cats", "said"), (models / "stripes", STRIPES)):
+        toys.learned(folder, sample, prompt=prompt)
+        async with opened(lambda folder=folder: _dialog(folder)) as (app, _):  # type: ignore[misc]
+            await app.shows(f"after epoch 1: {prompt}")
 
 
 async def test_space_plays_all_epochs_and_holds(cats: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,6 +112,11 @@ async def test_a_picture_is_drawn_as_it_was_after_each_epoch(models: Path) -> No
         assert len(colours) == 3
         await pilot.press("up")
         await app.until(lambda: _colours(app) == {(0, 0, 0)})
+
+
+def _marks(app: Bare, count: int) -> list[str]:
+    """Where the losses of the first epochs on the screen are marked."""
+    return [line.split("│")[1][27:40] for line in app.text.splitlines()[2 : 2 + count]]
 
 
 def _colours(app: object) -> set[tuple[int, ...]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
@@ -15,7 +16,7 @@ from tui_gen.card import ModelCard
 from tui_gen.learning import Epoch, Learning, pictures
 from tui_gen.scrub import scrub, scrub_line
 from tui_gen.tui.dialog import Choices, Dialog, Frame
-from tui_gen.tui.preview import Preview
+from tui_gen.tui.picture_view import PictureView
 
 _TURN = 0.7
 """Seconds that an epoch is seen while they are played."""
@@ -39,7 +40,7 @@ class LearnedDialog(Dialog[None]):
             height: 1fr;
         }
         .epochs {
-            width: 40;
+            width: 41;
             height: 100%;
         }
         .heading {
@@ -71,7 +72,7 @@ class LearnedDialog(Dialog[None]):
             border: round $accent;
             border-title-color: $text;
         }
-        Preview {
+        PictureView {
             width: 1fr;
             height: 100%;
         }
@@ -93,8 +94,7 @@ class LearnedDialog(Dialog[None]):
         super().__init__()
         self._card, self._learning = card, learning
         self._list = OptionList(*_options(learning), markup=False)
-        self._preview, self._text = Preview(), Static(markup=False)
-        self._preview.can_focus = False
+        self._picture, self._text = PictureView(), Static(markup=False)
         self._choices = Choices()
         self._playing: Timer | None = None
 
@@ -106,7 +106,7 @@ class LearnedDialog(Dialog[None]):
                     yield Static(_heading(self._learning), classes="heading", markup=False)
                     yield self._list
                 if self._card.image:
-                    yield self._preview
+                    yield self._picture
                 else:
                     with VerticalScroll():
                         yield self._text
@@ -157,10 +157,10 @@ class LearnedDialog(Dialog[None]):
 
     def _show(self, epoch: Epoch) -> None:
         prompt = f": {scrub_line(self._learning.prompt)}" if self._learning.prompt else ""
-        title = f"after epoch {epoch.number}{prompt}"
+        title = Text(f"after epoch {epoch.number}{prompt}")  # a text would be read as markup
         if self._card.image:
-            self._preview.border_title = title
-            self._preview.show(pictures([epoch], self._card.image).rgb[0])
+            self._picture.border_title = title
+            self._picture.show(pictures([epoch], self._card.image).rgb[0])
         else:
             self.query_one(VerticalScroll).border_title = title
             self._text.update(scrub(str(epoch.sample)))
@@ -197,6 +197,6 @@ def _row(epoch: Epoch, low: float, high: float) -> str:
 
 def _meaning(learning: Learning) -> str:
     return (
-        f"Loss on training data and on data held out, in {scrub_line(learning.unit)}: lower is better. "
-        "Each sample was made with the same random numbers."
+        f"Loss in {scrub_line(learning.unit)}, lower is better. The training loss is averaged over the epoch, the "
+        "held-out one is taken after it, so that it may be lower. Each sample has the same random numbers."
     )
