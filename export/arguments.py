@@ -7,10 +7,9 @@ import math
 import re
 from pathlib import Path
 
+from export.images.guidance import GREATEST_SCALE
 from export.reading import ReadOptions
 from export.text.rules import ADJUSTMENTS, RULES
-
-GREATEST_STRENGTH = 10.0
 
 
 def parse(words: list[str], *, description: str) -> argparse.Namespace:
@@ -52,10 +51,10 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--guidance",
-        type=_strength,
-        metavar="S",
-        help="for the trainer's picture networks with prompts: follow the prompt S times as closely as was learned "
-        "(classifier-free guidance; 1 to 2 is usual, and takes twice the time), unless it names another strength",
+        type=_scale,
+        metavar="SCALE",
+        help="for the trainer's picture networks with prompts: classifier-free guidance, where a prompt names no other "
+        "scale; 1 is as it learned, 1 to 2 is usual; a step takes twice the time",
     )
 
 
@@ -92,14 +91,14 @@ def _size(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def _strength(text: str) -> float:
+def _scale(text: str) -> float:
     try:
-        strength = float(text)
+        scale = float(text)
     except ValueError:
-        strength = math.nan
-    if not 0 <= strength <= GREATEST_STRENGTH:
-        raise argparse.ArgumentTypeError(f"must be a number from 0 to {GREATEST_STRENGTH:g}, not {text!r}")
-    return strength
+        scale = math.nan
+    if not 0 <= scale <= GREATEST_SCALE:
+        raise argparse.ArgumentTypeError(f"must be a number from 0 to {GREATEST_SCALE:g}, not {text!r}")
+    return round(scale, 2)
 
 
 def _levels(text: str) -> int:

@@ -52,8 +52,8 @@ def convert(
 ) -> ModelCard:
     """Converts, proves and writes; prints what was compared.
 
-    source: the checkpoint file, for its hash. guidance: how strongly a picture network is to follow its prompt, if
-    otherwise than it learned to. Raises TuiGenError, and writes nothing, if something is missing or the
+    source: the checkpoint file, for its hash. guidance: the scale at which a picture network follows
+    its prompt, if otherwise than it learned to. Raises TuiGenError, and writes nothing, if something is missing or the
     step function differs from the network.
     """
     if reading.diagnosis.doubt and not force:

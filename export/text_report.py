@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
@@ -28,26 +29,33 @@ def text_report(playable: Playable, texts: Texts) -> dict[str, Any]:
         for temperature in TEMPERATURES
     ]
     made = _sampled(playable, playable.card.temperature, SAMPLES, LENGTH)
+    return {"samples": shown, "figures": _figures(playable, made, texts)}
+
+
+def _figures(playable: Playable, made: Sequence[Ids], texts: Texts) -> dict[str, str]:
+    assert isinstance(playable.codec, TextCodec)
+    units = "characters" if texts.in_characters else "words and marks"
+    how = f"{len(made)} samples of up to {LENGTH} {units} at temperature {playable.card.temperature:g}"
     prompt = playable.codec.prompt([_prompt(playable)]).shape[1]
     drawn = [sample[prompt:] for sample in made]
-    return {"samples": shown, "figures": _figures(playable, drawn, texts)}
-
-
-def _figures(playable: Playable, drawn: Sequence[Ids], texts: Texts) -> dict[str, str]:
-    units = "characters" if texts.in_characters else "words and marks"
-    how = f"of {len(drawn)} samples of up to {LENGTH} {units} at temperature {playable.card.temperature:g}"
     variety = distinct([_written(playable, sample, skip=0).split() for sample in drawn], 2)
-    found = {"distinct-2 of words": f"{variety:.3f} {how}"} if variety else {}
+    found = {"distinct-2 of words": f"{variety:.3f}, of {how}"} if variety else {}
     if texts.eos is not None:
-        ended = sum(sample[-1] == texts.eos for sample in drawn) / len(drawn)
-        found["end by themselves"] = f"{ended:.0%} {how}"
-    run = longest_copy(drawn, texts.train)
-    found["longest run copied from the training text"] = f"{run} {units}, {how}"
+        known = {document.tobytes() for document in texts.train}
+        found["end by themselves"] = f"{sum(sample[-1] == texts.eos for sample in drawn)} of {how}"
+        found["stand whole in the training data"] = f"{sum(sample.tobytes() in known for sample in made)} of {how}"
+    run = longest_copy([_without(sample, texts.eos) for sample in drawn], texts.train)
+    found["longest run copied from the training text"] = f"{run} {units}, in {how}"
     return found
 
 
+def _without(tokens: Ids, end: int | None) -> Ids:
+    return tokens[tokens != end]
+
+
 def _prompt(playable: Playable) -> str:
-    return playable.card.prompt_prefix + playable.card.prompt_example
+    assert isinstance(playable.codec, TextCodec)
+    return playable.codec.complete(playable.card.prompt_example)
 
 
 def _sampled(playable: Playable, temperature: float, samples: int, length: int) -> list[Ids]:
@@ -111,11 +119,17 @@ def _power(exponent: int) -> np.uint64:
     return np.uint64(pow(int(_MULTIPLIER), exponent, 2**64))
 
 
+def _fence(text: str) -> str:
+    """One that the text does not close."""
+    return "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+
+
 def report_lines(measured: Mapping[str, Any]) -> list[str]:
     """The report as Markdown, for a model card."""
     lines = []
     for sample in measured.get("samples", ()):
-        lines += [f"Temperature {sample['temperature']:g}:", "", "```text", sample["text"], "```", ""]
+        fence = _fence(sample["text"])
+        lines += [f"Temperature {sample['temperature']:g}:", "", f"{fence}text", sample["text"], fence, ""]
     figures = measured.get("figures", {})
     lines += [f"- {name}: {value}" for name, value in figures.items()]
     return lines

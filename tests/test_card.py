@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -53,6 +54,14 @@ def test_channels_and_warm_up_survive_being_written_and_read() -> None:
     card = ModelCard("toy", "image", "PixelCNN", 3, 3, image=ImageSpec(4, 6, 3, channels=3, warm_up=(4, 4)))
     assert json.loads(card.to_json())["image"]["warm_up"] == [4, 4]
     assert ModelCard.from_json(card.to_json()) == card
+
+
+def test_conditions_that_exclude_each_other_survive_and_must_be_conditions() -> None:
+    image = ImageSpec(4, 6, 3, conditions=(4, 5, 6), exclusive=(5, 6))
+    card = ModelCard("toy", "image", "PixelCNN", 3, 3, image=image)
+    assert ModelCard.from_json(card.to_json()) == card
+    with pytest.raises(TuiGenError, match=r"'image.exclusive' must be conditions, as 7 is not"):
+        ModelCard.from_json(replace(card, image=replace(image, exclusive=(7,))).to_json())
 
 
 def test_a_picture_has_a_token_per_channel_of_every_pixel() -> None:

@@ -33,6 +33,14 @@ def test_phrases_are_read_in_any_case_and_spacing_and_once_each(pictures: ImageC
     assert pictures.unknown(typed) == []
 
 
+def test_phrases_that_exclude_each_other_are_refused_together() -> None:
+    assert PICTURES.image
+    codec = ImageCodec(replace(PICTURES, image=replace(PICTURES.image, exclusive=(BRIGHT, DARK))), toys.phrases())
+    assert codec.prompt(["bright, bright"]).tolist() == [[START, BRIGHT]]
+    with pytest.raises(TuiGenError, match="pictures takes one of 'deep dark' or 'bright', not several"):
+        codec.prompt(["deep dark, bright"])
+
+
 def test_the_order_of_phrases_does_not_change_the_picture(image: Playable) -> None:
     assert isinstance(image.codec, ImageCodec)
     first, second = (

@@ -32,6 +32,8 @@ class ImageSpec:
     """Tokens per pixel: 1, or 3 for red, green and blue."""
     warm_up: tuple[int, ...] = ()
     """Token ids that end every prompt, after the conditions: a model that computes ahead reads them first."""
+    exclusive: tuple[int, ...] = ()
+    """Those of the conditions of which a prompt can name one at most."""
 
     @property
     def area(self) -> int:
@@ -134,7 +136,7 @@ class ModelCard:
 
 
 def _known_image_facts(image: ImageSpec) -> dict[str, Any]:
-    usual = {"channels": ImageSpec.channels, "warm_up": ImageSpec.warm_up}
+    usual = {"channels": ImageSpec.channels, "warm_up": ImageSpec.warm_up, "exclusive": ImageSpec.exclusive}
     return {key: value for key, value in asdict(image).items() if key not in usual or value != usual[key]}
 
 
@@ -192,6 +194,8 @@ def _check_past_levels(image: ImageSpec, facts: Facts) -> None:
             raise facts.fault(f"image.{key}", f"must be token ids past the {image.levels} levels")
     if both := set(image.warm_up) & set(image.conditions):
         raise facts.fault("image.warm_up", f"must not be conditions, as {min(both)} is")
+    if others := set(image.exclusive) - set(image.conditions):
+        raise facts.fault("image.exclusive", f"must be conditions, as {min(others)} is not")
 
 
 def _read_image(facts: Facts) -> ImageSpec:
@@ -208,7 +212,8 @@ def _read_image(facts: Facts) -> ImageSpec:
     channels = facts.integer("channels") if facts.has("channels") else 1
     if channels not in (1, 3) or (palette and channels == 3):
         raise facts.fault("channels", f"must be 1, or 3 for red, green, blue without a palette, not {channels}")
-    return ImageSpec(height, width, levels, palette or None, conditions, channels, warm_up)
+    exclusive = _read_ids(facts, "exclusive")
+    return ImageSpec(height, width, levels, palette or None, conditions, channels, warm_up, exclusive)
 
 
 def _read_ids(facts: Facts, key: str) -> tuple[int, ...]:

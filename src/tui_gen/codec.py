@@ -16,6 +16,7 @@ from tui_gen.generate import FREE
 from tui_gen.picture import Picture
 from tui_gen.prompt_tokenizer import NOWHERE, PromptTokenizer, told
 from tui_gen.sampling import Tokens
+from tui_gen.wording import listed
 
 TEXT_LENGTH = 300
 """Tokens that are generated when nobody says how many."""
@@ -178,7 +179,12 @@ class ImageCodec:
     def _ids(self, text: str) -> list[int]:
         for start, end in self.unknown(text):
             raise TuiGenError(f"{self._card.name} cannot draw {text[start:end]!r}; {self._hint(text[start:end])}")
-        return list(dict.fromkeys(self._tokens.ids(text))) if self._tokens else []
+        ids = list(dict.fromkeys(self._tokens.ids(text))) if self._tokens else []
+        rivals = [token for token in ids if token in self.image.exclusive]
+        if self._tokens and len(rivals) > 1:
+            named = listed([f"{self._tokens.tokenizer.id_to_token(token)!r}" for token in rivals])
+            raise TuiGenError(f"{self._card.name} takes one of {named}, not several")
+        return ids
 
     def _hint(self, phrase: str) -> str:
         if not self.phrases:

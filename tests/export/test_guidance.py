@@ -1,4 +1,4 @@
-"""Classifier-free guidance in the exported step: as strong as it says, and named in a prompt."""
+"""Classifier-free guidance in the exported step: at the scale that it says, and that a prompt names."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from export.images.own import image_network
 from export.images.streaming import StreamingNetwork
 from tests.export.tiny import pixelcnn, write_data
 from tui_gen.card import ImageSpec, ModelCard
+from tui_gen.errors import TuiGenError
 from tui_gen.library import open_model
 from tui_gen.model import Model
 
@@ -56,16 +57,16 @@ def _plain_logits(plain: StreamingNetwork, prompt: list[int], pixels: NDArray[np
     return plain.sequence_logits(tokens)[0, 1:]
 
 
-@pytest.mark.parametrize(("named", "strength"), [(None, USUAL), (0, 0.0), (1, 1.0), (2, 1.5), (3, 2.0), (4, 3.0)])
+@pytest.mark.parametrize(("named", "scale"), [(None, USUAL), (0, 0.0), (1, 1.0), (2, 1.5), (3, 2.0), (4, 3.0)])
 def test_logits_go_so_many_times_from_those_without_the_prompt_to_those_with_it(
-    named: int | None, strength: float, plain: StreamingNetwork, guided: Model
+    named: int | None, scale: float, plain: StreamingNetwork, guided: Model
 ) -> None:
     start, pixels = plain.network.start, np.random.default_rng(0).integers(plain.network.levels, size=30)
     prompt = [start + 1, start + 3]
     given, free = _plain_logits(plain, prompt, pixels), _plain_logits(plain, [], pixels)
     asked = prompt + ([] if named is None else [start + 1 + PHRASES + named])
     with torch.no_grad():
-        expected = (free + strength * (given - free)).numpy()
+        expected = (free + scale * (given - free)).numpy()
     assert float((given - free).abs().max()) > 0.1
     np.testing.assert_allclose(_guided_logits(guided, asked, pixels), expected, atol=1e-4)
 
@@ -77,18 +78,20 @@ def folder(adventurers_checkpoint: Path, tmp_path_factory: pytest.TempPathFactor
     return target
 
 
-def test_the_folder_says_how_it_is_guided_and_takes_other_strengths(folder: Path) -> None:
+def test_the_folder_says_how_it_is_guided_and_takes_other_scales(folder: Path) -> None:
     playable = open_model(folder, provider="cpu")
-    strengths = ("guidance 0", "guidance 1", "guidance 1.5", "guidance 2", "guidance 2.5", "guidance 3")
-    assert playable.codec.phrases == ("bow", "elf woman", *strengths, "orc", "red cloak")
+    scales = ("guidance 0", "guidance 1", "guidance 1.5", "guidance 2", "guidance 2.5", "guidance 3")
+    assert playable.codec.phrases == ("bow", "elf woman", *scales, "orc", "red cloak")
     prompt = playable.codec.prompt(["orc, guidance 1", "orc, bow"])
     assert len(set(prompt[0]) - {playable.card.bos}) == 2
+    with pytest.raises(TuiGenError, match="takes one of 'guidance 0' or 'guidance 1', not several"):
+        playable.codec.prompt(["guidance 0, orc, guidance 1"])
     facts = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     assert facts["export"]["guidance"] == 2.5
     assert facts["export"]["parity"]["relative_logit_difference"] < 1e-4
     readme = (folder / "README.md").read_text(encoding="utf-8")
     assert "-o models/adventurers --guidance 2.5\n" in readme
-    assert "2.5 times as closely as it learned to" in readme
+    assert "counts 2.5 times; a prompt may end with another scale: guidance 0, " in readme
 
 
 def test_its_figure_is_that_of_the_network_as_it_learned(
@@ -109,14 +112,14 @@ def test_its_figure_is_that_of_the_network_as_it_learned(
     assert float(drawn.split()[0]) != own.quality.value
 
 
-@pytest.mark.parametrize("strength", ["-1", "11", "nan", "much"])
-def test_a_strength_that_is_none_is_wrong_usage(
-    strength: str, adventurers_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("scale", ["-1", "11", "nan", "much"])
+def test_a_scale_that_is_none_is_wrong_usage(
+    scale: str, adventurers_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as stop:
-        exporter.main([str(adventurers_checkpoint), "-o", str(tmp_path / "model"), f"--guidance={strength}"])
+        exporter.main([str(adventurers_checkpoint), "-o", str(tmp_path / "model"), f"--guidance={scale}"])
     assert stop.value.code == 2
-    assert f"must be a number from 0 to 10, not '{strength}'" in capsys.readouterr().err
+    assert f"must be a number from 0 to 10, not '{scale}'" in capsys.readouterr().err
 
 
 def test_a_network_without_phrases_cannot_be_guided(

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer
 
+from export import text_report
 from export.__main__ import main as export_main
+from export.data import Texts
 from export.evaluate import main
-from export.text_report import distinct, longest_copy
+from export.text_report import distinct, longest_copy, report_lines
+from tests import toys
 from tests.export.tiny import trainer, training
-from tui_gen.library import read_card
+from tui_gen.library import Playable, read_card
 
 BOOK = [np.array([1, 2, 3, 4, 5, 6, 7, 8, 9]), np.array([20, 21, 22, 23])]
 
@@ -49,6 +54,28 @@ def test_distinct_runs_are_a_part_of_all() -> None:
     assert distinct(["ababa"], 2) == 0.5
     assert distinct([["stir", "well", "and"], ["serve"]], 2) == 1
     assert distinct([["serve"]], 2) == 0
+
+
+def test_figures_leave_out_the_prompt_and_the_end(text: Playable, monkeypatch: pytest.MonkeyPatch) -> None:
+    end, the, cat, dog, sat, ran, dot = toys.END, toys.THE, toys.CAT, toys.DOG, toys.SAT, toys.RAN, toys.DOT
+    train = [np.array([end, the, cat, sat, dot, end]), np.array([end, cat, sat, ran, end])]
+    made = [[end, the, cat, sat, dot, end], [end, the, dog, ran, end], [end, the, cat, cat, cat, cat]]
+    texts = Texts(Tokenizer.from_str(toys.words()), end, end, train, [])
+    playable = replace(text, card=replace(text.card, prompt_example="the", temperature=0.5))
+    monkeypatch.setattr(text_report, "_sampled", lambda *_: [np.array(sample) for sample in made])
+    figures = text_report.text_report(playable, texts)["figures"]
+    how = "3 samples of up to 300 words and marks at temperature 0.5"
+    assert figures == {
+        "distinct-2 of words": f"0.600, of {how}",  # cat sat., dog ran, cat cat three times
+        "end by themselves": f"2 of {how}",
+        "stand whole in the training data": f"1 of {how}",
+        "longest run copied from the training text": f"3 words and marks, in {how}",
+    }
+
+
+def test_a_sample_with_a_fence_in_it_stays_inside_its_own() -> None:
+    lines = report_lines({"samples": [{"temperature": 1, "text": "a\n```\nb"}]})
+    assert lines[2:5] == ["````text", "a\n```\nb", "````"]
 
 
 @pytest.mark.parametrize(("preset", "ends"), [("names", True), ("shakespeare", False)])
