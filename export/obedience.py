@@ -2,12 +2,13 @@
 
 A small network learns from the training pictures to tell what they show, and is tried on those held out. Then the model
 draws from prompts of the held-out pictures, and the network says what it sees: how often it is what was asked for, and
-how often it would be by chance, with each picture held against another one's prompt.
+how often it would be by chance, with each picture held against everybody's prompt.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,9 +17,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from export.data import Images, read_npz
+from export.data import Images
+from export.evaluate import check_data
 from export.folder import update_card
 from export.judge import Judge, kinds, trained_judge
+from export.presets import PRESETS
+from export.tasks import ImageTask
 from tui_gen.codec import ImageCodec
 from tui_gen.errors import TuiGenError
 from tui_gen.generate import generate
@@ -34,11 +38,11 @@ class Obedience:
 
     kind: str
     seen: float
-    """Of held-out pictures, how many the judging network recognises."""
+    """Of the held-out pictures with these captions, how many the judging network recognises."""
     drawn: float
     """Of pictures of the model, how many show what was asked for."""
     chance: float
-    """The same with another picture's prompt."""
+    """The same if each caption were held against the picture of any of them."""
     prompts: int
     """How many were drawn."""
 
@@ -47,17 +51,19 @@ def measured(playable: Playable, images: Images, judge: Judge, *, prompts: int =
     """Draws from the captions of held-out pictures that name one of each kind, and looks at what comes out."""
     asked = kinds(images)
     labels = np.stack([kind.labels(images) for kind in asked], axis=1)
-    first = len(images.pixels) - images.held_out
-    held_out = np.arange(first, len(images.pixels))
+    held_out = np.arange(len(images.pixels) - images.held_out, len(images.pixels))
     chosen = held_out[labels[held_out].all(axis=1)][:prompts]
     if not len(chosen):
         raise TuiGenError("no held-out picture's caption names both a cloak and a weapon")
     said = judge.says(_drawn(playable, [_caption(images, index) for index in chosen]))
-    right, chance = said == labels[chosen], np.roll(said, 1 + len(said) // 13, axis=0) == labels[chosen]
-    seen = judge.says(images.pixels[held_out]) == labels[held_out]
+    seen, wanted = judge.says(images.pixels[chosen]), labels[chosen]
     return [
         Obedience(
-            kind.name, float(seen[:, at].mean()), float(right[:, at].mean()), float(chance[:, at].mean()), len(chosen)
+            kind.name,
+            seen=float((seen[:, at] == wanted[:, at]).mean()),
+            drawn=float((said[:, at] == wanted[:, at]).mean()),
+            chance=float((said[:, at] == wanted[:, None, at]).mean()),
+            prompts=len(chosen),
         )
         for at, kind in enumerate(asked)
     ]
@@ -88,9 +94,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, required=True, help="the pictures and captions that it was trained on")
     args = parser.parse_args(arguments)
     try:
-        images, playable = read_npz(args.data), open_model(args.folder, provider="cpu")
+        playable, images = _opened(args.folder, args.data)
         found = measured(playable, images, trained_judge(images, kinds(images)))
-        figures = {f"prompts obeyed: {one.kind}": _said(one) for one in found}
+        figures = {f"prompts obeyed: {one.kind}": _said(one, playable) for one in found}
         kept = {**playable.card.measured, "figures": {**playable.card.measured.get("figures", {}), **figures}}
         update_card(args.folder, replace(playable.card, measured=kept))
     except (TuiGenError, OSError) as fault:
@@ -100,9 +106,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _said(found: Obedience) -> str:
-    asked = f"{found.drawn:.1%} of {found.prompts} pictures show what was asked for, by chance {found.chance:.1%}"
-    return f"{asked}; so says a network that is right for {found.seen:.1%} of real pictures"
+def _opened(folder: Path, data: Path) -> tuple[Playable, Images]:
+    """The model and what it was trained on. Raises TuiGenError for anything that cannot be judged."""
+    training = PRESETS["adventurers"].prepare(data, BATCH)
+    playable = open_model(folder, provider="cpu")
+    check_data(playable, training, data)
+    assert isinstance(training.task, ImageTask)
+    kinds(training.task.images)
+    return playable, training.task.images
+
+
+def _said(found: Obedience, playable: Playable) -> str:
+    scale = playable.card.export.get("guidance")
+    how = f"at temperature {playable.card.temperature:g}" + (f" and guidance {scale:g}" if scale is not None else "")
+    error = 1.96 * math.sqrt(found.drawn * (1 - found.drawn) / found.prompts)
+    asked = f"{found.drawn:.1%} (± {error:.1%}) of {found.prompts} pictures {how} show what was asked for"
+    return (
+        f"{asked}, by chance {found.chance:.1%}; so says a network that is right for {found.seen:.1%} of real pictures"
+    )
 
 
 if __name__ == "__main__":

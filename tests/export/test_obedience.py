@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from export import obedience
+from export.__main__ import main as export_main
 from export.data import Images, read_npz
 from export.judge import Judge, kinds, trained_judge
 from export.obedience import main, measured
+from export.presets import PRESETS
+from tests import toys
+from tests.export.tiny import trainer
+from tui_gen.library import read_card
 
 COLOURS, ARMS = ("blue", "green", "red"), ("axe", "bow")
 
@@ -59,6 +67,46 @@ def test_a_model_that_obeys_is_told_from_one_that_does_not(
     assert cloak.chance < 0.7
     if not obeys:
         assert cloak.drawn == pytest.approx(cloak.chance)
+
+
+@pytest.fixture
+def data(images: Images, tmp_path: Path) -> Path:
+    """The pictures as a file that the trainer reads."""
+    captions = [obedience._caption(images, at) for at in range(len(images.pixels))]
+    with (tmp_path / "adventurers.npz").open("wb") as file:
+        palette = np.array(images.palette, dtype=np.uint8)
+        np.savez(file, pixels=images.pixels, palette=palette, captions=np.array(captions))
+    return tmp_path / "adventurers.npz"
+
+
+def test_the_command_writes_what_it_found_into_the_card(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is replaced here but how long it all takes."""
+    prepared = PRESETS["adventurers"].prepare(data, 8)
+    small = replace(prepared.network, channels=16, blocks=2, head=16)  # type: ignore[type-var]
+    list(trainer(replace(prepared, network=small), tmp_path / "run", epochs=6).run())
+    folder = tmp_path / "adventurers"
+    assert export_main([str(tmp_path / "run" / "checkpoint.pt"), "-o", str(folder), "--guidance", "1.5"]) == 0
+    monkeypatch.setattr(obedience, "trained_judge", partial(trained_judge, epochs=60))
+    assert main([str(folder), "--data", str(data)]) == 0
+    figures = read_card(folder).measured["figures"]
+    cloak, weapon = (figures[f"prompts obeyed: {kind}"] for kind in ("cloak colour", "weapon"))
+    assert cloak in capsys.readouterr().out
+    assert " of 24 pictures at temperature 1 and guidance 1.5 show what was asked for, by chance " in cloak
+    assert float(cloak.split("%")[0]) > 60  # a third by chance
+    assert f"prompts obeyed: weapon: {weapon}" in (folder / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_model_of_other_data_is_refused_before_anything_is_trained(
+    data: Path, adventurers_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setattr(obedience, "trained_judge", None)
+    assert export_main([str(adventurers_checkpoint), "-o", str(tmp_path / "other")]) == 0
+    for folder in (tmp_path / "other", toys.text_folder(tmp_path / "text")):
+        capsys.readouterr()
+        assert main([str(folder), "--data", str(data)]) == 1
+        assert "this data has another vocabulary or size" in capsys.readouterr().err
 
 
 def test_data_without_cloaks_or_a_missing_file_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
