@@ -19,7 +19,9 @@ def row(card: ModelCard) -> str:
 def main() -> None:
     """Replaces the lines under the table's head."""
     readme = ROOT / "README.md"
-    before, _, after = readme.read_text(encoding="utf-8").partition(HEAD)
+    before, head, after = readme.read_text(encoding="utf-8").partition(HEAD)
+    if not head:
+        raise SystemExit(f"{readme} has no table of models to replace")
     cards = sorted((read_card(path) for path in (ROOT / "models").iterdir()), key=lambda card: (card.kind, card.name))
     rest = after[after.index("\n\n") + 1 :]
     readme.write_text(before + HEAD + "".join(map(row, reversed(cards))) + rest, encoding="utf-8")

@@ -7,110 +7,24 @@ language model it also writes down what it writes: samples, and how far they rep
 from __future__ import annotations
 
 import argparse
-import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tokenizers import Tokenizer
 
-from export.data import Images, Texts
 from export.folder import update_card
+from export.held_out import BATCH, evaluate
 from export.images.guidance import phrase, without_guidance
 from export.presets import PRESETS, Training
 from export.provenance import fingerprint
-from export.tasks import ImageTask, Task
+from export.tasks import DocumentTask, StreamTask, Task
 from export.text_report import text_report
 from tui_gen.card import ModelCard, Quality
 from tui_gen.errors import TuiGenError
-from tui_gen.generate import FREE
 from tui_gen.library import Playable, open_model
-from tui_gen.model import Model
-from tui_gen.sampling import Tokens, log_softmax
-
-BATCH = 250
-
-
-def evaluate(model: Model, task: object, *, named: Sequence[int] = ()) -> Quality:
-    """The mean negative log-likelihood of the held-out part.
-
-    named: ids of what a prompt says besides a picture's conditions.
-    """
-    if isinstance(task, ImageTask):
-        nats, count = _score_images(model, task.images, named)
-        given = ", their conditions given" if task.images.phrases else ""
-        per_unit = math.log(2) if task.unit.startswith("bits") else 1.0
-        pictures = f"{count // _area(task.images):,} held-out pictures{given}"
-        return Quality(round(nats / count / per_unit, 4), task.unit, pictures)
-    texts: Texts = task.texts  # type: ignore[attr-defined]
-    nats, count = _score_texts(model, texts)
-    what = "characters" if texts.in_characters else "words and marks"
-    unit = "nats per character" if texts.in_characters else "nats per token"
-    return Quality(
-        round(nats / count, 4),
-        unit,
-        f"{count:,} held-out {what}, ends counted" if texts.eos is not None else f"{count:,} held-out {what}",
-    )
-
-
-def score(model: Model, tokens: Tokens) -> tuple[float, int]:
-    """Negative log-likelihood in nats of int64[batch, n], and of how many tokens.
-
-    The first column and everything up to the last prefix token is only read; `FREE` pads and does not count.
-    """
-    state, nats, count = model.start(len(tokens)), 0.0, 0
-    for now, after in zip(tokens.T[:-1], tokens.T[1:], strict=True):
-        logits, state = model.step(np.maximum(now, 0), state)
-        rows = np.flatnonzero((after >= 0) & (after < model.card.vocab_size))
-        nats -= float(log_softmax(logits[rows])[np.arange(len(rows)), after[rows]].sum())
-        count += len(rows)
-    return nats, count
-
-
-def _score_texts(model: Model, texts: Texts) -> tuple[float, int]:
-    documents = sorted(texts.held_out, key=len)
-    batches = [documents[at : at + BATCH] for at in range(0, len(documents), BATCH)]
-    return _total(score(model, _padded(batch)) for batch in batches)
-
-
-def _score_images(model: Model, images: Images, named: Sequence[int]) -> tuple[float, int]:
-    first = len(images.pixels) - images.held_out
-    last = len(images.pixels)
-    batches = (range(at, min(at + BATCH, last)) for at in range(first, last, BATCH))
-    assert model.card.image
-    last_of_prompt = [*named, *model.card.image.warm_up]
-    return _total(score(model, _picture_tokens(images, list(batch), last_of_prompt)) for batch in batches)
-
-
-def _picture_tokens(images: Images, chosen: list[int], last_of_prompt: Sequence[int]) -> Tokens:
-    """Start tokens, the picture's conditions, what every prompt ends with, its pixels: int64[batch, n]."""
-    start = images.levels
-    named = [[start + 1 + int(c) for c in np.flatnonzero(images.conditions[index])] for index in chosen]
-    width = max(map(len, named))
-    prefix = np.array([[start] * (1 + width - len(row)) + row + [*last_of_prompt] for row in named], dtype=np.int64)
-    return np.concatenate([prefix, images.pixels[chosen].reshape(len(chosen), -1).astype(np.int64)], axis=1)
-
-
-def _padded(documents: Sequence[Tokens]) -> Tokens:
-    padded = np.full((len(documents), max(map(len, documents))), FREE, dtype=np.int64)
-    for row, document in enumerate(documents):
-        padded[row, : len(document)] = document
-    return padded
-
-
-def _total(parts: Iterator[tuple[float, int]] | Sequence[tuple[float, int]]) -> tuple[float, int]:
-    scored = list(parts)
-    nats, count = sum(nats for nats, _ in scored), sum(count for _, count in scored)
-    if not count:
-        raise TuiGenError("the data is too small: nothing of it is held out")
-    return nats, count
-
-
-def _area(images: Images) -> int:
-    return int(images.pixels[0].size)
 
 
 def check_data(playable: Playable, training: Training, data: Path) -> None:
@@ -137,8 +51,8 @@ def _same_pictures(card: ModelCard, training: Training) -> bool:
 def _measured(playable: Playable, task: Task) -> tuple[Quality, Mapping[str, Any]]:
     """The figure, and what else is measured of the model."""
     measured, guidance = playable.card.measured, playable.card.export.get("guidance")
-    if playable.card.kind == "text":
-        measured = {**measured, **text_report(playable, task.texts)}  # type: ignore[attr-defined]
+    if isinstance(task, DocumentTask | StreamTask):
+        measured = {**measured, **text_report(playable, task.texts)}
     if guidance is None:
         return evaluate(playable.model, task), measured
     learned, drawn = phrase(1), evaluate(playable.model, task)

@@ -13,7 +13,8 @@ from torch.nn import functional
 
 from export.__main__ import main as export_main
 from export.checkpoint import build_network, describe_network
-from export.evaluate import evaluate, main
+from export.evaluate import main
+from export.held_out import evaluate
 from export.presets import Training
 from export.steps import TrainedNet
 from export.train import main as train_main

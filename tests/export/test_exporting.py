@@ -17,8 +17,8 @@ import export.__main__ as exporter
 from export import checkpoint
 from export.converting import convert
 from export.epoch_sample import SAMPLE_SEED
-from export.evaluate import score
 from export.folder import FILES
+from export.held_out import score
 from export.read import read
 from export.reading import ReadOptions
 from export.text.network import TextNetwork

@@ -12,7 +12,7 @@ import torch
 from export import checkpoint, train
 from export import trainer as loop
 from export.epoch_sample import draw_sample
-from export.evaluate import evaluate
+from export.held_out import evaluate
 from export.provenance import fingerprint
 from export.train import main
 from tests.export.tiny import exported, trainer, training, write_data
