@@ -10,7 +10,7 @@ from tui_gen.card import ModelCard
 
 _LOSSES = (
     "The training loss is that of the network while it learns, averaged over the epoch, with dropout where it has any; "
-    "the held-out loss is that of the averaged weights that are kept."
+    "the held-out loss is that of the averaged weights that are kept, after it."
 )
 
 
@@ -76,8 +76,7 @@ def _training(card: ModelCard, log: Sequence[Mapping[str, Any]]) -> str:
         + (f" --preset {preset}" if preset != card.name else ""),
     ]
     shell = "```sh\n" + "\n".join(steps) + "\n```"
-    exported = f"exported with {card.export.get('versions', '')}"
-    versions = (
-        f"Trained with {made}; {exported}." if (made := card.export.get("made_with")) else f"{exported}.".capitalize()
-    )
-    return f"## How it was trained\n\n{shell}\n\n{versions} {_LOSSES}\n\n{table}"
+    made, exported = card.export.get("made_with"), card.export.get("versions", "")
+    versions = f"Trained with {made}; exported with {exported}." if made else f"Exported with {exported}."
+    part = " It is that of the first 1,024 held-out pictures." if card.image else ""
+    return f"## How it was trained\n\n{shell}\n\n{versions} {_LOSSES}{part}\n\n{table}"
