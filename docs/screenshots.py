@@ -12,7 +12,7 @@ from tui_gen.tui.app import TuiGen
 from tui_gen.tui.settings import Settings
 
 DOCS = Path(__file__).parent
-SIZE = (112, 28)
+SIZE = (118, 28)
 
 
 async def shoot(name: str, model: str, prompt: str, *, seed: int, samples: int = 1, keys: Sequence[str] = ()) -> None:
@@ -32,9 +32,10 @@ async def shoot(name: str, model: str, prompt: str, *, seed: int, samples: int =
 
 
 async def main() -> None:
-    """Both pictures."""
+    """All pictures."""
     await shoot("text", "recipes", "roasted vegetables", seed=42, keys=["left"] * 30)
     await shoot("picture", "adventurers", "elf woman, red cloak, bow", seed=38, samples=2)
+    await shoot("learned", "adventurers", "", seed=38, keys=["f9", "up", "up"])
 
 
 if __name__ == "__main__":

@@ -173,9 +173,11 @@ def _adventurers(path: Path, batch_size: int) -> Training:
         images,
         description="Draws pixel-art adventurers with the dress and the arms that the prompt names.",
         prompt_example="elf woman, red cloak, bow",
+        temperature=0.85,
     )
-    network = _pixelcnn(images, one_hot=True, kernel=3, channels=64, blocks=6)
-    return Training(ImageTask(images, batch_size), network, tokenizer, card)
+    network = _pixelcnn(images, one_hot=True, kernel=3, channels=40, blocks=7, stacks=2)
+    task = ImageTask(images, batch_size, drop_condition=0.1, short_prompts=0.2)
+    return Training(task, network, tokenizer, card)
 
 
 _RECIPES = "recipes.jsonl: JSON lines of title and text"
@@ -206,7 +208,7 @@ PRESETS = {
     "fashion": Preset(_fashion, "fashion_mnist: the folder of its four .gz files", 4, 32),
     "fashion-book": Preset(_fashion_book, "fashion_mnist: the folder of its four .gz files", 20, 64, 1e-3),
     "digits": Preset(_digits, "mnist: the folder of its four .gz files", 6, 32),
-    "adventurers": Preset(_adventurers, "adventurers.npz: pixels, palette and captions", 4, 16),
+    "adventurers": Preset(_adventurers, "adventurers.npz: pixels, palette and captions", 8, 16),
 }
 
 

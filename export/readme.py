@@ -75,6 +75,8 @@ def _training(card: ModelCard, log: Sequence[Mapping[str, Any]]) -> str:
         f"python -m export.evaluate models/{card.name} --data {data}"
         + (f" --preset {preset}" if preset != card.name else ""),
     ]
+    if any(name.startswith("prompts obeyed") for name in card.measured.get("figures", {})):
+        steps.append(f"python -m export.obedience models/{card.name} --data {data}")
     shell = "```sh\n" + "\n".join(steps) + "\n```"
     made, exported = card.export.get("made_with"), card.export.get("versions", "")
     versions = f"Trained with {made}; exported with {exported}." if made else f"Exported with {exported}."

@@ -91,8 +91,8 @@ def with_guidance(exportable: Exportable, scale: float) -> Exportable:
 def _description(card: ModelCard, scale: float) -> str:
     named = [phrase(other) for other in scales(scale) if other != scale]
     return (
-        f"{card.description} What the prompt changes in its logits counts {scale:g} times; a prompt may end with "
-        f"another scale: {', '.join(named)} (1 is as it learned)."
+        f"{card.description} Classifier-free guidance towards the prompt has a scale of {scale:g} (1 is as it learned)"
+        f"; a prompt may name another one: {', '.join(named)}."
     ).strip()
 
 

@@ -44,7 +44,7 @@ def test_the_command_line_writes_a_model_folder(adventurers_checkpoint: Path, tm
     command = [sys.executable, "-m", "export", str(adventurers_checkpoint), "-o", str(folder), "--name", "heroes!"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "Gated PixelCNN 2x8" in done.stdout
+    assert "Two-stack gated PixelCNN 2x8" in done.stdout
     assert f"play it with: tui-gen {folder}" in done.stdout
     assert {path.name for path in folder.iterdir()} == FILES
     assert [path.name for path in folder.parent.iterdir()] == ["heroes"]

@@ -91,7 +91,7 @@ def test_the_folder_says_how_it_is_guided_and_takes_other_scales(folder: Path) -
     assert facts["export"]["parity"]["relative_logit_difference"] < 1e-4
     readme = (folder / "README.md").read_text(encoding="utf-8")
     assert "-o models/adventurers --guidance 2.5\n" in readme
-    assert "counts 2.5 times; a prompt may end with another scale: guidance 0, " in readme
+    assert "has a scale of 2.5 (1 is as it learned); a prompt may name another one: guidance 0, " in readme
 
 
 def test_its_figure_is_that_of_the_network_as_it_learned(

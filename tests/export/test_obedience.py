@@ -93,9 +93,11 @@ def test_the_command_writes_what_it_found_into_the_card(
     figures = read_card(folder).measured["figures"]
     cloak, weapon = (figures[f"prompts obeyed: {kind}"] for kind in ("cloak colour", "weapon"))
     assert cloak in capsys.readouterr().out
-    assert " of 24 pictures at temperature 1 and guidance 1.5 show what was asked for, by chance " in cloak
+    assert " of 24 pictures at temperature 0.85 and guidance 1.5 show what was asked for, by chance " in cloak
     assert float(cloak.split("%")[0]) > 60  # a third by chance
-    assert f"prompts obeyed: weapon: {weapon}" in (folder / "README.md").read_text(encoding="utf-8")
+    readme = (folder / "README.md").read_text(encoding="utf-8")
+    assert f"prompts obeyed: weapon: {weapon}" in readme
+    assert "python -m export.obedience models/adventurers --data adventurers.npz\n" in readme
 
 
 def test_a_model_of_other_data_is_refused_before_anything_is_trained(

@@ -26,7 +26,7 @@ FACTS = {
     "fashion": ("image", "Gated PixelCNN 6x64"),
     "fashion-book": ("image", "PixelCNN 5x128"),
     "digits": ("image", "Two-stack gated PixelCNN 6x34"),
-    "adventurers": ("image", "Gated PixelCNN 6x64"),
+    "adventurers": ("image", "Two-stack gated PixelCNN 7x40"),
 }
 
 
