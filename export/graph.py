@@ -13,6 +13,8 @@ from torch import Tensor
 OPSET = 18
 IR_VERSION = 10
 BATCH = "batch"
+_LARGE = 256
+"""Numbers from which on a constant is worth keeping once."""
 
 
 class StepGraph:
@@ -21,6 +23,7 @@ class StepGraph:
     def __init__(self) -> None:
         self._nodes: list[onnx.NodeProto] = []
         self._constants: dict[str, onnx.TensorProto] = {}
+        self._large: dict[tuple[object, ...], str] = {}
         self._inputs = [helper.make_tensor_value_info("token", TensorProto.INT64, [BATCH])]
         self._outputs: list[onnx.ValueInfoProto] = []
 
@@ -31,8 +34,15 @@ class StepGraph:
         return names[0] if outputs == 1 else names
 
     def constant(self, name: str, value: NDArray[Any]) -> str:
-        """Adds an initializer under a name that a reader of the graph understands; the same one may come again."""
+        """Adds an initializer under a name that a reader of the graph understands; returns the name to use.
+
+        The same one may come again. A large one of which there is an equal one already, as where a network runs twice,
+        is kept once, under its first name.
+        """
         tensor = numpy_helper.from_array(np.asarray(value, order="C"), name)
+        if value.size >= _LARGE:
+            name = self._large.setdefault((tensor.data_type, *tensor.dims, tensor.raw_data), name)
+            tensor.name = name
         if self._constants.setdefault(name, tensor) != tensor:
             raise ValueError(f"two constants are named {name}")
         return name

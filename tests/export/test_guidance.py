@@ -71,6 +71,16 @@ def test_logits_go_so_many_times_from_those_without_the_prompt_to_those_with_it(
     np.testing.assert_allclose(_guided_logits(guided, asked, pixels), expected, atol=1e-4)
 
 
+def test_both_runs_of_the_network_share_its_weights() -> None:
+    """At sizes like those of real networks, the file is not much larger than one that runs once."""
+    network = image_network(pixelcnn(stacks=2, width=9, conditions=PHRASES, channels=24, head=24))
+    once, twice = (
+        StreamingNetwork(network).step_graph().ByteSize(),
+        StreamingNetwork(guided_network(network, USUAL)).step_graph().ByteSize(),
+    )
+    assert twice < 1.25 * once
+
+
 @pytest.fixture(scope="module")
 def folder(adventurers_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("guided") / "adventurers"
