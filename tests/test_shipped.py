@@ -18,6 +18,7 @@ BARS = {
     "recipes": 3.35,
     "recipes-lstm": 3.15,
     "recipes-gru": 3.0,
+    "recipes-rnn": 3.25,
     "shakespeare": 1.45,
     "names": 2.10,
     "fashion": 1.08,
