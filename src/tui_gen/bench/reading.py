@@ -32,16 +32,16 @@ class _Stepped:
 
 def readings() -> Iterator[Row]:
     """Through `generate`, as a prompt; and through `score`."""
-    playable = open_model(shipped_folder() / "recipes", provider="cpu")
+    playable = open_model(shipped_folder() / "recipes-lstm", provider="cpu")
     text = np.random.default_rng(0).integers(1, playable.card.vocab_size, (1, _LENGTH))
     for what, work, note in (("reading", _read, ""), ("scoring", score, _PRODUCT)):
         runs: dict[str, Run] = {
             "ours": _timed(work, playable.model, text),
             "steps": _timed(work, _Stepped(playable.model), text[:, :_WINDOW]),
         }
-        times = in_turns(runs, rounds=1)
+        times = in_turns(runs, rounds=3)
         yield Row(
-            f"recipes, {what} a text of {_LENGTH:,} tokens",
+            f"recipes-lstm, {what} a text of {_LENGTH:,} tokens",
             f"a token {shown(times['ours'])}",
             f"step by step {shown(times['steps'])}",
             times["steps"].over(times["ours"]),
