@@ -48,18 +48,21 @@ def _same_pictures(card: ModelCard, training: Training) -> bool:
     return ours == theirs or (ours is not None and theirs is not None and replace(ours, warm_up=()) == theirs)
 
 
-def _measured(playable: Playable, task: Task) -> tuple[Quality, Mapping[str, Any]]:
-    """The figure, and what else is measured of the model."""
-    measured, guidance = playable.card.measured, playable.card.export.get("guidance")
+def _measured(playable: Playable, task: Task, *, train: bool) -> tuple[Quality, Mapping[str, Any]]:
+    """The figure, and what else is measured of the model. train: also how well it predicts the training data."""
+    measured, model = dict(playable.card.measured), playable.model
     if isinstance(task, DocumentTask | StreamTask):
-        measured = {**measured, **text_report(playable, task.texts)}
-    if guidance is None:
-        return evaluate(playable.model, task), measured
-    learned, drawn = phrase(1), evaluate(playable.model, task)
-    own = evaluate(playable.model, task, named=[_vocabulary(playable)[learned]])
-    figure = {f"held-out figure with {phrase(guidance)}, as it draws": f"{drawn}"}
-    figures = {**measured.get("figures", {}), **figure}
-    return replace(own, split=f"{own.split}, {learned}"), {**measured, "figures": figures}
+        measured |= text_report(playable, task.texts)
+    figures, quality = dict(measured.get("figures", {})), evaluate(model, task)
+    if (guidance := playable.card.export.get("guidance")) is not None:
+        figures[f"held-out figure with {phrase(guidance)}, as it draws"] = f"{quality}"
+        learned = phrase(1)
+        own = evaluate(model, task, named=[_vocabulary(playable)[learned]])
+        quality = replace(own, split=f"{own.split}, {learned}")
+    if train:
+        known = evaluate(model, task, part="training")
+        figures["figure on the training data"] = f"{known} on {known.split}"
+    return quality, {**measured, **({"figures": figures} if figures else {})}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -70,6 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--data", type=Path, required=True, help="the data it was trained on; the held-out part is scored"
     )
     parser.add_argument("--preset", choices=sorted(PRESETS), help="how to read the data; default: the model's name")
+    parser.add_argument("--train", action="store_true", help="score the training data as well, which takes longer")
     args = parser.parse_args(arguments)
     try:
         playable = open_model(args.folder, provider="cpu")
@@ -78,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise TuiGenError(f"how to read the data of {name!r} is not known; name a --preset")
         training = PRESETS[name].prepare(args.data, BATCH)
         check_data(playable, training, args.data)
-        quality, measured = _measured(playable, training.task)
+        quality, measured = _measured(playable, training.task, train=args.train)
         update_card(args.folder, replace(playable.card, quality=quality, measured=measured))
     except (TuiGenError, OSError) as fault:
         print(f"export.evaluate: {fault}", file=sys.stderr)

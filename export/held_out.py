@@ -1,12 +1,13 @@
-"""How well an exported model predicts what was held out of its training."""
+"""How well an exported model predicts what was held out of its training, or what it was trained on."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import numpy as np
 
-from export.data import Images, Texts
+from export.data import Ids, Images
 from export.tasks import DocumentTask, ImageTask, StreamTask, Task, in_unit
 from tui_gen.card import Quality
 from tui_gen.errors import TuiGenError
@@ -17,25 +18,25 @@ from tui_gen.sampling import Tokens, log_softmax
 BATCH = 250
 
 
-def evaluate(model: Model, task: Task, *, named: Sequence[int] = ()) -> Quality:
-    """The mean negative log-likelihood of the held-out part.
+Part = Literal["held-out", "training"]
+
+
+def evaluate(model: Model, task: Task, *, part: Part = "held-out", named: Sequence[int] = ()) -> Quality:
+    """The mean negative log-likelihood of a part of the data.
 
     named: ids of what a prompt says besides a picture's conditions.
     """
     if isinstance(task, ImageTask):
-        nats, count = _score_images(model, task.images, named)
+        nats, count = _score_images(model, task.images, part, named)
         given = ", their conditions given" if task.images.phrases else ""
-        pictures = f"{count // _area(task.images):,} held-out pictures{given}"
+        pictures = f"{count // _area(task.images):,} {part} pictures{given}"
         return Quality(round(in_unit(nats / count, task.unit), 4), task.unit, pictures)
     assert isinstance(task, DocumentTask | StreamTask)
     texts = task.texts
-    nats, count = _score_texts(model, texts)
+    nats, count = _score_texts(model, texts.held_out if part == "held-out" else texts.train)
     what = "characters" if texts.in_characters else "words and marks"
-    return Quality(
-        round(nats / count, 4),
-        texts.unit,
-        f"{count:,} held-out {what}, ends counted" if texts.eos is not None else f"{count:,} held-out {what}",
-    )
+    ends = ", ends counted" if texts.eos is not None else ""
+    return Quality(round(nats / count, 4), texts.unit, f"{count:,} {part} {what}{ends}")
 
 
 def score(model: Model, tokens: Tokens) -> tuple[float, int]:
@@ -52,15 +53,15 @@ def score(model: Model, tokens: Tokens) -> tuple[float, int]:
     return nats, count
 
 
-def _score_texts(model: Model, texts: Texts) -> tuple[float, int]:
-    documents = sorted(texts.held_out, key=len)
+def _score_texts(model: Model, documents: Sequence[Ids]) -> tuple[float, int]:
+    documents = sorted(documents, key=len)
     batches = [documents[at : at + BATCH] for at in range(0, len(documents), BATCH)]
     return _total(score(model, _padded(batch)) for batch in batches)
 
 
-def _score_images(model: Model, images: Images, named: Sequence[int]) -> tuple[float, int]:
-    first = len(images.pixels) - images.held_out
-    last = len(images.pixels)
+def _score_images(model: Model, images: Images, part: Part, named: Sequence[int]) -> tuple[float, int]:
+    total, training = len(images.pixels), len(images.pixels) - images.held_out
+    first, last = (training, total) if part == "held-out" else (0, training)
     batches = (range(at, min(at + BATCH, last)) for at in range(first, last, BATCH))
     assert model.card.image
     last_of_prompt = [*named, *model.card.image.warm_up]

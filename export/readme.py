@@ -66,16 +66,17 @@ def _training(card: ModelCard, log: Sequence[Mapping[str, Any]]) -> str:
     unit = log[-1]["unit"] if log else ""
     rows = [f"| {e['epoch']} | {e['train_loss']:.3f} | {e['validation_loss']:.3f} | {e['seconds']:.0f} |" for e in log]
     table = "\n".join([f"| epoch | training loss, {unit} | held-out loss | seconds |", "|---|---|---|---|", *rows])
-    guidance = card.export.get("guidance")
+    guidance, figures = card.export.get("guidance"), card.measured.get("figures", {})
     steps = [
         command,
         f"python -m export runs/{preset}/checkpoint.pt -o models/{card.name}"
         + (f" --guidance {guidance:g}" if guidance is not None else "")
         + (f" --dtype {dtype}" if (dtype := card.export.get("precision", {}).get("dtype")) else ""),
         f"python -m export.evaluate models/{card.name} --data {data}"
-        + (f" --preset {preset}" if preset != card.name else ""),
+        + (f" --preset {preset}" if preset != card.name else "")
+        + (" --train" if "figure on the training data" in figures else ""),
     ]
-    if any(name.startswith("prompts obeyed") for name in card.measured.get("figures", {})):
+    if any(name.startswith("prompts obeyed") for name in figures):
         steps.append(f"python -m export.obedience models/{card.name} --data {data}")
     shell = "```sh\n" + "\n".join(steps) + "\n```"
     made, exported = card.export.get("made_with"), card.export.get("versions", "")

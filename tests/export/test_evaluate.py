@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from export.presets import Training
 from export.steps import TrainedNet
 from export.train import main as train_main
 from tests.export.tiny import exported, training, write_data
+from tui_gen.library import read_card
 
 
 def _network(prepared: Training) -> TrainedNet:
@@ -60,6 +62,12 @@ def test_the_books_network_is_measured_in_nats_as_in_the_book(tmp_path: Path) ->
     quality = evaluate(exported(net), prepared.task)
     assert quality.value == pytest.approx(nats, abs=1e-4)
     assert (quality.unit, quality.split) == ("nats per pixel", f"{images.held_out} held-out pictures")
+    training_set = torch.from_numpy(images.pixels[: -images.held_out]).long()
+    with torch.no_grad():
+        logits = net(net.encode(training_set), torch.zeros(len(training_set), 0))
+    known = evaluate(exported(net), prepared.task, part="training")
+    assert known.value == pytest.approx(functional.cross_entropy(logits, training_set).item(), abs=1e-4)
+    assert known.split == f"{len(training_set)} training pictures"
 
 
 @pytest.mark.parametrize(
@@ -123,6 +131,17 @@ def test_a_model_of_another_name_needs_a_preset(
     assert main([str(other), "--data", str(data)]) == 1
     assert "name a --preset" in capsys.readouterr().err
     assert main([str(other), "--data", str(data), "--preset", "names"]) == 0
+
+
+def test_the_training_data_is_scored_where_it_is_asked_for(folder: Path, data: Path) -> None:
+    assert main([str(folder), "--data", str(data)]) == 0
+    assert "figure on the training data" not in read_card(folder).measured["figures"]
+    assert main([str(folder), "--data", str(data), "--train"]) == 0
+    figure = read_card(folder).measured["figures"]["figure on the training data"]
+    assert re.fullmatch(r"\d\.\d{3} nats per character on [\d,]+ training characters, ends counted", figure)
+    readme = (folder / "README.md").read_text(encoding="utf-8")
+    assert "python -m export.evaluate models/names --data names.txt --train\n" in readme
+    assert f"- figure on the training data: {figure}" in readme
 
 
 def test_data_that_it_was_not_trained_on_is_refused(
