@@ -88,6 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"export.evaluate: {fault}", file=sys.stderr)
         return 1
     print(f"{playable.card.name}: {quality.value} {quality.unit} on {quality.split}")
+    for name, figure in measured.get("figures", {}).items():
+        print(f"  {name}: {figure}")
     return 0
 
 
