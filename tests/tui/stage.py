@@ -94,6 +94,10 @@ class Stage:
         made = max(0, len(self.player.branch) - self.player.head)
         return self.app.knobs.progress == self.app.stage.meter.result(self.player.ending, made)
 
+    def told_of_the_end_of(self, branch: str) -> bool:
+        """The same of a branch that has come on the stage; before it has, and before it runs, nothing is over."""
+        return self.player is not None and self.player.branch.name == branch and self.told_of_the_end()
+
     @property
     def player(self) -> Player | None:
         """What is on the stage of the app."""

@@ -152,11 +152,11 @@ async def test_the_cursor_stands_on_pixels_alone_and_each_can_be_changed(models:
         await stage.press("home")
         await stage.shows("row 0, column 0")
         await stage.press("enter", "down", "enter")
-        await stage.until(lambda: stage.player and stage.player.branch.name == "2" and not stage.running)
+        await stage.until(lambda: stage.told_of_the_end_of("2"))
         await stage.press("end", "right")
         await stage.shows("row 3, column 5")
         await stage.press("enter", "down", "enter")
-        await stage.until(lambda: stage.player and stage.player.branch.name == "3" and not stage.running)
+        await stage.until(lambda: stage.told_of_the_end_of("3"))
         assert stage.player
         assert len(stage.player.branch) == 2 + toys.HEIGHT * toys.WIDTH
         await stage.shows("complete: 24")
@@ -169,7 +169,7 @@ async def test_a_number_typed_over_a_pixel_is_its_level(models: Path) -> None:
         await stage.type("1")
         await stage.shows("instead of this token")
         await stage.press("enter")
-        await stage.until(lambda: stage.player and stage.player.branch.name == "2" and not stage.running)
+        await stage.until(lambda: stage.told_of_the_end_of("2"))
         assert stage.player
         assert stage.player.branch.tokens[2].tolist() == [1]
 

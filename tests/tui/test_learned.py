@@ -126,6 +126,15 @@ def _colours(app: object) -> set[tuple[int, ...]]:
     return {tuple(part.triplet) for style in styles for part in (style.color, style.bgcolor)}
 
 
+async def test_the_page_about_a_model_says_that_it_can_be_seen(cats: Path) -> None:
+    async with on_stage(cats) as (stage, _):
+        await stage.shows("learned  in 3 epochs; f9 shows them")
+    (cats / "training.jsonl").write_text("{")
+    async with on_stage(cats) as (stage, _):
+        await stage.shows("Writes about cats.")
+        assert "learned" not in stage.screen()
+
+
 async def test_f9_shows_it_while_a_run_goes_on(cats: Path) -> None:
     toys.learned(cats.parent / "endless", "the first", "the last")
     async with on_stage(cats.parent / "endless", prompt="the", pace=64, length=100_000) as (stage, _):

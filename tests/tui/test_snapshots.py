@@ -79,7 +79,7 @@ async def test_a_person_walks_through_a_text_and_has_chosen_otherwise(models: Pa
         await stage.run_to_end()
         await stage.press(*["left"] * 12)
         await stage.press("enter", "down", "enter")
-        await stage.until(lambda: stage.player and stage.player.branch.name == "2" and not stage.running)
+        await stage.until(lambda: stage.told_of_the_end_of("2"))
         await stage.press(*["left"] * 4)
         await stage.press("plus", "plus")
         await check(f"walk-{size[0]}x{size[1]}", stage)

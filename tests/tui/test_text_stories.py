@@ -126,7 +126,7 @@ async def test_a_new_seed_is_shown_and_used(models: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("secrets.randbelow", lambda _: 99)
     async with on_stage(models / "cats", seed=1) as (stage, _):
         await stage.press("ctrl+n")
-        await stage.until(lambda: stage.player and not stage.running)
+        await stage.until(stage.told_of_the_end)
         await stage.shows("seed        99")
         assert stage.page == headless_text(models / "cats", "", seed=99)
 
