@@ -84,8 +84,9 @@ class Stage:
 
     async def run_to_end(self) -> None:
         """Presses enter and waits until the run is over and the screen says so."""
+        before = self.player.branch if self.player else None
         await self.press("enter")
-        await self.until(self.told_of_the_end)
+        await self.until(lambda: self.player and self.player.branch is not before and self.told_of_the_end())
 
     def told_of_the_end(self) -> bool:
         """Whether the run is over and the screen says so."""

@@ -191,7 +191,7 @@ async def test_what_is_typed_after_a_run_is_a_new_prompt(models: Path) -> None:
     async with on_stage(models / "cats", prompt="the dog", length=0) as (stage, _):
         await stage.run_to_end()
         await stage.type(" [cat sat")
-        assert stage.app.prompt_line.value == "cat sat"
+        await stage.until(lambda: stage.app.prompt_line.value == "cat sat")
         stage.app.query_one(TextPage).focus()
         await stage.until(lambda: isinstance(stage.app.focused, TextPage))
         stage.app.post_message(events.Paste("the cat"))
