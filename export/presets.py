@@ -138,7 +138,7 @@ def _fashion(path: Path, batch_size: int) -> Training:
         description="Draws clothes of ten kinds in 16 greys.",
         prompt_example="ankle boot",
     )
-    network = _pixelcnn(images, one_hot=False, kernel=5, channels=64, blocks=6)
+    network = _pixelcnn(images, one_hot=False, kernel=5, channels=34, blocks=6, stacks=2)
     return Training(ImageTask(images, batch_size, drop_condition=0.0), network, tokenizer, card)
 
 
@@ -202,10 +202,10 @@ PRESETS = {
         32,
         4e-3,
     ),
-    "grimm": Preset(_grimm, "a text in UTF-8, or a folder of .txt files in the order of their names", 14, 32, 3e-3),
+    "grimm": Preset(_grimm, "tales: a text in UTF-8, or a folder of .txt files, in order", 14, 32, 3e-3),
     "shakespeare": Preset(_shakespeare, "shakespeare.txt: any text in UTF-8", 14, 32, learning_rate=3e-3),
     "names": Preset(_names, "names.txt: a name on each line", 20, 64, learning_rate=4e-3),
-    "fashion": Preset(_fashion, "fashion_mnist: the folder of its four .gz files", 4, 32),
+    "fashion": Preset(_fashion, "fashion_mnist: the folder of its four .gz files", 8, 32),
     "fashion-book": Preset(_fashion_book, "fashion_mnist: the folder of its four .gz files", 20, 64, 1e-3),
     "digits": Preset(_digits, "mnist: the folder of its four .gz files", 6, 32),
     "adventurers": Preset(_adventurers, "adventurers.npz: pixels, palette and captions", 8, 16),

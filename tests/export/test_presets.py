@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ FACTS = {
     "grimm": ("text", "GRU 2x256"),
     "shakespeare": ("text", "GRU 2x256"),
     "names": ("text", "RNN 128"),
-    "fashion": ("image", "Gated PixelCNN 6x64"),
+    "fashion": ("image", "Two-stack gated PixelCNN 6x34"),
     "fashion-book": ("image", "PixelCNN 5x128"),
     "digits": ("image", "Two-stack gated PixelCNN 6x34"),
     "adventurers": ("image", "Two-stack gated PixelCNN 7x40"),
@@ -32,6 +33,11 @@ FACTS = {
 
 def test_every_preset_is_tested() -> None:
     assert PRESETS.keys() == FACTS.keys()
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_what_a_preset_reads_has_a_name_that_a_command_can_show(name: str) -> None:
+    assert re.match(r"[\w.]+: \w", PRESETS[name].data)
 
 
 @pytest.mark.parametrize("name", PRESETS)
