@@ -62,7 +62,7 @@ def test_wrong_usage_is_status_2(words: str, reason: str, complaint: Callable[..
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        ("generate tetx", "there is no model 'tetx', by name or as a folder; installed: endless, letters, "),
+        ("generate tetx", "there is no model 'tetx', by name or as a folder; installed: endless, grimm, letters, "),
         ("inspect tetx", "there is no model 'tetx'"),
         ("generate letters xyz", "letters has never seen 'x'"),
         ("generate image red", "image cannot draw 'red'; it knows bright, deep dark"),

@@ -144,7 +144,7 @@ def test_a_missing_model_is_named_with_the_way_out(session: Path, tui_gen: Run, 
     assert done.returncode == 1
     fault = told(done.stderr)
     assert re.search(r"the model 'endless' \(sha256 [0-9a-f]{12}\) is not installed; --model takes its folder", fault)
-    assert "installed: names, recipes" in fault
+    assert "installed: grimm, names, recipes" in fault
     folder = toys.endless_text_folder(tmp_path / "elsewhere" / "mine")
     assert tui_gen("replay", str(session), "--model", str(folder), TUI_GEN_MODELS=str(tmp_path)).returncode == 0
 
