@@ -94,6 +94,7 @@ class LearnedDialog(Dialog[None]):
         super().__init__()
         self._card, self._learning = card, learning
         self._list = OptionList(*_options(learning), markup=False)
+        self._list.highlighted = len(learning) - 1  # what the training came to
         self._picture, self._text = PictureView(), Static(markup=False)
         self._choices = Choices()
         self._playing: Timer | None = None
@@ -114,15 +115,15 @@ class LearnedDialog(Dialog[None]):
             yield self._choices
 
     def on_mount(self) -> None:
-        """Shows what the training came to."""
+        """The arrows go through the epochs."""
         self._list.focus()
-        self._list.highlighted = len(self._learning) - 1
         self._show_keys()
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
-        """Shows what was made after this epoch."""
+        """Shows what was made after this epoch, if it still is the one: a new list begins with its first."""
         event.stop()
-        self._show(self._learning.epochs[event.option_index])
+        if event.option_index == self._list.highlighted:
+            self._show(self._learning.epochs[event.option_index])
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Enter has nothing to do."""
