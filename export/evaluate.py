@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from tokenizers import Tokenizer
 
-from export.folder import update_card
+from export.folder import update_card, with_figures
 from export.held_out import BATCH, evaluate
 from export.images.guidance import phrase, without_guidance
 from export.presets import PRESETS, Training
 from export.provenance import fingerprint
 from export.tasks import DocumentTask, StreamTask, Task
 from export.text_report import text_report
-from tui_gen.card import ModelCard, Quality
+from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.library import Playable, open_model
 
@@ -48,13 +47,16 @@ def _same_pictures(card: ModelCard, training: Training) -> bool:
     return ours == theirs or (ours is not None and theirs is not None and replace(ours, warm_up=()) == theirs)
 
 
-def _measured(playable: Playable, task: Task, *, train: bool) -> tuple[Quality, Mapping[str, Any]]:
-    """The figure, and what else is measured of the model. train: also how well it predicts the training data."""
-    measured, model = dict(playable.card.measured), playable.model
+def _measured(playable: Playable, task: Task, *, train: bool) -> ModelCard:
+    """The card with its figure, and what else is measured of the model.
+
+    train: also how well it predicts the training data.
+    """
+    card, model, figures = playable.card, playable.model, dict[str, str]()
     if isinstance(task, DocumentTask | StreamTask):
-        measured |= text_report(playable, task.texts)
-    figures, quality = dict(measured.get("figures", {})), evaluate(model, task)
-    if (guidance := playable.card.export.get("guidance")) is not None:
+        card = replace(card, measured={**card.measured, **text_report(playable, task.texts)})
+    quality = evaluate(model, task)
+    if (guidance := card.export.get("guidance")) is not None:
         figures[f"held-out figure with {phrase(guidance)}, as it draws"] = f"{quality}"
         learned = phrase(1)
         own = evaluate(model, task, named=[_vocabulary(playable)[learned]])
@@ -62,7 +64,7 @@ def _measured(playable: Playable, task: Task, *, train: bool) -> tuple[Quality, 
     if train:
         known = evaluate(model, task, part="training")
         figures["figure on the training data"] = f"{known} on {known.split}"
-    return quality, {**measured, **({"figures": figures} if figures else {})}
+    return replace(with_figures(card, figures), quality=quality)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -82,13 +84,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise TuiGenError(f"how to read the data of {name!r} is not known; name a --preset")
         training = PRESETS[name].prepare(args.data, BATCH)
         check_data(playable, training, args.data)
-        quality, measured = _measured(playable, training.task, train=args.train)
-        update_card(args.folder, replace(playable.card, quality=quality, measured=measured))
+        card = _measured(playable, training.task, train=args.train)
+        update_card(args.folder, card)
     except (TuiGenError, OSError) as fault:
         print(f"export.evaluate: {fault}", file=sys.stderr)
         return 1
-    print(f"{playable.card.name}: {quality.value} {quality.unit} on {quality.split}")
-    for name, figure in measured.get("figures", {}).items():
+    assert card.quality
+    print(f"{card.name}: {card.quality.value} {card.quality.unit} on {card.quality.split}")
+    for name, figure in card.measured.get("figures", {}).items():
         print(f"  {name}: {figure}")
     return 0
 

@@ -62,6 +62,12 @@ def update_card(folder: Path, card: ModelCard) -> None:
     replace_text(folder / "config.json", card.to_json())
 
 
+def with_figures(card: ModelCard, figures: Mapping[str, str]) -> ModelCard:
+    """The card with figures besides its quality, by name, in place of those of the same names."""
+    known = {**card.measured.get("figures", {}), **figures}
+    return replace(card, measured={**card.measured, "figures": known}) if known else card
+
+
 def _swap(partial: Path, target: Path) -> None:
     """Puts the new folder in the old one's place; only renames, so no half folder is ever seen under its name."""
     old = partial.with_name(partial.name + ".old")

@@ -11,7 +11,7 @@ import argparse
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from export.data import Images
 from export.evaluate import check_data
-from export.folder import update_card
+from export.folder import update_card, with_figures
 from export.judge import Judge, kinds, trained_judge
 from export.presets import PRESETS
 from export.tasks import ImageTask
@@ -97,8 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         playable, images = _opened(args.folder, args.data)
         found = measured(playable, images, trained_judge(images, kinds(images)))
         figures = {f"prompts obeyed: {one.kind}": _said(one, playable) for one in found}
-        kept = {**playable.card.measured, "figures": {**playable.card.measured.get("figures", {}), **figures}}
-        update_card(args.folder, replace(playable.card, measured=kept))
+        update_card(args.folder, with_figures(playable.card, figures))
     except (TuiGenError, OSError) as fault:
         print(f"export.obedience: {fault}", file=sys.stderr)
         return 1
@@ -107,12 +106,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _opened(folder: Path, data: Path) -> tuple[Playable, Images]:
-    """The model and what it was trained on. Raises TuiGenError for anything that cannot be judged."""
+    """The model and what it was trained on. Raises TuiGenError if it was trained on something else."""
     training = PRESETS["adventurers"].prepare(data, BATCH)
     playable = open_model(folder, provider="cpu")
     check_data(playable, training, data)
     assert isinstance(training.task, ImageTask)
-    kinds(training.task.images)
     return playable, training.task.images
 
 

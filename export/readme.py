@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from export.tasks import ImageTask
 from export.text_report import report_lines
 from tui_gen.card import ModelCard
 
@@ -81,5 +82,5 @@ def _training(card: ModelCard, log: Sequence[Mapping[str, Any]]) -> str:
     shell = "```sh\n" + "\n".join(steps) + "\n```"
     made, exported = card.export.get("made_with"), card.export.get("versions", "")
     versions = f"Trained with {made}; exported with {exported}." if made else f"Exported with {exported}."
-    part = " It is that of the first 1,024 held-out pictures." if card.image else ""
+    part = f" It is that of the first {ImageTask.quick:,} held-out pictures." if card.image else ""
     return f"## How it was trained\n\n{shell}\n\n{versions} {_LOSSES}{part}\n\n{table}"

@@ -179,9 +179,11 @@ class ImageCodec:
     def _ids(self, text: str) -> list[int]:
         for start, end in self.unknown(text):
             raise TuiGenError(f"{self._card.name} cannot draw {text[start:end]!r}; {self._hint(text[start:end])}")
-        ids = list(dict.fromkeys(self._tokens.ids(text))) if self._tokens else []
+        if not self._tokens:
+            return []
+        ids = list(dict.fromkeys(self._tokens.ids(text)))
         rivals = [token for token in ids if token in self.image.exclusive]
-        if self._tokens and len(rivals) > 1:
+        if len(rivals) > 1:
             named = listed([f"{self._tokens.tokenizer.id_to_token(token)!r}" for token in rivals])
             raise TuiGenError(f"{self._card.name} takes one of {named}, not several")
         return ids

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import sys
 from textwrap import wrap
@@ -12,7 +11,7 @@ from tui_gen.card import ImageSpec
 from tui_gen.errors import TuiGenError, UsageError
 from tui_gen.learning import Epoch, Learning, pictures, read_learning
 from tui_gen.library import locate, read_card
-from tui_gen.picture_writers import RowWriter
+from tui_gen.picture_writers import row_writer
 from tui_gen.scrub import scrub
 
 _LOSSES = "the training loss is averaged over the epoch; the held-out loss is taken after it, so that it may be lower"
@@ -64,7 +63,5 @@ def _wrapped(text: str) -> str:
 
 
 def _draw(image: ImageSpec, chosen: tuple[Epoch, ...], form: str | None) -> None:
-    out, coloured = sys.stdout.buffer, not os.environ.get("NO_COLOR")
-    usual = "blocks" if sys.stdout.isatty() and coloured else "ascii"
     captions = [f"epoch {epoch.number}" for epoch in chosen]
-    RowWriter(pictures(chosen, image), out, form or usual, coloured, captions).close()
+    row_writer(pictures(chosen, image), sys.stdout.buffer, form, captions).close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 from collections.abc import Sequence
 from typing import BinaryIO
@@ -71,6 +72,12 @@ class RowWriter:
             self._file.write(line.rstrip().encode() + b"\n")
         line = _GAP.join(self._show(self._raster.row(self._picture.rgb[sample], row)) for sample in group)
         self._file.write(line.rstrip(" ").encode() + b"\n")
+
+
+def row_writer(picture: Picture, file: BinaryIO, form: str | None, captions: Sequence[str] = ()) -> RowWriter:
+    """form: ascii or blocks; None for what suits where it is written. NO_COLOR is honoured."""
+    coloured = not os.environ.get("NO_COLOR")
+    return RowWriter(picture, file, form or ("blocks" if file.isatty() and coloured else "ascii"), coloured, captions)
 
 
 class FileWriter:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -13,7 +12,7 @@ import numpy as np
 from tui_gen.codec import ImageCodec, TextCodec
 from tui_gen.errors import UsageError
 from tui_gen.library import Playable
-from tui_gen.picture_writers import FileWriter, RowWriter
+from tui_gen.picture_writers import FileWriter, row_writer
 from tui_gen.sampling import Tokens
 from tui_gen.scrub import scrub
 from tui_gen.step import Step
@@ -86,8 +85,7 @@ def writer_for(
         picture.preset(given)
     if form in ("png", "gif"):
         return FileWriter(picture, file, form)
-    coloured = not os.environ.get("NO_COLOR")
-    return RowWriter(picture, file, form or ("blocks" if file.isatty() and coloured else "ascii"), coloured)
+    return row_writer(picture, file, form)
 
 
 def text_headings(samples: int, sweep: Sweep | None = None) -> list[str]:

@@ -27,13 +27,7 @@ class PictureView(Widget):
     PictureView {
         border: round $foreground 35%;
         border-title-color: $text-muted;
-        border-subtitle-color: $text-muted;
         background: $background;
-        &:focus {
-            border: round $accent;
-            border-title-color: $text;
-            border-title-style: bold;
-        }
         & > .picture-view--free {
             color: $text-muted;
         }

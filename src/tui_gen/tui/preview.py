@@ -23,6 +23,16 @@ CHOSEN = "▒"
 class Preview(PictureView, can_focus=True):
     """While it has the focus, the cursor is marked."""
 
+    DEFAULT_CSS = """
+    Preview {
+        border-subtitle-color: $text-muted;
+        &:focus {
+            border: round $accent;
+            border-title-color: $text;
+            border-title-style: bold;
+        }
+    }
+    """
     BINDINGS: ClassVar[list[BindingType]] = [
         ("up", "move(-1, 0)", "a row up"),
         ("down", "move(1, 0)", "a row down"),
