@@ -13,11 +13,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from tui_gen.bench import machine
-from tui_gen.bench.rows import Row, as_markdown, as_text
-from tui_gen.cuda import driver
-from tui_gen.providers import cuda_trouble
-from tui_gen.runtime import CUDA_VERSION
+from tui_gen.bench import timing
+from tui_gen.bench.timing import Row, as_markdown, as_text
+from tui_gen.runtime.cuda import driver
+from tui_gen.runtime.session import CUDA_VERSION, cuda_trouble
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "bench" / "results"
@@ -73,7 +72,7 @@ def _about() -> dict[str, str]:
     found = driver()
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        **machine.facts(),
+        **timing.facts(),
         "gpu": ", ".join(found.devices) if found else "",
         **_torch(),
         "provider": "CUDA",

@@ -8,11 +8,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tui_gen.bench.rows import Row
+from tui_gen.bench.models import compare, greedy
+from tui_gen.bench.timing import Row
 from tui_gen.card import ModelCard
-from tui_gen.model import Model
-from tui_gen.parity import compare, greedy
-from tui_gen.sampling import SamplingParams
+from tui_gen.runtime.model import Model
+from tui_gen.sampling.params import SamplingParams
 
 ROOT = Path(__file__).parents[1]
 LOGITS, GREEDY, SAMPLED = 1e-3, 500, 1000

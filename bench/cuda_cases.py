@@ -8,16 +8,15 @@ import numpy as np
 
 from bench import cuda_peers
 from bench.cuda_agreement import how, names, shipped
-from tui_gen.bench import peers
+from tui_gen.bench import networks
 from tui_gen.bench.cases import LARGE_SIZES, generating, opened
 from tui_gen.bench.networks import SIDE, weight_bytes
-from tui_gen.bench.rows import Row, shown
-from tui_gen.bench.timing import Run, Timing, in_turns, per_unit
-from tui_gen.generate import generate
-from tui_gen.model import Model
-from tui_gen.runtime import Place
-from tui_gen.sampling import SamplingParams
-from tui_gen.stepper import Endless
+from tui_gen.bench.timing import Row, Run, Timing, in_turns, per_unit, shown
+from tui_gen.generation.generate import generate
+from tui_gen.generation.protocol import Endless
+from tui_gen.runtime.model import Model
+from tui_gen.runtime.session import Place
+from tui_gen.sampling.params import SamplingParams
 
 _LSTM, _NAME = "lstm2x1024", "LSTM 2x1024, 10,000 words"
 TOKENS, PIXELS = 300, 6
@@ -45,7 +44,7 @@ def _language_runs(model: Model, samples: int, *, tf32: bool) -> dict[str, Run]:
     cuda_peers.use_tf32(on=tf32)
     count = TOKENS if samples < 1024 else TOKENS // 5
     parts = cuda_peers.language_model(LARGE_SIZES[_LSTM])
-    eager, graph = peers.keeping_state(parts, 1, samples=samples), cuda_peers.captured(parts, samples)
+    eager, graph = networks.keeping_state(parts, 1, samples=samples), cuda_peers.captured(parts, samples)
     return {
         "ours": generating(model, count=count, samples=samples),
         "eager": lambda: per_unit(lambda: eager(count), count),
@@ -58,7 +57,7 @@ def pictures() -> Iterator[Row]:
     model = opened("pixelcnn", 1, "cuda")
     cuda_peers.use_tf32(on=False)
     for samples, bar in ((64, 20.0), (1024, 50.0)):
-        count, whole = _PIXELS_AT_ONCE[samples], peers.whole_image(samples, "cuda")
+        count, whole = _PIXELS_AT_ONCE[samples], networks.whole_image(samples, "cuda")
         times = in_turns(
             {
                 "ours": generating(model, count=SIDE * SIDE, samples=samples),

@@ -19,13 +19,13 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from export.compiler.compile import compile_step
-from export.images.network import ImageNetwork
-from export.images.own import image_network
-from export.images.whole import whole_image_step
-from export.pixelcnn import PixelCNN, PixelCNNConfig
+from export.image_network import ImageNetwork
+from export.images.whole_image import whole_image_step
+from export.training.native import image_network
+from export.training.networks import PixelCNN, PixelCNNConfig
 from tui_gen.card import ImageSpec, ModelCard
-from tui_gen.model import Model
-from tui_gen.runtime import RUNTIME
+from tui_gen.runtime.model import Model
+from tui_gen.runtime.session import RUNTIME
 
 SIDE, ROUNDS, WHOLE_PIXELS = 28, 5, 40
 AREA = SIDE * SIDE

@@ -18,13 +18,12 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from export.compiler.compile import compile_step
-from export.images.own import image_network
-from export.images.whole import whole_image_step
-from export.pixelcnn import PixelCNN, PixelCNNConfig
+from export.images.whole_image import whole_image_step
 from export.quantise import quantise
-from export.text.maps import Linear
-from export.text.network import TextNetwork
-from export.text.recurrence import Recurrence
+from export.text.layers import Linear, Recurrence
+from export.text.step import TextNetwork
+from export.training.native import image_network
+from export.training.networks import PixelCNN, PixelCNNConfig
 from tui_gen.bench.cases import LARGE_SIZES, SIZES
 from tui_gen.bench.networks import FOLDER, LEVELS, SIDE, VOCABULARY
 

@@ -12,12 +12,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from tui_gen.bench.machine import facts
-from tui_gen.bench.timing import Timing, in_turns, per_unit
-from tui_gen.generate import generate
+from tui_gen.bench.timing import Timing, facts, in_turns, per_unit
+from tui_gen.generation.generate import generate
+from tui_gen.generation.protocol import Endless
 from tui_gen.library import Playable, open_model
-from tui_gen.sampling import SamplingParams
-from tui_gen.stepper import Endless
+from tui_gen.sampling.params import SamplingParams
 
 ROOT = Path(__file__).parents[1]
 MODELS = ("recipes-rnn", "recipes-gru", "recipes-lstm")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tui_gen.library import find_models, locate
 from tui_gen.tui.app import TuiGen
-from tui_gen.tui.settings import Settings
+from tui_gen.tui.knob_state import Settings
 
 DOCS = Path(__file__).parent
 SIZE = (118, 28)

@@ -10,11 +10,10 @@ import sys
 from collections.abc import Sequence
 
 from export.arguments import parse, read_options
-from export.converting import convert
+from export.convert import convert, diagnosis_lines
 from export.read import read
-from export.report import diagnosis_lines
 from tui_gen.errors import TuiGenError
-from tui_gen.scrub import scrub_line
+from tui_gen.terminal_text import scrub_line
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -7,9 +7,9 @@ import math
 import re
 from pathlib import Path
 
-from export.images.guidance import GREATEST_SCALE
-from export.reading import ReadOptions
-from export.text.rules import ADJUSTMENTS, RULES
+from export.images.streaming import GREATEST_SCALE
+from export.reader import ReadOptions
+from export.text.vocabulary import ADJUSTMENTS, RULES
 
 
 def parse(words: list[str], *, description: str) -> argparse.Namespace:

@@ -1,21 +1,17 @@
-"""Smaller model files: weights of 8 or 16 bits, and how much that changes what the model says.
-
-`fp16` and most of `int8` only store less: the file casts its weights back, which onnxruntime does once, when it opens
-it, so a step is as fast as before and its arithmetic stays float32. (A graph that computes in float16 crashes
-onnxruntime at some optimisation levels.) Where a product is so large that reading its weights takes the time, `int8`
-computes with whole numbers: DynamicQuantizeLSTM, and MatMulInteger for the last layer of a large vocabulary. Those
-scale their inputs by the largest of the whole batch, so what a sample says then depends a little on those beside it.
-"""
+"""How much a smaller file changes what a model says, on what the model itself writes."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import tempfile
+import time
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -23,16 +19,96 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 import tui_gen  # noqa: F401  sets the environment before onnxruntime is imported
-from export.precision import Precision, check_precision, compare
 from tui_gen.card import ModelCard
-from tui_gen.codec import codec_for
-from tui_gen.model import Model
+from tui_gen.errors import TuiGenError
+from tui_gen.generation.generate import generate
+from tui_gen.generation.protocol import Endless
+from tui_gen.library import codec_for
+from tui_gen.runtime.model import Model
+from tui_gen.sampling.params import SamplingParams, Tokens, log_softmax
 
+TOKENS = 2000
+SAMPLES = 10
+SECONDS = 60.0
+"""After which the comparison ends: a network that computes whole images can take a second for a token."""
+LIMIT = 0.01
+"""Nats per token that a smaller file may differ by, unless forced."""
 Dtype = Literal["int8", "fp16"]
 _STORED = 1024
 """Numbers from which on a weight is stored smaller."""
 _COMPUTED = 2**18
 """Numbers from which on a product is computed with whole numbers: below, converting costs more than it saves."""
+_Smaller = Callable[[onnx.GraphProto, str, NDArray[np.float32], int], list[onnx.NodeProto]]
+"""Adds a smaller weight, whose outputs are along an axis, to the graph; returns the nodes that make it float32."""
+
+
+@dataclass(frozen=True)
+class Precision:
+    """A smaller file compared with the full one."""
+
+    dtype: str
+    operators: tuple[str, ...]
+    kl_divergence: float
+    """Of the smaller file's distribution from the full one's, nats per token."""
+    greedy_agreement: float
+    """Share of tokens at which both find the same token likeliest."""
+    tokens: int
+    bytes_before: int = 0
+    bytes_after: int = 0
+
+    def of_sizes(self, before: int, after: int) -> Precision:
+        """The same with the sizes of the files."""
+        return replace(self, bytes_before=before, bytes_after=after)
+
+    def lines(self) -> list[str]:
+        """For people."""
+        ratio = self.bytes_before / max(self.bytes_after, 1)
+        before, after = self.bytes_before / 1e6, self.bytes_after / 1e6
+        return [
+            f"{self.dtype}: {before:.2f} MB -> {after:.2f} MB, {ratio:.1f} times smaller",
+            f"  by {'; '.join(self.operators)}",
+            f"  KL divergence from fp32 {self.kl_divergence:.2g} nats per token over {self.tokens:,} tokens; "
+            f"the likeliest token agrees in {self.greedy_agreement:.1%}",
+        ]
+
+    def as_facts(self) -> dict[str, Any]:
+        """For config.json."""
+        return {**asdict(self), "operators": list(self.operators)}
+
+
+def compare(full: Model, small: Model, prompt: Tokens, *, dtype: str, operators: tuple[str, ...]) -> Precision:
+    """Both models over the same tokens, which the full one writes at temperature 1 after prompt int64[1, n].
+
+    2,000 of them, or as many as a slow model makes in a minute; what is given back says how many.
+    """
+    prompts = np.repeat(prompt, SAMPLES, axis=0)
+    first, length = prompt.shape[1] - 1, TOKENS // SAMPLES
+    area = full.card.image.height * full.card.image.width * full.card.image.channels if full.card.image else length
+    steps = generate(Endless(full), prompts, SamplingParams(), length=min(length, area), seed=0)
+    state, divergence, agreed, count = small.start(SAMPLES), 0.0, 0, 0
+    tokens, deadline = prompts[:, 0], time.monotonic() + SECONDS
+    for step in islice(steps, first + length):
+        logits, state = small.step(tokens, state)
+        tokens = step.tokens
+        if step.given[0]:
+            continue
+        true, said = log_softmax(step.logits), log_softmax(logits)
+        divergence += float((np.exp(true) * (true - said)).sum())
+        agreed += int((true.argmax(1) == said.argmax(1)).sum())
+        count += len(tokens)
+        if time.monotonic() > deadline:
+            break
+    return Precision(dtype, operators, divergence / count, agreed / count, count)
+
+
+def check_precision(precision: Precision, *, force: bool) -> None:
+    """Raises TuiGenError for a file that says something else than the full one, unless forced."""
+    if force or precision.kl_divergence <= LIMIT:
+        return
+    raise TuiGenError(
+        f"{precision.dtype} changes what the model says: KL divergence {precision.kl_divergence:.3g} nats per token, "
+        f"{LIMIT} is allowed, so nothing was written; --force writes it all the same"
+    )
 
 
 def shrink(
@@ -102,10 +178,6 @@ def _large(model: onnx.ModelProto) -> list[int]:
         if node.op_type in least
         and any(name in floats and sizes[name] >= least[node.op_type] for name in node.input[:2])
     ]
-
-
-_Smaller = Callable[[onnx.GraphProto, str, NDArray[np.float32], int], list[onnx.NodeProto]]
-"""Adds a smaller weight, whose outputs are along an axis, to the graph; returns the nodes that make it float32."""
 
 
 def _store(model: onnx.ModelProto, smaller: _Smaller) -> int:

@@ -1,4 +1,4 @@
-"""From a checkpoint file of any origin to a network that can be exported."""
+"""Recognises networks over images by the shapes and the names of their tensors."""
 
 from __future__ import annotations
 
@@ -6,15 +6,41 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from export.assumptions import Answers
+from export.checkpoints.checkpoint import Checkpoint
+from export.checkpoints.load import load_checkpoint
 from export.images.factory import read_factory
+from export.images.gated import read_gated
+from export.images.layers import find_layers
 from export.images.pixelcnnpp import read_pixelcnnpp
-from export.images.read import read_image
-from export.loading.contents import Checkpoint
-from export.loading.load import load_checkpoint
-from export.reading import Reading, ReadOptions
+from export.images.single_stack import read_single
+from export.reader import Reading, ReadOptions
 from export.text.read import read_text, refuse_foreign
-from export.trained import read_trained
+from export.training.native import read_trained
 from tui_gen.errors import TuiGenError
+
+
+def read_image(checkpoint: Checkpoint, options: ReadOptions) -> Reading | None:
+    """The reading of a PixelCNN; None if there is nothing of convolutions in it.
+
+    Raises TuiGenError for convolutions that make no network that is known.
+    """
+    layers = find_layers(checkpoint.tensors)
+    if not layers.convs:
+        return None
+    for reader in (read_gated, read_single):
+        answers = Answers(options, checkpoint)
+        reading = reader(layers, answers)
+        if reading:
+            answers.check_all_used()
+            return reading
+    first = layers.convs[0]
+    beside = f"; of no known use are {', '.join(layers.left[:3])}" if layers.left else ""
+    raise TuiGenError(
+        f"it has {len(layers.convs)} convolutions, from {first.name} {list(first.weight.shape)} on, which make no "
+        f"network that is known{beside}; a network over images can be exported with --factory package.module:function"
+    )
+
 
 _READERS: tuple[Callable[[Checkpoint, ReadOptions], Reading | None], ...] = (read_text, read_pixelcnnpp, read_image)
 

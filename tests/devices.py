@@ -11,9 +11,9 @@ import pytest
 from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.library import read_card, shipped_folder
-from tui_gen.model import Model
-from tui_gen.on_device import OnDevice
-from tui_gen.runtime import Place, Session
+from tui_gen.runtime.cuda_model import OnDevice
+from tui_gen.runtime.model import Model
+from tui_gen.runtime.session import Place, Session
 
 
 @dataclass

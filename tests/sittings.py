@@ -6,11 +6,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from tui_gen.branch import Beginning, Branch
-from tui_gen.journal import Journal
+from tui_gen.generation.branch import Beginning, Branch
+from tui_gen.generation.tree import Tree
 from tui_gen.library import Playable
-from tui_gen.sampling import SamplingParams, Tokens
-from tui_gen.tree import Tree
+from tui_gen.sampling.params import SamplingParams, Tokens
+from tui_gen.sessions.journal import Journal
 
 WARM = SamplingParams(1.2)
 

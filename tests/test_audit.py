@@ -10,10 +10,10 @@ import pytest
 
 from tests import toys
 from tests.toys import HEIGHT, WIDTH
-from tui_gen.audit import Audit, audit
-from tui_gen.audit_report import LEGEND, report_lines
+from tui_gen.cli.inspect import LEGEND, report_lines
 from tui_gen.errors import TuiGenError, UsageError
 from tui_gen.library import Playable, open_model
+from tui_gen.runtime.receptive_field import Audit, audit
 
 BEFORE, ABOVE, ABOVE_RIGHT = 1, WIDTH, WIDTH - 1
 """How many pixels ago they were drawn."""

@@ -12,12 +12,11 @@ import numpy as np
 import pytest
 
 from tests.conftest import Run
-from tui_gen.bench import cases, networks, peers, report, screen, terminal, timing
-from tui_gen.bench.rows import Row, as_markdown, as_text, shown
-from tui_gen.bench.timing import Timing
-from tui_gen.generate import generate
+from tui_gen.bench import cases, networks, report, screen, timing
+from tui_gen.bench.timing import Row, Timing, as_markdown, as_text, shown
+from tui_gen.generation.generate import generate
 from tui_gen.library import open_model
-from tui_gen.sampling import SamplingParams
+from tui_gen.sampling.params import SamplingParams
 
 NAMES = ("lstm", "lstm2", "lstm-int8", "lstm2-int8", "pixelcnn", "pixelcnn-whole")
 
@@ -34,19 +33,19 @@ def test_a_network_filled_with_weights_runs_and_is_always_the_same(name: str) ->
 
 @pytest.mark.parametrize("name", ["lstm", "lstm2"])
 def test_the_peers_have_as_many_weights(name: str) -> None:
-    embedding, rnn, output = peers.language_model(*cases.SIZES[name])
+    embedding, rnn, output = networks.language_model(*cases.SIZES[name])
     count = sum(parameter.numel() for part in (rnn, output) for parameter in part.parameters())
     assert networks.weight_bytes(name) == 4 * count
     assert embedding.weight.shape == (networks.VOCABULARY, cases.SIZES[name][0])
 
 
-@pytest.mark.parametrize("work", [peers.keeping_state, peers.whole_prefix])
+@pytest.mark.parametrize("work", [networks.keeping_state, networks.whole_prefix])
 def test_the_language_peers_run(work: object) -> None:
-    work(peers.language_model(4, 4, 1), 3)(2)  # type: ignore[operator]
+    work(networks.language_model(4, 4, 1), 3)(2)  # type: ignore[operator]
 
 
 def test_the_picture_peer_runs() -> None:
-    peers.whole_image(2)(2)
+    networks.whole_image(2)(2)
 
 
 def test_the_committed_networks_are_what_the_exporter_writes(tmp_path: Path) -> None:
@@ -139,10 +138,10 @@ def test_the_telltale_model_draws_its_first_token_only_at_temperature_0() -> Non
         assert all((playable.codec.token_text(int(step.tokens[0])) == "stays") == stays for step in steps)
 
 
-@pytest.mark.skipif(not terminal.AVAILABLE, reason="needs a POSIX terminal")
+@pytest.mark.skipif(not screen.AVAILABLE, reason="needs a POSIX terminal")
 def test_a_terminal_is_read_until_what_is_awaited_comes() -> None:
     code = "print('ready'); print('got', input()); input()"
-    with terminal.Terminal([sys.executable, "-c", code]) as opened:
+    with screen.Terminal([sys.executable, "-c", code]) as opened:
         _, ready = opened.until(rb"rea(dy)")
         assert ready[1] == b"dy"
         opened.type("keys\r")

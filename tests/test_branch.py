@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 
 from tests import toys
-from tui_gen.branch import Beginning, Branch
 from tui_gen.errors import TuiGenError
-from tui_gen.generate import FREE, generate
+from tui_gen.generation.branch import STATE_BYTES_PER_TOKEN, Beginning, Branch, spacing
+from tui_gen.generation.generate import generate
 from tui_gen.library import Playable, open_model, shipped_folder
-from tui_gen.sampling import SamplingParams, Tokens
-from tui_gen.step import Step
-from tui_gen.stretch import STATE_BYTES_PER_TOKEN, spacing
+from tui_gen.sampling.params import FREE, SamplingParams, Tokens
+from tui_gen.sampling.step import Step
 
 ANYTHING = SamplingParams(1.3)
 

@@ -12,14 +12,13 @@ import numpy as np
 import pytest
 
 from tests import toys
-from tui_gen.branch import Beginning, Branch
-from tui_gen.branch_surprise import BranchSurprise
-from tui_gen.codec import TextCodec
 from tui_gen.errors import TuiGenError
-from tui_gen.generate import FREE
+from tui_gen.generation.branch import Beginning, Branch
 from tui_gen.library import Playable, open_model, shipped_folder
-from tui_gen.sampling import Floats, SamplingParams, Tokens
-from tui_gen.step import Step
+from tui_gen.sampling.params import FREE, Floats, SamplingParams, Tokens
+from tui_gen.sampling.step import Step
+from tui_gen.scoring.branch_scores import BranchSurprise
+from tui_gen.text.codec import TextCodec
 
 ANYTHING = SamplingParams(1.3)
 

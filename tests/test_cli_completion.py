@@ -13,8 +13,8 @@ from PIL import Image, ImageSequence
 
 from tests import toys
 from tests.conftest import Run
-from tui_gen.picture import Picture
-from tui_gen.picture_writers import png
+from tui_gen.images.encode import png
+from tui_gen.images.picture import Picture
 
 SPEC_GREYS = (0, 128, 255)
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests import toys
 from tests.conftest import Run
-from tui_gen.cuda import missing_driver
+from tui_gen.runtime.cuda import missing_driver
 
 without_cuda = pytest.mark.skipif(not missing_driver(), reason="this machine has an NVIDIA driver")
 

@@ -9,17 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tui_gen.images.codec import ImageCodec
 
 from tests import toys
 from tests.conftest import Run
 from tests.sittings import Sitting
-from tui_gen.cli import main
-from tui_gen.codec import ImageCodec
-from tui_gen.completion import completion_prompt, erased, parse_part
+from tui_gen.cli.main import main
+from tui_gen.images.completion import completion_prompt, erased, parse_part
 from tui_gen.library import Playable, open_model, shipped_folder
-from tui_gen.model import Model
-from tui_gen.sampling import SamplingParams
-from tui_gen.sweep import Sweep
+from tui_gen.runtime.model import Model
+from tui_gen.sampling.params import SamplingParams
+from tui_gen.sampling.sweep import Sweep
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Run
-from tui_gen.cuda import missing_driver
+from tui_gen.runtime.cuda import missing_driver
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
 

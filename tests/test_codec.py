@@ -13,9 +13,10 @@ import pytest
 from tests import toys
 from tests.toys import CAT, DOG, DOT, END, SAT, THE, UNKNOWN
 from tui_gen.card import ModelCard
-from tui_gen.codec import TextCodec, codec_for
 from tui_gen.errors import TuiGenError
-from tui_gen.generate import FREE
+from tui_gen.library import codec_for
+from tui_gen.sampling.params import FREE
+from tui_gen.text.codec import TextCodec
 
 WORDS = ModelCard("wordy", "text", "toy", len(toys.WORDS), bos=END, eos=END)
 LETTERS = ModelCard("letters", "text", "toy", len(toys.CHARACTERS), bos=0, eos=0)

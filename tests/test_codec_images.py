@@ -6,16 +6,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from tui_gen.images.codec import ImageCodec
 
 from tests import toys
 from tests.toys import BRIGHT, DARK, START, WARM_UP
 from tui_gen.card import ImageSpec, ModelCard
-from tui_gen.codec import ImageCodec, codec_for
 from tui_gen.errors import TuiGenError
-from tui_gen.generate import generate
-from tui_gen.library import Playable
-from tui_gen.picture import UNDRAWN
-from tui_gen.sampling import SamplingParams
+from tui_gen.generation.generate import generate
+from tui_gen.images.picture import UNDRAWN
+from tui_gen.library import Playable, codec_for
+from tui_gen.sampling.params import SamplingParams
 
 PICTURES = ModelCard("pictures", "image", "toy", 3, bos=START, image=ImageSpec(4, 6, 3, conditions=(BRIGHT, DARK)))
 

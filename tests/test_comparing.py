@@ -8,12 +8,12 @@ import numpy as np
 
 from tests import toys
 from tests.test_tree import grown
-from tui_gen.branch import Beginning
-from tui_gen.codec import TextCodec
-from tui_gen.comparing import marked
+from tui_gen.generation.branch import Beginning
+from tui_gen.generation.describe import marked
+from tui_gen.generation.tree import Tree, differences
 from tui_gen.library import Playable, open_model
-from tui_gen.sampling import SamplingParams
-from tui_gen.tree import Tree, differences
+from tui_gen.sampling.params import SamplingParams
+from tui_gen.text.codec import TextCodec
 
 PLAIN = SamplingParams(1.2)
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tui_gen.images.codec import ImageCodec
 
 from tests import toys
 from tui_gen.card import ImageSpec
-from tui_gen.codec import ImageCodec
-from tui_gen.completion import (
+from tui_gen.errors import TuiGenError, UsageError
+from tui_gen.generation.generate import generate
+from tui_gen.images.completion import (
     Rectangle,
     completion_prompt,
     erased,
@@ -19,11 +21,9 @@ from tui_gen.completion import (
     parse_rows,
     shortened,
 )
-from tui_gen.errors import TuiGenError, UsageError
-from tui_gen.generate import FREE, generate
+from tui_gen.images.picture import UNDRAWN, Picture
 from tui_gen.library import Playable
-from tui_gen.picture import UNDRAWN, Picture
-from tui_gen.sampling import SamplingParams, Tokens
+from tui_gen.sampling.params import FREE, SamplingParams, Tokens
 
 SPEC = ImageSpec(height=28, width=20, levels=16)
 GIVEN = 2 - toys.STRIPES

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from tui_gen.contract import STATE_TYPES, Port, check_contract
 from tui_gen.errors import TuiGenError
+from tui_gen.runtime.contract import STATE_TYPES, Port, check_contract
 
 INT, FLOAT = "tensor(int64)", "tensor(float)"
 TOKEN, LOGITS = Port("token", INT, ("batch",)), Port("logits", FLOAT, ("batch", 8))

@@ -7,18 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tui_gen.images.codec import ImageCodec
 
 from tests import toys
 from tests.test_tree import grown
-from tui_gen.branch import Beginning
-from tui_gen.codec import ImageCodec
-from tui_gen.completion import completion_prompt
-from tui_gen.describing import describe, place
-from tui_gen.generate import FREE
+from tui_gen.generation.branch import Beginning
+from tui_gen.generation.describe import describe, place
+from tui_gen.generation.tree import Tree
+from tui_gen.images.completion import completion_prompt
 from tui_gen.library import Playable, open_model
-from tui_gen.sampling import SamplingParams
-from tui_gen.sweep import Sweep
-from tui_gen.tree import Tree
+from tui_gen.sampling.params import FREE, SamplingParams
+from tui_gen.sampling.sweep import Sweep
 
 PLAIN = SamplingParams(1.2)
 

@@ -12,11 +12,11 @@ import pytest
 from tests import toys
 from tests.toys import CAT, DOG, DOT, END, RAN, SAT, THE
 from tui_gen.errors import TuiGenError
-from tui_gen.generate import FREE, generate
+from tui_gen.generation.generate import generate
 from tui_gen.library import Playable
-from tui_gen.model import Model
-from tui_gen.sampling import Logits, Noise, SamplingParams, Tokens, draw
-from tui_gen.step import Step
+from tui_gen.runtime.model import Model
+from tui_gen.sampling.params import FREE, Logits, Noise, SamplingParams, Tokens, draw
+from tui_gen.sampling.step import Step
 
 GREEDY = SamplingParams(temperature=0)
 

@@ -12,11 +12,10 @@ from PIL import Image, ImageSequence
 
 from tests import toys
 from tui_gen.card import ImageSpec
-from tui_gen.generate import FREE
-from tui_gen.gif import MAX_FRAMES, gif
-from tui_gen.picture import Picture
-from tui_gen.sampling import SamplingParams, Tokens
-from tui_gen.step import Step
+from tui_gen.images.encode import MAX_FRAMES, gif
+from tui_gen.images.picture import Picture
+from tui_gen.sampling.params import FREE, SamplingParams, Tokens
+from tui_gen.sampling.step import Step
 
 SPEC = ImageSpec(height=4, width=6, levels=3)
 DARK, LIGHT = 112, 144

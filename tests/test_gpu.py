@@ -16,13 +16,13 @@ import pytest
 
 import tui_gen
 from tests.devices import shipped
-from tui_gen.generate import generate
+from tui_gen.bench.models import compare, greedy
+from tui_gen.generation.generate import generate
+from tui_gen.generation.protocol import Endless
 from tui_gen.library import shipped_folder
-from tui_gen.model import Model
-from tui_gen.parity import compare, greedy
-from tui_gen.providers import cuda_trouble
-from tui_gen.sampling import SamplingParams
-from tui_gen.stepper import Endless
+from tui_gen.runtime.model import Model
+from tui_gen.runtime.session import cuda_trouble
+from tui_gen.sampling.params import SamplingParams
 
 TROUBLE = cuda_trouble(0)
 NAMES = sorted(path.parent.name for path in shipped_folder().glob("*/config.json"))

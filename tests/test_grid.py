@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tui_gen.card import ImageSpec
-from tui_gen.picture import Picture
-from tui_gen.picture_writers import png
+from tui_gen.images.encode import png
+from tui_gen.images.picture import Picture
 
 SPEC = ImageSpec(height=4, width=6, levels=16)
 

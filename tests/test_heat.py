@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tui_gen.heat import HOTTEST, heat
-from tui_gen.picture import UNDRAWN
-from tui_gen.raster import brightness
+from tui_gen.images.picture import HOTTEST, UNDRAWN, heat
+from tui_gen.images.raster import brightness
 
 
 def test_more_bits_are_brighter_and_what_is_not_known_is_not_drawn() -> None:

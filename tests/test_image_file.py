@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tui_gen import image_file
 from tui_gen.card import ImageSpec, ModelCard
 from tui_gen.errors import TuiGenError
-from tui_gen.generate import FREE
-from tui_gen.image_file import read_levels
+from tui_gen.images import read as read_module
+from tui_gen.images.encode import png
+from tui_gen.images.picture import Picture
+from tui_gen.images.read import read_levels
 from tui_gen.library import shipped_folder
-from tui_gen.picture import Picture
-from tui_gen.picture_writers import png
+from tui_gen.sampling.params import FREE
 
 GREYS = ImageSpec(height=2, width=3, levels=3)
 BLACK, GREY, WHITE = range(3)
@@ -215,7 +215,7 @@ def test_one_that_pillow_itself_refuses_or_warns_of_is_told_alike(
     Image.new("1", (300, 200)).save(tmp_path / "bomb.png")
     for limit in (20_000, 50_000):  # Pillow refuses twice its limit and warns of less
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
-        monkeypatch.setattr(image_file, "MAX_FILE_PIXELS", limit)
+        monkeypatch.setattr(read_module, "MAX_FILE_PIXELS", limit)
         with warnings.catch_warnings(record=True) as said, pytest.raises(TuiGenError, match="million pixels"):
             read_levels(tmp_path / "bomb.png", GREYS)
         assert said == []

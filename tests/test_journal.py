@@ -12,13 +12,12 @@ from pathlib import Path
 import pytest
 
 from tests.sittings import WARM, Sitting
-from tui_gen import session_lines
 from tui_gen.errors import TuiGenError
-from tui_gen.journal import Journal
-from tui_gen.journal_file import KEPT
 from tui_gen.library import Playable
-from tui_gen.replay import replay
-from tui_gen.session_file import read_session
+from tui_gen.sessions import records
+from tui_gen.sessions.file import read_session
+from tui_gen.sessions.journal import KEPT, Journal
+from tui_gen.sessions.replay import replay
 
 RUN = """
 import sys
@@ -171,7 +170,7 @@ def test_a_folder_that_cannot_be_is_said_once_and_does_not_hurt(endless: Playabl
 def test_a_sitting_that_outgrows_what_can_be_read_is_kept_up_to_there(
     endless: Playable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session_lines, "MAX_CELLS", 100)
+    monkeypatch.setattr(records, "MAX_CELLS", 100)
     sitting = Sitting(endless, tmp_path)
     branch = sitting.go(sitting.start("the"), 60)
     sitting.go(branch, 60)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tui_gen.errors import TuiGenError
-from tui_gen.keeping import free_path, write_new
+from tui_gen.files import free_path, write_new
 
 
 def test_each_file_has_the_next_number_and_those_before_it_stay(tmp_path: Path) -> None:

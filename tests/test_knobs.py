@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 
 from tui_gen.card import ImageSpec, ModelCard
-from tui_gen.generate import generate
-from tui_gen.knobs import Knob, knobs_for
+from tui_gen.generation.generate import generate
 from tui_gen.library import Playable
-from tui_gen.sampling import SamplingParams
+from tui_gen.sampling.knobs import Knob, knobs_for
+from tui_gen.sampling.params import SamplingParams
 
 WORDS = ModelCard("words", "text", "LSTM 128", vocab_size=7734, bos=0, temperature=0.7)
 LETTERS = replace(WORDS, vocab_size=27)

@@ -12,8 +12,8 @@ import pytest
 from tests import toys
 from tests.conftest import Run
 from tui_gen.errors import TuiGenError
-from tui_gen.learning import pictures, read_learning
 from tui_gen.library import read_card
+from tui_gen.training_log import pictures, read_learning
 
 STRIPES, BLACK = toys.STRIPES.tolist(), np.zeros_like(toys.STRIPES).tolist()
 

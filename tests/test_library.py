@@ -11,10 +11,10 @@ import onnx
 import pytest
 
 from tests import toys
-from tui_gen import probe
+from tui_gen import library
 from tui_gen.errors import TuiGenError
 from tui_gen.library import find_models, locate, open_model, search_path, shipped_folder
-from tui_gen.model import Model
+from tui_gen.runtime.model import Model
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def test_weights_in_another_file_are_refused(tmp_path: Path) -> None:
 def test_a_foreign_model_that_crashes_is_refused_and_a_shipped_one_is_trusted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probe, "_CHILD", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
+    monkeypatch.setattr(library, "_CHILD", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
     folder = toys.text_folder(tmp_path / "toy", graph=toys.text_graph(growth=7))
     assert refusal(folder).startswith(f"{folder}: model.onnx is refused: opening it crashes")
     monkeypatch.setattr("tui_gen.library.shipped_folder", lambda: tmp_path)

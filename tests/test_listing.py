@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests import toys
+from tui_gen.cli.inspect import inspect
+from tui_gen.cli.models import list_models
 from tui_gen.errors import UsageError
-from tui_gen.listing import inspect, list_models
 
 QUALITY = {"value": 1.25, "unit": "nats per token", "split": "test"}
 

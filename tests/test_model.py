@@ -9,10 +9,10 @@ import onnx
 import pytest
 
 from tests import toys
-from tui_gen import model as module
 from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
-from tui_gen.model import Model
+from tui_gen.runtime import model as module
+from tui_gen.runtime.model import Model
 
 CARD = ModelCard("toy", "text", "toy", len(toys.WORDS), bos=toys.END, eos=toys.END)
 GRAPH = toys.text_graph()

@@ -12,22 +12,21 @@ import pytest
 
 from tests import toys
 from tests.devices import failing_after, on_device, refusing_to_record, shipped
-from tui_gen import lane
-from tui_gen import on_device as module
-from tui_gen.branch import Beginning, Branch
+from tui_gen.bench.models import compare, greedy
 from tui_gen.card import ModelCard
-from tui_gen.device_state import DeviceState
 from tui_gen.errors import DeviceFullError, DeviceLostError, TuiGenError
-from tui_gen.generate import FREE, generate
-from tui_gen.lane import Opened, Recordable
-from tui_gen.model import Model
-from tui_gen.on_device import OnDevice
-from tui_gen.parity import compare, greedy
-from tui_gen.runtime import Session
-from tui_gen.sampling import SamplingParams
-from tui_gen.step import Step
-from tui_gen.stepper import Endless
-from tui_gen.sweep import Sweep
+from tui_gen.generation.branch import Beginning, Branch
+from tui_gen.generation.generate import generate
+from tui_gen.generation.protocol import Endless
+from tui_gen.runtime import cuda_buffers
+from tui_gen.runtime import cuda_model as module
+from tui_gen.runtime.cuda_buffers import Opened, Recordable
+from tui_gen.runtime.cuda_model import DeviceState, OnDevice
+from tui_gen.runtime.model import Model
+from tui_gen.runtime.session import Session
+from tui_gen.sampling.params import FREE, SamplingParams
+from tui_gen.sampling.step import Step
+from tui_gen.sampling.sweep import Sweep
 
 NAMES = ("names", "recipes", "shakespeare", "fashion", "adventurers")
 CARD = ModelCard("toy", "text", "toy", len(toys.WORDS), bos=toys.END, eos=toys.END)
@@ -182,14 +181,14 @@ def test_logits_that_are_no_numbers_are_told_with_their_token() -> None:
 
 def full_above(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
     """A device without room for more samples at once."""
-    made = lane.DeviceArray
+    made = cuda_buffers.DeviceArray
 
     def limited(shape: Any, kind: str, place: Any) -> Any:
         if shape[0] > most:
             raise DeviceFullError("Failed to allocate memory for requested buffer of size 1")
         return made(shape, kind, place)
 
-    monkeypatch.setattr(lane, "DeviceArray", limited)
+    monkeypatch.setattr(cuda_buffers, "DeviceArray", limited)
 
 
 def test_a_full_device_takes_smaller_parts(
@@ -278,7 +277,7 @@ def test_recordings_that_run_out_begin_anew(monkeypatch: pytest.MonkeyPatch) -> 
         return bound(self, inputs, outputs)
 
     monkeypatch.setattr(Session, "bound_on", bound_on)
-    monkeypatch.setattr(lane, "_RECORDINGS", 5)
+    monkeypatch.setattr(cuda_buffers, "_RECORDINGS", 5)
     model._placement.engine = OnDevice(opener, model.inputs[1:], card.vocab_size, model.state)  # type: ignore[union-attr]
     cpu = Model(graph, card, provider="cpu")
     for samples in (1, 2, 3, 2, 1, 4):

@@ -8,21 +8,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageSequence
+from tui_gen.images.codec import ImageCodec
 
 from tests import toys
-from tui_gen.branch import Branch
-from tui_gen.codec import ImageCodec
 from tui_gen.errors import TuiGenError
-from tui_gen.generate import FREE, generate
-from tui_gen.image_file import read_levels
-from tui_gen.journal import Journal
+from tui_gen.generation.branch import Branch
+from tui_gen.generation.generate import generate
+from tui_gen.images.read import read_levels
 from tui_gen.library import Playable, open_model
-from tui_gen.output import clipboard_text, forms_of, picture_of, text_of, write_output
-from tui_gen.sampling import SamplingParams
-from tui_gen.session_file import read_session
-from tui_gen.sitting import Sitting
-from tui_gen.wording import listed
-from tui_gen.writers import writer_for
+from tui_gen.output.branch_file import clipboard_text, forms_of, picture_of, text_of, write_output
+from tui_gen.output.writers import writer_for
+from tui_gen.sampling.params import FREE, SamplingParams
+from tui_gen.sessions.file import read_session
+from tui_gen.sessions.journal import Journal
+from tui_gen.sessions.workspace import Sitting
+from tui_gen.terminal_text import listed
 
 GREEDY = SamplingParams(0)
 

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tui_gen import pace as module
-from tui_gen.generate import generate
+from tui_gen.generation import pacing as module
+from tui_gen.generation.branch import Stretch
+from tui_gen.generation.generate import generate
+from tui_gen.generation.pacing import Pace, frames, paced
 from tui_gen.library import Playable
-from tui_gen.pace import Pace, frames, paced
-from tui_gen.sampling import SamplingParams
-from tui_gen.step import Step
-from tui_gen.stretch import Stretch
+from tui_gen.sampling.params import SamplingParams
+from tui_gen.sampling.step import Step
 
 
 class Clock:

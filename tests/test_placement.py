@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from tests.devices import on_device, shipped
-from tui_gen import placement, threads
-from tui_gen.cuda import Driver
 from tui_gen.errors import DeviceFullError, TuiGenError
-from tui_gen.model import Model
-from tui_gen.on_device import OnDevice
-from tui_gen.placement import Candidates, Placement
-from tui_gen.runtime import Provider
+from tui_gen.runtime import placement
+from tui_gen.runtime.cuda import Driver
+from tui_gen.runtime.cuda_model import OnDevice
+from tui_gen.runtime.model import Model
+from tui_gen.runtime.placement import Candidates, Placement
+from tui_gen.runtime.session import Provider
 
 
 class Bench:
@@ -46,7 +46,7 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(threads, "_seconds", lambda turn: turn())
+    monkeypatch.setattr(placement, "_seconds", lambda turn: turn())
     monkeypatch.setattr(placement, "cuda_trouble", lambda device: "")
     monkeypatch.setattr(placement, "device_name", lambda device: f"GPU {device}")
     monkeypatch.setattr(placement, "driver", lambda: Driver((13, 0), ("GPU 0", "GPU 1")))

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests import toys
-from tui_gen import probe
+from tui_gen import library
 from tui_gen.errors import TuiGenError
-from tui_gen.verdict import digest
+from tui_gen.files import digest
 
 CRASH = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
 
@@ -23,7 +23,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def check(graph: bytes) -> None:
-    probe.check(graph, digest(graph), "1.0")
+    library.check(graph, digest(graph), "1.0")
 
 
 def verdicts(cache: Path) -> list[str]:
@@ -31,7 +31,7 @@ def verdicts(cache: Path) -> list[str]:
 
 
 def test_a_model_that_crashes_the_child_is_refused_every_time(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "_CHILD", CRASH)
+    monkeypatch.setattr(library, "_CHILD", CRASH)
     for _ in range(2):
         with pytest.raises(TuiGenError, match=r"model\.onnx is refused: opening it crashes onnxruntime"):
             check(b"graph")
@@ -39,8 +39,8 @@ def test_a_model_that_crashes_the_child_is_refused_every_time(cache: Path, monke
 
 
 def test_a_model_that_hangs_is_refused(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "_CHILD", "import time; time.sleep(60)")
-    monkeypatch.setattr(probe, "_SECONDS", 0.1)
+    monkeypatch.setattr(library, "_CHILD", "import time; time.sleep(60)")
+    monkeypatch.setattr(library, "_SECONDS", 0.1)
     with pytest.raises(TuiGenError, match=r"refused: opening it takes more than 0\.1 s"):
         check(b"graph")
 
@@ -48,7 +48,7 @@ def test_a_model_that_hangs_is_refused(cache: Path, monkeypatch: pytest.MonkeyPa
 def test_a_model_that_passed_is_not_tried_again(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     check(toys.text_graph())
     assert len(verdicts(cache)) == 1
-    monkeypatch.setattr(probe, "_CHILD", CRASH)
+    monkeypatch.setattr(library, "_CHILD", CRASH)
     check(toys.text_graph())
     with pytest.raises(TuiGenError, match="crashes"):
         check(toys.text_graph(growth=2))

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from tests import toys
-from tui_gen import cuda, providers
 from tui_gen.card import ModelCard
-from tui_gen.cuda import missing_driver, missing_library
 from tui_gen.errors import TuiGenError
-from tui_gen.model import Model
-from tui_gen.runtime import CUDA_VERSION, cuda_library
+from tui_gen.runtime import cuda, session
+from tui_gen.runtime.cuda import missing_driver, missing_library
+from tui_gen.runtime.model import Model
+from tui_gen.runtime.session import CUDA_VERSION, cuda_library
 
 CARD = ModelCard("toy", "text", "toy", len(toys.WORDS), bos=toys.END, eos=toys.END)
 GRAPH = toys.text_graph()
@@ -97,11 +97,11 @@ def test_a_driver_that_finds_no_gpu(machine: Machine) -> None:
 
 def test_a_driver_that_is_too_old(machine: Machine) -> None:
     machine("NVIDIA A", major=11)
-    found = providers.driver_trouble("13.0", 0)
+    found = session.driver_trouble("13.0", 0)
     assert found == "the NVIDIA driver is too old: it runs CUDA up to 11.0, and 13.0 is needed; update the driver"
     machine("NVIDIA A", major=13)
-    assert providers.driver_trouble("13.0", 0) == ""
-    assert providers.driver_trouble("12.8", 0) == ""
+    assert session.driver_trouble("13.0", 0) == ""
+    assert session.driver_trouble("12.8", 0) == ""
 
 
 def test_a_device_that_there_is_not(machine: Machine) -> None:
@@ -111,7 +111,7 @@ def test_a_device_that_there_is_not(machine: Machine) -> None:
 
 def test_an_onnxruntime_without_cuda(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     machine("NVIDIA A")
-    monkeypatch.setattr(providers, "has_cuda", lambda: False)
+    monkeypatch.setattr(session, "has_cuda", lambda: False)
     assert "built without CUDA; install onnxruntime-gpu in its place" in refusal()
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tui_gen.picture import UNDRAWN, Pixels
-from tui_gen.raster import BLANK, Cell, Raster, Rendering, ansi, brightness, hexadecimal, plain
+from tui_gen.images.picture import UNDRAWN, Pixels
+from tui_gen.images.raster import BLANK, Cell, Raster, Rendering, ansi, brightness, hexadecimal, plain
 
 BLACK, GREY, WHITE, RED = (0, 0, 0), (128, 128, 128), (255, 255, 255), (255, 0, 0)
 COLOURS = (BLACK, GREY, WHITE, RED)

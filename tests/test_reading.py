@@ -9,17 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tui_gen import at_once, protobuf
 from tui_gen.bench import cases, networks
-from tui_gen.chunked import in_chunks
 from tui_gen.errors import TuiGenError
-from tui_gen.generate import FREE, generate
+from tui_gen.generation.generate import generate
+from tui_gen.generation.protocol import Endless
 from tui_gen.library import open_model, shipped_folder
-from tui_gen.model import Model
-from tui_gen.sampling import SamplingParams, Tokens
-from tui_gen.scoring import score
-from tui_gen.step import Step
-from tui_gen.stepper import Endless
+from tui_gen.runtime import model as model_module
+from tui_gen.runtime import onnx_graph
+from tui_gen.runtime.model import Model
+from tui_gen.runtime.sequence_graph import in_chunks
+from tui_gen.sampling.params import FREE, SamplingParams, Tokens
+from tui_gen.sampling.step import Step
+from tui_gen.scoring.score import score
 
 TEXTS = ("names", "shakespeare", "recipes", "lstm", "lstm2")
 """A plain network, stacked GRUs, an LSTM with an end token; LSTMs of 10,000 words, one and two layers."""
@@ -122,7 +123,7 @@ def test_other_graphs_are_stepped(name: str) -> None:
 def test_a_graph_that_would_say_something_else_is_not_used(monkeypatch: pytest.MonkeyPatch, *, scores: bool) -> None:
     rng = np.random.default_rng(5)
     other = networks.filled("lstm", {"rnn.0.R": rng.normal(size=(1, 512, 128)).astype(np.float32)})
-    monkeypatch.setattr(at_once, "in_chunks", lambda _, scores: in_chunks(other, scores=scores))
+    monkeypatch.setattr(model_module, "in_chunks", lambda _, scores: in_chunks(other, scores=scores))
     model, prompt = cases.opened("lstm", 1), prompt_of(1, 40)
     assert (model.score(prompt, prompt, model.start(1)) if scores else model.read(prompt, model.start(1))) is None
 
@@ -165,12 +166,12 @@ def test_what_is_no_graph_has_no_form_to_read_at_once() -> None:
 
 
 def test_messages_are_read_as_they_are_written() -> None:
-    parts: list[protobuf.Field] = [(1, 0), (2, 300), (7, b"text"), (300, b"")]
-    message = protobuf.joined(parts)
-    read = [(key, value if isinstance(value, int) else bytes(value)) for key, value in protobuf.fields(message)]
+    parts: list[onnx_graph.Field] = [(1, 0), (2, 300), (7, b"text"), (300, b"")]
+    message = onnx_graph.joined(parts)
+    read = [(key, value if isinstance(value, int) else bytes(value)) for key, value in onnx_graph.fields(message)]
     assert read == parts
-    fixed = protobuf.fields(b"\x09" + bytes(8) + b"\x0d" + bytes(4))
+    fixed = onnx_graph.fields(b"\x09" + bytes(8) + b"\x0d" + bytes(4))
     assert [bytes(memoryview(value)) for _, value in fixed] == [bytes(8), bytes(4)]  # type: ignore[arg-type]
     for damaged in (message[:-2], b"\x80", b"\x0b", b"\x09\x00", b"\x0a\x05abc", b"\x80" * 20):
         with pytest.raises(ValueError, match=r"a (message|number|field) is"):
-            list(protobuf.fields(damaged))
+            list(onnx_graph.fields(damaged))

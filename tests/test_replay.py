@@ -9,15 +9,14 @@ import pytest
 
 from tests import toys
 from tests.sittings import WARM, Sitting
-from tui_gen.branch import Branch
 from tui_gen.errors import TuiGenError
-from tui_gen.generate import FREE
+from tui_gen.generation.branch import Branch
+from tui_gen.generation.tree import Tree
 from tui_gen.library import Playable, open_model, shipped_folder
-from tui_gen.replay import Replay, replay, retold
-from tui_gen.sampling import SamplingParams
-from tui_gen.session_file import read_session
-from tui_gen.sweep import Sweep
-from tui_gen.tree import Tree
+from tui_gen.sampling.params import FREE, SamplingParams
+from tui_gen.sampling.sweep import Sweep
+from tui_gen.sessions.file import read_session
+from tui_gen.sessions.replay import Replay, replay, retold
 
 
 @pytest.fixture

@@ -13,13 +13,12 @@ import pytest
 from tests import toys
 from tests.conftest import Run
 from tests.sittings import Sitting
-from tui_gen.branch import Branch
-from tui_gen.codec import TextCodec
-from tui_gen.generate import FREE
+from tui_gen.generation.branch import Branch
 from tui_gen.library import Playable
-from tui_gen.reproducing import command_for
-from tui_gen.sampling import SamplingParams
-from tui_gen.sweep import Sweep
+from tui_gen.sampling.params import FREE, SamplingParams
+from tui_gen.sampling.sweep import Sweep
+from tui_gen.sessions.command import command_for
+from tui_gen.text.codec import TextCodec
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tui_gen.errors import TuiGenError
-from tui_gen.sampling import (
+from tui_gen.sampling.params import (
     Floats,
     Logits,
     Noise,

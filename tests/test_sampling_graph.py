@@ -7,10 +7,10 @@ import onnx
 import pytest
 
 from tests import toys
-from tui_gen.device_messages import TOP, Aim, Control, Report
-from tui_gen.runtime import Session
-from tui_gen.sampling import Floats, Logits, SamplingParams, draw, weights
-from tui_gen.sampling_graph import sampler, with_sampler
+from tui_gen.runtime.sampling_graph import sampler, with_sampler
+from tui_gen.runtime.session import Session
+from tui_gen.sampling.device_protocol import TOP, Aim, Control, Report
+from tui_gen.sampling.params import Floats, Logits, SamplingParams, draw, weights
 
 VOCABULARIES = (2, 16, 65, 512, 513, 7734, 10_000)
 """Pixels, characters, words; both sides of the length from which a row is cumulated block by block."""

@@ -6,7 +6,7 @@ import unicodedata
 
 import pytest
 
-from tui_gen.scrub import SIGN, scrub, scrub_line
+from tui_gen.terminal_text import SIGN, scrub, scrub_line
 
 OBEYED = [*range(0x20), *range(0x7F, 0xA0)]
 HIDDEN = [0xAD, 0x61C, 0x180E, *range(0x200B, 0x2010), *range(0x2028, 0x202F), *range(0x2060, 0x206A), 0xFEFF]

@@ -12,14 +12,13 @@ import pytest
 
 from tests import toys
 from tests.sittings import WARM, Sitting
-from tui_gen import session_file
 from tui_gen.errors import TuiGenError
-from tui_gen.generate import FREE
 from tui_gen.library import Playable
-from tui_gen.params_json import params_to_json
-from tui_gen.sampling import SamplingParams
-from tui_gen.session import Session
-from tui_gen.session_file import read_session, session_text
+from tui_gen.sampling.params import FREE, SamplingParams
+from tui_gen.sessions import file
+from tui_gen.sessions.file import read_session, session_text
+from tui_gen.sessions.records import params_to_json
+from tui_gen.sessions.session import Session
 
 Lines = list[Any]
 
@@ -109,7 +108,7 @@ def test_a_file_that_is_missing_empty_or_huge_is_told_as_such(tmp_path: Path, mo
     path.write_bytes(b"")
     with pytest.raises(TuiGenError, match="file is empty"):
         read_session(path)
-    monkeypatch.setattr(session_file, "MAX_FILE_BYTES", 2**20)
+    monkeypatch.setattr(file, "MAX_FILE_BYTES", 2**20)
     path.write_bytes(b" " * (2**20 + 1))
     with pytest.raises(TuiGenError, match="file is larger than 1 MiB, too large for a session of tui-gen"):
         read_session(path)

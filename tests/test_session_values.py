@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tui_gen.generate import FREE
-from tui_gen.params_json import params_from_json, params_to_json
-from tui_gen.sampling import SamplingParams
-from tui_gen.sweep import Sweep
-from tui_gen.token_rows import rows_from_json, rows_to_json
+from tui_gen.sampling.params import FREE, SamplingParams
+from tui_gen.sampling.sweep import Sweep
+from tui_gen.sessions.records import params_from_json, params_to_json, rows_from_json, rows_to_json
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tui_gen.generate import generate
-from tui_gen.learning import read_learning
+from tui_gen.generation.generate import generate
 from tui_gen.library import open_model, read_card
-from tui_gen.sampling import SamplingParams, Tokens
+from tui_gen.sampling.params import SamplingParams, Tokens
+from tui_gen.training_log import read_learning
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

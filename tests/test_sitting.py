@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 
 from tests import toys
-from tui_gen.branch import Branch
 from tui_gen.errors import TuiGenError
-from tui_gen.generate import FREE
+from tui_gen.generation.branch import Branch
 from tui_gen.library import open_model
-from tui_gen.sampling import SamplingParams
-from tui_gen.sitting import Sitting
-from tui_gen.sweep import Sweep
+from tui_gen.sampling.params import FREE, SamplingParams
+from tui_gen.sampling.sweep import Sweep
+from tui_gen.sessions.workspace import Sitting
 
 KNOBS = SamplingParams(1.2)
 

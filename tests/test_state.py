@@ -13,9 +13,9 @@ from tests import toys
 from tui_gen.bench import cases
 from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
-from tui_gen.model import Model
-from tui_gen.sampling import Tokens
-from tui_gen.state import State
+from tui_gen.runtime.model import Model
+from tui_gen.runtime.state import State
+from tui_gen.sampling.params import Tokens
 
 CARD = ModelCard("toy", "text", "toy", len(toys.WORDS), bos=toys.END, eos=toys.END)
 

@@ -13,14 +13,12 @@ import pytest
 from tests import toys
 from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
-from tui_gen.generate import generate
+from tui_gen.generation.generate import generate
 from tui_gen.library import Playable, open_model
-from tui_gen.measured import Measure
-from tui_gen.model import Model
-from tui_gen.sampling import SamplingParams
-from tui_gen.scoring import Scorer, score
-from tui_gen.surprise import BANDS, Greatest, Surprise, Totals, band, bits
-from tui_gen.text_tokens import Piece
+from tui_gen.runtime.model import Model
+from tui_gen.sampling.params import SamplingParams
+from tui_gen.scoring.score import BANDS, Greatest, Measure, Scorer, Surprise, Totals, band, bits, score
+from tui_gen.text.tokenizer import Piece
 
 
 def piece(*ids: int) -> Piece:

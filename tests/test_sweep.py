@@ -9,12 +9,12 @@ import pytest
 
 from tests.toys import DOG, END, THE
 from tui_gen.errors import TuiGenError, UsageError
-from tui_gen.generate import FREE, generate
+from tui_gen.generation.generate import generate
+from tui_gen.generation.protocol import Point
 from tui_gen.library import Playable
-from tui_gen.sampling import Noise, SamplingParams, Tokens, weights
-from tui_gen.step import Step
-from tui_gen.stepper import Point
-from tui_gen.sweep import SharedNoise, Sweep, default_values, read_sweep
+from tui_gen.sampling.params import FREE, Noise, SamplingParams, Tokens, weights
+from tui_gen.sampling.step import Step
+from tui_gen.sampling.sweep import SharedNoise, Sweep, default_values, read_sweep
 
 VALUES: dict[str, tuple[float, ...]] = {
     "temperature": (0, 0.3, 0.7, 1, 1.6, 3),

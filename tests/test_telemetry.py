@@ -26,7 +26,7 @@ def hook(event, arguments):
     if event == "import" and arguments[0] == "onnxruntime":
         variable.append(os.environ.get("ORT_DISABLE_TELEMETRY"))
 sys.addaudithook(hook)
-from tui_gen.cli import main
+from tui_gen.cli.main import main
 status = main(["generate", sys.argv[1], "the", "--threads", "1", "-o", os.devnull])
 paths = [f"/proc/self/fd/{fd}" for fd in os.listdir("/proc/self/fd")]
 links = [os.readlink(path) for path in paths if os.path.islink(path)]

@@ -12,9 +12,7 @@ import pytest
 from tests import toys
 from tui_gen.errors import TuiGenError
 from tui_gen.library import shipped_folder
-from tui_gen.prompt_tokenizer import PromptTokenizer
-from tui_gen.text_blocks import BLOCK, text_blocks
-from tui_gen.text_tokens import TextTokens
+from tui_gen.text.tokenizer import BLOCK, PromptTokenizer, TextTokens, text_blocks
 
 KINDS = {"words": toys.words(), "characters": toys.characters(), "bytes": toys.bytes_bpe(("t", "h"))} | {
     name: (shipped_folder() / name / "tokenizer.json").read_text("utf-8")

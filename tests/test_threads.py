@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Run
-from tui_gen import threads
 from tui_gen.library import open_model
+from tui_gen.runtime import placement
 
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache on a machine of four processors, whose clock says what a step gives."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(threads, "cores", lambda: 4)
-    monkeypatch.setattr(threads, "_seconds", lambda step: step())
+    monkeypatch.setattr(placement, "cores", lambda: 4)
+    monkeypatch.setattr(placement, "_seconds", lambda step: step())
     return tmp_path / "cache"
 
 
@@ -33,39 +33,39 @@ def _taking(seconds: dict[int, float]) -> tuple[Callable[[int], Callable[[], obj
 
 
 def test_threads_are_tried_as_far_as_there_are_processors() -> None:
-    assert [threads.candidates(available) for available in (1, 2, 6, 64)] == [[1], [1, 2], [1, 2, 4], [1, 2, 4, 8]]
+    assert [placement.candidates(available) for available in (1, 2, 6, 64)] == [[1], [1, 2], [1, 2, 4], [1, 2, 4, 8]]
 
 
 def test_more_threads_must_be_clearly_faster() -> None:
-    assert threads.choose([1, 2, 4], [1.0, 0.5, 0.48]) == 2
-    assert threads.choose([1, 2, 4], [1.0, 0.95, 0.6]) == 4
-    assert threads.choose([1, 2], [1.0, 1.4]) == 1
+    assert placement.choose([1, 2, 4], [1.0, 0.5, 0.48]) == 2
+    assert placement.choose([1, 2, 4], [1.0, 0.95, 0.6]) == 4
+    assert placement.choose([1, 2], [1.0, 1.4]) == 1
 
 
 def test_the_choice_is_measured_once_and_remembered(cache: Path) -> None:
     opened, asked = _taking({1: 0.02, 2: 0.004, 4: 0.02})
-    assert threads.fastest("graph", "1.0", opened) == 2
+    assert placement.fastest("graph", "1.0", opened) == 2
     assert asked == [1, 2, 4]
-    assert threads.fastest("graph", "1.0", opened) == 2
+    assert placement.fastest("graph", "1.0", opened) == 2
     assert asked == [1, 2, 4]
-    threads.fastest("another", "1.0", opened)
+    placement.fastest("another", "1.0", opened)
     assert asked == [1, 2, 4] * 2
 
 
 def test_a_damaged_or_missing_memory_is_measured_again(cache: Path) -> None:
     opened, asked = _taking({1: 0.004, 2: 0.02, 4: 0.02})
-    assert threads.fastest("graph", "1.0", opened) == 1
+    assert placement.fastest("graph", "1.0", opened) == 1
     for written in ("many", "77", ""):
         next(path for path in cache.rglob("*") if path.is_file()).write_text(written)
-        assert threads.fastest("graph", "1.0", opened) == 1
+        assert placement.fastest("graph", "1.0", opened) == 1
     assert len(asked) == 12
 
 
 def test_an_opened_model_has_the_threads_that_were_chosen_or_asked_for(
     cache: Path, toy_models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(threads, "_seconds", lambda step: 1.0)
-    monkeypatch.setattr(threads, "choose", lambda counts, seconds: 2)
+    monkeypatch.setattr(placement, "_seconds", lambda step: 1.0)
+    monkeypatch.setattr(placement, "choose", lambda counts, seconds: 2)
     assert open_model(toy_models / "text", provider="cpu").model.threads == 2
     assert open_model(toy_models / "text", provider="cpu").model.threads == 2
     assert open_model(toy_models / "text", provider="cpu", threads=3).model.threads == 3

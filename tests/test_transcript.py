@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from tui_gen.codec import TextCodec, TextReader
 from tui_gen.library import open_model, shipped_folder
-from tui_gen.scrub import scrub
-from tui_gen.transcript import BLOCK, Transcript
+from tui_gen.terminal_text import scrub
+from tui_gen.text.codec import TextCodec, TextReader
+from tui_gen.text.transcript import BLOCK, Transcript
 
 
 def reader_of(name: str) -> Callable[[], TextReader]:

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from tests import toys
-from tui_gen.branch import Beginning, Branch
 from tui_gen.errors import TuiGenError
+from tui_gen.generation.branch import Beginning, Branch
+from tui_gen.generation.tree import Tree, differences
 from tui_gen.library import open_model
-from tui_gen.sampling import SamplingParams
-from tui_gen.tree import Tree, differences
+from tui_gen.sampling.params import SamplingParams
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tui_gen.bench import networks
 from tui_gen.library import shipped_folder
-from tui_gen.runtime import Session
-from tui_gen.unrolled import unrolled
+from tui_gen.runtime.cell_unrolling import unrolled
+from tui_gen.runtime.session import Session
 
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
 INPUTS, HIDDEN, BATCH = 5, 6, 3

@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tui_gen.images.codec import ImageCodec
 
 from tests import toys
-from tui_gen.codec import ImageCodec
 from tui_gen.errors import UsageError
-from tui_gen.generate import generate
+from tui_gen.generation.generate import generate
+from tui_gen.images.encode import png
 from tui_gen.library import Playable, open_model
-from tui_gen.picture_writers import png
-from tui_gen.sampling import SamplingParams
-from tui_gen.step import Step
-from tui_gen.writers import checked_format, writer_for
+from tui_gen.output.writers import checked_format, writer_for
+from tui_gen.sampling.params import SamplingParams
+from tui_gen.sampling.step import Step
 
 
 class Terminal(io.BytesIO):

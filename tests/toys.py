@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from export.tokenizing import character_tokenizer, phrase_tokenizer, word_tokenizer
+from export.build_tokenizer import character_tokenizer, phrase_tokenizer, word_tokenizer
 
 WORDS = ("<end>", "<unk>", "the", "cat", "dog", "sat", "ran", ".")
 END, UNKNOWN, THE, CAT, DOG, SAT, RAN, DOT = range(8)

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import onnx
 
 from export.compiler.elementwise import ELEMENTWISE
-from export.compiler.emission import emit
+from export.compiler.emit import emit
 from export.compiler.lowering import lower
 from export.compiler.products import PRODUCTS
 from export.compiler.rearranging import REARRANGING
 from export.compiler.schedule import schedule
-from export.images.network import ImageNetwork
+from export.image_network import ImageNetwork
 
 _HANDLERS = {**ELEMENTWISE, **PRODUCTS, **REARRANGING}
 

@@ -9,11 +9,9 @@ import numpy as np
 import torch
 from onnx import TensorProto
 
-from export.compiler.faults import NotStreamableError
+from export.compiler.ir import LARGEST_TABLE, Box, Dimension, NotStreamableError, Placed, Symbol
 from export.compiler.lowering import Handler, Lowering, broadcast
-from export.compiler.nodes import LARGEST_TABLE, Box, Placed
 from export.compiler.rearranging import part_of
-from export.compiler.symbol import Dimension, Symbol
 from export.compiler.trace import Call, Traced
 
 

@@ -8,11 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from export.compiler.faults import NotStreamableError
+from export.compiler.ir import Box, Dimension, Node, NotStreamableError, Symbol, fresh, with_features
 from export.compiler.lowering import Handler, Lowering
-from export.compiler.nodes import Box, Node
-from export.compiler.shapes import with_features
-from export.compiler.symbol import Dimension, Symbol, fresh
 from export.compiler.trace import Call
 
 

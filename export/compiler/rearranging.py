@@ -9,10 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from export.compiler.faults import NotStreamableError
+from export.compiler.ir import Dimension, NotStreamableError, Symbol, permuted, reshaped, with_features
 from export.compiler.lowering import Handler, Lowering
-from export.compiler.shapes import permuted, reshaped, with_features
-from export.compiler.symbol import Dimension, Symbol
 from export.compiler.trace import Call
 
 

@@ -12,11 +12,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from export.compiler.faults import NotStreamableError
-
-BATCH = 2
-"""Of the images that a network is traced with: two, so that a size of one is never taken for the batch."""
-
+from export.compiler.ir import NotStreamableError
 
 _FORGETFUL = {"zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full", "new_empty"}
 """Operations whose result depends on nothing but the shape of their operand."""

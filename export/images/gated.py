@@ -1,20 +1,365 @@
-"""Gated networks of two stacks of other people's: how their layers look around, and the network as a module.
-
-van den Oord et al., Conditional Image Generation with PixelCNN Decoders, 2016, figure 2. A vertical stack sees the rows
-above, a horizontal one the row at hand; scripts differ in how they keep the stacks from seeing too much.
-"""
+"""Reads gated networks of two stacks, whichever script wrote them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
+from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
-from export.images.convolution import Convolution, Gate, centred
-from export.images.ends import Levels
-from export.images.gated_roles import GatedLayer
-from export.images.layers import Conv
-from export.images.looking import Style, horizontal, vertical
+from export.assumptions import Answers
+from export.image_network import ImageNetwork
+from export.images.input_output import Ends, Levels, read_ends
+from export.images.layers import (
+    Conv,
+    Convolution,
+    Gate,
+    Layers,
+    centred,
+    chained,
+    first_gate,
+    in_raster_order,
+    raster_mask,
+)
+from export.images.streaming import reading_of
+from export.reader import Reading
+from tui_gen.errors import TuiGenError
+
+_INDEX = re.compile(r"\.(\d+)$")
+_DILATIONS = (1, 2, 1, 4, 1, 2, 1)
+_HOW: dict[Style, str] = {
+    "masked": "vertical kernels are masked",
+    "zeroed": "half vertical kernels; those of the first layer lose their last row, which would be the pixel's own",
+    "split": "vertical kernels of a row and of a column, above the pixel",
+    "above": "vertical kernels that are wholly above the pixel",
+    "moved": "half vertical kernels, whose result moves down by a row",
+    "shifted": "half vertical kernels, linked one row further down",
+}
+Role = Literal["vertical", "columns", "rows", "vertical_pointwise", "link", "horizontal", "residual", "skip"]
+_TOKEN = re.compile(r"[a-z]+|\d+x\d+|\d*xn|nx\d*|\d+")
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_VERTICAL = re.compile(r"v(stack|conv|fc)?$|vert")
+_HORIZONTAL = re.compile(r"h(stack|conv|fc)?$|hori")
+_LINK = {"link", "vtoh", "vh"}
+_BACK = {"htoh", "hh"}
+"""From the horizontal stack to itself."""
+_SKIP = {"skip"}
+Style = Literal["masked", "zeroed", "split", "above", "moved", "shifted"]
+"""How the vertical stack sees only what is above: by masked kernels; by half kernels up to the own row, which in the
+first layer is zero; by a row and a column kernel above the place; by kernels above the place; by half kernels whose
+result moves down by a row; by half kernels whose result goes to the horizontal stack one row further down."""
+_ACTIVATIONS: dict[str, nn.Module] = {"relu": nn.ReLU(), "elu": nn.ELU(), "none": nn.Identity()}
+
+
+def read_gated(layers: Layers, answers: Answers) -> Reading | None:
+    """A network of two stacks; None for any other."""
+    parts = gated_parts(layers)
+    if parts is None:
+        return None
+    if layers.left:
+        raise TuiGenError(f"it has tensors whose use is not known: {', '.join(layers.left[:5])}")
+    how = _style(parts, answers)
+    first = parts.stem[0] if parts.stem else parts.layers[0].convs["horizontal"]
+    scaling = "-1..1" if how.style == "masked" else "level/(levels-1)"
+    ends = read_ends(first.inputs, parts.head[-1], parts.pixels, answers, scaling=scaling)
+    classes = _classes(parts)
+    height, width = answers.size()
+    network = ImageNetwork(
+        _network(parts, how, ends, answers).eval(),
+        ends.encoding,
+        height,
+        width,
+        ends.levels,
+        ends.channels,
+        condition="class" if classes else "none",
+        conditions=classes,
+        label=f"Gated PixelCNN {len(parts.layers)}x{parts.layers[-1].convs['horizontal'].outputs // 2}, two stacks",
+    )
+    stem = ["a masked convolution comes before both stacks"] if parts.stem else []
+    return reading_of(network, answers, notes=[_HOW[how.style], *stem, *ends.notes])
+
+
+def _network(parts: GatedParts, how: GatedStyle, ends: Ends, answers: Answers) -> GatedNet:
+    dilations = _dilations(parts, how.style, answers)
+    blocks = [
+        GatedBlock(layer, how, first=index == 0 and not parts.stem, dilation=dilation)
+        for index, (layer, dilation) in enumerate(zip(parts.layers, dilations, strict=True))
+    ]
+    before = _before_head(parts, answers)
+    return GatedNet(_stem_module(parts, answers), blocks, parts.head, ends.logits, before=before, classes=parts.classes)
+
+
+def _style(parts: GatedParts, answers: Answers) -> GatedStyle:
+    """What the tensors do not say of the layers."""
+    style = style_of(parts.layers[-1])
+    if style == "zeroed" and parts.stem:
+        style = "above"
+    elif style == "zeroed" and _moves(parts, answers):
+        style = "moved"
+    return GatedStyle(style, first_gate(answers), _vertical_residual(style, answers), bool(parts.stem))
+
+
+def _moves(parts: GatedParts, answers: Answers) -> bool:
+    """Whether what half kernels make is moved on by a place; asked if the first layer's last weights are not zero."""
+    first = parts.layers[0].convs
+    own = (first["vertical"].weight[:, :, -1], first["horizontal"].weight[:, :, :, -1]) if "vertical" in first else ()
+    if not any(weights.any() for weights in own):
+        return False
+    told = answers.assume(
+        "first",
+        "zeroed",
+        "whether the first layer's weights on its own place count as zero, or what layers make moves on by a place",
+        choices=("zeroed", "moved"),
+    )
+    return told == "moved"
+
+
+def _vertical_residual(style: Style, answers: Answers) -> bool:
+    """Whether the vertical stack adds its input too; only those that hand rows on do so anywhere."""
+    if style != "shifted":
+        return False
+    told = answers.assume(
+        "vertical_residual", "yes", "whether the vertical stack adds its input", choices=("yes", "no")
+    )
+    return told == "yes"
+
+
+def _dilations(parts: GatedParts, style: Style, answers: Answers) -> list[int]:
+    """Of each layer. Nothing in the tensors says them; masked kernels are the only ones that have been dilated."""
+    if style != "masked":
+        return [1] * len(parts.layers)
+    inner = len(parts.layers) - 1
+    rows, columns = parts.layers[-1].convs["vertical"].kernel
+    default = _DILATIONS if inner == len(_DILATIONS) and rows == columns == 3 else (1,) * inner
+    told = answers.assume("dilations", ",".join(map(str, default)), "the dilations of its layers after the first")
+    numbers = told.split(",") if inner else []
+    if len(numbers) != inner or not all(number.strip().isdecimal() and int(number) for number in numbers):
+        raise TuiGenError(f"--assume dilations must be {inner} whole numbers with commas, not {told!r}")
+    return [1, *(int(number) for number in numbers)]
+
+
+def _stem_module(parts: GatedParts, answers: Answers) -> nn.Module:
+    """What comes before both stacks."""
+    if not parts.stem:
+        return nn.Identity()
+    default = "relu" if _INDEX.search(parts.stem[-1].name) else "none"  # what is numbered has something beside it
+    told = answers.assume("stem", default, "the activation after its first convolution", choices=("relu", "none"))
+    masked = in_raster_order(parts.stem, answers)
+    layers = [centred(masked.get(conv, conv)) for conv in parts.stem]
+    between: list[nn.Module] = [nn.ReLU()] if told == "relu" else []
+    return nn.Sequential(*(module for layer in layers for module in (layer, *between)))
+
+
+def _before_head(parts: GatedParts, answers: Answers) -> str:
+    """The activation before the head: a Sequential's numbers show one; a lone layer does not."""
+    index = _INDEX.search(parts.head[0].name)
+    if index:
+        return "relu" if int(index[1]) == 1 else "none"
+    default = "relu" if any("skip" in layer.convs for layer in parts.layers) else "elu"
+    return answers.assume("head", default, "the activation before the head", choices=("relu", "elu", "none"))
+
+
+def _classes(parts: GatedParts) -> int:
+    sizes = {len(layer.embedding) for layer in parts.layers if layer.embedding is not None}
+    sizes |= {len(parts.classes)} if parts.classes is not None else set()
+    if len(sizes) > 1:
+        raise TuiGenError(f"its class embeddings have different sizes: {sorted(sizes)}")
+    return sizes.pop() if sizes else 0
+
+
+@dataclass
+class GatedLayer:
+    """The convolutions of one layer, and its class embedding [classes, features]."""
+
+    path: str
+    convs: dict[Role, Conv] = field(default_factory=dict)
+    embedding: Tensor | None = None
+
+
+@dataclass
+class GatedParts:
+    """A gated network of two stacks, in order."""
+
+    layers: list[GatedLayer]
+    head: list[Conv]
+    stem: list[Conv]
+    """Ordinary masked convolutions that come before both stacks, where there are such."""
+    pixels: Tensor | None = None
+    """Embedding of the levels, [levels, planes]; otherwise levels are numbers."""
+    classes: Tensor | None = None
+    """Embedding of the classes that is added before the head, [classes, features]."""
+
+
+def gated_parts(layers: Layers) -> GatedParts | None:
+    """The parts, by role; None for a network without two stacks. Raises TuiGenError for a part too much."""
+    places = [(conv, *_where(conv)) for conv in layers.convs]
+    if not {"vertical", "columns"} & {role for _, _, role in places} or len(layers.parts) != len(layers.convs):
+        return None
+    found: dict[str, GatedLayer] = {}
+    others: list[Conv] = []
+    for conv, path, role in places:
+        if role is None:
+            others.append(conv)
+        else:
+            _place(conv, role, found.setdefault(path, GatedLayer(path)))
+    others = [conv for conv in others if not _place_by_shape(conv, found)]
+    for layer in found.values():
+        if "columns" in layer.convs and "rows" not in layer.convs:  # a vertical kernel one row high
+            layer.convs["vertical"] = layer.convs.pop("columns")
+    stacks = [layer for layer in found.values() if "horizontal" in layer.convs]
+    if not stacks or len(stacks) != len(found):
+        return None
+    stem = _stem_layers(others, stacks[0], layers)
+    parts = GatedParts(stacks, others[len(stem) :], stem)
+    if not parts.head:
+        return None
+    _place_tables(parts, layers.tables)
+    return parts
+
+
+def _place(conv: Conv, role: Role, layer: GatedLayer) -> None:
+    if role in layer.convs:
+        raise TuiGenError(f"{conv.name} and {layer.convs[role].name} seem to do the same in one layer")
+    layer.convs[role] = conv
+
+
+def _place_by_shape(conv: Conv, found: dict[str, GatedLayer]) -> bool:
+    """A 1x1 convolution within a layer, under whatever name: it goes from one stack to the other, or comes after."""
+    layer = next((layer for path, layer in found.items() if path and conv.name.startswith(f"{path}.")), None)
+    if layer is None or "horizontal" not in layer.convs or not conv.pointwise or conv.inputs != conv.outputs:
+        return False
+    roles: dict[int, Role] = {1: "link", 2: "residual"}
+    role = roles.get(layer.convs["horizontal"].outputs // conv.inputs)
+    if role is None or role in layer.convs:
+        return False
+    layer.convs[role] = conv
+    return True
+
+
+def _stem_layers(others: list[Conv], first: GatedLayer, layers: Layers) -> list[Conv]:
+    """What comes before the first layer of both stacks, and makes what that reads."""
+    reads = first.convs["horizontal"]
+    start = min(layers.convs.index(conv) for conv in first.convs.values())
+    before = [conv for conv in others if layers.convs.index(conv) < start]
+    fits = before and not before[0].pointwise and before[-1].outputs == reads.inputs and chained(before)
+    return before if fits else []
+
+
+def _where(conv: Conv) -> tuple[str, Role | None]:
+    """The layer that a convolution belongs to, and its role there; no role for one of the head."""
+    pieces = conv.name.split(".")
+    for index in range(len(pieces) - 1, -1, -1):
+        role = _role(pieces[index], conv)
+        if role:
+            return ".".join(pieces[:index]), role
+    return "", None
+
+
+def _role(piece: str, conv: Conv) -> Role | None:
+    tokens = set(_TOKEN.findall(_CAMEL.sub("_", piece).lower()))
+    vertical, horizontal = (any(map(names.match, tokens)) for names in (_VERTICAL, _HORIZONTAL))
+    if (vertical and horizontal) or (tokens & _LINK):
+        return "link" if conv.pointwise else None
+    if tokens & _SKIP:
+        return "skip"
+    rows, columns = conv.kernel
+    if vertical:
+        if conv.pointwise:
+            return "vertical_pointwise"
+        return "columns" if rows == 1 else "rows" if columns == 1 else "vertical"
+    if horizontal or (tokens & _BACK):
+        return "residual" if conv.pointwise else "horizontal"
+    return None
+
+
+def _place_tables(parts: GatedParts, tables: dict[str, Tensor]) -> None:
+    """Embeddings in a layer are of classes; at the top, of classes if they are called so, else of the levels."""
+    for name, table in tables.items():
+        layer = next((layer for layer in parts.layers if layer.path and name.startswith(f"{layer.path}.")), None)
+        about_class = any(word in name.lower() for word in ("class", "label", "cond"))
+        if layer and layer.embedding is None:
+            layer.embedding = table
+        elif not layer and about_class and parts.classes is None:
+            parts.classes = table
+        elif not layer and not about_class and parts.pixels is None:
+            parts.pixels = table
+        else:
+            raise TuiGenError(f"{name} is an embedding {list(table.shape)} whose use is not known")
+
+
+def style_of(layer: GatedLayer) -> Style:
+    """Raises TuiGenError for a layer that looks around in another way."""
+    roles = layer.convs.keys()
+    if {"columns", "rows"} <= roles:
+        return "split"
+    vertical = layer.convs.get("vertical")
+    if vertical is None:
+        raise TuiGenError(f"{layer.path or 'a layer'} has no vertical convolution")
+    rows, columns = vertical.kernel
+    if vertical.masked or rows == columns:
+        return "masked"
+    if rows == columns // 2:
+        return "above"
+    if rows != columns // 2 + 1:
+        raise TuiGenError(f"{vertical.name} has a kernel of {rows}x{columns}, which is neither square nor half of one")
+    return "shifted" if "vertical_pointwise" in roles else "zeroed"
+
+
+def vertical(
+    layer: GatedLayer, style: Style, *, first: bool, own_row: bool, dilation: int
+) -> tuple[Convolution, Convolution | None]:
+    """The convolution over the rows above, and one over the columns that comes before it.
+
+    own_row: whether a mask that the file lacks lets it see its own row.
+    """
+    convs = layer.convs
+    if style == "split":
+        rows = convs["rows"].kernel[0]
+        return Convolution(convs["rows"], pads=(0, 0, rows, -1)), centred(convs["columns"])
+    conv = convs["vertical"]
+    rows, columns = conv.kernel
+    if style == "masked":
+        return centred(conv if conv.masked else _rows_above(conv, own=own_row), dilation=dilation), None
+    side = columns // 2
+    if style == "above":
+        return Convolution(conv, pads=(side, side, rows, -1)), None
+    if style == "moved":
+        return Convolution(conv, pads=(side, side, rows - 1, 0), moved=(0, 0, 1, -1)), None
+    if style == "shifted":
+        return Convolution(conv, pads=(side, side, rows, 0)), None
+    return Convolution(_without_last(conv, axis=2) if first else conv, pads=(side, side, rows - 1, 0)), None
+
+
+def horizontal(layer: GatedLayer, style: Style, *, first: bool, dilation: int) -> Convolution:
+    """A whole kernel, masked, or the half of one that is before the place."""
+    conv = layer.convs["horizontal"]
+    rows, columns = conv.kernel
+    if rows != 1:
+        raise TuiGenError(f"{conv.name} of the horizontal stack sees {rows} rows")
+    above = layer.convs.get("columns") or layer.convs["vertical"]
+    if conv.masked or columns == above.kernel[1]:
+        return centred(conv if conv.masked else raster_mask(conv, own=not first), dilation=dilation)
+    if first and style == "zeroed":
+        return Convolution(_without_last(conv, axis=3), pads=(columns - 1, 0, 0, 0))
+    if first and style == "moved":
+        return Convolution(conv, pads=(columns - 1, 0, 0, 0), moved=(1, -1, 0, 0))
+    return Convolution(conv, pads=(columns, -1, 0, 0) if first else (columns - 1, 0, 0, 0))
+
+
+def _rows_above(conv: Conv, *, own: bool) -> Conv:
+    """Masks the rows below, and the own one."""
+    mask = torch.zeros(conv.kernel)
+    mask[: conv.kernel[0] // 2 + own] = 1
+    return Conv(conv.name, conv.weight * mask, conv.bias, True)
+
+
+def _without_last(conv: Conv, *, axis: int) -> Conv:
+    """The first layer may not see its own row, or place, which its kernel ends with."""
+    mask = torch.ones(conv.kernel)
+    mask.select(axis - 2, -1).zero_()
+    return Conv(conv.name, conv.weight * mask, conv.bias, True)
 
 
 @dataclass(frozen=True)
@@ -112,6 +457,3 @@ class GatedNet(nn.Module):
             features = layer(_ACTIVATIONS["relu" if number else self.before](features))
         logits: Tensor = self.levels(features)
         return logits
-
-
-_ACTIVATIONS: dict[str, nn.Module] = {"relu": nn.ReLU(), "elu": nn.ELU(), "none": nn.Identity()}

@@ -1,19 +1,202 @@
-"""The convolutions, normalisations and embeddings among a checkpoint's tensors, each with its name and its mask."""
+"""Convolutions as modules, with their weights as they are and their masks applied."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
+from export.assumptions import Answers
+from export.checkpoints.checkpoint import Checkpoint, ModuleFacts
 from tui_gen.errors import TuiGenError
 
+Pads = tuple[int, int, int, int]
+_NONE: Pads = (0, 0, 0, 0)
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "elu": nn.ELU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "tanh": nn.Tanh,
+    "leaky_relu": nn.LeakyReLU,
+}
+_KINDS = {f"torch.nn.modules.activation.{kind.__name__}": kind for kind in ACTIVATIONS.values()}
+_SHAPES = {nn.ELU: "alpha", nn.LeakyReLU: "negative_slope", nn.GELU: "approximate"}
+"""The attribute that an activation's shape depends on."""
+_WITHOUT_EFFECT = re.compile(r"torch\.nn\.modules\.(dropout\.|loss\.|linear\.Identity$|container\.)")
 _HARMLESS = re.compile(r"num_batches_tracked$|(^|\.)_?(c|h|w|height|width)$|criterion|loss|metric")
 """Tensors that say nothing about what the network computes, or that were looked at already."""
+_PARAMETRIZED = ("parametrizations.weight.original0", "parametrizations.weight.original1")
+
+
+class Convolution(nn.Module):
+    """A convolution with its weights as they are, after explicit padding with zeros; negative padding cuts off.
+
+    pads: before it, left, right, top, bottom; moved: the same after it.
+    """
+
+    def __init__(self, conv: Conv, *, pads: Pads = _NONE, moved: Pads = _NONE, dilation: int = 1) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(conv.weight.clone(), requires_grad=False)
+        self.bias = None if conv.bias is None else nn.Parameter(conv.bias.clone(), requires_grad=False)
+        self.pads, self.moved, self.dilation = pads, moved, dilation
+
+    def forward(self, image: Tensor) -> Tensor:
+        """float32[batch, inputs, height, width] -> float32[batch, outputs, height, width]."""
+        padded = functional.pad(image, self.pads) if any(self.pads) else image
+        made = functional.conv2d(padded, self.weight, self.bias, dilation=self.dilation)
+        return functional.pad(made, self.moved) if any(self.moved) else made
+
+
+class Affine(nn.Module):
+    """A batch normalisation at rest: features times scale plus shift."""
+
+    def __init__(self, norm: Norm) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(norm.scale[:, None, None], requires_grad=False)
+        self.shift = nn.Parameter(norm.shift[:, None, None], requires_grad=False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """float32[batch, features, height, width], and the same out."""
+        return image * self.scale + self.shift
+
+
+class Gate(nn.Module):
+    """tanh of one half of the channels times sigmoid of the other."""
+
+    def __init__(self, first: str = "tanh") -> None:
+        super().__init__()
+        self.first = first
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[batch, 2 * features, h, w] -> [batch, features, h, w]."""
+        first, second = features.chunk(2, dim=1)
+        if self.first == "sigmoid":
+            first, second = second, first
+        return torch.tanh(first) * torch.sigmoid(second)
+
+
+def first_gate(answers: Answers) -> str:
+    """Which function the first half of a gate's channels goes through: `tanh` or `sigmoid`."""
+    return answers.assume(
+        "gate", "tanh", "what the first half of a gate's channels goes through", choices=("tanh", "sigmoid")
+    )
+
+
+def centred(conv: Conv, *, dilation: int = 1) -> Convolution:
+    """A convolution that leaves the image's size."""
+    rows, columns = ((side - 1) * dilation // 2 for side in conv.kernel)
+    return Convolution(conv, pads=(columns, columns, rows, rows), dilation=dilation)
+
+
+def raster_mask(conv: Conv, *, own: bool) -> Conv:
+    """The convolution with the taps that raster order forbids set to zero; own: it may see its own place."""
+    rows, columns = conv.kernel
+    mask = torch.zeros(rows, columns)
+    mask[: rows // 2] = 1
+    mask[rows // 2, : columns // 2 + own] = 1
+    return Conv(conv.name, conv.weight * mask, conv.bias, True)
+
+
+def in_raster_order(convs: list[Conv], answers: Answers) -> dict[Conv, Conv]:
+    """Convolutions with masks in place of those that have none: `A` for the first, `B` for the others.
+
+    It is asked for unless their weights are zero there anyway. A mask of 1x1 `B` would change nothing.
+    """
+    bare = [conv for conv in convs if not conv.masked and not conv.pointwise]
+    masked = {conv: raster_mask(conv, own=conv is not convs[0]) for conv in bare}
+    if all(torch.equal(conv.weight, masked[conv].weight) for conv in bare):
+        return {}
+    how = answers.assume(
+        "masks", "a-then-b", "the masks of its convolutions, of which the file has none", choices=("a-then-b", "none")
+    )
+    return masked if how == "a-then-b" else {}
+
+
+@dataclass(eq=False)
+class Item:
+    """A layer, or a module without tensors, which is an activation."""
+
+    name: str
+    part: Conv | Norm | None = None
+    activation: nn.Module | None = None
+    """The one that it is, where the file says it."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is computed, one after another."""
+
+    items: list[Item]
+    told: bool
+    """Whether the file says which activations there are."""
+    complete: frozenset[str]
+    """Paths of containers whose modules run one after another, with nothing else between them."""
+
+
+def order_of(layers: Layers, checkpoint: Checkpoint) -> Order:
+    """By the modules of a pickled network, or else by the numbers that are missing in the names of its layers.
+
+    Raises TuiGenError for a pickled network with a module between its layers that is not known.
+    """
+    if any(facts.kind in _KINDS for facts in checkpoint.modules.values()):
+        sequential = (path for path, facts in checkpoint.modules.items() if facts.kind.endswith(".Sequential"))
+        return Order(list(_by_modules(layers, checkpoint)), True, frozenset(sequential))
+    items: list[Item] = []
+    reached: dict[str, int] = {}
+    complete: set[str] = set()
+    for part in layers.parts:
+        for container, number in _numbers(part.name):
+            before = reached.get(container, -1)
+            if items and number > before + 1:  # only a Sequential has modules without tensors
+                items.append(Item(f"{container}.{before + 1}"))
+                complete.add(container)
+            reached[container] = number
+        items.append(Item(part.name, part))
+    return Order(items, False, frozenset(complete))
+
+
+def _numbers(name: str) -> Iterator[tuple[str, int]]:
+    """Every container with numbered modules on the way to a layer, and the layer's number there."""
+    pieces = name.split(".")
+    for index, piece in enumerate(pieces):
+        if piece.isdecimal():
+            yield ".".join(pieces[:index]), int(piece)
+
+
+def _by_modules(layers: Layers, checkpoint: Checkpoint) -> Iterator[Item]:
+    parts = {part.name: part for part in layers.parts}
+    last = layers.parts[-1].name
+    for path, facts in checkpoint.modules.items():
+        if path in parts:
+            yield Item(path, parts[path])
+            if path == last:
+                return  # a softmax or the like of the logits changes nothing that is asked for
+        elif facts.kind in _KINDS:
+            yield Item(path, None, _activation(facts))
+        elif _is_leaf(path, checkpoint) and not _WITHOUT_EFFECT.match(facts.kind):
+            raise TuiGenError(
+                f"what {path} does, a {facts.kind}, is not known; "
+                "the network can be exported with --factory package.module:function"
+            )
+
+
+def _activation(facts: ModuleFacts) -> nn.Module:
+    kind = _KINDS[facts.kind]
+    shape = _SHAPES.get(kind, "")
+    return kind(**{shape: facts.attributes[shape]}) if shape in facts.attributes else kind()
+
+
+def _is_leaf(path: str, checkpoint: Checkpoint) -> bool:
+    """Whether there is neither a module nor a tensor within it."""
+    inside = f"{path}." if path else ""
+    within = (name for names in (checkpoint.modules, checkpoint.tensors) for name in names)
+    return not any(name != path and name.startswith(inside) for name in within)
 
 
 @dataclass(eq=False)
@@ -147,9 +330,6 @@ def without_weight_norm(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
                     v * g / v.square().sum(dim=axes, keepdim=True).sqrt()
                 )
     return values
-
-
-_PARAMETRIZED = ("parametrizations.weight.original0", "parametrizations.weight.original1")
 
 
 def follows(inputs: int, outputs: int) -> bool:

@@ -1,30 +1,35 @@
-"""An image network behind the step contract: one token at a time where it can be compiled, else whole images."""
+"""From a network over images that was read to everything that its folder needs."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 import onnx
 import torch
-from torch import Tensor
+from tokenizers import Tokenizer
+from torch import Tensor, nn
 from torch.nn import functional
 
+from export.assumptions import Answers
+from export.build_tokenizer import phrase_tokenizer
 from export.compiler.compile import CompiledStep, compile_step
-from export.compiler.faults import LooksAheadError, NotStreamableError
-from export.images.causality import check_causal
-from export.images.network import ImageNetwork
-from export.images.whole import whole_image_step
-from tui_gen.card import ModelCard
+from export.compiler.ir import LooksAheadError, NotStreamableError
+from export.image_network import ImageNetwork, check_causal
+from export.images.whole_image import whole_image_step
+from export.reader import Diagnosis, Exportable, Reading
+from tui_gen.card import ImageSpec, ModelCard
 from tui_gen.errors import TuiGenError
-from tui_gen.sampling import Tokens
+from tui_gen.sampling.params import Tokens
 
-NAMED = 2
+GREATEST_SCALE = 10.0
+NAMED_SCALES = (0.0, 1.0, 1.5, 2.0, 3.0)
+"""Scales that a prompt can ask for: 0 does not look at it, 1 is what the network learned."""
+NAMED_PHRASES = 2
 """Conditions that a random prompt names, where a prompt can name several."""
-
-
 SLOW_TOKENS = 150
 """Tokens of an image that are compared at most where each takes a pass over the whole image."""
 FEWEST_TOKENS = 8
@@ -35,8 +40,149 @@ _PASSES = 17
 """Passes over an image that the proof makes per token: three times five images, and twice one."""
 
 
+def reading_of(network: ImageNetwork, answers: Answers, *, notes: Sequence[str] = ()) -> Reading:
+    """The reading of a network whose size may still be missing: 0 x 0."""
+    facts = [
+        ("image", f"{network.height}x{network.width}" if network.height else "unknown"),
+        ("levels", f"{network.levels}" + (f" in each of {network.channels} channels" if network.channels > 1 else "")),
+        ("classes", str(network.conditions) if network.conditions else "none"),
+        ("parameters", f"{sum(p.numel() for p in network.module.parameters()):,}"),
+    ]
+    summary = f"{network.label}, draws {'colour' if network.channels > 1 else 'grey'} images pixel by pixel"
+    diagnosis = Diagnosis(summary, tuple(facts), tuple(answers.missing), tuple(notes))
+
+    def build() -> Exportable:
+        needed = [missing for missing in answers.missing if not missing.assumed]
+        for missing in needed:
+            raise TuiGenError(f"the file does not say {missing.what}; tell it with {missing.option}")
+        return exportable(network)
+
+    return Reading(diagnosis, build)
+
+
+def check_runs(network: ImageNetwork) -> None:
+    """Raises TuiGenError if the network cannot be run, or gives something else than a logit per level and token."""
+    condition = torch.zeros(1, dtype=torch.int64) if network.condition == "class" else None
+    try:
+        logits = network.whole_logits(torch.zeros(1, network.area, dtype=torch.int64), condition)
+    except (RuntimeError, IndexError, TypeError, ValueError) as fault:  # what PyTorch raises for shapes that do not fit
+        lines = str(fault).strip().splitlines() or [type(fault).__name__]
+        size = f"{network.height}x{network.width}"
+        raise TuiGenError(f"the network cannot be run on images of {size}: {lines[0]:.200}") from fault
+    if logits.shape != (1, network.area, network.levels) or not torch.isfinite(logits).all():
+        raise TuiGenError(f"the network gives {list(logits.shape)}, or numbers that are not finite, for its logits")
+
+
+def exportable(network: ImageNetwork) -> Exportable:
+    """A network with its card. Classes go by their numbers. Raises TuiGenError if its tensors do not fit together."""
+    check_runs(network)
+    names = [f"class {index}" for index in range(network.conditions)]
+    tokenizer = phrase_tokenizer(names, first_id=network.start + 1).to_str() if names else ""
+    conditions = tuple(range(network.start + 1, network.warm_up))
+    spec = ImageSpec(network.height, network.width, network.levels, conditions=conditions, channels=network.channels)
+    without = " Without a class it draws class 0." if network.condition == "class" else ""
+    card = ModelCard(
+        name="",
+        kind="image",
+        architecture=network.label,
+        vocab_size=network.levels,
+        bos=network.start,
+        image=spec,
+        prompt_example=names[-1] if names else "",
+        description=f"Draws images of {network.height}x{network.width} pixels; converted from a checkpoint.{without}",
+    )
+    return Exportable(StreamingNetwork(network), card, tokenizer)
+
+
+class Guided(nn.Module):
+    """Runs a network with its condition and without it, and goes on in the direction from one to the other.
+
+    offsets: what each of the phrases that follow the network's own adds to the scale.
+    """
+
+    offsets: Tensor
+
+    def __init__(self, module: nn.Module, scale: float, offsets: Sequence[float]) -> None:
+        super().__init__()
+        self.module, self.scale = module, scale
+        self.register_buffer("offsets", torch.tensor(offsets))
+
+    def forward(self, planes: Tensor, conditions: Tensor) -> Tensor:
+        """Planes as the network takes them; float32[batch, conditions + offsets], 1 for each that the prompt names."""
+        own = conditions.shape[1] - len(self.offsets)
+        asked, named = conditions[:, :own], conditions[:, own:]
+        scale = (self.scale + named @ self.offsets)[:, None, None, None]
+        conditional, unconditional = self.module(planes, asked), self.module(planes, torch.zeros_like(asked))
+        return unconditional + scale * (conditional - unconditional)
+
+
+def guided_network(network: ImageNetwork, scale: float) -> ImageNetwork:
+    """A network whose last conditions are the scales of `scales`; without one of them it has that of the call."""
+    offsets = [other - scale for other in scales(scale)]
+    module = Guided(network.module, scale, offsets).eval()
+    return replace(network, module=module, conditions=network.conditions + len(offsets))
+
+
+def scales(usual: float) -> list[float]:
+    """What a prompt can name, in order."""
+    return sorted({usual, *NAMED_SCALES})
+
+
+def phrase(scale: float) -> str:
+    """How a prompt names it."""
+    return f"guidance {scale:g}"
+
+
+def with_guidance(exportable: Exportable, scale: float) -> Exportable:
+    """The same network, guided. Raises TuiGenError for one that has no prompt which could be left out."""
+    network, card = exportable.network, exportable.card
+    if not isinstance(network, StreamingNetwork) or network.network.condition != "multi_hot" or not card.image:
+        raise TuiGenError(
+            "--guidance needs a picture network whose prompts name any number of phrases, none included, such as the "
+            "trainer's: it runs with the prompt and without"
+        )
+    plain = network.network
+    if not plain.conditions:
+        raise TuiGenError("--guidance has nothing to lean towards: this network takes no prompt")
+    guided = guided_network(plain, scale)
+    conditions = tuple(range(plain.start + 1, guided.warm_up))
+    spec = replace(card.image, conditions=conditions, exclusive=conditions[plain.conditions :])
+    facts = {**card.export, "guidance": scale}
+    return replace(
+        exportable,
+        network=StreamingNetwork(guided),
+        card=replace(card, image=spec, description=_description(card, scale), export=facts),
+        tokenizer=_tokenizer(exportable.tokenizer, scale),
+    )
+
+
+def _description(card: ModelCard, scale: float) -> str:
+    named = [phrase(other) for other in scales(scale) if other != scale]
+    return (
+        f"{card.description} Classifier-free guidance towards the prompt has a scale of {scale:g} (1 is as it learned)"
+        f"; a prompt may name another one: {', '.join(named)}."
+    ).strip()
+
+
+def _tokenizer(source: str, scale: float) -> str:
+    vocab = Tokenizer.from_str(source).get_vocab()
+    phrases = sorted(vocab, key=lambda known: vocab[known])
+    added = [phrase(other) for other in scales(scale)]
+    return phrase_tokenizer([*phrases, *added], first_id=min(vocab.values())).to_str()
+
+
+def without_guidance(card: ModelCard, vocab: dict[str, int]) -> tuple[ModelCard, dict[str, int]]:
+    """The card and the vocabulary of the network that is guided."""
+    scale = card.export.get("guidance")
+    if scale is None or not card.image:
+        return card, vocab
+    added = {phrase(other) for other in scales(scale)}
+    spec = replace(card.image, conditions=card.image.conditions[: -len(added)], exclusive=())
+    return replace(card, image=spec), {known: token for known, token in vocab.items() if known not in added}
+
+
 class StreamingNetwork:
-    """Implements `export.reading.Network` for anything that predicts images."""
+    """Implements `export.reader.Network` for anything that predicts images."""
 
     def __init__(self, network: ImageNetwork) -> None:
         self.network = network
@@ -107,7 +253,7 @@ class StreamingNetwork:
         pixels: how many; by default as many as are compared but the last.
         """
         network = self.network
-        named = {"none": 0, "class": 1, "multi_hot": min(NAMED, network.conditions)}[network.condition]
+        named = {"none": 0, "class": 1, "multi_hot": min(NAMED_PHRASES, network.conditions)}[network.condition]
         conditions = rng.integers(
             network.start + 1, network.start + 1 + max(network.conditions, 1), size=(batch, named)
         )

@@ -1,25 +1,104 @@
-"""Recognises anybody's recurrent language model by its tensors."""
+"""A language model in words: what inspect prints, and what the model card calls it."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
 
-from export.loading.contents import Checkpoint
-from export.reading import Diagnosis, Exportable, Reading, ReadOptions
-from export.text.assemble import Assembly, assemble
-from export.text.corpus import loss, pieces_of
-from export.text.describe import facts, label, summary
-from export.text.faults import leftover, normalised_inside, two_networks
-from export.text.foreign import refuse_foreign
-from export.text.pieces import Pieces, take_apart
-from export.text.questions import Questions
-from export.text.starts import with_starts
-from export.text.tensors import settled
+import numpy as np
+import torch
+from torch.nn import functional
+
+from export.assumptions import Questions
+from export.checkpoints.checkpoint import Checkpoint
+from export.reader import Diagnosis, Exportable, Reading, ReadOptions
+from export.text.assemble import Assembly, assemble, leftover, normalised_inside, two_networks
+from export.text.evidence import refuse_foreign
+from export.text.layers import Combined, Layer, Linear, Part, Recurrence
+from export.text.state_dict import Pieces, settled, take_apart, with_starts
+from export.text.step import TEXT_STEPS, TextNetwork
 from export.text.vocabulary import Vocabulary, vocabulary
+from export.text.vocabulary_files import read_text_file
 from tui_gen.card import ModelCard
-from tui_gen.sampling import Tokens
+from tui_gen.sampling.params import Tokens
+from tui_gen.text.tokenizer import PromptTokenizer
 
+_ROWS = 5
+_CHARACTERS = 20_000
+"""Of a text, more than enough for all rows."""
 __all__ = ["read_text", "refuse_foreign"]
+
+
+def label(network: TextNetwork) -> str:
+    """Such as `LSTM 2x512`, `LSTM 1150+400` or `LSTM 128 + GRU 64`."""
+    named = []
+    for kind, layers in groupby(network.layers, key=_kind):
+        widths = [layer.hidden for layer in layers]
+        same = len(set(widths)) == 1
+        named.append(f"{kind} {_times(len(widths), widths[0]) if same else '+'.join(map(str, widths))}")
+    return " + ".join(named)
+
+
+def _times(count: int, width: int) -> str:
+    return f"{count}x{width}" if count > 1 else str(width)
+
+
+def _kind(layer: Layer) -> str:
+    return layer.kind if isinstance(layer, Recurrence) else "RNN"
+
+
+def summary(network: TextNetwork) -> str:
+    """In a line."""
+    return f"{label(network)}, reads and predicts {network.vocab_size:,} tokens"
+
+
+def facts(assembly: Assembly, starts: list[str]) -> tuple[tuple[str, str], ...]:
+    """Layers, sizes and the like: (name, value). starts: the names of learned first states."""
+    network = assembly.network
+    return (
+        ("reads", assembly.reads),
+        ("layers", " -> ".join(_shown(part) for part in network.parts)),
+        *([("residual", _residual(network))] if network.residuals else []),
+        ("output", "the embedding's own weights (tied)" if assembly.tied else "weights of its own"),
+        ("first state", f"learned: {', '.join(starts)}" if starts else "zeros"),
+        ("parameters", f"{network.parameters_count:,}"),
+    )
+
+
+def _residual(network: TextNetwork) -> str:
+    spans = [[part.name for part in network.parts[first : last + 1]] for first, last in network.residuals]
+    return "; ".join(f"what {names[0]} reads is added to what {names[-1]} gives" for names in spans)
+
+
+def _shown(part: Part) -> str:
+    if isinstance(part, Recurrence):
+        projected = f" projected to {part.outputs}" if part.weight_hr is not None else ""
+        bend = f" {part.nonlinearity}" if part.kind == "RNN" else ""
+        return f"{part.name}: {part.kind} {part.hidden}{bend}{projected}"
+    if isinstance(part, Combined):
+        return f"{part.name}: RNN {part.hidden} {part.state.activation}, predicts {part.outputs} from token and state"
+    after = f" {part.activation}" if isinstance(part, Linear) and part.activation != "none" else ""
+    return f"{part.name}: {type(part).__name__} {part.outputs}{after}"
+
+
+def pieces_of(corpus: Sequence[Path], tokenizer: str, size: int) -> tuple[Tokens, ...]:
+    """One int64[rows, n] from the beginning of the text, without what the vocabulary lacks; none if it is short."""
+    if not corpus:
+        return ()
+    reader = PromptTokenizer(tokenizer)
+    ids = reader.ids(read_text_file(corpus[0])[:_CHARACTERS])
+    known = [token for token in ids if token < size and token != reader.unknown_id][: _ROWS * TEXT_STEPS]
+    rows = len(known) // TEXT_STEPS
+    return (np.array(known[: rows * TEXT_STEPS], dtype=np.int64).reshape(rows, TEXT_STEPS),) if rows else ()
+
+
+def loss(network: TextNetwork, tokens: Tokens) -> float:
+    """Nats per token of int64[rows, n]."""
+    given = torch.from_numpy(tokens)
+    logits = network.sequence_logits(given[:, :-1])
+    return float(functional.cross_entropy(logits.flatten(0, 1), given[:, 1:].flatten()))
 
 
 def read_text(checkpoint: Checkpoint, options: ReadOptions) -> Reading | None:

@@ -1,22 +1,141 @@
-"""What the tokens of a language model mean: by a side file, the checkpoint or the training text; or only numbers."""
+"""How training scripts make a vocabulary of their text: the rules for --vocab-rule."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-from export.loading.contents import Checkpoint
-from export.reading import Missing, ReadOptions
+from export.assumptions import Questions
+from export.checkpoints.checkpoint import Checkpoint
+from export.reader import Missing, ReadOptions
 from export.text import evidence
-from export.text.found import Found, Tokens, find_tokens
-from export.text.questions import Questions
-from export.text.rules import ADJUSTMENTS, by_rule
-from export.text.side_file import BYTES, KNOWN, read_side
-from export.text.specials import ENDS, STARTS, first_meaning, meaning
-from export.text.tokenizer_file import byte_file, character_file, is_characters, nameless_file, token_name, word_file
+from export.text.vocabulary_files import (
+    BYTES,
+    ENDS,
+    KNOWN,
+    STARTS,
+    Found,
+    Tokens,
+    byte_file,
+    character_file,
+    find_tokens,
+    first_meaning,
+    is_characters,
+    meaning,
+    nameless_file,
+    read_side,
+    read_text_file,
+    token_name,
+    word_file,
+)
 from tui_gen.errors import TuiGenError
+
+STOP = "<stop>"
+"""The token without a text that stands before and after every line of a list of names."""
+ADJUSTMENTS = "--assume specials=<pad>,<unk> puts tokens first, lowercase=yes and min_count=N do as they say"
+"""What varies between scripts that follow the same rule."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A text's tokens, and their ids."""
+
+    summary: str
+    """For people, in a line."""
+    split: Callable[[str], list[str]]
+    """A text's tokens as they stand."""
+    order: Callable[[Sequence[str]], list[str]]
+    """Distinct tokens in the order of their ids."""
+    specials: tuple[str, ...] = ()
+    """Tokens before these."""
+
+
+def _lines(text: str) -> list[str]:
+    lines = text.split("\n")
+    return lines if lines[-1] else lines[:-1]
+
+
+def _words_and_ends(text: str) -> list[str]:
+    return [word for line in _lines(text) for word in (*line.split(), "<eos>")]
+
+
+def _characters_of_lines(text: str) -> list[str]:
+    return [char for line in _lines(text) for char in line.strip()]
+
+
+def _sorted(tokens: Sequence[str]) -> list[str]:
+    return sorted(set(tokens))
+
+
+def _first(tokens: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(tokens))
+
+
+def _frequent(tokens: Sequence[str]) -> list[str]:
+    return [token for token, _ in Counter(tokens).most_common()]
+
+
+def _frequent_sorted(tokens: Sequence[str]) -> list[str]:
+    counts = Counter(tokens)
+    return sorted(counts, key=lambda token: (-counts[token], token))
+
+
+RULES: dict[str, Rule] = {
+    "sorted-characters": Rule("every character, in code point order: sorted(set(text))", list, _sorted),
+    "sorted-characters-after-stop": Rule(
+        "a list of names, one a line: id 0 begins and ends each, then sorted(set(characters))",
+        _characters_of_lines,
+        _sorted,
+        (STOP,),
+    ),
+    "first-appearance-characters": Rule("every character, in the order of first appearance", list, _first),
+    "characters-by-frequency": Rule("every character, the commonest first", list, _frequent),
+    "words-first-appearance": Rule("words between spaces, in the order of first appearance", str.split, _first),
+    "words-first-appearance-eos": Rule(
+        "words and <eos> after each line, in the order of first appearance; name the files in the script's order",
+        _words_and_ends,
+        _first,
+    ),
+    "words-by-frequency": Rule(
+        "words between spaces, the commonest first; equally common ones as they appear", str.split, _frequent
+    ),
+    "words-by-frequency-sorted": Rule(
+        "words between spaces, the commonest first; equally common ones sorted", str.split, _frequent_sorted
+    ),
+    "sorted-words": Rule("words between spaces, sorted", str.split, _sorted),
+}
+"""By the names that the command line takes."""
+
+
+def by_rule(name: str, corpus: Sequence[Path], questions: Questions) -> list[str]:
+    """Tokens in the order of their ids. Raises TuiGenError for an unknown rule, or unreadable files."""
+    rule = RULES.get(name)
+    if rule is None:
+        raise TuiGenError(f"there is no rule {name}; --vocab-rule takes {', '.join(RULES)}")
+    if not corpus:
+        raise TuiGenError(f"--vocab-rule {name} needs the text that the network was trained on: --corpus FILE")
+    lowercase = questions.given("lowercase", "lowercase=yes") == "yes"
+    tokens: list[str] = []
+    for path in corpus:
+        text = read_text_file(path)
+        tokens += rule.split(text.lower() if lowercase else text)
+    ordered = rule.order(_common(tokens, questions.given("min_count", "min_count=N")))
+    told = questions.given("specials", "specials=<pad>,<unk>")
+    specials = tuple(told.split(",")) if told else rule.specials
+    return [*specials, *(token for token in ordered if token not in specials)]
+
+
+def _common(tokens: list[str], least: str | None) -> list[str]:
+    if least is None:
+        return tokens
+    if not least.isdecimal():
+        raise TuiGenError(f"--assume min_count={least} is not a whole number")
+    counts = Counter(tokens)
+    return [token for token in tokens if counts[token] >= int(least)]
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,5 @@
 """`python -m tui_gen`."""
 
-from tui_gen.cli import main
+from tui_gen.cli.main import main
 
 raise SystemExit(main())

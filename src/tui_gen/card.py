@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, cast
 
 from tui_gen.errors import TuiGenError
-from tui_gen.facts import Facts
+from tui_gen.json_fields import Facts
 
 Kind = Literal["text", "image"]
 Colour = tuple[int, int, int]

@@ -1,9 +1,12 @@
-"""Finding and opening model folders."""
+"""Opens a foreign model in a child process first: a file that crashes onnxruntime must not crash the player."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +14,49 @@ from pathlib import Path
 import numpy as np
 import platformdirs
 
-from tui_gen import probe
 from tui_gen.card import ModelCard
-from tui_gen.codec import ImageCodec, TextCodec, codec_for
 from tui_gen.errors import TuiGenError
-from tui_gen.files import read_bytes, read_text
-from tui_gen.model import Model
-from tui_gen.runtime import RUNTIME, Provider
-from tui_gen.threads import Step, fastest
-from tui_gen.verdict import digest
+from tui_gen.files import digest, read_bytes, read_text
+from tui_gen.images.codec import ImageCodec
+from tui_gen.runtime.model import Model
+from tui_gen.runtime.placement import Step, Verdict, fastest
+from tui_gen.runtime.session import RUNTIME, Provider
+from tui_gen.text.codec import TextCodec
+
+_CHILD = "import sys; from tui_gen.runtime.session import open_blindly; open_blindly(sys.argv[1])"
+_SECONDS = 20
+
+
+def check(graph: bytes, sha256: str, runtime: str) -> None:
+    """Raises TuiGenError if opening this ONNX file crashes or hangs. runtime: onnxruntime's version; a file that passed
+    once with it is not tried again.
+    """
+    verdict = Verdict("opened", sha256, runtime)
+    if verdict.read() is not None:
+        return
+    with tempfile.TemporaryDirectory(prefix="tui-gen-") as folder:
+        path = Path(folder) / "model.onnx"
+        path.write_bytes(graph)
+        _open_in_child(path)
+    verdict.write("")
+
+
+def _open_in_child(path: Path) -> None:
+    # -P: a foreign model's folder may be the working directory, and nothing in it may be imported.
+    command = [sys.executable, "-P", "-c", _CHILD, str(path)]
+    try:
+        status = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=_SECONDS,
+            check=False,
+        ).returncode
+    except subprocess.TimeoutExpired as fault:
+        raise TuiGenError(f"model.onnx is refused: opening it takes more than {_SECONDS} s") from fault
+    if status != 0:
+        raise TuiGenError(f"model.onnx is refused: opening it crashes onnxruntime (exit status {status})")
 
 
 @dataclass(frozen=True)
@@ -102,7 +139,7 @@ def open_model(folder: Path, *, provider: Provider = "auto", threads: int = 0, d
         raise TuiGenError(f"{folder / 'tokenizer.json'} {fault}") from fault
     try:
         if folder.resolve().parent != shipped_folder().resolve():
-            probe.check(graph, sha256, RUNTIME)
+            check(graph, sha256, RUNTIME)
         model = _on_cpu(graph, sha256, card, threads)
         model.use(provider, device)
         return Playable(card, codec, model, folder)
@@ -153,3 +190,14 @@ def _check_hash(folder: Path, card: ModelCard, found: str) -> None:
         raise TuiGenError(
             f"{graph} is not the file that config.json describes (sha256 differs); export or copy it again"
         )
+
+
+def codec_for(card: ModelCard, tokenizer: str | None) -> TextCodec | ImageCodec:
+    """The codec of a model; tokenizer is the text of its tokenizer.json. Raises TuiGenError that says what is wrong."""
+    if card.image:
+        if card.image.conditions and not tokenizer:
+            raise TuiGenError("is missing; the model's prompts need it")
+        return ImageCodec(card, tokenizer)
+    if not tokenizer:
+        raise TuiGenError("is missing")
+    return TextCodec(card, tokenizer)

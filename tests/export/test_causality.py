@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from export.pixelcnn import MaskedConv2d
-from export.steps import PictureNet
+from export.training.networks import MaskedConv2d, PictureNet
 from export.verify import step_logits
 from tests.export.tiny import PICTURES, card_of, exported, network, sequence_logits
 

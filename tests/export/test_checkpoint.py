@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from export import checkpoint
 from export.__main__ import main
+from export.training import checkpoint
 from tests.export.tiny import pixelcnn, recurrent
 from tui_gen.errors import TuiGenError
 

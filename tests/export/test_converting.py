@@ -13,10 +13,10 @@ from torch import nn
 
 from export.__main__ import main
 from tests.export.images.scripts import ColourGated, TutorialGated, sequential
-from tui_gen.codec import TextCodec
-from tui_gen.generate import generate
+from tui_gen.generation.generate import generate
 from tui_gen.library import Playable, open_model
-from tui_gen.sampling import SamplingParams
+from tui_gen.sampling.params import SamplingParams
+from tui_gen.text.codec import TextCodec
 
 LETTERS = tuple("abcdefghijk .")
 

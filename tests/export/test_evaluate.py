@@ -13,12 +13,11 @@ import torch
 from torch.nn import functional
 
 from export.__main__ import main as export_main
-from export.checkpoint import build_network, describe_network
-from export.evaluate import main
-from export.held_out import evaluate
-from export.presets import Training
-from export.steps import TrainedNet
-from export.train import main as train_main
+from export.evaluation.evaluate import evaluate, main
+from export.training.checkpoint import build_network, describe_network
+from export.training.networks import TrainedNet
+from export.training.presets import Training
+from export.training.train import main as train_main
 from tests.export.tiny import exported, training, write_data
 from tui_gen.library import read_card
 

@@ -14,20 +14,20 @@ import torch
 from onnx import ModelProto, numpy_helper
 
 import export.__main__ as exporter
-from export import checkpoint
-from export.converting import convert
-from export.epoch_sample import SAMPLE_SEED
+from export.convert import convert
+from export.evaluation.evaluate import score
 from export.folder import FILES
-from export.held_out import score
 from export.read import read
-from export.reading import ReadOptions
-from export.text.network import TextNetwork
-from tui_gen.codec import ImageCodec
+from export.reader import ReadOptions
+from export.text.step import TextNetwork
+from export.training import checkpoint
+from export.training.trainer import SAMPLE_SEED
+from tui_gen.cli.inspect import inspect
 from tui_gen.errors import TuiGenError
-from tui_gen.generate import generate
+from tui_gen.generation.generate import generate
+from tui_gen.images.codec import ImageCodec
 from tui_gen.library import open_model
-from tui_gen.listing import inspect
-from tui_gen.sampling import SamplingParams
+from tui_gen.sampling.params import SamplingParams
 
 ROOT = Path(__file__).parents[2]
 
@@ -180,7 +180,7 @@ def test_an_interrupted_write_leaves_the_old_folder(
     def fail(*_: object) -> str:
         raise TuiGenError("disk full")
 
-    monkeypatch.setattr("export.readme.model_readme", fail)
+    monkeypatch.setattr("export.folder.model_readme", fail)
     with pytest.raises(TuiGenError, match="disk full"):
         _export(names_checkpoint, folder, name="new")
     assert json.loads((folder / "config.json").read_text())["name"] == "old"

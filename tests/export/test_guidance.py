@@ -12,15 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import export.__main__ as exporter
-from export import evaluate
-from export.images.guidance import guided_network
-from export.images.own import image_network
-from export.images.streaming import StreamingNetwork
+from export.evaluation import evaluate
+from export.images.streaming import StreamingNetwork, guided_network
+from export.training.native import image_network
 from tests.export.tiny import pixelcnn, write_data
 from tui_gen.card import ImageSpec, ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.library import open_model
-from tui_gen.model import Model
+from tui_gen.runtime.model import Model
 
 PHRASES, USUAL = 3, 1.5
 

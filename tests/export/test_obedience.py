@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from export import obedience
 from export.__main__ import main as export_main
-from export.data import Images, read_npz
-from export.judge import Judge, kinds, trained_judge
-from export.obedience import main, measured
-from export.presets import PRESETS
+from export.evaluation import prompt_adherence
+from export.evaluation.prompt_adherence import Judge, kinds, main, measured, trained_judge
+from export.training.data import Images, read_npz
+from export.training.presets import PRESETS
 from tests import toys
 from tests.export.tiny import trainer
 from tui_gen.library import read_card
@@ -56,10 +55,10 @@ def test_a_model_that_obeys_is_told_from_one_that_does_not(
     obeys: bool, images: Images, judge: Judge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def drawn(playable: object, captions: list[str]) -> np.ndarray:
-        shown = {obedience._caption(images, at): images.pixels[at] for at in range(len(images.pixels))}
+        shown = {prompt_adherence._caption(images, at): images.pixels[at] for at in range(len(images.pixels))}
         return np.stack([shown[caption if obeys else "axe, red cloak"] for caption in captions])
 
-    monkeypatch.setattr(obedience, "_drawn", drawn)
+    monkeypatch.setattr(prompt_adherence, "_drawn", drawn)
     cloak, weapon = measured(None, images, judge)  # type: ignore[arg-type]
     assert (cloak.kind, weapon.kind) == ("cloak colour", "weapon")
     assert (cloak.seen, weapon.seen) == (1, 1)
@@ -72,7 +71,7 @@ def test_a_model_that_obeys_is_told_from_one_that_does_not(
 @pytest.fixture
 def data(images: Images, tmp_path: Path) -> Path:
     """The pictures as a file that the trainer reads."""
-    captions = [obedience._caption(images, at) for at in range(len(images.pixels))]
+    captions = [prompt_adherence._caption(images, at) for at in range(len(images.pixels))]
     with (tmp_path / "adventurers.npz").open("wb") as file:
         palette = np.array(images.palette, dtype=np.uint8)
         np.savez(file, pixels=images.pixels, palette=palette, captions=np.array(captions))
@@ -88,7 +87,7 @@ def test_the_command_writes_what_it_found_into_the_card(
     list(trainer(replace(prepared, network=small), tmp_path / "run", epochs=6).run())
     folder = tmp_path / "adventurers"
     assert export_main([str(tmp_path / "run" / "checkpoint.pt"), "-o", str(folder), "--guidance", "1.5"]) == 0
-    monkeypatch.setattr(obedience, "trained_judge", partial(trained_judge, epochs=60))
+    monkeypatch.setattr(prompt_adherence, "trained_judge", partial(trained_judge, epochs=60))
     assert main([str(folder), "--data", str(data)]) == 0
     figures = read_card(folder).measured["figures"]
     cloak, weapon = (figures[f"prompts obeyed: {kind}"] for kind in ("cloak colour", "weapon"))
@@ -103,7 +102,7 @@ def test_the_command_writes_what_it_found_into_the_card(
 def test_a_model_of_other_data_is_refused_before_anything_is_trained(
     data: Path, adventurers_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    monkeypatch.setattr(obedience, "trained_judge", None)
+    monkeypatch.setattr(prompt_adherence, "trained_judge", None)
     assert export_main([str(adventurers_checkpoint), "-o", str(tmp_path / "other")]) == 0
     for folder in (tmp_path / "other", toys.text_folder(tmp_path / "text")):
         capsys.readouterr()
@@ -117,5 +116,5 @@ def test_data_without_cloaks_or_a_missing_file_is_told(tmp_path: Path, capsys: p
     plain = tmp_path / "plain.npz"
     captions = np.array(["elf"] * 20)
     np.savez(plain, pixels=np.zeros((20, 4, 4), np.uint8), palette=np.zeros((2, 3), np.uint8), captions=captions)
-    with pytest.raises(obedience.TuiGenError, match="name no cloaks or no weapons"):
+    with pytest.raises(prompt_adherence.TuiGenError, match="name no cloaks or no weapons"):
         kinds(read_npz(plain))

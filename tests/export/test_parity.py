@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from export.pixelcnn import PixelCNN
+from export.training.networks import PixelCNN
 from export.verify import step_logits
 from tests.export.tiny import PICTURES, RECURRENT, exported, network, pixelcnn, random_sequences, sequence_logits
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from export import provenance
-from export.checkpoint import build_network, describe_network
-from export.presets import PRESETS, sample_prompt
+from export import files as provenance
+from export.training.checkpoint import build_network, describe_network
+from export.training.presets import PRESETS, sample_prompt
 from tests.export.tiny import write_data
 from tui_gen.card import ModelCard
-from tui_gen.codec import codec_for
+from tui_gen.library import codec_for
 
 FACTS = {
     "recipes": ("text", "LSTM 2x192"),

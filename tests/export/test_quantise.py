@@ -12,13 +12,12 @@ import pytest
 from onnx import numpy_helper
 
 from export.graph import StepGraph
-from export.precision import LIMIT, SAMPLES, Precision, check_precision, compare
-from export.quantise import Dtype, quantise, shrink
+from export.quantise import LIMIT, SAMPLES, Dtype, Precision, check_precision, compare, quantise, shrink
 from tests.export.tiny import card_of, network, recurrent, step_graph
 from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.library import shipped_folder
-from tui_gen.model import Model
+from tui_gen.runtime.model import Model
 
 SHIPPED = ["recipes", "shakespeare", "names", "fashion", "adventurers"]
 
@@ -123,7 +122,7 @@ def test_what_differs_is_measured_not_assumed() -> None:
 
 
 def test_a_slow_model_is_compared_for_as_long_as_one_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("export.precision.SECONDS", 0.0)
+    monkeypatch.setattr("export.quantise.SECONDS", 0.0)
     net = network("lstm")
     model = Model(step_graph(net).SerializeToString(), card_of(net), provider="cpu")
     assert compare(model, model, np.array([[0]]), dtype="x", operators=()).tokens == SAMPLES

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import torch
 
-from export import checkpoint
-from export.train import main
+from export.training import checkpoint
+from export.training.train import main
 from tests.export.tiny import trainer, training, write_data
 
 ROOT = Path(__file__).parents[2]

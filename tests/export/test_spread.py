@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from export.compiler.compile import CompiledStep
-from export.images.network import ImageNetwork
-from export.images.spread import compare_spread
+from export.image_network import ImageNetwork
 from export.images.streaming import StreamingNetwork
-from export.images.whole import whole_image_step
+from export.images.whole_image import whole_image_step
+from export.verify import compare_spread
 from tests.export.compiler.nets import image_network, opened
 from tests.export.test_whole import Coloured, Conditional, Strided
 from tui_gen.errors import TuiGenError

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from export.read import read
-from export.reading import ReadOptions
+from export.reader import ReadOptions
 from tests.export.images.scripts import (
     BookPixelCNN,
     ColourGated,

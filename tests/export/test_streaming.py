@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from export.steps import TrainedNet
+from export.training.networks import TrainedNet
 from export.verify import step_logits
 from tests.export.tiny import exported, network, random_sequences
-from tui_gen.model import Model
-from tui_gen.state import State
+from tui_gen.runtime.model import Model
+from tui_gen.runtime.state import State
 
 NETWORKS = [
     "stacked lstm",

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from export.data import Images, Texts, read_lines
-from export.presets import PRESETS
-from export.tasks import IGNORED, DocumentTask, ImageTask, StreamTask
-from export.tokenizing import character_tokenizer
+from export.build_tokenizer import character_tokenizer
+from export.training.data import Images, Texts, read_lines
+from export.training.presets import PRESETS
+from export.training.tasks import IGNORED, DocumentTask, ImageTask, StreamTask
 from tests.export.tiny import pixelcnn, recurrent, sequence_logits, write_data
 
 

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
-from export import text_report
 from export.__main__ import main as export_main
-from export.data import Texts
-from export.evaluate import main
-from export.text_report import distinct, longest_copy, report_lines
+from export.evaluation import text_report
+from export.evaluation.evaluate import main
+from export.evaluation.text_report import distinct, longest_copy
+from export.folder import report_lines
+from export.training.data import Texts
 from tests import toys
 from tests.export.tiny import trainer, training
 from tui_gen.library import Playable, read_card

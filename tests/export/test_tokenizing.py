@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
-from export.tokenizing import END, UNKNOWN, character_tokenizer, phrase_tokenizer, word_tokenizer
-from tui_gen.codec import TextReader
+from export.build_tokenizer import END, UNKNOWN, character_tokenizer, phrase_tokenizer, word_tokenizer
+from tui_gen.text.codec import TextReader
 
 RECIPE = """recipe for potage (a la reine) | Beat 1/2 cup of "cream", well-beaten; don't stop [see p. 3]: it's done!
 Is it? Yes — quite. Crème brûlée, 100 ° — ½ cup – a soufflé, 你好 😀 ## #ing 'tis o' clock"""

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import torch
 
-from export import checkpoint, train
-from export import trainer as loop
-from export.epoch_sample import draw_sample
-from export.held_out import evaluate
-from export.provenance import fingerprint
-from export.train import main
+from export.evaluation.evaluate import evaluate
+from export.files import fingerprint
+from export.training import checkpoint, train
+from export.training import trainer as loop
+from export.training.train import main
+from export.training.trainer import draw_sample
 from tests.export.tiny import exported, trainer, training, write_data
 from tui_gen.errors import TuiGenError
 

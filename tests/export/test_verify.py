@@ -11,15 +11,16 @@ import torch
 from onnx import numpy_helper
 from tokenizers import Regex, Tokenizer, decoders
 
-from export.pixelcnn import PixelCNN
-from export.recurrent import RecurrentNet
-from export.steps import TrainedNet, network_of
-from export.tokenizing import character_tokenizer
+from export.build_tokenizer import character_tokenizer
+from export.training.native import network_of
+from export.training.networks import PixelCNN, RecurrentNet, TrainedNet
 from export.verify import compare_greedy, verify
 from tests.export.tiny import RECURRENT, card_of, exported, network, pixelcnn, recurrent, sequence_logits, step_graph
-from tui_gen.codec import ImageCodec, TextCodec, codec_for
 from tui_gen.errors import TuiGenError
-from tui_gen.model import Model
+from tui_gen.images.codec import ImageCodec
+from tui_gen.library import codec_for
+from tui_gen.runtime.model import Model
+from tui_gen.text.codec import TextCodec
 
 LETTERS = "abcdefghijklm"
 

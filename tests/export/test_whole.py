@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from export.compiler.compile import CompiledStep
-from export.images.network import ImageNetwork
+from export.image_network import ImageNetwork
 from export.images.streaming import StreamingNetwork
-from export.images.whole import whole_image_step
+from export.images.whole_image import whole_image_step
 from export.verify import step_logits
 from tests.export.compiler.nets import Masked, TwoStacks, image_network, opened, prompt, raster
 from tui_gen.errors import TuiGenError

@@ -13,15 +13,22 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
-from export.book import BookConfig, BookPixelCNN
-from export.checkpoint import build_network, describe_network
-from export.pixelcnn import PixelCNNConfig
-from export.presets import PRESETS, Training
-from export.recurrent import Cell, RecurrentConfig, RecurrentNet
-from export.steps import PictureNet, TrainedNet, completed, network_of
-from export.trainer import Options, Trainer
+from export.training.checkpoint import build_network, describe_network
+from export.training.native import completed, network_of
+from export.training.networks import (
+    BookConfig,
+    BookPixelCNN,
+    Cell,
+    PictureNet,
+    PixelCNNConfig,
+    RecurrentConfig,
+    RecurrentNet,
+    TrainedNet,
+)
+from export.training.presets import PRESETS, Training
+from export.training.trainer import Options, Trainer
 from tui_gen.card import ImageSpec, ModelCard
-from tui_gen.model import Model
+from tui_gen.runtime.model import Model
 
 RECURRENT: dict[str, tuple[Cell, int]] = {
     "rnn": ("rnn", 1),

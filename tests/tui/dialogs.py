@@ -11,7 +11,7 @@ from textual.app import App
 from textual.pilot import Pilot
 from textual.widgets import OptionList
 
-from tui_gen.tui.dialog import Dialog
+from tui_gen.tui.dialogs.dialog import Dialog
 
 OPEN = object()
 """The result of a dialog that is not closed yet."""

@@ -9,10 +9,10 @@ import pytest
 from textual.widget import Widget
 
 from tests.tui.stage import Stage
-from tui_gen.branch import Branch
-from tui_gen.model import Model
-from tui_gen.sampling import SamplingParams
-from tui_gen.sitting import Sitting
+from tui_gen.generation.branch import Branch
+from tui_gen.runtime.model import Model
+from tui_gen.sampling.params import SamplingParams
+from tui_gen.sessions.workspace import Sitting
 
 
 def branch(stage: Stage) -> Branch:

@@ -16,14 +16,14 @@ from textual.message import Message
 from textual.message_pump import MessagePump
 from textual.pilot import Pilot
 
-from tui_gen.generate import generate
+from tui_gen.generation.branch import Stretch
+from tui_gen.generation.generate import generate
 from tui_gen.library import find_models, open_model
-from tui_gen.sampling import SamplingParams
-from tui_gen.stretch import Stretch
+from tui_gen.sampling.params import SamplingParams
 from tui_gen.tui.app import TuiGen
-from tui_gen.tui.page import TextPage
-from tui_gen.tui.player import Player
-from tui_gen.tui.settings import Settings
+from tui_gen.tui.knob_state import Settings
+from tui_gen.tui.widgets.run_view import Player
+from tui_gen.tui.widgets.text_view import TextPage
 
 
 class Shown(NamedTuple):

@@ -10,12 +10,12 @@ from textual import on
 from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 
-from tui_gen.branch import Beginning, Branch
-from tui_gen.branch_surprise import BranchSurprise
+from tui_gen.generation.branch import Beginning, Branch
 from tui_gen.library import Playable
-from tui_gen.sampling import SamplingParams
-from tui_gen.tui.entries import label
-from tui_gen.tui.surprise_panel import SurprisePanel
+from tui_gen.sampling.params import SamplingParams
+from tui_gen.scoring.branch_scores import BranchSurprise
+from tui_gen.tui.widgets.candidates import label
+from tui_gen.tui.widgets.surprisal_panel import SurprisePanel
 
 
 class Beside(App[None]):

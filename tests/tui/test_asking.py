@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual import events
 
 from tests.tui.dialogs import OPEN, opened
-from tui_gen.tui.asking import Ask
+from tui_gen.tui.dialogs.dialog import Ask
 
 
 def no_shouting(text: str) -> str:

@@ -14,12 +14,12 @@ from textual.widgets import OptionList
 
 from tests import toys
 from tests.test_tree import grown
-from tui_gen.branch import Beginning
+from tui_gen.generation.branch import Beginning
+from tui_gen.generation.tree import Tree
 from tui_gen.library import Playable, open_model
-from tui_gen.sampling import SamplingParams
-from tui_gen.sweep import Sweep
-from tui_gen.tree import Tree
-from tui_gen.tui.branches import BranchList
+from tui_gen.sampling.params import SamplingParams
+from tui_gen.sampling.sweep import Sweep
+from tui_gen.tui.widgets.lists import BranchList
 
 PLAIN = SamplingParams(1.2)
 

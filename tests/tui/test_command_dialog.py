@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.tui.dialogs import OPEN, opened
-from tui_gen.tui.reproducing import CommandDialog
+from tui_gen.tui.dialogs.save import CommandDialog
 
 
 @pytest.mark.parametrize(("key", "result"), [("enter", "copy"), ("c", "copy"), ("s", "save"), ("escape", None)])

@@ -12,14 +12,13 @@ from textual.widgets import Static
 
 from tests import toys
 from tests.test_tree import grown
-from tui_gen.branch import Beginning, Branch
+from tui_gen.generation.branch import Beginning, Branch
+from tui_gen.generation.tree import Tree, differences
+from tui_gen.images.picture import UNDRAWN
 from tui_gen.library import Playable, open_model
-from tui_gen.picture import UNDRAWN
-from tui_gen.sampling import SamplingParams
-from tui_gen.tree import Tree, differences
-from tui_gen.tui.canvas import Canvas
-from tui_gen.tui.comparison import Comparison
-from tui_gen.tui.two_texts import TwoTexts
+from tui_gen.sampling.params import SamplingParams
+from tui_gen.tui.widgets.comparison import Comparison, TwoTexts
+from tui_gen.tui.widgets.image_view import Canvas
 
 PLAIN = SamplingParams(1.2)
 

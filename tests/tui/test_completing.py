@@ -8,17 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from tui_gen.images.codec import ImageCodec
 
 from tests import toys
 from tests.tui.dialogs import OPEN, Bare, opened
-from tui_gen.codec import ImageCodec
-from tui_gen.completion import Rectangle
-from tui_gen.generate import FREE
+from tui_gen.images.completion import Rectangle
 from tui_gen.library import Playable
-from tui_gen.sampling import Tokens
-from tui_gen.tui.completing import Completion, CompletionDialog
-from tui_gen.tui.erasing import read_words, word_for
-from tui_gen.tui.paths import suggested
+from tui_gen.sampling.params import FREE, Tokens
+from tui_gen.tui.dialogs.completion import Completion, CompletionDialog, read_words, word_for
+from tui_gen.tui.dialogs.image_picker import suggested
 
 STRIPES = toys.STRIPES.astype(np.int64)
 

@@ -11,12 +11,12 @@ import pytest
 from tests.devices import failing_after
 from tests.tui.instrument import branch, panel, tokens, told
 from tests.tui.stage import headless_text, on_stage
-from tui_gen import placement
-from tui_gen.cuda import Driver
 from tui_gen.errors import DeviceLostError
-from tui_gen.model import Model
-from tui_gen.on_device import OnDevice
-from tui_gen.runtime import Place
+from tui_gen.runtime import placement
+from tui_gen.runtime.cuda import Driver
+from tui_gen.runtime.cuda_model import OnDevice
+from tui_gen.runtime.model import Model
+from tui_gen.runtime.session import Place
 
 WIDE = (160, 40)
 

@@ -11,9 +11,9 @@ from tests import toys
 from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.library import read_card
-from tui_gen.sampling import SamplingParams
-from tui_gen.sweep import Sweep
-from tui_gen.tui.dials import Dials
+from tui_gen.sampling.params import SamplingParams
+from tui_gen.sampling.sweep import Sweep
+from tui_gen.tui.knob_state import Dials
 
 
 @pytest.fixture

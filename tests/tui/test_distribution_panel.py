@@ -14,15 +14,13 @@ from tokenizers import Tokenizer, models
 from tests import toys
 from tests.tui.panel import SIZES, Panel, alone, arguments, check_kept
 from tui_gen.card import ModelCard
-from tui_gen.codec import TextCodec
 from tui_gen.errors import TuiGenError
-from tui_gen.generate import FREE
 from tui_gen.library import Playable
-from tui_gen.sampling import SamplingParams, weights
-from tui_gen.step import Step
-from tui_gen.tui.distribution import NextToken
-from tui_gen.tui.entries import percent
-from tui_gen.tui.entropy import counted
+from tui_gen.sampling.params import FREE, SamplingParams, weights
+from tui_gen.sampling.step import Step
+from tui_gen.text.codec import TextCodec
+from tui_gen.tui.widgets.candidates import counted, percent
+from tui_gen.tui.widgets.next_token import NextToken
 
 WORD_PROBS = (0.02, 0.01, 0.04, 0.5, 0.25, 0.1, 0.05, 0.03)
 """Of `toys.WORDS`, in their order."""

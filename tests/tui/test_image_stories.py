@@ -8,10 +8,10 @@ import numpy as np
 
 from tests import toys
 from tests.tui.stage import on_stage
-from tui_gen.knobs import starting_pace
 from tui_gen.library import open_model
-from tui_gen.tui.canvas import Canvas
-from tui_gen.tui.prompt import Prompt
+from tui_gen.sampling.knobs import starting_pace
+from tui_gen.tui.widgets.image_view import Canvas
+from tui_gen.tui.widgets.prompt import Prompt
 
 
 async def test_the_picture_appears_pixel_by_pixel_and_whole(models: Path) -> None:

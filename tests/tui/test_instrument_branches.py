@@ -9,8 +9,8 @@ import pytest
 from tests import toys
 from tests.tui.instrument import at_rest, branch, footer, grown, lines, panel, sitting, tokens, told
 from tests.tui.stage import Stage, headless_text, on_stage
-from tui_gen.tui.asking import Ask
-from tui_gen.tui.two_texts import TwoTexts
+from tui_gen.tui.dialogs.dialog import Ask
+from tui_gen.tui.widgets.comparison import TwoTexts
 
 WIDE = (120, 30)
 CHOSEN = "the dog ran. the cat sat. the cat sat. the"

@@ -11,10 +11,10 @@ from PIL import Image
 from tests import toys
 from tests.tui.instrument import branch, lines, told
 from tests.tui.stage import Stage, on_stage
-from tui_gen.branch_surprise import BranchSurprise
-from tui_gen.heat import heat
-from tui_gen.tui.canvas import Canvas
-from tui_gen.tui.completing import CompletionDialog
+from tui_gen.images.picture import heat
+from tui_gen.scoring.branch_scores import BranchSurprise
+from tui_gen.tui.dialogs.completion import CompletionDialog
+from tui_gen.tui.widgets.image_view import Canvas
 
 WIDE = (120, 40)
 

@@ -14,10 +14,10 @@ import pytest
 from tests import toys
 from tests.tui.instrument import at_rest, branch, grown, sitting, tokens, told
 from tests.tui.stage import Stage, on_stage
-from tui_gen.journal import journal_folder
 from tui_gen.library import open_model
-from tui_gen.replay import Replay, replay
-from tui_gen.session_file import read_session
+from tui_gen.sessions.file import read_session
+from tui_gen.sessions.journal import journal_folder
+from tui_gen.sessions.replay import Replay, replay
 
 
 @pytest.fixture(autouse=True)

@@ -8,9 +8,9 @@ import pytest
 
 from tests.tui.instrument import at_rest, branch, footer, grown, place, sitting, told
 from tests.tui.stage import Stage, on_stage
-from tui_gen.tui.help import help_text
-from tui_gen.tui.keys import EXPLAINED_KEYS
-from tui_gen.tui.page import TextPage
+from tui_gen.tui.bindings import EXPLAINED_KEYS
+from tui_gen.tui.dialogs.help import help_text
+from tui_gen.tui.widgets.text_view import TextPage
 
 FOUND = {
     "inpainting": "complete a picture (inpainting)",

@@ -22,8 +22,8 @@ from tests.tui.instrument import (
     told,
 )
 from tests.tui.stage import Stage, on_stage
-from tui_gen.sampling import SamplingParams
-from tui_gen.tui.canvas import Canvas
+from tui_gen.sampling.params import SamplingParams
+from tui_gen.tui.widgets.image_view import Canvas
 
 WIDE = (120, 40)
 GREY = {0: "#000000", 1: "#808080", 2: "#ffffff"}

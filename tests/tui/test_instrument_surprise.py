@@ -10,9 +10,9 @@ from textual import events
 from tests import toys
 from tests.tui.instrument import at_rest, branch, footer, grown, lines, panel, sitting, tokens
 from tests.tui.stage import Stage, headless_text, on_stage
-from tui_gen.branch_surprise import BranchSurprise
-from tui_gen.surprise import band
-from tui_gen.tui.page import TextPage
+from tui_gen.scoring.branch_scores import BranchSurprise
+from tui_gen.scoring.score import band
+from tui_gen.tui.widgets.text_view import TextPage
 
 TALL = (110, 44)
 

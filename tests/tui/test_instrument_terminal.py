@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from tests import toys
-from tui_gen.bench.terminal import AVAILABLE, Terminal
+from tui_gen.bench.screen import AVAILABLE, Terminal
 from tui_gen.library import open_model
-from tui_gen.replay import replay
-from tui_gen.session_file import read_session
+from tui_gen.sessions.file import read_session
+from tui_gen.sessions.replay import replay
 
 pytestmark = pytest.mark.skipif(not AVAILABLE, reason="needs a POSIX terminal")
 

@@ -24,8 +24,8 @@ from tests.tui.instrument import (
     tokens,
 )
 from tests.tui.stage import Stage, on_stage
-from tui_gen.sampling import SamplingParams
-from tui_gen.tui.page import TextPage
+from tui_gen.sampling.params import SamplingParams
+from tui_gen.tui.widgets.text_view import TextPage
 
 BOTH = pytest.mark.parametrize("key", ["space", "left"])
 

@@ -10,12 +10,9 @@ from textual.app import App, ComposeResult
 from textual.screen import ModalScreen
 from textual.widgets import Input
 
-from tui_gen.tui.context import Context
-from tui_gen.tui.footer import pairs_now
-from tui_gen.tui.help import help_text
-from tui_gen.tui.keybar import KeyBar
-from tui_gen.tui.keys import BRANCH_KEYS, EXPLAINED_KEYS, KEYS, is_bound, markdown_table, works
-from tui_gen.tui.palette import Actions
+from tui_gen.tui.bindings import BRANCH_KEYS, EXPLAINED_KEYS, KEYS, Context, is_bound, markdown_table, pairs_now, works
+from tui_gen.tui.dialogs.help import Actions, help_text
+from tui_gen.tui.widgets.header import KeyBar
 
 ACTIONS = {
     "generate", "pause", "stop", "new_seed", "walk", "walk_to", "choose", "anew", "temperature", "turn", "pace",

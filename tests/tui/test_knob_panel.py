@@ -10,8 +10,8 @@ from textual.widget import Widget
 
 from tests.tui.panel import SIZES, alone, arguments, check_kept
 from tui_gen.card import ImageSpec, ModelCard
-from tui_gen.knobs import Knob, knobs_for
-from tui_gen.tui.knobs import Knobs
+from tui_gen.sampling.knobs import Knob, knobs_for
+from tui_gen.tui.widgets.knob_panel import Knobs
 
 TABLE = knobs_for(ModelCard("words", "text", "toy", 10_000, 0))
 VALUES: dict[str, float] = {

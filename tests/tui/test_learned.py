@@ -11,10 +11,10 @@ from tests import toys
 from tests.tui.dialogs import OPEN, Bare, opened
 from tests.tui.instrument import at_rest, grown, told
 from tests.tui.stage import on_stage
-from tui_gen.learning import read_learning
 from tui_gen.library import read_card
-from tui_gen.tui import learned
-from tui_gen.tui.learned import LearnedDialog
+from tui_gen.training_log import read_learning
+from tui_gen.tui.dialogs import training
+from tui_gen.tui.dialogs.training import LearnedDialog
 
 STRIPES, BLACK = toys.STRIPES.tolist(), np.zeros_like(toys.STRIPES).tolist()
 
@@ -88,14 +88,14 @@ async def test_a_prompt_is_never_read_as_markup(prompt: str, models: Path) -> No
 
 
 async def test_space_plays_all_epochs_and_holds(cats: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(learned, "_TURN", 0.05)
+    monkeypatch.setattr(training, "_TURN", 0.05)
     seen, show = list[int](), LearnedDialog._show
     monkeypatch.setattr(LearnedDialog, "_show", lambda self, epoch: (seen.append(epoch.number), show(self, epoch)))
     async with opened(lambda: _dialog(cats)) as (app, pilot):
         await pilot.press("space")
         await app.until(lambda: seen == [3, 1, 2, 3])
         await app.shows("space play")
-        monkeypatch.setattr(learned, "_TURN", 60)
+        monkeypatch.setattr(training, "_TURN", 60)
         await pilot.press("space")
         await app.shows("space hold")
         await pilot.press("space")

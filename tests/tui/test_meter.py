@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tui_gen.sampling import SamplingParams
-from tui_gen.step import Step
-from tui_gen.stretch import Stretch
-from tui_gen.tui.meter import Meter
+from tui_gen.generation.branch import Stretch
+from tui_gen.sampling.params import SamplingParams
+from tui_gen.sampling.step import Step
+from tui_gen.tui.widgets.run_view import Meter
 
 
 def steps(count: int, *, samples: int = 1, given: int = 0) -> Stretch:

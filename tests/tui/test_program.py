@@ -10,11 +10,11 @@ import pytest
 
 from tests import toys
 from tests.tui.stage import on_stage
-from tui_gen.tui.canvas import Canvas
-from tui_gen.tui.help import HelpScreen, help_text
-from tui_gen.tui.keys import KEYS
-from tui_gen.tui.page import TextPage
-from tui_gen.tui.prompt import Prompt
+from tui_gen.tui.bindings import KEYS
+from tui_gen.tui.dialogs.help import HelpScreen, help_text
+from tui_gen.tui.widgets.image_view import Canvas
+from tui_gen.tui.widgets.prompt import Prompt
+from tui_gen.tui.widgets.text_view import TextPage
 
 
 async def test_another_model_is_chosen_by_keyboard_and_each_keeps_its_prompt(models: Path) -> None:
@@ -126,7 +126,7 @@ async def test_a_model_chosen_later_wins_over_one_that_opens_slowly(
             slow.wait(5)
 
     async with on_stage(models / "cats") as (stage, pilot):
-        monkeypatch.setattr("tui_gen.probe.check", check)
+        monkeypatch.setattr("tui_gen.library.check", check)
         stage.app.serving.open(models / "letters")
         await pilot.pause(0.1)
         stage.app.serving.open(models / "stripes")
@@ -171,6 +171,6 @@ async def test_leaving_at_any_moment_ends_the_engine(models: Path, keys: tuple[s
 
 
 def _engine_threads() -> list[threading.Thread]:
-    from tui_gen.tui import player
+    from tui_gen.tui.widgets import run_view
 
-    return [t for t in threading.enumerate() if t.name.startswith(player.__name__)]
+    return [t for t in threading.enumerate() if t.name.startswith(run_view.__name__)]

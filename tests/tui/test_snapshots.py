@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.tui.stage import Stage, on_stage
-from tui_gen.stretch import Stretch
-from tui_gen.tui.meter import Meter
+from tui_gen.generation.branch import Stretch
+from tui_gen.tui.widgets.run_view import Meter
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 SIZES = [(80, 24), (120, 40), (200, 60)]
@@ -27,7 +27,7 @@ def steady_rate(monkeypatch: pytest.MonkeyPatch) -> None:
         self.step_seconds = 0.00025
 
     monkeypatch.setattr(Meter, "count", counted)
-    monkeypatch.setattr("tui_gen.placement.cuda_trouble", lambda device: "no NVIDIA driver found")
+    monkeypatch.setattr("tui_gen.runtime.placement.cuda_trouble", lambda device: "no NVIDIA driver found")
 
 
 async def check(name: str, stage: Stage) -> None:

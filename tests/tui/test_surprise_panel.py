@@ -9,12 +9,12 @@ import pytest
 
 from tests import toys
 from tests.tui.surprise_stage import Run, beside, lines
-from tui_gen.branch import Branch
-from tui_gen.branch_surprise import BranchSurprise, Peak
+from tui_gen.generation.branch import Branch
 from tui_gen.library import Playable, open_model
-from tui_gen.surprise import Totals
-from tui_gen.tui.surprise_lines import first_that_fits, totals_lines
-from tui_gen.tui.surprise_panel import SurprisePanel
+from tui_gen.scoring.branch_scores import BranchSurprise, Peak
+from tui_gen.scoring.score import Totals
+from tui_gen.tui.widgets.surprisal_panel import SurprisePanel
+from tui_gen.tui.widgets.surprisal_rows import first_that_fits, totals_lines
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tui_gen.bench.terminal import AVAILABLE, Terminal
+from tui_gen.bench.screen import AVAILABLE, Terminal
 
 pytestmark = pytest.mark.skipif(not AVAILABLE, reason="needs a POSIX terminal")
 LEAVES_ALTERNATE_SCREEN = b"\x1b[?1049l"
@@ -96,7 +96,7 @@ def fail(self, message):
     if len(message.player.branch) > 40:
         raise ValueError("a fault of the screen")
 Stage.on_player_advanced = fail
-from tui_gen.cli import main
+from tui_gen.cli.main import main
 sys.exit(main(["endless", "-l", "1000"]))
 """
 

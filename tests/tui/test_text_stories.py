@@ -11,10 +11,10 @@ from textual import events
 
 from tests import toys
 from tests.tui.stage import headless_text, on_stage
-from tui_gen.tui.knobs import Knobs
-from tui_gen.tui.opener import Opener
-from tui_gen.tui.page import TextPage
-from tui_gen.tui.prompt import Prompt
+from tui_gen.tui.model_loader import Opener
+from tui_gen.tui.widgets.knob_panel import Knobs
+from tui_gen.tui.widgets.prompt import Prompt
+from tui_gen.tui.widgets.text_view import TextPage
 
 
 async def test_typing_a_prompt_and_enter_is_all_that_a_first_run_takes(models: Path) -> None:

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from textual.geometry import Size
 
-from tui_gen.raster import Raster, Rendering
-from tui_gen.tui.tiling import tile
+from tui_gen.images.raster import Raster, Rendering
+from tui_gen.tui.widgets.image_view import tile
 
 
 @pytest.mark.parametrize(

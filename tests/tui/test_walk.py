@@ -6,10 +6,10 @@ from itertools import islice
 from pathlib import Path
 
 from tests import toys
-from tui_gen.branch import Beginning, Branch
+from tui_gen.generation.branch import Beginning, Branch
 from tui_gen.library import open_model
-from tui_gen.sampling import SamplingParams
-from tui_gen.tui.walk import Cursor
+from tui_gen.sampling.params import SamplingParams
+from tui_gen.tui.cursor import Cursor
 
 ROOM = range(1, 10**9)
 

@@ -5,7 +5,7 @@ import random
 import pytest
 from rich.cells import cell_len
 
-from tui_gen.tui.wrap import Wrapped
+from tui_gen.tui.widgets.text_view import Wrapped
 
 
 def wrapped(text: str, width: int) -> list[str]:

@@ -6,15 +6,14 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from tui_gen.bench import machine, peers
+from tui_gen.bench import networks, timing
 from tui_gen.bench.networks import SIDE, graph, image_card, text_card, weight_bytes
-from tui_gen.bench.rows import Row, shown
-from tui_gen.bench.timing import Run, Timing, in_turns, per_unit
-from tui_gen.generate import generate
-from tui_gen.model import Model
-from tui_gen.runtime import Provider
-from tui_gen.sampling import SamplingParams, draw, weights
-from tui_gen.threads import candidates, cores
+from tui_gen.bench.timing import Row, Run, Timing, in_turns, per_unit, shown
+from tui_gen.generation.generate import generate
+from tui_gen.runtime.model import Model
+from tui_gen.runtime.placement import candidates, cores
+from tui_gen.runtime.session import Provider
+from tui_gen.sampling.params import SamplingParams, draw, weights
 
 PROMPT, TOKENS = 100, 200
 PIXELS = 20
@@ -56,7 +55,7 @@ def generating(model: Model, *, prompt: int = 1, count: int = TOKENS, samples: i
         def work() -> None:
             for step in steps:
                 if not step.given[0]:
-                    step.likeliest(peers.TOP)
+                    step.likeliest(networks.TOP)
 
         return per_unit(work, count)
 
@@ -88,17 +87,17 @@ def language_models() -> Iterator[Row]:
 
 
 def _torch_runs(name: str, threads: int) -> dict[str, Run]:
-    if not machine.torch_version():
+    if not timing.torch_version():
         return {}
-    parts = peers.language_model(*SIZES[name])
-    works = {"eager": peers.keeping_state(parts, PROMPT)}
-    works |= {"prefix": peers.whole_prefix(parts, PROMPT)} if name == "lstm" else {}
+    parts = networks.language_model(*SIZES[name])
+    works = {"eager": networks.keeping_state(parts, PROMPT)}
+    works |= {"prefix": networks.whole_prefix(parts, PROMPT)} if name == "lstm" else {}
     return {f"{kind} {threads}": _with_threads(work, TOKENS, threads) for kind, work in works.items()}
 
 
 def _with_threads(work: Callable[[int], object], count: int, threads: int) -> Run:
     def run() -> float:
-        peers.set_threads(threads)
+        networks.set_threads(threads)
         return per_unit(lambda: work(count), count)
 
     return run
@@ -136,7 +135,7 @@ def steps() -> Iterator[Row]:
         for threads in candidates(cores()):
             runs[f"fp32 {threads}"] = stepping(opened(name, threads))
             runs[f"int8 {threads}"] = stepping(opened(f"{name}-int8", threads))
-            runs[f"memory {threads}"] = machine.reader(threads)
+            runs[f"memory {threads}"] = timing.reader(threads)
         runs["sampling 1"] = sampling()
         times = in_turns(runs)
         full, small, memory = (best(times, kind) for kind in ("fp32", "int8", "memory"))
@@ -181,8 +180,8 @@ def pictures() -> Iterator[Row]:
         for threads in candidates(cores()):
             runs[f"ours {threads}"] = generating(opened("pixelcnn", threads), count=SIDE * SIDE, samples=samples)
             runs[f"whole {threads}"] = generating(opened("pixelcnn-whole", threads), count=count, samples=samples)
-            if machine.torch_version():
-                runs[f"torch {threads}"] = _with_threads(peers.whole_image(samples), count, threads)
+            if timing.torch_version():
+                runs[f"torch {threads}"] = _with_threads(networks.whole_image(samples), count, threads)
         times = in_turns(runs, rounds=3)
         ours = best(times, "ours")
         assert ours

@@ -10,12 +10,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Literal
 
-from tui_gen.bench import machine
+from tui_gen.bench import timing
 from tui_gen.bench.cases import language_models, pictures, steps
-from tui_gen.bench.reading import readings
-from tui_gen.bench.rows import Row, as_markdown, as_text
-from tui_gen.bench.scaling import batches, lengths
+from tui_gen.bench.models import batches, lengths, readings
 from tui_gen.bench.screen import launch, screen
+from tui_gen.bench.timing import Row, as_markdown, as_text
 
 CASES: dict[str, Callable[[], Iterator[Row]]] = {
     "generate": language_models,
@@ -35,7 +34,7 @@ Form = Literal["text", "json", "markdown"]
 
 def run(names: list[str], *, form: Form) -> int:
     """Measures the named cases, or all; returns the exit status."""
-    facts, began = machine.facts(), time.perf_counter()
+    facts, began = timing.facts(), time.perf_counter()
     if form == "text":
         print("\n".join(f"{name:12} {value}" for name, value in facts.items()), end="\n\n")
     rows = []

@@ -1,14 +1,19 @@
-"""What a person waits for: the program in a real terminal, beside the engine without a screen."""
+"""A program on a pseudo terminal, driven by keys and watched like a person would."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import random
 import re
+import select
 import statistics
+import struct
+import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -17,13 +22,18 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from tui_gen.bench.networks import VOCABULARY, filled, text_card
-from tui_gen.bench.rows import Row, shown
-from tui_gen.bench.terminal import AVAILABLE, Terminal
-from tui_gen.bench.timing import Timing, in_turns
-from tui_gen.generate import generate
+from tui_gen.bench.timing import Row, Timing, in_turns, shown
+from tui_gen.generation.generate import generate
 from tui_gen.library import Playable, open_model, shipped_folder
-from tui_gen.sampling import SamplingParams
+from tui_gen.sampling.params import SamplingParams
 
+SIZE = 80, 24
+"""Columns and lines."""
+_COLOURS = {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
+_READ = 1 << 16
+_LONGEST_MATCH = 1000
+AVAILABLE = "pty" in globals()
+"""Whether this system has pseudo terminals."""
 _LENGTH, _TEMPERATURE, _SEED = 3000, 2.0, 2
 """A run that is long enough, also where the model may end it."""
 _ENDED = rb"(?:the model ended at|complete:) ([\d,]+)"
@@ -42,6 +52,88 @@ _WAITING = (
     "be drawn; runs give 30 to 51 ms"
 )
 _NOWHERE = (Row("the screen", "not measured: this system has no pseudo terminals", ""),)
+
+
+with contextlib.suppress(ImportError):  # Windows has none of these
+    import fcntl
+    import pty
+    import termios
+
+
+class Terminal:
+    """Runs a program and keeps what it writes; use it in a `with` statement, which ends the program."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+        size: tuple[int, int] = SIZE,
+    ) -> None:
+        self._master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
+        self.output, self.began = b"", time.perf_counter()
+        self.process = subprocess.Popen(
+            command, stdin=slave, stdout=slave, stderr=slave, env={**os.environ, **_COLOURS, **(environment or {})}
+        )
+        os.close(slave)
+
+    def __enter__(self) -> Terminal:
+        """Itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Ends the program if it still runs."""
+        self.process.kill()
+        self.process.wait()
+        os.close(self._master)
+
+    def type(self, keys: str) -> float:
+        """Presses keys; returns when, on the clock of `until`."""
+        os.write(self._master, keys.encode())
+        return time.perf_counter()
+
+    def read(self, seconds: float) -> bool:
+        """Keeps what comes next, if anything does in that time; returns whether the program may write more."""
+        if select.select([self._master], [], [], seconds)[0]:
+            try:
+                self.output += os.read(self._master, _READ)
+            except OSError:  # the other side is closed
+                return False
+        return True
+
+    def settle(self, seconds: float = 0.2) -> None:
+        """Reads until nothing has come for so long."""
+        seen = -1
+        while len(self.output) > seen:
+            seen = len(self.output)
+            self.read(seconds)
+
+    def until(self, pattern: bytes, *, after: int = 0, seconds: float = 30) -> tuple[float, re.Match[bytes]]:
+        """Waits for output that matches, in what came after so many bytes; returns when it was there, and the match.
+
+        Raises TimeoutError if it does not come.
+        """
+        wanted, end = re.compile(pattern), time.perf_counter() + seconds
+        while not (found := wanted.search(self.output, after)):
+            after = max(after, len(self.output) - _LONGEST_MATCH)
+            if time.perf_counter() > end or not self.read(0.1):
+                raise TimeoutError(f"{pattern!r} was not written; the last was {self.output[-200:]!r}")
+        return time.perf_counter(), found
+
+    def wait(self) -> int:
+        """Reads until the program has ended; returns its exit status."""
+        while self.process.poll() is None:
+            self.read(0.1)
+        self.read(0)
+        return self.process.returncode
+
+    def peak_megabytes(self) -> float:
+        """The most memory that the running program had so far; 0 where the system does not say."""
+        status = Path(f"/proc/{self.process.pid}/status")
+        if not status.exists():
+            return 0.0
+        found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="ascii", errors="replace"))
+        return int(found[1]) * 1024 / 1e6 if found else 0.0
 
 
 def screen() -> Iterator[Row]:

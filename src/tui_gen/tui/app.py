@@ -1,9 +1,12 @@
-"""The app: puts the parts of the screen together; every key's action begins here."""
+"""A terminal that is closed and a polite kill quit like the key does, so that the terminal is left sane."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import signal
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import events
 from textual.app import App, ComposeResult
@@ -12,28 +15,21 @@ from textual.containers import Horizontal
 from textual.notifications import SeverityLevel
 from textual.screen import ModalScreen
 
-from tui_gen.branch import Branch
+from tui_gen.generation.branch import Branch
+from tui_gen.images.raster import Rendering
 from tui_gen.library import Entry, Playable
-from tui_gen.raster import Rendering
-from tui_gen.scrub import scrub
-from tui_gen.tui.branching import Branching
-from tui_gen.tui.context import Context
-from tui_gen.tui.dials import Dials
-from tui_gen.tui.header import Header
-from tui_gen.tui.help import HelpScreen
-from tui_gen.tui.kept import Keeping
-from tui_gen.tui.keybar import KeyBar
-from tui_gen.tui.keys import KEYS, is_bound, works
-from tui_gen.tui.lists import Lists
-from tui_gen.tui.prompt import Prompt
-from tui_gen.tui.serving import Serving
-from tui_gen.tui.settings import Settings
-from tui_gen.tui.showing import Showing
-from tui_gen.tui.side import Side
-from tui_gen.tui.signals import quit_on_signals
-from tui_gen.tui.stage import Stage
-from tui_gen.tui.surprising import Surprising
-from tui_gen.tui.walking import BEHIND, Walking
+from tui_gen.terminal_text import scrub
+from tui_gen.tui.bindings import KEYS, Context, is_bound, works
+from tui_gen.tui.cursor import BEHIND, Walking
+from tui_gen.tui.dialogs.help import HelpScreen
+from tui_gen.tui.knob_state import Dials, Settings
+from tui_gen.tui.model_loader import Serving
+from tui_gen.tui.playground import Branching, Keeping, Showing, Side
+from tui_gen.tui.widgets.header import Header, KeyBar
+from tui_gen.tui.widgets.lists import Lists
+from tui_gen.tui.widgets.prompt import Prompt
+from tui_gen.tui.widgets.run_view import Stage
+from tui_gen.tui.widgets.surprisal_panel import Surprising
 
 if TYPE_CHECKING:
     from textual.command import Provider
@@ -41,9 +37,16 @@ if TYPE_CHECKING:
 THEMES = ("textual-dark", "textual-light")
 
 
+def quit_on_signals(app: App[Any]) -> None:
+    """To be called in the app's event loop. The exit status is 128 and the signal's number."""
+    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        with contextlib.suppress(NotImplementedError, RuntimeError):  # Windows; not in the main thread
+            asyncio.get_running_loop().add_signal_handler(number, app.exit, None, 128 + number)
+
+
 def _actions() -> type[Provider]:
     """What the command palette finds; it is loaded when somebody asks."""
-    from tui_gen.tui.palette import Actions
+    from tui_gen.tui.dialogs.help import Actions
 
     return Actions
 

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from export.compiler.compile import CompiledStep, compile_step
-from export.images.network import ImageNetwork
+from export.image_network import ImageNetwork
 from export.verify import step_logits
 from tui_gen.card import ImageSpec, ModelCard
-from tui_gen.model import Model
+from tui_gen.runtime.model import Model
 
 
 class Masked(nn.Conv2d):

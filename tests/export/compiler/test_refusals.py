@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from export.compiler.compile import compile_step
-from export.compiler.faults import LooksAheadError, NotStreamableError
+from export.compiler.ir import LooksAheadError, NotStreamableError
 from tests.export.compiler.nets import Masked, TwoStacks, image_network, raster
 
 

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from export.compiler.faults import NotStreamableError
-from export.compiler.symbol import constant_operand
+from export.compiler.ir import NotStreamableError, constant_operand
 
 DIMENSIONS = [("b",), (3,), ("h",), ("w",)]
 LIKE: Any = None  # a constant without places does not look at it

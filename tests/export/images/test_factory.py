@@ -9,12 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from export.images.causality import check_causal
+from export.checkpoints.checkpoint import Checkpoint
+from export.image_network import ImageNetwork, check_causal
 from export.images.factory import read_factory
-from export.images.network import ImageNetwork
 from export.images.streaming import StreamingNetwork
-from export.loading.contents import Checkpoint
-from export.reading import ReadOptions
+from export.reader import ReadOptions
 from tests.export.compiler.nets import assert_streams
 from tui_gen.errors import TuiGenError
 

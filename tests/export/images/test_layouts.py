@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from export.images.network import ImageNetwork
-from export.images.read import read_image
+from export.checkpoints.checkpoint import Checkpoint
+from export.image_network import ImageNetwork
 from export.images.streaming import StreamingNetwork
-from export.loading.contents import Checkpoint
-from export.reading import Reading, ReadOptions
+from export.read import read_image
+from export.reader import Reading, ReadOptions
 from export.verify import step_logits
 from tests.export.images.scripts import (
     BookPixelCNN,
@@ -26,7 +26,7 @@ from tests.export.images.scripts import (
     sequential,
 )
 from tui_gen.errors import TuiGenError
-from tui_gen.model import Model
+from tui_gen.runtime.model import Model
 
 
 def _unit(levels: int) -> Callable[[Tensor], Tensor]:
@@ -230,7 +230,7 @@ def test_the_size_may_stand_in_the_file() -> None:
 
 
 def test_a_pickled_chain_says_its_own_activations() -> None:
-    from export.loading.contents import ModuleFacts
+    from export.checkpoints.checkpoint import ModuleFacts
 
     torch.manual_seed(0)
     kinds = ["torch.nn.modules.conv.Conv2d", "torch.nn.modules.activation.ELU", "torch.nn.modules.conv.Conv2d"]

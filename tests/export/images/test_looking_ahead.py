@@ -6,13 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from export.images.causality import check_causal
-from export.images.ends import plane_per_channel
-from export.images.network import ImageNetwork
-from export.images.read import read_image
+from export.checkpoints.checkpoint import Checkpoint
+from export.image_network import ImageNetwork, check_causal
+from export.images.input_output import plane_per_channel
 from export.images.streaming import StreamingNetwork
-from export.loading.contents import Checkpoint
-from export.reading import ReadOptions
+from export.read import read_image
+from export.reader import ReadOptions
 from tests.export.images.scripts import ColourGated, PriorGated, TutorialGated, sequential
 from tui_gen.errors import TuiGenError
 

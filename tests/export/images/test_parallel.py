@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from export.images.read import read_image
-from export.loading.contents import Checkpoint
-from export.reading import ReadOptions
+from export.checkpoints.checkpoint import Checkpoint
+from export.read import read_image
+from export.reader import ReadOptions
 from tui_gen.errors import TuiGenError
 
 

@@ -8,15 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from export.images.mixture import LogisticMixture
-from export.images.network import ImageNetwork
+from export.checkpoints.checkpoint import Checkpoint
+from export.image_network import ImageNetwork
+from export.images.input_output import LogisticMixture
 from export.images.pixelcnnpp import read_pixelcnnpp
 from export.images.streaming import StreamingNetwork
-from export.loading.contents import Checkpoint
-from export.reading import Exportable, ReadOptions
+from export.reader import Exportable, ReadOptions
 from export.verify import step_logits
 from tui_gen.errors import TuiGenError
-from tui_gen.model import Model
+from tui_gen.runtime.model import Model
 
 norm = nn.utils.parametrizations.weight_norm
 

@@ -12,10 +12,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from export.images.read import read_image
+from export.checkpoints.checkpoint import Checkpoint, ModuleFacts
 from export.images.streaming import StreamingNetwork
-from export.loading.contents import Checkpoint, ModuleFacts
-from export.reading import Reading, ReadOptions
+from export.read import read_image
+from export.reader import Reading, ReadOptions
 from export.verify import step_logits
 from tests.export.images.scripts import BookPixelCNN, MaskedConv, TutorialGated, sequential
 from tests.export.images.unlisted import (
@@ -35,7 +35,7 @@ from tests.export.images.unlisted import (
     without_activation_at_one_place,
 )
 from tui_gen.errors import TuiGenError
-from tui_gen.model import Model
+from tui_gen.runtime.model import Model
 
 
 @dataclass(frozen=True)

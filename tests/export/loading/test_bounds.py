@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from export.loading.load import load_checkpoint
+from export.checkpoints.load import load_checkpoint
 from tui_gen.errors import TuiGenError
 
 

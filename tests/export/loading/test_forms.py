@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from export.loading.load import load_checkpoint
+from export.checkpoints.load import load_checkpoint
 from tui_gen.errors import TuiGenError
 
 pytestmark = [

@@ -17,7 +17,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from export.loading.load import load_checkpoint
+from export.checkpoints.load import load_checkpoint
 from tui_gen.errors import TuiGenError
 
 COUNT = 2000

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from export.loading.load import load_checkpoint
+from export.checkpoints.load import load_checkpoint
 from tui_gen.errors import TuiGenError
 
 

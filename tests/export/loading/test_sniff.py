@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from export.loading.load import load_checkpoint
+from export.checkpoints.load import load_checkpoint
 from tui_gen.errors import TuiGenError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from export.loading.load import load_values
+from export.checkpoints.load import load_values
 
 
 class Chars(list[str]):

@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from export.loading.contents import Checkpoint, ModuleFacts
-from export.reading import Exportable, Reading, ReadOptions
+from export.checkpoints.checkpoint import Checkpoint, ModuleFacts
+from export.reader import Exportable, Reading, ReadOptions
 from export.text.read import read_text
-from tui_gen.model import Model
+from tui_gen.runtime.model import Model
 
 V, E, H = 11, 5, 7
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from export.loading.contents import Checkpoint
+from export.checkpoints.checkpoint import Checkpoint
 from tests.export.text.checkpoints import E, H, V, checkpoint_of
 from tests.export.text.hand_written import (
     BareGru,

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrizations
 
-from export.loading.contents import Checkpoint
+from export.checkpoints.checkpoint import Checkpoint
 from tests.export.text.checkpoints import E, H, V
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from export.loading.contents import Checkpoint
-from export.report import diagnosis_lines
+from export.checkpoints.checkpoint import Checkpoint
+from export.convert import diagnosis_lines
 from tests.export.text.checkpoints import V, built, checkpoint_of, logits_of, opened, read
 from tests.export.text.hand_written import JoinedGru, JoinedRnn, Tutorial
 from tests.export.text.layouts import LAYOUTS

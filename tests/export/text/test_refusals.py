@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from export.loading.contents import Checkpoint
-from export.reading import ReadOptions
+from export.checkpoints.checkpoint import Checkpoint
+from export.reader import ReadOptions
 from export.text.read import read_text, refuse_foreign
 from tests.export.text.checkpoints import V, built, checkpoint_of, read
 from tests.export.text.nets import Usual

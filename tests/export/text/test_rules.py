@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from export.loading.contents import Checkpoint
-from export.reading import ReadOptions
-from export.text.questions import Questions
-from export.text.rules import RULES, STOP, by_rule
+from export.assumptions import Questions
+from export.checkpoints.checkpoint import Checkpoint
+from export.reader import ReadOptions
+from export.text.vocabulary import RULES, STOP, by_rule
 from tests.export.text.checkpoints import read
 from tui_gen.errors import TuiGenError
 

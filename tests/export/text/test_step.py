@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from export.text.own import text_network
+from export.training.native import text_network
 from export.verify import step_logits
 from tests.export.text.checkpoints import V, built, checkpoint_of, opened
 from tests.export.text.layouts import LAYOUTS
 from tests.export.text.nets import Learned
 from tests.export.tiny import RECURRENT, recurrent
-from tui_gen.model import Model
+from tui_gen.runtime.model import Model
 
 
 def _model(name: str) -> Model:

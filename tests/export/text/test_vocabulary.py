@@ -12,13 +12,14 @@ import pytest
 import torch
 from torch import nn
 
-from export.loading.contents import Checkpoint
-from export.reading import Exportable, ReadOptions
-from export.tokenizing import character_tokenizer
+from export.build_tokenizer import character_tokenizer
+from export.checkpoints.checkpoint import Checkpoint
+from export.reader import Exportable, ReadOptions
 from export.verify import verify
 from tests.export.text.checkpoints import opened, read
-from tui_gen.codec import TextCodec, codec_for
 from tui_gen.errors import TuiGenError
+from tui_gen.library import codec_for
+from tui_gen.text.codec import TextCodec
 
 
 def _checkpoint(size: int, **facts: Any) -> Checkpoint:

@@ -1,0 +1,293 @@
+"""The few functions and classes of a pickle that are understood, each by code of our own that only makes values."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from export.checkpoints.unpickler import SET, AllowedGlobals, Global, LazyArray, LazyTensor, Storage, Stub, add_entries
+from tui_gen.errors import TuiGenError
+
+_MAX_PATH = 10_000
+_CORE = ("numpy.core", "numpy._core")
+NUMPY_INERT = {
+    *(f"numpy.random._pickle.__{made}_ctor" for made in ("randomstate", "generator", "bit_generator")),
+    *("numpy.random.__RandomState_ctor", "numpy.random.bit_generator.__pyx_unpickle_SeedSequence"),
+}
+"""Random states."""
+INERT = frozenset(
+    {
+        *("functools.partial", "builtins.range", "builtins.slice", "types.SimpleNamespace", "contextlib.nullcontext"),
+        *("re._compile", "random.Random", "decimal.Decimal", "fractions.Fraction", "uuid.UUID", "torch._C.Generator"),
+        "torch._dynamo.eval_frame.OptimizeContext",
+        *NUMPY_INERT,
+    }
+)
+"""Calls that are kept as what they were made of, never made: settings and random states have them."""
+_MAX_DIMENSIONS = 64
+STORAGES = {
+    "Double": torch.float64,
+    "Float": torch.float32,
+    "Half": torch.float16,
+    "BFloat16": torch.bfloat16,
+    "Long": torch.int64,
+    "Int": torch.int32,
+    "Short": torch.int16,
+    "Char": torch.int8,
+    "Byte": torch.uint8,
+    "Bool": torch.bool,
+    "ComplexFloat": torch.complex64,
+    "ComplexDouble": torch.complex128,
+    "Untyped": torch.uint8,
+}
+"""By the name of torch's storage class, without `Storage`."""
+_DTYPES = {
+    f"torch.{name}": getattr(torch, name)
+    for name in (
+        *("float64", "float32", "float16", "bfloat16", "complex64", "complex128", "bool"),
+        *("int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8"),
+        *("float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz"),
+    )
+}
+_UTILS = "torch._utils._rebuild_"
+BIG_ENDIAN = "was written on a big-endian machine; save it anew on an ordinary one"
+
+
+def _mapping(*arguments: Any) -> dict[Any, Any]:
+    """From a dict, or from pairs; the factory of a defaultdict stands first and is dropped."""
+    pairs = next((a for a in arguments if not isinstance(a, Global) and a is not None), ())
+    if isinstance(pairs, dict):
+        return pairs
+    made = OrderedDict[Any, Any]()
+    add_entries(made, [part for key, value in pairs for part in (key, value)])
+    return made
+
+
+def _listed(items: Any = (), *_: Any) -> list[Any]:
+    return items if isinstance(items, list) else list(items)
+
+
+def _set(items: Any = (), *_: Any) -> Stub:
+    """What it holds is put into no order, and never hashed: texts of a set have another order in every run."""
+    return Stub(SET)
+
+
+def _tupled(items: Any = (), *_: Any) -> tuple[Any, ...]:
+    return items if isinstance(items, tuple) else tuple(items)
+
+
+def _text_of_path(*parts: Any) -> str:
+    if not all(isinstance(part, str) for part in parts) or sum(map(len, parts)) > _MAX_PATH:
+        raise TuiGenError("it has a path that is none")
+    return "/".join(parts).replace("//", "/")
+
+
+def _latin1(text: Any, encoding: Any = "latin1") -> bytes:
+    if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
+        raise TuiGenError("it asks to run _codecs.encode on something that is not text, which is refused")
+    return text.encode("latin1")
+
+
+def _bytes(content: Any = b"", *_: Any) -> bytes:
+    if isinstance(content, str):
+        return content.encode("latin1")
+    if not isinstance(content, (bytes, bytearray)):
+        raise TuiGenError("it makes bytes of something that is neither text nor bytes")
+    return bytes(content)
+
+
+def _complex(real: Any = 0.0, imaginary: Any = 0.0) -> tuple[Any, Any]:
+    return real, imaginary
+
+
+def _named_inside(owner: Any, name: Any) -> Global:
+    """How a function of C code, such as an activation, or an object's method is named; the name is all that is kept."""
+    if not isinstance(owner, (Global, Stub)) or not isinstance(name, str):
+        raise TuiGenError("it asks to run builtins.getattr, which is refused; save the network's state_dict instead")
+    return Global(f"{owner.kind if isinstance(owner, Stub) else owner.name}.{name}")
+
+
+def _type_of_values(owner: Any, inside: Any) -> Global:
+    """How annotations such as `Optional[int]` are written, which settings of a network may carry."""
+    if not isinstance(owner, Global) or not owner.name.startswith("typing."):
+        raise TuiGenError("it asks to run operator.getitem, which is refused; save the network's state_dict instead")
+    return owner
+
+
+def _nothing(*_: Any) -> None:
+    """What says nothing about a network."""
+
+
+CLASSES: dict[str, Callable[..., Any]] = {
+    "collections.OrderedDict": _mapping,
+    "collections.defaultdict": _mapping,
+    "collections.Counter": _mapping,
+    "collections.deque": _listed,
+    "builtins.dict": _mapping,
+    "builtins.list": _listed,
+    "builtins.set": _set,
+    "builtins.frozenset": _set,
+    "builtins.tuple": _tupled,
+    "builtins.bytearray": _bytes,
+    "builtins.bytes": _bytes,
+    "builtins.complex": _complex,
+    "builtins.object": _nothing,
+    **{
+        f"pathlib{module}.{name}": _text_of_path
+        for module in ("", "._local")
+        for name in ("PosixPath", "PurePosixPath", "WindowsPath", "PureWindowsPath")
+    },
+    **{f"datetime.{name}": _nothing for name in ("datetime", "date", "time", "timedelta", "timezone")},
+}
+"""Classes, by name; plain containers keep what is put into them."""
+
+
+def _array(*_: Any) -> LazyArray:
+    return LazyArray()
+
+
+def _number_type(name: Any, *_: Any) -> LazyArray:
+    """A type of one number or text each; those of several fields are kept as nothing."""
+    if not isinstance(name, str) or len(name) > 16:
+        raise TuiGenError("it has NumPy numbers of a type that is not known")
+    known = name[:1] in "biufcSUO" and name[1:].isdigit()
+    return LazyArray(dtype=np.dtype(name if known else "V1"))
+
+
+def _scalar(dtype: Any, data: Any = b"") -> Any:
+    """A number or a text."""
+    content = data.encode("latin1") if isinstance(data, str) else data  # Python 2 has bytes as texts
+    if not isinstance(dtype, LazyArray) or not isinstance(content, bytes):
+        return None
+    kind = stored_type(dtype)
+    if kind is None or kind.kind not in "biufSU" or kind.itemsize != len(content):
+        return None
+    return np.frombuffer(content, dtype=kind)[0].item() if content else ""
+
+
+def stored_type(lazy: LazyArray) -> Any:
+    """The number type with the byte order that its state names; None for what is no number type."""
+    if lazy.dtype is None:
+        return None
+    order = lazy.state[1] if isinstance(lazy.state, tuple) and len(lazy.state) > 1 else None
+    return lazy.dtype.newbyteorder(order) if order in ("<", ">") else lazy.dtype
+
+
+NUMPY_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    **{f"{core}.multiarray._reconstruct": _array for core in _CORE},
+    **{f"{core}.multiarray.scalar": _scalar for core in _CORE},
+    "numpy.dtype": _number_type,
+}
+"""Functions, by name."""
+
+
+def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> LazyTensor:
+    return _view(storage, offset, size, stride, None)
+
+
+def _typed_tensor(storage: Any, offset: Any, size: Any, stride: Any, *rest: Any) -> LazyTensor:
+    """The form that names the type of the numbers, whose storage is untyped."""
+    kind = rest[2] if len(rest) > 2 else None
+    if not isinstance(kind, Global) or kind.name not in _DTYPES:
+        raise TuiGenError("it has a tensor of a type that is not known")
+    return _view(storage, offset, size, stride, _DTYPES[kind.name])
+
+
+def _view(storage: Any, offset: Any, size: Any, stride: Any, dtype: torch.dtype | None) -> LazyTensor:
+    if not isinstance(storage, Storage):
+        raise TuiGenError("it has a tensor without numbers")
+    sizes, strides = _whole(size), _whole(stride)
+    if len(sizes) != len(strides):
+        raise TuiGenError("it has a tensor of an impossible shape")
+    return LazyTensor(storage, _whole((offset,))[0], sizes, strides, dtype or storage.dtype)
+
+
+def _whole(numbers: Any) -> tuple[int, ...]:
+    known = isinstance(numbers, (tuple, list)) and len(numbers) <= _MAX_DIMENSIONS
+    if not known or not all(type(value) is int and 0 <= value < 2**62 for value in numbers):
+        raise TuiGenError("it has a tensor of an impossible shape")
+    return tuple(numbers)
+
+
+def _first(value: Any, *_: Any) -> Any:
+    return value
+
+
+def _from_type(function: Any, kind: Any, arguments: Any, state: Any = None) -> Any:
+    """A tensor of a subclass, or with attributes: what it is made by, without those."""
+    name = function.name if isinstance(function, Global) else "something"
+    if not name.startswith("torch._utils._rebuild_") or name not in TORCH_FUNCTIONS:
+        raise TuiGenError(f"it asks to run {name}, which is refused; save the network's state_dict instead")
+    return TORCH_FUNCTIONS[name](*arguments)
+
+
+def _unsupported(what: str) -> Callable[..., Any]:
+    def refuse(*_: Any) -> Any:
+        raise TuiGenError(f"it holds {what}; save plain tensors")
+
+    return refuse
+
+
+def _device(*parts: Any) -> str:
+    return ":".join(str(part) for part in parts if isinstance(part, str) or type(part) is int)
+
+
+def _size(sizes: Any = ()) -> tuple[int, ...]:
+    return _whole(sizes)
+
+
+TORCH_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    f"{_UTILS}tensor": _tensor,
+    f"{_UTILS}tensor_v2": _tensor,
+    f"{_UTILS}tensor_v3": _typed_tensor,
+    f"{_UTILS}parameter": _first,
+    f"{_UTILS}parameter_with_state": _first,
+    f"{_UTILS}device_tensor_from_numpy": _first,
+    f"{_UTILS}device_tensor_from_cpu_tensor": _first,
+    f"{_UTILS}xla_tensor": _first,
+    **dict.fromkeys((f"{_UTILS}sparse_tensor", f"{_UTILS}sparse_csr_tensor"), _unsupported("sparse tensors")),
+    f"{_UTILS}qtensor": _unsupported("quantised tensors"),
+    f"{_UTILS}meta_tensor_no_storage": _unsupported("tensors without numbers"),
+    f"{_UTILS}nested_tensor": _unsupported("nested tensors"),
+    f"{_UTILS}wrapper_subclass": _unsupported("tensors of a class that hides its numbers"),
+    "torch.nn.parameter.UninitializedParameter": _unsupported("parameters that never got their size"),
+    "torch._tensor._rebuild_from_type_v2": _from_type,
+    "torch.nn.parameter.Parameter": _first,
+    "torch.autograd.variable.Variable": _first,
+    "torch._dynamo.eval_frame.OptimizedModule": _first,
+    "torch.Size": _size,
+    "torch.device": _device,
+    "torch.serialization._get_layout": _first,
+}
+"""Functions, by name."""
+
+
+def storage_facts(pid: Any) -> tuple[torch.dtype, str]:
+    """Number type and key of a storage, from ('storage', type, key, location, count, ...)."""
+    if not (isinstance(pid, tuple) and len(pid) >= 5 and pid[0] == "storage" and isinstance(pid[1], Global)):
+        raise TuiGenError("its storages are damaged")
+    dtype = STORAGES.get(pid[1].name.rpartition(".")[2].removesuffix("Storage"))
+    if dtype is None:
+        raise TuiGenError(f"it has numbers of a type that is not known ({pid[1].name})")
+    if not isinstance(pid[2], (str, int)):
+        raise TuiGenError("its storages are damaged")
+    return dtype, str(pid[2])
+
+
+ALLOWED = AllowedGlobals(
+    CLASSES,
+    {
+        **TORCH_FUNCTIONS,
+        **NUMPY_FUNCTIONS,
+        "_codecs.encode": _latin1,
+        "builtins.getattr": _named_inside,
+        "_operator.getitem": _type_of_values,
+        "operator.getitem": _type_of_values,
+    },
+    INERT,
+)
+"""For a pickle without a file of torch's around it, and with the storages that such a file adds."""

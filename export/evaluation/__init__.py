@@ -1,0 +1,4 @@
+"""Measures of an exported model: held-out losses, samples of text, adherence to prompts.
+
+May import: everything of `export` but the command line.
+"""

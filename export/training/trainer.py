@@ -1,0 +1,225 @@
+"""The training loop: epochs that can be killed and resumed, and a log of how the network learns."""
+
+from __future__ import annotations
+
+import math
+import platform
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from export.files import json_lines, replace_text
+from export.training import checkpoint
+from export.training.native import completed, network_of
+from export.training.networks import TrainedNet
+from export.training.presets import Training, sample_prompt
+from export.training.tasks import Batch, in_unit
+from tui_gen.card import ModelCard
+from tui_gen.errors import TuiGenError
+from tui_gen.generation.generate import generate
+from tui_gen.runtime.model import Model
+from tui_gen.sampling.params import SamplingParams
+
+WARM_UP_STEPS = 200
+SAMPLE_SEED = 1
+
+
+@dataclass(frozen=True)
+class Options:
+    """What decides how the weights come out. A resumed run must be asked for with the same."""
+
+    preset: str
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    ema: float
+    seed: int
+    precision: str
+    """fp32 or bf16."""
+    data: str
+    """SHA-256 of the training data."""
+    stacks: int | None = None
+    """Of a PixelCNN; None: as the preset has it."""
+
+
+class Trainer:
+    """AdamW with warm-up and cosine decay, gradients clipped to norm 1, an exponential moving average of the weights.
+
+    directory: where checkpoint and log are kept.
+    """
+
+    def __init__(self, options: Options, training: Training, directory: Path, device: str) -> None:
+        if not len(training.task) or next(training.task.held_out_batches(), None) is None:
+            raise TuiGenError(
+                "the data does not fill one batch for training and one to hold out; add to it or lower --batch-size"
+            )
+        torch.manual_seed(options.seed)
+        self.options, self.training, self.directory = options, training, directory
+        self.device, self.mixed = torch.device(device), options.precision == "bf16"
+        self.net: TrainedNet = checkpoint.build_network(checkpoint.describe_network(training.network)).to(self.device)
+        if self.device.type == "cpu" and training.card.image:
+            self.net = self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = AveragedModel(self.net, multi_avg_fn=self._blend)
+        self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=options.learning_rate)
+        self.epoch, self.step, self.log = 0, 0, list[dict[str, Any]]()
+        self.total_steps = options.epochs * len(training.task)
+
+    def run(self) -> Iterator[dict[str, Any]]:
+        """Trains the epochs that are left; yields each one's log entry after it is saved."""
+        while self.epoch < self.options.epochs:
+            began = time.monotonic()
+            train_loss = self._train_epoch()
+            self.epoch += 1
+            self.log.append(
+                {
+                    "epoch": self.epoch,
+                    "step": self.step,
+                    "unit": self.training.task.unit,
+                    "train_loss": round(train_loss, 4),
+                    "validation_loss": round(self._held_out_loss(), 4),
+                    "seconds": round(time.monotonic() - began, 1),
+                    **draw_sample(self.training, self.average.module.state_dict()),
+                }
+            )
+            self.save()
+            yield self.log[-1]
+
+    def save(self) -> None:
+        """Checkpoint first, then the log, which is a copy of what the checkpoint holds."""
+        contents = {
+            "options": vars(self.options),
+            "network": checkpoint.describe_network(self.training.network),
+            "card": replace(self.training.card, architecture=self.training.network.label).to_json(),
+            "tokenizer": self.training.tokenizer.to_str() if self.training.tokenizer else "",
+            "weights": self.average.module.state_dict(),
+            "raw_weights": self.net.state_dict(),
+            "averaged": int(self.average.n_averaged),
+            "optimizer": self.optimizer.state_dict(),
+            "epoch": self.epoch,
+            "step": self.step,
+            "log": self.log,
+            "made_with": f"Python {platform.python_version()}, torch {torch.__version__}, on {self._processor}",
+        }
+        checkpoint.save(self.directory / "checkpoint.pt", contents)
+        self._write_log()
+
+    def resume(self) -> bool:
+        """Takes up a run that was interrupted, if there is one. Raises TuiGenError if it had other options or data."""
+        path = self.directory / "checkpoint.pt"
+        if not path.exists():
+            return False
+        contents = checkpoint.load(path)
+        for name, value in vars(self.options).items():
+            if contents["options"].get(name) != value:
+                before = contents["options"].get(name)
+                difference = "on other data" if name == "data" else f"with {name} {before}, not {value}"
+                raise TuiGenError(f"{path} was trained {difference}; ask for the same, or use another -o for a new run")
+        self.net.load_state_dict(contents["raw_weights"])
+        self.average.module.load_state_dict(contents["weights"])
+        self.average.n_averaged.fill_(contents["averaged"])
+        self.optimizer.load_state_dict(contents["optimizer"])
+        self.epoch, self.step, self.log = contents["epoch"], contents["step"], contents["log"]
+        self._write_log()  # which a kill may have left one epoch behind
+        return True
+
+    @property
+    def _processor(self) -> str:
+        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "the CPU"
+
+    def _write_log(self) -> None:
+        replace_text(self.directory / "training.jsonl", json_lines(self.log))
+
+    def _train_epoch(self) -> float:
+        """One pass over the data; returns the mean loss in the task's unit. What it does depends on seed and epoch."""
+        torch.manual_seed(self.options.seed * 1_000_003 + self.epoch)
+        rng = np.random.default_rng([self.options.seed, self.epoch])
+        total, count, unit = 0.0, 0, self.training.task.unit
+        self.net.train()
+        with _progress(f"epoch {self.epoch + 1}/{self.options.epochs}", len(self.training.task)) as progress:
+            for batch in self.training.task.train_batches(rng):
+                loss, tokens = self._update(batch)
+                total, count = total + loss * tokens, count + tokens
+                progress.update(progress.task_ids[0], advance=1, loss=in_unit(total / count, unit))
+        return in_unit(total / count, unit)
+
+    def _update(self, batch: Batch) -> tuple[float, int]:
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.options.learning_rate * self._schedule()
+        loss, tokens = self._loss(self.net, batch)
+        if not torch.isfinite(loss):
+            kept = f"the checkpoint of epoch {self.epoch} stands" if self.epoch else "there is no checkpoint yet"
+            raise TuiGenError(f"the loss is {loss.item()} at step {self.step}; {kept}")
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
+        self.optimizer.step()
+        self.average.update_parameters(self.net)
+        self.step += 1
+        return loss.item(), tokens
+
+    def _loss(self, net: nn.Module, batch: Batch) -> tuple[Tensor, int]:
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.mixed):
+            return self.training.task.loss(net, tuple(part.to(self.device) for part in batch))
+
+    def _schedule(self) -> float:
+        """Rises linearly over the first steps, then falls to zero as a cosine."""
+        warm_up = min(1.0, (self.step + 1) / WARM_UP_STEPS)
+        return warm_up * 0.5 * (1 + math.cos(math.pi * self.step / max(1, self.total_steps)))
+
+    def _blend(self, average: Any, current: Any, _: Any) -> None:
+        """Moves the average towards the weights, faster at first, so that it forgets where they started."""
+        decay = min(self.options.ema, (1 + self.step) / (10 + self.step))
+        torch._foreach_lerp_(average, current, 1 - decay)
+
+    @torch.no_grad()
+    def _held_out_loss(self) -> float:
+        self.average.module.eval()
+        scored = [self._loss(self.average.module, batch) for batch in self.training.task.held_out_batches()]
+        mean = sum(loss.item() * n for loss, n in scored) / sum(n for _, n in scored)
+        return in_unit(mean, self.training.task.unit)
+
+
+def _progress(title: str, total: int) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    progress = Progress(
+        *columns,
+        TextColumn("loss {task.fields[loss]:.3f}"),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )
+    progress.add_task(title, total=total, loss=float("nan"))
+    return progress
+
+
+def draw_sample(training: Training, weights: dict[str, Tensor]) -> dict[str, Any]:
+    """`prompt` and `sample`: text, or a picture's levels row by row. weights: a state dict of the network."""
+    card = training.card
+    net = checkpoint.build_network(checkpoint.describe_network(training.network))
+    net.load_state_dict(weights)
+    network = network_of(net.eval())
+    card = completed(card, network)
+    model = Model(network.step_graph().SerializeToString(), card, provider="cpu")
+    prompt = sample_prompt(training, card)
+    length = card.image.height * card.image.width if card.image else training.sample_length
+    steps = generate(model, prompt, SamplingParams(card.temperature), length=length, seed=SAMPLE_SEED)
+    tokens = [int(step.tokens[0]) for step in steps if not step.given[0]]
+    return {"prompt": card.prompt_example, "sample": _shown(training, card, prompt[0, 1:].tolist(), tokens)}
+
+
+def _shown(training: Training, card: ModelCard, given: list[int], tokens: list[int]) -> str | list[list[int]]:
+    if card.image:
+        width = card.image.width
+        return [tokens[at : at + width] for at in range(0, len(tokens), width)]
+    assert training.tokenizer
+    return str(training.tokenizer.decode([token for token in given + tokens if token != card.eos]))

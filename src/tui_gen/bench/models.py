@@ -1,0 +1,210 @@
+"""How the cost grows: with the length of a text, and with the number of samples."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice, pairwise
+from typing import Any
+
+import numpy as np
+
+from tui_gen.bench.cases import NAMES, generating, opened
+from tui_gen.bench.timing import Row, Run, in_turns, per_unit, shown
+from tui_gen.generation.generate import Drawer, Turn, generate
+from tui_gen.generation.protocol import Endless, Stepper
+from tui_gen.library import open_model, shipped_folder
+from tui_gen.runtime.model import Model
+from tui_gen.sampling.params import Floats, Logits, SamplingParams, Tokens, probabilities
+from tui_gen.sampling.step import Step
+from tui_gen.scoring.score import score
+
+_SATURATED = (
+    "the profile: from 16 samples on the product with 10,000 words takes the whole processor, and the logits of more "
+    "samples no longer fit into its cache"
+)
+NEAR, FAR, WINDOW = 100, 100_000, 1_000
+BATCHES = (1, 4, 16, 64, 256)
+_LENGTH, _WINDOW = 100_000, 1_000
+"""Tokens of the text, and how many of them are read one by one."""
+_PRODUCT = (
+    "the profile: half of a token is the product with the 7,734 words of the vocabulary, at the processor's speed; the "
+    "recurrence and the softmax take most of the rest"
+)
+LOGIT_TOLERANCE = 1e-4
+"""A probability by which a random number may miss the border between two tokens for the choice to be a near-tie."""
+
+
+def lengths() -> Iterator[Row]:
+    """A token of a long text beside one of a short text; and the memory that the long one took."""
+    playable = open_model(shipped_folder() / "names")
+    model = Endless(playable.model)
+    far = _text(model, playable.card.bos)
+    list(islice(far, WINDOW))
+    before = _peak_megabytes()
+    for _ in islice(far, FAR - WINDOW):
+        pass
+    grown = _peak_megabytes() - before
+    rounds = 5
+    near = [_text(model, playable.card.bos) for _ in range(rounds + 1)]
+    for text in near:
+        list(islice(text, NEAR))
+    queue = iter(near)
+    times = in_turns({"near": lambda: _window(next(queue)), "far": lambda: _window(far)}, rounds=rounds)
+    said, beside = f"token {FAR:,}: {shown(times['far'])}", f"token {NEAR}: {shown(times['near'])}"
+    yield Row(
+        "names, a late token beside an early one", said, beside, times["far"].over(times["near"]), 1.05, at_most=True
+    )
+    yield Row("names, memory for 100,000 tokens", f"{grown:.1f} MB more than for the first {WINDOW:,}", "")
+
+
+def _text(model: Endless, bos: int) -> Iterator[Step]:
+    return generate(model, np.full((1, 1), bos), SamplingParams(), length=FAR * 2, seed=0)
+
+
+def _window(text: Iterator[Step]) -> float:
+    return per_unit(lambda: [None for _ in islice(text, WINDOW)], WINDOW)
+
+
+def _peak_megabytes() -> float:
+    """The most memory that this process had so far; 0 where the system does not say."""
+    if sys.platform == "win32":
+        return 0.0
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1e6 if sys.platform == "darwin" else 1e3)
+
+
+def batches() -> Iterator[Row]:
+    """Samples per second, for more and more samples at once."""
+    model = opened("lstm", 1)
+    runs: dict[str, Run] = {
+        str(samples): generating(model, count=max(4, 100 // samples), samples=samples) for samples in BATCHES
+    }
+    times = in_turns(runs, rounds=3)
+    rates = [int(name) / timing.median for name, timing in times.items()]
+    grows = min(later / earlier for earlier, later in pairwise(rates))
+    curve = ", ".join(f"{samples}: {rate:,.0f}" for samples, rate in zip(BATCHES, rates, strict=True))
+    said = f"tokens a second at so many samples, 1 thread: {curve}"
+    yield Row(f"{NAMES['lstm']}, least growth from one batch to the next", said, "", grows, 1.0, note=_SATURATED)
+
+
+class _Stepped:
+    """A model as it was without its ways to read many tokens at once."""
+
+    def __init__(self, model: Stepper) -> None:
+        self.eos, self.start, self.step = model.eos, model.start, model.step
+
+
+def readings() -> Iterator[Row]:
+    """Through `generate`, as a prompt; and through `score`."""
+    playable = open_model(shipped_folder() / "recipes-lstm", provider="cpu")
+    text = np.random.default_rng(0).integers(1, playable.card.vocab_size, (1, _LENGTH))
+    for what, work, note in (("reading", _read, ""), ("scoring", score, _PRODUCT)):
+        runs: dict[str, Run] = {
+            "ours": _timed(work, playable.model, text),
+            "steps": _timed(work, _Stepped(playable.model), text[:, :_WINDOW]),
+        }
+        times = in_turns(runs, rounds=3)
+        yield Row(
+            f"recipes-lstm, {what} a text of {_LENGTH:,} tokens",
+            f"a token {shown(times['ours'])}",
+            f"step by step {shown(times['steps'])}",
+            times["steps"].over(times["ours"]),
+            8,
+            note=note,
+        )
+
+
+def _read(model: Stepper, text: Tokens) -> None:
+    for _ in generate(model, text, SamplingParams(), length=0, seed=0):
+        pass
+
+
+def _timed(work: Callable[[Any, Tokens], object], model: Stepper, text: Tokens) -> Run:
+    return lambda: per_unit(lambda: work(model, text), text.shape[1])
+
+
+@dataclass(frozen=True)
+class Flip:
+    """A position where, after the same tokens and by the same random number, one model draws another token."""
+
+    index: int
+    tokens: tuple[int, int]
+    probabilities: tuple[tuple[float, float], tuple[float, float]]
+    """Of both tokens, by the one model and by the other."""
+    distance: float
+    """Of the random number from the border between the tokens; of a greedy choice, between the probabilities."""
+
+    @property
+    def is_near_tie(self) -> bool:
+        """Whether rounding decided."""
+        return self.distance < LOGIT_TOLERANCE
+
+    def __str__(self) -> str:
+        one, other = ("/".join(f"{share:.7f}" for share in pair) for pair in self.probabilities)
+        return f"token {self.index}: {self.tokens[0]} or {self.tokens[1]}, {one} by the one and {other} by the other"
+
+
+@dataclass
+class Comparison:
+    """What a comparison found."""
+
+    tokens: int = 0
+    largest: float = 0.0
+    """The largest difference between two logits."""
+    flips: list[Flip] = field(default_factory=list)
+
+
+def compare(one: Model, other: Model, *, tokens: int, params: SamplingParams, seed: int = 0) -> Comparison:
+    """Runs both over the same tokens, those that `one` draws; pictures are begun again when they are full."""
+    found, noise = Comparison(), params.noise(seed, 1)
+    everyone = np.ones(1, dtype=bool)
+    area = one.card.image.area if one.card.image else tokens
+    drawers = Drawer(one), Drawer(other)
+    for index in range(tokens):
+        if index % area == 0:
+            token, states = np.array([one.card.bos]), [one.start(1), other.start(1)]
+        uniform = noise.draw(everyone)
+        turns = [
+            drawer.draw(index + 1, token, state, uniform, params) for drawer, state in zip(drawers, states, strict=True)
+        ]
+        _note(found, index + 1, turns, uniform, params)
+        token, states = turns[0].tokens, [turn.state for turn in turns]
+    return found
+
+
+def _note(found: Comparison, index: int, turns: list[Turn], uniform: Floats, params: SamplingParams) -> None:
+    logits = [_logits(turn) for turn in turns]
+    found.tokens += 1
+    found.largest = max(found.largest, float(np.abs(logits[0] - logits[1]).max()))
+    drawn = (int(turns[0].tokens[0]), int(turns[1].tokens[0]))
+    if drawn[0] != drawn[1]:
+        shares = [probabilities(said, params if params.temperature else SamplingParams())[0] for said in logits]
+        of_both = [(float(row[drawn[0]]), float(row[drawn[1]])) for row in shares]
+        plain = probabilities(logits[0], SamplingParams())[0]
+        distance = abs(float(plain[drawn[0]] - plain[drawn[1]]))
+        if params.temperature and all(of_both[0]):  # else the greater one is taken, or kept by a filter
+            distance = _distance(shares[0], drawn, float(uniform[0]))
+        found.flips.append(Flip(index, drawn, (of_both[0], of_both[1]), distance))
+
+
+def _distance(shares: Floats, drawn: tuple[int, int], uniform: float) -> float:
+    borders = shares.cumsum()[min(drawn) : max(drawn)]
+    return float(np.abs(borders - uniform).min())
+
+
+def _logits(turn: Turn) -> Logits:
+    return turn.said() if callable(turn.said) else turn.said
+
+
+def greedy(model: Model, *, tokens: int) -> Tokens:
+    """The likeliest tokens one after another, int64[tokens]; they may go on past an end token or a full picture."""
+    made, token, state, drawer = [], np.array([model.card.bos]), model.start(1), Drawer(model)
+    for index in range(tokens):
+        turn = drawer.draw(index + 1, token, state, np.zeros(1), SamplingParams(0))
+        token, state = turn.tokens, turn.state
+        made.append(token)
+    return np.concatenate(made)

@@ -1,0 +1,96 @@
+"""An audit for people: what was checked, and the receptive field as a picture in characters."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tui_gen.errors import UsageError
+from tui_gen.library import Playable, locate, open_model
+from tui_gen.runtime.receptive_field import Audit, audit
+from tui_gen.runtime.session import Provider
+from tui_gen.terminal_text import scrub_line
+
+MAX_ROWS = 64
+_ITSELF, _SEEN, _BLIND, _FAR, _LATER = "@#o-."
+LEGEND = (
+    f"{_ITSELF} itself  {_SEEN} seen  {_BLIND} blind spot (within reach)  {_FAR} out of reach  {_LATER} not yet drawn"
+)
+
+
+def report_lines(audit: Audit, columns: int) -> list[str]:
+    """What was found, then a character per pixel; of a large picture, what is around the pixel in so many columns."""
+    return [
+        f"{'audit':15} {audit.checked}",
+        f"{'':15} by more than rounding ({audit.worst:.2g}, and up to {audit.tolerance:.2g} would pass)",
+        f"{'receptive field':15} {audit.field}",
+        *_higher(audit),
+        "",
+        *("".join(line) for line in _drawing(audit)[_around(audit, columns)]),
+        "",
+        LEGEND,
+    ]
+
+
+def _higher(audit: Audit) -> list[str]:
+    return (
+        []
+        if audit.row == len(audit.sees) - 1
+        else [f"{'':15} (counted from 0; the model is too slow for the last row)"]
+    )
+
+
+def _drawing(audit: Audit) -> NDArray[np.str_]:
+    """[height, width]: a character per pixel."""
+    masks = [audit.sees, audit.blind_spot, audit.earlier]
+    drawing = np.select(masks, [_SEEN, _BLIND, _FAR], _LATER)
+    drawing[audit.row, audit.column] = _ITSELF
+    return drawing
+
+
+def _around(audit: Audit, columns: int) -> tuple[slice, slice]:
+    height, width = audit.sees.shape
+    return _window(audit.row, height, MAX_ROWS), _window(audit.column, width, columns)
+
+
+def _window(middle: int, size: int, room: int) -> slice:
+    """As much as there is room for, with `middle` in the middle where possible."""
+    start = max(0, min(middle - room // 2, size - room))
+    return slice(start, start + room)
+
+
+def inspect(model: str, provider: Provider, *, threads: int = 0, device: int = 0, audited: bool = False) -> int:
+    """Prints everything that a model folder says, what its graph really is, and on demand what it really reads.
+
+    Returns the exit status.
+    """
+    playable = open_model(locate(model), provider=provider, threads=threads, device=device)
+    playable.model.place(1)
+    if audited and not playable.card.image:
+        raise UsageError(f"--audit is for models that draw; {playable.card.name} writes text")
+    for key, value in playable.card.known_facts().items():
+        print(f"{key:15} {scrub_line(_brief(value))}")
+    print(f"{'folder':15} {scrub_line(str(playable.path))}")
+    print(f"{'provider':15} {playable.model.runs_on}")
+    print(f"{'threads':15} {playable.model.threads}")
+    for title, ports in (("inputs", playable.model.inputs), ("outputs", playable.model.outputs)):
+        for index, port in enumerate(ports):
+            print(f"{title if index == 0 else '':15} {scrub_line(str(port))}")
+    if audited:
+        _print_audit(playable)
+    return 0
+
+
+def _print_audit(playable: Playable) -> None:
+    print("tui-gen: auditing, for about a minute at most", file=sys.stderr)
+    found = audit(playable.model, playable.card)
+    print("\n".join(report_lines(found, shutil.get_terminal_size().columns)))
+
+
+def _brief(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 300 else text[:300] + " ..."

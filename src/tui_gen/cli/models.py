@@ -1,0 +1,45 @@
+"""`tui-gen models` and `tui-gen inspect`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+from tui_gen.library import Entry, find_models, search_path
+from tui_gen.terminal_text import scrub_line
+
+
+def list_models(*, as_json: bool) -> int:
+    """Prints what is installed; returns the exit status."""
+    entries = find_models()
+    if as_json:
+        print(json.dumps([_facts(entry) for entry in entries], indent=2))
+        return 0
+    if not entries:
+        print("no models; looked in " + scrub_line(", ".join(map(str, search_path()))))
+        return 0
+    rows = [("NAME", "KIND", "ARCHITECTURE", "SIZE", "QUALITY"), *map(_columns, entries)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    return 0
+
+
+def _facts(entry: Entry) -> dict[str, object]:
+    facts: dict[str, object] = {"name": entry.name, "path": str(entry.path), "bytes": entry.size}
+    if entry.card is None:
+        return {**facts, "error": entry.fault}
+    quality = asdict(entry.card.quality) if entry.card.quality else None
+    return {**facts, "kind": entry.card.kind, "architecture": entry.card.architecture, "quality": quality}
+
+
+def _columns(entry: Entry) -> tuple[str, ...]:
+    if entry.card is None:
+        return tuple(map(scrub_line, (entry.name, "?", "", _size(entry.size), entry.fault)))
+    quality = entry.card.quality
+    figure = str(quality) if quality else ""
+    return tuple(map(scrub_line, (entry.name, entry.card.kind, entry.card.architecture, _size(entry.size), figure)))
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB"

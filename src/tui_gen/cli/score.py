@@ -1,0 +1,125 @@
+"""`tui-gen score`: how surprised a model is by a file."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
+
+from tui_gen.card import ImageSpec
+from tui_gen.cli import options
+from tui_gen.errors import TuiGenError, UsageError
+from tui_gen.images.codec import ImageCodec
+from tui_gen.images.read import read_levels
+from tui_gen.library import Playable, locate, open_model
+from tui_gen.output.writers import say
+from tui_gen.sampling.params import FREE
+from tui_gen.scoring.report import Report, ScoreLines, ScoreWriter, legend
+from tui_gen.scoring.score import Measure, Totals
+from tui_gen.terminal_text import counted
+from tui_gen.text.codec import TextCodec
+from tui_gen.text.tokenizer import TextTokens, text_blocks
+
+
+def run(args: argparse.Namespace) -> int:
+    """Scores as the command line asks; returns the exit status."""
+    if sys.stdout is None:
+        raise TuiGenError("stdout is closed, so a score cannot be written")
+    playable = open_model(locate(args.model), **options.engine(args))
+    measure = Measure(playable.model, playable.codec.prompt([args.prompt]))
+    if isinstance(playable.codec, ImageCodec):
+        _score_picture(playable.codec.image, measure, args)
+    else:
+        _score_text(playable, playable.codec, measure, args)
+    return 0
+
+
+def _score_picture(image: ImageSpec, measure: Measure, args: argparse.Namespace) -> None:
+    if args.file == "-":
+        raise UsageError("a picture is read from a file, not from stdin")
+    levels = read_levels(args.file, image)
+    if (levels == FREE).any():
+        raise TuiGenError(f"{args.file} has transparent pixels, which no model predicts; fill them first")
+    writer, totals = _writer(args.format, image), Totals("pixel", units=image.height * image.width)
+    for found in measure.picture(levels):
+        totals.add(found)
+        writer.write(found)
+    writer.close(totals)
+
+
+def _score_text(playable: Playable, codec: TextCodec, measure: Measure, args: argparse.Namespace) -> None:
+    name = "stdin" if args.file == "-" else args.file
+    tokens = TextTokens(codec.tokenizer, playable.card.name, name)
+    writer, totals = _writer(args.format, None), Totals("character")
+    with _opened(args.file) as file, _broken_off(writer):
+        for block in text_blocks(file, name):
+            for found in measure.text(tokens.read(block)):
+                if not totals.tokens:
+                    _explain_colours(args.format)
+                totals.add(found)
+                writer.write(found)
+    totals.units = tokens.characters
+    if not totals.tokens:
+        raise TuiGenError(f"{name} {'holds only white space' if totals.units else 'is empty'}: nothing can be scored")
+    writer.close(totals)
+    _tell(playable, args.prompt, tokens, measure)
+
+
+@contextlib.contextmanager
+def _broken_off(writer: ScoreWriter) -> Iterator[None]:
+    """An error stands on a line of its own, after what was written before it."""
+    try:
+        yield
+    except (TuiGenError, KeyboardInterrupt):
+        with contextlib.suppress(BrokenPipeError):
+            writer.break_off()
+        raise
+
+
+def _writer(form: str, image: ImageSpec | None) -> ScoreWriter:
+    file = sys.stdout.buffer
+    return ScoreLines(file, image) if form == "jsonl" else Report(file, image, coloured=_coloured())
+
+
+def _coloured() -> bool:
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
+def _explain_colours(form: str) -> None:
+    if form == "text" and _coloured():
+        print(f"tui-gen: {legend(coloured=sys.stderr.isatty())}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[io.BufferedIOBase]:
+    if path == "-":
+        if sys.stdin is None:
+            raise TuiGenError("stdin is closed, so it holds no text")
+        yield cast(io.BufferedIOBase, sys.stdin.buffer)
+        return
+    if Path(path).is_dir():  # Windows would say that it may not be read
+        raise TuiGenError(f"{path} is a folder; name a file")
+    try:
+        file = open(path, "rb")  # noqa: SIM115
+    except OSError as fault:
+        raise TuiGenError(f"{path} cannot be read: {fault.strerror}") from fault
+    with file:
+        yield file
+
+
+def _tell(playable: Playable, prompt: str, tokens: TextTokens, measure: Measure) -> None:
+    """What a person should know about the figures."""
+    name = playable.card.name
+    if unknown := [prompt[start:end] for start, end in playable.codec.unknown(prompt)]:
+        say(f"{name} does not know {', '.join(unknown)} of the prompt and reads it as unknown")
+    if tokens.unknown:
+        shown = ", ".join(tokens.examples) + (", ..." if tokens.unknown > len(tokens.examples) else "")
+        say(f"{name} does not know {counted(tokens.unknown, 'word')} ({shown}) and scores them as unknown")
+    if measure.restarts:
+        times = counted(measure.restarts, "time")
+        say(f"the text goes on after an end token of {name} {times}; what follows one is scored as a new text")

@@ -1,0 +1,316 @@
+"""One line of tokens from the prompt on, of which any position can be looked at and gone on from."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tui_gen.errors import TuiGenError
+from tui_gen.generation.generate import generate
+from tui_gen.generation.protocol import Point, Stepper, state_after
+from tui_gen.sampling.params import FREE, Mask, SamplingParams, Tokens
+from tui_gen.sampling.step import Step
+
+ENDLESS = 2**40
+"""A length that no run reaches; who iterates decides where to end."""
+STATE_BYTES_PER_TOKEN = 1024
+"""How much of the kept states may fall on each token."""
+LEAST_SPACING = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Beginning:
+    """How a branch begins: enough to make it again, with the knobs as they were turned."""
+
+    prompt: Tokens
+    """[samples, n]: tokens that stand, and `FREE` for those to be sampled."""
+    seed: int
+    params: SamplingParams
+    """The knobs at the start."""
+    parent: str = ""
+    """The branch that it leaves; empty for one that starts from a prompt."""
+    at: int = 1
+    """The first position that is its own."""
+    override: Tokens | None = None
+    """[samples, k]: what stands at its first positions in place of what the parent has; FREE where nothing does."""
+    text: str = ""
+    """The prompt as it was typed."""
+
+
+class Branch:
+    """What was made from a beginning. Its steps may be made in one thread while another one looks at it."""
+
+    def __init__(self, name: str, begun: Beginning, model: Stepper, *, parent: Branch | None = None) -> None:
+        """parent: the branch that `begun` names."""
+        self.name, self.begun, self.model = name, begun, model
+        samples, shared = len(begun.prompt), begun.at if parent else 0
+        self._tokens, self._given, self._live = (
+            Grown(samples, np.int32),
+            Grown(samples, np.bool_),
+            Grown(samples, np.bool_),
+        )
+        self.turns: list[tuple[int, SamplingParams]] = []
+        """From which position on which knobs counted, in order."""
+        self._states: dict[int, Any] = {}
+        self._overridden: dict[int, Mask] = {}
+        self.head: int = parent.head if parent else begun.prompt.shape[1]
+        """The first position after the prompt that all of it began with."""
+        if parent:
+            self._extend(parent.tokens[:shared], parent.given[:shared], parent.live[:shared])
+            self.turns += [turn for turn in parent.turns if turn[0] < shared]
+            self._states |= {at: state for at, state in parent._states.items() if at < shared}
+            self._overridden |= {at: mask for at, mask in parent._overridden.items() if at < shared}
+            self._override(parent)
+        else:
+            everyone = np.ones((1, samples), dtype=bool)
+            self._extend(begun.prompt[:, :1].T, everyone, everyone)
+            self._states[0] = model.start(samples)
+        self.every = spacing(getattr(self._states[0], "nbytes", 0) // samples)
+        """How many positions lie between states that are kept."""
+
+    def __len__(self) -> int:
+        """Positions whose token is known; the first is the prompt's first token."""
+        return len(self._tokens)
+
+    @property
+    def samples(self) -> int:
+        """How many there are."""
+        return len(self.begun.prompt)
+
+    @property
+    def tokens(self) -> Tokens:
+        """What was made, int32[positions, samples]."""
+        return self._tokens.rows
+
+    @property
+    def given(self) -> Mask:
+        """bool[positions, samples]: whether the token stood in the prompt or was chosen; others were sampled."""
+        return self._given.rows
+
+    @property
+    def live(self) -> Mask:
+        """bool[positions, samples]: whether the sample still ran; tokens after its end mean nothing."""
+        return self._live.rows
+
+    @property
+    def ended(self) -> bool:
+        """Whether every sample has come to its end."""
+        return not self._live_after(len(self) - 1).any()
+
+    def adopt(self, parent: str) -> None:
+        """Names another branch as the one that this one left, where that one was renamed or is gone."""
+        self.begun = replace(self.begun, parent=parent)
+
+    def is_chosen(self, position: int, sample: int) -> bool:
+        """Whether a person chose this token in place of another one."""
+        return position in self._overridden and bool(self._overridden[position][sample])
+
+    def steps(self, params: SamplingParams, limit: Callable[[], int] = lambda: ENDLESS) -> Iterator[Step]:
+        """Goes on from the last position. What it yields is for `record`.
+
+        limit: how many positions there are to be at most; asked at every step.
+        """
+        start = self.point(len(self) - 1)
+        if not start.live.any() or len(self) >= limit():
+            return
+        seed, prompt = self.begun.seed, self.begun.prompt
+        for step in generate(self.model, prompt, params, length=ENDLESS, seed=seed, start=start):
+            yield step
+            if step.index + 1 >= limit():
+                return
+
+    def stretch(self) -> Stretch:
+        """To collect steps in, before they are recorded."""
+        return Stretch(self.every)
+
+    def record(self, made: Stretch) -> None:
+        """Takes note of steps that follow what is known."""
+        if made.first != len(self):
+            raise ValueError(f"position {made.first} does not follow {len(self) - 1}")
+        self._extend(made.tokens, made.given, made.live)
+        self._states |= made.states
+        for position, params in made.turns:
+            if not self.turns or self.turns[-1][1] != params:
+                self.turns.append((position, params))
+
+    def params_at(self, position: int) -> SamplingParams:
+        """The knobs that counted for a token."""
+        at = bisect_right(self.turns, position, key=lambda turn: turn[0])
+        return self.turns[at - 1][1] if at else self.begun.params
+
+    def look(self, position: int) -> Step:
+        """The step at a position, from 1 on, computed anew; at the first position that is not made yet, with tokens
+        that mean nothing. Raises TuiGenError for a position further on.
+        """
+        if not 1 <= position <= len(self):
+            raise TuiGenError(f"there is no token {position}; there are {len(self) - 1}")
+        logits, after = self.model.step(self._read(position - 1), self._state_before(position - 1))
+        if position == len(self):
+            nobody = np.zeros(self.samples, dtype=bool)
+            tokens, given, live = np.full(self.samples, FREE), nobody, self._live_after(position - 1)
+        else:
+            tokens, given, live = self._read(position), self.given[position], self.live[position]
+        return Step(position, tokens, given, live, logits, None, self.params_at(position), 0.0, after)
+
+    def point(self, position: int) -> Point:
+        """From where to go on after the token at a position."""
+        drawn = (self.live[: position + 1] & ~self.given[: position + 1]).sum(axis=0)
+        drawn += sum(mask.astype(np.int64) for mask in self._overridden.values())
+        return Point(position, self._read(position), self._state_before(position), self._live_after(position), drawn)
+
+    def changed(self, at: int, override: Tokens | None = None, **facts: Any) -> Beginning:
+        """The beginning of a branch that leaves this one before the token at a position.
+
+        override: int64[samples, k], what stands there instead, FREE where nothing does; without it, all is sampled
+        anew. facts: another `seed`, other `params`. Raises TuiGenError for a position that cannot be.
+        """
+        if not 1 <= at <= len(self):
+            raise TuiGenError(f"a branch can begin at tokens 1 to {len(self)}, not at {at}")
+        own = override if override is not None else np.zeros((self.samples, 0), dtype=np.int64)
+        before, end = self.begun.prompt, at + own.shape[1]
+        prompt = np.pad(before, ((0, 0), (0, max(0, end - before.shape[1]))), constant_values=FREE)
+        prompt[:, :at] = self.tokens[:at].T
+        prompt[:, at:end] = np.where(own == FREE, prompt[:, at:end], own)
+        begun = Beginning(prompt, self.begun.seed, self.params_at(at), self.name, at, override, self.begun.text)
+        return replace(begun, **facts)
+
+    def _override(self, parent: Branch) -> None:
+        """A chosen token takes the random number of the one that it replaces, so that later ones keep theirs."""
+        own, at = self.begun.override, self.begun.at
+        for offset in range(own.shape[1] if own is not None else 0):
+            assert own is not None
+            column = at + offset
+            was_free = parent.begun.prompt[:, column] == FREE if column < parent.begun.prompt.shape[1] else True
+            self._overridden[column] = (own[:, offset] != FREE) & was_free
+
+    def _extend(self, tokens: Tokens, given: Mask, live: Mask) -> None:
+        for kept, rows in ((self._given, given), (self._live, live), (self._tokens, tokens)):
+            kept.extend(rows)
+
+    def _read(self, position: int) -> Tokens:
+        return self.tokens[position].astype(np.int64)
+
+    def _live_after(self, position: int) -> Mask:
+        goes_on = self.given[position] | (self.tokens[position] != (-1 if self._eos is None else self._eos))
+        live: Mask = self.live[position] & goes_on
+        return live
+
+    @property
+    def _eos(self) -> int | None:
+        return self.model.eos
+
+    def _state_before(self, position: int) -> Any:
+        """From the nearest one before it that was kept."""
+        near = max(at for at in self._states if at <= position)
+        return state_after(self.model, self.tokens[near:position].T.astype(np.int64), self._states[near])
+
+
+def spacing(state_bytes: int) -> int:
+    """Every how many tokens a state of so many bytes, of one sample, is kept."""
+    return max(LEAST_SPACING, -(-state_bytes // STATE_BYTES_PER_TOKEN))
+
+
+class Stretch:
+    """Collects steps one by one; afterwards has them as arrays over positions. Keeps the newest step as a whole."""
+
+    def __init__(self, every: int) -> None:
+        """every: positions between states that are kept."""
+        self._every, self._due = every, 0
+        self._tokens, self._given, self._live = list[Tokens](), list[Mask](), list[Mask]()
+        self.newest: Step | None = None
+        """The last step."""
+        self.telling: Step | None = None
+        """The last step in which the first sample still ran."""
+        self.states: dict[int, Any] = {}
+        """States before the tokens at some positions."""
+        self.turns: list[tuple[int, SamplingParams]] = []
+        """Positions from which on other knobs counted; the first position is one of them."""
+        self.seconds = 0.0
+        """What model and sampling took."""
+        self.sampled = 0
+        """Steps whose token was sampled for some sample."""
+
+    def append(self, step: Step) -> None:
+        """Takes the next step."""
+        self._tokens.append(step.tokens)
+        self._given.append(step.given)
+        self._live.append(step.live)
+        if step.index >= self._due and not callable(step.kept):
+            self.states[step.index], self._due = _kept(step.state), step.index + self._every
+        if self.newest is None or step.params is not self.newest.params:
+            self.turns.append((step.index, step.params))
+        if step.live[0]:
+            self.telling = step
+        self.seconds += step.seconds
+        self.sampled += step.sampled
+        self.newest = step
+
+    def settle(self) -> None:
+        """Fetches what a screen asks of the newest steps while the device that sampled them has it at hand."""
+        for step in (self.newest, self.telling):
+            if step and step.report:
+                _ = step.logits
+
+    def __len__(self) -> int:
+        """Steps."""
+        return len(self._tokens)
+
+    @property
+    def first(self) -> int:
+        """Position of the first step."""
+        return self.newest.index - len(self) + 1 if self.newest else 0
+
+    @property
+    def tokens(self) -> Tokens:
+        """What was made, int64[steps, samples]."""
+        return np.array(self._tokens)
+
+    @property
+    def given(self) -> Mask:
+        """bool[steps, samples]: whether the token stood in the prompt."""
+        return np.array(self._given)
+
+    @property
+    def live(self) -> Mask:
+        """bool[steps, samples]: whether the sample still ran."""
+        return np.array(self._live)
+
+
+def _kept(state: Any) -> Any:
+    return state.compact() if hasattr(state, "compact") else state
+
+
+class Grown:
+    """An array [rows, samples] that grows at its end without being copied each time."""
+
+    def __init__(self, samples: int, kind: type[np.generic]) -> None:
+        self._kept: NDArray[Any] = np.zeros((64, samples), dtype=kind)
+        self._count = 0
+
+    def extend(self, rows: NDArray[Any]) -> None:
+        """Adds rows [n, samples]."""
+        end = self._count + len(rows)
+        if end > len(self._kept):
+            larger = np.zeros((2 * end, self._kept.shape[1]), dtype=self._kept.dtype)
+            larger[: self._count] = self._kept[: self._count]
+            self._kept = larger
+        self._kept[self._count : end] = rows
+        self._count = end
+
+    def __len__(self) -> int:
+        """Rows."""
+        return self._count
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        """Row by row."""
+        return iter(self.rows)
+
+    @property
+    def rows(self) -> NDArray[Any]:
+        """All rows, not to be changed."""
+        return self._kept[: self._count]

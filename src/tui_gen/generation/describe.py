@@ -1,0 +1,186 @@
+"""What tells a branch from others: how it began, in a few words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from tui_gen.card import ImageSpec
+from tui_gen.generation.branch import Branch
+from tui_gen.generation.tree import differences
+from tui_gen.images.codec import ImageCodec
+from tui_gen.images.picture import UNDRAWN, Picture, Pixels, first_pixel
+from tui_gen.sampling.knobs import SHOWN
+from tui_gen.sampling.params import FREE, Mask, SamplingParams, Tokens
+from tui_gen.sampling.sweep import Sweep
+from tui_gen.text.codec import TextCodec
+from tui_gen.text.transcript import Transcript
+
+Codec = TextCodec | ImageCodec
+_DIMMED = 5
+"""How many times darker pixels are that both have: dark enough for any rendering to set those apart that differ."""
+_LINE_END = "↵"
+
+
+def describe(branch: Branch, codec: Codec, parent: Branch | None = None) -> str:
+    """How a branch began, such as `seed 42: the cat`, `token 31: dog`, `completion` or `sweep temperature`.
+
+    parent: the branch that it left; without it, what was turned there is not known. The text holds what models and
+    people wrote, so scrub it before a terminal shows it.
+    """
+    begun = branch.begun
+    if isinstance(begun.params, Sweep):
+        return _named(f"sweep {begun.params.knob.replace('_', '-')}", begun.text)
+    if isinstance(codec, ImageCodec) and _completes(branch, codec.image, parent):
+        return _named("completion", begun.text)
+    if not begun.parent:
+        return _named(f"seed {begun.seed}", begun.text)
+    if begun.override is not None and (begun.override != FREE).any():
+        return f"{place(branch, begun.at, codec)}: {_chosen(begun.override, codec)}"
+    return _anew(branch, codec, parent)
+
+
+def _named(what: str, prompt: str) -> str:
+    """With the prompt, if there is one."""
+    text = " ".join(prompt.split())
+    return f"{what}: {text}" if text else what
+
+
+def place(branch: Branch, position: int, codec: Codec) -> str:
+    """A position as people count it: `token 31` from the text's first one, `pixel 412` from 0 on.
+
+    A value of a picture in colour is a `value`, three to a pixel; what stands before a picture is a `token`.
+    """
+    first = first_pixel(branch.begun.prompt, codec.image) if isinstance(codec, ImageCodec) else 0
+    return f"{codec.unit} {position - first}" if position >= first else f"token {position}"
+
+
+def shown_token(token: int, codec: Codec) -> str:
+    """A token by itself; of white space, a sign."""
+    text = codec.token_text(token)
+    return text.strip() or text.replace(" ", "␣")
+
+
+def _chosen(override: Tokens, codec: Codec) -> str:
+    """What stands in the first sample in which a choice was made."""
+    row = override[int((override != FREE).any(axis=1).argmax())]
+    tokens = row[row != FREE].tolist()
+    if isinstance(codec, ImageCodec) or len(tokens) == 1:
+        return " ".join(shown_token(token, codec) for token in tokens)
+    return codec.decode(tokens).strip()
+
+
+def _anew(branch: Branch, codec: Codec, parent: Branch | None) -> str:
+    """What is another than in the parent, and from where on."""
+    begun = branch.begun
+    at = f"at {place(branch, begun.at, codec)}"
+    if parent is None:
+        return f"anew {at}"
+    turned = [f"seed {begun.seed}"] if begun.seed != parent.begun.seed else []
+    turned += _turned(begun.params, parent.params_at(begun.at))
+    return f"{', '.join(turned) or 'anew'} {at}"
+
+
+def _turned(params: SamplingParams, before: SamplingParams) -> list[str]:
+    """Each knob that is turned elsewhere, with its value."""
+    names = [field.name for field in fields(SamplingParams)]
+    return [
+        f"{name.replace('_', '-')} {SHOWN[name](getattr(params, name))}"
+        for name in names
+        if getattr(params, name) != getattr(before, name)
+    ]
+
+
+def _completes(branch: Branch, image: ImageSpec, parent: Branch | None) -> bool:
+    """Whether pixels were given that no parent had made."""
+    begun = branch.begun
+    own = max(1, begun.at if begun.parent else 1)
+    pixels = _given_pixels(begun.prompt[:, own:], image)
+    if begun.override is not None or (pixels == FREE).all():
+        return False
+    return parent is None or not np.array_equal(pixels, _given_pixels(parent.begun.prompt[:, own:], image))
+
+
+def _given_pixels(prompt: Tokens, image: ImageSpec) -> Tokens:
+    return np.where(prompt < image.levels, prompt, FREE)
+
+
+@dataclass(frozen=True)
+class Marked:
+    """A text, and which of its characters belong to tokens that differ."""
+
+    text: str
+    """Harmless to a terminal. A line end that differs is shown by a sign before it."""
+    marks: Mask
+    """bool[characters]; of words without the space before them."""
+
+
+def marked(branch: Branch, codec: TextCodec, differ: Mask, sample: int = 0) -> Marked:
+    """The text of one sample, where tokens at the positions `differ` are marked."""
+    tokens = branch.tokens[1:][branch.live[1:, sample], sample].tolist()
+    script, text, marks = Transcript(codec.reader), "", list[bool]()
+    script.append(tokens)
+    for number, differs in enumerate(differ[1 : len(tokens) + 1]):
+        written = script.written(number)
+        if differs:
+            written = written.replace("\n", f"{_LINE_END}\n")
+        blank = not written.strip()
+        text += written
+        marks += [bool(differs) and (blank or not character.isspace()) for character in written]
+    return Marked(text, np.array(marks, dtype=bool))
+
+
+def text_summary(one: Branch, other: Branch, codec: TextCodec, sample: int = 0) -> str:
+    """How many of how many tokens differ, and which is the first."""
+    differ = differences(one, other, sample)[1:]
+    total = max(int(branch.live[1:, sample].sum()) for branch in (one, other))
+    if not differ.any():
+        return f"all {total:,} tokens are the same"
+    first = int(differ.argmax()) + 1
+    pair = " | ".join(_token(branch, first, sample, codec) for branch in (one, other))
+    return f"{int(differ.sum()):,} of {total:,} tokens differ; the first is token {first}: {pair}"
+
+
+def compared_pictures(one: Branch, other: Branch, image: ImageSpec, sample: int = 0) -> Picture:
+    """Three pictures: one, the other, and the pixels that differ in white on a dark copy of those that do not."""
+    both = np.concatenate([_drawn(branch, image, sample) for branch in (one, other)])
+    differ = pixel_differences(both)
+    third = np.where(both[0] == UNDRAWN, UNDRAWN, both[0] // _DIMMED)
+    third[differ] = 255
+    picture = Picture(image, 3)
+    picture.rgb[:] = np.concatenate([both, third[None]])
+    return picture
+
+
+def pixel_differences(rgb: Pixels) -> Mask:
+    """bool[height, width]: where the first two of some pictures [n, height, width, 3] differ, or one has no pixel."""
+    differ: Mask = (rgb[0] != rgb[1]).any(axis=2)
+    return differ
+
+
+def picture_summary(rgb: Pixels) -> str:
+    """How many of how many pixels of the first two pictures differ, and which is the first, counted from 0."""
+    differ, drawn = pixel_differences(rgb), (rgb[:2, :, :, 0] != UNDRAWN).any(axis=0)
+    total = int(drawn.sum())
+    if not differ.any():
+        return f"all {total:,} pixels are the same"
+    first = int(differ.argmax())
+    row, column = divmod(first, differ.shape[1])
+    count = f"{int(differ.sum()):,} of {total:,} pixels differ"
+    return f"{count}; the first is pixel {first}: row {row}, column {column}"
+
+
+def _token(branch: Branch, position: int, sample: int, codec: TextCodec) -> str:
+    if position >= len(branch) or not branch.live[position, sample]:
+        return "no more"
+    return shown_token(int(branch.tokens[position, sample]), codec)
+
+
+def _drawn(branch: Branch, image: ImageSpec, sample: int) -> Pixels:
+    """[1, height, width, 3]: what a branch has drawn."""
+    picture, levels = Picture(image, 1), np.full(image.area, FREE, dtype=np.int64)
+    made: Tokens = branch.tokens[first_pixel(branch.begun.prompt, image) :, sample][: image.area]
+    levels[: len(made)] = made
+    picture.preset(levels)
+    return picture.rgb

@@ -1,0 +1,159 @@
+"""When steps appear: at a pace that a person sets, and bundled into frames for a screen."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Protocol, TypeVar
+
+from tui_gen.errors import TuiGenError
+from tui_gen.sampling.step import Step
+
+FRAME_SECONDS = 1 / 30
+_LONGEST_FRAME = 0.3
+"""Seconds between frames where drawing is slow."""
+_DRAWING_SHARE = 0.04
+"""Of the time that the model could use, how much may go into drawing."""
+
+
+class Pace:
+    """How fast a run may go: tokens per second, paused or not. Any thread may turn it at any moment."""
+
+    def __init__(self, rate: float = math.inf) -> None:
+        self._changed = threading.Condition()
+        self._rate, self._paused, self._closed, self._due = rate, False, False, 0.0
+        self._granted = 0
+
+    @property
+    def paused(self) -> bool:
+        """Whether the run waits."""
+        return self._paused
+
+    @property
+    def closed(self) -> bool:
+        """Whether the run is to end."""
+        return self._closed
+
+    def toggle_pause(self) -> bool:
+        """Pauses or resumes; returns whether it is paused now."""
+        with self._changed:
+            self._paused, self._granted = not self._paused, 0
+            self._changed.notify_all()
+            return self._paused
+
+    def grant(self) -> None:
+        """Lets one token be made although the run is paused."""
+        with self._changed:
+            self._granted += 1
+            self._changed.notify_all()
+
+    def set_rate(self, rate: float) -> None:
+        """Tokens per second; infinity for as fast as the model goes."""
+        with self._changed:
+            self._rate, self._due = rate, time.monotonic()
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Ends the run at its next token, also while it is paused."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def start(self) -> None:
+        """Counts from now."""
+        self._due = time.monotonic()
+
+    def must_wait(self) -> bool:
+        """Whether the next token has to wait for longer than a frame."""
+        if self._paused:
+            return not self._granted
+        return self._due - time.monotonic() > FRAME_SECONDS
+
+    def wait(self) -> bool:
+        """Blocks until the next token may be made; False when the run is closed.
+
+        Tokens keep a schedule, so that one that wakes late does not delay those after it; time that was lost to a
+        pause or to a slow model is not made up.
+        """
+        if self._rate == math.inf and not (self._paused or self._closed or self._due > time.monotonic()):
+            return True
+        with self._changed:
+            while not self._closed and (self._paused or self._due > time.monotonic()):
+                if self._paused and self._granted:
+                    self._granted -= 1
+                    return True
+                self._changed.wait(None if self._paused else self._due - time.monotonic())
+            interval = 0.0 if math.isinf(self._rate) else 1 / self._rate
+            self._due = max(self._due, time.monotonic() - FRAME_SECONDS) + interval
+            return not self._closed
+
+
+def paced(steps: Iterator[Step], pace: Pace) -> Iterator[Step | None]:
+    """The steps, none before its time; nothing is computed while waiting. None announces a wait, so that what has been
+    made so far can be shown. What the prompt gives is not paced.
+    """
+    pace.start()
+    step: Step | None = None
+    while True:
+        paces = step is None or step.sampled
+        if paces and pace.must_wait():
+            yield None
+        if pace.closed or (paces and not pace.wait()):
+            return
+        step = next(steps, None)
+        if step is None:
+            return
+        yield step
+
+
+class Bundle(Protocol):
+    """What a frame's steps are collected in; a list will do."""
+
+    def append(self, step: Step, /) -> None:
+        """Takes the next step."""
+        ...
+
+    def __len__(self) -> int:
+        """Steps."""
+        ...
+
+
+B = TypeVar("B", bound=Bundle)
+
+
+def frames(
+    steps: Iterator[Step | None], bundle: Callable[[], B], drawing: Callable[[], float] = lambda: 0.0
+) -> Iterator[B]:
+    """Bundles of the steps of a frame: a thirtieth of a second, or longer where drawing would take much of the model's
+    time. A bundle is also finished when a knob was turned, before a wait, at the end, and before an error is passed on,
+    so that what was made is shown.
+
+    bundle: makes what steps are collected in. drawing: seconds of computing that the last frame took to be drawn.
+    """
+    made = bundle()
+    shown, busy, params = -math.inf, 0.0, None
+    try:
+        for step in steps:
+            if step is not None:
+                made.append(step)
+                busy += step.seconds
+                turned, params = params is not None and step.params != params, step.params
+            if len(made) and (step is None or turned or _is_due(time.monotonic() - shown, busy, drawing)):
+                shown, busy = time.monotonic(), 0.0
+                ready, made = made, bundle()
+                yield ready
+    except TuiGenError:
+        if len(made):
+            yield made
+        raise
+    if len(made):
+        yield made
+
+
+def _is_due(elapsed: float, busy: float, drawing: Callable[[], float]) -> bool:
+    """Whether it is time for the next frame. Drawing costs nothing where the model mostly waits for its pace."""
+    if elapsed < FRAME_SECONDS:
+        return False
+    return elapsed >= _LONGEST_FRAME or elapsed > 2 * busy or elapsed * _DRAWING_SHARE >= drawing()

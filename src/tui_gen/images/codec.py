@@ -1,0 +1,89 @@
+"""Between a person and the pixels of an image model: phrases to ids, ids to levels and colours."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+import numpy as np
+
+from tui_gen.card import Colour, ModelCard
+from tui_gen.errors import TuiGenError
+from tui_gen.images.picture import Picture
+from tui_gen.sampling.params import Tokens
+from tui_gen.terminal_text import listed
+from tui_gen.text.tokenizer import NOWHERE, PromptTokenizer
+
+
+class ImageCodec:
+    """Pictures. The prompt is a list of phrases between commas, each a condition that the model was trained with.
+
+    Has what `TextCodec` has, so that a front end need not ask which of them it talks to.
+    """
+
+    def __init__(self, card: ModelCard, tokenizer: str | None) -> None:
+        assert card.image
+        self._card, self.image, self._colours = card, card.image, card.image.colours()
+        self.unit = "pixel" if self.image.channels == 1 else "value"
+        self._tokens = PromptTokenizer(tokenizer) if tokenizer else None
+        self.phrases = self._known_phrases()
+
+    def unknown(self, text: str) -> list[tuple[int, int]]:
+        if self._tokens:
+            return self._tokens.unknown(text)
+        return [(0, len(text))] if text.strip() else []
+
+    def prompt(self, texts: Sequence[str]) -> Tokens:
+        rows = [self._ids(text) for text in texts]
+        width = max(len(row) for row in rows)
+        start = self._card.bos  # carries no condition, so it may stand any number of times
+        end = list(self.image.warm_up)
+        return np.array([[start] * (1 + width - len(row)) + row + end for row in rows], dtype=np.int64)
+
+    def length(self, wanted: int | None) -> int:
+        return self.image.area if wanted is None else min(wanted, self.image.area)
+
+    def picture(self, samples: int) -> Picture:
+        """Empty pictures, one per sample."""
+        return Picture(self.image, samples)
+
+    def token_text(self, token: int) -> str:
+        """One pixel value by itself, as a list of tokens shows it."""
+        return f"{token}"
+
+    def token_colour(self, token: int, place: int) -> Colour | None:
+        """RGB of a pixel value, the place-th token of a picture; one channel alone is so much red, green or blue."""
+        if token >= self.image.levels:
+            return None
+        colour = self._colours[token]
+        if self.image.channels == 1:
+            return colour
+        red, green, blue = (part if channel == place % 3 else 0 for channel, part in enumerate(colour))
+        return (red, green, blue)
+
+    def _ids(self, text: str) -> list[int]:
+        for start, end in self.unknown(text):
+            raise TuiGenError(f"{self._card.name} cannot draw {text[start:end]!r}; {self._hint(text[start:end])}")
+        if not self._tokens:
+            return []
+        ids = list(dict.fromkeys(self._tokens.ids(text)))
+        rivals = [token for token in ids if token in self.image.exclusive]
+        if len(rivals) > 1:
+            named = listed([f"{self._tokens.tokenizer.id_to_token(token)!r}" for token in rivals])
+            raise TuiGenError(f"{self._card.name} takes one of {named}, not several")
+        return ids
+
+    def _hint(self, phrase: str) -> str:
+        if not self.phrases:
+            return "it takes no prompt"
+        close = difflib.get_close_matches(phrase.lower(), self.phrases, n=4, cutoff=0.5) or self.phrases[:8]
+        return f"it knows {', '.join(close)}" + (", ..." if len(close) < len(self.phrases) else "")
+
+    def _known_phrases(self) -> tuple[str, ...]:
+        if not self._tokens:
+            return ()
+        vocab = self._tokens.tokenizer.get_vocab(with_added_tokens=True)
+        strange = set(vocab.values()) - set(self.image.conditions) - {NOWHERE}
+        if strange:
+            raise TuiGenError(f"has the id {min(strange)}, which is not one of image.conditions in config.json")
+        return tuple(sorted(phrase for phrase, token in vocab.items() if token != NOWHERE))

@@ -1,0 +1,223 @@
+"""Where a batch of a model runs: on the CPU or on a device, whichever was measured to be faster."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import platform
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+from tui_gen import __version__
+from tui_gen.errors import DeviceFullError, TuiGenError
+from tui_gen.files import digest
+from tui_gen.runtime.cuda import device_name, driver
+from tui_gen.runtime.cuda_model import OnDevice
+from tui_gen.runtime.session import RUNTIME, Provider, cuda_trouble, in_vain
+
+Turn = Callable[[], object]
+"""Makes a token of every sample."""
+_MOST = 8
+"""Threads that are tried."""
+_ROUNDS, _SECONDS = 5, 0.012
+"""In each round every count is timed for about so long."""
+_GAIN = 0.9
+"""More threads must take at most this part of the time; others want the cores too."""
+Step = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What there is to choose from."""
+
+    open_device: Callable[[], OnDevice]
+    """Raises TuiGenError that says what is missing."""
+    cpu_turn: Callable[[int], Turn]
+    """For so many samples."""
+    device_turn: Callable[[OnDevice, int], Turn]
+    threads: int = 1
+    """Of a step on the CPU."""
+
+
+@dataclass
+class Placement:
+    """Decides for each batch size when it first runs. provider: what was asked for. device: the number of a GPU.
+
+    Raises TuiGenError where CUDA was asked for and cannot be used.
+    """
+
+    graph: bytes
+    provider: Provider
+    device: int
+    candidates: Candidates
+    note: str = ""
+    """Why it runs where it runs, of the batch that was decided last."""
+    _engine: OnDevice | None = None
+    hopeless: str = ""
+    """Why no device can be used; empty as long as one may be."""
+    _decided: dict[int, tuple[OnDevice | None, str]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self.hopeless = cuda_trouble(self.device)
+        if self.provider == "cuda":
+            self._need_device()
+            self.note = device_name(self.device)
+        else:
+            self.note = self.hopeless
+
+    def of(self, batch: int) -> OnDevice | None:
+        """The device that so many samples run on; None for the CPU."""
+        found = self._decided.get(batch)
+        if found is None:
+            with self._lock:
+                found = self._decided[batch] = self._decided.get(batch) or self._decide(batch)
+        engine, self.note = found
+        return engine
+
+    def leave(self, batch: int, why: str, *, lost: bool) -> None:
+        """From now on these samples run on the CPU; all, where the device is lost."""
+        self._decided = dict.fromkeys(self._decided, (None, why)) if lost else {**self._decided, batch: (None, why)}
+        self.note = why
+        if lost:
+            self.hopeless, self._engine = why, None
+
+    def _need_device(self) -> OnDevice:
+        if self.hopeless:
+            raise in_vain(self.hopeless)
+        if self._engine is None:
+            try:
+                self._engine = self.candidates.open_device()
+            except TuiGenError as fault:
+                raise in_vain(str(fault)) from fault
+        return self._engine
+
+    def _decide(self, batch: int) -> tuple[OnDevice | None, str]:
+        if self.hopeless:
+            return None, self.hopeless
+        if self.provider == "cuda":
+            return self._need_device(), device_name(self.device)
+        verdict = Verdict("place", digest(self.graph), RUNTIME, self._machine(), batch)
+        known = _parsed(verdict.read() or "")
+        try:
+            if known and known < 1:
+                return None, _reason(known, batch, self.device)
+            engine = self._engine = self._engine or self.candidates.open_device()
+            times_faster = known or self._measured(engine, batch)
+        except DeviceFullError:
+            return None, no_room(batch)
+        except TuiGenError as fault:
+            self.hopeless = str(fault)
+            return None, self.hopeless
+        if not known:
+            verdict.write(f"{times_faster:.3g}")
+        return engine if times_faster >= 1 else None, _reason(times_faster, batch, self.device)
+
+    def _measured(self, engine: OnDevice, batch: int) -> float:
+        """How many times as fast the device is as the CPU."""
+        cpu, device = timed([self.candidates.cpu_turn(batch), self.candidates.device_turn(engine, batch)])
+        return cpu / device
+
+    def _machine(self) -> str:
+        """What a measurement holds for; short, for the name of a file."""
+        facts = (__version__, platform.node(), cores(), self.candidates.threads, self.device, driver())
+        return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+
+
+def no_room(batch: int) -> str:
+    """Why so many samples do not run on a device."""
+    return f"the GPU has too little memory for {batch} sample{'s' if batch > 1 else ''}"
+
+
+def _parsed(text: str) -> float:
+    """A verdict; 0 for none."""
+    with suppress(ValueError):
+        return max(0.0, float(text))
+    return 0.0
+
+
+def _reason(times_faster: float, batch: int, device: int) -> str:
+    samples = f"{batch} sample{'s' if batch > 1 else ''}"
+    name = device_name(device)
+    if times_faster >= 1:
+        return f"{name}, {times_faster:.2g} times as fast as the CPU for {samples}"
+    return f"{1 / times_faster:.2g} times as fast as {name} for {samples}"
+
+
+def fastest(sha256: str, runtime: str, opened: Callable[[int], Step]) -> int:
+    """The number of threads to run a graph with.
+
+    sha256: of the graph. runtime: onnxruntime's version. opened: gives what runs a step with so many threads.
+    """
+    counts = candidates(cores())
+    if len(counts) == 1:
+        return counts[0]
+    verdict = Verdict("threads", sha256, runtime, cores())
+    known = verdict.read() or ""
+    if known.isdecimal() and int(known) in counts:
+        return int(known)
+    chosen = choose(counts, timed([opened(count) for count in counts]))
+    verdict.write(str(chosen))
+    return chosen
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def candidates(available: int) -> list[int]:
+    """1, 2, 4, ... as far as there are processors."""
+    return [count for count in (1, 2, 4, _MOST) if count <= max(1, available)]
+
+
+def choose(counts: Sequence[int], seconds: Sequence[float]) -> int:
+    """The fewest threads that are clearly faster than all fewer ones. seconds: a step with each count."""
+    best = 0
+    for at in range(1, len(counts)):
+        if seconds[at] < _GAIN * seconds[best]:
+            best = at
+    return counts[best]
+
+
+def timed(steps: Sequence[Step]) -> list[float]:
+    """Median seconds of each step, measured in turns."""
+    rounds = [[_seconds(step) for step in steps] for _ in range(_ROUNDS + 1)]
+    return [median(times) for times in zip(*rounds[1:], strict=True)]  # the first round warms up
+
+
+def _seconds(step: Step) -> float:
+    began, count = time.perf_counter(), 0
+    while (spent := time.perf_counter() - began) < _SECONDS or not count:
+        step()
+        count += 1
+    return spent / count
+
+
+class Verdict:
+    """One finding about one file: `kind` says about what, and `facts` what else it depends on, such as versions."""
+
+    def __init__(self, kind: str, sha256: str, *facts: object) -> None:
+        import platformdirs  # not needed for a model that is opened without being looked up
+
+        cache = Path(platformdirs.user_cache_dir("tui-gen", appauthor=False))
+        self._path = cache / kind / "-".join(map(str, (sha256, *facts)))
+
+    def read(self) -> str | None:
+        """What was written; None where nothing was, or it cannot be read."""
+        try:
+            return self._path.read_text(encoding="ascii")
+        except (OSError, ValueError):
+            return None
+
+    def write(self, text: str) -> None:
+        """Keeps a finding, where there is a place for it; without one it is merely found out again."""
+        with contextlib.suppress(OSError):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.write_text(text, encoding="ascii")

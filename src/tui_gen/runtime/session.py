@@ -1,0 +1,270 @@
+"""Running the graph of an ONNX file on a device. The only module that imports onnxruntime."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tui_gen.errors import DeviceFullError, DeviceLostError, TuiGenError
+from tui_gen.runtime.contract import Port
+from tui_gen.runtime.cuda import LIBRARIES, REPAIR, both_runtimes, driver_trouble, missing_library
+
+try:
+    import onnxruntime as ort
+    from onnxruntime.capi import build_and_package_info
+except ImportError as fault:
+    raise TuiGenError(f"onnxruntime cannot be imported ({fault}); {REPAIR}") from fault
+
+Provider = Literal["auto", "cpu", "cuda"]
+RUNTIME = ort.__version__
+CUDA_VERSION: str = getattr(build_and_package_info, "cuda_version", "")
+"""That this onnxruntime was built for; empty for one without CUDA."""
+_FATAL = 4
+_UNRECORDED = "-1"
+_FULL = (
+    "out of memory",
+    "failed to allocate memory",
+    "available memory of",
+    "bad allocation",
+    "cuda failure 2:",
+    "alloc_failed",
+    "allocation_failed",
+)
+_LOST = ("cuda failure", "cuda error", "cublas", "cudnn", "curand")
+"""Of what onnxruntime says, in lower case, when a device has no room, and when it fails."""
+_OPTIONS = {
+    # Products in TF32 keep 10 bits of each number; then greedy tokens differ from the CPU's.
+    "use_tf32": "0",
+    "arena_extend_strategy": "kSameAsRequested",
+}
+_RECORDING = {"enable_cuda_graph": "1"}
+
+
+ort.set_default_logger_severity(_FATAL)  # faults come as exceptions; without this they are also printed
+
+
+class Place(NamedTuple):
+    """A device, as onnxruntime names it."""
+
+    kind: Literal["cpu", "cuda"]
+    number: int = 0
+
+
+class DeviceArray:
+    """Numbers in the memory of a device. Raises DeviceFullError, if there is no room for it, and DeviceLostError."""
+
+    def __init__(self, shape: Sequence[int], kind: str, place: Place) -> None:
+        """kind: NumPy's name of the type of number."""
+        with _told("the device's memory cannot be used"):
+            made = ort.OrtValue.ortvalue_from_shape_and_type
+            self.value: Any = made(list(shape), np.dtype(kind).type, place.kind, place.number)
+        self.shape, self._kind, self._near = tuple(shape), np.dtype(kind), place.kind == "cpu"
+        self.nbytes = int(np.prod(self.shape)) * self._kind.itemsize
+
+    def write(self, array: NDArray[Any]) -> None:
+        """Fills it; the array must be of its shape."""
+        if array.shape != self.shape or array.dtype != self._kind:
+            raise ValueError(f"{array.dtype}{array.shape} does not fit {self._kind}{self.shape}")
+        if self.nbytes:
+            try:  # and no context manager, as below
+                self.value.update_inplace(array)
+            except Exception as fault:
+                raise _kind_of(fault)(f"the device's memory cannot be written: {_first_line(fault)}") from fault
+
+    def read(self) -> NDArray[Any]:
+        """A copy."""
+        try:
+            return self.value.numpy().copy() if self._near else self.value.numpy()
+        except Exception as fault:
+            raise _kind_of(fault)(f"the device's memory cannot be read: {_first_line(fault)}") from fault
+
+
+class Session:
+    """A graph that was opened. Keeps nothing of what it computes, so any thread may use it.
+
+    threads: of one run. provider: the first choice; what it cannot run falls to the CPU. options: the provider's.
+    yielding: threads do not wait for more work on the processors, which others may want.
+
+    Raises TuiGenError for a graph that cannot be opened.
+    """
+
+    def __init__(
+        self,
+        graph: bytes,
+        threads: int,
+        provider: str = "CPUExecutionProvider",
+        *,
+        options: Mapping[str, str] | None = None,
+        yielding: bool = False,
+    ) -> None:
+        made = ort.SessionOptions()
+        made.log_severity_level = _FATAL
+        made.intra_op_num_threads = threads
+        made.inter_op_num_threads = 1
+        made.add_session_config_entry("session.force_spinning_stop", str(int(yielding)))
+        # ORT_ENABLE_ALL adds only layouts for convolutions, which a step has none of, and crashes on fp16 LSTMs.
+        made.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+        providers = [provider, *(["CPUExecutionProvider"] if provider != "CPUExecutionProvider" else [])]
+        settings = [dict(options or {}), *[{}] * (len(providers) - 1)]
+        with tempfile.TemporaryDirectory(prefix="tui-gen-") as empty:
+            # Whatever file a tensor might still point at, it is looked for here and not found.
+            made.add_session_config_entry("session.model_external_initializers_file_folder_path", empty)
+            with _told("model.onnx cannot be opened"):
+                self._session = ort.InferenceSession(
+                    graph, made, providers=providers, provider_options=settings, enable_fallback=0
+                )
+        self.providers: list[str] = self._session.get_providers()
+        """Where it really runs."""
+        self.inputs = [Port(port.name, port.type, tuple(port.shape)) for port in self._session.get_inputs()]
+        self.outputs = [Port(port.name, port.type, tuple(port.shape)) for port in self._session.get_outputs()]
+        self._names = [port.name for port in self.outputs]
+
+    def run(self, feeds: Mapping[str, Any]) -> list[NDArray[Any]]:
+        """From inputs by name to outputs in their order, in new memory. Raises TuiGenError."""
+        with _told("onnxruntime could not run the model"):
+            found: list[NDArray[Any]] = self._session.run(self._names, feeds)
+        return found
+
+    def bound(self, inputs: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]]) -> Callable[[], None]:
+        """What to call to compute outputs from inputs in the memory where they lie, on the CPU; it must outlive the
+        call. Raises TuiGenError when called, also if the outputs have other shapes.
+        """
+        binding = self._session.io_binding()
+        for bind, ports, arrays in (
+            (binding.bind_input, self.inputs, inputs),
+            (binding.bind_output, self.outputs, outputs),
+        ):
+            for port, array in zip(ports, arrays, strict=True):
+                bind(port.name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+        return self._bound_run(binding, None)
+
+    def bound_on(
+        self, inputs: Mapping[str, DeviceArray], outputs: Mapping[str, DeviceArray], recording: int | None = None
+    ) -> Callable[[], None]:
+        """The same for inputs and outputs by name in the memory of a device.
+
+        recording: a number of its own under which the device's work is recorded at the first call and replayed from
+        then on, for a session that was opened for that; None computes it step by step.
+        """
+        binding = self._session.io_binding()
+        for name, array in inputs.items():
+            binding.bind_ortvalue_input(name, array.value)
+        for name, array in outputs.items():
+            binding.bind_ortvalue_output(name, array.value)
+        options = ort.RunOptions()
+        options.add_run_config_entry("gpu_graph_id", _UNRECORDED if recording is None else str(recording))
+        return self._bound_run(binding, options)
+
+    def _bound_run(self, binding: Any, options: Any) -> Callable[[], None]:
+        run = self._session.run_with_iobinding
+
+        def call() -> None:
+            try:  # and no context manager, which takes its time at every token
+                run(binding, options)
+            except Exception as fault:  # onnxruntime's own exceptions share no other base
+                raise _kind_of(fault)(f"onnxruntime could not run the model: {_first_line(fault)}") from fault
+
+        return call
+
+
+def cuda_session(graph: bytes, threads: int, options: Mapping[str, str]) -> Session | None:
+    """A session that really has CUDA; None where onnxruntime gives another. Raises TuiGenError where it gives none."""
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints what it tries, and nobody asked
+        ort.preload_dlls()
+        _take_memory_as_needed()
+        session = Session(graph, threads, "CUDAExecutionProvider", options=options)
+    return session if "CUDAExecutionProvider" in session.providers else None
+
+
+def _take_memory_as_needed() -> None:
+    """Arrays on a device come from a pool of their own, which otherwise grows to the next power of two."""
+    binding = ort.capi.onnxruntime_pybind11_state
+    if hasattr(binding, "set_arena_extend_strategy"):
+        binding.set_arena_extend_strategy(binding.ArenaExtendStrategy.kSameAsRequested)
+
+
+def has_cuda() -> bool:
+    """Whether this onnxruntime was built with CUDA; that says nothing of this machine."""
+    return "CUDAExecutionProvider" in ort.get_available_providers()
+
+
+def cuda_library() -> str:
+    """The path of the library that onnxruntime loads for CUDA."""
+    name = "onnxruntime_providers_cuda"
+    folder = Path(ort.__file__).parent / "capi"
+    return str(next((path for path in (folder / f"lib{name}.so", folder / f"{name}.dll") if path.exists()), ""))
+
+
+@contextlib.contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Turns a fault of onnxruntime into one line; its exceptions share no other base."""
+    try:
+        yield
+    except Exception as fault:
+        raise _kind_of(fault)(f"{what}: {_first_line(fault)}") from fault
+
+
+def _kind_of(fault: Exception) -> type[TuiGenError]:
+    said = str(fault).lower()
+    if isinstance(fault, MemoryError) or any(sign in said for sign in _FULL):
+        return DeviceFullError
+    return DeviceLostError if any(sign in said for sign in _LOST) else TuiGenError
+
+
+def _first_line(fault: Exception) -> str:
+    return str(fault).strip().splitlines()[0] if str(fault).strip() else type(fault).__name__
+
+
+def open_blindly(path: str) -> None:
+    """Opens a graph on the CPU and keeps any error to itself; a crash is what the caller looks for."""
+    with contextlib.suppress(TuiGenError):
+        Session(Path(path).read_bytes(), 1)
+
+
+def cuda_trouble(device: int) -> str:
+    """Why CUDA cannot be used on a device of this machine, as far as can be told at once; empty if it may."""
+    trouble = driver_trouble(CUDA_VERSION or "0.0", device) or both_runtimes()
+    if not trouble and not has_cuda():
+        trouble = "this onnxruntime was built without CUDA; install onnxruntime-gpu in its place"
+    return trouble
+
+
+def open_cuda(graph: bytes, device: int, *, recording: bool = False) -> Session:
+    """A session that runs on a GPU. recording: for runs that are recorded and replayed, which not every graph allows.
+
+    Raises TuiGenError that names what is missing.
+    """
+    options = {"device_id": str(device), **_OPTIONS, **(_RECORDING if recording else {})}
+    try:
+        session = cuda_session(graph, 1, options)
+    except TuiGenError as fault:
+        raise _missing() or fault from fault
+    if session is None:
+        raise _missing() or TuiGenError(f"the CUDA libraries do not work with the driver; {LIBRARIES}")
+    return session
+
+
+def _missing() -> TuiGenError | None:
+    """Which library is missing, if one is."""
+    library = missing_library(cuda_library())
+    return TuiGenError(f"{library} is missing; {LIBRARIES}") if library else None
+
+
+def open_recorded(graph: bytes, device: int) -> tuple[Session, bool]:
+    """The same, and whether its runs can be recorded."""
+    try:
+        return open_cuda(graph, device, recording=True), True
+    except TuiGenError:
+        return open_cuda(graph, device), False
+
+
+def in_vain(trouble: str) -> TuiGenError:
+    """What to raise where CUDA was asked for and cannot be used."""
+    return TuiGenError(f"CUDA cannot be used: {trouble}; without --provider cuda it runs on the CPU")

@@ -1,0 +1,124 @@
+"""One token of every sample, and how it came about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from tui_gen.errors import TuiGenError
+from tui_gen.sampling.device_protocol import Report
+from tui_gen.sampling.params import (
+    Floats,
+    Logits,
+    Mask,
+    SamplingParams,
+    Tokens,
+    Weights,
+    entropy_bits,
+    log_softmax,
+    normalised,
+    picked,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One token of every sample, and how it came about."""
+
+    index: int
+    """Position in the sequence. The first token of a prompt has position 0 and no Step, for nothing predicts it."""
+
+    tokens: Tokens
+    """[samples]: the tokens at this position."""
+
+    given: Mask
+    """[samples]: whether the token stood in the prompt; otherwise it was sampled."""
+
+    live: Mask
+    """[samples]: whether the sample still runs. A sample that has ended keeps its row, which then means nothing."""
+
+    said: Logits | Callable[[], Logits]
+    """`logits`, or what to call for them."""
+
+    drawn_by: Weights | None
+    """[samples, vocab]: what a sampled token was drawn by; None where every token stood in the prompt."""
+
+    params: SamplingParams
+    """The knobs that counted for this step."""
+
+    seconds: float
+    """What model and sampling took."""
+
+    kept: Any
+    """`state`, or what to call for it."""
+
+    report: Report | None = None
+    """What a device said that sampled beside the model; `drawn_by` is None then."""
+
+    @property
+    def sampled(self) -> bool:
+        """Whether some sample's token was drawn, not given."""
+        return self.drawn_by is not None or self.report is not None
+
+    @cached_property
+    def logits(self) -> Logits:
+        """[samples, vocab]: what the model said before this token."""
+        if not callable(self.said):
+            return self.said
+        logits = self.said()
+        check_finite(logits, self.index)
+        return logits
+
+    @cached_property
+    def state(self) -> Any:
+        """The model's state before this token; feed it the token to go on from here."""
+        return self.kept() if callable(self.kept) else self.kept
+
+    @cached_property
+    def weights(self) -> Weights:
+        """[samples, vocab]: proportional to `probs`."""
+        return self.params.weights(self.logits) if self.drawn_by is None else self.drawn_by
+
+    @cached_property
+    def probs(self) -> Floats:
+        """[samples, vocab]: the distribution after all knobs, from which a sampled token was drawn."""
+        return normalised(self.weights)
+
+    def likeliest(self, count: int, *, sample: int = 0) -> Tokens:
+        """[at most count]: the tokens of the highest probability after all knobs, likeliest first, lower ids first."""
+        if self.report and count <= self.report.top.shape[1] and self.report.weights[sample, count - 1] > 0:
+            return self.report.top[sample, :count]
+        row = self.weights[sample]
+        if count >= len(row):
+            return np.argsort(-row, kind="stable")
+        top = np.argpartition(row, -count)[-count:]
+        return top[np.lexsort((top, -row[top]))]
+
+    @cached_property
+    def logprob(self) -> Floats:
+        """[samples]: natural logarithm of the model's own probability (temperature 1, nothing cut) of the token."""
+        return picked(self._log_softmax, self.tokens)
+
+    @cached_property
+    def entropy(self) -> Floats:
+        """[samples]: entropy of the model's own distribution, in bits."""
+        return entropy_bits(np.exp(self._log_softmax))
+
+    @cached_property
+    def _log_softmax(self) -> Floats:
+        return log_softmax(self.logits)
+
+
+def check_finite(logits: Logits, index: int) -> None:
+    """Raises TuiGenError for logits, of the token at a position, that are not finite."""
+    if not np.isfinite(logits).all():
+        raise non_finite(index)
+
+
+def non_finite(index: int) -> TuiGenError:
+    """What to raise where a model says of the token at a position what no model can mean."""
+    return TuiGenError(f"the model gave non-finite logits at token {index}: its weights are damaged or it overflows")

@@ -1,0 +1,193 @@
+"""How a score is written: the text with its totals, a picture's totals, or JSON lines."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from itertools import pairwise, zip_longest
+from typing import BinaryIO, NamedTuple, Protocol
+
+from tui_gen.card import Colour, ImageSpec
+from tui_gen.images.raster import Cell, ansi
+from tui_gen.scoring.score import BANDS, TAIL, Greatest, Place, Surprise, Totals, band
+from tui_gen.terminal_text import scrub, scrub_line
+
+_LONGEST = 24
+"""Characters of a token that are shown."""
+_BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
+
+
+class ScoreWriter(Protocol):
+    """Takes tokens as they are scored."""
+
+    def write(self, surprises: Sequence[Surprise]) -> None:
+        """Writes what can be written of these tokens."""
+        ...
+
+    def close(self, totals: Totals) -> None:
+        """Writes what all tokens come to."""
+        ...
+
+    def break_off(self) -> None:
+        """Ends the line that it is in, when there will be no more."""
+        ...
+
+
+class Report:
+    """What the tokens come to, for people. Of a text, the text itself stands before it, token by token."""
+
+    def __init__(self, file: BinaryIO, image: ImageSpec | None = None, *, coloured: bool = False) -> None:
+        """image: of a picture. coloured: each token is painted by its bits."""
+        self._file, self._image, self._coloured = file, image, coloured
+        self._shielded, self._greatest, self._ended = file.isatty(), Greatest(), True
+
+    def write(self, surprises: Sequence[Surprise]) -> None:
+        for surprise in surprises:
+            self._greatest.add(surprise)
+            text = scrub(surprise.text) if self._shielded else surprise.text
+            self._put(painted(text, surprise.bits) if self._coloured else text)
+            self._ended = text.endswith("\n") if text else self._ended
+        self._file.flush()
+
+    def close(self, totals: Totals) -> None:
+        self.break_off()
+        report = report_lines(totals, self._greatest.ranked(), self._image)
+        for line in report if self._image else ["", *report]:
+            self._put(f"{line}\n")
+        self._file.flush()
+
+    def break_off(self) -> None:
+        if not self._ended:
+            self._put("\n")
+            self._file.flush()
+
+    def _put(self, text: str) -> None:
+        self._file.write(text.encode("utf-8", "replace"))
+
+
+class ScoreLines:
+    """One JSON object per token, and one for the totals."""
+
+    def __init__(self, file: BinaryIO, image: ImageSpec | None = None) -> None:
+        self._file, self._image = file, image
+
+    def write(self, surprises: Sequence[Surprise]) -> None:
+        for surprise in surprises:
+            self._put(self._facts(surprise))
+        self._file.flush()
+
+    def close(self, totals: Totals) -> None:
+        self._put({"total": _facts(totals)})
+        self._file.flush()
+
+    def break_off(self) -> None:
+        """No line is left unfinished."""
+
+    def _facts(self, surprise: Surprise) -> dict[str, object]:
+        where = self._image.named_place(surprise.index) if self._image else {"text": surprise.text}
+        measured = {"bits": round(surprise.bits, 6), "logprob": round(surprise.logprob, 6)}
+        return {"index": surprise.index, "id": surprise.token, **where, **measured}
+
+    def _put(self, facts: dict[str, object]) -> None:
+        self._file.write(json.dumps(facts).encode() + b"\n")
+
+
+def _facts(totals: Totals) -> dict[str, object]:
+    perplexity = round(totals.perplexity, 6) if math.isfinite(totals.perplexity) else None
+    known = {"tokens": totals.tokens, "bits": round(totals.bits, 6), "perplexity": perplexity}
+    return {**known, f"{totals.unit}s": totals.units, f"bits_per_{totals.unit}": round(totals.bits_per_unit, 6)}
+
+
+def report_lines(totals: Totals, greatest: Sequence[Place], image: ImageSpec | None) -> list[str]:
+    """image: of a picture, whose tokens stand at a row and a column."""
+    table = [_picture_row(place, image) for place in greatest] if image else [_text_row(place) for place in greatest]
+    titles = _picture_titles(image) if image else ("TOKEN", "BITS", "TEXT", "AFTER")
+    return [*_totals(totals), "", "most surprising", *_aligned([titles, *table])]
+
+
+def _totals(totals: Totals) -> list[str]:
+    facts = {
+        "tokens": f"{totals.tokens:,}",
+        "bits": f"{totals.bits:,.1f}",
+        "perplexity": f"{totals.perplexity:,.2f} per token",
+        f"bits per {totals.unit}": f"{totals.bits_per_unit:.3f}",
+    }
+    return [f"{name:19}{value}" for name, value in facts.items()]
+
+
+def _text_row(place: Place) -> tuple[str, ...]:
+    surprise = place.surprise
+    return f"{surprise.index}", f"{surprise.bits:.2f}", _brief(surprise.text), _last_words(place.before)
+
+
+def _brief(text: str) -> str:
+    """A token without the white space before it, unless it is white space itself."""
+    shown = scrub_line(text.lstrip() or text)
+    return f"“{shown if len(shown) <= _LONGEST else shown[: _LONGEST - 1] + '…'}”"
+
+
+def _last_words(text: str) -> str:
+    """Whole words, unless there is but one."""
+    words = text.split(maxsplit=1)
+    whole = words[1] if len(text) == TAIL and not text[0].isspace() and len(words) > 1 else text
+    return scrub_line(whole.strip(" "))
+
+
+def _picture_titles(image: ImageSpec) -> tuple[str, ...]:
+    return *(name.upper() for name in image.named_place(0)), "BITS", "LEVEL"
+
+
+def _picture_row(place: Place, image: ImageSpec) -> tuple[str, ...]:
+    surprise = place.surprise
+    where = image.named_place(surprise.index)
+    return *(f"{number}" for number in where.values()), f"{surprise.bits:.2f}", f"{surprise.token}"
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip_longest(*rows, fillvalue="")]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+class Paint(NamedTuple):
+    """How the tokens of a band look; None is the terminal's own colour."""
+
+    name: str
+    foreground: Colour | None
+    background: Colour | None
+
+
+PAINTS = (
+    Paint("plain", None, None),
+    Paint("yellow", _BLACK, (255, 242, 160)),
+    Paint("orange", _BLACK, (255, 178, 80)),
+    Paint("red", _WHITE, (196, 48, 43)),
+    Paint("violet", _WHITE, (92, 20, 110)),
+)
+"""One per band."""
+
+
+def painted(text: str, bits: float) -> str:
+    """A token with the colour of its bits behind it, but not behind white space before it and line ends in it."""
+    paint = PAINTS[band(bits)]
+    if not paint.background:
+        return text
+    word = text.lstrip() or text
+    lines = (_painted(line, paint) for line in word.split("\n"))
+    return text[: len(text) - len(word)] + "\n".join(lines)
+
+
+def legend(*, coloured: bool) -> str:
+    """One line that says which colour stands for how many bits."""
+    borders = [
+        f"below {BANDS[0]:g}",
+        *(f"{low:g} to {high:g}" for low, high in pairwise(BANDS)),
+        f"{BANDS[-1]:g} and more",
+    ]
+    named = (f" {paint.name} {border} " for paint, border in zip(PAINTS, borders, strict=True))
+    shown = (_painted(name, paint) if coloured else name for name, paint in zip(named, PAINTS, strict=True))
+    return "bits:" + "".join(shown).rstrip(" ")
+
+
+def _painted(line: str, paint: Paint) -> str:
+    return ansi([Cell(char, paint.foreground, paint.background) for char in line]) if line else ""

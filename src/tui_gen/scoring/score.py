@@ -1,0 +1,220 @@
+"""How surprised a model is by what it reads: bits per token, their bands, their totals, and the greatest of them."""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import math
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tui_gen.errors import TuiGenError
+from tui_gen.generation.protocol import CHUNK, Stepper, score_steps
+from tui_gen.sampling.params import FREE, Floats, Tokens
+from tui_gen.sampling.step import non_finite
+from tui_gen.text.tokenizer import Piece
+
+BANDS = (1.0, 3.0, 6.0, 10.0)
+"""Bits at which the next band of surprise begins: a probability of 1 in 2, in 8, in 64, in 1024."""
+TAIL = 40
+"""Characters of the text before a token that are kept, at most, to show where it stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surprise:
+    """A token that was there already, and what the model thought of it."""
+
+    index: int
+    """Position among the tokens that were scored, from 0."""
+    token: int
+    """Its id."""
+    text: str
+    """What it stands for in the text, with the white space before it; empty for a token of a picture."""
+    bits: float
+    """Binary logarithm of 1 / probability, at temperature 1 and with nothing cut."""
+
+    @property
+    def logprob(self) -> float:
+        """Natural logarithm of its probability."""
+        return 0.0 - self.bits * math.log(2)  # subtracted, for a certain token has 0 and not -0
+
+
+def bits(model: Stepper, tokens: Tokens) -> Floats:
+    """Surprise at each token but the first, given those before it, in bits: float[samples, n - 1].
+
+    tokens: int64[samples, n]; a text begins with the model's start token. Infinite for a token that the model never
+    predicts. Raises TuiGenError for token ids that it cannot read.
+    """
+    return in_bits(score(model, tokens))
+
+
+def in_bits(logprobs: Floats) -> Floats:
+    """Natural logarithms of probabilities to bits of surprise, of any shape."""
+    found: Floats = 0.0 - logprobs.astype(np.float64) / math.log(2)
+    return found
+
+
+def band(bits: float) -> int:
+    """0 for a token that the model expected to 4 for one that it found all but impossible; `BANDS` are the borders."""
+    return bisect_right(BANDS, bits)
+
+
+@dataclass
+class Totals:
+    """Of all tokens so far."""
+
+    unit: str
+    """What is counted besides tokens: `character` or `pixel`."""
+    units: int = 0
+    """How many of them."""
+    tokens: int = 0
+    bits: float = 0.0
+
+    def add(self, surprises: Iterable[Surprise]) -> None:
+        """Counts these tokens too."""
+        for surprise in surprises:
+            self.tokens += 1
+            self.bits += surprise.bits
+
+    @property
+    def perplexity(self) -> float:
+        """Per token: among how many equally likely tokens a choice would be as hard. NaN for none, or infinite."""
+        return _power_of_two(self.bits / self.tokens) if self.tokens else math.nan
+
+    @property
+    def bits_per_unit(self) -> float:
+        """NaN for none."""
+        return self.bits / self.units if self.units else math.nan
+
+
+def _power_of_two(exponent: float) -> float:
+    return math.inf if exponent >= 1024 else 2.0**exponent
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A surprising token, and the text that stands right before it."""
+
+    surprise: Surprise
+    before: str
+
+
+class Greatest:
+    """Keeps the most surprising tokens of any number, with a few words before each."""
+
+    def __init__(self, count: int = 10) -> None:
+        self._count, self._heap, self._tail = count, list[tuple[float, int, Place]](), ""
+
+    def add(self, surprise: Surprise) -> None:
+        """Takes the next token."""
+        entry = (surprise.bits, -surprise.index, Place(surprise, self._tail))
+        if len(self._heap) < self._count:
+            heapq.heappush(self._heap, entry)
+        else:
+            heapq.heappushpop(self._heap, entry)
+        self._tail = (self._tail + surprise.text[-TAIL:])[-TAIL:]
+
+    def ranked(self) -> list[Place]:
+        """The most surprising first; of equals, the earlier."""
+        return [place for _, _, place in sorted(self._heap, key=lambda entry: entry[:2], reverse=True)]
+
+
+class Scorer:
+    """Scores what comes piece by piece. Keeps the model's state and one token of each sample, whatever the length."""
+
+    def __init__(self, model: Stepper, context: Tokens) -> None:
+        """context: int64[samples, n], n >= 1, is read and not scored; that of a text begins with its start token."""
+        self._model, self._last, self._state = model, context[:, :1], model.start(len(context))
+        self.feed(context[:, 1:])
+
+    def feed(self, tokens: Tokens) -> Floats:
+        """Natural logarithms of the probability of each token, given all those before it: float[samples, n].
+
+        tokens: int64[samples, n], n >= 0. Temperature and filters do not count. Takes memory for the result and for
+        some 128 tokens. Raises TuiGenError for token ids that the model cannot read; a token that it never predicts
+        has the logarithm -inf.
+        """
+        size = max(1, CHUNK // len(tokens))
+        found = [self._feed(tokens[:, first : first + size]) for first in range(0, tokens.shape[1], size)]
+        return np.concatenate(found, axis=1) if found else np.empty((len(tokens), 0))
+
+    def _feed(self, tokens: Tokens) -> Floats:
+        before = np.concatenate([self._last, tokens[:, :-1]], axis=1)
+        scores, self._state = _scored(self._model, before, tokens, self._state)
+        self._last = tokens[:, -1:]
+        return scores
+
+
+def score(model: Stepper, tokens: Tokens) -> Floats:
+    """Natural logarithms of the probability of each token but the first, given those before it: float[samples, n - 1].
+
+    tokens: int64[samples, n]; a text begins with the model's start token. The rest is as of `Scorer.feed`.
+    """
+    return Scorer(model, tokens[:, :1]).feed(tokens[:, 1:])
+
+
+def _scored(model: Stepper, tokens: Tokens, following: Tokens, state: Any) -> tuple[Floats, Any]:
+    """Scores of what follows each of the tokens [samples, n], and the state after them."""
+    at_once = getattr(model, "score", None)
+    with contextlib.suppress(TuiGenError):  # told below, by the token that it is of
+        if at_once and (scored := at_once(tokens, following, state)):
+            return scored
+    return score_steps(model, tokens, following, state)
+
+
+class Measure:
+    """Measures what comes piece by piece."""
+
+    def __init__(self, model: Stepper, context: Tokens) -> None:
+        """context: int64[1, n], n >= 1, is read and not scored; of a text, the first token starts a text."""
+        self._model, self._start, self._scorer = model, context[:, :1], Scorer(model, context)
+        self._index, self._ended = 0, False
+        self.restarts = 0
+        """How often a text began after an end token."""
+
+    def text(self, piece: Piece) -> Iterator[list[Surprise]]:
+        """The tokens of a text that come next.
+
+        An end token is scored like others. What follows it is a new text to the model, which starts again without
+        context. Raises TuiGenError where the model fails.
+        """
+        for ids, texts in _split(piece, self._model.eos):
+            if self._ended:
+                self._scorer, self._ended = Scorer(self._model, self._start), False
+                self.restarts += 1
+            yield from self._scored(ids, texts)
+            self._ended = ids[-1] == self._model.eos
+
+    def picture(self, levels: Tokens) -> Iterator[list[Surprise]]:
+        """The tokens of a picture: int64[height, width], or [height, width, channels]. Raises TuiGenError likewise."""
+        assert (levels != FREE).all()
+        ids = levels.ravel().tolist()
+        yield from self._scored(ids, [""] * len(ids))
+
+    def _scored(self, ids: Sequence[int], texts: Sequence[str]) -> Iterator[list[Surprise]]:
+        for first in range(0, len(ids), CHUNK):
+            part = slice(first, first + CHUNK)
+            [found] = in_bits(self._scorer.feed(np.array([ids[part]], dtype=np.int64))).tolist()
+            self._check_finite(found)
+            numbers = range(self._index, self._index + len(found))
+            self._index += len(found)
+            yield list(map(Surprise, numbers, ids[part], texts[part], found))
+
+    def _check_finite(self, found: Sequence[float]) -> None:
+        broken = np.flatnonzero(~np.isfinite(found))
+        if len(broken):
+            raise non_finite(self._index + int(broken[0]))
+
+
+def _split(piece: Piece, eos: int | None) -> Iterator[Piece]:
+    """After every end token."""
+    first = 0
+    ends = [index + 1 for index, token in enumerate(piece.ids) if token == eos]
+    for end in [*ends, len(piece.ids)]:
+        if end > first:
+            yield Piece(piece.ids[first:end], piece.texts[first:end])
+        first = end

@@ -1,0 +1,89 @@
+"""The command line that makes a branch again, for one that a single run makes."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from tui_gen.errors import TuiGenError
+from tui_gen.generation.branch import Branch
+from tui_gen.library import Playable
+from tui_gen.sampling.params import SamplingParams, Tokens
+from tui_gen.sampling.sweep import Sweep
+from tui_gen.terminal_text import scrub_line
+
+
+@dataclass(frozen=True)
+class Reproducing:
+    """How to make a branch again."""
+
+    command: str | None
+    """One line for a shell; None where no single run makes it."""
+    reason: str = ""
+    """Why there is none, as in `it left another branch`."""
+
+
+def command_for(name: str, playable: Playable, branch: Branch) -> Reproducing:
+    """The `tui-gen generate` that prints what a branch shows. name: of the model, or its folder, as to be typed."""
+    reason = _hindrance(name, playable, branch)
+    return Reproducing(None, reason) if reason else Reproducing(_command(name, branch))
+
+
+def _hindrance(name: str, playable: Playable, branch: Branch) -> str:
+    """Why it cannot be a single run; empty if it can."""
+    begun, prompt = branch.begun, _prompt(playable, branch)
+    if begun.parent or begun.at > 1 or begun.override is not None:
+        return "it left another branch"
+    if len(branch.turns) > 1:
+        return "knobs were turned while it ran"
+    if prompt is None or not np.array_equal(prompt, begun.prompt):
+        return "its prompt is more than text, such as a picture to complete"
+    if len(branch) < begun.prompt.shape[1]:
+        return "it was stopped within its prompt"
+    if begun.text in ("-", "--") or any(scrub_line(word) != word for word in (name, begun.text)):
+        return "its prompt cannot be typed on a command line"
+    return ""
+
+
+def _prompt(playable: Playable, branch: Branch) -> Tokens | None:
+    """What its text alone makes; None if that is no prompt."""
+    try:
+        return playable.codec.prompt([branch.begun.text] * branch.samples)
+    except TuiGenError:
+        return None
+
+
+def _command(name: str, branch: Branch) -> str:
+    params = branch.turns[0][1] if branch.turns else branch.begun.params
+    length = len(branch) - branch.begun.prompt.shape[1]
+    options = [*_knobs(params), *_samples(params, branch.samples), "-l", str(length), "--seed", str(branch.begun.seed)]
+    positional = [name, *([branch.begun.text] if branch.begun.text else [])]
+    if any(word.startswith("-") for word in positional):
+        return shlex.join(["tui-gen", "generate", *options, "--", *positional])
+    return shlex.join(["tui-gen", "generate", *positional, *options])
+
+
+def _samples(params: SamplingParams, samples: int) -> list[str]:
+    """Of a sweep, each value is a sample."""
+    if isinstance(params, Sweep):
+        values = ",".join(_exact(params.knob, value) for value in params.values)
+        return ["--sweep", f"{params.knob.replace('_', '-')}={values}"]
+    return ["-n", str(samples)] if samples > 1 else []
+
+
+def _knobs(params: SamplingParams) -> list[str]:
+    """The temperature always, for its default is the model's; the others where they are not at theirs."""
+    options = []
+    for knob in fields(SamplingParams):
+        value, swept = getattr(params, knob.name), isinstance(params, Sweep) and params.knob == knob.name
+        if not swept and (knob.name == "temperature" or value != knob.default):
+            option = "-t" if knob.name == "temperature" else f"--{knob.name.replace('_', '-')}"
+            options += [option, _exact(knob.name, value)]
+    return options
+
+
+def _exact(knob: str, value: float) -> str:
+    """In as few digits as give the very same number again."""
+    return repr(int(value) if knob == "top_k" else float(value)).removesuffix(".0")

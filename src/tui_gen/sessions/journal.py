@@ -1,0 +1,247 @@
+"""Keeping a session while it goes on, so that not even a crash loses more than its last second."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import platformdirs
+
+from tui_gen.errors import TuiGenError
+from tui_gen.files import write_new
+from tui_gen.generation.branch import Branch
+from tui_gen.library import Playable
+from tui_gen.sampling.params import SamplingParams
+from tui_gen.sessions.file import header_line, line_text, session_of, session_text
+from tui_gen.sessions.records import (
+    Line,
+    apply,
+    begun_line,
+    deleted_line,
+    made_line,
+    record_of,
+    renamed_line,
+    shown_line,
+)
+from tui_gen.sessions.session import Fingerprint, Session
+
+SECONDS = 1.0
+"""Between two notes of how far a running branch is."""
+KEPT = 50
+"""Journals that stay, the newest."""
+_OURS = re.compile(r"\d{4}-\d\d-\d\d-\d{6}-.*\.jsonl")
+_UNSAFE = re.compile(r"[^A-Za-z0-9.]+")
+_LONGEST = 40
+"""Characters of a model's name that a file's name takes."""
+
+
+def journal_folder() -> Path:
+    """Where journals are kept on this system."""
+    return Path(platformdirs.user_state_dir("tui-gen", appauthor=False)) / "sessions"
+
+
+@dataclass
+class _Noted:
+    """What the journal says of a branch that lives."""
+
+    number: int
+    start: int
+    """Its first own position."""
+    positions: int
+    name: str
+    at: float
+    """When its positions were noted, by the clock."""
+    turns: int = 0
+    """How many were noted."""
+    fingerprint: Fingerprint = field(default_factory=Fingerprint)
+
+    def new_turns(self, branch: Branch, positions: int) -> list[tuple[int, SamplingParams]]:
+        """Those of its own that are not noted yet, before a position."""
+        own = [turn for turn in branch.turns if turn[0] >= self.start]
+        return [turn for turn in own[self.turns :] if turn[0] < positions]
+
+
+class Journal:
+    """The session of one tree of branches, as a file that grows from the first branch on. For one thread.
+
+    A disk that is full or that cannot be written never hurts: then `fault` says so, and `save` still works elsewhere.
+    """
+
+    def __init__(
+        self, playable: Playable, *, folder: Path | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """folder: where to keep it, in place of `journal_folder`. clock: seconds."""
+        self.session = session_of(playable)
+        """What has happened so far."""
+        self.fault = ""
+        """Why the file does not grow any more, in one line that never changes again; empty while all is well."""
+        self.path: Path | None = None
+        """The file, once there is one."""
+        self._folder, self._clock = folder or journal_folder(), clock
+        self._file: JournalFile | None = None
+        self._whole = True
+        self._noted: dict[Branch, _Noted] = {}
+
+    def begun(self, branch: Branch) -> None:
+        """A branch begins; to be told at once, before any branch is renamed or deleted."""
+        parents = [known for known in self._noted if known.name == branch.begun.parent]
+        self._begin(branch, parents[0] if parents else None)
+
+    def made(self, branch: Branch, *, now: bool = False) -> None:
+        """A branch may have grown; to be told often. now: it pauses or ends, so that nothing is put off."""
+        noted, positions = self._noted.get(branch), len(branch)
+        if noted is None or positions == noted.positions or not (now or self._clock() - noted.at >= SECONDS):
+            return
+        turns = noted.new_turns(branch, positions)
+        self._note(made_line(noted.number, positions, noted.fingerprint.of(branch, positions), turns))
+        noted.positions, noted.at, noted.turns = positions, self._clock(), noted.turns + len(turns)
+
+    def renamed(self, branch: Branch) -> None:
+        """A branch has a new name."""
+        noted = self._noted.get(branch)
+        if noted and noted.name != branch.name:
+            self._note(renamed_line(noted.number, branch.name))
+            noted.name = branch.name
+
+    def deleted(self, branch: Branch) -> None:
+        """A branch is gone."""
+        noted = self._noted.pop(branch, None)
+        if noted:
+            self._note(deleted_line(noted.number))
+
+    def shown(self, branch: Branch) -> None:
+        """A branch is on the screen."""
+        noted = self._noted.get(branch)
+        if noted and noted.number != self.session.shown:
+            self._note(shown_line(noted.number))
+
+    def take_up(self, session: Session, branches: Mapping[int, Branch]) -> None:
+        """Goes on with a session that was made again. branches: by their numbers in it, the deleted ones too."""
+        made_again = [(branches[each.number], each) for each in session.needed() if each.number in branches]
+        for branch, record in made_again:
+            self._begin(branch, None if record.parent is None else branches[record.parent])
+            self.made(branch, now=True)
+        for branch in [branch for branch, record in made_again if record.deleted]:
+            self.deleted(branch)
+        for branch, record in made_again:
+            if record.number == session.shown:
+                self.shown(branch)
+
+    def save(self, path: Path) -> None:
+        """Writes a file, of a name that a person chose, with what is needed to make the living branches again.
+
+        Raises TuiGenError for one that exists already or cannot be written, or if the session is too large for a file.
+        """
+        self._catch_up()
+        if not self._whole:
+            raise TuiGenError(self.fault)
+        write_new(path, session_text(self.session).encode("ascii"))
+
+    def close(self) -> None:
+        """Notes what is not noted yet and closes the file."""
+        self._catch_up()
+        self._close_file()
+
+    def _begin(self, branch: Branch, parent: Branch | None) -> None:
+        if parent:
+            self.made(parent, now=True)  # at least up to where this one leaves it
+        number = len(self.session.records) + 1
+        record = record_of(number, branch, self._noted[parent].number if parent else None)
+        self._note(begun_line(record))
+        self._noted[branch] = _Noted(number, record.start, record.positions, branch.name, self._clock())
+
+    def _catch_up(self) -> None:
+        for branch in self._noted:
+            self.made(branch, now=True)
+
+    def _note(self, line: Line) -> None:
+        """What cannot be read again is not written; after that nothing makes sense any more."""
+        if not self._whole:
+            return
+        try:
+            apply(self.session, line)
+        except TuiGenError as fault:
+            self._whole = False
+            self._fail(f"the session can no longer be kept: {fault}")
+        else:
+            self._write(line)
+
+    def _write(self, line: Line) -> None:
+        if self.fault:
+            return
+        try:
+            if self._file is None:
+                self._file = JournalFile(self._folder, self.session.model)
+                self.path = self._file.path
+                self._file.write(line_text(header_line(self.session)))
+            self._file.write(line_text(line))
+        except OSError as fault:
+            self._fail(f"the session is no longer kept in {self.path or self._folder}: {fault.strerror}")
+
+    def _fail(self, fault: str) -> None:
+        self.fault = self.fault or fault
+        self._close_file()
+
+    def _close_file(self) -> None:
+        file, self._file = self._file, None
+        if file:
+            file.close()
+
+
+class JournalFile:
+    """A new file that grows. Everything here raises OSError where the disk is at fault."""
+
+    def __init__(self, folder: Path, model: str) -> None:
+        """Named by date, time and model; older ones than the newest `KEPT` are deleted."""
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.path, self._file = _created(folder, f"{datetime.now():%Y-%m-%d-%H%M%S}-{_harmless(model)}")
+        _tidy(folder)
+
+    def write(self, text: str) -> None:
+        """Adds a text, which is with the system when this returns, and survives the end of this program."""
+        content = text.encode("ascii")
+        while content:
+            content = content[os.write(self._file, content) :]
+
+    def close(self) -> None:
+        """Nothing can be written any more."""
+        os.close(self._file)
+
+
+def _created(folder: Path, stem: str) -> tuple[Path, int]:
+    for path in _candidates(folder, stem):
+        with contextlib.suppress(FileExistsError):
+            return path, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
+    raise AssertionError("there is always another name")
+
+
+def _candidates(folder: Path, stem: str) -> Iterator[Path]:
+    yield folder / f"{stem}.jsonl"
+    number = 1
+    while True:
+        number += 1
+        yield folder / f"{stem}-{number}.jsonl"
+
+
+def _harmless(model: str) -> str:
+    return _UNSAFE.sub("-", model)[:_LONGEST].strip("-.") or "model"
+
+
+def _tidy(folder: Path) -> None:
+    """Deletes old journals and nothing else. One that is still written to is not old."""
+    with contextlib.suppress(OSError):
+        ours = [path for path in folder.iterdir() if _OURS.fullmatch(path.name)]
+        for path in sorted(ours, key=_age)[:-KEPT]:
+            path.unlink(missing_ok=True)
+
+
+def _age(path: Path) -> tuple[float, str]:
+    with contextlib.suppress(OSError):
+        return path.lstat().st_mtime, path.name
+    return 0.0, path.name

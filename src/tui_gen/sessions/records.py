@@ -1,0 +1,308 @@
+"""What happens in a session, an event a line: events as JSON objects, and what each changes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import Field, asdict, fields
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from tui_gen.errors import TuiGenError
+from tui_gen.generation.branch import Branch
+from tui_gen.json_fields import MAX_NUMBER, Facts
+from tui_gen.sampling.params import FREE, SamplingParams, Tokens
+from tui_gen.sampling.sweep import Sweep
+from tui_gen.sessions.session import Record, Session
+
+Line = Mapping[str, Any]
+MAX_CELLS = 2**25
+"""Tokens that all branches and prompts of a session may have, with all their samples."""
+MAX_SAMPLES, MAX_NAME, MAX_BRANCHES = 4096, 200, 10_000
+_HASH = re.compile(r"[0-9a-f]{64}")
+Row = list[int | list[int]]
+"""Tokens, and [token, count] for one that stands several times."""
+_MAX_TOKEN = 2**31
+_LEAST_RUN = 3
+"""Fewer are shorter one by one."""
+_SORTS: dict[str, type[SamplingParams]] = {"knobs": SamplingParams, "sweep": Sweep}
+
+
+def record_of(number: int, branch: Branch, parent: int | None) -> Record:
+    """A branch that begins. number: its own. parent: the number of the one that it leaves."""
+    begun, shared = branch.begun, 0 if parent is None else branch.begun.at
+    how = (begun.seed, begun.params, begun.text, parent, begun.at, begun.override)
+    return Record(number, branch.name, begun.prompt[:, shared:], *how, positions=max(1, shared))
+
+
+def begun_line(record: Record) -> Line:
+    """A branch begins."""
+    line: dict[str, Any] = {"event": "begun", "branch": record.number, "name": record.name, "text": record.text}
+    if record.parent is not None:
+        line |= {"parent": record.parent, "at": record.at}
+    if record.override is not None:
+        line["override"] = rows_to_json(record.override)
+    rows = rows_to_json(record.prompt)
+    return line | {
+        "samples": record.samples,
+        "prompt": rows,
+        "seed": record.seed,
+        "params": params_to_json(record.params),
+    }
+
+
+def made_line(number: int, positions: int, sha256: str, turns: Sequence[tuple[int, SamplingParams]]) -> Line:
+    """A branch has so many positions. turns: those since the last such line."""
+    line = {"event": "made", "branch": number, "positions": positions, "sha256": sha256}
+    listed = [[at, params_to_json(params)] for at, params in turns]
+    return line | {"turns": listed} if listed else line
+
+
+def renamed_line(number: int, name: str) -> Line:
+    """A branch has another name from here on."""
+    return {"event": "renamed", "branch": number, "name": name}
+
+
+def deleted_line(number: int) -> Line:
+    """A branch is gone; what left it stays."""
+    return {"event": "deleted", "branch": number}
+
+
+def shown_line(number: int) -> Line:
+    """A branch is on the screen."""
+    return {"event": "shown", "branch": number}
+
+
+def read_hash(facts: Facts) -> str:
+    """What `sha256` says. Raises TuiGenError for anything else than that."""
+    sha256 = facts.text("sha256")
+    if not _HASH.fullmatch(sha256):
+        raise facts.fault("sha256", f"must be 64 hexadecimal digits, not {sha256!r:.80}")
+    return sha256
+
+
+def apply(session: Session, line: Line) -> None:
+    """Takes an event into account. Raises TuiGenError for one that cannot be, and then leaves the session as it is."""
+    facts = _Facts(dict(line), "")
+    event = facts.text("event")
+    if event not in _EVENTS:
+        raise facts.fault("event", f"must be one of {', '.join(_EVENTS)}, not {event!r:.60}")
+    _EVENTS[event](session, facts)
+
+
+class _Facts(Facts):
+    def seed(self) -> int:
+        """Of any size, as on the command line."""
+        seed = self._values.get("seed")
+        if type(seed) is not int or seed < 0:
+            raise self.fault("seed", f"must be a whole number of at least 0, not {seed!r:.60}")
+        return seed
+
+
+def _begun(session: Session, facts: _Facts) -> None:
+    number, samples = facts.integer("branch"), facts.integer("samples", minimum=1)
+    if number in session.records or len(session.records) >= MAX_BRANCHES:
+        raise facts.fault("branch", f"must be a new one of at most {MAX_BRANCHES}, not {number}")
+    parent = _record(session, facts, "parent") if facts.has("parent") else None
+    if samples > MAX_SAMPLES or (parent and samples != parent.samples):
+        expected = parent.samples if parent else f"at most {MAX_SAMPLES}"
+        raise facts.fault("samples", f"must be {expected}, not {samples}")
+    override = _rows(session, facts, "override", samples) if facts.has("override") else None
+    record = Record(
+        number,
+        _name(session, facts),
+        _prompt(session, facts, samples, parent),
+        facts.seed(),
+        _params(facts, "params", facts.raw("params"), samples),
+        facts.text("text", ""),
+        parent.number if parent else None,
+        _at(facts, parent) if parent else 1,
+        override,
+    )
+    record.positions = record.start
+    cells = samples * (record.positions + record.prompt.shape[1] + (0 if override is None else override.shape[1]))
+    _count(session, facts, "prompt", cells)
+    session.records[number] = record
+
+
+def _made(session: Session, facts: Facts) -> None:
+    record, positions, sha256 = _record(session, facts), facts.integer("positions"), read_hash(facts)
+    if positions < record.positions:
+        raise facts.fault("positions", f"must be at least {record.positions}, not {positions}")
+    turns = [_turn(facts, turn, record.samples) for turn in facts.items("turns")]
+    places = [at for at, _ in (*record.turns[-1:], *turns)]
+    if any(not record.start <= at < positions for at, _ in turns) or places != sorted(set(places)):
+        raise facts.fault("turns", f"must be in order, at positions from {record.start} to {positions - 1}")
+    _count(session, facts, "positions", (positions - record.positions) * record.samples)
+    record.positions = positions
+    record.turns += turns
+    record.checks.append((positions, sha256))
+
+
+def _renamed(session: Session, facts: Facts) -> None:
+    record = _record(session, facts)
+    record.name = _name(session, facts)
+
+
+def _deleted(session: Session, facts: Facts) -> None:
+    _record(session, facts).deleted = True
+
+
+def _shown(session: Session, facts: Facts) -> None:
+    session.shown = _record(session, facts).number
+
+
+def _record(session: Session, facts: Facts, key: str = "branch") -> Record:
+    number = facts.integer(key)
+    if number not in session.records:
+        raise facts.fault(key, f"names a branch that is unknown: {number}")
+    return session.records[number]
+
+
+def _name(session: Session, facts: Facts) -> str:
+    name = facts.text("name")
+    if not 0 < len(name.strip()) == len(name) <= MAX_NAME:
+        raise facts.fault("name", f"must be a text of 1 to {MAX_NAME} characters, not {name!r:.60}")
+    if any(record.name == name for record in session.living()):
+        raise facts.fault("name", f"is that of another branch: {name!r:.60}")
+    return name
+
+
+def _prompt(session: Session, facts: Facts, samples: int, parent: Record | None) -> Tokens:
+    prompt = _rows(session, facts, "prompt", samples)
+    if not parent and (prompt.shape[1] == 0 or (prompt[:, 0] == FREE).any()):
+        raise facts.fault("prompt", "must have a token at its first position")
+    return prompt
+
+
+def _rows(session: Session, facts: Facts, key: str, samples: int) -> Tokens:
+    rows = facts.items(key)
+    try:
+        return rows_from_json(rows, samples, room=MAX_CELLS - session.cells)
+    except TuiGenError as fault:
+        raise facts.fault(key, str(fault)) from fault
+
+
+def _at(facts: Facts, parent: Record) -> int:
+    at = facts.integer("at", minimum=1)
+    if at > parent.positions:
+        raise facts.fault("at", f"must be a token of branch {parent.name!r} or the next, not {at}")
+    return at
+
+
+def _params(facts: Facts, key: str, values: Any, samples: int) -> SamplingParams:
+    try:
+        params = params_from_json(values)
+    except TuiGenError as fault:
+        raise facts.fault(key, f"cannot be used: {fault}") from fault
+    if isinstance(params, Sweep) and len(params.values) != samples:
+        raise facts.fault(key, f"must have {samples} values, one per sample, not {len(params.values)}")
+    return params
+
+
+def _turn(facts: Facts, turn: Any, samples: int) -> tuple[int, SamplingParams]:
+    if not isinstance(turn, list) or len(turn) != 2 or type(turn[0]) is not int:
+        raise facts.fault("turns", f"must be pairs of a position and knobs, not {turn!r:.60}")
+    return turn[0], _params(facts, "turns", turn[1], samples)
+
+
+def _count(session: Session, facts: Facts, key: str, cells: int) -> None:
+    if session.cells + cells > MAX_CELLS:
+        raise facts.fault(key, f"makes the session larger than {MAX_CELLS} tokens")
+    session.cells += cells
+
+
+_EVENTS: dict[str, Callable[[Session, _Facts], None]] = {
+    "begun": _begun,
+    "made": _made,
+    "renamed": _renamed,
+    "deleted": _deleted,
+    "shown": _shown,
+}
+
+
+def rows_to_json(tokens: Tokens) -> list[Row]:
+    """One row of int64[samples, n] per sample, or a single one where all are the same."""
+    alike = (tokens == tokens[:1]).all()
+    return [_row_to_json(row) for row in tokens[: 1 if alike else None].tolist()]
+
+
+def rows_from_json(rows: Any, samples: int, *, room: int) -> Tokens:
+    """Back to int64[samples, n], of at most `room` tokens in all. Raises TuiGenError for anything else."""
+    if not isinstance(rows, list) or len(rows) not in (1, samples):
+        raise TuiGenError(f"must be a list of 1 or {samples} rows of tokens")
+    widths = {_width(row) for row in rows}
+    if len(widths) != 1:
+        raise TuiGenError("must be rows of one length")
+    if max(widths) * samples > room:
+        raise TuiGenError("has more tokens than a session can hold")
+    read = np.stack([_row_from_json(row) for row in rows])
+    return np.repeat(read, samples, axis=0) if len(rows) < samples else read
+
+
+def _row_to_json(tokens: list[int]) -> Row:
+    row: Row = []
+    for token, run in groupby(tokens):
+        count = len(list(run))
+        row += [[token, count]] if count >= _LEAST_RUN else [token] * count
+    return row
+
+
+def _row_from_json(row: Row) -> Tokens:
+    parts = [part if isinstance(part, list) else [part, 1] for part in row]
+    tokens, counts = np.array(parts, dtype=np.int64).reshape(-1, 2).T
+    return tokens.repeat(counts)
+
+
+def _width(row: Any) -> int:
+    """How many tokens a row has; nothing of it may be trusted before."""
+    if not isinstance(row, list):
+        raise TuiGenError(f"must hold rows of tokens, not {row!r:.60}")
+    return sum(_run_length(part) for part in row)
+
+
+def _run_length(part: Any) -> int:
+    token, count = part if isinstance(part, list) and len(part) == 2 else (part, 1)
+    if type(token) is not int or type(count) is not int or not FREE <= token < _MAX_TOKEN or count < 1:
+        raise TuiGenError(f"must hold token ids and [token id, count], not {part!r:.60}")
+    return count
+
+
+def params_to_json(params: SamplingParams) -> dict[str, Any]:
+    """All fields by name, and under `sort` which of the classes they are of."""
+    sort = next(sort for sort, kind in _SORTS.items() if type(params) is kind)
+    values = asdict(params)
+    return {"sort": sort, **{key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}}
+
+
+def params_from_json(values: Any) -> SamplingParams:
+    """What `params_to_json` made. Raises TuiGenError for anything else, also for a knob that is out of its range."""
+    if not isinstance(values, dict):
+        raise TuiGenError(f"knobs must be an object, not {values!r:.60}")
+    facts = Facts(values, "")
+    sort = facts.text("sort")
+    if sort not in _SORTS:
+        raise facts.fault("sort", f"must be one of {', '.join(_SORTS)}, not {sort!r:.60}")
+    read = {field.name: _read(facts, values, field) for field in fields(_SORTS[sort])}
+    return _SORTS[sort](**read).checked()
+
+
+def _read(facts: Facts, values: dict[str, Any], field: Field[Any]) -> Any:
+    """A value of the kind that the field's default is of; a list holds numbers."""
+    if isinstance(field.default, str):
+        return facts.text(field.name)
+    if isinstance(field.default, tuple):
+        return tuple(_number(facts, field.name, value) for value in facts.items(field.name))
+    number = _number(facts, field.name, values.get(field.name))
+    if isinstance(field.default, int) and not isinstance(number, int):
+        raise facts.fault(field.name, f"must be a whole number, not {number!r:.60}")
+    return number
+
+
+def _number(facts: Facts, key: str, value: Any) -> float:
+    """As it is: a whole number stays one, for the count of tokens that it may be."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) <= MAX_NUMBER:
+        raise facts.fault(key, f"must be a finite number, not {value!r:.60}")
+    return value

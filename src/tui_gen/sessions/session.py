@@ -1,0 +1,129 @@
+"""What a session was: its model, and of every branch how it began, which knobs counted where, and how far it went."""
+
+from __future__ import annotations
+
+import hashlib
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tui_gen.errors import TuiGenError
+from tui_gen.generation.branch import Beginning, Branch
+from tui_gen.sampling.params import FREE, SamplingParams, Tokens
+
+
+@dataclass
+class Record:
+    """A branch: all that is needed to make it again, and what tells whether that succeeded."""
+
+    number: int
+    """Its own for ever; names may change hands."""
+    name: str
+    prompt: Tokens
+    """int64[samples, n]; of one that left another, from `at` on, for what comes before is the parent's."""
+    seed: int
+    params: SamplingParams
+    """The knobs at the start."""
+    text: str = ""
+    """The prompt as it was typed."""
+    parent: int | None = None
+    """The number of the branch that it left."""
+    at: int = 1
+    """The first position that is its own."""
+    override: Tokens | None = None
+    """[samples, k]: as in `Beginning`."""
+    positions: int = 1
+    """How many were made, with those of the parent and the first one, which is given."""
+    turns: list[tuple[int, SamplingParams]] = field(default_factory=list)
+    """From which of its own positions on which knobs counted, in order."""
+    checks: list[tuple[int, str]] = field(default_factory=list)
+    """After how many positions, in order, the tokens had which `Fingerprint`."""
+    deleted: bool = False
+
+    @property
+    def samples(self) -> int:
+        """How many there are."""
+        return len(self.prompt)
+
+    @property
+    def start(self) -> int:
+        """The first position that it makes itself."""
+        return 1 if self.parent is None else self.at
+
+    def beginning(self, parent: Branch | None) -> Beginning:
+        """How the branch begins, now that its parent has been made again."""
+        if parent is None:
+            return Beginning(self.prompt, self.seed, self.params, text=self.text)
+        shared = parent.tokens[: self.at].T.astype(np.int64)
+        prompt = np.concatenate([shared, self.prompt], axis=1)
+        return Beginning(prompt, self.seed, self.params, parent.name, self.at, self.override, self.text)
+
+    def params_at(self, position: int) -> SamplingParams | None:
+        """The knobs that counted for a token; None before the first turn of its own."""
+        at = bisect_right(self.turns, position, key=lambda turn: turn[0])
+        return self.turns[at - 1][1] if at else None
+
+
+@dataclass
+class Session:
+    """The branches of a sitting with one model, by number, each after the one that it left."""
+
+    model: str
+    """The name of its folder."""
+    kind: str
+    sha256: str
+    """Of model.onnx, in hexadecimal."""
+    version: str = ""
+    """Of tui-gen, that wrote it."""
+    records: dict[int, Record] = field(default_factory=dict)
+    shown: int | None = None
+    """Which branch was on the screen last."""
+    cut: bool = False
+    """Whether the last line of the file was cut off, as by a crash, and left out."""
+    cells: int = 0
+    """Tokens in all: what was made and what is in prompts, of all samples and branches."""
+
+    def living(self) -> list[Record]:
+        """Branches that were not deleted."""
+        return [record for record in self.records.values() if not record.deleted]
+
+    def needed(self) -> list[Record]:
+        """Those, and the deleted ones that they come from, each after its parent."""
+        needed = {number for record in self.living() for number in self._line(record)}
+        return [record for record in self.records.values() if record.number in needed]
+
+    def chosen(self, name: str | None = None) -> Record:
+        """The branch of that name; without one, that was on the screen last. Raises TuiGenError if there is none."""
+        living = self.living()
+        if not living:
+            raise TuiGenError("the session has no branches")
+        if name is None:
+            return next((record for record in living if record.number == self.shown), living[-1])
+        for record in living:
+            if record.name == name:
+                return record
+        raise TuiGenError(f"the session has no branch {name!r}; it has: {', '.join(each.name for each in living)}")
+
+    def _line(self, record: Record) -> Iterator[int]:
+        """The numbers of a branch and of all that it comes from."""
+        yield record.number
+        while record.parent is not None:
+            record = self.records[record.parent]
+            yield record.number
+
+
+class Fingerprint:
+    """The sha256 of a branch's tokens, of those samples that still ran. Hashes each position once, however it grows."""
+
+    def __init__(self) -> None:
+        self._hash, self._positions = hashlib.sha256(), 0
+
+    def of(self, branch: Branch, positions: int) -> str:
+        """Of the first so many positions, in hexadecimal; never fewer than the last time, and of the same branch."""
+        new = slice(self._positions, positions)
+        rows = np.where(branch.live[new], branch.tokens[new], FREE).astype("<i4")
+        self._hash.update(rows.tobytes())
+        self._positions = positions
+        return self._hash.copy().hexdigest()

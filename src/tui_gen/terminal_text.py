@@ -1,0 +1,40 @@
+"""The one door through which foreign text reaches a terminal."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+_HIDDEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufe00-\ufe0f\ufeff\ufff9-\ufffb"
+    "\ud800-\udfff\U000e0000-\U000e007f\U000e0100-\U000e01ef]"
+)
+SIGN = "\ufffd"
+"""What a character that cannot be shown is replaced by."""
+
+
+def scrub(text: str) -> str:
+    """Replaces, one for one, every character that a terminal would obey or hide: control characters other than newline
+    and tab, invisible and direction-changing ones, surrogates and tags. C0 controls become their visible pictures.
+    """
+    return _HIDDEN.sub(_visible, text)
+
+
+def scrub_line(text: str) -> str:
+    """The same for text that must stay on one line: newlines and tabs become visible too."""
+    return scrub(text).replace("\n", "\u240a").replace("\t", "\u2409")
+
+
+def _visible(match: re.Match[str]) -> str:
+    code = ord(match.group())
+    return chr(0x2400 + code) if code < 0x20 else "\u2421" if code == 0x7F else SIGN
+
+
+def counted(number: int, unit: str) -> str:
+    """A number of things that take an s in the plural, as in `1 word` and `1,204 words`."""
+    return f"{number:,} {unit}{'' if number == 1 else 's'}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Alternatives, as in `a, b or c`."""
+    return " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

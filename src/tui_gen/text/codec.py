@@ -1,0 +1,123 @@
+"""Between a person and token ids: prompts to ids, ids to text, ids to pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from tokenizers import Tokenizer
+from tokenizers.decoders import DecodeStream
+from tokenizers.models import WordLevel
+
+from tui_gen.card import ModelCard
+from tui_gen.errors import TuiGenError
+from tui_gen.sampling.params import FREE, TEXT_LENGTH, Tokens
+from tui_gen.text.tokenizer import NOWHERE, PromptTokenizer, told
+
+
+class TextCodec:
+    """Words or characters. An unknown word becomes the model's unknown token, if it has one."""
+
+    unit = "token"
+    """What one step makes."""
+    phrases: tuple[str, ...] = ()
+    """What a prompt can be completed with."""
+
+    def __init__(self, card: ModelCard, tokenizer: str) -> None:
+        self._card = card
+        self.tokenizer = PromptTokenizer(tokenizer)
+        """Text to ids as the model reads it, without what a prompt begins with."""
+        ids = self.tokenizer.tokenizer.get_vocab(with_added_tokens=True).values()
+        largest = max((token for token in ids if token < NOWHERE), default=-1)
+        if largest >= card.vocab_size:
+            raise TuiGenError(f"has token ids up to {largest}, but the model predicts only {card.vocab_size} tokens")
+
+    def complete(self, text: str) -> str:
+        """The prompt as the model sees it: with the prefix that the model's texts begin with."""
+        prefix = self._card.prompt_prefix
+        typed = text.lstrip().lower()
+        return text if not typed or typed.startswith(prefix.strip().lower()) else prefix + text
+
+    def ids(self, text: str) -> list[int]:
+        """The tokens of a text in the middle of others. Raises TuiGenError for what is not known: nobody chooses it."""
+        for start, end in self.tokenizer.unknown(text):
+            raise TuiGenError(f"{self._card.name} does not know {text[start:end]!r}")
+        return self.tokenizer.ids(text)
+
+    def unknown(self, text: str) -> list[tuple[int, int]]:
+        """The parts of a prompt, as (start, end), that the model does not know."""
+        return self.tokenizer.unknown(text)
+
+    def prompt(self, texts: Sequence[str]) -> Tokens:
+        """Token ids int64[samples, n] of one prompt per sample. Raises TuiGenError that names what is not known."""
+        rows = [[self._card.bos, *self._ids(text)] for text in texts]
+        width = max(len(row) for row in rows)
+        return np.array([row + [FREE] * (width - len(row)) for row in rows], dtype=np.int64)
+
+    def length(self, wanted: int | None) -> int:
+        """How many tokens to sample: what is wanted, within what the model can make."""
+        return TEXT_LENGTH if wanted is None else wanted
+
+    def reader(self) -> TextReader:
+        """Turns one sample's tokens into text as they come."""
+        return TextReader(self.tokenizer.tokenizer, self._card.eos)
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of a whole sample at once; end tokens are left out."""
+        kept = [token for token in tokens if token != self._card.eos]
+        return self.tokenizer.decode(kept)
+
+    def token_text(self, token: int) -> str:
+        """One token by itself, as a list of tokens shows it."""
+        alone = self.tokenizer.decode([token])
+        if alone and "\ufffd" not in alone:
+            return alone
+        return self.tokenizer.tokenizer.id_to_token(token) or f"token {token}"  # such as a part of a character
+
+    def token_colour(self, token: int, place: int) -> None:
+        """Text has no colours."""
+
+    def _ids(self, text: str) -> list[int]:
+        text = self.complete(text)
+        ids = self.tokenizer.ids(text)
+        if any(token >= NOWHERE for token in ids):
+            start, end = self.unknown(text)[0]
+            raise TuiGenError(f"{self._card.name} has never seen {text[start:end]!r}; leave it out of the prompt")
+        return ids
+
+
+class TextReader:
+    """Decodes tokens one by one; a character that several tokens spell appears when it is whole."""
+
+    def __init__(self, tokenizer: Tokenizer, eos: int | None) -> None:
+        self._tokenizer, self._eos = tokenizer, eos
+        self._stream = DecodeStream(skip_special_tokens=False)
+        self._whole = isinstance(tokenizer.model, WordLevel)  # no token is a part of a character
+
+    def read(self, token: int) -> str:
+        """The text that this token adds; nothing for the end token."""
+        if token == self._eos:
+            return ""
+        if not self._knows(token):
+            return f" token {token} "
+        try:
+            return self._streamed(token)
+        except TuiGenError:  # cannot be streamed; the plain pieces still can be read
+            self._stream = DecodeStream(skip_special_tokens=False)
+            return self._tokenizer.id_to_token(token) or ""
+
+    def read_all(self, tokens: Sequence[int]) -> str:
+        """The text that some tokens add; all at once, which is faster, where they are words that the model knows."""
+        if self._whole and self._eos not in tokens and all(map(self._knows, tokens)):
+            try:
+                return self._streamed(list(tokens))
+            except TuiGenError:  # and so will be what is read from here on
+                self._whole, self._stream = False, DecodeStream(skip_special_tokens=False)
+        return "".join(map(self.read, tokens))
+
+    def _knows(self, token: int) -> bool:
+        return self._tokenizer.id_to_token(token) is not None
+
+    def _streamed(self, tokens: int | list[int]) -> str:
+        with told("a decoder that rewrites what it said"):
+            return self._stream.step(self._tokenizer, tokens) or ""

@@ -1,0 +1,338 @@
+"""The keys: one table for the bindings, the help, the list of all actions, and the last line of the screen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+
+from textual.binding import Binding
+
+_WALK = "one token back or on; at the end, → makes one"
+_JUMP = "to the first token, to the last"
+_SAMPLE = "the sample before, the next one: cursor and panels go there"
+_HEAT = "temperature up or down by 0.05; over a picture with a cursor in it, a row up or down"
+_TURN = "the selected knob up or down"
+_PACE = "half or twice the pace, up to unlimited"
+_SCROLL = "scroll what was made"
+Pair = tuple[str, str]
+"""Key and meaning."""
+_COMPARING = ("scroll", "stop", "branches", "style", "save", "copy")
+_WALKING = (
+    "token",
+    "choose",
+    "a word",
+    "pause",
+    "sample",
+    "stop",
+    "anew",
+    "temperature",
+    "branches",
+    "surprise",
+    "save",
+)
+_WALKING_PICTURE = ("token", "temperature", "choose", "pause", "sample", "stop", "anew", "branches", "surprise", "save")
+_PAUSED = ("pause", "token", "temperature", "stop", "seed", "pace", "knob", "style", "save")
+_RUNNING = ("stop", "pause", "temperature", "pace", "token", "style", "knob", "generate", "seed")
+_RESTING = ("generate", "pause", "token", "temperature", "seed", "style", "save", "surprise", "five values", "branches",
+            "complete", "models", "learned", "knobs", "copy", "command", "actions")  # fmt: skip
+"""Briefs of keys; those that do nothing are left out."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """The state of the screen. At most one of the `in_` facts holds; where none does, the output has the focus."""
+
+    running: bool = False
+    """Tokens are being made, be it paused."""
+    paused: bool = False
+    unfinished: bool = False
+    """What is on the screen rests, and could go on."""
+    walking: bool = False
+    """The cursor stands on a token."""
+    in_prompt: bool = False
+    in_list: bool = False
+    """Of models."""
+    in_branches: bool = False
+    in_panel: bool = False
+    """In the distribution, to choose another token."""
+    in_knobs: bool = False
+    in_surprise: bool = False
+    """In the list of the most surprising tokens."""
+    several: bool = False
+    """There are several samples."""
+    drawing: bool = False
+    """The model draws pictures."""
+    made: bool = False
+    """Something that a model made is on the screen."""
+    comparing: bool = False
+    """Two branches are on the screen."""
+
+    def always(self) -> bool:
+        """For keys that mean the same everywhere."""
+        return True
+
+    def on_output(self) -> bool:
+        """The keys go to what was made, or to the page about a model."""
+        inside = self.in_list or self.in_branches or self.in_panel or self.in_knobs or self.in_surprise
+        return not (self.in_prompt or inside)
+
+    def outside_prompt(self) -> bool:
+        """A letter is no text of a prompt."""
+        return not self.in_prompt
+
+    def can_generate(self) -> bool:
+        """Enter is not wanted for something else."""
+        return self.in_prompt or (self.on_output() and not self.walking and not self.comparing)
+
+    def can_pause(self) -> bool:
+        """There is something to pause or to go on with."""
+        return (self.running or self.unfinished) and self.on_output()
+
+    def can_walk(self) -> bool:
+        """There are tokens to walk through; the prompt, lists and the knobs have arrows of their own."""
+        return self.made and not self.comparing and (self.on_output() or self.in_panel)
+
+    def can_jump(self) -> bool:
+        """The same for home and end, which the panel needs too."""
+        return self.can_walk() and not self.in_panel
+
+    def has_several(self) -> bool:
+        """There is another sample to go to."""
+        return self.several and not self.in_prompt and not self.comparing
+
+    def can_choose(self) -> bool:
+        """Another token can take the place of the one at the cursor."""
+        return self.walking and self.on_output() and not self.comparing
+
+    def can_type_over(self) -> bool:
+        """A word can; pixels have none."""
+        return self.can_choose() and not self.drawing
+
+    def can_begin_anew(self) -> bool:
+        """There is a token from which to begin."""
+        return self.walking and not self.comparing
+
+    def can_heat(self) -> bool:
+        """The arrows turn the temperature, or move the cursor; lists and what scrolls keep them."""
+        return self.in_prompt or (self.on_output() and not self.comparing)
+
+    def can_scroll(self) -> bool:
+        """The panel and the lists have pages of their own."""
+        return self.in_prompt or self.on_output()
+
+    def has_made(self) -> bool:
+        """There is something to look at and to keep."""
+        return self.made
+
+    def draws(self) -> bool:
+        """For what only pictures have."""
+        return self.drawing
+
+    def lists_branches(self) -> bool:
+        """For the keys of the list of branches."""
+        return self.in_branches
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key and what it does. Keys that stand together with the same meaning are explained together."""
+
+    key: str
+    """As Textual names it; several between commas; empty for typing."""
+    shown: str
+    action: str
+    """A method of the app, or of the part that has the focus; empty for typing."""
+    name: str
+    """What a person would type to find it; empty for what only a key can do."""
+    meaning: str
+    brief: str
+    """For the last line of the screen."""
+    when: Callable[[Context], bool] = Context.always
+    """Where it does something; elsewhere, what has the focus keeps the key."""
+    priority: bool = True
+    """Whether it goes before what has the focus."""
+
+    def binding(self) -> Binding:
+        """For Textual."""
+        return Binding(self.key, self.action, self.meaning, show=False, priority=self.priority)
+
+    @property
+    def verb(self) -> str:
+        """The action without its arguments."""
+        return self.action.partition("(")[0]
+
+
+TASKS: dict[str, tuple[Key, ...]] = {
+    "write or draw": (
+        Key("enter", "enter", "generate", "generate from the prompt", "make a text or a picture from the prompt",
+            "generate", Context.can_generate, priority=False),
+        Key("space", "space", "pause", "pause or go on", "hold the run; go on with it", "pause", Context.can_pause,
+            priority=False),
+        Key("escape", "esc", "stop", "stop the run", "leave the cursor, a list or a comparison; stop the run", "stop"),
+        Key("ctrl+n", "^n", "new_seed", "another seed", "draw another seed and generate", "seed"),
+    ),
+    "walk through what was made": (
+        Key("left", "←", "walk(-1)", "one token back", _WALK, "token", Context.can_walk),
+        Key("right", "→", "walk(1)", "one token on", _WALK, "token", Context.can_walk),
+        Key("home", "home", "walk_to('first')", "to the first token", _JUMP, "first", Context.can_jump),
+        Key("end", "end", "walk_to('last')", "to the last token", _JUMP, "last", Context.can_jump),
+        Key("less_than_sign", "<", "sample(-1)", "previous sample", _SAMPLE, "sample", Context.has_several,
+            priority=False),
+        Key("greater_than_sign", ">", "sample(1)", "next sample", _SAMPLE, "sample", Context.has_several,
+            priority=False),
+    ),
+    "choose otherwise at the cursor": (
+        Key("enter", "enter", "choose", "choose another token here", "into the list of tokens; enter there takes one",
+            "choose", Context.can_choose, priority=False),
+        Key("", "type", "", "", "another word in the token's place", "a word", Context.can_type_over),
+        Key("ctrl+g", "^g", "anew", "generate anew from here",
+            "a branch from here with the knobs as they are now", "anew", Context.can_begin_anew),
+        Key("f4", "f4", "branches", "branches: switch, compare, rename, delete", "the list of branches; enter switches",
+            "branches", Context.has_made),
+        Key("c", "c", "compare", "", "in that list: compare with what is on the screen", "compare",
+            Context.lists_branches, priority=False),
+        Key("r", "r", "rename", "", "in that list: rename", "rename", Context.lists_branches, priority=False),
+        Key("delete,backspace", "del", "delete", "", "in that list: delete", "delete", Context.lists_branches,
+            priority=False),
+    ),
+    "turn the knobs": (
+        Key("up", "↑", "temperature(1)", "temperature up", _HEAT, "temperature", Context.can_heat),
+        Key("down", "↓", "temperature(-1)", "temperature down", _HEAT, "temperature", Context.can_heat),
+        Key("plus,equals_sign", "+", "turn(1)", "selected knob up", _TURN, "knob", Context.outside_prompt,
+            priority=False),
+        Key("minus", "-", "turn(-1)", "selected knob down", _TURN, "knob", Context.outside_prompt, priority=False),
+        Key("left_square_bracket", "[", "pace(-1)", "slower: half the pace", _PACE, "pace", Context.outside_prompt,
+            priority=False),
+        Key("right_square_bracket", "]", "pace(1)", "faster: twice the pace", _PACE, "pace", Context.outside_prompt,
+            priority=False),
+        Key("f8", "f8", "knobs", "knobs: top-k, top-p, min-p, samples, length, seed",
+            "all knobs: select one, turn it, or type its value", "knobs"),
+        Key("f5", "f5", "sweep", "compare temperatures: five values of the selected knob",
+            "five values of the selected knob at once, with the same noise", "five values"),
+    ),
+    "look": (
+        Key("f6", "f6", "surprise", "surprise: bits per token, the most surprising ones",
+            "how surprised the model was by each token", "surprise", Context.has_made),
+        Key("f9", "f9", "learned", "how the model learned, epoch by epoch",
+            "how the model learned: losses and a sample of every epoch", "learned"),
+        Key("pageup", "pgup", "scroll_output(-1)", "scroll up", _SCROLL, "scroll", Context.can_scroll),
+        Key("pagedown", "pgdn", "scroll_output(1)", "scroll down", _SCROLL, "scroll", Context.can_scroll),
+        Key("tab", "tab", "app.focus_next", "next part of the screen", "to the next part of the screen", "focus",
+            priority=False),
+    ),
+    "pictures": (
+        Key("f2", "f2", "rendering", "picture style: half blocks, ASCII, braille",
+            "draw in half blocks, ASCII or braille", "style", Context.draws),
+        Key("f7", "f7", "complete", "complete a picture (inpainting)",
+            "complete a picture: a file, or this one with parts erased", "complete", Context.draws),
+    ),
+    "keep": (
+        Key("ctrl+s", "^s", "save", "save as text, PNG, GIF or session",
+            "save, by the name's ending: text, PNG, GIF of the drawing, or the session", "save", Context.has_made),
+        Key("ctrl+r", "^r", "command", "show the command that reproduces this", "the command that makes this again",
+            "command", Context.has_made),
+        Key("ctrl+y", "^y", "copy", "copy the output", "copy what was made", "copy", Context.has_made),
+    ),
+    "program": (
+        Key("f3", "f3", "models", "models: choose another one", "choose a model: arrows, then enter", "models"),
+        Key("f1,question_mark", "f1", "help", "help: keys and words", "this help; outside of the prompt also ?",
+            "help", priority=False),
+        Key("ctrl+p", "^p", "command_palette", "", "find any action by its name", "actions"),
+        Key("ctrl+t", "^t", "theme", "theme: light or dark", "light or dark", "theme"),
+        Key("ctrl+q", "^q", "quit", "quit", "quit", "quit"),
+    ),
+}  # fmt: skip
+"""What a person wants to do, and the keys for it."""
+
+
+EXPLAINED_KEYS = tuple(key for keys in TASKS.values() for key in keys)
+"""All of them, as the help lists them."""
+
+
+BRANCH_KEYS = tuple(key for key in EXPLAINED_KEYS if key.when is Context.lists_branches)
+"""The keys of the list of branches."""
+
+
+KEYS = tuple(key for key in EXPLAINED_KEYS if key.key and key not in BRANCH_KEYS)
+"""The keys of the app."""
+
+
+def works(verb: str, now: Context) -> bool:
+    """Whether the key of an action of the app means something now; otherwise it is left to what has the focus."""
+    keys = [key for key in KEYS if key.verb == verb]
+    return not keys or any(key.when(now) for key in keys)
+
+
+def is_bound(key: str) -> bool:
+    """Whether a key, as Textual names it, means something outside of the prompt, so that it begins no word."""
+    return any(key in bound.key.split(",") for bound in KEYS)
+
+
+def explained(keys: tuple[Key, ...]) -> Iterator[tuple[str, str]]:
+    """Keys as they are shown and their meaning; those that mean the same stand together."""
+    for meaning, group in groupby(keys, key=lambda key: key.meaning):
+        yield " ".join(key.shown for key in group), meaning
+
+
+def markdown_table() -> str:
+    """The keys for a page: a table with a line per meaning."""
+    rows = [f"| {_spelled(shown)} | {meaning} |" for keys in TASKS.values() for shown, meaning in explained(keys)]
+    return "\n".join(["| key | does |", "|---|---|", *rows]) + "\n"
+
+
+def _spelled(shown: str) -> str:
+    return " ".join(f"ctrl+{part[1:]}" if part.startswith("^") else part for part in shown.split(" "))
+
+
+_PARTS: dict[str, tuple[Pair, ...]] = {
+    "in_list": (("↑↓", "choose"), ("enter", "open"), ("esc", "back"), ("tab", "focus")),
+    "in_branches": (
+        ("↑↓", "choose"),
+        ("enter", "switch"),
+        *((key.shown, key.brief) for key in BRANCH_KEYS),
+        ("esc", "back"),
+    ),
+    "in_panel": (("↑↓", "choose"), ("enter", "take"), ("←→", "token"), ("esc", "back")),
+    "in_surprise": (("↑↓", "choose"), ("enter", "go there"), ("f6", "off"), ("esc", "back")),
+    "in_knobs": (("↑↓", "select"), ("←→", "turn"), ("0-9", "type"), ("f5", "five values"), ("esc", "back")),
+}
+"""Where a part of the screen has keys of its own."""
+
+
+def pairs_now(now: Context) -> tuple[Pair, ...]:
+    """Key and meaning for the last line of the screen, the most useful first; help and quit are always the last."""
+    part = next((pairs for fact, pairs in _PARTS.items() if getattr(now, fact)), None)
+    pairs = tuple(_pairs(_order(now), now)) if part is None else part
+    return (*pairs, ("f1" if now.in_prompt else "?", "help"), ("^q", "quit"))
+
+
+def _order(now: Context) -> tuple[str, ...]:
+    if now.comparing and not now.in_prompt:
+        return _COMPARING
+    if now.walking and not now.in_prompt:
+        return _WALKING_PICTURE if now.drawing else _WALKING
+    if not now.running:
+        return _RESTING
+    return _PAUSED if now.paused and not now.in_prompt else _RUNNING
+
+
+def _pairs(order: tuple[str, ...], now: Context) -> list[Pair]:
+    working = [key for key in EXPLAINED_KEYS if key.brief in order and key.when(now)]
+    working.sort(key=lambda key: order.index(key.brief))
+    return [(_together(list(keys)), _said(brief, now)) for brief, keys in groupby(working, lambda key: key.brief)]
+
+
+def _together(keys: list[Key]) -> str:
+    return ("" if keys[0].shown in "←→↑↓" else " ").join(key.shown for key in keys)
+
+
+def _said(brief: str, now: Context) -> str:
+    """What a key is said to do where that depends on more than the key."""
+    if brief == "pause" and (now.paused or not now.running):
+        return "go on"
+    if brief == "stop" and not now.in_prompt and (now.comparing or now.walking):
+        return "back" if now.comparing else "leave"
+    if now.drawing and (brief == "token" or (brief == "temperature" and now.walking and now.on_output())):
+        return "pixel" if brief == "token" else "row"
+    return brief

@@ -1,0 +1,217 @@
+"""What all dialogs have: a frame with a title, lines to type into, a line that complains, and the keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar, TypeVar
+
+from rich.style import Style
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+from textual.suggester import Suggester, SuggestFromList
+from textual.timer import Timer
+from textual.widgets import Input, Static
+
+from tui_gen.terminal_text import scrub_line
+from tui_gen.tui.widgets.prompt import SignedInput, one_line
+
+T = TypeVar("T")
+PATIENCE = 0.3
+"""Seconds without a key after which what is typed is looked at."""
+
+
+class Dialog(ModalScreen[T | None]):
+    """A frame in the middle of the screen, to be filled with a `Frame`. Escape leaves it with None."""
+
+    DEFAULT_CSS = """
+    Dialog {
+        align: center middle;
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [("escape", "leave", "cancel")]
+
+    def action_leave(self) -> None:
+        """Closes it; nothing happens."""
+        self.dismiss(None)
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """What is typed here is no business of what lies behind."""
+        event.stop()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Nor is the end of it."""
+        event.stop()
+
+
+class Frame(Vertical):
+    """The border of a dialog, and what stands in it."""
+
+    DEFAULT_CSS = """
+    Frame {
+        width: 78;
+        max-width: 100%;
+        height: auto;
+        max-height: 100%;
+        border: round $accent;
+        border-title-color: $text;
+        border-title-style: bold;
+        padding: 0 1;
+        background: $surface;
+    }
+    Frame Static {
+        link-color: $text;
+        link-style: none;
+        link-style-hover: reverse;
+        link-background-hover: $surface;
+        link-color-hover: $text;
+    }
+    """
+
+    def __init__(self, title: str) -> None:
+        super().__init__()
+        self.border_title = Text(scrub_line(title))  # a text would be read as markup
+
+
+class Line(SignedInput):
+    """One line to type, with a title; nothing gets in that a terminal would obey."""
+
+    DEFAULT_CSS = """
+    Line, Line:focus {
+        height: 3;
+        padding: 0 1;
+        background: $background;
+        border: round $foreground 35%;
+        border-title-color: $text-muted;
+        border-subtitle-color: $text-muted;
+    }
+    Line:focus {
+        border: round $accent;
+        border-title-color: $text;
+        border-title-style: bold;
+    }
+    """
+
+    def __init__(
+        self, value: str = "", *, title: str = "", placeholder: str = "", suggester: Suggester | None = None
+    ) -> None:
+        super().__init__(value, scrub_line(placeholder), select_on_focus=False, suggester=suggester)
+        if title:
+            self.border_title = Text(scrub_line(title))
+
+    def take(self, text: str) -> None:
+        """Types text in place of what is selected; newlines around it are nothing."""
+        self.replace(one_line(text.strip("\r\n")), *sorted(self.selection))
+
+
+class Note(Static):
+    """A complaint, or a hint while there is none. Of two lines at most, so that nothing moves when it changes."""
+
+    DEFAULT_CSS = """
+    Note {
+        height: 2;
+        color: $text-muted;
+    }
+    Note.-wrong {
+        color: $text-error;
+        text-style: bold;
+    }
+    """
+
+    def __init__(self, hint: str = "") -> None:
+        super().__init__(scrub_line(hint), markup=False)
+
+    def tell(self, complaint: str, hint: str = "") -> None:
+        """Says what is wrong, or a hint where nothing is."""
+        self.set_class(bool(complaint), "-wrong")
+        self.update(f"! {scrub_line(complaint)}" if complaint else scrub_line(hint))
+
+
+class Choices(Static):
+    """What the keys do; a click on one does it too."""
+
+    DEFAULT_CSS = """
+    Choices {
+        height: auto;
+        color: $text-muted;
+    }
+    """
+
+    def __init__(self, *choices: tuple[str, str, str]) -> None:
+        """choices: keys as they are shown, what they do, and the action of the screen, empty for none."""
+        super().__init__(markup=False)
+        self.show(choices)
+
+    def show(self, choices: Sequence[tuple[str, str, str]]) -> None:
+        """Shows others."""
+        line = Text()
+        for number, (key, meaning, action) in enumerate(choices):
+            style = Style(meta={"@click": f"screen.{action}"}) if action else Style()
+            line.append("  " if number else "").append(key, Style(bold=True) + style).append(f" {meaning}", style)
+        self.update(line)
+
+
+def anything(_: str) -> str:
+    """Has no complaint about any text."""
+    return ""
+
+
+class Ask(Dialog[str]):
+    """Returns what was typed, once there is no complaint about it."""
+
+    def __init__(
+        self,
+        title: str,
+        value: str = "",
+        hint: str = "",
+        check: Callable[[str], str] = anything,
+        suggestions: Sequence[str] = (),
+    ) -> None:
+        """check: says what is wrong with a text, or nothing. It is asked whenever typing pauses, and by enter."""
+        super().__init__()
+        self._heading, self._hint, self._check = title, hint, check
+        harmless = [suggestion for suggestion in suggestions if suggestion == scrub_line(suggestion)]
+        self._line = Line(value, suggester=SuggestFromList(harmless, case_sensitive=False) if harmless else None)
+        self._note, self._asked_with = Note(hint), value
+        self._waiting: Timer | None = None
+
+    def compose(self) -> ComposeResult:
+        """The line, what is to say about it, and the keys."""
+        with Frame(self._heading):
+            yield self._line
+            yield self._note
+            yield Choices(("enter", "accept", "accept"), ("esc", "cancel", "leave"))
+
+    def on_mount(self) -> None:
+        """The cursor stands behind what is there already."""
+        self._line.focus()
+
+    def take(self, text: str) -> None:
+        """What was typed before the line had the focus."""
+        self._line.insert_text_at_cursor(scrub_line(text))
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """A complaint waits for a pause: the beginning of a word is seldom one."""
+        event.stop()
+        if self._waiting:
+            self._waiting.stop()
+        self._note.tell("", self._hint)
+        if event.value != self._asked_with:
+            self._waiting = self.set_timer(PATIENCE, self._tell)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Enter."""
+        event.stop()
+        self.action_accept()
+
+    def action_accept(self) -> None:
+        """Closes the dialog, unless something is wrong."""
+        if not self._tell():
+            self.dismiss(self._line.text)
+
+    def _tell(self) -> str:
+        complaint = self._check(self._line.text)
+        self._note.tell(complaint, self._hint)
+        return complaint

@@ -1,0 +1,116 @@
+"""The help: every key, grouped by what it is for, and what the numbers mean."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from functools import partial
+from textwrap import wrap
+from typing import ClassVar
+
+from textual import actions
+from textual.app import App, ComposeResult
+from textual.binding import BindingType
+from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from tui_gen.tui.bindings import KEYS, TASKS, Key, explained
+
+_WIDTH = 72
+"""Characters of a line: what an 80 column screen leaves."""
+_LEGEND = "^n is ctrl+n. In the prompt, space [ ] + - ? are letters like others."
+_WORDS = (
+    ("next token", "the likeliest tokens at the cursor, or at the end; ▸ is the one that was taken; of several "
+     "samples, the first"),
+    ("raw", "the probability that the model gives a token, before any knob"),
+    ("now", "the same after all knobs, as they are turned at this moment"),
+    ("cut", "a token that top-k, top-p or min-p has made impossible"),
+    ("bits", "how surprising a token is: 1 bit for a probability of 1 in 2, 2 for 1 in 4, 10 for 1 in 1024; above "
+     "a list of tokens, how open the choice is: 3 bits are as open as one among 8 equal ones"),
+    ("surprise", "f6: the bits of every token, as the model expected it from those before it"),
+    ("temperature", "divides the logits before the softmax: 0 always takes the likeliest token, 1 is what the model "
+     "learned, above 1 unlikely tokens become likelier"),
+    ("top-k, top-p, min-p", "draw from fewer tokens: the k likeliest; the likeliest that reach p together; those at "
+     "least that many times as likely as the likeliest. f8 has them all"),
+    ("branch", "another ending: all that follows from another token, seed or knob; what it left is kept"),
+    ("seed", "where the random numbers begin: same model, prompt, seed and knobs give the same tokens, also with "
+     "tui-gen generate"),
+    ("same noise", "every column of a comparison draws with the same random numbers, so only the knob makes the "
+     "difference"),
+    ("pace", "tokens a second, for the eye; it changes nothing about what is made"),
+    ("ms/step", "what model and sampling take for one token of all samples"),
+    ("prompt", "may be empty; what the model does not know is underlined"),
+)  # fmt: skip
+_IN_MEANING = 0.1
+"""How well a key matches whose meaning has what was typed, and whose name has not."""
+
+
+class HelpScreen(ModalScreen[None]):
+    """Made from the key table."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [("escape,f1,question_mark,q,enter", "dismiss", "close")]
+
+    def compose(self) -> ComposeResult:
+        """One text that scrolls."""
+        with VerticalScroll():
+            yield Static(help_text(), markup=False)
+
+    def on_mount(self) -> None:
+        """Lets the arrow keys scroll."""
+        scroll = self.query_one(VerticalScroll)
+        scroll.border_title, scroll.border_subtitle = "help", "esc closes"
+        scroll.focus()
+
+
+def help_text() -> str:
+    """All keys by what they are for, then the words on the screen."""
+    parts = [_section(task, explained(keys)) for task, keys in TASKS.items()]
+    return "\n\n".join([_LEGEND, *parts, _section("words on the screen", _WORDS)])
+
+
+def _section(heading: str, rows: Iterable[tuple[str, str]]) -> str:
+    return "\n".join([heading.upper(), *(_row(*row) for row in rows)])
+
+
+def _row(name: str, meaning: str) -> str:
+    """A name longer than its column takes a line for itself."""
+    line = f"  {name:12} " if len(name) <= 12 else f"  {name}\n{'':15}"
+    lines = wrap(meaning, _WIDTH - 15)
+    return line + f"\n{'':15}".join(lines)
+
+
+class Actions(Provider):
+    """Finds actions by what they are called and what they do, and shows the key beside the name."""
+
+    async def discover(self) -> Hits:
+        """All of them, in the order of the help."""
+        for key in _named():
+            yield DiscoveryHit(_with_key(Content(key.name), key), partial(run, self.app, key), key.name, key.meaning)
+
+    async def search(self, query: str) -> Hits:
+        """Those that match what was typed."""
+        matcher = self.matcher(query)
+        for key in _named():
+            score = matcher.match(key.name) or _IN_MEANING * (query.lower() in key.meaning.lower())
+            if score:
+                shown = _with_key(matcher.highlight(key.name), key)
+                yield Hit(score, shown, partial(run, self.app, key), key.name, key.meaning)
+
+
+async def run(app: App[object], key: Key) -> None:
+    """Does what a key does, also where the key itself would be left to what has the focus."""
+    _, name, arguments = actions.parse(key.action)
+    done = getattr(app, f"action_{name}")(*arguments)
+    if inspect.isawaitable(done):
+        await done
+
+
+def _named() -> list[Key]:
+    return [key for key in KEYS if key.name]
+
+
+def _with_key(name: Content, key: Key) -> Content:
+    return Content.assemble(name, "  ", (key.shown, "not bold dim"))

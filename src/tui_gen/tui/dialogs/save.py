@@ -1,0 +1,208 @@
+"""Where to save, and in which form: the ending of the name decides."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+from rich.style import Style
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.widgets import Input, Static
+
+from tui_gen.files import free_path
+from tui_gen.terminal_text import listed, scrub_line
+from tui_gen.tui.dialogs.dialog import Choices, Dialog, Frame, Line, Note
+
+_LONGEST_NAME = 255
+"""Bytes, on all common file systems."""
+_COPY, _SAVE, _LEAVE = ("enter", "copy", "copy"), ("s", "save the session", "save"), ("esc", "close", "leave")
+
+
+class SaveDialog(Dialog[Path]):
+    """Returns the path of a file that is not there yet, with one of the endings."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up", "turn(-1)", "form", show=False, priority=True),
+        Binding("down", "turn(1)", "form", show=False, priority=True),
+    ]
+
+    def __init__(self, stem: str, forms: Mapping[str, str]) -> None:
+        """stem: how the name begins that is proposed. forms: what each ending, such as `.png`, means."""
+        super().__init__()
+        self._stem, self._forms, self._endings = stem, forms, list(forms)
+        self._proposed = self._proposal(self._endings[0])
+        self._line, self._note = Line(self._proposed, title="name"), Note()
+        self._list = Static(markup=False)
+
+    def compose(self) -> ComposeResult:
+        """The name, what each ending means, and what is wrong."""
+        with Frame("save"):
+            yield self._line
+            yield self._list
+            yield self._note
+            yield Choices(("enter", "save", "accept"), ("↑↓", "another form", "turn(1)"), ("esc", "cancel", "leave"))
+
+    def on_mount(self) -> None:
+        """The cursor stands before the ending, where a name is changed."""
+        self._line.focus()
+        self._line.cursor_position = len(self._proposed) - len(self._endings[0])
+        self._show()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """What is wrong is said at once: looking costs little. An ending that was typed takes the other's place."""
+        event.stop()
+        once = _without_ending(event.value, self._forms)
+        if once != event.value and _ending(once) in self._forms:
+            self._line.value = once
+            self._line.cursor_position = len(once)
+        self._show()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Enter."""
+        event.stop()
+        self.action_accept()
+
+    def action_accept(self) -> None:
+        """Closes the dialog, unless something is wrong."""
+        self._show()
+        if not complaint(self._line.value, self._forms):
+            self.dismiss(_path(self._line.value))
+
+    def action_turn(self, direction: int) -> None:
+        """The next form, or the one before."""
+        ending = _ending(self._line.value)
+        at = self._endings.index(ending) if ending in self._forms else -min(direction, 0)
+        self.action_choose((at + direction) % len(self._endings) if ending in self._forms else at)
+
+    def action_choose(self, number: int) -> None:
+        """A form: another ending; of the name that was proposed, one that is free."""
+        ending, value = self._endings[number], self._line.value
+        if value == self._proposed:
+            self._proposed = value = self._proposal(ending)
+        else:
+            value = _without_ending(value, self._forms) + ending
+        self._line.value = value
+        self._line.cursor_position = len(value) - len(ending)
+
+    def _proposal(self, ending: str) -> str:
+        return free_path(Path(), self._stem, ending).name
+
+    def _show(self) -> None:
+        self._list.update(self._forms_text(_ending(self._line.value)))
+        self._note.tell(complaint(self._line.value, self._forms), f"in {_folder(self._line.value)}")
+
+    def _forms_text(self, chosen: str) -> Text:
+        """A line for each form, which a click chooses; the chosen one is marked."""
+        lines = Text()
+        for number, (ending, meaning) in enumerate(self._forms.items()):
+            style = Style(bold=ending == chosen, meta={"@click": f"screen.choose({number})"})
+            lines.append(f"{'▸' if ending == chosen else ' '} {ending:7} {meaning}\n", style)
+        lines.right_crop(1)
+        return lines
+
+
+def complaint(name: str, forms: Mapping[str, str]) -> str:
+    """Why no new file of one of the forms can be written under this name; empty if one can."""
+    path, endings = _path(name), listed(list(forms))
+    if not name.strip() or name.lower() in forms:
+        return f"type a name that ends in {endings}"
+    if os.path.isdir(path):
+        return f"{name} is a folder; add a name that ends in {endings}"
+    if _ending(name) not in forms:
+        return f"the name must end in {endings}; the ending says what to save"
+    return _refused(path)
+
+
+def _refused(path: Path) -> str:
+    if not os.path.isdir(path.parent):
+        return f"there is no folder {path.parent}"
+    if os.path.lexists(path):
+        return f"{path.name} exists already and is left as it is; choose another name"
+    if len(os.fsencode(path.name)) > _LONGEST_NAME:
+        return "the name is too long for a file"
+    return "" if os.access(path.parent, os.W_OK | os.X_OK) else f"nothing may be written to the folder {path.parent}"
+
+
+def _path(name: str) -> Path:
+    return Path(os.path.expanduser(name))
+
+
+def _folder(name: str) -> str:
+    """Where the file will be, for people."""
+    try:
+        return os.path.abspath(_path(name).parent)
+    except OSError:  # somebody took the working directory away
+        return "."
+
+
+def _ending(name: str) -> str:
+    return _path(name).suffix.lower()
+
+
+def _without_ending(name: str, forms: Mapping[str, str]) -> str:
+    """A name without the ending that says its form; other dots belong to the name."""
+    ending = _ending(name)
+    return name[: -len(ending)] if ending in forms else name.rstrip(".")
+
+
+class CommandDialog(Dialog[str]):
+    """Returns `copy` or `save`, or None where it is only looked at."""
+
+    DEFAULT_CSS = """
+    CommandDialog VerticalScroll {
+        height: auto;
+        max-height: 12;
+        scrollbar-size-vertical: 1;
+    }
+    CommandDialog .command {
+        color: $text;
+        background: $background;
+        padding: 1;
+    }
+    CommandDialog .reason {
+        color: $text-muted;
+        padding: 1 0;
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        ("enter", "enter", "copy, or save where there is nothing to copy"),
+        ("c", "copy", "copy"),
+        ("s", "save", "save"),
+    ]
+
+    def __init__(self, command: str, reason: str = "") -> None:
+        """command: in one line; empty where none makes the output again. reason: why, and what to do; or a remark."""
+        super().__init__()
+        self._command, self._reason = command, reason
+
+    def compose(self) -> ComposeResult:
+        """The command, which can be selected with the mouse, and the reason."""
+        with Frame("the command that makes this again" if self._command else "no command makes this again"):
+            with VerticalScroll():
+                if self._command:
+                    yield Static(scrub_line(self._command), markup=False, classes="command")
+                if self._reason:
+                    yield Static(scrub_line(self._reason), markup=False, classes="reason")
+            yield Choices(*((_COPY, _SAVE, _LEAVE) if self._command else (("enter", *_SAVE[1:]), _LEAVE)))
+
+    def on_mount(self) -> None:
+        """Lets the arrow keys scroll."""
+        self.query_one(VerticalScroll).focus()
+
+    def action_enter(self) -> None:
+        """What most want."""
+        self.dismiss("copy" if self._command else "save")
+
+    def action_copy(self) -> None:
+        """Copies, if there is something to copy."""
+        if self._command:
+            self.dismiss("copy")
+
+    def action_save(self) -> None:
+        """Saves the session, which can be replayed."""
+        self.dismiss("save")

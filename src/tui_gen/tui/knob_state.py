@@ -1,0 +1,134 @@
+"""Where the knobs stand, and what turning one of them does to its value."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tui_gen.card import ModelCard
+from tui_gen.errors import TuiGenError
+from tui_gen.runtime.session import Provider
+from tui_gen.sampling.knobs import Knob, knobs_for
+from tui_gen.sampling.params import SamplingParams, new_seed
+from tui_gen.sampling.sweep import Sweep
+
+if TYPE_CHECKING:
+    from tui_gen.sessions.replay import Loaded
+
+SAMPLING = frozenset(field.name for field in fields(SamplingParams))
+"""The knobs that a token is drawn by: turned, they count for the very next one."""
+LATER = frozenset({"samples", "seed"})
+"""The knobs that count for the next run."""
+
+
+class Dials:
+    """The knobs' values. `params` is read by the engine at every step, so it is changed in place and never replaced."""
+
+    def __init__(self, params: SamplingParams, *, samples: int, seed: int, length: int | None) -> None:
+        self.params = params
+        self.rate, self.samples, self.seed, self._length = math.inf, samples, seed, length
+        self._knobs: dict[str, Knob] = {}
+        self._typed_up_to: dict[str, float] = {}
+        """Knobs that can be typed beyond what they turn through."""
+        self._swept: Sweep | None = None
+
+    def serve(self, card: ModelCard, temperature: float | None) -> None:
+        """Takes the limits of a model, and its pace and temperature unless a person asked for another."""
+        self._knobs, self._swept = knobs_for(card), None
+        self._typed_up_to = {"top_k": card.vocab_size, "pace": 1e6, "length": card.image.area if card.image else 1e7}
+        self.params.temperature = card.temperature if temperature is None else temperature
+        self.rate = self._knobs["pace"].default
+
+    @property
+    def knobs(self) -> dict[str, Knob]:
+        """The table of the model that is served."""
+        return self._knobs
+
+    @property
+    def length(self) -> int | None:
+        """Tokens to sample; None where nobody said."""
+        return self._length
+
+    def values(self) -> dict[str, float]:
+        """Of all knobs by name."""
+        length = self._knobs["length"].default if self._length is None else self._length
+        others = {"pace": self.rate, "samples": self.samples, "length": length, "seed": self.seed}
+        return {**{name: getattr(self.params, name) for name in self._in_order()}, **others}
+
+    def turn(self, name: str, direction: int) -> None:
+        """One step up or down."""
+        self._set(name, self._knobs[name].turned(self.values()[name], direction))
+
+    def reset(self, name: str) -> None:
+        """Back to the default."""
+        self._set(name, self._knobs[name].default)
+
+    def type(self, name: str, text: str) -> None:
+        """Takes a value as a person types it. Raises TuiGenError for one that cannot be."""
+        knob, text = self._knobs[name], text.strip()
+        if text in {"off", "unlimited"} and text == knob.shown(knob.default if text == "off" else math.inf):
+            self._set(name, knob.default if text == "off" else math.inf)
+            return
+        try:
+            value = float(text)
+        except ValueError as fault:
+            raise TuiGenError(f"{knob.label} takes a number, not {text!r:.40}") from fault
+        most = self._typed_up_to.get(name, knob.stops[-1])
+        if not knob.lowest <= value <= most:
+            raise TuiGenError(f"{knob.label} goes from {knob.shown(knob.lowest)} to {knob.shown(most)}")
+        self._set(name, value)
+
+    def draw_seed(self) -> None:
+        """Another seed, that nobody chose."""
+        self.seed = new_seed()
+
+    def params_for(self, begun: SamplingParams) -> SamplingParams:
+        """What a run reads its knobs from: these, or for a sweep its columns with these beside them."""
+        self._swept = Sweep.of(self.params, begun.knob, begun.values) if isinstance(begun, Sweep) else None
+        return self._swept or self.params
+
+    def params_of(self, sample: int) -> SamplingParams:
+        """The knobs of one sample of the run on the screen."""
+        return self._swept.column(sample) if self._swept else replace(self.params)
+
+    def _set(self, name: str, value: float) -> None:
+        whole = name in {"top_k", "samples", "length", "seed"}
+        value = round(value) if whole else value
+        if name in SAMPLING:
+            setattr(self.params, name, value)
+            if self._swept and self._swept.knob != name:  # its columns stay what they are
+                setattr(self._swept, name, value)
+        elif name == "pace":
+            self.rate = value
+        elif name == "length":
+            self._length = int(value)
+        else:
+            setattr(self, name, int(value))
+
+    def _in_order(self) -> list[str]:
+        return [name for name in self._knobs if name in SAMPLING]
+
+
+@dataclass
+class Settings:
+    """What the command line asks of the screen."""
+
+    folder: Path
+    """The model to start with."""
+    prompt: str = ""
+    samples: int = 1
+    seed: int = 42
+    provider: Provider = "auto"
+    temperature: float | None = None
+    """None takes the model card's."""
+    params: SamplingParams = field(default_factory=SamplingParams)
+    """The other knobs at the start."""
+    length: int | None = None
+    session: Loaded | None = None
+    """A session to make again at the start."""
+    threads: int = 0
+    """For a step on the CPU; 0 measures once which number is fastest."""
+    device: int = 0
+    """Which GPU, of several."""

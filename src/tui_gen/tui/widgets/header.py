@@ -1,0 +1,124 @@
+"""The first line of the screen: which model, where it runs, how fast."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from rich.cells import cell_len
+from rich.style import Style
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.widget import Widget
+from textual.widgets import Static
+
+from tui_gen.errors import TuiGenError
+from tui_gen.library import Playable
+from tui_gen.terminal_text import counted, scrub, scrub_line
+from tui_gen.training_log import read_learning
+from tui_gen.tui.bindings import Context, Pair, pairs_now
+
+_SEPARATOR = " · "
+
+
+class Header(Widget):
+    """Name on the left, facts on the right, a rule between them; facts that do not fit are left out whole."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._facts: list[str] = []
+        self._speed: list[str] = []
+
+    def show(self, *facts: str) -> None:
+        """Shows facts about the model, the most important first; foreign text is made harmless here."""
+        self._facts, self._speed = [scrub_line(fact) for fact in facts if fact], []
+        self.refresh()
+
+    def show_rate(self, tokens_per_second: float, step_seconds: float) -> None:
+        """Shows how fast tokens come, at the pace that is set, and how long the engine takes for a step."""
+        rate = f"{tokens_per_second:,.0f} tokens/s"
+        self._speed = [rate, f"{1000 * step_seconds:.2f} ms/step"] if tokens_per_second else []
+        self.refresh()
+
+    def render(self) -> Text:
+        """The line."""
+        room = self.size.width - len("tui-gen") - 4
+        facts, speed = list(self._facts), list(self._speed)
+        while cell_len(_SEPARATOR.join(facts + speed)) > room and len(facts + speed) > 1:
+            (speed if len(speed) > 1 else facts if len(facts) > 1 else speed).pop()
+        right = _SEPARATOR.join(facts + speed)
+        return Text(f"tui-gen {'─' * max(1, room + 2 - cell_len(right))} {right}", no_wrap=True)
+
+
+class KeyBar(Widget):
+    """Pairs of key and meaning, as many whole ones as fit."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"key-bar--key"}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pairs: Sequence[Pair] = ()
+
+    def show(self, now: Context) -> None:
+        """Shows what the keys do in a context."""
+        pairs = pairs_now(now)
+        if pairs != self._pairs:
+            self._pairs = pairs
+            self.refresh()
+
+    def render(self) -> Text:
+        """The line; where not all fit, those before the last two go first."""
+        shown = list(self._pairs)
+        while len(shown) > 2 and sum(cell_len(key + meaning) + 3 for key, meaning in shown) - 2 > self.size.width:
+            shown.pop(-3)
+        line = Text(no_wrap=True)
+        for key, meaning in shown:
+            line.append(f"{key} ", self.get_component_rich_style("key-bar--key", partial=True, default=Style())).append(
+                f"{meaning}  "
+            )
+        return line
+
+
+class About(VerticalScroll):
+    """The model card in a few lines."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self._text = text
+
+    def compose(self) -> ComposeResult:
+        """Plain text, whatever the card says."""
+        yield Static(scrub(self._text), markup=False)
+
+
+def about_text(playable: Playable) -> str:
+    """Description, figures, data, and for a picture what can be asked for."""
+    card = playable.card
+    quality = f"{card.quality} on {card.quality.split}" if card.quality else ""
+    facts = [
+        ("network", card.architecture),
+        ("predicts", f"one of {card.vocab_size:,} tokens at a time"),
+        ("quality", quality),
+        ("data", card.data),
+        ("learned", _learned(playable)),
+        ("runs on", playable.model.runs_on),
+    ]
+    lines = [f"{name:8} {value}" for name, value in facts if value]
+    example = f"\n\nType a prompt and press enter, for example: {card.prompt_example}" if card.prompt_example else ""
+    return f"{card.name}\n{card.description}{example}\n\n" + "\n".join(lines) + _phrases(playable)
+
+
+def _learned(playable: Playable) -> str:
+    """In how many epochs; nothing where its folder does not say, or what cannot be read."""
+    try:
+        epochs = len(read_learning(playable.path, playable.card))
+    except TuiGenError:
+        return ""
+    return f"in {counted(epochs, 'epoch')}; f9 shows them" if epochs else ""
+
+
+def _phrases(playable: Playable) -> str:
+    if not playable.codec.phrases:
+        return ""
+    return "\n\nIt knows, between commas: " + ", ".join(playable.codec.phrases)

@@ -1,0 +1,93 @@
+"""Imports run one way, and what a person starts loads only what it needs."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LAYERS = {
+    "src/tui_gen": "errors, terminal_text < files, json_fields < card < sampling < text < images"
+    " < generation, training_log < runtime < scoring < library < sessions, output, bench < tui < cli < __main__",
+    "export": "graph, image_network, reader, files, build_tokenizer, quantise, checkpoints < assumptions, compiler"
+    " < images, text < training, verify, arguments < folder, read < evaluation, convert"
+    " < __main__ < train, evaluate, obedience",
+}
+"""A package or module imports only what stands to its left, lazily and for types too."""
+HEAVY = ("numpy", "onnxruntime", "tokenizers", "textual", "torch", "PIL")
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The dotted names that a file imports anywhere, also inside functions."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+def loaded_after(code: str) -> set[str]:
+    """Top-level modules that are loaded in a fresh interpreter after it ran this code."""
+    report = "\nimport sys; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    done = subprocess.run([sys.executable, "-c", code + report], cwd=ROOT, capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def modules(folder: str, *, without: tuple[str, ...] = ()) -> str:
+    """Code that imports every module of a folder but for those of some parts."""
+    root = ROOT / folder
+    paths = (path.relative_to(root.parent).with_suffix("") for path in sorted(root.rglob("*.py")))
+    return "\n".join(f"import {'.'.join(path.parts)}" for path in paths if not set(path.parts) & {*without, "__main__"})
+
+
+@pytest.mark.parametrize("folder", LAYERS)
+def test_imports_run_one_way(folder: str) -> None:
+    levels = [level.split(", ") for level in LAYERS[folder].split(" < ")]
+    rank = {part: at for at, level in enumerate(levels) for part in level}
+    root, upwards = ROOT / folder, []
+    for path in sorted(root.rglob("*.py")):
+        part = path.relative_to(root).parts[0].removesuffix(".py")
+        names = [name.split(".") for name in imports(path) if part != "__init__"]
+        others = {words[1] for words in names if words[0] == root.name and words[1] != "__version__"} - {part}
+        upwards += [f"{path.relative_to(root)} -> {other}" for other in sorted(others) if rank[other] >= rank[part]]
+    assert upwards == []
+
+
+@pytest.mark.parametrize(
+    ("name", "importers"),
+    [
+        ("onnxruntime", {"runtime/session.py"}),
+        ("torch", {"bench/networks.py"}),
+        ("onnx", set()),
+        ("export", set()),
+    ],
+)
+def test_what_people_install_imports_few_things_in_one_place(name: str, importers: set[str]) -> None:
+    root = ROOT / "src/tui_gen"
+    assert importers == {
+        str(path.relative_to(root))
+        for path in root.rglob("*.py")
+        if any(other == name or other.startswith(f"{name}.") for other in imports(path))
+    }
+
+
+def test_only_the_screen_loads_textual_and_only_a_benchmark_torch() -> None:
+    loaded = loaded_after(modules("src/tui_gen", without=("tui", "cli")))
+    assert {"onnxruntime", "numpy", "tokenizers"} <= loaded
+    assert loaded.isdisjoint({"textual", "torch", "export", "onnx"})
+
+
+def test_the_exporter_never_loads_the_screen() -> None:
+    loaded = loaded_after(modules("export"))
+    assert "torch" in loaded
+    assert "textual" not in loaded
+
+
+@pytest.mark.parametrize("name", ["tui_gen", "tui_gen.card", "tui_gen.cli.main"])
+def test_what_starts_first_needs_the_standard_library_alone(name: str) -> None:
+    assert loaded_after(f"import {name}").isdisjoint(HEAVY)
