@@ -15,7 +15,7 @@ import onnx
 from tui_gen.bench.timing import Timing, facts, in_turns, per_unit
 from tui_gen.generation.generate import generate
 from tui_gen.generation.protocol import Endless
-from tui_gen.library import Playable, open_model
+from tui_gen.library import LoadedModel, open_model
 from tui_gen.sampling.params import SamplingParams
 
 ROOT = Path(__file__).parents[1]
@@ -25,25 +25,27 @@ HEAD = "| model | cell | parameters | held-out loss, nats per token | tokens per
 MACHINE = "Tokens per second of one sample on "
 
 
-def parameters(playable: Playable) -> int:
+def parameters(loaded_model: LoadedModel) -> int:
     """Trained numbers: all that the file keeps in floating point."""
-    graph = onnx.load(playable.path / "model.onnx").graph
+    graph = onnx.load(loaded_model.path / "model.onnx").graph
     return sum(int(np.prod(kept.dims)) for kept in graph.initializer if kept.data_type == onnx.TensorProto.FLOAT)
 
 
-def drawn(playable: Playable) -> float:
+def drawn(loaded_model: LoadedModel) -> float:
     """Seconds for a token, of a text that does not end."""
-    prompt = playable.codec.prompt([""])
-    steps = generate(Endless(playable.model), prompt, SamplingParams(), length=TOKENS, seed=0)
+    prompt = loaded_model.codec.prompt([""])
+    steps = generate(Endless(loaded_model.model), prompt, SamplingParams(), length=TOKENS, seed=0)
     return per_unit(lambda: deque(steps, maxlen=0), TOKENS)
 
 
-def row(playable: Playable, timing: Timing) -> str:
+def row(loaded_model: LoadedModel, timing: Timing) -> str:
     """A line of the table."""
-    card = playable.card
+    card = loaded_model.card
     assert card.quality
     speed = f"{1 / timing.median:,.0f}"
-    return f"| `{card.name}` | {card.architecture} | {parameters(playable):,} | {card.quality.value:.3f} | {speed} |\n"
+    return (
+        f"| `{card.name}` | {card.architecture} | {parameters(loaded_model):,} | {card.quality.value:.3f} | {speed} |\n"
+    )
 
 
 def main() -> None:
@@ -53,8 +55,8 @@ def main() -> None:
     if not head or MACHINE not in after:
         raise SystemExit(f"{readme} has no table of cells to replace")
     models = {name: open_model(ROOT / "models" / name, provider="cpu") for name in MODELS}
-    timings = in_turns({name: partial(drawn, playable) for name, playable in models.items()})
-    rows = "".join(row(playable, timings[name]) for name, playable in models.items())
+    timings = in_turns({name: partial(drawn, loaded_model) for name, loaded_model in models.items()})
+    rows = "".join(row(loaded_model, timings[name]) for name, loaded_model in models.items())
     rest = after[after.index(MACHINE) :].partition("\n")[2]
     machine = f"{MACHINE}{facts()['processor']}.\n"
     readme.write_text(f"{before}{HEAD}{rows}\n{machine}{rest}", encoding="utf-8")

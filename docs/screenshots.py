@@ -19,7 +19,7 @@ async def shoot(name: str, model: str, prompt: str, *, seed: int, samples: int =
     """Runs a model to its end, presses keys and keeps the screen."""
     app = TuiGen(Settings(locate(model), prompt, samples=samples, seed=seed), find_models())
     async with app.run_test(size=SIZE) as pilot:
-        while app.playable is None:
+        while app.loaded_model is None:
             await pilot.pause(0.05)
         app.dials.rate = math.inf
         await app.action_generate()

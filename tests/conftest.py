@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests import toys
-from tui_gen.library import Playable, open_model
+from tests.support import toys
+from tui_gen.library import LoadedModel, open_model
 
 Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
 
@@ -51,31 +51,31 @@ def toy_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def text(toy_models: Path) -> Playable:
+def text(toy_models: Path) -> LoadedModel:
     """The opened text model."""
     return open_model(toy_models / "text", provider="cpu")
 
 
 @pytest.fixture(scope="session")
-def endless(toy_models: Path) -> Playable:
+def endless(toy_models: Path) -> LoadedModel:
     """The opened text model that never ends."""
     return open_model(toy_models / "endless", provider="cpu")
 
 
 @pytest.fixture(scope="session")
-def image(toy_models: Path) -> Playable:
+def image(toy_models: Path) -> LoadedModel:
     """The opened image model."""
     return open_model(toy_models / "image", provider="cpu")
 
 
 @pytest.fixture(scope="session")
-def colour(toy_models: Path) -> Playable:
+def colour(toy_models: Path) -> LoadedModel:
     """The opened image model with three tokens a pixel."""
     return open_model(toy_models / "colour", provider="cpu")
 
 
 @pytest.fixture(scope="session")
-def warmed(toy_models: Path) -> Playable:
+def warmed(toy_models: Path) -> LoadedModel:
     """The opened image model that reads two tokens before the first pixel."""
     return open_model(toy_models / "warmed", provider="cpu")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests import toys
+from tests.support import toys
 from tui_gen.card import ImageSpec, ModelCard, Quality
 from tui_gen.errors import TuiGenError
 

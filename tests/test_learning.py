@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests import toys
 from tests.conftest import Run
+from tests.support import toys
 from tui_gen.errors import TuiGenError
 from tui_gen.library import read_card
 from tui_gen.training_log import pictures, read_learning

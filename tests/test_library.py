@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 
-from tests import toys
+from tests.support import toys
 from tui_gen import library
 from tui_gen.errors import TuiGenError
 from tui_gen.library import find_models, locate, open_model, search_path, shipped_folder
@@ -37,10 +37,10 @@ def refusal(folder: Path) -> str:
 
 
 def test_a_folder_opens_as_a_model_that_can_be_played(toy_models: Path) -> None:
-    playable = open_model(toy_models / "text", provider="cpu")
-    assert (playable.card.name, playable.path.name) == ("text", "text")
-    assert playable.model.start(1)
-    assert playable.codec.prompt(["the"]).tolist() == [[toys.END, toys.THE]]
+    loaded_model = open_model(toy_models / "text", provider="cpu")
+    assert (loaded_model.card.name, loaded_model.path.name) == ("text", "text")
+    assert loaded_model.model.start(1)
+    assert loaded_model.codec.prompt(["the"]).tolist() == [[toys.END, toys.THE]]
 
 
 def test_models_are_found_by_kind_and_name_and_the_first_of_two_with_one_name_wins(installed: Path) -> None:
@@ -150,9 +150,9 @@ def test_a_picture_model_without_conditions_needs_no_tokenizer(tmp_path: Path) -
 
 def test_every_shipped_model_opens() -> None:
     for folder in (path for path in shipped_folder().iterdir() if (path / "config.json").is_file()):
-        playable = open_model(folder, provider="cpu")
-        assert playable.codec.prompt([playable.card.prompt_example]).shape[0] == 1
-        assert not playable.codec.unknown(playable.card.prompt_example)
+        loaded_model = open_model(folder, provider="cpu")
+        assert loaded_model.codec.prompt([loaded_model.card.prompt_example]).shape[0] == 1
+        assert not loaded_model.codec.unknown(loaded_model.card.prompt_example)
 
 
 def test_a_pipe_in_the_place_of_a_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:

@@ -33,9 +33,11 @@ MAX_BYTES, MAX_BYTES_TOGETHER = 12_000_000, 60_000_000
 
 def sampled(name: str, samples: int, *, seed: int = 5, length: int = 400) -> Tokens:
     """Tokens [samples, n] of a run from the model's example prompt, half a picture long."""
-    playable = open_model(ROOT / "models" / name)
-    prompt = playable.codec.prompt([playable.card.prompt_example] * samples)
-    steps = generate(playable.model, prompt, SamplingParams(playable.card.temperature), length=length, seed=seed)
+    loaded_model = open_model(ROOT / "models" / name)
+    prompt = loaded_model.codec.prompt([loaded_model.card.prompt_example] * samples)
+    steps = generate(
+        loaded_model.model, prompt, SamplingParams(loaded_model.card.temperature), length=length, seed=seed
+    )
     return np.stack([np.where(step.live, step.tokens, -1) for step in steps], axis=1)
 
 

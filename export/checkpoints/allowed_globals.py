@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from export.checkpoints.unpickler import SET, AllowedGlobals, Global, LazyArray, LazyTensor, Storage, Stub, add_entries
+from export.checkpoints.unpickler import (
+    SET,
+    AllowedGlobals,
+    Global,
+    LazyArray,
+    LazyTensor,
+    Placeholder,
+    Storage,
+    add_entries,
+)
 from tui_gen.errors import TuiGenError
 
 _MAX_PATH = 10_000
@@ -71,9 +80,9 @@ def _listed(items: Any = (), *_: Any) -> list[Any]:
     return items if isinstance(items, list) else list(items)
 
 
-def _set(items: Any = (), *_: Any) -> Stub:
+def _set(items: Any = (), *_: Any) -> Placeholder:
     """What it holds is put into no order, and never hashed: texts of a set have another order in every run."""
-    return Stub(SET)
+    return Placeholder(SET)
 
 
 def _tupled(items: Any = (), *_: Any) -> tuple[Any, ...]:
@@ -106,9 +115,9 @@ def _complex(real: Any = 0.0, imaginary: Any = 0.0) -> tuple[Any, Any]:
 
 def _named_inside(owner: Any, name: Any) -> Global:
     """How a function of C code, such as an activation, or an object's method is named; the name is all that is kept."""
-    if not isinstance(owner, (Global, Stub)) or not isinstance(name, str):
+    if not isinstance(owner, (Global, Placeholder)) or not isinstance(name, str):
         raise TuiGenError("it asks to run builtins.getattr, which is refused; save the network's state_dict instead")
-    return Global(f"{owner.kind if isinstance(owner, Stub) else owner.name}.{name}")
+    return Global(f"{owner.kind if isinstance(owner, Placeholder) else owner.name}.{name}")
 
 
 def _type_of_values(owner: Any, inside: Any) -> Global:

@@ -114,7 +114,7 @@ class RestrictedUnpickler(pickle._Unpickler):
             if allowed:
                 return allowed(*arguments)
             if name in self._allowed.inert:
-                return Stub(name, arguments)
+                return Placeholder(name, arguments)
         raise _refusal(name)
 
     def _instance(self, kind: Any, arguments: Any) -> Any:
@@ -125,7 +125,7 @@ class RestrictedUnpickler(pickle._Unpickler):
             return self._allowed.classes[kind.name](*arguments)
         if kind.name.partition(".")[0] in _DANGEROUS and kind.name not in self._allowed.inert:
             raise _refusal(kind.name)
-        return Stub(kind.name, arguments)
+        return Placeholder(kind.name, arguments)
 
     def load_build(self) -> None:
         state = self.stack.pop()
@@ -153,11 +153,11 @@ class RestrictedUnpickler(pickle._Unpickler):
         self.stack.append(made)
 
     def load_empty_set(self) -> None:
-        self.stack.append(Stub(SET))
+        self.stack.append(Placeholder(SET))
 
     def load_frozenset(self) -> None:
         self.pop_mark()
-        self.stack.append(Stub(SET))
+        self.stack.append(Placeholder(SET))
 
     def load_bytearray8(self) -> None:
         size = int.from_bytes(self.read(8), "little")
@@ -209,7 +209,7 @@ def unpickle(data: io.BytesIO, allowed: AllowedGlobals, persistent: PersistentLo
 
 def _name(function: Any) -> str:
     """What a file asks to call, as people know it; of a prepared call, the function that it would run."""
-    if isinstance(function, Stub):
+    if isinstance(function, Placeholder):
         inner = next((_name(value) for value in function.arguments[:1] if isinstance(value, Global)), "")
         return f"{function.kind} of {inner}" if inner else function.kind
     return function.name if isinstance(function, Global) else type(function).__name__
@@ -221,7 +221,7 @@ def _refusal(name: str) -> TuiGenError:
 
 def add_items(made: Any, items: Sequence[Any]) -> None:
     """Puts items into a list or set, or into an object whose class extends one."""
-    if isinstance(made, Stub):
+    if isinstance(made, Placeholder):
         made.items.extend(items)
     elif isinstance(made, list):
         made.extend(items)
@@ -231,7 +231,7 @@ def add_items(made: Any, items: Sequence[Any]) -> None:
 
 def add_entries(made: Any, alternating: Sequence[Any]) -> None:
     """Puts entries, given as key, value, key, value, into a dict or an object whose class extends it."""
-    entries = made.entries if isinstance(made, Stub) else made
+    entries = made.entries if isinstance(made, Placeholder) else made
     if not isinstance(entries, dict) or len(alternating) % 2:
         raise TuiGenError("its pickle is damaged: it adds entries to something that is no dict")
     for at in range(0, len(alternating), 2):
@@ -258,7 +258,7 @@ def set_state(made: Any, state: Any) -> None:
     """Gives an object its attributes; those of plain containers and tensors say nothing about a network."""
     if isinstance(made, Global):
         raise TuiGenError(f"it asks to change {made.name}, which is refused")
-    if isinstance(made, (Stub, LazyArray)):
+    if isinstance(made, (Placeholder, LazyArray)):
         made.state = state
 
 
@@ -274,7 +274,7 @@ class Global:
 
 
 @dataclass(eq=False)
-class Stub:
+class Placeholder:
     """An object of a class that was not imported: what it was made of, and what was put into it."""
 
     kind: str

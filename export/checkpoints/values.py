@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from export.checkpoints.allowed_globals import stored_type
-from export.checkpoints.unpickler import SET, Global, LazyArray, LazyTensor, Storage, Stub
+from export.checkpoints.unpickler import SET, Global, LazyArray, LazyTensor, Placeholder, Storage
 from tui_gen.errors import TuiGenError
 
 _MAX_VALUES = 2_000_000
@@ -63,7 +63,7 @@ class _Harvest:
             (dict, self._dict),
             (list, self._list),
             (tuple, lambda items, depth: tuple(self._list(items, depth))),
-            (Stub, self._object),
+            (Placeholder, self._object),
         )
 
     def value(self, value: Any, depth: int) -> Any:
@@ -128,7 +128,7 @@ class _Harvest:
         made = self._tensors.array(array)
         return made if isinstance(made, Tensor) else self.value(made, depth)
 
-    def _object(self, stub: Stub, depth: int) -> Any:
+    def _object(self, stub: Placeholder, depth: int) -> Any:
         if stub.kind == SET:
             return {CLASS: SET}
         state = state_of(stub)
@@ -172,7 +172,7 @@ class Module:
             yield from child.walk(f"{path}.{name}" if path else name)
 
 
-def state_of(stub: Stub) -> dict[Any, Any]:
+def state_of(stub: Placeholder) -> dict[Any, Any]:
     """The attributes of an object, those of slots last. States of other forms, as C code has, by STATE."""
     state = stub.state
     parts = state if isinstance(state, tuple) and len(state) == 2 else (state,)

@@ -25,7 +25,7 @@ from export.training.presets import PRESETS, Training
 from export.training.tasks import DocumentTask, ImageTask, StreamTask, Task, in_unit
 from tui_gen.card import ModelCard, Quality
 from tui_gen.errors import TuiGenError
-from tui_gen.library import Playable, open_model
+from tui_gen.library import LoadedModel, open_model
 from tui_gen.runtime.model import Model
 from tui_gen.sampling.params import FREE, Tokens, log_softmax
 
@@ -33,18 +33,20 @@ BATCH = 250
 Part = Literal["held-out", "training"]
 
 
-def check_data(playable: Playable, training: Training, data: Path) -> None:
+def check_data(loaded_model: LoadedModel, training: Training, data: Path) -> None:
     """Raises TuiGenError if it was not held out of this data, or its token ids mean something else to the model."""
-    card, known = without_guidance(playable.card, _vocabulary(playable))
+    card, known = without_guidance(loaded_model.card, _vocabulary(loaded_model))
     trained_on = card.export.get("data_sha256")
     if trained_on and trained_on != fingerprint(data):
-        raise TuiGenError(f"{playable.path} was trained on other data than {data}: nothing of this was held out of it")
+        raise TuiGenError(
+            f"{loaded_model.path} was trained on other data than {data}: nothing of this was held out of it"
+        )
     if known != (training.tokenizer.get_vocab() if training.tokenizer else {}) or not _same_pictures(card, training):
-        raise TuiGenError(f"this data has another vocabulary or size than {playable.path} was trained on")
+        raise TuiGenError(f"this data has another vocabulary or size than {loaded_model.path} was trained on")
 
 
-def _vocabulary(playable: Playable) -> dict[str, int]:
-    path = playable.path / "tokenizer.json"
+def _vocabulary(loaded_model: LoadedModel) -> dict[str, int]:
+    path = loaded_model.path / "tokenizer.json"
     return Tokenizer.from_file(str(path)).get_vocab() if path.exists() else {}
 
 
@@ -54,19 +56,19 @@ def _same_pictures(card: ModelCard, training: Training) -> bool:
     return ours == theirs or (ours is not None and theirs is not None and replace(ours, warm_up=()) == theirs)
 
 
-def _measured(playable: Playable, task: Task, *, train: bool) -> ModelCard:
+def _measured(loaded_model: LoadedModel, task: Task, *, train: bool) -> ModelCard:
     """The card with its figure, and what else is measured of the model.
 
     train: also how well it predicts the training data.
     """
-    card, model, figures = playable.card, playable.model, dict[str, str]()
+    card, model, figures = loaded_model.card, loaded_model.model, dict[str, str]()
     if isinstance(task, DocumentTask | StreamTask):
-        card = replace(card, measured={**card.measured, **text_report(playable, task.texts)})
+        card = replace(card, measured={**card.measured, **text_report(loaded_model, task.texts)})
     quality = evaluate(model, task)
     if (guidance := card.export.get("guidance")) is not None:
         figures[f"held-out figure with {phrase(guidance)}, as it draws"] = f"{quality}"
         learned = phrase(1)
-        own = evaluate(model, task, named=[_vocabulary(playable)[learned]])
+        own = evaluate(model, task, named=[_vocabulary(loaded_model)[learned]])
         quality = replace(own, split=f"{own.split}, {learned}")
     if train:
         known = evaluate(model, task, part="training")
@@ -85,13 +87,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--train", action="store_true", help="score the training data as well, which takes longer")
     args = parser.parse_args(arguments)
     try:
-        playable = open_model(args.folder, provider="cpu")
-        name = args.preset or playable.card.name
+        loaded_model = open_model(args.folder, provider="cpu")
+        name = args.preset or loaded_model.card.name
         if name not in PRESETS:
             raise TuiGenError(f"how to read the data of {name!r} is not known; name a --preset")
         training = PRESETS[name].prepare(args.data, BATCH)
-        check_data(playable, training, args.data)
-        card = _measured(playable, training.task, train=args.train)
+        check_data(loaded_model, training, args.data)
+        card = _measured(loaded_model, training.task, train=args.train)
         update_card(args.folder, card)
     except (TuiGenError, OSError) as fault:
         print(f"export.evaluate: {fault}", file=sys.stderr)

@@ -29,7 +29,7 @@ from export.training.tasks import ImageTask
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.generate import generate
 from tui_gen.images.codec import ImageCodec
-from tui_gen.library import Playable, open_model
+from tui_gen.library import LoadedModel, open_model
 from tui_gen.sampling.params import SamplingParams
 
 PROMPTS, BATCH, SEED = 500, 100, 7
@@ -57,7 +57,7 @@ class Obedience:
     """How many were drawn."""
 
 
-def measured(playable: Playable, images: Images, judge: Judge, *, prompts: int = PROMPTS) -> list[Obedience]:
+def measured(loaded_model: LoadedModel, images: Images, judge: Judge, *, prompts: int = PROMPTS) -> list[Obedience]:
     """Draws from the captions of held-out pictures that name one of each kind, and looks at what comes out."""
     asked = kinds(images)
     labels = np.stack([kind.labels(images) for kind in asked], axis=1)
@@ -65,7 +65,7 @@ def measured(playable: Playable, images: Images, judge: Judge, *, prompts: int =
     chosen = held_out[labels[held_out].all(axis=1)][:prompts]
     if not len(chosen):
         raise TuiGenError("no held-out picture's caption names both a cloak and a weapon")
-    said = judge.says(_drawn(playable, [_caption(images, index) for index in chosen]))
+    said = judge.says(_drawn(loaded_model, [_caption(images, index) for index in chosen]))
     seen, wanted = judge.says(images.pixels[chosen]), labels[chosen]
     return [
         Obedience(
@@ -83,15 +83,15 @@ def _caption(images: Images, index: int) -> str:
     return ", ".join(images.phrases[number] for number in np.flatnonzero(images.conditions[index]))
 
 
-def _drawn(playable: Playable, captions: Sequence[str]) -> NDArray[np.int64]:
+def _drawn(loaded_model: LoadedModel, captions: Sequence[str]) -> NDArray[np.int64]:
     """[captions, height, width]: what the model draws at its card's temperature."""
-    codec, params = playable.codec, SamplingParams(playable.card.temperature)
+    codec, params = loaded_model.codec, SamplingParams(loaded_model.card.temperature)
     assert isinstance(codec, ImageCodec)
     pictures = []
     for at in range(0, len(captions), BATCH):
         prompt = codec.prompt(list(captions[at : at + BATCH]))
         area = codec.image.area
-        steps = generate(playable.model, prompt, params, length=area, seed=SEED + at)
+        steps = generate(loaded_model.model, prompt, params, length=area, seed=SEED + at)
         tokens = [step.tokens for step in steps][-area:]
         pictures.append(np.stack(tokens, axis=1).reshape(-1, codec.image.height, codec.image.width))
     return np.concatenate(pictures)
@@ -104,10 +104,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, required=True, help="the pictures and captions that it was trained on")
     args = parser.parse_args(arguments)
     try:
-        playable, images = _opened(args.folder, args.data)
-        found = measured(playable, images, trained_judge(images, kinds(images)))
-        figures = {f"prompts obeyed: {one.kind}": _said(one, playable) for one in found}
-        update_card(args.folder, with_figures(playable.card, figures))
+        loaded_model, images = _opened(args.folder, args.data)
+        found = measured(loaded_model, images, trained_judge(images, kinds(images)))
+        figures = {f"prompts obeyed: {one.kind}": _said(one, loaded_model) for one in found}
+        update_card(args.folder, with_figures(loaded_model.card, figures))
     except (TuiGenError, OSError) as fault:
         print(f"export.obedience: {fault}", file=sys.stderr)
         return 1
@@ -115,18 +115,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _opened(folder: Path, data: Path) -> tuple[Playable, Images]:
+def _opened(folder: Path, data: Path) -> tuple[LoadedModel, Images]:
     """The model and what it was trained on. Raises TuiGenError if it was trained on something else."""
     training = PRESETS["adventurers"].prepare(data, BATCH)
-    playable = open_model(folder, provider="cpu")
-    check_data(playable, training, data)
+    loaded_model = open_model(folder, provider="cpu")
+    check_data(loaded_model, training, data)
     assert isinstance(training.task, ImageTask)
-    return playable, training.task.images
+    return loaded_model, training.task.images
 
 
-def _said(found: Obedience, playable: Playable) -> str:
-    scale = playable.card.export.get("guidance")
-    how = f"at temperature {playable.card.temperature:g}" + (f" and guidance {scale:g}" if scale is not None else "")
+def _said(found: Obedience, loaded_model: LoadedModel) -> str:
+    scale = loaded_model.card.export.get("guidance")
+    how = f"at temperature {loaded_model.card.temperature:g}" + (
+        f" and guidance {scale:g}" if scale is not None else ""
+    )
     error = 1.96 * math.sqrt(found.drawn * (1 - found.drawn) / found.prompts)
     asked = f"{found.drawn:.1%} (± {error:.1%}) of {found.prompts} pictures {how} show what was asked for"
     return (

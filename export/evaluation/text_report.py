@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from export.training.data import Ids, Texts
 from tui_gen.generation.generate import generate
-from tui_gen.library import Playable
+from tui_gen.library import LoadedModel
 from tui_gen.sampling.params import SamplingParams, Tokens
 from tui_gen.text.codec import TextCodec
 
@@ -24,24 +24,24 @@ SAMPLES, LENGTH, SHOWN, SEED = 200, 300, 200, 1
 _MULTIPLIER = np.uint64(6364136223846793005)
 
 
-def text_report(playable: Playable, texts: Texts) -> dict[str, Any]:
+def text_report(loaded_model: LoadedModel, texts: Texts) -> dict[str, Any]:
     """`samples`, one unedited for each temperature, and `figures` by name, of samples at the card's temperature."""
-    assert isinstance(playable.codec, TextCodec)
+    assert isinstance(loaded_model.codec, TextCodec)
     shown = [
-        {"temperature": temperature, "text": _written(playable, _sampled(playable, temperature, 1, SHOWN)[0])}
+        {"temperature": temperature, "text": _written(loaded_model, _sampled(loaded_model, temperature, 1, SHOWN)[0])}
         for temperature in TEMPERATURES
     ]
-    made = _sampled(playable, playable.card.temperature, SAMPLES, LENGTH)
-    return {"samples": shown, "figures": _figures(playable, made, texts)}
+    made = _sampled(loaded_model, loaded_model.card.temperature, SAMPLES, LENGTH)
+    return {"samples": shown, "figures": _figures(loaded_model, made, texts)}
 
 
-def _figures(playable: Playable, made: Sequence[Ids], texts: Texts) -> dict[str, str]:
-    assert isinstance(playable.codec, TextCodec)
+def _figures(loaded_model: LoadedModel, made: Sequence[Ids], texts: Texts) -> dict[str, str]:
+    assert isinstance(loaded_model.codec, TextCodec)
     units = "characters" if texts.in_characters else "words and marks"
-    how = f"{len(made)} samples of up to {LENGTH} {units} at temperature {playable.card.temperature:g}"
-    prompt = playable.codec.prompt([_prompt(playable)]).shape[1]
+    how = f"{len(made)} samples of up to {LENGTH} {units} at temperature {loaded_model.card.temperature:g}"
+    prompt = loaded_model.codec.prompt([_prompt(loaded_model)]).shape[1]
     drawn = [sample[prompt:] for sample in made]
-    variety = distinct([_written(playable, sample, skip=0).split() for sample in drawn], 2)
+    variety = distinct([_written(loaded_model, sample, skip=0).split() for sample in drawn], 2)
     found = {"distinct-2 of words": f"{variety:.3f}, of {how}"} if variety else {}
     if texts.eos is not None:
         known = {document.tobytes() for document in texts.train}
@@ -56,25 +56,25 @@ def _without(tokens: Ids, end: int | None) -> Ids:
     return tokens[tokens != end]
 
 
-def _prompt(playable: Playable) -> str:
-    assert isinstance(playable.codec, TextCodec)
-    return playable.codec.complete(playable.card.prompt_example)
+def _prompt(loaded_model: LoadedModel) -> str:
+    assert isinstance(loaded_model.codec, TextCodec)
+    return loaded_model.codec.complete(loaded_model.card.prompt_example)
 
 
-def _sampled(playable: Playable, temperature: float, samples: int, length: int) -> list[Ids]:
+def _sampled(loaded_model: LoadedModel, temperature: float, samples: int, length: int) -> list[Ids]:
     """Each sample's tokens, prompt and end token included."""
-    prompt = playable.codec.prompt([_prompt(playable)] * samples)
-    steps = list(generate(playable.model, prompt, SamplingParams(temperature), length=length, seed=SEED))
+    prompt = loaded_model.codec.prompt([_prompt(loaded_model)] * samples)
+    steps = list(generate(loaded_model.model, prompt, SamplingParams(temperature), length=length, seed=SEED))
     tokens = np.stack([prompt[:, 0], *(step.tokens for step in steps)], axis=1)
     live = np.stack([np.ones(samples, dtype=bool), *(step.live for step in steps)], axis=1)
     return [row[mask] for row, mask in zip(tokens, live, strict=True)]
 
 
-def _written(playable: Playable, tokens: Tokens, *, skip: int = 1) -> str:
+def _written(loaded_model: LoadedModel, tokens: Tokens, *, skip: int = 1) -> str:
     """The text of a sample without its first tokens and its end."""
-    assert isinstance(playable.codec, TextCodec)
-    reader = playable.codec.reader()
-    return "".join(reader.read(int(token)) for token in tokens[skip:] if token != playable.card.eos).strip("\n")
+    assert isinstance(loaded_model.codec, TextCodec)
+    reader = loaded_model.codec.reader()
+    return "".join(reader.read(int(token)) for token in tokens[skip:] if token != loaded_model.card.eos).strip("\n")
 
 
 def distinct(samples: Sequence[Sequence[Hashable]], size: int) -> float:

@@ -29,7 +29,7 @@ MOST = 2**14
 
 
 @dataclass(frozen=True)
-class Manner:
+class CallConvention:
     """How a module is called."""
 
     channels: int
@@ -45,7 +45,7 @@ class Manner:
 class Adapted(nn.Module):
     """A module behind the form of `ImageNetwork`: planes in, [batch, levels, ...] out."""
 
-    def __init__(self, module: nn.Module, manner: Manner, order: Order, levels: int, classes: int) -> None:
+    def __init__(self, module: nn.Module, manner: CallConvention, order: Order, levels: int, classes: int) -> None:
         super().__init__()
         self.module, self.manner, self.order = module, manner, order
         self.levels, self.channels, self.classes = levels, manner.channels, classes
@@ -73,7 +73,7 @@ class Adapted(nn.Module):
         return sorted_levels(logits, self.levels, self.channels, channels_first=self.channels_first)
 
 
-def call(module: nn.Module, manner: Manner, planes: Tensor, condition: Tensor | None) -> Tensor:
+def call(module: nn.Module, manner: CallConvention, planes: Tensor, condition: Tensor | None) -> Tensor:
     """Calls the module in its manner."""
     image = planes.long() if manner.whole_numbers else planes
     image = image if manner.planes else image[:, 0]
@@ -101,7 +101,7 @@ def probe(module: nn.Module, height: int, width: int, options: ReadOptions) -> A
     raise TuiGenError(f"the module cannot be called with an image of {height}x{width}: {first_fault}")
 
 
-def _manners(module: nn.Module, options: ReadOptions) -> Iterator[Manner]:
+def _manners(module: nn.Module, options: ReadOptions) -> Iterator[CallConvention]:
     wanted = options.assume.get("input")
     if wanted not in (None, "float", "int"):
         raise TuiGenError(f"--assume input must be float or int, not {wanted!r}")
@@ -117,9 +117,9 @@ def _manners(module: nn.Module, options: ReadOptions) -> Iterator[Manner]:
             for planes in (True, False) if not whole else (False, True):
                 for label in labels:
                     if planes or channels == 1:
-                        yield Manner(channels, whole, planes, label)
+                        yield CallConvention(channels, whole, planes, label)
     for width in one_hot_widths(module, options):
-        yield Manner(likely[0], kinds[0] if wanted is None else wanted == "int", True, True, width)
+        yield CallConvention(likely[0], kinds[0] if wanted is None else wanted == "int", True, True, width)
 
 
 def _order(logits: object, channels: int, height: int, width: int) -> tuple[Order, int]:
@@ -138,7 +138,7 @@ def _order(logits: object, channels: int, height: int, width: int) -> tuple[Orde
     raise TuiGenError(f"the module returns {list(logits.shape)}, of which no dimension can be the levels of its pixels")
 
 
-def _classes(module: nn.Module, manner: Manner, height: int, width: int, options: ReadOptions) -> int:
+def _classes(module: nn.Module, manner: CallConvention, height: int, width: int, options: ReadOptions) -> int:
     if not manner.label or manner.one_hot:
         return manner.one_hot
     planes = torch.zeros(_BATCH, manner.channels, height, width)

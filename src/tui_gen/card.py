@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, cast
 
 from tui_gen.errors import TuiGenError
-from tui_gen.json_fields import Facts
+from tui_gen.json_fields import JsonFields
 
 Kind = Literal["text", "image"]
 Colour = tuple[int, int, int]
@@ -132,7 +132,7 @@ class ModelCard:
             raise TuiGenError(f"is not JSON: {fault}") from fault
         if not isinstance(facts, dict):
             raise TuiGenError("must hold a JSON object")
-        return _read_card(Facts(facts, ""))
+        return _read_card(JsonFields(facts, ""))
 
 
 def _known_image_facts(image: ImageSpec) -> dict[str, Any]:
@@ -140,7 +140,7 @@ def _known_image_facts(image: ImageSpec) -> dict[str, Any]:
     return {key: value for key, value in asdict(image).items() if key not in usual or value != usual[key]}
 
 
-def _read_card(facts: Facts) -> ModelCard:
+def _read_card(facts: JsonFields) -> ModelCard:
     kind = facts.text("kind")
     if kind not in ("text", "image"):
         raise facts.fault("kind", f"must be text or image, not {kind!r}")
@@ -173,7 +173,7 @@ def _read_card(facts: Facts) -> ModelCard:
     return card
 
 
-def _check(card: ModelCard, facts: Facts) -> None:
+def _check(card: ModelCard, facts: JsonFields) -> None:
     """Facts that do not go together."""
     levels = card.image.levels if card.image else card.vocab_size
     if levels != card.vocab_size:
@@ -187,7 +187,7 @@ def _check(card: ModelCard, facts: Facts) -> None:
         raise facts.fault("temperature", f"must be from 0 to {MAX_TEMPERATURE:g}, not {card.temperature}")
 
 
-def _check_past_levels(image: ImageSpec, facts: Facts) -> None:
+def _check_past_levels(image: ImageSpec, facts: JsonFields) -> None:
     """Conditions and warm-up tokens are no levels, and none is both."""
     for key, tokens in (("conditions", image.conditions), ("warm_up", image.warm_up)):
         if any(token < image.levels for token in tokens):
@@ -198,7 +198,7 @@ def _check_past_levels(image: ImageSpec, facts: Facts) -> None:
         raise facts.fault("image.exclusive", f"must be conditions, as {min(others)} is not")
 
 
-def _read_image(facts: Facts) -> ImageSpec:
+def _read_image(facts: JsonFields) -> ImageSpec:
     palette = tuple(_read_colour(facts, colour) for colour in facts.items("palette"))
     conditions, warm_up = _read_ids(facts, "conditions"), _read_ids(facts, "warm_up")
     levels = facts.integer("levels", minimum=2)
@@ -216,18 +216,18 @@ def _read_image(facts: Facts) -> ImageSpec:
     return ImageSpec(height, width, levels, palette or None, conditions, channels, warm_up, exclusive)
 
 
-def _read_ids(facts: Facts, key: str) -> tuple[int, ...]:
+def _read_ids(facts: JsonFields, key: str) -> tuple[int, ...]:
     ids = facts.items(key)
     if not all(type(token) is int and 0 <= token < 2**31 for token in ids):
         raise facts.fault(key, "must be token ids")
     return tuple(ids)
 
 
-def _read_colour(facts: Facts, value: Any) -> Colour:
+def _read_colour(facts: JsonFields, value: Any) -> Colour:
     if not (isinstance(value, list) and len(value) == 3 and all(isinstance(v, int) and 0 <= v <= 255 for v in value)):
         raise facts.fault("palette", f"must list colours as [red, green, blue] from 0 to 255, not {value!r:.60}")
     return (value[0], value[1], value[2])
 
 
-def _read_quality(facts: Facts) -> Quality:
+def _read_quality(facts: JsonFields) -> Quality:
     return Quality(facts.number("value"), facts.text("unit"), facts.text("split", ""))

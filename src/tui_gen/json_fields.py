@@ -9,7 +9,7 @@ from tui_gen.errors import TuiGenError
 MAX_NUMBER = 1e300
 
 
-class Facts:
+class JsonFields:
     """Values by key. What is missing or of another kind raises TuiGenError that names the key and what it should be."""
 
     def __init__(self, values: dict[str, Any], path: str) -> None:
@@ -37,10 +37,10 @@ class Facts:
         """A list; empty when missing."""
         return cast(list[Any], self._get(key, list, "a list", []))
 
-    def section(self, key: str) -> Facts | None:
+    def section(self, key: str) -> JsonFields | None:
         """An object, to be read in the same way; None when missing."""
         value = self._get(key, dict, "an object", {})
-        return Facts(cast(dict[str, Any], value), f"{self._path}{key}.") if value else None
+        return JsonFields(cast(dict[str, Any], value), f"{self._path}{key}.") if value else None
 
     def raw(self, key: str) -> dict[str, Any]:
         """An object as it is; empty when missing."""

@@ -19,7 +19,7 @@ from tui_gen.errors import TuiGenError
 from tui_gen.files import digest, read_bytes, read_text
 from tui_gen.images.codec import ImageCodec
 from tui_gen.runtime.model import Model
-from tui_gen.runtime.placement import Step, Verdict, fastest
+from tui_gen.runtime.placement import CachedMeasurement, Step, fastest
 from tui_gen.runtime.session import RUNTIME, Provider
 from tui_gen.text.codec import TextCodec
 
@@ -31,7 +31,7 @@ def check(graph: bytes, sha256: str, runtime: str) -> None:
     """Raises TuiGenError if opening this ONNX file crashes or hangs. runtime: onnxruntime's version; a file that passed
     once with it is not tried again.
     """
-    verdict = Verdict("opened", sha256, runtime)
+    verdict = CachedMeasurement("opened", sha256, runtime)
     if verdict.read() is not None:
         return
     with tempfile.TemporaryDirectory(prefix="tui-gen-") as folder:
@@ -76,7 +76,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Playable:
+class LoadedModel:
     """An opened model: what it says of itself, how people talk to it, and the network."""
 
     card: ModelCard
@@ -123,7 +123,7 @@ def locate(model: str) -> Path:
     raise TuiGenError(f"there is no model {model!r}, by name or as a folder; installed: {names}")
 
 
-def open_model(folder: Path, *, provider: Provider = "auto", threads: int = 0, device: int = 0) -> Playable:
+def open_model(folder: Path, *, provider: Provider = "auto", threads: int = 0, device: int = 0) -> LoadedModel:
     """Opens a model folder. Raises TuiGenError that names the file at fault.
 
     threads: per step on the CPU; 0 takes as many as make the model fastest on this machine. device: which GPU.
@@ -142,7 +142,7 @@ def open_model(folder: Path, *, provider: Provider = "auto", threads: int = 0, d
             check(graph, sha256, RUNTIME)
         model = _on_cpu(graph, sha256, card, threads)
         model.use(provider, device)
-        return Playable(card, codec, model, folder)
+        return LoadedModel(card, codec, model, folder)
     except TuiGenError as fault:
         raise TuiGenError(f"{folder}: {fault}") from fault
 

@@ -13,7 +13,7 @@ from tui_gen.card import ImageSpec, ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.files import read_text
 from tui_gen.images.picture import Picture
-from tui_gen.json_fields import Facts
+from tui_gen.json_fields import JsonFields
 from tui_gen.sampling.params import Tokens
 
 LOG = "training.jsonl"
@@ -59,23 +59,23 @@ def read_learning(folder: Path, card: ModelCard) -> Learning:
     return Learning(last.text("unit"), last.text("prompt", ""), tuple(_epoch(entry, card.image) for entry in entries))
 
 
-def _entry(path: Path, number: int, line: str) -> Facts:
+def _entry(path: Path, number: int, line: str) -> JsonFields:
     try:
         entry = json.loads(line)
     except (ValueError, RecursionError) as fault:
         raise TuiGenError(f"{path}, line {number} is not JSON: {fault}") from fault
     if not isinstance(entry, dict):
         raise TuiGenError(f"{path}, line {number} must hold a JSON object")
-    return Facts(entry, f"{path}, line {number}: ")
+    return JsonFields(entry, f"{path}, line {number}: ")
 
 
-def _epoch(entry: Facts, image: ImageSpec | None) -> Epoch:
+def _epoch(entry: JsonFields, image: ImageSpec | None) -> Epoch:
     sample = _levels(entry, image) if image else entry.text("sample")
     losses = entry.number("train_loss"), entry.number("validation_loss")
     return Epoch(entry.integer("epoch"), *losses, sample)
 
 
-def _levels(entry: Facts, image: ImageSpec) -> Tokens:
+def _levels(entry: JsonFields, image: ImageSpec) -> Tokens:
     try:
         levels = np.array(entry.items("sample"))
     except ValueError:  # rows of several lengths

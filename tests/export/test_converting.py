@@ -14,7 +14,7 @@ from torch import nn
 from export.__main__ import main
 from tests.export.images.scripts import ColourGated, TutorialGated, sequential
 from tui_gen.generation.generate import generate
-from tui_gen.library import Playable, open_model
+from tui_gen.library import LoadedModel, open_model
 from tui_gen.sampling.params import SamplingParams
 from tui_gen.text.codec import TextCodec
 
@@ -39,9 +39,9 @@ def characters(tmp_path: Path) -> Path:
     return path
 
 
-def _made(playable: Playable, prompt: str, length: int, *, temperature: float = 0) -> list[int]:
+def _made(loaded_model: LoadedModel, prompt: str, length: int, *, temperature: float = 0) -> list[int]:
     knobs = SamplingParams(temperature=temperature)
-    steps = generate(playable.model, playable.codec.prompt([prompt]), knobs, length=length, seed=0)
+    steps = generate(loaded_model.model, loaded_model.codec.prompt([prompt]), knobs, length=length, seed=0)
     return [int(step.tokens[0]) for step in steps if not step.given[0]]
 
 
@@ -53,17 +53,17 @@ def test_a_text_checkpoint_becomes_a_model_that_types(
     assert "LSTM 2x8, reads and predicts 13 tokens" in printed
     assert "in the file under tokens" in printed
     assert "greedy tokens: 200 equal; decoded text equal" in printed
-    playable = open_model(tmp_path / "model", provider="cpu")
-    assert isinstance(playable.codec, TextCodec)
-    made = _made(playable, "abba", 5)
+    loaded_model = open_model(tmp_path / "model", provider="cpu")
+    assert isinstance(loaded_model.codec, TextCodec)
+    made = _made(loaded_model, "abba", 5)
     net = CharacterModel()
     net.load_state_dict(torch.load(characters, weights_only=True)["state_dict"])
-    ids = [int(token) for token in playable.codec.prompt(["abba"])[0]]
+    ids = [int(token) for token in loaded_model.codec.prompt(["abba"])[0]]
     for token in made:
         one_hot = nn.functional.one_hot(torch.tensor([ids]), len(LETTERS)).float()
         assert int(net.fc(net.lstm(one_hot)[0])[0, -1].argmax()) == token
         ids.append(token)
-    assert playable.codec.decode(made) == "".join(LETTERS[token] for token in made)
+    assert loaded_model.codec.decode(made) == "".join(LETTERS[token] for token in made)
 
 
 def test_the_proof_and_the_guesses_stand_in_the_card(tmp_path: Path) -> None:
@@ -83,10 +83,10 @@ def test_a_colour_model_draws_its_classes(tmp_path: Path) -> None:
     torch.manual_seed(1)
     torch.save(ColourGated().state_dict(), tmp_path / "params.pth")
     assert main([str(tmp_path / "params.pth"), "-o", str(tmp_path / "model"), "--size", "4x8"]) == 0
-    playable = open_model(tmp_path / "model", provider="cpu")
-    assert playable.codec.phrases == ("class 0", "class 1", "class 2", "class 3")
+    loaded_model = open_model(tmp_path / "model", provider="cpu")
+    assert loaded_model.codec.phrases == ("class 0", "class 1", "class 2", "class 3")
     first, second = (
-        _made(playable, name, playable.codec.length(200), temperature=1) for name in ("class 1", "class 2")
+        _made(loaded_model, name, loaded_model.codec.length(200), temperature=1) for name in ("class 1", "class 2")
     )
     assert len(first) == 4 * 8 * 3
     assert first != second

@@ -48,12 +48,12 @@ def test_the_command_line_writes_a_model_folder(adventurers_checkpoint: Path, tm
     assert f"play it with: tui-gen {folder}" in done.stdout
     assert {path.name for path in folder.iterdir()} == FILES
     assert [path.name for path in folder.parent.iterdir()] == ["heroes"]
-    playable = open_model(folder, provider="cpu")
-    assert isinstance(playable.codec, ImageCodec)
-    assert playable.card.name == "heroes!"
-    assert playable.codec.phrases == ("bow", "elf woman", "orc", "red cloak")
-    prompt = playable.codec.prompt(["elf woman, BOW", "orc"])
-    steps = list(generate(playable.model, prompt, SamplingParams(), length=30, seed=0))
+    loaded_model = open_model(folder, provider="cpu")
+    assert isinstance(loaded_model.codec, ImageCodec)
+    assert loaded_model.card.name == "heroes!"
+    assert loaded_model.codec.phrases == ("bow", "elf woman", "orc", "red cloak")
+    prompt = loaded_model.codec.prompt(["elf woman, BOW", "orc"])
+    steps = list(generate(loaded_model.model, prompt, SamplingParams(), length=30, seed=0))
     assert sum(not step.given[0] for step in steps) == 30
 
 
@@ -81,12 +81,12 @@ def test_the_log_and_the_readme_go_with_it(names: Path, names_checkpoint: Path) 
 
 def test_the_player_says_what_the_training_log_shows(names: Path) -> None:
     """The same seed, prompt and temperature give the sample of the last epoch."""
-    playable = open_model(names, provider="cpu")
+    loaded_model = open_model(names, provider="cpu")
     last = json.loads((names / "training.jsonl").read_text(encoding="utf-8").splitlines()[-1])
-    knobs = SamplingParams(temperature=playable.card.temperature)
-    prompt = playable.codec.prompt([last["prompt"]])
-    steps = generate(playable.model, prompt, knobs, length=20, seed=SAMPLE_SEED)
-    assert playable.codec.decode([int(step.tokens[0]) for step in steps]) == last["sample"]
+    knobs = SamplingParams(temperature=loaded_model.card.temperature)
+    prompt = loaded_model.codec.prompt([last["prompt"]])
+    steps = generate(loaded_model.model, prompt, knobs, length=20, seed=SAMPLE_SEED)
+    assert loaded_model.codec.decode([int(step.tokens[0]) for step in steps]) == last["sample"]
 
 
 def test_averaged_weights_are_exported(names: Path, names_checkpoint: Path) -> None:

@@ -88,13 +88,13 @@ def folder(adventurers_checkpoint: Path, tmp_path_factory: pytest.TempPathFactor
 
 
 def test_the_folder_says_how_it_is_guided_and_takes_other_scales(folder: Path) -> None:
-    playable = open_model(folder, provider="cpu")
+    loaded_model = open_model(folder, provider="cpu")
     scales = ("guidance 0", "guidance 1", "guidance 1.5", "guidance 2", "guidance 2.5", "guidance 3")
-    assert playable.codec.phrases == ("bow", "elf woman", *scales, "orc", "red cloak")
-    prompt = playable.codec.prompt(["orc, guidance 1", "orc, bow"])
-    assert len(set(prompt[0]) - {playable.card.bos}) == 2
+    assert loaded_model.codec.phrases == ("bow", "elf woman", *scales, "orc", "red cloak")
+    prompt = loaded_model.codec.prompt(["orc, guidance 1", "orc, bow"])
+    assert len(set(prompt[0]) - {loaded_model.card.bos}) == 2
     with pytest.raises(TuiGenError, match="takes one of 'guidance 0' or 'guidance 1', not several"):
-        playable.codec.prompt(["guidance 0, orc, guidance 1"])
+        loaded_model.codec.prompt(["guidance 0, orc, guidance 1"])
     facts = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     assert facts["export"]["guidance"] == 2.5
     assert facts["export"]["parity"]["relative_logit_difference"] < 1e-4

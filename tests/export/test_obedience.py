@@ -15,8 +15,8 @@ from export.evaluation import prompt_adherence
 from export.evaluation.prompt_adherence import Judge, kinds, main, measured, trained_judge
 from export.training.data import Images, read_npz
 from export.training.presets import PRESETS
-from tests import toys
 from tests.export.tiny import trainer
+from tests.support import toys
 from tui_gen.library import read_card
 
 COLOURS, ARMS = ("blue", "green", "red"), ("axe", "bow")
@@ -54,7 +54,7 @@ def test_the_judge_knows_what_pictures_show(images: Images, judge: Judge) -> Non
 def test_a_model_that_obeys_is_told_from_one_that_does_not(
     obeys: bool, images: Images, judge: Judge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def drawn(playable: object, captions: list[str]) -> np.ndarray:
+    def drawn(loaded_model: object, captions: list[str]) -> np.ndarray:
         shown = {prompt_adherence._caption(images, at): images.pixels[at] for at in range(len(images.pixels))}
         return np.stack([shown[caption if obeys else "axe, red cloak"] for caption in captions])
 

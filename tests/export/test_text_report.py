@@ -15,9 +15,9 @@ from export.evaluation.evaluate import main
 from export.evaluation.text_report import distinct, longest_copy
 from export.folder import report_lines
 from export.training.data import Texts
-from tests import toys
 from tests.export.tiny import trainer, training
-from tui_gen.library import Playable, read_card
+from tests.support import toys
+from tui_gen.library import LoadedModel, read_card
 
 BOOK = [np.array([1, 2, 3, 4, 5, 6, 7, 8, 9]), np.array([20, 21, 22, 23])]
 
@@ -57,14 +57,14 @@ def test_distinct_runs_are_a_part_of_all() -> None:
     assert distinct([["serve"]], 2) == 0
 
 
-def test_figures_leave_out_the_prompt_and_the_end(text: Playable, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_figures_leave_out_the_prompt_and_the_end(text: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     end, the, cat, dog, sat, ran, dot = toys.END, toys.THE, toys.CAT, toys.DOG, toys.SAT, toys.RAN, toys.DOT
     train = [np.array([end, the, cat, sat, dot, end]), np.array([end, cat, sat, ran, end])]
     made = [[end, the, cat, sat, dot, end], [end, the, dog, ran, end], [end, the, cat, cat, cat, cat]]
     texts = Texts(Tokenizer.from_str(toys.words()), end, end, train, [])
-    playable = replace(text, card=replace(text.card, prompt_example="the", temperature=0.5))
+    loaded_model = replace(text, card=replace(text.card, prompt_example="the", temperature=0.5))
     monkeypatch.setattr(text_report, "_sampled", lambda *_: [np.array(sample) for sample in made])
-    figures = text_report.text_report(playable, texts)["figures"]
+    figures = text_report.text_report(loaded_model, texts)["figures"]
     how = "3 samples of up to 300 words and marks at temperature 0.5"
     assert figures == {
         "distinct-2 of words": f"0.600, of {how}",  # cat sat., dog ran, cat cat three times

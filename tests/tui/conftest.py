@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import toys
+from tests.support import toys
 
 
 @pytest.fixture

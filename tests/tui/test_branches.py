@@ -12,11 +12,11 @@ from textual.app import App, ComposeResult
 from textual.message import Message
 from textual.widgets import OptionList
 
-from tests import toys
-from tests.test_tree import grown
-from tui_gen.generation.branch import Beginning
+from tests.generation.test_tree import grown
+from tests.support import toys
+from tui_gen.generation.branch import BranchStart
 from tui_gen.generation.tree import Tree
-from tui_gen.library import Playable, open_model
+from tui_gen.library import LoadedModel, open_model
 from tui_gen.sampling.params import SamplingParams
 from tui_gen.sampling.sweep import Sweep
 from tui_gen.tui.widgets.lists import BranchList
@@ -50,20 +50,20 @@ class Room(App[None]):
 
 
 @pytest.fixture
-def playable(tmp_path: Path) -> Playable:
+def loaded_model(tmp_path: Path) -> LoadedModel:
     return open_model(toys.endless_text_folder(tmp_path / "endless"), provider="cpu", threads=1)
 
 
 @pytest.fixture
-def tree(playable: Playable) -> Tree:
+def tree(loaded_model: LoadedModel) -> Tree:
     """1; 2 and 3 that left 1, 4 that left 2; and 5, a sweep."""
-    tree = Tree(playable.model)
-    first = grown(tree.begin(Beginning(playable.codec.prompt(["the"]), 7, PLAIN, text="the")))
+    tree = Tree(loaded_model.model)
+    first = grown(tree.begin(BranchStart(loaded_model.codec.prompt(["the"]), 7, PLAIN, text="the")))
     second = grown(tree.begin(first.changed(20, np.array([[toys.DOG]]))))
     grown(tree.begin(first.changed(25, seed=77)))
     grown(tree.begin(second.changed(30, params=replace(PLAIN, temperature=0.5, top_k=3))))
     sweep = Sweep.of(PLAIN, "top_p", (0.5, 0.9))
-    tree.begin(Beginning(playable.codec.prompt(["the", "the"]), 7, sweep, text="the"))
+    tree.begin(BranchStart(loaded_model.codec.prompt(["the", "the"]), 7, sweep, text="the"))
     return tree
 
 
@@ -71,11 +71,13 @@ def listed(branches: BranchList) -> list[str]:
     return [branches.render_line(y).text.rstrip() for y in range(branches.option_count)]
 
 
-async def test_branches_stand_below_those_that_they_left_and_say_how_they_began(tree: Tree, playable: Playable) -> None:
+async def test_branches_stand_below_those_that_they_left_and_say_how_they_began(
+    tree: Tree, loaded_model: LoadedModel
+) -> None:
     app = Room()
     async with app.run_test(size=(80, 20)) as pilot:
         branches = app.query_one(BranchList)
-        branches.show(tree, "2", playable.codec)
+        branches.show(tree, "2", loaded_model.codec)
         await pilot.pause()
         assert listed(branches) == [
             "  1  seed 7: the",
@@ -88,16 +90,16 @@ async def test_branches_stand_below_those_that_they_left_and_say_how_they_began(
         assert branches.highlighted_option.id == "2"
 
 
-async def test_branches_far_down_name_the_one_that_they_left_and_stay_readable(playable: Playable) -> None:
-    tree = Tree(playable.model)
-    branch = grown(tree.begin(Beginning(playable.codec.prompt(["the"]), 7, PLAIN)))
+async def test_branches_far_down_name_the_one_that_they_left_and_stay_readable(loaded_model: LoadedModel) -> None:
+    tree = Tree(loaded_model.model)
+    branch = grown(tree.begin(BranchStart(loaded_model.codec.prompt(["the"]), 7, PLAIN)))
     for at in (5, 10, 15, 20, 25, 30):
         branch = grown(tree.begin(branch.changed(at, np.array([[toys.DOG]]))))
     grown(tree.begin(tree["3"].changed(12, seed=9)))
     app = Room()
     async with app.run_test(size=(80, 20)) as pilot:
         branches = app.query_one(BranchList)
-        branches.show(tree, "1", playable.codec)
+        branches.show(tree, "1", loaded_model.codec)
         await pilot.pause()
         assert listed(branches) == [
             "▸ 1  seed 7",
@@ -111,11 +113,11 @@ async def test_branches_far_down_name_the_one_that_they_left_and_stay_readable(p
         ]
 
 
-async def test_a_person_asks_for_what_is_to_be_done_with_a_branch(tree: Tree, playable: Playable) -> None:
+async def test_a_person_asks_for_what_is_to_be_done_with_a_branch(tree: Tree, loaded_model: LoadedModel) -> None:
     app = Room()
     async with app.run_test(size=(80, 20)) as pilot:
         branches = app.query_one(BranchList)
-        branches.show(tree, "1", playable.codec)
+        branches.show(tree, "1", loaded_model.codec)
         branches.focus()
         await pilot.press("down", "enter", "c", "down", "r", "delete", "end", "backspace", "x")
         await pilot.click(BranchList, offset=(5, 4))
@@ -128,19 +130,19 @@ async def test_a_person_asks_for_what_is_to_be_done_with_a_branch(tree: Tree, pl
 
 
 async def test_what_the_arrows_chose_stays_chosen_until_another_branch_is_on_the_screen(
-    tree: Tree, playable: Playable
+    tree: Tree, loaded_model: LoadedModel
 ) -> None:
     app = Room()
     async with app.run_test(size=(80, 20)) as pilot:
         branches = app.query_one(BranchList)
-        branches.show(tree, "1", playable.codec)
+        branches.show(tree, "1", loaded_model.codec)
         branches.focus()
         await pilot.press("end")
         tree.rename("4", "fours")
-        branches.show(tree, "1", playable.codec)
+        branches.show(tree, "1", loaded_model.codec)
         await pilot.press("c")
         tree.delete("5")
-        branches.show(tree, "3", playable.codec)
+        branches.show(tree, "3", loaded_model.codec)
         await pilot.press("c")
         await pilot.pause()
         assert "  │ └ fours  temperature 0.50…" in listed(branches)
@@ -148,33 +150,33 @@ async def test_what_the_arrows_chose_stays_chosen_until_another_branch_is_on_the
 
 
 async def test_showing_the_same_again_draws_nothing(
-    tree: Tree, playable: Playable, monkeypatch: pytest.MonkeyPatch
+    tree: Tree, loaded_model: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = Room()
     async with app.run_test(size=(80, 20)):
         branches = app.query_one(BranchList)
-        branches.show(tree, "1", playable.codec)
+        branches.show(tree, "1", loaded_model.codec)
         monkeypatch.setattr(branches, "clear_options", lambda: pytest.fail("drawn again"))
         grown(tree["1"])
-        branches.show(tree, "1", playable.codec)
+        branches.show(tree, "1", loaded_model.codec)
 
 
-async def test_an_empty_list_asks_for_nothing(playable: Playable) -> None:
+async def test_an_empty_list_asks_for_nothing(loaded_model: LoadedModel) -> None:
     app = Room()
     async with app.run_test() as pilot:
         branches = app.query_one(BranchList)
-        branches.show(Tree(playable.model), "", playable.codec)
+        branches.show(Tree(loaded_model.model), "", loaded_model.codec)
         branches.focus()
         await pilot.press("enter", "c", "r", "delete")
         await pilot.pause()
     assert app.asked == []
 
 
-async def test_a_name_is_shown_and_never_obeyed(tree: Tree, playable: Playable) -> None:
+async def test_a_name_is_shown_and_never_obeyed(tree: Tree, loaded_model: LoadedModel) -> None:
     tree.rename("4", "[b]x\x1b]0;owned\x07\n[/y]")
     app = Room()
     async with app.run_test(size=(80, 20)) as pilot:
         branches = app.query_one(BranchList)
-        branches.show(tree, "1", playable.codec)
+        branches.show(tree, "1", loaded_model.codec)
         await pilot.pause()
         assert listed(branches)[2].startswith("  │ └ [b]x␛]0;owned␇␊[/y]")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.tui.dialogs import OPEN, opened
+from tests.support.dialogs import OPEN, opened
 from tui_gen.tui.dialogs.save import CommandDialog
 
 

@@ -10,12 +10,12 @@ from rich.segment import Segment
 from textual.app import App, ComposeResult
 from textual.widgets import Static
 
-from tests import toys
-from tests.test_tree import grown
-from tui_gen.generation.branch import Beginning, Branch
+from tests.generation.test_tree import grown
+from tests.support import toys
+from tui_gen.generation.branch import Branch, BranchStart
 from tui_gen.generation.tree import Tree, differences
 from tui_gen.images.picture import UNDRAWN
-from tui_gen.library import Playable, open_model
+from tui_gen.library import LoadedModel, open_model
 from tui_gen.sampling.params import SamplingParams
 from tui_gen.tui.widgets.comparison import Comparison, TwoTexts
 from tui_gen.tui.widgets.image_view import Canvas
@@ -32,10 +32,10 @@ class Room(App[None]):
         yield self.comparison
 
 
-def two(playable: Playable, at: int, token: int, *, prompt: str = "", times: int = 1) -> tuple[Branch, Branch]:
+def two(loaded_model: LoadedModel, at: int, token: int, *, prompt: str = "", times: int = 1) -> tuple[Branch, Branch]:
     """A branch of 50 tokens, times so many, and one that left it with another token."""
-    tree = Tree(playable.model)
-    one = tree.begin(Beginning(playable.codec.prompt([prompt]), 7, PLAIN, text=prompt))
+    tree = Tree(loaded_model.model)
+    one = tree.begin(BranchStart(loaded_model.codec.prompt([prompt]), 7, PLAIN, text=prompt))
     other = None
     for _ in range(times):
         grown(one)
@@ -46,7 +46,7 @@ def two(playable: Playable, at: int, token: int, *, prompt: str = "", times: int
 
 
 @pytest.fixture
-def endless_one(tmp_path: Path) -> Playable:
+def endless_one(tmp_path: Path) -> LoadedModel:
     return open_model(toys.endless_text_folder(tmp_path / "endless"), provider="cpu", threads=1)
 
 
@@ -59,7 +59,7 @@ def underlined(view: TwoTexts, y: int) -> list[str]:
     return [part.text for part in segments if part.style and part.style.underline]
 
 
-async def test_two_texts_stand_side_by_side_and_what_differs_is_underlined(endless_one: Playable) -> None:
+async def test_two_texts_stand_side_by_side_and_what_differs_is_underlined(endless_one: LoadedModel) -> None:
     one, other = two(endless_one, 20, toys.UNKNOWN, prompt="the")
     app = Room(Comparison(one, other, endless_one))
     async with app.run_test(size=(120, 20)) as pilot:
@@ -75,7 +75,7 @@ async def test_two_texts_stand_side_by_side_and_what_differs_is_underlined(endle
         assert not any(mark != mark.strip() for mark in marks)
 
 
-async def test_a_line_says_how_many_tokens_differ_and_which_is_the_first(endless_one: Playable) -> None:
+async def test_a_line_says_how_many_tokens_differ_and_which_is_the_first(endless_one: LoadedModel) -> None:
     one, other = two(endless_one, 20, toys.UNKNOWN)
     differ = differences(one, other)
     total = max(len(one), len(other)) - 1
@@ -89,9 +89,9 @@ async def test_a_line_says_how_many_tokens_differ_and_which_is_the_first(endless
         assert app.query_one(Static).size.height > 1  # all of it, also where there is little room
 
 
-async def test_where_one_has_ended_the_rest_of_the_other_differs(text: Playable) -> None:
+async def test_where_one_has_ended_the_rest_of_the_other_differs(text: LoadedModel) -> None:
     tree = Tree(text.model)
-    one = grown(tree.begin(Beginning(text.codec.prompt(["the"]), 7, SamplingParams(0.0))))
+    one = grown(tree.begin(BranchStart(text.codec.prompt(["the"]), 7, SamplingParams(0.0))))
     other = tree.begin(one.changed(len(one) - 4, params=SamplingParams(0.0)))
     assert one.ended
     assert "4 of" in (summary := Comparison(one, other, text).summary)
@@ -100,7 +100,7 @@ async def test_where_one_has_ended_the_rest_of_the_other_differs(text: Playable)
     assert Comparison(one, other, text).summary == f"all {len(one) - 1} tokens are the same"
 
 
-async def test_both_texts_scroll_together_and_their_headings_stay(endless_one: Playable) -> None:
+async def test_both_texts_scroll_together_and_their_headings_stay(endless_one: LoadedModel) -> None:
     one, other = two(endless_one, 3, toys.DOG, times=12)
     app = Room(Comparison(one, other, endless_one))
     async with app.run_test(size=(80, 12)) as pilot:
@@ -127,7 +127,7 @@ async def test_both_texts_scroll_together_and_their_headings_stay(endless_one: P
         assert any(wrapped.lines[-1].text.strip()[-5:] in rows(app)[-1] for wrapped in view._wrapped)
 
 
-async def test_where_there_is_little_room_one_text_stands_below_the_other(endless_one: Playable) -> None:
+async def test_where_there_is_little_room_one_text_stands_below_the_other(endless_one: LoadedModel) -> None:
     one, other = two(endless_one, 3, toys.DOG, times=12)
     app = Room(Comparison(one, other, endless_one))
     async with app.run_test(size=(40, 21)) as pilot:
@@ -149,7 +149,7 @@ async def test_where_there_is_little_room_one_text_stands_below_the_other(endles
         assert not view.stacked
 
 
-async def test_two_pictures_stand_beside_the_pixels_that_differ(image: Playable) -> None:
+async def test_two_pictures_stand_beside_the_pixels_that_differ(image: LoadedModel) -> None:
     one, other = two(image, 8, 1, prompt="bright")
     first = one.tokens[2:26, 0].reshape(toys.HEIGHT, toys.WIDTH)
     second = other.tokens[2:26, 0].reshape(toys.HEIGHT, toys.WIDTH)
@@ -173,12 +173,12 @@ async def test_two_pictures_stand_beside_the_pixels_that_differ(image: Playable)
 
 
 async def test_pictures_that_are_not_finished_and_have_other_prompts_are_compared_pixel_by_pixel(
-    image: Playable,
+    image: LoadedModel,
 ) -> None:
     tree = Tree(image.model)
-    whole = grown(tree.begin(Beginning(image.codec.prompt(["bright"]), 7, SamplingParams(0.0), text="bright")))
-    part = tree.begin(Beginning(image.codec.prompt(["bright, deep dark"]), 7, SamplingParams(0.0)))
-    made = part.stretch()
+    whole = grown(tree.begin(BranchStart(image.codec.prompt(["bright"]), 7, SamplingParams(0.0), text="bright")))
+    part = tree.begin(BranchStart(image.codec.prompt(["bright, deep dark"]), 7, SamplingParams(0.0)))
+    made = part.step_buffer()
     for step, _ in zip(part.steps(SamplingParams(0.0)), range(9), strict=False):
         made.append(step)
     part.record(made)
@@ -191,7 +191,7 @@ async def test_pictures_that_are_not_finished_and_have_other_prompts_are_compare
     assert (rgb[2][~drawn] == 255).all()
 
 
-def test_a_picture_in_colour_differs_where_any_channel_does(colour: Playable) -> None:
+def test_a_picture_in_colour_differs_where_any_channel_does(colour: LoadedModel) -> None:
     one, other = two(colour, 1 + 3 * 4 + 1, 1)
     other_colours = Comparison(one, other, colour)
     assert isinstance(other_colours.view, Canvas)
@@ -203,12 +203,12 @@ def test_a_picture_in_colour_differs_where_any_channel_does(colour: Playable) ->
 async def test_foreign_text_is_shown_and_never_obeyed(tmp_path: Path) -> None:
     hostile = toys.word_tokenizer(["the \x1b]0;owned\x07 [/b]\u202e"], vocab_size=8, min_count=1).to_str()
     folder = toys.endless_text_folder(tmp_path / "hostile", tokenizer=str(hostile))
-    playable = open_model(folder, provider="cpu", threads=1)
-    tree = Tree(playable.model)
-    one = grown(tree.begin(Beginning(playable.codec.prompt(["the"]), 7, PLAIN, text="\x1b[2J[/b]")))
+    loaded_model = open_model(folder, provider="cpu", threads=1)
+    tree = Tree(loaded_model.model)
+    one = grown(tree.begin(BranchStart(loaded_model.codec.prompt(["the"]), 7, PLAIN, text="\x1b[2J[/b]")))
     other = grown(tree.begin(one.changed(2, np.array([[4]]))))
     tree.rename("2", "\x9b2J[/b]")
-    app = Room(Comparison(one, other, playable))
+    app = Room(Comparison(one, other, loaded_model))
     async with app.run_test(size=(80, 20)) as pilot:
         await pilot.pause()
         screen = "".join(rows(app))
@@ -218,7 +218,7 @@ async def test_foreign_text_is_shown_and_never_obeyed(tmp_path: Path) -> None:
         assert "[/b]" in screen
 
 
-async def test_a_click_on_a_compared_picture_is_no_wish_to_walk_there(image: Playable) -> None:
+async def test_a_click_on_a_compared_picture_is_no_wish_to_walk_there(image: LoadedModel) -> None:
     heard: list[Canvas.Clicked] = []
 
     class Listening(Room):

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tui_gen.images.codec import ImageCodec
 
-from tests import toys
-from tests.tui.dialogs import OPEN, Bare, opened
+from tests.support import toys
+from tests.support.dialogs import OPEN, Bare, opened
+from tui_gen.images.codec import ImageCodec
 from tui_gen.images.completion import Rectangle
-from tui_gen.library import Playable
+from tui_gen.library import LoadedModel
 from tui_gen.sampling.params import FREE, Tokens
 from tui_gen.tui.dialogs.completion import Completion, CompletionDialog, read_words, word_for
 from tui_gen.tui.dialogs.image_picker import suggested
@@ -22,7 +22,7 @@ STRIPES = toys.STRIPES.astype(np.int64)
 
 
 @pytest.fixture
-def codec(image: Playable) -> ImageCodec:
+def codec(image: LoadedModel) -> ImageCodec:
     assert isinstance(image.codec, ImageCodec)
     return image.codec
 
@@ -169,7 +169,7 @@ async def test_prompt_and_number_are_checked_like_everything_else(codec: ImageCo
         assert (completion.samples, completion.text) == (16, "bright")
 
 
-async def test_a_model_without_conditions_is_not_asked_for_a_prompt(colour: Playable) -> None:
+async def test_a_model_without_conditions_is_not_asked_for_a_prompt(colour: LoadedModel) -> None:
     assert isinstance(colour.codec, ImageCodec)
     codec, flag = colour.codec, toys.FLAG.astype(np.int64)
     async with opened(lambda: CompletionDialog(codec, flag, "")) as (app, pilot):

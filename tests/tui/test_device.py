@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.devices import failing_after
-from tests.tui.instrument import branch, panel, tokens, told
-from tests.tui.stage import headless_text, on_stage
+from tests.support.devices import failing_after
+from tests.support.instrument import branch, panel, tokens, told
+from tests.support.stage import headless_text, on_stage
 from tui_gen.errors import DeviceLostError
 from tui_gen.runtime import placement
 from tui_gen.runtime.cuda import Driver
-from tui_gen.runtime.cuda_model import OnDevice
+from tui_gen.runtime.cuda_model import CudaModel
 from tui_gen.runtime.model import Model
 from tui_gen.runtime.session import Place
 
@@ -24,13 +24,13 @@ WIDE = (160, 40)
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with a GPU, in whose place the processor does the work, twice as fast."""
-    opened: Callable[[Model, Place], OnDevice] = Model._open_device
+    opened: Callable[[Model, Place], CudaModel] = Model._open_device
     monkeypatch.setattr(placement, "cuda_trouble", lambda device: "")
     monkeypatch.setattr(placement, "device_name", lambda device: "NVIDIA H100")
     monkeypatch.setattr(placement, "driver", lambda: Driver((13, 0), ("NVIDIA H100",)))
     monkeypatch.setattr(placement, "timed", lambda turns: [2.0, 1.0])
     monkeypatch.setattr(Model, "_open_device", lambda self, place: opened(self, Place("cpu")))
-    monkeypatch.setattr(OnDevice, "providers", property(lambda self: ["CUDAExecutionProvider"]))
+    monkeypatch.setattr(CudaModel, "providers", property(lambda self: ["CUDAExecutionProvider"]))
 
 
 def heading(screen: str) -> str:

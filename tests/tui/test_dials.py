@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import toys
+from tests.support import toys
 from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.library import read_card

@@ -11,11 +11,11 @@ from textual import events
 from textual.pilot import Pilot
 from tokenizers import Tokenizer, models
 
-from tests import toys
-from tests.tui.panel import SIZES, Panel, alone, arguments, check_kept
+from tests.support import toys
+from tests.support.panel import SIZES, Panel, alone, arguments, check_kept
 from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
-from tui_gen.library import Playable
+from tui_gen.library import LoadedModel
 from tui_gen.sampling.params import FREE, SamplingParams, weights
 from tui_gen.sampling.step import Step
 from tui_gen.text.codec import TextCodec
@@ -271,7 +271,7 @@ async def test_keys_mean_nothing_while_nothing_is_shown(panel: NextToken) -> Non
 
 
 @pytest.mark.parametrize(("width", "shown"), [(40, "pixel 412, row 12, column 28"), (28, "row 12, column 28")])
-async def test_of_a_long_title_what_is_nearest_stays(image: Playable, width: int, shown: str) -> None:
+async def test_of_a_long_title_what_is_nearest_stays(image: LoadedModel, width: int, shown: str) -> None:
     panel = NextToken()
     panel.clear(image.codec)
     async with alone(panel, (width, 12)) as (app, pilot):
@@ -280,7 +280,7 @@ async def test_of_a_long_title_what_is_nearest_stays(image: Playable, width: int
         assert app.lines()[0].startswith(f"─ {shown} ─")
 
 
-async def test_pixel_values_are_shown_with_their_grey(image: Playable) -> None:
+async def test_pixel_values_are_shown_with_their_grey(image: LoadedModel) -> None:
     panel = NextToken()
     panel.clear(image.codec)
     async with alone(panel, (28, 12)) as (app, pilot):
@@ -291,7 +291,7 @@ async def test_pixel_values_are_shown_with_their_grey(image: Playable) -> None:
         assert "equal values" in "\n".join(app.lines())
 
 
-async def test_values_of_a_channel_are_shown_as_so_much_of_its_colour(colour: Playable) -> None:
+async def test_values_of_a_channel_are_shown_as_so_much_of_its_colour(colour: LoadedModel) -> None:
     panel = NextToken()
     panel.clear(colour.codec)
     async with alone(panel, (28, 12), focus=True) as (_, pilot):
@@ -305,7 +305,7 @@ def swatches(panel: NextToken) -> list[str]:
     return [segment.style.color.name for segment in segments if segment.style and segment.style.color]
 
 
-async def test_what_a_prompt_gives_past_the_vocabulary_is_no_entry(image: Playable) -> None:
+async def test_what_a_prompt_gives_past_the_vocabulary_is_no_entry(image: LoadedModel) -> None:
     panel = NextToken()
     panel.clear(image.codec)
     async with alone(panel, (28, 12)) as (app, pilot):

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tests import toys
-from tests.tui.stage import on_stage
+from tests.support import toys
+from tests.support.stage import on_stage
 from tui_gen.library import open_model
 from tui_gen.sampling.knobs import starting_pace
 from tui_gen.tui.widgets.image_view import Canvas

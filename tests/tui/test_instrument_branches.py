@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests import toys
-from tests.tui.instrument import at_rest, branch, footer, grown, lines, panel, sitting, tokens, told
-from tests.tui.stage import Stage, headless_text, on_stage
+from tests.support import toys
+from tests.support.instrument import at_rest, branch, footer, grown, lines, panel, tokens, told, workspace
+from tests.support.stage import Stage, headless_text, on_stage
 from tui_gen.tui.dialogs.dialog import Ask
 from tui_gen.tui.widgets.comparison import TwoTexts
 
@@ -42,7 +42,7 @@ async def test_another_token_is_chosen_in_the_panel_and_the_text_goes_on_from_th
     async with on_stage(models / "cats", prompt="the", temperature=0.0, size=WIDE) as (stage, _):
         await chosen(stage)
         await stage.shows(CHOSEN)
-        left, new = sitting(stage).tree["1"], branch(stage)
+        left, new = workspace(stage).tree["1"], branch(stage)
         assert tokens(new)[:2] == tokens(left)[:2]
         assert (tokens(new)[2], tokens(left)[2]) == (toys.DOG, toys.CAT)
         assert new.is_chosen(2, 0)
@@ -56,7 +56,7 @@ async def test_what_stands_there_already_makes_no_branch(models: Path) -> None:
         await on_second_token(stage)
         await stage.press("enter", "enter")
         await stage.until(lambda: told(stage) == "that is what stands there already")
-        assert len(sitting(stage).tree) == 1
+        assert len(workspace(stage).tree) == 1
 
 
 async def test_another_word_is_typed_in_its_place(models: Path) -> None:
@@ -82,7 +82,7 @@ async def test_a_word_that_the_model_does_not_know_is_refused_and_nothing_is_los
         await stage.hides("instead of this token")
         assert "─ token 2 ─" in stage.screen()
         assert stage.page == page
-        assert list(sitting(stage).tree._branches) == ["1"]
+        assert list(workspace(stage).tree._branches) == ["1"]
 
 
 async def test_escape_leads_out_of_the_panel_and_of_the_cursor_and_makes_no_branch(models: Path) -> None:
@@ -92,7 +92,7 @@ async def test_escape_leads_out_of_the_panel_and_of_the_cursor_and_makes_no_bran
         await stage.until(lambda: "esc leave" in footer(stage))
         await stage.press("escape")
         await stage.until(lambda: "enter generate" in footer(stage))
-        assert len(sitting(stage).tree) == 1
+        assert len(workspace(stage).tree) == 1
 
 
 async def test_branches_are_switched_renamed_and_deleted_in_their_list(models: Path) -> None:
@@ -181,7 +181,7 @@ async def test_anew_with_a_turned_knob_keeps_the_noise(models: Path) -> None:
         assert "same noise" in told(stage)
         assert stage.page == headless_text(models / "cats", "the", seed=9, temperature=1.4)
         assert stage.page != headless_text(models / "cats", "the", seed=9)
-        assert branch(stage).begun.seed == 9
+        assert branch(stage).start.seed == 9
         await stage.until(lambda: "▸ └ 2  temper" in "".join(listed(stage)))
 
 
@@ -227,7 +227,7 @@ async def test_a_run_in_a_pause_can_be_left_too(models: Path) -> None:
         await stage.press("enter")
         await stage.until(lambda: branch(stage).name == "2" and len(branch(stage)) > len(before))
         assert tokens(branch(stage))[: len(before) + 1] == [*before, toys.DOG]
-        assert tokens(sitting(stage).tree["1"]) == before
+        assert tokens(workspace(stage).tree["1"]) == before
 
 
 async def test_in_one_of_several_samples_the_others_stay_as_they_were(models: Path) -> None:
@@ -239,6 +239,6 @@ async def test_in_one_of_several_samples_the_others_stay_as_they_were(models: Pa
         await stage.type("dog")
         await stage.press("enter")
         await stage.until(lambda: branch(stage).name == "2" and stage.told_of_the_end())
-        left = sitting(stage).tree["1"]
+        left = workspace(stage).tree["1"]
         assert tokens(branch(stage), 0) == tokens(left, 0)
         assert tokens(branch(stage), 1)[:4] == [*tokens(left, 1)[:3], toys.DOG]

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests import toys
-from tests.tui.instrument import branch, lines, told
-from tests.tui.stage import Stage, on_stage
+from tests.support import toys
+from tests.support.instrument import branch, lines, told
+from tests.support.stage import Stage, on_stage
 from tui_gen.images.picture import heat
-from tui_gen.scoring.branch_scores import BranchSurprise
+from tui_gen.scoring.branch_scores import BranchSurprisal
 from tui_gen.tui.dialogs.completion import CompletionDialog
 from tui_gen.tui.widgets.image_view import Canvas
 
@@ -86,8 +86,8 @@ async def test_the_surprise_of_a_picture_is_what_the_core_computes_and_a_heat_ma
     async with on_stage(models / "stripes", temperature=2.0, seed=3, size=WIDE) as (stage, _):
         await stage.run_to_end()
         await stage.press("f6")
-        assert stage.app.playable
-        surprise = BranchSurprise(branch(stage), stage.app.playable.codec)
+        assert stage.app.loaded_model
+        surprise = BranchSurprisal(branch(stage), stage.app.loaded_model.codec)
         surprise.update()
         total = surprise.totals(0)
         await stage.shows(f"{total.bits:.0f} bits in 24 pixels")
@@ -110,8 +110,8 @@ async def test_one_of_the_most_surprising_pixels_is_walked_to(models: Path) -> N
         await stage.run_to_end()
         await stage.press("f6")
         await stage.shows("bits a pixel")
-        assert stage.app.playable
-        surprise = BranchSurprise(branch(stage), stage.app.playable.codec)
+        assert stage.app.loaded_model
+        surprise = BranchSurprisal(branch(stage), stage.app.loaded_model.codec)
         surprise.update()
         peak = surprise.top(0)[1]
         while stage.app.focused is not stage.app.side.surprise:

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests import toys
-from tests.tui.instrument import at_rest, branch, grown, sitting, tokens, told
-from tests.tui.stage import Stage, on_stage
+from tests.support import toys
+from tests.support.instrument import at_rest, branch, grown, tokens, told, workspace
+from tests.support.stage import Stage, on_stage
 from tui_gen.library import open_model
 from tui_gen.sessions.file import read_session
 from tui_gen.sessions.journal import journal_folder
@@ -77,7 +77,7 @@ async def test_a_session_is_saved_with_its_branches_and_replays_exactly(models: 
         made = replayed(here / "mine.jsonl", models)
         assert made.exact
         for name in ("1", "2"):
-            assert np.array_equal(made.tree[name].tokens, sitting(stage).tree[name].tokens)
+            assert np.array_equal(made.tree[name].tokens, workspace(stage).tree[name].tokens)
 
 
 async def test_the_command_that_is_shown_makes_the_same_text(models: Path) -> None:
@@ -138,7 +138,7 @@ async def test_a_journal_that_nobody_closed_replays_exactly(models: Path) -> Non
         await stage.until(stage.told_of_the_end)
         [path] = journal_folder().iterdir()
         killed = path.read_bytes()  # as it is found if the program ends here and now
-        branches = {name: sitting(stage).tree[name] for name in ("1", "2")}
+        branches = {name: workspace(stage).tree[name] for name in ("1", "2")}
         path.with_name("cut.jsonl").write_bytes(killed + b'{"made": 1, "posit')
         made = replayed(path.with_name("cut.jsonl"), models)
     assert made.session.cut

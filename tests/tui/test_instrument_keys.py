@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.tui.instrument import at_rest, branch, footer, grown, place, sitting, told
-from tests.tui.stage import Stage, on_stage
+from tests.support.instrument import at_rest, branch, footer, grown, place, told, workspace
+from tests.support.stage import Stage, on_stage
 from tui_gen.tui.bindings import EXPLAINED_KEYS
 from tui_gen.tui.dialogs.help import help_text
 from tui_gen.tui.widgets.text_view import TextPage
@@ -113,7 +113,7 @@ async def test_a_whole_visit_by_keyboard_alone_on_80_columns_and_24_lines(
         await stage.until(lambda: branch(stage).samples == 5 and stage.running)
         await stage.press("escape", "f6", "f6", "ctrl+s", "enter")
         await stage.until(lambda: told(stage) == "saved as endless-1.txt")
-        assert len(sitting(stage).tree) == 3
+        assert len(workspace(stage).tree) == 3
 
 
 OPENED = {
@@ -143,7 +143,7 @@ async def test_escape_always_leads_back_to_the_text_and_then_to_the_prompt(model
             assert len(stage.app.screen_stack) == 1, name
             assert stage.app.walking.cursor is None, name
         assert stage.page == page
-        assert list(sitting(stage).tree._branches) == ["1"]
+        assert list(workspace(stage).tree._branches) == ["1"]
 
 
 async def _says(stage: Stage, *wanted: str) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.tui.instrument import at_rest, branch, footer, grown, lines, tokens, told
-from tests.tui.stage import Stage, headless_text, on_stage
+from tests.support.instrument import at_rest, branch, footer, grown, lines, tokens, told
+from tests.support.stage import Stage, headless_text, on_stage
 
 NAMES = ("temperature", "top-k", "top-p", "min-p", "pace", "samples", "length", "seed")
 EACH = [
@@ -141,7 +141,7 @@ async def test_samples_and_seed_say_that_they_count_for_the_next_run(models: Pat
         await stage.until(lambda: branch(stage).name == "2" and stage.running)
         await stage.until(lambda: knob(stage, "samples") == "2" and knob(stage, "seed") == "43")
         assert branch(stage).samples == 2
-        assert branch(stage).begun.seed == 43
+        assert branch(stage).start.seed == 43
 
 
 async def test_when_a_run_is_over_all_knobs_count_for_the_next_one_and_none_says_so(models: Path) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests import toys
-from tests.tui.instrument import (
+from tests.support import toys
+from tests.support.instrument import (
     at_rest,
     branch,
     counted_steps,
@@ -17,11 +17,11 @@ from tests.tui.instrument import (
     panel,
     reads,
     shares,
-    sitting,
     tokens,
     told,
+    workspace,
 )
-from tests.tui.stage import Stage, on_stage
+from tests.support.stage import Stage, on_stage
 from tui_gen.sampling.params import SamplingParams
 from tui_gen.tui.widgets.image_view import Canvas
 
@@ -192,9 +192,9 @@ async def test_anew_from_a_pixel_keeps_what_stands_above_it(models: Path) -> Non
         await stage.press("ctrl+g")
         await stage.until(lambda: branch(stage).name == "2" and stage.told_of_the_end())
         assert levels(stage)[:12] == before[:12]
-        assert branch(stage).begun.seed != 3
-        assert told(stage) == f"a new branch: seed {branch(stage).begun.seed}"
-        assert len(sitting(stage).tree) == 2
+        assert branch(stage).start.seed != 3
+        assert told(stage) == f"a new branch: seed {branch(stage).start.seed}"
+        assert len(workspace(stage).tree) == 2
 
 
 async def test_a_picture_in_colour_is_walked_through_value_by_value(models: Path) -> None:

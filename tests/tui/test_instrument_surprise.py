@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from textual import events
 
-from tests import toys
-from tests.tui.instrument import at_rest, branch, footer, grown, lines, panel, sitting, tokens
-from tests.tui.stage import Stage, headless_text, on_stage
-from tui_gen.scoring.branch_scores import BranchSurprise
+from tests.support import toys
+from tests.support.instrument import at_rest, branch, footer, grown, lines, panel, tokens, workspace
+from tests.support.stage import Stage, headless_text, on_stage
+from tui_gen.scoring.branch_scores import BranchSurprisal
 from tui_gen.scoring.score import band
 from tui_gen.tui.widgets.text_view import TextPage
 
@@ -22,10 +22,10 @@ def said(stage: Stage) -> str:
     return "\n".join(lines(stage, stage.app.side.surprise))
 
 
-def read(stage: Stage) -> BranchSurprise:
+def read(stage: Stage) -> BranchSurprisal:
     """The same, read at once by the core."""
-    assert stage.app.playable
-    surprise = BranchSurprise(branch(stage), stage.app.playable.codec)
+    assert stage.app.loaded_model
+    surprise = BranchSurprisal(branch(stage), stage.app.loaded_model.codec)
     surprise.update()
     return surprise
 
@@ -162,7 +162,7 @@ async def test_a_column_of_a_sweep_is_left_like_any_run_and_keeps_its_value(mode
         await stage.until(lambda: branch(stage).name == "2" and stage.told_of_the_end())
         await stage.shows("temperature 0.40──")
         assert tokens(branch(stage), 0)[3] == toys.DOG
-        assert np.array_equal(branch(stage).tokens[:, 1:], sitting(stage).tree["1"].tokens[:, 1:])
+        assert np.array_equal(branch(stage).tokens[:, 1:], workspace(stage).tree["1"].tokens[:, 1:])
 
 
 def _marks(stage: Stage) -> list[int]:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests import toys
+from tests.support import toys
 from tui_gen.bench.screen import AVAILABLE, Terminal
 from tui_gen.library import open_model
 from tui_gen.sessions.file import read_session

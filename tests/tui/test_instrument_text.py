@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests import toys
-from tests.tui.instrument import (
+from tests.support import toys
+from tests.support.instrument import (
     at_rest,
     branch,
     counted_steps,
@@ -23,7 +23,7 @@ from tests.tui.instrument import (
     shares,
     tokens,
 )
-from tests.tui.stage import Stage, on_stage
+from tests.support.stage import Stage, on_stage
 from tui_gen.sampling.params import SamplingParams
 from tui_gen.tui.widgets.text_view import TextPage
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from textual.widget import Widget
 
-from tests.tui.panel import SIZES, alone, arguments, check_kept
+from tests.support.panel import SIZES, alone, arguments, check_kept
 from tui_gen.card import ImageSpec, ModelCard
 from tui_gen.sampling.knobs import Knob, knobs_for
 from tui_gen.tui.widgets.knob_panel import Knobs

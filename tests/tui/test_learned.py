@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests import toys
-from tests.tui.dialogs import OPEN, Bare, opened
-from tests.tui.instrument import at_rest, grown, told
-from tests.tui.stage import on_stage
+from tests.support import toys
+from tests.support.dialogs import OPEN, Bare, opened
+from tests.support.instrument import at_rest, grown, told
+from tests.support.stage import on_stage
 from tui_gen.library import read_card
 from tui_gen.training_log import read_learning
 from tui_gen.tui.dialogs import training

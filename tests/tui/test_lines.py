@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tui.stage import on_stage
+from tests.support.stage import on_stage
 
 
 @pytest.mark.parametrize("width", [30, 40, 50, 60, 80, 120])

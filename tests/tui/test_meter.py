@@ -3,15 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tui_gen.generation.branch import Stretch
+from tui_gen.generation.branch import StepBuffer
 from tui_gen.sampling.params import SamplingParams
 from tui_gen.sampling.step import Step
 from tui_gen.tui.widgets.run_view import Meter
 
 
-def steps(count: int, *, samples: int = 1, given: int = 0) -> Stretch:
+def steps(count: int, *, samples: int = 1, given: int = 0) -> StepBuffer:
     """So many steps, and before them some that are given."""
-    made = Stretch(1)
+    made = StepBuffer(1)
     for index in range(given + count):
         made.append(step(index, samples, given=index < given))
     return made

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests import toys
-from tests.tui.stage import on_stage
+from tests.support import toys
+from tests.support.stage import on_stage
 from tui_gen.tui.bindings import KEYS
 from tui_gen.tui.dialogs.help import HelpScreen, help_text
 from tui_gen.tui.widgets.image_view import Canvas
@@ -42,7 +42,7 @@ async def test_choosing_another_model_ends_the_run(models: Path) -> None:
         await stage.press("enter")
         await stage.until(lambda: stage.steps)
         await stage.press("f3", "home", "enter")
-        await stage.until(lambda: stage.app.playable and stage.app.playable.card.name == "cats")
+        await stage.until(lambda: stage.app.loaded_model and stage.app.loaded_model.card.name == "cats")
         await stage.until(lambda: not _engine_threads())
 
 
@@ -130,11 +130,11 @@ async def test_a_model_chosen_later_wins_over_one_that_opens_slowly(
         stage.app.serving.open(models / "letters")
         await pilot.pause(0.1)
         stage.app.serving.open(models / "stripes")
-        await stage.until(lambda: stage.app.playable and stage.app.playable.card.name == "stripes")
+        await stage.until(lambda: stage.app.loaded_model and stage.app.loaded_model.card.name == "stripes")
         slow.set()
         await pilot.pause(0.3)
-        assert stage.app.playable
-        assert stage.app.playable.card.name == "stripes"
+        assert stage.app.loaded_model
+        assert stage.app.loaded_model.card.name == "stripes"
 
 
 async def test_a_narrow_screen_folds_the_list_away_and_f3_brings_it_back(models: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tui.dialogs import OPEN, opened
+from tests.support.dialogs import OPEN, opened
 from tui_gen.tui.dialogs.save import SaveDialog, complaint
 
 FORMS = {".txt": "the text", ".png": "the picture", ".jsonl": "the session"}

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.tui.stage import Stage, on_stage
-from tui_gen.generation.branch import Stretch
+from tests.support.stage import Stage, on_stage
+from tui_gen.generation.branch import StepBuffer
 from tui_gen.tui.widgets.run_view import Meter
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
@@ -22,7 +22,7 @@ def steady_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Meter, "average_rate", lambda self: 1234.0)
     count = Meter.count
 
-    def counted(self: Meter, made: Stretch) -> None:
+    def counted(self: Meter, made: StepBuffer) -> None:
         count(self, made)
         self.step_seconds = 0.00025
 

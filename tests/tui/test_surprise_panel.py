@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests import toys
-from tests.tui.surprise_stage import Run, beside, lines
+from tests.support import toys
+from tests.support.surprise_stage import Run, beside, lines
 from tui_gen.generation.branch import Branch
-from tui_gen.library import Playable, open_model
-from tui_gen.scoring.branch_scores import BranchSurprise, Peak
+from tui_gen.library import LoadedModel, open_model
+from tui_gen.scoring.branch_scores import BranchSurprisal, Peak
 from tui_gen.scoring.score import Totals
 from tui_gen.tui.widgets.surprisal_panel import SurprisePanel
 from tui_gen.tui.widgets.surprisal_rows import first_that_fits, totals_lines
@@ -48,9 +48,9 @@ async def test_the_most_surprising_tokens_stand_with_their_bits_names_and_places
 
 
 async def test_what_a_person_chose_and_what_the_prompt_gave_is_marked_and_the_marks_are_explained(words: Run) -> None:
-    run = Run(words.playable, "the the").grow(9)
-    branch = Branch("2", run.branch.changed(6, np.array([[toys.UNKNOWN]])), run.playable.model, parent=run.branch)
-    run.branch, run.surprise = branch, BranchSurprise(branch, run.playable.codec)
+    run = Run(words.loaded_model, "the the").grow(9)
+    branch = Branch("2", run.branch.changed(6, np.array([[toys.UNKNOWN]])), run.loaded_model.model, parent=run.branch)
+    run.branch, run.surprise = branch, BranchSurprisal(branch, run.loaded_model.codec)
     run.grow(4)
     async with beside(size=(28, 26)) as (app, pilot):
         run.show(app.panel)
@@ -116,8 +116,8 @@ async def test_the_selection_stays_on_its_token_while_others_come(words: Run) ->
         number, kept = next((number, at) for number, at in enumerate(before) if at < 100)
         await pilot.press(*["down"] * number)
         override = np.array([[toys.UNKNOWN] * 3])
-        words.branch = Branch("2", words.branch.changed(100, override), words.playable.model, parent=words.branch)
-        words.surprise = BranchSurprise(words.branch, words.playable.codec)
+        words.branch = Branch("2", words.branch.changed(100, override), words.loaded_model.model, parent=words.branch)
+        words.surprise = BranchSurprisal(words.branch, words.loaded_model.codec)
         words.grow(60).show(app.panel)
         await pilot.press("enter")
         assert app.chosen == [kept]
@@ -128,13 +128,13 @@ async def test_nothing_is_worked_out_again_until_something_new_was_read(
     words: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = list[int]()
-    top = BranchSurprise.top
+    top = BranchSurprisal.top
 
-    def counted(self: BranchSurprise, sample: int) -> list[Peak]:
+    def counted(self: BranchSurprisal, sample: int) -> list[Peak]:
         asked.append(sample)
         return top(self, sample)
 
-    monkeypatch.setattr(BranchSurprise, "top", counted)
+    monkeypatch.setattr(BranchSurprisal, "top", counted)
     async with beside() as (app, pilot):
         for _ in range(3):
             words.show(app.panel)
@@ -172,7 +172,7 @@ async def test_names_of_tokens_are_made_harmless(words: Run) -> None:
 
 
 async def test_nothing_made_yet_is_said(words: Run) -> None:
-    run = Run(words.playable, "the cat")
+    run = Run(words.loaded_model, "the cat")
     async with beside() as (app, pilot):
         run.show(app.panel)
         await pilot.pause()
@@ -182,7 +182,7 @@ async def test_nothing_made_yet_is_said(words: Run) -> None:
         assert lines(app)[1].startswith(" given: ")
 
 
-async def test_a_picture_has_rows_columns_and_the_colours_of_its_heat(image: Playable) -> None:
+async def test_a_picture_has_rows_columns_and_the_colours_of_its_heat(image: LoadedModel) -> None:
     run = Run(image, "bright").grow(25)
     async with beside(size=(28, 26)) as (app, pilot):
         run.show(app.panel)
@@ -198,7 +198,7 @@ async def test_a_picture_has_rows_columns_and_the_colours_of_its_heat(image: Pla
         assert any(line.split()[2:] == [f"{peak.token}", f"{row},{column}"] for line in shown if "█ " in line)
 
 
-async def test_a_picture_in_colour_counts_values_and_names_their_channel(colour: Playable) -> None:
+async def test_a_picture_in_colour_counts_values_and_names_their_channel(colour: LoadedModel) -> None:
     run = Run(colour, "").grow(30)
     async with beside(size=(28, 26)) as (app, pilot):
         run.show(app.panel)
@@ -211,7 +211,7 @@ async def test_a_picture_in_colour_counts_values_and_names_their_channel(colour:
 
 
 @pytest.mark.parametrize("size", [(34, 60), (28, 21), (28, 12), (28, 9), (18, 7), (9, 4), (2, 3)], ids=str)
-async def test_it_fits_where_it_stands(words: Run, image: Playable, size: tuple[int, int]) -> None:
+async def test_it_fits_where_it_stands(words: Run, image: LoadedModel, size: tuple[int, int]) -> None:
     pictured = Run(image, "").grow(24)
     async with beside(size=size) as (app, pilot):
         for run in (words, pictured):

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from textual import events
 
-from tests import toys
-from tests.tui.stage import headless_text, on_stage
+from tests.support import toys
+from tests.support.stage import headless_text, on_stage
 from tui_gen.tui.model_loader import Opener
 from tui_gen.tui.widgets.knob_panel import Knobs
 from tui_gen.tui.widgets.prompt import Prompt
@@ -237,8 +237,8 @@ async def test_what_widgets_say_while_the_app_closes_is_not_heard(models: Path) 
     assert app.closing
     app.on_descendant_focus()
     app.serving.on_opener_refused(Opener.Refused("too late"))
-    assert app.playable
-    await app.serving.on_opener_opened(Opener.Opened(app.playable))
+    assert app.loaded_model
+    await app.serving.on_opener_opened(Opener.Opened(app.loaded_model))
 
 
 async def test_complaints_do_not_pile_up_and_go_when_the_prompt_is_mended(models: Path) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import islice
 from pathlib import Path
 
-from tests import toys
-from tui_gen.generation.branch import Beginning, Branch
+from tests.support import toys
+from tui_gen.generation.branch import Branch, BranchStart
 from tui_gen.library import open_model
 from tui_gen.sampling.params import SamplingParams
 from tui_gen.tui.cursor import Cursor
@@ -15,12 +15,14 @@ ROOM = range(1, 10**9)
 
 
 def branch(folder: Path, *, text: str = "the", seed: int = 5, samples: int = 1, count: int = 20) -> Branch:
-    playable = open_model(folder, provider="cpu", threads=1)
-    made = Branch("1", Beginning(playable.codec.prompt([text] * samples), seed, SamplingParams()), playable.model)
-    stretch = made.stretch()
+    loaded_model = open_model(folder, provider="cpu", threads=1)
+    made = Branch(
+        "1", BranchStart(loaded_model.codec.prompt([text] * samples), seed, SamplingParams()), loaded_model.model
+    )
+    step_buffer = made.step_buffer()
     for step in islice(made.steps(SamplingParams()), count):
-        stretch.append(step)
-    made.record(stretch)
+        step_buffer.append(step)
+    made.record(step_buffer)
     return made
 
 
@@ -37,10 +39,10 @@ def test_it_moves_token_by_token_from_the_first_to_behind_the_last(tmp_path: Pat
 def test_behind_the_last_token_it_goes_along_with_what_is_made(tmp_path: Path) -> None:
     line = branch(toys.endless_text_folder(tmp_path / "endless"))
     behind, standing = Cursor(), Cursor().to(line, 4, ROOM)
-    stretch = line.stretch()
+    step_buffer = line.step_buffer()
     for step in islice(line.steps(SamplingParams()), 5):
-        stretch.append(step)
-    line.record(stretch)
+        step_buffer.append(step)
+    line.record(step_buffer)
     assert (behind.at(line, ROOM), standing.at(line, ROOM)) == (len(line), 4)
 
 

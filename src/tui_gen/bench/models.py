@@ -12,8 +12,8 @@ import numpy as np
 
 from tui_gen.bench.cases import NAMES, generating, opened
 from tui_gen.bench.timing import Row, Run, in_turns, per_unit, shown
-from tui_gen.generation.generate import Drawer, Turn, generate
-from tui_gen.generation.protocol import Endless, Stepper
+from tui_gen.generation.generate import Sampled, Sampler, generate
+from tui_gen.generation.protocol import Endless, StepModel
 from tui_gen.library import open_model, shipped_folder
 from tui_gen.runtime.model import Model
 from tui_gen.sampling.params import Floats, Logits, SamplingParams, Tokens, probabilities
@@ -38,16 +38,16 @@ LOGIT_TOLERANCE = 1e-4
 
 def lengths() -> Iterator[Row]:
     """A token of a long text beside one of a short text; and the memory that the long one took."""
-    playable = open_model(shipped_folder() / "names")
-    model = Endless(playable.model)
-    far = _text(model, playable.card.bos)
+    loaded_model = open_model(shipped_folder() / "names")
+    model = Endless(loaded_model.model)
+    far = _text(model, loaded_model.card.bos)
     list(islice(far, WINDOW))
     before = _peak_megabytes()
     for _ in islice(far, FAR - WINDOW):
         pass
     grown = _peak_megabytes() - before
     rounds = 5
-    near = [_text(model, playable.card.bos) for _ in range(rounds + 1)]
+    near = [_text(model, loaded_model.card.bos) for _ in range(rounds + 1)]
     for text in near:
         list(islice(text, NEAR))
     queue = iter(near)
@@ -94,18 +94,18 @@ def batches() -> Iterator[Row]:
 class _Stepped:
     """A model as it was without its ways to read many tokens at once."""
 
-    def __init__(self, model: Stepper) -> None:
+    def __init__(self, model: StepModel) -> None:
         self.eos, self.start, self.step = model.eos, model.start, model.step
 
 
 def readings() -> Iterator[Row]:
     """Through `generate`, as a prompt; and through `score`."""
-    playable = open_model(shipped_folder() / "recipes-lstm", provider="cpu")
-    text = np.random.default_rng(0).integers(1, playable.card.vocab_size, (1, _LENGTH))
+    loaded_model = open_model(shipped_folder() / "recipes-lstm", provider="cpu")
+    text = np.random.default_rng(0).integers(1, loaded_model.card.vocab_size, (1, _LENGTH))
     for what, work, note in (("reading", _read, ""), ("scoring", score, _PRODUCT)):
         runs: dict[str, Run] = {
-            "ours": _timed(work, playable.model, text),
-            "steps": _timed(work, _Stepped(playable.model), text[:, :_WINDOW]),
+            "ours": _timed(work, loaded_model.model, text),
+            "steps": _timed(work, _Stepped(loaded_model.model), text[:, :_WINDOW]),
         }
         times = in_turns(runs, rounds=3)
         yield Row(
@@ -118,12 +118,12 @@ def readings() -> Iterator[Row]:
         )
 
 
-def _read(model: Stepper, text: Tokens) -> None:
+def _read(model: StepModel, text: Tokens) -> None:
     for _ in generate(model, text, SamplingParams(), length=0, seed=0):
         pass
 
 
-def _timed(work: Callable[[Any, Tokens], object], model: Stepper, text: Tokens) -> Run:
+def _timed(work: Callable[[Any, Tokens], object], model: StepModel, text: Tokens) -> Run:
     return lambda: per_unit(lambda: work(model, text), text.shape[1])
 
 
@@ -163,7 +163,7 @@ def compare(one: Model, other: Model, *, tokens: int, params: SamplingParams, se
     found, noise = Comparison(), params.noise(seed, 1)
     everyone = np.ones(1, dtype=bool)
     area = one.card.image.area if one.card.image else tokens
-    drawers = Drawer(one), Drawer(other)
+    drawers = Sampler(one), Sampler(other)
     for index in range(tokens):
         if index % area == 0:
             token, states = np.array([one.card.bos]), [one.start(1), other.start(1)]
@@ -176,7 +176,7 @@ def compare(one: Model, other: Model, *, tokens: int, params: SamplingParams, se
     return found
 
 
-def _note(found: Comparison, index: int, turns: list[Turn], uniform: Floats, params: SamplingParams) -> None:
+def _note(found: Comparison, index: int, turns: list[Sampled], uniform: Floats, params: SamplingParams) -> None:
     logits = [_logits(turn) for turn in turns]
     found.tokens += 1
     found.largest = max(found.largest, float(np.abs(logits[0] - logits[1]).max()))
@@ -196,13 +196,13 @@ def _distance(shares: Floats, drawn: tuple[int, int], uniform: float) -> float:
     return float(np.abs(borders - uniform).min())
 
 
-def _logits(turn: Turn) -> Logits:
+def _logits(turn: Sampled) -> Logits:
     return turn.said() if callable(turn.said) else turn.said
 
 
 def greedy(model: Model, *, tokens: int) -> Tokens:
     """The likeliest tokens one after another, int64[tokens]; they may go on past an end token or a full picture."""
-    made, token, state, drawer = [], np.array([model.card.bos]), model.start(1), Drawer(model)
+    made, token, state, drawer = [], np.array([model.card.bos]), model.start(1), Sampler(model)
     for index in range(tokens):
         turn = drawer.draw(index + 1, token, state, np.zeros(1), SamplingParams(0))
         token, state = turn.tokens, turn.state

@@ -24,7 +24,7 @@ import numpy as np
 from tui_gen.bench.networks import VOCABULARY, filled, text_card
 from tui_gen.bench.timing import Row, Timing, in_turns, shown
 from tui_gen.generation.generate import generate
-from tui_gen.library import Playable, open_model, shipped_folder
+from tui_gen.library import LoadedModel, open_model, shipped_folder
 from tui_gen.sampling.params import SamplingParams
 
 SIZE = 80, 24
@@ -151,8 +151,8 @@ def rates() -> Iterator[Row]:
     for name in ("recipes", "shakespeare"):
         with Terminal([*_program(name), "-t", str(_TEMPERATURE), "--seed", str(_SEED), "-l", str(_LENGTH)]) as screen:
             _unlimited(screen)
-            playable = open_model(shipped_folder() / name)
-            runs = {"screen": partial(_on_screen, screen), "bare": partial(_bare, playable)}
+            loaded_model = open_model(shipped_folder() / name)
+            runs = {"screen": partial(_on_screen, screen), "bare": partial(_bare, loaded_model)}
             times = in_turns(runs, rounds=3)
             peak = screen.peak_megabytes()
         yield Row(
@@ -195,10 +195,10 @@ def _count(found: re.Match[bytes]) -> int:
     return int(found[1].replace(b",", b""))
 
 
-def _bare(playable: Playable) -> float:
+def _bare(loaded_model: LoadedModel) -> float:
     began = time.perf_counter()
     steps = generate(
-        playable.model, playable.codec.prompt([""]), SamplingParams(_TEMPERATURE), length=_LENGTH, seed=_SEED
+        loaded_model.model, loaded_model.codec.prompt([""]), SamplingParams(_TEMPERATURE), length=_LENGTH, seed=_SEED
     )
     count = sum(not step.given[0] for step in steps)
     return (time.perf_counter() - began) / count

@@ -12,7 +12,7 @@ from tui_gen.errors import TuiGenError, UsageError
 from tui_gen.generation.generate import generate
 from tui_gen.generation.pacing import frames
 from tui_gen.images.completion import completion_prompt, erased, free_pixels, parse_part, shortened
-from tui_gen.library import Playable, locate, open_model
+from tui_gen.library import LoadedModel, locate, open_model
 from tui_gen.output.writers import checked_format, closing, destination, say, writer_for
 from tui_gen.sampling.params import SamplingParams, Tokens, new_seed
 from tui_gen.sampling.sweep import Sweep, read_sweep
@@ -21,61 +21,61 @@ from tui_gen.text.codec import TextCodec
 
 def run(args: argparse.Namespace) -> int:
     """Generates as the command line asks; returns the exit status."""
-    playable = open_model(locate(args.model), **options.engine(args))
-    form = checked_format(playable, args.format, args.output)
+    loaded_model = open_model(locate(args.model), **options.engine(args))
+    form = checked_format(loaded_model, args.format, args.output)
     text = _read_stdin() if args.prompt == "-" else args.prompt
-    knobs = options.knobs(args, temperature=playable.card.temperature)
-    given = _given(args, playable)
-    sweep = _sweep(args, playable, knobs)
+    knobs = options.knobs(args, temperature=loaded_model.card.temperature)
+    given = _given(args, loaded_model)
+    sweep = _sweep(args, loaded_model, knobs)
     knobs, samples = sweep or knobs, len(sweep.values) if sweep else args.samples
-    prompt, length = _prompt(args, playable, text, given, samples)
-    _warn(playable, text, knobs)
+    prompt, length = _prompt(args, loaded_model, text, given, samples)
+    _warn(loaded_model, text, knobs)
     seed = new_seed() if args.seed is None else args.seed
-    steps = generate(playable.model, prompt, knobs, length=length, seed=seed)
+    steps = generate(loaded_model.model, prompt, knobs, length=length, seed=seed)
     with destination(args.output) as file:
         began, made = time.perf_counter(), 0
-        with closing(writer_for(playable, form, samples, file, given=given, sweep=sweep)) as writer:
+        with closing(writer_for(loaded_model, form, samples, file, given=given, sweep=sweep)) as writer:
             try:
                 for bundle in frames(steps, writer.bundle):
                     made += sum(int((step.live & ~step.given).sum()) for step in bundle)
                     writer.write(bundle)
-                    say(*playable.model.news())
+                    say(*loaded_model.model.news())
             except KeyboardInterrupt:
                 print(file=sys.stderr)
-                _report(playable, knobs, seed, made, time.perf_counter() - began)
+                _report(loaded_model, knobs, seed, made, time.perf_counter() - began)
                 raise
-    _report(playable, knobs, seed, made, time.perf_counter() - began)
+    _report(loaded_model, knobs, seed, made, time.perf_counter() - began)
     return 0
 
 
-def _given(args: argparse.Namespace, playable: Playable) -> Tokens | None:
+def _given(args: argparse.Namespace, loaded_model: LoadedModel) -> Tokens | None:
     """The levels of the picture that is to be completed, if one is."""
     if args.image is None and not args.erase:
         return None
-    if playable.card.image is None:
-        raise UsageError(f"{playable.card.name} writes text; --image and --erase are for models that draw pictures")
+    if loaded_model.card.image is None:
+        raise UsageError(f"{loaded_model.card.name} writes text; --image and --erase are for models that draw pictures")
     if args.image is None:
         raise UsageError("--erase needs a picture to erase from; add --image FILE")
     from tui_gen.images.read import read_levels
 
-    parts = [parse_part(part, playable.card.image) for part in args.erase]
-    return erased(read_levels(args.image, playable.card.image), *parts)
+    parts = [parse_part(part, loaded_model.card.image) for part in args.erase]
+    return erased(read_levels(args.image, loaded_model.card.image), *parts)
 
 
-def _sweep(args: argparse.Namespace, playable: Playable, knobs: SamplingParams) -> Sweep | None:
+def _sweep(args: argparse.Namespace, loaded_model: LoadedModel, knobs: SamplingParams) -> Sweep | None:
     """The knob that is to have several values, if one is; each value makes one sample."""
     if args.sweep is None:
         return None
     if args.samples > 1:
         raise UsageError(f"--sweep makes one sample of each value; leave out -n {args.samples}")
-    return read_sweep(args.sweep, knobs, playable.card.vocab_size)
+    return read_sweep(args.sweep, knobs, loaded_model.card.vocab_size)
 
 
 def _prompt(
-    args: argparse.Namespace, playable: Playable, text: str, given: Tokens | None, samples: int
+    args: argparse.Namespace, loaded_model: LoadedModel, text: str, given: Tokens | None, samples: int
 ) -> tuple[Tokens, int]:
     """What stands at the start of every sample, and how many tokens to sample past its end."""
-    codec = playable.codec
+    codec = loaded_model.codec
     if given is None or isinstance(codec, TextCodec):
         return codec.prompt([text] * samples), codec.length(args.length)
     prompt = completion_prompt(codec, text, given, samples)
@@ -91,14 +91,14 @@ def _read_stdin() -> str:
     return io.TextIOWrapper(sys.stdin.buffer, "utf-8", "replace").read().rstrip("\n")
 
 
-def _warn(playable: Playable, text: str, knobs: SamplingParams) -> None:
-    words = [text[start:end] for start, end in playable.codec.unknown(text)]
+def _warn(loaded_model: LoadedModel, text: str, knobs: SamplingParams) -> None:
+    words = [text[start:end] for start, end in loaded_model.codec.unknown(text)]
     if words:
-        say(f"{playable.card.name} does not know {', '.join(words)} and reads it as unknown")
-    if knobs.top_k > playable.card.vocab_size:
-        say(f"top-k {knobs.top_k} keeps all tokens: {playable.card.name} has {playable.card.vocab_size}")
+        say(f"{loaded_model.card.name} does not know {', '.join(words)} and reads it as unknown")
+    if knobs.top_k > loaded_model.card.vocab_size:
+        say(f"top-k {knobs.top_k} keeps all tokens: {loaded_model.card.name} has {loaded_model.card.vocab_size}")
 
 
-def _report(playable: Playable, knobs: SamplingParams, seed: int, made: int, seconds: float) -> None:
+def _report(loaded_model: LoadedModel, knobs: SamplingParams, seed: int, made: int, seconds: float) -> None:
     rate = f"{made} tokens in {seconds:.2f} s"
-    say(f"{playable.card.name} · {playable.model.runs_on} · {knobs.describe()} · seed {seed} · {rate}")
+    say(f"{loaded_model.card.name} · {loaded_model.model.runs_on} · {knobs.describe()} · seed {seed} · {rate}")

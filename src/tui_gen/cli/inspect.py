@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tui_gen.errors import UsageError
-from tui_gen.library import Playable, locate, open_model
+from tui_gen.library import LoadedModel, locate, open_model
 from tui_gen.runtime.receptive_field import Audit, audit
 from tui_gen.runtime.session import Provider
 from tui_gen.terminal_text import scrub_line
@@ -68,26 +68,26 @@ def inspect(model: str, provider: Provider, *, threads: int = 0, device: int = 0
 
     Returns the exit status.
     """
-    playable = open_model(locate(model), provider=provider, threads=threads, device=device)
-    playable.model.place(1)
-    if audited and not playable.card.image:
-        raise UsageError(f"--audit is for models that draw; {playable.card.name} writes text")
-    for key, value in playable.card.known_facts().items():
+    loaded_model = open_model(locate(model), provider=provider, threads=threads, device=device)
+    loaded_model.model.place(1)
+    if audited and not loaded_model.card.image:
+        raise UsageError(f"--audit is for models that draw; {loaded_model.card.name} writes text")
+    for key, value in loaded_model.card.known_facts().items():
         print(f"{key:15} {scrub_line(_brief(value))}")
-    print(f"{'folder':15} {scrub_line(str(playable.path))}")
-    print(f"{'provider':15} {playable.model.runs_on}")
-    print(f"{'threads':15} {playable.model.threads}")
-    for title, ports in (("inputs", playable.model.inputs), ("outputs", playable.model.outputs)):
+    print(f"{'folder':15} {scrub_line(str(loaded_model.path))}")
+    print(f"{'provider':15} {loaded_model.model.runs_on}")
+    print(f"{'threads':15} {loaded_model.model.threads}")
+    for title, ports in (("inputs", loaded_model.model.inputs), ("outputs", loaded_model.model.outputs)):
         for index, port in enumerate(ports):
             print(f"{title if index == 0 else '':15} {scrub_line(str(port))}")
     if audited:
-        _print_audit(playable)
+        _print_audit(loaded_model)
     return 0
 
 
-def _print_audit(playable: Playable) -> None:
+def _print_audit(loaded_model: LoadedModel) -> None:
     print("tui-gen: auditing, for about a minute at most", file=sys.stderr)
-    found = audit(playable.model, playable.card)
+    found = audit(loaded_model.model, loaded_model.card)
     print("\n".join(report_lines(found, shutil.get_terminal_size().columns)))
 
 

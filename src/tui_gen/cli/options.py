@@ -190,7 +190,7 @@ def knobs(args: argparse.Namespace, *, temperature: float) -> SamplingParams:
         raise UsageError(str(fault)) from fault
 
 
-class Engine(TypedDict):
+class EngineOptions(TypedDict):
     """What `open_model` takes besides the folder."""
 
     provider: Provider
@@ -198,6 +198,6 @@ class Engine(TypedDict):
     device: int
 
 
-def engine(args: argparse.Namespace) -> Engine:
+def engine(args: argparse.Namespace) -> EngineOptions:
     """Where and how the model runs, as asked for."""
-    return Engine(provider=args.provider, threads=args.threads, device=args.device)
+    return EngineOptions(provider=args.provider, threads=args.threads, device=args.device)

@@ -12,17 +12,17 @@ from tui_gen.errors import UsageError
 from tui_gen.generation.pacing import frames
 from tui_gen.images.codec import ImageCodec
 from tui_gen.images.picture import given_levels
-from tui_gen.library import Playable, open_model
+from tui_gen.library import LoadedModel, open_model
 from tui_gen.output.writers import checked_format, closing, destination, say, writer_for
 from tui_gen.sampling.params import FREE, Tokens
 from tui_gen.sampling.step import Step
 from tui_gen.sampling.sweep import Sweep
 from tui_gen.sessions.file import model_folder, read_session
-from tui_gen.sessions.replay import Loaded, Replay, retold
+from tui_gen.sessions.replay import LoadedSession, Replay, retold
 from tui_gen.sessions.session import Record, Session
 
 
-def load(path: Path, *, branch: str | None = None, model: str | None = None, anyway: bool = False) -> Loaded:
+def load(path: Path, *, branch: str | None = None, model: str | None = None, anyway: bool = False) -> LoadedSession:
     """Reads a session file and finds its model. Raises TuiGenError for what is damaged, missing or another one.
 
     branch: which one to show; by default the one that was on the screen last. model: in place of the one that the
@@ -31,24 +31,24 @@ def load(path: Path, *, branch: str | None = None, model: str | None = None, any
     session = read_session(path)
     chosen = session.chosen(branch)
     folder, same = model_folder(session, model, anyway=anyway)
-    return Loaded(session, folder, same, chosen)
+    return LoadedSession(session, folder, same, chosen)
 
 
 def run(args: argparse.Namespace) -> int:
     """Replays as the command line asks; returns the exit status: 1 if what came out is not what it was."""
     loaded = load(Path(args.file), branch=args.branch, model=args.model, anyway=args.anyway)
-    playable = open_model(loaded.folder, **options.engine(args))
-    form = checked_format(playable, args.format, args.output)
-    replay = Replay(loaded.session, playable)
+    loaded_model = open_model(loaded.folder, **options.engine(args))
+    form = checked_format(loaded_model, args.format, args.output)
+    replay = Replay(loaded.session, loaded_model)
     with destination(args.output) as file:
         params, samples = loaded.chosen.params, loaded.chosen.samples
         sweep = params if isinstance(params, Sweep) else None
-        given = _given(playable, loaded.session, loaded.chosen)
-        with closing(writer_for(playable, form, samples, file, given=given, sweep=sweep)) as writer:
+        given = _given(loaded_model, loaded.session, loaded.chosen)
+        with closing(writer_for(loaded_model, form, samples, file, given=given, sweep=sweep)) as writer:
             for bundle in frames(_steps(replay, loaded.chosen), writer.bundle):
                 writer.write(bundle)
-                say(*playable.model.news())
-    say(_report(loaded, replay, playable))
+                say(*loaded_model.model.news())
+    say(_report(loaded, replay, loaded_model))
     return 0 if args.anyway or (replay.exact and loaded.same_model) else 1
 
 
@@ -74,24 +74,24 @@ def _steps(replay: Replay, chosen: Record) -> Iterator[Step | None]:
         yield from retold(replay.branches[chosen.number])
 
 
-def _given(playable: Playable, session: Session, record: Record) -> Tokens | None:
+def _given(loaded_model: LoadedModel, session: Session, record: Record) -> Tokens | None:
     """The levels, [height, width] or [height, width, 3], of the picture that a branch completes, if it does."""
-    if not isinstance(playable.codec, ImageCodec):
+    if not isinstance(loaded_model.codec, ImageCodec):
         return None
     while record.parent is not None:
         record = session.records[record.parent]
-    levels = given_levels(record.prompt, playable.codec.image)
+    levels = given_levels(record.prompt, loaded_model.codec.image)
     return levels if (levels != FREE).any() else None
 
 
-def _report(loaded: Loaded, replay: Replay, playable: Playable) -> str:
+def _report(loaded: LoadedSession, replay: Replay, loaded_model: LoadedModel) -> str:
     count = len(replay.tree)
-    facts = [f"{playable.card.name} · {playable.model.runs_on} · {count} branch{'es' if count != 1 else ''}"]
+    facts = [f"{loaded_model.card.name} · {loaded_model.model.runs_on} · {count} branch{'es' if count != 1 else ''}"]
     facts += ["the last line of the file is cut off and was left out"] if loaded.session.cut else []
     return " · ".join([_verdict(loaded, replay), *facts])
 
 
-def _verdict(loaded: Loaded, replay: Replay) -> str:
+def _verdict(loaded: LoadedSession, replay: Replay) -> str:
     reasons = [] if loaded.same_model else [f"another model than {loaded.session.model}"]
     reasons += [str(difference) for difference in replay.differences[:1]]
     more = len(replay.differences) - 1

@@ -16,11 +16,11 @@ from tui_gen.cli import options
 from tui_gen.errors import TuiGenError, UsageError
 from tui_gen.images.codec import ImageCodec
 from tui_gen.images.read import read_levels
-from tui_gen.library import Playable, locate, open_model
+from tui_gen.library import LoadedModel, locate, open_model
 from tui_gen.output.writers import say
 from tui_gen.sampling.params import FREE
 from tui_gen.scoring.report import Report, ScoreLines, ScoreWriter, legend
-from tui_gen.scoring.score import Measure, Totals
+from tui_gen.scoring.score import StreamScorer, Totals
 from tui_gen.terminal_text import counted
 from tui_gen.text.codec import TextCodec
 from tui_gen.text.tokenizer import TextTokens, text_blocks
@@ -30,16 +30,16 @@ def run(args: argparse.Namespace) -> int:
     """Scores as the command line asks; returns the exit status."""
     if sys.stdout is None:
         raise TuiGenError("stdout is closed, so a score cannot be written")
-    playable = open_model(locate(args.model), **options.engine(args))
-    measure = Measure(playable.model, playable.codec.prompt([args.prompt]))
-    if isinstance(playable.codec, ImageCodec):
-        _score_picture(playable.codec.image, measure, args)
+    loaded_model = open_model(locate(args.model), **options.engine(args))
+    measure = StreamScorer(loaded_model.model, loaded_model.codec.prompt([args.prompt]))
+    if isinstance(loaded_model.codec, ImageCodec):
+        _score_picture(loaded_model.codec.image, measure, args)
     else:
-        _score_text(playable, playable.codec, measure, args)
+        _score_text(loaded_model, loaded_model.codec, measure, args)
     return 0
 
 
-def _score_picture(image: ImageSpec, measure: Measure, args: argparse.Namespace) -> None:
+def _score_picture(image: ImageSpec, measure: StreamScorer, args: argparse.Namespace) -> None:
     if args.file == "-":
         raise UsageError("a picture is read from a file, not from stdin")
     levels = read_levels(args.file, image)
@@ -52,9 +52,9 @@ def _score_picture(image: ImageSpec, measure: Measure, args: argparse.Namespace)
     writer.close(totals)
 
 
-def _score_text(playable: Playable, codec: TextCodec, measure: Measure, args: argparse.Namespace) -> None:
+def _score_text(loaded_model: LoadedModel, codec: TextCodec, measure: StreamScorer, args: argparse.Namespace) -> None:
     name = "stdin" if args.file == "-" else args.file
-    tokens = TextTokens(codec.tokenizer, playable.card.name, name)
+    tokens = TextTokens(codec.tokenizer, loaded_model.card.name, name)
     writer, totals = _writer(args.format, None), Totals("character")
     with _opened(args.file) as file, _broken_off(writer):
         for block in text_blocks(file, name):
@@ -67,7 +67,7 @@ def _score_text(playable: Playable, codec: TextCodec, measure: Measure, args: ar
     if not totals.tokens:
         raise TuiGenError(f"{name} {'holds only white space' if totals.units else 'is empty'}: nothing can be scored")
     writer.close(totals)
-    _tell(playable, args.prompt, tokens, measure)
+    _tell(loaded_model, args.prompt, tokens, measure)
 
 
 @contextlib.contextmanager
@@ -112,10 +112,10 @@ def _opened(path: str) -> Iterator[io.BufferedIOBase]:
         yield file
 
 
-def _tell(playable: Playable, prompt: str, tokens: TextTokens, measure: Measure) -> None:
+def _tell(loaded_model: LoadedModel, prompt: str, tokens: TextTokens, measure: StreamScorer) -> None:
     """What a person should know about the figures."""
-    name = playable.card.name
-    if unknown := [prompt[start:end] for start, end in playable.codec.unknown(prompt)]:
+    name = loaded_model.card.name
+    if unknown := [prompt[start:end] for start, end in loaded_model.codec.unknown(prompt)]:
         say(f"{name} does not know {', '.join(unknown)} of the prompt and reads it as unknown")
     if tokens.unknown:
         shown = ", ".join(tokens.examples) + (", ..." if tokens.unknown > len(tokens.examples) else "")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.generate import generate
-from tui_gen.generation.protocol import Point, Stepper, state_after
+from tui_gen.generation.protocol import RunStart, StepModel, state_after
 from tui_gen.sampling.params import FREE, Mask, SamplingParams, Tokens
 from tui_gen.sampling.step import Step
 
@@ -20,11 +20,11 @@ ENDLESS = 2**40
 """A length that no run reaches; who iterates decides where to end."""
 STATE_BYTES_PER_TOKEN = 1024
 """How much of the kept states may fall on each token."""
-LEAST_SPACING = 16
+LEAST_INTERVAL = 16
 
 
 @dataclass(frozen=True, eq=False)
-class Beginning:
+class BranchStart:
     """How a branch begins: enough to make it again, with the knobs as they were turned."""
 
     prompt: Tokens
@@ -45,20 +45,20 @@ class Beginning:
 class Branch:
     """What was made from a beginning. Its steps may be made in one thread while another one looks at it."""
 
-    def __init__(self, name: str, begun: Beginning, model: Stepper, *, parent: Branch | None = None) -> None:
-        """parent: the branch that `begun` names."""
-        self.name, self.begun, self.model = name, begun, model
-        samples, shared = len(begun.prompt), begun.at if parent else 0
+    def __init__(self, name: str, start: BranchStart, model: StepModel, *, parent: Branch | None = None) -> None:
+        """parent: the branch that `start` names."""
+        self.name, self.start, self.model = name, start, model
+        samples, shared = len(start.prompt), start.at if parent else 0
         self._tokens, self._given, self._live = (
-            Grown(samples, np.int32),
-            Grown(samples, np.bool_),
-            Grown(samples, np.bool_),
+            GrowableArray(samples, np.int32),
+            GrowableArray(samples, np.bool_),
+            GrowableArray(samples, np.bool_),
         )
         self.turns: list[tuple[int, SamplingParams]] = []
         """From which position on which knobs counted, in order."""
         self._states: dict[int, Any] = {}
         self._overridden: dict[int, Mask] = {}
-        self.head: int = parent.head if parent else begun.prompt.shape[1]
+        self.head: int = parent.head if parent else start.prompt.shape[1]
         """The first position after the prompt that all of it began with."""
         if parent:
             self._extend(parent.tokens[:shared], parent.given[:shared], parent.live[:shared])
@@ -68,9 +68,9 @@ class Branch:
             self._override(parent)
         else:
             everyone = np.ones((1, samples), dtype=bool)
-            self._extend(begun.prompt[:, :1].T, everyone, everyone)
+            self._extend(start.prompt[:, :1].T, everyone, everyone)
             self._states[0] = model.start(samples)
-        self.every = spacing(getattr(self._states[0], "nbytes", 0) // samples)
+        self.every = checkpoint_interval(getattr(self._states[0], "nbytes", 0) // samples)
         """How many positions lie between states that are kept."""
 
     def __len__(self) -> int:
@@ -80,7 +80,7 @@ class Branch:
     @property
     def samples(self) -> int:
         """How many there are."""
-        return len(self.begun.prompt)
+        return len(self.start.prompt)
 
     @property
     def tokens(self) -> Tokens:
@@ -104,7 +104,7 @@ class Branch:
 
     def adopt(self, parent: str) -> None:
         """Names another branch as the one that this one left, where that one was renamed or is gone."""
-        self.begun = replace(self.begun, parent=parent)
+        self.start = replace(self.start, parent=parent)
 
     def is_chosen(self, position: int, sample: int) -> bool:
         """Whether a person chose this token in place of another one."""
@@ -118,17 +118,17 @@ class Branch:
         start = self.point(len(self) - 1)
         if not start.live.any() or len(self) >= limit():
             return
-        seed, prompt = self.begun.seed, self.begun.prompt
+        seed, prompt = self.start.seed, self.start.prompt
         for step in generate(self.model, prompt, params, length=ENDLESS, seed=seed, start=start):
             yield step
             if step.index + 1 >= limit():
                 return
 
-    def stretch(self) -> Stretch:
+    def step_buffer(self) -> StepBuffer:
         """To collect steps in, before they are recorded."""
-        return Stretch(self.every)
+        return StepBuffer(self.every)
 
-    def record(self, made: Stretch) -> None:
+    def record(self, made: StepBuffer) -> None:
         """Takes note of steps that follow what is known."""
         if made.first != len(self):
             raise ValueError(f"position {made.first} does not follow {len(self) - 1}")
@@ -141,7 +141,7 @@ class Branch:
     def params_at(self, position: int) -> SamplingParams:
         """The knobs that counted for a token."""
         at = bisect_right(self.turns, position, key=lambda turn: turn[0])
-        return self.turns[at - 1][1] if at else self.begun.params
+        return self.turns[at - 1][1] if at else self.start.params
 
     def look(self, position: int) -> Step:
         """The step at a position, from 1 on, computed anew; at the first position that is not made yet, with tokens
@@ -157,13 +157,13 @@ class Branch:
             tokens, given, live = self._read(position), self.given[position], self.live[position]
         return Step(position, tokens, given, live, logits, None, self.params_at(position), 0.0, after)
 
-    def point(self, position: int) -> Point:
+    def point(self, position: int) -> RunStart:
         """From where to go on after the token at a position."""
         drawn = (self.live[: position + 1] & ~self.given[: position + 1]).sum(axis=0)
         drawn += sum(mask.astype(np.int64) for mask in self._overridden.values())
-        return Point(position, self._read(position), self._state_before(position), self._live_after(position), drawn)
+        return RunStart(position, self._read(position), self._state_before(position), self._live_after(position), drawn)
 
-    def changed(self, at: int, override: Tokens | None = None, **facts: Any) -> Beginning:
+    def changed(self, at: int, override: Tokens | None = None, **facts: Any) -> BranchStart:
         """The beginning of a branch that leaves this one before the token at a position.
 
         override: int64[samples, k], what stands there instead, FREE where nothing does; without it, all is sampled
@@ -172,20 +172,20 @@ class Branch:
         if not 1 <= at <= len(self):
             raise TuiGenError(f"a branch can begin at tokens 1 to {len(self)}, not at {at}")
         own = override if override is not None else np.zeros((self.samples, 0), dtype=np.int64)
-        before, end = self.begun.prompt, at + own.shape[1]
+        before, end = self.start.prompt, at + own.shape[1]
         prompt = np.pad(before, ((0, 0), (0, max(0, end - before.shape[1]))), constant_values=FREE)
         prompt[:, :at] = self.tokens[:at].T
         prompt[:, at:end] = np.where(own == FREE, prompt[:, at:end], own)
-        begun = Beginning(prompt, self.begun.seed, self.params_at(at), self.name, at, override, self.begun.text)
-        return replace(begun, **facts)
+        start = BranchStart(prompt, self.start.seed, self.params_at(at), self.name, at, override, self.start.text)
+        return replace(start, **facts)
 
     def _override(self, parent: Branch) -> None:
         """A chosen token takes the random number of the one that it replaces, so that later ones keep theirs."""
-        own, at = self.begun.override, self.begun.at
+        own, at = self.start.override, self.start.at
         for offset in range(own.shape[1] if own is not None else 0):
             assert own is not None
             column = at + offset
-            was_free = parent.begun.prompt[:, column] == FREE if column < parent.begun.prompt.shape[1] else True
+            was_free = parent.start.prompt[:, column] == FREE if column < parent.start.prompt.shape[1] else True
             self._overridden[column] = (own[:, offset] != FREE) & was_free
 
     def _extend(self, tokens: Tokens, given: Mask, live: Mask) -> None:
@@ -210,12 +210,12 @@ class Branch:
         return state_after(self.model, self.tokens[near:position].T.astype(np.int64), self._states[near])
 
 
-def spacing(state_bytes: int) -> int:
+def checkpoint_interval(state_bytes: int) -> int:
     """Every how many tokens a state of so many bytes, of one sample, is kept."""
-    return max(LEAST_SPACING, -(-state_bytes // STATE_BYTES_PER_TOKEN))
+    return max(LEAST_INTERVAL, -(-state_bytes // STATE_BYTES_PER_TOKEN))
 
 
-class Stretch:
+class StepBuffer:
     """Collects steps one by one; afterwards has them as arrays over positions. Keeps the newest step as a whole."""
 
     def __init__(self, every: int) -> None:
@@ -285,7 +285,7 @@ def _kept(state: Any) -> Any:
     return state.compact() if hasattr(state, "compact") else state
 
 
-class Grown:
+class GrowableArray:
     """An array [rows, samples] that grows at its end without being copied each time."""
 
     def __init__(self, samples: int, kind: type[np.generic]) -> None:

@@ -29,15 +29,15 @@ def describe(branch: Branch, codec: Codec, parent: Branch | None = None) -> str:
     parent: the branch that it left; without it, what was turned there is not known. The text holds what models and
     people wrote, so scrub it before a terminal shows it.
     """
-    begun = branch.begun
-    if isinstance(begun.params, Sweep):
-        return _named(f"sweep {begun.params.knob.replace('_', '-')}", begun.text)
+    start = branch.start
+    if isinstance(start.params, Sweep):
+        return _named(f"sweep {start.params.knob.replace('_', '-')}", start.text)
     if isinstance(codec, ImageCodec) and _completes(branch, codec.image, parent):
-        return _named("completion", begun.text)
-    if not begun.parent:
-        return _named(f"seed {begun.seed}", begun.text)
-    if begun.override is not None and (begun.override != FREE).any():
-        return f"{place(branch, begun.at, codec)}: {_chosen(begun.override, codec)}"
+        return _named("completion", start.text)
+    if not start.parent:
+        return _named(f"seed {start.seed}", start.text)
+    if start.override is not None and (start.override != FREE).any():
+        return f"{place(branch, start.at, codec)}: {_chosen(start.override, codec)}"
     return _anew(branch, codec, parent)
 
 
@@ -52,7 +52,7 @@ def place(branch: Branch, position: int, codec: Codec) -> str:
 
     A value of a picture in colour is a `value`, three to a pixel; what stands before a picture is a `token`.
     """
-    first = first_pixel(branch.begun.prompt, codec.image) if isinstance(codec, ImageCodec) else 0
+    first = first_pixel(branch.start.prompt, codec.image) if isinstance(codec, ImageCodec) else 0
     return f"{codec.unit} {position - first}" if position >= first else f"token {position}"
 
 
@@ -73,12 +73,12 @@ def _chosen(override: Tokens, codec: Codec) -> str:
 
 def _anew(branch: Branch, codec: Codec, parent: Branch | None) -> str:
     """What is another than in the parent, and from where on."""
-    begun = branch.begun
-    at = f"at {place(branch, begun.at, codec)}"
+    start = branch.start
+    at = f"at {place(branch, start.at, codec)}"
     if parent is None:
         return f"anew {at}"
-    turned = [f"seed {begun.seed}"] if begun.seed != parent.begun.seed else []
-    turned += _turned(begun.params, parent.params_at(begun.at))
+    turned = [f"seed {start.seed}"] if start.seed != parent.start.seed else []
+    turned += _turned(start.params, parent.params_at(start.at))
     return f"{', '.join(turned) or 'anew'} {at}"
 
 
@@ -94,12 +94,12 @@ def _turned(params: SamplingParams, before: SamplingParams) -> list[str]:
 
 def _completes(branch: Branch, image: ImageSpec, parent: Branch | None) -> bool:
     """Whether pixels were given that no parent had made."""
-    begun = branch.begun
-    own = max(1, begun.at if begun.parent else 1)
-    pixels = _given_pixels(begun.prompt[:, own:], image)
-    if begun.override is not None or (pixels == FREE).all():
+    start = branch.start
+    own = max(1, start.at if start.parent else 1)
+    pixels = _given_pixels(start.prompt[:, own:], image)
+    if start.override is not None or (pixels == FREE).all():
         return False
-    return parent is None or not np.array_equal(pixels, _given_pixels(parent.begun.prompt[:, own:], image))
+    return parent is None or not np.array_equal(pixels, _given_pixels(parent.start.prompt[:, own:], image))
 
 
 def _given_pixels(prompt: Tokens, image: ImageSpec) -> Tokens:
@@ -180,7 +180,7 @@ def _token(branch: Branch, position: int, sample: int, codec: TextCodec) -> str:
 def _drawn(branch: Branch, image: ImageSpec, sample: int) -> Pixels:
     """[1, height, width, 3]: what a branch has drawn."""
     picture, levels = Picture(image, 1), np.full(image.area, FREE, dtype=np.int64)
-    made: Tokens = branch.tokens[first_pixel(branch.begun.prompt, image) :, sample][: image.area]
+    made: Tokens = branch.tokens[first_pixel(branch.start.prompt, image) :, sample][: image.area]
     levels[: len(made)] = made
     picture.preset(levels)
     return picture.rgb

@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tui_gen.errors import TuiGenError
-from tui_gen.generation.protocol import Point, PromptReader, Stepper, first_point
-from tui_gen.sampling.device_protocol import Report
+from tui_gen.generation.protocol import Prefill, RunStart, StepModel, run_start
+from tui_gen.sampling.device_protocol import SampleReport
 from tui_gen.sampling.params import FREE, Floats, Logits, SamplingParams, Tokens, Weights, draw
 from tui_gen.sampling.step import Step, check_finite, non_finite
 
 
 def generate(
-    model: Stepper, prompt: Tokens, params: SamplingParams, *, length: int, seed: int, start: Point | None = None
+    model: StepModel, prompt: Tokens, params: SamplingParams, *, length: int, seed: int, start: RunStart | None = None
 ) -> Iterator[Step]:
     """Yields the tokens of all samples, one position at a time; nothing is computed before it is asked for.
 
@@ -30,11 +30,11 @@ def generate(
     prompt or knob that cannot be used and for logits that are not finite.
     """
     samples, given_length = _check(prompt, length)
-    start = start or first_point(model, prompt)
+    start = start or run_start(model, prompt)
     live, nowhere = start.live, np.zeros(samples, dtype=bool)
     state, tokens, stands = start.state, start.tokens, prompt != FREE
     everywhere = stands.all(axis=0)
-    reader, drawer, knobs = PromptReader(model, prompt, everywhere), Drawer(model), params.checked()
+    reader, drawer, knobs = Prefill(model, prompt, everywhere), Sampler(model), params.checked()
     noise = knobs.noise(seed, samples, start.drawn)
     for index in range(start.index + 1, given_length + length):
         if params != knobs:
@@ -42,7 +42,7 @@ def generate(
         given = stands[:, index] if index < given_length else nowhere
         if index < given_length and everywhere[index]:
             logits, state, seconds = reader.step(index - 1, tokens, state)
-            turn = Turn(prompt[:, index], logits, state, seconds)
+            turn = Sampled(prompt[:, index], logits, state, seconds)
             if not callable(logits):
                 check_finite(logits, index)
         else:
@@ -68,7 +68,7 @@ def _check(prompt: Tokens, length: int) -> tuple[int, int]:
     return samples, given_length
 
 
-class Turn(NamedTuple):
+class Sampled(NamedTuple):
     """What comes after a token; the fields are those of `Step`."""
 
     tokens: Tokens
@@ -76,16 +76,16 @@ class Turn(NamedTuple):
     state: Any
     seconds: float
     drawn_by: Weights | None = None
-    report: Report | None = None
+    report: SampleReport | None = None
 
 
-class Drawer:
+class Sampler:
     """Samples what follows tokens. A model that samples by itself has a `draw` as `tui_gen.runtime.model.Model` has."""
 
-    def __init__(self, model: Stepper) -> None:
+    def __init__(self, model: StepModel) -> None:
         self._model, self._draw = model, getattr(model, "draw", None)
 
-    def draw(self, index: int, tokens: Tokens, state: Any, uniform: Floats, knobs: SamplingParams) -> Turn:
+    def draw(self, index: int, tokens: Tokens, state: Any, uniform: Floats, knobs: SamplingParams) -> Sampled:
         """The tokens at a position, after those before it. Raises TuiGenError for logits that are not finite."""
         began = time.perf_counter()
         drawn = self._draw(tokens, state, uniform, knobs) if self._draw else None
@@ -93,8 +93,8 @@ class Drawer:
             report = drawn.report
             if not report.finite:
                 raise non_finite(index)
-            return Turn(report.tokens, drawn.logits, drawn.state, time.perf_counter() - began, report=report)
+            return Sampled(report.tokens, drawn.logits, drawn.state, time.perf_counter() - began, report=report)
         logits, after = self._model.step(tokens, state)
         check_finite(logits, index)
         made = knobs.weights(logits)
-        return Turn(draw(made, uniform), logits, after, time.perf_counter() - began, made)
+        return Sampled(draw(made, uniform), logits, after, time.perf_counter() - began, made)

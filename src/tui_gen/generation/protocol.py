@@ -21,7 +21,7 @@ Read = Callable[[Tokens, Any], Any]
 """From tokens [samples, n] and the state before them to the state after them."""
 
 
-class Stepper(Protocol):
+class StepModel(Protocol):
     """What `generate` asks of a model, which may have `read` and `draw`, as `tui_gen.runtime.model.Model` has."""
 
     @property
@@ -43,13 +43,13 @@ class Endless:
 
     eos = None
 
-    def __init__(self, model: Stepper) -> None:
+    def __init__(self, model: StepModel) -> None:
         self.start, self.step = model.start, model.step
         self.read, self.draw = getattr(model, "read", None), getattr(model, "draw", None)
 
 
 @dataclass(frozen=True, eq=False)
-class Point:
+class RunStart:
     """Where a run can begin or go on: a token of every sample that is known and not read yet."""
 
     index: int
@@ -64,17 +64,17 @@ class Point:
     """[samples]: how many random numbers the sample has taken so far."""
 
 
-def first_point(model: Stepper, prompt: Tokens) -> Point:
+def run_start(model: StepModel, prompt: Tokens) -> RunStart:
     """Where a run with a prompt [samples, n] begins."""
     samples = len(prompt)
     live, drawn = np.ones(samples, dtype=bool), np.zeros(samples, dtype=np.int64)
-    return Point(0, prompt[:, 0], model.start(samples), live, drawn)
+    return RunStart(0, prompt[:, 0], model.start(samples), live, drawn)
 
 
 class Chunk:
     """Tokens that were read at once. What the model said between them is computed when somebody asks."""
 
-    def __init__(self, model: Stepper, read: Read, tokens: Tokens, start: Any, first: int) -> None:
+    def __init__(self, model: StepModel, read: Read, tokens: Tokens, start: Any, first: int) -> None:
         """tokens: int64[samples, n]. start: the state before them. first: position of the first of them."""
         self._model, self._read, self._tokens, self._start = model, read, tokens, start
         self._known = (0, start)
@@ -100,10 +100,10 @@ class Chunk:
         return logits
 
 
-class PromptReader:
+class Prefill:
     """Feeds a model with the tokens of a run: those of the prompt many at once, if the model can and they are many."""
 
-    def __init__(self, model: Stepper, prompt: Tokens, given: Mask) -> None:
+    def __init__(self, model: StepModel, prompt: Tokens, given: Mask) -> None:
         """prompt: int64[samples, n]. given: [n], whether the tokens of all samples stand at a position."""
         self._model, self._prompt = model, prompt
         self._read = getattr(model, "read", None)
@@ -144,7 +144,7 @@ class PromptReader:
         return (int(later[0]) if len(later) else self._end) - position
 
 
-def state_after(model: Stepper, tokens: Tokens, state: Any) -> Any:
+def state_after(model: StepModel, tokens: Tokens, state: Any) -> Any:
     """The state after int64[samples, n], read at once where the model can and they are many."""
     read = getattr(model, "read", None) if tokens.shape[1] >= _LEAST else None
     after = read(tokens, state) if read else None
@@ -155,7 +155,7 @@ def state_after(model: Stepper, tokens: Tokens, state: Any) -> Any:
     return state
 
 
-def score_steps(model: Stepper, tokens: Tokens, following: Tokens, state: Any) -> tuple[Floats, Any]:
+def score_steps(model: StepModel, tokens: Tokens, following: Tokens, state: Any) -> tuple[Floats, Any]:
     """Reads int64[samples, n] one by one; natural logarithms of the probability of what follows each of them, float64
     [samples, n], and the state after them.
     """

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from tui_gen.errors import TuiGenError
-from tui_gen.generation.branch import Beginning, Branch
-from tui_gen.generation.protocol import Stepper
+from tui_gen.generation.branch import Branch, BranchStart
+from tui_gen.generation.protocol import StepModel
 from tui_gen.sampling.params import Mask
 
 
 @dataclass(frozen=True)
-class Twig:
+class TreeRow:
     """A branch as a line of a list."""
 
     branch: Branch
@@ -27,7 +27,7 @@ class Twig:
 class Tree:
     """Branches by name. Names are unique; numbers, unless a person gives others."""
 
-    def __init__(self, model: Stepper) -> None:
+    def __init__(self, model: StepModel) -> None:
         self._model = model
         self._branches: dict[str, Branch] = {}
         self._numbers = 0
@@ -46,13 +46,13 @@ class Tree:
             raise TuiGenError(f"there is no branch {name!r}; there are: {', '.join(self._branches) or 'none'}")
         return self._branches[name]
 
-    def begin(self, begun: Beginning, name: str = "") -> Branch:
+    def begin(self, start: BranchStart, name: str = "") -> Branch:
         """A new branch, of the parent that its beginning names, or from a prompt. Raises TuiGenError for a name that is
         taken and for a parent that is not there.
         """
         name = self._checked(name) if name else self._next_number()
-        parent = self[begun.parent] if begun.parent else None
-        branch = self._branches[name] = Branch(name, begun, self._model, parent=parent)
+        parent = self[start.parent] if start.parent else None
+        branch = self._branches[name] = Branch(name, start, self._model, parent=parent)
         return branch
 
     def rename(self, old: str, new: str) -> None:
@@ -70,21 +70,21 @@ class Tree:
         """Branches that left it stay, as what left its parent."""
         gone = self[name]
         for child in self._children(name):
-            child.adopt(gone.begun.parent)
+            child.adopt(gone.start.parent)
         del self._branches[name]
 
-    def twigs(self) -> Iterator[Twig]:
+    def rows(self) -> Iterator[TreeRow]:
         """All branches, each after the one that it left, in the order of their beginning."""
         yield from self._twigs("", 0)
 
-    def _twigs(self, parent: str, depth: int) -> Iterator[Twig]:
+    def _twigs(self, parent: str, depth: int) -> Iterator[TreeRow]:
         children = self._children(parent)
         for branch in children:
-            yield Twig(branch, depth, branch is children[-1])
+            yield TreeRow(branch, depth, branch is children[-1])
             yield from self._twigs(branch.name, depth + 1)
 
     def _children(self, name: str) -> list[Branch]:
-        return [branch for branch in self._branches.values() if branch.begun.parent == name]
+        return [branch for branch in self._branches.values() if branch.start.parent == name]
 
     def _next_number(self) -> str:
         while True:

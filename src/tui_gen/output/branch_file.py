@@ -15,7 +15,7 @@ from tui_gen.generation.branch import Branch
 from tui_gen.images.codec import ImageCodec
 from tui_gen.images.encode import RowWriter, gif, png
 from tui_gen.images.picture import Picture, first_pixel, given_levels
-from tui_gen.library import Playable
+from tui_gen.library import LoadedModel
 from tui_gen.output.writers import text_headings
 from tui_gen.sampling.params import FREE, Mask, Tokens
 from tui_gen.sampling.sweep import Sweep
@@ -28,12 +28,14 @@ _IMAGE_FORMS = {".png": "the picture", ".gif": "the drawing, animated", ".txt": 
 _SESSION_FORMS = {SESSION: "the session, for tui-gen replay"}
 
 
-def forms_of(playable: Playable) -> Mapping[str, str]:
+def forms_of(loaded_model: LoadedModel) -> Mapping[str, str]:
     """What can be written of a branch, by the ending of the file's name; the first is what most want."""
-    return (_IMAGE_FORMS if isinstance(playable.codec, ImageCodec) else _TEXT_FORMS) | _SESSION_FORMS
+    return (_IMAGE_FORMS if isinstance(loaded_model.codec, ImageCodec) else _TEXT_FORMS) | _SESSION_FORMS
 
 
-def write_output(path: Path, playable: Playable, branch: Branch, session: Callable[[Path], None] | None = None) -> None:
+def write_output(
+    path: Path, loaded_model: LoadedModel, branch: Branch, session: Callable[[Path], None] | None = None
+) -> None:
     """Writes what the path's ending says, of all samples, to a file that is not there yet.
 
     A text is what `tui-gen generate` would print. session: writes the session to a new file. Raises TuiGenError for an
@@ -42,16 +44,16 @@ def write_output(path: Path, playable: Playable, branch: Branch, session: Callab
     ending = path.suffix.lower()
     if ending == SESSION and session:
         session(path)
-    elif ending in forms_of(playable) and ending != SESSION:
-        write_new(path, _content(ending, playable, branch))
+    elif ending in forms_of(loaded_model) and ending != SESSION:
+        write_new(path, _content(ending, loaded_model, branch))
     else:
-        known = [form for form in forms_of(playable) if session or form != SESSION]
+        known = [form for form in forms_of(loaded_model) if session or form != SESSION]
         raise TuiGenError(f"{path.name} must end in {listed(known)}; the ending says what to write")
 
 
-def text_of(branch: Branch, playable: Playable, sample: int) -> str:
+def text_of(branch: Branch, loaded_model: LoadedModel, sample: int) -> str:
     """A sample's text with its prompt, or its picture in ASCII; as the model wrote it, so scrub it to show it."""
-    codec = playable.codec
+    codec = loaded_model.codec
     if isinstance(codec, ImageCodec):
         return _ascii(_only(picture_of(branch, codec), sample))
     length = len(branch)
@@ -59,10 +61,10 @@ def text_of(branch: Branch, playable: Playable, sample: int) -> str:
     return codec.reader().read_all(branch.tokens[1:length, sample][live].tolist())
 
 
-def clipboard_text(branch: Branch, playable: Playable, sample: int) -> tuple[str, str]:
+def clipboard_text(branch: Branch, loaded_model: LoadedModel, sample: int) -> tuple[str, str]:
     """What to copy of a sample, harmless wherever it is pasted, and what that is: `1,204 characters of text`."""
-    text = scrub(text_of(branch, playable, sample))
-    if isinstance(playable.codec, ImageCodec):
+    text = scrub(text_of(branch, loaded_model, sample))
+    if isinstance(loaded_model.codec, ImageCodec):
         lines = text.count("\n")
         return text, f"{counted(lines, 'line')} of ASCII"
     return text, f"{counted(len(text), 'character')} of text"
@@ -76,19 +78,19 @@ def picture_of(branch: Branch, codec: ImageCodec) -> Picture:
     return picture
 
 
-def _content(ending: str, playable: Playable, branch: Branch) -> bytes:
-    codec = playable.codec
+def _content(ending: str, loaded_model: LoadedModel, branch: Branch) -> bytes:
+    codec = loaded_model.codec
     if isinstance(codec, TextCodec):
-        return _joined(branch, playable).encode("utf-8", "replace")
+        return _joined(branch, loaded_model).encode("utf-8", "replace")
     picture = picture_of(branch, codec)
     return _ascii(picture).encode() if ending == ".txt" else {".png": png, ".gif": gif}[ending](picture)
 
 
-def _joined(branch: Branch, playable: Playable) -> str:
+def _joined(branch: Branch, loaded_model: LoadedModel) -> str:
     """All texts, each under a heading where there are several."""
-    texts = [text_of(branch, playable, sample) for sample in range(branch.samples)]
+    texts = [text_of(branch, loaded_model, sample) for sample in range(branch.samples)]
     texts = [text if text.endswith("\n") else text + "\n" for text in texts]
-    params = branch.begun.params
+    params = branch.start.params
     headings = text_headings(len(texts), params if isinstance(params, Sweep) else None)
     return "".join(heading + text for heading, text in zip(headings, texts, strict=True))
 
@@ -110,7 +112,7 @@ def _given(branch: Branch, image: ImageSpec) -> Tokens:
     """The levels [height, width] or [height, width, 3] that stood in the prompt for every sample; FREE elsewhere, and
     where a person chose a pixel or an earlier branch had drawn it: those were seen to appear.
     """
-    levels, first = given_levels(branch.begun.prompt, image), first_pixel(branch.begun.prompt, image)
+    levels, first = given_levels(branch.start.prompt, image), first_pixel(branch.start.prompt, image)
     stands = (levels != FREE).ravel()
     made = np.asarray(branch.given[first : len(branch)].all(axis=1))
     stands[: len(made)] &= made[: len(stands)]

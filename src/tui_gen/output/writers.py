@@ -15,7 +15,7 @@ import numpy as np
 from tui_gen.errors import TuiGenError, UsageError
 from tui_gen.images.codec import ImageCodec
 from tui_gen.images.encode import FileWriter, row_writer
-from tui_gen.library import Playable
+from tui_gen.library import LoadedModel
 from tui_gen.sampling.params import Tokens
 from tui_gen.sampling.step import Step
 from tui_gen.sampling.sweep import Sweep
@@ -51,21 +51,21 @@ class Measured(list[Step]):
         super().append(step)
 
 
-def checked_format(playable: Playable, form: str | None, path: str | None = None) -> str | None:
+def checked_format(loaded_model: LoadedModel, form: str | None, path: str | None = None) -> str | None:
     """The format that was asked for, or that the ending of a file's name says; None for what suits the model.
 
     Raises UsageError for one that does not suit the model.
     """
     form = form or _FORMS.get(Path(path or "").suffix.lower())
-    if isinstance(playable.codec, TextCodec) and form not in (None, "text", "jsonl"):
-        raise UsageError(f"{playable.card.name} writes text; --format {form} is for pictures")
-    if isinstance(playable.codec, ImageCodec) and form == "text":
-        raise UsageError(f"{playable.card.name} draws pictures; use --format ascii, blocks, png, gif or jsonl")
+    if isinstance(loaded_model.codec, TextCodec) and form not in (None, "text", "jsonl"):
+        raise UsageError(f"{loaded_model.card.name} writes text; --format {form} is for pictures")
+    if isinstance(loaded_model.codec, ImageCodec) and form == "text":
+        raise UsageError(f"{loaded_model.card.name} draws pictures; use --format ascii, blocks, png, gif or jsonl")
     return form
 
 
 def writer_for(
-    playable: Playable,
+    loaded_model: LoadedModel,
     form: str | None,
     samples: int,
     file: BinaryIO,
@@ -78,7 +78,7 @@ def writer_for(
     given: the levels of a picture that is completed; they are seen even if the run does not come to them.
     sweep: what the samples differ by, if it is a knob.
     """
-    codec = playable.codec
+    codec = loaded_model.codec
     if form == "jsonl":
         return JsonLines(codec, samples, file, sweep)
     if isinstance(codec, TextCodec):

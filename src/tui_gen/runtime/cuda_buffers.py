@@ -15,7 +15,7 @@ from tui_gen.runtime.contract import STATE_TYPES, Port
 from tui_gen.runtime.sampling_graph import CONTROL, LOGITS, REPORT
 from tui_gen.runtime.session import DeviceArray, Place, Session
 from tui_gen.runtime.state import State
-from tui_gen.sampling.device_protocol import Aim, Control, Report, report_shape
+from tui_gen.sampling.device_protocol import DeviceParams, SampleReport, StepInput, report_shape
 from tui_gen.sampling.params import Logits
 
 _RECORDINGS = 64
@@ -52,7 +52,7 @@ class RecordingsFullError(TuiGenError):
     """There are as many recordings as there may be."""
 
 
-class Lane:
+class CudaBuffers:
     """Buffers for one batch: two for states with logits, and small ones for what goes to the device and comes back."""
 
     def __init__(
@@ -65,7 +65,7 @@ class Lane:
         self.moved = 0
         """Bytes that went to the device or came back."""
         make = self._make
-        self.control = Control(batch)
+        self.control = StepInput(batch)
         self._control = make(self.control.sent.shape, "float64")
         self._token = None if opened.draws else make((batch,), "int64")
         self._report = make(report_shape(batch, vocab_size), "float32")
@@ -105,12 +105,12 @@ class Lane:
         thread = get_ident() if recorded and self._opened.step.recorded else None
         self._run(("step", at, thread), self._bound_step)
 
-    def report(self, at: int, aim: Aim) -> Report:
+    def report(self, at: int, aim: DeviceParams) -> SampleReport:
         """What was drawn from the logits in a buffer, which the last step wrote."""
         if aim.filtered or not self._opened.draws:
             thread = get_ident() if self._opened.sampler(aim.sorts).recorded else None
             self._run((f"sampler {aim.sorts}", at, thread), partial(self._bound_sampler, aim.sorts))
-        return Report(self._read(self._report))
+        return SampleReport(self._read(self._report))
 
     def _run(self, key: _Key, bound: Callable[[int, int | None], Callable[[], None]]) -> None:
         """The first time, a run is recorded, if it is to be; later ones replay it."""

@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from tui_gen.errors import TuiGenError
 from tui_gen.runtime.cell_unrolling import unrolled
 from tui_gen.runtime.contract import Port
-from tui_gen.runtime.cuda_buffers import Lane, Opened, Recordable, RecordingError, RecordingsFullError
+from tui_gen.runtime.cuda_buffers import CudaBuffers, Opened, Recordable, RecordingError, RecordingsFullError
 from tui_gen.runtime.sampling_graph import sampler, with_sampler
 from tui_gen.runtime.session import Place, Session, open_cuda, open_recorded
 from tui_gen.runtime.state import State
-from tui_gen.sampling.device_protocol import NARROW, Aim, Report, is_possible
+from tui_gen.sampling.device_protocol import NARROW, DeviceParams, SampleReport, is_possible
 from tui_gen.sampling.params import Floats, Logits, SamplingParams, Tokens
 
 _EVERY_BYTES, _LEAST_EVERY = 256, 64
@@ -51,11 +51,11 @@ class Opener(Protocol):
 class Drawn(NamedTuple):
     """What a step with sampling gives."""
 
-    report: Report
+    report: SampleReport
     state: DeviceState
 
 
-class OnDevice:
+class CudaModel:
     """Steps on one device. Any thread may use it; they take turns."""
 
     def __init__(self, opener: Opener, ports: Sequence[Port], vocab_size: int, host: Host) -> None:
@@ -65,10 +65,10 @@ class OnDevice:
         self._opener, self._ports, self._vocab_size, self.host = opener, ports, vocab_size, host
         with _TURN:
             self._opened: Opened | None = opener(recorded=True)
-        self._lanes: OrderedDict[tuple[int, int], Lane] = OrderedDict()
+        self._lanes: OrderedDict[tuple[int, int], CudaBuffers] = OrderedDict()
         self._numbers = count(1)
         self._moved = 0
-        self._aimed: tuple[SamplingParams, int, Aim] | None = None
+        self._aimed: tuple[SamplingParams, int, DeviceParams] | None = None
 
     @property
     def moved(self) -> int:
@@ -94,7 +94,7 @@ class OnDevice:
         """A state for this device. It is only copied there when a step needs it."""
         if isinstance(state, DeviceState):
             return state if state.engine is self else self.bring(state.compact())
-        return DeviceState(self, [(Trail(state, []), 0)])
+        return DeviceState(self, [(StateHistory(state, []), 0)])
 
     def step(self, tokens: Tokens, state: DeviceState) -> tuple[Logits, DeviceState]:
         """As `Model.step`."""
@@ -114,7 +114,7 @@ class OnDevice:
             except (RecordingError, RecordingsFullError) as fault:
                 self._open_again(recorded=isinstance(fault, RecordingsFullError))
                 reports, after = self._advance(tokens, state, uniform, aim)
-        joined = reports[0] if len(reports) == 1 else Report(np.concatenate([report.raw for report in reports]))
+        joined = reports[0] if len(reports) == 1 else SampleReport(np.concatenate([report.raw for report in reports]))
         return Drawn(joined, after)
 
     def fetch(self, state: DeviceState) -> tuple[NDArray[Any], ...]:
@@ -134,16 +134,16 @@ class OnDevice:
             return None
         self.forget()
         shares = np.array_split(np.arange(len(whole)), parts)
-        return DeviceState(self, [(Trail(whole.rows(share), []), 0) for share in shares])
+        return DeviceState(self, [(StateHistory(whole.rows(share), []), 0) for share in shares])
 
-    def _aim(self, params: SamplingParams, batch: int) -> Aim:
+    def _aim(self, params: SamplingParams, batch: int) -> DeviceParams:
         if self._aimed is None or self._aimed[:2] != (params, batch):
-            self._aimed = replace(params), batch, Aim.at(params.rows(batch))
+            self._aimed = replace(params), batch, DeviceParams.at(params.rows(batch))
         return self._aimed[2]
 
     def _advance(
-        self, tokens: Tokens, state: DeviceState, uniform: Floats | None, aim: Aim | None
-    ) -> tuple[list[Report], DeviceState]:
+        self, tokens: Tokens, state: DeviceState, uniform: Floats | None, aim: DeviceParams | None
+    ) -> tuple[list[SampleReport], DeviceState]:
         """Reads a token with every sample; with random numbers and knobs, it draws what follows."""
         sizes = [len(trail.anchor) for trail, _ in state.parts]
         aims = aim.split(sizes) if aim else []
@@ -162,15 +162,15 @@ class OnDevice:
             after.append(here)
         return reports, DeviceState(self, after)
 
-    def _anchored(self, lane: Lane, at: int, trail: Trail, position: int) -> tuple[Trail, int]:
+    def _anchored(self, lane: CudaBuffers, at: int, trail: StateHistory, position: int) -> tuple[StateHistory, int]:
         """The same place on a trail that does not become too long to be walked again."""
         if position < max(_LEAST_EVERY, trail.anchor.nbytes // (lane.batch * _EVERY_BYTES)):
             return trail, position
-        new = Trail(self.host(lane.state(at), lane.batch), [])
+        new = StateHistory(self.host(lane.state(at), lane.batch), [])
         lane.owners[at] = (new, 0)
         return new, 0
 
-    def _found(self, state: DeviceState) -> list[tuple[Lane, int]]:
+    def _found(self, state: DeviceState) -> list[tuple[CudaBuffers, int]]:
         """Where the parts of a state lie. One that was overwritten is walked to aside, out of the way of a run."""
         found = []
         for number, (trail, position) in enumerate(state.parts):
@@ -182,7 +182,7 @@ class OnDevice:
             found.append((lane, at))
         return found
 
-    def _walk(self, lane: Lane, trail: Trail, position: int) -> int:
+    def _walk(self, lane: CudaBuffers, trail: StateHistory, position: int) -> int:
         """In which buffer of a lane a state lies, computed from the nearest one that is at hand if it has to be."""
         at = lane.find(trail, position)
         if at is not None:
@@ -199,14 +199,16 @@ class OnDevice:
             lane.owners[at] = (trail, walked + 1)
         return at
 
-    def _lane(self, batch: int, number: int) -> Lane:
+    def _lane(self, batch: int, number: int) -> CudaBuffers:
         lane = self._lanes.get((batch, number))
         if lane is None:
             assert self._opened
             others = [other for other in self._lanes if other[0] != batch]
             if len({other[0] for other in others}) >= _BATCHES:
                 self._drop(*(other for other in others if other[0] == others[0][0]))
-            lane = self._lanes[batch, number] = Lane(self._opened, self._ports, self._vocab_size, batch, self._numbers)
+            lane = self._lanes[batch, number] = CudaBuffers(
+                self._opened, self._ports, self._vocab_size, batch, self._numbers
+            )
         self._lanes.move_to_end((batch, number))
         return lane
 
@@ -231,21 +233,21 @@ class OnDevice:
 
 
 @dataclass(eq=False)
-class Trail:
+class StateHistory:
     """From a state on the host, the tokens that were read since."""
 
     anchor: State
     tokens: list[Tokens]
 
-    def going_on(self, position: int, tokens: Tokens) -> Trail:
+    def going_on(self, position: int, tokens: Tokens) -> StateHistory:
         """The trail with a token more; a new one where another token follows already."""
-        trail = self if position == len(self.tokens) else Trail(self.anchor, self.tokens[:position])
+        trail = self if position == len(self.tokens) else StateHistory(self.anchor, self.tokens[:position])
         trail.tokens.append(tokens.copy())
         return trail
 
 
-class Keeper(Protocol):
-    """What keeps states on a device; `tui_gen.runtime.cuda_model.OnDevice` is one."""
+class StateStore(Protocol):
+    """What keeps states on a device; `tui_gen.runtime.cuda_model.CudaModel` is one."""
 
     def fetch(self, state: DeviceState) -> tuple[NDArray[Any], ...]:
         """The tensors of a state."""
@@ -269,7 +271,7 @@ class DeviceState:
 
     __slots__ = ("engine", "parts")
 
-    def __init__(self, engine: Keeper, parts: Sequence[tuple[Trail, int]]) -> None:
+    def __init__(self, engine: StateStore, parts: Sequence[tuple[StateHistory, int]]) -> None:
         self.engine, self.parts = engine, parts
 
     def __len__(self) -> int:

@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 
 from tui_gen.card import ModelCard
 from tui_gen.errors import DeviceFullError, DeviceLostError, TuiGenError
-from tui_gen.generation.protocol import Stepper, score_steps
+from tui_gen.generation.protocol import StepModel, score_steps
 from tui_gen.runtime.contract import Port, check_contract
 from tui_gen.runtime.cuda import NO_DRIVER
-from tui_gen.runtime.cuda_model import DeviceState, OnDevice, device_opener, joined
+from tui_gen.runtime.cuda_model import CudaModel, DeviceState, device_opener, joined
 from tui_gen.runtime.placement import Candidates, Placement, Turn, cores, no_room
 from tui_gen.runtime.sequence_graph import TARGETS, in_chunks
 from tui_gen.runtime.session import Place, Provider, Session
 from tui_gen.runtime.state import Pool, State
-from tui_gen.sampling.device_protocol import Report
+from tui_gen.sampling.device_protocol import SampleReport
 from tui_gen.sampling.params import Floats, Logits, SamplingParams, Tokens, draw, weights
 
 _EXTERNAL_DATA = b"\x0a\x08location"
@@ -37,7 +37,7 @@ _TRIED = 8
 class Drawn(NamedTuple):
     """A step that sampled on its device."""
 
-    report: Report
+    report: SampleReport
     logits: Callable[[], Logits]
     """What to call for what the model said, [batch, vocab]."""
     state: DeviceState
@@ -65,9 +65,9 @@ class Model:
         self.inputs, self.outputs = self._session.inputs, self._session.outputs
         check_contract(self.inputs, self.outputs, card.vocab_size)
         self._pool = Pool(self.inputs[1:], card.vocab_size)
-        self._at_once = AtOnce(self, graph, self._opened)
+        self._at_once = SequenceRunner(self, graph, self._opened)
         self._placement: Placement | None = None
-        self._device: OnDevice | None = None
+        self._device: CudaModel | None = None
         self._news: list[str] = []
         self.provider_note = ""
         self.use(provider, device)
@@ -182,12 +182,12 @@ class Model:
         """Runs another graph on the CPU; a product for many tokens gains from all processors."""
         return Session(graph, cores(), yielding=True).run
 
-    def _open_device(self, place: Place) -> OnDevice:
-        return OnDevice(
+    def _open_device(self, place: Place) -> CudaModel:
+        return CudaModel(
             device_opener(self._graph, self.card.vocab_size, place), self.inputs[1:], self.card.vocab_size, self.state
         )
 
-    def _try_device(self, batch: int, state: RunState, work: Callable[[OnDevice, DeviceState], T]) -> T | None:
+    def _try_device(self, batch: int, state: RunState, work: Callable[[CudaModel, DeviceState], T]) -> T | None:
         """Works on the device of so many samples; None where that is the CPU, or has become it."""
         assert self._placement
         parts = 1
@@ -247,12 +247,12 @@ class Model:
         state, tokens, uniform = self._pool.zeros(batch), np.zeros(batch, dtype=np.int64), np.full(batch, 0.5)
         return lambda: draw(weights(self._step_in_place(tokens, state)[0], SamplingParams()), uniform)
 
-    def _device_turn(self, device: OnDevice, batch: int) -> Turn:
+    def _device_turn(self, device: CudaModel, batch: int) -> Turn:
         state, tokens, uniform = device.bring(self.start(batch)), np.zeros(batch, dtype=np.int64), np.full(batch, 0.5)
         return lambda: device.draw(tokens, state, uniform, SamplingParams())
 
 
-class Stepped(Stepper, Protocol):
+class Stepped(StepModel, Protocol):
     """A step function that is to be read faster."""
 
     @property
@@ -270,7 +270,7 @@ class Stepped(Stepper, Protocol):
         ...
 
 
-class AtOnce:
+class SequenceRunner:
     """Opens what it needs when it is first asked. graph: of the step function; opened: what runs a graph."""
 
     def __init__(self, model: Stepped, graph: bytes, opened: Callable[[bytes], Run]) -> None:

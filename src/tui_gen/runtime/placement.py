@@ -18,7 +18,7 @@ from tui_gen import __version__
 from tui_gen.errors import DeviceFullError, TuiGenError
 from tui_gen.files import digest
 from tui_gen.runtime.cuda import device_name, driver
-from tui_gen.runtime.cuda_model import OnDevice
+from tui_gen.runtime.cuda_model import CudaModel
 from tui_gen.runtime.session import RUNTIME, Provider, cuda_trouble, in_vain
 
 Turn = Callable[[], object]
@@ -36,11 +36,11 @@ Step = Callable[[], object]
 class Candidates:
     """What there is to choose from."""
 
-    open_device: Callable[[], OnDevice]
+    open_device: Callable[[], CudaModel]
     """Raises TuiGenError that says what is missing."""
     cpu_turn: Callable[[int], Turn]
     """For so many samples."""
-    device_turn: Callable[[OnDevice, int], Turn]
+    device_turn: Callable[[CudaModel, int], Turn]
     threads: int = 1
     """Of a step on the CPU."""
 
@@ -58,10 +58,10 @@ class Placement:
     candidates: Candidates
     note: str = ""
     """Why it runs where it runs, of the batch that was decided last."""
-    _engine: OnDevice | None = None
+    _engine: CudaModel | None = None
     hopeless: str = ""
     """Why no device can be used; empty as long as one may be."""
-    _decided: dict[int, tuple[OnDevice | None, str]] = field(default_factory=dict)
+    _decided: dict[int, tuple[CudaModel | None, str]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -72,7 +72,7 @@ class Placement:
         else:
             self.note = self.hopeless
 
-    def of(self, batch: int) -> OnDevice | None:
+    def of(self, batch: int) -> CudaModel | None:
         """The device that so many samples run on; None for the CPU."""
         found = self._decided.get(batch)
         if found is None:
@@ -88,7 +88,7 @@ class Placement:
         if lost:
             self.hopeless, self._engine = why, None
 
-    def _need_device(self) -> OnDevice:
+    def _need_device(self) -> CudaModel:
         if self.hopeless:
             raise in_vain(self.hopeless)
         if self._engine is None:
@@ -98,12 +98,12 @@ class Placement:
                 raise in_vain(str(fault)) from fault
         return self._engine
 
-    def _decide(self, batch: int) -> tuple[OnDevice | None, str]:
+    def _decide(self, batch: int) -> tuple[CudaModel | None, str]:
         if self.hopeless:
             return None, self.hopeless
         if self.provider == "cuda":
             return self._need_device(), device_name(self.device)
-        verdict = Verdict("place", digest(self.graph), RUNTIME, self._machine(), batch)
+        verdict = CachedMeasurement("place", digest(self.graph), RUNTIME, self._machine(), batch)
         known = _parsed(verdict.read() or "")
         try:
             if known and known < 1:
@@ -119,7 +119,7 @@ class Placement:
             verdict.write(f"{times_faster:.3g}")
         return engine if times_faster >= 1 else None, _reason(times_faster, batch, self.device)
 
-    def _measured(self, engine: OnDevice, batch: int) -> float:
+    def _measured(self, engine: CudaModel, batch: int) -> float:
         """How many times as fast the device is as the CPU."""
         cpu, device = timed([self.candidates.cpu_turn(batch), self.candidates.device_turn(engine, batch)])
         return cpu / device
@@ -158,7 +158,7 @@ def fastest(sha256: str, runtime: str, opened: Callable[[int], Step]) -> int:
     counts = candidates(cores())
     if len(counts) == 1:
         return counts[0]
-    verdict = Verdict("threads", sha256, runtime, cores())
+    verdict = CachedMeasurement("threads", sha256, runtime, cores())
     known = verdict.read() or ""
     if known.isdecimal() and int(known) in counts:
         return int(known)
@@ -200,7 +200,7 @@ def _seconds(step: Step) -> float:
     return spent / count
 
 
-class Verdict:
+class CachedMeasurement:
     """One finding about one file: `kind` says about what, and `facts` what else it depends on, such as versions."""
 
     def __init__(self, kind: str, sha256: str, *facts: object) -> None:

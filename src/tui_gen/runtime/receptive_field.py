@@ -88,7 +88,7 @@ def audit(model: Model, card: ModelCard, *, seed: int = 0, seconds: float = 60.0
         raise UsageError(f"the audit is for models that draw; {card.name} writes text")
     rng, rows = np.random.default_rng(seed), _rows(model)
     target = _target(card.image, _seconds_per_row(model, card, rows), seconds)
-    probes = [Probe(model, card, target, rng, rows=rows) for _ in range(TRIALS)]
+    probes = [Perturbation(model, card, target, rng, rows=rows) for _ in range(TRIALS)]
     for probe in probes:
         probe.check_neighbours()
     blocks = _moving(probes, [np.arange(at, min(at + BLOCK, target)) for at in range(0, target, BLOCK)])
@@ -121,7 +121,7 @@ def _target(image: ImageSpec, seconds_per_row: float, seconds: float) -> int:
     return row * image.width + image.width // 2
 
 
-def _moving(probes: Sequence[Probe], groups: Sequence[Tokens]) -> list[Tokens]:
+def _moving(probes: Sequence[Perturbation], groups: Sequence[Tokens]) -> list[Tokens]:
     """The groups of pixels, in raster order, that matter to the target in any of the images."""
     moves = np.zeros(len(groups), dtype=bool)
     for probe in probes:
@@ -130,7 +130,7 @@ def _moving(probes: Sequence[Probe], groups: Sequence[Tokens]) -> list[Tokens]:
     return [group for group, found in zip(groups, moves, strict=True) if found]
 
 
-class Probe:
+class Perturbation:
     """The image ends at a target, a pixel's number in raster order. A batch has `rows` rows at most, at least 2.
 
     Places are positions in the sequence that a model reads: the prompt, with one condition at random, then the image.

@@ -27,7 +27,7 @@ _KEEP_ALL = 2.0
 """As top_p: no sum of probabilities reaches it."""
 
 
-class Report:
+class SampleReport:
     """What sampling says of a step. raw: float32[batch, 3 + 2 * top], as it came back."""
 
     __slots__ = ("finite", "raw", "tokens")
@@ -59,7 +59,7 @@ class Report:
         return (self.raw.shape[1] + FACTS) // 2
 
 
-class Aim(NamedTuple):
+class DeviceParams(NamedTuple):
     """Knobs as they are sent."""
 
     columns: Floats
@@ -72,7 +72,7 @@ class Aim(NamedTuple):
     """Whether a sampler for a top_k of at most `NARROW` does not do."""
 
     @classmethod
-    def at(cls, knobs: Floats) -> Aim:
+    def at(cls, knobs: Floats) -> DeviceParams:
         """knobs: float64[batch, 4], temperature, top_k, top_p and min_p of each sample."""
         temperature, top_k, top_p, min_p = knobs.T
         kept = np.where(top_k == 0, _LARGEST_ID, top_k)
@@ -81,7 +81,7 @@ class Aim(NamedTuple):
         filtered = bool((top_k > 0).any() or (top_p < 1).any() or (min_p > 0).any())
         return cls(columns, temperature == 0, filtered, not bool(((top_k > 0) & (top_k <= NARROW)).all()))
 
-    def split(self, sizes: Sequence[int]) -> list[Aim]:
+    def split(self, sizes: Sequence[int]) -> list[DeviceParams]:
         """Of samples one after another, so many each."""
         if len(sizes) == 1:
             return [self]
@@ -90,20 +90,20 @@ class Aim(NamedTuple):
         return [self._replace(columns=columns, cold=cold) for columns, cold in pairs]
 
 
-class Control:
+class StepInput:
     """What is sent for a step: float64[batch, 6], in memory of its own."""
 
     def __init__(self, batch: int) -> None:
         self.sent = np.zeros((batch, COLUMNS))
-        self.sent[:, 2:] = Aim.at(np.tile([1.0, 0.0, 1.0, 0.0], (batch, 1))).columns
-        self._aim: Aim | None = None
+        self.sent[:, 2:] = DeviceParams.at(np.tile([1.0, 0.0, 1.0, 0.0], (batch, 1))).columns
+        self._aim: DeviceParams | None = None
 
     def read(self, tokens: Tokens) -> NDArray[np.float64]:
         """For a step where nothing has to be drawn."""
         self.sent[:, 0] = tokens
         return self.sent
 
-    def draw(self, tokens: Tokens, uniform: Floats, aim: Aim) -> NDArray[np.float64]:
+    def draw(self, tokens: Tokens, uniform: Floats, aim: DeviceParams) -> NDArray[np.float64]:
         """For a step and what is drawn after it. uniform: float64[batch] in [0, 1)."""
         if aim is not self._aim:
             self.sent[:, 2:], self._aim = aim.columns, aim

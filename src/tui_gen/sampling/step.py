@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tui_gen.errors import TuiGenError
-from tui_gen.sampling.device_protocol import Report
+from tui_gen.sampling.device_protocol import SampleReport
 from tui_gen.sampling.params import (
     Floats,
     Logits,
@@ -56,7 +56,7 @@ class Step:
     kept: Any
     """`state`, or what to call for it."""
 
-    report: Report | None = None
+    report: SampleReport | None = None
     """What a device said that sampled beside the model; `drawn_by` is None then."""
 
     @property

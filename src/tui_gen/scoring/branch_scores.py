@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from tui_gen.generation.branch import Branch, Grown
+from tui_gen.generation.branch import Branch, GrowableArray
 from tui_gen.generation.protocol import CHUNK
 from tui_gen.images.codec import ImageCodec
 from tui_gen.images.picture import first_pixel
@@ -36,7 +36,7 @@ class Peak(NamedTuple):
     origin: Origin
 
 
-class BranchSurprise:
+class BranchSurprisal:
     """Reads a branch behind whoever makes it, all samples at once, each token once.
 
     `update` is for a thread beside; everything else may be asked at any time and tells of what was read until then.
@@ -47,10 +47,10 @@ class BranchSurprise:
         self.branch, self.unit = branch, codec.unit
         self.image = codec.image if isinstance(codec, ImageCodec) else None
         self._scorer = Scorer(branch.model, _columns(branch.tokens[:1]))
-        self._bits = Grown(branch.samples, np.float64)
+        self._bits = GrowableArray(branch.samples, np.float64)
         self._characters = None if isinstance(codec, ImageCodec) else _Characters(codec, branch.samples)
         # Models of pictures predict nothing that stands before the picture.
-        self._first = first_pixel(branch.begun.prompt, self.image) if self.image else 1
+        self._first = first_pixel(branch.start.prompt, self.image) if self.image else 1
         self._reading = threading.Lock()
 
     def __len__(self) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tui_gen.errors import TuiGenError
-from tui_gen.generation.protocol import CHUNK, Stepper, score_steps
+from tui_gen.generation.protocol import CHUNK, StepModel, score_steps
 from tui_gen.sampling.params import FREE, Floats, Tokens
 from tui_gen.sampling.step import non_finite
 from tui_gen.text.tokenizer import Piece
@@ -43,7 +43,7 @@ class Surprise:
         return 0.0 - self.bits * math.log(2)  # subtracted, for a certain token has 0 and not -0
 
 
-def bits(model: Stepper, tokens: Tokens) -> Floats:
+def bits(model: StepModel, tokens: Tokens) -> Floats:
     """Surprise at each token but the first, given those before it, in bits: float[samples, n - 1].
 
     tokens: int64[samples, n]; a text begins with the model's start token. Infinite for a token that the model never
@@ -126,7 +126,7 @@ class Greatest:
 class Scorer:
     """Scores what comes piece by piece. Keeps the model's state and one token of each sample, whatever the length."""
 
-    def __init__(self, model: Stepper, context: Tokens) -> None:
+    def __init__(self, model: StepModel, context: Tokens) -> None:
         """context: int64[samples, n], n >= 1, is read and not scored; that of a text begins with its start token."""
         self._model, self._last, self._state = model, context[:, :1], model.start(len(context))
         self.feed(context[:, 1:])
@@ -149,7 +149,7 @@ class Scorer:
         return scores
 
 
-def score(model: Stepper, tokens: Tokens) -> Floats:
+def score(model: StepModel, tokens: Tokens) -> Floats:
     """Natural logarithms of the probability of each token but the first, given those before it: float[samples, n - 1].
 
     tokens: int64[samples, n]; a text begins with the model's start token. The rest is as of `Scorer.feed`.
@@ -157,7 +157,7 @@ def score(model: Stepper, tokens: Tokens) -> Floats:
     return Scorer(model, tokens[:, :1]).feed(tokens[:, 1:])
 
 
-def _scored(model: Stepper, tokens: Tokens, following: Tokens, state: Any) -> tuple[Floats, Any]:
+def _scored(model: StepModel, tokens: Tokens, following: Tokens, state: Any) -> tuple[Floats, Any]:
     """Scores of what follows each of the tokens [samples, n], and the state after them."""
     at_once = getattr(model, "score", None)
     with contextlib.suppress(TuiGenError):  # told below, by the token that it is of
@@ -166,10 +166,10 @@ def _scored(model: Stepper, tokens: Tokens, following: Tokens, state: Any) -> tu
     return score_steps(model, tokens, following, state)
 
 
-class Measure:
+class StreamScorer:
     """Measures what comes piece by piece."""
 
-    def __init__(self, model: Stepper, context: Tokens) -> None:
+    def __init__(self, model: StepModel, context: Tokens) -> None:
         """context: int64[1, n], n >= 1, is read and not scored; of a text, the first token starts a text."""
         self._model, self._start, self._scorer = model, context[:, :1], Scorer(model, context)
         self._index, self._ended = 0, False

@@ -9,7 +9,7 @@ import numpy as np
 
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.branch import Branch
-from tui_gen.library import Playable
+from tui_gen.library import LoadedModel
 from tui_gen.sampling.params import SamplingParams, Tokens
 from tui_gen.sampling.sweep import Sweep
 from tui_gen.terminal_text import scrub_line
@@ -25,41 +25,41 @@ class Reproducing:
     """Why there is none, as in `it left another branch`."""
 
 
-def command_for(name: str, playable: Playable, branch: Branch) -> Reproducing:
+def command_for(name: str, loaded_model: LoadedModel, branch: Branch) -> Reproducing:
     """The `tui-gen generate` that prints what a branch shows. name: of the model, or its folder, as to be typed."""
-    reason = _hindrance(name, playable, branch)
+    reason = _hindrance(name, loaded_model, branch)
     return Reproducing(None, reason) if reason else Reproducing(_command(name, branch))
 
 
-def _hindrance(name: str, playable: Playable, branch: Branch) -> str:
+def _hindrance(name: str, loaded_model: LoadedModel, branch: Branch) -> str:
     """Why it cannot be a single run; empty if it can."""
-    begun, prompt = branch.begun, _prompt(playable, branch)
-    if begun.parent or begun.at > 1 or begun.override is not None:
+    start, prompt = branch.start, _prompt(loaded_model, branch)
+    if start.parent or start.at > 1 or start.override is not None:
         return "it left another branch"
     if len(branch.turns) > 1:
         return "knobs were turned while it ran"
-    if prompt is None or not np.array_equal(prompt, begun.prompt):
+    if prompt is None or not np.array_equal(prompt, start.prompt):
         return "its prompt is more than text, such as a picture to complete"
-    if len(branch) < begun.prompt.shape[1]:
+    if len(branch) < start.prompt.shape[1]:
         return "it was stopped within its prompt"
-    if begun.text in ("-", "--") or any(scrub_line(word) != word for word in (name, begun.text)):
+    if start.text in ("-", "--") or any(scrub_line(word) != word for word in (name, start.text)):
         return "its prompt cannot be typed on a command line"
     return ""
 
 
-def _prompt(playable: Playable, branch: Branch) -> Tokens | None:
+def _prompt(loaded_model: LoadedModel, branch: Branch) -> Tokens | None:
     """What its text alone makes; None if that is no prompt."""
     try:
-        return playable.codec.prompt([branch.begun.text] * branch.samples)
+        return loaded_model.codec.prompt([branch.start.text] * branch.samples)
     except TuiGenError:
         return None
 
 
 def _command(name: str, branch: Branch) -> str:
-    params = branch.turns[0][1] if branch.turns else branch.begun.params
-    length = len(branch) - branch.begun.prompt.shape[1]
-    options = [*_knobs(params), *_samples(params, branch.samples), "-l", str(length), "--seed", str(branch.begun.seed)]
-    positional = [name, *([branch.begun.text] if branch.begun.text else [])]
+    params = branch.turns[0][1] if branch.turns else branch.start.params
+    length = len(branch) - branch.start.prompt.shape[1]
+    options = [*_knobs(params), *_samples(params, branch.samples), "-l", str(length), "--seed", str(branch.start.seed)]
+    positional = [name, *([branch.start.text] if branch.start.text else [])]
     if any(word.startswith("-") for word in positional):
         return shlex.join(["tui-gen", "generate", *options, "--", *positional])
     return shlex.join(["tui-gen", "generate", *positional, *options])

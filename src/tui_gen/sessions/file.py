@@ -11,8 +11,8 @@ from typing import Any
 from tui_gen import __version__
 from tui_gen.errors import TuiGenError
 from tui_gen.files import digest, read_bytes
-from tui_gen.json_fields import Facts
-from tui_gen.library import Entry, Playable, find_models, locate, read_card
+from tui_gen.json_fields import JsonFields
+from tui_gen.library import Entry, LoadedModel, find_models, locate, read_card
 from tui_gen.sessions.records import Line, apply, begun_line, deleted_line, made_line, read_hash, shown_line
 from tui_gen.sessions.session import Record, Session
 from tui_gen.terminal_text import scrub_line
@@ -22,10 +22,10 @@ FORMAT = 1
 MAX_FILE_BYTES = 2**26
 
 
-def session_of(playable: Playable) -> Session:
+def session_of(loaded_model: LoadedModel) -> Session:
     """A session with a model in which nothing has happened yet."""
-    sha256 = playable.card.sha256 or digest(read_bytes(playable.path / "model.onnx"))
-    return Session(playable.path.resolve().name, playable.card.kind, sha256, __version__)
+    sha256 = loaded_model.card.sha256 or digest(read_bytes(loaded_model.path / "model.onnx"))
+    return Session(loaded_model.path.resolve().name, loaded_model.card.kind, sha256, __version__)
 
 
 def read_session(path: Path) -> Session:
@@ -93,7 +93,7 @@ def _lines(path: Path) -> tuple[Iterator[bytes], bool]:
 
 def _header(path: Path, line: bytes) -> Session:
     try:
-        facts = Facts(_object(line), "")
+        facts = JsonFields(_object(line), "")
         if facts.text("session") != "tui-gen":
             raise facts.fault("session", "must be tui-gen")
     except TuiGenError as fault:
@@ -104,7 +104,7 @@ def _header(path: Path, line: bytes) -> Session:
         raise _told(f"{path}, line 1: {fault}") from fault
 
 
-def _about(facts: Facts) -> Session:
+def _about(facts: JsonFields) -> Session:
     version, written = facts.text("version", ""), facts.integer("format", minimum=1)
     if written > FORMAT:
         raise TuiGenError(

@@ -16,7 +16,7 @@ import platformdirs
 from tui_gen.errors import TuiGenError
 from tui_gen.files import write_new
 from tui_gen.generation.branch import Branch
-from tui_gen.library import Playable
+from tui_gen.library import LoadedModel
 from tui_gen.sampling.params import SamplingParams
 from tui_gen.sessions.file import header_line, line_text, session_of, session_text
 from tui_gen.sessions.records import (
@@ -74,10 +74,10 @@ class Journal:
     """
 
     def __init__(
-        self, playable: Playable, *, folder: Path | None = None, clock: Callable[[], float] = time.monotonic
+        self, loaded_model: LoadedModel, *, folder: Path | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         """folder: where to keep it, in place of `journal_folder`. clock: seconds."""
-        self.session = session_of(playable)
+        self.session = session_of(loaded_model)
         """What has happened so far."""
         self.fault = ""
         """Why the file does not grow any more, in one line that never changes again; empty while all is well."""
@@ -90,7 +90,7 @@ class Journal:
 
     def begun(self, branch: Branch) -> None:
         """A branch begins; to be told at once, before any branch is renamed or deleted."""
-        parents = [known for known in self._noted if known.name == branch.begun.parent]
+        parents = [known for known in self._noted if known.name == branch.start.parent]
         self._begin(branch, parents[0] if parents else None)
 
     def made(self, branch: Branch, *, now: bool = False) -> None:

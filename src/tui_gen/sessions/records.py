@@ -12,7 +12,7 @@ import numpy as np
 
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.branch import Branch
-from tui_gen.json_fields import MAX_NUMBER, Facts
+from tui_gen.json_fields import MAX_NUMBER, JsonFields
 from tui_gen.sampling.params import FREE, SamplingParams, Tokens
 from tui_gen.sampling.sweep import Sweep
 from tui_gen.sessions.session import Record, Session
@@ -32,9 +32,9 @@ _SORTS: dict[str, type[SamplingParams]] = {"knobs": SamplingParams, "sweep": Swe
 
 def record_of(number: int, branch: Branch, parent: int | None) -> Record:
     """A branch that begins. number: its own. parent: the number of the one that it leaves."""
-    begun, shared = branch.begun, 0 if parent is None else branch.begun.at
-    how = (begun.seed, begun.params, begun.text, parent, begun.at, begun.override)
-    return Record(number, branch.name, begun.prompt[:, shared:], *how, positions=max(1, shared))
+    start, shared = branch.start, 0 if parent is None else branch.start.at
+    how = (start.seed, start.params, start.text, parent, start.at, start.override)
+    return Record(number, branch.name, start.prompt[:, shared:], *how, positions=max(1, shared))
 
 
 def begun_line(record: Record) -> Line:
@@ -75,7 +75,7 @@ def shown_line(number: int) -> Line:
     return {"event": "shown", "branch": number}
 
 
-def read_hash(facts: Facts) -> str:
+def read_hash(facts: JsonFields) -> str:
     """What `sha256` says. Raises TuiGenError for anything else than that."""
     sha256 = facts.text("sha256")
     if not _HASH.fullmatch(sha256):
@@ -92,7 +92,7 @@ def apply(session: Session, line: Line) -> None:
     _EVENTS[event](session, facts)
 
 
-class _Facts(Facts):
+class _Facts(JsonFields):
     def seed(self) -> int:
         """Of any size, as on the command line."""
         seed = self._values.get("seed")
@@ -127,7 +127,7 @@ def _begun(session: Session, facts: _Facts) -> None:
     session.records[number] = record
 
 
-def _made(session: Session, facts: Facts) -> None:
+def _made(session: Session, facts: JsonFields) -> None:
     record, positions, sha256 = _record(session, facts), facts.integer("positions"), read_hash(facts)
     if positions < record.positions:
         raise facts.fault("positions", f"must be at least {record.positions}, not {positions}")
@@ -141,27 +141,27 @@ def _made(session: Session, facts: Facts) -> None:
     record.checks.append((positions, sha256))
 
 
-def _renamed(session: Session, facts: Facts) -> None:
+def _renamed(session: Session, facts: JsonFields) -> None:
     record = _record(session, facts)
     record.name = _name(session, facts)
 
 
-def _deleted(session: Session, facts: Facts) -> None:
+def _deleted(session: Session, facts: JsonFields) -> None:
     _record(session, facts).deleted = True
 
 
-def _shown(session: Session, facts: Facts) -> None:
+def _shown(session: Session, facts: JsonFields) -> None:
     session.shown = _record(session, facts).number
 
 
-def _record(session: Session, facts: Facts, key: str = "branch") -> Record:
+def _record(session: Session, facts: JsonFields, key: str = "branch") -> Record:
     number = facts.integer(key)
     if number not in session.records:
         raise facts.fault(key, f"names a branch that is unknown: {number}")
     return session.records[number]
 
 
-def _name(session: Session, facts: Facts) -> str:
+def _name(session: Session, facts: JsonFields) -> str:
     name = facts.text("name")
     if not 0 < len(name.strip()) == len(name) <= MAX_NAME:
         raise facts.fault("name", f"must be a text of 1 to {MAX_NAME} characters, not {name!r:.60}")
@@ -170,14 +170,14 @@ def _name(session: Session, facts: Facts) -> str:
     return name
 
 
-def _prompt(session: Session, facts: Facts, samples: int, parent: Record | None) -> Tokens:
+def _prompt(session: Session, facts: JsonFields, samples: int, parent: Record | None) -> Tokens:
     prompt = _rows(session, facts, "prompt", samples)
     if not parent and (prompt.shape[1] == 0 or (prompt[:, 0] == FREE).any()):
         raise facts.fault("prompt", "must have a token at its first position")
     return prompt
 
 
-def _rows(session: Session, facts: Facts, key: str, samples: int) -> Tokens:
+def _rows(session: Session, facts: JsonFields, key: str, samples: int) -> Tokens:
     rows = facts.items(key)
     try:
         return rows_from_json(rows, samples, room=MAX_CELLS - session.cells)
@@ -185,14 +185,14 @@ def _rows(session: Session, facts: Facts, key: str, samples: int) -> Tokens:
         raise facts.fault(key, str(fault)) from fault
 
 
-def _at(facts: Facts, parent: Record) -> int:
+def _at(facts: JsonFields, parent: Record) -> int:
     at = facts.integer("at", minimum=1)
     if at > parent.positions:
         raise facts.fault("at", f"must be a token of branch {parent.name!r} or the next, not {at}")
     return at
 
 
-def _params(facts: Facts, key: str, values: Any, samples: int) -> SamplingParams:
+def _params(facts: JsonFields, key: str, values: Any, samples: int) -> SamplingParams:
     try:
         params = params_from_json(values)
     except TuiGenError as fault:
@@ -202,13 +202,13 @@ def _params(facts: Facts, key: str, values: Any, samples: int) -> SamplingParams
     return params
 
 
-def _turn(facts: Facts, turn: Any, samples: int) -> tuple[int, SamplingParams]:
+def _turn(facts: JsonFields, turn: Any, samples: int) -> tuple[int, SamplingParams]:
     if not isinstance(turn, list) or len(turn) != 2 or type(turn[0]) is not int:
         raise facts.fault("turns", f"must be pairs of a position and knobs, not {turn!r:.60}")
     return turn[0], _params(facts, "turns", turn[1], samples)
 
 
-def _count(session: Session, facts: Facts, key: str, cells: int) -> None:
+def _count(session: Session, facts: JsonFields, key: str, cells: int) -> None:
     if session.cells + cells > MAX_CELLS:
         raise facts.fault(key, f"makes the session larger than {MAX_CELLS} tokens")
     session.cells += cells
@@ -281,7 +281,7 @@ def params_from_json(values: Any) -> SamplingParams:
     """What `params_to_json` made. Raises TuiGenError for anything else, also for a knob that is out of its range."""
     if not isinstance(values, dict):
         raise TuiGenError(f"knobs must be an object, not {values!r:.60}")
-    facts = Facts(values, "")
+    facts = JsonFields(values, "")
     sort = facts.text("sort")
     if sort not in _SORTS:
         raise facts.fault("sort", f"must be one of {', '.join(_SORTS)}, not {sort!r:.60}")
@@ -289,7 +289,7 @@ def params_from_json(values: Any) -> SamplingParams:
     return _SORTS[sort](**read).checked()
 
 
-def _read(facts: Facts, values: dict[str, Any], field: Field[Any]) -> Any:
+def _read(facts: JsonFields, values: dict[str, Any], field: Field[Any]) -> Any:
     """A value of the kind that the field's default is of; a list holds numbers."""
     if isinstance(field.default, str):
         return facts.text(field.name)
@@ -301,7 +301,7 @@ def _read(facts: Facts, values: dict[str, Any], field: Field[Any]) -> Any:
     return number
 
 
-def _number(facts: Facts, key: str, value: Any) -> float:
+def _number(facts: JsonFields, key: str, value: Any) -> float:
     """As it is: a whole number stays one, for the count of tokens that it may be."""
     if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) <= MAX_NUMBER:
         raise facts.fault(key, f"must be a finite number, not {value!r:.60}")

@@ -14,7 +14,7 @@ from tui_gen.errors import TuiGenError
 from tui_gen.generation.branch import Branch
 from tui_gen.generation.generate import generate
 from tui_gen.generation.tree import Tree
-from tui_gen.library import Playable
+from tui_gen.library import LoadedModel
 from tui_gen.sampling.params import SamplingParams, Tokens
 from tui_gen.sampling.step import Step
 from tui_gen.sessions.session import Fingerprint, Record, Session
@@ -41,10 +41,10 @@ class Difference:
 class Replay:
     """The branches of a session, made again one after the other while somebody iterates over `run`."""
 
-    def __init__(self, session: Session, playable: Playable) -> None:
+    def __init__(self, session: Session, loaded_model: LoadedModel) -> None:
         """Raises TuiGenError for a model that the session cannot have been made with."""
         self.session = session
-        self.tree = Tree(playable.model)
+        self.tree = Tree(loaded_model.model)
         """The branches so far; after the end, those that were not deleted."""
         self.branches: dict[int, Branch] = {}
         """All of them, by their numbers in the session."""
@@ -54,7 +54,7 @@ class Replay:
         self._records = session.needed()
         self.total = sum(record.positions - record.start for record in self._records)
         """Positions that are to be made."""
-        _check(session, self._records, playable.card)
+        _check(session, self._records, loaded_model.card)
 
     @property
     def exact(self) -> bool:
@@ -103,9 +103,9 @@ class Replay:
             alike = positions
 
 
-def replay(session: Session, playable: Playable) -> Replay:
+def replay(session: Session, loaded_model: LoadedModel) -> Replay:
     """Makes a whole session again. Raises TuiGenError for a model that it cannot have been made with."""
-    made = Replay(session, playable)
+    made = Replay(session, loaded_model)
     for _ in made.run():
         pass
     return made
@@ -127,13 +127,13 @@ def grow(branch: Branch, record: Record) -> Iterator[Step]:
 def retold(branch: Branch) -> Iterator[Step]:
     """All steps of a branch, with those that it shares with its parent; the model reads the tokens once more."""
     tokens = branch.tokens.T.astype(np.int64)
-    for step in generate(branch.model, tokens, branch.begun.params, length=0, seed=branch.begun.seed):
+    for step in generate(branch.model, tokens, branch.start.params, length=0, seed=branch.start.seed):
         at = step.index
         yield replace(step, given=branch.given[at], live=branch.live[at], params=branch.params_at(at))
 
 
 def _run(branch: Branch, knobs: SamplingParams, turns: dict[int, SamplingParams], positions: range) -> Iterator[Step]:
-    steps, made = branch.steps(knobs), branch.stretch()
+    steps, made = branch.steps(knobs), branch.step_buffer()
     for position in positions:
         _turn(knobs, turns.get(position, knobs))
         step = next(steps, None)
@@ -143,7 +143,7 @@ def _run(branch: Branch, knobs: SamplingParams, turns: dict[int, SamplingParams]
         yield step
         if len(made) == _PIECE:
             branch.record(made)
-            made = branch.stretch()
+            made = branch.step_buffer()
     if len(made):
         branch.record(made)
 
@@ -178,7 +178,7 @@ def _past(tokens: Tokens, card: ModelCard) -> list[int]:
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedSession:
     """A session that was read, and the model to play it with."""
 
     session: Session

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tui_gen.errors import TuiGenError
-from tui_gen.generation.branch import Beginning, Branch
+from tui_gen.generation.branch import Branch, BranchStart
 from tui_gen.sampling.params import FREE, SamplingParams, Tokens
 
 
@@ -33,7 +33,7 @@ class Record:
     at: int = 1
     """The first position that is its own."""
     override: Tokens | None = None
-    """[samples, k]: as in `Beginning`."""
+    """[samples, k]: as in `BranchStart`."""
     positions: int = 1
     """How many were made, with those of the parent and the first one, which is given."""
     turns: list[tuple[int, SamplingParams]] = field(default_factory=list)
@@ -52,13 +52,13 @@ class Record:
         """The first position that it makes itself."""
         return 1 if self.parent is None else self.at
 
-    def beginning(self, parent: Branch | None) -> Beginning:
+    def beginning(self, parent: Branch | None) -> BranchStart:
         """How the branch begins, now that its parent has been made again."""
         if parent is None:
-            return Beginning(self.prompt, self.seed, self.params, text=self.text)
+            return BranchStart(self.prompt, self.seed, self.params, text=self.text)
         shared = parent.tokens[: self.at].T.astype(np.int64)
         prompt = np.concatenate([shared, self.prompt], axis=1)
-        return Beginning(prompt, self.seed, self.params, parent.name, self.at, self.override, self.text)
+        return BranchStart(prompt, self.seed, self.params, parent.name, self.at, self.override, self.text)
 
     def params_at(self, position: int) -> SamplingParams | None:
         """The knobs that counted for a token; None before the first turn of its own."""

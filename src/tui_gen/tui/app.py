@@ -17,7 +17,7 @@ from textual.screen import ModalScreen
 
 from tui_gen.generation.branch import Branch
 from tui_gen.images.raster import Rendering
-from tui_gen.library import Entry, Playable
+from tui_gen.library import Entry, LoadedModel
 from tui_gen.terminal_text import scrub
 from tui_gen.tui.bindings import KEYS, Context, is_bound, works
 from tui_gen.tui.cursor import BEHIND, Walking
@@ -66,7 +66,7 @@ class TuiGen(App[None]):
         super().__init__()
         self.animation_level = "none"  # what is scrolled to is there at once, also over a slow line
         self.settings = settings
-        self.playable: Playable | None = None
+        self.loaded_model: LoadedModel | None = None
         self.dials = Dials(settings.params, samples=settings.samples, seed=settings.seed, length=settings.length)
         self.rendering: Rendering = "blocks"
         self.compared: Branch | None = None
@@ -105,14 +105,14 @@ class TuiGen(App[None]):
         """Starts a run with the prompt and the knobs as they are; while a model is being opened, as soon as it is."""
         if self.serving.busy:
             self.serving.start_when_open()
-        elif self.playable:
+        elif self.loaded_model:
             unknown = ", ".join(dict.fromkeys(self.prompt_line.unknown()))
             if await self.branching.begin(self.prompt_line.text) and unknown:
                 self.say(f"read as unknown: {unknown}")
 
     def action_temperature(self, direction: int) -> None:
         """Turns the temperature; over a picture that is walked through, moves the cursor by a row."""
-        image, now = self.playable.card.image if self.playable else None, self.context
+        image, now = self.loaded_model.card.image if self.loaded_model else None, self.context
         if image and now.walking and not now.in_prompt:
             self.walking.by(-direction * image.width * image.channels)
         else:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from textual.widget import Widget
 
 from tui_gen.errors import TuiGenError
-from tui_gen.generation.branch import Branch, Stretch
+from tui_gen.generation.branch import Branch, StepBuffer
 from tui_gen.sampling.step import Step
 from tui_gen.tui.widgets.text_view import TextPage
 
@@ -88,7 +88,7 @@ class Walking:
         self._desk.showing.keys()
         return cursor.position is not None
 
-    def follow(self, made: Stretch) -> None:
+    def follow(self, made: StepBuffer) -> None:
         """New tokens have come."""
         if self.cursor:
             self.show()
@@ -131,9 +131,9 @@ class Walking:
 
     def _show(self, position: int, step: Step | None = None) -> None:
         stage, panel = self._desk.stage, self._desk.next_token
-        player, sitting = stage.player, stage.sitting
+        player, workspace = stage.player, stage.workspace
         assert player
-        assert sitting
+        assert workspace
         branch = player.branch
         if self.cursor:
             player.walk_to(self.sample, position)
@@ -142,16 +142,16 @@ class Walking:
         except TuiGenError as fault:
             self._desk.complain(str(fault))
             return
-        title, chosen = sitting.title(branch, position), branch.is_chosen(position, self.sample)
+        title, chosen = workspace.title(branch, position), branch.is_chosen(position, self.sample)
         if branch.samples > 1:
             title += f" #{self.sample + 1}"
         panel.show_step(step, title=title, place=position - player.head, sample=self.sample, chosen=chosen)
         self.show_knobs()
 
     def _room(self, branch: Branch) -> range:
-        sitting = self._desk.stage.sitting
-        assert sitting
-        return sitting.room(branch)
+        workspace = self._desk.stage.workspace
+        assert workspace
+        return workspace.room(branch)
 
     def _pause(self) -> None:
         stage = self._desk.stage

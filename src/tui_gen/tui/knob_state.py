@@ -15,7 +15,7 @@ from tui_gen.sampling.params import SamplingParams, new_seed
 from tui_gen.sampling.sweep import Sweep
 
 if TYPE_CHECKING:
-    from tui_gen.sessions.replay import Loaded
+    from tui_gen.sessions.replay import LoadedSession
 
 SAMPLING = frozenset(field.name for field in fields(SamplingParams))
 """The knobs that a token is drawn by: turned, they count for the very next one."""
@@ -84,9 +84,9 @@ class Dials:
         """Another seed, that nobody chose."""
         self.seed = new_seed()
 
-    def params_for(self, begun: SamplingParams) -> SamplingParams:
+    def params_for(self, start: SamplingParams) -> SamplingParams:
         """What a run reads its knobs from: these, or for a sweep its columns with these beside them."""
-        self._swept = Sweep.of(self.params, begun.knob, begun.values) if isinstance(begun, Sweep) else None
+        self._swept = Sweep.of(self.params, start.knob, start.values) if isinstance(start, Sweep) else None
         return self._swept or self.params
 
     def params_of(self, sample: int) -> SamplingParams:
@@ -126,7 +126,7 @@ class Settings:
     params: SamplingParams = field(default_factory=SamplingParams)
     """The other knobs at the start."""
     length: int | None = None
-    session: Loaded | None = None
+    session: LoadedSession | None = None
     """A session to make again at the start."""
     threads: int = 0
     """For a step on the CPU; 0 measures once which number is fastest."""

@@ -14,9 +14,9 @@ from textual.worker import get_current_worker
 
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.branch import Branch
-from tui_gen.library import Playable, open_model
-from tui_gen.sessions.replay import Loaded, Replay
-from tui_gen.sessions.workspace import Sitting
+from tui_gen.library import LoadedModel, open_model
+from tui_gen.sessions.replay import LoadedSession, Replay
+from tui_gen.sessions.workspace import Workspace
 from tui_gen.training_log import read_learning
 from tui_gen.tui.knob_state import Settings
 from tui_gen.tui.widgets.header import About, about_text
@@ -37,7 +37,7 @@ class Serving(Widget):
         super().__init__()
         self._desk, self._settings = desk, settings
         self._opener = Opener(settings)
-        self._sittings: dict[Path, Sitting] = {}
+        self._workspaces: dict[Path, Workspace] = {}
         self._prompts: dict[str, str] = {}
         self._start_when_open = self._serving = False
         self._session = settings.session
@@ -51,10 +51,10 @@ class Serving(Widget):
         """Whether a model is being opened."""
         return self._opener.busy or self._serving
 
-    def sit(self, playable: Playable, sitting: Sitting) -> Sitting:
+    def sit(self, loaded_model: LoadedModel, workspace: Workspace) -> Workspace:
         """Takes a sitting in the place of the one that the model has."""
-        self._sittings[playable.path] = sitting
-        return sitting
+        self._workspaces[loaded_model.path] = workspace
+        return workspace
 
     def start_when_open(self) -> None:
         """Somebody could not wait."""
@@ -62,7 +62,7 @@ class Serving(Widget):
 
     def open(self, folder: Path) -> None:
         """Opens a model beside the screen; the one that plays goes on."""
-        playing = self._desk.playable
+        playing = self._desk.loaded_model
         if playing and playing.path == folder and not self.busy:
             return
         self._desk.header.show(f"opening {folder.name} ...")
@@ -72,17 +72,17 @@ class Serving(Widget):
         """How the model on the screen learned, if its folder says."""
         from tui_gen.tui.dialogs.training import LearnedDialog
 
-        if not (playable := self._desk.playable):
+        if not (loaded_model := self._desk.loaded_model):
             return
         try:
-            learning = read_learning(playable.path, playable.card)
+            learning = read_learning(loaded_model.path, loaded_model.card)
         except TuiGenError as fault:
             self._desk.complain(str(fault))
             return
         if learning.epochs:
-            self._desk.push_screen(LearnedDialog(playable.card, learning))
+            self._desk.push_screen(LearnedDialog(loaded_model.card, learning))
         else:
-            self._desk.say(f"{playable.path.name} does not say how it learned: it has no training log")
+            self._desk.say(f"{loaded_model.path.name} does not say how it learned: it has no training log")
 
     def on_opener_refused(self, message: Opener.Refused) -> None:
         """A model that cannot be opened; what is on the screen stays."""
@@ -92,7 +92,7 @@ class Serving(Widget):
         self._start_when_open = False
         desk.complain(message.fault)
         desk.showing.facts()
-        if desk.playable is None:
+        if desk.loaded_model is None:
             desk.stage.mount(About(f"{message.fault}\n\nChoose another model with f3."))
 
     async def on_opener_opened(self, message: Opener.Opened) -> None:
@@ -100,35 +100,35 @@ class Serving(Widget):
         if self._desk.closing:
             return
         self._serving = True
-        await self._serve(message.playable)
+        await self._serve(message.loaded_model)
         self._serving = False
         if self._session:
             loaded, self._session = self._session, None
-            await Replaying(self._desk, loaded).start(message.playable)
+            await Replaying(self._desk, loaded).start(message.loaded_model)
         if self._start_when_open:
             self._start_when_open = False
             await self._desk.action_generate()
 
-    async def _serve(self, playable: Playable) -> None:
-        desk, card = self._desk, playable.card
-        if desk.playable:
-            self._prompts[desk.playable.card.name] = desk.prompt_line.value
+    async def _serve(self, loaded_model: LoadedModel) -> None:
+        desk, card = self._desk, loaded_model.card
+        if desk.loaded_model:
+            self._prompts[desk.loaded_model.card.name] = desk.prompt_line.value
             desk.prompt_line.value = self._prompts.get(card.name, "")
-        desk.playable = playable
+        desk.loaded_model = loaded_model
         desk.dials.serve(card, self._settings.temperature)
-        desk.stage.sitting = self._sittings.setdefault(playable.path, Sitting(playable))
+        desk.stage.workspace = self._workspaces.setdefault(loaded_model.path, Workspace(loaded_model))
         desk.surprising.hide()
-        await desk.stage.put(About(about_text(playable)))
-        desk.prompt_line.serve(playable.codec, card.prompt_example)
-        desk.models.mark(playable.path.name)
-        desk.next_token.clear(playable.codec)
+        await desk.stage.put(About(about_text(loaded_model)))
+        desk.prompt_line.serve(loaded_model.codec, card.prompt_example)
+        desk.models.mark(loaded_model.path.name)
+        desk.next_token.clear(loaded_model.codec)
         desk.knobs.serve(desk.dials.knobs)
         desk.showing.facts()
         desk.stage.show_progress()
         desk.showing.everything()
-        sitting = desk.stage.sitting
-        if sitting.shown in sitting.tree:
-            await desk.stage.show(sitting.tree[sitting.shown])
+        workspace = desk.stage.workspace
+        if workspace.shown in workspace.tree:
+            await desk.stage.show(workspace.tree[workspace.shown])
             desk.prompt_line.focus()
 
 
@@ -141,7 +141,7 @@ class Opener(Widget):
     class Opened(Message):
         """A model has been opened."""
 
-        playable: Playable
+        loaded_model: LoadedModel
 
     @dataclass
     class Refused(Message):
@@ -163,9 +163,9 @@ class Opener(Widget):
     def _open_in_thread(self, folder: Path) -> None:
         try:
             asked = self._settings
-            playable = open_model(folder, provider=asked.provider, threads=asked.threads, device=asked.device)
-            playable.model.place(asked.samples)
-            outcome: Message = self.Opened(playable)
+            loaded_model = open_model(folder, provider=asked.provider, threads=asked.threads, device=asked.device)
+            loaded_model.model.place(asked.samples)
+            outcome: Message = self.Opened(loaded_model)
         except (TuiGenError, OSError, MemoryError) as fault:
             outcome = self.Refused(str(fault) or type(fault).__name__)
         if not get_current_worker().is_cancelled:  # by the choice of another model
@@ -176,20 +176,20 @@ class Opener(Widget):
 class Replaying:
     """Does so once, for the session that the screen was started with."""
 
-    def __init__(self, desk: TuiGen, loaded: Loaded) -> None:
+    def __init__(self, desk: TuiGen, loaded: LoadedSession) -> None:
         self._desk, self.loaded = desk, loaded
 
-    async def start(self, playable: Playable) -> None:
+    async def start(self, loaded_model: LoadedModel) -> None:
         """Begins, in a thread."""
         try:
-            replay = Replay(self.loaded.session, playable)
+            replay = Replay(self.loaded.session, loaded_model)
         except TuiGenError as fault:
             self._desk.complain(str(fault))
             return
         await self._desk.stage.put(About("making the session again ..."))
-        self._desk.run_worker(lambda: self._make(replay, playable), thread=True, exit_on_error=False)
+        self._desk.run_worker(lambda: self._make(replay, loaded_model), thread=True, exit_on_error=False)
 
-    def _make(self, replay: Replay, playable: Playable) -> None:
+    def _make(self, replay: Replay, loaded_model: LoadedModel) -> None:
         """In the thread."""
         desk, fault = self._desk, ""
         try:
@@ -202,17 +202,17 @@ class Replaying:
         except TuiGenError as problem:
             fault = str(problem)
         if not desk.closing:
-            desk.call_from_thread(lambda: desk.run_worker(self._show(replay, playable, fault)))
+            desk.call_from_thread(lambda: desk.run_worker(self._show(replay, loaded_model, fault)))
 
-    async def _show(self, replay: Replay, playable: Playable, fault: str) -> None:
+    async def _show(self, replay: Replay, loaded_model: LoadedModel, fault: str) -> None:
         desk = self._desk
         desk.showing.facts()
-        desk.stage.sitting = desk.serving.sit(playable, Sitting(playable, replay.tree))
+        desk.stage.workspace = desk.serving.sit(loaded_model, Workspace(loaded_model, replay.tree))
         if journal := desk.keeping.journal:
             journal.take_up(self.loaded.session, replay.branches)
         branch = replay.branches.get(self.loaded.chosen.number)
         if branch is None or branch.name not in replay.tree:
-            branch = next((twig.branch for twig in replay.tree.twigs()), None)
+            branch = next((row.branch for row in replay.tree.rows()), None)
         if branch:
             self._turn_knobs_to(branch)
             await desk.stage.show(branch)
@@ -223,8 +223,8 @@ class Replaying:
         dials, params = self._desk.dials, branch.params_at(len(branch) - 1)
         for name in ("temperature", "top_k", "top_p", "min_p"):
             setattr(dials.params, name, getattr(params, name))
-        dials.seed, dials.samples = branch.begun.seed, branch.samples
-        self._desk.prompt_line.value = self._desk.prompt_line.validate_value(branch.begun.text)
+        dials.seed, dials.samples = branch.start.seed, branch.samples
+        self._desk.prompt_line.value = self._desk.prompt_line.validate_value(branch.start.text)
 
     def _tell(self, replay: Replay, fault: str) -> None:
         if fault:

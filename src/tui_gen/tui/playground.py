@@ -15,7 +15,7 @@ from tui_gen.generation.branch import Branch
 from tui_gen.images.codec import ImageCodec
 from tui_gen.sampling.params import SamplingParams, new_seed
 from tui_gen.sampling.sweep import Sweep
-from tui_gen.sessions.workspace import Sitting
+from tui_gen.sessions.workspace import Workspace
 from tui_gen.tui.bindings import Context
 from tui_gen.tui.widgets.knob_panel import Knobs
 from tui_gen.tui.widgets.lists import Folding
@@ -40,7 +40,7 @@ class Branching:
         """A run from a prompt; False if there is none."""
         dials = self._desk.dials
         return await self._show(
-            lambda sitting: sitting.begin(
+            lambda workspace: workspace.begin(
                 text, samples=dials.samples, params=dials.params, seed=dials.seed, length=dials.length
             )
         )
@@ -50,7 +50,7 @@ class Branching:
         dials = self._desk.dials
         swept = knob if knob in {"temperature", "top_k", "top_p", "min_p"} else "temperature"
         await self._show(
-            lambda sitting: sitting.sweep(text, swept, params=dials.params, seed=dials.seed, length=dials.length)
+            lambda workspace: workspace.sweep(text, swept, params=dials.params, seed=dials.seed, length=dials.length)
         )
 
     async def otherwise(self, tokens: list[int]) -> None:
@@ -62,7 +62,7 @@ class Branching:
         if at < len(branch) and tokens == [branch.tokens[at, sample]]:
             self._desk.say("that is what stands there already")
             return
-        await self._show(lambda sitting: sitting.otherwise(branch, at, sample, tokens, self._desk.dials.params))
+        await self._show(lambda workspace: workspace.otherwise(branch, at, sample, tokens, self._desk.dials.params))
 
     async def anew(self) -> None:
         """From the cursor on: with the knobs, if they were turned since; else with another seed."""
@@ -71,21 +71,21 @@ class Branching:
             return
         turned = at < len(branch) and _plain(branch.params_at(at)) != _plain(knobs)
         seed = None if turned else new_seed()
-        if await self._show(lambda sitting: sitting.anew(branch, at, knobs, seed)):
+        if await self._show(lambda workspace: workspace.anew(branch, at, knobs, seed)):
             self._desk.say("a new branch: " + (f"seed {seed}" if seed is not None else "same noise, knobs as they are"))
 
     def ask_for_word(self, begun: str) -> None:
         """What is to stand in the place of the token at the cursor; its first letter was typed already."""
         from tui_gen.tui.dialogs.dialog import Ask
 
-        sitting = self._desk.stage.sitting
-        assert sitting
+        workspace = self._desk.stage.workspace
+        assert workspace
 
         async def take(text: str | None) -> None:
             if text:
-                await self.otherwise(sitting.tokens_of(text))
+                await self.otherwise(workspace.tokens_of(text))
 
-        self._desk.push_screen(Ask("instead of this token", begun, check=_complaint(sitting.tokens_of)), take)
+        self._desk.push_screen(Ask("instead of this token", begun, check=_complaint(workspace.tokens_of)), take)
 
     def hurry(self, typed: str) -> None:
         """A letter that came before the line that it belongs to had the focus."""
@@ -99,7 +99,7 @@ class Branching:
         from tui_gen.tui.dialogs.completion import CompletionDialog
 
         stage, walking = self._desk.stage, self._desk.walking
-        if not stage.sitting or not isinstance(stage.sitting.playable.codec, ImageCodec):
+        if not stage.workspace or not isinstance(stage.workspace.loaded_model.codec, ImageCodec):
             return
         present = stage.player.levels(walking.sample) if stage.player else None
 
@@ -107,24 +107,24 @@ class Branching:
             if wanted:
                 dials = self._desk.dials
                 await self._show(
-                    lambda sitting: sitting.complete(
+                    lambda workspace: workspace.complete(
                         wanted.text, wanted.levels, samples=wanted.samples, params=dials.params, seed=dials.seed
                     )
                 )
 
-        self._desk.push_screen(CompletionDialog(stage.sitting.playable.codec, present, text), take)
+        self._desk.push_screen(CompletionDialog(stage.workspace.loaded_model.codec, present, text), take)
 
     async def switch(self, name: str) -> None:
         """Puts another branch on the stage."""
         self._doomed = ""
-        sitting = self._desk.stage.sitting
-        if sitting and name in sitting.tree:
-            await self._desk.stage.show(sitting.tree[name])
+        workspace = self._desk.stage.workspace
+        if workspace and name in workspace.tree:
+            await self._desk.stage.show(workspace.tree[name])
 
     async def compare(self, name: str) -> None:
         """Shows a branch beside the one on the stage."""
-        sitting, branch = self._desk.stage.sitting, self._desk.stage.branch
-        if not sitting or not branch or name not in sitting.tree:
+        workspace, branch = self._desk.stage.workspace, self._desk.stage.branch
+        if not workspace or not branch or name not in workspace.tree:
             return
         if name == branch.name:
             self._desk.say("that is the branch on the screen; choose another one to compare it with")
@@ -133,7 +133,7 @@ class Branching:
 
         self._desk.compared = branch
         sample, rendering = self._desk.walking.sample, self._desk.rendering
-        comparison = Comparison(branch, sitting.tree[name], sitting.playable, sample, rendering)
+        comparison = Comparison(branch, workspace.tree[name], workspace.loaded_model, sample, rendering)
         await self._desk.stage.put(comparison)
         comparison.focus()
         self._desk.stage.show_progress()
@@ -143,48 +143,48 @@ class Branching:
         """Asks for another name."""
         from tui_gen.tui.dialogs.dialog import Ask
 
-        sitting = self._desk.stage.sitting
-        assert sitting
+        workspace = self._desk.stage.workspace
+        assert workspace
 
         def taken(text: str) -> str:
-            return "there is such a branch already" if text.strip() != name and text.strip() in sitting.tree else ""
+            return "there is such a branch already" if text.strip() != name and text.strip() in workspace.tree else ""
 
         def take(text: str | None) -> None:
             if text:
-                sitting.tree.rename(name, text)
-                self._desk.keeping.note_renamed(sitting.tree[text.strip()])
+                workspace.tree.rename(name, text)
+                self._desk.keeping.note_renamed(workspace.tree[text.strip()])
                 self._desk.showing.everything()
 
         self._desk.push_screen(Ask("name of the branch", name, check=taken), take)
 
     async def delete(self, name: str) -> None:
         """Deletes a branch; the one on the stage gives its place to another one."""
-        stage, sitting = self._desk.stage, self._desk.stage.sitting
-        if not sitting or name not in sitting.tree:
+        stage, workspace = self._desk.stage, self._desk.stage.workspace
+        if not workspace or name not in workspace.tree:
             return
-        if len(sitting.tree) == 1:
+        if len(workspace.tree) == 1:
             self._desk.say("the only branch stays")
             return
         if name != self._doomed:
             self._doomed = name
             self._desk.say(f"del once more deletes branch {name}")
             return
-        gone, self._doomed = sitting.tree[name], ""
-        sitting.tree.delete(name)
+        gone, self._doomed = workspace.tree[name], ""
+        workspace.tree.delete(name)
         self._desk.keeping.note_deleted(gone)
         self._desk.say(f"branch {name} is deleted")
         if stage.branch is gone or stage.branch is None:
-            near = gone.begun.parent if gone.begun.parent in sitting.tree else next(sitting.tree.twigs()).branch.name
-            await stage.show(sitting.tree[near])
+            near = gone.start.parent if gone.start.parent in workspace.tree else next(workspace.tree.rows()).branch.name
+            await stage.show(workspace.tree[near])
             self._desk.branches.focus()
         self._desk.showing.everything()
 
-    async def _show(self, begun: Callable[[Sitting], Branch]) -> bool:
-        sitting = self._desk.stage.sitting
-        if not sitting:
+    async def _show(self, begun: Callable[[Workspace], Branch]) -> bool:
+        workspace = self._desk.stage.workspace
+        if not workspace:
             return False
         try:
-            branch = begun(sitting)
+            branch = begun(workspace)
         except TuiGenError as fault:
             self._desk.complain(str(fault))
             return False
@@ -214,20 +214,20 @@ class Keeping:
 
     def __init__(self, desk: TuiGen) -> None:
         self._desk = desk
-        self._journals: WeakKeyDictionary[Sitting, Journal] = WeakKeyDictionary()
+        self._journals: WeakKeyDictionary[Workspace, Journal] = WeakKeyDictionary()
         self._told = False
 
     @property
     def journal(self) -> Journal | None:
         """Of what is done with the model on the screen."""
-        sitting = self._desk.stage.sitting
-        if sitting is None:
+        workspace = self._desk.stage.workspace
+        if workspace is None:
             return None
-        if sitting not in self._journals:
+        if workspace not in self._journals:
             from tui_gen.sessions.journal import Journal
 
-            self._journals[sitting] = Journal(sitting.playable)
-        return self._journals[sitting]
+            self._journals[workspace] = Journal(workspace.loaded_model)
+        return self._journals[workspace]
 
     def note_begun(self, branch: Branch) -> None:
         """A branch has begun."""
@@ -270,23 +270,23 @@ class Keeping:
         from tui_gen.tui.dialogs.save import SaveDialog
 
         stage = self._desk.stage
-        branch, sitting, journal = stage.branch, stage.sitting, self.journal
-        if not branch or not sitting or not journal:
+        branch, workspace, journal = stage.branch, stage.workspace, self.journal
+        if not branch or not workspace or not journal:
             return
 
-        forms = sorted(forms_of(sitting.playable).items(), key=lambda form: form[0] != first)
+        forms = sorted(forms_of(workspace.loaded_model).items(), key=lambda form: form[0] != first)
 
         def take(path: Path | None) -> None:
             if path is None:
                 return
             try:
-                write_output(path, sitting.playable, branch, journal.save)
+                write_output(path, workspace.loaded_model, branch, journal.save)
             except TuiGenError as fault:
                 self._desk.complain(str(fault))
             else:
                 self._desk.say(f"saved as {path}")
 
-        self._desk.push_screen(SaveDialog(sitting.playable.card.name, dict(forms)), take)
+        self._desk.push_screen(SaveDialog(workspace.loaded_model.card.name, dict(forms)), take)
 
     def show_command(self) -> None:
         """The command that makes again what is on the screen."""
@@ -296,11 +296,11 @@ class Keeping:
         from tui_gen.tui.dialogs.save import CommandDialog
 
         stage = self._desk.stage
-        if not stage.branch or not stage.sitting:
+        if not stage.branch or not stage.workspace:
             return
-        playable = stage.sitting.playable
-        installed = any(entry.path == playable.path for entry in find_models())
-        found = command_for(playable.path.name if installed else str(playable.path), playable, stage.branch)
+        loaded_model = stage.workspace.loaded_model
+        installed = any(entry.path == loaded_model.path for entry in find_models())
+        found = command_for(loaded_model.path.name if installed else str(loaded_model.path), loaded_model, stage.branch)
 
         def take(choice: str | None) -> None:
             if choice == "copy" and found.command:
@@ -315,8 +315,8 @@ class Keeping:
         from tui_gen.output.branch_file import clipboard_text
 
         stage = self._desk.stage
-        if stage.branch and stage.sitting:
-            text, what = clipboard_text(stage.branch, stage.sitting.playable, self._desk.walking.sample)
+        if stage.branch and stage.workspace:
+            text, what = clipboard_text(stage.branch, stage.workspace.loaded_model, self._desk.walking.sample)
             self._copy(text, what)
 
     def _copy(self, text: str, what: str) -> None:
@@ -340,20 +340,20 @@ class Showing:
         """Knobs, branches and keys, after something else has come on the stage."""
         desk = self._desk
         self.knobs()
-        if desk.playable and desk.stage.sitting:
+        if desk.loaded_model and desk.stage.workspace:
             name = desk.stage.branch.name if desk.stage.branch else ""
-            desk.branches.show(desk.stage.sitting.tree, name, desk.playable.codec)
+            desk.branches.show(desk.stage.workspace.tree, name, desk.loaded_model.codec)
 
     def facts(self) -> None:
         """The model, in the first line."""
         desk = self._desk
-        if desk.playable:
-            card, self._placed = desk.playable.card, desk.playable.model.placed
+        if desk.loaded_model:
+            card, self._placed = desk.loaded_model.card, desk.loaded_model.model.placed
             desk.header.show(card.name, card.architecture, *self._placed)
 
     def device(self) -> None:
         """Where the model runs, if that has changed, and what went wrong there."""
-        model = self._desk.playable.model if self._desk.playable else None
+        model = self._desk.loaded_model.model if self._desk.loaded_model else None
         if model is None or (model.placed == self._placed and not model.has_news):
             return
         for line in model.news():
@@ -363,7 +363,7 @@ class Showing:
     def knobs(self) -> None:
         """Where the knobs stand."""
         desk = self._desk
-        if desk.playable:
+        if desk.loaded_model:
             desk.knobs.show(desk.dials.values(), changed_for_next=desk.stage.changed_for_next())
         self.summary()
         self.keys()
@@ -397,7 +397,7 @@ class Showing:
             in_knobs=focused is desk.knobs,
             in_surprise=focused is desk.side.surprise,
             several=branch is not None and branch.samples > 1,
-            drawing=desk.playable is not None and desk.playable.card.image is not None,
+            drawing=desk.loaded_model is not None and desk.loaded_model.card.image is not None,
             made=branch is not None,
             comparing=bool(stage.query("Comparison")),
         )
@@ -445,7 +445,7 @@ class Side(Folding):
 
     def turn(self, name: str, direction: int) -> None:
         """One step of a knob."""
-        if self._desk.playable:
+        if self._desk.loaded_model:
             self._desk.dials.turn(name, direction)
             self.obey(name)
 

@@ -27,7 +27,7 @@ from tui_gen.generation.describe import (
 from tui_gen.generation.tree import differences
 from tui_gen.images.codec import ImageCodec
 from tui_gen.images.raster import Rendering
-from tui_gen.library import Playable
+from tui_gen.library import LoadedModel
 from tui_gen.terminal_text import scrub_line
 from tui_gen.tui.widgets.cells import fit, part_style
 from tui_gen.tui.widgets.image_view import Canvas
@@ -56,12 +56,12 @@ class Comparison(Vertical):
     """
 
     def __init__(
-        self, one: Branch, other: Branch, playable: Playable, sample: int = 0, rendering: Rendering = "blocks"
+        self, one: Branch, other: Branch, loaded_model: LoadedModel, sample: int = 0, rendering: Rendering = "blocks"
     ) -> None:
         """Compares what the branches have made up to now; sample: of several ones, which."""
         super().__init__()
         self.names = one.name, other.name
-        codec = playable.codec
+        codec = loaded_model.codec
         captions = [_caption(branch, codec, parent) for branch, parent in ((one, other), (other, one))]
         if isinstance(codec, ImageCodec):
             picture = compared_pictures(one, other, codec.image, sample)
@@ -104,7 +104,7 @@ class Comparison(Vertical):
 
 def _caption(branch: Branch, codec: Codec, parent: Branch) -> str:
     """parent: may be the one that it left."""
-    left = parent if branch.begun.parent == parent.name else None
+    left = parent if branch.start.parent == parent.name else None
     return scrub_line(f"{branch.name}  {describe(branch, codec, left)}")
 
 

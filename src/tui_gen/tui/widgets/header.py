@@ -14,7 +14,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from tui_gen.errors import TuiGenError
-from tui_gen.library import Playable
+from tui_gen.library import LoadedModel
 from tui_gen.terminal_text import counted, scrub, scrub_line
 from tui_gen.training_log import read_learning
 from tui_gen.tui.bindings import Context, Pair, pairs_now
@@ -92,33 +92,33 @@ class About(VerticalScroll):
         yield Static(scrub(self._text), markup=False)
 
 
-def about_text(playable: Playable) -> str:
+def about_text(loaded_model: LoadedModel) -> str:
     """Description, figures, data, and for a picture what can be asked for."""
-    card = playable.card
+    card = loaded_model.card
     quality = f"{card.quality} on {card.quality.split}" if card.quality else ""
     facts = [
         ("network", card.architecture),
         ("predicts", f"one of {card.vocab_size:,} tokens at a time"),
         ("quality", quality),
         ("data", card.data),
-        ("learned", _learned(playable)),
-        ("runs on", playable.model.runs_on),
+        ("learned", _learned(loaded_model)),
+        ("runs on", loaded_model.model.runs_on),
     ]
     lines = [f"{name:8} {value}" for name, value in facts if value]
     example = f"\n\nType a prompt and press enter, for example: {card.prompt_example}" if card.prompt_example else ""
-    return f"{card.name}\n{card.description}{example}\n\n" + "\n".join(lines) + _phrases(playable)
+    return f"{card.name}\n{card.description}{example}\n\n" + "\n".join(lines) + _phrases(loaded_model)
 
 
-def _learned(playable: Playable) -> str:
+def _learned(loaded_model: LoadedModel) -> str:
     """In how many epochs; nothing where its folder does not say, or what cannot be read."""
     try:
-        epochs = len(read_learning(playable.path, playable.card))
+        epochs = len(read_learning(loaded_model.path, loaded_model.card))
     except TuiGenError:
         return ""
     return f"in {counted(epochs, 'epoch')}; f9 shows them" if epochs else ""
 
 
-def _phrases(playable: Playable) -> str:
-    if not playable.codec.phrases:
+def _phrases(loaded_model: LoadedModel) -> str:
+    if not loaded_model.codec.phrases:
         return ""
-    return "\n\nIt knows, between commas: " + ", ".join(playable.codec.phrases)
+    return "\n\nIt knows, between commas: " + ", ".join(loaded_model.codec.phrases)

@@ -15,7 +15,7 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from tui_gen.generation.describe import Codec, describe
-from tui_gen.generation.tree import Tree, Twig
+from tui_gen.generation.tree import Tree, TreeRow
 from tui_gen.library import Entry
 from tui_gen.terminal_text import scrub_line
 from tui_gen.tui.bindings import BRANCH_KEYS
@@ -83,15 +83,15 @@ class BranchList(OptionList):
 
     def show(self, tree: Tree, current: str, codec: Codec) -> None:
         """Lists the branches; costs little when it is called again and nothing has changed."""
-        twigs = list(tree.twigs())
-        shown: list[object] = [current, *((twig.branch.name, twig.branch.begun) for twig in twigs)]
+        rows = list(tree.rows())
+        shown: list[object] = [current, *((row.branch.name, row.branch.start) for row in rows)]
         if shown == self._shown:
             return
         moved, self._shown = not self._shown or current != self._shown[0], shown
         chosen = self._chosen()
         kept = current if moved or chosen not in tree else chosen
         self.clear_options()
-        self.add_options(_options(tree, twigs, current, codec))
+        self.add_options(_options(tree, rows, current, codec))
         if kept in tree:
             self.highlighted = self.get_option_index(kept)
 
@@ -128,18 +128,18 @@ class BranchList(OptionList):
         return str(option.id) if option else ""
 
 
-def _options(tree: Tree, twigs: list[Twig], current: str, codec: Codec) -> Iterator[Option]:
-    for twig, drawn in zip(twigs, _lines(twigs), strict=True):
-        branch = twig.branch
-        parent = tree[branch.begun.parent] if branch.begun.parent else None
+def _options(tree: Tree, rows: list[TreeRow], current: str, codec: Codec) -> Iterator[Option]:
+    for row, drawn in zip(rows, _lines(rows), strict=True):
+        branch = row.branch
+        parent = tree[branch.start.parent] if branch.start.parent else None
         sign = "▸" if branch.name == current else " "
-        label = scrub_line(f"{branch.name}{_left(twig)}  {describe(branch, codec, parent)}")
+        label = scrub_line(f"{branch.name}{_left(row)}  {describe(branch, codec, parent)}")
         yield Option(f"{sign} {drawn}{label}", id=branch.name)
 
 
-def _lines(twigs: list[Twig]) -> Iterator[str]:
+def _lines(rows: list[TreeRow]) -> Iterator[str]:
     """What is drawn before each name."""
-    levels = [min(twig.depth, _DEEPEST) for twig in twigs]
+    levels = [min(row.depth, _DEEPEST) for row in rows]
     branches_off = [True] * _DEEPEST
     for level, last in zip(levels, _lasts(levels), strict=True):
         if level:
@@ -158,8 +158,8 @@ def _lasts(levels: list[int]) -> list[bool]:
     return lasts[::-1]
 
 
-def _left(twig: Twig) -> str:
-    return f" of {twig.branch.begun.parent}" if twig.depth > _DEEPEST else ""
+def _left(row: TreeRow) -> str:
+    return f" of {row.branch.start.parent}" if row.depth > _DEEPEST else ""
 
 
 class ModelList(OptionList):

@@ -18,15 +18,15 @@ from textual.message import Message
 from textual.worker import Worker, get_current_worker
 
 from tui_gen.errors import TuiGenError
-from tui_gen.generation.branch import Branch, Stretch
+from tui_gen.generation.branch import Branch, StepBuffer
 from tui_gen.generation.pacing import Pace, frames, paced
 from tui_gen.images.codec import ImageCodec
 from tui_gen.images.picture import given_levels
 from tui_gen.images.raster import RENDERING_NAMES, RENDERINGS, Rendering
-from tui_gen.library import Playable
+from tui_gen.library import LoadedModel
 from tui_gen.sampling.params import FREE, Mask, SamplingParams, Tokens
 from tui_gen.sampling.sweep import Sweep
-from tui_gen.sessions.workspace import Sitting
+from tui_gen.sessions.workspace import Workspace
 from tui_gen.tui.widgets.header import About
 from tui_gen.tui.widgets.image_view import Canvas
 from tui_gen.tui.widgets.text_view import TextPage
@@ -55,7 +55,7 @@ class Stage(Container):
     def __init__(self, desk: TuiGen) -> None:
         super().__init__(id="stage")
         self.desk = desk
-        self.sitting: Sitting | None = None
+        self.workspace: Workspace | None = None
         self.player: Player | None = None
         self.meter = Meter(goal=0)
 
@@ -77,10 +77,10 @@ class Stage(Container):
     @property
     def can_grow(self) -> bool:
         """Whether what rests here could go on: a text that has not come to its end, a picture that is not whole."""
-        branch, sitting = self.branch, self.sitting
-        if not branch or not sitting or self.running or branch.ended:
+        branch, workspace = self.branch, self.workspace
+        if not branch or not workspace or self.running or branch.ended:
             return False
-        return not sitting.playable.card.image or len(branch) < sitting.limit(branch)
+        return not workspace.loaded_model.card.image or len(branch) < workspace.limit(branch)
 
     async def put(self, widget: About | Player | Comparison) -> None:
         """Replaces what is there; a run that is there ends."""
@@ -91,25 +91,25 @@ class Stage(Container):
 
     async def show(self, branch: Branch, *, go: bool = False) -> None:
         """Puts a branch on the stage, and lets it grow if it is told to."""
-        desk, sitting, begun = self.desk, self.sitting, branch.begun.params
-        assert sitting
-        titles = begun.headings() if isinstance(begun, Sweep) else ()
+        desk, workspace, start = self.desk, self.workspace, branch.start.params
+        assert workspace
+        titles = start.headings() if isinstance(start, Sweep) else ()
         player = Player(
-            sitting.playable,
+            workspace.loaded_model,
             branch,
-            head=sitting.head(branch),
-            params=desk.dials.params_for(begun),
+            head=workspace.head(branch),
+            params=desk.dials.params_for(start),
             rendering=desk.rendering,
             titles=titles,
         )
-        sitting.shown = branch.name
-        player.rest("length" if branch.ended or len(branch) >= sitting.limit(branch) else "stopped")
+        workspace.shown = branch.name
+        player.rest("length" if branch.ended or len(branch) >= workspace.limit(branch) else "stopped")
         await self.put(player)
         desk.set_class(bool(titles), "-sweeping")
-        self.meter = Meter(sitting.limit(branch) - player.head, sitting.playable.codec.unit)
+        self.meter = Meter(workspace.limit(branch) - player.head, workspace.loaded_model.codec.unit)
         player.views[min(desk.walking.sample, len(player.views) - 1)].focus()
         if go:
-            player.go(desk.dials.rate, sitting.limit(branch))
+            player.go(desk.dials.rate, workspace.limit(branch))
         desk.walking.show()
         desk.surprising.follow(anew=True)
         desk.keeping.note_shown(branch)
@@ -148,8 +148,8 @@ class Stage(Container):
 
     def on_canvas_clicked(self, message: Canvas.Clicked) -> None:
         """Walks to the pixel."""
-        if self.player and self.player.playable.card.image:
-            channels = self.player.playable.card.image.channels
+        if self.player and self.player.loaded_model.card.image:
+            channels = self.player.loaded_model.card.image.channels
             self.desk.walking.to(self.player.head + message.number * channels, message.sample)
 
     def pause(self) -> None:
@@ -162,9 +162,9 @@ class Stage(Container):
                 self.desk.walking.to_end()
             else:
                 self.desk.walking.leave()
-        elif not player.branch.ended and self.sitting:
+        elif not player.branch.ended and self.workspace:
             self.desk.walking.leave()
-            self.grow(self.sitting.playable.codec.length(self.desk.dials.length))
+            self.grow(self.workspace.loaded_model.codec.length(self.desk.dials.length))
         self.desk.showing.everything()
 
     def draw_otherwise(self) -> None:
@@ -178,17 +178,17 @@ class Stage(Container):
 
     def grow(self, count: int) -> None:
         """Makes so many more tokens, of a run that rests."""
-        player, sitting = self.player, self.sitting
+        player, workspace = self.player, self.workspace
         assert player
-        assert sitting
-        count = count or sitting.playable.codec.length(None)
-        if len(player.branch) >= sitting.limit(player.branch):
-            sitting.lengthen(player.branch, count)
-        limit = min(sitting.limit(player.branch), len(player.branch) + count)
+        assert workspace
+        count = count or workspace.loaded_model.codec.length(None)
+        if len(player.branch) >= workspace.limit(player.branch):
+            workspace.lengthen(player.branch, count)
+        limit = min(workspace.limit(player.branch), len(player.branch) + count)
         if len(player.branch) >= limit:
             self.desk.say("the picture is complete")
             return
-        self.meter.goal = sitting.limit(player.branch) - player.head
+        self.meter.goal = workspace.limit(player.branch) - player.head
         player.go(self.desk.dials.rate, limit)
 
     def obey(self, knob: str) -> None:
@@ -196,9 +196,9 @@ class Stage(Container):
         player, dials = self.player, self.desk.dials
         if player and knob == "pace":
             player.pace.set_rate(dials.rate)
-        if player and self.sitting and knob == "length":
-            self.sitting.set_length(player.branch, dials.length)
-            player.limit = self.sitting.limit(player.branch)
+        if player and self.workspace and knob == "length":
+            self.workspace.set_length(player.branch, dials.length)
+            player.limit = self.workspace.limit(player.branch)
             self.meter.goal = player.limit - player.head
         self.desk.walking.show_knobs()
         self.show_progress()
@@ -206,9 +206,9 @@ class Stage(Container):
     def changed_for_next(self) -> set[str]:
         """Knobs that count for the next run, and stand elsewhere than where this one began."""
         branch, dials = self.branch, self.desk.dials
-        if not branch or not self.running or isinstance(branch.begun.params, Sweep):
+        if not branch or not self.running or isinstance(branch.start.params, Sweep):
             return set()
-        now = {"samples": (branch.samples, dials.samples), "seed": (branch.begun.seed, dials.seed)}
+        now = {"samples": (branch.samples, dials.samples), "seed": (branch.start.seed, dials.seed)}
         return {name for name, (there, here) in now.items() if there != here}
 
     def show_progress(self) -> None:
@@ -233,7 +233,7 @@ class Player(Container):
         """Steps that have just been made, for the app to `take` together with what it says about them."""
 
         player: Player
-        made: Stretch
+        made: StepBuffer
 
     @dataclass
     class Rested(Message):
@@ -245,7 +245,7 @@ class Player(Container):
 
     def __init__(
         self,
-        playable: Playable,
+        loaded_model: LoadedModel,
         branch: Branch,
         *,
         head: int,
@@ -258,7 +258,7 @@ class Player(Container):
         titles: what stands above each sample, side by side; without them, several texts stand one above the other.
         """
         super().__init__()
-        self.playable, self.branch, self.params, self.titles = playable, branch, params, titles
+        self.loaded_model, self.branch, self.params, self.titles = loaded_model, branch, params, titles
         self.head, self._rendering, self.limit = head, rendering, 0
         self._room = threading.Semaphore(_FRAMES_AHEAD)
         self._drawing, self._computed = 0.0, math.inf
@@ -268,10 +268,10 @@ class Player(Container):
 
     def compose(self) -> ComposeResult:
         """One canvas for all pictures, or one page per text."""
-        codec, samples = self.playable.codec, self.branch.samples
+        codec, samples = self.loaded_model.codec, self.branch.samples
         if isinstance(codec, ImageCodec):
             picture = codec.picture(samples)
-            picture.preset(given_levels(self.branch.begun.prompt, codec.image))
+            picture.preset(given_levels(self.branch.start.prompt, codec.image))
             yield Canvas(picture, self._rendering, self.titles)
             return
         for sample in range(samples):
@@ -333,7 +333,7 @@ class Player(Container):
         fault = ""
         try:
             steps = paced(branch.steps(self.params, lambda: self.limit), pace)
-            for made in frames(steps, branch.stretch, lambda: self._drawing):
+            for made in frames(steps, branch.step_buffer, lambda: self._drawing):
                 if not self._hand_over(made, pace, room, worker):
                     break
         except TuiGenError as problem:
@@ -342,7 +342,7 @@ class Player(Container):
             ending = "stopped"
         self.post_message(self.Rested(self, ending, fault))
 
-    def _hand_over(self, made: Stretch, pace: Pace, room: threading.Semaphore, worker: Worker[None]) -> bool:
+    def _hand_over(self, made: StepBuffer, pace: Pace, room: threading.Semaphore, worker: Worker[None]) -> bool:
         made.settle()
         while not room.acquire(timeout=0.1):
             if worker.is_cancelled or pace.closed:
@@ -350,7 +350,7 @@ class Player(Container):
         self.post_message(self.Advanced(self, made))
         return not worker.is_cancelled
 
-    def take(self, made: Stretch) -> None:
+    def take(self, made: StepBuffer) -> None:
         """Takes note of a frame and shows it, then lets the engine make another."""
         computed = time.thread_time()
         self._drawing, self._computed = max(0.0, computed - self._computed), computed  # all since the last one
@@ -374,14 +374,14 @@ class Player(Container):
 
     def pixel_of(self, position: int) -> int | None:
         """The number of the pixel that a position belongs to, in raster order; None before the picture."""
-        image = self.playable.card.image
+        image = self.loaded_model.card.image
         assert image
         value = position - self.head
         return value // image.channels if 0 <= value < image.area else None
 
     def levels(self, sample: int) -> Tokens | None:
         """The picture of a sample as far as it is drawn, FREE elsewhere: [height, width] or [height, width, 3]."""
-        image = self.playable.card.image
+        image = self.loaded_model.card.image
         if not image:
             return None
         levels = np.full(image.area, FREE)
@@ -415,7 +415,7 @@ class Meter:
         self.step_seconds = 0.0
         """What model and sampling took for a step, all samples together, in the newest frame."""
 
-    def count(self, made: Stretch) -> None:
+    def count(self, made: StepBuffer) -> None:
         """Counts steps that have just come; given tokens do not count."""
         self._last, tokens = time.monotonic(), int((made.live & ~made.given).sum())
         self._total += tokens

@@ -19,7 +19,7 @@ from textual.worker import Worker
 
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.describe import shown_token
-from tui_gen.scoring.branch_scores import BranchSurprise
+from tui_gen.scoring.branch_scores import BranchSurprisal
 from tui_gen.scoring.score import BANDS
 from tui_gen.terminal_text import scrub
 from tui_gen.tui.widgets.cells import Window, part_style
@@ -39,7 +39,7 @@ from tui_gen.tui.widgets.surprisal_rows import (
 from tui_gen.tui.widgets.text_view import Wrapped
 
 if TYPE_CHECKING:
-    from tui_gen.scoring.branch_scores import BranchSurprise
+    from tui_gen.scoring.branch_scores import BranchSurprisal
     from tui_gen.tui.app import TuiGen
 
 _PARTS = ("faint", *(f"band-{number}" for number in range(len(BANDS) + 1)))
@@ -91,7 +91,7 @@ class SurprisePanel(Widget, can_focus=True):
         self._window = Window()
         self._ink, self._drawn = Style(), Drawn()
 
-    def show(self, surprise: BranchSurprise, sample: int, name_of: Callable[[int], str], head: int) -> None:
+    def show(self, surprise: BranchSurprisal, sample: int, name_of: Callable[[int], str], head: int) -> None:
         """Shows what was read of a sample; costs little when nothing was read since.
 
         name_of: the text of a token id. head: the first position after the prompt.
@@ -182,7 +182,7 @@ class SurprisePanel(Widget, can_focus=True):
 class Content:
     """What there is to say about a sample."""
 
-    surprise: BranchSurprise
+    surprise: BranchSurprisal
     totals: Sequence[str | Sequence[str]]
     """The most important first, each in one or several wordings."""
     rows: Sequence[Row]
@@ -256,7 +256,7 @@ class Surprising:
 
     def __init__(self, desk: TuiGen) -> None:
         self._desk = desk
-        self._surprise: BranchSurprise | None = None
+        self._surprise: BranchSurprisal | None = None
         self._worker: Worker[None] | None = None
 
     @property
@@ -281,12 +281,12 @@ class Surprising:
     def follow(self, *, anew: bool = False) -> None:
         """There is more to read; anew: another branch is on the stage."""
         stage = self._desk.stage
-        if not self.on or not stage.branch or not stage.sitting:
+        if not self.on or not stage.branch or not stage.workspace:
             return
         if anew or self._surprise is None or self._surprise.branch is not stage.branch:
-            from tui_gen.scoring.branch_scores import BranchSurprise
+            from tui_gen.scoring.branch_scores import BranchSurprisal
 
-            self._surprise = BranchSurprise(stage.branch, stage.sitting.playable.codec)
+            self._surprise = BranchSurprisal(stage.branch, stage.workspace.loaded_model.codec)
             self.panel.clear()
             self.panel.waiting("reading ...")
         if self._surprise.behind and not (self._worker and self._worker.is_running):
@@ -298,9 +298,9 @@ class Surprising:
     def show(self) -> None:
         """What is known so far."""
         surprise, stage = self._surprise, self._desk.stage
-        if not (self.on and surprise and stage.player and stage.sitting) or surprise.branch is not stage.branch:
+        if not (self.on and surprise and stage.player and stage.workspace) or surprise.branch is not stage.branch:
             return
-        sample, codec = self._desk.walking.sample, stage.sitting.playable.codec
+        sample, codec = self._desk.walking.sample, stage.workspace.loaded_model.codec
         self.panel.show(surprise, sample, lambda token: shown_token(token, codec), stage.player.head)
         for view in stage.player.views:
             view.show_bits(surprise.pixels() if isinstance(view, Canvas) else surprise.bits[:, view.sample])
@@ -315,7 +315,7 @@ class Surprising:
         for view in desk.stage.player.views if desk.stage.player else ():
             view.show_bits(None)
 
-    def _read(self, surprise: BranchSurprise) -> None:
+    def _read(self, surprise: BranchSurprisal) -> None:
         """In a thread."""
         try:
             surprise.update(lambda: self._surprise is not surprise)
@@ -324,7 +324,7 @@ class Surprising:
         else:
             self._desk.call_from_thread(self._read_on, surprise)
 
-    def _read_on(self, surprise: BranchSurprise) -> None:
+    def _read_on(self, surprise: BranchSurprisal) -> None:
         self._worker = None
         if surprise is self._surprise:
             self.show()

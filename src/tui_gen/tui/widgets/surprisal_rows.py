@@ -16,7 +16,7 @@ from tui_gen import terminal_text
 from tui_gen.card import ImageSpec
 from tui_gen.images.picture import HOTTEST, heat
 from tui_gen.images.raster import hexadecimal
-from tui_gen.scoring.branch_scores import BranchSurprise, Origin, Peak
+from tui_gen.scoring.branch_scores import BranchSurprisal, Origin, Peak
 from tui_gen.scoring.score import BANDS, Totals, band
 from tui_gen.terminal_text import scrub_line
 from tui_gen.tui.widgets.candidates import MARKS, counted
@@ -65,7 +65,7 @@ def totals_lines(made: Totals, given: Totals, unit: str) -> list[str | Sequence[
     ]
 
 
-def rows(surprise: BranchSurprise, peaks: Sequence[Peak], name_of: Callable[[int], str], head: int) -> list[Row]:
+def rows(surprise: BranchSurprisal, peaks: Sequence[Peak], name_of: Callable[[int], str], head: int) -> list[Row]:
     """The tokens with their names, made harmless, and where they stand; head: the first position after the prompt."""
     image, names = surprise.image, [scrub_line(name_of(peak.token)).replace(" ", "␣") for peak in peaks]
     colours = colours_of([peak.bits for peak in peaks]) if image else [None] * len(peaks)

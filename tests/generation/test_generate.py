@@ -1,0 +1,211 @@
+"""The generation loop, on real models."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.support import toys
+from tests.support.toys import CAT, DOG, DOT, END, RAN, SAT, THE
+from tui_gen.errors import TuiGenError
+from tui_gen.generation.generate import generate
+from tui_gen.library import LoadedModel
+from tui_gen.runtime.model import Model
+from tui_gen.sampling.params import FREE, Logits, Noise, SamplingParams, Tokens, draw
+from tui_gen.sampling.step import Step
+
+GREEDY = SamplingParams(temperature=0)
+
+
+class Counted:
+    """A model that counts its steps."""
+
+    def __init__(self, model: Model) -> None:
+        self.model, self.eos, self.steps = model, model.eos, 0
+
+    def start(self, batch: int) -> Any:
+        return self.model.start(batch)
+
+    def step(self, tokens: Tokens, state: Any) -> tuple[Logits, Any]:
+        self.steps += 1
+        return self.model.step(tokens, state)
+
+
+def prompt_of(*rows: list[int]) -> Tokens:
+    return np.array(rows, dtype=np.int64)
+
+
+def run(
+    loaded_model: LoadedModel, prompt: Tokens, knobs: SamplingParams | None = None, *, length: int = 20, seed: int = 0
+) -> list[Step]:
+    return list(generate(loaded_model.model, prompt, knobs or SamplingParams(), length=length, seed=seed))
+
+
+def column(steps: list[Step], sample: int = 0) -> list[int]:
+    return [int(step.tokens[sample]) for step in steps if step.live[sample]]
+
+
+def test_the_same_seed_gives_the_same_tokens_and_another_seed_others(endless: LoadedModel) -> None:
+    start = prompt_of([END])
+    assert column(run(endless, start, seed=3)) == column(run(endless, start, seed=3))
+    assert column(run(endless, start, seed=3)) != column(run(endless, start, seed=4))
+
+
+def test_a_sample_does_not_depend_on_how_many_others_there_are(text: LoadedModel) -> None:
+    alone, four, eight = (run(text, prompt_of(*[[END, THE]] * samples), seed=5) for samples in (1, 4, 8))
+    assert column(alone) == column(eight)
+    assert [column(four, sample) for sample in range(4)] == [column(eight, sample) for sample in range(4)]
+    assert len({tuple(column(eight, sample)) for sample in range(8)}) == 8
+
+
+def test_greedy_generation_says_what_the_table_says_and_ends_at_the_end_token(text: LoadedModel) -> None:
+    assert column(run(text, prompt_of([END, THE]), GREEDY)) == [THE, *[CAT, SAT, DOT, THE] * 3, END]
+
+
+def test_the_same_seed_at_two_temperatures_uses_the_same_random_numbers(endless: LoadedModel) -> None:
+    uniforms = Noise(9, 1)
+    numbers = [uniforms.draw(np.array([True])) for _ in range(20)]
+    for temperature in (0.7, 1.3):
+        steps = run(endless, prompt_of([END]), SamplingParams(temperature), seed=9)
+        assert column(steps) == [draw(step.probs, u)[0] for step, u in zip(steps, numbers, strict=True)]
+
+
+def test_a_knob_turned_between_two_tokens_counts_for_the_very_next_one(endless: LoadedModel) -> None:
+    knobs = SamplingParams(temperature=1)
+    steps = generate(endless.model, prompt_of([END]), knobs, length=10, seed=0)
+    before = next(steps)
+    knobs.temperature = 0
+    after = next(steps)
+    assert (before.params.temperature, after.params.temperature) == (1, 0)
+    assert sorted(after.probs[0])[-2:] == [0, 1]
+
+
+def test_nothing_is_computed_before_it_is_asked_for_and_nothing_after_the_last_token(text: LoadedModel) -> None:
+    model = Counted(text.model)
+    steps = generate(model, prompt_of([END, THE]), SamplingParams(), length=3, seed=0)
+    assert model.steps == 0
+    for asked in range(1, 5):
+        next(steps)
+        assert model.steps == asked
+    assert list(steps) == []
+    assert model.steps == 4
+
+
+def test_free_positions_of_a_prompt_are_sampled_and_the_others_kept(endless: LoadedModel) -> None:
+    steps = run(endless, prompt_of([END, THE, FREE, DOT, FREE, SAT]), GREEDY, length=1)
+    assert column(steps) == [THE, CAT, DOT, THE, SAT, DOT]
+    assert [bool(step.given[0]) for step in steps] == [True, False, True, False, True, False]
+    assert [step.index for step in steps] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_batch_takes_prompts_that_differ_in_length_and_words(endless: LoadedModel) -> None:
+    steps = run(endless, prompt_of([END, DOG, FREE], [END, THE, DOG]), GREEDY, length=2)
+    assert [column(steps, 0), column(steps, 1)] == [[DOG, RAN, DOT, THE], [THE, DOG, RAN, DOT]]
+
+
+def test_given_positions_use_up_no_randomness(endless: LoadedModel) -> None:
+    longer = run(endless, prompt_of([END, DOG, RAN, DOT]), SamplingParams(temperature=0.5), seed=2)
+    number = Noise(2, 1).draw(np.array([True]))
+    assert not longer[3].given[0]
+    assert longer[3].tokens == draw(longer[3].probs, number)
+
+
+def test_a_sample_that_ends_leaves_the_others_running_until_all_have_ended(text: LoadedModel) -> None:
+    steps = run(text, prompt_of(*[[END, THE]] * 6), length=1000, seed=1)
+    lengths = [len(column(steps, sample)) for sample in range(6)]
+    assert len(set(lengths)) > 1
+    assert len(steps) == max(lengths) < 60
+    assert all(column(steps, sample)[-1] == END for sample in range(6))
+    assert END not in [token for sample in range(6) for token in column(steps, sample)[:-1]]
+
+
+def test_an_end_token_inside_the_prompt_ends_nothing(text: LoadedModel) -> None:
+    assert len(run(text, prompt_of([END, END, THE]), GREEDY, length=3)) == 5
+
+
+def test_a_model_without_an_end_token_runs_to_its_length(endless: LoadedModel) -> None:
+    assert len(run(endless, prompt_of([END]), length=200)) == 200
+
+
+@pytest.mark.parametrize("at", [0, 3, 7])
+def test_a_kept_state_resumes_the_run_where_it_was(text: LoadedModel, at: int) -> None:
+    steps = run(text, prompt_of([END, THE], [END, DOG]), length=8, seed=6)
+    logits, _ = text.model.step(steps[at].tokens, steps[at].state)
+    assert np.array_equal(logits, steps[at + 1].logits)
+
+
+def test_one_sample_can_be_forked_out_of_a_batch_by_indexing_its_state(image: LoadedModel) -> None:
+    steps = run(image, image.codec.prompt(["bright", "deep dark"]), length=8)
+    logits, _ = image.model.step(steps[4].tokens[1:], steps[4].state.rows([1]))
+    assert np.array_equal(logits, steps[5].logits[1:])
+
+
+def test_length_0_reads_the_prompt_and_samples_nothing(text: LoadedModel) -> None:
+    assert run(text, prompt_of([END]), length=0) == []
+    assert all(step.given.all() for step in run(text, prompt_of([END, THE, CAT]), length=0))
+
+
+def test_a_step_knows_how_likely_its_token_was_to_the_model_whatever_the_knobs(text: LoadedModel) -> None:
+    step = run(text, prompt_of([END, THE]), replace(GREEDY), length=1)[1]
+    own = np.exp(step.logits[0]) / np.exp(step.logits[0]).sum()
+    assert np.exp(step.logprob[0]) == pytest.approx(own[CAT], rel=1e-6)
+    assert step.entropy[0] == pytest.approx(-(own * np.log2(own)).sum(), rel=1e-6)
+    assert step.seconds > 0
+
+
+def test_a_condition_that_the_model_never_predicts_has_a_logprob_of_minus_infinity(image: LoadedModel) -> None:
+    steps = run(image, image.codec.prompt(["bright"]), length=1)
+    assert steps[0].logprob[0] == -np.inf
+    assert np.isfinite(steps[1].logprob[0])
+
+
+def test_logits_that_are_not_finite_name_the_token_at_which_they_came(endless: LoadedModel) -> None:
+    table = toys.BIGRAMS.copy()
+    table[SAT, 0] = np.nan
+    model = Model(toys.text_graph(table), endless.card, provider="cpu")
+    steps = generate(model, prompt_of([END, THE]), GREEDY, length=9, seed=0)
+    assert column(list(islice(steps, 3))) == [THE, CAT, SAT]
+    with pytest.raises(TuiGenError, match="non-finite logits at token 4"):
+        next(steps)
+
+
+def test_a_knob_turned_out_of_its_range_is_refused_by_name(endless: LoadedModel) -> None:
+    knobs = SamplingParams()
+    steps = generate(endless.model, prompt_of([END]), knobs, length=9, seed=0)
+    next(steps)
+    knobs.top_p = 2
+    with pytest.raises(TuiGenError, match="top-p"):
+        next(steps)
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        np.zeros((0, 3), dtype=np.int64),
+        np.zeros((3, 0), dtype=np.int64),
+        np.zeros(3, dtype=np.int64),
+        np.array([[END, THE], [FREE, THE]]),
+    ],
+)
+def test_a_prompt_without_a_first_token_is_refused(text: LoadedModel, prompt: Tokens) -> None:
+    with pytest.raises(TuiGenError, match="token at its first position"):
+        run(text, prompt)
+
+
+def test_ids_below_free_are_refused(text: LoadedModel) -> None:
+    with pytest.raises(TuiGenError, match="not -2"):
+        run(text, prompt_of([END, -2]))
+
+
+def test_a_token_that_the_model_does_not_have_is_an_error_that_a_person_is_told(text: LoadedModel) -> None:
+    with pytest.raises(TuiGenError, match="could not run the model"):
+        run(text, prompt_of([99]))
+
+
+def test_a_negative_length_is_refused(text: LoadedModel) -> None:
+    with pytest.raises(TuiGenError, match="length must be 0 or more, not -1"):
+        run(text, prompt_of([END]), length=-1)

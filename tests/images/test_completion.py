@@ -1,0 +1,186 @@
+"""Completing pictures: what is given stays, what is free is drawn."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.support import toys
+from tui_gen.card import ImageSpec
+from tui_gen.errors import TuiGenError, UsageError
+from tui_gen.generation.generate import generate
+from tui_gen.images.codec import ImageCodec
+from tui_gen.images.completion import (
+    Rectangle,
+    completion_prompt,
+    erased,
+    free_pixels,
+    parse_part,
+    parse_pixel,
+    parse_rectangle,
+    parse_rows,
+    shortened,
+)
+from tui_gen.images.picture import UNDRAWN, Picture
+from tui_gen.library import LoadedModel
+from tui_gen.sampling.params import FREE, SamplingParams, Tokens
+
+SPEC = ImageSpec(height=28, width=20, levels=16)
+GIVEN = 2 - toys.STRIPES
+"""Levels that the toy model would not draw."""
+
+
+def completed(loaded_model: LoadedModel, levels: Tokens, *, text: str = "", samples: int = 2, seed: int = 0) -> Picture:
+    """The pictures that the model draws around what is given."""
+    assert isinstance(loaded_model.codec, ImageCodec)
+    prompt = completion_prompt(loaded_model.codec, text, levels, samples)
+    picture = loaded_model.codec.picture(samples)
+    for step in generate(loaded_model.model, prompt, SamplingParams(0), length=0, seed=seed):
+        picture.add(step)
+    return picture
+
+
+def test_given_pixels_stay_wherever_they_are_and_the_others_are_drawn(image: LoadedModel, warmed: LoadedModel) -> None:
+    scattered = np.where(np.random.default_rng(1).random(GIVEN.shape) < 0.5, GIVEN, FREE)
+    expected = np.where(scattered == FREE, toys.STRIPE_GREYS, np.array([0, 128, 255])[GIVEN])
+    for loaded_model in (image, warmed):
+        picture = completed(loaded_model, scattered)
+        for sample in picture.rgb:
+            np.testing.assert_array_equal(sample[..., 0], expected)
+
+
+def test_a_condition_counts_for_what_is_drawn_and_not_for_what_is_given(image: LoadedModel) -> None:
+    lower = erased(np.zeros((4, 6), dtype=np.int64), Rectangle(0, 2, 5, 3))
+    picture = completed(image, lower, text="bright")
+    assert (picture.rgb[:, :2] == 0).all()
+    assert (picture.rgb[:, 2:] == 255).all()
+
+
+def test_three_channels_are_kept_and_drawn_together(colour: LoadedModel) -> None:
+    white = np.full((4, 6, 3), 2)
+    picture = completed(colour, erased(white, Rectangle(1, 1, 1, 1)))
+    assert picture.rgb[0, 1, 1].tolist() == [0, 255, 0]
+    picture.rgb[:, 1, 1] = 255
+    assert (picture.rgb == 255).all()
+
+
+def test_a_whole_picture_is_drawn_as_it_is_and_an_empty_one_as_the_model_would(image: LoadedModel) -> None:
+    assert (completed(image, GIVEN).rgb[0, ..., 0] == np.array([0, 128, 255])[GIVEN]).all()
+    assert (completed(image, np.full_like(GIVEN, FREE)).rgb[0, ..., 0] == toys.STRIPE_GREYS).all()
+
+
+def test_samples_differ_where_they_are_free_and_a_seed_gives_the_same_again(image: LoadedModel) -> None:
+    assert isinstance(image.codec, ImageCodec)
+    prompt = completion_prompt(image.codec, "", erased(GIVEN, Rectangle(0, 2, 5, 3)), 16)
+    first, again = (
+        np.stack([step.tokens for step in generate(image.model, prompt, SamplingParams(2), length=0, seed=5)])
+        for _ in range(2)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert (first[:12] == GIVEN.ravel()[:12, None]).all()
+    assert len(np.unique(first[12:], axis=1).T) > 10
+
+
+def test_a_picture_that_is_not_the_models_is_refused(image: LoadedModel, colour: LoadedModel) -> None:
+    assert isinstance(image.codec, ImageCodec)
+    assert isinstance(colour.codec, ImageCodec)
+    with pytest.raises(TuiGenError, match=r"must be 4 x 6, not \(6, 4\)"):
+        completion_prompt(image.codec, "", GIVEN.T, 1)
+    with pytest.raises(TuiGenError, match=r"must be 4 x 6 x 3, not \(4, 6\)"):
+        completion_prompt(colour.codec, "", GIVEN, 1)
+    for levels in (GIVEN + 1, GIVEN - 2):
+        with pytest.raises(TuiGenError, match="levels from 0 to 2, and -1 where it is free"):
+            completion_prompt(image.codec, "", levels, 1)
+    with pytest.raises(TuiGenError, match="cannot draw 'red'"):
+        completion_prompt(image.codec, "red", GIVEN, 1)
+
+
+def test_a_shortened_prompt_has_so_many_free_positions_and_what_is_given_after_them() -> None:
+    prompt = np.array([[9, 1, FREE, 2, FREE, 3, FREE, 4]] * 2)
+    assert [shortened(prompt, length).shape[1] for length in (0, 1, 2, 3, 99)] == [2, 4, 6, 8, 8]
+
+
+def test_what_is_given_is_seen_from_the_start_and_stays_when_its_turn_comes(image: LoadedModel) -> None:
+    assert isinstance(image.codec, ImageCodec)
+    levels = erased(GIVEN, Rectangle(0, 0, 5, 1))
+    picture = image.codec.picture(2)
+    assert picture.empty
+    picture.preset(levels)
+    assert (picture.empty, picture.drawn) == (False, 0)
+    assert (picture.rgb[:, :2] == UNDRAWN).all()
+    lower = picture.rgb[:, 2:].copy()
+    assert (lower[0, ..., 0] == np.array([0, 128, 255])[GIVEN[2:]]).all()
+    for step in generate(
+        image.model, completion_prompt(image.codec, "", levels, 2), SamplingParams(0), length=0, seed=0
+    ):
+        picture.add(step)
+        np.testing.assert_array_equal(picture.rgb[:, 2:], lower)
+    assert (picture.rgb != UNDRAWN).all()
+
+
+def test_a_pixel_in_colour_is_seen_from_the_start_only_if_it_is_whole(colour: LoadedModel) -> None:
+    assert isinstance(colour.codec, ImageCodec)
+    levels = np.full((4, 6, 3), 2)
+    levels[0, 0, 1] = FREE
+    picture = colour.codec.picture(1)
+    picture.preset(levels)
+    assert (picture.rgb[0, 0, 0] == UNDRAWN).all()
+    assert (picture.rgb == 255).sum() == (4 * 6 - 1) * 3
+
+
+def test_erasing_frees_a_part_of_a_copy_its_corners_included() -> None:
+    levels = np.zeros((28, 20), dtype=np.int64)
+    made = erased(levels, parse_rectangle("4,5,6,7", SPEC), parse_pixel("0,27", SPEC))
+    assert (levels == 0).all()
+    assert free_pixels(made) == 3 * 3 + 1
+    assert (made[5:8, 4:7] == FREE).all()
+    assert made[27, 0] == FREE
+
+
+def test_free_pixels_in_colour_are_pixels() -> None:
+    assert free_pixels(erased(np.zeros((4, 6, 3), dtype=np.int64), Rectangle(0, 0, 1, 1))) == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("rows:14-27", (0, 14, 19, 27)),
+        ("rows:0", (0, 0, 19, 0)),
+        ("rect:4,4,19,20", (4, 4, 19, 20)),
+        ("rect:1, 2, 3, 4", (1, 2, 3, 4)),
+        ("pixel:3,5", (3, 5, 3, 5)),
+    ],
+)
+def test_parts_are_read(text: str, part: tuple[int, int, int, int]) -> None:
+    assert parse_part(text, SPEC) == part
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "what to erase is rows:14-27, rect:4,4,20,20 or pixel:3,5, not ''"),
+        ("lower half", "what to erase is"),
+        ("column:3", "what to erase is"),
+        ("rows:", "rows are the first and the last one"),
+        ("rows:-3", "rows are the first and the last one"),
+        ("rows:1-2-3", "rows are the first and the last one"),
+        ("rows:1.5", "rows are the first and the last one"),
+        ("rows:" + "9" * 5000, "rows are the first and the last one"),
+        ("rows:9-3", "9-3 ends before it begins"),
+        ("rows:20-28", "20-28 is not inside the picture: columns 0-19, rows 0-27"),
+        ("rect:1,2,3", "a rectangle is left,top,right,bottom"),
+        ("rect:5,5,4,6", "ends before it begins"),
+        ("rect:0,0,20,3", "0,0,20,3 is not inside the picture"),
+        ("pixel:1", "a pixel is column,row"),
+        ("pixel:20,0", "20,0 is not inside the picture"),
+    ],
+)
+def test_nonsense_is_refused_in_one_short_line(text: str, reason: str) -> None:
+    with pytest.raises(UsageError) as told:
+        parse_part(text, SPEC)
+    assert reason in str(told.value)
+    assert len(str(told.value)) < 160
+
+
+def test_rows_can_be_named_alone() -> None:
+    assert parse_rows("3", SPEC) == (0, 3, 19, 3)

@@ -1,0 +1,194 @@
+"""A session is made again as it was: branches, turned knobs, chosen tokens, completed pictures and sweeps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support import toys
+from tests.support.workspaces import WARM, Workspace
+from tui_gen.errors import TuiGenError
+from tui_gen.generation.branch import Branch
+from tui_gen.generation.tree import Tree
+from tui_gen.library import LoadedModel, open_model, shipped_folder
+from tui_gen.sampling.params import FREE, SamplingParams
+from tui_gen.sampling.sweep import Sweep
+from tui_gen.sessions.file import read_session
+from tui_gen.sessions.replay import Replay, replay, retold
+
+
+@pytest.fixture
+def workspace(endless: LoadedModel, tmp_path: Path) -> Workspace:
+    """Branches: 1 with turned knobs, dogs that left it, 3 that left dogs, 4 from a prompt of its own."""
+    workspace = Workspace(endless, tmp_path / "journals")
+    first = workspace.go(workspace.start("the", samples=2), 30)
+    for temperature in (0.4, 2.0):
+        workspace.go(first, 50, SamplingParams(temperature, top_k=5))
+    second = workspace.leave(first, 40, np.array([[toys.DOG, FREE], [FREE, toys.SAT]]), params=SamplingParams(0.9))
+    workspace.rename(workspace.go(second, 60), "dogs")
+    workspace.go(workspace.leave(second, 70, seed=8), 30, SamplingParams(1.5, min_p=0.1))
+    workspace.go(workspace.start("a dog", seed=2**62), 300)
+    workspace.journal.shown(second)
+    return workspace
+
+
+def assert_same(one: Branch, other: Branch) -> None:
+    assert one.name == other.name
+    assert one.tokens.tolist() == other.tokens.tolist()
+    assert one.given.tolist() == other.given.tolist()
+    assert one.live.tolist() == other.live.tolist()
+    assert one.turns == other.turns
+    assert (one.start.parent, one.start.at, one.start.seed) == (other.start.parent, other.start.at, other.start.seed)
+    assert (one.start.text, one.start.params) == (other.start.text, other.start.params)
+    assert one.start.prompt.tolist() == other.start.prompt.tolist()
+
+
+def assert_same_trees(one: Tree, other: Tree) -> None:
+    for left, right in zip(one.rows(), other.rows(), strict=True):
+        assert_same(left.branch, right.branch)
+        assert left.depth == right.depth
+
+
+def replayed(workspace: Workspace, path: Path) -> Replay:
+    return replay(read_session(path), workspace.loaded_model)
+
+
+def test_branches_come_out_as_they_were_with_their_names_and_turned_knobs(workspace: Workspace, tmp_path: Path) -> None:
+    for path in (workspace.file, workspace.saved(tmp_path / "kept.jsonl")):
+        made = replayed(workspace, path)
+        assert made.exact
+        assert_same_trees(workspace.tree, made.tree)
+        assert made.session.chosen().name == "dogs"
+
+
+def test_a_replayed_branch_goes_on_as_the_first_one_does(workspace: Workspace) -> None:
+    made = replayed(workspace, workspace.file)
+    ahead = workspace.go(made.tree["dogs"], 40, WARM)
+    assert ahead.tokens.tolist() == workspace.go(workspace.tree["dogs"], 40, WARM).tokens.tolist()
+
+
+@pytest.mark.parametrize("model", ["recipes", "shakespeare", "fashion"])
+def test_shipped_models_are_exact(model: str, tmp_path: Path) -> None:
+    loaded_model = open_model(shipped_folder() / model, provider="cpu", threads=1)
+    workspace = Workspace(loaded_model, tmp_path)
+    first = workspace.go(workspace.start(loaded_model.card.prompt_example, samples=2), 100)
+    workspace.go(workspace.go(first, 33, SamplingParams(0.7)), 60, SamplingParams(1.1, 40, 0.9))
+    chosen = first.tokens[80:81].T.astype(np.int64)[::-1]
+    second = workspace.go(workspace.leave(first, 80, chosen), 120)
+    workspace.go(workspace.leave(second, 130, seed=99), 90)
+    made = replayed(workspace, workspace.file)
+    assert made.exact
+    assert_same_trees(workspace.tree, made.tree)
+
+
+def test_a_completed_picture_is_completed_again(image: LoadedModel, tmp_path: Path) -> None:
+    workspace = Workspace(image, tmp_path)
+    levels = np.where(np.arange(24) % 3 > 0, FREE, toys.STRIPES.ravel())
+    prefix = image.codec.prompt(["bright"] * 3)
+    prompt = np.concatenate([prefix, np.tile(levels, (3, 1))], axis=1)
+    first = workspace.go(workspace.start("bright", prompt=prompt, params=SamplingParams(3.0)), 25)
+    workspace.go(workspace.leave(first, 10, np.array([[1]] * 3)), 16)
+    made = replayed(workspace, workspace.file)
+    assert made.exact
+    assert_same_trees(workspace.tree, made.tree)
+
+
+def test_a_sweep_is_a_sweep_again_and_other_knobs_may_follow_it(endless: LoadedModel, tmp_path: Path) -> None:
+    workspace = Workspace(endless, tmp_path)
+    sweep = Sweep.of(SamplingParams(top_p=0.9), "temperature", (0.2, 1.0, 3.0))
+    first = workspace.go(workspace.start("the", samples=3, params=sweep), 40, sweep)
+    workspace.go(first, 40, Sweep.of(SamplingParams(1.5), "top_k", (1, 3, 0)))
+    workspace.go(workspace.go(first, 40, SamplingParams(0.9)), 40, sweep)
+    made = replayed(workspace, workspace.file)
+    assert made.exact
+    assert_same_trees(workspace.tree, made.tree)
+
+
+def test_what_left_a_deleted_branch_is_made_again_without_it(workspace: Workspace, tmp_path: Path) -> None:
+    workspace.delete(workspace.tree["dogs"])
+    workspace.rename(workspace.tree["4"], "dogs")
+    workspace.delete(workspace.tree["1"])
+    for path in (workspace.file, workspace.saved(tmp_path / "kept.jsonl")):
+        made = replayed(workspace, path)
+        assert made.exact
+        assert [row.branch.name for row in made.tree.rows()] == ["3", "dogs"]
+        assert made.tree["3"].tokens.tolist() == workspace.tree["3"].tokens.tolist()
+
+
+def test_a_session_that_was_made_again_is_kept_on(workspace: Workspace, tmp_path: Path) -> None:
+    workspace.delete(workspace.tree["dogs"])
+    made = replayed(workspace, workspace.file)
+    later = Workspace(workspace.loaded_model, tmp_path / "later")
+    later.tree = made.tree
+    later.journal.take_up(made.session, made.branches)
+    later.go(made.tree["3"], 30, SamplingParams(0.5))
+    later.go(later.leave(made.tree["3"], 90), 10)
+    again = replayed(later, later.file)
+    assert again.exact
+    assert_same_trees(later.tree, again.tree)
+
+
+def test_progress_is_known_while_it_runs_and_nothing_is_made_ahead(workspace: Workspace) -> None:
+    made = Replay(read_session(workspace.file), workspace.loaded_model)
+    steps = made.run()
+    assert (made.done, made.total) == (0, sum(len(row.branch) for row in workspace.tree.rows()) - 1 - 40 - 70 - 1)
+    for _ in range(10):
+        next(steps)
+    assert (made.done, len(made.tree)) == (10, 1)
+    for _ in steps:
+        pass
+    assert made.done == made.total
+
+
+def test_what_is_not_exact_is_said_with_its_place(workspace: Workspace, tmp_path: Path) -> None:
+    table = toys.BIGRAMS.copy()
+    table[toys.SAT, toys.DOT] -= 1
+    other = open_model(toys.endless_text_folder(tmp_path / "other", graph=toys.text_graph(table, growth=-1.0)))
+    made = replay(read_session(workspace.file), other)
+    assert not made.exact
+    assert len(made.tree) == 4
+    difference = made.differences[0]
+    assert difference.branch == "1"
+    first = np.flatnonzero((made.tree["1"].tokens != workspace.tree["1"].tokens).any(axis=1))[0]
+    assert difference.first <= first <= difference.last
+    assert str(difference).startswith("branch 1 differs from a token from ")
+
+
+def test_a_model_that_ends_before_a_branch_began_leaves_that_branch_out(workspace: Workspace, tmp_path: Path) -> None:
+    short = open_model(toys.text_folder(tmp_path / "short"))
+    made = replay(read_session(workspace.file), short)
+    assert not made.exact
+    assert "dogs" not in made.tree
+    assert "branch dogs differs from token 40 on" in map(str, made.differences)
+
+
+def test_a_session_of_another_sort_of_model_is_refused(workspace: Workspace, image: LoadedModel) -> None:
+    with pytest.raises(TuiGenError, match="with a model that makes text, and image makes pictures"):
+        replay(read_session(workspace.file), image)
+
+
+def test_tokens_that_the_model_does_not_have_never_reach_it(endless: LoadedModel, tmp_path: Path) -> None:
+    workspace = Workspace(endless, tmp_path)
+    workspace.start(prompt=np.array([[toys.END, 4711]]))
+    with pytest.raises(TuiGenError, match="branch '1' has token 4711, which endless does not have"):
+        replayed(workspace, workspace.file)
+
+
+def test_pictures_that_do_not_begin_at_the_same_place_are_refused(image: LoadedModel, tmp_path: Path) -> None:
+    workspace = Workspace(image, tmp_path)
+    workspace.start(prompt=np.array([[toys.START, 1], [toys.START, toys.BRIGHT]]))
+    with pytest.raises(TuiGenError, match="the samples of branch '1' do not begin their pictures at the same place"):
+        replayed(workspace, workspace.file)
+
+
+def test_the_steps_of_a_branch_are_told_once_more_with_those_of_its_parent(workspace: Workspace) -> None:
+    branch = workspace.tree["3"]
+    steps = list(retold(branch))
+    assert [step.index for step in steps] == list(range(1, len(branch)))
+    assert [step.tokens.tolist() for step in steps] == branch.tokens[1:].tolist()
+    assert [step.given.tolist() for step in steps] == branch.given[1:].tolist()
+    seen = branch.look(75)
+    np.testing.assert_allclose(steps[74].probs, seen.probs, atol=1e-5)
+    assert steps[74].params == seen.params

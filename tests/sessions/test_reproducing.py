@@ -1,0 +1,146 @@
+"""The command that is shown for a branch prints what the branch shows when it runs, or it is said why there is none."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.conftest import Run
+from tests.support import toys
+from tests.support.workspaces import Workspace
+from tui_gen.generation.branch import Branch
+from tui_gen.library import LoadedModel
+from tui_gen.sampling.params import FREE, SamplingParams
+from tui_gen.sampling.sweep import Sweep
+from tui_gen.sessions.command import command_for
+from tui_gen.text.codec import TextCodec
+
+
+@pytest.fixture
+def printed(tui_gen: Run) -> Callable[[str], bytes]:
+    """Runs a command line; returns what it printed."""
+
+    def run(command: str) -> bytes:
+        program, *words = shlex.split(command)
+        assert program == "tui-gen"
+        done = tui_gen(*words)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+def texts(loaded_model: LoadedModel, branch: Branch) -> list[str]:
+    """What each sample shows."""
+    assert isinstance(loaded_model.codec, TextCodec)
+    rows = zip(branch.tokens[1:].T.tolist(), branch.live[1:].T, strict=True)
+    readers = [(loaded_model.codec.reader(), np.array(row)[live].tolist()) for row, live in rows]
+    return ["".join(map(reader.read, row)) for reader, row in readers]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "knobs", "command"),
+    [
+        ("the", SamplingParams(0.0), "tui-gen generate text the -t 0 -l 6 --seed 7"),
+        ("", SamplingParams(1.25, 5), "tui-gen generate text -t 1.25 --top-k 5 -l 6 --seed 7"),
+        ("the dog's", SamplingParams(0.1 + 0.2, 0, 1 / 3, 1e-5), None),
+        ("-the -n 3", SamplingParams(1.1), None),
+        ("-- the", SamplingParams(1.1), None),
+        ("$HOME `id` \"x\" 'y' * \\ !!", SamplingParams(1.1), None),
+    ],
+)
+def test_it_prints_the_same_text(
+    prompt: str,
+    knobs: SamplingParams,
+    command: str | None,
+    text: LoadedModel,
+    printed: Callable[[str], bytes],
+    tmp_path: Path,
+) -> None:
+    workspace = Workspace(text, tmp_path)
+    branch = workspace.go(workspace.start(prompt, seed=7, params=knobs), text.codec.prompt([prompt]).shape[1] + 5)
+    found = command_for("text", text, branch).command
+    assert found is not None
+    assert found == (command or found)
+    assert printed(found).decode() == texts(text, branch)[0] + "\n"
+
+
+def test_several_samples_are_the_same_too(
+    endless: LoadedModel, printed: Callable[[str], bytes], tmp_path: Path
+) -> None:
+    workspace = Workspace(endless, tmp_path)
+    branch = workspace.go(workspace.start("the", samples=3, params=SamplingParams(2.0)), 60)
+    found = command_for("endless", endless, branch).command
+    assert found == "tui-gen generate endless the -t 2 -n 3 -l 59 --seed 5"
+    one, two, three = texts(endless, branch)
+    shown = f"--- 1 of 3 ---\n{one}\n--- 2 of 3 ---\n{two}\n--- 3 of 3 ---\n{three}\n"
+    assert printed(found).decode() == shown
+
+
+def test_a_sweep_is_the_same_sweep(endless: LoadedModel, printed: Callable[[str], bytes], tmp_path: Path) -> None:
+    workspace = Workspace(endless, tmp_path)
+    for sweep, words in (
+        (Sweep.of(SamplingParams(1.5, top_p=0.9), "top_k", (1, 3, 0)), "-t 1.5 --top-p 0.9 --sweep top-k=1,3,0"),
+        (Sweep.of(SamplingParams(), "temperature", (0.3, 1 / 3)), "--sweep temperature=0.3,0.3333333333333333"),
+    ):
+        branch = workspace.go(workspace.start("the", samples=len(sweep.values), params=sweep), 60, sweep)
+        found = command_for("endless", endless, branch).command
+        assert found == f"tui-gen generate endless the {words} -l 59 --seed 5"
+        lines = printed(found).decode().splitlines()
+        assert lines[1::2] == texts(endless, branch)
+
+
+def test_a_picture_is_drawn_as_far_as_it_was(image: LoadedModel, tui_gen: Run, tmp_path: Path) -> None:
+    workspace = Workspace(image, tmp_path)
+    prompt = image.codec.prompt(["bright"]).shape[1]
+    branch = workspace.go(workspace.start("bright", params=SamplingParams(3.0)), prompt - 1 + 20)
+    found = command_for("image", image, branch).command
+    assert found == "tui-gen generate image bright -t 3 -l 20 --seed 5"
+    lines = tui_gen(*shlex.split(found)[1:], "--format", "jsonl").stdout.splitlines()
+    assert [json.loads(line)["id"] for line in lines] == branch.tokens[prompt:, 0].tolist()
+
+
+def test_a_folder_with_spaces_is_quoted(endless: LoadedModel, tmp_path: Path, printed: Callable[[str], bytes]) -> None:
+    folder = toys.endless_text_folder(tmp_path / "my model")
+    workspace = Workspace(endless, tmp_path / "journals")
+    branch = workspace.go(workspace.start("the"), 20)
+    found = command_for(str(folder), endless, branch).command
+    assert found is not None
+    assert printed(found).decode() == texts(endless, branch)[0] + "\n"
+
+
+def test_what_no_single_run_makes_has_no_command_but_a_reason(
+    endless: LoadedModel, image: LoadedModel, tmp_path: Path
+) -> None:
+    workspace, drawing = Workspace(endless, tmp_path / "a"), Workspace(image, tmp_path / "b")
+    plain = workspace.go(workspace.start("the"), 30)
+    left = workspace.go(workspace.leave(plain, 10, seed=9), 30)
+    turned = workspace.go(workspace.go(workspace.start("the"), 10), 10, SamplingParams(0.3))
+    prompt = np.concatenate([image.codec.prompt([""]), np.full((1, 24), FREE)], axis=1)
+    prompt[0, -1] = 1
+    completed = drawing.go(drawing.start("", prompt=prompt), 24)
+    begun = workspace.go(workspace.start("the cat sat"), 1)
+    for loaded_model, branch, reason in (
+        (endless, left, "it left another branch"),
+        (endless, turned, "knobs were turned while it ran"),
+        (image, completed, "its prompt is more than text, such as a picture to complete"),
+        (endless, begun, "it was stopped within its prompt"),
+        (endless, workspace.go(workspace.start("-"), 9), "its prompt cannot be typed on a command line"),
+        (endless, workspace.go(workspace.start("--"), 9), "its prompt cannot be typed on a command line"),
+        (endless, workspace.go(workspace.start("the\ncat"), 9), "its prompt cannot be typed on a command line"),
+    ):
+        found = command_for("model", loaded_model, branch)
+        assert (found.command, found.reason) == (None, reason)
+
+
+def test_a_branch_whose_parent_is_gone_has_no_command(endless: LoadedModel, tmp_path: Path) -> None:
+    workspace = Workspace(endless, tmp_path)
+    plain = workspace.go(workspace.start("the"), 30)
+    left = workspace.go(workspace.leave(plain, 10, seed=9), 30)
+    workspace.delete(plain)
+    assert command_for("endless", endless, left).command is None
