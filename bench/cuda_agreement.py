@@ -37,7 +37,7 @@ samples = 4096
 free, _ = torch.cuda.mem_get_info()
 taken = torch.empty(int(free - 0.35 * 2**30), dtype=torch.uint8, device="cuda")
 steps = generate(model, np.full((samples, 1), model.card.bos), SamplingParams(), length=40, seed=0)
-print(sum(1 for _ in islice(steps, 40)), *model.news(), sep="; ")
+print(sum(1 for _ in islice(steps, 40)), *model.take_warnings(), sep="; ")
 """
 
 
@@ -71,8 +71,8 @@ def agreement() -> Iterator[Row]:
 def how(model: Model) -> str:
     """How a model ran on the GPU. Raises RuntimeError if it did not."""
     device = model._device
-    if model.provider != "CUDA" or device is None or model.has_news:
-        raise RuntimeError(f"it did not run on CUDA: {model.runs_on}; {'; '.join(model.news())}")
+    if model.provider != "CUDA" or device is None or model.has_warnings:
+        raise RuntimeError(f"it did not run on CUDA: {model.runs_on}; {'; '.join(model.take_warnings())}")
     return f"{model.provider}, {model.provider_note}, {'recorded' if device.recorded else 'not recorded'}"
 
 

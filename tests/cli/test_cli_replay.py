@@ -58,8 +58,8 @@ def test_what_happens_to_the_device_is_told_once(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    news = [["the GPU failed; the CPU goes on with the run"]]
-    monkeypatch.setattr(Model, "news", lambda _: news.pop() if news else [])
+    warnings = [["the GPU failed; the CPU goes on with the run"]]
+    monkeypatch.setattr(Model, "take_warnings", lambda _: warnings.pop() if warnings else [])
     monkeypatch.setenv("TUI_GEN_MODELS", str(toy_models))
     assert main([*command, *([str(session)] if command == ("replay",) else [])]) == 0
     first, report = capfd.readouterr().err.splitlines()
@@ -101,8 +101,8 @@ def test_a_completed_picture_too_with_what_was_given(
 
 def test_a_sweep_is_written_with_its_headings(endless: LoadedModel, tui_gen: Run, tmp_path: Path) -> None:
     workspace = Workspace(endless, tmp_path / "journals")
-    sweep = Sweep.of(SamplingParams(), "temperature", (0.2, 1.0, 2.0))
-    workspace.go(workspace.start("the", samples=3, params=sweep), 1 + 30, sweep)
+    params, sweep = SamplingParams(), Sweep("temperature", (0.2, 1.0, 2.0))
+    workspace.go(workspace.start("the", samples=3, params=params, sweep=sweep), 1 + 30, params)
     done = tui_gen("replay", str(workspace.file))
     wanted = tui_gen("generate", "endless", "the", "--sweep", "temperature=0.2,1,2", "-l", "30", "--seed", "5")
     assert done.stdout == wanted.stdout

@@ -10,7 +10,7 @@ from export.training.networks import TrainedNet
 from export.verify import step_logits
 from tests.export.tiny import exported, network, random_sequences
 from tui_gen.runtime.model import Model
-from tui_gen.runtime.state import State
+from tui_gen.runtime.state import HostState
 
 NETWORKS = [
     "stacked lstm",
@@ -22,7 +22,7 @@ NETWORKS = [
 ]
 
 
-def _after(model: Model, tokens: NDArray[np.int64]) -> State:
+def _after(model: Model, tokens: NDArray[np.int64]) -> HostState:
     """The state after int64[n] tokens, as a batch of one."""
     state = model.start(1)
     for token in tokens:

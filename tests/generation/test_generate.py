@@ -24,6 +24,8 @@ GREEDY = SamplingParams(temperature=0)
 class Counted:
     """A model that counts its steps."""
 
+    read = draw = score = None
+
     def __init__(self, model: Model) -> None:
         self.model, self.eos, self.steps = model, model.eos, 0
 

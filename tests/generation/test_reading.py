@@ -29,6 +29,8 @@ TEXTS = ("names", "shakespeare", "recipes", "lstm", "lstm2")
 class OneByOne:
     """A model without its way to read many tokens at once; counts the steps."""
 
+    read = draw = score = None
+
     def __init__(self, model: Model) -> None:
         self._model, self.eos, self.start, self.steps = model, model.eos, model.start, 0
 

@@ -35,7 +35,7 @@ def opened(vocab: int) -> Session:
 
 
 def rows(*params: SamplingParams) -> Floats:
-    return np.array([[one.temperature, one.top_k, one.top_p, one.min_p] for one in params], dtype=np.float64)
+    return np.concatenate([one.row() for one in params])
 
 
 def drawn(session: Session, logits: Logits, uniform: Floats, knobs: Floats) -> SampleReport:
@@ -49,7 +49,7 @@ def test_it_draws_what_numpy_draws(vocab: int) -> None:
     for params in KNOBS:
         logits = (rng.normal(size=(batch, vocab)) * 3).astype(np.float32)
         uniform = np.append(rng.random(batch - 2), [0.0, np.nextafter(1, 0)])
-        report, made = drawn(session, logits, uniform, rows(*[params] * batch)), weights(logits, params)
+        report, made = drawn(session, logits, uniform, rows(*[params] * batch)), weights(logits, params.row())
         assert report.tokens.tolist() == draw(made, uniform).tolist(), params
         assert report.finite
         assert np.allclose(report.total, made.sum(axis=1), rtol=1e-5)
@@ -61,7 +61,7 @@ def test_the_likeliest_come_with_what_they_were_drawn_by(vocab: int) -> None:
     logits, params = rng.normal(size=(3, vocab)).astype(np.float32), SamplingParams(0.8, top_k=4)
     report = drawn(opened(vocab), logits, rng.random(3), rows(*[params] * 3))
     assert np.array_equal(report.top, np.argsort(-logits, axis=1)[:, :20])
-    assert np.allclose(report.weights, np.take_along_axis(weights(logits, params), report.top, axis=1), rtol=1e-5)
+    assert np.allclose(report.weights, np.take_along_axis(weights(logits, params.row()), report.top, axis=1), rtol=1e-5)
 
 
 def test_among_equals_the_lower_ids_stay_and_the_lowest_is_the_greedy_choice() -> None:
@@ -78,7 +78,8 @@ def test_each_sample_has_knobs_of_its_own() -> None:
     logits, uniform = rng.normal(size=(3, 50)).astype(np.float32), rng.random(3)
     params = (SamplingParams(0), SamplingParams(2, top_p=0.5), SamplingParams(0.3, min_p=0.2))
     alone = [
-        draw(weights(row[None], one), part[None])[0] for row, one, part in zip(logits, params, uniform, strict=True)
+        draw(weights(row[None], one.row()), part[None])[0]
+        for row, one, part in zip(logits, params, uniform, strict=True)
     ]
     assert drawn(opened(50), logits, uniform, rows(*params)).tokens.tolist() == alone
 
@@ -106,7 +107,7 @@ def test_a_step_function_with_a_sampler_reads_its_token_from_what_is_sent() -> N
     logits, after, report = session.run({"control": sent, "state.count": count})
     assert np.array_equal(logits, toys.BIGRAMS[[toys.THE, toys.CAT]])
     assert after.tolist() == [[1], [1]]
-    assert SampleReport(report).tokens.tolist() == draw(weights(logits, SamplingParams(0.7)), uniform).tolist()
+    assert SampleReport(report).tokens.tolist() == draw(weights(logits, SamplingParams(0.7).row()), uniform).tolist()
 
 
 def test_a_graph_of_older_operators_gets_no_sampler() -> None:
@@ -123,7 +124,7 @@ def test_few_of_many_are_found_without_sorting_all() -> None:
         (SamplingParams(0.8, 40), SamplingParams(1.5, 256, 0.7), SamplingParams(1, 1)),
     )
     logits, uniform = rng.normal(size=(3, 10_000)).astype(np.float32), rng.random(3)
-    alone = [draw(weights(logits[at : at + 1], one), uniform[at : at + 1])[0] for at, one in enumerate(params)]
+    alone = [draw(weights(logits[at : at + 1], one.row()), uniform[at : at + 1])[0] for at, one in enumerate(params)]
     assert drawn(session, logits, uniform, rows(*params)).tokens.tolist() == alone
     assert not DeviceParams.at(rows(*params)).sorts
     assert DeviceParams.at(rows(*params, SamplingParams(top_p=0.5))).sorts

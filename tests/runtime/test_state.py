@@ -14,7 +14,7 @@ from tui_gen.bench import cases
 from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.runtime.model import Model
-from tui_gen.runtime.state import State
+from tui_gen.runtime.state import HostState
 from tui_gen.sampling.params import Tokens
 
 CARD = ModelCard("toy", "text", "toy", len(toys.WORDS), bos=toys.END, eos=toys.END)
@@ -25,12 +25,12 @@ def model() -> Model:
     return Model(toys.text_graph(), CARD, provider="cpu")
 
 
-def count(state: State) -> list[float]:
+def count(state: HostState) -> list[float]:
     """Tokens read by each sample: what the toy keeps."""
     return state.arrays()[0][:, 0].tolist()
 
 
-def after(model: Model, tokens: int, *, batch: int = 1) -> State:
+def after(model: Model, tokens: int, *, batch: int = 1) -> HostState:
     state = model.start(batch)
     for _ in range(tokens):
         _, state = model.step(np.full(batch, toys.CAT), state)

@@ -204,7 +204,7 @@ def test_the_fast_way_draws_what_the_plain_one_draws(vocab: int, samples: int) -
             for uniform in rng.random((40, samples)):
                 cumulated = exact.cumsum(axis=1)
                 plain = (cumulated <= (uniform * cumulated[:, -1])[:, None]).sum(axis=1)
-                assert draw(weights(logits, knobs), uniform).tolist() == plain.tolist()
+                assert draw(weights(logits, knobs.row()), uniform).tolist() == plain.tolist()
 
 
 @pytest.mark.parametrize("p", [0.0, 0.1, 0.5, 0.9, 0.999])
@@ -232,8 +232,8 @@ def test_a_sample_is_drawn_alike_alone_and_beside_others_number_for_number(vocab
     logits = (rng.normal(size=(40, vocab)) * 3).astype(np.float32)
     uniform = np.append(rng.random(37), [0.0, 0.999999999, np.nextafter(1, 0)])
     for params in (SamplingParams(), SamplingParams(0.3, top_k=9), SamplingParams(1.2, top_p=0.7, min_p=0.01)):
-        together = weights(logits, params)
-        alone = [weights(row[None], params) for row in logits]
+        together = weights(logits, params.row())
+        alone = [weights(row[None], params.row()) for row in logits]
         assert np.array_equal(together, np.concatenate(alone))
         drawn = [draw(row, part[None]).item() for row, part in zip(alone, uniform, strict=True)]
         assert draw(together, uniform).tolist() == drawn

@@ -95,12 +95,12 @@ def test_a_completed_picture_is_completed_again(image: LoadedModel, tmp_path: Pa
     assert_same_trees(workspace.tree, made.tree)
 
 
-def test_a_sweep_is_a_sweep_again_and_other_knobs_may_follow_it(endless: LoadedModel, tmp_path: Path) -> None:
+def test_a_sweep_is_a_sweep_again_and_its_other_knobs_may_be_turned(endless: LoadedModel, tmp_path: Path) -> None:
     workspace = Workspace(endless, tmp_path)
-    sweep = Sweep.of(SamplingParams(top_p=0.9), "temperature", (0.2, 1.0, 3.0))
-    first = workspace.go(workspace.start("the", samples=3, params=sweep), 40, sweep)
-    workspace.go(first, 40, Sweep.of(SamplingParams(1.5), "top_k", (1, 3, 0)))
-    workspace.go(workspace.go(first, 40, SamplingParams(0.9)), 40, sweep)
+    params, sweep = SamplingParams(top_p=0.9), Sweep("temperature", (0.2, 1.0, 3.0))
+    first = workspace.go(workspace.start("the", samples=3, params=params, sweep=sweep), 40, params)
+    workspace.go(first, 40, SamplingParams(1.5, top_k=3))
+    workspace.go(workspace.go(first, 40, SamplingParams(0.9)), 40, params)
     made = replayed(workspace, workspace.file)
     assert made.exact
     assert_same_trees(workspace.tree, made.tree)

@@ -85,10 +85,11 @@ def test_several_samples_are_the_same_too(
 def test_a_sweep_is_the_same_sweep(endless: LoadedModel, printed: Callable[[str], bytes], tmp_path: Path) -> None:
     workspace = Workspace(endless, tmp_path)
     for sweep, words in (
-        (Sweep.of(SamplingParams(1.5, top_p=0.9), "top_k", (1, 3, 0)), "-t 1.5 --top-p 0.9 --sweep top-k=1,3,0"),
-        (Sweep.of(SamplingParams(), "temperature", (0.3, 1 / 3)), "--sweep temperature=0.3,0.3333333333333333"),
+        (Sweep("top_k", (1, 3, 0)), "-t 1.5 --top-p 0.9 --sweep top-k=1,3,0"),
+        (Sweep("temperature", (0.3, 1 / 3)), "--top-p 0.9 --sweep temperature=0.3,0.3333333333333333"),
     ):
-        branch = workspace.go(workspace.start("the", samples=len(sweep.values), params=sweep), 60, sweep)
+        params = SamplingParams(1.5, top_p=0.9)
+        branch = workspace.go(workspace.start("the", samples=len(sweep), params=params, sweep=sweep), 60, params)
         found = command_for("endless", endless, branch).command
         assert found == f"tui-gen generate endless the {words} -l 59 --seed 5"
         lines = printed(found).decode().splitlines()

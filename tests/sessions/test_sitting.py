@@ -13,7 +13,6 @@ from tui_gen.errors import TuiGenError
 from tui_gen.generation.branch import Branch
 from tui_gen.library import open_model
 from tui_gen.sampling.params import FREE, SamplingParams
-from tui_gen.sampling.sweep import Sweep
 from tui_gen.sessions.workspace import Workspace
 
 KNOBS = SamplingParams(1.2)
@@ -98,12 +97,10 @@ def test_anew_keeps_the_noise_unless_another_seed_is_given(text: Workspace) -> N
 
 def test_a_sweep_has_a_column_for_each_value_also_in_a_branch_of_it(text: Workspace) -> None:
     sweep = grown(text, text.sweep("the", "temperature", params=KNOBS, seed=3, length=20))
-    params = sweep.start.params
-    assert isinstance(params, Sweep)
-    assert sweep.samples == len(params.values) == 5
-    left = text.anew(sweep, 8, SamplingParams(top_k=3)).start.params
-    assert isinstance(left, Sweep)
-    assert (left.values, left.top_k) == (params.values, 3)
+    assert sweep.start.sweep
+    assert sweep.samples == len(sweep.start.sweep) == 5
+    left = text.anew(sweep, 8, SamplingParams(top_k=3)).start
+    assert (left.sweep, left.params.top_k) == (sweep.start.sweep, 3)
 
 
 def test_what_is_given_of_a_picture_stays_and_the_rest_is_drawn_so_many_times(image: Workspace) -> None:

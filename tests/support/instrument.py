@@ -12,6 +12,7 @@ from tests.support.stage import Stage
 from tui_gen.generation.branch import Branch
 from tui_gen.runtime.model import Model
 from tui_gen.sampling.params import SamplingParams
+from tui_gen.sampling.params import weights as draw_weights
 from tui_gen.sessions.workspace import Workspace
 
 
@@ -100,7 +101,7 @@ def counted_steps(patch: pytest.MonkeyPatch) -> list[int]:
 
 def shares(stage: Stage, position: int, params: SamplingParams, sample: int = 0) -> list[str]:
     """The probability of each token at a position after the knobs, as the panel writes it."""
-    weights = params.weights(branch(stage).look(position).logits)[sample].astype(np.float64)
+    weights = draw_weights(branch(stage).look(position).logits, params.row())[sample].astype(np.float64)
     return [_percent(share) for share in weights / weights.sum()]
 
 

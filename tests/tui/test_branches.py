@@ -62,8 +62,8 @@ def tree(loaded_model: LoadedModel) -> Tree:
     second = grown(tree.begin(first.changed(20, np.array([[toys.DOG]]))))
     grown(tree.begin(first.changed(25, seed=77)))
     grown(tree.begin(second.changed(30, params=replace(PLAIN, temperature=0.5, top_k=3))))
-    sweep = Sweep.of(PLAIN, "top_p", (0.5, 0.9))
-    tree.begin(BranchStart(loaded_model.codec.prompt(["the", "the"]), 7, sweep, text="the"))
+    sweep = Sweep("top_p", (0.5, 0.9))
+    tree.begin(BranchStart(loaded_model.codec.prompt(["the", "the"]), 7, PLAIN, text="the", sweep=sweep))
     return tree
 
 

@@ -59,13 +59,12 @@ def test_the_engine_sees_a_turned_knob_at_once(dials: Dials) -> None:
 
 
 def test_a_sweep_obeys_the_other_knobs_and_keeps_its_columns(dials: Dials) -> None:
-    params = dials.params_for(Sweep(knob="temperature", values=(0.2, 0.9)))
-    assert isinstance(params, Sweep)
+    params = dials.params_for(Sweep("temperature", (0.2, 0.9)))
     dials.turn("top_k", 1)
     dials.turn("temperature", 1)
     assert params.top_k == 1
     assert [dials.params_of(sample).temperature for sample in (0, 1)] == [0.2, 0.9]
-    dials.params_for(SamplingParams())
+    dials.params_for(None)
     assert dials.params_of(0).temperature == 0.85
 
 

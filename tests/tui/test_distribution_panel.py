@@ -41,7 +41,7 @@ def step_of(
 ) -> Step:
     """One position of one sample."""
     logits, knobs = np.log(np.array([probs], dtype=np.float32)), params or SamplingParams()
-    made = None if given else weights(logits, knobs)
+    made = None if given else weights(logits, knobs.row())
     flags = np.array([given]), np.array([True])
     return Step(index, np.array([token]), *flags, logits, made, knobs, 0.001, None)
 

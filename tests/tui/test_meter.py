@@ -20,7 +20,7 @@ def steps(count: int, *, samples: int = 1, given: int = 0) -> StepBuffer:
 def step(index: int, samples: int, *, given: bool) -> Step:
     ones, table = np.ones(samples, dtype=bool), np.zeros((samples, 2), dtype=np.float32)
     tokens = np.zeros(samples, dtype=np.int64)
-    return Step(index, tokens, ones & given, ones, table, table, SamplingParams(), 0.002, ())
+    return Step(index, tokens, ones & given, ones, table, table, SamplingParams(), 0.002, lambda: ())
 
 
 @pytest.fixture

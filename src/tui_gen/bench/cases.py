@@ -168,8 +168,8 @@ def sampling() -> Run:
     """Seconds to turn 10,000 logits into a token."""
     rng = np.random.default_rng(0)
     logits, uniform = (rng.normal(size=(1, 10_000)) * 2).astype(np.float32), np.array([0.5])
-    count = 5 * TOKENS
-    return lambda: per_unit(lambda: [draw(weights(logits, SamplingParams()), uniform) for _ in range(count)], count)
+    count, rows = 5 * TOKENS, SamplingParams().row()
+    return lambda: per_unit(lambda: [draw(weights(logits, rows), uniform) for _ in range(count)], count)
 
 
 def pictures() -> Iterator[Row]:

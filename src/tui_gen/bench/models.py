@@ -16,7 +16,7 @@ from tui_gen.generation.generate import Sampled, Sampler, generate
 from tui_gen.generation.protocol import Endless, StepModel
 from tui_gen.library import open_model, shipped_folder
 from tui_gen.runtime.model import Model
-from tui_gen.sampling.params import Floats, Logits, SamplingParams, Tokens, probabilities
+from tui_gen.sampling.params import Floats, Logits, Noise, SamplingParams, Tokens, probabilities
 from tui_gen.sampling.step import Step
 from tui_gen.scoring.score import score
 
@@ -91,8 +91,10 @@ def batches() -> Iterator[Row]:
     yield Row(f"{NAMES['lstm']}, least growth from one batch to the next", said, "", grows, 1.0, note=_SATURATED)
 
 
-class _Stepped:
-    """A model as it was without its ways to read many tokens at once."""
+class _StepOnly:
+    """A model without its ways to read many tokens at once."""
+
+    read = draw = score = None
 
     def __init__(self, model: StepModel) -> None:
         self.eos, self.start, self.step = model.eos, model.start, model.step
@@ -105,7 +107,7 @@ def readings() -> Iterator[Row]:
     for what, work, note in (("reading", _read, ""), ("scoring", score, _PRODUCT)):
         runs: dict[str, Run] = {
             "ours": _timed(work, loaded_model.model, text),
-            "steps": _timed(work, _Stepped(loaded_model.model), text[:, :_WINDOW]),
+            "steps": _timed(work, _StepOnly(loaded_model.model), text[:, :_WINDOW]),
         }
         times = in_turns(runs, rounds=3)
         yield Row(
@@ -160,7 +162,7 @@ class Comparison:
 
 def compare(one: Model, other: Model, *, tokens: int, params: SamplingParams, seed: int = 0) -> Comparison:
     """Runs both over the same tokens, those that `one` draws; pictures are begun again when they are full."""
-    found, noise = Comparison(), params.noise(seed, 1)
+    found, noise, rows = Comparison(), Noise(seed, 1), params.row()
     everyone = np.ones(1, dtype=bool)
     area = one.card.image.area if one.card.image else tokens
     drawers = Sampler(one), Sampler(other)
@@ -169,7 +171,7 @@ def compare(one: Model, other: Model, *, tokens: int, params: SamplingParams, se
             token, states = np.array([one.card.bos]), [one.start(1), other.start(1)]
         uniform = noise.draw(everyone)
         turns = [
-            drawer.draw(index + 1, token, state, uniform, params) for drawer, state in zip(drawers, states, strict=True)
+            drawer.draw(index + 1, token, state, uniform, rows) for drawer, state in zip(drawers, states, strict=True)
         ]
         _note(found, index + 1, turns, uniform, params)
         token, states = turns[0].tokens, [turn.state for turn in turns]
@@ -197,14 +199,14 @@ def _distance(shares: Floats, drawn: tuple[int, int], uniform: float) -> float:
 
 
 def _logits(turn: Sampled) -> Logits:
-    return turn.said() if callable(turn.said) else turn.said
+    return turn.logits() if callable(turn.logits) else turn.logits
 
 
 def greedy(model: Model, *, tokens: int) -> Tokens:
     """The likeliest tokens one after another, int64[tokens]; they may go on past an end token or a full picture."""
     made, token, state, drawer = [], np.array([model.card.bos]), model.start(1), Sampler(model)
     for index in range(tokens):
-        turn = drawer.draw(index + 1, token, state, np.zeros(1), SamplingParams(0))
+        turn = drawer.draw(index + 1, token, state, np.zeros(1), SamplingParams(0).row())
         token, state = turn.tokens, turn.state
         made.append(token)
     return np.concatenate(made)

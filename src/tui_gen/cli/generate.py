@@ -27,11 +27,12 @@ def run(args: argparse.Namespace) -> int:
     knobs = options.knobs(args, temperature=loaded_model.card.temperature)
     given = _given(args, loaded_model)
     sweep = _sweep(args, loaded_model, knobs)
-    knobs, samples = sweep or knobs, len(sweep.values) if sweep else args.samples
+    samples = len(sweep) if sweep else args.samples
     prompt, length = _prompt(args, loaded_model, text, given, samples)
     _warn(loaded_model, text, knobs)
     seed = new_seed() if args.seed is None else args.seed
-    steps = generate(loaded_model.model, prompt, knobs, length=length, seed=seed)
+    steps = generate(loaded_model.model, prompt, knobs, length=length, seed=seed, sweep=sweep)
+    facts = f"{sweep.describe(knobs) if sweep else knobs.describe()} · seed {seed}"
     with destination(args.output) as file:
         began, made = time.perf_counter(), 0
         with closing(writer_for(loaded_model, form, samples, file, given=given, sweep=sweep)) as writer:
@@ -39,12 +40,12 @@ def run(args: argparse.Namespace) -> int:
                 for bundle in frames(steps, writer.bundle):
                     made += sum(int((step.live & ~step.given).sum()) for step in bundle)
                     writer.write(bundle)
-                    say(*loaded_model.model.news())
+                    say(*loaded_model.model.take_warnings())
             except KeyboardInterrupt:
                 print(file=sys.stderr)
-                _report(loaded_model, knobs, seed, made, time.perf_counter() - began)
+                _report(loaded_model, facts, made, time.perf_counter() - began)
                 raise
-    _report(loaded_model, knobs, seed, made, time.perf_counter() - began)
+    _report(loaded_model, facts, made, time.perf_counter() - began)
     return 0
 
 
@@ -99,6 +100,6 @@ def _warn(loaded_model: LoadedModel, text: str, knobs: SamplingParams) -> None:
         say(f"top-k {knobs.top_k} keeps all tokens: {loaded_model.card.name} has {loaded_model.card.vocab_size}")
 
 
-def _report(loaded_model: LoadedModel, knobs: SamplingParams, seed: int, made: int, seconds: float) -> None:
+def _report(loaded_model: LoadedModel, facts: str, made: int, seconds: float) -> None:
     rate = f"{made} tokens in {seconds:.2f} s"
-    say(f"{loaded_model.card.name} · {loaded_model.model.runs_on} · {knobs.describe()} · seed {seed} · {rate}")
+    say(f"{loaded_model.card.name} · {loaded_model.model.runs_on} · {facts} · {rate}")

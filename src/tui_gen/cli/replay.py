@@ -16,7 +16,6 @@ from tui_gen.library import LoadedModel, open_model
 from tui_gen.output.writers import checked_format, closing, destination, say, writer_for
 from tui_gen.sampling.params import FREE, Tokens
 from tui_gen.sampling.step import Step
-from tui_gen.sampling.sweep import Sweep
 from tui_gen.sessions.file import model_folder, read_session
 from tui_gen.sessions.replay import LoadedSession, Replay, retold
 from tui_gen.sessions.session import Record, Session
@@ -41,13 +40,12 @@ def run(args: argparse.Namespace) -> int:
     form = checked_format(loaded_model, args.format, args.output)
     replay = Replay(loaded.session, loaded_model)
     with destination(args.output) as file:
-        params, samples = loaded.chosen.params, loaded.chosen.samples
-        sweep = params if isinstance(params, Sweep) else None
+        samples, sweep = loaded.chosen.samples, loaded.chosen.sweep
         given = _given(loaded_model, loaded.session, loaded.chosen)
         with closing(writer_for(loaded_model, form, samples, file, given=given, sweep=sweep)) as writer:
             for bundle in frames(_steps(replay, loaded.chosen), writer.bundle):
                 writer.write(bundle)
-                say(*loaded_model.model.news())
+                say(*loaded_model.model.take_warnings())
     say(_report(loaded, replay, loaded_model))
     return 0 if args.anyway or (replay.exact and loaded.same_model) else 1
 

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.generate import generate
-from tui_gen.generation.protocol import RunStart, StepModel, state_after
+from tui_gen.generation.protocol import RunStart, State, StepModel, state_after
 from tui_gen.sampling.params import FREE, Mask, SamplingParams, Tokens
 from tui_gen.sampling.step import Step
+from tui_gen.sampling.sweep import Sweep
 
 ENDLESS = 2**40
 """A length that no run reaches; who iterates decides where to end."""
@@ -40,6 +41,8 @@ class BranchStart:
     """[samples, k]: what stands at its first positions in place of what the parent has; FREE where nothing does."""
     text: str = ""
     """The prompt as it was typed."""
+    sweep: Sweep | None = None
+    """What the samples differ by, if it is a knob."""
 
 
 class Branch:
@@ -56,7 +59,7 @@ class Branch:
         )
         self.turns: list[tuple[int, SamplingParams]] = []
         """From which position on which knobs counted, in order."""
-        self._states: dict[int, Any] = {}
+        self._states: dict[int, State] = {}
         self._overridden: dict[int, Mask] = {}
         self.head: int = parent.head if parent else start.prompt.shape[1]
         """The first position after the prompt that all of it began with."""
@@ -70,7 +73,7 @@ class Branch:
             everyone = np.ones((1, samples), dtype=bool)
             self._extend(start.prompt[:, :1].T, everyone, everyone)
             self._states[0] = model.start(samples)
-        self.every = checkpoint_interval(getattr(self._states[0], "nbytes", 0) // samples)
+        self.every = checkpoint_interval(self._states[0].nbytes // samples)
         """How many positions lie between states that are kept."""
 
     def __len__(self) -> int:
@@ -118,8 +121,8 @@ class Branch:
         start = self.point(len(self) - 1)
         if not start.live.any() or len(self) >= limit():
             return
-        seed, prompt = self.start.seed, self.start.prompt
-        for step in generate(self.model, prompt, params, length=ENDLESS, seed=seed, start=start):
+        seed, prompt, sweep = self.start.seed, self.start.prompt, self.start.sweep
+        for step in generate(self.model, prompt, params, length=ENDLESS, seed=seed, start=start, sweep=sweep):
             yield step
             if step.index + 1 >= limit():
                 return
@@ -134,14 +137,16 @@ class Branch:
             raise ValueError(f"position {made.first} does not follow {len(self) - 1}")
         self._extend(made.tokens, made.given, made.live)
         self._states |= made.states
-        for position, params in made.turns:
+        for position, turned in made.turns:
+            params = self._without_swept(turned)
             if not self.turns or self.turns[-1][1] != params:
                 self.turns.append((position, params))
 
-    def params_at(self, position: int) -> SamplingParams:
-        """The knobs that counted for a token."""
+    def params_at(self, position: int, sample: int | None = None) -> SamplingParams:
+        """The knobs that counted for a token; of one sample, with its own value of a swept knob."""
         at = bisect_right(self.turns, position, key=lambda turn: turn[0])
-        return self.turns[at - 1][1] if at else self.start.params
+        params = self.turns[at - 1][1] if at else self.start.params
+        return params if sample is None or not self.start.sweep else self.start.sweep.column(params, sample)
 
     def look(self, position: int) -> Step:
         """The step at a position, from 1 on, computed anew; at the first position that is not made yet, with tokens
@@ -155,7 +160,8 @@ class Branch:
             tokens, given, live = np.full(self.samples, FREE), nobody, self._live_after(position - 1)
         else:
             tokens, given, live = self._read(position), self.given[position], self.live[position]
-        return Step(position, tokens, given, live, logits, None, self.params_at(position), 0.0, after)
+        params, sweep = self.params_at(position), self.start.sweep
+        return Step(position, tokens, given, live, logits, None, params, 0.0, after, sweep=sweep)
 
     def point(self, position: int) -> RunStart:
         """From where to go on after the token at a position."""
@@ -176,8 +182,15 @@ class Branch:
         prompt = np.pad(before, ((0, 0), (0, max(0, end - before.shape[1]))), constant_values=FREE)
         prompt[:, :at] = self.tokens[:at].T
         prompt[:, at:end] = np.where(own == FREE, prompt[:, at:end], own)
-        start = BranchStart(prompt, self.start.seed, self.params_at(at), self.name, at, override, self.start.text)
+        start = replace(
+            self.start, prompt=prompt, params=self.params_at(at), parent=self.name, at=at, override=override
+        )
         return replace(start, **facts)
+
+    def _without_swept(self, params: SamplingParams) -> SamplingParams:
+        """With the swept knob as it was at the start: what it stands at counts for nothing, so it is never turned."""
+        sweep = self.start.sweep
+        return replace(params, **{sweep.knob: getattr(self.start.params, sweep.knob)}) if sweep else params
 
     def _override(self, parent: Branch) -> None:
         """A chosen token takes the random number of the one that it replaces, so that later ones keep theirs."""
@@ -204,7 +217,7 @@ class Branch:
     def _eos(self) -> int | None:
         return self.model.eos
 
-    def _state_before(self, position: int) -> Any:
+    def _state_before(self, position: int) -> State:
         """From the nearest one before it that was kept."""
         near = max(at for at in self._states if at <= position)
         return state_after(self.model, self.tokens[near:position].T.astype(np.int64), self._states[near])
@@ -226,7 +239,7 @@ class StepBuffer:
         """The last step."""
         self.telling: Step | None = None
         """The last step in which the first sample still ran."""
-        self.states: dict[int, Any] = {}
+        self.states: dict[int, State] = {}
         """States before the tokens at some positions."""
         self.turns: list[tuple[int, SamplingParams]] = []
         """Positions from which on other knobs counted; the first position is one of them."""
@@ -240,8 +253,8 @@ class StepBuffer:
         self._tokens.append(step.tokens)
         self._given.append(step.given)
         self._live.append(step.live)
-        if step.index >= self._due and not callable(step.kept):
-            self.states[step.index], self._due = _kept(step.state), step.index + self._every
+        if step.index >= self._due and not callable(step.state_source):
+            self.states[step.index], self._due = step.state.compact(), step.index + self._every
         if self.newest is None or step.params is not self.newest.params:
             self.turns.append((step.index, step.params))
         if step.live[0]:
@@ -279,10 +292,6 @@ class StepBuffer:
     def live(self) -> Mask:
         """bool[steps, samples]: whether the sample still ran."""
         return np.array(self._live)
-
-
-def _kept(state: Any) -> Any:
-    return state.compact() if hasattr(state, "compact") else state
 
 
 class GrowableArray:

@@ -13,11 +13,9 @@ from tui_gen.images.codec import ImageCodec
 from tui_gen.images.picture import UNDRAWN, Picture, Pixels, first_pixel
 from tui_gen.sampling.knobs import SHOWN
 from tui_gen.sampling.params import FREE, Mask, SamplingParams, Tokens
-from tui_gen.sampling.sweep import Sweep
-from tui_gen.text.codec import TextCodec
+from tui_gen.text.codec import Codec, TextCodec
 from tui_gen.text.transcript import Transcript
 
-Codec = TextCodec | ImageCodec
 _DIMMED = 5
 """How many times darker pixels are that both have: dark enough for any rendering to set those apart that differ."""
 _LINE_END = "↵"
@@ -30,8 +28,8 @@ def describe(branch: Branch, codec: Codec, parent: Branch | None = None) -> str:
     people wrote, so scrub it before a terminal shows it.
     """
     start = branch.start
-    if isinstance(start.params, Sweep):
-        return _named(f"sweep {start.params.knob.replace('_', '-')}", start.text)
+    if start.sweep:
+        return _named(f"sweep {start.sweep.knob.replace('_', '-')}", start.text)
     if isinstance(codec, ImageCodec) and _completes(branch, codec.image, parent):
         return _named("completion", start.text)
     if not start.parent:
@@ -66,9 +64,9 @@ def _chosen(override: Tokens, codec: Codec) -> str:
     """What stands in the first sample in which a choice was made."""
     row = override[int((override != FREE).any(axis=1).argmax())]
     tokens = row[row != FREE].tolist()
-    if isinstance(codec, ImageCodec) or len(tokens) == 1:
-        return " ".join(shown_token(token, codec) for token in tokens)
-    return codec.decode(tokens).strip()
+    if isinstance(codec, TextCodec) and len(tokens) > 1:
+        return codec.decode(tokens).strip()
+    return " ".join(shown_token(token, codec) for token in tokens)
 
 
 def _anew(branch: Branch, codec: Codec, parent: Branch | None) -> str:

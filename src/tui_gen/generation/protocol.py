@@ -1,40 +1,102 @@
-"""What the generation loop asks of a model, and where a run can begin or go on."""
+"""What the generation loop asks of a model, and how it feeds the model with the tokens of a prompt."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tui_gen.errors import TuiGenError
+from tui_gen.sampling.device_protocol import SampleReport
 from tui_gen.sampling.params import Floats, Logits, Mask, Tokens, log_softmax, picked
 
 CHUNK = 128
 """Tokens that are read at once."""
 _LEAST = 32
 """Fewer are not worth it."""
-Read = Callable[[Tokens, Any], Any]
-"""From tokens [samples, n] and the state before them to the state after them."""
+
+
+class State(Protocol):
+    """What a model keeps of the tokens that it has read, of several samples; only that model can read it."""
+
+    def __len__(self) -> int:
+        """Samples."""
+        ...
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all tensors."""
+        ...
+
+    def rows(self, samples: Sequence[int] | NDArray[Any]) -> State:
+        """The state of these samples, in this order; one may come several times."""
+        ...
+
+    def compact(self) -> State:
+        """The same in as little memory as it takes, to be kept for long."""
+        ...
+
+
+class DeviceSample(NamedTuple):
+    """Tokens that were sampled beside the model."""
+
+    report: SampleReport
+    logits: Callable[[], Logits]
+    """Fetches what they were sampled from, [batch, vocab]."""
+    state: State
+
+
+Read = Callable[[Tokens, Any], State | None]
+Draw = Callable[[Tokens, Any, Floats, Floats], DeviceSample | None]
+Score = Callable[[Tokens, Tokens, Any], tuple[Floats, State] | None]
 
 
 class StepModel(Protocol):
-    """What `generate` asks of a model, which may have `read` and `draw`, as `tui_gen.runtime.model.Model` has."""
+    """A model as `generate` needs it: a step function, and abilities that are None where a model does not have them.
+
+    A state that it is given is one that it returned.
+    """
 
     @property
     def eos(self) -> int | None:
         """The token that ends a sample, if the model has one."""
         ...
 
-    def start(self, batch: int) -> Any:
+    def start(self, batch: int) -> State:
         """The state before the first token."""
         ...
 
-    def step(self, tokens: Tokens, state: Any) -> tuple[Logits, Any]:
+    def step(self, tokens: Tokens, state: Any) -> tuple[Logits, State]:
         """Tokens [batch] and the state before them to logits [batch, vocab] and the state after them."""
+        ...
+
+    @property
+    def read(self) -> Read | None:
+        """From tokens [batch, n] and the state before them to the state after them, all at once.
+
+        Returns None where that cannot be done. Raises TuiGenError for a state that is not finite.
+        """
+        ...
+
+    @property
+    def draw(self) -> Draw | None:
+        """Reads tokens [batch] and samples what follows, from the state before them, uniform numbers float64[batch] in
+        [0, 1) and parameters as of `weights`. Returns None where that is not done beside the model.
+        """
+        ...
+
+    @property
+    def score(self) -> Score | None:
+        """Reads tokens [batch, n] at once, given a token [batch, n] that follows each of them, and the state before.
+
+        Returns the natural logarithms of the probability of what follows, [batch, n], and the state after the tokens;
+        None where that cannot be done.
+        """
         ...
 
 
@@ -44,8 +106,13 @@ class Endless:
     eos = None
 
     def __init__(self, model: StepModel) -> None:
-        self.start, self.step = model.start, model.step
-        self.read, self.draw = getattr(model, "read", None), getattr(model, "draw", None)
+        self.start, self.step, self.read, self.draw, self.score = (
+            model.start,
+            model.step,
+            model.read,
+            model.draw,
+            model.score,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +123,7 @@ class RunStart:
     """Its position in the sequence."""
     tokens: Tokens
     """[samples]"""
-    state: Any
+    state: State
     """The model's state before it."""
     live: Mask
     """[samples]: whether the sample goes on after it."""
@@ -106,7 +173,7 @@ class Prefill:
     def __init__(self, model: StepModel, prompt: Tokens, given: Mask) -> None:
         """prompt: int64[samples, n]. given: [n], whether the tokens of all samples stand at a position."""
         self._model, self._prompt = model, prompt
-        self._read = getattr(model, "read", None)
+        self._read = model.read
         # A token is read ahead if the one after it is given as well: for what is sampled, logits are needed at once.
         self._stops = np.flatnonzero(~(given[:-1] & given[1:]))
         self._end = prompt.shape[1] - 1
@@ -146,8 +213,7 @@ class Prefill:
 
 def state_after(model: StepModel, tokens: Tokens, state: Any) -> Any:
     """The state after int64[samples, n], read at once where the model can and they are many."""
-    read = getattr(model, "read", None) if tokens.shape[1] >= _LEAST else None
-    after = read(tokens, state) if read else None
+    after = model.read(tokens, state) if model.read and tokens.shape[1] >= _LEAST else None
     if after is not None:
         return after
     for column in tokens.T:

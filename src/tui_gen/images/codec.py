@@ -16,10 +16,7 @@ from tui_gen.text.tokenizer import NOWHERE, PromptTokenizer
 
 
 class ImageCodec:
-    """Pictures. The prompt is a list of phrases between commas, each a condition that the model was trained with.
-
-    Has what `TextCodec` has, so that a front end need not ask which of them it talks to.
-    """
+    """Pictures. The prompt is a list of phrases between commas, each a condition that the model was trained with."""
 
     def __init__(self, card: ModelCard, tokenizer: str | None) -> None:
         assert card.image

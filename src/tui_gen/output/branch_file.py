@@ -18,7 +18,6 @@ from tui_gen.images.picture import Picture, first_pixel, given_levels
 from tui_gen.library import LoadedModel
 from tui_gen.output.writers import text_headings
 from tui_gen.sampling.params import FREE, Mask, Tokens
-from tui_gen.sampling.sweep import Sweep
 from tui_gen.terminal_text import counted, listed, scrub
 from tui_gen.text.codec import TextCodec
 
@@ -90,8 +89,7 @@ def _joined(branch: Branch, loaded_model: LoadedModel) -> str:
     """All texts, each under a heading where there are several."""
     texts = [text_of(branch, loaded_model, sample) for sample in range(branch.samples)]
     texts = [text if text.endswith("\n") else text + "\n" for text in texts]
-    params = branch.start.params
-    headings = text_headings(len(texts), params if isinstance(params, Sweep) else None)
+    headings = text_headings(len(texts), branch.start.sweep)
     return "".join(heading + text for heading, text in zip(headings, texts, strict=True))
 
 

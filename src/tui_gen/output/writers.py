@@ -20,7 +20,7 @@ from tui_gen.sampling.params import Tokens
 from tui_gen.sampling.step import Step
 from tui_gen.sampling.sweep import Sweep
 from tui_gen.terminal_text import scrub, scrub_line
-from tui_gen.text.codec import TextCodec
+from tui_gen.text.codec import Codec, TextCodec
 
 _FORMS = {".png": "png", ".gif": "gif", ".jsonl": "jsonl"}
 
@@ -146,7 +146,7 @@ class JsonLines:
 
     bundle = Measured
 
-    def __init__(self, codec: TextCodec | ImageCodec, samples: int, file: BinaryIO, sweep: Sweep | None = None) -> None:
+    def __init__(self, codec: Codec, samples: int, file: BinaryIO, sweep: Sweep | None = None) -> None:
         self._codec, self._file = codec, file
         self._swept = [{"knob": sweep.knob, "value": value} for value in sweep.values] if sweep else [{}] * samples
         self._readers = [codec.reader() for _ in range(samples)] if isinstance(codec, TextCodec) else []

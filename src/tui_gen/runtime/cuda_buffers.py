@@ -14,7 +14,7 @@ from tui_gen.errors import TuiGenError
 from tui_gen.runtime.contract import STATE_TYPES, Port
 from tui_gen.runtime.sampling_graph import CONTROL, LOGITS, REPORT
 from tui_gen.runtime.session import DeviceArray, Place, Session
-from tui_gen.runtime.state import State
+from tui_gen.runtime.state import HostState
 from tui_gen.sampling.device_protocol import DeviceParams, SampleReport, StepInput, report_shape
 from tui_gen.sampling.params import Logits
 
@@ -88,7 +88,7 @@ class CudaBuffers:
         held = [(owner[1], at) for at, owner in enumerate(self.owners) if owner and owner[0] is trail]
         return max((found for found in held if found[0] <= position), default=(0, None))
 
-    def load(self, at: int, state: State) -> None:
+    def load(self, at: int, state: HostState) -> None:
         """Copies a state to the device."""
         for array, part in zip(self._parts[at], state.arrays(), strict=True):
             self._write(array, part)

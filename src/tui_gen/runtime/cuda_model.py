@@ -10,10 +10,10 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from itertools import count
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +24,9 @@ from tui_gen.runtime.contract import Port
 from tui_gen.runtime.cuda_buffers import CudaBuffers, Opened, Recordable, RecordingError, RecordingsFullError
 from tui_gen.runtime.sampling_graph import sampler, with_sampler
 from tui_gen.runtime.session import Place, Session, open_cuda, open_recorded
-from tui_gen.runtime.state import State
+from tui_gen.runtime.state import HostState
 from tui_gen.sampling.device_protocol import NARROW, DeviceParams, SampleReport, is_possible
-from tui_gen.sampling.params import Floats, Logits, SamplingParams, Tokens
+from tui_gen.sampling.params import Floats, Logits, Tokens
 
 _EVERY_BYTES, _LEAST_EVERY = 256, 64
 """How many bytes of a sample's state may be fetched for each token, and after how many tokens at the earliest."""
@@ -38,7 +38,7 @@ _BATCHES = 4
 """Batch sizes whose buffers are kept."""
 _MOST_PARTS = 8
 """Parts that a batch may be divided into when the device is full."""
-Host = Callable[[Sequence[NDArray[Any]], int], State]
+Host = Callable[[Sequence[NDArray[Any]], int], HostState]
 """Makes a state on the host."""
 
 
@@ -46,13 +46,6 @@ class Opener(Protocol):
     """Opens the graphs of a model on a device."""
 
     def __call__(self, *, recorded: bool) -> Opened: ...
-
-
-class Drawn(NamedTuple):
-    """What a step with sampling gives."""
-
-    report: SampleReport
-    state: DeviceState
 
 
 class CudaModel:
@@ -68,7 +61,7 @@ class CudaModel:
         self._lanes: OrderedDict[tuple[int, int], CudaBuffers] = OrderedDict()
         self._numbers = count(1)
         self._moved = 0
-        self._aimed: tuple[SamplingParams, int, DeviceParams] | None = None
+        self._params: tuple[bytes, int, DeviceParams] | None = None
 
     @property
     def moved(self) -> int:
@@ -90,7 +83,7 @@ class CudaModel:
         """Whether its work is recorded and replayed."""
         return bool(self._opened and self._opened.step.recorded)
 
-    def bring(self, state: State | DeviceState) -> DeviceState:
+    def bring(self, state: HostState | DeviceState) -> DeviceState:
         """A state for this device. It is only copied there when a step needs it."""
         if isinstance(state, DeviceState):
             return state if state.engine is self else self.bring(state.compact())
@@ -102,12 +95,14 @@ class CudaModel:
             _, after = self._advance(tokens, state, None, None)
             return after.logits(), after
 
-    def draw(self, tokens: Tokens, state: DeviceState, uniform: Floats, params: SamplingParams) -> Drawn:
-        """Reads int64[batch] and draws what follows. uniform: float64[batch] in [0, 1).
+    def draw(
+        self, tokens: Tokens, state: DeviceState, uniform: Floats, rows: Floats
+    ) -> tuple[SampleReport, DeviceState]:
+        """Reads int64[batch] and draws what follows. uniform: float64[batch] in [0, 1). rows: as of `weights`.
 
         Raises DeviceFullError where there is no room, and DeviceLostError.
         """
-        aim = self._aim(params, len(tokens))
+        aim = self._device_params(rows, len(tokens))
         with _TURN:
             try:
                 reports, after = self._advance(tokens, state, uniform, aim)
@@ -115,7 +110,7 @@ class CudaModel:
                 self._open_again(recorded=isinstance(fault, RecordingsFullError))
                 reports, after = self._advance(tokens, state, uniform, aim)
         joined = reports[0] if len(reports) == 1 else SampleReport(np.concatenate([report.raw for report in reports]))
-        return Drawn(joined, after)
+        return joined, after
 
     def fetch(self, state: DeviceState) -> tuple[NDArray[Any], ...]:
         """The tensors of a state."""
@@ -128,7 +123,7 @@ class CudaModel:
         with _TURN:
             return np.concatenate([lane.logits(at) for lane, at in self._found(state)])
 
-    def divide(self, whole: State, parts: int) -> DeviceState | None:
+    def divide(self, whole: HostState, parts: int) -> DeviceState | None:
         """A state for this device in so many parts, one after another in a step; None if they would be too small."""
         if parts > min(len(whole), _MOST_PARTS):
             return None
@@ -136,10 +131,11 @@ class CudaModel:
         shares = np.array_split(np.arange(len(whole)), parts)
         return DeviceState(self, [(StateHistory(whole.rows(share), []), 0) for share in shares])
 
-    def _aim(self, params: SamplingParams, batch: int) -> DeviceParams:
-        if self._aimed is None or self._aimed[:2] != (params, batch):
-            self._aimed = replace(params), batch, DeviceParams.at(params.rows(batch))
-        return self._aimed[2]
+    def _device_params(self, rows: Floats, batch: int) -> DeviceParams:
+        key = rows.tobytes(), batch
+        if self._params is None or self._params[:2] != key:
+            self._params = *key, DeviceParams.at(np.broadcast_to(rows, (batch, 4)))
+        return self._params[2]
 
     def _advance(
         self, tokens: Tokens, state: DeviceState, uniform: Floats | None, aim: DeviceParams | None
@@ -236,7 +232,7 @@ class CudaModel:
 class StateHistory:
     """From a state on the host, the tokens that were read since."""
 
-    anchor: State
+    anchor: HostState
     tokens: list[Tokens]
 
     def going_on(self, position: int, tokens: Tokens) -> StateHistory:
@@ -257,13 +253,13 @@ class StateStore(Protocol):
         """What came with a state."""
         ...
 
-    def host(self, arrays: Sequence[NDArray[Any]], batch: int, /) -> State:
+    def host(self, arrays: Sequence[NDArray[Any]], batch: int, /) -> HostState:
         """Makes a state on the host."""
         ...
 
 
 class DeviceState:
-    """A state on a device, as `tui_gen.runtime.state.State` is one on the host.
+    """A state on a device, as `tui_gen.runtime.state.HostState` is one on the host.
 
     Each part is some samples' place: a trail, and how many of its tokens were read. There are several where the device
     has no room for the batch as a whole.
@@ -283,16 +279,16 @@ class DeviceState:
         """Bytes of all tensors."""
         return sum(trail.anchor.nbytes for trail, _ in self.parts)
 
-    def rows(self, samples: Sequence[int] | NDArray[Any]) -> State:
-        """As `State.rows`, on the host."""
+    def rows(self, samples: Sequence[int] | NDArray[Any]) -> HostState:
+        """As `HostState.rows`, on the host."""
         return self.compact().rows(samples)
 
-    def compact(self) -> State:
+    def compact(self) -> HostState:
         """The same on the host, to be kept for long."""
         return self.engine.host(self.arrays(), len(self))
 
     def is_finite(self) -> bool:
-        """As `State.is_finite`."""
+        """As `HostState.is_finite`."""
         return self.compact().is_finite()
 
     def arrays(self) -> tuple[NDArray[Any], ...]:

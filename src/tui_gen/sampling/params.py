@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tui_gen.card import MAX_TEMPERATURE
 from tui_gen.errors import TuiGenError
-
-if TYPE_CHECKING:
-    pass
 
 Floats = NDArray[np.float64]
 Logits = NDArray[np.float32]
@@ -73,44 +69,37 @@ class SamplingParams:
         named = {f.name.replace("_", "-"): (getattr(self, f.name), f.default) for f in fields(SamplingParams)}
         return [f"{name} {value:.12g}" for name, (value, default) in named.items() if value != default]
 
-    def weights(self, logits: Logits) -> Weights:
-        """What tokens are drawn by, as the function `weights` says."""
-        return _weights(logits, self)
-
-    def rows(self, samples: int) -> Floats:
-        """temperature, top_k, top_p and min_p of each sample: float64[samples, 4]."""
-        return np.tile(
-            np.array([[self.temperature, self.top_k, self.top_p, self.min_p]], dtype=np.float64), (samples, 1)
-        )
-
-    def noise(self, seed: int, samples: int, drawn: Tokens | None = None) -> Noise:
-        """The random numbers of a run; drawn: int64[samples], how many each sample has taken before."""
-        return Noise(seed, samples, drawn)
+    def row(self) -> Floats:
+        """float64[1, 4]: temperature, top_k, top_p and min_p, which as a single row count for every sample."""
+        return np.array([[self.temperature, self.top_k, self.top_p, self.min_p]], dtype=np.float64)
 
 
-def weights(logits: Logits, params: SamplingParams) -> Weights:
-    """Logits [batch, vocab] to what tokens are drawn by: float32[batch, vocab], proportional to the probabilities.
+def weights(logits: Logits, rows: Floats) -> Weights:
+    """Logits [samples, vocab] to what tokens are drawn by: float32[samples, vocab], proportional to the probabilities.
 
-    The likeliest token weighs 1, one that a knob has cut 0. The logits must be finite.
+    rows: float64[samples, 4], temperature, top_k, top_p and min_p of each sample, or [1, 4] for all of them. The
+    likeliest token weighs 1, one that a filter has cut 0. The logits must be finite.
     """
-    return params.weights(logits)
+    if len(rows) == 1:
+        return _weights(logits, *rows[0].tolist())
+    return np.concatenate([_weights(row[None], *values) for row, values in zip(logits, rows.tolist(), strict=True)])
 
 
-def _weights(logits: Logits, params: SamplingParams) -> Weights:
-    if params.temperature == 0:
+def _weights(logits: Logits, temperature: float, top_k: float, top_p: float, min_p: float) -> Weights:
+    if temperature == 0:
         return _one_hot(logits.argmax(axis=1), logits.shape[1])
     with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):
         shifted = logits - logits.max(axis=1, keepdims=True)
-        if params.temperature != 1:
-            shifted = _divided(shifted, params.temperature)
-        made: Weights = np.exp(shifted, out=shifted)
-    if 0 < params.top_k < made.shape[1]:
-        made = np.where(_top_k_mask(made, params.top_k), made, np.float32(0))
-    if params.top_p < 1:
-        made = np.where(_top_p_mask(made, params.top_p), made, np.float32(0))
-    if params.min_p > 0:  # of what was left the likeliest weighs 1
-        made = np.where(made >= np.float32(params.min_p), made, np.float32(0))
-    return made
+        if temperature != 1:
+            shifted = _divided(shifted, temperature)
+        result: Weights = np.exp(shifted, out=shifted)
+    if 0 < top_k < result.shape[1]:
+        result = np.where(_top_k_mask(result, int(top_k)), result, np.float32(0))
+    if top_p < 1:
+        result = np.where(_top_p_mask(result, top_p), result, np.float32(0))
+    if min_p > 0:  # of what was left the likeliest weighs 1
+        result = np.where(result >= np.float32(min_p), result, np.float32(0))
+    return result
 
 
 def normalised(made: Weights) -> Floats:
@@ -127,7 +116,7 @@ def probabilities(logits: Logits, params: SamplingParams) -> Floats:
     """
     if not np.isfinite(logits).all():
         raise FloatingPointError("non-finite logits")
-    return normalised(weights(logits, params))
+    return normalised(weights(logits, params.row()))
 
 
 def _divided(shifted: Logits, temperature: float) -> Logits:
@@ -209,40 +198,38 @@ def entropy_bits(probs: Floats) -> Floats:
     return 0.0 - np.sum(probs * logs, axis=1)  # subtracted, for a certain token has 0 bits and not -0
 
 
-def noise_stream(seed: int, sample: int, drawn: int) -> np.random.Generator:
-    """The random numbers of a sample, from the number `drawn` on. Raises TuiGenError for a negative seed."""
-    if seed < 0:
-        raise TuiGenError(f"the seed must be 0 or more, not {seed}")
-    bits = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(sample,)))
-    return np.random.Generator(bits.advance(drawn) if drawn else bits)
-
-
 class Noise:
     """Uniform numbers for the samples of a run: one independent stream per sample, so that sample 3 of a run of 8
     equals sample 3 of a run of 4, and exactly one number per sampled token.
     """
 
-    def __init__(self, seed: int, samples: int, drawn: Tokens | None = None) -> None:
-        """drawn: int64[samples], how many numbers each sample has taken before; none, if nothing is said."""
-        counts = [0] * samples if drawn is None else drawn.tolist()
-        self._streams = [self._stream(seed, sample, count) for sample, count in enumerate(counts)]
+    def __init__(self, seed: int, samples: int, positions: Tokens | None = None, *, shared: bool = False) -> None:
+        """positions: int64[samples], how many numbers each sample has taken before; 0, if nothing is said. shared:
+        every sample reads the first one's stream, each at a place of its own. Raises TuiGenError for a negative seed.
+        """
+        if seed < 0:
+            raise TuiGenError(f"the seed must be 0 or more, not {seed}")
+        counts = [0] * samples if positions is None else positions.tolist()
+        self._streams = [_stream(seed, 0 if shared else sample, count) for sample, count in enumerate(counts)]
         self._ahead = np.empty((samples, _AHEAD))
         self._next = np.full(samples, _AHEAD)
         """The numbers that come, and the place of the next in each row."""
         self._rows = np.arange(samples)
 
-    def _stream(self, seed: int, sample: int, drawn: int) -> np.random.Generator:
-        return noise_stream(seed, sample, drawn)
-
-    def draw(self, wanted: Mask) -> Floats:
-        """The next number in [0, 1) of every wanted sample, 0 for the others: float64[samples]."""
-        if len(wanted) == 1 and wanted[0]:
+    def draw(self, mask: Mask) -> Floats:
+        """The next number in [0, 1) of every sample of the mask, 0 for the others: float64[samples]."""
+        if len(mask) == 1 and mask[0]:
             return self._streams[0].random(1)
-        for row in np.flatnonzero(wanted & (self._next == _AHEAD)):
+        for row in np.flatnonzero(mask & (self._next == _AHEAD)):
             self._ahead[row], self._next[row] = self._streams[row].random(_AHEAD), 0
-        found = np.where(wanted, self._ahead[self._rows, self._next % _AHEAD], 0.0)
-        self._next += wanted
-        return found
+        numbers = np.where(mask, self._ahead[self._rows, self._next % _AHEAD], 0.0)
+        self._next += mask
+        return numbers
+
+
+def _stream(seed: int, sample: int, position: int) -> np.random.Generator:
+    bits = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(sample,)))
+    return np.random.Generator(bits.advance(position) if position else bits)
 
 
 def _one_hot(tokens: Tokens, vocab: int) -> Weights:

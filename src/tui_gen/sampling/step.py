@@ -22,7 +22,9 @@ from tui_gen.sampling.params import (
     log_softmax,
     normalised,
     picked,
+    weights,
 )
+from tui_gen.sampling.sweep import Sweep
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,10 +43,10 @@ class Step:
     live: Mask
     """[samples]: whether the sample still runs. A sample that has ended keeps its row, which then means nothing."""
 
-    said: Logits | Callable[[], Logits]
-    """`logits`, or what to call for them."""
+    logits_source: Logits | Callable[[], Logits]
+    """`logits`, or a callable that fetches them from the device."""
 
-    drawn_by: Weights | None
+    draw_weights: Weights | None
     """[samples, vocab]: what a sampled token was drawn by; None where every token stood in the prompt."""
 
     params: SamplingParams
@@ -53,35 +55,40 @@ class Step:
     seconds: float
     """What model and sampling took."""
 
-    kept: Any
-    """`state`, or what to call for it."""
+    state_source: Any
+    """`state`, or a callable that computes it."""
 
     report: SampleReport | None = None
-    """What a device said that sampled beside the model; `drawn_by` is None then."""
+    """What a device reported that sampled beside the model; `draw_weights` is None then."""
+
+    sweep: Sweep | None = None
+    """What the samples differ by, if it is a knob."""
 
     @property
     def sampled(self) -> bool:
         """Whether some sample's token was drawn, not given."""
-        return self.drawn_by is not None or self.report is not None
+        return self.draw_weights is not None or self.report is not None
 
     @cached_property
     def logits(self) -> Logits:
         """[samples, vocab]: what the model said before this token."""
-        if not callable(self.said):
-            return self.said
-        logits = self.said()
+        if not callable(self.logits_source):
+            return self.logits_source
+        logits = self.logits_source()
         check_finite(logits, self.index)
         return logits
 
     @cached_property
     def state(self) -> Any:
         """The model's state before this token; feed it the token to go on from here."""
-        return self.kept() if callable(self.kept) else self.kept
+        return self.state_source() if callable(self.state_source) else self.state_source
 
     @cached_property
     def weights(self) -> Weights:
         """[samples, vocab]: proportional to `probs`."""
-        return self.params.weights(self.logits) if self.drawn_by is None else self.drawn_by
+        if self.draw_weights is not None:
+            return self.draw_weights
+        return weights(self.logits, self.sweep.rows(self.params) if self.sweep else self.params.row())
 
     @cached_property
     def probs(self) -> Floats:

@@ -18,7 +18,7 @@ from tui_gen.images.picture import first_pixel
 from tui_gen.sampling.params import Floats, Mask, Tokens
 from tui_gen.sampling.step import non_finite
 from tui_gen.scoring.score import Scorer, Totals, in_bits
-from tui_gen.text.codec import TextCodec
+from tui_gen.text.codec import Codec, TextCodec
 
 Origin = Literal["drawn", "chosen", "given"]
 """How a token came to its place: drawn by the model, chosen by a person, given by the prompt."""
@@ -42,13 +42,13 @@ class BranchSurprisal:
     `update` is for a thread beside; everything else may be asked at any time and tells of what was read until then.
     """
 
-    def __init__(self, branch: Branch, codec: TextCodec | ImageCodec) -> None:
+    def __init__(self, branch: Branch, codec: Codec) -> None:
         """codec: of the branch's model."""
         self.branch, self.unit = branch, codec.unit
         self.image = codec.image if isinstance(codec, ImageCodec) else None
         self._scorer = Scorer(branch.model, _columns(branch.tokens[:1]))
         self._bits = GrowableArray(branch.samples, np.float64)
-        self._characters = None if isinstance(codec, ImageCodec) else _Characters(codec, branch.samples)
+        self._characters = _Characters(codec, branch.samples) if isinstance(codec, TextCodec) else None
         # Models of pictures predict nothing that stands before the picture.
         self._first = first_pixel(branch.start.prompt, self.image) if self.image else 1
         self._reading = threading.Lock()

@@ -159,10 +159,9 @@ def score(model: StepModel, tokens: Tokens) -> Floats:
 
 def _scored(model: StepModel, tokens: Tokens, following: Tokens, state: Any) -> tuple[Floats, Any]:
     """Scores of what follows each of the tokens [samples, n], and the state after them."""
-    at_once = getattr(model, "score", None)
-    with contextlib.suppress(TuiGenError):  # told below, by the token that it is of
-        if at_once and (scored := at_once(tokens, following, state)):
-            return scored
+    with contextlib.suppress(TuiGenError):  # raised below, by the token that it is of
+        if model.score and (scores := model.score(tokens, following, state)):
+            return scores
     return score_steps(model, tokens, following, state)
 
 

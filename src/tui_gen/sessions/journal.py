@@ -99,7 +99,8 @@ class Journal:
         if noted is None or positions == noted.positions or not (now or self._clock() - noted.at >= SECONDS):
             return
         turns = noted.new_turns(branch, positions)
-        self._note(made_line(noted.number, positions, noted.fingerprint.of(branch, positions), turns))
+        sha256 = noted.fingerprint.of(branch, positions)
+        self._note(made_line(noted.number, positions, sha256, turns, branch.start.sweep))
         noted.positions, noted.at, noted.turns = positions, self._clock(), noted.turns + len(turns)
 
     def renamed(self, branch: Branch) -> None:

@@ -36,9 +36,9 @@ class Workspace:
 
     def sweep(self, text: str, knob: str, *, params: SamplingParams, seed: int, length: int | None) -> Branch:
         """The same prompt at several values of a knob, with the same random numbers."""
-        values = default_values(knob, params, self.loaded_model.card.vocab_size)
-        prompt = self.loaded_model.codec.prompt([text] * len(values))
-        return self._begun(BranchStart(prompt, seed, Sweep.of(params, knob, values), text=text), length)
+        sweep = Sweep(knob, default_values(knob, params, self.loaded_model.card.vocab_size)).checked(params)
+        prompt = self.loaded_model.codec.prompt([text] * len(sweep))
+        return self._begun(BranchStart(prompt, seed, replace(params), text=text, sweep=sweep), length)
 
     def complete(self, text: str, levels: Tokens, *, samples: int, params: SamplingParams, seed: int) -> Branch:
         """Draws what is FREE of a picture [height, width(, 3)], so many times."""
@@ -111,12 +111,10 @@ class Workspace:
     def _left(self, branch: Branch, at: int, override: Tokens | None, params: SamplingParams, seed: int) -> Branch:
         if at not in self.room(branch):
             raise TuiGenError("there is no pixel to be drawn in another way")
-        start = branch.changed(at, override, seed=seed)
-        kept = start.params
-        if isinstance(kept, Sweep):  # its columns stay what they are
-            start = replace(start, params=Sweep.of(params, kept.knob, kept.values))
+        if branch.start.sweep:
+            branch.start.sweep.checked(params)
         else:
-            start = replace(start, params=params.checked())
-        child = self.tree.begin(start)
+            params.checked()
+        child = self.tree.begin(branch.changed(at, override, seed=seed, params=replace(params)))
         self._lengths[child.name] = self._lengths.get(branch.name, self.loaded_model.codec.length(None))
         return child

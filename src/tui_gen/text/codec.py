@@ -3,25 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 from tokenizers.models import WordLevel
 
-from tui_gen.card import ModelCard
+from tui_gen.card import Colour, ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.sampling.params import FREE, TEXT_LENGTH, Tokens
 from tui_gen.text.tokenizer import NOWHERE, PromptTokenizer, told
+
+
+class Codec(Protocol):
+    """Between a person and a model, whatever it generates: prompts to token ids, token ids to what a person reads."""
+
+    @property
+    def unit(self) -> str:
+        """What one step makes: `token`, `pixel` or `value`."""
+        ...
+
+    @property
+    def phrases(self) -> tuple[str, ...]:
+        """What a prompt can be completed with."""
+        ...
+
+    def unknown(self, text: str) -> list[tuple[int, int]]:
+        """The parts of a prompt, as (start, end), that the model does not know."""
+        ...
+
+    def prompt(self, texts: Sequence[str]) -> Tokens:
+        """Token ids int64[samples, n] of one prompt per sample. Raises TuiGenError that names what is not known."""
+        ...
+
+    def length(self, wanted: int | None) -> int:
+        """How many tokens to sample: what is wanted, within what the model can make."""
+        ...
+
+    def token_text(self, token: int) -> str:
+        """One token by itself, as a list of tokens shows it."""
+        ...
+
+    def token_colour(self, token: int, place: int) -> Colour | None:
+        """RGB of the place-th token of a picture; None where the token has no colour."""
+        ...
 
 
 class TextCodec:
     """Words or characters. An unknown word becomes the model's unknown token, if it has one."""
 
     unit = "token"
-    """What one step makes."""
     phrases: tuple[str, ...] = ()
-    """What a prompt can be completed with."""
 
     def __init__(self, card: ModelCard, tokenizer: str) -> None:
         self._card = card

@@ -32,11 +32,11 @@ class Dials:
         self._knobs: dict[str, Knob] = {}
         self._typed_up_to: dict[str, float] = {}
         """Knobs that can be typed beyond what they turn through."""
-        self._swept: Sweep | None = None
+        self._sweep: Sweep | None = None
 
     def serve(self, card: ModelCard, temperature: float | None) -> None:
         """Takes the limits of a model, and its pace and temperature unless a person asked for another."""
-        self._knobs, self._swept = knobs_for(card), None
+        self._knobs, self._sweep = knobs_for(card), None
         self._typed_up_to = {"top_k": card.vocab_size, "pace": 1e6, "length": card.image.area if card.image else 1e7}
         self.params.temperature = card.temperature if temperature is None else temperature
         self.rate = self._knobs["pace"].default
@@ -84,22 +84,20 @@ class Dials:
         """Another seed, that nobody chose."""
         self.seed = new_seed()
 
-    def params_for(self, start: SamplingParams) -> SamplingParams:
-        """What a run reads its knobs from: these, or for a sweep its columns with these beside them."""
-        self._swept = Sweep.of(self.params, start.knob, start.values) if isinstance(start, Sweep) else None
-        return self._swept or self.params
+    def params_for(self, sweep: Sweep | None) -> SamplingParams:
+        """What the run on the screen reads its knobs from; a sweep has its own values of one of them."""
+        self._sweep = sweep.checked(self.params) if sweep else None
+        return self.params
 
     def params_of(self, sample: int) -> SamplingParams:
         """The knobs of one sample of the run on the screen."""
-        return self._swept.column(sample) if self._swept else replace(self.params)
+        return self._sweep.column(self.params, sample) if self._sweep else replace(self.params)
 
     def _set(self, name: str, value: float) -> None:
         whole = name in {"top_k", "samples", "length", "seed"}
         value = round(value) if whole else value
         if name in SAMPLING:
             setattr(self.params, name, value)
-            if self._swept and self._swept.knob != name:  # its columns stay what they are
-                setattr(self._swept, name, value)
         elif name == "pace":
             self.rate = value
         elif name == "length":

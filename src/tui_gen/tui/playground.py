@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
@@ -13,8 +12,7 @@ from textual.app import ComposeResult
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.branch import Branch
 from tui_gen.images.codec import ImageCodec
-from tui_gen.sampling.params import SamplingParams, new_seed
-from tui_gen.sampling.sweep import Sweep
+from tui_gen.sampling.params import new_seed
 from tui_gen.sessions.workspace import Workspace
 from tui_gen.tui.bindings import Context
 from tui_gen.tui.widgets.knob_panel import Knobs
@@ -69,7 +67,7 @@ class Branching:
         branch, at, knobs = self._desk.stage.branch, self._desk.walking.at(), self._desk.dials.params
         if not branch or at is None:
             return
-        turned = at < len(branch) and _plain(branch.params_at(at)) != _plain(knobs)
+        turned = at < len(branch) and branch.params_at(at, sample=0) != knobs
         seed = None if turned else new_seed()
         if await self._show(lambda workspace: workspace.anew(branch, at, knobs, seed)):
             self._desk.say("a new branch: " + (f"seed {seed}" if seed is not None else "same noise, knobs as they are"))
@@ -191,11 +189,6 @@ class Branching:
         self._desk.keeping.note_begun(branch)
         await self._desk.stage.show(branch, go=True)
         return True
-
-
-def _plain(params: SamplingParams) -> SamplingParams:
-    """The knobs of a sweep without the swept one's values."""
-    return params.column(0) if isinstance(params, Sweep) else replace(params)
 
 
 def _complaint(check: Callable[[str], object]) -> Callable[[str], str]:
@@ -354,9 +347,9 @@ class Showing:
     def device(self) -> None:
         """Where the model runs, if that has changed, and what went wrong there."""
         model = self._desk.loaded_model.model if self._desk.loaded_model else None
-        if model is None or (model.placed == self._placed and not model.has_news):
+        if model is None or (model.placed == self._placed and not model.has_warnings):
             return
-        for line in model.news():
+        for line in model.take_warnings():
             self._desk.say(line, severity="warning")
         self.facts()
 

@@ -17,7 +17,7 @@ from tui_gen.card import Colour
 from tui_gen.errors import TuiGenError
 from tui_gen.images.codec import ImageCodec
 from tui_gen.images.raster import hexadecimal
-from tui_gen.sampling.params import FREE, Logits, SamplingParams, Tokens, Weights
+from tui_gen.sampling.params import FREE, Logits, SamplingParams, Tokens, Weights, weights
 from tui_gen.sampling.step import Step
 from tui_gen.terminal_text import scrub_line
 from tui_gen.text.codec import TextCodec
@@ -79,14 +79,15 @@ class Position:
 
     def now(self, knobs: SamplingParams | None) -> Shares:
         """The probabilities after these knobs; without any, after those that counted for the step."""
-        if knobs is None or knobs == self._step.params:
-            return Shares(_possible(self._step.weights[self._sample], self._step.params))
-        return Shares(_possible(knobs.weights(self._logits[None])[0], knobs))
+        step = self._step
+        if knobs is None or (knobs == step.params and not step.sweep):
+            return Shares(_possible(step.weights[self._sample], None if step.sweep else step.params))
+        return Shares(_possible(weights(self._logits[None], knobs.row())[0], knobs))
 
 
-def _possible(made: Weights, knobs: SamplingParams) -> Weights:
-    """Without a knob that cuts, what is 0 is only too small to be written."""
-    cuts = knobs.temperature == 0 or knobs.top_k or knobs.top_p < 1 or knobs.min_p or type(knobs) is not SamplingParams
+def _possible(made: Weights, knobs: SamplingParams | None) -> Weights:
+    """Without a knob that cuts, what is 0 is only too small to be written. None: a knob may cut."""
+    cuts = knobs is None or knobs.temperature == 0 or knobs.top_k or knobs.top_p < 1 or knobs.min_p
     return made if cuts else np.maximum(made, np.finfo(np.float32).tiny)
 
 

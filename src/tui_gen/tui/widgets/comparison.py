@@ -16,7 +16,6 @@ from textual.widgets import Static
 
 from tui_gen.generation.branch import Branch
 from tui_gen.generation.describe import (
-    Codec,
     Marked,
     compared_pictures,
     describe,
@@ -29,6 +28,7 @@ from tui_gen.images.codec import ImageCodec
 from tui_gen.images.raster import Rendering
 from tui_gen.library import LoadedModel
 from tui_gen.terminal_text import scrub_line
+from tui_gen.text.codec import Codec
 from tui_gen.tui.widgets.cells import fit, part_style
 from tui_gen.tui.widgets.image_view import Canvas
 from tui_gen.tui.widgets.text_view import Line, Wrapped

@@ -14,10 +14,11 @@ from textual.widget import Widget
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
-from tui_gen.generation.describe import Codec, describe
+from tui_gen.generation.describe import describe
 from tui_gen.generation.tree import Tree, TreeRow
 from tui_gen.library import Entry
 from tui_gen.terminal_text import scrub_line
+from tui_gen.text.codec import Codec
 from tui_gen.tui.bindings import BRANCH_KEYS
 
 if TYPE_CHECKING:

@@ -25,7 +25,6 @@ from tui_gen.images.picture import given_levels
 from tui_gen.images.raster import RENDERING_NAMES, RENDERINGS, Rendering
 from tui_gen.library import LoadedModel
 from tui_gen.sampling.params import FREE, Mask, SamplingParams, Tokens
-from tui_gen.sampling.sweep import Sweep
 from tui_gen.sessions.workspace import Workspace
 from tui_gen.tui.widgets.header import About
 from tui_gen.tui.widgets.image_view import Canvas
@@ -91,14 +90,14 @@ class Stage(Container):
 
     async def show(self, branch: Branch, *, go: bool = False) -> None:
         """Puts a branch on the stage, and lets it grow if it is told to."""
-        desk, workspace, start = self.desk, self.workspace, branch.start.params
+        desk, workspace, sweep = self.desk, self.workspace, branch.start.sweep
         assert workspace
-        titles = start.headings() if isinstance(start, Sweep) else ()
+        titles = sweep.headings() if sweep else ()
         player = Player(
             workspace.loaded_model,
             branch,
             head=workspace.head(branch),
-            params=desk.dials.params_for(start),
+            params=desk.dials.params_for(sweep),
             rendering=desk.rendering,
             titles=titles,
         )
@@ -206,7 +205,7 @@ class Stage(Container):
     def changed_for_next(self) -> set[str]:
         """Knobs that count for the next run, and stand elsewhere than where this one began."""
         branch, dials = self.branch, self.desk.dials
-        if not branch or not self.running or isinstance(branch.start.params, Sweep):
+        if not branch or not self.running or branch.start.sweep:
             return set()
         now = {"samples": (branch.samples, dials.samples), "seed": (branch.start.seed, dials.seed)}
         return {name for name, (there, here) in now.items() if there != here}
