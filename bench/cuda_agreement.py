@@ -73,7 +73,7 @@ def how(model: Model) -> str:
     device = model._device
     if model.provider != "CUDA" or device is None or model.has_warnings:
         raise RuntimeError(f"it did not run on CUDA: {model.runs_on}; {'; '.join(model.take_warnings())}")
-    return f"{model.provider}, {model.provider_note}, {'recorded' if device.recorded else 'not recorded'}"
+    return f"{model.provider}, {model.provider_note}, {'recorded' if device.records else 'not recorded'}"
 
 
 def troubles() -> Iterator[Row]:

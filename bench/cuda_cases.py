@@ -79,9 +79,9 @@ def traffic() -> Iterator[Row]:
     model = opened(_LSTM, 1, "cuda")
     device = model._placement.of(1)
     generating(model, count=8)()
-    before = device.moved
+    before = device.traffic
     generating(model, count=1024)()
-    each = (device.moved - before) / 1024
+    each = (device.traffic - before) / 1024
     yield Row(f"{_NAME}: bytes that cross the bus for a token", f"{each:.0f} bytes", "", each / 1000, 1, at_most=True)
 
 

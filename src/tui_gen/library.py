@@ -19,7 +19,7 @@ from tui_gen.errors import TuiGenError
 from tui_gen.files import digest, read_bytes, read_text
 from tui_gen.images.codec import ImageCodec
 from tui_gen.runtime.model import Model
-from tui_gen.runtime.placement import CachedMeasurement, Step, fastest
+from tui_gen.runtime.placement import CachedMeasurement, Work, fastest_threads
 from tui_gen.runtime.session import RUNTIME, Provider
 from tui_gen.text.codec import TextCodec
 
@@ -31,14 +31,14 @@ def check(graph: bytes, sha256: str, runtime: str) -> None:
     """Raises TuiGenError if opening this ONNX file crashes or hangs. runtime: onnxruntime's version; a file that passed
     once with it is not tried again.
     """
-    verdict = CachedMeasurement("opened", sha256, runtime)
-    if verdict.read() is not None:
+    measurement = CachedMeasurement("opened", sha256, runtime)
+    if measurement.read() is not None:
         return
     with tempfile.TemporaryDirectory(prefix="tui-gen-") as folder:
         path = Path(folder) / "model.onnx"
         path.write_bytes(graph)
         _open_in_child(path)
-    verdict.write("")
+    measurement.write("")
 
 
 def _open_in_child(path: Path) -> None:
@@ -151,13 +151,13 @@ def _on_cpu(graph: bytes, sha256: str, card: ModelCard, threads: int) -> Model:
     """With the threads that were asked for, or the fastest number of them."""
     models: dict[int, Model] = {}
 
-    def opened(count: int) -> Step:
+    def opened(count: int) -> Work:
         models[count] = model = models.get(count) or Model(graph, card, provider="cpu", threads=count)
         tokens, state = np.zeros(1, dtype=np.int64), model.start(1)
         return lambda: model.step(tokens, state)
 
     opened(1)  # for what a damaged file has to be told, before anything is measured
-    count = threads or fastest(sha256, RUNTIME, opened)
+    count = threads or fastest_threads(sha256, RUNTIME, opened)
     opened(count)
     return models[count]
 

@@ -17,7 +17,7 @@ from tui_gen.library import open_model, shipped_folder
 from tui_gen.runtime import model as model_module
 from tui_gen.runtime import onnx_graph
 from tui_gen.runtime.model import Model
-from tui_gen.runtime.sequence_graph import in_chunks
+from tui_gen.runtime.sequence_graph import sequence_graph
 from tui_gen.sampling.params import FREE, SamplingParams, Tokens
 from tui_gen.sampling.step import Step
 from tui_gen.scoring.score import score
@@ -125,7 +125,7 @@ def test_other_graphs_are_stepped(name: str) -> None:
 def test_a_graph_that_would_say_something_else_is_not_used(monkeypatch: pytest.MonkeyPatch, *, scores: bool) -> None:
     rng = np.random.default_rng(5)
     other = networks.filled("lstm", {"rnn.0.R": rng.normal(size=(1, 512, 128)).astype(np.float32)})
-    monkeypatch.setattr(model_module, "in_chunks", lambda _, scores: in_chunks(other, scores=scores))
+    monkeypatch.setattr(model_module, "sequence_graph", lambda _, scores: sequence_graph(other, scores=scores))
     model, prompt = cases.opened("lstm", 1), prompt_of(1, 40)
     assert (model.score(prompt, prompt, model.start(1)) if scores else model.read(prompt, model.start(1))) is None
 
@@ -161,19 +161,19 @@ def test_what_is_no_graph_has_no_form_to_read_at_once() -> None:
         damaged = bytearray(graph[: rng.randrange(len(graph))] if rng.random() < 0.3 else graph)
         for _ in range(3 if damaged else 0):
             damaged[rng.randrange(len(damaged))] = rng.randrange(256)
-        found = in_chunks(bytes(damaged), scores=True)
+        found = sequence_graph(bytes(damaged), scores=True)
         assert found is None or isinstance(found, bytes)
-    assert in_chunks(b"", scores=False) is None
-    assert in_chunks(b"not a graph", scores=False) is None
+    assert sequence_graph(b"", scores=False) is None
+    assert sequence_graph(b"not a graph", scores=False) is None
 
 
 def test_messages_are_read_as_they_are_written() -> None:
     parts: list[onnx_graph.Field] = [(1, 0), (2, 300), (7, b"text"), (300, b"")]
-    message = onnx_graph.joined(parts)
-    read = [(key, value if isinstance(value, int) else bytes(value)) for key, value in onnx_graph.fields(message)]
+    message = onnx_graph.encode_message(parts)
+    read = [(key, value if isinstance(value, int) else bytes(value)) for key, value in onnx_graph.read_fields(message)]
     assert read == parts
-    fixed = onnx_graph.fields(b"\x09" + bytes(8) + b"\x0d" + bytes(4))
+    fixed = onnx_graph.read_fields(b"\x09" + bytes(8) + b"\x0d" + bytes(4))
     assert [bytes(memoryview(value)) for _, value in fixed] == [bytes(8), bytes(4)]  # type: ignore[arg-type]
     for damaged in (message[:-2], b"\x80", b"\x0b", b"\x09\x00", b"\x0a\x05abc", b"\x80" * 20):
         with pytest.raises(ValueError, match=r"a (message|number|field) is"):
-            list(onnx_graph.fields(damaged))
+            list(onnx_graph.read_fields(damaged))

@@ -20,10 +20,10 @@ from tui_gen.generation.generate import generate
 from tui_gen.generation.protocol import Endless
 from tui_gen.runtime import cuda_buffers
 from tui_gen.runtime import cuda_model as module
-from tui_gen.runtime.cuda_buffers import Opened, Recordable
+from tui_gen.runtime.cuda_buffers import DeviceGraph, DeviceGraphs
 from tui_gen.runtime.cuda_model import CudaModel, DeviceState
 from tui_gen.runtime.model import Model
-from tui_gen.runtime.session import Session
+from tui_gen.runtime.session import OnnxSession
 from tui_gen.sampling.params import FREE, SamplingParams
 from tui_gen.sampling.step import Step
 from tui_gen.sampling.sweep import Sweep
@@ -72,9 +72,9 @@ def test_a_kilobyte_crosses_the_bus_for_a_token(name: str) -> None:
     model, engine = on_device(*shipped(name))
     steps = run(model, length=1200)
     next(steps)
-    before = engine.moved
+    before = engine.traffic
     assert sum(1 for _ in steps) == 1199
-    assert (engine.moved - before) / 1199 <= 1000
+    assert (engine.traffic - before) / 1199 <= 1000
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_buffers_of_a_few_batch_sizes_are_kept(pair: tuple[Model, Model, CudaMod
     for batch in range(1, 9):
         assert len(tokens(run(model, batch, length=4))) == 4
     assert engine.nbytes <= sum(256 + 256 * batch for batch in range(5, 9))
-    assert engine.moved > 0
+    assert engine.traffic > 0
 
 
 def test_threads_take_turns(pair: tuple[Model, Model, CudaModel]) -> None:
@@ -252,10 +252,10 @@ def test_work_that_cannot_be_recorded_is_done_without(monkeypatch: pytest.Monkey
     opened = engine._opener
     asked: list[bool] = []
 
-    def opener(*, recorded: bool) -> Opened:
-        asked.append(recorded)
-        found = opened(recorded=recorded)
-        return found._replace(step=Recordable(found.step.session, recorded))
+    def opener(*, record: bool) -> DeviceGraphs:
+        asked.append(record)
+        found = opened(record=record)
+        return found._replace(step=DeviceGraph(found.step.session, record))
 
     refusing_to_record(
         monkeypatch, DeviceLostError("CUDA failure 900: operation not permitted when stream is capturing")
@@ -271,19 +271,21 @@ def test_recordings_that_run_out_begin_anew(monkeypatch: pytest.MonkeyPatch) -> 
     model, engine = on_device(graph, card)
     plain, asked = engine._opener, list[bool]()
 
-    def opener(*, recorded: bool) -> Opened:
-        asked.append(recorded)
-        found = plain(recorded=recorded)
-        return found._replace(step=Recordable(found.step.session, recorded))
+    def opener(*, record: bool) -> DeviceGraphs:
+        asked.append(record)
+        found = plain(record=record)
+        return found._replace(step=DeviceGraph(found.step.session, record))
 
     numbers: list[int | None] = []
-    bound = Session.bound_on
+    bound = OnnxSession.bind_on_device
 
-    def bound_on(self: Session, inputs: Any, outputs: Any, recording: int | None = None) -> Callable[[], None]:
+    def bind_on_device(
+        self: OnnxSession, inputs: Any, outputs: Any, recording: int | None = None
+    ) -> Callable[[], None]:
         numbers.append(recording)
         return bound(self, inputs, outputs)
 
-    monkeypatch.setattr(Session, "bound_on", bound_on)
+    monkeypatch.setattr(OnnxSession, "bind_on_device", bind_on_device)
     monkeypatch.setattr(cuda_buffers, "_RECORDINGS", 5)
     model._placement.engine = CudaModel(opener, model.inputs[1:], card.vocab_size, model.state)  # type: ignore[union-attr]
     cpu = Model(graph, card, provider="cpu")
@@ -298,10 +300,10 @@ def test_a_sampler_that_cannot_be_recorded_costs_one_opening(monkeypatch: pytest
     model, engine = on_device(graph, card)
     plain, asked = engine._opener, list[bool]()
 
-    def opener(*, recorded: bool) -> Opened:
-        asked.append(recorded)
-        found = plain(recorded=recorded)
-        return found._replace(sampler=lambda sorts: found.sampler(sorts)._replace(recorded=recorded))
+    def opener(*, record: bool) -> DeviceGraphs:
+        asked.append(record)
+        found = plain(record=record)
+        return found._replace(sampler=lambda sorts: found.sampler(sorts)._replace(recordable=record))
 
     refusing_to_record(monkeypatch, TuiGenError("operation not permitted when stream is capturing"))
     model._placement.engine = CudaModel(opener, model.inputs[1:], card.vocab_size, model.state)  # type: ignore[union-attr]

@@ -13,7 +13,8 @@ from tui_gen.errors import TuiGenError, UsageError
 from tui_gen.generation.generate import generate
 from tui_gen.generation.protocol import RunStart
 from tui_gen.library import LoadedModel
-from tui_gen.sampling.params import FREE, Noise, SamplingParams, Tokens, weights
+from tui_gen.sampling.noise import Noise
+from tui_gen.sampling.params import FREE, SamplingParams, Tokens, weights
 from tui_gen.sampling.step import Step
 from tui_gen.sampling.sweep import Sweep, default_values, read_sweep
 
@@ -116,13 +117,13 @@ def test_a_sweep_goes_on_from_a_point_as_if_it_had_never_stopped(endless: Loaded
 
 def test_shared_noise_is_the_first_samples_stream_at_a_place_of_its_own_for_each() -> None:
     first = Noise(7, 1)
-    numbers = [first.draw(EVERY[:1]).item() for _ in range(4)]
+    numbers = [first.uniform(EVERY[:1]).item() for _ in range(4)]
     noise = Noise(7, 3, shared=True)
-    assert noise.draw(EVERY).tolist() == [numbers[0]] * 3
-    assert noise.draw(np.array([True, False, True])).tolist() == [numbers[1], 0, numbers[1]]
-    assert noise.draw(EVERY).tolist() == [numbers[2], numbers[1], numbers[2]]
+    assert noise.uniform(EVERY).tolist() == [numbers[0]] * 3
+    assert noise.uniform(np.array([True, False, True])).tolist() == [numbers[1], 0, numbers[1]]
+    assert noise.uniform(EVERY).tolist() == [numbers[2], numbers[1], numbers[2]]
     resumed = Noise(7, 3, np.array([3, 2, 3]), shared=True)
-    assert resumed.draw(EVERY).tolist() == noise.draw(EVERY).tolist() == [numbers[3], numbers[2], numbers[3]]
+    assert resumed.uniform(EVERY).tolist() == noise.uniform(EVERY).tolist() == [numbers[3], numbers[2], numbers[3]]
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def at_rest(stage: Stage) -> bool:
     """Whether the run is paused, its engine waits, and all that was made is shown."""
     if not stage.app.stage.paused or not stage.player:
         return False
-    engine: Any = stage.player.pace._changed
+    engine: Any = stage.player.pace._condition
     handed_over: Any = stage.player._room
     return bool(engine._waiters) and handed_over._value == 2
 

@@ -28,7 +28,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(placement, "cuda_trouble", lambda device: "")
     monkeypatch.setattr(placement, "device_name", lambda device: "NVIDIA H100")
     monkeypatch.setattr(placement, "driver", lambda: Driver((13, 0), ("NVIDIA H100",)))
-    monkeypatch.setattr(placement, "timed", lambda turns: [2.0, 1.0])
+    monkeypatch.setattr(placement, "median_seconds", lambda turns: [2.0, 1.0])
     monkeypatch.setattr(Model, "_open_device", lambda self, place: opened(self, Place("cpu")))
     monkeypatch.setattr(CudaModel, "providers", property(lambda self: ["CUDAExecutionProvider"]))
 

@@ -142,9 +142,9 @@ async def test_a_change_that_waits_for_the_next_run_says_so_whatever_room_there_
 async def test_the_selected_knob_is_explained_where_there_is_room() -> None:
     panel = knobs_panel()
     async with alone(panel, (40, 16), focus=True) as (app, pilot):
-        assert " ".join(" ".join(app.lines()[10:]).split()) == TABLE["temperature"].told
+        assert " ".join(" ".join(app.lines()[10:]).split()) == TABLE["temperature"].explanation
         await pilot.press("down")
-        assert " ".join(" ".join(app.lines()[10:]).split()) == TABLE["top_k"].told
+        assert " ".join(" ".join(app.lines()[10:]).split()) == TABLE["top_k"].explanation
     async with alone(knobs_panel(), (28, 12), focus=True) as (app, _):
         assert app.lines()[-1].endswith("…")
 

@@ -11,9 +11,9 @@ from tui_gen.bench.networks import SIDE, graph, image_card, text_card, weight_by
 from tui_gen.bench.timing import Row, Run, Timing, in_turns, per_unit, shown
 from tui_gen.generation.generate import generate
 from tui_gen.runtime.model import Model
-from tui_gen.runtime.placement import candidates, cores
+from tui_gen.runtime.placement import cores, thread_counts
 from tui_gen.runtime.session import Provider
-from tui_gen.sampling.params import SamplingParams, draw, weights
+from tui_gen.sampling.params import SamplingParams, draw_tokens, weights
 
 PROMPT, TOKENS = 100, 200
 PIXELS = 20
@@ -77,7 +77,7 @@ def language_models() -> Iterator[Row]:
     """End to end, beside PyTorch that keeps the state, and beside the book's loop."""
     for name in SIZES:
         runs: dict[str, Run] = {}
-        for threads in candidates(cores()):
+        for threads in thread_counts(cores()):
             runs[f"ours {threads}"] = generating(opened(name, threads), prompt=PROMPT)
             runs[f"int8 {threads}"] = generating(opened(f"{name}-int8", threads), prompt=PROMPT)
             runs |= _torch_runs(name, threads)
@@ -132,7 +132,7 @@ def steps() -> Iterator[Row]:
     """The step alone: int8 beside fp32, and both beside what memory allows; sampling beside the step."""
     for name in SIZES:
         runs: dict[str, Run] = {}
-        for threads in candidates(cores()):
+        for threads in thread_counts(cores()):
             runs[f"fp32 {threads}"] = stepping(opened(name, threads))
             runs[f"int8 {threads}"] = stepping(opened(f"{name}-int8", threads))
             runs[f"memory {threads}"] = timing.reader(threads)
@@ -169,7 +169,7 @@ def sampling() -> Run:
     rng = np.random.default_rng(0)
     logits, uniform = (rng.normal(size=(1, 10_000)) * 2).astype(np.float32), np.array([0.5])
     count, rows = 5 * TOKENS, SamplingParams().row()
-    return lambda: per_unit(lambda: [draw(weights(logits, rows), uniform) for _ in range(count)], count)
+    return lambda: per_unit(lambda: [draw_tokens(weights(logits, rows), uniform) for _ in range(count)], count)
 
 
 def pictures() -> Iterator[Row]:
@@ -177,7 +177,7 @@ def pictures() -> Iterator[Row]:
     for samples, torch_bar, runtime_bar in ((1, 80, 35), (16, 280, 140)):
         runs: dict[str, Run] = {}
         count = max(4, PIXELS // samples)
-        for threads in candidates(cores()):
+        for threads in thread_counts(cores()):
             runs[f"ours {threads}"] = generating(opened("pixelcnn", threads), count=SIDE * SIDE, samples=samples)
             runs[f"whole {threads}"] = generating(opened("pixelcnn-whole", threads), count=count, samples=samples)
             if timing.torch_version():

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tui_gen.card import ImageSpec, ModelCard
-from tui_gen.runtime.onnx_graph import field, tensor
+from tui_gen.runtime.onnx_graph import encode_field, tensor
 
 TOP = 20
 Work = Callable[[int], object]
@@ -139,8 +139,8 @@ def filled(name: str, given: Mapping[str, NDArray[Any]]) -> bytes:
     template = (FOLDER / f"{name}.onnx").read_bytes()
     rng = np.random.default_rng(0)
     weights = {**{key: _weights(facts, rng) for key, facts in described.items()}, **given}
-    tensors = b"".join(field(_INITIALIZER, tensor(key, values)) for key, values in weights.items())
-    return template + field(_GRAPH, tensors)  # protobuf joins messages that stand one after another
+    tensors = b"".join(encode_field(_INITIALIZER, tensor(key, values)) for key, values in weights.items())
+    return template + encode_field(_GRAPH, tensors)  # protobuf joins messages that stand one after another
 
 
 def weight_bytes(name: str) -> int:

@@ -46,9 +46,9 @@ def _score_picture(image: ImageSpec, measure: StreamScorer, args: argparse.Names
     if (levels == FREE).any():
         raise TuiGenError(f"{args.file} has transparent pixels, which no model predicts; fill them first")
     writer, totals = _writer(args.format, image), Totals("pixel", units=image.height * image.width)
-    for found in measure.picture(levels):
-        totals.add(found)
-        writer.write(found)
+    for surprisals in measure.picture(levels):
+        totals.add(surprisals)
+        writer.write(surprisals)
     writer.close(totals)
 
 
@@ -58,11 +58,11 @@ def _score_text(loaded_model: LoadedModel, codec: TextCodec, measure: StreamScor
     writer, totals = _writer(args.format, None), Totals("character")
     with _opened(args.file) as file, _broken_off(writer):
         for block in text_blocks(file, name):
-            for found in measure.text(tokens.read(block)):
+            for surprisals in measure.text(tokens.read(block)):
                 if not totals.tokens:
                     _explain_colours(args.format)
-                totals.add(found)
-                writer.write(found)
+                totals.add(surprisals)
+                writer.write(surprisals)
     totals.units = tokens.characters
     if not totals.tokens:
         raise TuiGenError(f"{name} {'holds only white space' if totals.units else 'is empty'}: nothing can be scored")

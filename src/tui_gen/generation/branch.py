@@ -1,4 +1,4 @@
-"""One line of tokens from the prompt on, of which any position can be looked at and gone on from."""
+"""`Branch`: the tokens of a run with sparse states, so that any position can be looked at, changed and gone on from."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Branch:
     def __init__(self, name: str, start: BranchStart, model: StepModel, *, parent: Branch | None = None) -> None:
         """parent: the branch that `start` names."""
         self.name, self.start, self.model = name, start, model
-        samples, shared = len(start.prompt), start.at if parent else 0
+        samples, common = len(start.prompt), start.at if parent else 0
         self._tokens, self._given, self._live = (
             GrowableArray(samples, np.int32),
             GrowableArray(samples, np.bool_),
@@ -64,10 +64,10 @@ class Branch:
         self.head: int = parent.head if parent else start.prompt.shape[1]
         """The first position after the prompt that all of it began with."""
         if parent:
-            self._extend(parent.tokens[:shared], parent.given[:shared], parent.live[:shared])
-            self.turns += [turn for turn in parent.turns if turn[0] < shared]
-            self._states |= {at: state for at, state in parent._states.items() if at < shared}
-            self._overridden |= {at: mask for at, mask in parent._overridden.items() if at < shared}
+            self._extend(parent.tokens[:common], parent.given[:common], parent.live[:common])
+            self.turns += [turn for turn in parent.turns if turn[0] < common]
+            self._states |= {at: state for at, state in parent._states.items() if at < common}
+            self._overridden |= {at: mask for at, mask in parent._overridden.items() if at < common}
             self._override(parent)
         else:
             everyone = np.ones((1, samples), dtype=bool)
@@ -131,14 +131,14 @@ class Branch:
         """To collect steps in, before they are recorded."""
         return StepBuffer(self.every)
 
-    def record(self, made: StepBuffer) -> None:
+    def record(self, buffer: StepBuffer) -> None:
         """Takes note of steps that follow what is known."""
-        if made.first != len(self):
-            raise ValueError(f"position {made.first} does not follow {len(self) - 1}")
-        self._extend(made.tokens, made.given, made.live)
-        self._states |= made.states
-        for position, turned in made.turns:
-            params = self._without_swept(turned)
+        if buffer.first != len(self):
+            raise ValueError(f"position {buffer.first} does not follow {len(self) - 1}")
+        self._extend(buffer.tokens, buffer.given, buffer.live)
+        self._states |= buffer.states
+        for position, latest in buffer.turns:
+            params = self._without_swept(latest)
             if not self.turns or self.turns[-1][1] != params:
                 self.turns.append((position, params))
 
@@ -165,9 +165,9 @@ class Branch:
 
     def point(self, position: int) -> RunStart:
         """From where to go on after the token at a position."""
-        drawn = (self.live[: position + 1] & ~self.given[: position + 1]).sum(axis=0)
-        drawn += sum(mask.astype(np.int64) for mask in self._overridden.values())
-        return RunStart(position, self._read(position), self._state_before(position), self._live_after(position), drawn)
+        draws = (self.live[: position + 1] & ~self.given[: position + 1]).sum(axis=0)
+        draws += sum(mask.astype(np.int64) for mask in self._overridden.values())
+        return RunStart(position, self._read(position), self._state_before(position), self._live_after(position), draws)
 
     def changed(self, at: int, override: Tokens | None = None, **facts: Any) -> BranchStart:
         """The beginning of a branch that leaves this one before the token at a position.
@@ -202,8 +202,8 @@ class Branch:
             self._overridden[column] = (own[:, offset] != FREE) & was_free
 
     def _extend(self, tokens: Tokens, given: Mask, live: Mask) -> None:
-        for kept, rows in ((self._given, given), (self._live, live), (self._tokens, tokens)):
-            kept.extend(rows)
+        for array, rows in ((self._given, given), (self._live, live), (self._tokens, tokens)):
+            array.extend(rows)
 
     def _read(self, position: int) -> Tokens:
         return self.tokens[position].astype(np.int64)
@@ -237,7 +237,7 @@ class StepBuffer:
         self._tokens, self._given, self._live = list[Tokens](), list[Mask](), list[Mask]()
         self.newest: Step | None = None
         """The last step."""
-        self.telling: Step | None = None
+        self.newest_live: Step | None = None
         """The last step in which the first sample still ran."""
         self.states: dict[int, State] = {}
         """States before the tokens at some positions."""
@@ -258,14 +258,14 @@ class StepBuffer:
         if self.newest is None or step.params is not self.newest.params:
             self.turns.append((step.index, step.params))
         if step.live[0]:
-            self.telling = step
+            self.newest_live = step
         self.seconds += step.seconds
         self.sampled += step.sampled
         self.newest = step
 
     def settle(self) -> None:
         """Fetches what a screen asks of the newest steps while the device that sampled them has it at hand."""
-        for step in (self.newest, self.telling):
+        for step in (self.newest, self.newest_live):
             if step and step.report:
                 _ = step.logits
 
@@ -298,17 +298,17 @@ class GrowableArray:
     """An array [rows, samples] that grows at its end without being copied each time."""
 
     def __init__(self, samples: int, kind: type[np.generic]) -> None:
-        self._kept: NDArray[Any] = np.zeros((64, samples), dtype=kind)
+        self._array: NDArray[Any] = np.zeros((64, samples), dtype=kind)
         self._count = 0
 
     def extend(self, rows: NDArray[Any]) -> None:
         """Adds rows [n, samples]."""
         end = self._count + len(rows)
-        if end > len(self._kept):
-            larger = np.zeros((2 * end, self._kept.shape[1]), dtype=self._kept.dtype)
-            larger[: self._count] = self._kept[: self._count]
-            self._kept = larger
-        self._kept[self._count : end] = rows
+        if end > len(self._array):
+            larger = np.zeros((2 * end, self._array.shape[1]), dtype=self._array.dtype)
+            larger[: self._count] = self._array[: self._count]
+            self._array = larger
+        self._array[self._count : end] = rows
         self._count = end
 
     def __len__(self) -> int:
@@ -322,4 +322,4 @@ class GrowableArray:
     @property
     def rows(self) -> NDArray[Any]:
         """All rows, not to be changed."""
-        return self._kept[: self._count]
+        return self._array[: self._count]

@@ -12,7 +12,8 @@ import numpy as np
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.protocol import Prefill, RunStart, StepModel, run_start
 from tui_gen.sampling.device_protocol import SampleReport
-from tui_gen.sampling.params import FREE, Floats, Logits, Noise, SamplingParams, Tokens, Weights, draw, weights
+from tui_gen.sampling.noise import Noise
+from tui_gen.sampling.params import FREE, Floats, Logits, SamplingParams, Tokens, Weights, draw_tokens, weights
 from tui_gen.sampling.step import Step, check_finite, non_finite
 from tui_gen.sampling.sweep import Sweep
 
@@ -47,31 +48,31 @@ def generate(
     state, tokens, stands = start.state, start.tokens, prompt != FREE
     everywhere = stands.all(axis=0)
     prefill, sampler, live_params = Prefill(model, prompt, everywhere), Sampler(model), LiveParams(params, sweep)
-    noise = Noise(seed, samples, start.drawn, shared=sweep is not None)
+    noise = Noise(seed, samples, start.draws, shared=sweep is not None)
     for index in range(start.index + 1, given_length + length):
         live_params.refresh()
         given = stands[:, index] if index < given_length else nowhere
         if index < given_length and everywhere[index]:
             logits, state, seconds = prefill.step(index - 1, tokens, state)
-            sampled = Sampled(prompt[:, index], logits, state, seconds)
+            result = Sampled(prompt[:, index], logits, state, seconds)
             if not callable(logits):
                 check_finite(logits, index)
         else:
-            uniform = noise.draw(live if given is nowhere else live & ~given)
-            sampled = sampler.draw(index, tokens, state, uniform, live_params.rows)
-            state = sampled.state
-        tokens = sampled.tokens if given is nowhere else np.where(given, prompt[:, index], sampled.tokens)
+            uniform = noise.uniform(live if given is nowhere else live & ~given)
+            result = sampler.sample(index, tokens, state, uniform, live_params.rows)
+            state = result.state
+        tokens = result.tokens if given is nowhere else np.where(given, prompt[:, index], result.tokens)
         step = Step(
             index,
             tokens,
             given,
             live,
-            sampled.logits,
-            sampled.weights,
+            result.logits,
+            result.weights,
             live_params.params,
-            sampled.seconds,
+            result.seconds,
             state,
-            sampled.report,
+            result.report,
             sweep,
         )
         yield step
@@ -124,12 +125,12 @@ class Sampled(NamedTuple):
 
 
 class Sampler:
-    """Samples the next token, on the device if the model does that."""
+    """Samples the next token, on the device if the model supports it."""
 
     def __init__(self, model: StepModel) -> None:
         self._model, self._draw = model, model.draw
 
-    def draw(self, index: int, tokens: Tokens, state: Any, uniform: Floats, rows: Floats) -> Sampled:
+    def sample(self, index: int, tokens: Tokens, state: Any, uniform: Floats, rows: Floats) -> Sampled:
         """The tokens at a position, after those before it. rows: as of `weights`.
 
         Raises TuiGenError for logits that are not finite.
@@ -145,4 +146,4 @@ class Sampler:
         logits, after = self._model.step(tokens, state)
         check_finite(logits, index)
         by_weight = weights(logits, rows)
-        return Sampled(draw(by_weight, uniform), logits, after, time.perf_counter() - start, by_weight)
+        return Sampled(draw_tokens(by_weight, uniform), logits, after, time.perf_counter() - start, by_weight)

@@ -1,4 +1,4 @@
-"""What the generation loop asks of a model, and how it feeds the model with the tokens of a prompt."""
+"""`StepModel`, the protocol of a model, and prefill: feeding it the tokens of a prompt, many at once where it can."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tui_gen.errors import TuiGenError
 from tui_gen.sampling.device_protocol import SampleReport
-from tui_gen.sampling.params import Floats, Logits, Mask, Tokens, log_softmax, picked
+from tui_gen.sampling.params import Floats, Logits, Mask, Tokens, gather, log_softmax
 
 CHUNK = 128
 """Tokens that are read at once."""
@@ -106,13 +106,8 @@ class Endless:
     eos = None
 
     def __init__(self, model: StepModel) -> None:
-        self.start, self.step, self.read, self.draw, self.score = (
-            model.start,
-            model.step,
-            model.read,
-            model.draw,
-            model.score,
-        )
+        self.start, self.step = model.start, model.step
+        self.read, self.draw, self.score = model.read, model.draw, model.score
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,43 +122,43 @@ class RunStart:
     """The model's state before it."""
     live: Mask
     """[samples]: whether the sample goes on after it."""
-    drawn: Tokens
+    draws: Tokens
     """[samples]: how many random numbers the sample has taken so far."""
 
 
 def run_start(model: StepModel, prompt: Tokens) -> RunStart:
     """Where a run with a prompt [samples, n] begins."""
     samples = len(prompt)
-    live, drawn = np.ones(samples, dtype=bool), np.zeros(samples, dtype=np.int64)
-    return RunStart(0, prompt[:, 0], model.start(samples), live, drawn)
+    live, draws = np.ones(samples, dtype=bool), np.zeros(samples, dtype=np.int64)
+    return RunStart(0, prompt[:, 0], model.start(samples), live, draws)
 
 
 class Chunk:
-    """Tokens that were read at once. What the model said between them is computed when somebody asks."""
+    """Tokens that were read at once. Logits and states between them are computed when somebody asks."""
 
     def __init__(self, model: StepModel, read: Read, tokens: Tokens, start: Any, first: int) -> None:
         """tokens: int64[samples, n]. start: the state before them. first: position of the first of them."""
         self._model, self._read, self._tokens, self._start = model, read, tokens, start
-        self._known = (0, start)
+        self._latest = (0, start)
         began = time.perf_counter()
         self.after, self.first, self.past = read(tokens, start), first, first + tokens.shape[1]
         self.seconds = (time.perf_counter() - began) / tokens.shape[1]
         """What reading a token took."""
 
     def at(self, position: int) -> tuple[Any, Any]:
-        """What to call for the logits after the token at this position; the state after it, or what to call for it."""
+        """A callable for the logits after the token at this position; the state after it, or a callable for it."""
         count = position - self.first + 1
         after = self.after if position + 1 == self.past else partial(self._state, count)
         return partial(self._logits, count), after
 
     def _state(self, count: int) -> Any:
         """After so many tokens."""
-        known, state = self._known if self._known[0] <= count else (0, self._start)
-        return self._read(self._tokens[:, known:count], state) if known < count else state
+        count_before, state = self._latest if self._latest[0] <= count else (0, self._start)
+        return self._read(self._tokens[:, count_before:count], state) if count_before < count else state
 
     def _logits(self, count: int) -> Logits:
         logits, after = self._model.step(self._tokens[:, count - 1], self._state(count - 1))
-        self._known = (count, after)  # who asks for one often asks for the next
+        self._latest = (count, after)  # who asks for one often asks for the next
         return logits
 
 
@@ -228,5 +223,5 @@ def score_steps(model: StepModel, tokens: Tokens, following: Tokens, state: Any)
     scores = []
     for now, then in zip(tokens.T, following.T, strict=True):
         logits, state = model.step(now, state)
-        scores.append(picked(log_softmax(logits), then))
+        scores.append(gather(log_softmax(logits), then))
     return np.stack(scores, axis=1), state

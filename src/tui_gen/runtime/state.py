@@ -1,4 +1,4 @@
-"""The state of a run between two tokens, and the memory that it lies in: used again once nobody holds it any more."""
+"""The state of a run on the host, in buffers from a pool, to which they return once nobody holds the state."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ class HostState:
 
     def rows(self, samples: Sequence[int] | NDArray[Any]) -> HostState:
         """The state of these samples, in this order; one may come several times, to go on in several ways."""
-        chosen = np.asarray(samples, dtype=np.intp)
-        return self._pool.state([part[chosen] for part in self.buffers.parts], len(chosen))
+        indices = np.asarray(samples, dtype=np.intp)
+        return self._pool.state([part[indices] for part in self.buffers.parts], len(indices))
 
     def compact(self) -> HostState:
         """The same in as little memory as it takes, to be kept for long."""

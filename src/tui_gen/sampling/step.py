@@ -1,4 +1,4 @@
-"""One token of every sample, and how it came about."""
+"""`Step`: one token of every sample, with the logits, the state and the parameters that it came from."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from tui_gen.sampling.params import (
     Tokens,
     Weights,
     entropy_bits,
+    gather,
     log_softmax,
-    normalised,
-    picked,
+    normalise,
     weights,
 )
 from tui_gen.sampling.sweep import Sweep
@@ -93,7 +93,7 @@ class Step:
     @cached_property
     def probs(self) -> Floats:
         """[samples, vocab]: the distribution after all knobs, from which a sampled token was drawn."""
-        return normalised(self.weights)
+        return normalise(self.weights)
 
     def likeliest(self, count: int, *, sample: int = 0) -> Tokens:
         """[at most count]: the tokens of the highest probability after all knobs, likeliest first, lower ids first."""
@@ -108,7 +108,7 @@ class Step:
     @cached_property
     def logprob(self) -> Floats:
         """[samples]: natural logarithm of the model's own probability (temperature 1, nothing cut) of the token."""
-        return picked(self._log_softmax, self.tokens)
+        return gather(self._log_softmax, self.tokens)
 
     @cached_property
     def entropy(self) -> Floats:

@@ -1,4 +1,4 @@
-"""One knob at several values side by side, with the same random numbers: only the knob makes the difference."""
+"""Sweeps: one knob at several values side by side, with the same random numbers."""
 
 from __future__ import annotations
 
@@ -78,10 +78,10 @@ def default_values(knob: str, params: SamplingParams, vocab_size: int) -> tuple[
         raise TuiGenError(f"a sweep turns {_names()}, not {knob!r}")
     if knob == "temperature":
         return _temperatures(params.temperature)
-    chosen = {"top_k": _top_ks(vocab_size), "top_p": _TOP_P, "min_p": _MIN_P}[knob]
+    values = {"top_k": _top_ks(vocab_size), "top_p": _TOP_P, "min_p": _MIN_P}[knob]
     present, off = getattr(params, knob), getattr(_DEFAULTS, knob)
     kept_all = present == off or (knob == "top_k" and present >= vocab_size)
-    return (*(chosen if kept_all else _with(present, chosen)), off)
+    return (*(values if kept_all else _with(present, values)), off)
 
 
 def read_sweep(text: str, params: SamplingParams, vocab_size: int) -> Sweep:
@@ -89,11 +89,11 @@ def read_sweep(text: str, params: SamplingParams, vocab_size: int) -> Sweep:
 
     params: the other knobs. Raises UsageError.
     """
-    name, given, listed = text.partition("=")
+    name, equals, texts = text.partition("=")
     knob = name.strip().replace("-", "_")
     if knob not in SHOWN:
         raise UsageError(f"--sweep turns {_names()}, not {name!r}")
-    values = tuple(_read(knob, value) for value in listed.split(",")) if given else None
+    values = tuple(_read(knob, value) for value in texts.split(",")) if equals else None
     try:
         return Sweep(knob, values or default_values(knob, params, vocab_size)).checked(params)
     except TuiGenError as fault:
@@ -130,10 +130,10 @@ def _top_ks(vocab_size: int) -> tuple[int, ...]:
     return tuple(sorted(count for count in counts if count < vocab_size))
 
 
-def _with(present: float, chosen: tuple[float, ...]) -> tuple[float, ...]:
+def _with(present: float, values: tuple[float, ...]) -> tuple[float, ...]:
     """The values with the present one in place of the nearest, so that the order stays."""
-    nearest = min(reversed(chosen), key=lambda value: abs(value - present), default=None)
-    return tuple(present if value == nearest else value for value in chosen)
+    nearest = min(reversed(values), key=lambda value: abs(value - present), default=None)
+    return tuple(present if value == nearest else value for value in values)
 
 
 def _names() -> str:

@@ -92,8 +92,8 @@ class Walking:
         """New tokens have come."""
         if self.cursor:
             self.show()
-        elif self.sample == 0 and made.telling:
-            self._show(made.telling.index, made.telling)
+        elif self.sample == 0 and made.newest_live:
+            self._show(made.newest_live.index, made.newest_live)
         else:
             self.show()
 

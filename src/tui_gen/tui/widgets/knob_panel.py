@@ -219,7 +219,7 @@ class Knobs(Widget, can_focus=True):
 
     def _explained(self) -> Sequence[str]:
         width, height = self.size
-        return explanation(self._knobs[self.selected].told, width=width, room=height - self._rows - 1)
+        return explanation(self._knobs[self.selected].explanation, width=width, room=height - self._rows - 1)
 
     def _type(self, text: str) -> None:
         if text != self._typed:
