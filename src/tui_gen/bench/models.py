@@ -13,7 +13,7 @@ import numpy as np
 from tui_gen.bench.cases import NAMES, generating, opened
 from tui_gen.bench.timing import Row, Run, in_turns, per_unit, shown
 from tui_gen.generation.generate import Sampled, Sampler, generate
-from tui_gen.generation.protocol import Endless, StepModel
+from tui_gen.generation.protocol import Endless, StateSource, StepModel
 from tui_gen.library import open_model, shipped_folder
 from tui_gen.runtime.model import Model
 from tui_gen.sampling.noise import Noise
@@ -163,27 +163,27 @@ class Comparison:
 
 def compare(one: Model, other: Model, *, tokens: int, params: SamplingParams, seed: int = 0) -> Comparison:
     """Runs both over the same tokens, those that `one` draws; pictures are begun again when they are full."""
-    values, noise, rows = Comparison(), Noise(seed, 1), params.row()
+    comparison, noise, rows = Comparison(), Noise(seed, 1), params.row()
     everyone = np.ones(1, dtype=bool)
     area = one.card.image.area if one.card.image else tokens
     samplers = Sampler(one), Sampler(other)
     for index in range(tokens):
         if index % area == 0:
-            token, states = np.array([one.card.bos]), [one.start(1), other.start(1)]
+            token, states = np.array([one.card.bos]), list[StateSource]([one.start(1), other.start(1)])
         uniform = noise.uniform(everyone)
         turns = [
             sampler.sample(index + 1, token, state, uniform, rows)
             for sampler, state in zip(samplers, states, strict=True)
         ]
-        _note(values, index + 1, turns, uniform, params)
+        _note(comparison, index + 1, turns, uniform, params)
         token, states = turns[0].tokens, [turn.state for turn in turns]
-    return values
+    return comparison
 
 
-def _note(values: Comparison, index: int, turns: list[Sampled], uniform: Floats, params: SamplingParams) -> None:
+def _note(comparison: Comparison, index: int, turns: list[Sampled], uniform: Floats, params: SamplingParams) -> None:
     logits = [_logits(turn) for turn in turns]
-    values.tokens += 1
-    values.largest = max(values.largest, float(np.abs(logits[0] - logits[1]).max()))
+    comparison.tokens += 1
+    comparison.largest = max(comparison.largest, float(np.abs(logits[0] - logits[1]).max()))
     drawn = (int(turns[0].tokens[0]), int(turns[1].tokens[0]))
     if drawn[0] != drawn[1]:
         shares = [probabilities(said, params if params.temperature else SamplingParams())[0] for said in logits]
@@ -192,7 +192,7 @@ def _note(values: Comparison, index: int, turns: list[Sampled], uniform: Floats,
         distance = abs(float(plain[drawn[0]] - plain[drawn[1]]))
         if params.temperature and all(of_both[0]):  # else the greater one is taken, or kept by a filter
             distance = _distance(shares[0], drawn, float(uniform[0]))
-        values.flips.append(Flip(index, drawn, (of_both[0], of_both[1]), distance))
+        comparison.flips.append(Flip(index, drawn, (of_both[0], of_both[1]), distance))
 
 
 def _distance(shares: Floats, drawn: tuple[int, int], uniform: float) -> float:
@@ -206,7 +206,8 @@ def _logits(turn: Sampled) -> Logits:
 
 def greedy(model: Model, *, tokens: int) -> Tokens:
     """The likeliest tokens one after another, int64[tokens]; they may go on past an end token or a full picture."""
-    made, token, state, sampler = [], np.array([model.card.bos]), model.start(1), Sampler(model)
+    made, token, sampler = [], np.array([model.card.bos]), Sampler(model)
+    state: StateSource = model.start(1)
     for index in range(tokens):
         turn = sampler.sample(index + 1, token, state, np.zeros(1), SamplingParams(0).row())
         token, state = turn.tokens, turn.state

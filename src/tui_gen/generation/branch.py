@@ -26,7 +26,7 @@ LEAST_INTERVAL = 16
 
 @dataclass(frozen=True, eq=False)
 class BranchStart:
-    """How a branch begins: enough to make it again, with the knobs as they were turned."""
+    """How a branch begins: with the parameters as they were turned, enough to generate it again."""
 
     prompt: Tokens
     """[samples, n]: tokens that stand, and `FREE` for those to be sampled."""
@@ -46,7 +46,7 @@ class BranchStart:
 
 
 class Branch:
-    """What was made from a beginning. Its steps may be made in one thread while another one looks at it."""
+    """A run and what is known of it. Its steps may be generated in one thread while another one reads it."""
 
     def __init__(self, name: str, start: BranchStart, model: StepModel, *, parent: Branch | None = None) -> None:
         """parent: the branch that `start` names."""
@@ -87,7 +87,7 @@ class Branch:
 
     @property
     def tokens(self) -> Tokens:
-        """What was made, int32[positions, samples]."""
+        """int32[positions, samples]."""
         return self._tokens.rows
 
     @property
@@ -149,7 +149,7 @@ class Branch:
         return params if sample is None or not self.start.sweep else self.start.sweep.column(params, sample)
 
     def look(self, position: int) -> Step:
-        """The step at a position, from 1 on, computed anew; at the first position that is not made yet, with tokens
+        """The step at a position, from 1 on, computed again; at the first position that has no token yet, with tokens
         that mean nothing. Raises TuiGenError for a position further on.
         """
         if not 1 <= position <= len(self):
@@ -209,13 +209,10 @@ class Branch:
         return self.tokens[position].astype(np.int64)
 
     def _live_after(self, position: int) -> Mask:
-        goes_on = self.given[position] | (self.tokens[position] != (-1 if self._eos is None else self._eos))
+        eos = self.model.eos
+        goes_on = self.given[position] | (self.tokens[position] != (-1 if eos is None else eos))
         live: Mask = self.live[position] & goes_on
         return live
-
-    @property
-    def _eos(self) -> int | None:
-        return self.model.eos
 
     def _state_before(self, position: int) -> State:
         """From the nearest one before it that was kept."""
@@ -280,7 +277,7 @@ class StepBuffer:
 
     @property
     def tokens(self) -> Tokens:
-        """What was made, int64[steps, samples]."""
+        """int64[steps, samples]."""
         return np.array(self._tokens)
 
     @property

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tui_gen.errors import TuiGenError
-from tui_gen.generation.protocol import Prefill, RunStart, StepModel, run_start
+from tui_gen.generation.protocol import LogitsSource, Prefill, RunStart, StateSource, StepModel, run_start
 from tui_gen.sampling.device_protocol import SampleReport
 from tui_gen.sampling.noise import Noise
-from tui_gen.sampling.params import FREE, Floats, Logits, SamplingParams, Tokens, Weights, draw_tokens, weights
+from tui_gen.sampling.params import FREE, Floats, SamplingParams, Tokens, Weights, draw_tokens, weights
 from tui_gen.sampling.step import Step, check_finite, non_finite
 from tui_gen.sampling.sweep import Sweep
 
@@ -45,7 +45,8 @@ def generate(
         raise TuiGenError(f"a sweep of {len(sweep)} values needs as many samples, not {samples}")
     start = start or run_start(model, prompt)
     live, nowhere = start.live, np.zeros(samples, dtype=bool)
-    state, tokens, stands = start.state, start.tokens, prompt != FREE
+    state: StateSource = start.state
+    tokens, stands = start.tokens, prompt != FREE
     everywhere = stands.all(axis=0)
     prefill, sampler, live_params = Prefill(model, prompt, everywhere), Sampler(model), LiveParams(params, sweep)
     noise = Noise(seed, samples, start.draws, shared=sweep is not None)
@@ -117,8 +118,8 @@ class Sampled(NamedTuple):
     """What follows a token of every sample; the fields are those of `Step`."""
 
     tokens: Tokens
-    logits: Logits | Callable[[], Logits]
-    state: Any
+    logits: LogitsSource
+    state: StateSource
     seconds: float
     weights: Weights | None = None
     report: SampleReport | None = None

@@ -41,6 +41,15 @@ class State(Protocol):
         """The same in as little memory as it takes, to be kept for long."""
         ...
 
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        """A copy of the tensors."""
+        ...
+
+
+LogitsSource = Logits | Callable[[], Logits]
+StateSource = State | Callable[[], State]
+"""Logits or a state, or a callable that fetches or computes them."""
+
 
 class DeviceSample(NamedTuple):
     """Tokens that were sampled beside the model."""
@@ -137,24 +146,33 @@ class Chunk:
     """Tokens that were read at once. Logits and states between them are computed when somebody asks."""
 
     def __init__(self, model: StepModel, read: Read, tokens: Tokens, start: Any, first: int) -> None:
-        """tokens: int64[samples, n]. start: the state before them. first: position of the first of them."""
+        """tokens: int64[samples, n]. start: the state before them. first: position of the first of them.
+
+        Raises TuiGenError where the model cannot read them at once.
+        """
         self._model, self._read, self._tokens, self._start = model, read, tokens, start
-        self._latest = (0, start)
+        self._latest: tuple[int, State] = (0, start)
         began = time.perf_counter()
-        self.after, self.first, self.past = read(tokens, start), first, first + tokens.shape[1]
+        self.after, self.first, self.past = self._read_many(tokens, start), first, first + tokens.shape[1]
         self.seconds = (time.perf_counter() - began) / tokens.shape[1]
         """What reading a token took."""
 
-    def at(self, position: int) -> tuple[Any, Any]:
+    def at(self, position: int) -> tuple[LogitsSource, StateSource]:
         """A callable for the logits after the token at this position; the state after it, or a callable for it."""
         count = position - self.first + 1
         after = self.after if position + 1 == self.past else partial(self._state, count)
         return partial(self._logits, count), after
 
-    def _state(self, count: int) -> Any:
+    def _state(self, count: int) -> State:
         """After so many tokens."""
         count_before, state = self._latest if self._latest[0] <= count else (0, self._start)
-        return self._read(self._tokens[:, count_before:count], state) if count_before < count else state
+        return self._read_many(self._tokens[:, count_before:count], state) if count_before < count else state
+
+    def _read_many(self, tokens: Tokens, state: Any) -> State:
+        after = self._read(tokens, state)
+        if after is None:
+            raise TuiGenError("the model reads tokens one by one")
+        return after
 
     def _logits(self, count: int) -> Logits:
         logits, after = self._model.step(self._tokens[:, count - 1], self._state(count - 1))
@@ -174,11 +192,10 @@ class Prefill:
         self._end = prompt.shape[1] - 1
         self._chunk: Chunk | None = None
 
-    def step(self, position: int, tokens: Tokens, state: Any) -> tuple[Any, Any, float]:
+    def step(self, position: int, tokens: Tokens, state: Any) -> tuple[LogitsSource, StateSource, float]:
         """Reads the tokens at a position, with the state before them.
 
-        Returns logits [samples, vocab] or what to call for them, the state after them or what to call for it, and
-        seconds that it took.
+        Returns logits [samples, vocab], the state after them, or a callable for either, and seconds that it took.
         """
         if self._chunk is None or position >= self._chunk.past:
             self._chunk = self._next_chunk(position, state) if position + _LEAST <= self._end else None
@@ -193,12 +210,10 @@ class Prefill:
         if count < _LEAST or not self._read:
             return None
         try:
-            chunk = Chunk(self._model, self._read, self._prompt[:, position : position + count], state, position)
+            return Chunk(self._model, self._read, self._prompt[:, position : position + count], state, position)
         except TuiGenError:
-            chunk = None
-        if chunk is None or chunk.after is None:
-            self._read = chunk = None  # step by step, any fault comes with the token that it is of
-        return chunk
+            self._read = None  # step by step, any fault comes with the token that it is of
+            return None
 
     def _given_from(self, position: int) -> int:
         """How many tokens from here on may be read ahead."""
@@ -206,7 +221,7 @@ class Prefill:
         return (int(later[0]) if len(later) else self._end) - position
 
 
-def state_after(model: StepModel, tokens: Tokens, state: Any) -> Any:
+def state_after(model: StepModel, tokens: Tokens, state: Any) -> State:
     """The state after int64[samples, n], read at once where the model can and they are many."""
     after = model.read(tokens, state) if model.read and tokens.shape[1] >= _LEAST else None
     if after is not None:
@@ -216,7 +231,7 @@ def state_after(model: StepModel, tokens: Tokens, state: Any) -> Any:
     return state
 
 
-def score_steps(model: StepModel, tokens: Tokens, following: Tokens, state: Any) -> tuple[Floats, Any]:
+def score_steps(model: StepModel, tokens: Tokens, following: Tokens, state: Any) -> tuple[Floats, State]:
     """Reads int64[samples, n] one by one; natural logarithms of the probability of what follows each of them, float64
     [samples, n], and the state after them.
     """

@@ -1,4 +1,4 @@
-"""Running the graph of an ONNX file on a device. The only module that imports onnxruntime."""
+"""Runs the graph of an ONNX file on a device. The only module that imports onnxruntime."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ class OnnxSession:
         return outputs
 
     def bind(self, inputs: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]]) -> Callable[[], None]:
-        """What to call to compute outputs from inputs in the memory where they lie, on the CPU; it must outlive the
+        """A callable that computes outputs from inputs in the memory where they lie, on the CPU; it must outlive the
         call. Raises TuiGenError when called, also if the outputs have other shapes.
         """
         binding = self._session.io_binding()

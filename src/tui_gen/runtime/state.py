@@ -27,7 +27,7 @@ class Buffers:
         self._vocab_size = vocab_size
         self._logits: NDArray[np.float32] | None = None
         self.runs: WeakKeyDictionary[Buffers, Callable[[], None]] = WeakKeyDictionary()
-        """What to call for a step of these tokens from the state in other buffers to the one in these."""
+        """Callables for a step of these tokens from the state in other buffers to the one in these."""
 
     @property
     def logits(self) -> NDArray[np.float32]:

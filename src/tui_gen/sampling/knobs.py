@@ -22,7 +22,7 @@ _PICTURE_SECONDS = 4
 
 @dataclass(frozen=True)
 class Knob:
-    """Something that a person can turn. Values are plain numbers, whole ones where the knob counts something."""
+    """A setting that a person can turn. Values are plain numbers, whole ones where the knob counts something."""
 
     name: str
     """For programs; of the first four, the attribute of `SamplingParams`."""

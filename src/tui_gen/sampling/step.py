@@ -71,7 +71,7 @@ class Step:
 
     @cached_property
     def logits(self) -> Logits:
-        """[samples, vocab]: what the model said before this token."""
+        """[samples, vocab]: the model's logits for this token."""
         if not callable(self.logits_source):
             return self.logits_source
         logits = self.logits_source()
@@ -127,5 +127,5 @@ def check_finite(logits: Logits, index: int) -> None:
 
 
 def non_finite(index: int) -> TuiGenError:
-    """What to raise where a model says of the token at a position what no model can mean."""
+    """The error for logits, of the token at a position, that are not finite."""
     return TuiGenError(f"the model gave non-finite logits at token {index}: its weights are damaged or it overflows")

@@ -37,9 +37,9 @@ class Peak(NamedTuple):
 
 
 class BranchSurprisal:
-    """Reads a branch behind whoever makes it, all samples at once, each token once.
+    """Scores a branch while it grows, all samples at once, each token once.
 
-    `update` is for a thread beside; everything else may be asked at any time and tells of what was read until then.
+    `update` is for a worker thread; everything else may be asked at any time and is of what was read until then.
     """
 
     def __init__(self, branch: Branch, codec: Codec) -> None:
