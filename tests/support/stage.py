@@ -23,7 +23,7 @@ from tui_gen.sampling.params import SamplingParams
 from tui_gen.tui.app import TuiGen
 from tui_gen.tui.knob_state import Settings
 from tui_gen.tui.widgets.run_view import Player
-from tui_gen.tui.widgets.text_view import TextPage
+from tui_gen.tui.widgets.text_view import TextView
 
 
 class Shown(NamedTuple):
@@ -117,7 +117,7 @@ class Stage:
     @property
     def page(self) -> str:
         """The text of the first sample."""
-        return self.app.query(TextPage).first().text
+        return self.app.query(TextView).first().text
 
     def screen(self) -> str:
         """The whole screen as text, trailing spaces cut; empty while it is not laid out yet."""

@@ -10,14 +10,14 @@ from tests.support import toys
 from tests.support.stage import on_stage
 from tui_gen.library import open_model
 from tui_gen.sampling.knobs import starting_pace
-from tui_gen.tui.widgets.image_view import Canvas
+from tui_gen.tui.widgets.image_view import ImageView
 from tui_gen.tui.widgets.prompt import Prompt
 
 
 async def test_the_picture_appears_pixel_by_pixel_and_whole(models: Path) -> None:
     async with on_stage(models / "stripes", temperature=0.0) as (stage, _):
         await stage.run_to_end()
-        canvas = stage.app.query_one(Canvas)
+        canvas = stage.app.query_one(ImageView)
         np.testing.assert_array_equal(canvas.picture.rgb[0, :, :, 0], toys.STRIPE_GREYS)
         await stage.shows("▀")
         assert "·" not in stage.screen().replace(" · ", "")
@@ -27,7 +27,7 @@ async def test_the_prompt_decides_what_is_drawn(models: Path) -> None:
     async with on_stage(models / "stripes", temperature=0.0) as (stage, _):
         await stage.type("Bright")
         await stage.run_to_end()
-        assert (stage.app.query_one(Canvas).picture.rgb[0] == 255).all()
+        assert (stage.app.query_one(ImageView).picture.rgb[0] == 255).all()
 
 
 async def test_a_phrase_that_is_not_known_is_refused_with_those_that_are(models: Path) -> None:
@@ -76,13 +76,13 @@ async def test_the_way_of_drawing_can_be_chosen_before_a_run(models: Path) -> No
         await stage.press("f2")
         assert "ASCII" in next(iter(stage.app._notifications)).message
         await stage.run_to_end()
-        assert stage.app.query_one(Canvas).rendering == "ascii"
+        assert stage.app.query_one(ImageView).rendering == "ascii"
 
 
 async def test_the_scale_is_the_largest_that_fits_also_after_a_resize(models: Path) -> None:
     async with on_stage(models / "stripes", temperature=0.0, size=(80, 24)) as (stage, pilot):
         await stage.run_to_end()
-        canvas = stage.app.query_one(Canvas)
+        canvas = stage.app.query_one(ImageView)
         small = canvas._raster.scale
         await pilot.resize_terminal(200, 60)
         await pilot.pause()
@@ -96,7 +96,7 @@ async def test_the_scale_is_the_largest_that_fits_also_after_a_resize(models: Pa
 async def test_several_samples_stand_side_by_side(models: Path) -> None:
     async with on_stage(models / "stripes", temperature=0.0, samples=3, size=(120, 30)) as (stage, _):
         await stage.run_to_end()
-        tiling = stage.app.query_one(Canvas)._tiling
+        tiling = stage.app.query_one(ImageView)._tiling
         rows = [line for line in stage.screen().splitlines() if "▀" in line]
         assert tiling.columns > 1
         assert rows[0].count("▀") == tiling.columns * tiling.width
@@ -112,7 +112,7 @@ async def test_the_bars_show_pixel_values_with_their_colour(models: Path) -> Non
 async def test_a_picture_in_colour_appears_in_colour_and_shows_what_each_value_is(models: Path) -> None:
     async with on_stage(toys.colour_folder(models / "flag"), temperature=0.0, samples=2, size=(140, 30)) as (stage, _):
         await stage.run_to_end()
-        canvas = stage.app.query_one(Canvas)
+        canvas = stage.app.query_one(ImageView)
         strip = canvas.render_line(canvas._tiling.top)
         painted = [segment.style.color.name for segment in strip if segment.style and segment.text == "▀"]
         scale, colours = canvas._raster.scale, ["#ff0000", "#00ff00", "#0000ff"]
@@ -137,7 +137,7 @@ async def test_the_bars_show_values_as_so_much_of_their_colour(models: Path) -> 
 async def test_tokens_that_warm_a_model_up_are_no_pixels(models: Path) -> None:
     async with on_stage(toys.warm_up_folder(models / "warmed"), temperature=0.0) as (stage, _):
         await stage.run_to_end()
-        np.testing.assert_array_equal(stage.app.query_one(Canvas).picture.rgb[0, :, :, 0], toys.STRIPE_GREYS)
+        np.testing.assert_array_equal(stage.app.query_one(ImageView).picture.rgb[0, :, :, 0], toys.STRIPE_GREYS)
         await stage.shows("complete: 24")
 
 

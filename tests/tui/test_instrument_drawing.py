@@ -14,7 +14,7 @@ from tests.support.stage import Stage, on_stage
 from tui_gen.images.picture import heat
 from tui_gen.scoring.branch_scores import BranchSurprisal
 from tui_gen.tui.dialogs.completion import CompletionDialog
-from tui_gen.tui.widgets.image_view import Canvas
+from tui_gen.tui.widgets.image_view import ImageView
 
 WIDE = (120, 40)
 
@@ -92,7 +92,7 @@ async def test_the_surprise_of_a_picture_is_what_the_core_computes_and_a_heat_ma
         total = surprise.totals(0)
         await stage.shows(f"{total.bits:.0f} bits in 24 pixels")
         await stage.shows(f"{total.bits_per_unit:.2f} bits a pixel")
-        canvas = stage.app.query_one(Canvas)
+        canvas = stage.app.query_one(ImageView)
         hot = heat(surprise.pixels().reshape(toys.HEIGHT, toys.WIDTH))
         await stage.until(lambda: canvas._heat is not None and np.array_equal(canvas._heat[0], hot))
         strip = canvas.render_line(canvas._tiling.top)
@@ -125,7 +125,7 @@ async def test_f5_draws_the_same_noise_at_five_temperatures_each_with_its_captio
         await stage.press("f5")
         await stage.until(stage.told_of_the_end)
         several = [picture(stage, sample) for sample in range(5)]
-        captions = [word for line in lines(stage, stage.app.query_one(Canvas)) for word in line.split()]
+        captions = [word for line in lines(stage, stage.app.query_one(ImageView)) for word in line.split()]
         values = ("0.40", "0.70", "1.00", "1.30", "1.60")
         assert [word for word in captions if word in values] == list(values)
         await stage.press("escape")

@@ -118,7 +118,7 @@ async def test_what_is_copied_is_said_and_is_the_text_of_the_sample_that_is_look
         await stage.run_to_end()
         await stage.press("left", "greater_than_sign", "ctrl+y")
         await stage.until(lambda: told(stage).startswith("copied "))
-        second = stage.app.query("TextPage").last()
+        second = stage.app.query("TextView").last()
         text = getattr(second, "text", "")
         assert stage.app.clipboard == text
         assert told(stage).startswith(f"copied {len(text)} characters of text")

@@ -10,7 +10,7 @@ from tests.support.instrument import at_rest, branch, footer, grown, place, told
 from tests.support.stage import Stage, on_stage
 from tui_gen.tui.bindings import EXPLAINED_KEYS
 from tui_gen.tui.dialogs.help import help_text
-from tui_gen.tui.widgets.text_view import TextPage
+from tui_gen.tui.widgets.text_view import TextView
 
 FOUND = {
     "inpainting": "complete a picture (inpainting)",
@@ -135,8 +135,8 @@ async def test_escape_always_leads_back_to_the_text_and_then_to_the_prompt(model
         await stage.run_to_end()
         page = stage.page
         for name, keys in OPENED.items():
-            stage.app.query_one(TextPage).focus()
-            await stage.until(lambda: isinstance(stage.app.focused, TextPage))
+            stage.app.query_one(TextView).focus()
+            await stage.until(lambda: isinstance(stage.app.focused, TextView))
             await stage.press(*keys)
             await stage.press("escape", "escape", "escape")
             await stage.until(lambda: stage.app.focused is stage.app.prompt_line)

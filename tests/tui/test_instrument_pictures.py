@@ -23,7 +23,7 @@ from tests.support.instrument import (
 )
 from tests.support.stage import Stage, on_stage
 from tui_gen.sampling.params import SamplingParams
-from tui_gen.tui.widgets.image_view import Canvas
+from tui_gen.tui.widgets.image_view import ImageView
 
 WIDE = (120, 40)
 GREY = {0: "#000000", 1: "#808080", 2: "#ffffff"}
@@ -118,7 +118,7 @@ async def test_in_a_pause_right_draws_exactly_one_pixel(models: Path) -> None:
             await stage.press("right")
             await grows_to(stage, 1 + drawn + more)
         await stage.shows(f"paused at {drawn + 2} of 24")
-        assert stage.app.query_one(Canvas).picture.drawn == drawn + 2
+        assert stage.app.query_one(ImageView).picture.drawn == drawn + 2
         await stage.press("left")
         await stage.until(lambda: f"▸ ██ {toys.STRIPES.ravel()[drawn + 1]}" in panel(stage))
 
@@ -126,7 +126,7 @@ async def test_in_a_pause_right_draws_exactly_one_pixel(models: Path) -> None:
 async def test_a_click_on_a_pixel_puts_the_cursor_there(models: Path) -> None:
     async with on_stage(models / "stripes", temperature=0.0, samples=2, size=WIDE) as (stage, pilot):
         await stage.run_to_end()
-        canvas = stage.app.query_one(Canvas)
+        canvas = stage.app.query_one(ImageView)
         assert canvas._tiling.columns == 1
         scale, tiling = canvas._raster.scale, canvas._tiling
         tops = [tiling.top, tiling.top + tiling.height + 1]
@@ -178,7 +178,7 @@ async def test_two_pictures_are_compared_with_their_differences_in_white(models:
         await stage.press("f4", "up", "c", "f2")
         await stage.shows("1 of 24 pixels differ; the first is pixel 7: row 1, column 1")
         await stage.shows("white: what differs")
-        third = stage.app.query_one(Canvas).picture.rgb[2, :, :, 0]
+        third = stage.app.query_one(ImageView).picture.rgb[2, :, :, 0]
         assert np.argwhere(third == 255).tolist() == [[1, 1]]
         await stage.press("escape")
         await stage.shows("complete: 24")

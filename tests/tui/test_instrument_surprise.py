@@ -12,7 +12,7 @@ from tests.support.instrument import at_rest, branch, footer, grown, lines, pane
 from tests.support.stage import Stage, headless_text, on_stage
 from tui_gen.scoring.branch_scores import BranchSurprisal
 from tui_gen.scoring.score import band
-from tui_gen.tui.widgets.text_view import TextPage
+from tui_gen.tui.widgets.text_view import TextView
 
 TALL = (110, 44)
 
@@ -119,7 +119,7 @@ async def test_f5_shows_the_same_noise_at_five_temperatures(models: Path) -> Non
         values = (0.4, 0.7, 1.0, 1.3, 1.6)
         for value in values:
             await stage.shows(f"temperature {value:.2f}──")
-        pages = [page.text for page in stage.app.query(TextPage)]
+        pages = [page.text for page in stage.app.query(TextView)]
         assert pages == [headless_text(models / "cats", "the", seed=5, temperature=value) for value in values]
         assert len(set(pages)) > 2
 
@@ -140,7 +140,7 @@ async def test_f5_sweeps_the_selected_knob(models: Path) -> None:
         for value in (1, 2, 3, 5):
             await stage.shows(f"top-k {value}─")
         await stage.shows("top-k off─")
-        pages = [page.text for page in stage.app.query(TextPage)]
+        pages = [page.text for page in stage.app.query(TextView)]
         assert pages[0] == "the " + toys.GREEDY_TEXT
         assert pages[4] == headless_text(models / "cats", "the", seed=5)
     async with on_stage(models / "cats", prompt="the", seed=5) as (stage, _):
@@ -167,8 +167,8 @@ async def test_a_column_of_a_sweep_is_left_like_any_run_and_keeps_its_value(mode
 
 def _marks(stage: Stage) -> list[int]:
     """The bands of the words on the page, in order."""
-    page = stage.app.query(TextPage).first()
-    looks = [page.get_component_rich_style(f"page--band-{number}") for number in range(5)]
+    page = stage.app.query(TextView).first()
+    looks = [page.get_component_rich_style(f"text-view--band-{number}") for number in range(5)]
     strips = [page.render_line(y) for y in range(len(page._wrapped.lines))]
     segments = [segment for strip in strips for segment in strip if segment.text.strip()]
     return [looks.index(segment.style) for segment in segments if segment.style in looks]

@@ -25,7 +25,7 @@ from tests.support.instrument import (
 )
 from tests.support.stage import Stage, on_stage
 from tui_gen.sampling.params import SamplingParams
-from tui_gen.tui.widgets.text_view import TextPage
+from tui_gen.tui.widgets.text_view import TextView
 
 BOTH = pytest.mark.parametrize("key", ["space", "left"])
 
@@ -202,7 +202,7 @@ async def test_a_click_in_another_sample_shows_what_that_one_was_drawn_from(mode
         pilot,
     ):
         await stage.run_to_end()
-        second = list(stage.app.query(TextPage))[1]
+        second = list(stage.app.query(TextView))[1]
         await pilot.click(second, offset=(2, 1))
         await stage.until(lambda: stage.app.walking.cursor and stage.app.walking.sample == 1)
         at = stage.app.walking.at()
@@ -214,8 +214,8 @@ async def test_a_click_in_another_sample_shows_what_that_one_was_drawn_from(mode
 
 def _walked(stage: Stage) -> str:
     """What the cursor covers."""
-    page = stage.app.query(TextPage).first()
-    style = page.get_component_rich_style("page--walked")
+    page = stage.app.query(TextView).first()
+    style = page.get_component_rich_style("text-view--walked")
     strips = [page.render_line(y) for y in range(page.size.height)]
     return "".join(segment.text for strip in strips for segment in strip if segment.style == style).strip()
 

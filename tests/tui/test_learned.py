@@ -14,14 +14,14 @@ from tests.support.stage import on_stage
 from tui_gen.library import read_card
 from tui_gen.training_log import read_learning
 from tui_gen.tui.dialogs import training
-from tui_gen.tui.dialogs.training import LearnedDialog
+from tui_gen.tui.dialogs.training import TrainingDialog
 
 STRIPES, BLACK = toys.STRIPES.tolist(), np.zeros_like(toys.STRIPES).tolist()
 
 
-def _dialog(folder: Path) -> LearnedDialog:
+def _dialog(folder: Path) -> TrainingDialog:
     card = read_card(folder)
-    return LearnedDialog(card, read_learning(folder, card))
+    return TrainingDialog(card, read_learning(folder, card))
 
 
 @pytest.fixture
@@ -89,8 +89,8 @@ async def test_a_prompt_is_never_read_as_markup(prompt: str, models: Path) -> No
 
 async def test_space_plays_all_epochs_and_holds(cats: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "_TURN", 0.05)
-    seen, show = list[int](), LearnedDialog._show
-    monkeypatch.setattr(LearnedDialog, "_show", lambda self, epoch: (seen.append(epoch.number), show(self, epoch)))
+    seen, show = list[int](), TrainingDialog._show
+    monkeypatch.setattr(TrainingDialog, "_show", lambda self, epoch: (seen.append(epoch.number), show(self, epoch)))
     async with opened(lambda: _dialog(cats)) as (app, pilot):
         await pilot.press("space")
         await app.until(lambda: seen == [3, 1, 2, 3])

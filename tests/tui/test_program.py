@@ -12,9 +12,9 @@ from tests.support import toys
 from tests.support.stage import on_stage
 from tui_gen.tui.bindings import KEYS
 from tui_gen.tui.dialogs.help import HelpScreen, help_text
-from tui_gen.tui.widgets.image_view import Canvas
+from tui_gen.tui.widgets.image_view import ImageView
 from tui_gen.tui.widgets.prompt import Prompt
-from tui_gen.tui.widgets.text_view import TextPage
+from tui_gen.tui.widgets.text_view import TextView
 
 
 async def test_another_model_is_chosen_by_keyboard_and_each_keeps_its_prompt(models: Path) -> None:
@@ -105,14 +105,14 @@ async def test_foreign_text_is_shown_and_never_obeyed(models: Path) -> None:
 async def test_a_screen_too_small_for_anything_harms_no_run(models: Path) -> None:
     async with on_stage(models / "stripes", size=(5, 3), temperature=0.0) as (stage, _):
         await stage.run_to_end()
-        np.testing.assert_array_equal(stage.app.query_one(Canvas).picture.rgb[0, :, :, 0], toys.STRIPE_GREYS)
+        np.testing.assert_array_equal(stage.app.query_one(ImageView).picture.rgb[0, :, :, 0], toys.STRIPE_GREYS)
 
 
 @pytest.mark.parametrize("size", [(80, 24), (60, 16), (40, 12), (20, 6)])
 async def test_small_screens_are_usable(models: Path, size: tuple[int, int]) -> None:
     async with on_stage(models / "stripes", size=size, temperature=0.0) as (stage, _):
         await stage.run_to_end()
-        np.testing.assert_array_equal(stage.app.query_one(Canvas).picture.rgb[0, :, :, 0], toys.STRIPE_GREYS)
+        np.testing.assert_array_equal(stage.app.query_one(ImageView).picture.rgb[0, :, :, 0], toys.STRIPE_GREYS)
         await stage.shows("▀")
 
 
@@ -155,7 +155,7 @@ async def test_a_resize_in_mid_run_wraps_anew_and_loses_nothing(models: Path) ->
         await pilot.resize_terminal(140, 40)
         await stage.press("escape")
         await stage.until(lambda: not stage.running)
-        page = stage.app.query_one(TextPage)
+        page = stage.app.query_one(TextView)
         assert all(len(line.text) <= page._wrapped.width for line in page._wrapped.lines)
         assert " ".join(line.text for line in page._wrapped.lines) == page.text
 

@@ -12,9 +12,9 @@ from textual import events
 from tests.support import toys
 from tests.support.stage import headless_text, on_stage
 from tui_gen.tui.model_loader import Opener
-from tui_gen.tui.widgets.knob_panel import Knobs
+from tui_gen.tui.widgets.knob_panel import KnobPanel
 from tui_gen.tui.widgets.prompt import Prompt
-from tui_gen.tui.widgets.text_view import TextPage
+from tui_gen.tui.widgets.text_view import TextView
 
 
 async def test_typing_a_prompt_and_enter_is_all_that_a_first_run_takes(models: Path) -> None:
@@ -23,7 +23,7 @@ async def test_typing_a_prompt_and_enter_is_all_that_a_first_run_takes(models: P
         await stage.run_to_end()
         assert stage.page == "the " + toys.GREEDY_TEXT
         await stage.shows("the cat sat.")
-        assert isinstance(stage.app.focused, TextPage)
+        assert isinstance(stage.app.focused, TextView)
 
 
 @pytest.mark.parametrize("seed", [1, 7])
@@ -38,7 +38,7 @@ async def test_the_screen_shows_the_text_that_the_command_line_prints_for_that_s
 async def test_every_sample_has_its_page_and_none_depends_on_how_many_there_are(models: Path) -> None:
     async with on_stage(models / "cats", seed=3, samples=3) as (stage, _):
         await stage.run_to_end()
-        pages = [page.text for page in stage.app.query(TextPage)]
+        pages = [page.text for page in stage.app.query(TextView)]
     assert pages == [headless_text(models / "cats", "", seed=3, sample=i, samples=5) for i in range(3)]
 
 
@@ -68,8 +68,8 @@ async def test_a_new_run_is_not_disturbed_by_the_end_of_the_old(models: Path) ->
             stage.app.simulate_key("escape")
             stage.app.simulate_key("enter")
             await stage.until(lambda before=before: stage.player is not before and stage.running)
-            await stage.until(lambda: stage.app.query(TextPage) and len(stage.page) > 40)
-            assert isinstance(stage.app.focused, TextPage)
+            await stage.until(lambda: stage.app.query(TextView) and len(stage.page) > 40)
+            assert isinstance(stage.app.focused, TextView)
 
 
 async def test_the_temperature_turned_in_mid_run_counts_for_the_next_tokens(models: Path) -> None:
@@ -101,7 +101,7 @@ async def test_escape_stops_and_keeps_what_was_made(models: Path) -> None:
         await stage.until(lambda: not stage.running)
         made = stage.page
         assert made
-        assert "stopped at" in stage.app.query_one(Knobs).progress
+        assert "stopped at" in stage.app.query_one(KnobPanel).progress
         await stage.press("escape", "left")
         assert stage.app.focused is stage.app.query_one(Prompt)
         assert stage.page == made
@@ -192,8 +192,8 @@ async def test_what_is_typed_after_a_run_is_a_new_prompt(models: Path) -> None:
         await stage.run_to_end()
         await stage.type(" [cat sat")
         await stage.until(lambda: stage.app.prompt_line.value == "cat sat")
-        stage.app.query_one(TextPage).focus()
-        await stage.until(lambda: isinstance(stage.app.focused, TextPage))
+        stage.app.query_one(TextView).focus()
+        await stage.until(lambda: isinstance(stage.app.focused, TextView))
         stage.app.post_message(events.Paste("the cat"))
         await stage.until(lambda: stage.app.prompt_line.value == "the cat")
         await stage.press(*["backspace"] * 7)
@@ -205,7 +205,7 @@ async def test_what_is_typed_after_a_run_is_a_new_prompt(models: Path) -> None:
 async def test_a_text_longer_than_the_screen_is_followed_unless_a_person_scrolls_away(models: Path) -> None:
     async with on_stage(models / "endless", pace=4096, length=2000) as (stage, _):
         await stage.run_to_end()
-        last = stage.app.query_one(TextPage)._wrapped.lines[-2].text
+        last = stage.app.query_one(TextView)._wrapped.lines[-2].text
         await stage.shows(last)
         await stage.press(*["pageup"] * 3)
         await stage.hides(last)
@@ -218,7 +218,7 @@ async def test_text_is_wrapped_for_the_page_also_when_the_description_was_scroll
     async with on_stage(models / "wordy", pace=4096, length=200) as (stage, _):
         await stage.press("pagedown", "pagedown")
         await stage.run_to_end()
-        page = stage.app.query_one(TextPage)
+        page = stage.app.query_one(TextView)
         assert page._wrapped.width == page.scrollable_content_region.width - 1
 
 
@@ -228,7 +228,7 @@ async def test_escape_in_the_list_of_models_does_not_stop_the_run(models: Path) 
         await stage.until(lambda: stage.steps)
         await stage.press("f3", "escape")
         assert stage.running
-        assert isinstance(stage.app.focused, TextPage)
+        assert isinstance(stage.app.focused, TextView)
 
 
 async def test_what_widgets_say_while_the_app_closes_is_not_heard(models: Path) -> None:

@@ -10,7 +10,7 @@ from textual.widget import Widget
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.branch import Branch, StepBuffer
 from tui_gen.sampling.step import Step
-from tui_gen.tui.widgets.text_view import TextPage
+from tui_gen.tui.widgets.text_view import TextView
 
 if TYPE_CHECKING:
     from tui_gen.tui.app import TuiGen
@@ -99,7 +99,7 @@ class Walking:
 
     def follow_focus(self, focused: Widget | None) -> None:
         """The panels are about the page that has the focus."""
-        if isinstance(focused, TextPage) and focused.sample != self.sample:
+        if isinstance(focused, TextView) and focused.sample != self.sample:
             self.sample = focused.sample
             if self.cursor:
                 self.cursor = self.cursor.in_sample(self.sample)

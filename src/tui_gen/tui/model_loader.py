@@ -70,7 +70,7 @@ class Serving(Widget):
 
     def show_learning(self) -> None:
         """How the model on the screen learned, if its folder says."""
-        from tui_gen.tui.dialogs.training import LearnedDialog
+        from tui_gen.tui.dialogs.training import TrainingDialog
 
         if not (loaded_model := self._desk.loaded_model):
             return
@@ -80,7 +80,7 @@ class Serving(Widget):
             self._desk.complain(str(fault))
             return
         if learning.epochs:
-            self._desk.push_screen(LearnedDialog(loaded_model.card, learning))
+            self._desk.push_screen(TrainingDialog(loaded_model.card, learning))
         else:
             self._desk.say(f"{loaded_model.path.name} does not say how it learned: it has no training log")
 

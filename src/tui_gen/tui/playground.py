@@ -17,10 +17,10 @@ from tui_gen.sampling.params import SamplingParams, new_seed
 from tui_gen.sampling.sweep import Sweep
 from tui_gen.sessions.workspace import Workspace
 from tui_gen.tui.bindings import Context
-from tui_gen.tui.widgets.knob_panel import Knobs
+from tui_gen.tui.widgets.knob_panel import KnobPanel
 from tui_gen.tui.widgets.lists import Folding
 from tui_gen.tui.widgets.next_token import NextToken
-from tui_gen.tui.widgets.surprisal_panel import SurprisePanel
+from tui_gen.tui.widgets.surprisal_panel import SurprisalPanel
 
 if TYPE_CHECKING:
     from tui_gen.sessions.journal import Journal
@@ -409,7 +409,7 @@ class Side(Folding):
     def __init__(self, desk: TuiGen) -> None:
         super().__init__(id="side")
         self._desk = desk
-        self.next_token, self.surprise, self.knobs = NextToken(), SurprisePanel(), Knobs()
+        self.next_token, self.surprise, self.knobs = NextToken(), SurprisalPanel(), KnobPanel()
         self.surprise.display = False
 
     def compose(self) -> ComposeResult:
@@ -422,20 +422,20 @@ class Side(Folding):
         """Another token is to stand at the cursor."""
         await self._desk.branching.otherwise([message.token])
 
-    def on_surprise_panel_chosen(self, message: SurprisePanel.Chosen) -> None:
+    def on_surprisal_panel_chosen(self, message: SurprisalPanel.Chosen) -> None:
         """One of the most surprising tokens: the cursor goes there."""
         self._desk.walking.to(message.position)
 
-    def on_knobs_turned(self, message: Knobs.Turned) -> None:
+    def on_knob_panel_turned(self, message: KnobPanel.Turned) -> None:
         """A knob was turned."""
         self.turn(message.name, message.direction)
 
-    def on_knobs_reset(self, message: Knobs.Reset) -> None:
+    def on_knob_panel_reset(self, message: KnobPanel.Reset) -> None:
         """A knob goes back to its default."""
         self._desk.dials.reset(message.name)
         self.obey(message.name)
 
-    def on_knobs_typed(self, message: Knobs.Typed) -> None:
+    def on_knob_panel_typed(self, message: KnobPanel.Typed) -> None:
         """A value was typed."""
         try:
             self._desk.dials.type(message.name, message.text)

@@ -25,11 +25,11 @@ _PLOT = 13
 _TRAINING, _HELD_OUT = "○", "●"
 
 
-class LearnedDialog(Dialog[None]):
+class TrainingDialog(Dialog[None]):
     """Opens at the last epoch. A picture is drawn as large as it fits, a text scrolls."""
 
     DEFAULT_CSS = """
-    LearnedDialog {
+    TrainingDialog {
         Frame {
             width: 100%;
             max-width: 130;

@@ -30,8 +30,8 @@ from tui_gen.images.raster import Rendering
 from tui_gen.library import LoadedModel
 from tui_gen.terminal_text import scrub_line
 from tui_gen.tui.widgets.cells import fit, part_style
-from tui_gen.tui.widgets.image_view import Canvas
-from tui_gen.tui.widgets.text_view import Line, Wrapped
+from tui_gen.tui.widgets.image_view import ImageView
+from tui_gen.tui.widgets.text_view import Line, WrappedText
 
 _LEAST_COLUMN = 26
 """Cells that a text needs to stand beside another one."""
@@ -50,7 +50,7 @@ class Comparison(Vertical):
         padding: 0 1;
         color: $text-muted;
     }
-    Comparison > Canvas > .canvas--caption {
+    Comparison > ImageView > .image-view--caption {
         color: $text-muted;
     }
     """
@@ -66,7 +66,7 @@ class Comparison(Vertical):
         if isinstance(codec, ImageCodec):
             picture = compared_pictures(one, other, codec.image, sample)
             summary = picture_summary(picture.rgb)
-            self.view: Canvas | TwoTexts = Canvas(picture, rendering, [*captions, "white: what differs"])
+            self.view: ImageView | TwoTexts = ImageView(picture, rendering, [*captions, "white: what differs"])
         else:
             differ = differences(one, other, sample)
             summary = text_summary(one, other, codec, sample)
@@ -92,13 +92,13 @@ class Comparison(Vertical):
         """Scrolls both back by a page."""
         self.view.scroll_page_up(**options)
 
-    def on_canvas_clicked(self, event: Canvas.Clicked) -> None:
+    def on_image_view_clicked(self, event: ImageView.Clicked) -> None:
         """A comparison is only looked at: no cursor goes into these pictures."""
         event.stop()
 
     def draw_in(self, rendering: Rendering) -> None:
         """Draws pictures in another way."""
-        if isinstance(self.view, Canvas):
+        if isinstance(self.view, ImageView):
             self.view.draw_in(rendering)
 
 
@@ -138,7 +138,7 @@ class TwoTexts(ScrollView, can_focus=True):
     def __init__(self, one: Marked, other: Marked, headings: tuple[str, str]) -> None:
         super().__init__()
         self._texts, self._headings = (one, other), headings
-        self._wrapped = (Wrapped(1), Wrapped(1))
+        self._wrapped = (WrappedText(1), WrappedText(1))
         self._ink = self._heading = self._differs = self._rule = Style()
 
     @property
@@ -151,7 +151,7 @@ class TwoTexts(ScrollView, can_focus=True):
         room = self.scrollable_content_region.width
         column = room if self.stacked else (room - len(_GAP)) // 2
         if column != self._wrapped[0].width:
-            one, other = Wrapped(column), Wrapped(column)
+            one, other = WrappedText(column), WrappedText(column)
             one.append(self._texts[0].text)
             other.append(self._texts[1].text)
             self._wrapped = one, other

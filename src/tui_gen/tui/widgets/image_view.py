@@ -32,10 +32,10 @@ GAP = 2
 """Columns between two pictures; between two rows of them is one line."""
 
 
-class Canvas(ScrollView, can_focus=True):
+class ImageView(ScrollView, can_focus=True):
     """Paints a `Picture`; only the rows of characters that changed are painted again."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"canvas--blank", "canvas--caption"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"image-view--blank", "image-view--caption"}
 
     @dataclass
     class Clicked(Message):
@@ -118,7 +118,7 @@ class Canvas(ScrollView, can_focus=True):
         return Strip(segments).adjust_cell_length(self.size.width, self.rich_style)
 
     def _caption(self, sample: int) -> list[Segment]:
-        style = part_style(self, "canvas--caption")
+        style = part_style(self, "image-view--caption")
         return [Segment(fit(self._captions[sample], self._tiling.width), style)]
 
     def _row(self, sample: int, number: int) -> list[Segment]:
@@ -130,7 +130,7 @@ class Canvas(ScrollView, can_focus=True):
         return self._segments(cells)
 
     def _segments(self, cells: Iterable[Cell]) -> list[Segment]:
-        blank, ground = part_style(self, "canvas--blank"), self.rich_style
+        blank, ground = part_style(self, "image-view--blank"), self.rich_style
         # Characters in the colours of their pixels are made for a dark ground, and get one on a light screen.
         paper = None if self.app.current_theme.dark else _PAPER
         return [

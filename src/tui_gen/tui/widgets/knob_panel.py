@@ -19,7 +19,7 @@ from textual.widget import Widget
 from tui_gen.sampling.knobs import Knob
 from tui_gen.terminal_text import scrub_line
 from tui_gen.tui.widgets.cells import Window, fit, gauge, part_style
-from tui_gen.tui.widgets.text_view import Wrapped
+from tui_gen.tui.widgets.text_view import WrappedText
 
 _CURSOR = "▌"
 _LONGEST_TYPED = 19
@@ -34,15 +34,15 @@ _LATER = (" next run", " next")
 """What follows a value that does not count yet."""
 
 
-class Knobs(Widget, can_focus=True):
+class KnobPanel(Widget, can_focus=True):
     """All knobs, a line each, and the progress of the run below them.
 
     The selected knob is the one that is turned; with the focus it can be typed, and its line says what it does.
     """
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"knobs--selected", "knobs--faint"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"knob-panel--selected", "knob-panel--faint"}
     DEFAULT_CSS = """
-    Knobs {
+    KnobPanel {
         height: 10;
         border-top: solid $foreground 20%;
         border-title-color: $text-muted;
@@ -52,8 +52,8 @@ class Knobs(Widget, can_focus=True):
             border-title-color: $text-accent;
             border-title-style: bold;
         }
-        & > .knobs--selected { text-style: bold; }
-        & > .knobs--faint { color: $text-muted; }
+        & > .knob-panel--selected { text-style: bold; }
+        & > .knob-panel--faint { color: $text-muted; }
     }
     """
     BORDER_TITLE = " knobs "
@@ -190,7 +190,7 @@ class Knobs(Widget, can_focus=True):
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """Asks once for what all lines are drawn in: it is computed each time."""
-        parts = (part_style(self, f"knobs--{name}") for name in ("selected", "faint"))
+        parts = (part_style(self, f"knob-panel--{name}") for name in ("selected", "faint"))
         self._ink, self._chosen, self._faint = self.rich_style, *parts
         return super().render_lines(crop)
 
@@ -253,7 +253,7 @@ def knob_line(
 
 def explanation(text: str, *, width: int, room: int) -> Sequence[str]:
     """A sentence in at most so many lines; a cut is marked."""
-    wrapped = Wrapped(width - 3)
+    wrapped = WrappedText(width - 3)
     wrapped.append(text)
     lines = [line.text for line in wrapped.lines]
     if len(lines) > room:

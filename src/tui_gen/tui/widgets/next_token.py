@@ -36,7 +36,7 @@ from tui_gen.tui.widgets.candidates import (
     others,
 )
 from tui_gen.tui.widgets.cells import Window, part_style
-from tui_gen.tui.widgets.text_view import Wrapped
+from tui_gen.tui.widgets.text_view import WrappedText
 
 _FRAME = 4
 """Cells beside the title in its line: a space and a piece of the line on both sides."""
@@ -276,7 +276,7 @@ def page(position: Position, height: int) -> int:
 
 def told(text: str, size: Size, look: Look) -> Drawn:
     """A text in place of the entries."""
-    wrapped = Wrapped(size.width - 2)
+    wrapped = WrappedText(size.width - 2)
     wrapped.append(scrub(text))
     return Drawn([[Segment(f" {line.text}", look.faint)] for line in wrapped.lines])
 

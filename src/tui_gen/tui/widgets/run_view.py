@@ -28,8 +28,8 @@ from tui_gen.sampling.params import FREE, Mask, SamplingParams, Tokens
 from tui_gen.sampling.sweep import Sweep
 from tui_gen.sessions.workspace import Workspace
 from tui_gen.tui.widgets.header import About
-from tui_gen.tui.widgets.image_view import Canvas
-from tui_gen.tui.widgets.text_view import TextPage
+from tui_gen.tui.widgets.image_view import ImageView
+from tui_gen.tui.widgets.text_view import TextView
 
 if TYPE_CHECKING:
     from tui_gen.tui.app import TuiGen
@@ -142,11 +142,11 @@ class Stage(Container):
         self.show_progress()
         self.desk.showing.knobs()
 
-    def on_text_page_clicked(self, message: TextPage.Clicked) -> None:
+    def on_text_view_clicked(self, message: TextView.Clicked) -> None:
         """Walks to the token."""
         self.desk.walking.to(message.number + 1, message.sample)
 
-    def on_canvas_clicked(self, message: Canvas.Clicked) -> None:
+    def on_image_view_clicked(self, message: ImageView.Clicked) -> None:
         """Walks to the pixel."""
         if self.player and self.player.loaded_model.card.image:
             channels = self.player.loaded_model.card.image.channels
@@ -171,9 +171,9 @@ class Stage(Container):
         """Draws pictures in the next of the ways."""
         desk = self.desk
         desk.rendering = RENDERINGS[(RENDERINGS.index(desk.rendering) + 1) % len(RENDERINGS)]
-        if not self.query(Canvas):
+        if not self.query(ImageView):
             desk.say(f"pictures will be drawn in {RENDERING_NAMES[desk.rendering]}")
-        for canvas in self.query(Canvas):
+        for canvas in self.query(ImageView):
             canvas.draw_in(desk.rendering)
 
     def grow(self, count: int) -> None:
@@ -272,23 +272,23 @@ class Player(Container):
         if isinstance(codec, ImageCodec):
             picture = codec.picture(samples)
             picture.preset(given_levels(self.branch.start.prompt, codec.image))
-            yield Canvas(picture, self._rendering, self.titles)
+            yield ImageView(picture, self._rendering, self.titles)
             return
         for sample in range(samples):
             several = f"sample {sample + 1} of {samples}" if samples > 1 else ""
-            yield TextPage(codec.reader, sample, self.titles[sample] if self.titles else several)
+            yield TextView(codec.reader, sample, self.titles[sample] if self.titles else several)
 
     def on_mount(self) -> None:
         """Shows what is there already."""
         branch = self.branch
         self._show(branch.tokens[1:], branch.given[1:], branch.live[1:])
         self.mark_chosen()
-        for page in self.query(TextPage) if self.ending else ():
+        for page in self.query(TextView) if self.ending else ():
             page.end()
 
     def on_resize(self) -> None:
         """Shares the room among the samples; what has none is scrolled to."""
-        pages = list(self.query(TextPage))
+        pages = list(self.query(TextView))
         if len(pages) < 2:
             return
         if self.titles:
@@ -308,7 +308,7 @@ class Player(Container):
         """Makes steps at a pace (tokens a second) until there are so many positions. It must rest."""
         self.limit, self.ending, self.pace = limit, None, Pace(rate)
         self._room = threading.Semaphore(_FRAMES_AHEAD)
-        for page in self.query(TextPage):
+        for page in self.query(TextView):
             page.go_on()
         self.run_worker(partial(self._work, self.pace, self._room), thread=True)
 
@@ -322,9 +322,9 @@ class Player(Container):
         return self.ending is None
 
     @property
-    def views(self) -> list[Canvas | TextPage]:
+    def views(self) -> list[ImageView | TextView]:
         """What shows the samples."""
-        return [*self.query(Canvas), *self.query(TextPage)]
+        return [*self.query(ImageView), *self.query(TextView)]
 
     def _work(self, pace: Pace, room: threading.Semaphore) -> None:
         """In the thread: makes steps, hands over one message per frame, touches no widget."""
@@ -361,13 +361,13 @@ class Player(Container):
     def rest(self, ending: Ending) -> None:
         """Takes note that the run is over."""
         self.ending = "ended" if ending == "length" and self.branch.ended else ending
-        for page in self.query(TextPage):
+        for page in self.query(TextView):
             page.end()
 
     def walk_to(self, sample: int, position: int | None) -> None:
         """Shows the cursor on a position of the branch; None takes it away."""
         for view in self.views:
-            if isinstance(view, Canvas):
+            if isinstance(view, ImageView):
                 view.walk_to(sample, None if position is None else self.pixel_of(position))
             else:
                 view.walk_to(position - 1 if position is not None and view.sample == sample else None)
@@ -391,13 +391,13 @@ class Player(Container):
 
     def mark_chosen(self) -> None:
         """Marks the tokens that a person chose."""
-        for page in self.query(TextPage):
+        for page in self.query(TextView):
             chosen = [at - 1 for at in range(1, len(self.branch)) if self.branch.is_chosen(at, page.sample)]
             page.choose(chosen)
 
     def _show(self, tokens: Tokens, given: Mask, live: Mask) -> None:
         for view in self.views:
-            if isinstance(view, Canvas):
+            if isinstance(view, ImageView):
                 view.show_tokens(tokens)
             else:
                 view.show_tokens(tokens, given, live)

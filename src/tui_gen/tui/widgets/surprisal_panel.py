@@ -23,7 +23,7 @@ from tui_gen.scoring.branch_scores import BranchSurprisal
 from tui_gen.scoring.score import BANDS
 from tui_gen.terminal_text import scrub
 from tui_gen.tui.widgets.cells import Window, part_style
-from tui_gen.tui.widgets.image_view import Canvas
+from tui_gen.tui.widgets.image_view import ImageView
 from tui_gen.tui.widgets.surprisal_rows import (
     Line,
     Look,
@@ -36,7 +36,7 @@ from tui_gen.tui.widgets.surprisal_rows import (
     rows,
     totals_lines,
 )
-from tui_gen.tui.widgets.text_view import Wrapped
+from tui_gen.tui.widgets.text_view import WrappedText
 
 if TYPE_CHECKING:
     from tui_gen.scoring.branch_scores import BranchSurprisal
@@ -47,12 +47,12 @@ _LEAST, _SOME = 3, 5
 """Lines of totals and tokens of the list that are shown first; tokens that go before the long legend."""
 
 
-class SurprisePanel(Widget, can_focus=True):
+class SurprisalPanel(Widget, can_focus=True):
     """With the focus, a token of the list can be selected; enter or a click chooses it."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {f"surprise-panel--{part}" for part in _PARTS}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"surprisal-panel--{part}" for part in _PARTS}
     DEFAULT_CSS = """
-    SurprisePanel {
+    SurprisalPanel {
         height: 1fr;
         border-top: solid $foreground 20%;
         border-title-color: $text-muted;
@@ -61,11 +61,11 @@ class SurprisePanel(Widget, can_focus=True):
             border-title-color: $accent;
             border-title-style: bold;
         }
-        & > .surprise-panel--faint { color: $text-muted; }
-        & > .surprise-panel--band-0 { color: $text-muted; }
-        & > .surprise-panel--band-2 { text-style: bold; }
-        & > .surprise-panel--band-3 { text-style: bold underline; }
-        & > .surprise-panel--band-4 { text-style: bold reverse; }
+        & > .surprisal-panel--faint { color: $text-muted; }
+        & > .surprisal-panel--band-0 { color: $text-muted; }
+        & > .surprisal-panel--band-2 { text-style: bold; }
+        & > .surprisal-panel--band-3 { text-style: bold underline; }
+        & > .surprisal-panel--band-4 { text-style: bold reverse; }
     }
     """
     BORDER_TITLE = "surprise"
@@ -146,7 +146,7 @@ class SurprisePanel(Widget, can_focus=True):
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """Asks once for what all lines are drawn in, and works out all of them: they share the room."""
-        faint, *bands = (part_style(self, f"surprise-panel--{name}") for name in _PARTS)
+        faint, *bands = (part_style(self, f"surprisal-panel--{name}") for name in _PARTS)
         self._ink = self.rich_style
         self._drawn = self._draw(Look(self._ink, faint, bands))
         return super().render_lines(crop)
@@ -159,7 +159,7 @@ class SurprisePanel(Widget, can_focus=True):
     def _draw(self, look: Look) -> Drawn:
         if self._content:
             return draw(self._content, size=self.size, look=look, window=self._window, focused=self.has_focus)
-        wrapped = Wrapped(max(1, self.size.width - 2))
+        wrapped = WrappedText(max(1, self.size.width - 2))
         wrapped.append(scrub(self._waiting))
         return Drawn([[Segment(f" {line.text}", look.faint)] for line in wrapped.lines])
 
@@ -260,7 +260,7 @@ class Surprising:
         self._worker: Worker[None] | None = None
 
     @property
-    def panel(self) -> SurprisePanel:
+    def panel(self) -> SurprisalPanel:
         """Where the totals stand."""
         return self._desk.side.surprise
 
@@ -303,7 +303,7 @@ class Surprising:
         sample, codec = self._desk.walking.sample, stage.workspace.loaded_model.codec
         self.panel.show(surprise, sample, lambda token: shown_token(token, codec), stage.player.head)
         for view in stage.player.views:
-            view.show_bits(surprise.pixels() if isinstance(view, Canvas) else surprise.bits[:, view.sample])
+            view.show_bits(surprise.pixels() if isinstance(view, ImageView) else surprise.bits[:, view.sample])
 
     def _switch(self, on: bool) -> None:
         desk = self._desk

@@ -33,10 +33,10 @@ _CHARACTERS_A_CELL = 4
 """How many may share a cell, such as a letter and its accents; what is beyond is not looked at for a line."""
 
 
-class TextPage(ScrollView, can_focus=True):
+class TextView(ScrollView, can_focus=True):
     """Shows the tokens of one sample; the prompt stands out from what the model wrote, and so does what was chosen."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {f"page--{part}" for part in _PARTS}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"text-view--{part}" for part in _PARTS}
 
     @dataclass
     class Clicked(Message):
@@ -51,7 +51,7 @@ class TextPage(ScrollView, can_focus=True):
             self.border_title = title
             self.add_class("-several")
         self.sample = sample
-        self._script, self._wrapped = Transcript(reader), Wrapped(80)
+        self._script, self._wrapped = Transcript(reader), WrappedText(80)
         self._given, self._chosen = 0, set[int]()
         self._bits: Floats | None = None
         self._walked: int | None = None
@@ -132,7 +132,7 @@ class TextPage(ScrollView, can_focus=True):
         if looks != self._looks:
             self._looks, self._ink = looks, looks[0]
             # A page that has just come may be drawn once before it has any style.
-            self._parts = {name: part_style(self, f"page--{name}") for name in _PARTS}
+            self._parts = {name: part_style(self, f"text-view--{name}") for name in _PARTS}
             self._kept.clear()
         return super().render_lines(crop)
 
@@ -231,7 +231,7 @@ class TextPage(ScrollView, can_focus=True):
         if size.width != self.virtual_size.width or fits == self.show_vertical_scrollbar:
             self.virtual_size, self._thumb = size, -1
         else:
-            self.set_reactive(TextPage.virtual_size, size)
+            self.set_reactive(TextView.virtual_size, size)
             self._move_bar()
 
     def _move_bar(self) -> None:
@@ -257,7 +257,7 @@ class Line(NamedTuple):
         return self.start + max(0, len("".join(head)) - 1)
 
 
-class Wrapped:
+class WrappedText:
     """Text of a given width in terminal cells. Breaks at spaces, or inside a word that is longer than a line."""
 
     def __init__(self, width: int) -> None:
@@ -286,9 +286,9 @@ class Wrapped:
         """The number of the line that a character stands in."""
         return max(0, bisect_right(self.lines, offset, key=lambda line: line.start) - 1)
 
-    def resized(self, width: int) -> Wrapped:
+    def resized(self, width: int) -> WrappedText:
         """The same text at another width."""
-        wrapped = Wrapped(width)
+        wrapped = WrappedText(width)
         wrapped.append(self.text)
         return wrapped
 
