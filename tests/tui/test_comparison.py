@@ -133,7 +133,7 @@ async def test_where_there_is_little_room_one_text_stands_below_the_other(endles
     async with app.run_test(size=(40, 21)) as pilot:
         view = app.query_one(TwoTexts)
         await pilot.pause()
-        assert view.stacked
+        assert view.is_stacked
         screen = [row[:38].rstrip() for row in rows(app)]
         headings = [y for y, row in enumerate(screen) if row.strip() in ("1  seed 7", "2  token 3: dog")]
         assert len(headings) == 2
@@ -146,7 +146,7 @@ async def test_where_there_is_little_room_one_text_stands_below_the_other(endles
             assert scrolled[heading + 1] == screen[heading + 3]
         await pilot.resize_terminal(100, 20)
         await pilot.pause(0.1)
-        assert not view.stacked
+        assert not view.is_stacked
 
 
 async def test_two_pictures_stand_beside_the_pixels_that_differ(image: LoadedModel) -> None:

@@ -215,7 +215,7 @@ async def test_a_click_in_another_sample_shows_what_that_one_was_drawn_from(mode
 def _walked(stage: Stage) -> str:
     """What the cursor covers."""
     page = stage.app.query(TextView).first()
-    style = page.get_component_rich_style("text-view--walked")
+    style = page.get_component_rich_style("text-view--at-cursor")
     strips = [page.render_line(y) for y in range(page.size.height)]
     return "".join(segment.text for strip in strips for segment in strip if segment.style == style).strip()
 

@@ -36,7 +36,7 @@ def test_text_that_comes_in_pieces_wraps_as_text_that_comes_at_once(alphabet: st
             piece = "".join(rng.choices(alphabet, k=rng.randrange(6)))
             page.append(piece)
             text += piece
-        assert page.lines == page.resized(width).lines
+        assert page.lines == page.rewrap(width).lines
         assert page.text == text
         assert all(cell_len(line.text) <= width for line in page.lines)
 

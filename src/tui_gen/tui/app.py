@@ -97,6 +97,13 @@ class TuiGen(App[None]):
         self.serving.open(self.settings.folder)
         quit_on_signals(self)
 
+    def action_command_palette(self) -> None:
+        """Shows the list of all actions, once."""
+        from tui_gen.tui.dialogs.help import Palette
+
+        if not isinstance(self.screen, ModalScreen):
+            self.push_screen(Palette(id="--command-palette"))
+
     async def on_input_submitted(self) -> None:
         """Enter in the prompt."""
         await self.action_generate()

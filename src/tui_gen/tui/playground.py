@@ -395,7 +395,7 @@ class Showing:
             in_branches=focused is desk.branches,
             in_panel=focused is desk.next_token,
             in_knobs=focused is desk.knobs,
-            in_surprise=focused is desk.side.surprise,
+            in_surprise=desk.side.surprise.has_focus_within,
             several=branch is not None and branch.samples > 1,
             drawing=desk.loaded_model is not None and desk.loaded_model.card.image is not None,
             made=branch is not None,

@@ -75,11 +75,11 @@ class Frame(Vertical):
         self.border_title = Text(scrub_line(title))  # a text would be read as markup
 
 
-class Line(SignedInput):
+class LineInput(SignedInput):
     """One line to type, with a title; nothing gets in that a terminal would obey."""
 
     DEFAULT_CSS = """
-    Line, Line:focus {
+    LineInput, LineInput:focus {
         height: 3;
         padding: 0 1;
         background: $background;
@@ -87,7 +87,7 @@ class Line(SignedInput):
         border-title-color: $text-muted;
         border-subtitle-color: $text-muted;
     }
-    Line:focus {
+    LineInput:focus {
         border: round $accent;
         border-title-color: $text;
         border-title-style: bold;
@@ -129,25 +129,25 @@ class Note(Static):
         self.update(f"! {scrub_line(complaint)}" if complaint else scrub_line(hint))
 
 
-class Choices(Static):
+class KeyHints(Static):
     """What the keys do; a click on one does it too."""
 
     DEFAULT_CSS = """
-    Choices {
+    KeyHints {
         height: auto;
         color: $text-muted;
     }
     """
 
-    def __init__(self, *choices: tuple[str, str, str]) -> None:
-        """choices: keys as they are shown, what they do, and the action of the screen, empty for none."""
+    def __init__(self, *hints: tuple[str, str, str]) -> None:
+        """hints: keys as they are shown, what they do, and the action of the screen, empty for none."""
         super().__init__(markup=False)
-        self.show(choices)
+        self.show(hints)
 
-    def show(self, choices: Sequence[tuple[str, str, str]]) -> None:
+    def show(self, hints: Sequence[tuple[str, str, str]]) -> None:
         """Shows others."""
         line = Text()
-        for number, (key, meaning, action) in enumerate(choices):
+        for number, (key, meaning, action) in enumerate(hints):
             style = Style(meta={"@click": f"screen.{action}"}) if action else Style()
             line.append("  " if number else "").append(key, Style(bold=True) + style).append(f" {meaning}", style)
         self.update(line)
@@ -173,8 +173,8 @@ class Ask(Dialog[str]):
         super().__init__()
         self._heading, self._hint, self._check = title, hint, check
         harmless = [suggestion for suggestion in suggestions if suggestion == scrub_line(suggestion)]
-        self._line = Line(value, suggester=SuggestFromList(harmless, case_sensitive=False) if harmless else None)
-        self._note, self._asked_with = Note(hint), value
+        self._line = LineInput(value, suggester=SuggestFromList(harmless, case_sensitive=False) if harmless else None)
+        self._note, self._initial = Note(hint), value
         self._waiting: Timer | None = None
 
     def compose(self) -> ComposeResult:
@@ -182,7 +182,7 @@ class Ask(Dialog[str]):
         with Frame(self._heading):
             yield self._line
             yield self._note
-            yield Choices(("enter", "accept", "accept"), ("esc", "cancel", "leave"))
+            yield KeyHints(("enter", "accept", "accept"), ("esc", "cancel", "leave"))
 
     def on_mount(self) -> None:
         """The cursor stands behind what is there already."""
@@ -198,7 +198,7 @@ class Ask(Dialog[str]):
         if self._waiting:
             self._waiting.stop()
         self._note.tell("", self._hint)
-        if event.value != self._asked_with:
+        if event.value != self._initial:
             self._waiting = self.set_timer(PATIENCE, self._tell)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:

@@ -11,7 +11,7 @@ from typing import ClassVar
 from textual import actions
 from textual.app import App, ComposeResult
 from textual.binding import BindingType
-from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.command import CommandList, CommandPalette, DiscoveryHit, Hit, Hits, Provider
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
@@ -82,33 +82,41 @@ def _row(name: str, meaning: str) -> str:
     return line + f"\n{'':15}".join(lines)
 
 
+class Palette(CommandPalette):
+    """The list of all actions, whose page keys do nothing while it has no room; in Textual's they raise a KeyError."""
+
+    def _action_command_list(self, action: str) -> None:
+        if self.query_one(CommandList).scrollable_content_region or not action.startswith("page"):
+            super()._action_command_list(action)
+
+
 class Actions(Provider):
     """Finds actions by what they are called and what they do, and shows the key beside the name."""
 
     async def discover(self) -> Hits:
         """All of them, in the order of the help."""
-        for key in _named():
+        for key in _named_keys():
             yield DiscoveryHit(_with_key(Content(key.name), key), partial(run, self.app, key), key.name, key.meaning)
 
     async def search(self, query: str) -> Hits:
         """Those that match what was typed."""
         matcher = self.matcher(query)
-        for key in _named():
+        for key in _named_keys():
             score = matcher.match(key.name) or _IN_MEANING * (query.lower() in key.meaning.lower())
             if score:
-                shown = _with_key(matcher.highlight(key.name), key)
-                yield Hit(score, shown, partial(run, self.app, key), key.name, key.meaning)
+                content = _with_key(matcher.highlight(key.name), key)
+                yield Hit(score, content, partial(run, self.app, key), key.name, key.meaning)
 
 
 async def run(app: App[object], key: Key) -> None:
     """Does what a key does, also where the key itself would be left to what has the focus."""
     _, name, arguments = actions.parse(key.action)
-    done = getattr(app, f"action_{name}")(*arguments)
-    if inspect.isawaitable(done):
-        await done
+    result = getattr(app, f"action_{name}")(*arguments)
+    if inspect.isawaitable(result):
+        await result
 
 
-def _named() -> list[Key]:
+def _named_keys() -> list[Key]:
     return [key for key in KEYS if key.name]
 
 

@@ -16,7 +16,7 @@ from textual.widgets import Input, Static
 
 from tui_gen.files import free_path
 from tui_gen.terminal_text import listed, scrub_line
-from tui_gen.tui.dialogs.dialog import Choices, Dialog, Frame, Line, Note
+from tui_gen.tui.dialogs.dialog import Dialog, Frame, KeyHints, LineInput, Note
 
 _LONGEST_NAME = 255
 """Bytes, on all common file systems."""
@@ -35,8 +35,8 @@ class SaveDialog(Dialog[Path]):
         """stem: how the name begins that is proposed. forms: what each ending, such as `.png`, means."""
         super().__init__()
         self._stem, self._forms, self._endings = stem, forms, list(forms)
-        self._proposed = self._proposal(self._endings[0])
-        self._line, self._note = Line(self._proposed, title="name"), Note()
+        self._default_name = self._free_name(self._endings[0])
+        self._line, self._note = LineInput(self._default_name, title="name"), Note()
         self._list = Static(markup=False)
 
     def compose(self) -> ComposeResult:
@@ -45,12 +45,12 @@ class SaveDialog(Dialog[Path]):
             yield self._line
             yield self._list
             yield self._note
-            yield Choices(("enter", "save", "accept"), ("↑↓", "another form", "turn(1)"), ("esc", "cancel", "leave"))
+            yield KeyHints(("enter", "save", "accept"), ("↑↓", "another form", "turn(1)"), ("esc", "cancel", "leave"))
 
     def on_mount(self) -> None:
         """The cursor stands before the ending, where a name is changed."""
         self._line.focus()
-        self._line.cursor_position = len(self._proposed) - len(self._endings[0])
+        self._line.cursor_position = len(self._default_name) - len(self._endings[0])
         self._show()
 
     def on_input_changed(self, event: Input.Changed) -> None:
@@ -82,26 +82,26 @@ class SaveDialog(Dialog[Path]):
     def action_choose(self, number: int) -> None:
         """A form: another ending; of the name that was proposed, one that is free."""
         ending, value = self._endings[number], self._line.value
-        if value == self._proposed:
-            self._proposed = value = self._proposal(ending)
+        if value == self._default_name:
+            self._default_name = value = self._free_name(ending)
         else:
             value = _without_ending(value, self._forms) + ending
         self._line.value = value
         self._line.cursor_position = len(value) - len(ending)
 
-    def _proposal(self, ending: str) -> str:
+    def _free_name(self, ending: str) -> str:
         return free_path(Path(), self._stem, ending).name
 
     def _show(self) -> None:
         self._list.update(self._forms_text(_ending(self._line.value)))
         self._note.tell(complaint(self._line.value, self._forms), f"in {_folder(self._line.value)}")
 
-    def _forms_text(self, chosen: str) -> Text:
+    def _forms_text(self, current: str) -> Text:
         """A line for each form, which a click chooses; the chosen one is marked."""
         lines = Text()
         for number, (ending, meaning) in enumerate(self._forms.items()):
-            style = Style(bold=ending == chosen, meta={"@click": f"screen.choose({number})"})
-            lines.append(f"{'▸' if ending == chosen else ' '} {ending:7} {meaning}\n", style)
+            style = Style(bold=ending == current, meta={"@click": f"screen.choose({number})"})
+            lines.append(f"{'▸' if ending == current else ' '} {ending:7} {meaning}\n", style)
         lines.right_crop(1)
         return lines
 
@@ -115,10 +115,10 @@ def complaint(name: str, forms: Mapping[str, str]) -> str:
         return f"{name} is a folder; add a name that ends in {endings}"
     if _ending(name) not in forms:
         return f"the name must end in {endings}; the ending says what to save"
-    return _refused(path)
+    return _fault_of_path(path)
 
 
-def _refused(path: Path) -> str:
+def _fault_of_path(path: Path) -> str:
     if not os.path.isdir(path.parent):
         return f"there is no folder {path.parent}"
     if os.path.lexists(path):
@@ -188,7 +188,7 @@ class CommandDialog(Dialog[str]):
                     yield Static(scrub_line(self._command), markup=False, classes="command")
                 if self._reason:
                     yield Static(scrub_line(self._reason), markup=False, classes="reason")
-            yield Choices(*((_COPY, _SAVE, _LEAVE) if self._command else (("enter", *_SAVE[1:]), _LEAVE)))
+            yield KeyHints(*((_COPY, _SAVE, _LEAVE) if self._command else (("enter", *_SAVE[1:]), _LEAVE)))
 
     def on_mount(self) -> None:
         """Lets the arrow keys scroll."""

@@ -15,7 +15,8 @@ from textual.widgets.option_list import Option
 from tui_gen.card import ModelCard
 from tui_gen.terminal_text import scrub, scrub_line
 from tui_gen.training_log import Epoch, Learning, pictures
-from tui_gen.tui.dialogs.dialog import Choices, Dialog, Frame
+from tui_gen.tui.dialogs.dialog import Dialog, Frame, KeyHints
+from tui_gen.tui.widgets.cells import SteadyOptionList
 from tui_gen.tui.widgets.image_view import PictureView
 
 _TURN = 0.7
@@ -93,10 +94,10 @@ class TrainingDialog(Dialog[None]):
         """learning: of one epoch at least."""
         super().__init__()
         self._card, self._learning = card, learning
-        self._list = OptionList(*_options(learning), markup=False)
+        self._list = SteadyOptionList(*_options(learning), markup=False)
         self._list.highlighted = len(learning) - 1  # what the training came to
         self._picture, self._text = PictureView(), Static(markup=False)
-        self._choices = Choices()
+        self._key_hints = KeyHints()
         self._playing: Timer | None = None
 
     def compose(self) -> ComposeResult:
@@ -112,7 +113,7 @@ class TrainingDialog(Dialog[None]):
                     with VerticalScroll():
                         yield self._text
             yield Static(_meaning(self._learning), markup=False, classes="meaning")
-            yield self._choices
+            yield self._key_hints
 
     def on_mount(self) -> None:
         """The arrows go through the epochs."""
@@ -169,7 +170,7 @@ class TrainingDialog(Dialog[None]):
     def _show_keys(self) -> None:
         scroll = () if self._card.image else (("tab", "scroll the text", "app.focus_next"),)
         play = ("space", "hold" if self._playing else "play", "play")
-        self._choices.show((("↑↓", "epoch", ""), play, *scroll, ("esc", "close", "leave")))
+        self._key_hints.show((("↑↓", "epoch", ""), play, *scroll, ("esc", "close", "leave")))
 
 
 def _options(learning: Learning) -> list[Option]:

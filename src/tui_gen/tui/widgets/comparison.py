@@ -31,7 +31,7 @@ from tui_gen.library import LoadedModel
 from tui_gen.terminal_text import scrub_line
 from tui_gen.tui.widgets.cells import fit, part_style
 from tui_gen.tui.widgets.image_view import ImageView
-from tui_gen.tui.widgets.text_view import Line, WrappedText
+from tui_gen.tui.widgets.text_view import TextLine, WrappedText
 
 _LEAST_COLUMN = 26
 """Cells that a text needs to stand beside another one."""
@@ -104,8 +104,8 @@ class Comparison(Vertical):
 
 def _caption(branch: Branch, codec: Codec, parent: Branch) -> str:
     """parent: may be the one that it left."""
-    left = parent if branch.start.parent == parent.name else None
-    return scrub_line(f"{branch.name}  {describe(branch, codec, left)}")
+    origin = parent if branch.start.parent == parent.name else None
+    return scrub_line(f"{branch.name}  {describe(branch, codec, origin)}")
 
 
 class TwoTexts(ScrollView, can_focus=True):
@@ -142,21 +142,21 @@ class TwoTexts(ScrollView, can_focus=True):
         self._ink = self._heading = self._differs = self._rule = Style()
 
     @property
-    def stacked(self) -> bool:
+    def is_stacked(self) -> bool:
         """Whether one text stands below the other."""
         return self.scrollable_content_region.width < 2 * _LEAST_COLUMN + len(_GAP)
 
     def on_resize(self) -> None:
         """Wraps anew."""
         room = self.scrollable_content_region.width
-        column = room if self.stacked else (room - len(_GAP)) // 2
+        column = room if self.is_stacked else (room - len(_GAP)) // 2
         if column != self._wrapped[0].width:
             one, other = WrappedText(column), WrappedText(column)
             one.append(self._texts[0].text)
             other.append(self._texts[1].text)
             self._wrapped = one, other
-        hidden = max(0, max(len(wrapped.lines) for wrapped in self._wrapped) - (self._height - 1))
-        self.virtual_size = Size(room, self.scrollable_content_region.height + hidden)
+        overflow = max(0, max(len(wrapped.lines) for wrapped in self._wrapped) - (self._height - 1))
+        self.virtual_size = Size(room, self.scrollable_content_region.height + overflow)
         self.refresh()
 
     def watch_scroll_y(self, old: float, new: float) -> None:
@@ -172,7 +172,7 @@ class TwoTexts(ScrollView, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         """One line of the visible part, of one text or of both."""
-        if self.stacked:
+        if self.is_stacked:
             number, line = divmod(y, self._height)
             segments = self._line(number, line) if number < 2 else []
         else:
@@ -183,7 +183,7 @@ class TwoTexts(ScrollView, can_focus=True):
     def _height(self) -> int:
         """Lines that a text has, its heading among them."""
         height = self.scrollable_content_region.height
-        return max(2, height // 2 if self.stacked else height)
+        return max(2, height // 2 if self.is_stacked else height)
 
     def _line(self, number: int, line: int) -> list[Segment]:
         """The heading of a text, or one of its lines."""
@@ -194,7 +194,7 @@ class TwoTexts(ScrollView, can_focus=True):
         segments = self._segments(wrapped.lines[at], self._texts[number]) if at < len(wrapped.lines) else []
         return list(Strip(segments).adjust_cell_length(wrapped.width, self._ink))
 
-    def _segments(self, line: Line, marked: Marked) -> list[Segment]:
+    def _segments(self, line: TextLine, marked: Marked) -> list[Segment]:
         marks = marked.marks[line.start : line.start + len(line.text)].tolist()
         parts = groupby(zip(line.text, marks, strict=True), key=lambda character: character[1])
         return [

@@ -19,6 +19,7 @@ from tui_gen.generation.tree import Tree, TreeRow
 from tui_gen.library import Entry
 from tui_gen.terminal_text import scrub_line
 from tui_gen.tui.bindings import BRANCH_KEYS
+from tui_gen.tui.widgets.cells import SteadyOptionList
 
 if TYPE_CHECKING:
     from tui_gen.tui.app import TuiGen
@@ -27,7 +28,7 @@ _DEEPEST = 3
 """Levels that are drawn; branches further down stand there too, and name the one that they left."""
 
 
-class BranchList(OptionList):
+class BranchList(SteadyOptionList):
     """Branches below those that they left; the one on the screen is marked."""
 
     DEFAULT_CSS = """
@@ -162,7 +163,7 @@ def _left(row: TreeRow) -> str:
     return f" of {row.branch.start.parent}" if row.depth > _DEEPEST else ""
 
 
-class ModelList(OptionList):
+class ModelList(SteadyOptionList):
     """Models under their kinds; the one that plays is marked."""
 
     def __init__(self, entries: Sequence[Entry]) -> None:
