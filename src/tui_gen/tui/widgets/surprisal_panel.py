@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from rich.segment import Segment
+from rich.style import Style
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
@@ -25,6 +26,7 @@ from tui_gen.tui.widgets.candidates import CURSOR
 from tui_gen.tui.widgets.cells import wrap
 from tui_gen.tui.widgets.image_view import ImageView
 from tui_gen.tui.widgets.surprisal_rows import (
+    SWATCH,
     PeakRow,
     first_that_fits,
     heading,
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 
 _LEAST, _SOME = 3, 5
 """Lines of totals and tokens of the list that are shown first; tokens that go before the long legend."""
+_REVERSE = Style(reverse=True)
 
 
 class SurprisalPanel(Vertical):
@@ -150,17 +153,19 @@ class PeakList(OptionList, inherit_bindings=False):
     """A list of tokens in a line each, whose ends are ends; a sign stands before the selected one."""
 
     DEFAULT_CSS = """
-    PeakList, PeakList:focus {
-        border: none;
-        padding: 0;
-        background: transparent;
-        background-tint: $background 0%;
-        scrollbar-size: 0 0;
-        text-wrap: nowrap;
+    PeakList {
+        &, &:focus {
+            border: none;
+            padding: 0;
+            background: transparent;
+            background-tint: $background 0%;
+            scrollbar-size: 0 0;
+            text-wrap: nowrap;
+        }
         & > .option-list--option { padding: 0; }
         & > .option-list--option-highlighted { color: $foreground; background: transparent; text-style: none; }
+        &:focus > .option-list--option-highlighted { color: $foreground; background: transparent; text-style: none; }
     }
-    PeakList:focus > .option-list--option-highlighted { text-style: reverse; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "cursor_up", show=False),
@@ -193,11 +198,15 @@ class PeakList(OptionList, inherit_bindings=False):
         self.highlighted = (self.highlighted or 0) + 1
 
     def render_line(self, y: int) -> Strip:
-        """A token; with the focus, the selected one has the sign."""
+        """A token; with the focus, the selected one has the sign and is reversed, except for its colour."""
         strip = super().render_line(y)
         if not (strip and self.has_focus and self.highlighted == self.scroll_offset.y + y):
             return strip
-        return Strip.join([Strip([Segment(CURSOR, next(iter(strip)).style)]), strip.crop(1)])
+        cursor = Segment(CURSOR, next(iter(strip)).style)
+        return Strip(
+            segment if segment.text == SWATCH else Segment(segment.text, (segment.style or Style()) + _REVERSE)
+            for segment in (cursor, *strip.crop(1))
+        )
 
 
 @dataclass

@@ -19,7 +19,9 @@ from tui_gen.terminal_text import counted, scrub_line
 from tui_gen.tui.widgets.candidates import MARKS, short_number
 from tui_gen.tui.widgets.cells import fit
 
-BAND_STYLES = ("$text-muted", "$foreground", "bold", "bold underline", "bold reverse")
+_FAINT = "$foreground 70%"
+"""As `$text-muted`, which is not to be had in a text."""
+BAND_STYLES = (_FAINT, "$foreground", "bold", "bold underline", "bold reverse")
 """As the tokens of a text are drawn, by band."""
 _MARKS: dict[Origin, str] = {"drawn": " ", "chosen": MARKS["chosen"], "given": MARKS["given"]}
 _BITS = 5
@@ -29,7 +31,7 @@ _HUGE = 1e7
 _BAND_NAMES = ("expected", "likely", "possible", "surprising", "startling")
 _HEATS = (0.0, 0.5, 2.0, 5.0, HOTTEST)
 """Bits whose colours the legend of a picture shows."""
-_BLOCK = "█"
+SWATCH = "█"
 
 
 @dataclass(frozen=True)
@@ -94,11 +96,11 @@ def row_lines(rows: Sequence[PeakRow], width: int) -> list[Content]:
 
 def _row_line(row: PeakRow, width: int, places: int) -> Content:
     before = f" {_MARKS[row.peak.origin]}{_brief(row.peak.bits):>{_BITS}} "
-    swatch = f"{_BLOCK} " if row.colour else ""
-    text = fit(row.text, width - _BITS - places - 5 - len(swatch)).rstrip()
-    place = row.place.rjust(width - 1 - len(before + swatch) - cell_len(text))
-    style = (row.colour and "$foreground") or BAND_STYLES[band(row.peak.bits)]
-    return Content.assemble(before, (swatch, row.colour or style), (text, style), place)
+    swatch, space = (SWATCH, " ") if row.colour else ("", "")
+    text = fit(row.text, width - _BITS - places - 5 - len(swatch + space)).rstrip()
+    place = row.place.rjust(width - 1 - len(before + swatch + space) - cell_len(text))
+    style = "" if row.colour else BAND_STYLES[band(row.peak.bits)]
+    return Content.assemble(before, (swatch, row.colour), space, (text, style), place)
 
 
 def marks_legend(rows: Sequence[PeakRow]) -> str:
@@ -150,10 +152,10 @@ def legend(image: ImageSpec | None, *, tall: bool) -> Content:
     if not tall:
         ranges = [f"<{lows[0]}", *map("{}-{}".format, lows, highs), f"{lows[-1]}+"]
         words = [part for pair in zip(ranges, BAND_STYLES, strict=True) for part in (" ", pair)]
-        return Content.assemble(*words, (" bits", "$text-muted"))
+        return Content.assemble(*words, (" bits", _FAINT))
     ranges = [f"below {lows[0]} bit", *map("{} to {}".format, lows, highs), f"{lows[-1]} and more"]
     return Content("\n").join(
-        Content.assemble(" ", (name, style), (f"{'':{12 - len(name)}}{bits}", "$text-muted"))
+        Content.assemble(" ", (name, style), (f"{'':{12 - len(name)}}{bits}", _FAINT))
         for name, style, bits in zip(_BAND_NAMES, BAND_STYLES, ranges, strict=True)
     )
 
@@ -168,12 +170,12 @@ def _heat_legend(*, tall: bool) -> Content:
     if tall:
         names = [f"{_HEATS[0]:g} bits", *(f"{bits:g}" for bits in _HEATS[1:-1]), f"{_HEATS[-1]:g} and more"]
         return Content("\n").join(
-            Content.assemble(" ", (_BLOCK * 2, colour), (f" {name}", "$text-muted"))
+            Content.assemble(" ", (SWATCH * 2, colour), (f" {name}", _FAINT))
             for name, colour in zip(names, colours, strict=True)
         )
     parts = [
         part
         for bits, colour in zip(_HEATS, colours, strict=True)
-        for part in ((f" {_BLOCK}", colour), (f"{bits:g}{'+' if bits == HOTTEST else ''}", "$text-muted"))
+        for part in ((f" {SWATCH}", colour), (f"{bits:g}{'+' if bits == HOTTEST else ''}", _FAINT))
     ]
-    return Content.assemble(*parts, (" bits", "$text-muted"))
+    return Content.assemble(*parts, (" bits", _FAINT))
