@@ -122,9 +122,9 @@ async def test_both_texts_scroll_together_and_their_headings_stay(endless_one: L
             assert after[2].split(" │ ")[side] != before[2].split(" │ ")[side]
         await pilot.press("end")
         await pilot.pause(0.1)
-        longest = max(len(wrapped.lines) for wrapped in view._wrapped)
+        longest = max(len(wrapped.lines) for wrapped in view._bodies)
         assert view.max_scroll_y == longest - (view.size.height - 1)
-        assert any(wrapped.lines[-1].text.strip()[-5:] in rows(app)[-1] for wrapped in view._wrapped)
+        assert any(wrapped.lines[-1].text.strip()[-5:] in rows(app)[-1] for wrapped in view._bodies)
 
 
 async def test_where_there_is_little_room_one_text_stands_below_the_other(endless_one: LoadedModel) -> None:

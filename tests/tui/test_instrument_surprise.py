@@ -169,7 +169,7 @@ def _marks(stage: Stage) -> list[int]:
     """The bands of the words on the page, in order."""
     page = stage.app.query(TextView).first()
     looks = [page.get_component_rich_style(f"text-view--band-{number}") for number in range(5)]
-    strips = [page.render_line(y) for y in range(len(page._wrapped.lines))]
+    strips = [page.render_line(y) for y in range(len(page._body.lines))]
     segments = [segment for strip in strips for segment in strip if segment.text.strip()]
     return [looks.index(segment.style) for segment in segments if segment.style in looks]
 

@@ -156,8 +156,8 @@ async def test_a_resize_in_mid_run_wraps_anew_and_loses_nothing(models: Path) ->
         await stage.press("escape")
         await stage.until(lambda: not stage.running)
         page = stage.app.query_one(TextView)
-        assert all(len(line.text) <= page._wrapped.width for line in page._wrapped.lines)
-        assert " ".join(line.text for line in page._wrapped.lines) == page.text
+        assert all(len(line.text) <= page._body.width for line in page._body.lines)
+        assert " ".join(line.text for line in page._body.lines) == page.text
 
 
 @pytest.mark.parametrize("keys", [(), ("space",), ("escape",), ("f1",)])

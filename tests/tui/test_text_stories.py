@@ -205,7 +205,7 @@ async def test_what_is_typed_after_a_run_is_a_new_prompt(models: Path) -> None:
 async def test_a_text_longer_than_the_screen_is_followed_unless_a_person_scrolls_away(models: Path) -> None:
     async with on_stage(models / "endless", pace=4096, length=2000) as (stage, _):
         await stage.run_to_end()
-        last = stage.app.query_one(TextView)._wrapped.lines[-2].text
+        last = stage.app.query_one(TextView)._body.lines[-2].text
         await stage.shows(last)
         await stage.press(*["pageup"] * 3)
         await stage.hides(last)
@@ -219,7 +219,7 @@ async def test_text_is_wrapped_for_the_page_also_when_the_description_was_scroll
         await stage.press("pagedown", "pagedown")
         await stage.run_to_end()
         page = stage.app.query_one(TextView)
-        assert page._wrapped.width == page.scrollable_content_region.width - 1
+        assert page._body.width == page.scrollable_content_region.width - 1
 
 
 async def test_escape_in_the_list_of_models_does_not_stop_the_run(models: Path) -> None:

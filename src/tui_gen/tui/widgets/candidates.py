@@ -77,7 +77,7 @@ class Distribution:
         """The model's own: temperature 1, nothing cut."""
         return Probabilities(np.exp(self._logits - self._logits.max()))
 
-    def filtered(self, params: SamplingParams | None) -> Probabilities:
+    def after(self, params: SamplingParams | None) -> Probabilities:
         """The probabilities after these knobs; without any, after those that counted for the step."""
         if params is None or params == self._step.params:
             return Probabilities(_possible(self._step.weights[self._sample], self._step.params))
@@ -174,7 +174,7 @@ class RowStyles:
 
 
 @dataclass(frozen=True)
-class Candidate:
+class TokenRow:
     """A token of the list with its probabilities."""
 
     text: str
@@ -223,25 +223,25 @@ class Columns:
         room = self.width if whole else self._free + _BEFORE
         return next((text for text in texts if len(text) <= room), texts[-1])
 
-    def row(self, candidate: Candidate, styles: RowStyles) -> list[Segment]:
+    def segments(self, row: TokenRow, styles: RowStyles) -> list[Segment]:
         """Mark, label, bar and both percentages."""
-        style = styles.faint if candidate.now == 0 else styles.token if candidate.origin else styles.ink
-        if candidate.has_cursor:
+        style = styles.faint if row.now == 0 else styles.token if row.origin else styles.ink
+        if row.has_cursor:
             style = styles.ink + Style(reverse=True)
-        now, raw = percent(candidate.now) if candidate.now else "cut", percent(candidate.raw)
+        now, raw = percent(row.now) if row.now else "cut", percent(row.raw)
         return [
-            Segment(MARKS[candidate.origin] + (CURSOR if candidate.has_cursor else " "), style),
-            *self._label(candidate, style, styles.ink),
+            Segment(MARKS[row.origin] + (CURSOR if row.has_cursor else " "), style),
+            *self._label(row, style, styles.ink),
             Segment(" ", style),
-            Segment(bar(candidate.bar, self.bar) if self.bar else "", style if candidate.has_cursor else styles.bar),
+            Segment(bar(row.bar, self.bar) if self.bar else "", style if row.has_cursor else styles.bar),
             Segment(f"{now:>{_PERCENT}}{raw:>{_PERCENT}}", style),
         ]
 
-    def _label(self, candidate: Candidate, style: Style, ink: Style) -> list[Segment]:
-        if candidate.colour is None:
-            return [Segment(fit(candidate.text, self.label), style)]
-        swatch = ink + Style(color=hexadecimal(candidate.colour))
-        return [Segment(_SWATCH, swatch), Segment(fit(candidate.text, self.label - len(_SWATCH)), style)]
+    def _label(self, row: TokenRow, style: Style, ink: Style) -> list[Segment]:
+        if row.colour is None:
+            return [Segment(fit(row.text, self.label), style)]
+        swatch = ink + Style(color=hexadecimal(row.colour))
+        return [Segment(_SWATCH, swatch), Segment(fit(row.text, self.label - len(_SWATCH)), style)]
 
 
 def label(codec: TextCodec | ImageCodec, token: int) -> str:

@@ -138,7 +138,7 @@ class TwoTexts(ScrollView, can_focus=True):
     def __init__(self, one: Marked, other: Marked, headings: tuple[str, str]) -> None:
         super().__init__()
         self._texts, self._headings = (one, other), headings
-        self._wrapped = (WrappedText(1), WrappedText(1))
+        self._bodies = (WrappedText(1), WrappedText(1))
         self._ink = self._heading = self._differs = self._rule = Style()
 
     @property
@@ -150,12 +150,12 @@ class TwoTexts(ScrollView, can_focus=True):
         """Wraps anew."""
         room = self.scrollable_content_region.width
         column = room if self.is_stacked else (room - len(_GAP)) // 2
-        if column != self._wrapped[0].width:
+        if column != self._bodies[0].width:
             one, other = WrappedText(column), WrappedText(column)
             one.append(self._texts[0].text)
             other.append(self._texts[1].text)
-            self._wrapped = one, other
-        overflow = max(0, max(len(wrapped.lines) for wrapped in self._wrapped) - (self._height - 1))
+            self._bodies = one, other
+        overflow = max(0, max(len(body.lines) for body in self._bodies) - (self._height - 1))
         self.virtual_size = Size(room, self.scrollable_content_region.height + overflow)
         self.refresh()
 
@@ -187,17 +187,17 @@ class TwoTexts(ScrollView, can_focus=True):
 
     def _line(self, number: int, line: int) -> list[Segment]:
         """The heading of a text, or one of its lines."""
-        wrapped = self._wrapped[number]
+        body = self._bodies[number]
         if line == 0:
-            return [Segment(fit(self._headings[number], wrapped.width), self._heading)]
+            return [Segment(fit(self._headings[number], body.width), self._heading)]
         at = self.scroll_offset.y + line - 1
-        segments = self._segments(wrapped.lines[at], self._texts[number]) if at < len(wrapped.lines) else []
-        return list(Strip(segments).adjust_cell_length(wrapped.width, self._ink))
+        segments = self._segments(body.lines[at], self._texts[number]) if at < len(body.lines) else []
+        return list(Strip(segments).adjust_cell_length(body.width, self._ink))
 
-    def _segments(self, line: TextLine, marked: Marked) -> list[Segment]:
-        marks = marked.marks[line.start : line.start + len(line.text)].tolist()
+    def _segments(self, line: TextLine, text: Marked) -> list[Segment]:
+        marks = text.marks[line.start : line.start + len(line.text)].tolist()
         parts = groupby(zip(line.text, marks, strict=True), key=lambda character: character[1])
         return [
-            Segment("".join(text for text, _ in part), self._differs if differs else self._ink)
+            Segment("".join(character for character, _ in part), self._differs if differs else self._ink)
             for differs, part in parts
         ]

@@ -122,11 +122,11 @@ class ImageView(ScrollView, can_focus=True):
         return [Segment(fit(self._captions[sample], self._tiling.width), style)]
 
     def _row(self, sample: int, number: int) -> list[Segment]:
-        shown = self.picture.rgb if self._heat is None else self._heat
-        cells = self._raster.row(shown[sample], number)
+        pixels = (self.picture.rgb if self._heat is None else self._heat)[sample]
+        cells = self._raster.row(pixels, number)
         if self._cursor and self._cursor[0] == sample:
             row, column = divmod(self._cursor[1], self.picture.image.width)
-            cells = pointed(self._raster, cells, shown[sample], number, (row, column))
+            cells = pointed(self._raster, cells, pixels, number, (row, column))
         return self._segments(cells)
 
     def _segments(self, cells: Iterable[Cell]) -> list[Segment]:

@@ -24,11 +24,11 @@ from tui_gen.terminal_text import scrub, scrub_line
 from tui_gen.text.codec import TextCodec
 from tui_gen.tui.widgets.candidates import (
     MARKS,
-    Candidate,
     Columns,
     Distribution,
     Probabilities,
     RowStyles,
+    TokenRow,
     heading_count,
     headings,
     label,
@@ -200,7 +200,7 @@ class NextToken(Widget, can_focus=True):
             lines = wrap(scrub(self._fault), self.size.width - 2)
             return PanelLines([[Segment(f" {line}", self._styles.faint)] for line in lines])
         if self._now is None:
-            self._now = self._distribution.filtered(self._params)
+            self._now = self._distribution.after(self._params)
         window = self._window if self.has_focus else None
         return panel_lines(
             self._distribution, self._now, self._codec, size=self.size, styles=self._styles, window=window
@@ -267,7 +267,7 @@ def panel_lines(
     lines = headings(now, raw, noun, note=note, columns=columns, height=size.height, style=styles.faint)
     by_line = dict(enumerate(tokens, start=len(lines)))
     cursor = ranking.at(window.selected) if window else FREE
-    lines += [columns.row(_candidate(token, distribution, now, codec, cursor), styles) for token in tokens]
+    lines += [columns.segments(_token_row(token, distribution, now, codec, cursor), styles) for token in tokens]
     if counts_others:
         lines.append(others(tokens, len(ranking), now, raw, columns=columns, style=styles.faint))
     return PanelLines(lines, by_line)
@@ -287,10 +287,10 @@ def _tokens_in_sight(distribution: Distribution, top: int, room: int) -> list[in
     return [*tokens[: max(0, room - 1)], distribution.token]
 
 
-def _candidate(
+def _token_row(
     token: int, distribution: Distribution, now: Probabilities, codec: TextCodec | ImageCodec, cursor: int
-) -> Candidate:
-    return Candidate(
+) -> TokenRow:
+    return TokenRow(
         text=label(codec, token),
         now=now.of(token),
         raw=distribution.raw.of(token),

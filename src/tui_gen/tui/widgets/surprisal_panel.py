@@ -115,10 +115,6 @@ class SurprisalPanel(Vertical):
         """Shares the room anew."""
         self._lay_out()
 
-    def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
-        """Of no interest to others."""
-        event.stop()
-
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Enter, or a click."""
         event.stop()
@@ -180,10 +176,10 @@ class PeakList(OptionList, inherit_bindings=False):
 
     def show(self, lines: Sequence[Content], positions: Sequence[int]) -> None:
         """Lists the tokens at these positions of a branch; the selected one stays selected."""
-        selected = self.highlighted_option and self.highlighted_option.id
+        name = self.highlighted_option and self.highlighted_option.id
         names = [str(position) for position in positions]
         self.set_options(Option(line, id=name) for line, name in zip(lines, names, strict=True))
-        self.highlighted = names.index(selected) if selected in names else 0
+        self.highlighted = names.index(name) if name in names else 0
 
     def on_resize(self) -> None:
         """The selection stays in sight."""

@@ -51,7 +51,7 @@ class TextView(ScrollView, can_focus=True):
             self.border_title = title
             self.add_class("-several")
         self.sample = sample
-        self._script, self._wrapped = Transcript(reader), WrappedText(80)
+        self._script, self._body = Transcript(reader), WrappedText(80)
         self._given_end, self._choices = 0, set[int]()
         self._bits: Floats | None = None
         self._cursor: int | None = None
@@ -62,7 +62,7 @@ class TextView(ScrollView, can_focus=True):
     @property
     def text(self) -> str:
         """What is shown, without line breaks of the wrapping."""
-        return self._wrapped.text
+        return self._body.text
 
     @property
     def count(self) -> int:
@@ -76,7 +76,7 @@ class TextView(ScrollView, can_focus=True):
         if self._given_end == before[1]:  # nothing but the prompt so far
             self._given_end = self._end_of_given(before[0], given[mine, self.sample])
         self._fit_width()
-        self._changed_from(self._wrapped.append(text))
+        self._changed_from(self._body.append(text))
 
     def choose(self, numbers: Iterable[int]) -> None:
         """Marks tokens that a person chose."""
@@ -99,19 +99,19 @@ class TextView(ScrollView, can_focus=True):
     def end(self) -> None:
         """Takes the mark at the end away."""
         self._writing = False
-        self._changed_from(len(self._wrapped.lines) - 1)
+        self._changed_from(len(self._body.lines) - 1)
 
     def go_on(self) -> None:
         """Brings it back."""
         self._writing = True
-        self._changed_from(len(self._wrapped.lines) - 1)
+        self._changed_from(len(self._body.lines) - 1)
 
     def on_click(self, event: events.Click) -> None:
         """Says which token was hit."""
         at = event.get_content_offset(self)
-        number = len(self._wrapped.lines) if at is None else at.y + self.scroll_offset.y
-        if at is not None and self.count and number < len(self._wrapped.lines):
-            line = self._wrapped.lines[number]
+        number = len(self._body.lines) if at is None else at.y + self.scroll_offset.y
+        if at is not None and self.count and number < len(self._body.lines):
+            line = self._body.lines[number]
             self.post_message(self.Clicked(self.sample, self._script.token_at(line.offset_at(at.x))))
 
     def on_resize(self) -> None:
@@ -139,17 +139,17 @@ class TextView(ScrollView, can_focus=True):
     def render_line(self, y: int) -> Strip:
         """One line of the visible part."""
         number = y + self.scroll_offset.y
-        if number >= len(self._wrapped.lines):
+        if number >= len(self._body.lines):
             return Strip.blank(self.size.width, self._ink)
-        if number == len(self._wrapped.lines) - 1:
+        if number == len(self._body.lines) - 1:
             return self._strip(number, last=True)
         if number not in self._strips:
             self._strips[number] = self._strip(number)
         return self._strips[number]
 
     def _strip(self, number: int, *, last: bool = False) -> Strip:
-        line = self._wrapped.lines[number]
-        cuts = sorted({0, len(line.text), *(cut for cut in self._cuts(line) if 0 < cut < len(line.text))})
+        line = self._body.lines[number]
+        cuts = sorted({0, len(line.text), *(at for at in self._cuts(line) if 0 < at < len(line.text))})
         segments = [Segment(line.text[a:b], self._style(line.start + a)) for a, b in pairwise(cuts)]
         if last and (self._writing or self._cursor == self.count):
             segments.append(Segment(CURSOR, self._part_styles["cursor"]))
@@ -201,7 +201,7 @@ class TextView(ScrollView, can_focus=True):
         if number >= self.count:
             self.scroll_end(animate=False, immediate=True, force=True, x_axis=False)
         else:
-            line = self._wrapped.line_at(self._letters(number)[0])
+            line = self._body.line_at(self._letters(number)[0])
             self.scroll_to_region(Region(0, line, 1, 1), animate=False, immediate=True, force=True, x_axis=False)
 
     def _redraw(self) -> None:
@@ -211,19 +211,19 @@ class TextView(ScrollView, can_focus=True):
     def _fit_width(self) -> bool:
         """Wraps the text anew if the room is not what it was wrapped for; one column is left to the cursor."""
         room = max(1, self.scrollable_content_region.width - 1)
-        if self._wrapped.width == room:
+        if self._body.width == room:
             return False
-        self._wrapped = self._wrapped.rewrap(room)
+        self._body = self._body.rewrap(room)
         self._redraw()
         return True
 
     def _changed_from(self, first: int) -> None:
         """Lines from this one on are new: only they are painted again, and their end is scrolled to."""
-        count_differs = len(self._wrapped.lines) != self.virtual_size.height
-        self._take_size(Size(self._wrapped.width, len(self._wrapped.lines)))
+        count_differs = len(self._body.lines) != self.virtual_size.height
+        self._take_size(Size(self._body.width, len(self._body.lines)))
         if count_differs and self._follow:
             self.scroll_end(animate=False, immediate=True, force=True, x_axis=False)
-        self.refresh_lines(first, len(self._wrapped.lines) - first + 1)
+        self.refresh_lines(first, len(self._body.lines) - first + 1)
 
     def _take_size(self, size: Size) -> None:
         """The whole screen is laid out anew only where the scroll bar comes or goes; a text grows all the time."""
