@@ -1,4 +1,4 @@
-"""Asking what of which picture to draw anew, and how often."""
+"""The dialog of image completion: which parts of which picture to draw anew, and how often."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all dialogs have: a frame with a title, lines to type into, a line that complains, and the keys."""
+"""Parts of all dialogs: a frame with a title, a line to type into, a line that complains, what the keys do."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PATIENCE = 0.3
 
 
 class Dialog(ModalScreen[T | None]):
-    """A frame in the middle of the screen, to be filled with a `Frame`. Escape leaves it with None."""
+    """A modal screen with a `Frame` in its middle. Escape leaves it with None."""
 
     DEFAULT_CSS = """
     Dialog {
@@ -153,20 +153,20 @@ class KeyHints(Static):
         self.update(line)
 
 
-def anything(_: str) -> str:
+def no_complaint(_: str) -> str:
     """Has no complaint about any text."""
     return ""
 
 
 class Ask(Dialog[str]):
-    """Returns what was typed, once there is no complaint about it."""
+    """Asks for a line of text; returns it once there is no complaint about it."""
 
     def __init__(
         self,
         title: str,
         value: str = "",
         hint: str = "",
-        check: Callable[[str], str] = anything,
+        check: Callable[[str], str] = no_complaint,
         suggestions: Sequence[str] = (),
     ) -> None:
         """check: says what is wrong with a text, or nothing. It is asked whenever typing pauses, and by enter."""

@@ -1,4 +1,4 @@
-"""The help: every key, grouped by what it is for, and what the numbers mean."""
+"""The help, with every key by what it is for and what the words on the screen mean; the command palette."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _IN_MEANING = 0.1
 
 
 class HelpScreen(ModalScreen[None]):
-    """Made from the key table."""
+    """The help as a text that scrolls."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape,f1,question_mark,q,enter", "dismiss", "close")]
 

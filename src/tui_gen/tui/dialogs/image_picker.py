@@ -1,4 +1,4 @@
-"""A picture with a cursor, in which rows and rectangles are chosen to be erased."""
+"""Choosing the picture to complete and the parts of it to erase: a file, and a cursor for rows and rectangles."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tui_gen.images.raster import Cell, Raster, pointed
 from tui_gen.sampling.params import Tokens
 from tui_gen.terminal_text import scrub_line
 from tui_gen.tui.dialogs.dialog import LineInput
-from tui_gen.tui.widgets.image_view import PictureView
+from tui_gen.tui.widgets.image_view import SinglePicture
 
 COVER = "▒"
 """What a rectangle that is being chosen is covered with."""
@@ -32,8 +32,8 @@ _LOOKED_AT = 5000
 """Entries of a folder, at most."""
 
 
-class Preview(PictureView, can_focus=True):
-    """While it has the focus, the cursor is marked."""
+class Preview(SinglePicture, can_focus=True):
+    """A picture in which rows and rectangles are erased with a cursor; it is marked while this has the focus."""
 
     DEFAULT_CSS = """
     Preview {
@@ -201,7 +201,7 @@ def _cover(raster: Raster, cells: list[Cell], number: int, part: Rectangle, firs
 
 
 class PictureFile(LineInput):
-    """Empty means another picture: the one on the screen, if there is one."""
+    """The path of an image file, which is read in a thread; empty means the picture on the screen, if there is one."""
 
     @dataclass
     class Read(Message):
@@ -260,7 +260,7 @@ class PictureFile(LineInput):
 
 
 class PathSuggester(Suggester):
-    """The first file or folder, by name, that begins with what is typed; hidden ones only after a dot."""
+    """Suggests the first file or folder, by name, that begins with what is typed; hidden ones only after a dot."""
 
     def __init__(self) -> None:
         super().__init__(use_cache=False, case_sensitive=True)

@@ -1,4 +1,4 @@
-"""Where to save, and in which form: the ending of the name decides."""
+"""The dialogs of saving: where to and in which form, and the command that makes the output again."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _COPY, _SAVE, _LEAVE = ("enter", "copy", "copy"), ("s", "save the session", "sav
 
 
 class SaveDialog(Dialog[Path]):
-    """Returns the path of a file that is not there yet, with one of the endings."""
+    """Asks for a name whose ending says the form; returns the path of a file that is not there yet."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "turn(-1)", "form", show=False, priority=True),
@@ -151,7 +151,7 @@ def _without_ending(name: str, forms: Mapping[str, str]) -> str:
 
 
 class CommandDialog(Dialog[str]):
-    """Returns `copy` or `save`, or None where it is only looked at."""
+    """Shows the command that makes the output again; returns `copy`, `save`, or None where it is only looked at."""
 
     DEFAULT_CSS = """
     CommandDialog VerticalScroll {

@@ -1,4 +1,4 @@
-"""How a model learned: its epochs with their losses, and what it made after the one that is chosen."""
+"""The dialog of a training: its epochs with their losses, and a sample that the model made after each."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tui_gen.terminal_text import scrub, scrub_line
 from tui_gen.training_log import Epoch, Learning, pictures
 from tui_gen.tui.dialogs.dialog import Dialog, Frame, KeyHints
 from tui_gen.tui.widgets.cells import SteadyOptionList
-from tui_gen.tui.widgets.image_view import PictureView
+from tui_gen.tui.widgets.image_view import SinglePicture
 
 _TURN = 0.7
 """Seconds that an epoch is seen while they are played."""
@@ -27,7 +27,7 @@ _TRAINING, _HELD_OUT = "○", "●"
 
 
 class TrainingDialog(Dialog[None]):
-    """Opens at the last epoch. A picture is drawn as large as it fits, a text scrolls."""
+    """All epochs of a training, the last one selected. A picture is drawn as large as it fits, a text scrolls."""
 
     DEFAULT_CSS = """
     TrainingDialog {
@@ -96,7 +96,7 @@ class TrainingDialog(Dialog[None]):
         self._card, self._learning = card, learning
         self._list = SteadyOptionList(*_options(learning), markup=False)
         self._list.highlighted = len(learning) - 1  # what the training came to
-        self._picture, self._text = PictureView(), Static(markup=False)
+        self._picture, self._text = SinglePicture(), Static(markup=False)
         self._key_hints = KeyHints()
         self._playing: Timer | None = None
 

@@ -1,4 +1,4 @@
-"""Two branches beside each other, and what differs."""
+"""The comparison of two branches: side by side, with what differs marked."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def _caption(branch: Branch, codec: Codec, parent: Branch) -> str:
 
 
 class TwoTexts(ScrollView, can_focus=True):
-    """A heading stays above each text; characters that differ are underlined."""
+    """Two texts that scroll together, a fixed heading above each; characters that differ are underlined."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"two-texts--heading", "two-texts--differs", "two-texts--rule"}
     DEFAULT_CSS = """

@@ -1,4 +1,4 @@
-"""Pictures as they are drawn: all samples side by side, at the largest whole scale that fits; a cursor on a pixel."""
+"""Views of pictures, at the largest whole scale that fits: all samples of a run side by side, or a single picture."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ GAP = 2
 
 
 class ImageView(ScrollView, can_focus=True):
-    """Paints a `Picture`; only the rows of characters that changed are painted again."""
+    """All samples of a `Picture`, and a cursor on a pixel; only rows of characters that changed are painted again."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"image-view--blank", "image-view--caption"}
 
@@ -170,20 +170,20 @@ def _style(foreground: Colour | None, background: Colour | None) -> Style:
     return Style.from_color(*(colour and Color.from_rgb(*colour) for colour in (foreground, background)))
 
 
-class PictureView(Widget):
-    """Of a picture that is too large even for braille dots, a part around `_at` is seen."""
+class SinglePicture(Widget):
+    """A picture in a frame; of one that is too large even for braille dots, the part around `_at` is seen."""
 
     DEFAULT_CSS = """
-    PictureView {
+    SinglePicture {
         border: round $foreground 35%;
         border-title-color: $text-muted;
         background: $background;
-        & > .picture-view--free {
+        & > .single-picture--free {
             color: $text-muted;
         }
     }
     """
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"picture-view--free"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"single-picture--free"}
 
     def __init__(self) -> None:
         super().__init__()
@@ -236,7 +236,7 @@ class PictureView(Widget):
 
     def _segment(self, cell: Cell) -> Segment:
         if cell.char == BLANK:
-            return Segment(cell.char, part_style(self, "picture-view--free"))
+            return Segment(cell.char, part_style(self, "single-picture--free"))
         ink, ground = (part and Color.from_rgb(*part) for part in cell[1:])
         return Segment(cell.char, self.rich_style + Style.from_color(ink, ground))
 

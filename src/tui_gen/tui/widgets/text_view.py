@@ -1,4 +1,4 @@
-"""Text as it is written: one sample, wrapped, following its end, with a cursor that can stand on any token."""
+"""The view of a text: one sample, wrapped, following its end, with a cursor that can stand on any token."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _CHARACTERS_A_CELL = 4
 
 
 class TextView(ScrollView, can_focus=True):
-    """Shows the tokens of one sample; the prompt stands out from what the model wrote, and so does what was chosen."""
+    """The tokens of one sample; the prompt stands out from what the model wrote, and so does what a person chose."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"text-view--{part}" for part in _PARTS}
 
@@ -258,7 +258,7 @@ class TextLine(NamedTuple):
 
 
 class WrappedText:
-    """Text of a given width in terminal cells. Breaks at spaces, or inside a word that is longer than a line."""
+    """A text that grows, in lines of a width in terminal cells; they break at spaces, or inside too long a word."""
 
     def __init__(self, width: int) -> None:
         self.width = max(1, width)
