@@ -97,3 +97,14 @@ async def test_page_keys_mean_nothing_in_a_list_without_room() -> None:
         await pilot.resize_terminal(10, 8)
         await pilot.press("pageup")
         assert options.highlighted == 3
+
+
+async def test_the_palette_survives_columns_in_which_nothing_has_room(models: Path) -> None:
+    async with on_stage(models / "endless") as (stage, pilot):
+        await stage.press("ctrl+p")
+        await stage.shows("generate")
+        for width in range(10, 0, -1):
+            await pilot.resize_terminal(width, 3)
+            await stage.press("down")
+        await pilot.resize_terminal(80, 24)
+        await stage.shows("generate")

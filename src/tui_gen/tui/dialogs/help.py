@@ -85,6 +85,12 @@ def _row(name: str, meaning: str) -> str:
 class Palette(CommandPalette):
     """The list of all actions, whose page keys do nothing while it has no room; in Textual's they raise a KeyError."""
 
+    DEFAULT_CSS = """
+    Palette CommandList {
+        min-width: 16; /* a text cannot be wrapped in no cells at all */
+    }
+    """
+
     def _action_command_list(self, action: str) -> None:
         if self.query_one(CommandList).scrollable_content_region or not action.startswith("page"):
             super()._action_command_list(action)
