@@ -20,8 +20,8 @@ LOGITS, GREEDY, SAMPLED = 1e-3, 500, 1000
 _EXIT = """
 import time, numpy as np
 from bench.cuda_agreement import shipped
-from tui_gen.generate import generate
-from tui_gen.sampling import SamplingParams
+from tui_gen.generation.generate import generate
+from tui_gen.sampling.params import SamplingParams
 model = shipped("recipes", "cuda")
 list(generate(model, np.full((4, 1), model.card.bos), SamplingParams(), length=50, seed=0))
 print(time.time(), flush=True)
@@ -30,8 +30,8 @@ _FULL = """
 import torch, numpy as np
 from itertools import islice
 from tui_gen.bench.cases import opened
-from tui_gen.generate import generate
-from tui_gen.sampling import SamplingParams
+from tui_gen.generation.generate import generate
+from tui_gen.sampling.params import SamplingParams
 model = opened("pixelcnn", 1, "cuda")
 samples = 4096
 free, _ = torch.cuda.mem_get_info()

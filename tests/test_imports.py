@@ -88,6 +88,15 @@ def test_the_exporter_never_loads_the_screen() -> None:
     assert "textual" not in loaded
 
 
-@pytest.mark.parametrize("name", ["tui_gen", "tui_gen.card", "tui_gen.cli.main"])
+@pytest.mark.parametrize("name", ["tui_gen", "tui_gen.card", "tui_gen.cli.main", "tui_gen.library"])
 def test_what_starts_first_needs_the_standard_library_alone(name: str) -> None:
     assert loaded_after(f"import {name}").isdisjoint(HEAVY)
+
+
+def test_listing_models_loads_no_engine() -> None:
+    assert loaded_after("from tui_gen.cli.main import main; main(['models'])").isdisjoint(HEAVY)
+
+
+@pytest.mark.parametrize("command", ["play", "generate", "replay", "score", "inspect", "learned", "bench"])
+def test_a_command_says_what_it_takes_without_the_screen(command: str) -> None:
+    assert loaded_after(f"import tui_gen.cli.{command}").isdisjoint({"textual", "torch"})

@@ -107,9 +107,9 @@ def test_the_report_is_for_people_or_for_programs(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(report, "CASES", {"one": lambda: iter([Row("one", "1 us", "2 us", 2.0, 1)])})
-    assert report.run([], form="text") == 0
+    assert report.print_report([], form="text") == 0
     assert "one: 2 meets >= 1\n    1 us; 2 us\n" in capsys.readouterr().out
-    assert report.run(["one"], form="json") == 0
+    assert report.print_report(["one"], form="json") == 0
     found = json.loads(capsys.readouterr().out)
     assert found["rows"][0]["ratio"] == 2
     assert found["rows"][0]["met"] is True

@@ -22,7 +22,7 @@ from export.reader import ReadOptions
 from export.text.step import TextNetwork
 from export.training import checkpoint
 from export.training.trainer import SAMPLE_SEED
-from tui_gen.cli.inspect import inspect
+from tui_gen.cli.main import main as tui_gen_main
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.generate import generate
 from tui_gen.images.codec import ImageCodec
@@ -100,7 +100,7 @@ def test_averaged_weights_are_exported(names: Path, names_checkpoint: Path) -> N
 
 
 def test_inspect_reads_it(names: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert inspect(str(names), "cpu") == 0
+    assert tui_gen_main(["inspect", str(names), "--provider", "cpu"]) == 0
     printed = capsys.readouterr().out
     assert "state.h: tensor(float)[batch, 1, 16]" in printed
     assert "provider        CPU" in printed

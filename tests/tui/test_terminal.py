@@ -60,7 +60,7 @@ def test_a_signal_in_mid_run_leaves_a_sane_terminal(models: Path, tmp_path: Path
 
 NOISE = """
 import os, sys
-from tui_gen.tui.launch import quiet_stderr
+from tui_gen.cli.play import quiet_stderr
 with quiet_stderr():
     os.write(2, b"native noise")
     print("drawing", file=sys.__stderr__, flush=True)
@@ -88,8 +88,7 @@ def test_the_screen_is_drawn_on_stdout_when_stderr_goes_to_a_file(models: Path, 
 
 FAILING = """
 import sys
-from tui_gen.tui import stage
-from tui_gen.tui.stage import Stage
+from tui_gen.tui.widgets.run_view import Stage
 shown = Stage.on_player_advanced
 def fail(self, message):
     shown(self, message)

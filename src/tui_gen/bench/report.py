@@ -32,7 +32,7 @@ CASES: dict[str, Callable[[], Iterator[Row]]] = {
 Form = Literal["text", "json", "markdown"]
 
 
-def run(names: list[str], *, form: Form) -> int:
+def print_report(names: list[str], *, form: Form) -> int:
     """Measures the named cases, or all; returns the exit status."""
     facts, began = timing.facts(), time.perf_counter()
     if form == "text":

@@ -27,6 +27,11 @@ from tui_gen.generation.generate import generate
 from tui_gen.library import LoadedModel, open_model, shipped_folder
 from tui_gen.sampling.params import SamplingParams
 
+with contextlib.suppress(ImportError):  # Windows has none of these
+    import fcntl
+    import pty
+    import termios
+
 SIZE = 80, 24
 """Columns and lines."""
 _COLOURS = {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
@@ -52,12 +57,6 @@ _WAITING = (
     "be drawn; runs give 30 to 51 ms"
 )
 _NOWHERE = (Row("the screen", "not measured: this system has no pseudo terminals", ""),)
-
-
-with contextlib.suppress(ImportError):  # Windows has none of these
-    import fcntl
-    import pty
-    import termios
 
 
 class Terminal:
