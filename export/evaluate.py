@@ -1,4 +1,4 @@
-"""`python -m export.evaluate`, as it was called before it became a command."""
+"""`python -m export.evaluate`, which is also `python -m export evaluate`."""
 
 import sys
 

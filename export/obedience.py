@@ -1,4 +1,4 @@
-"""`python -m export.obedience`, as it was called before it became a command."""
+"""`python -m export.obedience`, which is also `python -m export adherence`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""`python -m export.train`, as it was called before it became a command."""
+"""`python -m export.train`, which is also `python -m export train`."""
 
 import sys
 

@@ -23,10 +23,14 @@ HEAVY = ("numpy", "onnxruntime", "tokenizers", "textual", "torch", "PIL")
 
 
 def imports(path: Path) -> Iterator[str]:
-    """The dotted names that a file imports anywhere, also inside functions."""
+    """The dotted names that a file imports anywhere, also inside functions; relative ones in full."""
+    package = path.relative_to(ROOT).parent.parts
+    package = package[1:] if package[0] == "src" else package
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom):
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            parents = package[: len(package) + 1 - node.level] if node.level else ()
+            module = ".".join([*parents, *([node.module] if node.module else [])])
+            yield from (f"{module}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
 

@@ -219,6 +219,7 @@ def write_checkpoint(path: Path, form: str) -> Path:
         ("torch", "some.pt"),
         ("torch", "model.pth.tar"),
         ("torch", "net.net"),
+        ("torch", "first/checkpoint.pt"),
         ("pickle", "weights.pkl"),
         ("before torch 1.6", "old.pth"),
         ("safetensors", "some.safetensors"),
@@ -231,7 +232,7 @@ def test_a_checkpoint_in_the_place_of_a_model_is_known_by_its_content(
     write_checkpoint(installed / name, form)
     with pytest.raises(TuiGenError) as caught:
         locate(name)
-    stem = name.partition(".")[0]
+    stem = "first" if name == "first/checkpoint.pt" else name.partition(".")[0]
     assert str(caught.value) == (
         f"{name} is a checkpoint, not a model folder; to make one of it, type: tui-gen export {name} -o models/{stem} "
         f"(tui-gen export inspect {name} says what it is)"

@@ -1,4 +1,4 @@
-"""Measures a model folder on held-out data: `python -m export.evaluate DIR --data FILE`.
+"""Measures a model folder on held-out data.
 
 It scores the exported ONNX file, step by step as the player runs it, and writes the figure into config.json. Of a
 language model it also writes down what it writes: samples, and how far they repeat themselves or the training text.
@@ -76,9 +76,11 @@ def _measured(loaded_model: LoadedModel, task: Task, *, train: bool) -> ModelCar
     return replace(with_figures(card, figures), quality=quality)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m export.evaluate", description=__doc__.partition("\n")[0])
+def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m export.evaluate") -> int:
+    """The command line; returns the exit status. prog: what the help calls the program."""
+    parser = argparse.ArgumentParser(
+        prog=prog, description=f"Measures a model folder on held-out data: `{prog} DIR --data FILE`."
+    )
     parser.add_argument("folder", type=Path, help="a model folder")
     parser.add_argument(
         "--data", type=Path, required=True, help="the data it was trained on; the held-out part is scored"

@@ -1,4 +1,4 @@
-"""Whether a picture model draws what its prompt asks for: `python -m export.obedience DIR --data FILE`.
+"""Whether a picture model draws what its prompt asks for.
 
 A small network learns from the training pictures to tell what they show, and is tried on those held out. Then the model
 draws from prompts of the held-out pictures, and the network says what it sees: how often it is what was asked for, and
@@ -97,9 +97,11 @@ def _drawn(loaded_model: LoadedModel, captions: Sequence[str]) -> NDArray[np.int
     return np.concatenate(pictures)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m export.obedience", description=__doc__.partition("\n")[0])
+def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m export.obedience") -> int:
+    """The command line; returns the exit status. prog: what the help calls the program."""
+    parser = argparse.ArgumentParser(
+        prog=prog, description=f"Whether a picture model draws what its prompt asks for: `{prog} DIR --data FILE`."
+    )
     parser.add_argument("folder", type=Path, help="a model folder")
     parser.add_argument("--data", type=Path, required=True, help="the pictures and captions that it was trained on")
     args = parser.parse_args(arguments)

@@ -108,20 +108,23 @@ def locate(model: str) -> Path:
     for entry in entries:
         if entry.name == model:
             return entry.path
-    _refuse_checkpoint(model)
+    refuse_checkpoint(model)
     if os.path.isdir(model):
         raise TuiGenError(f"{model} is not a model folder: it has no config.json")
     names = ", ".join(entry.name for entry in entries) or "none"
     raise TuiGenError(f"there is no model {model!r}, by name or as a folder; installed: {names}")
 
 
-def _refuse_checkpoint(model: str) -> None:
+def refuse_checkpoint(model: str) -> None:
     """Raises TuiGenError that says what to type for a checkpoint, or for a folder of the trainer that holds one."""
-    kind, checkpoint, name = "a checkpoint", model, os.path.basename(model).partition(".")[0]
+    if os.path.isfile(os.path.join(model, "config.json")):
+        return
+    kind, checkpoint = "a checkpoint", model
     if os.path.isdir(model):
-        name = Path(model).resolve().name
         kind, checkpoint = "a training run", os.path.join(model, "checkpoint.pt")
     if is_checkpoint(checkpoint):
+        path = Path(checkpoint).resolve()
+        name = path.parent.name if path.stem == "checkpoint" else path.name.partition(".")[0]
         file, folder = shlex.quote(checkpoint), shlex.quote(f"models/{name or 'mine'}")
         raise TuiGenError(
             f"{model} is {kind}, not a model folder; to make one of it, type: tui-gen export {file} -o {folder} "

@@ -30,7 +30,8 @@ def run(args: argparse.Namespace) -> int:
         if (fault.name or "").partition(".")[0] not in _NEEDS:
             raise
         raise TuiGenError(
-            f"{args.command} needs {fault.name}, which is not installed; install it with: pip install 'tui-gen[export]'"
+            f"{args.command} needs PyTorch and ONNX, and {fault.name} is not installed; "
+            "install them with: pip install 'tui-gen[export]'"
         ) from fault
     status: int = command(args.words, prog=f"tui-gen {args.command}")
     return status

@@ -38,8 +38,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Shows the screen as the command line asks; returns the exit status."""
+    from tui_gen.library import find_models, locate, refuse_checkpoint
+
+    if args.model:
+        refuse_checkpoint(args.model)
     load_screen()
-    from tui_gen.library import find_models, locate
     from tui_gen.sampling.params import SamplingParams
     from tui_gen.tui.knob_state import Settings
 

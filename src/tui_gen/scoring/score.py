@@ -8,15 +8,18 @@ import math
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
+from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.protocol import CHUNK, StepModel, score_steps
+from tui_gen.images.codec import ImageCodec
 from tui_gen.sampling.params import FREE, Floats, Tokens
 from tui_gen.sampling.step import non_finite
-from tui_gen.text.tokenizer import Piece
+from tui_gen.text.codec import TextCodec
+from tui_gen.text.tokenizer import Piece, TextTokens
 
 BANDS = (1.0, 3.0, 6.0, 10.0)
 """Bits at which the next band of surprise begins: a probability of 1 in 2, in 8, in 64, in 1024."""
@@ -218,3 +221,48 @@ def _split(piece: Piece, eos: int | None) -> Iterator[Piece]:
         if end > first:
             yield Piece(piece.ids[first:end], piece.texts[first:end])
         first = end
+
+
+class CodedModel(Protocol):
+    """A model and how people talk to it, as `tui_gen.library.LoadedModel` has them."""
+
+    @property
+    def card(self) -> ModelCard:
+        """What the model says of itself."""
+        ...
+
+    @property
+    def codec(self) -> TextCodec | ImageCodec:
+        """Between text or pictures and tokens."""
+        ...
+
+    @property
+    def model(self) -> StepModel:
+        """The network."""
+        ...
+
+
+def score_given(loaded_model: CodedModel, given: str | Tokens, *, prompt: str = "") -> Floats:
+    """Natural logarithms of the probability of each token of a text or a picture, given all before it and the prompt.
+
+    given: a text, or levels int64[height, width] or [height, width, 3] of a picture; see `tui_gen.images.read`.
+    prompt: what comes before, or what the picture shows; it is read and not scored.
+
+    Returns float64[tokens] of a text, float64 in the shape of the levels of a picture, at temperature 1 and with
+    nothing cut. What follows an end token in a text is scored as a new text. Raises TuiGenError for what the model
+    cannot read and for a token that it never predicts.
+    """
+    codec, scorer = loaded_model.codec, StreamScorer(loaded_model.model, loaded_model.codec.prompt([prompt]))
+    if isinstance(codec, ImageCodec) and not isinstance(given, str):
+        shape = (codec.image.height, codec.image.width, codec.image.channels)[: 3 if codec.image.channels > 1 else 2]
+        if given.shape != shape or (given < 0).any():
+            raise TuiGenError(f"{loaded_model.card.name} scores levels of 0 or more of shape {list(shape)}")
+        return _logprobs(scorer.picture(given)).reshape(shape)
+    if isinstance(codec, TextCodec) and isinstance(given, str):
+        return _logprobs(scorer.text(TextTokens(codec.tokenizer, loaded_model.card.name, "the text").read(given)))
+    kind = "text" if isinstance(codec, TextCodec) else "levels of pixels"
+    raise TuiGenError(f"{loaded_model.card.name} scores {kind}")
+
+
+def _logprobs(parts: Iterable[Sequence[Surprise]]) -> Floats:
+    return np.array([surprise.logprob for surprises in parts for surprise in surprises], dtype=np.float64)
