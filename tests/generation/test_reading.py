@@ -48,7 +48,7 @@ class Counted(OneByOne):
 def opened(name: str) -> Model:
     if (shipped_folder() / name).exists():
         return open_model(shipped_folder() / name, provider="cpu", threads=1).model
-    return cases.opened(name, 1)
+    return cases.load_network(name, 1)
 
 
 @pytest.fixture(scope="module", params=TEXTS)
@@ -122,23 +122,23 @@ def test_other_graphs_are_stepped(name: str) -> None:
 @pytest.mark.parametrize("scores", [False, True])
 def test_a_graph_that_would_say_something_else_is_not_used(monkeypatch: pytest.MonkeyPatch, *, scores: bool) -> None:
     rng = np.random.default_rng(5)
-    other = networks.filled("lstm", {"rnn.0.R": rng.normal(size=(1, 512, 128)).astype(np.float32)})
+    other = networks.fill_graph("lstm", {"rnn.0.R": rng.normal(size=(1, 512, 128)).astype(np.float32)})
     monkeypatch.setattr(model_module, "in_chunks", lambda _, scores: in_chunks(other, scores=scores))
-    model, prompt = cases.opened("lstm", 1), prompt_of(1, 40)
+    model, prompt = cases.load_network("lstm", 1), prompt_of(1, 40)
     assert (model.score(prompt, prompt, model.start(1)) if scores else model.read(prompt, model.start(1))) is None
 
 
 def test_a_token_that_cannot_be_read_is_told_where_it_stands() -> None:
     prompt = prompt_of(1, 200)
     prompt[0, 60] = networks.VOCABULARY
-    steps = generate(cases.opened("lstm", 1), prompt, SamplingParams(), length=1, seed=0)
+    steps = generate(cases.load_network("lstm", 1), prompt, SamplingParams(), length=1, seed=0)
     assert [next(steps).index for _ in range(60)] == list(range(1, 61))
     with pytest.raises(TuiGenError, match="could not run"):
         next(steps)
 
 
 def test_logits_that_are_not_finite_are_told_when_they_are_asked_for() -> None:
-    graph = networks.filled("lstm", {"output.bias": np.full(networks.VOCABULARY, np.nan, dtype=np.float32)})
+    graph = networks.fill_graph("lstm", {"output.bias": np.full(networks.VOCABULARY, np.nan, dtype=np.float32)})
     model = Model(graph, networks.text_card("lstm"), provider="cpu")
     steps = generate(model, prompt_of(1, 50), SamplingParams(), length=1, seed=0)
     prompt = [next(steps) for _ in range(49)]

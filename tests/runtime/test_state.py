@@ -58,7 +58,7 @@ def test_logits_are_the_callers_own(model: Model) -> None:
 
 
 def test_a_run_that_holds_nothing_asks_for_no_more_memory() -> None:
-    large = cases.opened("pixelcnn", 1)
+    large = cases.load_network("pixelcnn", 1)
     tokens, state = np.zeros(16, dtype=np.int64), large.start(16)
     for _ in range(8):
         _, state = large.step(tokens, state)
