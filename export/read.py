@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from export.assumptions import Answers
+from export.assumptions import Assumptions
 from export.checkpoints.checkpoint import Checkpoint
 from export.checkpoints.load import load_checkpoint
 from export.images.factory import read_factory
@@ -15,7 +15,8 @@ from export.images.layers import find_layers
 from export.images.pixelcnnpp import read_pixelcnnpp
 from export.images.single_stack import read_single
 from export.reader import Reading, ReadOptions
-from export.text.read import read_text, refuse_foreign
+from export.text.metadata import refuse_foreign
+from export.text.read import read_text
 from export.training.native import read_trained
 from tui_gen.errors import TuiGenError
 
@@ -29,7 +30,7 @@ def read_image(checkpoint: Checkpoint, options: ReadOptions) -> Reading | None:
     if not layers.convs:
         return None
     for reader in (read_gated, read_single):
-        answers = Answers(options, checkpoint)
+        answers = Assumptions(options, checkpoint)
         reading = reader(layers, answers)
         if reading:
             answers.check_all_used()

@@ -190,8 +190,9 @@ def read_safetensors(data: bytes) -> Any:
         header = json.loads(data[8 : 8 + struct.unpack("<Q", data[:8])[0]])
     except Exception as fault:  # the library's errors share no base, and torch's readers add their own
         raise TuiGenError(f"is a damaged safetensors file: {fault!s:.100}") from None
-    metadata = header.get("__metadata__")
-    return {"state_dict": tensors, **({"metadata": metadata} if isinstance(metadata, dict) else {})}
+    metadata = header.pop("__metadata__", None)
+    state_dict = {name: tensors[name] for name in header}  # the library has them in another order in every run
+    return {"state_dict": state_dict, **({"metadata": metadata} if isinstance(metadata, dict) else {})}
 
 
 def foreign(data: bytes, name: str) -> str:

@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from export.assumptions import Answers
+from export.assumptions import Assumptions
 from export.checkpoints.checkpoint import Checkpoint
 from export.image_network import ImageNetwork
 from export.images.input_output import asked_channels_first, plane_per_channel, sorted_levels
@@ -211,7 +211,7 @@ def read_factory(factory: str, found: Checkpoint | None, options: ReadOptions) -
     module = _built(factory)
     if found is not None and found.tensors:
         _load(module, found)
-    answers = Answers(options, found or Checkpoint("", {}))
+    answers = Assumptions(options, found or Checkpoint("", {}))
     height, width = answers.size()
     if not height:
         raise TuiGenError("a network of a --factory needs the size of its images: --size HxW")
@@ -230,12 +230,13 @@ def read_factory(factory: str, found: Checkpoint | None, options: ReadOptions) -
         conditions=classes,
         label=type(module).__name__,
     )
-    answers.asked.update(("input", "classes"))
+    for key in ("input", "classes"):
+        answers.answer(key)
     answers.check_all_used()
     return reading_of(network, answers, notes=[f"built by {factory}; {adapted.described}"])
 
 
-def _encoding(adapted: Adapted, answers: Answers) -> Tensor:
+def _encoding(adapted: Adapted, answers: Assumptions) -> Tensor:
     if adapted.whole_numbers:
         values = torch.arange(adapted.levels, dtype=torch.float32)
     else:

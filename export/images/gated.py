@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from export.assumptions import Answers
+from export.assumptions import Assumptions
 from export.image_network import ImageNetwork
 from export.images.input_output import Ends, Levels, read_ends
 from export.images.layers import (
@@ -53,7 +53,7 @@ result moves down by a row; by half kernels whose result goes to the horizontal 
 _ACTIVATIONS: dict[str, nn.Module] = {"relu": nn.ReLU(), "elu": nn.ELU(), "none": nn.Identity()}
 
 
-def read_gated(layers: Layers, answers: Answers) -> Reading | None:
+def read_gated(layers: Layers, answers: Assumptions) -> Reading | None:
     """A network of two stacks; None for any other."""
     parts = gated_parts(layers)
     if parts is None:
@@ -81,7 +81,7 @@ def read_gated(layers: Layers, answers: Answers) -> Reading | None:
     return reading_of(network, answers, notes=[_HOW[how.style], *stem, *ends.notes])
 
 
-def _network(parts: GatedParts, how: GatedStyle, ends: Ends, answers: Answers) -> GatedNet:
+def _network(parts: GatedParts, how: GatedStyle, ends: Ends, answers: Assumptions) -> GatedNet:
     dilations = _dilations(parts, how.style, answers)
     blocks = [
         GatedBlock(layer, how, first=index == 0 and not parts.stem, dilation=dilation)
@@ -91,7 +91,7 @@ def _network(parts: GatedParts, how: GatedStyle, ends: Ends, answers: Answers) -
     return GatedNet(_stem_module(parts, answers), blocks, parts.head, ends.logits, before=before, classes=parts.classes)
 
 
-def _style(parts: GatedParts, answers: Answers) -> GatedStyle:
+def _style(parts: GatedParts, answers: Assumptions) -> GatedStyle:
     """What the tensors do not say of the layers."""
     style = style_of(parts.layers[-1])
     if style == "zeroed" and parts.stem:
@@ -101,7 +101,7 @@ def _style(parts: GatedParts, answers: Answers) -> GatedStyle:
     return GatedStyle(style, first_gate(answers), _vertical_residual(style, answers), bool(parts.stem))
 
 
-def _moves(parts: GatedParts, answers: Answers) -> bool:
+def _moves(parts: GatedParts, answers: Assumptions) -> bool:
     """Whether what half kernels make is moved on by a place; asked if the first layer's last weights are not zero."""
     first = parts.layers[0].convs
     own = (first["vertical"].weight[:, :, -1], first["horizontal"].weight[:, :, :, -1]) if "vertical" in first else ()
@@ -116,7 +116,7 @@ def _moves(parts: GatedParts, answers: Answers) -> bool:
     return told == "moved"
 
 
-def _vertical_residual(style: Style, answers: Answers) -> bool:
+def _vertical_residual(style: Style, answers: Assumptions) -> bool:
     """Whether the vertical stack adds its input too; only those that hand rows on do so anywhere."""
     if style != "shifted":
         return False
@@ -126,7 +126,7 @@ def _vertical_residual(style: Style, answers: Answers) -> bool:
     return told == "yes"
 
 
-def _dilations(parts: GatedParts, style: Style, answers: Answers) -> list[int]:
+def _dilations(parts: GatedParts, style: Style, answers: Assumptions) -> list[int]:
     """Of each layer. Nothing in the tensors says them; masked kernels are the only ones that have been dilated."""
     if style != "masked":
         return [1] * len(parts.layers)
@@ -140,7 +140,7 @@ def _dilations(parts: GatedParts, style: Style, answers: Answers) -> list[int]:
     return [1, *(int(number) for number in numbers)]
 
 
-def _stem_module(parts: GatedParts, answers: Answers) -> nn.Module:
+def _stem_module(parts: GatedParts, answers: Assumptions) -> nn.Module:
     """What comes before both stacks."""
     if not parts.stem:
         return nn.Identity()
@@ -152,7 +152,7 @@ def _stem_module(parts: GatedParts, answers: Answers) -> nn.Module:
     return nn.Sequential(*(module for layer in layers for module in (layer, *between)))
 
 
-def _before_head(parts: GatedParts, answers: Answers) -> str:
+def _before_head(parts: GatedParts, answers: Assumptions) -> str:
     """The activation before the head: a Sequential's numbers show one; a lone layer does not."""
     index = _INDEX.search(parts.head[0].name)
     if index:

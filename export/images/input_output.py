@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from export.assumptions import Answers
+from export.assumptions import Assumptions
 from export.images.layers import Conv
 from tui_gen.errors import TuiGenError
 
@@ -61,7 +61,7 @@ class Ends:
     """What was inferred from what."""
 
 
-def read_ends(inputs: int, last: Conv, table: Tensor | None, answers: Answers, *, scaling: str) -> Ends:
+def read_ends(inputs: int, last: Conv, table: Tensor | None, answers: Assumptions, *, scaling: str) -> Ends:
     """From the planes that the first layer reads, the last layer, and an embedding of the levels [levels, planes].
 
     scaling: what is assumed if levels are numbers. Raises TuiGenError if the ends do not fit together.
@@ -99,7 +99,7 @@ def plane_per_channel(values: Tensor, channels: int) -> Tensor:
     return encoding
 
 
-def _is_one_hot(inputs: int, rows: int, answers: Answers) -> bool:
+def _is_one_hot(inputs: int, rows: int, answers: Assumptions) -> bool:
     """Whether it reads a plane for each level of a single channel."""
     asked = answers.options.scaling == "one-hot"
     if asked and inputs != rows:
@@ -107,7 +107,7 @@ def _is_one_hot(inputs: int, rows: int, answers: Answers) -> bool:
     return asked or (inputs == rows and inputs not in (1, COLOURS))
 
 
-def _embedded(table: Tensor, levels: int, inputs: int, answers: Answers) -> Tensor:
+def _embedded(table: Tensor, levels: int, inputs: int, answers: Assumptions) -> Tensor:
     if answers.options.scaling not in (None, "embedding"):
         raise TuiGenError("--scaling does not fit: the file has an embedding of the levels, which it reads instead")
     if table.shape[1] != inputs or len(table) < levels:
@@ -117,7 +117,7 @@ def _embedded(table: Tensor, levels: int, inputs: int, answers: Answers) -> Tens
     return table[None, :levels].contiguous()
 
 
-def _channels_first(last: Conv, answers: Answers) -> bool:
+def _channels_first(last: Conv, answers: Assumptions) -> bool:
     """Whether the levels of red come before those of green: told by which inputs the last layer's rows may see."""
     rows, columns = last.kernel
     seen = (last.weight[:, :, rows // 2, columns // 2] != 0).sum(1)
@@ -127,7 +127,7 @@ def _channels_first(last: Conv, answers: Answers) -> bool:
     return asked_channels_first(answers)
 
 
-def asked_channels_first(answers: Answers) -> bool:
+def asked_channels_first(answers: Assumptions) -> bool:
     """Whether the levels of red come before those of green: nothing but the script says it."""
     told = answers.assume(
         "order",

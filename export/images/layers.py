@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from export.assumptions import Answers
-from export.checkpoints.checkpoint import Checkpoint, ModuleFacts
+from export.assumptions import Assumptions
+from export.checkpoints.checkpoint import Checkpoint, ModuleFacts, without_weight_norm
 from tui_gen.errors import TuiGenError
 
 Pads = tuple[int, int, int, int]
@@ -31,7 +31,6 @@ _SHAPES = {nn.ELU: "alpha", nn.LeakyReLU: "negative_slope", nn.GELU: "approximat
 _WITHOUT_EFFECT = re.compile(r"torch\.nn\.modules\.(dropout\.|loss\.|linear\.Identity$|container\.)")
 _HARMLESS = re.compile(r"num_batches_tracked$|(^|\.)_?(c|h|w|height|width)$|criterion|loss|metric")
 """Tensors that say nothing about what the network computes, or that were looked at already."""
-_PARAMETRIZED = ("parametrizations.weight.original0", "parametrizations.weight.original1")
 
 
 class Convolution(nn.Module):
@@ -81,7 +80,7 @@ class Gate(nn.Module):
         return torch.tanh(first) * torch.sigmoid(second)
 
 
-def first_gate(answers: Answers) -> str:
+def first_gate(answers: Assumptions) -> str:
     """Which function the first half of a gate's channels goes through: `tanh` or `sigmoid`."""
     return answers.assume(
         "gate", "tanh", "what the first half of a gate's channels goes through", choices=("tanh", "sigmoid")
@@ -103,7 +102,7 @@ def raster_mask(conv: Conv, *, own: bool) -> Conv:
     return Conv(conv.name, conv.weight * mask, conv.bias, True)
 
 
-def in_raster_order(convs: list[Conv], answers: Answers) -> dict[Conv, Conv]:
+def in_raster_order(convs: list[Conv], answers: Assumptions) -> dict[Conv, Conv]:
     """Convolutions with masks in place of those that have none: `A` for the first, `B` for the others.
 
     It is asked for unless their weights are zero there anyway. A mask of 1x1 `B` would change nothing.
@@ -315,21 +314,6 @@ def _norm(values: Mapping[str, Tensor], stem: str, used: set[str]) -> Norm:
     used.update(f"{stem}.{leaf}" for leaf in ("running_mean", "running_var", "weight", "bias"))
     scale = (torch.ones_like(mean) if weight is None else weight.float()) / torch.sqrt(variance + 1e-5)
     return Norm(stem, scale, (torch.zeros_like(mean) if bias is None else bias.float()) - mean * scale)
-
-
-def without_weight_norm(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights that are kept as a direction and a length, put together again."""
-    values = dict(tensors)
-    for name in tensors:
-        for length, direction in (("weight_g", "weight_v"), _PARAMETRIZED):
-            if name.endswith(length) and name.removesuffix(length) + direction in values:
-                stem = name.removesuffix(length)
-                g, v = values.pop(name).float(), values.pop(stem + direction).float()
-                axes = tuple(axis for axis in range(v.ndim) if g.shape[axis] == 1)
-                values[f"{stem.removesuffix('.parametrizations.')}".rstrip(".") + ".weight"] = (
-                    v * g / v.square().sum(dim=axes, keepdim=True).sqrt()
-                )
-    return values
 
 
 def follows(inputs: int, outputs: int) -> bool:

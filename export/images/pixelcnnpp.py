@@ -12,11 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from export.assumptions import Answers
-from export.checkpoints.checkpoint import Checkpoint
+from export.assumptions import Assumptions
+from export.checkpoints.checkpoint import Checkpoint, without_weight_norm
 from export.image_network import ImageNetwork
 from export.images.input_output import LEVELS, LogisticMixture, plane_per_channel
-from export.images.layers import without_weight_norm
 from export.images.streaming import reading_of
 from export.reader import Reading, ReadOptions
 from tui_gen.errors import TuiGenError
@@ -231,7 +230,7 @@ def read_pixelcnnpp(checkpoint: Checkpoint, options: ReadOptions) -> Reading | N
     names = {name.partition(".")[0] for name in checkpoint.tensors}
     if not names >= set(_PARTS):
         return None
-    weights, answers = Weights(without_weight_norm(checkpoint.tensors)), Answers(options, checkpoint)
+    weights, answers = Weights(without_weight_norm(checkpoint.tensors)), Assumptions(options, checkpoint)
     module = PixelCNNpp(weights)
     left = sorted(set(weights.tensors) - weights.used)
     if left:

@@ -15,7 +15,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from export.assumptions import Answers
+from export.assumptions import Assumptions
 from export.image_network import ImageNetwork
 from export.images.input_output import read_ends
 from export.images.layers import (
@@ -44,7 +44,7 @@ _SIGNALS = frozenset({"tanh", "filter", "signal", "f"})
 _SKIPS = frozenset({"skip"})
 
 
-def read_single(layers: Layers, answers: Answers) -> Reading | None:
+def read_single(layers: Layers, answers: Assumptions) -> Reading | None:
     """A network whose convolutions follow one another in the order of the file; None for any other."""
     convs = layers.convs
     if layers.left or len(layers.tables) > 1 or not chained(convs) or convs[0].pointwise:
@@ -75,7 +75,7 @@ def read_single(layers: Layers, answers: Answers) -> Reading | None:
     return reading_of(network, answers, notes=[*_about(order, convs, blocks), *notes, *ends.notes])
 
 
-def _style(order: Order, items: list[Item | Block], blocks: list[Block], answers: Answers) -> Style:
+def _style(order: Order, items: list[Item | Block], blocks: list[Block], answers: Assumptions) -> Style:
     """What the tensors do not say."""
 
     @cache
@@ -97,7 +97,7 @@ def _style(order: Order, items: list[Item | Block], blocks: list[Block], answers
     )
 
 
-def _residual(blocks: list[Block], answers: Answers) -> int:
+def _residual(blocks: list[Block], answers: Assumptions) -> int:
     """How many times a block adds its input."""
     path = blocks[0].path
     default = "once" if any(block.bottleneck for block in blocks) or "res" in path.lower() else "none"
@@ -109,7 +109,7 @@ def _residual(blocks: list[Block], answers: Answers) -> int:
     return _TIMES.index(told)
 
 
-def _end(items: list[Item | Block], blocks: list[Block], answers: Answers) -> str:
+def _end(items: list[Item | Block], blocks: list[Block], answers: Assumptions) -> str:
     """Where the last activation of a block is: on the sum, before it, or nowhere."""
     if blocks[0].activation_first:
         return "none"
@@ -331,7 +331,7 @@ def _has_sibling(path: str, inside: Sequence[Conv], convs: Sequence[Conv]) -> bo
     return names in others.values()
 
 
-def without_unused_biases(convs: Sequence[Conv], answers: Answers, *, blocks_of_own: bool) -> list[str]:
+def without_unused_biases(convs: Sequence[Conv], answers: Assumptions, *, blocks_of_own: bool) -> list[str]:
     """Takes away biases that are stored but not added, and says so; or else changes nothing.
 
     blocks_of_own: whether there are blocks that begin with a layer, whose scripts are known to do that.

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional
 
-from export.assumptions import Answers
+from export.assumptions import Assumptions
 from export.build_tokenizer import phrase_tokenizer
 from export.compiler.compile import CompiledStep, compile_step
 from export.compiler.ir import LooksAheadError, NotStreamableError
@@ -40,7 +40,7 @@ _PASSES = 17
 """Passes over an image that the proof makes per token: three times five images, and twice one."""
 
 
-def reading_of(network: ImageNetwork, answers: Answers, *, notes: Sequence[str] = ()) -> Reading:
+def reading_of(network: ImageNetwork, answers: Assumptions, *, notes: Sequence[str] = ()) -> Reading:
     """The reading of a network whose size may still be missing: 0 x 0."""
     facts = [
         ("image", f"{network.height}x{network.width}" if network.height else "unknown"),

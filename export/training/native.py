@@ -10,7 +10,7 @@ from export.checkpoints.checkpoint import Checkpoint
 from export.image_network import ImageNetwork
 from export.images.streaming import StreamingNetwork
 from export.reader import Diagnosis, Exportable, Network, Reading
-from export.text.layers import Kind, Linear, Recurrence
+from export.text.layers import Kind, Linear, RecurrentLayer
 from export.text.step import TextNetwork
 from export.training import checkpoint
 from export.training.networks import (
@@ -87,10 +87,10 @@ def text_network(net: RecurrentNet) -> TextNetwork:
     """A network that shares the weights of `net`, and changes with them."""
     weights = {name: parameter.detach() for name, parameter in net.named_parameters()}
 
-    def layer(index: int) -> Recurrence:
+    def layer(index: int) -> RecurrentLayer:
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         weight_ih, weight_hh, bias_ih, bias_hh = (weights[f"rnn.{name}_l{index}"] for name in names)
-        return Recurrence(f"rnn.{index}", _KINDS[net.config.cell], weight_ih, weight_hh, bias_ih, bias_hh)
+        return RecurrentLayer(f"rnn.{index}", _KINDS[net.config.cell], weight_ih, weight_hh, bias_ih, bias_hh)
 
     output = Linear("output", weights["output.weight"], weights["output.bias"])
     return TextNetwork(weights["embedding.weight"], (*map(layer, range(net.config.layers)), output))

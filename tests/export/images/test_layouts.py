@@ -192,7 +192,7 @@ def test_what_was_found_and_what_is_missing_is_told() -> None:
     assert told["the size of the images"] == ("", "--size HxW")
     assert told["how levels became its input"] == ("-1..1", "--scaling HOW")
     assert told["the dilations of its layers after the first"][0] == "1,2,1,4,1,2,1"
-    assert told["the activation before the head"] == ("elu", "--assume head=relu|elu|none")
+    assert told["the activation before the head"] == ("elu", "--assume head=elu|relu|none")
     with pytest.raises(TuiGenError, match="does not say the size of the images; tell it with --size HxW"):
         reading.build()
 
@@ -210,7 +210,7 @@ def test_answers_change_what_is_assumed() -> None:
 @pytest.mark.parametrize(
     ("told", "says"),
     [
-        ({"assume": {"colour": "red"}}, "raises no such question; its questions: .*dilations"),
+        ({"assume": {"colour": "red"}}, "is no question of this network; its questions: .*dilations"),
         ({"assume": {"dilations": "1,2"}}, "must be 7 whole numbers"),
         ({"assume": {"head": "sine"}}, "must be one of relu, elu, none"),
         ({"scaling": "log"}, "--scaling must be one of"),

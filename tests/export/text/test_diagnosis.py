@@ -117,11 +117,9 @@ def test_an_answer_changes_the_network(make: type[nn.Module], answer: dict[str, 
 
 def test_answers_that_are_no_answers_are_told() -> None:
     checkpoint = checkpoint_of(Usual(nn.RNN(5, 7)))
-    with pytest.raises(TuiGenError, match="--assume nonlinearity=reluu is none of tanh, relu"):
+    with pytest.raises(TuiGenError, match="--assume nonlinearity must be one of tanh, relu"):
         read(checkpoint, nonlinearity="reluu")
-    with pytest.raises(
-        TuiGenError, match=r"--assume reset=\.\.\. is no question about this file; what can be told of it: .*ig"
-    ):
+    with pytest.raises(TuiGenError, match=r"--assume reset=\.\.\. is no question of this network; its questions: .*ig"):
         read(checkpoint, reset="after")
 
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from export.checkpoints.checkpoint import Checkpoint
 from export.reader import ReadOptions
-from export.text.read import read_text, refuse_foreign
+from export.text.metadata import refuse_foreign
+from export.text.read import read_text
 from tests.export.text.checkpoints import V, built, checkpoint_of, read
 from tests.export.text.nets import Usual
 from tui_gen.errors import TuiGenError

@@ -66,7 +66,7 @@ def test_layers_of_one_module_are_not_asked_about() -> None:
         ({"residual": "nobody"}, "names no parts in their order, which is first"),
         ({"residual": "second:first"}, "names no parts in their order"),
         ({"residual": "first:out"}, "first reads 7 numbers, out gives 11"),
-        ({"embedding": "loud"}, "is none of none, tanh, relu"),
+        ({"embedding": "loud"}, "must be one of none, tanh, relu"),
     ],
 )
 def test_what_cannot_be_is_told(assume: dict[str, str], says: str) -> None:

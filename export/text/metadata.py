@@ -1,9 +1,9 @@
-"""Names of networks that are no recurrent language models, and why they cannot be played."""
+"""What names and settings in a checkpoint say of its network: foreign architectures, classes of modules, options."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from tui_gen.errors import TuiGenError
 _ATTENTION = re.compile(
     r"attn|attention|in_proj_weight|(^|[._])(q|k|v|qkv|query|key|value)(_proj|_lin|_linear)?\.weight"
 )
-_PARTS = (
+_PURPOSES = (
     (re.compile(r"(^|\.)tail\.\d+\.\d+|cutoffs|adaptive"), "an adaptive softmax"),
     (_ATTENTION, "attention"),
     (re.compile(r"pos(ition)?(al)?_?(emb|enc)|(^|\.)(wpe|pos|pe)(\.|$)"), "features of positions"),
@@ -54,15 +54,14 @@ def refuse_foreign(checkpoint: Checkpoint) -> None:
         raise TuiGenError("this is a transformer; only RNN, LSTM and GRU language models and PixelCNNs are played")
 
 
-def explained(given: Iterable[str]) -> str:
-    """What tensors without a place in a language model seem to be, in brackets; empty if nothing is known of them."""
-    names = list(given)
-    found = [what for pattern, what in _PARTS if any(pattern.search(name) for name in names)]
-    return f" ({', '.join(found)})" if found else ""
+def purposes(names: Collection[str]) -> str:
+    """What tensors without a place in a language model are for, in brackets; empty if nothing is known of them."""
+    known = [purpose for pattern, purpose in _PURPOSES if any(pattern.search(name) for name in names)]
+    return f" ({', '.join(known)})" if known else ""
 
 
 @dataclass(frozen=True)
-class Said:
+class Setting:
     """A value and the keys that lead to it."""
 
     path: tuple[str, ...]
@@ -74,23 +73,23 @@ class Said:
         return self.path[-1] if self.path else ""
 
 
-def values(checkpoint: Checkpoint) -> Iterator[Said]:
+def settings(checkpoint: Checkpoint) -> Iterator[Setting]:
     """Every plain value of a checkpoint, containers before what they hold: its facts, then its modules' attributes."""
     yield from walk(dict(checkpoint.facts))
     for path, module in checkpoint.modules.items():
         yield from walk(dict(module.attributes), (path,) if path else ())
 
 
-def walk(root: object, path: tuple[str, ...] = ()) -> Iterator[Said]:
+def walk(root: object, path: tuple[str, ...] = ()) -> Iterator[Setting]:
     """A nested value with all that it holds, up to a depth and a number that no honest file reaches."""
-    pending = [Said(path, root)]
+    pending = [Setting(path, root)]
     for _ in range(_LIMIT):
         if not pending:
             return
-        said = pending.pop()
-        yield said
-        if len(said.path) - len(path) < _DEPTH:
-            pending += reversed([Said((*said.path, str(key)), inner) for key, inner in _inside(said.value)])
+        setting = pending.pop()
+        yield setting
+        if len(setting.path) - len(path) < _DEPTH:
+            pending += reversed([Setting((*setting.path, str(key)), inner) for key, inner in _inside(setting.value)])
 
 
 def _inside(value: object) -> list[tuple[object, object]]:
@@ -105,15 +104,15 @@ def _inside(value: object) -> list[tuple[object, object]]:
 
 
 def nonlinearity(checkpoint: Checkpoint, path: str) -> str | None:
-    """What a simple recurrent layer bends its state with: `tanh` or `relu`; None if nothing says so."""
+    """The activation of a simple recurrent layer's state: `tanh` or `relu`; None if nothing says so."""
     module = checkpoint.modules.get(path)
     if module:
         for value in module.attributes.values():
             if value in ("tanh", "relu", "RNN_TANH", "RNN_RELU"):
                 return str(value).lower().removeprefix("rnn_")
-    for said in values(checkpoint):
-        text = said.value.lower() if isinstance(said.value, str) else ""
-        if text in ("rnn_tanh", "rnn_relu") or (said.key == "nonlinearity" and text in ("tanh", "relu")):
+    for setting in settings(checkpoint):
+        text = setting.value.lower() if isinstance(setting.value, str) else ""
+        if text in ("rnn_tanh", "rnn_relu") or (setting.key == "nonlinearity" and text in ("tanh", "relu")):
             return text.removeprefix("rnn_")
     return None
 

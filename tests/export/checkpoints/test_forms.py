@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import sys
 import types
@@ -174,6 +175,14 @@ def test_safetensors_with_their_metadata(net: RNNModel, tmp_path: Path) -> None:
     _assert_same(found.tensors, net.state_dict())
     assert found.form == "safetensors file, state dict"
     assert found.facts["metadata"] == {"rnn_type": "GRU"}
+
+
+def test_tensors_of_safetensors_stand_in_the_order_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    safetensors.torch.save_file({f"layers.{at}.weight": torch.zeros(1) for at in range(30)}, path)
+    data = path.read_bytes()
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    assert [f"layers.{name}" for name in load_checkpoint(path).tensors] == list(header)
 
 
 def test_views_strides_and_number_types_survive(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def test_objects_that_extend_plain_ones_keep_what_is_in_them(protocol: int, tmp_
     assert (found["chars"], found["letter"], found["pair"]) == (["a", "b"], "x", (1, "y"))
     table = found["table"]
     assert {**table, **table.get("__items__", {})}["a"] == 0
-    assert (table["size"], table["__class__"]) == (1, "tests.export.loading.gone_values.Table")
+    assert (table["size"], table["__class__"]) == (1, "tests.export.checkpoints.gone_values.Table")
 
 
 def test_values_of_the_standard_library_and_of_numpy_are_plain(tmp_path: Path) -> None:

@@ -100,7 +100,8 @@ def fuzz(folder: Path) -> None:
 
 
 def test_two_thousand_damaged_files_are_told_cleanly(tmp_path: Path) -> None:
-    code = f"from pathlib import Path; from tests.export.loading.test_fuzz import fuzz; fuzz(Path({str(tmp_path)!r}))"
+    module = "tests.export.checkpoints.test_fuzz"
+    code = f"from pathlib import Path; from {module} import fuzz; fuzz(Path({str(tmp_path)!r}))"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False, timeout=300
     )
