@@ -100,7 +100,7 @@ def _provenance(source: Path | None) -> dict[str, object]:
 
 
 def _assumptions(reading: Reading) -> list[str]:
-    return [f"{missing.what}: {missing.assumed}" for missing in reading.diagnosis.missing if missing.assumed]
+    return [f"{missing.what}: {missing.default}" for missing in reading.diagnosis.missing if missing.default]
 
 
 def diagnosis_lines(found: Checkpoint | None, diagnosis: Diagnosis) -> list[str]:
@@ -112,7 +112,7 @@ def diagnosis_lines(found: Checkpoint | None, diagnosis: Diagnosis) -> list[str]
     lines += [f"  note: {note}" for note in (*(found.notes if found else ()), *diagnosis.notes)]
     lines += [f"  doubt: {diagnosis.doubt}"] if diagnosis.doubt else []
     for missing in diagnosis.missing:
-        stands_in = f"assumed: {missing.assumed}; to change it, " if missing.assumed else "needed: "
+        stands_in = f"assumed: {missing.default}; to change it, " if missing.default else "needed: "
         lines.append(f"  not in the file: {missing.what} ({stands_in}{missing.option})")
     return [scrub_line(line) for line in lines]
 

@@ -52,7 +52,7 @@ def reading_of(network: ImageNetwork, answers: Assumptions, *, notes: Sequence[s
     diagnosis = Diagnosis(summary, tuple(facts), tuple(answers.missing), tuple(notes))
 
     def build() -> Exportable:
-        needed = [missing for missing in answers.missing if not missing.assumed]
+        needed = [missing for missing in answers.missing if not missing.default]
         for missing in needed:
             raise TuiGenError(f"the file does not say {missing.what}; tell it with {missing.option}")
         return exportable(network)

@@ -1,1 +1,1 @@
-"""Recurrent language models: what their tensors say of them, their vocabularies, their step functions."""
+"""Recurrent language models: read from the tensors and names of a checkpoint, with vocabulary and step function."""

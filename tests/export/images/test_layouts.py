@@ -188,7 +188,7 @@ def test_what_was_found_and_what_is_missing_is_told() -> None:
         "classes": "none",
         "parameters": "",
     }
-    told = {missing.what: (missing.assumed, missing.option) for missing in reading.diagnosis.missing}
+    told = {missing.what: (missing.default, missing.option) for missing in reading.diagnosis.missing}
     assert told["the size of the images"] == ("", "--size HxW")
     assert told["how levels became its input"] == ("-1..1", "--scaling HOW")
     assert told["the dilations of its layers after the first"][0] == "1,2,1,4,1,2,1"

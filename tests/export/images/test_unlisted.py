@@ -89,7 +89,7 @@ def _streaming(reading: Reading) -> StreamingNetwork:
 
 
 def _asked(reading: Reading) -> dict[str, str]:
-    return {missing.what: missing.assumed for missing in reading.diagnosis.missing}
+    return {missing.what: missing.default for missing in reading.diagnosis.missing}
 
 
 @pytest.mark.parametrize("name", LAYOUTS)

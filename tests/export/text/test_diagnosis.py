@@ -140,7 +140,7 @@ def test_an_order_that_sizes_do_not_tell_is_assumed_and_can_be_told() -> None:
     module = _Ambiguous()
     checkpoint = checkpoint_of(module)
     (missing, *_) = [missing for missing in read(checkpoint).diagnosis.missing if "order" in missing.what]
-    assert (missing.option, missing.assumed) == ("--assume order=NAME,NAME,...", "emb,mix,rnn,out")
+    assert (missing.option, missing.default) == ("--assume order=NAME,NAME,...", "emb,mix,rnn,out")
     exportable = built(checkpoint, order="emb,rnn,mix,out", activation="tanh")
     tokens = torch.arange(8).view(1, 8)
     expected = torch.from_numpy(logits_of(module, tokens.numpy()))

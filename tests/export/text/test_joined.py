@@ -72,7 +72,7 @@ def test_either_order_is_exact(make: Callable[[], nn.Module], assume: dict[str, 
 
 
 def test_the_order_is_assumed_aloud() -> None:
-    missing = {m.option: m.assumed for m in read(checkpoint_of(JoinedLSTM(state_first=True))).diagnosis.missing}
+    missing = {m.option: m.default for m in read(checkpoint_of(JoinedLSTM(state_first=True))).diagnosis.missing}
     assert missing["--assume joined=xh|hx"] == "xh"
-    named = {m.option: m.assumed for m in read(checkpoint_of(NamedOrder())).diagnosis.missing}
+    named = {m.option: m.default for m in read(checkpoint_of(NamedOrder())).diagnosis.missing}
     assert named["--assume joined=hx|xh"] == "hx"
