@@ -76,8 +76,8 @@ def _list(items: Any = (), *_: Any) -> list[Any]:
     return items if isinstance(items, list) else list(items)
 
 
-def _set(items: Any = (), *_: Any) -> Placeholder:
-    """What it holds is put into no order, and never hashed: texts of a set have another order in every run."""
+def _set(*_: Any) -> Placeholder:
+    """Without its items, which are never hashed: texts of a set have another order in every run."""
     return Placeholder(SET)
 
 
@@ -105,15 +105,15 @@ def _bytes(content: Any = b"", *_: Any) -> bytes:
     return bytes(content)
 
 
-def _named_inside(owner: Any, name: Any) -> Global:
-    """How a function of C code, such as an activation, or an object's method is named; the name is all that is kept."""
+def _attribute_name(owner: Any, name: Any) -> Global:
+    """A function of C code, such as an activation, or an object's method, by its name alone."""
     if not isinstance(owner, (Global, Placeholder)) or not isinstance(name, str):
         raise TuiGenError("it asks to run builtins.getattr, which is refused; save the network's state_dict instead")
     return Global(f"{owner.kind if isinstance(owner, Placeholder) else owner.name}.{name}")
 
 
-def _type_of_values(owner: Any, inside: Any) -> Global:
-    """How annotations such as `Optional[int]` are written, which settings of a network may carry."""
+def _annotation(owner: Any, inside: Any) -> Global:
+    """`Optional[int]` and the like, which settings of a network may carry, without what stands in brackets."""
     if not isinstance(owner, Global) or not owner.name.startswith("typing."):
         raise TuiGenError("it asks to run operator.getitem, which is refused; save the network's state_dict instead")
     return owner
@@ -193,13 +193,13 @@ def _typed_tensor(storage: Any, offset: Any, size: Any, stride: Any, *rest: Any)
 def _view(storage: Any, offset: Any, size: Any, stride: Any, dtype: torch.dtype | None) -> LazyTensor:
     if not isinstance(storage, Storage):
         raise TuiGenError("it has a tensor without numbers")
-    sizes, strides = _whole(size), _whole(stride)
+    sizes, strides = _whole_numbers(size), _whole_numbers(stride)
     if len(sizes) != len(strides):
         raise TuiGenError("it has a tensor of an impossible shape")
-    return LazyTensor(storage, _whole((offset,))[0], sizes, strides, dtype or storage.dtype)
+    return LazyTensor(storage, _whole_numbers((offset,))[0], sizes, strides, dtype or storage.dtype)
 
 
-def _whole(numbers: Any) -> tuple[int, ...]:
+def _whole_numbers(numbers: Any) -> tuple[int, ...]:
     fits = isinstance(numbers, (tuple, list)) and len(numbers) <= _MAX_DIMENSIONS
     if not fits or not all(type(value) is int and 0 <= value < 2**62 for value in numbers):
         raise TuiGenError("it has a tensor of an impossible shape")
@@ -218,7 +218,7 @@ def _from_type(function: Any, kind: Any, arguments: Any, state: Any = None) -> A
     return _TORCH_FUNCTIONS[name](*arguments)
 
 
-def _refuse(what: str) -> Callable[..., Any]:
+def _refuser(what: str) -> Callable[..., Any]:
     def refuse(*_: Any) -> Any:
         raise TuiGenError(f"it holds {what}; save plain tensors")
 
@@ -238,17 +238,17 @@ _TORCH_FUNCTIONS: dict[str, Callable[..., Any]] = {
     f"{_UTILS}device_tensor_from_numpy": _first,
     f"{_UTILS}device_tensor_from_cpu_tensor": _first,
     f"{_UTILS}xla_tensor": _first,
-    **dict.fromkeys((f"{_UTILS}sparse_tensor", f"{_UTILS}sparse_csr_tensor"), _refuse("sparse tensors")),
-    f"{_UTILS}qtensor": _refuse("quantised tensors"),
-    f"{_UTILS}meta_tensor_no_storage": _refuse("tensors without numbers"),
-    f"{_UTILS}nested_tensor": _refuse("nested tensors"),
-    f"{_UTILS}wrapper_subclass": _refuse("tensors of a class that hides its numbers"),
-    "torch.nn.parameter.UninitializedParameter": _refuse("parameters that never got their size"),
+    **dict.fromkeys((f"{_UTILS}sparse_tensor", f"{_UTILS}sparse_csr_tensor"), _refuser("sparse tensors")),
+    f"{_UTILS}qtensor": _refuser("quantised tensors"),
+    f"{_UTILS}meta_tensor_no_storage": _refuser("tensors without numbers"),
+    f"{_UTILS}nested_tensor": _refuser("nested tensors"),
+    f"{_UTILS}wrapper_subclass": _refuser("tensors of a class that hides its numbers"),
+    "torch.nn.parameter.UninitializedParameter": _refuser("parameters that never got their size"),
     "torch._tensor._rebuild_from_type_v2": _from_type,
     "torch.nn.parameter.Parameter": _first,
     "torch.autograd.variable.Variable": _first,
     "torch._dynamo.eval_frame.OptimizedModule": _first,
-    "torch.Size": lambda sizes=(): _whole(sizes),
+    "torch.Size": lambda sizes=(): _whole_numbers(sizes),
     "torch.device": _device,
     "torch.serialization._get_layout": _first,
 }
@@ -273,10 +273,10 @@ ALLOWED = AllowedGlobals(
         **_TORCH_FUNCTIONS,
         **_NUMPY_FUNCTIONS,
         "_codecs.encode": _latin1,
-        "builtins.getattr": _named_inside,
-        "_operator.getitem": _type_of_values,
-        "operator.getitem": _type_of_values,
+        "builtins.getattr": _attribute_name,
+        "_operator.getitem": _annotation,
+        "operator.getitem": _annotation,
     },
     _INERT,
 )
-"""For a pickle without a file of torch's around it, and with the storages that such a file adds."""
+"""What the pickle of any checkpoint may name."""

@@ -217,20 +217,20 @@ def meaning(token: str | None) -> str:
     return next(part for part in match.groups() if part).lower()
 
 
-def is_special(token: str | None) -> bool:
+def _is_special(token: str | None) -> bool:
     """Whether a token longer than a character stands for no text."""
     return token is None or (len(token) > 1 and bool(meaning(token)))
 
 
-def unknown_token(tokens: Texts) -> str | None:
+def _unknown_token(tokens: Texts) -> str | None:
     """The token for what the vocabulary does not have."""
     return next((token for token in tokens if token and meaning(token) in _UNKNOWN), None)
 
 
-def first_meaning(tokens: Texts, wanted: Sequence[str]) -> int | None:
-    """The id of the token whose meaning comes first among those wanted."""
+def first_meaning(tokens: Texts, meanings: Sequence[str]) -> int | None:
+    """The id of the token whose meaning comes first in a list."""
     places = {name: at for at, token in reversed(list(enumerate(tokens))) if (name := meaning(token))}
-    return next((places[name] for name in wanted if name in places), None)
+    return next((places[name] for name in meanings if name in places), None)
 
 
 def token_name(token: int) -> str:
@@ -240,7 +240,7 @@ def token_name(token: int) -> str:
 
 def is_characters(tokens: Texts) -> bool:
     """Whether every token but the special ones is a single character."""
-    texts = [token for token in tokens if token and not is_special(token)]
+    texts = [token for token in tokens if token and not _is_special(token)]
     return bool(texts) and all(len(token) == 1 for token in texts)
 
 
@@ -271,9 +271,9 @@ def word_tokenizer_json(tokens: Texts, *, line_end: str | None) -> str:
 
 def _word_decoder(ends: list[str]) -> decoders.Decoder:
     """Spaces between words, none around newlines."""
-    spaced = decoders.WordPiece(prefix="\x00", cleanup=False)  # glues only what begins with that
+    spaces = decoders.WordPiece(prefix="\x00", cleanup=False)  # glues only what begins with that
     newlines = [decoders.Replace(f" {end}", "\n") for end in ends] + [decoders.Replace(end, "\n") for end in ends]
-    return decoders.Sequence([spaced, *newlines, decoders.Fuse(), *([decoders.Replace("\n ", "\n")] if ends else [])])
+    return decoders.Sequence([spaces, *newlines, decoders.Fuse(), *([decoders.Replace("\n ", "\n")] if ends else [])])
 
 
 def byte_tokenizer_json() -> str:
@@ -309,17 +309,16 @@ def number_tokenizer_json(size: int) -> str:
 
 def _tokenizer(tokens: Texts) -> Tokenizer:
     """A vocabulary that reads any case, if it has small letters only."""
-    name = [token if token and _can_stand(token) else token_name(at) for at, token in enumerate(tokens)]
-    ids = {token: at for at, token in enumerate(name)}
-    tokenizer = Tokenizer(models.WordLevel(ids, unk_token=unknown_token(tokens) or UNKNOWN))
-    texts = [token for token in tokens if token and not is_special(token)]
+    ids = {token if token and _is_utf8(token) else token_name(at): at for at, token in enumerate(tokens)}
+    tokenizer = Tokenizer(models.WordLevel(ids, unk_token=_unknown_token(tokens) or UNKNOWN))
+    texts = [token for token in tokens if token and not _is_special(token)]
     if any(text != text.upper() for text in texts) and all(text == text.lower() for text in texts):
         tokenizer.normalizer = normalizers.Lowercase()
     return tokenizer
 
 
-def _can_stand(token: str) -> bool:
-    """Whether a token is a text that a file can hold."""
+def _is_utf8(token: str) -> bool:
+    """Whether a file can hold a text."""
     return not any("\ud800" <= char <= "\udfff" for char in token)
 
 

@@ -48,8 +48,8 @@ def test_a_tensor_that_lies_about_its_size_is_told(name: str, tmp_path: Path) ->
 
 
 def test_an_honest_one_is_read(tmp_path: Path) -> None:
-    found = load_checkpoint(_zip(tmp_path / "true.pt", _tensor("I2\nI2\n", "I2\nI1\n"), _0=bytes(16)))
-    assert found.tensors["w"].tolist() == [[0, 0], [0, 0]]
+    checkpoint = load_checkpoint(_zip(tmp_path / "true.pt", _tensor("I2\nI2\n", "I2\nI1\n"), _0=bytes(16)))
+    assert checkpoint.tensors["w"].tolist() == [[0, 0], [0, 0]]
 
 
 def test_a_zip_bomb_is_told(tmp_path: Path) -> None:
@@ -144,9 +144,9 @@ def test_what_never_ends_is_told(name: str, tmp_path: Path) -> None:
     if not says:
         assert not load_checkpoint(path).tensors
         return
-    with pytest.raises(TuiGenError, match=says) as told:
+    with pytest.raises(TuiGenError, match=says) as error:
         load_checkpoint(path)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)
 
 
 def test_many_tensors_of_the_same_numbers_are_told(tmp_path: Path) -> None:

@@ -38,9 +38,9 @@ FOREIGN = {
 def test_other_files_are_called_by_their_name(name: str, tmp_path: Path) -> None:
     content, says = FOREIGN[name]
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(TuiGenError, match=says) as told:
+    with pytest.raises(TuiGenError, match=says) as error:
         load_checkpoint(tmp_path / name)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)
 
 
 def test_torchscript_and_arrays_are_called_by_their_name(tmp_path: Path) -> None:

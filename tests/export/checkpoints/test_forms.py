@@ -49,28 +49,30 @@ def net() -> RNNModel:
 
 def _save(value: Any, path: Path, monkeypatch: pytest.MonkeyPatch, *, legacy: bool = False) -> Path:
     """torch.save, with the classes of this file in a module that nobody can import afterwards."""
-    gone = types.ModuleType("somebodys_model")
+    module = types.ModuleType("somebodys_model")
     for kind in (RNNModel, Words):
-        monkeypatch.setattr(kind, "__module__", gone.__name__)
-        setattr(gone, kind.__name__, kind)
+        monkeypatch.setattr(kind, "__module__", module.__name__)
+        setattr(module, kind.__name__, kind)
     with monkeypatch.context() as context:
-        context.setitem(sys.modules, gone.__name__, gone)
+        context.setitem(sys.modules, module.__name__, module)
         torch.save(value, path, _use_new_zipfile_serialization=not legacy)
     return path
 
 
-def _assert_same(found: Any, expected: dict[str, Tensor]) -> None:
-    assert set(found) >= set(expected)
+def _assert_same(tensors: Any, expected: dict[str, Tensor]) -> None:
+    assert set(tensors) >= set(expected)
     for name, tensor in expected.items():
-        assert torch.equal(found[name], tensor), name
+        assert torch.equal(tensors[name], tensor), name
 
 
 @pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
 def test_a_state_dict(legacy: bool, net: RNNModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = load_checkpoint(_save(net.state_dict(), tmp_path / "net.pt", monkeypatch, legacy=legacy))
-    _assert_same(found.tensors, net.state_dict())
-    assert list(found.tensors) == list(net.state_dict())
-    assert found.form == ("PyTorch file of the format before 1.6" if legacy else "PyTorch zip file") + ", state dict"
+    checkpoint = load_checkpoint(_save(net.state_dict(), tmp_path / "net.pt", monkeypatch, legacy=legacy))
+    _assert_same(checkpoint.tensors, net.state_dict())
+    assert list(checkpoint.tensors) == list(net.state_dict())
+    assert (
+        checkpoint.form == ("PyTorch file of the format before 1.6" if legacy else "PyTorch zip file") + ", state dict"
+    )
 
 
 @pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
@@ -79,20 +81,20 @@ def test_a_whole_module_of_a_class_that_is_gone(
 ) -> None:
     path = _save(net, tmp_path / "model.pt", monkeypatch, legacy=legacy)
     assert "somebodys_model" not in sys.modules
-    found = load_checkpoint(path)
-    _assert_same(found.tensors, {**net.state_dict(), "start": net.start})
-    assert "whole module somebodys_model.RNNModel" in found.form
-    assert [(where, facts.kind) for where, facts in found.modules.items()] == [
+    checkpoint = load_checkpoint(path)
+    _assert_same(checkpoint.tensors, {**net.state_dict(), "start": net.start})
+    assert "whole module somebodys_model.RNNModel" in checkpoint.form
+    assert [(where, facts.kind) for where, facts in checkpoint.modules.items()] == [
         ("", "somebodys_model.RNNModel"),
         ("encoder", "torch.nn.modules.sparse.Embedding"),
         ("rnn", "torch.nn.modules.rnn.GRU"),
         ("decoder", "torch.nn.modules.linear.Linear"),
     ]
-    attributes = found.modules[""].attributes
+    attributes = checkpoint.modules[""].attributes
     assert (attributes["rnn_type"], attributes["nhid"]) == ("GRU", 6)
     assert attributes["words"]["idx2word"] == ["a", "b"]
     assert attributes["words"]["word2idx"] == {"a": 0, "b": 1}
-    assert found.modules["rnn"].attributes["num_layers"] == 2
+    assert checkpoint.modules["rnn"].attributes["num_layers"] == 2
 
 
 def test_a_list_of_model_criterion_and_optimizer(
@@ -102,9 +104,9 @@ def test_a_list_of_model_criterion_and_optimizer(
     net.decoder(torch.ones(6)).sum().backward()
     optimizer.step()
     path = _save([net, nn.CrossEntropyLoss(), optimizer], tmp_path / "list.pt", monkeypatch, legacy=True)
-    found = load_checkpoint(path)
-    _assert_same(found.tensors, net.state_dict())
-    assert "took the weights under 0" in found.notes
+    checkpoint = load_checkpoint(path)
+    _assert_same(checkpoint.tensors, net.state_dict())
+    assert "took the weights under 0" in checkpoint.notes
 
 
 CONTENTS: dict[str, Any] = {
@@ -131,19 +133,19 @@ CONTENTS: dict[str, Any] = {
 def test_what_stands_around_a_state_dict(
     shape: str, net: RNNModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = load_checkpoint(_save(CONTENTS[shape](net.state_dict()), tmp_path / "c.tar", monkeypatch))
-    _assert_same(found.tensors, net.state_dict())
-    assert len(found.tensors) == len(net.state_dict())
+    checkpoint = load_checkpoint(_save(CONTENTS[shape](net.state_dict()), tmp_path / "c.tar", monkeypatch))
+    _assert_same(checkpoint.tensors, net.state_dict())
+    assert len(checkpoint.tensors) == len(net.state_dict())
 
 
 def test_a_whole_module_in_the_wrappers_of_many_devices_and_of_the_compiler(
     net: RNNModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = _save(torch.compile(nn.DataParallel(net)), tmp_path / "wrapped.pt", monkeypatch)
-    found = load_checkpoint(path)
-    _assert_same(found.tensors, net.state_dict())
-    assert (found.modules[""].kind, found.modules[""].attributes["nhid"]) == ("somebodys_model.RNNModel", 6)
-    assert list(found.modules) == ["", "encoder", "rnn", "decoder"]
+    checkpoint = load_checkpoint(path)
+    _assert_same(checkpoint.tensors, net.state_dict())
+    assert (checkpoint.modules[""].kind, checkpoint.modules[""].attributes["nhid"]) == ("somebodys_model.RNNModel", 6)
+    assert list(checkpoint.modules) == ["", "encoder", "rnn", "decoder"]
 
 
 def test_tied_weights_stay_one(tmp_path: Path) -> None:
@@ -171,10 +173,10 @@ def test_the_names_of_one_layer_are_not_stripped(tmp_path: Path) -> None:
 def test_safetensors_with_their_metadata(net: RNNModel, tmp_path: Path) -> None:
     path = tmp_path / "net.safetensors"
     safetensors.torch.save_file(net.state_dict(), path, metadata={"rnn_type": "GRU"})
-    found = load_checkpoint(path)
-    _assert_same(found.tensors, net.state_dict())
-    assert found.form == "safetensors file, state dict"
-    assert found.facts["metadata"] == {"rnn_type": "GRU"}
+    checkpoint = load_checkpoint(path)
+    _assert_same(checkpoint.tensors, net.state_dict())
+    assert checkpoint.form == "safetensors file, state dict"
+    assert checkpoint.facts["metadata"] == {"rnn_type": "GRU"}
 
 
 def test_tensors_of_safetensors_stand_in_the_order_of_the_file(tmp_path: Path) -> None:
@@ -203,8 +205,8 @@ def test_views_strides_and_number_types_survive(tmp_path: Path) -> None:
 def test_a_pickle_of_arrays(tmp_path: Path) -> None:
     arrays = {"a.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "b.bias": np.asfortranarray(np.ones((2, 2)))}
     (tmp_path / "arrays.pkl").write_bytes(pickle.dumps(arrays))
-    found = load_checkpoint(tmp_path / "arrays.pkl").tensors
-    assert all(np.array_equal(found[name].numpy(), array) for name, array in arrays.items())
+    tensors = load_checkpoint(tmp_path / "arrays.pkl").tensors
+    assert all(np.array_equal(tensors[name].numpy(), array) for name, array in arrays.items())
 
 
 def test_tensors_that_were_pickled_without_torch_save(net: RNNModel, tmp_path: Path) -> None:
@@ -213,11 +215,11 @@ def test_tensors_that_were_pickled_without_torch_save(net: RNNModel, tmp_path: P
 
 
 def test_an_average_of_the_weights_is_left_alone_and_told(net: RNNModel, tmp_path: Path) -> None:
-    averaged = {name: tensor + 1 for name, tensor in net.state_dict().items()}
-    torch.save({"ema_model": averaged, "model": net.state_dict()}, tmp_path / "two.pt")
-    found = load_checkpoint(tmp_path / "two.pt")
-    _assert_same(found.tensors, net.state_dict())
-    assert found.notes == (
+    average = {name: tensor + 1 for name, tensor in net.state_dict().items()}
+    torch.save({"ema_model": average, "model": net.state_dict()}, tmp_path / "two.pt")
+    checkpoint = load_checkpoint(tmp_path / "two.pt")
+    _assert_same(checkpoint.tensors, net.state_dict())
+    assert checkpoint.notes == (
         "took the weights under model",
         "left alone: ema_model; to convert one of these instead, --assume weights=NAME",
     )

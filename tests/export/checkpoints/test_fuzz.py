@@ -51,28 +51,28 @@ def _mutants(count: int) -> Iterator[bytes]:
 
 
 def _damaged(data: bytes, rng: random.Random) -> bytes:
-    made = bytearray(data)
+    mutant = bytearray(data)
     for _ in range(rng.randint(1, 4)):
-        at, length = rng.randrange(len(made)), rng.randint(1, 12)
+        at, length = rng.randrange(len(mutant)), rng.randint(1, 12)
         kind = rng.random()
         if kind < 0.35:
-            made[at] = rng.randrange(256)
+            mutant[at] = rng.randrange(256)
         elif kind < 0.5:
-            made[at] ^= 1 << rng.randrange(8)
+            mutant[at] ^= 1 << rng.randrange(8)
         elif kind < 0.65:
-            made[at : at + length] = rng.randbytes(length)
+            mutant[at : at + length] = rng.randbytes(length)
         elif kind < 0.75:
-            del made[at : at + length]
+            del mutant[at : at + length]
         elif kind < 0.85:
-            source = rng.randrange(len(made))
-            made[at:at] = made[source : source + length]
+            source = rng.randrange(len(mutant))
+            mutant[at:at] = mutant[source : source + length]
         elif kind < 0.93:
-            made[at : at + 4] = b"\xff\xff\xff\x7f"
+            mutant[at : at + 4] = b"\xff\xff\xff\x7f"
         else:
-            del made[at:]
-        if not made:
+            del mutant[at:]
+        if not mutant:
             return b"\0"
-    return bytes(made)
+    return bytes(mutant)
 
 
 def _with_pickle(data: bytes, rng: random.Random) -> bytes:
@@ -88,15 +88,15 @@ def _with_pickle(data: bytes, rng: random.Random) -> bytes:
 def fuzz(folder: Path) -> None:
     """Reads all mutants; anything but a checkpoint or a clean line ends it with a traceback."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    path, clean, refused = folder / "mutant.pt", 0, 0
+    path, clean, refusals = folder / "mutant.pt", 0, 0
     for mutant in _mutants(COUNT):
         path.write_bytes(mutant)
         try:
             load_checkpoint(path)
             clean += 1
         except TuiGenError as fault:
-            refused += "\n" not in str(fault)
-    print(clean, refused)
+            refusals += "\n" not in str(fault)
+    print(clean, refusals)
 
 
 def test_two_thousand_damaged_files_are_told_cleanly(tmp_path: Path) -> None:
@@ -106,6 +106,6 @@ def test_two_thousand_damaged_files_are_told_cleanly(tmp_path: Path) -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False, timeout=300
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    clean, refused = map(int, done.stdout.split())
-    assert clean + refused == COUNT
-    assert min(clean, refused) > COUNT / 20, "the damage should be neither always nor never fatal"
+    clean, refusals = map(int, done.stdout.split())
+    assert clean + refusals == COUNT
+    assert min(clean, refusals) > COUNT / 20, "the damage should be neither always nor never fatal"

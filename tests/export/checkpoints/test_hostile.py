@@ -67,19 +67,19 @@ def test_a_call_is_refused_by_name(name: str, place: str, legacy: bool, tmp_path
     marker, path = tmp_path / "marker", tmp_path / "bomb.pt"
     bomb, says = _bombs(marker)[name]
     torch.save(PLACES[place](bomb), path, _use_new_zipfile_serialization=not legacy)
-    with pytest.raises(TuiGenError) as told:
+    with pytest.raises(TuiGenError) as error:
         load_checkpoint(path)
-    assert says in str(told.value)
-    assert "refused" in str(told.value)
-    assert "\n" not in str(told.value)
+    assert says in str(error.value)
+    assert "refused" in str(error.value)
+    assert "\n" not in str(error.value)
     assert not marker.exists()
 
 
 def test_the_bombs_are_live(tmp_path: Path) -> None:
     for name, (bomb, _) in _bombs(tmp_path / "marker").items():
-        made = pickle.loads(pickle.dumps(bomb))
+        process = pickle.loads(pickle.dumps(bomb))
         if name == "a class":
-            made.wait()
+            process.wait()
         assert (tmp_path / "marker").exists(), name
         (tmp_path / "marker").unlink()
 

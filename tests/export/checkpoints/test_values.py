@@ -41,12 +41,12 @@ class Table(dict[str, int]):
 
 @pytest.mark.parametrize("protocol", range(6))
 def test_objects_that_extend_plain_ones_keep_what_is_in_them(protocol: int, tmp_path: Path) -> None:
-    held = {"chars": Chars("ab"), "letter": Letter("x"), "pair": Pair(1, "y"), "table": Table()}
-    pickled = pickle.dumps(held, protocol=protocol).replace(b"test_values", b"gone_values")
-    (tmp_path / "held.pkl").write_bytes(pickled)
-    found = load_values(tmp_path / "held.pkl")
-    assert (found["chars"], found["letter"], found["pair"]) == (["a", "b"], "x", (1, "y"))
-    table = found["table"]
+    objects = {"chars": Chars("ab"), "letter": Letter("x"), "pair": Pair(1, "y"), "table": Table()}
+    data = pickle.dumps(objects, protocol=protocol).replace(b"test_values", b"gone_values")
+    (tmp_path / "held.pkl").write_bytes(data)
+    values = load_values(tmp_path / "held.pkl")
+    assert (values["chars"], values["letter"], values["pair"]) == (["a", "b"], "x", (1, "y"))
+    table = values["table"]
     assert {**table, **table.get("__items__", {})}["a"] == 0
     assert (table["size"], table["__class__"]) == (1, "tests.export.checkpoints.gone_values.Table")
 
@@ -66,18 +66,18 @@ def test_values_of_the_standard_library_and_of_numpy_are_plain(tmp_path: Path) -
         "kind": torch.float16,
     }
     (tmp_path / "values.pkl").write_bytes(pickle.dumps(values))
-    found = load_values(tmp_path / "values.pkl")
-    assert found["args"] == {"__class__": "argparse.Namespace", "hidden": 6}
-    assert (found["queue"], found["counts"], found["index"], found["seen"]) == (
+    values = load_values(tmp_path / "values.pkl")
+    assert values["args"] == {"__class__": "argparse.Namespace", "hidden": 6}
+    assert (values["queue"], values["counts"], values["index"], values["seen"]) == (
         [1, 2],
         {"a": 2, "b": 1},
         {"a": 1},
         {"__class__": "builtins.set"},
     )
-    assert (found["words"], found["objects"], found["text"]) == (["a", "bc"], ["a", None], "xy")
-    assert found["activation"].endswith(".tanh")
-    assert found["half"]["__class__"] == "functools.partial"
-    assert found["kind"] == "torch.float16"
+    assert (values["words"], values["objects"], values["text"]) == (["a", "bc"], ["a", None], "xy")
+    assert values["activation"].endswith(".tanh")
+    assert values["half"]["__class__"] == "functools.partial"
+    assert values["kind"] == "torch.float16"
 
 
 @pytest.mark.parametrize("protocol", range(6))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from export.verify import step_logits
-from tests.export.text.checkpoints import built, checkpoint_of, logits_of, opened, read
+from tests.export.text.checkpoints import build, checkpoint_of, logits_of, model_of, read
 from tui_gen.errors import TuiGenError
 
 V, H = 11, 7
@@ -40,19 +40,19 @@ TOLD = {"embedding": "relu", "residual": "first,second,norm:third", "order": "em
 def test_told_residual_connections_and_activations_are_exact() -> None:
     torch.manual_seed(0)
     module, tokens = Residual(), np.random.default_rng(0).integers(V, size=(3, 12))
-    steps = step_logits(opened(built(checkpoint_of(module), **TOLD)), tokens)
+    steps = step_logits(model_of(build(checkpoint_of(module), **TOLD)), tokens)
     np.testing.assert_allclose(steps, logits_of(module, tokens), atol=1e-5, rtol=0)
 
 
 def test_a_likely_residual_connection_is_asked_and_named() -> None:
     checkpoint = checkpoint_of(Residual())
-    asked = {missing.option: missing for missing in read(checkpoint, order=TOLD["order"]).diagnosis.missing}
-    assert "first, second, third" in asked["--assume residual=NAME,FIRST:LAST,..."].what
-    told = read(checkpoint, **TOLD).diagnosis
+    questions = {missing.option: missing for missing in read(checkpoint, order=TOLD["order"]).diagnosis.missing}
+    assert "first, second, third" in questions["--assume residual=NAME,FIRST:LAST,..."].what
+    diagnosis = read(checkpoint, **TOLD).diagnosis
     assert ("residual", "what first reads is added to what first gives") in [
-        (name, value.partition(";")[0]) for name, value in told.facts
+        (name, value.partition(";")[0]) for name, value in diagnosis.facts
     ]
-    assert not told.missing or all("residual" not in missing.option for missing in told.missing)
+    assert not diagnosis.missing or all("residual" not in missing.option for missing in diagnosis.missing)
 
 
 def test_layers_of_one_module_are_not_asked_about() -> None:
