@@ -44,7 +44,7 @@ _ARROW = re.compile(r"(\w+?)_?(?:2|to)_?(\w+)")
 _STATE_FIRST = re.compile(r"(^|[_.\d])h_?x", re.IGNORECASE)
 """Names that put the state first, such as `hx2h`."""
 _NUMBERED = re.compile(r"(.*[^\d_.])[_.]?(\d+)")
-Place = tuple[str, str]
+Prefix = tuple[str, str]
 """A module's path and, where modules of several layers stand in lists, the number in them."""
 
 
@@ -99,29 +99,29 @@ class CellWeights:
         return [weight for weight in self.weights if weight.role.gate in gates]
 
 
-def cell_weights(tensors: Mapping[str, Tensor], assumptions: Assumptions) -> list[CellWeights]:
+def collect_cell_weights(tensors: Mapping[str, Tensor], assumptions: Assumptions) -> list[CellWeights]:
     """The weights that may make cells, in the order of the file."""
-    leaves: dict[Place, dict[str, dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
+    leaves: dict[Prefix, dict[str, dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
     for name in tensors:
         path, _, leaf = name.rpartition(".")
         if path and (leaf == "weight" or (leaf == "bias" and f"{path}.weight" in tensors)):
             parent, _, stem = path.rpartition(".")
-            place, stem = _place(parent, stem)
+            prefix, stem = _split_prefix(parent, stem)
         else:
-            place, stem = _place(path, leaf)
+            prefix, stem = _split_prefix(path, leaf)
             leaf = "bare"
-        leaves[place][stem][leaf] = name
+        leaves[prefix][stem][leaf] = name
     widths = {side for tensor in tensors.values() if tensor.ndim == 2 for side in tensor.shape}
-    groups = {place: _weights(place, stems, tensors) for place, stems in leaves.items()}
+    groups = {prefix: _weights(prefix, stems, tensors) for prefix, stems in leaves.items()}
     return [
-        CellWeights(".".join(filter(None, place)) or "cell", weights, widths, assumptions)
-        for place, weights in groups.items()
+        CellWeights(".".join(filter(None, prefix)) or "cell", weights, widths, assumptions)
+        for prefix, weights in groups.items()
         if weights
     ]
 
 
-def _place(path: str, stem: str) -> tuple[Place, str]:
-    """Takes the number of a layer out of a name: `gates.0` and `gates_0` are both place 0 of `gates`."""
+def _split_prefix(path: str, stem: str) -> tuple[Prefix, str]:
+    """Takes the number of a layer out of a name: `gates.0` and `gates_0` are both layer 0 of `gates`."""
     if stem.isdecimal():
         parent, _, name = path.rpartition(".")
         return (parent, stem), name
@@ -129,10 +129,10 @@ def _place(path: str, stem: str) -> tuple[Place, str]:
     return ((path, match[2]), match[1]) if match else ((path, ""), stem)
 
 
-def _weights(place: Place, stems: dict[str, dict[str, str]], tensors: Mapping[str, Tensor]) -> list[Weight]:
+def _weights(prefix: Prefix, stems: dict[str, dict[str, str]], tensors: Mapping[str, Tensor]) -> list[Weight]:
     """stems: names of tensors by their leaf, `weight`, `bias` or `bare`, by their stem."""
     weights, biases = [], defaultdict[Role, list[str]](list)
-    for stem, role in _roles_at(place, stems).items():
+    for stem, role in _roles_at(prefix, stems).items():
         names = stems[stem]
         main = names.get("weight") or names.get("bare", "")
         if main and tensors[main].ndim == 2 and min(tensors[main].shape) > 1:
@@ -144,11 +144,11 @@ def _weights(place: Place, stems: dict[str, dict[str, str]], tensors: Mapping[st
     return [_with_bare_bias(weight, weights, biases, tensors) if weight.bare else weight for weight in weights]
 
 
-def _roles_at(place: Place, stems: Iterable[str]) -> dict[str, Role]:
+def _roles_at(prefix: Prefix, stems: Iterable[str]) -> dict[str, Role]:
     """What names say; also of a weight that is called after the whole cell, or of the only one inside of it."""
     stems = list(stems)
-    after_cell = [stem for stem in stems if _CELL.search(place[0] if len(stems) == 1 else stem)]
-    return {**dict.fromkeys(after_cell, Role("xh", "*")), **roles(stems)}
+    after_cell = [stem for stem in stems if _CELL.search(prefix[0] if len(stems) == 1 else stem)]
+    return {**dict.fromkeys(after_cell, Role("xh", "*")), **assign_roles(stems)}
 
 
 def _with_bare_bias(
@@ -164,7 +164,7 @@ def _with_bare_bias(
     return replace(weight, names=(*weight.names, *names), bias=bias)
 
 
-def roles(stems: Iterable[str]) -> dict[str, Role]:
+def assign_roles(stems: Iterable[str]) -> dict[str, Role]:
     """Of the names of weights that stand side by side, without `.weight`; those that say nothing are left out."""
     stems = list(stems)
     known = {stem: role for stem in stems if (role := _role(stem))}
@@ -319,7 +319,7 @@ class CellEquations:
         )
 
 
-def terms(cell: CellWeights, weights: Sequence[Weight], *, hidden_size: int, gates: int = 1) -> tuple[Term, ...]:
+def build_terms(cell: CellWeights, weights: Sequence[Weight], *, hidden_size: int, gates: int = 1) -> tuple[Term, ...]:
     """The products of one gate, or of several whose rows are stored together; empty if the weights make none."""
     sources, rows = _term_sources(weights, hidden_size), hidden_size * gates
     if not sources:

@@ -19,9 +19,9 @@ from export.text.cell_weights import (
     Role,
     Term,
     Weight,
-    cell_weights,
+    build_terms,
+    collect_cell_weights,
     features_first,
-    terms,
 )
 from export.text.layers import GATES, Kind, Linear, Recurrent, RecurrentLayer, TutorialRNN
 from tui_gen.errors import TuiGenError
@@ -38,7 +38,7 @@ CellLayer = tuple[Recurrent, Sequence[Weight]]
 """A layer and the weights that it takes."""
 
 
-def torch_layers(
+def find_torch_layers(
     tensors: Mapping[str, Tensor], checkpoint: Checkpoint, assumptions: Assumptions
 ) -> tuple[list[Recurrent], set[str]]:
     """Layers with the names of `torch.nn`, in the order of the file, and the names of their tensors.
@@ -103,10 +103,12 @@ def _kind(weights: dict[str, Tensor]) -> Kind | None:
     return kind if {len(tensor) for leaf, tensor in weights.items() if leaf != "weight_hr"} == {rows} else None
 
 
-def hand_written_layers(tensors: Mapping[str, Tensor], assumptions: Assumptions) -> tuple[list[Recurrent], set[str]]:
+def find_hand_written_layers(
+    tensors: Mapping[str, Tensor], assumptions: Assumptions
+) -> tuple[list[Recurrent], set[str]]:
     """Layers in the order of the file, and the names of their tensors."""
     layers, names = list[Recurrent](), set[str]()
-    for cell in cell_weights(tensors, assumptions):
+    for cell in collect_cell_weights(tensors, assumptions):
         match = _cell_by_gate(cell) or _cell_with_table(cell) or _cell_of_joint_gates(cell)
         if match:
             layers.append(match[0])
@@ -131,7 +133,7 @@ def _gated_layer(cell: CellWeights, kind: Kind, letters: dict[str, str]) -> Cell
     shapes = [weight.weight.shape for weight in model]
     hidden_size = min(shapes[0]) if len(shapes) == 1 else max({*shapes[0]} & {*shapes[1]}, default=0)
     fitting = {gate: [w for w in weights if w.weight.shape in shapes][:2] for gate, weights in by_gate.items()}
-    gates = {gate: CellGate(terms(cell, weights, hidden_size=hidden_size)) for gate, weights in fitting.items()}
+    gates = {gate: CellGate(build_terms(cell, weights, hidden_size=hidden_size)) for gate, weights in fitting.items()}
     inputs = {gate.inputs(hidden_size) for gate in gates.values()}
     if not all(gate.terms for gate in gates.values()) or len(inputs) > 1:
         return None
@@ -190,7 +192,7 @@ def _cell_of_joint_gates(cell: CellWeights) -> CellLayer | None:
         return None
     for kind, gates in sorted(GATES.items(), key=lambda pair: -pair[1]):
         hidden_size = _joint_hidden_size(cell, weights, gates)
-        products = terms(cell, weights, hidden_size=hidden_size, gates=gates) if hidden_size else ()
+        products = build_terms(cell, weights, hidden_size=hidden_size, gates=gates) if hidden_size else ()
         if products and kind == "RNN":
             return _simple_cell(cell, products, weights)
         if products:

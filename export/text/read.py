@@ -16,7 +16,7 @@ from export.checkpoints.checkpoint import Checkpoint
 from export.reader import Diagnosis, Exportable, Reading, ReadOptions
 from export.text.assemble import Assembly, assemble
 from export.text.layers import Layer, Linear, Recurrent, RecurrentLayer, TutorialRNN
-from export.text.state_dict import effective_weights, parts_of
+from export.text.state_dict import effective_weights, split_state_dict
 from export.text.step import TEXT_STEPS, TextNetwork
 from export.text.vocabulary import read_vocabulary
 from export.text.vocabulary_files import read_text_file
@@ -39,7 +39,7 @@ def read_text(checkpoint: Checkpoint, options: ReadOptions) -> Reading | None:
     ignore = assumptions.names("ignore", "NAME,NAME")
     prefixes = tuple(f"{name}." for name in ignore)
     tensors = {name: tensor for name, tensor in tensors.items() if not f"{name}.".startswith(prefixes)}
-    parts = parts_of(tensors, checkpoint, assumptions)
+    parts = split_state_dict(tensors, checkpoint, assumptions)
     if not parts.recurrent:
         return None
     assembly = assemble(parts, checkpoint, assumptions)

@@ -12,8 +12,8 @@ from torch import Tensor
 from export.assumptions import Assumptions
 from export.checkpoints.checkpoint import Checkpoint, without_spectral_norm, without_weight_norm
 from export.text import metadata
-from export.text.cell_weights import Role, roles
-from export.text.cells import hand_written_layers, torch_layers
+from export.text.cell_weights import Role, assign_roles
+from export.text.cells import find_hand_written_layers, find_torch_layers
 from export.text.layers import BatchNorm, Feedforward, Layer, LayerNorm, Linear, Recurrent, RecurrentLayer
 
 _INITIAL_STATE = re.compile(r"start|init|begin|first|learned|^[hc]_?[0x]$|^(hidden|cell|state)_?0$")
@@ -95,12 +95,12 @@ def _without_wrapper(name: str, wrappers: set[str]) -> str:
     return name
 
 
-def parts_of(tensors: Mapping[str, Tensor], checkpoint: Checkpoint, assumptions: Assumptions) -> StateDictParts:
+def split_state_dict(tensors: Mapping[str, Tensor], checkpoint: Checkpoint, assumptions: Assumptions) -> StateDictParts:
     """Nothing if no layer is recurrent. Raises TuiGenError for a layer that cannot write text."""
-    recurrent, names = torch_layers(tensors, checkpoint, assumptions)
+    recurrent, names = find_torch_layers(tensors, checkpoint, assumptions)
     attention = any(tensor.ndim > 3 or metadata.is_attention(name) for name, tensor in tensors.items())
     if not recurrent and not attention:
-        recurrent, names = hand_written_layers(tensors, assumptions)
+        recurrent, names = find_hand_written_layers(tensors, assumptions)
     parts = StateDictParts(recurrent)
     if recurrent:
         _sort_modules({name: tensors[name] for name in tensors if name not in names}, checkpoint, parts)
@@ -168,7 +168,7 @@ def _take_bias(parts: StateDictParts, gate: str, width: int) -> Tensor | None:
 def _role(name: str, *, letters: str) -> Role | None:
     """letters: what is called so is for what textbooks name so, beside U and W."""
     stem = name.rpartition(".")[2]
-    return roles([stem, "U", "W"] if stem in [*letters] else [stem]).get(stem)
+    return assign_roles([stem, "U", "W"] if stem in [*letters] else [stem]).get(stem)
 
 
 def _drop_copies(parts: StateDictParts) -> None:
