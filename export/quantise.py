@@ -16,9 +16,10 @@ from typing import Any, Literal
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, numpy_helper
 
 import tui_gen  # noqa: F401  sets the environment before onnxruntime is imported
+from export.graph import StepGraph
 from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.generate import generate
@@ -38,8 +39,8 @@ _STORED = 1024
 """Numbers from which on a weight is stored smaller."""
 _COMPUTED = 2**18
 """Numbers from which on a product is computed with whole numbers: below, converting costs more than it saves."""
-_Smaller = Callable[[onnx.GraphProto, str, NDArray[np.float32], int], list[onnx.NodeProto]]
-"""Adds a smaller weight, whose outputs are along an axis, to the graph; returns the nodes that make it float32."""
+_Smaller = Callable[[StepGraph, str, NDArray[np.float32], int], None]
+"""Adds a smaller weight, whose outputs are along an axis, and the nodes that make it float32 again."""
 
 
 @dataclass(frozen=True)
@@ -182,15 +183,16 @@ def _large(model: onnx.ModelProto) -> list[int]:
 
 def _store(model: onnx.ModelProto, smaller: _Smaller) -> int:
     """Replaces float32 weights by smaller ones and nodes that make them float32 again; returns how many."""
-    graph, first = model.graph, list[onnx.NodeProto]()
+    graph, builder = model.graph, StepGraph()
     axes = _output_axes(graph)
     large = [t for t in graph.initializer if t.data_type == TensorProto.FLOAT and np.prod(t.dims) >= _STORED]
     for tensor in large:
         values = numpy_helper.to_array(tensor)
         graph.initializer.remove(tensor)
         usual = values.ndim - 2 if values.ndim == 3 else values.ndim - 1  # a recurrent layer's weights have directions
-        first += smaller(graph, tensor.name, values, axes.get(tensor.name, usual))
-    nodes = [*first, *graph.node]
+        smaller(builder, tensor.name, values, axes.get(tensor.name, usual))
+    graph.initializer.extend(builder.initializers)
+    nodes = [*builder.nodes, *graph.node]
     del graph.node[:]
     graph.node.extend(nodes)
     return len(large)
@@ -210,22 +212,19 @@ def _output_axes(graph: onnx.GraphProto) -> dict[str, int]:
     return axes
 
 
-def _as_half(graph: onnx.GraphProto, name: str, values: NDArray[np.float32], axis: int) -> list[onnx.NodeProto]:
-    graph.initializer.append(numpy_helper.from_array(values.astype(np.float16), f"{name}.fp16"))
-    return [helper.make_node("Cast", [f"{name}.fp16"], [name], to=TensorProto.FLOAT)]
+def _as_half(graph: StepGraph, name: str, values: NDArray[np.float32], axis: int) -> None:
+    half = graph.constant(f"{name}.fp16", values.astype(np.float16))
+    graph.node("Cast", [half], [name], to=TensorProto.FLOAT)
 
 
-def _as_bytes(graph: onnx.GraphProto, name: str, values: NDArray[np.float32], axis: int) -> list[onnx.NodeProto]:
+def _as_bytes(graph: StepGraph, name: str, values: NDArray[np.float32], axis: int) -> None:
     """Each output has its own scale."""
     others = tuple(index for index in range(values.ndim) if index != axis)
     scale = np.abs(values).max(axis=others, keepdims=True) / 127
     scale = np.where(scale == 0, 1, scale).astype(np.float32)
-    graph.initializer.append(numpy_helper.from_array(np.rint(values / scale).astype(np.int8), f"{name}.int8"))
-    graph.initializer.append(numpy_helper.from_array(scale, f"{name}.scale"))
-    return [
-        helper.make_node("Cast", [f"{name}.int8"], [f"{name}.whole"], to=TensorProto.FLOAT),
-        helper.make_node("Mul", [f"{name}.whole", f"{name}.scale"], [name]),
-    ]
+    whole = graph.constant(f"{name}.int8", np.rint(values / scale).astype(np.int8))
+    graph.node("Cast", [whole], [f"{name}.whole"], to=TensorProto.FLOAT)
+    graph.node("Mul", [f"{name}.whole", graph.constant(f"{name}.scale", scale)], [name])
 
 
 def _written(model: onnx.ModelProto) -> bytes:

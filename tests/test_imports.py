@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS = {
     "src/tui_gen": "errors, terminal_text < files, json_fields < card < sampling < text < images"
     " < generation, training_log < runtime < scoring < library < sessions, output, bench < tui < cli < __main__",
-    "export": "graph, image_network, reader, files, build_tokenizer, quantise, checkpoints < assumptions, compiler"
+    "export": "graph < image_network, reader, files, build_tokenizer, quantise, checkpoints < assumptions, compiler"
     " < images, text < training, verify, arguments < folder, read < evaluation, convert"
     " < __main__ < train, evaluate, obedience",
 }

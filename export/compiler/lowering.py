@@ -1,4 +1,4 @@
-"""What a condition contributes: every number that depends on it alone, for each class or phrase, in one table."""
+"""Lowers a trace to nodes: tensors of the image become Symbols, those of the condition entries of a table."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ from export.compiler.ir import (
     Placed,
     Symbol,
     constant_operand,
+    features_of,
     fresh,
 )
-from export.compiler.trace import Call, Trace, Traced, trace
+from export.compiler.trace import Call, Trace, Traced, as_tuple
 from export.image_network import ImageNetwork
 
 LINEAR = 1e-4
@@ -33,124 +34,53 @@ Handler = Callable[["Lowering", Call], Any]
 """Returns the Symbol of the call's result, or a list of them when it has several."""
 
 
-class ConditionTable:
-    """Runs the operations that depend on the condition alone, once per class or phrase."""
+def lower(network: ImageNetwork, trace: Trace, handlers: dict[str, Handler]) -> tuple[Node, NDArray[np.float32]]:
+    """The network's logits as a node, [levels] or [channels, levels], and what conditions contribute.
 
-    def __init__(self, network: ImageNetwork, trace: Trace) -> None:
-        self._kind, self._columns, self._width = network.condition, list[NDArray[np.float32]](), 0
-        self._values: list[dict[Traced, Tensor]] = []
-        self._operands: dict[tuple[Traced, tuple[Dimension, ...]], Conditioned | NDArray[np.float32]] = {}
-        if trace.condition is not None:
-            calls = [call for call in trace.calls if not any(result and result.of_image for result in call.results)]
-            self._values = [_replay(calls, trace.condition, probe) for probe in probes(network)]
-
-    def operand(
-        self, traced: Traced, like: Symbol, dimensions: Sequence[Dimension]
-    ) -> Conditioned | NDArray[np.float32]:
-        """A tensor of the condition as it is combined with a tensor of these dimensions; a constant without choices."""
-        key = (traced, tuple(dimensions))
-        if key not in self._operands:
-            self._operands[key] = self._operand(traced, like, dimensions)
-        return self._operands[key]
-
-    def _operand(
-        self, traced: Traced, like: Symbol, dimensions: Sequence[Dimension]
-    ) -> Conditioned | NDArray[np.float32]:
-        found = [constant_operand(_once(values[traced], dimensions), like, dimensions) for values in self._values]
-        if any(isinstance(value, Placed) for value in found):
-            raise NotStreamableError("the condition says something else at every place of the image")
-        rows = np.stack([np.asarray(value, dtype=np.float32) for value in found])
-        features, flat = rows.shape[1:], rows.reshape(len(rows), -1)
-        base = np.zeros(flat.shape[1], dtype=np.float32)
-        if self._kind == "multi_hot":
-            base, flat = flat[0], _contributions(flat)
-        if not len(flat):
-            return base.reshape(features)
-        self._columns.append(flat)
-        first, self._width = self._width, self._width + flat.shape[1]
-        return Conditioned(first, tuple(features), base)
-
-    def table(self) -> NDArray[np.float32]:
-        """float32[conditions, width]: what each condition puts into the state."""
-        return np.concatenate(self._columns, axis=1) if self._columns else np.zeros((0, 0), dtype=np.float32)
-
-
-def _once(value: Tensor, dimensions: Sequence[Dimension]) -> Tensor:
-    """What says the same at every place, such as a class spread over the image, at one place only."""
-    for back, dimension in enumerate(reversed(dimensions), 1):
-        if back <= value.ndim and dimension in (("h",), ("w",)):
-            one = value.narrow(-back, 0, 1)
-            value = one if torch.equal(value, one.expand_as(value)) else value
-    return value
-
-
-def probes(network: ImageNetwork) -> list[Tensor]:
-    """Conditions to run: every class; or no phrase, each phrase alone, and all together."""
-    count = network.conditions
-    if network.condition == "class":
-        return [torch.full((BATCH,), index) for index in range(count)]
-    rows = [torch.zeros(count), *torch.eye(count), torch.ones(count)]
-    return [row.expand(BATCH, count).contiguous() for row in rows]
-
-
-def _contributions(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What each phrase adds to nothing. Raises NotStreamableError if phrases do more than add up."""
-    alone = rows[1:-1] - rows[0]
-    error = np.abs(rows[-1] - rows[0] - alone.sum(axis=0))
-    if (error > LINEAR * (1 + np.abs(alone).sum(axis=0))).any():
-        raise NotStreamableError("several conditions at once do more than add up")
-    return alone
-
-
-def _replay(calls: Sequence[Call], condition: Traced, probe: Tensor) -> dict[Traced, Tensor]:
-    values: dict[Traced, Tensor] = {condition: probe}
-
-    def known(argument: Any) -> Any:
-        if isinstance(argument, Tensor):
-            return argument.clone()  # what one class writes must not be there for the next
-        return values[argument] if isinstance(argument, Traced) else argument
-
-    with torch.no_grad():
-        for call in calls:
-            result = call.function(*tree_map(known, call.arguments), **tree_map(known, call.options))
-            results = result if isinstance(result, (tuple, list)) else (result,)
-            values.update((t, r) for t, r in zip(call.results, results, strict=True) if t is not None)
-    return values
+    The second is float32[conditions, width]. Raises NotStreamableError that names the module in the way.
+    """
+    lowering = Lowering(network, trace)
+    output = lowering.run(trace, handlers)
+    places: list[Dimension] = [("h",), ("w",)]
+    levels: list[Dimension] = [(network.levels,), (network.channels,)] if network.channels > 1 else [(network.levels,)]
+    if list(output.dimensions) != [("b",), *levels, *places]:
+        raise NotStreamableError(f"its output {list(output.shape)} is not [batch, levels, height, width]")
+    if (output.height, output.width) != (network.height, network.width):
+        raise NotStreamableError("its output has another size than its image")
+    perm = [0, 2, 1] if network.channels > 1 else [0, 1]
+    node = Node("Transpose", features_of(levels[::-1]), (output.read(),), {"perm": perm}, "output")
+    return node, lowering.conditions.table()
 
 
 class Lowering:
     """The tensors of a trace that depend on the image, as Symbols; handlers add to them call by call."""
 
-    def __init__(self, network: ImageNetwork, record: Trace) -> None:
-        self.conditions = ConditionTable(network, record)
-        self._symbols: dict[Traced, Symbol] = {}
-        self._names = record.names
-        self._module = ""
+    def __init__(self, network: ImageNetwork, trace: Trace) -> None:
+        self.conditions = ConditionTable(network, trace)
+        self._names, self._module = trace.names, ""
         planes = int(network.encoding.shape[2])
-        image = Node("Image", (planes,), name="image")
-        self.image = image
         dimensions: list[Dimension] = [("b",), (planes,), ("h",), ("w",)]
-        self._symbols[record.image] = fresh(image, dimensions, network.height, network.width)
+        image = fresh(Node("Image", (planes,), name="image"), dimensions, network.height, network.width)
+        self._symbols = {trace.image: image}
 
-    def run(self, record: Trace, handlers: dict[str, Handler]) -> Symbol:
+    def run(self, trace: Trace, handlers: dict[str, Handler]) -> Symbol:
         """Goes through the calls; returns the output."""
-        for call in record.calls:
+        for call in trace.calls:
             if any(result and result.of_image for result in call.results):
                 self._lower(call, handlers)
-        return self._symbols[record.output]
+        return self._symbols[trace.output]
 
     def _lower(self, call: Call, handlers: dict[str, Handler]) -> None:
         self._module = call.module
+        module = call.module or "the network"
         handler = handlers.get(call.name)
         if handler is None:
-            raise NotStreamableError(
-                f"{call.module or 'the network'} uses {call.name}, which looks at the image as a whole"
-            )
+            raise NotStreamableError(f"{module} uses {call.name}, which looks at the image as a whole")
         try:
-            made = handler(self, call)
-        except NotStreamableError as fault:
-            raise NotStreamableError(f"{call.module or 'the network'}: {fault}") from None
-        for result, symbol in zip(call.results, made if isinstance(made, list) else [made], strict=False):
+            symbols = handler(self, call)
+        except NotStreamableError as error:
+            raise NotStreamableError(f"{module}: {error}") from None
+        for result, symbol in zip(call.results, as_tuple(symbols), strict=False):
             if result is not None:
                 self._symbols[result] = symbol
 
@@ -180,50 +110,106 @@ class Lowering:
         self, operation: str, like: Symbol, dimensions: Sequence[Dimension], *operands: Operand, **attributes: Any
     ) -> Symbol:
         """The tensor [dimensions] that an operation makes of its operands, on the places of `like`."""
-        features = tuple(axis for dimension in dimensions for axis in dimension if isinstance(axis, int))
-        node = Node(operation, features, operands, attributes, self._module)
+        node = Node(operation, features_of(dimensions), operands, attributes, self._module)
         return fresh(node, dimensions, like.height, like.width)
 
-
-def broadcast(lowering: Lowering, values: Sequence[Any], shape: Sequence[int]) -> tuple[Symbol, list[Dimension]]:
-    """What the dimensions of an elementwise operation's result are, and a Symbol with its places."""
-    symbols = [lowering.symbol(value) for value in values if lowering.is_symbol(value)]
-    like = max(symbols, key=lambda symbol: len(symbol.dimensions))
-    dimensions: list[Dimension] = []
-    for index, size in enumerate(shape):
-        kinds = {_places(symbol.dimension(index)) for symbol in symbols if len(symbol.dimensions) == len(shape)}
-        if len(kinds) != 1:
-            raise NotStreamableError("operands whose dimensions mean different things")
-        places = kinds.pop()
-        dimensions.append(like.dimension(index) if places else (size,))
-    return like, dimensions
+    def broadcast(self, values: Sequence[Any], shape: Sequence[int]) -> tuple[Symbol, list[Dimension]]:
+        """What the dimensions of an elementwise operation's result are, and a Symbol with its places."""
+        symbols = [self.symbol(value) for value in values if self.is_symbol(value)]
+        like = max(symbols, key=lambda symbol: len(symbol.dimensions))
+        dimensions: list[Dimension] = []
+        for index, size in enumerate(shape):
+            kinds = {_places(symbol.dimension(index)) for symbol in symbols if len(symbol.dimensions) == len(shape)}
+            if len(kinds) != 1:
+                raise NotStreamableError("operands whose dimensions mean different things")
+            dimensions.append(like.dimension(index) if kinds.pop() else (size,))
+        return like, dimensions
 
 
 def _places(dimension: Dimension) -> Dimension:
     return dimension if any(isinstance(axis, str) for axis in dimension) else ()
 
 
-def lower(network: ImageNetwork, handlers: dict[str, Handler]) -> tuple[Node, ConditionTable]:
-    """The network's logits as a node, [levels] or [channels, levels], and what the condition contributes."""
-    record = trace(network.module, *_example(network))
-    lowering = Lowering(network, record)
-    output = lowering.run(record, handlers)
-    places: list[Dimension] = [("h",), ("w",)]
-    levels: list[Dimension] = [(network.levels,), (network.channels,)] if network.channels > 1 else [(network.levels,)]
-    if list(output.dimensions) != [("b",), *levels, *places]:
-        raise NotStreamableError(f"its output {list(output.shape)} is not [batch, levels, height, width]")
-    if (output.height, output.width) != (network.height, network.width):
-        raise NotStreamableError("its output has another size than its image")
-    perm = [0, 2, 1] if network.channels > 1 else [0, 1]
-    features = tuple(axis for (axis,) in reversed(levels) if isinstance(axis, int))
-    return Node("Transpose", features, (output.read(),), {"perm": perm}, "output"), lowering.conditions
+class ConditionTable:
+    """Runs the operations that depend on the condition alone, once per class or phrase."""
+
+    def __init__(self, network: ImageNetwork, trace: Trace) -> None:
+        self._kind, self._columns, self._width = network.condition, list[NDArray[np.float32]](), 0
+        self._values: list[dict[Traced, Tensor]] = []
+        self._operands: dict[tuple[Traced, tuple[Dimension, ...]], Conditioned | NDArray[np.float32]] = {}
+        if trace.condition is not None:
+            calls = [call for call in trace.calls if not any(result and result.of_image for result in call.results)]
+            self._values = [_replay(calls, trace.condition, condition) for condition in _conditions(network)]
+
+    def operand(
+        self, traced: Traced, like: Symbol, dimensions: Sequence[Dimension]
+    ) -> Conditioned | NDArray[np.float32]:
+        """A tensor of the condition as it is combined with a tensor of these dimensions; a constant without choices."""
+        key = (traced, tuple(dimensions))
+        if key not in self._operands:
+            self._operands[key] = self._operand(traced, like, dimensions)
+        return self._operands[key]
+
+    def _operand(
+        self, traced: Traced, like: Symbol, dimensions: Sequence[Dimension]
+    ) -> Conditioned | NDArray[np.float32]:
+        operands = [constant_operand(_at_one_place(v[traced], dimensions), like, dimensions) for v in self._values]
+        if any(isinstance(operand, Placed) for operand in operands):
+            raise NotStreamableError("the condition says something else at every place of the image")
+        rows = np.stack([np.asarray(operand, dtype=np.float32) for operand in operands])
+        features, flat = rows.shape[1:], rows.reshape(len(rows), -1)
+        base = np.zeros(flat.shape[1], dtype=np.float32)
+        if self._kind == "multi_hot":
+            base, flat = flat[0], _contributions(flat)
+        if not len(flat):
+            return base.reshape(features)
+        self._columns.append(flat)
+        first, self._width = self._width, self._width + flat.shape[1]
+        return Conditioned(first, tuple(features), base)
+
+    def table(self) -> NDArray[np.float32]:
+        """float32[conditions, width]: what each condition puts into the state."""
+        return np.concatenate(self._columns, axis=1) if self._columns else np.zeros((0, 0), dtype=np.float32)
 
 
-def _example(network: ImageNetwork) -> tuple[Tensor, Tensor | None]:
-    rng = np.random.default_rng(0)
-    pixels = torch.from_numpy(rng.integers(network.levels, size=(BATCH, network.area)))
-    if network.condition == "none":
-        return network.planes(pixels), None
-    shape = (BATCH,) if network.condition == "class" else (BATCH, network.conditions)
-    named = torch.zeros(shape, dtype=torch.int64 if network.condition == "class" else torch.float32)
-    return network.planes(pixels), named
+def _conditions(network: ImageNetwork) -> list[Tensor]:
+    """Conditions to run: every class; or no phrase, each phrase alone, and all together."""
+    count = network.conditions
+    if network.condition == "class":
+        return [torch.full((BATCH,), index) for index in range(count)]
+    rows = [torch.zeros(count), *torch.eye(count), torch.ones(count)]
+    return [row.expand(BATCH, count).contiguous() for row in rows]
+
+
+def _replay(calls: Sequence[Call], condition: Traced, value: Tensor) -> dict[Traced, Tensor]:
+    values: dict[Traced, Tensor] = {condition: value}
+
+    def argument(recorded: Any) -> Any:
+        if isinstance(recorded, Tensor):
+            return recorded.clone()  # what one class writes must not be there for the next
+        return values[recorded] if isinstance(recorded, Traced) else recorded
+
+    with torch.no_grad():
+        for call in calls:
+            result = call.function(*tree_map(argument, call.arguments), **tree_map(argument, call.options))
+            pairs = zip(call.results, as_tuple(result), strict=True)
+            values.update((handle, tensor) for handle, tensor in pairs if handle is not None)
+    return values
+
+
+def _at_one_place(value: Tensor, dimensions: Sequence[Dimension]) -> Tensor:
+    """What says the same at every place, such as a class spread over the image, at one place only."""
+    for back, dimension in enumerate(reversed(dimensions), 1):
+        if back <= value.ndim and dimension in (("h",), ("w",)):
+            one = value.narrow(-back, 0, 1)
+            value = one if torch.equal(value, one.expand_as(value)) else value
+    return value
+
+
+def _contributions(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What each phrase adds to nothing. Raises NotStreamableError if phrases do more than add up."""
+    alone = rows[1:-1] - rows[0]
+    error = np.abs(rows[-1] - rows[0] - alone.sum(axis=0))
+    if (error > LINEAR * (1 + np.abs(alone).sum(axis=0))).any():
+        raise NotStreamableError("several conditions at once do more than add up")
+    return alone
