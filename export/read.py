@@ -35,7 +35,7 @@ def read_image(checkpoint: Checkpoint, options: ReadOptions) -> Reading | None:
             answers.check_all_used()
             return reading
     first = layers.convs[0]
-    beside = f"; of no known use are {', '.join(layers.left[:3])}" if layers.left else ""
+    beside = f"; of no known use are {', '.join(layers.unknown[:3])}" if layers.unknown else ""
     raise TuiGenError(
         f"it has {len(layers.convs)} convolutions, from {first.name} {list(first.weight.shape)} on, which make no "
         f"network that is known{beside}; a network over images can be exported with --factory package.module:function"

@@ -1,4 +1,4 @@
-"""Convolutions as modules, with their weights as they are and their masks applied."""
+"""Layers of an image network: found among the tensors of a checkpoint, put in order, and built again as modules."""
 
 from __future__ import annotations
 
@@ -34,171 +34,6 @@ _HARMLESS = re.compile(r"num_batches_tracked$|(^|\.)_?(c|h|w|height|width)$|crit
 _PARAMETRIZED = ("parametrizations.weight.original0", "parametrizations.weight.original1")
 
 
-class Convolution(nn.Module):
-    """A convolution with its weights as they are, after explicit padding with zeros; negative padding cuts off.
-
-    pads: before it, left, right, top, bottom; moved: the same after it.
-    """
-
-    def __init__(self, conv: Conv, *, pads: Pads = _NONE, moved: Pads = _NONE, dilation: int = 1) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(conv.weight.clone(), requires_grad=False)
-        self.bias = None if conv.bias is None else nn.Parameter(conv.bias.clone(), requires_grad=False)
-        self.pads, self.moved, self.dilation = pads, moved, dilation
-
-    def forward(self, image: Tensor) -> Tensor:
-        """float32[batch, inputs, height, width] -> float32[batch, outputs, height, width]."""
-        padded = functional.pad(image, self.pads) if any(self.pads) else image
-        made = functional.conv2d(padded, self.weight, self.bias, dilation=self.dilation)
-        return functional.pad(made, self.moved) if any(self.moved) else made
-
-
-class Affine(nn.Module):
-    """A batch normalisation at rest: features times scale plus shift."""
-
-    def __init__(self, norm: Norm) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(norm.scale[:, None, None], requires_grad=False)
-        self.shift = nn.Parameter(norm.shift[:, None, None], requires_grad=False)
-
-    def forward(self, image: Tensor) -> Tensor:
-        """float32[batch, features, height, width], and the same out."""
-        return image * self.scale + self.shift
-
-
-class Gate(nn.Module):
-    """tanh of one half of the channels times sigmoid of the other."""
-
-    def __init__(self, first: str = "tanh") -> None:
-        super().__init__()
-        self.first = first
-
-    def forward(self, features: Tensor) -> Tensor:
-        """[batch, 2 * features, h, w] -> [batch, features, h, w]."""
-        first, second = features.chunk(2, dim=1)
-        if self.first == "sigmoid":
-            first, second = second, first
-        return torch.tanh(first) * torch.sigmoid(second)
-
-
-def first_gate(answers: Answers) -> str:
-    """Which function the first half of a gate's channels goes through: `tanh` or `sigmoid`."""
-    return answers.assume(
-        "gate", "tanh", "what the first half of a gate's channels goes through", choices=("tanh", "sigmoid")
-    )
-
-
-def centred(conv: Conv, *, dilation: int = 1) -> Convolution:
-    """A convolution that leaves the image's size."""
-    rows, columns = ((side - 1) * dilation // 2 for side in conv.kernel)
-    return Convolution(conv, pads=(columns, columns, rows, rows), dilation=dilation)
-
-
-def raster_mask(conv: Conv, *, own: bool) -> Conv:
-    """The convolution with the taps that raster order forbids set to zero; own: it may see its own place."""
-    rows, columns = conv.kernel
-    mask = torch.zeros(rows, columns)
-    mask[: rows // 2] = 1
-    mask[rows // 2, : columns // 2 + own] = 1
-    return Conv(conv.name, conv.weight * mask, conv.bias, True)
-
-
-def in_raster_order(convs: list[Conv], answers: Answers) -> dict[Conv, Conv]:
-    """Convolutions with masks in place of those that have none: `A` for the first, `B` for the others.
-
-    It is asked for unless their weights are zero there anyway. A mask of 1x1 `B` would change nothing.
-    """
-    bare = [conv for conv in convs if not conv.masked and not conv.pointwise]
-    masked = {conv: raster_mask(conv, own=conv is not convs[0]) for conv in bare}
-    if all(torch.equal(conv.weight, masked[conv].weight) for conv in bare):
-        return {}
-    how = answers.assume(
-        "masks", "a-then-b", "the masks of its convolutions, of which the file has none", choices=("a-then-b", "none")
-    )
-    return masked if how == "a-then-b" else {}
-
-
-@dataclass(eq=False)
-class Item:
-    """A layer, or a module without tensors, which is an activation."""
-
-    name: str
-    part: Conv | Norm | None = None
-    activation: nn.Module | None = None
-    """The one that it is, where the file says it."""
-
-
-@dataclass(frozen=True)
-class Order:
-    """What is computed, one after another."""
-
-    items: list[Item]
-    told: bool
-    """Whether the file says which activations there are."""
-    complete: frozenset[str]
-    """Paths of containers whose modules run one after another, with nothing else between them."""
-
-
-def order_of(layers: Layers, checkpoint: Checkpoint) -> Order:
-    """By the modules of a pickled network, or else by the numbers that are missing in the names of its layers.
-
-    Raises TuiGenError for a pickled network with a module between its layers that is not known.
-    """
-    if any(facts.kind in _KINDS for facts in checkpoint.modules.values()):
-        sequential = (path for path, facts in checkpoint.modules.items() if facts.kind.endswith(".Sequential"))
-        return Order(list(_by_modules(layers, checkpoint)), True, frozenset(sequential))
-    items: list[Item] = []
-    reached: dict[str, int] = {}
-    complete: set[str] = set()
-    for part in layers.parts:
-        for container, number in _numbers(part.name):
-            before = reached.get(container, -1)
-            if items and number > before + 1:  # only a Sequential has modules without tensors
-                items.append(Item(f"{container}.{before + 1}"))
-                complete.add(container)
-            reached[container] = number
-        items.append(Item(part.name, part))
-    return Order(items, False, frozenset(complete))
-
-
-def _numbers(name: str) -> Iterator[tuple[str, int]]:
-    """Every container with numbered modules on the way to a layer, and the layer's number there."""
-    pieces = name.split(".")
-    for index, piece in enumerate(pieces):
-        if piece.isdecimal():
-            yield ".".join(pieces[:index]), int(piece)
-
-
-def _by_modules(layers: Layers, checkpoint: Checkpoint) -> Iterator[Item]:
-    parts = {part.name: part for part in layers.parts}
-    last = layers.parts[-1].name
-    for path, facts in checkpoint.modules.items():
-        if path in parts:
-            yield Item(path, parts[path])
-            if path == last:
-                return  # a softmax or the like of the logits changes nothing that is asked for
-        elif facts.kind in _KINDS:
-            yield Item(path, None, _activation(facts))
-        elif _is_leaf(path, checkpoint) and not _WITHOUT_EFFECT.match(facts.kind):
-            raise TuiGenError(
-                f"what {path} does, a {facts.kind}, is not known; "
-                "the network can be exported with --factory package.module:function"
-            )
-
-
-def _activation(facts: ModuleFacts) -> nn.Module:
-    kind = _KINDS[facts.kind]
-    shape = _SHAPES.get(kind, "")
-    return kind(**{shape: facts.attributes[shape]}) if shape in facts.attributes else kind()
-
-
-def _is_leaf(path: str, checkpoint: Checkpoint) -> bool:
-    """Whether there is neither a module nor a tensor within it."""
-    inside = f"{path}." if path else ""
-    within = (name for names in (checkpoint.modules, checkpoint.tensors) for name in names)
-    return not any(name != path and name.startswith(inside) for name in within)
-
-
 @dataclass(eq=False)
 class Conv:
     """A convolution [outputs, inputs, rows, columns], with its mask applied."""
@@ -218,6 +53,10 @@ class Conv:
     def pointwise(self) -> bool:
         """Whether it looks at one place only."""
         return self.kernel == (1, 1)
+
+    def with_mask(self, mask: Tensor) -> Conv:
+        """The same with the taps [rows, columns] set to zero that the mask forbids."""
+        return Conv(self.name, self.weight * mask, self.bias, True)
 
     @property
     def inputs(self) -> int:
@@ -246,7 +85,7 @@ class Layers:
     parts: list[Conv | Norm] = field(default_factory=list)
     tables: dict[str, Tensor] = field(default_factory=dict)
     """Embeddings [entries, features], by name."""
-    left: list[str] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
     """Tensors that are none of these."""
 
     @property
@@ -257,19 +96,18 @@ class Layers:
 
 def find_layers(tensors: Mapping[str, Tensor]) -> Layers:
     """Sorts tensors by what they are. Raises TuiGenError for a convolution whose mask has another shape."""
-    values, found = without_weight_norm(tensors), Layers()
-    used: set[str] = set()
+    values, layers, used = without_weight_norm(tensors), Layers(), set[str]()
     for name, tensor in values.items():
         stem, _, leaf = name.rpartition(".")
         if leaf == "weight" and tensor.ndim == 4:
-            found.parts.append(_conv(values, stem, used))
+            layers.parts.append(_conv(values, stem, used))
         elif leaf == ("weight" if f"{stem}.weight" in values else "running_var") and _is_norm(values, stem):
-            found.parts.append(_norm(values, stem, used))
+            layers.parts.append(_norm(values, stem, used))
         elif leaf == "weight" and tensor.ndim == 2:
-            found.tables[stem] = tensor.float()
+            layers.tables[stem] = tensor.float()
             used.add(name)
-    found.left = [name for name in values if name not in used and not _HARMLESS.search(name)]
-    return found
+    layers.unknown = [name for name in values if name not in used and not _HARMLESS.search(name)]
+    return layers
 
 
 def _conv(values: Mapping[str, Tensor], stem: str, used: set[str]) -> Conv:
@@ -287,9 +125,9 @@ def _mask_of(values: Mapping[str, Tensor], stem: str, weight: Tensor) -> str:
     outer = stem.rpartition(".")[0]
     for path in (stem, outer) if outer else (stem,):
         names = [name for name in values if name.rpartition(".")[0] == path and "mask" in name.rpartition(".")[2]]
-        fitting = [name for name in names if _fits(values[name], weight)]
-        if len(fitting) == 1:
-            return fitting[0]
+        matches = [name for name in names if _fits(values[name], weight)]
+        if len(matches) == 1:
+            return matches[0]
         if len(names) == 1 and path == stem:
             raise TuiGenError(f"{stem} has a mask {list(values[names[0]].shape)} that does not fit it")
     return ""
@@ -337,6 +175,171 @@ def follows(inputs: int, outputs: int) -> bool:
     return outputs in (inputs, 2 * inputs)
 
 
-def chained(convs: Iterable[Conv]) -> bool:
+def is_chain(convs: Iterable[Conv]) -> bool:
     """Whether each convolution can read what the one before it makes."""
     return all(follows(after.inputs, before.outputs) for before, after in pairwise(convs))
+
+
+@dataclass(eq=False)
+class Item:
+    """A layer, or a module without tensors, which is an activation."""
+
+    name: str
+    part: Conv | Norm | None = None
+    activation: nn.Module | None = None
+    """The one that it is, where the file says it."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is computed, one after another."""
+
+    items: list[Item]
+    from_modules: bool
+    """Whether the file says which activations there are."""
+    complete: frozenset[str]
+    """Paths of containers whose modules run one after another, with nothing else between them."""
+
+
+def order_of(layers: Layers, checkpoint: Checkpoint) -> Order:
+    """By the modules of a pickled network, or else by the numbers that are missing in the names of its layers.
+
+    Raises TuiGenError for a pickled network with a module between its layers that is not known.
+    """
+    if any(facts.kind in _KINDS for facts in checkpoint.modules.values()):
+        sequential = (path for path, facts in checkpoint.modules.items() if facts.kind.endswith(".Sequential"))
+        return Order(list(_by_modules(layers, checkpoint)), True, frozenset(sequential))
+    items: list[Item] = []
+    numbers: dict[str, int] = {}
+    complete: set[str] = set()
+    for part in layers.parts:
+        for container, number in _numbers(part.name):
+            before = numbers.get(container, -1)
+            if items and number > before + 1:  # only a Sequential has modules without tensors
+                items.append(Item(f"{container}.{before + 1}"))
+                complete.add(container)
+            numbers[container] = number
+        items.append(Item(part.name, part))
+    return Order(items, False, frozenset(complete))
+
+
+def _numbers(name: str) -> Iterator[tuple[str, int]]:
+    """Every container with numbered modules on the way to a layer, and the layer's number there."""
+    pieces = name.split(".")
+    for index, piece in enumerate(pieces):
+        if piece.isdecimal():
+            yield ".".join(pieces[:index]), int(piece)
+
+
+def _by_modules(layers: Layers, checkpoint: Checkpoint) -> Iterator[Item]:
+    parts = {part.name: part for part in layers.parts}
+    last = layers.parts[-1].name
+    for path, facts in checkpoint.modules.items():
+        if path in parts:
+            yield Item(path, parts[path])
+            if path == last:
+                return  # a softmax or the like of the logits changes nothing that is asked for
+        elif facts.kind in _KINDS:
+            yield Item(path, None, _activation(facts))
+        elif _is_leaf(path, checkpoint) and not _WITHOUT_EFFECT.match(facts.kind):
+            raise TuiGenError(
+                f"what {path} does, a {facts.kind}, is not known; "
+                "the network can be exported with --factory package.module:function"
+            )
+
+
+def _activation(facts: ModuleFacts) -> nn.Module:
+    kind = _KINDS[facts.kind]
+    shape = _SHAPES.get(kind, "")
+    return kind(**{shape: facts.attributes[shape]}) if shape in facts.attributes else kind()
+
+
+def _is_leaf(path: str, checkpoint: Checkpoint) -> bool:
+    """Whether there is neither a module nor a tensor within it."""
+    inside = f"{path}." if path else ""
+    within = (name for names in (checkpoint.modules, checkpoint.tensors) for name in names)
+    return not any(name != path and name.startswith(inside) for name in within)
+
+
+class Convolution(nn.Module):
+    """A convolution with its weights as they are, between explicit paddings with zeros; negative padding cuts off.
+
+    pads: before it, left, right, top, bottom; shift: the same after it.
+    """
+
+    def __init__(
+        self, conv: Conv, *, pads: Pads = _NONE, shift: Pads = _NONE, dilation: int = 1, stride: int = 1
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(conv.weight.clone(), requires_grad=False)
+        self.bias = None if conv.bias is None else nn.Parameter(conv.bias.clone(), requires_grad=False)
+        self.pads, self.shift, self.dilation, self.stride = pads, shift, dilation, stride
+
+    def forward(self, image: Tensor) -> Tensor:
+        """float32[batch, inputs, h, w] -> float32[batch, outputs, h / stride, w / stride]."""
+        image = functional.pad(image, self.pads) if any(self.pads) else image
+        image = functional.conv2d(image, self.weight, self.bias, self.stride, dilation=self.dilation)
+        return functional.pad(image, self.shift) if any(self.shift) else image
+
+
+class Affine(nn.Module):
+    """A batch normalisation at rest: features times scale plus shift."""
+
+    def __init__(self, norm: Norm) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(norm.scale[:, None, None], requires_grad=False)
+        self.shift = nn.Parameter(norm.shift[:, None, None], requires_grad=False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """float32[batch, features, height, width], and the same out."""
+        return image * self.scale + self.shift
+
+
+class Gate(nn.Module):
+    """tanh of one half of the channels times sigmoid of the other."""
+
+    def __init__(self, first: str = "tanh") -> None:
+        super().__init__()
+        self.first = first
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[batch, 2 * features, h, w] -> [batch, features, h, w]."""
+        first, second = features.chunk(2, dim=1)
+        if self.first == "sigmoid":
+            first, second = second, first
+        return torch.tanh(first) * torch.sigmoid(second)
+
+
+def same_convolution(conv: Conv, *, dilation: int = 1) -> Convolution:
+    """A convolution that leaves the image's size: padding "same"."""
+    rows, columns = ((side - 1) * dilation // 2 for side in conv.kernel)
+    return Convolution(conv, pads=(columns, columns, rows, rows), dilation=dilation)
+
+
+def raster_mask(conv: Conv, *, own: bool) -> Conv:
+    """The convolution with the taps that raster order forbids set to zero; own: it may see its own place."""
+    rows, columns = conv.kernel
+    mask = torch.zeros(rows, columns)
+    mask[: rows // 2] = 1
+    mask[rows // 2, : columns // 2 + own] = 1
+    return conv.with_mask(mask)
+
+
+def raster_masks(convs: list[Conv], answers: Answers) -> dict[Conv, Conv]:
+    """Convolutions with masks in place of those that have none: `A` for the first, `B` for the others.
+
+    It is asked for unless their weights are zero there anyway. A mask of 1x1 `B` would change nothing.
+    """
+    bare = [conv for conv in convs if not conv.masked and not conv.pointwise]
+    masked = {conv: raster_mask(conv, own=conv is not convs[0]) for conv in bare}
+    if all(torch.equal(conv.weight, masked[conv].weight) for conv in bare):
+        return {}
+    what = "the masks of its convolutions, of which the file has none"
+    kind = answers.assume("masks", "a-then-b", what, choices=("a-then-b", "none"))
+    return masked if kind == "a-then-b" else {}
+
+
+def first_gate(answers: Answers) -> str:
+    """Which function the first half of a gate's channels goes through: `tanh` or `sigmoid`."""
+    what = "what the first half of a gate's channels goes through"
+    return answers.assume("gate", "tanh", what, choices=("tanh", "sigmoid"))
