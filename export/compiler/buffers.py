@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from export.compiler.ir import Box, Node, Placed, Read, readers
+from export.compiler.ir import Box, Node, PlaceTable, Read, readers
 from export.compiler.schedule import Schedule
 
 NOTHING = -1
@@ -62,7 +62,7 @@ class Buffers:
         self.zeros = {node: any(self._sees_nothing(*use) for use in uses) for node, uses in self.readers.items()}
         """Whether some tap sees no place of the tensor at some position that counts, and so reads zeros."""
         self.batches = self._batches() if channels == 1 else []
-        self.batched = {tensor for batch in self.batches for tensor in batch.tensors}
+        self.batch_tensors = {tensor for batch in self.batches for tensor in batch.tensors}
         self.products = {
             each.product: (batch, index) for batch in self.batches for index, each in enumerate(batch.products)
         }
@@ -103,7 +103,7 @@ class Buffers:
                 return None
         return np.where(counts[:, None], slots, slots[counts][0]) + int(self.zeros[read.node])
 
-    def places(self, reader: Node, constant: Placed) -> NDArray[np.int64]:
+    def places(self, reader: Node, constant: PlaceTable) -> NDArray[np.int64]:
         """int64[positions]: which row of `constant`, flattened over its places, belongs to the reader's place."""
         height, width = constant.values.shape[:2]
         rows, columns = self._plan.place(reader, self._pixel + self._plan.leads[reader])

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from onnx import TensorProto
 
-from export.compiler.ir import LARGEST_TABLE, Dimension, NotStreamableError, Placed, Symbol
+from export.compiler.ir import LARGEST_TABLE, Dimension, NotStreamableError, PlaceTable, Symbol
 from export.compiler.lowering import Handler, Lowering
 from export.compiler.rearranging import part_of
-from export.compiler.trace import Call, Traced
+from export.compiler.trace import Call, Handle
 
 
 def _apply(lowering: Lowering, call: Call, operation: str, *values: Any, **attributes: Any) -> Symbol:
@@ -48,9 +48,9 @@ def _sum(operation: str, *, reverse: bool = False) -> Handler:
             symbol = lowering.symbol(first)
             if _is_nothing(lowering, call, symbol, second):
                 return symbol
-            merged = None if isinstance(second, Traced) else _merge(lowering, symbol, second)
-            if merged:
-                return merged
+            total = None if isinstance(second, Handle) else _merge(lowering, symbol, second)
+            if total:
+                return total
         return _apply(lowering, call, operation, *((second, first) if reverse else (first, second)))
 
     return handle
@@ -69,16 +69,16 @@ def _is_nothing(lowering: Lowering, call: Call, symbol: Symbol, value: Any) -> b
 def _merge(lowering: Lowering, symbol: Symbol, value: Any) -> Symbol | None:
     """What depends on the row and what depends on the column, added one after the other, as one sum over places."""
     operands = symbol.node.operands
-    if symbol.node.operation != "Add" or not symbol.whole or not isinstance(operands[1], Placed):
+    if symbol.node.operation != "Add" or not symbol.whole or not isinstance(operands[1], PlaceTable):
         return None
     constant = lowering.operand(value, symbol, symbol.dimensions)
-    if not isinstance(constant, Placed) or constant.values.ndim != operands[1].values.ndim:
+    if not isinstance(constant, PlaceTable) or constant.values.ndim != operands[1].values.ndim:
         return None
     values = operands[1].values + constant.values
     if values.size > LARGEST_TABLE:
         return None
     names = "+".join(filter(None, (operands[1].name, constant.name)))
-    return lowering.make("Add", symbol, symbol.dimensions, operands[0], Placed(values, names))
+    return lowering.make("Add", symbol, symbol.dimensions, operands[0], PlaceTable(values, names))
 
 
 def _divide(lowering: Lowering, call: Call) -> Symbol:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from export.compiler.buffers import Batch, Buffers
-from export.compiler.ir import LARGEST_TABLE, Conditioned, Node, Operand, Placed, Read
+from export.compiler.ir import LARGEST_TABLE, ConditionSlice, Node, Operand, PlaceTable, Read
 from export.compiler.schedule import Schedule
 from export.graph import StepGraph
 from export.image_network import ImageNetwork
@@ -72,7 +72,7 @@ class _Emitter:
         attributes = dict(node.attributes)
         if node.operation == "Concat":  # a constant may lack the samples, and features
             sizes = zip(node.operands, operands, attributes.pop("sizes"), strict=True)
-            operands = [n if isinstance(operand, Read) else self._batched(n, *size) for operand, n, size in sizes]
+            operands = [n if isinstance(operand, Read) else self._expand(n, *size) for operand, n, size in sizes]
         return str(self._graph.op(node.operation, *operands, **attributes))
 
     def _linear(self, node: Node) -> str:
@@ -83,7 +83,7 @@ class _Emitter:
         weight, bias = node.attributes["weight"][taps], node.attributes["bias"]
         name = self._name(node.name or "product")
         if not taps:
-            return self._batched(self._graph.constant(f"{name}.bias", bias[None]), *bias.shape)
+            return self._expand(self._graph.constant(f"{name}.bias", bias[None]), *bias.shape)
         value = self._columns.read(node, read)
         inputs = weight.shape[0] * weight.shape[1]
         if len(taps) > 1 or len(read.node.features) != 1:
@@ -115,14 +115,14 @@ class _Emitter:
     def _operand(self, node: Node, operand: Operand) -> str:
         if isinstance(operand, Read):
             return self._columns.read(node, operand)
-        if isinstance(operand, Placed):
-            return self._placed(node, operand)
-        if isinstance(operand, Conditioned):
-            return self._conditioned(operand)
+        if isinstance(operand, PlaceTable):
+            return self._place_table(node, operand)
+        if isinstance(operand, ConditionSlice):
+            return self._condition_slice(operand)
         value = operand.reshape(()) if node.operation in _UNSCALED else operand
         return self._graph.constant(self._name(f"{node.name or 'constant'}.constant"), value)
 
-    def _placed(self, node: Node, constant: Placed) -> str:
+    def _place_table(self, node: Node, constant: PlaceTable) -> str:
         graph, position = self._graph, self._inputs.position
         places = self._buffers.places(node, constant)
         flat = constant.values.reshape(-1, *constant.values.shape[2:])
@@ -132,7 +132,7 @@ class _Emitter:
         index = graph.op("Gather", graph.constant(f"{name}.index", places), position)
         return str(graph.op("Gather", graph.constant(name, flat), index))
 
-    def _conditioned(self, operand: Conditioned) -> str:
+    def _condition_slice(self, operand: ConditionSlice) -> str:
         graph, end = self._graph, operand.first + int(np.prod(operand.features, dtype=int))
         value = graph.op("Slice", self._condition, graph.ints(operand.first), graph.ints(end), graph.ints(1))
         if len(operand.features) != 1:
@@ -142,7 +142,7 @@ class _Emitter:
         base = graph.constant(self._name("condition.base"), operand.base.reshape(operand.features))
         return str(graph.op("Add", value, base))
 
-    def _batched(self, name: str, *size: int) -> str:
+    def _expand(self, name: str, *size: int) -> str:
         """A constant [..., *size] for every sample."""
         graph = self._graph
         shape = graph.op("Concat", graph.op("Shape", "token"), graph.ints(*size), axis=0)
@@ -150,7 +150,7 @@ class _Emitter:
 
     def _name(self, stem: str) -> str:
         """A name that no other initializer has."""
-        name = _unused(stem, self._names)
+        name = _free_name(stem, self._names)
         self._names.add(name)
         return name
 
@@ -160,10 +160,10 @@ def _range(node: Node) -> tuple[int, int, int]:
     return node.attributes["start"], node.attributes["end"], node.attributes["axis"]
 
 
-def _unused(stem: str, names: Container[str]) -> str:
+def _free_name(stem: str, names: Container[str]) -> str:
     """The name itself, or the first of `name.2`, `name.3`, ... that is not among these."""
-    numbered = (stem if number == 1 else f"{stem}.{number}" for number in count(1))
-    return next(name for name in numbered if name not in names)
+    names_by_number = (stem if number == 1 else f"{stem}.{number}" for number in count(1))
+    return next(name for name in names_by_number if name not in names)
 
 
 class _Columns:
@@ -188,7 +188,7 @@ class _Columns:
     def add(self, node: Node, newest: str) -> None:
         """Takes the column [batch, *features] that this step computed of a tensor."""
         self._newest[node] = newest
-        if node not in self._buffers.batched and (self._buffers.depths[node] or self._buffers.zeros[node]):
+        if node not in self._buffers.batch_tensors and (self._buffers.depths[node] or self._buffers.zeros[node]):
             self._open(node, newest)
 
     def _open(self, node: Node, newest: str) -> None:
@@ -199,7 +199,7 @@ class _Columns:
         one_channel = self._buffers.channels == 1
         first = int(zeros and depth > 0 and one_channel)  # a first column of the state, which stays zero
         if depth:
-            name = _unused(f"columns.{node.name or node.operation.lower()}", self._next)
+            name = _free_name(f"columns.{node.name or node.operation.lower()}", self._next)
             state = graph.state(name, depth + first, *node.features, dtype=kind)
             if not one_channel:
                 state, column, self._next[name] = self._by_channel(node, state, column, depth)

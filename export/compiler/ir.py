@@ -96,7 +96,7 @@ class Read:
 
 
 @dataclass(frozen=True, eq=False)
-class Placed:
+class PlaceTable:
     """A constant that depends on the place: float32[rows, columns, *features], rows and columns may be 1."""
 
     values: NDArray[np.float32]
@@ -105,7 +105,7 @@ class Placed:
 
 
 @dataclass(frozen=True, eq=False)
-class Conditioned:
+class ConditionSlice:
     """Numbers that depend on the condition alone: what its table says from column `first` on, plus `base`."""
 
     first: int
@@ -113,7 +113,7 @@ class Conditioned:
     base: NDArray[np.float32]
 
 
-Operand = Read | Placed | Conditioned | NDArray[Any]
+Operand = Read | PlaceTable | ConditionSlice | NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,7 +242,7 @@ def fresh(node: Node, dimensions: Sequence[Dimension], height: int, width: int) 
     return Symbol(node, tuple(dimensions), height, width, (0, 0), Box(0, 0, height, width))
 
 
-def constant_operand(value: Any, like: Symbol, dimensions: Sequence[Dimension]) -> NDArray[Any] | Placed:
+def constant_operand(value: Any, like: Symbol, dimensions: Sequence[Dimension]) -> NDArray[Any] | PlaceTable:
     """A constant that is combined with a tensor of these dimensions, by NumPy's broadcasting.
 
     `like` has rows and columns. Raises NotStreamableError for one that differs between samples.
@@ -261,7 +261,7 @@ def constant_operand(value: Any, like: Symbol, dimensions: Sequence[Dimension]) 
     return _over_places(array, dimensions)
 
 
-def _over_places(array: NDArray[Any], dimensions: Sequence[Dimension]) -> NDArray[Any] | Placed:
+def _over_places(array: NDArray[Any], dimensions: Sequence[Dimension]) -> NDArray[Any] | PlaceTable:
     where = {dimension[0]: index for index, dimension in enumerate(dimensions) if len(dimension) == 1}
     features = [index for index, d in enumerate(dimensions) if all(isinstance(axis, int) for axis in d)]
     places = [where[axis] for axis in ("h", "w") if axis in where]
@@ -269,7 +269,7 @@ def _over_places(array: NDArray[Any], dimensions: Sequence[Dimension]) -> NDArra
         return array.reshape([array.shape[index] for index in features])
     others = [index for index in range(array.ndim) if index not in {*places, *features}]
     shape = [array.shape[index] for index in (*places, *features)]
-    return Placed(array.transpose([*places, *features, *others]).reshape(shape).astype(np.float32))
+    return PlaceTable(array.transpose([*places, *features, *others]).reshape(shape).astype(np.float32))
 
 
 def permute(symbol: Symbol, order: Sequence[int]) -> Symbol:

@@ -14,18 +14,18 @@ from torch.utils._pytree import tree_map
 
 from export.compiler.ir import (
     BATCH,
-    Conditioned,
+    ConditionSlice,
     Dimension,
     Node,
     NotStreamableError,
     Operand,
-    Placed,
+    PlaceTable,
     Symbol,
     constant_operand,
     features_of,
     fresh,
 )
-from export.compiler.trace import Call, Trace, Traced, as_tuple
+from export.compiler.trace import Call, Handle, Trace, as_tuple
 from export.image_network import ImageNetwork
 
 LINEAR = 1e-4
@@ -86,13 +86,13 @@ class Lowering:
 
     def symbol(self, value: Any) -> Symbol:
         """The Symbol of an argument that must depend on the image."""
-        if not isinstance(value, Traced) or value not in self._symbols:
+        if not isinstance(value, Handle) or value not in self._symbols:
             raise NotStreamableError("an operation whose first operand does not depend on the image")
         return self._symbols[value]
 
     def is_symbol(self, value: Any) -> bool:
         """Whether an argument depends on the image."""
-        return isinstance(value, Traced) and value.of_image
+        return isinstance(value, Handle) and value.of_image
 
     def operand(self, value: Any, like: Symbol, dimensions: Sequence[Dimension]) -> Operand:
         """An argument as a node reads it: a tensor of the image, one of the condition, or a constant."""
@@ -101,10 +101,10 @@ class Lowering:
             if len(symbol.dimensions) != len(dimensions) or (symbol.height, symbol.width) != (like.height, like.width):
                 raise NotStreamableError("operands of different shapes")
             return symbol.read()
-        if isinstance(value, Traced):
+        if isinstance(value, Handle):
             return self.conditions.operand(value, like, dimensions)
         constant = constant_operand(value, like, dimensions)
-        return replace(constant, name=self._names.get(id(value), "")) if isinstance(constant, Placed) else constant
+        return replace(constant, name=self._names.get(id(value), "")) if isinstance(constant, PlaceTable) else constant
 
     def make(
         self, operation: str, like: Symbol, dimensions: Sequence[Dimension], *operands: Operand, **attributes: Any
@@ -135,26 +135,26 @@ class ConditionTable:
 
     def __init__(self, network: ImageNetwork, trace: Trace) -> None:
         self._kind, self._columns, self._width = network.condition, list[NDArray[np.float32]](), 0
-        self._values: list[dict[Traced, Tensor]] = []
-        self._operands: dict[tuple[Traced, tuple[Dimension, ...]], Conditioned | NDArray[np.float32]] = {}
+        self._values: list[dict[Handle, Tensor]] = []
+        self._operands: dict[tuple[Handle, tuple[Dimension, ...]], ConditionSlice | NDArray[np.float32]] = {}
         if trace.condition is not None:
             calls = [call for call in trace.calls if not any(result and result.of_image for result in call.results)]
             self._values = [_replay(calls, trace.condition, condition) for condition in _conditions(network)]
 
     def operand(
-        self, traced: Traced, like: Symbol, dimensions: Sequence[Dimension]
-    ) -> Conditioned | NDArray[np.float32]:
+        self, handle: Handle, like: Symbol, dimensions: Sequence[Dimension]
+    ) -> ConditionSlice | NDArray[np.float32]:
         """A tensor of the condition as it is combined with a tensor of these dimensions; a constant without choices."""
-        key = (traced, tuple(dimensions))
+        key = (handle, tuple(dimensions))
         if key not in self._operands:
-            self._operands[key] = self._operand(traced, like, dimensions)
+            self._operands[key] = self._operand(handle, like, dimensions)
         return self._operands[key]
 
     def _operand(
-        self, traced: Traced, like: Symbol, dimensions: Sequence[Dimension]
-    ) -> Conditioned | NDArray[np.float32]:
-        operands = [constant_operand(_at_one_place(v[traced], dimensions), like, dimensions) for v in self._values]
-        if any(isinstance(operand, Placed) for operand in operands):
+        self, handle: Handle, like: Symbol, dimensions: Sequence[Dimension]
+    ) -> ConditionSlice | NDArray[np.float32]:
+        operands = [constant_operand(_at_one_place(v[handle], dimensions), like, dimensions) for v in self._values]
+        if any(isinstance(operand, PlaceTable) for operand in operands):
             raise NotStreamableError("the condition says something else at every place of the image")
         rows = np.stack([np.asarray(operand, dtype=np.float32) for operand in operands])
         features, flat = rows.shape[1:], rows.reshape(len(rows), -1)
@@ -165,7 +165,7 @@ class ConditionTable:
             return base.reshape(features)
         self._columns.append(flat)
         first, self._width = self._width, self._width + flat.shape[1]
-        return Conditioned(first, tuple(features), base)
+        return ConditionSlice(first, tuple(features), base)
 
     def table(self) -> NDArray[np.float32]:
         """float32[conditions, width]: what each condition puts into the state."""
@@ -181,13 +181,13 @@ def _conditions(network: ImageNetwork) -> list[Tensor]:
     return [row.expand(BATCH, count).contiguous() for row in rows]
 
 
-def _replay(calls: Sequence[Call], condition: Traced, value: Tensor) -> dict[Traced, Tensor]:
-    values: dict[Traced, Tensor] = {condition: value}
+def _replay(calls: Sequence[Call], condition: Handle, value: Tensor) -> dict[Handle, Tensor]:
+    values: dict[Handle, Tensor] = {condition: value}
 
-    def argument(recorded: Any) -> Any:
-        if isinstance(recorded, Tensor):
-            return recorded.clone()  # what one class writes must not be there for the next
-        return values[recorded] if isinstance(recorded, Traced) else recorded
+    def argument(original: Any) -> Any:
+        if isinstance(original, Tensor):
+            return original.clone()  # what one class writes must not be there for the next
+        return values[original] if isinstance(original, Handle) else original
 
     with torch.no_grad():
         for call in calls:

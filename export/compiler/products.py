@@ -25,11 +25,11 @@ def _convolution(lowering: Lowering, call: Call) -> Symbol:
     used = np.argwhere(np.abs(kernel).max(axis=(0, 1)) > 0)
     taps = [(int(y) * dilation[0] - padding[0], int(x) * dilation[1] - padding[1]) for y, x in used]
     matrix = kernel[:, :, used[:, 0], used[:, 1]].transpose(2, 1, 0)  # [taps, inputs, outputs]
-    lost = [2 * pad - step * (side - 1) for pad, step, side in zip(padding, dilation, kernel.shape[2:], strict=True)]
+    margins = [2 * pad - step * (side - 1) for pad, step, side in zip(padding, dilation, kernel.shape[2:], strict=True)]
     if not taps:  # nothing but the bias
         taps, matrix = [(-(10**6), 0)], np.zeros((1, *matrix.shape[1:]), np.float32)
     node = _linear(call, symbol.read(*taps), matrix, bias)
-    return fresh(node, [("b",), node.features, ("h",), ("w",)], symbol.height + lost[0], symbol.width + lost[1])
+    return fresh(node, [("b",), node.features, ("h",), ("w",)], symbol.height + margins[0], symbol.width + margins[1])
 
 
 def _dense(kernel: NDArray[np.float32], groups: int) -> NDArray[np.float32]:

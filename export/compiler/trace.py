@@ -21,7 +21,7 @@ _SHAPE_ONLY = {"zeros_like", "ones_like", "full_like", "empty_like", "new_zeros"
 
 
 @dataclass(frozen=True, eq=False)
-class Traced:
+class Handle:
     """A tensor that depends on the image or on the condition."""
 
     shape: tuple[int, ...]
@@ -31,12 +31,12 @@ class Traced:
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """An operation of ATen. Among its arguments, `Traced` stands for tensors that are not constant."""
+    """An operation of ATen. Among its arguments, `Handle` stands for tensors that are not constant."""
 
     function: Any
     arguments: tuple[Any, ...]
     options: dict[str, Any]
-    results: tuple[Traced | None, ...]
+    results: tuple[Handle | None, ...]
     module: str
     """Path of the module that made the call."""
 
@@ -54,10 +54,10 @@ class Call:
 class Trace:
     """A network's operations in their order."""
 
-    image: Traced
-    condition: Traced | None
+    image: Handle
+    condition: Handle | None
     calls: tuple[Call, ...]
-    output: Traced
+    output: Handle
     names: dict[int, str]
     """Parameters that constants among the arguments are views of, by the constant's id."""
 
@@ -85,21 +85,21 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._parameters = {tensor.untyped_storage().data_ptr(): name for name, tensor in module.state_dict().items()}
         self.calls: list[Call] = []
         self.path: Callable[[], str] = str
-        self._handles: dict[int, tuple[Tensor, Traced]] = {}  # keeps the tensors, so that no id is used twice
+        self._handles: dict[int, tuple[Tensor, Handle]] = {}  # keeps the tensors, so that no id is used twice
 
-    def follow(self, tensor: Tensor, *, of_image: bool) -> Traced:
-        handle = Traced(tuple(tensor.shape), of_image)
+    def follow(self, tensor: Tensor, *, of_image: bool) -> Handle:
+        handle = Handle(tuple(tensor.shape), of_image)
         self._handles[id(tensor)] = (tensor, handle)
         return handle
 
-    def handle(self, value: Any) -> Traced | None:
+    def handle(self, value: Any) -> Handle | None:
         return self._handles[id(value)][1] if id(value) in self._handles else None
 
     def __torch_dispatch__(
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         arguments, options = tree_map(self._record, args), tree_map(self._record, kwargs or {})
-        used = [leaf for leaf in tree_leaves((arguments, options)) if isinstance(leaf, Traced)]
+        used = [leaf for leaf in tree_leaves((arguments, options)) if isinstance(leaf, Handle)]
         if used and not _is_one_hot(function, args, used):
             self._refuse_hidden_writes(function, args, arguments)
         result = function(*args, **(kwargs or {}))
@@ -132,11 +132,11 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             other is not target and other.untyped_storage().data_ptr() == target.untyped_storage().data_ptr()
             for other, _ in self._handles.values()
         )
-        if not isinstance(arguments[0], Traced) or any(views):
+        if not isinstance(arguments[0], Handle) or any(views):
             raise NotStreamableError(f"{self.path() or 'the network'} writes into a part of a tensor ({function})")
 
 
-def _is_one_hot(function: Any, args: tuple[Any, ...], used: list[Traced]) -> bool:
+def _is_one_hot(function: Any, args: tuple[Any, ...], used: list[Handle]) -> bool:
     """Whether ones are put into a whole tensor of zeros where a condition says, as `functional.one_hot` does."""
     zeros = args[0]
     whole = isinstance(zeros, Tensor) and zeros.numel() * zeros.element_size() == zeros.untyped_storage().nbytes()

@@ -54,8 +54,8 @@ class PixelCNNpp(nn.Module):
 
     def __init__(self, weights: Weights) -> None:
         super().__init__()
-        self.first_above = _shifted(weights, "u_init", right=False, move="down")
-        beside = (_shifted(weights, f"ul_init.{at}", right=bool(at), move=("down", "right")[at]) for at in range(2))
+        self.first_above = _convolution(weights, "u_init", right=False, move="down")
+        beside = (_convolution(weights, f"ul_init.{at}", right=bool(at), move=("down", "right")[at]) for at in range(2))
         self.first_beside = nn.ModuleList(beside)
         scales = weights.count("up_layers.")
         self.up = nn.ModuleList(UpPass(weights, f"up_layers.{scale}") for scale in range(scales))
@@ -152,7 +152,7 @@ def _resize(weights: Weights, which: str, index: int) -> Resized:
     names = [(f"{which}_{stream}.{index}", stream == "ul_stream") for stream in ("u_stream", "ul_stream")]
     if which == "upsize":
         return Resized(*(Enlarged(weights, name, right=right) for name, right in names))
-    return Resized(*(_shifted(weights, name, right=right, stride=2) for name, right in names))
+    return Resized(*(_convolution(weights, name, right=right, stride=2) for name, right in names))
 
 
 class Weights:
@@ -185,7 +185,7 @@ class Layer(nn.Module):
         self.bias = None if layer.bias is None else nn.Parameter(layer.bias, requires_grad=False)
 
 
-def _shifted(weights: Weights, name: str, *, right: bool, stride: int = 1, move: str = "") -> Convolution:
+def _convolution(weights: Weights, name: str, *, right: bool, stride: int = 1, move: str = "") -> Convolution:
     """A convolution over places above, and to both sides or (`right`) to the left, moved `down` or `right` by one."""
     conv = weights.take(f"{name}.conv")
     rows, columns = conv.kernel
@@ -219,8 +219,8 @@ class GatedResidual(nn.Module):
 
     def __init__(self, weights: Weights, name: str, *, right: bool, skips: bool) -> None:
         super().__init__()
-        self.first = _shifted(weights, f"{name}.conv_input", right=right)
-        self.second = _shifted(weights, f"{name}.conv_out", right=right)
+        self.first = _convolution(weights, f"{name}.conv_input", right=right)
+        self.second = _convolution(weights, f"{name}.conv_out", right=right)
         self.skip = Pointwise(weights, f"{name}.nin_skip") if skips else None
 
     def forward(self, x: Tensor, other: Tensor | None = None) -> Tensor:

@@ -117,7 +117,7 @@ def _end(items: list[Item | Block], blocks: list[Block], answers: Answers) -> st
     following = items[items.index(blocks[0]) + 1 :]
     beside = next((item for item in following if isinstance(item, Block) or not isinstance(item.part, Norm)), None)
     outside = isinstance(beside, Item) and beside.part is None
-    default = "none" if outside or any(block.gated for block in blocks) else "after"
+    default = "none" if outside or any(block.has_gate for block in blocks) else "after"
     what = "whether a block ends with an activation, before or after it adds its input"
     return answers.assume("block_end", default, what, choices=("after", "before", "none"))
 
@@ -181,7 +181,7 @@ class _Stack:
 
     def _add_block(self, block: Block) -> None:
         style, reads = self.style, block.convs[0].inputs
-        if self.width == 2 * reads or (self.last and not block.activation_first and not block.gated):
+        if self.width == 2 * reads or (self.last and not block.activation_first and not block.has_gate):
             self._activate(reads)
         stack = _Stack(style, self.masks)
         inner = stack.build(block.items)
@@ -236,7 +236,7 @@ class Block:
         return self.items[0].part is None
 
     @property
-    def gated(self) -> bool:
+    def has_gate(self) -> bool:
         """Whether a layer within puts out twice as many channels as the next, or the block's input, has."""
         convs = self.convs
         reads = [*(conv.inputs for conv in convs[1:]), convs[0].inputs]
@@ -317,11 +317,11 @@ def ignore_unused_biases(convs: Sequence[Conv], answers: Answers, *, blocks_of_o
     masked = [conv for conv in convs if conv.masked and conv.bias is not None]
     others = [conv for conv in convs if not conv.masked]
     initial = not any(map(_was_trained, masked)) and any(map(_was_trained, others))
-    ignored = initial or (blocks_of_own and masks_itself(convs))
-    if not masked or not (ignored or blocks_of_own):
+    unused = initial or (blocks_of_own and masks_itself(convs))
+    if not masked or not (unused or blocks_of_own):
         return []
     what, choices = "whether its masked convolutions add the bias that they store", ("ignored", "added")
-    answer = answers.assume("masked_bias", choices[0] if ignored else choices[1], what, choices=choices)
+    answer = answers.assume("masked_bias", choices[0] if unused else choices[1], what, choices=choices)
     if answer == "ignored":
         for conv in masked:
             conv.bias = None

@@ -242,8 +242,8 @@ def with_guidance(exportable: Exportable, scale: float) -> Exportable:
     plain = network.network
     if not plain.conditions:
         raise TuiGenError("--guidance has nothing to lean towards: this network takes no prompt")
-    guided = guided_network(plain, scale)
-    conditions = tuple(range(plain.start + 1, guided.warm_up))
+    guided_net = guided_network(plain, scale)
+    conditions = tuple(range(plain.start + 1, guided_net.warm_up))
     spec = replace(card.image, conditions=conditions, exclusive=conditions[plain.conditions :])
     facts = {**card.export, "guidance": scale}
     others = ", ".join(phrase(other) for other in scales(scale) if other != scale)
@@ -255,7 +255,7 @@ def with_guidance(exportable: Exportable, scale: float) -> Exportable:
     phrases = sorted(vocab, key=lambda text: vocab[text])
     return replace(
         exportable,
-        network=StreamingNetwork(guided),
+        network=StreamingNetwork(guided_net),
         card=replace(card, image=spec, description=description.strip(), export=facts),
         tokenizer=phrase_tokenizer([*phrases, *map(phrase, scales(scale))], first_id=min(vocab.values())).to_str(),
     )

@@ -200,9 +200,9 @@ def over_batch(model: onnx.ModelProto) -> onnx.ModelProto:
     constants = [*inner.initializer, *step.initializers]
     ports = (_ports(inner.input, BATCH), _ports(inner.output, BATCH))
     graph = helper.make_graph(step.nodes, "step", *ports, initializer=constants)
-    batched = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
-    batched.functions.extend(model.functions)
-    return batched
+    outer = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
+    outer.functions.extend(model.functions)
+    return outer
 
 
 def _ports(ports: Iterable[onnx.ValueInfoProto], *batch: str, suffix: str = "") -> list[onnx.ValueInfoProto]:
