@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +30,7 @@ BATCH = 2
 """Of the images that a network is traced with: two, so that a size of one is never taken for the batch."""
 
 
-@dataclass(frozen=True)
-class Box:
+class Box(NamedTuple):
     """Places (row, column) of a tensor: from top and left, up to but without bottom and right."""
 
     top: int
@@ -45,11 +44,6 @@ class Box:
         return self.top >= self.bottom or self.left >= self.right
 
     @property
-    def height(self) -> int:
-        """Rows."""
-        return self.bottom - self.top
-
-    @property
     def width(self) -> int:
         """Columns."""
         return self.right - self.left
@@ -60,27 +54,13 @@ class Box:
 
     def common(self, other: Box) -> Box:
         """The places that are in both."""
-        return Box(
-            max(self.top, other.top),
-            max(self.left, other.left),
-            min(self.bottom, other.bottom),
-            min(self.right, other.right),
-        )
+        return Box(*map(max, self[:2], other[:2]), *map(min, self[2:], other[2:]))
 
     def around(self, other: Box) -> Box:
         """The smallest box that has all places of both."""
         if self.empty or other.empty:
             return other if self.empty else self
-        return Box(
-            min(self.top, other.top),
-            min(self.left, other.left),
-            max(self.bottom, other.bottom),
-            max(self.right, other.right),
-        )
-
-    def covers(self, other: Box) -> bool:
-        """Whether every place of the other is in it."""
-        return self.common(other) == other or other.empty
+        return Box(*map(min, self[:2], other[:2]), *map(max, self[2:], other[2:]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,11 +204,11 @@ class Symbol:
         if axis == "h":
             row += start
             return replace(
-                self, height=size, shift=(row, column), box=box.common(replace(box, top=row, bottom=row + size))
+                self, height=size, shift=(row, column), box=box.common(box._replace(top=row, bottom=row + size))
             )
         column += start
         return replace(
-            self, width=size, shift=(row, column), box=box.common(replace(box, left=column, right=column + size))
+            self, width=size, shift=(row, column), box=box.common(box._replace(left=column, right=column + size))
         )
 
 

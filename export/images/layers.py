@@ -54,10 +54,6 @@ class Conv:
         """Whether it looks at one place only."""
         return self.kernel == (1, 1)
 
-    def with_mask(self, mask: Tensor) -> Conv:
-        """The same with the taps [rows, columns] set to zero that the mask forbids."""
-        return Conv(self.name, self.weight * mask, self.bias, True)
-
     @property
     def inputs(self) -> int:
         """Channels that it reads."""
@@ -68,6 +64,10 @@ class Conv:
         """Channels that it makes."""
         return int(self.weight.shape[0])
 
+    def with_mask(self, mask: Tensor) -> Conv:
+        """The same with the taps [rows, columns] set to zero that the mask forbids."""
+        return Conv(self.name, self.weight * mask, self.bias, True)
+
 
 @dataclass(eq=False)
 class Norm:
@@ -76,6 +76,11 @@ class Norm:
     name: str
     scale: Tensor
     shift: Tensor
+
+    @property
+    def inputs(self) -> int:
+        """Channels that it reads."""
+        return len(self.scale)
 
 
 @dataclass(eq=False)

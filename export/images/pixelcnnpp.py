@@ -7,6 +7,7 @@ on one side; the first ones are shifted by a row or a column.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -58,10 +59,10 @@ class PixelCNNpp(nn.Module):
         beside = (_convolution(weights, f"ul_init.{at}", right=bool(at), move=("down", "right")[at]) for at in range(2))
         self.first_beside = nn.ModuleList(beside)
         scales = weights.count("up_layers.")
-        self.up = nn.ModuleList(UpPass(weights, f"up_layers.{scale}") for scale in range(scales))
-        self.down = nn.ModuleList(DownPass(weights, f"down_layers.{scale}") for scale in range(scales))
-        self.smaller = nn.ModuleList(_resize(weights, "downsize", scale) for scale in range(scales - 1))
-        self.larger = nn.ModuleList(_resize(weights, "upsize", scale) for scale in range(scales - 1))
+        self.up = nn.ModuleList(Pass(weights, f"up_layers.{scale}", down=False) for scale in range(scales))
+        self.down = nn.ModuleList(Pass(weights, f"down_layers.{scale}", down=True) for scale in range(scales))
+        self.smaller = nn.ModuleList(Resize(weights, "downsize", scale) for scale in range(scales - 1))
+        self.larger = nn.ModuleList(Resize(weights, "upsize", scale) for scale in range(scales - 1))
         self.last = Pointwise(weights, "nin_out")
         self.channels = self.first_above.weight.shape[1] - 1
         rows = self.last.weight.shape[0]
@@ -86,73 +87,55 @@ class PixelCNNpp(nn.Module):
                 pairs.append(self.smaller[scale](*pairs[-1]))
         pair = pairs.pop()
         for scale, down in enumerate(self.down):
-            pair = down(*pair, pairs)
+            pair = down(*pair, pairs)[-1]
             if scale < len(self.larger):
                 pair = self.larger[scale](*pair)
         return pair[1]
 
 
-class UpPass(nn.Module):
-    """Residual layers at one scale: above on its own, beside with what above makes."""
+class Pass(nn.Module):
+    """Residual layers of both streams at one scale: above on its own, beside with what above makes.
 
-    def __init__(self, weights: Weights, name: str) -> None:
+    On the way down each also reads what the layer opposite made on the way up.
+    """
+
+    def __init__(self, weights: Weights, name: str, *, down: bool) -> None:
         super().__init__()
-        self.above, self.beside = _streams(weights, name, above_skips=False)
 
-    def forward(self, above: Tensor, beside: Tensor) -> list[Pair]:
-        """Both streams after every layer, [batch, filters, h, w] each."""
+        def stream(path: str, *, right: bool, skips: bool) -> nn.ModuleList:
+            names = (f"{path}.{layer}" for layer in range(weights.count(f"{path}.")))
+            return nn.ModuleList(GatedResidual(weights, layer, right=right, skips=skips) for layer in names)
+
+        self.above = stream(f"{name}.u_stream", right=False, skips=down)
+        self.beside = stream(f"{name}.ul_stream", right=True, skips=True)
+
+    def forward(self, above: Tensor, beside: Tensor, opposite: list[Pair] | None = None) -> list[Pair]:
+        """Both streams after every layer, [batch, filters, h, w] each; pops what it reads from `opposite`."""
         pairs = []
-        for up, beside_layer in zip(self.above, self.beside, strict=True):
-            above = up(above)
-            beside = beside_layer(beside, above)
+        for layer_above, layer_beside in zip(self.above, self.beside, strict=True):
+            if opposite is None:
+                above = layer_above(above)
+                beside = layer_beside(beside, above)
+            else:
+                other_above, other_beside = opposite.pop()
+                above = layer_above(above, other_above)
+                beside = layer_beside(beside, torch.cat([above, other_beside], dim=1))
             pairs.append((above, beside))
         return pairs
 
 
-class DownPass(nn.Module):
-    """Residual layers at one scale, each with what the up pass made in the layer opposite."""
+class Resize(nn.Module):
+    """Both streams at another scale: the layers `downsize` or `upsize` between two scales."""
 
-    def __init__(self, weights: Weights, name: str) -> None:
+    def __init__(self, weights: Weights, which: str, index: int) -> None:
         super().__init__()
-        self.above, self.beside = _streams(weights, name, above_skips=True)
-
-    def forward(self, above: Tensor, beside: Tensor, pairs: list[Pair]) -> Pair:
-        """Both streams after the last layer; takes what it uses from the end of `pairs`."""
-        for up, beside_layer in zip(self.above, self.beside, strict=True):
-            opposite = pairs.pop()
-            above = up(above, opposite[0])
-            beside = beside_layer(beside, torch.cat([above, opposite[1]], dim=1))
-        return above, beside
-
-
-class Resized(nn.Module):
-    """Both streams at another scale."""
-
-    def __init__(self, above: nn.Module, beside: nn.Module) -> None:
-        super().__init__()
-        self.above, self.beside = above, beside
+        above, beside = f"{which}_u_stream.{index}", f"{which}_ul_stream.{index}"
+        layer = Enlarged if which == "upsize" else partial(_convolution, stride=2)
+        self.above, self.beside = layer(weights, above, right=False), layer(weights, beside, right=True)
 
     def forward(self, above: Tensor, beside: Tensor) -> Pair:
         """[batch, filters, h, w] each."""
         return self.above(above), self.beside(beside)
-
-
-def _streams(weights: Weights, name: str, *, above_skips: bool) -> tuple[nn.ModuleList, nn.ModuleList]:
-    """The residual layers of both streams at one scale."""
-
-    def stream(which: str, *, right: bool, skips: bool) -> nn.ModuleList:
-        names = (f"{name}.{which}.{layer}" for layer in range(weights.count(f"{name}.{which}.")))
-        return nn.ModuleList(GatedResidual(weights, layer, right=right, skips=skips) for layer in names)
-
-    return stream("u_stream", right=False, skips=above_skips), stream("ul_stream", right=True, skips=True)
-
-
-def _resize(weights: Weights, which: str, index: int) -> Resized:
-    """The layers of both streams between two scales."""
-    names = [(f"{which}_{stream}.{index}", stream == "ul_stream") for stream in ("u_stream", "ul_stream")]
-    if which == "upsize":
-        return Resized(*(Enlarged(weights, name, right=right) for name, right in names))
-    return Resized(*(_convolution(weights, name, right=right, stride=2) for name, right in names))
 
 
 class Weights:

@@ -170,7 +170,7 @@ class _Stack:
         return nn.Sequential(*self.modules)
 
     def _add(self, part: Conv | Norm) -> None:
-        reads = _width(part)
+        reads = part.inputs
         if self.width == 2 * reads or (self.last and isinstance(part, Conv) and not self._adjacent(part.name)):
             self._activate(reads)
         if isinstance(part, Norm):
@@ -203,18 +203,13 @@ class _Stack:
         return container in self.style.order.complete and container == self.last.rpartition(".")[0]
 
 
-def _width(part: Conv | Norm) -> int:
-    """Channels that a layer reads."""
-    return part.inputs if isinstance(part, Conv) else len(part.scale)
-
-
 def _reads(items: Sequence[Item | Block]) -> int:
     """Channels that the next layer reads; 0 if there is none."""
     for item in items:
         if isinstance(item, Block):
             return item.convs[0].inputs
         if item.part is not None:
-            return _width(item.part)
+            return item.part.inputs
     return 0
 
 
