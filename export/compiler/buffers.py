@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from export.compiler.ir import Box, Node, PlaceTable, Read, readers
+from export.compiler.ir import Box, NodeInput, PlaceTable, TensorNode, readers
 from export.compiler.schedule import Schedule
 
 NOTHING = -1
@@ -25,7 +25,7 @@ NOTHING = -1
 class BatchedProduct(NamedTuple):
     """How a product sees a tensor: through taps `earlier` what was kept, through taps `newest` what this step made."""
 
-    product: Node
+    product: TensorNode
     depth: int
     earlier: tuple[int, ...]
     newest: tuple[int, ...]
@@ -39,16 +39,16 @@ class BatchedProduct(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Batch:
+class ProductBatch:
     """Tensors that share a state, and the product that reads each."""
 
     name: str
     """Of the state."""
-    tensors: tuple[Node, ...]
+    tensors: tuple[TensorNode, ...]
     products: tuple[BatchedProduct, ...]
 
 
-class Buffers:
+class ColumnBuffers:
     """The buffers of a schedule, over all positions of a run: `warm_up` steps, then `channels` tokens per pixel."""
 
     def __init__(self, plan: Schedule, *, area: int, channels: int) -> None:
@@ -68,19 +68,19 @@ class Buffers:
         }
         """The batch that computes a product, and the product's number in it."""
 
-    def _depth(self, node: Node, uses: list[tuple[Node, Read]]) -> int:
+    def _depth(self, node: TensorNode, uses: list[tuple[TensorNode, NodeInput]]) -> int:
         """With several channels, one more: the pixel's own column, until it is complete."""
         depth = max((delay for reader, read in uses for delay in self._delays(reader, read)), default=0)
         return depth + 1 if self.channels > 1 and (depth or node.operation == "Image") else depth
 
-    def _delays(self, reader: Node, read: Read) -> list[int]:
+    def _delays(self, reader: TensorNode, read: NodeInput) -> list[int]:
         return [self._plan.delay(reader, read, read.taps[index]) for index in self._plan.taps(reader, read)]
 
-    def _sees_nothing(self, reader: Node, read: Read) -> bool:
+    def _sees_nothing(self, reader: TensorNode, read: NodeInput) -> bool:
         slots, counts = self._slots(reader, read)
         return bool((slots[counts] == NOTHING).any())
 
-    def _slots(self, reader: Node, read: Read) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    def _slots(self, reader: TensorNode, read: NodeInput) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """int64[positions, taps]: index into (state, newest), or `NOTHING`; bool[positions]: which rows count."""
         plan = self._plan
         taps = [read.taps[index] for index in plan.taps(reader, read)]
@@ -94,7 +94,7 @@ class Buffers:
             slots[:, index] = np.where(visible, slot, NOTHING)
         return slots, counts
 
-    def table(self, reader: Node, read: Read) -> NDArray[np.int64] | None:
+    def table(self, reader: TensorNode, read: NodeInput) -> NDArray[np.int64] | None:
         """int64[positions, taps]: index into (zeros, state, newest); None if it reads the newest column alone."""
         slots, counts = self._slots(reader, read)
         if slots.shape[1] == 1:
@@ -103,7 +103,7 @@ class Buffers:
                 return None
         return np.where(counts[:, None], slots, slots[counts][0]) + int(self.zeros[read.node])
 
-    def places(self, reader: Node, constant: PlaceTable) -> NDArray[np.int64]:
+    def places(self, reader: TensorNode, constant: PlaceTable) -> NDArray[np.int64]:
         """int64[positions]: which row of `constant`, flattened over its places, belongs to the reader's place."""
         height, width = constant.values.shape[:2]
         rows, columns = self._plan.place(reader, self._pixel + self._plan.leads[reader])
@@ -111,13 +111,13 @@ class Buffers:
         column = np.clip(columns, 0, width - 1) if width > 1 else 0
         return np.asarray(row * width + column, dtype=np.int64)
 
-    def _batches(self) -> list[Batch]:
-        groups: dict[tuple[object, ...], dict[Node, BatchedProduct]] = {}
+    def _batches(self) -> list[ProductBatch]:
+        groups: dict[tuple[object, ...], dict[TensorNode, BatchedProduct]] = {}
         for tensor in self._plan.nodes:
             product = self._batchable(tensor)
             if product:
                 groups.setdefault(product.key, {})[tensor] = product
-        batches: list[Batch] = []
+        batches: list[ProductBatch] = []
         names: list[str] = []
         for group in groups.values():
             if len(group) > 1:
@@ -125,10 +125,10 @@ class Buffers:
                 names.append(_common_name([each.product for each in products]))
                 number = names.count(names[-1])
                 name = f"columns.{names[-1]}" + (f"-{number}" if number > 1 else "")
-                batches.append(Batch(name, tuple(group), products))
+                batches.append(ProductBatch(name, tuple(group), products))
         return batches
 
-    def _batchable(self, tensor: Node) -> BatchedProduct | None:
+    def _batchable(self, tensor: TensorNode) -> BatchedProduct | None:
         """The only reader of what was kept, if it is a product that sees nothing now early and now late."""
         uses = [use for use in self.readers[tensor] if not self._reads_newest(*use)]
         if len(uses) != 1 or len(tensor.features) != 1 or uses[0][0].operation != "Linear":
@@ -143,7 +143,7 @@ class Buffers:
         table = np.where(counts[:, None], slots, slots[counts][0])[:, earlier] + 1
         return BatchedProduct(reader, depth, tuple(taps[at] for at in earlier), tuple(taps[at] for at in own), table)
 
-    def _reads_newest(self, reader: Node, read: Read) -> bool:
+    def _reads_newest(self, reader: TensorNode, read: NodeInput) -> bool:
         """Whether it sees the newest column alone, at every position."""
         slots, counts = self._slots(reader, read)
         return not any(self._delays(reader, read)) and bool((slots[counts] == self.depths[read.node]).all())
@@ -153,7 +153,7 @@ def _inside(box: Box, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> ND
     return (rows >= box.top) & (rows < box.bottom) & (columns >= box.left) & (columns < box.right)
 
 
-def _common_name(nodes: list[Node]) -> str:
+def _common_name(nodes: list[TensorNode]) -> str:
     """What the names of their modules begin with."""
     names = [node.name.split(".") for node in nodes]
     common = takewhile(lambda parts: len(set(parts)) == 1, zip(*names, strict=False))

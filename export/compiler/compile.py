@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import onnx
 
-from export.compiler.buffers import Buffers
+from export.compiler.buffers import ColumnBuffers
 from export.compiler.elementwise import ELEMENTWISE
 from export.compiler.emit import emit
 from export.compiler.lowering import lower
@@ -42,7 +42,7 @@ def compile_step(network: ImageNetwork) -> CompiledStep:
     output, contributions = lower(network, calls, _HANDLERS)
     image_lead = -1 if network.channels == 1 else 0
     plan = schedule(output, height=network.height, width=network.width, image_lead=image_lead)
-    buffers = Buffers(plan, area=network.height * network.width, channels=network.channels)
+    buffers = ColumnBuffers(plan, area=network.height * network.width, channels=network.channels)
     graph = emit(network, plan, buffers, contributions)
     leads = tuple((node.name, plan.leads[node]) for node in plan.nodes if node.operation == "Linear")
     return CompiledStep(graph, plan.warm_up, leads)

@@ -10,8 +10,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from export.compiler.buffers import Batch, Buffers
-from export.compiler.ir import LARGEST_TABLE, ConditionSlice, Node, Operand, PlaceTable, Read
+from export.compiler.buffers import ColumnBuffers, ProductBatch
+from export.compiler.ir import LARGEST_TABLE, ConditionSlice, NodeInput, Operand, PlaceTable, TensorNode
 from export.compiler.schedule import Schedule
 from export.graph import StepGraph
 from export.image_network import ImageNetwork
@@ -21,7 +21,7 @@ _UNSCALED = {"Clip"}
 
 
 def emit(
-    network: ImageNetwork, plan: Schedule, buffers: Buffers, contributions: NDArray[np.float32]
+    network: ImageNetwork, plan: Schedule, buffers: ColumnBuffers, contributions: NDArray[np.float32]
 ) -> onnx.ModelProto:
     """The step function of a scheduled network. contributions: float32[conditions, width] of `ConditionTable`."""
     return _Emitter(network, plan, buffers, contributions).run()
@@ -29,14 +29,14 @@ def emit(
 
 class _Emitter:
     def __init__(
-        self, network: ImageNetwork, plan: Schedule, buffers: Buffers, contributions: NDArray[np.float32]
+        self, network: ImageNetwork, plan: Schedule, buffers: ColumnBuffers, contributions: NDArray[np.float32]
     ) -> None:
         self._network, self._plan, self._buffers, self._graph = network, plan, buffers, StepGraph()
         self._inputs = _Inputs(self._graph, network, buffers.positions)
         self._tables = _PositionTables(self._graph, self._inputs.position, buffers.positions)
         self._condition = self._inputs.condition(contributions) if contributions.size else ""
         self._columns = _Columns(self._graph, buffers, self._tables, self._inputs)
-        self._values: dict[Node, str] = {}
+        self._values: dict[TensorNode, str] = {}
         self._names: set[str] = set()
 
     def run(self) -> onnx.ModelProto:
@@ -57,7 +57,7 @@ class _Emitter:
         self._tables.finish()
         return graph.model()
 
-    def _emit(self, node: Node) -> str:
+    def _emit(self, node: TensorNode) -> str:
         if node.operation == "Image":
             return self._inputs.column()
         if node.operation == "Linear":
@@ -72,10 +72,10 @@ class _Emitter:
         attributes = dict(node.attributes)
         if node.operation == "Concat":  # a constant may lack the samples, and features
             sizes = zip(node.operands, operands, attributes.pop("sizes"), strict=True)
-            operands = [n if isinstance(operand, Read) else self._expand(n, *size) for operand, n, size in sizes]
+            operands = [n if isinstance(operand, NodeInput) else self._expand(n, *size) for operand, n, size in sizes]
         return str(self._graph.op(node.operation, *operands, **attributes))
 
-    def _linear(self, node: Node) -> str:
+    def _linear(self, node: TensorNode) -> str:
         (read,) = node.reads
         if node in self._buffers.products:
             return self._columns.product(node, self._values[read.node])
@@ -90,7 +90,7 @@ class _Emitter:
             value = self._graph.op("Reshape", value, self._graph.ints(0, inputs))
         return self._graph.linear(name, value, weight.reshape(inputs, -1), bias)
 
-    def _slice(self, node: Node) -> str:
+    def _slice(self, node: TensorNode) -> str:
         """A part of the features. Parts that make up the whole are split in one go."""
         (read,) = node.reads
         value, start, end, axis = self._columns.read(node, read), *_range(node)
@@ -105,15 +105,15 @@ class _Emitter:
             return self._values[node]
         return str(self._graph.op("Slice", value, ints(start), ints(end), ints(axis)))
 
-    def _same_source(self, node: Node, other: Node) -> bool:
+    def _same_source(self, node: TensorNode, other: TensorNode) -> bool:
         if other.operation != "Slice" or other.attributes["axis"] != node.attributes["axis"]:
             return False
         (one,), (two,), plan = node.reads, other.reads, self._plan
         same_place = plan.anchors[node] == plan.anchors[other] and plan.leads[node] == plan.leads[other]
         return one.node is two.node and one.taps == two.taps and one.box == two.box and same_place
 
-    def _operand(self, node: Node, operand: Operand) -> str:
-        if isinstance(operand, Read):
+    def _operand(self, node: TensorNode, operand: Operand) -> str:
+        if isinstance(operand, NodeInput):
             return self._columns.read(node, operand)
         if isinstance(operand, PlaceTable):
             return self._place_table(node, operand)
@@ -122,7 +122,7 @@ class _Emitter:
         value = operand.reshape(()) if node.operation in _UNSCALED else operand
         return self._graph.constant(self._name(f"{node.name or 'constant'}.constant"), value)
 
-    def _place_table(self, node: Node, constant: PlaceTable) -> str:
+    def _place_table(self, node: TensorNode, constant: PlaceTable) -> str:
         graph, position = self._graph, self._inputs.position
         places = self._buffers.places(node, constant)
         flat = constant.values.reshape(-1, *constant.values.shape[2:])
@@ -155,7 +155,7 @@ class _Emitter:
         return name
 
 
-def _range(node: Node) -> tuple[int, int, int]:
+def _range(node: TensorNode) -> tuple[int, int, int]:
     """Start, end and axis of a slice."""
     return node.attributes["start"], node.attributes["end"], node.attributes["axis"]
 
@@ -169,13 +169,13 @@ def _free_name(stem: str, names: Container[str]) -> str:
 class _Columns:
     """The buffers in the graph: for every tensor that is read later, state `columns.*`, oldest column first."""
 
-    def __init__(self, graph: StepGraph, buffers: Buffers, tables: _PositionTables, inputs: _Inputs) -> None:
+    def __init__(self, graph: StepGraph, buffers: ColumnBuffers, tables: _PositionTables, inputs: _Inputs) -> None:
         self._graph, self._buffers, self._tables = graph, buffers, tables
-        self._newest: dict[Node, str] = {}
-        self._windows: dict[Node, str] = {}
+        self._newest: dict[TensorNode, str] = {}
+        self._windows: dict[TensorNode, str] = {}
         self._next: dict[str, str] = {}
         self._cache: dict[tuple[object, ...], str] = {}
-        self._products: dict[Batch, list[str]] = {}
+        self._products: dict[ProductBatch, list[str]] = {}
         # The first column of a batch stays zero: what a tap outside of the image sees.
         self._batches = {
             batch: graph.state(
@@ -185,13 +185,13 @@ class _Columns:
         }
         self._new_pixel = inputs.new_pixel() if buffers.channels > 1 else ""
 
-    def add(self, node: Node, newest: str) -> None:
+    def add(self, node: TensorNode, newest: str) -> None:
         """Takes the column [batch, *features] that this step computed of a tensor."""
         self._newest[node] = newest
         if node not in self._buffers.batch_tensors and (self._buffers.depths[node] or self._buffers.zeros[node]):
             self._open(node, newest)
 
-    def _open(self, node: Node, newest: str) -> None:
+    def _open(self, node: TensorNode, newest: str) -> None:
         """Puts the columns side by side: nothing, if some tap sees nothing; those of the state; the newest."""
         graph, depth, zeros = self._graph, self._buffers.depths[node], self._buffers.zeros[node]
         kind = TensorProto.INT64 if node.attributes.get("to") == TensorProto.INT64 else TensorProto.FLOAT
@@ -211,7 +211,7 @@ class _Columns:
             self._next[name] = graph.op("Gather", window, later, axis=1)
         self._windows[node] = window
 
-    def _by_channel(self, node: Node, state: str, newest: str, depth: int) -> tuple[str, str, str]:
+    def _by_channel(self, node: TensorNode, state: str, newest: str, depth: int) -> tuple[str, str, str]:
         """Where a pixel comes channel by channel: kept columns and newest, and the next state.
 
         The column kept last is the pixel's own until all its channels have come; only then a new one begins.
@@ -240,7 +240,7 @@ class _Columns:
             self._cache[key] = graph.op("Cast", zeros, to=kind) if kind != TensorProto.FLOAT else zeros
         return self._cache[key]
 
-    def read(self, reader: Node, read: Read) -> str:
+    def read(self, reader: TensorNode, read: NodeInput) -> str:
         """What a node sees through a read: [batch, *features] for one tap, [batch, taps, *features] for several."""
         table = self._buffers.table(reader, read)
         if table is None:
@@ -258,7 +258,7 @@ class _Columns:
         index = self._tables.look_up(table[:, :, None] if taps > 1 else table)
         return str(graph.op("GatherND", window, index, batch_dims=1))
 
-    def product(self, node: Node, newest: str) -> str:
+    def product(self, node: TensorNode, newest: str) -> str:
         """A batched product: float32[batch, outputs]. newest: the column that this step computed of its tensor."""
         batch, index = self._buffers.products[node]
         if batch not in self._products:
@@ -269,7 +269,7 @@ class _Columns:
             value = self._graph.op("Gemm", newest, weight, value)
         return value
 
-    def _earlier(self, batch: Batch) -> list[str]:
+    def _earlier(self, batch: ProductBatch) -> list[str]:
         """What each product of a batch has of earlier columns, its bias included."""
         graph, name = self._graph, batch.name
         weights = np.stack([each.product.attributes["weight"][[*each.earlier]] for each in batch.products])

@@ -1,6 +1,6 @@
 """The intermediate representation: nodes, each computed for one place from columns of other places, and views of them.
 
-A `Node` is what is computed; a `Symbol` is a tensor of the traced network, seen as a view of a node.
+A `TensorNode` is what is computed; a `Symbol` is a tensor of the traced network, seen as a view of a node.
 """
 
 from __future__ import annotations
@@ -64,13 +64,13 @@ class Box(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Read:
+class NodeInput:
     """How a node looks at another: from its place (i, j) at the places (i + dy, j + dx), one per tap.
 
     A place outside of the box reads zero: padding, or what a slice cut off.
     """
 
-    node: Node
+    node: TensorNode
     taps: tuple[Tap, ...]
     box: Box
 
@@ -93,11 +93,11 @@ class ConditionSlice:
     base: NDArray[np.float32]
 
 
-Operand = Read | PlaceTable | ConditionSlice | NDArray[Any]
+Operand = NodeInput | PlaceTable | ConditionSlice | NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
-class Node:
+class TensorNode:
     """A tensor of the network; each place of it holds one column, [*features] numbers.
 
     `Image` is what the network sees of the pixels; `Linear` multiplies all columns that its only operand reads with
@@ -113,15 +113,15 @@ class Node:
     """The module that computes it."""
 
     @property
-    def reads(self) -> Iterator[Read]:
+    def reads(self) -> Iterator[NodeInput]:
         """The operands that are columns of other nodes."""
-        return (operand for operand in self.operands if isinstance(operand, Read))
+        return (operand for operand in self.operands if isinstance(operand, NodeInput))
 
 
-def in_order(output: Node) -> list[Node]:
+def in_order(output: TensorNode) -> list[TensorNode]:
     """Every node that the output depends on, and itself; each after those it reads."""
-    order: dict[Node, None] = {}
-    waiting: list[tuple[Node, bool]] = [(output, False)]
+    order: dict[TensorNode, None] = {}
+    waiting: list[tuple[TensorNode, bool]] = [(output, False)]
     while waiting:
         node, ready = waiting.pop()
         if ready:
@@ -132,9 +132,9 @@ def in_order(output: Node) -> list[Node]:
     return list(order)
 
 
-def readers(nodes: Sequence[Node]) -> dict[Node, list[tuple[Node, Read]]]:
+def readers(nodes: Sequence[TensorNode]) -> dict[TensorNode, list[tuple[TensorNode, NodeInput]]]:
     """Who reads each node, and how."""
-    uses: dict[Node, list[tuple[Node, Read]]] = {node: [] for node in nodes}
+    uses: dict[TensorNode, list[tuple[TensorNode, NodeInput]]] = {node: [] for node in nodes}
     for node in nodes:
         for read in node.reads:
             uses[read.node].append((node, read))
@@ -145,7 +145,7 @@ def readers(nodes: Sequence[Node]) -> dict[Node, list[tuple[Node, Read]]]:
 class Symbol:
     """A tensor that depends on the image."""
 
-    node: Node
+    node: TensorNode
     dimensions: tuple[Dimension, ...]
     height: int
     width: int
@@ -193,10 +193,10 @@ class Symbol:
         """The dimensions with so many features for one of them."""
         return [*self.dimensions[:dim], (size,), *self.dimensions[dim + 1 :]]
 
-    def read(self, *taps: Tap) -> Read:
+    def read(self, *taps: Tap) -> NodeInput:
         """Reads at these distances from a place of the tensor, of which those outside of it are zero."""
         row, column = self.shift
-        return Read(self.node, tuple((dy + row, dx + column) for dy, dx in taps or ((0, 0),)), self.box)
+        return NodeInput(self.node, tuple((dy + row, dx + column) for dy, dx in taps or ((0, 0),)), self.box)
 
     def crop(self, axis: str, start: int, end: int) -> Symbol:
         """Rows or columns from start to end of the tensor; below 0 or past its end they are zero."""
@@ -217,7 +217,7 @@ def features_of(dimensions: Sequence[Dimension]) -> tuple[int, ...]:
     return tuple(axis for dimension in dimensions for axis in dimension if isinstance(axis, int))
 
 
-def fresh(node: Node, dimensions: Sequence[Dimension], height: int, width: int) -> Symbol:
+def fresh(node: TensorNode, dimensions: Sequence[Dimension], height: int, width: int) -> Symbol:
     """The tensor that a node was made for."""
     return Symbol(node, tuple(dimensions), height, width, (0, 0), Box(0, 0, height, width))
 
@@ -261,7 +261,7 @@ def permute(symbol: Symbol, order: Sequence[int]) -> Symbol:
     if features == sorted(features):
         return replace(symbol, dimensions=dimensions)
     sizes = tuple(symbol.features[number] for number in features)
-    node = Node("Transpose", sizes, (symbol.read(),), {"perm": [0, *(1 + number for number in features)]})
+    node = TensorNode("Transpose", sizes, (symbol.read(),), {"perm": [0, *(1 + number for number in features)]})
     return fresh(node, dimensions, symbol.height, symbol.width)
 
 
@@ -298,7 +298,7 @@ def regroup(symbol: Symbol, dimensions: Sequence[Dimension]) -> Symbol:
     view = replace(symbol, dimensions=tuple(dimensions))
     if view.features == symbol.node.features:
         return view
-    return fresh(Node("Reshape", view.features, (symbol.read(),)), dimensions, symbol.height, symbol.width)
+    return fresh(TensorNode("Reshape", view.features, (symbol.read(),)), dimensions, symbol.height, symbol.width)
 
 
 def squeeze(symbol: Symbol, *dims: int) -> Symbol:

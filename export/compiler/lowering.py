@@ -16,11 +16,11 @@ from export.compiler.ir import (
     BATCH,
     ConditionSlice,
     Dimension,
-    Node,
     NotStreamableError,
     Operand,
     PlaceTable,
     Symbol,
+    TensorNode,
     constant_operand,
     features_of,
     fresh,
@@ -34,7 +34,7 @@ Handler = Callable[["Lowering", Call], Any]
 """Returns the Symbol of the call's result, or a list of them when it has several."""
 
 
-def lower(network: ImageNetwork, trace: Trace, handlers: dict[str, Handler]) -> tuple[Node, NDArray[np.float32]]:
+def lower(network: ImageNetwork, trace: Trace, handlers: dict[str, Handler]) -> tuple[TensorNode, NDArray[np.float32]]:
     """The network's logits as a node, [levels] or [channels, levels], and what conditions contribute.
 
     The second is float32[conditions, width]. Raises NotStreamableError that names the module in the way.
@@ -48,7 +48,7 @@ def lower(network: ImageNetwork, trace: Trace, handlers: dict[str, Handler]) -> 
     if (output.height, output.width) != (network.height, network.width):
         raise NotStreamableError("its output has another size than its image")
     perm = [0, 2, 1] if network.channels > 1 else [0, 1]
-    node = Node("Transpose", features_of(levels[::-1]), (output.read(),), {"perm": perm}, "output")
+    node = TensorNode("Transpose", features_of(levels[::-1]), (output.read(),), {"perm": perm}, "output")
     return node, lowering.conditions.table()
 
 
@@ -60,7 +60,7 @@ class Lowering:
         self._names, self._module = trace.names, ""
         planes = int(network.encoding.shape[2])
         dimensions: list[Dimension] = [("b",), (planes,), ("h",), ("w",)]
-        image = fresh(Node("Image", (planes,), name="image"), dimensions, network.height, network.width)
+        image = fresh(TensorNode("Image", (planes,), name="image"), dimensions, network.height, network.width)
         self._symbols = {trace.image: image}
 
     def run(self, trace: Trace, handlers: dict[str, Handler]) -> Symbol:
@@ -110,7 +110,7 @@ class Lowering:
         self, operation: str, like: Symbol, dimensions: Sequence[Dimension], *operands: Operand, **attributes: Any
     ) -> Symbol:
         """The tensor [dimensions] that an operation makes of its operands, on the places of `like`."""
-        node = Node(operation, features_of(dimensions), operands, attributes, self._module)
+        node = TensorNode(operation, features_of(dimensions), operands, attributes, self._module)
         return fresh(node, dimensions, like.height, like.width)
 
     def broadcast(self, values: Sequence[Any], shape: Sequence[int]) -> tuple[Symbol, list[Dimension]]:

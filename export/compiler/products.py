@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from export.compiler.ir import Dimension, Node, NotStreamableError, Read, Symbol, fresh, squeeze
+from export.compiler.ir import Dimension, NodeInput, NotStreamableError, Symbol, TensorNode, fresh, squeeze
 from export.compiler.lowering import Handler, Lowering
 from export.compiler.trace import Call
 
@@ -53,10 +53,10 @@ def _product(lowering: Lowering, call: Call) -> Symbol:
     return fresh(node, [*symbol.dimensions[:-1], node.features], symbol.height, symbol.width)
 
 
-def _linear(call: Call, read: Read, matrix: NDArray[np.float32], bias: Any) -> Node:
+def _linear(call: Call, read: NodeInput, matrix: NDArray[np.float32], bias: Any) -> TensorNode:
     """matrix: [taps, inputs, outputs]."""
     attributes = {"weight": matrix, "bias": _vector(bias, "bias", matrix.shape[2], 0)}
-    return Node("Linear", (int(matrix.shape[2]),), (read,), attributes, call.module)
+    return TensorNode("Linear", (int(matrix.shape[2]),), (read,), attributes, call.module)
 
 
 def _vector(value: Any, what: str, size: int, default: float) -> NDArray[np.float32]:

@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from export.compiler.ir import Box, LooksAheadError, Node, NotStreamableError, Read, Tap, in_order, readers
+from export.compiler.ir import Box, LooksAheadError, NodeInput, NotStreamableError, Tap, TensorNode, in_order, readers
 
 
 @dataclass(frozen=True, eq=False)
 class Schedule:
     """Nodes in an order in which they can be computed, and where and when."""
 
-    nodes: tuple[Node, ...]
-    boxes: dict[Node, Box]
+    nodes: tuple[TensorNode, ...]
+    boxes: dict[TensorNode, Box]
     """The places of each node that the logits depend on."""
-    anchors: dict[Node, Tap]
+    anchors: dict[TensorNode, Tap]
     """The place of each node that lies at the first pixel's position."""
-    leads: dict[Node, int]
+    leads: dict[TensorNode, int]
     """How many positions ahead of the next pixel each node is computed."""
     width: int
 
@@ -30,28 +30,28 @@ class Schedule:
             ahead.append(self.leads[node] - (box.top - top) * self.width - box.left + left)
         return max(0, *ahead)
 
-    def place(self, node: Node, position: Any) -> tuple[Any, Any]:
+    def place(self, node: TensorNode, position: Any) -> tuple[Any, Any]:
         """The place (row, column) of a node at a raster position, or arrays of them."""
         row, column = position // self.width, position % self.width
         top, left = self.anchors[node]
         return row + top, column + left
 
-    def offset(self, reader: Node, read: Read, tap: Tap) -> int:
+    def offset(self, reader: TensorNode, read: NodeInput, tap: Tap) -> int:
         """How many positions after the reader's place the place lies that it sees through a tap."""
         (top, left), (other_top, other_left) = self.anchors[reader], self.anchors[read.node]
         return (tap[0] + top - other_top) * self.width + tap[1] + left - other_left
 
-    def taps(self, reader: Node, read: Read) -> list[int]:
+    def taps(self, reader: TensorNode, read: NodeInput) -> list[int]:
         """Indices of the taps that ever see anything."""
         box = self.boxes[reader]
         return [index for index, tap in enumerate(read.taps) if not box.shift(tap).common(read.box).empty]
 
-    def delay(self, reader: Node, read: Read, tap: Tap) -> int:
+    def delay(self, reader: TensorNode, read: NodeInput, tap: Tap) -> int:
         """How many steps ago the column was computed that a tap sees."""
         return self.leads[read.node] - self.leads[reader] - self.offset(reader, read, tap)
 
 
-def schedule(output: Node, *, height: int, width: int, image_lead: int) -> Schedule:
+def schedule(output: TensorNode, *, height: int, width: int, image_lead: int) -> Schedule:
     """Places and leads of every node. Raises LooksAheadError that names the tap which looks ahead.
 
     image_lead: -1; 0 if a pixel has several channels, of which the first ones are known before the last.
@@ -65,7 +65,7 @@ def schedule(output: Node, *, height: int, width: int, image_lead: int) -> Sched
     return plan
 
 
-def _boxes(nodes: tuple[Node, ...], picture: Box) -> dict[Node, Box]:
+def _boxes(nodes: tuple[TensorNode, ...], picture: Box) -> dict[TensorNode, Box]:
     boxes = {nodes[-1]: picture}
     for node in reversed(nodes):
         for read in node.reads if node in boxes else ():
@@ -76,7 +76,7 @@ def _boxes(nodes: tuple[Node, ...], picture: Box) -> dict[Node, Box]:
     return boxes
 
 
-def _anchor(node: Node, box: Box, height: int, width: int) -> Tap:
+def _anchor(node: TensorNode, box: Box, height: int, width: int) -> Tap:
     if box.width > width:
         raise NotStreamableError(f"{node.name or 'the network'} computes {box.width} columns of an image {width} wide")
     top = box.top if box.top < 0 or box.bottom > height else 0
@@ -87,14 +87,14 @@ def _anchor(node: Node, box: Box, height: int, width: int) -> Tap:
 class _Look(NamedTuple):
     """One node looking at another: through which tap, and how many positions later in the image."""
 
-    reader: Node
+    reader: TensorNode
     tap: Tap
     offset: int
 
 
 def _lead(plan: Schedule, image_lead: int) -> None:
     """Leads as small as they can be, from the logits back to the image."""
-    uses, cause = readers(plan.nodes), dict[Node, _Look]()
+    uses, cause = readers(plan.nodes), dict[TensorNode, _Look]()
     for node in reversed(plan.nodes):
         plan.leads[node] = 0 if node is plan.nodes[-1] else -(10**9)
         for reader, read in uses[node]:
@@ -108,7 +108,7 @@ def _lead(plan: Schedule, image_lead: int) -> None:
             plan.leads[node] = image_lead
 
 
-def _explanation(image: Node, cause: dict[Node, _Look], ahead: int) -> str:
+def _explanation(image: TensorNode, cause: dict[TensorNode, _Look], ahead: int) -> str:
     """Names the look that goes furthest ahead, of those that lead from the image to the logits."""
     looks, node = [], image
     while node in cause:

@@ -23,7 +23,7 @@ from export.images.streaming import reading_of
 from export.reader import Reading, ReadOptions
 from tui_gen.errors import TuiGenError
 
-Order = Literal["flat", "levels, channels", "channels, levels", "last"]
+OutputOrder = Literal["flat", "levels, channels", "channels, levels", "last"]
 _BATCH = 2
 MOST_CLASSES = 2**14
 """Classes that are looked for; a module that takes more numbers than this takes any."""
@@ -135,7 +135,9 @@ class CallConvention:
 class Adapter(nn.Module):
     """A module behind the form of `ImageNetwork`: planes in, [batch, levels, ...] out."""
 
-    def __init__(self, module: nn.Module, convention: CallConvention, order: Order, levels: int, classes: int) -> None:
+    def __init__(
+        self, module: nn.Module, convention: CallConvention, order: OutputOrder, levels: int, classes: int
+    ) -> None:
         super().__init__()
         self.module, self.convention, self.order = module, convention, order
         self.levels, self.channels, self.classes = levels, convention.channels, classes
@@ -202,7 +204,7 @@ def _conventions(module: nn.Module, options: ReadOptions) -> Iterator[CallConven
         yield CallConvention(likely[0], kinds[0] if kind is None else kind == "int", True, True, width)
 
 
-def _order(logits: object, channels: int, height: int, width: int) -> tuple[Order, int]:
+def _order(logits: object, channels: int, height: int, width: int) -> tuple[OutputOrder, int]:
     if not isinstance(logits, Tensor) or not logits.is_floating_point() or len(logits) != _BATCH:
         raise TuiGenError("the module returns something else than a tensor of logits")
     shape = tuple(logits.shape[1:])

@@ -18,7 +18,7 @@ from export.images.input_output import Levels, read_input_output
 from export.images.layers import (
     Conv,
     Convolution,
-    Gate,
+    GatedActivation,
     Layers,
     first_gate,
     is_chain,
@@ -32,7 +32,7 @@ from tui_gen.errors import TuiGenError
 
 _INDEX = re.compile(r"\.(\d+)$")
 _DILATIONS = (1, 2, 1, 4, 1, 2, 1)
-_NOTES: dict[Style, str] = {
+_NOTES: dict[VerticalStyle, str] = {
     "masked": "vertical kernels are masked",
     "zeroed": "half vertical kernels; those of the first layer lose their last row, which would be the pixel's own",
     "split": "vertical kernels of a row and of a column, above the pixel",
@@ -40,7 +40,7 @@ _NOTES: dict[Style, str] = {
     "moved": "half vertical kernels, whose result moves down by a row",
     "shifted": "half vertical kernels, linked one row further down",
 }
-Role = Literal["vertical", "columns", "rows", "vertical_pointwise", "link", "horizontal", "residual", "skip"]
+ConvRole = Literal["vertical", "columns", "rows", "vertical_pointwise", "link", "horizontal", "residual", "skip"]
 _TOKEN = re.compile(r"[a-z]+|\d+x\d+|\d*xn|nx\d*|\d+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _VERTICAL = re.compile(r"v(stack|conv|fc)?$|vert")
@@ -49,7 +49,7 @@ _LINK = {"link", "vtoh", "vh"}
 _BACK = {"htoh", "hh"}
 """From the horizontal stack to itself."""
 _SKIP = {"skip"}
-Style = Literal["masked", "zeroed", "split", "above", "moved", "shifted"]
+VerticalStyle = Literal["masked", "zeroed", "split", "above", "moved", "shifted"]
 """How the vertical stack sees only what is above: by masked kernels; by half kernels up to the own row, which in the
 first layer is zero; by a row and a column kernel above the place; by kernels above the place; by half kernels whose
 result moves down by a row; by half kernels whose result goes to the horizontal stack one row further down."""
@@ -79,7 +79,7 @@ def read_gated(layers: Layers, answers: Answers) -> Reading | None:
 class GatedConfig:
     """What the tensors do not say of the layers."""
 
-    style: Style
+    style: VerticalStyle
     first_gate: str = "tanh"
     """Which half of the channels goes through tanh: the first (`tanh`) or the second (`sigmoid`)."""
     vertical_residual: bool = False
@@ -106,7 +106,7 @@ def _moves(parts: GatedParts, answers: Answers) -> bool:
     return answers.assume("first", "zeroed", what, choices=("zeroed", "moved")) == "moved"
 
 
-def _vertical_residual(style: Style, answers: Answers) -> bool:
+def _vertical_residual(style: VerticalStyle, answers: Answers) -> bool:
     """Whether the vertical stack adds its input too; only those that hand rows on do so anywhere."""
     if style != "shifted":
         return False
@@ -114,7 +114,7 @@ def _vertical_residual(style: Style, answers: Answers) -> bool:
     return answers.assume("vertical_residual", "yes", what, choices=("yes", "no")) == "yes"
 
 
-def _dilations(parts: GatedParts, style: Style, answers: Answers) -> list[int]:
+def _dilations(parts: GatedParts, style: VerticalStyle, answers: Answers) -> list[int]:
     """Of each layer. Nothing in the tensors says them; masked kernels are the only ones that have been dilated."""
     if style != "masked":
         return [1] * len(parts.layers)
@@ -133,7 +133,7 @@ class GatedLayer:
     """The convolutions of one layer, and its class embedding [classes, features]."""
 
     path: str
-    convs: dict[Role, Conv] = field(default_factory=dict)
+    convs: dict[ConvRole, Conv] = field(default_factory=dict)
     embedding: Tensor | None = None
 
 
@@ -178,7 +178,7 @@ def gated_parts(layers: Layers) -> GatedParts | None:
     return parts
 
 
-def _place(conv: Conv, role: Role, layer: GatedLayer) -> None:
+def _place(conv: Conv, role: ConvRole, layer: GatedLayer) -> None:
     if role in layer.convs:
         raise TuiGenError(f"{conv.name} and {layer.convs[role].name} seem to do the same in one layer")
     layer.convs[role] = conv
@@ -189,7 +189,7 @@ def _place_by_shape(conv: Conv, layers: dict[str, GatedLayer]) -> bool:
     layer = next((layer for path, layer in layers.items() if path and conv.name.startswith(f"{path}.")), None)
     if layer is None or "horizontal" not in layer.convs or not conv.pointwise or conv.inputs != conv.outputs:
         return False
-    roles: dict[int, Role] = {1: "link", 2: "residual"}
+    roles: dict[int, ConvRole] = {1: "link", 2: "residual"}
     role = roles.get(layer.convs["horizontal"].outputs // conv.inputs)
     if role is None or role in layer.convs:
         return False
@@ -206,7 +206,7 @@ def _stem_layers(others: list[Conv], first: GatedLayer, layers: Layers) -> list[
     return before if fits else []
 
 
-def _where(conv: Conv) -> tuple[str, Role | None]:
+def _where(conv: Conv) -> tuple[str, ConvRole | None]:
     """The layer that a convolution belongs to, and its role there; no role for one of the head."""
     pieces = conv.name.split(".")
     for index in range(len(pieces) - 1, -1, -1):
@@ -216,7 +216,7 @@ def _where(conv: Conv) -> tuple[str, Role | None]:
     return "", None
 
 
-def _role(piece: str, conv: Conv) -> Role | None:
+def _role(piece: str, conv: Conv) -> ConvRole | None:
     tokens = set(_TOKEN.findall(_CAMEL.sub("_", piece).lower()))
     vertical, horizontal = (any(map(names.match, tokens)) for names in (_VERTICAL, _HORIZONTAL))
     if (vertical and horizontal) or (tokens & _LINK):
@@ -248,7 +248,7 @@ def _place_tables(parts: GatedParts, tables: dict[str, Tensor]) -> None:
             raise TuiGenError(f"{name} is an embedding {list(table.shape)} whose use is not known")
 
 
-def style_of(layer: GatedLayer) -> Style:
+def style_of(layer: GatedLayer) -> VerticalStyle:
     """Raises TuiGenError for a layer that looks around in another way."""
     roles = layer.convs.keys()
     if {"columns", "rows"} <= roles:
@@ -307,8 +307,8 @@ class GatedBlock(nn.Module):
         own_row = not first and not config.after_stem
         self.vertical, self.columns = vertical(layer, config.style, first=first, own_row=own_row, dilation=dilation)
         self.horizontal = horizontal(layer, config.style, first=first, dilation=dilation)
-        self.gate = Gate(config.first_gate)
-        roles: tuple[Role, ...] = ("link", "vertical_pointwise", "residual", "skip")
+        self.gate = GatedActivation(config.first_gate)
+        roles: tuple[ConvRole, ...] = ("link", "vertical_pointwise", "residual", "skip")
         convs = (layer.convs.get(role) for role in roles)
         modules = (None if conv is None else same_convolution(conv) for conv in convs)
         self.link, self.pointwise, self.residual, self.skip = modules
@@ -374,7 +374,7 @@ def _classes(parts: GatedParts) -> int:
 
 
 def vertical(
-    layer: GatedLayer, style: Style, *, first: bool, own_row: bool, dilation: int
+    layer: GatedLayer, style: VerticalStyle, *, first: bool, own_row: bool, dilation: int
 ) -> tuple[Convolution, Convolution | None]:
     """The convolution over the rows above, and one over the columns that comes before it.
 
@@ -398,7 +398,7 @@ def vertical(
     return Convolution(_without_last(conv, axis=2) if first else conv, pads=(side, side, rows - 1, 0)), None
 
 
-def horizontal(layer: GatedLayer, style: Style, *, first: bool, dilation: int) -> Convolution:
+def horizontal(layer: GatedLayer, style: VerticalStyle, *, first: bool, dilation: int) -> Convolution:
     """A whole kernel, masked, or the half of one that is before the place."""
     conv = layer.convs["horizontal"]
     rows, columns = conv.kernel

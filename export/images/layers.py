@@ -196,7 +196,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Order:
+class LayerOrder:
     """What is computed, one after another."""
 
     items: list[Item]
@@ -206,14 +206,14 @@ class Order:
     """Paths of containers whose modules run one after another, with nothing else between them."""
 
 
-def order_of(layers: Layers, checkpoint: Checkpoint) -> Order:
+def order_of(layers: Layers, checkpoint: Checkpoint) -> LayerOrder:
     """By the modules of a pickled network, or else by the numbers that are missing in the names of its layers.
 
     Raises TuiGenError for a pickled network with a module between its layers that is not known.
     """
     if any(facts.kind in _KINDS for facts in checkpoint.modules.values()):
         sequential = (path for path, facts in checkpoint.modules.items() if facts.kind.endswith(".Sequential"))
-        return Order(list(_by_modules(layers, checkpoint)), True, frozenset(sequential))
+        return LayerOrder(list(_by_modules(layers, checkpoint)), True, frozenset(sequential))
     items: list[Item] = []
     numbers: dict[str, int] = {}
     complete: set[str] = set()
@@ -225,7 +225,7 @@ def order_of(layers: Layers, checkpoint: Checkpoint) -> Order:
                 complete.add(container)
             numbers[container] = number
         items.append(Item(part.name, part))
-    return Order(items, False, frozenset(complete))
+    return LayerOrder(items, False, frozenset(complete))
 
 
 def _numbers(name: str) -> Iterator[tuple[str, int]]:
@@ -300,7 +300,7 @@ class Affine(nn.Module):
         return image * self.scale + self.shift
 
 
-class Gate(nn.Module):
+class GatedActivation(nn.Module):
     """tanh of one half of the channels times sigmoid of the other."""
 
     def __init__(self, first: str = "tanh") -> None:

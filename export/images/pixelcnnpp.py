@@ -23,7 +23,7 @@ from export.reader import Reading, ReadOptions
 from tui_gen.errors import TuiGenError
 
 _PARTS = ("u_init", "ul_init", "up_layers", "down_layers", "nin_out")
-Pair = tuple[Tensor, Tensor]
+Streams = tuple[Tensor, Tensor]
 """The streams of what is above, and of what is above or to the left."""
 
 
@@ -32,7 +32,7 @@ def read_pixelcnnpp(checkpoint: Checkpoint, options: ReadOptions) -> Reading | N
     names = {name.partition(".")[0] for name in checkpoint.tensors}
     if not names >= set(_PARTS):
         return None
-    weights, answers = Weights(without_weight_norm(checkpoint.tensors)), Answers(options, checkpoint)
+    weights, answers = CheckpointWeights(without_weight_norm(checkpoint.tensors)), Answers(options, checkpoint)
     module = PixelCNNpp(weights)
     unknown = sorted(set(weights.tensors) - weights.used)
     if unknown:
@@ -53,7 +53,7 @@ def read_pixelcnnpp(checkpoint: Checkpoint, options: ReadOptions) -> Reading | N
 class PixelCNNpp(nn.Module):
     """Both passes; forward(pixels [batch, channels, h, w] in [-1, 1]) -> log-probabilities of the levels."""
 
-    def __init__(self, weights: Weights) -> None:
+    def __init__(self, weights: CheckpointWeights) -> None:
         super().__init__()
         self.first_above = _convolution(weights, "u_init", right=False, move="down")
         beside = (_convolution(weights, f"ul_init.{at}", right=bool(at), move=("down", "right")[at]) for at in range(2))
@@ -80,7 +80,7 @@ class PixelCNNpp(nn.Module):
     def over_the_image(self, pixels: Tensor) -> Tensor:
         """Both passes: what is known of every pixel before its own channels are, [batch, filters, h, w]."""
         image = torch.cat([pixels, torch.ones_like(pixels[:, :1])], dim=1)
-        pairs: list[Pair] = [(self.first_above(image), sum(first(image) for first in self.first_beside))]
+        pairs: list[Streams] = [(self.first_above(image), sum(first(image) for first in self.first_beside))]
         for scale, up in enumerate(self.up):
             pairs += up(*pairs[-1])
             if scale < len(self.smaller):
@@ -99,7 +99,7 @@ class Pass(nn.Module):
     On the way down each also reads what the layer opposite made on the way up.
     """
 
-    def __init__(self, weights: Weights, name: str, *, down: bool) -> None:
+    def __init__(self, weights: CheckpointWeights, name: str, *, down: bool) -> None:
         super().__init__()
 
         def stream(path: str, *, right: bool, skips: bool) -> nn.ModuleList:
@@ -109,7 +109,7 @@ class Pass(nn.Module):
         self.above = stream(f"{name}.u_stream", right=False, skips=down)
         self.beside = stream(f"{name}.ul_stream", right=True, skips=True)
 
-    def forward(self, above: Tensor, beside: Tensor, opposite: list[Pair] | None = None) -> list[Pair]:
+    def forward(self, above: Tensor, beside: Tensor, opposite: list[Streams] | None = None) -> list[Streams]:
         """Both streams after every layer, [batch, filters, h, w] each; pops what it reads from `opposite`."""
         pairs = []
         for layer_above, layer_beside in zip(self.above, self.beside, strict=True):
@@ -127,18 +127,18 @@ class Pass(nn.Module):
 class Resize(nn.Module):
     """Both streams at another scale: the layers `downsize` or `upsize` between two scales."""
 
-    def __init__(self, weights: Weights, which: str, index: int) -> None:
+    def __init__(self, weights: CheckpointWeights, which: str, index: int) -> None:
         super().__init__()
         above, beside = f"{which}_u_stream.{index}", f"{which}_ul_stream.{index}"
         layer = Enlarged if which == "upsize" else partial(_convolution, stride=2)
         self.above, self.beside = layer(weights, above, right=False), layer(weights, beside, right=True)
 
-    def forward(self, above: Tensor, beside: Tensor) -> Pair:
+    def forward(self, above: Tensor, beside: Tensor) -> Streams:
         """[batch, filters, h, w] each."""
         return self.above(above), self.beside(beside)
 
 
-class Weights:
+class CheckpointWeights:
     """Tensors by name; knows which are used."""
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
@@ -158,17 +158,17 @@ class Weights:
         return len([number for number in numbers if number.isdecimal()])
 
 
-class Layer(nn.Module):
+class ParameterLayer(nn.Module):
     """Weight and bias of a layer of whatever shape."""
 
-    def __init__(self, weights: Weights, name: str) -> None:
+    def __init__(self, weights: CheckpointWeights, name: str) -> None:
         super().__init__()
         layer = weights.take(name)
         self.weight = nn.Parameter(layer.weight, requires_grad=False)
         self.bias = None if layer.bias is None else nn.Parameter(layer.bias, requires_grad=False)
 
 
-def _convolution(weights: Weights, name: str, *, right: bool, stride: int = 1, move: str = "") -> Convolution:
+def _convolution(weights: CheckpointWeights, name: str, *, right: bool, stride: int = 1, move: str = "") -> Convolution:
     """A convolution over places above, and to both sides or (`right`) to the left, moved `down` or `right` by one."""
     conv = weights.take(f"{name}.conv")
     rows, columns = conv.kernel
@@ -177,10 +177,10 @@ def _convolution(weights: Weights, name: str, *, right: bool, stride: int = 1, m
     return Convolution(conv, pads=(*sides, rows - 1, 0), shift=shift, stride=stride)
 
 
-class Enlarged(Layer):
+class Enlarged(ParameterLayer):
     """A transposed convolution to twice the size, cut so that nothing is seen early."""
 
-    def __init__(self, weights: Weights, name: str, *, right: bool) -> None:
+    def __init__(self, weights: CheckpointWeights, name: str, *, right: bool) -> None:
         super().__init__(weights, f"{name}.deconv")
         self.right = right
 
@@ -200,7 +200,7 @@ def concatenated_elu(x: Tensor) -> Tensor:
 class GatedResidual(nn.Module):
     """Two convolutions with a gate at the end, and what another stream or an earlier layer adds in between."""
 
-    def __init__(self, weights: Weights, name: str, *, right: bool, skips: bool) -> None:
+    def __init__(self, weights: CheckpointWeights, name: str, *, right: bool, skips: bool) -> None:
         super().__init__()
         self.first = _convolution(weights, f"{name}.conv_input", right=right)
         self.second = _convolution(weights, f"{name}.conv_out", right=right)
@@ -215,10 +215,10 @@ class GatedResidual(nn.Module):
         return x + signal * torch.sigmoid(gate)
 
 
-class Pointwise(Layer):
+class Pointwise(ParameterLayer):
     """A linear layer over the features of each place."""
 
-    def __init__(self, weights: Weights, name: str) -> None:
+    def __init__(self, weights: CheckpointWeights, name: str) -> None:
         super().__init__(weights, f"{name}.lin_a")
 
     def forward(self, x: Tensor) -> Tensor:

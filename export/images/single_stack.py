@@ -21,11 +21,11 @@ from export.images.layers import (
     ACTIVATIONS,
     Affine,
     Conv,
-    Gate,
+    GatedActivation,
     Item,
+    LayerOrder,
     Layers,
     Norm,
-    Order,
     first_gate,
     follows,
     is_chain,
@@ -53,7 +53,7 @@ def read_single(layers: Layers, answers: Answers) -> Reading | None:
     refuse_parallel(convs)
     order = order_of(layers, answers.checkpoint)
     items = group_blocks(order.items)
-    blocks = [item for item in items if isinstance(item, Block)]
+    blocks = [item for item in items if isinstance(item, LayerBlock)]
     layer_first = bool(blocks) and not blocks[0].activation_first
     notes = ignore_unused_biases(convs, answers, blocks_of_own=layer_first)
     module = _Stack(_style(order, items, blocks, answers), raster_masks(convs, answers)).build(items)
@@ -66,7 +66,7 @@ def read_single(layers: Layers, answers: Answers) -> Reading | None:
 
 
 @dataclass(frozen=True)
-class Style:
+class StackStyle:
     """What the tensors do not say."""
 
     activation: Callable[[], nn.Module]
@@ -77,10 +77,10 @@ class Style:
     """How many times a block adds its input."""
     end: str
     """Where the last activation of a block is: `after` the sum, `before` it, or `none`."""
-    order: Order
+    order: LayerOrder
 
 
-def _style(order: Order, items: list[Item | Block], blocks: list[Block], answers: Answers) -> Style:
+def _style(order: LayerOrder, items: list[Item | LayerBlock], blocks: list[LayerBlock], answers: Answers) -> StackStyle:
     @cache
     def kind() -> type[nn.Module]:  # asked once, and only if there is one whose kind is not known
         what = "the activation between its layers"
@@ -90,7 +90,7 @@ def _style(order: Order, items: list[Item | Block], blocks: list[Block], answers
         return kind()()
 
     gate = any(conv.outputs == 2 * after.inputs for conv, after in pairwise(convolutions(items)))
-    return Style(
+    return StackStyle(
         activation=activation,
         gate=first_gate(answers) if gate else "tanh",
         residual=_residual(blocks, answers) if blocks else 0,
@@ -99,7 +99,7 @@ def _style(order: Order, items: list[Item | Block], blocks: list[Block], answers
     )
 
 
-def _residual(blocks: list[Block], answers: Answers) -> int:
+def _residual(blocks: list[LayerBlock], answers: Answers) -> int:
     """How many times a block adds its input."""
     path = blocks[0].path
     default = "once" if any(block.bottleneck for block in blocks) or "res" in path.lower() else "none"
@@ -110,19 +110,19 @@ def _residual(blocks: list[Block], answers: Answers) -> int:
     return _TIMES.index(answers.assume("residual", default, "how often a block adds its input", choices=_TIMES))
 
 
-def _end(items: list[Item | Block], blocks: list[Block], answers: Answers) -> str:
+def _end(items: list[Item | LayerBlock], blocks: list[LayerBlock], answers: Answers) -> str:
     """Where the last activation of a block is: on the sum, before it, or nowhere."""
     if blocks[0].activation_first:
         return "none"
     following = items[items.index(blocks[0]) + 1 :]
-    beside = next((item for item in following if isinstance(item, Block) or not isinstance(item.part, Norm)), None)
+    beside = next((item for item in following if isinstance(item, LayerBlock) or not isinstance(item.part, Norm)), None)
     outside = isinstance(beside, Item) and beside.part is None
     default = "none" if outside or any(block.has_gate for block in blocks) else "after"
     what = "whether a block ends with an activation, before or after it adds its input"
     return answers.assume("block_end", default, what, choices=("after", "before", "none"))
 
 
-def _notes(order: Order, convs: list[Conv], blocks: list[Block]) -> list[str]:
+def _notes(order: LayerOrder, convs: list[Conv], blocks: list[LayerBlock]) -> list[str]:
     """What was inferred from what."""
     notes = [f"{len(convs)} convolutions in the order of the file, {len(blocks)} blocks among them"]
     if order.from_modules:
@@ -152,16 +152,16 @@ class _Stack:
     masks: convolutions in place of others.
     """
 
-    def __init__(self, style: Style, masks: Mapping[Conv, Conv]) -> None:
+    def __init__(self, style: StackStyle, masks: Mapping[Conv, Conv]) -> None:
         self.style, self.masks = style, masks
         self.modules: list[nn.Module] = []
         self.width = 0  # channels so far; 0 before the first layer
         self.last = ""  # the convolution that no activation has followed yet
 
-    def build(self, items: Sequence[Item | Block]) -> nn.Sequential:
+    def build(self, items: Sequence[Item | LayerBlock]) -> nn.Sequential:
         """The network, without what turns its last numbers into logits."""
         for index, item in enumerate(items):
-            if isinstance(item, Block):
+            if isinstance(item, LayerBlock):
                 self._add_block(item)
             elif item.part is None:
                 self._activate(_reads(items[index + 1 :]), item.activation)
@@ -179,14 +179,14 @@ class _Stack:
             self.modules.append(same_convolution(self.masks.get(part, part)))
             self.width, self.last = part.outputs, part.name
 
-    def _add_block(self, block: Block) -> None:
+    def _add_block(self, block: LayerBlock) -> None:
         style, reads = self.style, block.convs[0].inputs
         if self.width == 2 * reads or (self.last and not block.activation_first and not block.has_gate):
             self._activate(reads)
         stack = _Stack(style, self.masks)
         inner = stack.build(block.items)
         if stack.width == 2 * reads:
-            inner.append(Gate(style.gate))
+            inner.append(GatedActivation(style.gate))
         before, after = (style.activation() if style.end == end else nn.Identity() for end in ("before", "after"))
         self.modules.append(Residual(inner, style.residual, before, after))
         self.width, self.last = reads, block.path if style.end == "none" else ""
@@ -194,7 +194,7 @@ class _Stack:
     def _activate(self, reads: int, activation: nn.Module | None = None) -> None:
         """An activation; a gate if the next layer reads half of the channels."""
         gate = self.width == 2 * reads
-        self.modules.append(Gate(self.style.gate) if gate else activation or self.style.activation())
+        self.modules.append(GatedActivation(self.style.gate) if gate else activation or self.style.activation())
         self.width, self.last = reads if gate else self.width, ""
 
     def _adjacent(self, name: str) -> bool:
@@ -203,10 +203,10 @@ class _Stack:
         return container in self.style.order.complete and container == self.last.rpartition(".")[0]
 
 
-def _reads(items: Sequence[Item | Block]) -> int:
+def _reads(items: Sequence[Item | LayerBlock]) -> int:
     """Channels that the next layer reads; 0 if there is none."""
     for item in items:
-        if isinstance(item, Block):
+        if isinstance(item, LayerBlock):
             return item.convs[0].inputs
         if item.part is not None:
             return item.part.inputs
@@ -214,7 +214,7 @@ def _reads(items: Sequence[Item | Block]) -> int:
 
 
 @dataclass(eq=False)
-class Block:
+class LayerBlock:
     """Layers that give back as many channels as they took."""
 
     path: str
@@ -243,29 +243,29 @@ class Block:
         return len({conv.pointwise for conv in self.convs}) == 2
 
 
-def convolutions(items: Sequence[Item | Block]) -> list[Conv]:
+def convolutions(items: Sequence[Item | LayerBlock]) -> list[Conv]:
     """All convolutions, in order."""
     convs: list[Conv] = []
     for item in items:
-        if isinstance(item, Block):
+        if isinstance(item, LayerBlock):
             convs += item.convs
         elif isinstance(item.part, Conv):
             convs.append(item.part)
     return convs
 
 
-def group_blocks(items: Sequence[Item]) -> list[Item | Block]:
+def group_blocks(items: Sequence[Item]) -> list[Item | LayerBlock]:
     """The same with blocks in place of their layers."""
     convs = convolutions(items)
     paths = {path for conv in convs if (path := _block_of(conv, convs))}
-    groups: list[Item | Block] = []
+    groups: list[Item | LayerBlock] = []
     for item in items:
         path = next((path for path in paths if item.name.startswith(f"{path}.")), "")
         last = groups[-1] if groups else None
-        if path and isinstance(last, Block) and last.path == path:
+        if path and isinstance(last, LayerBlock) and last.path == path:
             last.items.append(item)
         else:
-            groups.append(Block(path, [item]) if path else item)
+            groups.append(LayerBlock(path, [item]) if path else item)
     return groups
 
 
