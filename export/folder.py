@@ -1,8 +1,7 @@
-"""The model card for people: README.md of a model folder, made from what config.json and training.jsonl say."""
+"""Model folders: written whole or not at all, with a card for people, README.md, made from the other files."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import shutil
@@ -16,6 +15,7 @@ from export.files import json_lines, replace_text
 from export.training.tasks import ImageTask
 from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
+from tui_gen.files import digest
 
 _LOSSES = (
     "The training loss is that of the network while it learns, averaged over the epoch, with dropout where it has any; "
@@ -24,11 +24,74 @@ _LOSSES = (
 FILES = {"model.onnx", "config.json", "tokenizer.json", "training.jsonl", "README.md"}
 
 
+def write_folder(
+    target: Path, *, graph: bytes, card: ModelCard, tokenizer: str, log: Sequence[Mapping[str, Any]]
+) -> ModelCard:
+    """Writes model.onnx, config.json, tokenizer.json, training.jsonl and README.md; returns the card as written.
+
+    Replaces an earlier model folder; raises TuiGenError rather than replace anything else.
+    """
+    target = target.resolve()
+    if target.exists() and not _is_replaceable(target):
+        raise TuiGenError(f"{target} exists and is not a model folder, or holds more; name another one with -o")
+    card = replace(card, sha256=digest(graph))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        partial.chmod(0o755)
+        (partial / "model.onnx").write_bytes(graph)
+        (partial / "config.json").write_text(card.to_json(), encoding="utf-8")
+        if tokenizer:
+            (partial / "tokenizer.json").write_text(tokenizer, encoding="utf-8")
+        (partial / "training.jsonl").write_text(json_lines(log), encoding="utf-8")
+        (partial / "README.md").write_text(model_readme(card, log), encoding="utf-8")
+        _swap(partial, target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return card
+
+
+def _is_replaceable(target: Path) -> bool:
+    """Whether nothing but a model's files would be lost."""
+    if not target.is_dir():
+        return False
+    names = {path.name for path in target.iterdir()}
+    return not names or ("model.onnx" in names and names <= FILES)
+
+
+def _swap(partial: Path, target: Path) -> None:
+    """Puts the new folder in the old one's place; only renames, so no half folder is ever seen under its name."""
+    old = partial.with_name(partial.name + ".old")
+    if target.exists():
+        target.rename(old)
+    try:
+        partial.rename(target)
+    except OSError:
+        if old.exists():
+            old.rename(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def update_card(folder: Path, card: ModelCard) -> None:
+    """Rewrites config.json and README.md of a model folder after its figure has been measured."""
+    lines = (folder / "training.jsonl").read_text(encoding="utf-8").splitlines()
+    readme = model_readme(card, [json.loads(line) for line in lines])
+    replace_text(folder / "README.md", readme)
+    replace_text(folder / "config.json", card.to_json())
+
+
+def with_figures(card: ModelCard, figures: Mapping[str, str]) -> ModelCard:
+    """The card with figures besides its quality, by name, in place of those of the same names."""
+    figures = {**card.measured.get("figures", {}), **figures}
+    return replace(card, measured={**card.measured, "figures": figures}) if figures else card
+
+
 def model_readme(card: ModelCard, log: Sequence[Mapping[str, Any]]) -> str:
     """Markdown: what the model does, figure, data and licence, how it was trained, how to play it."""
     credit = f"## Credit\n\n{card.credit}" if card.credit else ""
-    shown = "\n".join(["## What it makes", "", *report_lines(card.measured)]) if card.measured else ""
-    parts = [f"# {card.name}", card.description, _facts(card), _play(card), shown, _training(card, log), credit]
+    output = "\n".join(["## What it makes", "", *report_lines(card.measured)]) if card.measured else ""
+    parts = [f"# {card.name}", card.description, _facts(card), _play(card), output, _training(card, log), credit]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -89,86 +152,17 @@ def _training(card: ModelCard, log: Sequence[Mapping[str, Any]]) -> str:
     if any(name.startswith("prompts obeyed") for name in figures):
         steps.append(f"python -m export.obedience models/{card.name} --data {data}")
     shell = "```sh\n" + "\n".join(steps) + "\n```"
-    made, exported = card.export.get("made_with"), card.export.get("versions", "")
-    versions = f"Trained with {made}; exported with {exported}." if made else f"Exported with {exported}."
+    made_with, versions = card.export.get("made_with"), card.export.get("versions", "")
+    versions = f"Trained with {made_with}; exported with {versions}." if made_with else f"Exported with {versions}."
     part = f" It is that of the first {ImageTask.quick:,} held-out pictures." if card.image else ""
     return f"## How it was trained\n\n{shell}\n\n{versions} {_LOSSES}{part}\n\n{table}"
 
 
-def write_folder(
-    target: Path, *, graph: bytes, card: ModelCard, tokenizer: str, log: Sequence[Mapping[str, Any]]
-) -> ModelCard:
-    """Writes model.onnx, config.json, tokenizer.json, training.jsonl and README.md; returns the card as written.
-
-    Replaces an earlier model folder; raises TuiGenError rather than replace anything else.
-    """
-    target = target.resolve()
-    if target.exists() and not _is_replaceable(target):
-        raise TuiGenError(f"{target} exists and is not a model folder, or holds more; name another one with -o")
-    card = replace(card, sha256=hashlib.sha256(graph).hexdigest())
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
-        partial.chmod(0o755)
-        (partial / "model.onnx").write_bytes(graph)
-        (partial / "config.json").write_text(card.to_json(), encoding="utf-8")
-        if tokenizer:
-            (partial / "tokenizer.json").write_text(tokenizer, encoding="utf-8")
-        (partial / "training.jsonl").write_text(json_lines(log), encoding="utf-8")
-        (partial / "README.md").write_text(model_readme(card, log), encoding="utf-8")
-        _swap(partial, target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return card
-
-
-def _is_replaceable(target: Path) -> bool:
-    """Whether nothing but a model's files would be lost."""
-    if not target.is_dir():
-        return False
-    names = {path.name for path in target.iterdir()}
-    return not names or ("model.onnx" in names and names <= FILES)
-
-
-def update_card(folder: Path, card: ModelCard) -> None:
-    """Rewrites config.json and README.md of a model folder after its figure has been measured."""
-    lines = (folder / "training.jsonl").read_text(encoding="utf-8").splitlines()
-    readme = model_readme(card, [json.loads(line) for line in lines])
-    replace_text(folder / "README.md", readme)
-    replace_text(folder / "config.json", card.to_json())
-
-
-def with_figures(card: ModelCard, figures: Mapping[str, str]) -> ModelCard:
-    """The card with figures besides its quality, by name, in place of those of the same names."""
-    known = {**card.measured.get("figures", {}), **figures}
-    return replace(card, measured={**card.measured, "figures": known}) if known else card
-
-
-def _swap(partial: Path, target: Path) -> None:
-    """Puts the new folder in the old one's place; only renames, so no half folder is ever seen under its name."""
-    old = partial.with_name(partial.name + ".old")
-    if target.exists():
-        target.rename(old)
-    try:
-        partial.rename(target)
-    except OSError:
-        if old.exists():
-            old.rename(target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _fence(text: str) -> str:
-    """One that the text does not close."""
-    return "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
-
-
 def report_lines(measured: Mapping[str, Any]) -> list[str]:
-    """The report as Markdown, for a model card."""
+    """Samples and figures as Markdown."""
     lines = []
     for sample in measured.get("samples", ()):
-        fence = _fence(sample["text"])
+        longest = max(map(len, re.findall("`+", sample["text"])), default=0)
+        fence = "`" * max(3, 1 + longest)  # the text must not close it
         lines += [f"Temperature {sample['temperature']:g}:", "", f"{fence}text", sample["text"], fence, ""]
-    figures = measured.get("figures", {})
-    lines += [f"- {name}: {value}" for name, value in figures.items()]
-    return lines
+    return lines + [f"- {name}: {value}" for name, value in measured.get("figures", {}).items()]

@@ -1,4 +1,4 @@
-"""How much a smaller file changes what a model says, on what the model itself writes."""
+"""Smaller weights, int8 or fp16, and how much they change what a model says of the tokens that it writes itself."""
 
 from __future__ import annotations
 
@@ -33,13 +33,25 @@ SECONDS = 60.0
 """After which the comparison ends: a network that computes whole images can take a second for a token."""
 LIMIT = 0.01
 """Nats per token that a smaller file may differ by, unless forced."""
-Dtype = Literal["int8", "fp16"]
-_STORED = 1024
+SmallDtype = Literal["int8", "fp16"]
+_STORED_SIZE = 1024
 """Numbers from which on a weight is stored smaller."""
-_COMPUTED = 2**18
+_COMPUTED_SIZE = 2**18
 """Numbers from which on a product is computed with whole numbers: below, converting costs more than it saves."""
-_Smaller = Callable[[onnx.GraphProto, str, NDArray[np.float32], int], list[onnx.NodeProto]]
+_Store = Callable[[onnx.GraphProto, str, NDArray[np.float32], int], list[onnx.NodeProto]]
 """Adds a smaller weight, whose outputs are along an axis, to the graph; returns the nodes that make it float32."""
+
+
+def shrink(
+    graph: bytes, card: ModelCard, tokenizer: str | None, dtype: SmallDtype, *, force: bool
+) -> tuple[bytes, Precision]:
+    """A smaller file and how it differs. Raises TuiGenError if it differs too much, unless forced."""
+    small, operators = quantise(graph, dtype)
+    full, less = (Model(content, card, provider="cpu") for content in (graph, small))
+    precision = compare(full, less, codec_for(card, tokenizer).prompt([""]), dtype=dtype, operators=operators)
+    precision = replace(precision, bytes_before=len(graph), bytes_after=len(small))
+    check_precision(precision, force=force)
+    return small, precision
 
 
 @dataclass(frozen=True)
@@ -55,10 +67,6 @@ class Precision:
     tokens: int
     bytes_before: int = 0
     bytes_after: int = 0
-
-    def of_sizes(self, before: int, after: int) -> Precision:
-        """The same with the sizes of the files."""
-        return replace(self, bytes_before=before, bytes_after=after)
 
     def lines(self) -> list[str]:
         """For people."""
@@ -83,22 +91,22 @@ def compare(full: Model, small: Model, prompt: Tokens, *, dtype: str, operators:
     """
     prompts = np.repeat(prompt, SAMPLES, axis=0)
     first, length = prompt.shape[1] - 1, TOKENS // SAMPLES
-    area = full.card.image.height * full.card.image.width * full.card.image.channels if full.card.image else length
+    area = full.card.image.area if full.card.image else length
     steps = generate(Endless(full), prompts, SamplingParams(), length=min(length, area), seed=0)
-    state, divergence, agreed, count = small.start(SAMPLES), 0.0, 0, 0
+    state, divergence, agreements, count = small.start(SAMPLES), 0.0, 0, 0
     tokens, deadline = prompts[:, 0], time.monotonic() + SECONDS
     for step in islice(steps, first + length):
         logits, state = small.step(tokens, state)
         tokens = step.tokens
         if step.given[0]:
             continue
-        true, said = log_softmax(step.logits), log_softmax(logits)
-        divergence += float((np.exp(true) * (true - said)).sum())
-        agreed += int((true.argmax(1) == said.argmax(1)).sum())
+        of_full, of_small = log_softmax(step.logits), log_softmax(logits)
+        divergence += float((np.exp(of_full) * (of_full - of_small)).sum())
+        agreements += int((of_full.argmax(1) == of_small.argmax(1)).sum())
         count += len(tokens)
         if time.monotonic() > deadline:
             break
-    return Precision(dtype, operators, divergence / count, agreed / count, count)
+    return Precision(dtype, operators, divergence / count, agreements / count, count)
 
 
 def check_precision(precision: Precision, *, force: bool) -> None:
@@ -111,32 +119,20 @@ def check_precision(precision: Precision, *, force: bool) -> None:
     )
 
 
-def shrink(
-    graph: bytes, card: ModelCard, tokenizer: str | None, dtype: Dtype, *, force: bool
-) -> tuple[bytes, Precision]:
-    """A smaller file and how it differs. Raises TuiGenError if it differs too much, unless forced."""
-    small, operators = quantise(graph, dtype)
-    full, less = (Model(content, card, provider="cpu") for content in (graph, small))
-    precision = compare(full, less, codec_for(card, tokenizer).prompt([""]), dtype=dtype, operators=operators)
-    precision = precision.of_sizes(len(graph), len(small))
-    check_precision(precision, force=force)
-    return small, precision
-
-
-def quantise(graph: bytes, dtype: Dtype) -> tuple[bytes, tuple[str, ...]]:
+def quantise(graph: bytes, dtype: SmallDtype) -> tuple[bytes, tuple[str, ...]]:
     """The file with weights of this type, and which operators do the work."""
     if dtype == "fp16":
         model = onnx.load_from_string(graph)
         count = _store(model, _as_half)
-        return _written(model), (f"Cast of {count} float16 weights when the file is opened",)
-    model = onnx.load_from_string(_computed_in_whole_numbers(graph))
+        return _serialise(model), (f"Cast of {count} float16 weights when the file is opened",)
+    model = onnx.load_from_string(_compute_in_integers(graph))
     count = _store(model, _as_bytes)
     kinds = {node.op_type for node in model.graph.node}
     fast = sorted(kinds & {"DynamicQuantizeLSTM", "MatMulInteger"})
-    return _written(model), (*fast, f"Cast and Mul of {count} int8 weights when the file is opened")
+    return _serialise(model), (*fast, f"Cast and Mul of {count} int8 weights when the file is opened")
 
 
-def _computed_in_whole_numbers(graph: bytes) -> bytes:
+def _compute_in_integers(graph: bytes) -> bytes:
     """LSTM layers, and products that are large enough, by onnxruntime's own quantiser."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
@@ -146,17 +142,17 @@ def _computed_in_whole_numbers(graph: bytes) -> bytes:
     model = onnx.load_from_string(graph)
     for number, node in enumerate(model.graph.node):
         node.name = node.name or f"node_{number}"
-    with tempfile.TemporaryDirectory(prefix="tui-gen-") as folder, _quietly():
+    with tempfile.TemporaryDirectory(prefix="tui-gen-") as folder, _silence_quantiser():
         source, target = Path(folder) / "full.onnx", Path(folder) / "small.onnx"
         onnx.save(model, source)
         names = [model.graph.node[index].name for index in nodes]
-        chosen = [*names, *(f"{name}_MatMul" for name in names)]  # what the quantiser makes of a Gemm
-        quantize_dynamic(source, target, weight_type=QuantType.QInt8, nodes_to_quantize=chosen)
+        names += [f"{name}_MatMul" for name in names]  # what the quantiser makes of a Gemm
+        quantize_dynamic(source, target, weight_type=QuantType.QInt8, nodes_to_quantize=names)
         return target.read_bytes()
 
 
 @contextlib.contextmanager
-def _quietly() -> Iterator[None]:
+def _silence_quantiser() -> Iterator[None]:
     """The quantiser advises steps before it that would change nothing here."""
     limit = logging.root.manager.disable
     logging.disable(logging.WARNING)
@@ -170,7 +166,7 @@ def _quietly() -> Iterator[None]:
 
 def _large(model: onnx.ModelProto) -> list[int]:
     sizes = {tensor.name: int(np.prod(tensor.dims)) for tensor in model.graph.initializer}
-    least = {"LSTM": 1, "Gemm": _COMPUTED}
+    least = {"LSTM": 1, "Gemm": _COMPUTED_SIZE}
     floats = {t.name for t in model.graph.initializer if t.data_type == TensorProto.FLOAT}
     return [
         index
@@ -180,16 +176,16 @@ def _large(model: onnx.ModelProto) -> list[int]:
     ]
 
 
-def _store(model: onnx.ModelProto, smaller: _Smaller) -> int:
+def _store(model: onnx.ModelProto, store: _Store) -> int:
     """Replaces float32 weights by smaller ones and nodes that make them float32 again; returns how many."""
     graph, first = model.graph, list[onnx.NodeProto]()
     axes = _output_axes(graph)
-    large = [t for t in graph.initializer if t.data_type == TensorProto.FLOAT and np.prod(t.dims) >= _STORED]
+    large = [t for t in graph.initializer if t.data_type == TensorProto.FLOAT and np.prod(t.dims) >= _STORED_SIZE]
     for tensor in large:
         values = numpy_helper.to_array(tensor)
         graph.initializer.remove(tensor)
         usual = values.ndim - 2 if values.ndim == 3 else values.ndim - 1  # a recurrent layer's weights have directions
-        first += smaller(graph, tensor.name, values, axes.get(tensor.name, usual))
+        first += store(graph, tensor.name, values, axes.get(tensor.name, usual))
     nodes = [*first, *graph.node]
     del graph.node[:]
     graph.node.extend(nodes)
@@ -228,7 +224,7 @@ def _as_bytes(graph: onnx.GraphProto, name: str, values: NDArray[np.float32], ax
     ]
 
 
-def _written(model: onnx.ModelProto) -> bytes:
+def _serialise(model: onnx.ModelProto) -> bytes:
     del model.graph.value_info[:]
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString())

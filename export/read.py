@@ -58,7 +58,7 @@ def read(path: Path | None, options: ReadOptions, *, factory: str | None = None)
         return found, read_factory(factory, found, options)
     if path is None or found is None:
         raise TuiGenError("name a checkpoint file, or a --factory that builds the network")
-    trained = read_trained(path, found)
+    trained = read_trained(found)
     if trained:
         return replace(found, notes=()), trained  # what it chose among its own parts is nobody's question
     return found, _read(path, found, options)

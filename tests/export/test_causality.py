@@ -8,7 +8,7 @@ import torch
 
 from export.training.networks import MaskedConv2d, PictureNet
 from export.verify import step_logits
-from tests.export.tiny import PICTURES, card_of, exported, network, sequence_logits
+from tests.support.export_training import PICTURES, card_of, exported, network, sequence_logits
 
 NETWORKS = [name for name in PICTURES if "one pixel" not in name]
 

@@ -15,7 +15,7 @@ import export.__main__ as exporter
 from export.evaluation import evaluate
 from export.images.streaming import StreamingNetwork, guided_network
 from export.training.native import image_network
-from tests.export.tiny import pixelcnn, write_data
+from tests.support.export_training import pixelcnn, write_data
 from tui_gen.card import ImageSpec, ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.library import open_model

@@ -8,7 +8,15 @@ import torch
 
 from export.training.networks import PixelCNN
 from export.verify import step_logits
-from tests.export.tiny import PICTURES, RECURRENT, exported, network, pixelcnn, random_sequences, sequence_logits
+from tests.support.export_training import (
+    PICTURES,
+    RECURRENT,
+    exported,
+    network,
+    pixelcnn,
+    random_sequences,
+    sequence_logits,
+)
 
 
 @pytest.mark.parametrize("batch", [1, 5])

@@ -16,7 +16,7 @@ import torch
 
 from export.training import checkpoint
 from export.training.train import main
-from tests.export.tiny import trainer, training, write_data
+from tests.support.export_training import trainer, training, write_data
 
 ROOT = Path(__file__).parents[2]
 

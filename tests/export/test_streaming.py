@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from export.training.networks import TrainedNet
 from export.verify import step_logits
-from tests.export.tiny import exported, network, random_sequences
+from tests.support.export_training import exported, network, random_sequences
 from tui_gen.runtime.model import Model
 from tui_gen.runtime.state import State
 

@@ -15,7 +15,16 @@ from export.build_tokenizer import character_tokenizer
 from export.training.native import network_of
 from export.training.networks import PixelCNN, RecurrentNet, TrainedNet
 from export.verify import compare_greedy, verify
-from tests.export.tiny import RECURRENT, card_of, exported, network, pixelcnn, recurrent, sequence_logits, step_graph
+from tests.support.export_training import (
+    RECURRENT,
+    card_of,
+    exported,
+    network,
+    pixelcnn,
+    recurrent,
+    sequence_logits,
+    step_graph,
+)
 from tui_gen.errors import TuiGenError
 from tui_gen.images.codec import ImageCodec
 from tui_gen.library import codec_for

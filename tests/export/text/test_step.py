@@ -11,7 +11,7 @@ from export.verify import step_logits
 from tests.export.text.checkpoints import V, built, checkpoint_of, opened
 from tests.export.text.layouts import LAYOUTS
 from tests.export.text.nets import Learned
-from tests.export.tiny import RECURRENT, recurrent
+from tests.support.export_training import RECURRENT, recurrent
 from tui_gen.runtime.model import Model
 
 

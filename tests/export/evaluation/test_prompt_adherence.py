@@ -1,4 +1,4 @@
-"""Obedience is measured by what is drawn: a model that obeys is told from one that does not."""
+"""A model that draws what its prompt asks for is told from one that does not."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import pytest
 
 from export.__main__ import main as export_main
 from export.evaluation import prompt_adherence
-from export.evaluation.prompt_adherence import Judge, kinds, main, measured, trained_judge
+from export.evaluation.prompt_adherence import Classifier, attributes, main, measure, train_classifier
 from export.training.data import Images, read_npz
 from export.training.presets import PRESETS
-from tests.export.tiny import trainer
 from tests.support import toys
+from tests.support.export_training import trainer
 from tui_gen.library import read_card
 
 COLOURS, ARMS = ("blue", "green", "red"), ("axe", "bow")
@@ -41,31 +41,31 @@ def images() -> Images:
 
 
 @pytest.fixture(scope="module")
-def judge(images: Images) -> Judge:
-    return trained_judge(images, kinds(images), epochs=150)
+def classifier(images: Images) -> Classifier:
+    return train_classifier(images, epochs=150)
 
 
-def test_the_judge_knows_what_pictures_show(images: Images, judge: Judge) -> None:
-    wanted = np.stack([kind.labels(images) for kind in kinds(images)], axis=1)
-    assert (judge.says(images.pixels[-60:]) == wanted[-60:]).all()
+def test_the_classifier_knows_what_pictures_show(images: Images, classifier: Classifier) -> None:
+    labels = np.stack([attribute.labels(images) for attribute in attributes(images)], axis=1)
+    assert (classifier.classify(images.pixels[-60:]) == labels[-60:]).all()
 
 
 @pytest.mark.parametrize("obeys", [True, False])
 def test_a_model_that_obeys_is_told_from_one_that_does_not(
-    obeys: bool, images: Images, judge: Judge, monkeypatch: pytest.MonkeyPatch
+    obeys: bool, images: Images, classifier: Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def drawn(loaded_model: object, captions: list[str]) -> np.ndarray:
+    def draw(loaded_model: object, captions: list[str]) -> np.ndarray:
         shown = {prompt_adherence._caption(images, at): images.pixels[at] for at in range(len(images.pixels))}
         return np.stack([shown[caption if obeys else "axe, red cloak"] for caption in captions])
 
-    monkeypatch.setattr(prompt_adherence, "_drawn", drawn)
-    cloak, weapon = measured(None, images, judge)  # type: ignore[arg-type]
-    assert (cloak.kind, weapon.kind) == ("cloak colour", "weapon")
-    assert (cloak.seen, weapon.seen) == (1, 1)
-    assert (cloak.drawn == weapon.drawn == 1) == obeys
+    monkeypatch.setattr(prompt_adherence, "_draw", draw)
+    cloak, weapon = measure(None, images, classifier)  # type: ignore[arg-type]
+    assert (cloak.attribute, weapon.attribute) == ("cloak colour", "weapon")
+    assert (cloak.classifier_accuracy, weapon.classifier_accuracy) == (1, 1)
+    assert (cloak.accuracy == weapon.accuracy == 1) == obeys
     assert cloak.chance < 0.7
     if not obeys:
-        assert cloak.drawn == pytest.approx(cloak.chance)
+        assert cloak.accuracy == pytest.approx(cloak.chance)
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_the_command_writes_what_it_found_into_the_card(
     list(trainer(replace(prepared, network=small), tmp_path / "run", epochs=6).run())
     folder = tmp_path / "adventurers"
     assert export_main([str(tmp_path / "run" / "checkpoint.pt"), "-o", str(folder), "--guidance", "1.5"]) == 0
-    monkeypatch.setattr(prompt_adherence, "trained_judge", partial(trained_judge, epochs=60))
+    monkeypatch.setattr(prompt_adherence, "train_classifier", partial(train_classifier, epochs=60))
     assert main([str(folder), "--data", str(data)]) == 0
     figures = read_card(folder).measured["figures"]
     cloak, weapon = (figures[f"prompts obeyed: {kind}"] for kind in ("cloak colour", "weapon"))
@@ -102,7 +102,7 @@ def test_the_command_writes_what_it_found_into_the_card(
 def test_a_model_of_other_data_is_refused_before_anything_is_trained(
     data: Path, adventurers_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    monkeypatch.setattr(prompt_adherence, "trained_judge", None)
+    monkeypatch.setattr(prompt_adherence, "train_classifier", None)
     assert export_main([str(adventurers_checkpoint), "-o", str(tmp_path / "other")]) == 0
     for folder in (tmp_path / "other", toys.text_folder(tmp_path / "text")):
         capsys.readouterr()
@@ -117,4 +117,4 @@ def test_data_without_cloaks_or_a_missing_file_is_told(tmp_path: Path, capsys: p
     captions = np.array(["elf"] * 20)
     np.savez(plain, pixels=np.zeros((20, 4, 4), np.uint8), palette=np.zeros((2, 3), np.uint8), captions=captions)
     with pytest.raises(prompt_adherence.TuiGenError, match="name no cloaks or no weapons"):
-        kinds(read_npz(plain))
+        attributes(read_npz(plain))

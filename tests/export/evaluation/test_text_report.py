@@ -15,8 +15,8 @@ from export.evaluation.evaluate import main
 from export.evaluation.text_report import distinct, longest_copy
 from export.folder import report_lines
 from export.training.data import Texts
-from tests.export.tiny import trainer, training
 from tests.support import toys
+from tests.support.export_training import trainer, training
 from tui_gen.library import LoadedModel, read_card
 
 BOOK = [np.array([1, 2, 3, 4, 5, 6, 7, 8, 9]), np.array([20, 21, 22, 23])]
@@ -63,7 +63,7 @@ def test_figures_leave_out_the_prompt_and_the_end(text: LoadedModel, monkeypatch
     made = [[end, the, cat, sat, dot, end], [end, the, dog, ran, end], [end, the, cat, cat, cat, cat]]
     texts = Texts(Tokenizer.from_str(toys.words()), end, end, train, [])
     loaded_model = replace(text, card=replace(text.card, prompt_example="the", temperature=0.5))
-    monkeypatch.setattr(text_report, "_sampled", lambda *_: [np.array(sample) for sample in made])
+    monkeypatch.setattr(text_report, "_sample", lambda *_: [np.array(sample) for sample in made])
     figures = text_report.text_report(loaded_model, texts)["figures"]
     how = "3 samples of up to 300 words and marks at temperature 0.5"
     assert figures == {

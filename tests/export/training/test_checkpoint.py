@@ -13,7 +13,7 @@ import torch
 
 from export.__main__ import main
 from export.training import checkpoint
-from tests.export.tiny import pixelcnn, recurrent
+from tests.support.export_training import pixelcnn, recurrent
 from tui_gen.errors import TuiGenError
 
 
@@ -127,14 +127,12 @@ def test_a_failed_save_leaves_the_checkpoint_before(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("net", [recurrent("gru", 2), pixelcnn(conditions=3, kernel=5)], ids=["recurrent", "pixelcnn"])
 def test_a_network_is_built_again_from_its_description(net: Any) -> None:
-    contents = {"network": checkpoint.describe_network(net.config), "weights": net.state_dict()}
-    again = checkpoint.trained_network(contents)
+    again = checkpoint.load_network(checkpoint.describe_network(net.config), net.state_dict())
     assert again.config == net.config
     assert not again.training
     assert all(torch.equal(a, b) for a, b in zip(again.parameters(), net.parameters(), strict=True))
 
 
 def test_a_network_without_its_weights_is_refused() -> None:
-    contents = {"network": checkpoint.describe_network(recurrent().config), "weights": {}}
     with pytest.raises(TuiGenError, match="do not fit the network"):
-        checkpoint.trained_network(contents)
+        checkpoint.load_network(checkpoint.describe_network(recurrent().config), {})

@@ -15,7 +15,7 @@ from export.training import checkpoint, train
 from export.training import trainer as loop
 from export.training.train import main
 from export.training.trainer import draw_sample
-from tests.export.tiny import exported, trainer, training, write_data
+from tests.support.export_training import exported, trainer, training, write_data
 from tui_gen.errors import TuiGenError
 
 RUNS = {
@@ -91,7 +91,8 @@ def test_the_held_out_loss_is_that_of_the_averaged_weights_at_rest(
 ) -> None:
     run = trainer(training(preset, tmp_path, **sizes), tmp_path, epochs=1)
     (entry,) = run.run()
-    net = checkpoint.trained_network(checkpoint.load(tmp_path / "checkpoint.pt"))
+    contents = checkpoint.load(tmp_path / "checkpoint.pt")
+    net = checkpoint.load_network(contents["network"], contents["weights"])
     measured = evaluate(exported(net), run.training.task)
     assert entry["validation_loss"] == pytest.approx(measured.value, abs=2e-4)
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from export.training.data import FASHION_CLASSES, Texts, read_idx, read_lines, read_npz, read_recipes, read_stream
-from tests.export.tiny import write_data, write_idx
+from tests.support.export_training import write_data, write_idx
 from tui_gen.errors import TuiGenError
 
 

@@ -15,7 +15,6 @@ from onnx import ModelProto, numpy_helper
 
 import export.__main__ as exporter
 from export.convert import convert
-from export.evaluation.evaluate import score
 from export.folder import FILES
 from export.read import read
 from export.reader import ReadOptions
@@ -28,6 +27,7 @@ from tui_gen.generation.generate import generate
 from tui_gen.images.codec import ImageCodec
 from tui_gen.library import open_model
 from tui_gen.sampling.params import SamplingParams
+from tui_gen.scoring.score import score
 
 ROOT = Path(__file__).parents[2]
 
@@ -92,10 +92,10 @@ def test_the_player_says_what_the_training_log_shows(names: Path) -> None:
 def test_averaged_weights_are_exported(names: Path, names_checkpoint: Path) -> None:
     contents = checkpoint.load(names_checkpoint)
     tokens = np.array([[0, 7, 1, 9, 0]])
-    averaged = checkpoint.trained_network(contents)
+    averaged = checkpoint.load_network(contents["network"], contents["weights"])
     logits = averaged.sequence_logits(torch.from_numpy(tokens[:, :-1])).log_softmax(-1)
     expected = -logits[0, torch.arange(4), torch.from_numpy(tokens[0, 1:])].sum().item()
-    assert score(open_model(names, provider="cpu").model, tokens)[0] == pytest.approx(expected, abs=1e-4)
+    assert -score(open_model(names, provider="cpu").model, tokens).sum() == pytest.approx(expected, abs=1e-4)
     assert any(not torch.equal(contents["weights"][name], raw) for name, raw in contents["raw_weights"].items())
 
 

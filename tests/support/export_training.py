@@ -1,4 +1,4 @@
-"""Tiny networks, the models exported from them, tiny data files, and trainings on them."""
+"""Tiny networks of the trainer, the models exported from them, tiny data files, and trainings on them."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
-from export.training.checkpoint import build_network, describe_network
-from export.training.native import completed, network_of
+from export.training.native import complete_card, network_of
 from export.training.networks import (
     BookConfig,
     BookPixelCNN,
-    Cell,
+    CellName,
     PictureNet,
     PixelCNNConfig,
     RecurrentConfig,
     RecurrentNet,
     TrainedNet,
+    build_network,
 )
 from export.training.presets import PRESETS, Training
 from export.training.trainer import Options, Trainer
 from tui_gen.card import ImageSpec, ModelCard
 from tui_gen.runtime.model import Model
 
-RECURRENT: dict[str, tuple[Cell, int]] = {
+RECURRENT: dict[str, tuple[CellName, int]] = {
     "rnn": ("rnn", 1),
     "lstm": ("lstm", 1),
     "stacked lstm": ("lstm", 3),
@@ -57,7 +57,7 @@ BOOK = "the book's"
 PICTURES = (*PIXELCNN, BOOK)
 
 
-def recurrent(cell: Cell = "lstm", layers: int = 1, *, vocab_size: int = 13) -> RecurrentNet:
+def recurrent(cell: CellName = "lstm", layers: int = 1, *, vocab_size: int = 13) -> RecurrentNet:
     """A network with random weights."""
     torch.manual_seed(layers)
     return RecurrentNet(RecurrentConfig(cell, vocab_size, embedding=5, hidden=7, layers=layers)).eval()
@@ -67,8 +67,7 @@ def pixelcnn(**sizes: Any) -> PictureNet:
     """A network with random weights, also where training starts from zeros; 3 blocks on 6x5 pixels by default."""
     torch.manual_seed(1)
     defaults = {"height": 6, "width": 5, "levels": 4, "channels": 8, "blocks": 3, "head": 6}
-    config = PixelCNNConfig(**{**defaults, **sizes})
-    net = build_network(describe_network(config)).eval()
+    net = build_network(PixelCNNConfig(**{**defaults, **sizes})).eval()
     assert not isinstance(net, RecurrentNet | BookPixelCNN)
     for learned in (net.rows, net.columns, net.condition):
         torch.nn.init.normal_(learned)
@@ -96,7 +95,7 @@ def card_of(net: TrainedNet) -> ModelCard:
     conditions = tuple(range(config.start + 1, config.vocab_size))
     spec = ImageSpec(config.height, config.width, config.levels, conditions=conditions)
     card = ModelCard("tiny", "image", config.label, config.levels, bos=config.start, image=spec)
-    return completed(card, network_of(net))
+    return complete_card(card, network_of(net))
 
 
 def step_graph(net: TrainedNet) -> onnx.ModelProto:

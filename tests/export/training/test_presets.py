@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from export import files as provenance
-from export.training.checkpoint import build_network, describe_network
+from export.training.networks import build_network
 from export.training.presets import PRESETS, sample_prompt
-from tests.export.tiny import write_data
+from tests.support.export_training import write_data
 from tui_gen.card import ModelCard
 from tui_gen.library import codec_for
 
@@ -43,7 +43,7 @@ def test_what_a_preset_reads_has_a_name_that_a_command_can_show(name: str) -> No
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_fits_its_data(name: str, tmp_path: Path) -> None:
     training = PRESETS[name].prepare(write_data(name, tmp_path), 2)
-    net = build_network(describe_network(training.network))
+    net = build_network(training.network)
     loss, count = training.task.loss(net, next(training.task.held_out_batches()))
     assert torch.isfinite(loss)
     assert count > 0
@@ -58,7 +58,6 @@ def test_a_card_is_complete_and_its_tokenizer_fits(name: str, tmp_path: Path) ->
     assert ModelCard.from_json(card.to_json()) == card
     assert card.name == name
     assert card.description
-    assert training.tokenizer is not None
     codec = codec_for(card, training.tokenizer.to_str())
     assert codec.prompt([card.prompt_example]).tolist() == sample_prompt(training, card).tolist()
 

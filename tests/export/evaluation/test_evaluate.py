@@ -14,18 +14,17 @@ from torch.nn import functional
 
 from export.__main__ import main as export_main
 from export.evaluation.evaluate import evaluate, main
-from export.training.checkpoint import build_network, describe_network
-from export.training.networks import TrainedNet
+from export.training.networks import TrainedNet, build_network
 from export.training.presets import Training
 from export.training.train import main as train_main
-from tests.export.tiny import exported, training, write_data
+from tests.support.export_training import exported, training, write_data
 from tui_gen.library import read_card
 
 
 def _network(prepared: Training) -> TrainedNet:
     """Random weights that are far enough from uniform for a wrong sum to show."""
     torch.manual_seed(0)
-    net = build_network(describe_network(prepared.network))
+    net = build_network(prepared.network)
     for parameter in net.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     return net.eval()
@@ -64,7 +63,7 @@ def test_the_books_network_is_measured_in_nats_as_in_the_book(tmp_path: Path) ->
     training_set = torch.from_numpy(images.pixels[: -images.held_out]).long()
     with torch.no_grad():
         logits = net(net.encode(training_set), torch.zeros(len(training_set), 0))
-    known = evaluate(exported(net), prepared.task, part="training")
+    known = evaluate(exported(net), prepared.task, split="training")
     assert known.value == pytest.approx(functional.cross_entropy(logits, training_set).item(), abs=1e-4)
     assert known.split == f"{len(training_set)} training pictures"
 

@@ -14,8 +14,9 @@ from torch.nn import functional
 from export.build_tokenizer import character_tokenizer
 from export.training.data import Images, Texts, read_lines
 from export.training.presets import PRESETS
-from export.training.tasks import IGNORED, DocumentTask, ImageTask, StreamTask
-from tests.export.tiny import pixelcnn, recurrent, sequence_logits, write_data
+from export.training.tasks import DocumentTask, ImageTask, StreamTask
+from tests.support.export_training import pixelcnn, recurrent, sequence_logits, write_data
+from tui_gen.sampling.params import FREE
 
 
 def _texts(lengths: list[int], held_out: list[int], *, vocab: int = 13, eos: int | None = 0) -> Texts:
@@ -44,7 +45,7 @@ def test_padding_has_no_gradient() -> None:
     texts, net = _texts([9, 2], []), recurrent()
     task = DocumentTask(texts, batch_size=2)
     ((inputs, targets),) = task.train_batches(np.random.default_rng(0))
-    other = torch.where(targets == IGNORED, 5, inputs)
+    other = torch.where(targets == FREE, 5, inputs)
     gradients = []
     for version in (inputs, other):
         net.zero_grad()
@@ -58,7 +59,7 @@ def test_an_epoch_reads_every_document_once_and_orders_them_anew() -> None:
     epochs = [list(task.train_batches(np.random.default_rng(seed))) for seed in (0, 1)]
     for batches in epochs:
         assert len(batches) == len(task) == 5
-        assert sum(int((targets != IGNORED).sum()) for _, targets in batches) == sum(n + 1 for n in range(1, 24))
+        assert sum(int((targets != FREE).sum()) for _, targets in batches) == sum(n + 1 for n in range(1, 24))
         assert sorted(row.tolist() for row in _documents(batches)) == sorted(row.tolist() for row in task.texts.train)
     first, second = ([inputs.tolist() for inputs, _ in batches] for batches in epochs)
     assert first != second
@@ -66,7 +67,7 @@ def test_an_epoch_reads_every_document_once_and_orders_them_anew() -> None:
 
 def _documents(batches: list[tuple[Tensor, ...]]) -> list[np.ndarray]:
     rows = [(a, b) for inputs, targets in batches for a, b in zip(inputs, targets, strict=True)]
-    return [np.concatenate([a[:1].numpy(), b[b != IGNORED].numpy()]) for a, b in rows]
+    return [np.concatenate([a[:1].numpy(), b[b != FREE].numpy()]) for a, b in rows]
 
 
 def test_training_and_held_out_documents_are_apart(tmp_path: Path) -> None:
