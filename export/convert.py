@@ -69,7 +69,7 @@ def convert(
     if dtype != "fp32":
         graph, precision = shrink(graph, card, exportable.tokenizer or None, dtype, force=force)
         print("\n".join(precision.lines()))
-        facts["precision"] = precision.as_facts()
+        facts["precision"] = asdict(precision)
     card = replace(card, export={key: value for key, value in facts.items() if value})
     card = write_folder(target, graph=graph, card=card, tokenizer=exportable.tokenizer, log=exportable.log)
     print(f"wrote {target}; play it with: tui-gen {target}")

@@ -89,45 +89,34 @@ def with_figures(card: ModelCard, figures: Mapping[str, str]) -> ModelCard:
 
 def model_readme(card: ModelCard, log: Sequence[Mapping[str, Any]]) -> str:
     """Markdown: what the model does, figure, data and licence, how it was trained, how to play it."""
+    prompt = f' "{example}"' if (example := card.prompt_example.replace("\n", " ")) else ""
+    play = f"## Play\n\n```sh\ntui-gen {card.name}\ntui-gen generate {card.name}{prompt}\n```"
     credit = f"## Credit\n\n{card.credit}" if card.credit else ""
     output = "\n".join(["## What it makes", "", *report_lines(card.measured)]) if card.measured else ""
-    parts = [f"# {card.name}", card.description, _facts(card), _play(card), output, _training(card, log), credit]
+    parts = [f"# {card.name}", card.description, _facts(card), play, output, _training(card, log), credit]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _facts(card: ModelCard) -> str:
-    quality = card.quality
-    figure = f"{quality} on {quality.split}" if quality else "not measured"
-    parity = card.export.get("parity", {})
-    proof = (
-        f"logits within {parity['max_abs_logit_difference']:.1e} over {parity['steps']:,} steps; greedy tokens equal"
-        if parity
-        else ""
-    )
+    quality, proof, weights = card.quality, "", ""
+    if parity := card.export.get("parity"):
+        difference = f"{parity['max_abs_logit_difference']:.1e}"
+        proof = f"logits within {difference} over {parity['steps']:,} steps; greedy tokens equal"
+    if precision := card.export.get("precision"):
+        weights = f"{precision['dtype']}; KL divergence from fp32 {precision['kl_divergence']:.2g} nats per token"
     rows = [
         ("network", card.architecture),
         ("tokens it predicts", f"{card.vocab_size:,}"),
-        ("held-out figure", figure),
+        ("held-out figure", f"{quality} on {quality.split}" if quality else "not measured"),
         ("trained on", card.data),
         ("licence of the weights", card.licence),
         ("compared with PyTorch", proof),
         ("computes", card.export.get("computes", "")),
-        ("weights stored as", _precision(card.export.get("precision", {}))),
+        ("weights stored as", weights),
         ("assumed, for its file does not say", "; ".join(card.export.get("assumed", ()))),
     ]
     lines = [f"| {name} | {value} |" for name, value in rows if value]
     return "\n".join(["| | |", "|---|---|", *lines])
-
-
-def _precision(facts: Mapping[str, Any]) -> str:
-    if not facts:
-        return ""
-    return f"{facts['dtype']}; KL divergence from fp32 {facts['kl_divergence']:.2g} nats per token"
-
-
-def _play(card: ModelCard) -> str:
-    prompt = f' "{example}"' if (example := card.prompt_example.replace("\n", " ")) else ""
-    return f"## Play\n\n```sh\ntui-gen {card.name}\ntui-gen generate {card.name}{prompt}\n```"
 
 
 def _training(card: ModelCard, log: Sequence[Mapping[str, Any]]) -> str:

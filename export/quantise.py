@@ -8,10 +8,10 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -78,10 +78,6 @@ class Precision:
             f"  KL divergence from fp32 {self.kl_divergence:.2g} nats per token over {self.tokens:,} tokens; "
             f"the likeliest token agrees in {self.greedy_agreement:.1%}",
         ]
-
-    def as_facts(self) -> dict[str, Any]:
-        """For config.json."""
-        return {**asdict(self), "operators": list(self.operators)}
 
 
 def compare(full: Model, small: Model, prompt: Tokens, *, dtype: str, operators: tuple[str, ...]) -> Precision:

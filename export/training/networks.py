@@ -64,11 +64,6 @@ class RecurrentNet(nn.Module):
         features, after = self.rnn(self.embedding(tokens), before)
         return self.output(self.dropout(features)), after if isinstance(after, tuple) else (after,)
 
-    @torch.no_grad()
-    def sequence_logits(self, tokens: Tensor) -> Tensor:
-        """Logits after every token of int64[batch, time], from a zero state: float32[batch, time, vocab]."""
-        return self(tokens)[0]
-
 
 @dataclass(frozen=True)
 class ImageConfig:
@@ -130,7 +125,7 @@ class PixelCNNConfig(ImageConfig):
         return f"{design}PixelCNN {self.blocks}x{self.channels}"
 
 
-class ImageNet(nn.Module):
+class PictureNet(nn.Module):
     """What all networks over images have: their sizes, and the encoding of a pixel's level as input planes.
 
     Called with planes float32[batch, planes, height, width], of `encode`, and conditions float32[batch, conditions], 1
@@ -141,8 +136,9 @@ class ImageNet(nn.Module):
     encoding: Tensor
     """float32[levels, planes]: what the first convolution sees of each level."""
 
-    def __init__(self, encoding: Tensor) -> None:
+    def __init__(self, config: PixelCNNConfig | BookConfig, encoding: Tensor) -> None:
         super().__init__()
+        self.config = config
         self.register_buffer("encoding", encoding, persistent=False)
 
     def encode(self, pixels: Tensor) -> Tensor:
@@ -150,7 +146,7 @@ class ImageNet(nn.Module):
         return functional.embedding(pixels, self.encoding).permute(0, 3, 1, 2)
 
 
-class ConditionalNet(ImageNet):
+class ConditionalNet(PictureNet):
     """Blocks between first layers and a head of two 1x1 layers; learned row, column and condition biases.
 
     features: channels of all first layers together. biases: what a condition adds to, in channels each.
@@ -159,15 +155,14 @@ class ConditionalNet(ImageNet):
     def __init__(self, config: PixelCNNConfig, *, features: int, biases: Sequence[int]) -> None:
         levels = config.levels
         pixels = torch.eye(levels) if config.one_hot else torch.linspace(0, 1, levels)[:, None]
-        super().__init__(torch.cat([pixels, torch.ones(levels, 1)], dim=1))
-        self.config, self.biases = config, list(biases)
+        super().__init__(config, torch.cat([pixels, torch.ones(levels, 1)], dim=1))
+        self.biases = list(biases)
         self.rows = nn.Parameter(torch.zeros(config.height, features))
         self.columns = nn.Parameter(torch.zeros(config.width, features))
         self.condition = nn.Parameter(torch.zeros(config.conditions, sum(biases)))
 
-    def add_blocks(self, block: Callable[[PixelCNNConfig], nn.Module]) -> None:
-        """Adds what follows the first layers; parameters are numbered in this order in an optimizer's state."""
-        config = self.config
+    def add_blocks(self, config: PixelCNNConfig, block: Callable[[PixelCNNConfig], nn.Module]) -> None:
+        """Adds what follows the first layers; an optimizer's state numbers parameters in the order of their making."""
         self.blocks = nn.ModuleList(block(config) for _ in range(config.blocks))
         self.head = nn.Conv2d(config.channels, config.head, 1)
         self.output = nn.Conv2d(config.head, config.levels, 1)
@@ -236,10 +231,10 @@ class PixelCNN(ConditionalNet):
     def __init__(self, config: PixelCNNConfig) -> None:
         super().__init__(config, features=config.channels, biases=[config.condition_width] * config.blocks)
         self.input = MaskedConv2d("A", config.planes, config.channels, _FIRST_KERNEL)
-        self.add_blocks(ResidualBlock)
+        self.add_blocks(config, ResidualBlock)
 
     def forward(self, planes: Tensor, conditions: Tensor) -> Tensor:
-        """As of `ImageNet`."""
+        """As of `PictureNet`."""
         features = self.input(planes)
         features = features + self.rows.T[:, :, None] + self.columns.T[:, None, :]
         for block, bias in zip(self.blocks, self.split_condition(conditions), strict=True):
@@ -293,10 +288,10 @@ class TwoStackPixelCNN(ConditionalNet):
         super().__init__(config, features=2 * channels, biases=biases)
         self.above = CausalConv2d(config.planes, channels, above=reach, left=reach, right=reach, shift=(1, 0))
         self.beside = CausalConv2d(config.planes, channels, above=0, left=reach, shift=(0, 1))
-        self.add_blocks(TwoStackBlock)
+        self.add_blocks(config, TwoStackBlock)
 
     def forward(self, planes: Tensor, conditions: Tensor) -> Tensor:
-        """As of `ImageNet`."""
+        """As of `PictureNet`."""
         rows, columns = self.rows.T[:, :, None].chunk(2), self.columns.T[:, None, :].chunk(2)
         first, *biases, before, inside = self.split_condition(conditions)
         for_vertical, for_horizontal = first.chunk(2, dim=1)
@@ -336,7 +331,7 @@ class BookBlock(nn.Module):
         return features + functional.relu(self.expand(inner))
 
 
-class BookPixelCNN(ImageNet):
+class BookPixelCNN(PictureNet):
     """Masked 7x7 of type A, residual blocks, two masked 1x1 of type B, each with a ReLU, and the levels' logits.
 
     It reads level / levels, knows nothing of positions, and takes no condition.
@@ -344,8 +339,7 @@ class BookPixelCNN(ImageNet):
 
     def __init__(self, config: BookConfig) -> None:
         filters, levels = config.filters, config.levels
-        super().__init__(torch.arange(levels)[:, None] / levels)
-        self.config = config
+        super().__init__(config, torch.arange(levels)[:, None] / levels)
         self.input = MaskedConv2d("A", 1, filters, 7)
         self.blocks = nn.ModuleList(BookBlock(filters) for _ in range(config.blocks))
         self.heads = nn.ModuleList(MaskedConv2d("B", filters, filters, 1) for _ in range(2))
@@ -356,7 +350,7 @@ class BookPixelCNN(ImageNet):
                 nn.init.zeros_(module.bias)  # type: ignore[arg-type]
 
     def forward(self, planes: Tensor, conditions: Tensor) -> Tensor:
-        """As of `ImageNet`; conditions: [batch, 0]."""
+        """As of `PictureNet`; conditions: [batch, 0]."""
         del conditions
         features = functional.relu(self.input(planes))
         for block in self.blocks:
@@ -367,7 +361,6 @@ class BookPixelCNN(ImageNet):
         return logits
 
 
-PictureNet = PixelCNN | TwoStackPixelCNN | BookPixelCNN
 TrainedNet = RecurrentNet | PictureNet
 NetworkConfig = RecurrentConfig | PixelCNNConfig | BookConfig
 

@@ -29,7 +29,7 @@ def _texts(lengths: list[int], held_out: list[int], *, vocab: int = 13, eos: int
 def _nats(net: torch.nn.Module, document: np.ndarray) -> float:
     """The sum over a document by itself."""
     tokens = torch.from_numpy(document)[None]
-    logits = net.sequence_logits(tokens[:, :-1])[0]
+    logits = net(tokens[:, :-1])[0][0]
     return functional.cross_entropy(logits, tokens[0, 1:], reduction="sum").item()
 
 

@@ -1,8 +1,9 @@
-"""The trainer learns, keeps a log that can be compared over epochs, and says why it stops."""
+"""The trainer learns, keeps a log that can be compared over epochs, and goes on where it was interrupted."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,10 @@ import pytest
 import torch
 
 from export.evaluation.evaluate import evaluate
-from export.files import fingerprint
-from export.training import checkpoint, train
+from export.training import checkpoint
 from export.training import trainer as loop
-from export.training.train import main
 from export.training.trainer import draw_sample
-from tests.support.export_training import exported, trainer, training, write_data
+from tests.support.export_training import exported, trainer, training
 from tui_gen.errors import TuiGenError
 
 RUNS = {
@@ -124,64 +123,68 @@ def test_a_first_epoch_that_fails_does_not_speak_of_a_checkpoint(tmp_path: Path)
         next(run.run())
 
 
+def _log(run: Path) -> list[dict[str, Any]]:
+    lines = (run / "training.jsonl").read_text(encoding="utf-8").splitlines()
+    return [{**json.loads(line), "seconds": 0} for line in lines]
+
+
 @pytest.mark.parametrize(
-    ("asked", "device", "recurrent", "taken"),
+    ("preset", "sizes"),
+    [("recipes", {"dropout": 0.3}), ("shakespeare", {"layers": 2, "dropout": 0.2}), ("adventurers", {})],
+)
+def test_a_resumed_run_ends_like_one_in_one_go(preset: str, sizes: dict[str, Any], tmp_path: Path) -> None:
+    prepared = training(preset, tmp_path, batch_size=4, **sizes)
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    list(trainer(prepared, whole).run())
+    next(trainer(prepared, parts).run())
+    again = trainer(prepared, parts)
+    assert again.resume()
+    assert [entry["epoch"] for entry in again.run()] == [2]
+    assert _log(whole) == _log(parts)
+    expected, found = (checkpoint.load(run / "checkpoint.pt") for run in (whole, parts))
+    for kind in ("weights", "raw_weights"):
+        assert all(torch.equal(found[kind][name], weight) for name, weight in expected[kind].items())
+    assert expected["step"] == found["step"]
+    assert expected["averaged"] == found["averaged"]
+
+
+def test_a_new_run_has_nothing_to_resume(tmp_path: Path) -> None:
+    assert not trainer(training("names", tmp_path), tmp_path).resume()
+
+
+@pytest.mark.parametrize(
+    ("changes", "difference"),
     [
-        ("fp32", "cuda", False, "fp32"),
-        ("bf16", "cpu", True, "bf16"),
-        ("bf16", "cuda", False, "bf16"),
-        ("auto", "cuda", False, "bf16"),
-        ("auto", "cuda", True, "fp32"),
+        ({"epochs": 3}, "with epochs 2, not 3"),
+        ({"seed": 5}, "with seed 0, not 5"),
+        ({"batch_size": 7}, "with batch_size 8, not 7"),
+        ({"learning_rate": 0.1}, "with learning_rate 0.05, not 0.1"),
+        ({"data": "other"}, "on other data"),
     ],
 )
-def test_a_precision_is_what_it_says(
-    asked: str, device: str, recurrent: bool, taken: str, monkeypatch: pytest.MonkeyPatch
+def test_a_run_with_other_options_is_refused(
+    changes: dict[str, Any], difference: str, names_checkpoint: Path, tmp_path: Path
 ) -> None:
-    """PyTorch's autocast runs cuDNN's recurrent layers in fp16 whatever it is asked for."""
-    monkeypatch.setattr(train, "_fast_bfloat16", lambda device: True)
-    assert train._precision(asked, device, recurrent=recurrent) == taken
-    with pytest.raises(TuiGenError, match="runs recurrent layers in fp16"):
-        train._precision("bf16", "cuda", recurrent=True)
+    run, before = trainer(training("names", tmp_path), names_checkpoint.parent), names_checkpoint.read_bytes()
+    run.options = replace(run.options, **changes)
+    with pytest.raises(TuiGenError, match=f"was trained {difference}; .* use another -o"):
+        run.resume()
+    assert names_checkpoint.read_bytes() == before
 
 
-def test_a_gpu_that_is_full_is_one_clear_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def full(*_: object) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    monkeypatch.setattr(train, "_train", full)
-    assert main(["names", "--data", str(tmp_path), "-o", str(tmp_path)]) == 1
-    assert "too little memory for such batches; ask for smaller ones with --batch-size" in capsys.readouterr().err
+def test_a_checkpoint_of_something_else_is_not_resumed(tmp_path: Path) -> None:
+    torch.save({"state_dict": {}}, tmp_path / "checkpoint.pt")
+    with pytest.raises(TuiGenError, match=r"was not written by export.train"):
+        trainer(training("names", tmp_path), tmp_path).resume()
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_the_command_line_trains(precision: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    data, run = write_data("names", tmp_path), tmp_path / "deep" / "run"
-    command = ["names", "--data", str(data), "-o", str(run), "--epochs", "1", "--device", "cpu"]
-    assert main([*command, "--precision", precision]) == 0
-    printed = capsys.readouterr()
-    assert f"cpu, {precision}, new run" in printed.out
-    assert "epoch 1: train " in printed.out
-    assert printed.err == ""
-    assert sorted(path.name for path in run.iterdir()) == ["checkpoint.pt", "training.jsonl"]
-    options = checkpoint.load(run / "checkpoint.pt")["options"]
-    chosen = {"preset": "names", "epochs": 1, "batch_size": 64, "learning_rate": 4e-3, "ema": 0.999, "seed": 0}
-    assert options == {**chosen, "precision": precision, "data": fingerprint(data), "stacks": None}
-
-
-@pytest.mark.parametrize("size", ["no data", "too small", "output taken"])
-def test_what_cannot_be_trained_is_one_clear_line(
-    size: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    data, run = tmp_path / "data", tmp_path / "run"
-    if size != "no data":
-        data.write_text("but soft\n" * 300)
-    if size == "output taken":
-        run.write_text("mine")
-    command = ["shakespeare", "--data", str(data), "-o", str(run), "--device", "cpu"]
-    assert main(command) == 1
-    fault = capsys.readouterr().err
-    assert fault.startswith("export.train: ")
-    assert fault.count("\n") == 1
-    assert {"no data": str(data), "too small": "--batch-size", "output taken": str(run)}[size] in fault
+@pytest.mark.parametrize("leftover", ["checkpoint.partial", "training.jsonl.partial"])
+def test_a_half_written_file_does_not_hinder(leftover: str, tmp_path: Path) -> None:
+    prepared = training("names", tmp_path)
+    next(trainer(prepared, tmp_path).run())
+    (tmp_path / leftover).write_bytes(b"\x80 half")
+    again = trainer(prepared, tmp_path)
+    assert again.resume()
+    list(again.run())
+    assert [entry["epoch"] for entry in _log(tmp_path)] == [1, 2]
+    assert not (tmp_path / leftover).exists()
