@@ -48,7 +48,7 @@ def _vocabulary(tokenizer: Tokenizer) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("typed", "printed"),
+    ("text", "prose"),
     [
         ("(1/2 cup) Well-Beaten .", "(1/2 cup) well-beaten."),
         ("don't stop ; it's done !", "don't stop; it's done!"),
@@ -56,10 +56,10 @@ def _vocabulary(tokenizer: Tokenizer) -> list[str]:
         ("crème brûlée : 100 ° — ½", "crème brûlée: 100 ° — ½"),
     ],
 )
-def test_prose_is_printed_as_it_is_set(words: Tokenizer, typed: str, printed: str) -> None:
-    ids = words.encode(typed).ids
-    assert words.decode(ids) == printed
-    assert _streamed(words, ids) == printed
+def test_prose_is_printed_as_it_is_set(words: Tokenizer, text: str, prose: str) -> None:
+    ids = words.encode(text).ids
+    assert words.decode(ids) == prose
+    assert _streamed(words, ids) == prose
 
 
 def test_printed_words_are_read_back_as_the_same_tokens(words: Tokenizer) -> None:
@@ -97,12 +97,12 @@ def test_only_a_text_in_small_letters_is_lower_cased() -> None:
 
 
 @pytest.mark.parametrize(
-    "typed",
+    "text",
     ["elf woman,red cloak", "Elf Woman , RED  cloak", "  elf  woman ,, red cloak , ", ",elf woman,\n red\tcloak"],
 )
-def test_phrases_are_read_in_any_case_and_spacing(typed: str) -> None:
+def test_phrases_are_read_in_any_case_and_spacing(text: str) -> None:
     tokenizer = phrase_tokenizer(["bow", "Elf Woman", "red cloak"], first_id=17)
-    assert tokenizer.encode(typed).ids == [18, 19]
+    assert tokenizer.encode(text).ids == [18, 19]
 
 
 def test_no_phrase_is_no_token() -> None:

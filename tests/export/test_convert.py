@@ -46,10 +46,10 @@ def names(names_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 def test_the_command_line_writes_a_model_folder(adventurers_checkpoint: Path, tmp_path: Path) -> None:
     folder = tmp_path / "deep" / "heroes"
     command = [sys.executable, "-m", "export", str(adventurers_checkpoint), "-o", str(folder), "--name", "heroes!"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "Two-stack gated PixelCNN 2x8" in done.stdout
-    assert f"play it with: tui-gen {folder}" in done.stdout
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (process.returncode, process.stderr) == (0, "")
+    assert "Two-stack gated PixelCNN 2x8" in process.stdout
+    assert f"play it with: tui-gen {folder}" in process.stdout
     assert {path.name for path in folder.iterdir()} == FILES
     assert [path.name for path in folder.parent.iterdir()] == ["heroes"]
     loaded_model = open_model(folder, provider="cpu")
@@ -96,8 +96,8 @@ def test_the_player_says_what_the_training_log_shows(names: Path) -> None:
 def test_averaged_weights_are_exported(names: Path, names_checkpoint: Path) -> None:
     contents = checkpoint.load(names_checkpoint)
     tokens = np.array([[0, 7, 1, 9, 0]])
-    averaged = checkpoint.load_network(contents["network"], contents["weights"])
-    logits = averaged(torch.from_numpy(tokens[:, :-1]))[0].log_softmax(-1)
+    net = checkpoint.load_network(contents["network"], contents["weights"])
+    logits = net(torch.from_numpy(tokens[:, :-1]))[0].log_softmax(-1)
     expected = -logits[0, torch.arange(4), torch.from_numpy(tokens[0, 1:])].sum().item()
     assert -score(open_model(names, provider="cpu").model, tokens).sum() == pytest.approx(expected, abs=1e-4)
     assert any(not torch.equal(contents["weights"][name], raw) for name, raw in contents["raw_weights"].items())
@@ -105,9 +105,9 @@ def test_averaged_weights_are_exported(names: Path, names_checkpoint: Path) -> N
 
 def test_inspect_reads_it(names: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert inspect(str(names), "cpu") == 0
-    printed = capsys.readouterr().out
-    assert "state.h: tensor(float)[batch, 1, 16]" in printed
-    assert "provider        CPU" in printed
+    output = capsys.readouterr().out
+    assert "state.h: tensor(float)[batch, 1, 16]" in output
+    assert "provider        CPU" in output
 
 
 def test_an_older_model_folder_is_replaced(names_checkpoint: Path, names: Path, tmp_path: Path) -> None:
@@ -139,12 +139,12 @@ def test_a_folder_that_holds_anything_else_is_left_alone(
 def test_a_file_in_the_way_is_left_alone(
     names_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    taken = tmp_path / "taken"
-    taken.write_text("mine")
-    for target in (taken, taken / "model"):
+    file = tmp_path / "taken"
+    file.write_text("mine")
+    for target in (file, file / "model"):
         assert main([str(names_checkpoint), "-o", str(target)]) == 1
         assert capsys.readouterr().err.count("\n") == 1
-    assert taken.read_text() == "mine"
+    assert file.read_text() == "mine"
 
 
 def test_nothing_is_written_when_the_proof_fails(
@@ -153,7 +153,7 @@ def test_nothing_is_written_when_the_proof_fails(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def damaged(network: TextNetwork) -> ModelProto:
+    def damage(network: TextNetwork) -> ModelProto:
         graph = right(network)
         bias = next(tensor for tensor in graph.graph.initializer if tensor.name == "output.bias")
         values = numpy_helper.to_array(bias).copy()
@@ -162,7 +162,7 @@ def test_nothing_is_written_when_the_proof_fails(
         return graph
 
     right = TextNetwork.step_graph
-    monkeypatch.setattr(TextNetwork, "step_graph", damaged)
+    monkeypatch.setattr(TextNetwork, "step_graph", damage)
     assert main([str(names_checkpoint), "-o", str(tmp_path / "model")]) == 1
     fault = capsys.readouterr().err
     assert fault.startswith("export: the exported model differs from PyTorch by 1 in its logits")
@@ -219,10 +219,10 @@ def test_a_text_checkpoint_becomes_a_model_that_types(
     characters: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([str(characters), "-o", str(tmp_path / "model")]) == 0
-    printed = capsys.readouterr().out
-    assert "LSTM 2x8, reads and predicts 13 tokens" in printed
-    assert "in the file under tokens" in printed
-    assert "greedy tokens: 200 equal; decoded text equal" in printed
+    output = capsys.readouterr().out
+    assert "LSTM 2x8, reads and predicts 13 tokens" in output
+    assert "in the file under tokens" in output
+    assert "greedy tokens: 200 equal; decoded text equal" in output
     loaded_model = open_model(tmp_path / "model", provider="cpu")
     assert isinstance(loaded_model.codec, TextCodec)
     tokens = _generate(loaded_model, "abba", 5)
@@ -300,8 +300,8 @@ def test_a_factory_needs_no_file(
     assert main(["--factory", "my_net:build", "--size", "4x4", "-o", "model"]) == 1
     assert "is not causal" in capsys.readouterr().err
     assert not (tmp_path / "model").exists()
-    shifted = source.replace("(0, 0, 1, -1)", "(0, 0, 4, -4)")
-    (tmp_path / "other_net.py").write_text(shifted + "nn.Conv2d(1, 4, 3, 2, 1), nn.ConvTranspose2d(4, 4, 2, 2))\n")
+    causal = source.replace("(0, 0, 1, -1)", "(0, 0, 4, -4)")
+    (tmp_path / "other_net.py").write_text(causal + "nn.Conv2d(1, 4, 3, 2, 1), nn.ConvTranspose2d(4, 4, 2, 2))\n")
     assert main(["--factory", "other_net:build", "--size", "8x4", "-o", "model"]) == 0
     assert "computes the whole image for every token: module.1: a convolution with strides" in capsys.readouterr().out
 
@@ -330,9 +330,9 @@ def test_nothing_is_left_of_a_refused_export(tmp_path: Path, capsys: pytest.Capt
             state[name] = torch.ones_like(tensor)
     torch.save(state, tmp_path / "leaky.pt")
     assert main([str(tmp_path / "leaky.pt"), "-o", str(tmp_path / "model"), "--size", "6x6"]) == 1
-    told = capsys.readouterr().err
-    assert told.startswith("export: the network is not causal: the pixel in row 0, column 0 has a say in")
-    assert told.count("\n") == 1
+    error = capsys.readouterr().err
+    assert error.startswith("export: the network is not causal: the pixel in row 0, column 0 has a say in")
+    assert error.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["leaky.pt"]
     assert np.all(state["0.mask"].numpy() == 1)
 

@@ -66,8 +66,8 @@ def test_step_by_step_equals_the_whole_sequence(name: str, batch: int) -> None:
     net = network(name)
     tokens = random_sequences(net, batch)
     whole = sequence_logits(net, tokens)
-    stepped = step_logits(exported(net), tokens)
-    np.testing.assert_allclose(stepped[:, -whole.shape[1] :], whole, atol=1e-5, rtol=0)
+    steps = step_logits(exported(net), tokens)
+    np.testing.assert_allclose(steps[:, -whole.shape[1] :], whole, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("prefix", [1, 2, 6])
@@ -81,8 +81,8 @@ def test_a_prompt_of_any_number_of_phrases_conditions_every_pixel(name: str, pre
     conditions = torch.from_numpy(counts[:, net.config.start + 1 :]).float()
     with torch.no_grad():
         image = net(net.encode(torch.from_numpy(pixels)), conditions).flatten(2).transpose(1, 2).numpy()
-    stepped = step_logits(exported(net), tokens)[:, prefix - 1 :]
-    np.testing.assert_allclose(stepped, image, atol=1e-5, rtol=0)
+    steps = step_logits(exported(net), tokens)[:, prefix - 1 :]
+    np.testing.assert_allclose(steps, image, atol=1e-5, rtol=0)
 
 
 def test_each_phrase_of_the_prompt_matters() -> None:
@@ -106,10 +106,12 @@ def test_a_right_export_passes_and_says_how_close_it_is(name: str) -> None:
     net = network(name)
     parity = verify(network_of(net), exported(net), _codec(net))
     assert parity.relative_logit_difference <= parity.max_abs_logit_difference < 1e-5
-    made = net.config.height * net.config.width if isinstance(net, PixelCNN) else 200
-    assert parity.greedy_tokens == made
-    random = 6 * (made + 2 if isinstance(net, PixelCNN) else made)  # a prompt of three tokens more, the last pixel less
-    assert parity.steps == random + 5 * made  # and what it wrote itself, after its start token, but for the last
+    length = net.config.height * net.config.width if isinstance(net, PixelCNN) else 200
+    assert parity.greedy_tokens == length
+    random = 6 * (
+        length + 2 if isinstance(net, PixelCNN) else length
+    )  # a prompt of three tokens more, the last pixel less
+    assert parity.steps == random + 5 * length  # and what it wrote itself, after its start token, but for the last
 
 
 @pytest.mark.parametrize(
@@ -157,12 +159,12 @@ def test_greedy_tokens_are_compared_too() -> None:
 def test_a_token_that_random_sequences_never_read_is_compared_where_the_model_writes_it() -> None:
     net = recurrent(vocab_size=3000)
     rng = np.random.default_rng(0)
-    seen = np.unique(np.concatenate([network_of(net).random_tokens(batch, rng).ravel() for batch in (1, 5)]))
-    unseen = int(np.setdiff1d(np.arange(3000), seen)[0])
+    read = np.unique(np.concatenate([network_of(net).random_tokens(batch, rng).ravel() for batch in (1, 5)]))
+    unseen = int(np.setdiff1d(np.arange(3000), read)[0])
     net.output.bias.data[unseen] += 9
-    changed = _with_changed(net, "embedding", _add((unseen,), 3.0))
+    other = _with_changed(net, "embedding", _add((unseen,), 3.0))
     with pytest.raises(TuiGenError, match="differs from PyTorch"):
-        verify(network_of(net), changed, _codec(recurrent()))
+        verify(network_of(net), other, _codec(recurrent()))
 
 
 @pytest.mark.parametrize(

@@ -212,22 +212,22 @@ _SMALL: dict[type, dict[str, int]] = {
 
 def training(preset: str, folder: Path, *, batch_size: int = 8, **sizes: Any) -> Training:
     """A preset on small data, with a small network; sizes: what to change in that."""
-    prepared = PRESETS[preset].prepare(write_data(preset, folder), batch_size)
-    small = {**_SMALL[type(prepared.network)], **sizes}
-    return replace(prepared, network=replace(prepared.network, **small), sample_length=20)
+    setup = PRESETS[preset].prepare(write_data(preset, folder), batch_size)
+    small = {**_SMALL[type(setup.network)], **sizes}
+    return replace(setup, network=replace(setup.network, **small), sample_length=20)
 
 
-def trainer(prepared: Training, directory: Path, *, epochs: int = 2, mixed: bool = False, seed: int = 0) -> Trainer:
+def trainer(setup: Training, directory: Path, *, epochs: int = 2, bfloat16: bool = False, seed: int = 0) -> Trainer:
     """A run that learns fast enough for a test."""
     directory.mkdir(exist_ok=True)
     options = Options(
-        prepared.card.name,
+        setup.card.name,
         epochs,
         batch_size=8,
         learning_rate=0.05,
         ema=0.9,
         seed=seed,
-        precision="bf16" if mixed else "fp32",
+        precision="bf16" if bfloat16 else "fp32",
         data="",
     )
-    return Trainer(options, prepared, directory, "cpu")
+    return Trainer(options, setup, directory, "cpu")

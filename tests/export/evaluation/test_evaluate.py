@@ -23,10 +23,10 @@ from tests.support.export_training import exported, training, write_data
 from tui_gen.library import read_card
 
 
-def _network(prepared: Training) -> TrainedNet:
+def _network(setup: Training) -> TrainedNet:
     """Random weights that are far enough from uniform for a wrong sum to show."""
     torch.manual_seed(0)
-    net = build_network(prepared.network)
+    net = build_network(setup.network)
     for parameter in net.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     return net.eval()
@@ -41,33 +41,33 @@ def _network(prepared: Training) -> TrainedNet:
     ],
 )
 def test_a_texts_figure_is_the_mean_over_all_its_tokens(preset: str, unit: str, split: str, tmp_path: Path) -> None:
-    prepared = training(preset, tmp_path)
-    net, nats, count = _network(prepared), 0.0, 0
-    for document in prepared.task.texts.held_out:
+    setup = training(preset, tmp_path)
+    net, nats, count = _network(setup), 0.0, 0
+    for document in setup.task.texts.held_out:
         tokens = torch.from_numpy(document)
         logits = net(tokens[None, :-1])[0][0]
         nats += functional.cross_entropy(logits, tokens[1:], reduction="sum").item()
         count += len(tokens) - 1
-    quality = evaluate(exported(net), prepared.task)
+    quality = evaluate(exported(net), setup.task)
     assert quality.value == pytest.approx(nats / count, abs=1e-4)
     assert (quality.unit, quality.split) == (unit, split.format(f"{count:,}"))
 
 
 def test_the_books_network_is_measured_in_nats_as_in_the_book(tmp_path: Path) -> None:
-    prepared = training("fashion-book", tmp_path)
-    net, images = _network(prepared), prepared.task.images
+    setup = training("fashion-book", tmp_path)
+    net, images = _network(setup), setup.task.images
     pixels = torch.from_numpy(images.pixels[-images.held_out :]).long()
     with torch.no_grad():
         nats = functional.cross_entropy(net(net.encode(pixels), torch.zeros(len(pixels), 0)), pixels).item()
-    quality = evaluate(exported(net), prepared.task)
+    quality = evaluate(exported(net), setup.task)
     assert quality.value == pytest.approx(nats, abs=1e-4)
     assert (quality.unit, quality.split) == ("nats per pixel", f"{images.held_out} held-out pictures")
     training_set = torch.from_numpy(images.pixels[: -images.held_out]).long()
     with torch.no_grad():
         logits = net(net.encode(training_set), torch.zeros(len(training_set), 0))
-    known = evaluate(exported(net), prepared.task, split="training")
-    assert known.value == pytest.approx(functional.cross_entropy(logits, training_set).item(), abs=1e-4)
-    assert known.split == f"{len(training_set)} training pictures"
+    of_training = evaluate(exported(net), setup.task, split="training")
+    assert of_training.value == pytest.approx(functional.cross_entropy(logits, training_set).item(), abs=1e-4)
+    assert of_training.split == f"{len(training_set)} training pictures"
 
 
 @pytest.mark.parametrize(
@@ -78,14 +78,14 @@ def test_the_books_network_is_measured_in_nats_as_in_the_book(tmp_path: Path) ->
 def test_a_pictures_figure_is_in_bits_per_pixel_under_its_conditions(
     preset: str, sizes: dict[str, int], tmp_path: Path
 ) -> None:
-    prepared = training(preset, tmp_path, **sizes)
-    net, images = _network(prepared), prepared.task.images
+    setup = training(preset, tmp_path, **sizes)
+    net, images = _network(setup), setup.task.images
     pixels = torch.from_numpy(images.pixels[-images.held_out :]).long()
     conditions = torch.from_numpy(images.conditions[-images.held_out :]).float()
     with torch.no_grad():
         bits = functional.cross_entropy(net(net.encode(pixels), conditions), pixels).item() / math.log(2)
         without = functional.cross_entropy(net(net.encode(pixels), 0 * conditions), pixels).item() / math.log(2)
-    quality = evaluate(exported(net), prepared.task)
+    quality = evaluate(exported(net), setup.task)
     assert quality.value == pytest.approx(bits, abs=1e-4)
     assert abs(bits - without) > 0.001
     assert (quality.unit, quality.split) == (
@@ -177,8 +177,8 @@ def test_what_cannot_be_measured_is_one_clear_line_and_changes_nothing(
     before = {path.name: path.read_bytes() for path in folder.glob("*")}
     capsys.readouterr()
     assert main([str(folder), "--data", str(data)]) == 1
-    printed = capsys.readouterr().err
-    assert printed.startswith("export.evaluate: ")
-    assert says[fault] in printed
-    assert printed.count("\n") == 1
+    output = capsys.readouterr().err
+    assert output.startswith("export.evaluate: ")
+    assert says[fault] in output
+    assert output.count("\n") == 1
     assert {path.name: path.read_bytes() for path in folder.glob("*")} == before

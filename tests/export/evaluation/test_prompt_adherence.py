@@ -82,9 +82,9 @@ def test_the_command_writes_what_it_found_into_the_card(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Nothing is replaced here but how long it all takes."""
-    prepared = PRESETS["adventurers"].prepare(data, 8)
-    small = replace(prepared.network, channels=16, blocks=2, head=16)  # type: ignore[type-var]
-    list(trainer(replace(prepared, network=small), tmp_path / "run", epochs=6).run())
+    setup = PRESETS["adventurers"].prepare(data, 8)
+    small = replace(setup.network, channels=16, blocks=2, head=16)  # type: ignore[type-var]
+    list(trainer(replace(setup, network=small), tmp_path / "run", epochs=6).run())
     folder = tmp_path / "adventurers"
     assert export_main([str(tmp_path / "run" / "checkpoint.pt"), "-o", str(folder), "--guidance", "1.5"]) == 0
     monkeypatch.setattr(prompt_adherence, "train_classifier", partial(train_classifier, epochs=60))

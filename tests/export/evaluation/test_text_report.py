@@ -44,11 +44,11 @@ def test_the_longest_copy_of_many_is_what_looking_everywhere_finds() -> None:
     samples = [rng.integers(3, size=60) for _ in range(4)]
     texts = ["".join(map(str, document)) for document in book]
 
-    def copied(size: int) -> bool:
+    def is_copied(size: int) -> bool:
         runs = ("".join(map(str, sample[at : at + size])) for sample in samples for at in range(60 - size + 1))
         return any(run in text for run in runs for text in texts)
 
-    assert longest_copy(samples, book) == max(size for size in range(1, 61) if copied(size))
+    assert longest_copy(samples, book) == max(size for size in range(1, 61) if is_copied(size))
 
 
 def test_distinct_runs_are_a_part_of_all() -> None:
@@ -60,10 +60,10 @@ def test_distinct_runs_are_a_part_of_all() -> None:
 def test_figures_leave_out_the_prompt_and_the_end(text: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     end, the, cat, dog, sat, ran, dot = toys.END, toys.THE, toys.CAT, toys.DOG, toys.SAT, toys.RAN, toys.DOT
     train = [np.array([end, the, cat, sat, dot, end]), np.array([end, cat, sat, ran, end])]
-    made = [[end, the, cat, sat, dot, end], [end, the, dog, ran, end], [end, the, cat, cat, cat, cat]]
+    samples = [[end, the, cat, sat, dot, end], [end, the, dog, ran, end], [end, the, cat, cat, cat, cat]]
     texts = Texts(Tokenizer.from_str(toys.words()), end, end, train, [])
     loaded_model = replace(text, card=replace(text.card, prompt_example="the", temperature=0.5))
-    monkeypatch.setattr(text_report, "_sample", lambda *_: [np.array(sample) for sample in made])
+    monkeypatch.setattr(text_report, "_sample", lambda *_: [np.array(sample) for sample in samples])
     figures = text_report.text_report(loaded_model, texts)["figures"]
     how = "3 samples of up to 300 words and marks at temperature 0.5"
     assert figures == {
@@ -83,8 +83,8 @@ def test_a_sample_with_a_fence_in_it_stays_inside_its_own() -> None:
 def test_evaluating_a_text_model_shows_what_it_writes(preset: str, ends: bool, tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
-    prepared = training(preset, data, batch_size=4)
-    for _ in trainer(prepared, tmp_path / "run", epochs=1).run():
+    setup = training(preset, data, batch_size=4)
+    for _ in trainer(setup, tmp_path / "run", epochs=1).run():
         pass
     assert export_main([str(tmp_path / "run" / "checkpoint.pt"), "-o", str(tmp_path / preset)]) == 0
     assert main([str(tmp_path / preset), "--data", str(data / preset)]) == 0

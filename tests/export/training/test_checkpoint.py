@@ -86,10 +86,10 @@ def test_a_bad_checkpoint_is_one_clear_line(
     bad, target = tmp_path / "bad.pt", tmp_path / "model"
     spoil(names_checkpoint, bad)
     assert main([str(bad), "-o", str(target)]) == 1
-    printed = capsys.readouterr()
-    assert says in printed.err
-    assert printed.err.startswith("export: ")
-    assert printed.err.count("\n") == 1
+    output = capsys.readouterr()
+    assert says in output.err
+    assert output.err.startswith("export: ")
+    assert output.err.count("\n") == 1
     assert not target.exists()
 
 

@@ -25,8 +25,8 @@ def test_recipes_become_prompts_with_an_end_on_both_sides(tmp_path: Path) -> Non
     texts = read_recipes(write_data("recipes", tmp_path))
     assert texts.bos == texts.eos == texts.tokenizer.token_to_id("<end>")
     assert all(row[0] == row[-1] == texts.eos and texts.eos not in row[1:-1] for row in texts.train + texts.held_out)
-    wanted = "recipe for roasted vegetables | take 1/2 cup of vegetables, well-beaten. then roasted it."
-    assert wanted in _decoded(texts, texts.train)
+    recipe = "recipe for roasted vegetables | take 1/2 cup of vegetables, well-beaten. then roasted it."
+    assert recipe in _decoded(texts, texts.train)
 
 
 def test_recipes_of_one_title_are_held_out_together_and_their_words_stay_unknown(tmp_path: Path) -> None:
@@ -110,14 +110,14 @@ def test_a_caption_without_words_names_no_condition(tmp_path: Path) -> None:
     np.testing.assert_array_equal(images.conditions, [[0, 0], [0, 1], [1, 0]])
 
 
-def _npz(path: Path, **changed: Any) -> None:
+def _npz(path: Path, **others: Any) -> None:
     arrays: dict[str, Any] = {
         "pixels": np.zeros((3, 4, 4), np.uint8),
         "palette": np.zeros((2, 3), np.uint8),
         "captions": np.array(["a", "b", "c"]),
     }
     with path.open("wb") as file:
-        np.savez(file, **{name: array for name, array in {**arrays, **changed}.items() if array is not None})
+        np.savez(file, **{name: array for name, array in {**arrays, **others}.items() if array is not None})
 
 
 def _npy(path: Path) -> None:

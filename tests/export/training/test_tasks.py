@@ -22,8 +22,8 @@ from tui_gen.sampling.params import FREE
 def _texts(lengths: list[int], held_out: list[int], *, vocab: int = 13, eos: int | None = 0) -> Texts:
     rng = np.random.default_rng(0)
     parts = ([rng.integers(1, vocab, size=n) for n in part] for part in (lengths, held_out))
-    train, kept = ([np.concatenate([[0], row, [0]]) if eos == 0 else row for row in part] for part in parts)
-    return Texts(character_tokenizer("abc"), 0, eos, train, kept)
+    train, held = ([np.concatenate([[0], row, [0]]) if eos == 0 else row for row in part] for part in parts)
+    return Texts(character_tokenizer("abc"), 0, eos, train, held)
 
 
 def _nats(net: torch.nn.Module, document: np.ndarray) -> float:
@@ -138,18 +138,18 @@ def test_pictures_are_held_out_from_the_end() -> None:
 
 def test_some_conditions_are_dropped_in_training_and_none_when_scored() -> None:
     task = ImageTask(_images(700, 7), batch_size=10, drop_condition=0.2)
-    kept = torch.cat([conditions for _, conditions in task.train_batches(np.random.default_rng(0))])
-    assert 0.7 < kept.mean().item() < 0.9
-    assert {tuple(row) for row in kept.tolist()} == {(0, 0), (0, 1), (1, 0), (1, 1)}
+    conditions = torch.cat([part for _, part in task.train_batches(np.random.default_rng(0))])
+    assert 0.7 < conditions.mean().item() < 0.9
+    assert {tuple(row) for row in conditions.tolist()} == {(0, 0), (0, 1), (1, 0), (1, 1)}
     assert all(conditions.all() for _, conditions in task.held_out_batches())
 
 
 def test_a_share_of_the_pictures_has_short_or_no_prompts() -> None:
     wide = replace(_images(700, 7), conditions=np.ones((700, 8), dtype=np.uint8), phrases=tuple("abcdefgh"))
     task = ImageTask(wide, batch_size=10, drop_condition=0.0, short_prompts=0.5)
-    kept = torch.cat([conditions for _, conditions in task.train_batches(np.random.default_rng(0))]).sum(dim=1)
-    assert (kept == 8).float().mean().item() > 0.45
-    assert set(kept.int().tolist()) == set(range(9))
+    conditions = torch.cat([part for _, part in task.train_batches(np.random.default_rng(0))]).sum(dim=1)
+    assert (conditions == 8).float().mean().item() > 0.45
+    assert set(conditions.int().tolist()) == set(range(9))
 
 
 def test_a_pictures_loss_is_that_of_its_pixels() -> None:

@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize(
-    ("asked", "device", "recurrent", "taken"),
+    ("option", "device", "recurrent", "precision"),
     [
         ("fp32", "cuda", False, "fp32"),
         ("bf16", "cpu", True, "bf16"),
@@ -33,11 +33,11 @@ ROOT = Path(__file__).parents[3]
     ],
 )
 def test_a_precision_is_what_it_says(
-    asked: str, device: str, recurrent: bool, taken: str, monkeypatch: pytest.MonkeyPatch
+    option: str, device: str, recurrent: bool, precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """PyTorch's autocast runs cuDNN's recurrent layers in fp16 whatever it is asked for."""
     monkeypatch.setattr(train, "_fast_bfloat16", lambda device: True)
-    assert train._precision(asked, device, recurrent=recurrent) == taken
+    assert train._precision(option, device, recurrent=recurrent) == precision
     with pytest.raises(TuiGenError, match="runs recurrent layers in fp16"):
         train._precision("bf16", "cuda", recurrent=True)
 
@@ -58,14 +58,14 @@ def test_the_command_line_trains(precision: str, tmp_path: Path, capsys: pytest.
     data, run = write_data("names", tmp_path), tmp_path / "deep" / "run"
     command = ["names", "--data", str(data), "-o", str(run), "--epochs", "1", "--device", "cpu"]
     assert main([*command, "--precision", precision]) == 0
-    printed = capsys.readouterr()
-    assert f"cpu, {precision}, new run" in printed.out
-    assert "epoch 1: train " in printed.out
-    assert printed.err == ""
+    output = capsys.readouterr()
+    assert f"cpu, {precision}, new run" in output.out
+    assert "epoch 1: train " in output.out
+    assert output.err == ""
     assert sorted(path.name for path in run.iterdir()) == ["checkpoint.pt", "training.jsonl"]
     options = checkpoint.load(run / "checkpoint.pt")["options"]
-    chosen = {"preset": "names", "epochs": 1, "batch_size": 64, "learning_rate": 4e-3, "ema": 0.999, "seed": 0}
-    assert options == {**chosen, "precision": precision, "data": fingerprint(data), "stacks": None}
+    defaults = {"preset": "names", "epochs": 1, "batch_size": 64, "learning_rate": 4e-3, "ema": 0.999, "seed": 0}
+    assert options == {**defaults, "precision": precision, "data": fingerprint(data), "stacks": None}
 
 
 @pytest.mark.parametrize("size", ["no data", "too small", "output taken"])

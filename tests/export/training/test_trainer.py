@@ -40,14 +40,14 @@ def _trains_lstms_in_bfloat16() -> bool:
     return True
 
 
-@pytest.mark.parametrize("mixed", [False, True], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("bfloat16", [False, True], ids=["float32", "bfloat16"])
 @pytest.mark.parametrize("run", RUNS)
-def test_a_few_steps_lower_the_loss(run: str, mixed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_few_steps_lower_the_loss(run: str, bfloat16: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     preset, sizes = RUNS[run]
     monkeypatch.setattr(loop, "WARM_UP_STEPS", 5)
-    if mixed and preset.startswith("recipes") and not _trains_lstms_in_bfloat16():
+    if bfloat16 and preset.startswith("recipes") and not _trains_lstms_in_bfloat16():
         pytest.skip("this processor has no bfloat16 kernel for LSTMs")
-    log = list(trainer(training(preset, tmp_path, batch_size=4, **sizes), tmp_path, epochs=3, mixed=mixed).run())
+    log = list(trainer(training(preset, tmp_path, batch_size=4, **sizes), tmp_path, epochs=3, bfloat16=bfloat16).run())
     assert log[-1]["train_loss"] < 0.9 * log[0]["train_loss"]
     assert log[-1]["validation_loss"] < log[0]["validation_loss"]
 
@@ -59,8 +59,8 @@ def test_the_log_has_a_line_for_every_epoch(tmp_path: Path) -> None:
     assert lines == entries == run.log
     assert [line["epoch"] for line in lines] == [1, 2, 3]
     assert [line["step"] for line in lines] == [10, 20, 30]
-    wanted = {"epoch", "step", "unit", "train_loss", "validation_loss", "seconds", "prompt", "sample"}
-    assert all(line.keys() == wanted for line in lines)
+    keys = {"epoch", "step", "unit", "train_loss", "validation_loss", "seconds", "prompt", "sample"}
+    assert all(line.keys() == keys for line in lines)
     assert {(line["unit"], line["prompt"]) for line in lines} == {("nats per character", "ma")}
     assert all(line["sample"].startswith("ma") for line in lines)
 
@@ -80,8 +80,8 @@ def test_samples_differ_only_by_what_was_learned(tmp_path: Path) -> None:
     assert before == draw_sample(run.training, run.average.module.state_dict())
     last = list(run.run())[-1]
     assert last["sample"] != before["sample"]
-    averaged = checkpoint.load(tmp_path / "checkpoint.pt")["weights"]  # which are exported, too
-    assert last["sample"] == draw_sample(run.training, averaged)["sample"]
+    weights = checkpoint.load(tmp_path / "checkpoint.pt")["weights"]  # which are exported, too
+    assert last["sample"] == draw_sample(run.training, weights)["sample"]
 
 
 @pytest.mark.parametrize(("preset", "sizes"), [("recipes", {"dropout": 0.5}), ("adventurers", {})])
@@ -92,13 +92,13 @@ def test_the_held_out_loss_is_that_of_the_averaged_weights_at_rest(
     (entry,) = run.run()
     contents = checkpoint.load(tmp_path / "checkpoint.pt")
     net = checkpoint.load_network(contents["network"], contents["weights"])
-    measured = evaluate(exported(net), run.training.task)
-    assert entry["validation_loss"] == pytest.approx(measured.value, abs=2e-4)
+    quality = evaluate(exported(net), run.training.task)
+    assert entry["validation_loss"] == pytest.approx(quality.value, abs=2e-4)
 
 
 def test_the_seed_decides_how_the_weights_come_out(tmp_path: Path) -> None:
-    prepared = training("names", tmp_path)
-    first, same, other = (list(trainer(prepared, tmp_path / str(n), seed=n // 2).run())[-1] for n in range(3))
+    setup = training("names", tmp_path)
+    first, same, other = (list(trainer(setup, tmp_path / str(n), seed=n // 2).run())[-1] for n in range(3))
     assert {**first, "seconds": 0} == {**same, "seconds": 0}
     assert first["train_loss"] != other["train_loss"]
 
@@ -111,9 +111,9 @@ def test_a_loss_that_is_no_number_stops_and_names_the_step(value: float, tmp_pat
     run.net.output.bias.data[3] = value
     with pytest.raises(TuiGenError, match="the loss is nan at step 10; the checkpoint of epoch 1 stands"):
         next(epochs)
-    kept = checkpoint.load(tmp_path / "checkpoint.pt")
-    assert kept["epoch"] == 1
-    assert all(torch.isfinite(weight).all() for weight in kept["raw_weights"].values())
+    contents = checkpoint.load(tmp_path / "checkpoint.pt")
+    assert contents["epoch"] == 1
+    assert all(torch.isfinite(weight).all() for weight in contents["raw_weights"].values())
 
 
 def test_a_first_epoch_that_fails_does_not_speak_of_a_checkpoint(tmp_path: Path) -> None:
@@ -133,19 +133,19 @@ def _log(run: Path) -> list[dict[str, Any]]:
     [("recipes", {"dropout": 0.3}), ("shakespeare", {"layers": 2, "dropout": 0.2}), ("adventurers", {})],
 )
 def test_a_resumed_run_ends_like_one_in_one_go(preset: str, sizes: dict[str, Any], tmp_path: Path) -> None:
-    prepared = training(preset, tmp_path, batch_size=4, **sizes)
+    setup = training(preset, tmp_path, batch_size=4, **sizes)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    list(trainer(prepared, whole).run())
-    next(trainer(prepared, parts).run())
-    again = trainer(prepared, parts)
+    list(trainer(setup, whole).run())
+    next(trainer(setup, parts).run())
+    again = trainer(setup, parts)
     assert again.resume()
     assert [entry["epoch"] for entry in again.run()] == [2]
     assert _log(whole) == _log(parts)
-    expected, found = (checkpoint.load(run / "checkpoint.pt") for run in (whole, parts))
+    expected, actual = (checkpoint.load(run / "checkpoint.pt") for run in (whole, parts))
     for kind in ("weights", "raw_weights"):
-        assert all(torch.equal(found[kind][name], weight) for name, weight in expected[kind].items())
-    assert expected["step"] == found["step"]
-    assert expected["averaged"] == found["averaged"]
+        assert all(torch.equal(actual[kind][name], weight) for name, weight in expected[kind].items())
+    assert expected["step"] == actual["step"]
+    assert expected["averaged"] == actual["averaged"]
 
 
 def test_a_new_run_has_nothing_to_resume(tmp_path: Path) -> None:
@@ -180,10 +180,10 @@ def test_a_checkpoint_of_something_else_is_not_resumed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("leftover", ["checkpoint.partial", "training.jsonl.partial"])
 def test_a_half_written_file_does_not_hinder(leftover: str, tmp_path: Path) -> None:
-    prepared = training("names", tmp_path)
-    next(trainer(prepared, tmp_path).run())
+    setup = training("names", tmp_path)
+    next(trainer(setup, tmp_path).run())
     (tmp_path / leftover).write_bytes(b"\x80 half")
-    again = trainer(prepared, tmp_path)
+    again = trainer(setup, tmp_path)
     assert again.resume()
     list(again.run())
     assert [entry["epoch"] for entry in _log(tmp_path)] == [1, 2]
