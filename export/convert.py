@@ -65,7 +65,8 @@ def convert(
     card = complete_card(card, exportable.network)
     card = _prove(exportable, graph, card)
     print(f"{card.architecture}: {len(graph) / 1e6:.1f} MB, {exportable.network.parameters_count:,} parameters")
-    facts = {**card.export, **_provenance(source), "assumed": _assumptions(reading)}
+    assumptions = [f"{missing.what}: {missing.assumed}" for missing in reading.diagnosis.missing if missing.assumed]
+    facts = {**card.export, **_provenance(source), "assumed": assumptions}
     if dtype != "fp32":
         graph, precision = shrink(graph, card, exportable.tokenizer or None, dtype, force=force)
         print("\n".join(precision.lines()))
@@ -96,10 +97,6 @@ def _prove(exportable: Exportable, graph: bytes, card: ModelCard) -> ModelCard:
 def _provenance(source: Path | None) -> dict[str, object]:
     versions = f"Python {platform.python_version()}, torch {torch.__version__}, onnx {onnx.__version__}"
     return {"source_sha256": fingerprint(source) if source else "", "opset": OPSET, "versions": versions}
-
-
-def _assumptions(reading: Reading) -> list[str]:
-    return [f"{missing.what}: {missing.assumed}" for missing in reading.diagnosis.missing if missing.assumed]
 
 
 def diagnosis_lines(checkpoint: Checkpoint | None, diagnosis: Diagnosis) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -20,9 +20,9 @@ from export.evaluation.text_report import text_report
 from export.files import fingerprint
 from export.folder import update_card, with_figures
 from export.images.streaming import phrase, without_guidance
-from export.training.data import Images, Texts, pad
+from export.training.data import Images, pad
 from export.training.presets import PRESETS, Training
-from export.training.tasks import DocumentTask, ImageTask, StreamTask, Task, in_unit
+from export.training.tasks import ImageTask, Task, TextTask, in_unit
 from tui_gen.card import ModelCard, Quality
 from tui_gen.errors import TuiGenError
 from tui_gen.library import LoadedModel, open_model
@@ -88,7 +88,7 @@ def measure(loaded_model: LoadedModel, task: Task, *, train: bool) -> ModelCard:
     train: also how well it predicts the training data.
     """
     card, model, figures = loaded_model.card, loaded_model.model, dict[str, str]()
-    if isinstance(task, DocumentTask | StreamTask):
+    if isinstance(task, TextTask):
         card = replace(card, measured={**card.measured, **text_report(loaded_model, task.texts)})
     quality = evaluate(model, task)
     if (guidance := card.export.get("guidance")) is not None:
@@ -109,29 +109,24 @@ def evaluate(model: Model, task: Task, *, split: Split = "held-out", extra: Sequ
     empty.
     """
     if isinstance(task, ImageTask):
-        nats, count = _score_images(model, task.images, split, extra)
+        nats, count = _total(model, _picture_batches(model, task.images, split, extra))
         given = ", their conditions given" if task.images.phrases else ""
         pictures = f"{count // task.images.area:,} {split} pictures{given}"
         return Quality(round(in_unit(nats / count, task.unit), 4), task.unit, pictures)
-    assert isinstance(task, DocumentTask | StreamTask)
+    assert isinstance(task, TextTask)
     texts = task.texts
-    nats, count = _score_texts(model, texts, split)
+    documents = sorted(texts.held_out if split == "held-out" else texts.train, key=len)
+    nats, count = _total(model, (pad(documents[at : at + BATCH]) for at in range(0, len(documents), BATCH)))
     what = "characters" if texts.in_characters else "words and marks"
     ends = ", ends counted" if texts.eos is not None else ""
     return Quality(round(nats / count, 4), texts.unit, f"{count:,} {split} {what}{ends}")
 
 
-def _score_texts(model: Model, texts: Texts, split: Split) -> tuple[float, int]:
-    documents = sorted(texts.held_out if split == "held-out" else texts.train, key=len)
-    return _total(model, (pad(documents[at : at + BATCH]) for at in range(0, len(documents), BATCH)))
-
-
-def _score_images(model: Model, images: Images, split: Split, extra: Sequence[int]) -> tuple[float, int]:
+def _picture_batches(model: Model, images: Images, split: Split, extra: Sequence[int]) -> Iterator[Tokens]:
     first, last = (images.train, len(images.pixels)) if split == "held-out" else (0, images.train)
     assert model.card.image
-    end = [*extra, *model.card.image.warm_up]
-    batches = (range(at, min(at + BATCH, last)) for at in range(first, last, BATCH))
-    return _total(model, (_picture_tokens(images, batch, end) for batch in batches))
+    for at in range(first, last, BATCH):
+        yield _picture_tokens(images, range(at, min(at + BATCH, last)), [*extra, *model.card.image.warm_up])
 
 
 def _picture_tokens(images: Images, rows: Sequence[int], end: Sequence[int]) -> Tokens:

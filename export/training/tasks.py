@@ -51,8 +51,8 @@ class Task(Protocol):
 
 
 @dataclass
-class DocumentTask:
-    """Documents of about equal length together, padded at the end; padding does not count."""
+class TextTask:
+    """What the tasks of texts share."""
 
     texts: Texts
     batch_size: int
@@ -60,6 +60,11 @@ class DocumentTask:
     @property
     def unit(self) -> str:
         return self.texts.unit
+
+
+@dataclass
+class DocumentTask(TextTask):
+    """Documents of about equal length together, padded at the end; padding does not count."""
 
     def __len__(self) -> int:
         return math.ceil(len(self.texts.train) / self.batch_size)
@@ -91,17 +96,11 @@ def _batch(documents: list[Tokens]) -> Batch:
 
 
 @dataclass
-class StreamTask:
+class StreamTask(TextTask):
     """One long text, cut into parallel streams; the hidden state is carried from window to window."""
 
-    texts: Texts
-    batch_size: int
     window: int = 128
     _state: HiddenState | None = None
-
-    @property
-    def unit(self) -> str:
-        return self.texts.unit
 
     def __len__(self) -> int:
         return max(0, len(self.texts.train[0]) - self.window) // self.batch_size // self.window

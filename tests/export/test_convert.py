@@ -103,6 +103,13 @@ def test_averaged_weights_are_exported(names: Path, names_checkpoint: Path) -> N
     assert any(not torch.equal(contents["weights"][name], raw) for name, raw in contents["raw_weights"].items())
 
 
+def test_other_weights_of_the_file_are_exported_where_they_are_named(names_checkpoint: Path) -> None:
+    _, reading = read(names_checkpoint, ReadOptions(assume={"weights": "raw_weights"}))
+    contents, tokens = checkpoint.load(names_checkpoint), torch.tensor([[0, 7, 1, 9]])
+    raw = checkpoint.load_network(contents["network"], contents["raw_weights"])
+    torch.testing.assert_close(reading.build().network.sequence_logits(tokens), raw(tokens)[0])
+
+
 def test_inspect_reads_it(names: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert inspect(str(names), "cpu") == 0
     output = capsys.readouterr().out
