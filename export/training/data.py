@@ -123,10 +123,8 @@ def read_idx(
     """
     image_parts = [_idx(folder / f"{part}-images-idx3-ubyte.gz", 3) for part in ("train", "t10k")]
     label_parts = [_idx(folder / f"{part}-labels-idx1-ubyte.gz", 1) for part in ("train", "t10k")]
-    if (
-        list(map(len, image_parts)) != list(map(len, label_parts))
-        or image_parts[0].shape[1:] != image_parts[1].shape[1:]
-    ):
+    sizes = {part.shape[1:] for part in image_parts}
+    if list(map(len, image_parts)) != list(map(len, label_parts)) or len(sizes) > 1:
         raise TuiGenError(f"{folder} holds files that do not belong together: sizes or numbers of pictures differ")
     pixels, labels = np.concatenate(image_parts), np.concatenate(label_parts)
     greys = _resize(pixels, side) if side else pixels.astype(np.float64)
@@ -166,12 +164,12 @@ def read_npz(path: Path, *, held_out: int = 2000) -> Images:
         raise TuiGenError(f"{path}: pixels, palette and captions must be [n, h, w], [k, 3] and [n], not {shapes}")
     if pixels.dtype != np.uint8 or pixels.max() >= len(palette):
         raise TuiGenError(f"{path}: pixels must be uint8 and less than {len(palette)}, the length of the palette")
-    lists = [[" ".join(phrase.lower().split()) for phrase in str(caption).split(",")] for caption in captions]
-    phrases = sorted({phrase for phrases in lists for phrase in phrases if phrase})
+    phrases_of = [[" ".join(phrase.lower().split()) for phrase in str(caption).split(",")] for caption in captions]
+    phrases = sorted({phrase for row in phrases_of for phrase in row if phrase})
     number = {phrase: index for index, phrase in enumerate(phrases)}
     conditions = np.zeros((len(pixels), len(phrases)), dtype=np.uint8)
-    for row, caption in zip(conditions, lists, strict=True):
-        row[[number[phrase] for phrase in caption if phrase]] = 1
+    for row, names in zip(conditions, phrases_of, strict=True):
+        row[[number[phrase] for phrase in names if phrase]] = 1
     colours = tuple((int(r), int(g), int(b)) for r, g, b in palette)
     return Images(len(palette), tuple(phrases), colours, pixels, conditions, min(held_out, len(pixels) // 10))
 
