@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tui_gen.bench import timing
-from tui_gen.bench.timing import Row, as_markdown, as_text
+from tui_gen.bench.timing import Result, as_markdown, as_text
 from tui_gen.runtime.cuda import driver
 from tui_gen.runtime.session import CUDA_VERSION, cuda_trouble
 
@@ -32,38 +32,38 @@ def main() -> int:
         return 2
     if sys.argv[1:]:
         return _run_here(sys.argv[1])
-    about, rows = _about(), list[Row]()
+    about, rows = _about(), list[Result]()
     print("\n".join(f"{name:24} {value}" for name, value in about.items()), end="\n\n")
     for case in CASES:
         rows += _run_apart(case)
         _write(about, rows)
     agreed = [row for row in rows if "beside CUDA" in row.case or "failed" in row.case]
-    return 0 if agreed and all(row.met for row in agreed) else 1
+    return 0 if agreed and all(row.is_met for row in agreed) else 1
 
 
 def _run_here(name: str) -> int:
     """Prints the rows of a case as lines of JSON."""
     from bench import cuda_agreement, cuda_cases
 
-    case: Callable[[], Iterator[Row]] = getattr(cuda_agreement, name, None) or getattr(cuda_cases, name)
+    case: Callable[[], Iterator[Result]] = getattr(cuda_agreement, name, None) or getattr(cuda_cases, name)
     for row in case():
         print(json.dumps(asdict(row)), flush=True)
     return 0
 
 
-def _run_apart(name: str) -> list[Row]:
+def _run_apart(name: str) -> list[Result]:
     """The rows of a case; one more, if it fails."""
     rows, command = [], [sys.executable, "-m", "bench.cuda", name]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as child:
         assert child.stdout
         assert child.stderr
         for line in child.stdout:
-            rows.append(Row(**json.loads(line)))
+            rows.append(Result(**json.loads(line)))
             print(as_text(rows[-1], 120), flush=True)
         said = child.stderr.read()
         status = child.wait(timeout=_SECONDS)
     if status:
-        rows.append(Row(f"{name} failed with status {status}", " ".join(said[-400:].split()), "", 0.0, 1))
+        rows.append(Result(f"{name} failed with status {status}", " ".join(said[-400:].split()), "", 0.0, 1))
         print(as_text(rows[-1], 120), flush=True)
     return rows
 
@@ -90,9 +90,9 @@ def _torch() -> dict[str, str]:
         return {"torch": f"cannot use the GPU: {fault}"}
 
 
-def _write(about: dict[str, str], rows: list[Row]) -> None:
+def _write(about: dict[str, str], rows: list[Result]) -> None:
     RESULTS.mkdir(exist_ok=True)
-    found = {"machine": about, "rows": [{**asdict(row), "met": row.met} for row in rows]}
+    found = {"machine": about, "rows": [{**asdict(row), "met": row.is_met} for row in rows]}
     (RESULTS / "cuda.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     facts = ", ".join(f"{name} {value}" for name, value in about.items())
     (RESULTS / "cuda.md").write_text(f"{facts}\n\n{as_markdown(rows)}\n", encoding="utf-8")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tui_gen.bench.models import compare, greedy
-from tui_gen.bench.timing import Row
+from tui_gen.bench.timing import Result
 from tui_gen.card import ModelCard
 from tui_gen.runtime.model import Model
 from tui_gen.sampling.params import SamplingParams
@@ -20,8 +20,8 @@ LOGITS, GREEDY, SAMPLED = 1e-3, 500, 1000
 _EXIT = """
 import time, numpy as np
 from bench.cuda_agreement import shipped
-from tui_gen.generate import generate
-from tui_gen.sampling import SamplingParams
+from tui_gen.generation.generate import generate
+from tui_gen.sampling.params import SamplingParams
 model = shipped("recipes", "cuda")
 list(generate(model, np.full((4, 1), model.card.bos), SamplingParams(), length=50, seed=0))
 print(time.time(), flush=True)
@@ -29,15 +29,15 @@ print(time.time(), flush=True)
 _FULL = """
 import torch, numpy as np
 from itertools import islice
-from tui_gen.bench.cases import opened
-from tui_gen.generate import generate
-from tui_gen.sampling import SamplingParams
-model = opened("pixelcnn", 1, "cuda")
+from tui_gen.bench.cases import load_network
+from tui_gen.generation.generate import generate
+from tui_gen.sampling.params import SamplingParams
+model = load_network("pixelcnn", 1, "cuda")
 samples = 4096
 free, _ = torch.cuda.mem_get_info()
 taken = torch.empty(int(free - 0.35 * 2**30), dtype=torch.uint8, device="cuda")
 steps = generate(model, np.full((samples, 1), model.card.bos), SamplingParams(), length=40, seed=0)
-print(sum(1 for _ in islice(steps, 40)), *model.news(), sep="; ")
+print(sum(1 for _ in islice(steps, 40)), *model.take_warnings(), sep="; ")
 """
 
 
@@ -53,7 +53,7 @@ def shipped(name: str, provider: str) -> Model:
     return Model((folder / "model.onnx").read_bytes(), card, provider=provider)
 
 
-def agreement() -> Iterator[Row]:
+def agreement() -> Iterator[Result]:
     """For each model: the largest difference of logits, equal greedy tokens, sampled tokens with their near-ties."""
     for name in names():
         cpu, cuda = shipped(name, "cpu"), shipped(name, "cuda")
@@ -61,28 +61,28 @@ def agreement() -> Iterator[Row]:
         same = (greedy(cpu, tokens=GREEDY) == greedy(cuda, tokens=GREEDY)).sum()
         case, runs = f"{name}, CPU beside CUDA", how(cuda)
         said = f"{SAMPLED} tokens"
-        yield Row(f"{case}: largest difference of a logit", said, runs, found.largest, LOGITS, at_most=True)
-        yield Row(f"{case}: greedy tokens that are the same", f"of {GREEDY}", runs, float(same), GREEDY)
+        yield Result(f"{case}: largest difference of a logit", said, runs, found.largest, LOGITS, at_most=True)
+        yield Result(f"{case}: greedy tokens that are the same", f"of {GREEDY}", runs, float(same), GREEDY)
         flips = "; ".join(map(str, found.flips)) or "none differs"
         far = sum(not flip.is_near_tie for flip in found.flips)
-        yield Row(f"{case}: sampled tokens that differ, near-ties aside", flips, runs, float(far), 0, at_most=True)
+        yield Result(f"{case}: sampled tokens that differ, near-ties aside", flips, runs, float(far), 0, at_most=True)
 
 
 def how(model: Model) -> str:
     """How a model ran on the GPU. Raises RuntimeError if it did not."""
     device = model._device
-    if model.provider != "CUDA" or device is None or model.has_news:
-        raise RuntimeError(f"it did not run on CUDA: {model.runs_on}; {'; '.join(model.news())}")
-    return f"{model.provider}, {model.provider_note}, {'recorded' if device.recorded else 'not recorded'}"
+    if model.provider != "CUDA" or device is None or model.has_warnings:
+        raise RuntimeError(f"it did not run on CUDA: {model.runs_on}; {'; '.join(model.take_warnings())}")
+    return f"{model.provider}, {model.provider_note}, {'recorded' if device.records else 'not recorded'}"
 
 
-def troubles() -> Iterator[Row]:
+def troubles() -> Iterator[Result]:
     """A device that is nearly full, and how long a process takes to let go of it."""
     said = _child(_FULL)
     made = float(said.partition(";")[0])
-    yield Row("4,096 pictures on a GPU with 0.35 GiB left: pixels drawn", said[-300:], "", made, 40)
+    yield Result("4,096 pictures on a GPU with 0.35 GiB left: pixels drawn", said[-300:], "", made, 40)
     left = time.time() - float(_child(_EXIT))
-    yield Row("seconds from the last token to the end of the process", "recipes", "", left, 1, at_most=True)
+    yield Result("seconds from the last token to the end of the process", "recipes", "", left, 1, at_most=True)
 
 
 def _child(program: str) -> str:

@@ -9,9 +9,9 @@ import numpy as np
 from bench import cuda_peers
 from bench.cuda_agreement import how, names, shipped
 from tui_gen.bench import networks
-from tui_gen.bench.cases import LARGE_SIZES, generating, opened
+from tui_gen.bench.cases import LARGE_SIZES, generating, load_network
 from tui_gen.bench.networks import SIDE, weight_bytes
-from tui_gen.bench.timing import Row, Run, Timing, in_turns, per_unit, shown
+from tui_gen.bench.timing import Result, Run, Timing, format_timing, in_turns, per_unit
 from tui_gen.generation.generate import generate
 from tui_gen.generation.protocol import Endless
 from tui_gen.runtime.model import Model
@@ -24,9 +24,9 @@ _PIXELS_AT_ONCE = {64: 12, 1024: 3}
 """Pixels that PyTorch is timed for, each a pass over whole images."""
 
 
-def language_model() -> Iterator[Row]:
+def language_model() -> Iterator[Result]:
     """LSTM 2x1024 with 10,000 words beside PyTorch, for 1, 64 and 1,024 samples."""
-    model = opened(_LSTM, 1, "cuda")
+    model = load_network(_LSTM, 1, "cuda")
     for samples, eager_bar, graph_bar in ((1, 3.0, 1.0), (64, 1.5, None), (1024, 1.5, None)):
         words = f"{_NAME}, {samples} sample{'s' if samples > 1 else ''}"
         for tf32 in (False, True):
@@ -52,9 +52,9 @@ def _language_runs(model: Model, samples: int, *, tf32: bool) -> dict[str, Run]:
     }
 
 
-def pictures() -> Iterator[Row]:
+def pictures() -> Iterator[Result]:
     """PixelCNN of 128 filters and 5 blocks, 28x28, beside PyTorch on the whole image for each pixel."""
-    model = opened("pixelcnn", 1, "cuda")
+    model = load_network("pixelcnn", 1, "cuda")
     cuda_peers.use_tf32(on=False)
     for samples, bar in ((64, 20.0), (1024, 50.0)):
         count, whole = _PIXELS_AT_ONCE[samples], networks.whole_image(samples, "cuda")
@@ -70,22 +70,24 @@ def pictures() -> Iterator[Row]:
         )
         floor = in_turns({"floor": _floor(samples)})["floor"]
         share = floor.over(times["ours"])
-        said = f"a call that computes next to nothing {shown(floor)}"
-        yield Row(f"PixelCNN, {samples} images: what several tokens in a call could save at most", said, "", share)
+        said = f"a call that computes next to nothing {format_timing(floor)}"
+        yield Result(f"PixelCNN, {samples} images: what several tokens in a call could save at most", said, "", share)
 
 
-def traffic() -> Iterator[Row]:
+def traffic() -> Iterator[Result]:
     """What crosses the bus for a token."""
-    model = opened(_LSTM, 1, "cuda")
+    model = load_network(_LSTM, 1, "cuda")
     device = model._placement.of(1)
     generating(model, count=8)()
-    before = device.moved
+    before = device.traffic
     generating(model, count=1024)()
-    each = (device.moved - before) / 1024
-    yield Row(f"{_NAME}: bytes that cross the bus for a token", f"{each:.0f} bytes", "", each / 1000, 1, at_most=True)
+    each = (device.traffic - before) / 1024
+    yield Result(
+        f"{_NAME}: bytes that cross the bus for a token", f"{each:.0f} bytes", "", each / 1000, 1, at_most=True
+    )
 
 
-def choices() -> Iterator[Row]:
+def choices() -> Iterator[Result]:
     """Each shipped model on the CPU and on CUDA: what `--provider auto` has to choose from."""
     for name in names():
         for samples in (1, 16, 64, 256):
@@ -114,19 +116,24 @@ def _endless(model: Model, count: int, samples: int) -> Run:
     return lambda: per_unit(work, count)
 
 
-def _beside(case: str, model: Model, ours: Timing, theirs: Timing, bar: float | None) -> Row:
+def _beside(case: str, model: Model, ours: Timing, theirs: Timing, bar: float | None) -> Result:
     note = "see the row on the limit"
-    return Row(case, f"a step {shown(ours)}, {how(model)}", shown(theirs), theirs.over(ours), bar, note=note)
+    return Result(
+        case, f"a step {format_timing(ours)}, {how(model)}", format_timing(theirs), theirs.over(ours), bar, note=note
+    )
 
 
-def _limit(model: Model, samples: int, ours: Timing) -> Row:
+def _limit(model: Model, samples: int, ours: Timing) -> Result:
     """How near a step is to reading the weights once, or to launching anything at all."""
     reading = weight_bytes(_LSTM) / cuda_peers.bandwidth()
     floor = in_turns({"floor": _floor(samples)})["floor"].median
     limit = max(reading, floor)
     which = f"reading the weights {reading * 1e6:.0f} us, a call that computes next to nothing {floor * 1e6:.0f} us"
-    return Row(
-        f"{_NAME}, {samples} at once: the step as a multiple of its limit", shown(ours), which, ours.median / limit
+    return Result(
+        f"{_NAME}, {samples} at once: the step as a multiple of its limit",
+        format_timing(ours),
+        which,
+        ours.median / limit,
     )
 
 
@@ -134,11 +141,11 @@ def _floor(samples: int) -> Run:
     """Seconds for a step of the smallest model there is, with all that goes with it."""
     model = shipped("names", "cuda")
     device = model._open_device(Place("cuda"))
-    tokens, uniform = np.zeros(samples, dtype=np.int64), np.full(samples, 0.5)
+    tokens, uniform, rows = np.zeros(samples, dtype=np.int64), np.full(samples, 0.5), SamplingParams().row()
 
     def work() -> None:
         state = device.bring(model.start(samples))
         for _ in range(TOKENS):
-            state = device.draw(tokens, state, uniform, SamplingParams()).state
+            _, state = device.draw(tokens, state, uniform, rows)
 
     return lambda: per_unit(work, TOKENS)

@@ -41,10 +41,10 @@ def main() -> None:
         rows[f"onnxruntime, whole image, {threads} threads"] = _stepping(network, compiled=False, threads=threads)
         rows[f"PyTorch, whole image, {threads} threads"] = _eager(network, threads)
     times: dict[str, list[float]] = {name: [] for name in rows}
-    for measured in range(ROUNDS + 1):
+    for number in range(ROUNDS + 1):
         for name, run in rows.items():
             seconds = run()
-            if measured:  # the first round warms up
+            if number:  # the first round warms up
                 times[name].append(seconds)
     _report(times)
 
@@ -58,10 +58,10 @@ def _stepping(network: ImageNetwork, *, compiled: bool, threads: int) -> Callabl
 
     def run() -> float:
         state, token = model.start(1), np.zeros(1, dtype=np.int64)
-        began = time.perf_counter()
+        start = time.perf_counter()
         for _ in range(pixels):
             _, state = model.step(token, state)
-        return (time.perf_counter() - began) * AREA / pixels
+        return (time.perf_counter() - start) * AREA / pixels
 
     return run
 
@@ -72,10 +72,10 @@ def _eager(network: ImageNetwork, threads: int) -> Callable[[], float]:
 
     def run() -> float:
         torch.set_num_threads(threads)
-        began = time.perf_counter()
+        start = time.perf_counter()
         for _ in range(WHOLE_PIXELS):
             network.whole_logits(pixels, condition)
-        return (time.perf_counter() - began) * AREA / WHOLE_PIXELS
+        return (time.perf_counter() - start) * AREA / WHOLE_PIXELS
 
     return run
 

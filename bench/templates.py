@@ -34,33 +34,30 @@ KINDS = {TensorProto.FLOAT: "float32", TensorProto.INT8: "int8"}
 
 def main() -> None:
     """Writes all of them."""
-    described = {}
+    weights = {}
     FOLDER.mkdir(exist_ok=True)
     for name, model in networks().items():
-        described[name] = without_weights(model)
+        weights[name] = without_weights(model)
         (FOLDER / f"{name}.onnx").write_bytes(model.SerializeToString())
-    (FOLDER / "weights.json").write_text(json.dumps(described, indent=1) + "\n")
+    (FOLDER / "weights.json").write_text(json.dumps(weights, indent=1) + "\n")
 
 
 def networks() -> dict[str, onnx.ModelProto]:
     """By name, with random weights."""
     torch.manual_seed(0)
-    made = {name: lstm(embedding, hidden, layers=layers) for name, (embedding, hidden, layers) in SIZES.items()}
-    large = {name: lstm(embedding, hidden, layers=layers) for name, (embedding, hidden, layers) in LARGE_SIZES.items()}
-    for name in tuple(made):
-        small, _ = quantise(made[name].SerializeToString(), "int8")
-        made[f"{name}-int8"] = onnx.load_from_string(small)
-    network = image_network(
-        PixelCNN(
-            PixelCNNConfig(SIDE, SIDE, LEVELS, channels=128, blocks=5, gated=False, one_hot=False, head=128)
-        ).eval()
-    )
-    return {**made, **large, "pixelcnn": compile_step(network).graph, "pixelcnn-whole": whole_image_step(network)}
+    models = {name: lstm(*sizes) for name, sizes in SIZES.items()}
+    large = {name: lstm(*sizes) for name, sizes in LARGE_SIZES.items()}
+    for name in tuple(models):
+        small, _ = quantise(models[name].SerializeToString(), "int8")
+        models[f"{name}-int8"] = onnx.load_from_string(small)
+    config = PixelCNNConfig(SIDE, SIDE, LEVELS, channels=128, blocks=5, gated=False, one_hot=False, head=128)
+    network = image_network(PixelCNN(config).eval())
+    return {**models, **large, "pixelcnn": compile_step(network).graph, "pixelcnn-whole": whole_image_step(network)}
 
 
-def lstm(embedding: int, hidden: int, *, layers: int) -> onnx.ModelProto:
+def lstm(embedding: int, hidden_size: int, layers: int) -> onnx.ModelProto:
     """An embedding, LSTM layers and a product over the vocabulary."""
-    rnn = nn.LSTM(embedding, hidden, layers).requires_grad_(False)
+    rnn = nn.LSTM(embedding, hidden_size, layers).requires_grad_(False)
     parts = [
         Recurrence(
             f"lstm.{at}",
@@ -69,25 +66,25 @@ def lstm(embedding: int, hidden: int, *, layers: int) -> onnx.ModelProto:
         )
         for at in range(layers)
     ]
-    output = nn.Linear(hidden, VOCABULARY).requires_grad_(False)
+    output = nn.Linear(hidden_size, VOCABULARY).requires_grad_(False)
     table = nn.Embedding(VOCABULARY, embedding).weight.detach()
     return TextNetwork(table, (*parts, Linear("output", output.weight, output.bias))).step_graph()
 
 
 def without_weights(model: onnx.ModelProto) -> dict[str, dict[str, object]]:
     """Takes the large weights out; returns each one's type, shape and standard deviation by its name."""
-    taken: dict[str, dict[str, object]] = {}
-    kept = []
+    weights: dict[str, dict[str, object]] = {}
+    small = []
     for tensor in model.graph.initializer:
         array = numpy_helper.to_array(tensor)
         if tensor.data_type in KINDS and array.size >= LARGE:
             spread = round(float(array.astype("float32").std()), 4)
-            taken[tensor.name] = {"type": KINDS[tensor.data_type], "shape": list(array.shape), "std": spread}
+            weights[tensor.name] = {"type": KINDS[tensor.data_type], "shape": list(array.shape), "std": spread}
         else:
-            kept.append(tensor)
+            small.append(tensor)
     del model.graph.initializer[:]
-    model.graph.initializer.extend(kept)
-    return taken
+    model.graph.initializer.extend(small)
+    return weights
 
 
 if __name__ == "__main__":

@@ -19,11 +19,12 @@ async def shoot(name: str, model: str, prompt: str, *, seed: int, samples: int =
     """Runs a model to its end, presses keys and keeps the screen."""
     app = TuiGen(Settings(locate(model), prompt, samples=samples, seed=seed), find_models())
     async with app.run_test(size=SIZE) as pilot:
-        while app.loaded_model is None:
+        screen = app.playground
+        while screen.workspace is None:
             await pilot.pause(0.05)
-        app.dials.rate = math.inf
-        await app.action_generate()
-        while app.stage.running:
+        screen.knobs.rate = math.inf
+        await screen.action_generate()
+        while screen.run_view is None or screen.run_view.running:
             await pilot.pause(0.05)
         for key in keys:
             await pilot.press(key)

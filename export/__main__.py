@@ -1,4 +1,4 @@
-"""Turns a trained checkpoint into a model folder: `python -m export FILE -o DIR`, or says what it is: `inspect FILE`.
+"""The exporter's command line: a checkpoint becomes a model folder, or is only said what it is; and its other commands.
 
 The folder is written only if the exported network is proved equal to PyTorch's: logits at every step, greedy tokens,
 decoded text.
@@ -9,19 +9,37 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from export.arguments import parse, read_options
-from export.convert import convert, diagnosis_lines
-from export.read import read
 from tui_gen.errors import TuiGenError
 from tui_gen.terminal_text import scrub_line
 
+from .arguments import parse, read_options
+from .convert import convert, diagnosis_lines
+from .read import read
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit status."""
-    args = parse(list(sys.argv[1:] if arguments is None else arguments), description=__doc__.partition("\n")[0])
+
+def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m export") -> int:
+    """Runs a command; returns the exit status. prog: what the help calls the program."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["train"]:
+        from .training.train import main as train
+
+        return train(words[1:], prog=f"{prog} train")
+    if words[:1] == ["evaluate"]:
+        from .evaluation.evaluate import main as evaluate
+
+        return evaluate(words[1:], prog=f"{prog} evaluate")
+    if words[:1] == ["adherence"]:
+        from .evaluation.prompt_adherence import main as measure_adherence
+
+        return measure_adherence(words[1:], prog=f"{prog} adherence")
+    return _convert(words, prog)
+
+
+def _convert(words: list[str], prog: str) -> int:
+    args = parse(words, prog=prog)
     try:
-        found, reading = read(args.checkpoint, read_options(args), factory=args.factory)
-        print("\n".join(diagnosis_lines(found, reading.diagnosis)), flush=True)
+        checkpoint, reading = read(args.checkpoint, read_options(args), factory=args.factory)
+        print("\n".join(diagnosis_lines(checkpoint, reading.diagnosis)), flush=True)
         if args.inspect:
             return 0
         convert(

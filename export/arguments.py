@@ -7,22 +7,28 @@ import math
 import re
 from pathlib import Path
 
-from export.images.streaming import GREATEST_SCALE
-from export.reader import ReadOptions
-from export.text.vocabulary import ADJUSTMENTS, RULES
+from tui_gen.errors import TuiGenError
+
+from .images.streaming import GREATEST_SCALE
+from .reader import ReadOptions
+from .text.vocabulary import ADJUSTMENTS, RULES
 
 
-def parse(words: list[str], *, description: str) -> argparse.Namespace:
-    """`inspect FILE ...` or `FILE -o DIR ...`; exits with status 2 and a line for wrong usage."""
+def parse(words: list[str], *, prog: str = "python -m export") -> argparse.Namespace:
+    """`inspect FILE ...` or `FILE -o DIR ...`; exits with status 2 and a line for wrong usage.
+
+    prog: what the help calls the program.
+    """
     inspect = words[:1] == ["inspect"]
     parser = argparse.ArgumentParser(
-        prog="python -m export inspect" if inspect else "python -m export",
-        description="Says what a checkpoint is, without converting it." if inspect else description,
-        epilog=""
-        if inspect
-        else "`python -m export inspect FILE` says what a checkpoint is without converting it.\n\n" + _rules(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog=f"{prog} inspect" if inspect else prog, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    if inspect:
+        parser.description = "Says what a checkpoint is, without converting it."
+    else:
+        does = "Turns a trained checkpoint into a model folder"
+        parser.description = f"{does}: `{prog} FILE -o DIR`, or says what it is: `inspect FILE`."
+        parser.epilog = f"`{prog} inspect FILE` says what a checkpoint is without converting it.\n\n" + _rules()
     parser.set_defaults(inspect=inspect, output=None, name=None, dtype="fp32", force=False, guidance=None)
     parser.add_argument("checkpoint", type=Path, nargs="?", help="a checkpoint file of any training script")
     if not inspect:
@@ -109,8 +115,6 @@ def _levels(text: str) -> int:
 
 def read_options(args: argparse.Namespace) -> ReadOptions:
     """What a reader is told. Raises TuiGenError for an --assume that is not KEY=VALUE."""
-    from tui_gen.errors import TuiGenError
-
     pairs = [pair.partition("=") for pair in args.assume]
     for key, sign, value in pairs:
         if not (key and sign and value):

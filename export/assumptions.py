@@ -1,4 +1,4 @@
-"""What a file of an image network does not say: size, levels, scaling. Told by options, guessed aloud, or asked for."""
+"""What a checkpoint does not say of its network: answered with --assume and other options, or assumed and listed."""
 
 from __future__ import annotations
 
@@ -10,45 +10,66 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from export.checkpoints.checkpoint import Checkpoint
-from export.reader import Missing, ReadOptions
 from tui_gen.errors import TuiGenError
+
+from .checkpoints.checkpoint import Checkpoint
+from .reader import Missing, ReadOptions
 
 SCALINGS = ("level/levels", "level/(levels-1)", "/255", "-1..1", "raw")
 _SHAPE = re.compile(r"(image|img|input|data)_?(size|shape|dims?)")
 _DEPTH = 4
-"""How deep hyper-parameters are looked for."""
+"""How deep hyper-parameters are searched."""
 
 
 @dataclass
-class Answers:
-    """Collects what is known, assumed and missing while a reader goes through a file."""
+class Assumptions:
+    """Answers to the questions of a reader, by key, and a list of what nobody answered."""
 
     options: ReadOptions
     checkpoint: Checkpoint
     missing: list[Missing] = field(default_factory=list)
-    asked: set[str] = field(default_factory=set)
+    _usages: dict[str, str] = field(default_factory=dict, init=False)
+    """How the answer to each question is typed, by its key."""
 
-    def assume(self, key: str, default: str, what: str, *, choices: tuple[str, ...] = ()) -> str:
-        """An answer to a question of the reader's: the person's, or else the default, which is said aloud."""
-        self.asked.add(key)
-        given = self.options.assume.get(key)
-        if given is None:
-            others = f"--assume {key}={'|'.join(choices)}" if choices else f"--assume {key}=..."
-            self.missing.append(Missing(what, others, default))
-            return default
-        if choices and given not in choices:
-            raise TuiGenError(f"--assume {key} must be one of {', '.join(choices)}, not {given!r}")
-        return given
+    def answer(self, key: str, usage: str = "", *, choices: Collection[str] = ()) -> str | None:
+        """What `--assume KEY=...` says; None without it. Raises TuiGenError for what is none of the choices.
+
+        usage: how the answer is typed; default: the choices.
+        """
+        self._usages[key] = f"{key}={usage or '|'.join(choices) or '...'}"
+        value = self.options.assume.get(key)
+        if choices and value is not None and value not in choices:
+            raise TuiGenError(f"--assume {key} must be one of {', '.join(choices)}, not {value!r}")
+        return value
+
+    def assume(self, key: str, default: str, what: str, *, choices: Collection[str] = ()) -> str:
+        """The answer to a question; without one the default, which is listed as missing.
+
+        what: what the file does not say, such as `the nonlinearity of rnn`.
+        """
+        value = self.answer(key, "|".join(dict.fromkeys((default, *choices))) if choices else "", choices=choices)
+        if value is None:
+            missing = Missing(what, f"--assume {self._usages[key]}", default)
+            self.missing += [] if missing in self.missing else [missing]
+        return default if value is None else value
+
+    def names(self, key: str, usage: str) -> tuple[str, ...]:
+        """The names that an answer lists with commas between; none without an answer."""
+        return tuple(filter(None, (self.answer(key, usage) or "").split(",")))
+
+    def check_all_used(self) -> None:
+        """Raises TuiGenError for an --assume that answers no question of this network."""
+        unknown = self.options.assume.keys() - self._usages.keys()
+        if unknown:
+            usages = ", ".join(sorted(self._usages.values())) or "none"
+            raise TuiGenError(f"--assume {min(unknown)}=... is no question of this network; its questions: {usages}")
 
     def size(self) -> tuple[int, int]:
         """Height and width of the images; (0, 0) if nobody says it, which is then listed as missing."""
-        if self.options.size:
-            return self.options.size
-        found = _size_in(self.checkpoint)
-        if found is None:
+        size = self.options.size or _image_size(self.checkpoint)
+        if size is None:
             self.missing.append(Missing("the size of the images", "--size HxW"))
-        return found or (0, 0)
+        return size or (0, 0)
 
     def levels(self, rows: int, channels: int) -> int:
         """Values that a pixel can have. rows: what the network puts out per place; one per channel is of two levels."""
@@ -62,101 +83,52 @@ class Answers:
 
     def scaling(self, levels: int, default: str) -> Tensor:
         """float32[levels]: what the network reads for each level."""
-        given = self.options.scaling
-        if given is not None and given not in SCALINGS:
-            others = "; embedding and one-hot are found out" if given in ("embedding", "one-hot") else ""
-            raise TuiGenError(f"--scaling must be one of {', '.join(SCALINGS)}, not {given!r}{others}")
-        if given is None:
+        scaling = self.options.scaling
+        if scaling is None:
             self.missing.append(Missing("how levels became its input", "--scaling HOW", default))
-        return scaled(levels, given or default)
-
-    def check_all_used(self) -> None:
-        """Raises TuiGenError for an --assume that answers no question of this network."""
-        unknown = set(self.options.assume) - self.asked
-        if unknown:
-            known = ", ".join(sorted(self.asked)) or "none"
-            raise TuiGenError(f"--assume {min(unknown)}: this network raises no such question; its questions: {known}")
-
-
-def scaled(levels: int, how: str) -> Tensor:
-    """float32[levels]: the network's input for each level."""
-    level = torch.arange(levels, dtype=torch.float32)
-    return {
-        "level/levels": level / levels,
-        "level/(levels-1)": level / (levels - 1),
-        "/255": level / 255,
-        "-1..1": level / (levels - 1) * 2 - 1,
-        "raw": level,
-    }[how]
+        elif scaling not in SCALINGS:
+            others = "; embedding and one-hot are found out" if scaling in ("embedding", "one-hot") else ""
+            raise TuiGenError(f"--scaling must be one of {', '.join(SCALINGS)}, not {scaling!r}{others}")
+        level = torch.arange(levels, dtype=torch.float32)
+        return {
+            "level/levels": level / levels,
+            "level/(levels-1)": level / (levels - 1),
+            "/255": level / 255,
+            "-1..1": level / (levels - 1) * 2 - 1,
+            "raw": level,
+        }[scaling or default]
 
 
-def _size_in(checkpoint: Checkpoint) -> tuple[int, int] | None:
-    """The size that buffers or hyper-parameters state."""
-    values: dict[str, int] = {}
+def _image_size(checkpoint: Checkpoint) -> tuple[int, int] | None:
+    """Height and width that buffers or hyper-parameters state."""
+    numbers: dict[str, int] = {}
     for name, tensor in checkpoint.tensors.items():
         if tensor.numel() == 1 and not (tensor.is_floating_point() or tensor.is_complex()):
-            values[name.rpartition(".")[2].strip("_").lower()] = int(tensor)
-    _collect(checkpoint.facts, values, 0)
-    for facts in checkpoint.modules.values():
-        _collect(facts.attributes, values, 0)
+            numbers[name.rpartition(".")[2].strip("_").lower()] = int(tensor)
+    for settings in (checkpoint.facts, *(module.attributes for module in checkpoint.modules.values())):
+        _collect_numbers(settings, numbers, 0)
     for rows, columns in (("h", "w"), ("height", "width"), ("image_height", "image_width")):
-        if values.get(rows, 0) > 0 and values.get(columns, 0) > 0:
-            return values[rows], values[columns]
-    side = values.get("image_size") or values.get("img_size")
+        if numbers.get(rows, 0) > 0 and numbers.get(columns, 0) > 0:
+            return numbers[rows], numbers[columns]
+    side = numbers.get("image_size") or numbers.get("img_size")
     return (side, side) if side else None
 
 
-def _collect(facts: Mapping[str, Any], values: dict[str, int], depth: int) -> None:
-    for key, value in facts.items():
+def _collect_numbers(settings: Mapping[str, Any], numbers: dict[str, int], depth: int) -> None:
+    """Whole numbers by name, and the sides of an image's shape as `height` and `width`; the first of a name counts."""
+    for key, value in settings.items():
         name = str(key).strip("_").lower()
         if isinstance(value, dict) and depth < _DEPTH:
-            _collect(value, values, depth + 1)
+            _collect_numbers(value, numbers, depth + 1)
         elif type(value) is int:
-            values.setdefault(name, value)
+            numbers.setdefault(name, value)
         elif _SHAPE.fullmatch(name) and isinstance(value, (list, tuple)) and all(type(side) is int for side in value):
-            rows_and_columns = _of_shape(value)
-            if rows_and_columns:
-                values.setdefault("height", rows_and_columns[0])
-                values.setdefault("width", rows_and_columns[1])
+            for side, length in zip(("height", "width"), _rows_and_columns(value), strict=False):
+                numbers.setdefault(side, length)
 
 
-def _of_shape(shape: Sequence[int]) -> tuple[int, int] | None:
-    """Height and width of (height, width), (channels, height, width) or (height, width, channels)."""
-    sides = list(shape)
-    if len(sides) == 3:
-        sides = sides[1:] if sides[0] in (1, 3) else sides[:2] if sides[2] in (1, 3) else []
-    return (sides[0], sides[1]) if len(sides) == 2 and min(sides) > 0 else None
-
-
-class Questions:
-    """Collects the questions that one reading asks."""
-
-    def __init__(self, answers: Mapping[str, str]) -> None:
-        self._answers, self._asked = answers, dict[str, str]()
-        self.missing: list[Missing] = []
-
-    def ask(self, key: str, what: str, assumed: str, choices: Collection[str]) -> str:
-        """The answer to `--assume KEY=...`, or what is assumed. Raises TuiGenError for one that is no choice.
-
-        what: what the file does not say, such as `the nonlinearity of rnn`.
-        """
-        options = "|".join(dict.fromkeys((assumed, *choices)))
-        given = self.given(key, f"{key}={options}")
-        if given is None:
-            missing = Missing(what, f"--assume {key}={options}", assumed)
-            self.missing += [] if missing in self.missing else [missing]
-            return assumed
-        if given not in choices:
-            raise TuiGenError(f"--assume {key}={given} is none of {', '.join(choices)}")
-        return given
-
-    def given(self, key: str, shown: str = "") -> str | None:
-        """The answer that was given, to a question that need not be answered. shown: how the answer is typed."""
-        self._asked[key] = shown or f"{key}=..."
-        return self._answers.get(key)
-
-    def check(self) -> None:
-        """Raises TuiGenError for an answer to a question that was not asked."""
-        for key in self._answers.keys() - self._asked.keys():
-            known = ", ".join(sorted(self._asked.values())) or "none"
-            raise TuiGenError(f"--assume {key}=... is no question about this file; what can be told of it: {known}")
+def _rows_and_columns(shape: Sequence[int]) -> Sequence[int]:
+    """Height and width of (height, width), (channels, height, width) or (height, width, channels); else nothing."""
+    if len(shape) == 3:
+        shape = shape[1:] if shape[0] in (1, 3) else shape[:2] if shape[2] in (1, 3) else ()
+    return shape if len(shape) == 2 and min(shape) > 0 else ()

@@ -11,27 +11,25 @@ END = "<end>"
 """Before the first and after the last token of a document."""
 UNKNOWN = "<unk>"
 
-_GLUED_LEFT = (".", ",", ";", ":", "!", "?", ")", "]", "'", "-", "/")
-_GLUED_RIGHT = ("(", "[", "'", "-", "/")
+_CLOSE_BEFORE = (".", ",", ";", ":", "!", "?", ")", "]", "'", "-", "/")
+_CLOSE_AFTER = ("(", "[", "'", "-", "/")
 
 
 def word_tokenizer(texts: Iterable[str], *, vocab_size: int, min_count: int = 2) -> Tokenizer:
     """Lower-cased words and single punctuation marks, the commonest first; rarer ones become `<unk>`."""
     splitter = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation()])
     counts = Counter(word for text in texts for word, _ in splitter.pre_tokenize_str(text.lower()))
-    kept = [word for word, count in counts.most_common(vocab_size - 2) if count >= min_count]
-    tokenizer = Tokenizer(models.WordLevel(_ids([END, UNKNOWN, *kept]), unk_token=UNKNOWN))
+    words = [word for word, count in counts.most_common(vocab_size - 2) if count >= min_count]
+    tokenizer = Tokenizer(models.WordLevel(_ids([END, UNKNOWN, *words]), unk_token=UNKNOWN))
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = splitter
-    tokenizer.decoder = _prose_decoder()
+    # joins words with spaces, but sets punctuation close, as it is printed: `(1/2 cup) well-beaten`
+    before = [decoders.Replace(f" {mark}", mark) for mark in _CLOSE_BEFORE]
+    after = [decoders.Replace(f"{mark} ", mark) for mark in _CLOSE_AFTER]
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.WordPiece(prefix="##", cleanup=False), *before, decoders.Fuse(), *after]
+    )
     return tokenizer
-
-
-def _prose_decoder() -> decoders.Decoder:
-    """Joins words with spaces, but sets punctuation close, as it is printed: `(1/2 cup) well-beaten`."""
-    left = [decoders.Replace(f" {mark}", mark) for mark in _GLUED_LEFT]
-    right = [decoders.Replace(f"{mark} ", mark) for mark in _GLUED_RIGHT]
-    return decoders.Sequence([decoders.WordPiece(prefix="##", cleanup=False), *left, decoders.Fuse(), *right])
 
 
 def character_tokenizer(text: str, *, lowercase: bool = False) -> Tokenizer:

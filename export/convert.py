@@ -1,8 +1,7 @@
-"""Exporting a network that was read: step function, proof, smaller weights if asked for, folder."""
+"""Converts a network that was read: step function, proof, smaller weights if asked for, folder."""
 
 from __future__ import annotations
 
-import hashlib
 import platform
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,15 +10,6 @@ from typing import Literal
 import onnx
 import torch
 
-from export.checkpoints.checkpoint import Checkpoint
-from export.folder import write_folder
-from export.graph import OPSET
-from export.image_network import check_causal
-from export.images.streaming import StreamingNetwork, with_guidance
-from export.quantise import shrink
-from export.reader import Diagnosis, Exportable, Reading
-from export.training.native import completed
-from export.verify import Parity, compare_spread, verify
 from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.library import codec_for
@@ -27,10 +17,21 @@ from tui_gen.runtime.model import Model
 from tui_gen.runtime.receptive_field import audit
 from tui_gen.terminal_text import scrub_line
 
+from .checkpoints.checkpoint import Checkpoint
+from .files import fingerprint
+from .folder import write_folder
+from .graph import OPSET
+from .image_network import check_causal
+from .images.streaming import StreamingNetwork, with_guidance
+from .quantise import shrink
+from .reader import Diagnosis, Exportable, Reading
+from .training.native import complete_card
+from .verify import Parity, compare_spread, verify
+
 Dtype = Literal["fp32", "fp16", "int8"]
 AUDIT_SECONDS = 10.0
 """About as long the audit of an image model may take."""
-_UNSEEN = (
+_UNKNOWABLE = (
     "what a script does without tensors, such as adding a layer's input to its output (--assume residual=...) or an "
     "activation after the embedding (--assume embedding=...), no file tells; give the training text with --corpus and "
     "look at the loss"
@@ -62,18 +63,19 @@ def convert(
     if isinstance(exportable.network, StreamingNetwork):
         check_causal(exportable.network.network)
     graph = exportable.network.step_graph().SerializeToString()
-    card = completed(card, exportable.network)
+    card = complete_card(card, exportable.network)
     card = _prove(exportable, graph, card)
     print(f"{card.architecture}: {len(graph) / 1e6:.1f} MB, {exportable.network.parameters_count:,} parameters")
-    facts = {**card.export, **_provenance(source), "assumed": _assumptions(reading)}
+    assumptions = [f"{missing.what}: {missing.default}" for missing in reading.diagnosis.missing if missing.default]
+    facts = {**card.export, **_provenance(source), "assumed": assumptions}
     if dtype != "fp32":
         graph, precision = shrink(graph, card, exportable.tokenizer or None, dtype, force=force)
         print("\n".join(precision.lines()))
-        facts["precision"] = precision.as_facts()
+        facts["precision"] = asdict(precision)
     card = replace(card, export={key: value for key, value in facts.items() if value})
-    written = write_folder(target, graph=graph, card=card, tokenizer=exportable.tokenizer, log=exportable.log)
+    card = write_folder(target, graph=graph, card=card, tokenizer=exportable.tokenizer, log=exportable.log)
     print(f"wrote {target}; play it with: tui-gen {target}")
-    return written
+    return card
 
 
 def _prove(exportable: Exportable, graph: bytes, card: ModelCard) -> ModelCard:
@@ -87,7 +89,7 @@ def _prove(exportable: Exportable, graph: bytes, card: ModelCard) -> ModelCard:
             print(f"  compared in the time there is: {exportable.network.compared}, and {spread}")
         print(f"computes {card.export['computes']}")
     if not card.image and not exportable.real and "trained_with" not in card.export:
-        print(_UNSEEN)
+        print(_UNKNOWABLE)
     if card.image:
         print(audit(model, card, seconds=AUDIT_SECONDS).summary)
     return replace(card, export={**card.export, "parity": asdict(parity)})
@@ -95,36 +97,31 @@ def _prove(exportable: Exportable, graph: bytes, card: ModelCard) -> ModelCard:
 
 def _provenance(source: Path | None) -> dict[str, object]:
     versions = f"Python {platform.python_version()}, torch {torch.__version__}, onnx {onnx.__version__}"
-    sha256 = hashlib.sha256(source.read_bytes()).hexdigest() if source else ""
-    return {"source_sha256": sha256, "opset": OPSET, "versions": versions}
+    return {"source_sha256": fingerprint(source) if source else "", "opset": OPSET, "versions": versions}
 
 
-def _assumptions(reading: Reading) -> list[str]:
-    return [f"{missing.what}: {missing.assumed}" for missing in reading.diagnosis.missing if missing.assumed]
-
-
-def diagnosis_lines(found: Checkpoint | None, diagnosis: Diagnosis) -> list[str]:
+def diagnosis_lines(checkpoint: Checkpoint | None, diagnosis: Diagnosis) -> list[str]:
     """The diagnosis for people: what it is, its sizes, what is missing and which option supplies it."""
     lines = [diagnosis.summary]
-    facts = [*([("file", found.form)] if found else []), *diagnosis.facts]
+    facts = [*([("file", checkpoint.form)] if checkpoint else []), *diagnosis.facts]
     width = max((len(name) for name, _ in facts), default=0)
     lines += [f"  {name.ljust(width)}  {value}" for name, value in facts]
-    lines += [f"  note: {note}" for note in (*(found.notes if found else ()), *diagnosis.notes)]
+    lines += [f"  note: {note}" for note in (*(checkpoint.notes if checkpoint else ()), *diagnosis.notes)]
     lines += [f"  doubt: {diagnosis.doubt}"] if diagnosis.doubt else []
     for missing in diagnosis.missing:
-        stands_in = f"assumed: {missing.assumed}; to change it, " if missing.assumed else "needed: "
+        stands_in = f"assumed: {missing.default}; to change it, " if missing.default else "needed: "
         lines.append(f"  not in the file: {missing.what} ({stands_in}{missing.option})")
     return [scrub_line(line) for line in lines]
 
 
 def parity_lines(parity: Parity, *, text: bool) -> list[str]:
     """What was compared with PyTorch."""
-    compared = (
+    logits = (
         f"logits: max abs difference {parity.max_abs_logit_difference:.2g} "
         f"({parity.relative_logit_difference:.2g} of their range) over {parity.steps:,} steps, batch 1 and 5"
     )
     return [
         "the exported file, against PyTorch's full forward pass of the network as read above:",
-        f"  {compared}",
+        f"  {logits}",
         f"  greedy tokens: {parity.greedy_tokens} equal" + ("; decoded text equal" if text else ""),
     ]

@@ -1,8 +1,8 @@
-"""`python -m export.evaluate`, as it was called before it became a command."""
+"""`python -m export.evaluate`, which is also `python -m export evaluate`."""
 
 import sys
 
-from export.evaluation.evaluate import main
+from .evaluation.evaluate import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,6 +1,7 @@
-"""Whose work a model was trained on: known for the data of the shipped models, else only the file's name.
+"""Data files, recognised by their bytes, and text files, written whole.
 
-A data set is recognised by its bytes, so that a model trained on other data never claims what is not so.
+Whose work a model was trained on is known for the data of the shipped models, else only the file's name: a model
+trained on other data never claims what is not so.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""The model card for people: README.md of a model folder, made from what config.json and training.jsonl say."""
+"""Model folders: written whole or not at all, with a card for people, README.md, made from the other files."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import shutil
@@ -12,87 +11,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from export.files import json_lines, replace_text
-from export.training.tasks import ImageTask
 from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
+from tui_gen.files import digest
+
+from .files import json_lines, replace_text
+from .training.tasks import ImageTask
 
 _LOSSES = (
     "The training loss is that of the network while it learns, averaged over the epoch, with dropout where it has any; "
     "the held-out loss is that of the averaged weights that are kept, after it."
 )
 FILES = {"model.onnx", "config.json", "tokenizer.json", "training.jsonl", "README.md"}
-
-
-def model_readme(card: ModelCard, log: Sequence[Mapping[str, Any]]) -> str:
-    """Markdown: what the model does, figure, data and licence, how it was trained, how to play it."""
-    credit = f"## Credit\n\n{card.credit}" if card.credit else ""
-    shown = "\n".join(["## What it makes", "", *report_lines(card.measured)]) if card.measured else ""
-    parts = [f"# {card.name}", card.description, _facts(card), _play(card), shown, _training(card, log), credit]
-    return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def _facts(card: ModelCard) -> str:
-    quality = card.quality
-    figure = f"{quality} on {quality.split}" if quality else "not measured"
-    parity = card.export.get("parity", {})
-    proof = (
-        f"logits within {parity['max_abs_logit_difference']:.1e} over {parity['steps']:,} steps; greedy tokens equal"
-        if parity
-        else ""
-    )
-    rows = [
-        ("network", card.architecture),
-        ("tokens it predicts", f"{card.vocab_size:,}"),
-        ("held-out figure", figure),
-        ("trained on", card.data),
-        ("licence of the weights", card.licence),
-        ("compared with PyTorch", proof),
-        ("computes", card.export.get("computes", "")),
-        ("weights stored as", _precision(card.export.get("precision", {}))),
-        ("assumed, for its file does not say", "; ".join(card.export.get("assumed", ()))),
-    ]
-    lines = [f"| {name} | {value} |" for name, value in rows if value]
-    return "\n".join(["| | |", "|---|---|", *lines])
-
-
-def _precision(facts: Mapping[str, Any]) -> str:
-    if not facts:
-        return ""
-    return f"{facts['dtype']}; KL divergence from fp32 {facts['kl_divergence']:.2g} nats per token"
-
-
-def _play(card: ModelCard) -> str:
-    prompt = f' "{example}"' if (example := card.prompt_example.replace("\n", " ")) else ""
-    return f"## Play\n\n```sh\ntui-gen {card.name}\ntui-gen generate {card.name}{prompt}\n```"
-
-
-def _training(card: ModelCard, log: Sequence[Mapping[str, Any]]) -> str:
-    command = card.export.get("trained_with")
-    if not command:
-        return ""
-    words = command.split()
-    preset, data = words[words.index("export.train") + 1], words[words.index("--data") + 1]
-    unit = log[-1]["unit"] if log else ""
-    rows = [f"| {e['epoch']} | {e['train_loss']:.3f} | {e['validation_loss']:.3f} | {e['seconds']:.0f} |" for e in log]
-    table = "\n".join([f"| epoch | training loss, {unit} | held-out loss | seconds |", "|---|---|---|---|", *rows])
-    guidance, figures = card.export.get("guidance"), card.measured.get("figures", {})
-    steps = [
-        command,
-        f"python -m export runs/{preset}/checkpoint.pt -o models/{card.name}"
-        + (f" --guidance {guidance:g}" if guidance is not None else "")
-        + (f" --dtype {dtype}" if (dtype := card.export.get("precision", {}).get("dtype")) else ""),
-        f"python -m export.evaluate models/{card.name} --data {data}"
-        + (f" --preset {preset}" if preset != card.name else "")
-        + (" --train" if "figure on the training data" in figures else ""),
-    ]
-    if any(name.startswith("prompts obeyed") for name in figures):
-        steps.append(f"python -m export.obedience models/{card.name} --data {data}")
-    shell = "```sh\n" + "\n".join(steps) + "\n```"
-    made, exported = card.export.get("made_with"), card.export.get("versions", "")
-    versions = f"Trained with {made}; exported with {exported}." if made else f"Exported with {exported}."
-    part = f" It is that of the first {ImageTask.quick:,} held-out pictures." if card.image else ""
-    return f"## How it was trained\n\n{shell}\n\n{versions} {_LOSSES}{part}\n\n{table}"
 
 
 def write_folder(
@@ -105,7 +35,7 @@ def write_folder(
     target = target.resolve()
     if target.exists() and not _is_replaceable(target):
         raise TuiGenError(f"{target} exists and is not a model folder, or holds more; name another one with -o")
-    card = replace(card, sha256=hashlib.sha256(graph).hexdigest())
+    card = replace(card, sha256=digest(graph))
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
@@ -130,20 +60,6 @@ def _is_replaceable(target: Path) -> bool:
     return not names or ("model.onnx" in names and names <= FILES)
 
 
-def update_card(folder: Path, card: ModelCard) -> None:
-    """Rewrites config.json and README.md of a model folder after its figure has been measured."""
-    lines = (folder / "training.jsonl").read_text(encoding="utf-8").splitlines()
-    readme = model_readme(card, [json.loads(line) for line in lines])
-    replace_text(folder / "README.md", readme)
-    replace_text(folder / "config.json", card.to_json())
-
-
-def with_figures(card: ModelCard, figures: Mapping[str, str]) -> ModelCard:
-    """The card with figures besides its quality, by name, in place of those of the same names."""
-    known = {**card.measured.get("figures", {}), **figures}
-    return replace(card, measured={**card.measured, "figures": known}) if known else card
-
-
 def _swap(partial: Path, target: Path) -> None:
     """Puts the new folder in the old one's place; only renames, so no half folder is ever seen under its name."""
     old = partial.with_name(partial.name + ".old")
@@ -158,17 +74,85 @@ def _swap(partial: Path, target: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _fence(text: str) -> str:
-    """One that the text does not close."""
-    return "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+def update_card(folder: Path, card: ModelCard) -> None:
+    """Rewrites config.json and README.md of a model folder after its figure has been measured."""
+    lines = (folder / "training.jsonl").read_text(encoding="utf-8").splitlines()
+    readme = model_readme(card, [json.loads(line) for line in lines])
+    replace_text(folder / "README.md", readme)
+    replace_text(folder / "config.json", card.to_json())
+
+
+def with_figures(card: ModelCard, figures: Mapping[str, str]) -> ModelCard:
+    """The card with figures besides its quality, by name, in place of those of the same names."""
+    figures = {**card.measured.get("figures", {}), **figures}
+    return replace(card, measured={**card.measured, "figures": figures}) if figures else card
+
+
+def model_readme(card: ModelCard, log: Sequence[Mapping[str, Any]]) -> str:
+    """Markdown: what the model does, figure, data and licence, how it was trained, how to play it."""
+    prompt = f' "{example}"' if (example := card.prompt_example.replace("\n", " ")) else ""
+    play = f"## Play\n\n```sh\ntui-gen {card.name}\ntui-gen generate {card.name}{prompt}\n```"
+    credit = f"## Credit\n\n{card.credit}" if card.credit else ""
+    output = "\n".join(["## What it makes", "", *report_lines(card.measured)]) if card.measured else ""
+    parts = [f"# {card.name}", card.description, _facts(card), play, output, _training(card, log), credit]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _facts(card: ModelCard) -> str:
+    quality, proof, weights = card.quality, "", ""
+    if parity := card.export.get("parity"):
+        difference = f"{parity['max_abs_logit_difference']:.1e}"
+        proof = f"logits within {difference} over {parity['steps']:,} steps; greedy tokens equal"
+    if precision := card.export.get("precision"):
+        weights = f"{precision['dtype']}; KL divergence from fp32 {precision['kl_divergence']:.2g} nats per token"
+    rows = [
+        ("network", card.architecture),
+        ("tokens it predicts", f"{card.vocab_size:,}"),
+        ("held-out figure", f"{quality} on {quality.split}" if quality else "not measured"),
+        ("trained on", card.data),
+        ("licence of the weights", card.licence),
+        ("compared with PyTorch", proof),
+        ("computes", card.export.get("computes", "")),
+        ("weights stored as", weights),
+        ("assumed, for its file does not say", "; ".join(card.export.get("assumed", ()))),
+    ]
+    lines = [f"| {name} | {value} |" for name, value in rows if value]
+    return "\n".join(["| | |", "|---|---|", *lines])
+
+
+def _training(card: ModelCard, log: Sequence[Mapping[str, Any]]) -> str:
+    command = card.export.get("trained_with")
+    if not command:
+        return ""
+    words = command.split()
+    preset, data = words[words.index("export.train") + 1], words[words.index("--data") + 1]
+    unit = log[-1]["unit"] if log else ""
+    rows = [f"| {e['epoch']} | {e['train_loss']:.3f} | {e['validation_loss']:.3f} | {e['seconds']:.0f} |" for e in log]
+    table = "\n".join([f"| epoch | training loss, {unit} | held-out loss | seconds |", "|---|---|---|---|", *rows])
+    guidance, figures = card.export.get("guidance"), card.measured.get("figures", {})
+    steps = [
+        command,
+        f"python -m export runs/{preset}/checkpoint.pt -o models/{card.name}"
+        + (f" --guidance {guidance:g}" if guidance is not None else "")
+        + (f" --dtype {dtype}" if (dtype := card.export.get("precision", {}).get("dtype")) else ""),
+        f"python -m export.evaluate models/{card.name} --data {data}"
+        + (f" --preset {preset}" if preset != card.name else "")
+        + (" --train" if "figure on the training data" in figures else ""),
+    ]
+    if any(name.startswith("prompts obeyed") for name in figures):
+        steps.append(f"python -m export.obedience models/{card.name} --data {data}")
+    shell = "```sh\n" + "\n".join(steps) + "\n```"
+    made_with, versions = card.export.get("made_with"), card.export.get("versions", "")
+    versions = f"Trained with {made_with}; exported with {versions}." if made_with else f"Exported with {versions}."
+    part = f" It is that of the first {ImageTask.quick:,} held-out pictures." if card.image else ""
+    return f"## How it was trained\n\n{shell}\n\n{versions} {_LOSSES}{part}\n\n{table}"
 
 
 def report_lines(measured: Mapping[str, Any]) -> list[str]:
-    """The report as Markdown, for a model card."""
+    """Samples and figures as Markdown."""
     lines = []
     for sample in measured.get("samples", ()):
-        fence = _fence(sample["text"])
+        longest = max(map(len, re.findall("`+", sample["text"])), default=0)
+        fence = "`" * max(3, 1 + longest)  # the text must not close it
         lines += [f"Temperature {sample['temperature']:g}:", "", f"{fence}text", sample["text"], fence, ""]
-    figures = measured.get("figures", {})
-    lines += [f"- {name}: {value}" for name, value in figures.items()]
-    return lines
+    return lines + [f"- {name}: {value}" for name, value in measured.get("figures", {}).items()]

@@ -1,7 +1,8 @@
-"""A thin builder of ONNX graphs that keep the step contract: (token, *state) -> (logits, *state)."""
+"""The builder of ONNX graphs that keep the step contract, (token, *state) -> (logits, *state)."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,26 +19,35 @@ _LARGE = 256
 
 
 class StepGraph:
-    """Collects nodes; names each result after its operation and a running number."""
+    """Collects the nodes, constants and ports of a step; names a result after its operation and a running number."""
 
     def __init__(self) -> None:
-        self._nodes: list[onnx.NodeProto] = []
+        self.nodes: list[onnx.NodeProto] = []
         self._constants: dict[str, onnx.TensorProto] = {}
         self._large: dict[tuple[object, ...], str] = {}
         self._inputs = [helper.make_tensor_value_info("token", TensorProto.INT64, [BATCH])]
         self._outputs: list[onnx.ValueInfoProto] = []
 
+    @property
+    def initializers(self) -> list[onnx.TensorProto]:
+        """The constants, in the order in which they were added."""
+        return list(self._constants.values())
+
+    def node(self, kind: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> None:
+        """Adds a node whose results have these names."""
+        self.nodes.append(helper.make_node(kind, inputs, outputs, **attributes))
+
     def op(self, kind: str, *inputs: str, outputs: int = 1, **attributes: Any) -> Any:
         """Adds a node; returns the name of its output, or a list of names when there are several."""
-        names = [f"{kind.lower()}_{len(self._nodes)}" + (f"_{i}" if outputs > 1 else "") for i in range(outputs)]
-        self._nodes.append(helper.make_node(kind, list(inputs), names, **attributes))
+        names = [f"{kind.lower()}_{len(self.nodes)}" + (f"_{i}" if outputs > 1 else "") for i in range(outputs)]
+        self.node(kind, inputs, names, **attributes)
         return names[0] if outputs == 1 else names
 
     def constant(self, name: str, value: NDArray[Any]) -> str:
         """Adds an initializer under a name that a reader of the graph understands; returns the name to use.
 
         The same one may come again. A large one of which there is an equal one already, as where a network runs twice,
-        is kept once, under its first name.
+        is kept once, under its first name. Raises ValueError if another constant has the name.
         """
         tensor = numpy_helper.from_array(np.asarray(value, order="C"), name)
         if value.size >= _LARGE:
@@ -58,13 +68,15 @@ class StepGraph:
 
     def next(self, name: str, value: str) -> None:
         """Names the state tensor's value after the token. Call in the order of the `state` calls."""
-        declared = next(info for info in self._inputs if info.name == f"state.{name}")
-        self._output(f"next.{name}", value, declared.type)
+        self._output(f"next.{name}", value, next(port for port in self._inputs if port.name == f"state.{name}").type)
 
     def logits(self, value: str, vocab_size: int) -> None:
         """Names the result; call before `next`."""
-        kind = helper.make_tensor_type_proto(TensorProto.FLOAT, [BATCH, vocab_size])
-        self._output("logits", value, kind)
+        self._output("logits", value, helper.make_tensor_type_proto(TensorProto.FLOAT, [BATCH, vocab_size]))
+
+    def _output(self, name: str, value: str, kind: onnx.TypeProto) -> None:
+        rename_values(self.nodes, {value: name})
+        self._outputs.append(helper.make_value_info(name, kind))
 
     def linear(self, name: str, value: str, weight: NDArray[Any], bias: NDArray[Any]) -> str:
         """Value [batch, inputs] times weight [inputs, outputs] plus bias [outputs]."""
@@ -73,19 +85,18 @@ class StepGraph:
 
     def model(self) -> onnx.ModelProto:
         """The finished, checked model."""
-        graph = helper.make_graph(
-            self._nodes, "step", self._inputs, self._outputs, initializer=list(self._constants.values())
-        )
+        graph = helper.make_graph(self.nodes, "step", self._inputs, self._outputs, initializer=self.initializers)
         opset = [helper.make_opsetid("", OPSET)]
         model = helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION, producer_name="tui-gen")
         onnx.checker.check_model(model, full_check=True)
         return model
 
-    def _output(self, name: str, value: str, kind: onnx.TypeProto) -> None:
-        for node in self._nodes:
-            node.input[:] = [name if used == value else used for used in node.input]
-            node.output[:] = [name if made == value else made for made in node.output]
-        self._outputs.append(helper.make_value_info(name, kind))
+
+def rename_values(nodes: Iterable[onnx.NodeProto], names: Mapping[str, str]) -> None:
+    """Values that nodes read or make, by their old names."""
+    for node in nodes:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
 
 
 def to_numpy(tensor: Tensor | None) -> NDArray[np.float32]:

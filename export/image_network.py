@@ -1,4 +1,4 @@
-"""A network over whole images, with what it takes to play it one token at a time."""
+"""A network over whole images, how tokens become its input, and the check that it is causal."""
 
 from __future__ import annotations
 
@@ -65,9 +65,15 @@ class ImageNetwork:
     def planes(self, pixels: Tensor) -> Tensor:
         """int64[batch, area] -> float32[batch, planes, height, width]: what the module sees."""
         values = pixels.view(len(pixels), self.height * self.width, self.channels)
-        seen = sum(self.encoding[channel][values[:, :, channel]] for channel in range(self.channels))
-        assert isinstance(seen, Tensor)
-        return seen.transpose(1, 2).reshape(len(pixels), -1, self.height, self.width)
+        columns = sum(self.encoding[channel][values[:, :, channel]] for channel in range(self.channels))
+        assert isinstance(columns, Tensor)
+        return columns.transpose(1, 2).reshape(len(pixels), -1, self.height, self.width)
+
+    def no_condition(self, batch: int) -> Tensor | None:
+        """What the module reads without a prompt: the first class, no phrase, or None if it takes no condition."""
+        if self.condition == "none":
+            return None
+        return torch.zeros(batch, self.conditions) if self.condition == "multi_hot" else torch.zeros(batch).long()
 
     @torch.no_grad()
     def whole_logits(self, pixels: Tensor, condition: Tensor | None = None) -> Tensor:
@@ -80,13 +86,13 @@ class ImageNetwork:
 
 
 def check_causal(network: ImageNetwork, *, seed: int = 0) -> None:
-    """Raises TuiGenError that says where, if changing a token moves a logit at or before it."""
+    """Changes tokens; raises TuiGenError that says where, if one moves a logit at or before it."""
     rng = np.random.default_rng(seed)
     area = network.area
-    chosen = np.arange(area) if area <= SMALL else np.sort(rng.choice(area, SAMPLED, replace=False))
+    tokens = np.arange(area) if area <= SMALL else np.sort(rng.choice(area, SAMPLED, replace=False))
     image = torch.from_numpy(rng.integers(network.levels, size=area))
-    for at in range(0, len(chosen), BATCH):
-        _check(network, image, torch.from_numpy(chosen[at : at + BATCH]), int(rng.integers(1, network.levels)))
+    for at in range(0, len(tokens), BATCH):
+        _check(network, image, torch.from_numpy(tokens[at : at + BATCH]), int(rng.integers(1, network.levels)))
 
 
 def _check(network: ImageNetwork, image: Tensor, tokens: Tensor, shift: int) -> None:
@@ -94,35 +100,18 @@ def _check(network: ImageNetwork, image: Tensor, tokens: Tensor, shift: int) -> 
     images = image.repeat(len(tokens) + 1, 1)
     rows = torch.arange(1, len(tokens) + 1)
     images[rows, tokens] = (images[rows, tokens] + shift) % network.levels
-    logits = network.whole_logits(images, _first_condition(network, len(images)))
-    allowed = TOLERANCE * max(1.0, float(logits.max() - logits.min()))
-    moved = (logits[1:] - logits[0]).abs().amax(2)  # [changed, token]
+    logits = network.whole_logits(images, network.no_condition(len(images)))
+    tolerance = TOLERANCE * max(1.0, float(logits.max() - logits.min()))
+    change = (logits[1:] - logits[0]).abs().amax(2)  # [tokens, area]
     early = torch.arange(network.area) <= tokens[:, None]
-    leaks = torch.nonzero((moved > allowed) & early)
+    leaks = torch.nonzero((change > tolerance) & early)
     if len(leaks):
-        row, reached = (int(index) for index in leaks[0])
+        row, target = (int(index) for index in leaks[0])
         raise TuiGenError(
             f"the network is not causal: {_place(network, int(tokens[row]))} has a say in the logits of "
-            f"{_place(network, reached)}; a mask is missing, or is not the one that it was trained with"
-            f"{_mixing(network)}"
+            f"{_place(network, target)}; a mask is missing, or is not the one that it was trained with"
+            f"{_normalisation(network)}"
         )
-
-
-def _mixing(network: ImageNetwork) -> str:
-    """Names a normalisation whose figures are of a whole image, where there is one."""
-    kinds = (nn.GroupNorm, nn.InstanceNorm2d)
-    for path, part in network.module.named_modules():
-        if isinstance(part, kinds):
-            name = path.removeprefix("module.")
-            return f"; {name} is a {type(part).__name__}, which mixes all pixels"
-    return ""
-
-
-def _first_condition(network: ImageNetwork, batch: int) -> Tensor | None:
-    if network.condition == "none":
-        return None
-    many = network.condition == "multi_hot"
-    return torch.zeros(batch, network.conditions) if many else torch.zeros(batch, dtype=torch.int64)
 
 
 def _place(network: ImageNetwork, token: int) -> str:
@@ -130,3 +119,11 @@ def _place(network: ImageNetwork, token: int) -> str:
     row, column = divmod(pixel, network.width)
     of_channel = f" ({('red', 'green', 'blue')[channel]})" if network.channels == 3 else ""
     return f"the pixel in row {row}, column {column}{of_channel}"
+
+
+def _normalisation(network: ImageNetwork) -> str:
+    """Names a normalisation whose figures are of a whole image, where there is one."""
+    for path, part in network.module.named_modules():
+        if isinstance(part, (nn.GroupNorm, nn.InstanceNorm2d)):
+            return f"; {path.removeprefix('module.')} is a {type(part).__name__}, which mixes all pixels"
+    return ""

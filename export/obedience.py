@@ -1,8 +1,8 @@
-"""`python -m export.obedience`, as it was called before it became a command."""
+"""`python -m export.obedience`, which is also `python -m export adherence`."""
 
 import sys
 
-from export.evaluation.prompt_adherence import main
+from .evaluation.prompt_adherence import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""How much a smaller file changes what a model says, on what the model itself writes."""
+"""Smaller weights, int8 or fp16, and how much they change what a model says of the tokens that it writes itself."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, numpy_helper
 
 import tui_gen  # noqa: F401  sets the environment before onnxruntime is imported
 from tui_gen.card import ModelCard
@@ -27,19 +27,33 @@ from tui_gen.library import codec_for
 from tui_gen.runtime.model import Model
 from tui_gen.sampling.params import SamplingParams, Tokens, log_softmax
 
+from .graph import StepGraph
+
 TOKENS = 2000
 SAMPLES = 10
 SECONDS = 60.0
 """After which the comparison ends: a network that computes whole images can take a second for a token."""
 LIMIT = 0.01
 """Nats per token that a smaller file may differ by, unless forced."""
-Dtype = Literal["int8", "fp16"]
-_STORED = 1024
+SmallDtype = Literal["int8", "fp16"]
+_STORED_SIZE = 1024
 """Numbers from which on a weight is stored smaller."""
-_COMPUTED = 2**18
+_COMPUTED_SIZE = 2**18
 """Numbers from which on a product is computed with whole numbers: below, converting costs more than it saves."""
-_Smaller = Callable[[onnx.GraphProto, str, NDArray[np.float32], int], list[onnx.NodeProto]]
-"""Adds a smaller weight, whose outputs are along an axis, to the graph; returns the nodes that make it float32."""
+_Store = Callable[[StepGraph, str, NDArray[np.float32], int], None]
+"""Adds a smaller weight, whose outputs are along an axis, and the nodes that make it float32 again."""
+
+
+def shrink(
+    graph: bytes, card: ModelCard, tokenizer: str | None, dtype: SmallDtype, *, force: bool
+) -> tuple[bytes, Precision]:
+    """A smaller file and how it differs. Raises TuiGenError if it differs too much, unless forced."""
+    small, operators = quantise(graph, dtype)
+    full, less = (Model(content, card, provider="cpu") for content in (graph, small))
+    precision = compare(full, less, codec_for(card, tokenizer).prompt([""]), dtype=dtype, operators=operators)
+    precision = replace(precision, bytes_before=len(graph), bytes_after=len(small))
+    check_precision(precision, force=force)
+    return small, precision
 
 
 @dataclass(frozen=True)
@@ -56,10 +70,6 @@ class Precision:
     bytes_before: int = 0
     bytes_after: int = 0
 
-    def of_sizes(self, before: int, after: int) -> Precision:
-        """The same with the sizes of the files."""
-        return replace(self, bytes_before=before, bytes_after=after)
-
     def lines(self) -> list[str]:
         """For people."""
         ratio = self.bytes_before / max(self.bytes_after, 1)
@@ -71,10 +81,6 @@ class Precision:
             f"the likeliest token agrees in {self.greedy_agreement:.1%}",
         ]
 
-    def as_facts(self) -> dict[str, Any]:
-        """For config.json."""
-        return {**asdict(self), "operators": list(self.operators)}
-
 
 def compare(full: Model, small: Model, prompt: Tokens, *, dtype: str, operators: tuple[str, ...]) -> Precision:
     """Both models over the same tokens, which the full one writes at temperature 1 after prompt int64[1, n].
@@ -83,22 +89,22 @@ def compare(full: Model, small: Model, prompt: Tokens, *, dtype: str, operators:
     """
     prompts = np.repeat(prompt, SAMPLES, axis=0)
     first, length = prompt.shape[1] - 1, TOKENS // SAMPLES
-    area = full.card.image.height * full.card.image.width * full.card.image.channels if full.card.image else length
+    area = full.card.image.area if full.card.image else length
     steps = generate(Endless(full), prompts, SamplingParams(), length=min(length, area), seed=0)
-    state, divergence, agreed, count = small.start(SAMPLES), 0.0, 0, 0
+    state, divergence, agreements, count = small.start(SAMPLES), 0.0, 0, 0
     tokens, deadline = prompts[:, 0], time.monotonic() + SECONDS
     for step in islice(steps, first + length):
         logits, state = small.step(tokens, state)
         tokens = step.tokens
         if step.given[0]:
             continue
-        true, said = log_softmax(step.logits), log_softmax(logits)
-        divergence += float((np.exp(true) * (true - said)).sum())
-        agreed += int((true.argmax(1) == said.argmax(1)).sum())
+        of_full, of_small = log_softmax(step.logits), log_softmax(logits)
+        divergence += float((np.exp(of_full) * (of_full - of_small)).sum())
+        agreements += int((of_full.argmax(1) == of_small.argmax(1)).sum())
         count += len(tokens)
         if time.monotonic() > deadline:
             break
-    return Precision(dtype, operators, divergence / count, agreed / count, count)
+    return Precision(dtype, operators, divergence / count, agreements / count, count)
 
 
 def check_precision(precision: Precision, *, force: bool) -> None:
@@ -111,32 +117,20 @@ def check_precision(precision: Precision, *, force: bool) -> None:
     )
 
 
-def shrink(
-    graph: bytes, card: ModelCard, tokenizer: str | None, dtype: Dtype, *, force: bool
-) -> tuple[bytes, Precision]:
-    """A smaller file and how it differs. Raises TuiGenError if it differs too much, unless forced."""
-    small, operators = quantise(graph, dtype)
-    full, less = (Model(content, card, provider="cpu") for content in (graph, small))
-    precision = compare(full, less, codec_for(card, tokenizer).prompt([""]), dtype=dtype, operators=operators)
-    precision = precision.of_sizes(len(graph), len(small))
-    check_precision(precision, force=force)
-    return small, precision
-
-
-def quantise(graph: bytes, dtype: Dtype) -> tuple[bytes, tuple[str, ...]]:
+def quantise(graph: bytes, dtype: SmallDtype) -> tuple[bytes, tuple[str, ...]]:
     """The file with weights of this type, and which operators do the work."""
     if dtype == "fp16":
         model = onnx.load_from_string(graph)
         count = _store(model, _as_half)
-        return _written(model), (f"Cast of {count} float16 weights when the file is opened",)
-    model = onnx.load_from_string(_computed_in_whole_numbers(graph))
+        return _serialise(model), (f"Cast of {count} float16 weights when the file is opened",)
+    model = onnx.load_from_string(_compute_in_integers(graph))
     count = _store(model, _as_bytes)
     kinds = {node.op_type for node in model.graph.node}
     fast = sorted(kinds & {"DynamicQuantizeLSTM", "MatMulInteger"})
-    return _written(model), (*fast, f"Cast and Mul of {count} int8 weights when the file is opened")
+    return _serialise(model), (*fast, f"Cast and Mul of {count} int8 weights when the file is opened")
 
 
-def _computed_in_whole_numbers(graph: bytes) -> bytes:
+def _compute_in_integers(graph: bytes) -> bytes:
     """LSTM layers, and products that are large enough, by onnxruntime's own quantiser."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
@@ -146,17 +140,17 @@ def _computed_in_whole_numbers(graph: bytes) -> bytes:
     model = onnx.load_from_string(graph)
     for number, node in enumerate(model.graph.node):
         node.name = node.name or f"node_{number}"
-    with tempfile.TemporaryDirectory(prefix="tui-gen-") as folder, _quietly():
+    with tempfile.TemporaryDirectory(prefix="tui-gen-") as folder, _silence_quantiser():
         source, target = Path(folder) / "full.onnx", Path(folder) / "small.onnx"
         onnx.save(model, source)
         names = [model.graph.node[index].name for index in nodes]
-        chosen = [*names, *(f"{name}_MatMul" for name in names)]  # what the quantiser makes of a Gemm
-        quantize_dynamic(source, target, weight_type=QuantType.QInt8, nodes_to_quantize=chosen)
+        names += [f"{name}_MatMul" for name in names]  # what the quantiser makes of a Gemm
+        quantize_dynamic(source, target, weight_type=QuantType.QInt8, nodes_to_quantize=names)
         return target.read_bytes()
 
 
 @contextlib.contextmanager
-def _quietly() -> Iterator[None]:
+def _silence_quantiser() -> Iterator[None]:
     """The quantiser advises steps before it that would change nothing here."""
     limit = logging.root.manager.disable
     logging.disable(logging.WARNING)
@@ -170,7 +164,7 @@ def _quietly() -> Iterator[None]:
 
 def _large(model: onnx.ModelProto) -> list[int]:
     sizes = {tensor.name: int(np.prod(tensor.dims)) for tensor in model.graph.initializer}
-    least = {"LSTM": 1, "Gemm": _COMPUTED}
+    least = {"LSTM": 1, "Gemm": _COMPUTED_SIZE}
     floats = {t.name for t in model.graph.initializer if t.data_type == TensorProto.FLOAT}
     return [
         index
@@ -180,17 +174,18 @@ def _large(model: onnx.ModelProto) -> list[int]:
     ]
 
 
-def _store(model: onnx.ModelProto, smaller: _Smaller) -> int:
+def _store(model: onnx.ModelProto, store: _Store) -> int:
     """Replaces float32 weights by smaller ones and nodes that make them float32 again; returns how many."""
-    graph, first = model.graph, list[onnx.NodeProto]()
+    graph, builder = model.graph, StepGraph()
     axes = _output_axes(graph)
-    large = [t for t in graph.initializer if t.data_type == TensorProto.FLOAT and np.prod(t.dims) >= _STORED]
+    large = [t for t in graph.initializer if t.data_type == TensorProto.FLOAT and np.prod(t.dims) >= _STORED_SIZE]
     for tensor in large:
         values = numpy_helper.to_array(tensor)
         graph.initializer.remove(tensor)
         usual = values.ndim - 2 if values.ndim == 3 else values.ndim - 1  # a recurrent layer's weights have directions
-        first += smaller(graph, tensor.name, values, axes.get(tensor.name, usual))
-    nodes = [*first, *graph.node]
+        store(builder, tensor.name, values, axes.get(tensor.name, usual))
+    graph.initializer.extend(builder.initializers)
+    nodes = [*builder.nodes, *graph.node]
     del graph.node[:]
     graph.node.extend(nodes)
     return len(large)
@@ -210,25 +205,22 @@ def _output_axes(graph: onnx.GraphProto) -> dict[str, int]:
     return axes
 
 
-def _as_half(graph: onnx.GraphProto, name: str, values: NDArray[np.float32], axis: int) -> list[onnx.NodeProto]:
-    graph.initializer.append(numpy_helper.from_array(values.astype(np.float16), f"{name}.fp16"))
-    return [helper.make_node("Cast", [f"{name}.fp16"], [name], to=TensorProto.FLOAT)]
+def _as_half(graph: StepGraph, name: str, values: NDArray[np.float32], axis: int) -> None:
+    half = graph.constant(f"{name}.fp16", values.astype(np.float16))
+    graph.node("Cast", [half], [name], to=TensorProto.FLOAT)
 
 
-def _as_bytes(graph: onnx.GraphProto, name: str, values: NDArray[np.float32], axis: int) -> list[onnx.NodeProto]:
+def _as_bytes(graph: StepGraph, name: str, values: NDArray[np.float32], axis: int) -> None:
     """Each output has its own scale."""
     others = tuple(index for index in range(values.ndim) if index != axis)
     scale = np.abs(values).max(axis=others, keepdims=True) / 127
     scale = np.where(scale == 0, 1, scale).astype(np.float32)
-    graph.initializer.append(numpy_helper.from_array(np.rint(values / scale).astype(np.int8), f"{name}.int8"))
-    graph.initializer.append(numpy_helper.from_array(scale, f"{name}.scale"))
-    return [
-        helper.make_node("Cast", [f"{name}.int8"], [f"{name}.whole"], to=TensorProto.FLOAT),
-        helper.make_node("Mul", [f"{name}.whole", f"{name}.scale"], [name]),
-    ]
+    whole = graph.constant(f"{name}.int8", np.rint(values / scale).astype(np.int8))
+    graph.node("Cast", [whole], [f"{name}.whole"], to=TensorProto.FLOAT)
+    graph.node("Mul", [f"{name}.whole", graph.constant(f"{name}.scale", scale)], [name])
 
 
-def _written(model: onnx.ModelProto) -> bytes:
+def _serialise(model: onnx.ModelProto) -> bytes:
     del model.graph.value_info[:]
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString())

@@ -1,4 +1,4 @@
-"""Recognises networks over images by the shapes and the names of their tensors."""
+"""Reads a checkpoint file: the first reader that recognises its network says what it is and builds it."""
 
 from __future__ import annotations
 
@@ -6,18 +6,48 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from export.assumptions import Answers
-from export.checkpoints.checkpoint import Checkpoint
-from export.checkpoints.load import load_checkpoint
-from export.images.factory import read_factory
-from export.images.gated import read_gated
-from export.images.layers import find_layers
-from export.images.pixelcnnpp import read_pixelcnnpp
-from export.images.single_stack import read_single
-from export.reader import Reading, ReadOptions
-from export.text.read import read_text, refuse_foreign
-from export.training.native import read_trained
 from tui_gen.errors import TuiGenError
+
+from .assumptions import Assumptions
+from .checkpoints.checkpoint import Checkpoint
+from .checkpoints.load import load_checkpoint
+from .images.factory import read_factory
+from .images.gated import read_gated
+from .images.layers import find_layers
+from .images.pixelcnnpp import read_pixelcnnpp
+from .images.single_stack import read_single
+from .reader import Reading, ReadOptions
+from .text.metadata import refuse_foreign
+from .text.read import read_text
+from .training.native import read_trained
+
+
+def read(path: Path | None, options: ReadOptions, *, factory: str | None = None) -> tuple[Checkpoint | None, Reading]:
+    """What a file is. Raises TuiGenError that says why it cannot be converted.
+
+    factory: `package.module:function` of a network that only its owner can build; its weights come from the file, if
+    one is given.
+    """
+    weights = options.assume.get("weights", "")
+    options = replace(options, assume={key: answer for key, answer in options.assume.items() if key != "weights"})
+    checkpoint = None if path is None else load_checkpoint(path, weights=weights)
+    if factory:
+        return checkpoint, read_factory(factory, checkpoint, options)
+    if path is None or checkpoint is None:
+        raise TuiGenError("name a checkpoint file, or a --factory that builds the network")
+    native = read_trained(checkpoint)
+    if native:
+        return replace(checkpoint, notes=()), native  # what it chose among its own parts is nobody's question
+    for reader in _READERS:
+        reading = reader(checkpoint, options)
+        if reading:
+            return checkpoint, reading
+    refuse_foreign(checkpoint)
+    raise TuiGenError(
+        f"{path} holds neither a recurrent language model nor a PixelCNN that is recognised ({_glance(checkpoint)}); a "
+        "text model needs weights of RNN, LSTM or GRU layers under names that tell their gates; a network over images "
+        "can be exported with --factory package.module:function"
+    )
 
 
 def read_image(checkpoint: Checkpoint, options: ReadOptions) -> Reading | None:
@@ -29,13 +59,13 @@ def read_image(checkpoint: Checkpoint, options: ReadOptions) -> Reading | None:
     if not layers.convs:
         return None
     for reader in (read_gated, read_single):
-        answers = Answers(options, checkpoint)
-        reading = reader(layers, answers)
+        assumptions = Assumptions(options, checkpoint)
+        reading = reader(layers, assumptions)
         if reading:
-            answers.check_all_used()
+            assumptions.check_all_used()
             return reading
     first = layers.convs[0]
-    beside = f"; of no known use are {', '.join(layers.left[:3])}" if layers.left else ""
+    beside = f"; of no known use are {', '.join(layers.unknown[:3])}" if layers.unknown else ""
     raise TuiGenError(
         f"it has {len(layers.convs)} convolutions, from {first.name} {list(first.weight.shape)} on, which make no "
         f"network that is known{beside}; a network over images can be exported with --factory package.module:function"
@@ -45,39 +75,7 @@ def read_image(checkpoint: Checkpoint, options: ReadOptions) -> Reading | None:
 _READERS: tuple[Callable[[Checkpoint, ReadOptions], Reading | None], ...] = (read_text, read_pixelcnnpp, read_image)
 
 
-def read(path: Path | None, options: ReadOptions, *, factory: str | None = None) -> tuple[Checkpoint | None, Reading]:
-    """What a file is. Raises TuiGenError that says why it cannot be converted.
-
-    factory: `package.module:function` of a network that only its owner can build; its weights come from the file, if
-    one is given.
-    """
-    weights = options.assume.get("weights", "")
-    options = replace(options, assume={key: told for key, told in options.assume.items() if key != "weights"})
-    found = None if path is None else load_checkpoint(path, weights=weights)
-    if factory:
-        return found, read_factory(factory, found, options)
-    if path is None or found is None:
-        raise TuiGenError("name a checkpoint file, or a --factory that builds the network")
-    trained = read_trained(path, found)
-    if trained:
-        return replace(found, notes=()), trained  # what it chose among its own parts is nobody's question
-    return found, _read(path, found, options)
-
-
-def _read(path: Path, found: Checkpoint, options: ReadOptions) -> Reading:
-    for reader in _READERS:
-        reading = reader(found, options)
-        if reading:
-            return reading
-    refuse_foreign(found)
-    raise TuiGenError(
-        f"{path} holds neither a recurrent language model nor a PixelCNN that is recognised ({_glance(found)}); a text "
-        "model needs weights of RNN, LSTM or GRU layers under names that tell their gates; a network over images can "
-        "be exported with --factory package.module:function"
-    )
-
-
-def _glance(found: Checkpoint) -> str:
-    names = list(found.tensors)
-    shown = ", ".join(f"{name} {list(found.tensors[name].shape)}" for name in names[:3])
-    return f"{len(names)} tensors: {shown}" + (", ..." if len(names) > 3 else "") if names else "no tensors"
+def _glance(checkpoint: Checkpoint) -> str:
+    names = list(checkpoint.tensors)
+    listing = ", ".join(f"{name} {list(checkpoint.tensors[name].shape)}" for name in names[:3])
+    return f"{len(names)} tensors: {listing}" + (", ..." if len(names) > 3 else "") if names else "no tensors"

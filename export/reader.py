@@ -1,4 +1,4 @@
-"""What a reader of checkpoints says and gives: a diagnosis for people, and a network once nothing is missing."""
+"""What a reader of checkpoints is given and returns: options; a diagnosis for people, and a network to export."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Missing:
     """Such as `the vocabulary`."""
     option: str
     """The option that supplies it, as typed, such as `--vocab FILE`."""
-    assumed: str = ""
+    default: str = ""
     """What stands in for it; empty if the conversion cannot go on without."""
 
 

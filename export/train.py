@@ -1,8 +1,8 @@
-"""`python -m export.train`, as it was called before it became a command."""
+"""`python -m export.train`, which is also `python -m export train`."""
 
 import sys
 
-from export.training.train import main
+from .training.train import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""Proof of a slow step at places all over an image: each starts from a picture that is partly drawn."""
+"""Proof that an exported step function gives what PyTorch's full forward pass of the network gives."""
 
 from __future__ import annotations
 
@@ -11,70 +11,24 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from export.image_network import ImageNetwork
-from export.images.streaming import StreamingNetwork
-from export.reader import Network
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.generate import generate
-from tui_gen.generation.protocol import Endless
+from tui_gen.generation.protocol import Endless, State, state_after
 from tui_gen.images.codec import ImageCodec
 from tui_gen.runtime.model import Model, RunState
 from tui_gen.sampling.params import Logits, SamplingParams, Tokens
 from tui_gen.text.codec import TextCodec
 
-PLACES = 12
-_BATCH = 2
+from .image_network import ImageNetwork
+from .images.streaming import StreamingNetwork
+from .reader import Network
+
 TOLERANCE = 1e-4
 """Of the range of the logits, or of 1 if they keep within less."""
 BATCHES = (1, 5)
-
-
-def compare_spread(network: StreamingNetwork, model: Model, *, seed: int = 0) -> str:
-    """Compares the whole-image form with PyTorch at places from the first token to the last; returns a line to print.
-
-    Raises TuiGenError that names the place at which they part.
-    """
-    area = network.network.area
-    tokens = network.random_tokens(_BATCH, np.random.default_rng(seed), pixels=area - 1)
-    prompt, pixels = tokens[:, : tokens.shape[1] - area + 1], tokens[:, -area + 1 :]
-    expected = network.sequence_logits(torch.from_numpy(tokens)).numpy()
-    allowed = TOLERANCE * max(1.0, float(np.ptp(expected)))
-    before, worst = _after(model, prompt), 0.0
-    for place in np.unique(np.linspace(1, area - 1, PLACES).astype(int)):
-        state = _drawn(network.network, model, before, torch.from_numpy(pixels), int(place) - 1)
-        logits, _ = model.step(np.ascontiguousarray(pixels[:, place - 1]), state)
-        difference = float(np.abs(logits - expected[:, place]).max())
-        if not difference <= allowed:
-            raise TuiGenError(
-                f"the exported model differs from PyTorch by {difference:.2g} in the logits of token {place}; "
-                f"{allowed:.2g} is allowed, so nothing was written"
-            )
-        worst = max(worst, difference)
-    return f"{PLACES} places all over an image: max abs difference {worst:.2g}"
-
-
-def _after(model: Model, prompt: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> RunState:
-    state = model.start(len(prompt))
-    for column in prompt.T:
-        _, state = model.step(np.ascontiguousarray(column), state)
-    return state
-
-
-def _drawn(network: ImageNetwork, model: Model, state: RunState, pixels: Tensor, known: int) -> RunState:
-    """The state after so many pixels of int64[batch, area - 1], as `WholeImageStep` would have it."""
-    made = {port.name: part for port, part in zip(model.inputs[1:], state.arrays(), strict=True)}
-    made["state.position"] = np.full_like(made["state.position"], known)
-    made["state.image"] = _image(network, pixels, known).numpy().reshape(made["state.image"].shape)
-    return model.state(list(made.values()), len(state))
-
-
-def _image(network: ImageNetwork, pixels: Tensor, known: int) -> Tensor:
-    """float32[batch, planes, height * width] of the first `known` tokens, zeros elsewhere."""
-    at = torch.arange(network.area - 1)
-    seen = network.encoding[at % network.channels, pixels] * (at < known)[None, :, None]
-    seen = torch.nn.functional.pad(seen, (0, 0, 0, 1))
-    places = seen.view(len(pixels), -1, network.channels, seen.shape[-1]).sum(2)
-    return places.transpose(1, 2).contiguous()
+PLACES = 12
+"""Tokens of an image whose logits are compared where it takes too long to compare all."""
+_PLACES_BATCH = 2
 
 
 @dataclass(frozen=True)
@@ -97,18 +51,16 @@ def verify(
     they part.
     """
     rng = np.random.default_rng(seed)
-    compared = [network.random_tokens(batch, rng) for batch in BATCHES]
-    differences = [_compare_logits(network, model, tokens) for tokens in compared]
-    written = _written(network, model, codec, BATCHES[-1], temperature=1.0)[:, :-1]
-    for tokens in (written, *real):
-        compared.append(tokens)
-        differences.append(_compare_logits(network, model, tokens))
-    greedy = _written(network, model, codec, 1, temperature=0.0)
+    sequences = [network.random_tokens(batch, rng) for batch in BATCHES]
+    differences = [_compare_logits(network, model, tokens) for tokens in sequences]
+    samples = _generate(network, model, codec, BATCHES[-1], temperature=1.0)[:, :-1]
+    differences += [_compare_logits(network, model, tokens) for tokens in (samples, *real)]
+    greedy = _generate(network, model, codec, 1, temperature=0.0)
     compare_greedy(network, greedy)
-    made = network.greedy_length()
-    _compare_decoded(codec, greedy[0, -made:])
+    length = network.greedy_length()
+    _compare_decoded(codec, greedy[0, -length:])
     absolute, relative = (max(column) for column in zip(*differences, strict=True))
-    return Parity(absolute, relative, sum(tokens.size for tokens in compared), made)
+    return Parity(absolute, relative, sum(tokens.size for tokens in (*sequences, samples, *real)), length)
 
 
 def step_logits(model: Model, tokens: Tokens) -> Logits:
@@ -120,14 +72,14 @@ def step_logits(model: Model, tokens: Tokens) -> Logits:
     return np.stack(rows, axis=1)
 
 
-def _oracle(network: Network, tokens: Tokens) -> NDArray[np.float32]:
+def _expected_logits(network: Network, tokens: Tokens) -> NDArray[np.float32]:
     logits: NDArray[np.float32] = network.sequence_logits(torch.from_numpy(tokens)).numpy()
     return logits
 
 
 def _compare_logits(network: Network, model: Model, tokens: Tokens) -> tuple[float, float]:
     """The largest difference, absolute and as a part of the range."""
-    expected = _oracle(network, tokens)
+    expected = _expected_logits(network, tokens)
     first = tokens.shape[1] - expected.shape[1]
     difference = np.abs(step_logits(model, tokens)[:, first:] - expected).max(axis=(0, 2))
     worst, scale = float(difference.max()), max(1.0, float(np.ptp(expected)))
@@ -140,14 +92,14 @@ def _compare_logits(network: Network, model: Model, tokens: Tokens) -> tuple[flo
     return worst, worst / scale
 
 
-def _written(
+def _generate(
     network: Network, model: Model, codec: TextCodec | ImageCodec, samples: int, *, temperature: float
 ) -> Tokens:
     """What the player makes without a prompt, its prefix tokens included, past an end token too: int64[samples, n]."""
     start, length = codec.prompt([""] * samples), network.greedy_length()
     steps = generate(Endless(model), start, SamplingParams(temperature=temperature), length=length, seed=0)
-    made = [step.tokens for step in islice(steps, start.shape[1] - 1 + length)]
-    return np.concatenate([start[:, :1], np.stack(made, axis=1)], axis=1)
+    tokens = [step.tokens for step in islice(steps, start.shape[1] - 1 + length)]
+    return np.concatenate([start[:, :1], np.stack(tokens, axis=1)], axis=1)
 
 
 def compare_greedy(network: Network, greedy: Tokens) -> None:
@@ -155,9 +107,9 @@ def compare_greedy(network: Network, greedy: Tokens) -> None:
 
     Raises TuiGenError that names the first token that PyTorch would not have taken.
     """
-    logits = _oracle(network, greedy[:, :-1])[0]
-    chosen = logits[np.arange(len(logits)), greedy[0, -len(logits) :]]
-    wrong = np.flatnonzero(logits.max(axis=1) - chosen > TOLERANCE * max(1.0, float(np.ptp(logits))))
+    logits = _expected_logits(network, greedy[:, :-1])[0]
+    of_greedy = logits[np.arange(len(logits)), greedy[0, -len(logits) :]]
+    wrong = np.flatnonzero(logits.max(axis=1) - of_greedy > TOLERANCE * max(1.0, float(np.ptp(logits))))
     if len(wrong):
         raise TuiGenError(f"greedy token {wrong[0]} differs from PyTorch's, so nothing was written")
 
@@ -166,15 +118,57 @@ def _compare_decoded(codec: TextCodec | ImageCodec, greedy: Tokens) -> None:
     """Token by token, as the player decodes, must read like all at once."""
     if isinstance(codec, ImageCodec):
         return
-    reader, made = codec.reader(), [int(token) for token in greedy]
+    reader, tokens = codec.reader(), [int(token) for token in greedy]
     try:
-        streamed = "".join(reader.read(token) for token in made)
+        text = "".join(reader.read(token) for token in tokens)
     except Exception:  # tokenizers raises nothing narrower when a token changes the text before it
-        streamed = None
-    if streamed is None or _spelled_out(streamed) != _spelled_out(codec.decode(made)):
+        text = None
+    if text is None or _without_replacements(text) != _without_replacements(codec.decode(tokens)):
         raise TuiGenError("the tokenizer decodes token by token to another text than at once, so nothing was written")
 
 
-def _spelled_out(text: str) -> str:
+def _without_replacements(text: str) -> str:
     """Without the sign for bytes that are no text; token by token, they are held back until they would be some."""
     return text.replace("\ufffd", "")
+
+
+def compare_spread(network: StreamingNetwork, model: Model, *, seed: int = 0) -> str:
+    """Compares a slow step with PyTorch at places from the first token to the last; returns a line to print.
+
+    The step computes whole images: each place starts from the state of an image that is known up to there. Raises
+    TuiGenError that names the place at which they part.
+    """
+    area = network.network.area
+    tokens = network.random_tokens(_PLACES_BATCH, np.random.default_rng(seed), pixels=area - 1)
+    prompt, pixels = tokens[:, : tokens.shape[1] - area + 1], tokens[:, -area + 1 :]
+    expected = network.sequence_logits(torch.from_numpy(tokens)).numpy()
+    allowed = TOLERANCE * max(1.0, float(np.ptp(expected)))
+    before, worst = state_after(model, prompt, model.start(len(prompt))), 0.0
+    for place in np.unique(np.linspace(1, area - 1, PLACES).astype(int)):
+        state = _state_at(network.network, model, before, torch.from_numpy(pixels), int(place) - 1)
+        logits, _ = model.step(np.ascontiguousarray(pixels[:, place - 1]), state)
+        difference = float(np.abs(logits - expected[:, place]).max())
+        if not difference <= allowed:
+            raise TuiGenError(
+                f"the exported model differs from PyTorch by {difference:.2g} in the logits of token {place}; "
+                f"{allowed:.2g} is allowed, so nothing was written"
+            )
+        worst = max(worst, difference)
+    return f"{PLACES} places all over an image: max abs difference {worst:.2g}"
+
+
+def _state_at(network: ImageNetwork, model: Model, state: State, pixels: Tensor, known: int) -> RunState:
+    """The state after the first `known` pixels of int64[batch, area - 1], as `WholeImageStep` would have it."""
+    arrays = {port.name: part for port, part in zip(model.inputs[1:], state.arrays(), strict=True)}
+    arrays["state.position"] = np.full_like(arrays["state.position"], known)
+    arrays["state.image"] = _image(network, pixels, known).numpy().reshape(arrays["state.image"].shape)
+    return model.state(list(arrays.values()), len(state))
+
+
+def _image(network: ImageNetwork, pixels: Tensor, known: int) -> Tensor:
+    """float32[batch, planes, height * width] of the first `known` tokens, zeros elsewhere."""
+    at = torch.arange(network.area - 1)
+    planes = network.encoding[at % network.channels, pixels] * (at < known)[None, :, None]
+    planes = torch.nn.functional.pad(planes, (0, 0, 0, 1))
+    places = planes.view(len(pixels), -1, network.channels, planes.shape[-1]).sum(2)
+    return places.transpose(1, 2).contiguous()

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS = {
     "src/tui_gen": "errors, terminal_text < files, json_fields < card < sampling < text < images"
     " < generation, training_log < runtime < scoring < library < sessions, output, bench < tui < cli < __main__",
-    "export": "graph, image_network, reader, files, build_tokenizer, quantise, checkpoints < assumptions, compiler"
+    "export": "graph < image_network, reader, files, build_tokenizer, quantise, checkpoints < assumptions, compiler"
     " < images, text < training, verify, arguments < folder, read < evaluation, convert"
     " < __main__ < train, evaluate, obedience",
 }
@@ -23,10 +23,14 @@ HEAVY = ("numpy", "onnxruntime", "tokenizers", "textual", "torch", "PIL")
 
 
 def imports(path: Path) -> Iterator[str]:
-    """The dotted names that a file imports anywhere, also inside functions."""
+    """The dotted names that a file imports anywhere, also inside functions; relative ones in full."""
+    package = path.relative_to(ROOT).parent.parts
+    package = package[1:] if package[0] == "src" else package
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom):
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            parents = package[: len(package) + 1 - node.level] if node.level else ()
+            module = ".".join([*parents, *([node.module] if node.module else [])])
+            yield from (f"{module}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
 
@@ -88,6 +92,23 @@ def test_the_exporter_never_loads_the_screen() -> None:
     assert "textual" not in loaded
 
 
-@pytest.mark.parametrize("name", ["tui_gen", "tui_gen.card", "tui_gen.cli.main"])
+@pytest.mark.parametrize("name", ["tui_gen", "tui_gen.card", "tui_gen.cli.main", "tui_gen.library"])
 def test_what_starts_first_needs_the_standard_library_alone(name: str) -> None:
     assert loaded_after(f"import {name}").isdisjoint(HEAVY)
+
+
+def test_listing_models_loads_no_engine() -> None:
+    assert loaded_after("from tui_gen.cli.main import main; main(['models'])").isdisjoint(HEAVY)
+
+
+@pytest.mark.parametrize("command", ["play", "generate", "replay", "score", "inspect", "learned", "bench"])
+def test_a_command_says_what_it_takes_without_the_screen(command: str) -> None:
+    assert loaded_after(f"import tui_gen.cli.{command}").isdisjoint({"textual", "torch"})
+
+
+def test_the_exporter_never_names_itself_for_the_wheel_calls_it_otherwise() -> None:
+    for path in (ROOT / "export").rglob("*.py"):
+        nodes = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if hasattr(node, "names")]
+        modules = [node.module for node in nodes if isinstance(node, ast.ImportFrom) and not node.level]
+        modules += [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+        assert "export" not in {str(module).partition(".")[0] for module in modules}, path

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import pickle
+import tarfile
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +16,7 @@ import pytest
 from tests.support import toys
 from tui_gen import library
 from tui_gen.errors import TuiGenError
-from tui_gen.library import find_models, locate, open_model, search_path, shipped_folder
+from tui_gen.library import find_models, is_checkpoint, locate, open_model, search_path, shipped_folder
 from tui_gen.runtime.model import Model
 
 
@@ -61,6 +64,13 @@ def test_the_environment_comes_before_the_persons_own_models_and_those_before_th
     assert installed / "home" in own.parents
     assert locate("mine") == mine
     assert locate("toy") == installed / "first" / "toy"
+
+
+def test_a_name_opens_like_its_folder_and_a_path_is_never_a_name(installed: Path) -> None:
+    assert open_model("drawer", provider="cpu").path == installed / "second" / "drawer"
+    assert open_model(str(installed / "first" / "toy"), provider="cpu").path == installed / "first" / "toy"
+    with pytest.raises(TuiGenError, match=r"drawer.config\.json"):
+        open_model(Path("drawer"))
 
 
 def test_a_path_comes_before_a_name(installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,3 +195,75 @@ def test_a_number_beyond_all_bounds_is_told(tmp_path: Path) -> None:
     )
     with pytest.raises(TuiGenError, match="'temperature' must be a finite number"):
         open_model(folder)
+
+
+def write_checkpoint(path: Path, form: str) -> Path:
+    """A file as training scripts leave it, of this form."""
+    content = {
+        "pickle": pickle.dumps({"weight": 1}),
+        "before torch 1.6": pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2) + pickle.dumps(1001, protocol=2),
+        "safetensors": (2).to_bytes(8, "little") + b"{}",
+    }
+    if form == "torch":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("archive/data.pkl", b"\x80\2}q\0.")
+            archive.writestr("archive/data/0", bytes(4))
+    else:
+        path.write_bytes(content[form])
+    return path
+
+
+@pytest.mark.parametrize(
+    ("form", "name"),
+    [
+        ("torch", "some.pt"),
+        ("torch", "model.pth.tar"),
+        ("torch", "net.net"),
+        ("torch", "first/checkpoint.pt"),
+        ("pickle", "weights.pkl"),
+        ("before torch 1.6", "old.pth"),
+        ("safetensors", "some.safetensors"),
+    ],
+)
+def test_a_checkpoint_in_the_place_of_a_model_is_known_by_its_content(
+    installed: Path, monkeypatch: pytest.MonkeyPatch, form: str, name: str
+) -> None:
+    monkeypatch.chdir(installed)
+    write_checkpoint(installed / name, form)
+    with pytest.raises(TuiGenError) as caught:
+        locate(name)
+    stem = "first" if name == "first/checkpoint.pt" else name.partition(".")[0]
+    assert str(caught.value) == (
+        f"{name} is a checkpoint, not a model folder; to make one of it, type: tui-gen export {name} -o models/{stem} "
+        f"(tui-gen export inspect {name} says what it is)"
+    )
+
+
+def test_what_to_type_is_quoted_for_the_shell(installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(installed)
+    write_checkpoint(installed / "epoch 1.pt", "torch")
+    with pytest.raises(TuiGenError, match=r"type: tui-gen export 'epoch 1\.pt' -o 'models/epoch 1' "):
+        locate("epoch 1.pt")
+
+
+def test_a_folder_of_the_trainer_is_known_by_its_checkpoint(installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(installed)
+    (installed / "runs" / "mine").mkdir(parents=True)
+    write_checkpoint(installed / "runs" / "mine" / "checkpoint.pt", "torch")
+    with pytest.raises(
+        TuiGenError, match=r"runs/mine is a training run, .*export runs/mine/checkpoint\.pt -o models/mine"
+    ):
+        locate("runs/mine")
+
+
+def test_other_files_are_no_checkpoints(tmp_path: Path) -> None:
+    (tmp_path / "empty.pt").touch()
+    (tmp_path / "text.pt").write_text("a text\n")
+    (tmp_path / "damaged.pt").write_bytes(b"PK\3\4 cut off")
+    with zipfile.ZipFile(tmp_path / "plain.zip", "w") as archive:
+        archive.writestr("notes.txt", "no weights")
+    with tarfile.open(tmp_path / "plain.tar", "w") as archive:
+        archive.add(tmp_path / "text.pt")
+    os.mkfifo(tmp_path / "pipe.pt")
+    assert not any(is_checkpoint(str(path)) for path in [*tmp_path.iterdir(), tmp_path, tmp_path / "missing"])
+    assert not is_checkpoint("a\0b")

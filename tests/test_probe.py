@@ -1,8 +1,9 @@
-"""A foreign model is opened in a child process first."""
+"""A foreign model is opened in a child process first, which says what happened."""
 
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,60 @@ def test_the_child_runs_no_code_that_lies_beside_the_model(
     monkeypatch.chdir(tmp_path)
     check(b"not a model")
     assert "executed" not in os.listdir(tmp_path)
+
+
+def refusal(graph: bytes) -> str:
+    with pytest.raises(TuiGenError) as caught:
+        check(graph)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (
+            "raise ModuleNotFoundError(\"No module named 'numpy'\")",
+            "No module named 'numpy'; install tui-gen again for",
+        ),
+        (
+            "from tui_gen.errors import TuiGenError; raise TuiGenError('onnxruntime cannot be imported; reinstall it')",
+            "onnxruntime cannot be imported; reinstall it",
+        ),
+        ("import os; os.remove(sys.argv[1]); open(sys.argv[1], 'rb')", "No such file or directory"),
+        ("raise MemoryError", "there is too little memory; end other programs"),
+        ("raise ValueError('one\\ntwo')", "one two (ValueError)"),
+        ("sys.exit(3)", "it ended with exit status 3 and said nothing"),
+    ],
+)
+def test_a_fault_that_is_not_the_models_is_told_as_what_it_is_and_the_model_is_tried_again(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, fault: str, message: str
+) -> None:
+    child = library._CHILD
+    monkeypatch.setattr(library, "_CHILD", child.replace("from tui_gen.runtime.session import open_blindly", fault))
+    refused = refusal(toys.text_graph())
+    assert refused.startswith("model.onnx cannot be tried in a process of its own: ")
+    assert message in refused
+    assert "crash" not in refused
+    assert verdicts(cache) == []
+    monkeypatch.setattr(library, "_CHILD", child)
+    check(toys.text_graph())
+    assert len(verdicts(cache)) == 1
+
+
+def test_the_exit_status_of_a_crash_on_windows_is_one(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library, "_WINDOWS_EXCEPTION", 5)
+    monkeypatch.setattr(library, "_CHILD", "import sys; sys.exit(5)")
+    assert refusal(b"graph") == "model.onnx is refused: opening it crashes onnxruntime (exit status 5)"
+
+
+def test_a_python_that_does_not_start_is_named(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    assert f"{tmp_path / 'python'} does not start (" in refusal(b"graph")
+
+
+def test_without_room_for_a_copy_of_the_model_the_folder_is_named(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
+    assert f"the folder for temporary files is {tmp_path / 'missing'}" in refusal(b"graph")

@@ -1,4 +1,4 @@
-"""The few functions and classes of a pickle that are understood, each by code of our own that only makes values."""
+"""The functions and classes that a pickle may name, each with code of our own that only makes plain values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from export.checkpoints.unpickler import (
+from tui_gen.errors import TuiGenError
+
+from .unpickler import (
     SET,
     AllowedGlobals,
     Global,
@@ -19,26 +21,21 @@ from export.checkpoints.unpickler import (
     Storage,
     add_entries,
 )
-from tui_gen.errors import TuiGenError
 
 _MAX_PATH = 10_000
 _CORE = ("numpy.core", "numpy._core")
-NUMPY_INERT = {
-    *(f"numpy.random._pickle.__{made}_ctor" for made in ("randomstate", "generator", "bit_generator")),
-    *("numpy.random.__RandomState_ctor", "numpy.random.bit_generator.__pyx_unpickle_SeedSequence"),
-}
-"""Random states."""
-INERT = frozenset(
+_INERT = frozenset(
     {
         *("functools.partial", "builtins.range", "builtins.slice", "types.SimpleNamespace", "contextlib.nullcontext"),
         *("re._compile", "random.Random", "decimal.Decimal", "fractions.Fraction", "uuid.UUID", "torch._C.Generator"),
+        *(f"numpy.random._pickle.__{name}_ctor" for name in ("randomstate", "generator", "bit_generator")),
+        *("numpy.random.__RandomState_ctor", "numpy.random.bit_generator.__pyx_unpickle_SeedSequence"),
         "torch._dynamo.eval_frame.OptimizeContext",
-        *NUMPY_INERT,
     }
 )
-"""Calls that are kept as what they were made of, never made: settings and random states have them."""
+"""Calls that become placeholders and are never made: settings and random states have them."""
 _MAX_DIMENSIONS = 64
-STORAGES = {
+_STORAGES = {
     "Double": torch.float64,
     "Float": torch.float32,
     "Half": torch.float16,
@@ -63,7 +60,7 @@ _DTYPES = {
     )
 }
 _UTILS = "torch._utils._rebuild_"
-BIG_ENDIAN = "was written on a big-endian machine; save it anew on an ordinary one"
+DAMAGED_STORAGES = "its storages are damaged"
 
 
 def _mapping(*arguments: Any) -> dict[Any, Any]:
@@ -71,21 +68,21 @@ def _mapping(*arguments: Any) -> dict[Any, Any]:
     pairs = next((a for a in arguments if not isinstance(a, Global) and a is not None), ())
     if isinstance(pairs, dict):
         return pairs
-    made = OrderedDict[Any, Any]()
-    add_entries(made, [part for key, value in pairs for part in (key, value)])
-    return made
+    mapping = OrderedDict[Any, Any]()
+    add_entries(mapping, [part for key, value in pairs for part in (key, value)])
+    return mapping
 
 
-def _listed(items: Any = (), *_: Any) -> list[Any]:
+def _list(items: Any = (), *_: Any) -> list[Any]:
     return items if isinstance(items, list) else list(items)
 
 
-def _set(items: Any = (), *_: Any) -> Placeholder:
-    """What it holds is put into no order, and never hashed: texts of a set have another order in every run."""
+def _set(*_: Any) -> Placeholder:
+    """Without its items, which are never hashed: texts of a set have another order in every run."""
     return Placeholder(SET)
 
 
-def _tupled(items: Any = (), *_: Any) -> tuple[Any, ...]:
+def _tuple(items: Any = (), *_: Any) -> tuple[Any, ...]:
     return items if isinstance(items, tuple) else tuple(items)
 
 
@@ -109,62 +106,50 @@ def _bytes(content: Any = b"", *_: Any) -> bytes:
     return bytes(content)
 
 
-def _complex(real: Any = 0.0, imaginary: Any = 0.0) -> tuple[Any, Any]:
-    return real, imaginary
-
-
-def _named_inside(owner: Any, name: Any) -> Global:
-    """How a function of C code, such as an activation, or an object's method is named; the name is all that is kept."""
+def _attribute_name(owner: Any, name: Any) -> Global:
+    """A function of C code, such as an activation, or an object's method, by its name alone."""
     if not isinstance(owner, (Global, Placeholder)) or not isinstance(name, str):
         raise TuiGenError("it asks to run builtins.getattr, which is refused; save the network's state_dict instead")
     return Global(f"{owner.kind if isinstance(owner, Placeholder) else owner.name}.{name}")
 
 
-def _type_of_values(owner: Any, inside: Any) -> Global:
-    """How annotations such as `Optional[int]` are written, which settings of a network may carry."""
+def _annotation(owner: Any, inside: Any) -> Global:
+    """`Optional[int]` and the like, which settings of a network may carry, without what stands in brackets."""
     if not isinstance(owner, Global) or not owner.name.startswith("typing."):
         raise TuiGenError("it asks to run operator.getitem, which is refused; save the network's state_dict instead")
     return owner
 
 
-def _nothing(*_: Any) -> None:
-    """What says nothing about a network."""
-
-
-CLASSES: dict[str, Callable[..., Any]] = {
+_CLASSES: dict[str, Callable[..., Any]] = {
     "collections.OrderedDict": _mapping,
     "collections.defaultdict": _mapping,
     "collections.Counter": _mapping,
-    "collections.deque": _listed,
+    "collections.deque": _list,
     "builtins.dict": _mapping,
-    "builtins.list": _listed,
+    "builtins.list": _list,
     "builtins.set": _set,
     "builtins.frozenset": _set,
-    "builtins.tuple": _tupled,
+    "builtins.tuple": _tuple,
     "builtins.bytearray": _bytes,
     "builtins.bytes": _bytes,
-    "builtins.complex": _complex,
-    "builtins.object": _nothing,
+    "builtins.complex": lambda real=0.0, imaginary=0.0: (real, imaginary),
+    "builtins.object": lambda *_: None,
     **{
         f"pathlib{module}.{name}": _text_of_path
         for module in ("", "._local")
         for name in ("PosixPath", "PurePosixPath", "WindowsPath", "PureWindowsPath")
     },
-    **{f"datetime.{name}": _nothing for name in ("datetime", "date", "time", "timedelta", "timezone")},
+    **{f"datetime.{name}": lambda *_: None for name in ("datetime", "date", "time", "timedelta", "timezone")},
 }
 """Classes, by name; plain containers keep what is put into them."""
-
-
-def _array(*_: Any) -> LazyArray:
-    return LazyArray()
 
 
 def _number_type(name: Any, *_: Any) -> LazyArray:
     """A type of one number or text each; those of several fields are kept as nothing."""
     if not isinstance(name, str) or len(name) > 16:
         raise TuiGenError("it has NumPy numbers of a type that is not known")
-    known = name[:1] in "biufcSUO" and name[1:].isdigit()
-    return LazyArray(dtype=np.dtype(name if known else "V1"))
+    is_plain = name[:1] in "biufcSUO" and name[1:].isdigit()
+    return LazyArray(dtype=np.dtype(name if is_plain else "V1"))
 
 
 def _scalar(dtype: Any, data: Any = b"") -> Any:
@@ -172,13 +157,13 @@ def _scalar(dtype: Any, data: Any = b"") -> Any:
     content = data.encode("latin1") if isinstance(data, str) else data  # Python 2 has bytes as texts
     if not isinstance(dtype, LazyArray) or not isinstance(content, bytes):
         return None
-    kind = stored_type(dtype)
+    kind = number_type(dtype)
     if kind is None or kind.kind not in "biufSU" or kind.itemsize != len(content):
         return None
     return np.frombuffer(content, dtype=kind)[0].item() if content else ""
 
 
-def stored_type(lazy: LazyArray) -> Any:
+def number_type(lazy: LazyArray) -> Any:
     """The number type with the byte order that its state names; None for what is no number type."""
     if lazy.dtype is None:
         return None
@@ -186,8 +171,8 @@ def stored_type(lazy: LazyArray) -> Any:
     return lazy.dtype.newbyteorder(order) if order in ("<", ">") else lazy.dtype
 
 
-NUMPY_FUNCTIONS: dict[str, Callable[..., Any]] = {
-    **{f"{core}.multiarray._reconstruct": _array for core in _CORE},
+_NUMPY_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    **{f"{core}.multiarray._reconstruct": lambda *_: LazyArray() for core in _CORE},
     **{f"{core}.multiarray.scalar": _scalar for core in _CORE},
     "numpy.dtype": _number_type,
 }
@@ -209,15 +194,15 @@ def _typed_tensor(storage: Any, offset: Any, size: Any, stride: Any, *rest: Any)
 def _view(storage: Any, offset: Any, size: Any, stride: Any, dtype: torch.dtype | None) -> LazyTensor:
     if not isinstance(storage, Storage):
         raise TuiGenError("it has a tensor without numbers")
-    sizes, strides = _whole(size), _whole(stride)
+    sizes, strides = _whole_numbers(size), _whole_numbers(stride)
     if len(sizes) != len(strides):
         raise TuiGenError("it has a tensor of an impossible shape")
-    return LazyTensor(storage, _whole((offset,))[0], sizes, strides, dtype or storage.dtype)
+    return LazyTensor(storage, _whole_numbers((offset,))[0], sizes, strides, dtype or storage.dtype)
 
 
-def _whole(numbers: Any) -> tuple[int, ...]:
-    known = isinstance(numbers, (tuple, list)) and len(numbers) <= _MAX_DIMENSIONS
-    if not known or not all(type(value) is int and 0 <= value < 2**62 for value in numbers):
+def _whole_numbers(numbers: Any) -> tuple[int, ...]:
+    fits = isinstance(numbers, (tuple, list)) and len(numbers) <= _MAX_DIMENSIONS
+    if not fits or not all(type(value) is int and 0 <= value < 2**62 for value in numbers):
         raise TuiGenError("it has a tensor of an impossible shape")
     return tuple(numbers)
 
@@ -229,12 +214,12 @@ def _first(value: Any, *_: Any) -> Any:
 def _from_type(function: Any, kind: Any, arguments: Any, state: Any = None) -> Any:
     """A tensor of a subclass, or with attributes: what it is made by, without those."""
     name = function.name if isinstance(function, Global) else "something"
-    if not name.startswith("torch._utils._rebuild_") or name not in TORCH_FUNCTIONS:
+    if not name.startswith("torch._utils._rebuild_") or name not in _TORCH_FUNCTIONS:
         raise TuiGenError(f"it asks to run {name}, which is refused; save the network's state_dict instead")
-    return TORCH_FUNCTIONS[name](*arguments)
+    return _TORCH_FUNCTIONS[name](*arguments)
 
 
-def _unsupported(what: str) -> Callable[..., Any]:
+def _refuser(what: str) -> Callable[..., Any]:
     def refuse(*_: Any) -> Any:
         raise TuiGenError(f"it holds {what}; save plain tensors")
 
@@ -245,11 +230,7 @@ def _device(*parts: Any) -> str:
     return ":".join(str(part) for part in parts if isinstance(part, str) or type(part) is int)
 
 
-def _size(sizes: Any = ()) -> tuple[int, ...]:
-    return _whole(sizes)
-
-
-TORCH_FUNCTIONS: dict[str, Callable[..., Any]] = {
+_TORCH_FUNCTIONS: dict[str, Callable[..., Any]] = {
     f"{_UTILS}tensor": _tensor,
     f"{_UTILS}tensor_v2": _tensor,
     f"{_UTILS}tensor_v3": _typed_tensor,
@@ -258,45 +239,45 @@ TORCH_FUNCTIONS: dict[str, Callable[..., Any]] = {
     f"{_UTILS}device_tensor_from_numpy": _first,
     f"{_UTILS}device_tensor_from_cpu_tensor": _first,
     f"{_UTILS}xla_tensor": _first,
-    **dict.fromkeys((f"{_UTILS}sparse_tensor", f"{_UTILS}sparse_csr_tensor"), _unsupported("sparse tensors")),
-    f"{_UTILS}qtensor": _unsupported("quantised tensors"),
-    f"{_UTILS}meta_tensor_no_storage": _unsupported("tensors without numbers"),
-    f"{_UTILS}nested_tensor": _unsupported("nested tensors"),
-    f"{_UTILS}wrapper_subclass": _unsupported("tensors of a class that hides its numbers"),
-    "torch.nn.parameter.UninitializedParameter": _unsupported("parameters that never got their size"),
+    **dict.fromkeys((f"{_UTILS}sparse_tensor", f"{_UTILS}sparse_csr_tensor"), _refuser("sparse tensors")),
+    f"{_UTILS}qtensor": _refuser("quantised tensors"),
+    f"{_UTILS}meta_tensor_no_storage": _refuser("tensors without numbers"),
+    f"{_UTILS}nested_tensor": _refuser("nested tensors"),
+    f"{_UTILS}wrapper_subclass": _refuser("tensors of a class that hides its numbers"),
+    "torch.nn.parameter.UninitializedParameter": _refuser("parameters that never got their size"),
     "torch._tensor._rebuild_from_type_v2": _from_type,
     "torch.nn.parameter.Parameter": _first,
     "torch.autograd.variable.Variable": _first,
     "torch._dynamo.eval_frame.OptimizedModule": _first,
-    "torch.Size": _size,
+    "torch.Size": lambda sizes=(): _whole_numbers(sizes),
     "torch.device": _device,
     "torch.serialization._get_layout": _first,
 }
 """Functions, by name."""
 
 
-def storage_facts(pid: Any) -> tuple[torch.dtype, str]:
+def storage_type_and_key(pid: Any) -> tuple[torch.dtype, str]:
     """Number type and key of a storage, from ('storage', type, key, location, count, ...)."""
     if not (isinstance(pid, tuple) and len(pid) >= 5 and pid[0] == "storage" and isinstance(pid[1], Global)):
-        raise TuiGenError("its storages are damaged")
-    dtype = STORAGES.get(pid[1].name.rpartition(".")[2].removesuffix("Storage"))
+        raise TuiGenError(DAMAGED_STORAGES)
+    dtype = _STORAGES.get(pid[1].name.rpartition(".")[2].removesuffix("Storage"))
     if dtype is None:
         raise TuiGenError(f"it has numbers of a type that is not known ({pid[1].name})")
     if not isinstance(pid[2], (str, int)):
-        raise TuiGenError("its storages are damaged")
+        raise TuiGenError(DAMAGED_STORAGES)
     return dtype, str(pid[2])
 
 
 ALLOWED = AllowedGlobals(
-    CLASSES,
+    _CLASSES,
     {
-        **TORCH_FUNCTIONS,
-        **NUMPY_FUNCTIONS,
+        **_TORCH_FUNCTIONS,
+        **_NUMPY_FUNCTIONS,
         "_codecs.encode": _latin1,
-        "builtins.getattr": _named_inside,
-        "_operator.getitem": _type_of_values,
-        "operator.getitem": _type_of_values,
+        "builtins.getattr": _attribute_name,
+        "_operator.getitem": _annotation,
+        "operator.getitem": _annotation,
     },
-    INERT,
+    _INERT,
 )
-"""For a pickle without a file of torch's around it, and with the storages that such a file adds."""
+"""What the pickle of any checkpoint may name."""

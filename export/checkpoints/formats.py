@@ -1,4 +1,4 @@
-"""The zip files that torch.save writes since PyTorch 1.6: one pickle, and one part for each storage."""
+"""File formats of checkpoints: zip and legacy files of torch.save, safetensors, pickles; and which others to refuse."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from typing import Any
 
 import safetensors.torch
 
-from export.checkpoints.allowed_globals import ALLOWED, BIG_ENDIAN, storage_facts
-from export.checkpoints.unpickler import PersistentLoad, Storage, unpickle
-from export.checkpoints.values import item_size
 from tui_gen.errors import TuiGenError
 
+from .allowed_globals import ALLOWED, DAMAGED_STORAGES, storage_type_and_key
+from .unpickler import PersistentLoad, Storage, unpickle
+from .values import item_size
+
+_BIG_ENDIAN = "was written on a big-endian machine; save it anew on an ordinary one"
 _ALLOWANCE = 2**26
 """Bytes that a file may unpack to beyond four times its own size; torch itself does not compress."""
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
@@ -32,9 +34,10 @@ _FOREIGN_MAGIC = (
     (b"Rar!", "is a RAR archive; unpack it first"),
     (b"7z\xbc\xaf", "is a 7z archive; unpack it first"),
     (b"version https://git-lfs", "is a pointer of Git LFS, not the file itself; fetch it with `git lfs pull`"),
-    (b"\x04\x00\x00\x00\x01\x00\x00\x00", "is a Lua Torch file (.t7); only PyTorch networks are converted"),
-    (b"\x04\x00\x00\x00\x02\x00\x00\x00", "is a Lua Torch file (.t7); only PyTorch networks are converted"),
-    (b"\x04\x00\x00\x00\x03\x00\x00\x00", "is a Lua Torch file (.t7); only PyTorch networks are converted"),
+    *(
+        (bytes((4, 0, 0, 0, kind, 0, 0, 0)), "is a Lua Torch file (.t7); only PyTorch networks are converted")
+        for kind in (1, 2, 3)
+    ),
     (b"\x89PNG", "is a picture"),
     (b"%PDF", "is a PDF document"),
     (b"\x7fELF", "is a program"),
@@ -45,6 +48,7 @@ _SSTABLE = b"\x57\xfb\x80\x8b\x24\x75\x47\xdb"
 """The end of a table of TensorFlow's, whatever its name."""
 _ONNX_FIELDS = (b"\x12", b"\x1a", b":")
 """What follows the version in a file of ONNX: producer, its version, or the graph."""
+_ZIP_FAULTS = (zipfile.BadZipFile, OSError, ValueError, NotImplementedError)
 _OURS = (b"P", b"\x80")
 """What zip files and pickles begin with."""
 
@@ -59,11 +63,11 @@ def read_zip(data: bytes) -> Any:
     archive = _Archive(data)
     root = archive.root()
     if archive.has(f"{root}byteorder") and archive.read(f"{root}byteorder") == b"big":
-        raise TuiGenError(BIG_ENDIAN)
+        raise TuiGenError(_BIG_ENDIAN)
     storages: dict[str, Storage] = {}
 
     def persistent(pid: Any) -> Storage:
-        dtype, key = storage_facts(pid)
+        dtype, key = storage_type_and_key(pid)
         if key not in storages:
             storages[key] = Storage(dtype, archive.read(f"{root}data/{key}"))
         return storages[key]
@@ -75,23 +79,21 @@ class _Archive:
     def __init__(self, data: bytes) -> None:
         try:
             self._zip = zipfile.ZipFile(io.BytesIO(data))
-        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        except _ZIP_FAULTS:
             raise TuiGenError("is a damaged or incomplete zip file; copy or download it again") from None
         self._names = set(self._zip.namelist())
-        self._left = _ALLOWANCE + 4 * len(data)
+        self._budget = _ALLOWANCE + 4 * len(data)
 
     def has(self, name: str) -> bool:
         return name in self._names
 
     def root(self) -> str:
         """The folder inside with the pickle. Raises TuiGenError that says what the file is instead."""
-        pickled = next(
-            (name for name in self._zip.namelist() if name == "data.pkl" or name.endswith("/data.pkl")), None
-        )
-        root = "" if pickled is None else pickled.removesuffix("data.pkl")
-        script = any(name.startswith(f"{root}code/") for name in self._names) or self.has(f"{root}constants.pkl")
-        if pickled is None or script:
-            raise TuiGenError(foreign_zip(self._zip))
+        pickle = next((name for name in self._zip.namelist() if f"/{name}".endswith("/data.pkl")), None)
+        root = "" if pickle is None else pickle.removesuffix("data.pkl")
+        is_script = any(name.startswith(f"{root}code/") for name in self._names) or self.has(f"{root}constants.pkl")
+        if pickle is None or is_script:
+            raise TuiGenError(_recognise_foreign_zip(self._zip))
         return root
 
     def read(self, name: str) -> bytearray:
@@ -99,21 +101,13 @@ class _Archive:
         if not self.has(name):
             raise TuiGenError(f"lacks its part {name}; it is damaged")
         info = self._zip.getinfo(name)
-        self._left -= info.file_size
-        if self._left < 0:
+        self._budget -= info.file_size
+        if self._budget < 0:
             raise TuiGenError("unpacks to far more than its own size, which no checkpoint does")
         try:
             with self._zip.open(info) as part:
                 return bytearray(part.read())
-        except (
-            zipfile.BadZipFile,
-            zlib.error,
-            OSError,
-            ValueError,
-            NotImplementedError,
-            RuntimeError,
-            EOFError,
-        ) as fault:
+        except (*_ZIP_FAULTS, zlib.error, RuntimeError, EOFError) as fault:
             raise TuiGenError(f"is a damaged zip file: {name}: {fault!s:.100}") from None
 
 
@@ -132,7 +126,7 @@ def read_legacy(stream: io.BytesIO) -> Any:
         raise TuiGenError("its pickle is damaged")
     system = read_pickle(stream)
     if isinstance(system, dict) and system.get("little_endian") is False:
-        raise TuiGenError(BIG_ENDIAN)
+        raise TuiGenError(_BIG_ENDIAN)
     storages: dict[str, Storage] = {}
 
     def persistent(pid: Any) -> Any:
@@ -150,7 +144,7 @@ def _load_from_bytes(content: Any) -> Storage:
     """The numbers of a tensor that was pickled without torch.save: a legacy file inside of the file."""
     storage = read_legacy(io.BytesIO(content)) if isinstance(content, (bytes, bytearray)) else None
     if not isinstance(storage, Storage):
-        raise TuiGenError("its storages are damaged")
+        raise TuiGenError(DAMAGED_STORAGES)
     return storage
 
 
@@ -158,20 +152,20 @@ _ALLOWED = replace(ALLOWED, functions={**ALLOWED.functions, "torch.storage._load
 
 
 def _storage(pid: Any, storages: dict[str, Storage]) -> Storage:
-    dtype, key = storage_facts(pid)
+    dtype, key = storage_type_and_key(pid)
     base = storages.setdefault(key, Storage(dtype))
     view = pid[5] if len(pid) > 5 else None
     if view is None:
         return base
     if not (isinstance(view, tuple) and len(view) == 3 and type(view[1]) is int and 0 <= view[1] < 2**62):
-        raise TuiGenError("its storages are damaged")
+        raise TuiGenError(DAMAGED_STORAGES)
     return Storage(dtype, base=base, offset=view[1])
 
 
 def _fill(storages: dict[str, Storage], key: Any, stream: io.BytesIO) -> None:
     storage = storages.get(str(key)) if isinstance(key, (str, int)) else None
     if storage is None:
-        raise TuiGenError("its storages are damaged")
+        raise TuiGenError(DAMAGED_STORAGES)
     size = int.from_bytes(stream.read(8), "little") * item_size(storage.dtype)
     if size > len(stream.getbuffer()) - stream.tell():
         raise TuiGenError("ends too early: it declares more numbers than it has")
@@ -190,20 +184,21 @@ def read_safetensors(data: bytes) -> Any:
         header = json.loads(data[8 : 8 + struct.unpack("<Q", data[:8])[0]])
     except Exception as fault:  # the library's errors share no base, and torch's readers add their own
         raise TuiGenError(f"is a damaged safetensors file: {fault!s:.100}") from None
-    metadata = header.get("__metadata__")
-    return {"state_dict": tensors, **({"metadata": metadata} if isinstance(metadata, dict) else {})}
+    metadata = header.pop("__metadata__", None)
+    state_dict = {name: tensors[name] for name in header}  # the library has them in another order in every run
+    return {"state_dict": state_dict, **({"metadata": metadata} if isinstance(metadata, dict) else {})}
 
 
-def foreign(data: bytes, name: str) -> str:
+def recognise_foreign(data: bytes, name: str) -> str:
     """What a file is that cannot be a checkpoint; empty if it may be one. name: of the file, in lower case."""
-    known = next((what for magic, what in _FOREIGN_MAGIC if data.startswith(magic)), "")
-    return known or _of_other_frameworks(data, name) or _text(data)
+    by_magic = next((what for magic, what in _FOREIGN_MAGIC if data.startswith(magic)), "")
+    return by_magic or _of_other_frameworks(data, name) or _text(data)
 
 
 def _of_other_frameworks(data: bytes, name: str) -> str:
     """By more than how the file begins."""
-    named = data[:1] not in _OURS and (name.endswith(_TENSORFLOW_NAMES) or ".data-0000" in name)
-    if named or data[-8:] == _SSTABLE:
+    by_name = data[:1] not in _OURS and (name.endswith(_TENSORFLOW_NAMES) or ".data-0000" in name)
+    if by_name or data[-8:] == _SSTABLE:
         return _TENSORFLOW
     if data[:1] == b"\x08" and (name.endswith(".onnx") or data[2:3] in _ONNX_FIELDS or b"onnx" in data[:200].lower()):
         return "is an ONNX file already; the exporter reads PyTorch checkpoints"
@@ -228,7 +223,7 @@ def _text(data: bytes) -> str:
     return "is a text file, not a checkpoint" if all(byte >= 9 for byte in head) else ""
 
 
-def foreign_zip(archive: zipfile.ZipFile) -> str:
+def _recognise_foreign_zip(archive: zipfile.ZipFile) -> str:
     """What a zip file is that holds no `data.pkl`, or one that does not hold plain values."""
     names = archive.namelist()
     if any("/code/" in name or name.endswith("constants.pkl") for name in names):

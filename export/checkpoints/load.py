@@ -1,4 +1,4 @@
-"""Opens a checkpoint file of any training script as plain values; nothing in it is ever run."""
+"""Opens a checkpoint file of any training script and finds the network in it; nothing in the file is ever run."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from typing import Any
 
 from torch import Tensor
 
-from export.checkpoints.checkpoint import Checkpoint, ModuleFacts, strip
-from export.checkpoints.formats import (
-    foreign,
+from tui_gen.errors import TuiGenError
+from tui_gen.files import read_bytes
+from tui_gen.terminal_text import scrub_line
+
+from .checkpoint import Checkpoint, ModuleFacts, strip
+from .formats import (
     is_legacy,
     is_safetensors,
     read_legacy,
     read_pickle,
     read_safetensors,
     read_zip,
+    recognise_foreign,
 )
-from export.checkpoints.values import Module, facts_of, plain
-from tui_gen.errors import TuiGenError
-from tui_gen.files import read_bytes
-from tui_gen.terminal_text import scrub_line
+from .values import Module, facts_of, plain
 
 _VERBS = ("is ", "holds ", "was ", "lacks ", "ends ", "unpacks ")
 """What errors begin with whose subject is the file."""
@@ -37,8 +38,8 @@ _OTHERS = re.compile(
 _OF_OPTIMIZERS = re.compile(
     r"(exp_)?avg(_sq)?|exp_inf|step|square_avg|sum|momentum_buffer|acc_delta|max_exp_avg_sq|ax|mu|eta"
 )
-_AVERAGED = re.compile(r"(^|_)(ema|swa|averaged?|avg|shadow|best)(_|$)|^ema|ema$", re.IGNORECASE)
-_SHOWN = 6
+_AVERAGE = re.compile(r"(^|_)(ema|swa|averaged?|avg|shadow|best)(_|$)|^ema|ema$", re.IGNORECASE)
+_LONGEST_LIST = 6
 
 
 def load_checkpoint(path: Path, *, weights: str = "") -> Checkpoint:
@@ -46,23 +47,18 @@ def load_checkpoint(path: Path, *, weights: str = "") -> Checkpoint:
 
     weights: where in the file the network's are, such as `ema.model`, if a person says so.
     """
-    form, value = _read(path)
+    form, value = _read_file(path)
     try:
-        chosen, notes = _chosen(path, value, weights)
-        tensors, modules, stripped = strip(*merged(chosen))
-        facts = _facts(value, chosen)
-    except RecursionError:
-        raise TuiGenError(f"{path} cannot be read: it is nested too deeply") from None
-    kind = next((c.modules[""].kind for c in chosen if c.modules), "")
-    form = f"{form}, whole module {kind}" if kind else f"{form}, state dict" if tensors else form
-    return Checkpoint(form, tensors, modules, facts, (*notes, *stripped))
-
-
-def _chosen(path: Path, value: Any, weights: str) -> tuple[list[Candidate], list[str]]:
-    try:
-        return choose(list(candidates(value)), weights)
+        parts, notes = _network_in(list(_candidates(value)), weights)
+        tensors, modules, prefix_notes = strip(*_merge(parts))
+        facts = _facts(value, parts)
     except TuiGenError as fault:
         raise TuiGenError(f"{path} {scrub_line(str(fault)[:_MAX_REASON])}") from None
+    except RecursionError:
+        raise TuiGenError(f"{path} cannot be read: it is nested too deeply") from None
+    kind = next((part.modules[""].kind for part in parts if part.modules), "")
+    form = f"{form}, whole module {kind}" if kind else f"{form}, state dict" if tensors else form
+    return Checkpoint(form, tensors, modules, facts, (*notes, *prefix_notes))
 
 
 def load_values(path: Path) -> Any:
@@ -71,24 +67,17 @@ def load_values(path: Path) -> Any:
     Objects of classes are dicts of their attributes with the class's name under `__class__`. Raises TuiGenError as
     load_checkpoint does.
     """
-    return _read(path)[1]
+    return _read_file(path)[1]
 
 
-def _facts(value: Any, chosen: list[Candidate]) -> Mapping[str, Any]:
-    """The facts; those of a list by its indices."""
-    named = {str(index): item for index, item in enumerate(value)} if isinstance(value, (list, tuple)) else value
-    facts = facts_of(named, weights=frozenset(c.path for c in chosen if not c.modules))
-    return {str(key): item for key, item in facts.items()} if isinstance(facts, dict) else {}
-
-
-def _read(path: Path) -> tuple[str, Any]:
+def _read_file(path: Path) -> tuple[str, Any]:
     """What kind of file it is, and its values."""
     data = read_bytes(path)
-    what = foreign(data, path.name.lower())
+    what = recognise_foreign(data, path.name.lower())
     if what:
         raise TuiGenError(f"{path} {what}")
     try:
-        form, value = _open(data, path.suffix.lower())
+        form, value = _read_format(data, path.suffix.lower())
         return form, plain(value, file_size=len(data))
     except RecursionError:
         raise TuiGenError(f"{path} cannot be read: it is nested too deeply") from None
@@ -96,11 +85,10 @@ def _read(path: Path) -> tuple[str, Any]:
         raise TuiGenError(f"{path} cannot be read: it declares more than it holds") from None
     except TuiGenError as fault:
         reason = scrub_line(str(fault)[:_MAX_REASON])
-        said = reason if reason.startswith(_VERBS) else f"cannot be read: {reason}"
-        raise TuiGenError(f"{path} {said}") from None
+        raise TuiGenError(f"{path} {'' if reason.startswith(_VERBS) else 'cannot be read: '}{reason}") from None
 
 
-def _open(data: bytes, suffix: str) -> tuple[str, Any]:
+def _read_format(data: bytes, suffix: str) -> tuple[str, Any]:
     if is_safetensors(data) or suffix == ".safetensors":
         return "safetensors file", read_safetensors(data)
     if data[:4] == b"PK\x03\x04" or zipfile.is_zipfile(io.BytesIO(data)):
@@ -124,39 +112,40 @@ class Candidate:
         return ".".join(self.path) or "the file itself"
 
     @property
-    def other(self) -> bool:
+    def is_other(self) -> bool:
         """Whether it is rather the optimizer's, or another part of the training."""
         return any(_OTHERS.search(part) for part in self.path) or all(map(_OF_OPTIMIZERS.fullmatch, self.tensors))
 
     @property
-    def named(self) -> bool:
+    def is_network(self) -> bool:
         """Whether it stands under a name that says network."""
         return not self.path or self.path[-1].lower() in _NETWORK
 
     @property
-    def averaged(self) -> bool:
+    def is_average(self) -> bool:
         """Whether it is a second copy of the network, averaged over the training."""
-        return any(_AVERAGED.search(part) for part in self.path)
+        return any(_AVERAGE.search(part) for part in self.path)
 
 
-def candidates(value: Any, path: tuple[str, ...] = ()) -> Iterator[Candidate]:
+def _candidates(value: Any, path: tuple[str, ...] = ()) -> Iterator[Candidate]:
     """Every module and every mapping of names to tensors, outermost first."""
     if isinstance(value, Module):
         yield _of_module(value, path)
     elif isinstance(value, dict):
         tensors = {key: item for key, item in value.items() if isinstance(item, Tensor) and isinstance(key, str)}
-        if tensors and _looks_like_weights(value, tensors):
+        has_weights = any(name.endswith(("weight", ".bias")) for name in tensors)
+        if tensors and (len(tensors) * 2 >= len(value) or has_weights):
             yield Candidate(path, tensors)
         for key, item in value.items():
             if isinstance(item, (Module, dict, list, tuple)):
-                yield from candidates(item, (*path, str(key)))
+                yield from _candidates(item, (*path, str(key)))
     elif isinstance(value, (list, tuple)):
-        numbered = {str(index): item for index, item in enumerate(value) if isinstance(item, Tensor)}
-        if numbered and not path and len(numbered) == len(value):
-            yield Candidate(path, numbered)
+        tensors = {str(index): item for index, item in enumerate(value) if isinstance(item, Tensor)}
+        if tensors and not path and len(tensors) == len(value):
+            yield Candidate(path, tensors)
         for index, item in enumerate(value):
             if isinstance(item, (Module, dict)):
-                yield from candidates(item, (*path, str(index)))
+                yield from _candidates(item, (*path, str(index)))
 
 
 def _of_module(module: Module, path: tuple[str, ...]) -> Candidate:
@@ -167,48 +156,49 @@ def _of_module(module: Module, path: tuple[str, ...]) -> Candidate:
     return Candidate(path, tensors, modules)
 
 
-def _looks_like_weights(value: dict[Any, Any], tensors: dict[str, Tensor]) -> bool:
-    return len(tensors) * 2 >= len(value) or any(name.endswith(("weight", ".bias")) for name in tensors)
-
-
-def choose(found: list[Candidate], told: str = "") -> tuple[list[Candidate], list[str]]:
+def _network_in(candidates: list[Candidate], weights: str) -> tuple[list[Candidate], list[str]]:
     """The candidates that together are the network, and notes on what else there was.
 
-    told: the name of the one that a person asks for. Raises TuiGenError if there is none of that name.
+    weights: the name of the one that a person asks for. Raises TuiGenError if there is none of that name.
     """
-    full = [c for c in found if c.tensors]
-    if told:
-        return _told(full, told)
-    useful = [c for c in full if not c.other] or full
-    plain = [c for c in useful if not c.averaged] or useful
-    if not plain:
+    full = [candidate for candidate in candidates if candidate.tensors]
+    if weights:
+        return _asked_for(full, weights), [f"took the weights under {weights}, as told"]
+    useful = [candidate for candidate in full if not candidate.is_other] or full
+    current = [candidate for candidate in useful if not candidate.is_average] or useful
+    if not current:
         return [], []
-    best = max([c for c in plain if c.named] or plain, key=lambda c: (len(c.modules) > 0, len(c.tensors)))
-    together = [best]
-    if not best.named and not best.modules:
-        together = [c for c in plain if c.path[:-1] == best.path[:-1] and not c.modules]
-    return together, _notes(together, [c for c in full if c not in together and not c.other])
-
-
-def _told(full: list[Candidate], told: str) -> tuple[list[Candidate], list[str]]:
-    for candidate in full:
-        if candidate.name == told:
-            return [candidate], [f"took the weights under {told}, as told"]
-    known = ", ".join(candidate.name for candidate in full[:_SHOWN]) or "none at all"
-    raise TuiGenError(f"holds no weights under {told}; there are: {known}")
-
-
-def _notes(together: list[Candidate], others: list[Candidate]) -> list[str]:
-    notes = [f"took the weights under {', '.join(c.name for c in together)}"] if any(c.path for c in together) else []
+    best = max([c for c in current if c.is_network] or current, key=lambda c: (len(c.modules) > 0, len(c.tensors)))
+    parts = [best]
+    if not best.is_network and not best.modules:
+        parts = [c for c in current if c.path[:-1] == best.path[:-1] and not c.modules]
+    names = ", ".join(part.name for part in parts)
+    notes = [f"took the weights under {names}"] if any(part.path for part in parts) else []
+    others = [candidate.name for candidate in full if candidate not in parts and not candidate.is_other]
     if others:
-        names = ", ".join(c.name for c in others[:_SHOWN])
-        more = ", ..." if len(others) > _SHOWN else ""
-        notes.append(f"left alone: {names}{more}; to convert one of these instead, --assume weights=NAME")
-    return notes
+        more = ", ..." if len(others) > _LONGEST_LIST else ""
+        names = f"{', '.join(others[:_LONGEST_LIST])}{more}"
+        notes.append(f"left alone: {names}; to convert one of these instead, --assume weights=NAME")
+    return parts, notes
 
 
-def merged(chosen: list[Candidate]) -> tuple[dict[str, Tensor], dict[str, ModuleFacts]]:
+def _asked_for(candidates: list[Candidate], name: str) -> list[Candidate]:
+    matches = [candidate for candidate in candidates if candidate.name == name]
+    if not matches:
+        names = ", ".join(candidate.name for candidate in candidates[:_LONGEST_LIST]) or "none at all"
+        raise TuiGenError(f"holds no weights under {name}; there are: {names}")
+    return matches[:1]
+
+
+def _merge(parts: list[Candidate]) -> tuple[dict[str, Tensor], dict[str, ModuleFacts]]:
     """All tensors by name; those of several parts with the part's name in front."""
-    if len(chosen) == 1:
-        return dict(chosen[0].tensors), dict(chosen[0].modules)
-    return {f"{part.path[-1]}.{name}": tensor for part in chosen for name, tensor in part.tensors.items()}, {}
+    if len(parts) == 1:
+        return dict(parts[0].tensors), dict(parts[0].modules)
+    return {f"{part.path[-1]}.{name}": tensor for part in parts for name, tensor in part.tensors.items()}, {}
+
+
+def _facts(value: Any, parts: list[Candidate]) -> Mapping[str, Any]:
+    """The facts; those of a list by its indices."""
+    by_name = {str(index): item for index, item in enumerate(value)} if isinstance(value, (list, tuple)) else value
+    facts = facts_of(by_name, weights=frozenset(part.path for part in parts if not part.modules))
+    return {str(key): item for key, item in facts.items()} if isinstance(facts, dict) else {}

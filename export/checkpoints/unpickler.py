@@ -29,7 +29,15 @@ _MAX_WHOLE = 2**60
 """Larger whole numbers can be chosen so that they all fall into one place of a dict."""
 _MAX_NAME = 1_000
 SET = "builtins.set"
-"""The kind of a Stub that stands for a set."""
+"""The kind of a placeholder that stands for a set."""
+_NEW_OBJECT: dict[str, Callable[..., tuple[Any, ...]]] = {
+    "copyreg.__newobj__": lambda *arguments: arguments,
+    "copyreg._reconstructor": lambda base, content: () if content is None else (content,),
+}
+"""Functions that make an object of their first argument: what the class is given, by the other arguments.
+
+content: of the list, dict, text or number that the class extends.
+"""
 
 
 @dataclass(frozen=True)
@@ -40,14 +48,29 @@ class AllowedGlobals:
     """Containers: what makes one from the arguments of its class."""
     functions: Mapping[str, Callable[..., Any]]
     inert: frozenset[str]
-    """Calls that are kept as Stubs, never made: settings and random states have them."""
+    """Calls that become placeholders and are never made: settings and random states have them."""
 
 
-class RestrictedUnpickler(pickle._Unpickler):
+def unpickle(data: io.BytesIO, allowed_globals: AllowedGlobals, persistent: PersistentLoad | None = None) -> Any:
+    """The next object of a stream. Raises TuiGenError for one that is damaged or asks to run something."""
+    try:
+        return _Unpickler(data, allowed_globals, persistent).load()
+    except TuiGenError:
+        raise
+    except KeyError:
+        raise TuiGenError("it is neither a pickle nor any other known format, or it is damaged") from None
+    except RecursionError:
+        raise TuiGenError("it is nested too deeply") from None
+    except Exception as fault:  # a damaged pickle makes Python's unpickler raise almost anything
+        reason = str(fault).strip().splitlines() or [type(fault).__name__]
+        raise TuiGenError(f"its pickle is damaged: {reason[0]:.120}") from None
+
+
+class _Unpickler(pickle._Unpickler):
     """Python's own unpickler (the one written in Python, whose memory a forged index cannot exhaust), made harmless.
 
-    Every global becomes its name, every object of an unknown class a Stub, every set one too (which hashes nothing).
-    A call of anything that is not among the allowed globals raises TuiGenError that names it.
+    Every global becomes its name, every object of an unknown class a placeholder, every set one too (which hashes
+    nothing). A call of anything that is not among the allowed globals raises TuiGenError that names it.
     """
 
     dispatch: ClassVar[dict[int, Callable[..., None]]] = dict(pickle._Unpickler.dispatch)
@@ -56,10 +79,12 @@ class RestrictedUnpickler(pickle._Unpickler):
     pop_mark: Callable[[], list[Any]]
     read: Callable[[int], bytes]
 
-    def __init__(self, data: io.BytesIO, allowed: AllowedGlobals, persistent: PersistentLoad | None = None) -> None:
+    def __init__(
+        self, data: io.BytesIO, allowed_globals: AllowedGlobals, persistent: PersistentLoad | None = None
+    ) -> None:
         super().__init__(data, encoding="latin1")
-        self._allowed, self._persistent = allowed, persistent
-        self._left = _ALLOWANCE + len(data.getbuffer())
+        self._globals, self._persistent = allowed_globals, persistent
+        self._budget = _ALLOWANCE + len(data.getbuffer())
 
     def find_class(self, module: str, name: str) -> Global:
         """The name of a class or function; old protocols go by those of Python 2."""
@@ -77,20 +102,20 @@ class RestrictedUnpickler(pickle._Unpickler):
         """Codes stand for globals that a running program registered."""
         raise TuiGenError(f"it names a global by the extension code {code}, which is refused")
 
-    def _paid(self, arguments: Any) -> Any:
+    def _pay_for(self, arguments: Any) -> Any:
         """The arguments of a call, which may copy them: a small file could ask for that again and again."""
         if isinstance(arguments, tuple):
-            self._left -= len(arguments) + sum(len(value) for value in arguments if isinstance(value, Sized))
-        if self._left < 0:
+            self._budget -= len(arguments) + sum(len(value) for value in arguments if isinstance(value, Sized))
+        if self._budget < 0:
             raise TuiGenError("it asks for more copies than a checkpoint of its size needs")
         return arguments
 
     def load_reduce(self) -> None:
-        arguments = self._paid(self.stack.pop())
+        arguments = self._pay_for(self.stack.pop())
         self.stack[-1] = self._call(self.stack[-1], arguments)
 
     def load_newobj(self) -> None:
-        arguments = self._paid(self.stack.pop())
+        arguments = self._pay_for(self.stack.pop())
         self.stack[-1] = self._instance(self.stack[-1], arguments)
 
     def load_newobj_ex(self) -> None:
@@ -99,8 +124,8 @@ class RestrictedUnpickler(pickle._Unpickler):
 
     def _instantiate(self, kind: Any, arguments: Any) -> None:
         """What the opcodes INST and OBJ of old protocols do."""
-        arguments = self._paid(tuple(arguments))
-        if arguments and isinstance(kind, Global) and kind.name not in self._allowed.classes:
+        arguments = self._pay_for(tuple(arguments))
+        if arguments and isinstance(kind, Global) and kind.name not in self._globals.classes:
             raise _refusal(kind.name)  # with arguments, it cannot be told from a call of a function
         self.stack.append(self._instance(kind, arguments))
 
@@ -110,34 +135,38 @@ class RestrictedUnpickler(pickle._Unpickler):
         if isinstance(function, Global) and isinstance(arguments, tuple):
             if name in _NEW_OBJECT and arguments:
                 return self._instance(arguments[0], _NEW_OBJECT[name](*arguments[1:]))
-            allowed = self._allowed.functions.get(name) or self._allowed.classes.get(name)
-            if allowed:
-                return allowed(*arguments)
-            if name in self._allowed.inert:
+            make = self._globals.functions.get(name) or self._globals.classes.get(name)
+            if make:
+                return make(*arguments)
+            if name in self._globals.inert:
                 return Placeholder(name, arguments)
         raise _refusal(name)
 
     def _instance(self, kind: Any, arguments: Any) -> Any:
-        """An object of a class: a plain container, or else a Stub. Raises TuiGenError for what no checkpoint needs."""
+        """A plain container, or a placeholder of any other class. Raises TuiGenError for what no checkpoint needs."""
         if not isinstance(kind, Global) or not isinstance(arguments, tuple):
             raise TuiGenError("its pickle is damaged: it makes an object of something that is not a class")
-        if kind.name in self._allowed.classes:
-            return self._allowed.classes[kind.name](*arguments)
-        if kind.name.partition(".")[0] in _DANGEROUS and kind.name not in self._allowed.inert:
+        if kind.name in self._globals.classes:
+            return self._globals.classes[kind.name](*arguments)
+        if kind.name.partition(".")[0] in _DANGEROUS and kind.name not in self._globals.inert:
             raise _refusal(kind.name)
         return Placeholder(kind.name, arguments)
 
     def load_build(self) -> None:
-        state = self.stack.pop()
-        set_state(self.stack[-1], state)
+        """Attributes of objects; those of plain containers and tensors say nothing about a network."""
+        state, owner = self.stack.pop(), self.stack[-1]
+        if isinstance(owner, Global):
+            raise TuiGenError(f"it asks to change {owner.name}, which is refused")
+        if isinstance(owner, (Placeholder, LazyArray)):
+            owner.state = state
 
     def load_append(self) -> None:
         item = self.stack.pop()
-        add_items(self.stack[-1], (item,))
+        _add_items(self.stack[-1], (item,))
 
     def load_appends(self) -> None:
         items = self.pop_mark()
-        add_items(self.stack[-1], items)
+        _add_items(self.stack[-1], items)
 
     def load_setitem(self) -> None:
         value, key = self.stack.pop(), self.stack.pop()
@@ -148,9 +177,9 @@ class RestrictedUnpickler(pickle._Unpickler):
         add_entries(self.stack[-1], entries)
 
     def load_dict(self) -> None:
-        entries, made = self.pop_mark(), dict[Any, Any]()
-        add_entries(made, entries)
-        self.stack.append(made)
+        entries = self.pop_mark()
+        self.stack.append({})
+        add_entries(self.stack[-1], entries)
 
     def load_empty_set(self) -> None:
         self.stack.append(Placeholder(SET))
@@ -180,33 +209,6 @@ class RestrictedUnpickler(pickle._Unpickler):
     }
 
 
-def _content_of_base(base: Any, content: Any) -> tuple[Any, ...]:
-    """The arguments of `copyreg._reconstructor`; content: of the list, dict, text or number that the class extends."""
-    return () if content is None else (content,)
-
-
-_NEW_OBJECT: dict[str, Callable[..., tuple[Any, ...]]] = {
-    "copyreg.__newobj__": lambda *arguments: arguments,
-    "copyreg._reconstructor": _content_of_base,
-}
-"""Functions that make an object of their first argument: what the class is given, by the other arguments."""
-
-
-def unpickle(data: io.BytesIO, allowed: AllowedGlobals, persistent: PersistentLoad | None = None) -> Any:
-    """The next object of a stream. Raises TuiGenError for one that is damaged or asks to run something."""
-    try:
-        return RestrictedUnpickler(data, allowed, persistent).load()
-    except TuiGenError:
-        raise
-    except KeyError:
-        raise TuiGenError("it is neither a pickle nor any other known format, or it is damaged") from None
-    except RecursionError:
-        raise TuiGenError("it is nested too deeply") from None
-    except Exception as fault:  # a damaged pickle makes Python's unpickler raise almost anything
-        reason = str(fault).strip().splitlines() or [type(fault).__name__]
-        raise TuiGenError(f"its pickle is damaged: {reason[0]:.120}") from None
-
-
 def _name(function: Any) -> str:
     """What a file asks to call, as people know it; of a prepared call, the function that it would run."""
     if isinstance(function, Placeholder):
@@ -219,26 +221,26 @@ def _refusal(name: str) -> TuiGenError:
     return TuiGenError(f"it asks to run {name}, which is refused; save the network's state_dict instead")
 
 
-def add_items(made: Any, items: Sequence[Any]) -> None:
+def _add_items(container: Any, items: Sequence[Any]) -> None:
     """Puts items into a list or set, or into an object whose class extends one."""
-    if isinstance(made, Placeholder):
-        made.items.extend(items)
-    elif isinstance(made, list):
-        made.extend(items)
+    if isinstance(container, Placeholder):
+        container.items.extend(items)
+    elif isinstance(container, list):
+        container.extend(items)
     else:
         raise TuiGenError("its pickle is damaged: it adds items to something that is no list")
 
 
-def add_entries(made: Any, alternating: Sequence[Any]) -> None:
+def add_entries(container: Any, alternating: Sequence[Any]) -> None:
     """Puts entries, given as key, value, key, value, into a dict or an object whose class extends it."""
-    entries = made.entries if isinstance(made, Placeholder) else made
+    entries = container.entries if isinstance(container, Placeholder) else container
     if not isinstance(entries, dict) or len(alternating) % 2:
         raise TuiGenError("its pickle is damaged: it adds entries to something that is no dict")
     for at in range(0, len(alternating), 2):
-        entries[checked_key(alternating[at])] = alternating[at + 1]
+        entries[_checked_key(alternating[at])] = alternating[at + 1]
 
 
-def checked_key(key: Any) -> Any:
+def _checked_key(key: Any) -> Any:
     """A key that a dict can find quickly. Raises TuiGenError for any other."""
     if type(key) is str:
         return key
@@ -252,14 +254,6 @@ def checked_key(key: Any) -> Any:
         elif isinstance(part, int) and abs(part) > _MAX_WHOLE:
             raise TuiGenError("it has a dict with an impossibly large number as a key")
     raise TuiGenError("it has a dict with a key that is nested without end")
-
-
-def set_state(made: Any, state: Any) -> None:
-    """Gives an object its attributes; those of plain containers and tensors say nothing about a network."""
-    if isinstance(made, Global):
-        raise TuiGenError(f"it asks to change {made.name}, which is refused")
-    if isinstance(made, (Placeholder, LazyArray)):
-        made.state = state
 
 
 @dataclass(frozen=True)

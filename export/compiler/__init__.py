@@ -1,1 +1,1 @@
-"""From a network over whole images to a step over one pixel."""
+"""Compiles a network over whole images into a step over one token: trace, lower, schedule, buffers, emit."""

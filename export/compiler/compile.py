@@ -1,4 +1,4 @@
-"""From a network over whole images to a step over one token, as ONNX."""
+"""Compiles a network over whole images into a step over one token, as ONNX: the list of passes."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from dataclasses import dataclass
 
 import onnx
 
-from export.compiler.elementwise import ELEMENTWISE
-from export.compiler.emit import emit
-from export.compiler.lowering import lower
-from export.compiler.products import PRODUCTS
-from export.compiler.rearranging import REARRANGING
-from export.compiler.schedule import schedule
-from export.image_network import ImageNetwork
+from ..image_network import ImageNetwork
+from .buffers import ColumnBuffers
+from .elementwise import ELEMENTWISE
+from .emit import emit
+from .lowering import lower
+from .products import PRODUCTS
+from .rearranging import REARRANGING
+from .schedule import schedule
+from .trace import trace
 
 _HANDLERS = {**ELEMENTWISE, **PRODUCTS, **REARRANGING}
 
@@ -25,7 +27,7 @@ class CompiledStep:
     warm_up: int
     """How many warm-up tokens it must read after the condition, before the first pixel."""
     leads: tuple[tuple[str, int], ...]
-    """How many positions ahead of the pixel drawn each convolution is computed, in the network's order."""
+    """How many positions ahead of the next pixel each convolution is computed, in the network's order."""
     slow_because: str = ""
     """Why it computes the whole image for every token; empty for a streaming one."""
 
@@ -36,8 +38,11 @@ def compile_step(network: ImageNetwork) -> CompiledStep:
     Any network of causal convolutions, operations on single places, slices and paddings compiles. Raises
     NotStreamableError that names what stands in the way: strides, attention, a look at what is not drawn yet.
     """
-    output, conditions = lower(network, _HANDLERS)
+    calls = trace(network)
+    output, contributions = lower(network, calls, _HANDLERS)
     image_lead = -1 if network.channels == 1 else 0
     plan = schedule(output, height=network.height, width=network.width, image_lead=image_lead)
+    buffers = ColumnBuffers(plan, area=network.height * network.width, channels=network.channels)
+    graph = emit(network, plan, buffers, contributions)
     leads = tuple((node.name, plan.leads[node]) for node in plan.nodes if node.operation == "Linear")
-    return CompiledStep(emit(network, plan, conditions), plan.warm_up, leads)
+    return CompiledStep(graph, plan.warm_up, leads)

@@ -9,17 +9,17 @@ import numpy as np
 import torch
 from onnx import TensorProto
 
-from export.compiler.ir import LARGEST_TABLE, Box, Dimension, NotStreamableError, Placed, Symbol
-from export.compiler.lowering import Handler, Lowering, broadcast
-from export.compiler.rearranging import part_of
-from export.compiler.trace import Call, Traced
+from .ir import LARGEST_TABLE, Dimension, NotStreamableError, PlaceTable, Symbol
+from .lowering import Handler, Lowering
+from .rearranging import part_of
+from .trace import Call, Handle
 
 
 def _apply(lowering: Lowering, call: Call, operation: str, *values: Any, **attributes: Any) -> Symbol:
     """An ONNX operator over arguments of the call; its result has the shape of the call's."""
     result = call.results[0]
     assert result is not None
-    like, dimensions = broadcast(lowering, values, result.shape)
+    like, dimensions = lowering.broadcast(values, result.shape)
     operands = [lowering.operand(value, like, dimensions) for value in values]
     return lowering.make(operation, like, dimensions, *operands, **attributes)
 
@@ -32,11 +32,11 @@ def _then(lowering: Lowering, symbol: Symbol, operation: str, *others: Any, **at
     return lowering.make(operation, symbol, symbol.dimensions, *operands, **attributes)
 
 
-def _plain(operation: str, *, operands: int = 1) -> Handler:
+def _operator(operation: str, *, operands: int = 1) -> Handler:
     return lambda lowering, call: _apply(lowering, call, operation, *call.arguments[:operands])
 
 
-def _scaled(operation: str, *, swapped: bool = False) -> Handler:
+def _sum(operation: str, *, reverse: bool = False) -> Handler:
     """add, sub and rsub, which multiply their second operand by `alpha` first."""
 
     def handle(lowering: Lowering, call: Call) -> Symbol:
@@ -44,41 +44,41 @@ def _scaled(operation: str, *, swapped: bool = False) -> Handler:
         factor = call.argument(2, "alpha", 1)
         if factor != 1:
             raise NotStreamableError(f"{call.name} with alpha={factor}")
-        pair = (second, first) if swapped else (first, second)
-        if operation == "Add" and _is_nothing(lowering, call, second):
-            return lowering.symbol(first)
-        joined = _joined(lowering, first, second) if operation == "Add" and lowering.is_symbol(first) else None
-        return joined or _apply(lowering, call, operation, *pair)
+        if operation == "Add" and lowering.is_symbol(first) and not lowering.is_symbol(second):
+            symbol = lowering.symbol(first)
+            if _is_nothing(lowering, call, symbol, second):
+                return symbol
+            total = None if isinstance(second, Handle) else _merge(lowering, symbol, second)
+            if total:
+                return total
+        return _apply(lowering, call, operation, *((second, first) if reverse else (first, second)))
 
     return handle
 
 
-def _is_nothing(lowering: Lowering, call: Call, value: Any) -> bool:
+def _is_nothing(lowering: Lowering, call: Call, symbol: Symbol, value: Any) -> bool:
     """Whether a second operand is zero everywhere and leaves the shape of the first."""
     result = call.results[0]
     assert result is not None
-    first = call.arguments[0]
-    if not lowering.is_symbol(first) or lowering.is_symbol(value) or lowering.symbol(first).shape != result.shape:
+    if symbol.shape != result.shape:
         return False
-    operand = lowering.operand(value, lowering.symbol(first), lowering.symbol(first).dimensions)
+    operand = lowering.operand(value, symbol, symbol.dimensions)
     return isinstance(operand, np.ndarray) and not operand.any()
 
 
-def _joined(lowering: Lowering, first: Any, second: Any) -> Symbol | None:
+def _merge(lowering: Lowering, symbol: Symbol, value: Any) -> Symbol | None:
     """What depends on the row and what depends on the column, added one after the other, as one sum over places."""
-    symbol = lowering.symbol(first)
-    before = symbol.node.operands
-    whole = symbol.shift == (0, 0) and symbol.box == Box(0, 0, symbol.height, symbol.width)
-    if symbol.node.operation != "Add" or not whole or isinstance(second, Traced) or not isinstance(before[1], Placed):
+    operands = symbol.node.operands
+    if symbol.node.operation != "Add" or not symbol.whole or not isinstance(operands[1], PlaceTable):
         return None
-    placed = lowering.operand(second, symbol, symbol.dimensions)
-    if not isinstance(placed, Placed) or placed.values.ndim != before[1].values.ndim:
+    constant = lowering.operand(value, symbol, symbol.dimensions)
+    if not isinstance(constant, PlaceTable) or constant.values.ndim != operands[1].values.ndim:
         return None
-    values = before[1].values + placed.values
+    values = operands[1].values + constant.values
     if values.size > LARGEST_TABLE:
         return None
-    names = "+".join(filter(None, (before[1].name, placed.name)))
-    return lowering.make("Add", symbol, symbol.dimensions, before[0], Placed(values, names))
+    names = "+".join(filter(None, (operands[1].name, constant.name)))
+    return lowering.make("Add", symbol, symbol.dimensions, operands[0], PlaceTable(values, names))
 
 
 def _divide(lowering: Lowering, call: Call) -> Symbol:
@@ -91,8 +91,8 @@ def _elu(lowering: Lowering, call: Call) -> Symbol:
     alpha, scale = call.argument(1, "alpha", 1), call.argument(2, "scale", 1)
     if call.argument(3, "input_scale", 1) != 1:
         raise NotStreamableError("elu with an input scale")
-    made = _apply(lowering, call, "Elu", call.arguments[0], alpha=float(alpha))
-    return made if scale == 1 else _then(lowering, made, "Mul", scale)
+    elu = _apply(lowering, call, "Elu", call.arguments[0], alpha=float(alpha))
+    return elu if scale == 1 else _then(lowering, elu, "Mul", scale)
 
 
 def _leaky_relu(lowering: Lowering, call: Call) -> Symbol:
@@ -109,9 +109,8 @@ def _gelu(lowering: Lowering, call: Call) -> Symbol:
     if call.options.get("approximate", "none") != "none":
         raise NotStreamableError("the tanh approximation of gelu")
     x = lowering.symbol(call.arguments[0])
-    scaled = _apply(lowering, call, "Mul", call.arguments[0], 1 / math.sqrt(2))
-    above = _then(lowering, _then(lowering, scaled, "Erf"), "Add", 1.0)
-    return _then(lowering, _then(lowering, above, "Mul", 0.5), "Mul", x)
+    error = _then(lowering, _apply(lowering, call, "Mul", call.arguments[0], 1 / math.sqrt(2)), "Erf")
+    return _then(lowering, _then(lowering, _then(lowering, error, "Add", 1.0), "Mul", 0.5), "Mul", x)
 
 
 def _glu(lowering: Lowering, call: Call) -> Symbol:
@@ -129,8 +128,8 @@ def _softplus(lowering: Lowering, call: Call) -> Symbol:
 
 
 def _mish(lowering: Lowering, call: Call) -> Symbol:
-    positive = _apply(lowering, call, "Softplus", call.arguments[0])
-    return _then(lowering, _then(lowering, positive, "Tanh"), "Mul", lowering.symbol(call.arguments[0]))
+    tanh = _then(lowering, _apply(lowering, call, "Softplus", call.arguments[0]), "Tanh")
+    return _then(lowering, tanh, "Mul", lowering.symbol(call.arguments[0]))
 
 
 def _clamp(lowering: Lowering, call: Call) -> Symbol:
@@ -138,10 +137,6 @@ def _clamp(lowering: Lowering, call: Call) -> Symbol:
     low, high = call.argument(1, "min", default[0]), call.argument(2, "max", default[1])
     limits = [np.float32(-np.inf if low is None else low), np.float32(np.inf if high is None else high)]
     return _apply(lowering, call, "Clip", call.arguments[0], *map(float, limits))
-
-
-def _reciprocal_root(lowering: Lowering, call: Call) -> Symbol:
-    return _then(lowering, _apply(lowering, call, "Sqrt", call.arguments[0]), "Reciprocal")
 
 
 def _convert(lowering: Lowering, call: Call) -> Symbol:
@@ -164,13 +159,13 @@ def _embed(lowering: Lowering, call: Call) -> Symbol:
     return lowering.make("Gather", symbol, dimensions, table.numpy().astype(np.float32), symbol.read(), axis=0)
 
 
-def _keep(lowering: Lowering, call: Call) -> Symbol:
+def _identity(lowering: Lowering, call: Call) -> Symbol:
     return lowering.symbol(call.arguments[0])
 
 
 ELEMENTWISE: dict[str, Handler] = {
     **{
-        name: _plain(operation)
+        name: _operator(operation)
         for name, operation in {
             "relu": "Relu",
             "sigmoid": "Sigmoid",
@@ -185,15 +180,15 @@ ELEMENTWISE: dict[str, Handler] = {
             "cos": "Cos",
         }.items()
     },
-    "add": _scaled("Add"),
-    "sub": _scaled("Sub"),
-    "rsub": _scaled("Sub", swapped=True),
-    "mul": _plain("Mul", operands=2),
+    "add": _sum("Add"),
+    "sub": _sum("Sub"),
+    "rsub": _sum("Sub", reverse=True),
+    "mul": _operator("Mul", operands=2),
     "div": _divide,
-    "maximum": _plain("Max", operands=2),
-    "minimum": _plain("Min", operands=2),
-    "pow": _plain("Pow", operands=2),
-    "_prelu_kernel": _plain("PRelu", operands=2),
+    "maximum": _operator("Max", operands=2),
+    "minimum": _operator("Min", operands=2),
+    "pow": _operator("Pow", operands=2),
+    "_prelu_kernel": _operator("PRelu", operands=2),
     "elu": _elu,
     "leaky_relu": _leaky_relu,
     "silu": _silu,
@@ -204,9 +199,9 @@ ELEMENTWISE: dict[str, Handler] = {
     "clamp": _clamp,
     "clamp_min": _clamp,
     "hardtanh": _clamp,
-    "rsqrt": _reciprocal_root,
+    "rsqrt": lambda lowering, call: _then(lowering, _apply(lowering, call, "Sqrt", call.arguments[0]), "Reciprocal"),
     "_to_copy": _convert,
     "embedding": _embed,
-    **dict.fromkeys(("detach", "alias", "clone", "contiguous", "lift_fresh", "native_dropout"), _keep),
+    **dict.fromkeys(("detach", "alias", "clone", "contiguous", "lift_fresh", "native_dropout"), _identity),
 }
 """By the name that ATen gives an operation."""

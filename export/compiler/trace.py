@@ -1,4 +1,4 @@
-"""Running a network once and writing down which tensor operations it made of its image and its condition."""
+"""Traces a network: runs it once and records the ATen operations that depend on its image or its condition."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from export.compiler.ir import NotStreamableError
+from ..image_network import ImageNetwork
+from .ir import BATCH, NotStreamableError
 
-_FORGETFUL = {"zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full", "new_empty"}
+_SHAPE_ONLY = {"zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full", "new_empty"}
 """Operations whose result depends on nothing but the shape of their operand."""
 
 
 @dataclass(frozen=True, eq=False)
-class Traced:
+class Handle:
     """A tensor that depends on the image or on the condition."""
 
     shape: tuple[int, ...]
@@ -29,12 +31,12 @@ class Traced:
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """An operation of ATen. Among its arguments, `Traced` stands for tensors that are not constant."""
+    """An operation of ATen. Among its arguments, `Handle` stands for tensors that are not constant."""
 
     function: Any
     arguments: tuple[Any, ...]
     options: dict[str, Any]
-    results: tuple[Traced | None, ...]
+    results: tuple[Handle | None, ...]
     module: str
     """Path of the module that made the call."""
 
@@ -52,26 +54,28 @@ class Call:
 class Trace:
     """A network's operations in their order."""
 
-    image: Traced
-    condition: Traced | None
+    image: Handle
+    condition: Handle | None
     calls: tuple[Call, ...]
-    output: Traced
+    output: Handle
     names: dict[int, str]
     """Parameters that constants among the arguments are views of, by the constant's id."""
 
 
-def trace(module: nn.Module, planes: Tensor, condition: Tensor | None) -> Trace:
-    """Runs module(planes[, condition]), both with batch `BATCH`. Raises NotStreamableError if it hides what it does."""
-    recorder = _Recorder(module)
+def trace(network: ImageNetwork) -> Trace:
+    """Runs the network on `BATCH` random images. Raises NotStreamableError if it hides what it does."""
+    pixels = np.random.default_rng(0).integers(network.levels, size=(BATCH, network.area))
+    planes, condition = network.planes(torch.from_numpy(pixels)), network.no_condition(BATCH)
+    recorder = _Recorder(network.module)
     image = recorder.follow(planes, of_image=True)
-    named = None if condition is None else recorder.follow(condition, of_image=False)
-    with torch.no_grad(), _module_paths(module) as path, recorder:
+    condition_handle = None if condition is None else recorder.follow(condition, of_image=False)
+    with torch.no_grad(), _module_paths(network.module) as path, recorder:
         recorder.path = path
-        output = module(planes) if condition is None else module(planes, condition)
-    made = recorder.traced(output)
-    if made is None or not made.of_image:
+        result = network.module(planes) if condition is None else network.module(planes, condition)
+    output = recorder.handle(result)
+    if output is None or not output.of_image:
         raise NotStreamableError("the network's output does not depend on its image")
-    return Trace(image, named, tuple(recorder.calls), made, recorder.names)
+    return Trace(image, condition_handle, tuple(recorder.calls), output, recorder.names)
 
 
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -81,40 +85,40 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._parameters = {tensor.untyped_storage().data_ptr(): name for name, tensor in module.state_dict().items()}
         self.calls: list[Call] = []
         self.path: Callable[[], str] = str
-        self._traced: dict[int, tuple[Tensor, Traced]] = {}  # keeps the tensors, so that no id is used twice
+        self._handles: dict[int, tuple[Tensor, Handle]] = {}  # keeps the tensors, so that no id is used twice
 
-    def follow(self, tensor: Tensor, *, of_image: bool) -> Traced:
-        traced = Traced(tuple(tensor.shape), of_image)
-        self._traced[id(tensor)] = (tensor, traced)
-        return traced
+    def follow(self, tensor: Tensor, *, of_image: bool) -> Handle:
+        handle = Handle(tuple(tensor.shape), of_image)
+        self._handles[id(tensor)] = (tensor, handle)
+        return handle
 
-    def traced(self, value: Any) -> Traced | None:
-        return self._traced[id(value)][1] if id(value) in self._traced else None
+    def handle(self, value: Any) -> Handle | None:
+        return self._handles[id(value)][1] if id(value) in self._handles else None
 
     def __torch_dispatch__(
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        arguments, options = tree_map(self._known, args), tree_map(self._known, kwargs or {})
-        used = [leaf for leaf in tree_leaves((arguments, options)) if isinstance(leaf, Traced)]
+        arguments, options = tree_map(self._record, args), tree_map(self._record, kwargs or {})
+        used = [leaf for leaf in tree_leaves((arguments, options)) if isinstance(leaf, Handle)]
         if used and not _is_one_hot(function, args, used):
             self._refuse_hidden_writes(function, args, arguments)
         result = function(*args, **(kwargs or {}))
-        if used and function.overloadpacket.__name__ not in _FORGETFUL:
+        if used and function.overloadpacket.__name__ not in _SHAPE_ONLY:
             of_image = any(leaf.of_image for leaf in used)
-            results = result if isinstance(result, (tuple, list)) else (result,)
-            traced = tuple(self.follow(r, of_image=of_image) if isinstance(r, Tensor) else None for r in results)
-            self.calls.append(Call(function, arguments, options, traced, self.path()))
+            results = as_tuple(result)
+            handles = tuple(self.follow(r, of_image=of_image) if isinstance(r, Tensor) else None for r in results)
+            self.calls.append(Call(function, arguments, options, handles, self.path()))
         return result
 
-    def _known(self, value: Any) -> Any:
-        """The handle of a traced tensor; of any other tensor its value now, for it may be changed in place."""
+    def _record(self, value: Any) -> Any:
+        """The handle of a traced tensor; of any other tensor a copy of its value, for it may be changed in place."""
         if not isinstance(value, Tensor):
             return value
-        return self.traced(value) or self._copied(value)
-
-    def _copied(self, constant: Tensor) -> Tensor:
-        copy = constant.detach().clone()
-        name = self._parameters.get(constant.untyped_storage().data_ptr())
+        handle = self.handle(value)
+        if handle:
+            return handle
+        copy = value.detach().clone()
+        name = self._parameters.get(value.untyped_storage().data_ptr())
         if name:
             self.names[id(copy)] = name
         return copy
@@ -123,25 +127,26 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Writing into a part of a tensor changes the whole, which the record would not show."""
         if not function._schema.is_mutable or function.overloadpacket.__name__.startswith("native_batch_norm"):
             return
-        target, known = args[0], arguments[0]
-        shared = (
-            other is not target and isinstance(known, Traced) and _same_memory(other, target)
-            for other, _ in self._traced.values()
+        target = args[0]
+        views = (
+            other is not target and other.untyped_storage().data_ptr() == target.untyped_storage().data_ptr()
+            for other, _ in self._handles.values()
         )
-        if not isinstance(known, Traced) or any(shared):
+        if not isinstance(arguments[0], Handle) or any(views):
             raise NotStreamableError(f"{self.path() or 'the network'} writes into a part of a tensor ({function})")
 
 
-def _is_one_hot(function: Any, args: tuple[Any, ...], used: list[Traced]) -> bool:
+def _is_one_hot(function: Any, args: tuple[Any, ...], used: list[Handle]) -> bool:
     """Whether ones are put into a whole tensor of zeros where a condition says, as `functional.one_hot` does."""
     zeros = args[0]
-    fresh = isinstance(zeros, Tensor) and zeros.numel() * zeros.element_size() == zeros.untyped_storage().nbytes()
+    whole = isinstance(zeros, Tensor) and zeros.numel() * zeros.element_size() == zeros.untyped_storage().nbytes()
     of_condition = not any(leaf.of_image for leaf in used)
-    return function.overloadpacket.__name__ == "scatter_" and fresh and of_condition and not zeros.any()
+    return function.overloadpacket.__name__ == "scatter_" and whole and of_condition and not zeros.any()
 
 
-def _same_memory(one: Tensor, other: Tensor) -> bool:
-    return one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
+def as_tuple(result: Any) -> tuple[Any, ...]:
+    """The results of an operation that has one or several."""
+    return tuple(result) if isinstance(result, (tuple, list)) else (result,)
 
 
 @contextmanager

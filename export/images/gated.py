@@ -1,4 +1,8 @@
-"""Reads gated networks of two stacks, whichever script wrote them."""
+"""Reads gated networks of two stacks: a vertical one over the rows above, a horizontal one to the left in the row.
+
+van den Oord, Kalchbrenner, Vinyals, Espeholt, Graves, Kavukcuoglu: Conditional Image Generation with PixelCNN
+Decoders, 2016, section 2. Roles are told by the names of tensors, and how a stack sees only what is drawn by shapes.
+"""
 
 from __future__ import annotations
 
@@ -9,27 +13,27 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from export.assumptions import Answers
-from export.image_network import ImageNetwork
-from export.images.input_output import Ends, Levels, read_ends
-from export.images.layers import (
+from tui_gen.errors import TuiGenError
+
+from ..assumptions import Assumptions
+from ..reader import Reading
+from .input_output import Levels, read_input_output
+from .layers import (
     Conv,
     Convolution,
-    Gate,
+    GatedActivation,
     Layers,
-    centred,
-    chained,
     first_gate,
-    in_raster_order,
+    is_chain,
     raster_mask,
+    raster_masks,
+    same_convolution,
 )
-from export.images.streaming import reading_of
-from export.reader import Reading
-from tui_gen.errors import TuiGenError
+from .streaming import reading_of
 
 _INDEX = re.compile(r"\.(\d+)$")
 _DILATIONS = (1, 2, 1, 4, 1, 2, 1)
-_HOW: dict[Style, str] = {
+_NOTES: dict[VerticalStyle, str] = {
     "masked": "vertical kernels are masked",
     "zeroed": "half vertical kernels; those of the first layer lose their last row, which would be the pixel's own",
     "split": "vertical kernels of a row and of a column, above the pixel",
@@ -37,7 +41,7 @@ _HOW: dict[Style, str] = {
     "moved": "half vertical kernels, whose result moves down by a row",
     "shifted": "half vertical kernels, linked one row further down",
 }
-Role = Literal["vertical", "columns", "rows", "vertical_pointwise", "link", "horizontal", "residual", "skip"]
+ConvRole = Literal["vertical", "columns", "rows", "vertical_pointwise", "link", "horizontal", "residual", "skip"]
 _TOKEN = re.compile(r"[a-z]+|\d+x\d+|\d*xn|nx\d*|\d+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _VERTICAL = re.compile(r"v(stack|conv|fc)?$|vert")
@@ -46,127 +50,83 @@ _LINK = {"link", "vtoh", "vh"}
 _BACK = {"htoh", "hh"}
 """From the horizontal stack to itself."""
 _SKIP = {"skip"}
-Style = Literal["masked", "zeroed", "split", "above", "moved", "shifted"]
+VerticalStyle = Literal["masked", "zeroed", "split", "above", "moved", "shifted"]
 """How the vertical stack sees only what is above: by masked kernels; by half kernels up to the own row, which in the
 first layer is zero; by a row and a column kernel above the place; by kernels above the place; by half kernels whose
 result moves down by a row; by half kernels whose result goes to the horizontal stack one row further down."""
 _ACTIVATIONS: dict[str, nn.Module] = {"relu": nn.ReLU(), "elu": nn.ELU(), "none": nn.Identity()}
 
 
-def read_gated(layers: Layers, answers: Answers) -> Reading | None:
+def read_gated(layers: Layers, assumptions: Assumptions) -> Reading | None:
     """A network of two stacks; None for any other."""
     parts = gated_parts(layers)
     if parts is None:
         return None
-    if layers.left:
-        raise TuiGenError(f"it has tensors whose use is not known: {', '.join(layers.left[:5])}")
-    how = _style(parts, answers)
+    if layers.unknown:
+        raise TuiGenError(f"it has tensors whose use is not known: {', '.join(layers.unknown[:5])}")
+    config = _config(parts, assumptions)
     first = parts.stem[0] if parts.stem else parts.layers[0].convs["horizontal"]
-    scaling = "-1..1" if how.style == "masked" else "level/(levels-1)"
-    ends = read_ends(first.inputs, parts.head[-1], parts.pixels, answers, scaling=scaling)
-    classes = _classes(parts)
-    height, width = answers.size()
-    network = ImageNetwork(
-        _network(parts, how, ends, answers).eval(),
-        ends.encoding,
-        height,
-        width,
-        ends.levels,
-        ends.channels,
-        condition="class" if classes else "none",
-        conditions=classes,
-        label=f"Gated PixelCNN {len(parts.layers)}x{parts.layers[-1].convs['horizontal'].outputs // 2}, two stacks",
-    )
+    scaling = "-1..1" if config.style == "masked" else "level/(levels-1)"
+    layout = read_input_output(first.inputs, parts.head[-1], parts.pixels, assumptions, scaling=scaling)
+    label = f"Gated PixelCNN {len(parts.layers)}x{parts.layers[-1].convs['horizontal'].outputs // 2}, two stacks"
+    classes, size = _classes(parts), assumptions.size()
+    module = GatedNet(parts, config, layout.logits, assumptions)
     stem = ["a masked convolution comes before both stacks"] if parts.stem else []
-    return reading_of(network, answers, notes=[_HOW[how.style], *stem, *ends.notes])
+    network = layout.network(size, module, label=label, classes=classes)
+    return reading_of(network, assumptions, notes=[_NOTES[config.style], *stem, *layout.notes])
 
 
-def _network(parts: GatedParts, how: GatedStyle, ends: Ends, answers: Answers) -> GatedNet:
-    dilations = _dilations(parts, how.style, answers)
-    blocks = [
-        GatedBlock(layer, how, first=index == 0 and not parts.stem, dilation=dilation)
-        for index, (layer, dilation) in enumerate(zip(parts.layers, dilations, strict=True))
-    ]
-    before = _before_head(parts, answers)
-    return GatedNet(_stem_module(parts, answers), blocks, parts.head, ends.logits, before=before, classes=parts.classes)
-
-
-def _style(parts: GatedParts, answers: Answers) -> GatedStyle:
+@dataclass(frozen=True)
+class GatedConfig:
     """What the tensors do not say of the layers."""
+
+    style: VerticalStyle
+    first_gate: str = "tanh"
+    """Which half of the channels goes through tanh: the first (`tanh`) or the second (`sigmoid`)."""
+    vertical_residual: bool = False
+    after_stem: bool = False
+    """Whether the first layer reads features that see what is left of them, which only the horizontal stack may."""
+
+
+def _config(parts: GatedParts, assumptions: Assumptions) -> GatedConfig:
     style = style_of(parts.layers[-1])
     if style == "zeroed" and parts.stem:
         style = "above"
-    elif style == "zeroed" and _moves(parts, answers):
+    elif style == "zeroed" and _moves(parts, assumptions):
         style = "moved"
-    return GatedStyle(style, first_gate(answers), _vertical_residual(style, answers), bool(parts.stem))
+    return GatedConfig(style, first_gate(assumptions), _vertical_residual(style, assumptions), bool(parts.stem))
 
 
-def _moves(parts: GatedParts, answers: Answers) -> bool:
+def _moves(parts: GatedParts, assumptions: Assumptions) -> bool:
     """Whether what half kernels make is moved on by a place; asked if the first layer's last weights are not zero."""
     first = parts.layers[0].convs
     own = (first["vertical"].weight[:, :, -1], first["horizontal"].weight[:, :, :, -1]) if "vertical" in first else ()
     if not any(weights.any() for weights in own):
         return False
-    told = answers.assume(
-        "first",
-        "zeroed",
-        "whether the first layer's weights on its own place count as zero, or what layers make moves on by a place",
-        choices=("zeroed", "moved"),
-    )
-    return told == "moved"
+    what = "whether the first layer's weights on its own place count as zero, or what layers make moves on by a place"
+    return assumptions.assume("first", "zeroed", what, choices=("zeroed", "moved")) == "moved"
 
 
-def _vertical_residual(style: Style, answers: Answers) -> bool:
+def _vertical_residual(style: VerticalStyle, assumptions: Assumptions) -> bool:
     """Whether the vertical stack adds its input too; only those that hand rows on do so anywhere."""
     if style != "shifted":
         return False
-    told = answers.assume(
-        "vertical_residual", "yes", "whether the vertical stack adds its input", choices=("yes", "no")
-    )
-    return told == "yes"
+    what = "whether the vertical stack adds its input"
+    return assumptions.assume("vertical_residual", "yes", what, choices=("yes", "no")) == "yes"
 
 
-def _dilations(parts: GatedParts, style: Style, answers: Answers) -> list[int]:
+def _dilations(parts: GatedParts, style: VerticalStyle, assumptions: Assumptions) -> list[int]:
     """Of each layer. Nothing in the tensors says them; masked kernels are the only ones that have been dilated."""
     if style != "masked":
         return [1] * len(parts.layers)
     inner = len(parts.layers) - 1
     rows, columns = parts.layers[-1].convs["vertical"].kernel
     default = _DILATIONS if inner == len(_DILATIONS) and rows == columns == 3 else (1,) * inner
-    told = answers.assume("dilations", ",".join(map(str, default)), "the dilations of its layers after the first")
-    numbers = told.split(",") if inner else []
+    answer = assumptions.assume("dilations", ",".join(map(str, default)), "the dilations of its layers after the first")
+    numbers = answer.split(",") if inner else []
     if len(numbers) != inner or not all(number.strip().isdecimal() and int(number) for number in numbers):
-        raise TuiGenError(f"--assume dilations must be {inner} whole numbers with commas, not {told!r}")
+        raise TuiGenError(f"--assume dilations must be {inner} whole numbers with commas, not {answer!r}")
     return [1, *(int(number) for number in numbers)]
-
-
-def _stem_module(parts: GatedParts, answers: Answers) -> nn.Module:
-    """What comes before both stacks."""
-    if not parts.stem:
-        return nn.Identity()
-    default = "relu" if _INDEX.search(parts.stem[-1].name) else "none"  # what is numbered has something beside it
-    told = answers.assume("stem", default, "the activation after its first convolution", choices=("relu", "none"))
-    masked = in_raster_order(parts.stem, answers)
-    layers = [centred(masked.get(conv, conv)) for conv in parts.stem]
-    between: list[nn.Module] = [nn.ReLU()] if told == "relu" else []
-    return nn.Sequential(*(module for layer in layers for module in (layer, *between)))
-
-
-def _before_head(parts: GatedParts, answers: Answers) -> str:
-    """The activation before the head: a Sequential's numbers show one; a lone layer does not."""
-    index = _INDEX.search(parts.head[0].name)
-    if index:
-        return "relu" if int(index[1]) == 1 else "none"
-    default = "relu" if any("skip" in layer.convs for layer in parts.layers) else "elu"
-    return answers.assume("head", default, "the activation before the head", choices=("relu", "elu", "none"))
-
-
-def _classes(parts: GatedParts) -> int:
-    sizes = {len(layer.embedding) for layer in parts.layers if layer.embedding is not None}
-    sizes |= {len(parts.classes)} if parts.classes is not None else set()
-    if len(sizes) > 1:
-        raise TuiGenError(f"its class embeddings have different sizes: {sorted(sizes)}")
-    return sizes.pop() if sizes else 0
 
 
 @dataclass
@@ -174,7 +134,7 @@ class GatedLayer:
     """The convolutions of one layer, and its class embedding [classes, features]."""
 
     path: str
-    convs: dict[Role, Conv] = field(default_factory=dict)
+    convs: dict[ConvRole, Conv] = field(default_factory=dict)
     embedding: Tensor | None = None
 
 
@@ -197,19 +157,19 @@ def gated_parts(layers: Layers) -> GatedParts | None:
     places = [(conv, *_where(conv)) for conv in layers.convs]
     if not {"vertical", "columns"} & {role for _, _, role in places} or len(layers.parts) != len(layers.convs):
         return None
-    found: dict[str, GatedLayer] = {}
+    by_path: dict[str, GatedLayer] = {}
     others: list[Conv] = []
     for conv, path, role in places:
         if role is None:
             others.append(conv)
         else:
-            _place(conv, role, found.setdefault(path, GatedLayer(path)))
-    others = [conv for conv in others if not _place_by_shape(conv, found)]
-    for layer in found.values():
+            _place(conv, role, by_path.setdefault(path, GatedLayer(path)))
+    others = [conv for conv in others if not _place_by_shape(conv, by_path)]
+    for layer in by_path.values():
         if "columns" in layer.convs and "rows" not in layer.convs:  # a vertical kernel one row high
             layer.convs["vertical"] = layer.convs.pop("columns")
-    stacks = [layer for layer in found.values() if "horizontal" in layer.convs]
-    if not stacks or len(stacks) != len(found):
+    stacks = [layer for layer in by_path.values() if "horizontal" in layer.convs]
+    if not stacks or len(stacks) != len(by_path):
         return None
     stem = _stem_layers(others, stacks[0], layers)
     parts = GatedParts(stacks, others[len(stem) :], stem)
@@ -219,18 +179,18 @@ def gated_parts(layers: Layers) -> GatedParts | None:
     return parts
 
 
-def _place(conv: Conv, role: Role, layer: GatedLayer) -> None:
+def _place(conv: Conv, role: ConvRole, layer: GatedLayer) -> None:
     if role in layer.convs:
         raise TuiGenError(f"{conv.name} and {layer.convs[role].name} seem to do the same in one layer")
     layer.convs[role] = conv
 
 
-def _place_by_shape(conv: Conv, found: dict[str, GatedLayer]) -> bool:
+def _place_by_shape(conv: Conv, layers: dict[str, GatedLayer]) -> bool:
     """A 1x1 convolution within a layer, under whatever name: it goes from one stack to the other, or comes after."""
-    layer = next((layer for path, layer in found.items() if path and conv.name.startswith(f"{path}.")), None)
+    layer = next((layer for path, layer in layers.items() if path and conv.name.startswith(f"{path}.")), None)
     if layer is None or "horizontal" not in layer.convs or not conv.pointwise or conv.inputs != conv.outputs:
         return False
-    roles: dict[int, Role] = {1: "link", 2: "residual"}
+    roles: dict[int, ConvRole] = {1: "link", 2: "residual"}
     role = roles.get(layer.convs["horizontal"].outputs // conv.inputs)
     if role is None or role in layer.convs:
         return False
@@ -243,11 +203,11 @@ def _stem_layers(others: list[Conv], first: GatedLayer, layers: Layers) -> list[
     reads = first.convs["horizontal"]
     start = min(layers.convs.index(conv) for conv in first.convs.values())
     before = [conv for conv in others if layers.convs.index(conv) < start]
-    fits = before and not before[0].pointwise and before[-1].outputs == reads.inputs and chained(before)
+    fits = before and not before[0].pointwise and before[-1].outputs == reads.inputs and is_chain(before)
     return before if fits else []
 
 
-def _where(conv: Conv) -> tuple[str, Role | None]:
+def _where(conv: Conv) -> tuple[str, ConvRole | None]:
     """The layer that a convolution belongs to, and its role there; no role for one of the head."""
     pieces = conv.name.split(".")
     for index in range(len(pieces) - 1, -1, -1):
@@ -257,7 +217,7 @@ def _where(conv: Conv) -> tuple[str, Role | None]:
     return "", None
 
 
-def _role(piece: str, conv: Conv) -> Role | None:
+def _role(piece: str, conv: Conv) -> ConvRole | None:
     tokens = set(_TOKEN.findall(_CAMEL.sub("_", piece).lower()))
     vertical, horizontal = (any(map(names.match, tokens)) for names in (_VERTICAL, _HORIZONTAL))
     if (vertical and horizontal) or (tokens & _LINK):
@@ -289,7 +249,7 @@ def _place_tables(parts: GatedParts, tables: dict[str, Tensor]) -> None:
             raise TuiGenError(f"{name} is an embedding {list(table.shape)} whose use is not known")
 
 
-def style_of(layer: GatedLayer) -> Style:
+def style_of(layer: GatedLayer) -> VerticalStyle:
     """Raises TuiGenError for a layer that looks around in another way."""
     roles = layer.convs.keys()
     if {"columns", "rows"} <= roles:
@@ -307,8 +267,115 @@ def style_of(layer: GatedLayer) -> Style:
     return "shifted" if "vertical_pointwise" in roles else "zeroed"
 
 
+class GatedNet(nn.Module):
+    """Layers of two stacks, then the head over the horizontal one, or over the sum of what the layers gave it."""
+
+    def __init__(self, parts: GatedParts, config: GatedConfig, levels: Levels, assumptions: Assumptions) -> None:
+        super().__init__()
+        dilations = _dilations(parts, config.style, assumptions)
+        self.before = _before_head(parts, assumptions)
+        self.stem = _stem(parts, assumptions)
+        self.blocks = nn.ModuleList(
+            GatedBlock(layer, config, first=index == 0 and not parts.stem, dilation=dilation)
+            for index, (layer, dilation) in enumerate(zip(parts.layers, dilations, strict=True))
+        )
+        self.head, self.levels = nn.ModuleList(map(same_convolution, parts.head)), levels
+        self.classes = None if parts.classes is None else _embedding(parts.classes)
+
+    def forward(self, planes: Tensor, condition: Tensor | None = None) -> Tensor:
+        """[batch, planes, h, w], and int64[batch] of classes where the network has them, -> logits."""
+        above = beside = self.stem(planes)
+        total = None
+        for block in self.blocks:
+            above, beside, skip = block(above, beside, condition)
+            total = skip if total is None else total if skip is None else total + skip
+        features = beside if total is None else total
+        if self.classes is not None and condition is not None:
+            features = features + self.classes(condition)[:, :, None, None]
+        for number, layer in enumerate(self.head):
+            features = layer(_ACTIVATIONS["relu" if number else self.before](features))
+        logits: Tensor = self.levels(features)
+        return logits
+
+
+class GatedBlock(nn.Module):
+    """One layer of both stacks."""
+
+    def __init__(self, layer: GatedLayer, config: GatedConfig, *, first: bool, dilation: int) -> None:
+        super().__init__()
+        self.style, self.adds_input = config.style, not first
+        self.vertical_residual = config.vertical_residual and not first
+        own_row = not first and not config.after_stem
+        self.vertical, self.columns = vertical(layer, config.style, first=first, own_row=own_row, dilation=dilation)
+        self.horizontal = horizontal(layer, config.style, first=first, dilation=dilation)
+        self.gate = GatedActivation(config.first_gate)
+        roles: tuple[ConvRole, ...] = ("link", "vertical_pointwise", "residual", "skip")
+        convs = (layer.convs.get(role) for role in roles)
+        modules = (None if conv is None else same_convolution(conv) for conv in convs)
+        self.link, self.pointwise, self.residual, self.skip = modules
+        self.embedding = None if layer.embedding is None else _embedding(layer.embedding)
+
+    def forward(self, above: Tensor, beside: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Both stacks [batch, features, h, w], and what the layer gives to the head beside them."""
+        below, for_link = self._look_up(above)
+        if self.link is None:  # a first layer that only looks around
+            return below, self.horizontal(beside), None
+        label = 0 if self.embedding is None or condition is None else self.embedding(condition)[:, :, None, None]
+        own = below if self.pointwise is None else below + self.pointwise(above)
+        below = self.gate(own + label)
+        if self.vertical_residual:
+            below = below + above
+        gate = self.gate(self.horizontal(beside) + self.link(for_link) + label)
+        after = gate if self.residual is None else self.residual(gate)
+        if self.adds_input:
+            after = after + beside
+        return below, after, None if self.skip is None else self.skip(gate)
+
+    def _look_up(self, above: Tensor) -> tuple[Tensor, Tensor]:
+        """The vertical features of every place, and those that its horizontal stack may see."""
+        features = self.vertical(above if self.columns is None else self.columns(above))
+        if self.style != "shifted":
+            return features, features
+        return features[:, :, 1:], features[:, :, :-1]  # one row more than the image has: above its first
+
+
+def _embedding(table: Tensor) -> nn.Embedding:
+    """With these entries [entries, features]."""
+    embedding: nn.Embedding = nn.Embedding.from_pretrained(table)  # type: ignore[no-untyped-call]
+    return embedding
+
+
+def _stem(parts: GatedParts, assumptions: Assumptions) -> nn.Module:
+    """What comes before both stacks."""
+    if not parts.stem:
+        return nn.Identity()
+    default = "relu" if _INDEX.search(parts.stem[-1].name) else "none"  # what is numbered has something beside it
+    after = assumptions.assume("stem", default, "the activation after its first convolution", choices=("relu", "none"))
+    masks = raster_masks(parts.stem, assumptions)
+    layers = [same_convolution(masks.get(conv, conv)) for conv in parts.stem]
+    between: list[nn.Module] = [nn.ReLU()] if after == "relu" else []
+    return nn.Sequential(*(module for layer in layers for module in (layer, *between)))
+
+
+def _before_head(parts: GatedParts, assumptions: Assumptions) -> str:
+    """The activation before the head: a Sequential's numbers show one; a lone layer does not."""
+    index = _INDEX.search(parts.head[0].name)
+    if index:
+        return "relu" if int(index[1]) == 1 else "none"
+    default = "relu" if any("skip" in layer.convs for layer in parts.layers) else "elu"
+    return assumptions.assume("head", default, "the activation before the head", choices=("relu", "elu", "none"))
+
+
+def _classes(parts: GatedParts) -> int:
+    sizes = {len(layer.embedding) for layer in parts.layers if layer.embedding is not None}
+    sizes |= {len(parts.classes)} if parts.classes is not None else set()
+    if len(sizes) > 1:
+        raise TuiGenError(f"its class embeddings have different sizes: {sorted(sizes)}")
+    return sizes.pop() if sizes else 0
+
+
 def vertical(
-    layer: GatedLayer, style: Style, *, first: bool, own_row: bool, dilation: int
+    layer: GatedLayer, style: VerticalStyle, *, first: bool, own_row: bool, dilation: int
 ) -> tuple[Convolution, Convolution | None]:
     """The convolution over the rows above, and one over the columns that comes before it.
 
@@ -317,22 +384,22 @@ def vertical(
     convs = layer.convs
     if style == "split":
         rows = convs["rows"].kernel[0]
-        return Convolution(convs["rows"], pads=(0, 0, rows, -1)), centred(convs["columns"])
+        return Convolution(convs["rows"], pads=(0, 0, rows, -1)), same_convolution(convs["columns"])
     conv = convs["vertical"]
     rows, columns = conv.kernel
     if style == "masked":
-        return centred(conv if conv.masked else _rows_above(conv, own=own_row), dilation=dilation), None
+        return same_convolution(conv if conv.masked else _rows_above(conv, own=own_row), dilation=dilation), None
     side = columns // 2
     if style == "above":
         return Convolution(conv, pads=(side, side, rows, -1)), None
     if style == "moved":
-        return Convolution(conv, pads=(side, side, rows - 1, 0), moved=(0, 0, 1, -1)), None
+        return Convolution(conv, pads=(side, side, rows - 1, 0), shift=(0, 0, 1, -1)), None
     if style == "shifted":
         return Convolution(conv, pads=(side, side, rows, 0)), None
     return Convolution(_without_last(conv, axis=2) if first else conv, pads=(side, side, rows - 1, 0)), None
 
 
-def horizontal(layer: GatedLayer, style: Style, *, first: bool, dilation: int) -> Convolution:
+def horizontal(layer: GatedLayer, style: VerticalStyle, *, first: bool, dilation: int) -> Convolution:
     """A whole kernel, masked, or the half of one that is before the place."""
     conv = layer.convs["horizontal"]
     rows, columns = conv.kernel
@@ -340,11 +407,11 @@ def horizontal(layer: GatedLayer, style: Style, *, first: bool, dilation: int) -
         raise TuiGenError(f"{conv.name} of the horizontal stack sees {rows} rows")
     above = layer.convs.get("columns") or layer.convs["vertical"]
     if conv.masked or columns == above.kernel[1]:
-        return centred(conv if conv.masked else raster_mask(conv, own=not first), dilation=dilation)
+        return same_convolution(conv if conv.masked else raster_mask(conv, own=not first), dilation=dilation)
     if first and style == "zeroed":
         return Convolution(_without_last(conv, axis=3), pads=(columns - 1, 0, 0, 0))
     if first and style == "moved":
-        return Convolution(conv, pads=(columns - 1, 0, 0, 0), moved=(1, -1, 0, 0))
+        return Convolution(conv, pads=(columns - 1, 0, 0, 0), shift=(1, -1, 0, 0))
     return Convolution(conv, pads=(columns, -1, 0, 0) if first else (columns - 1, 0, 0, 0))
 
 
@@ -352,108 +419,11 @@ def _rows_above(conv: Conv, *, own: bool) -> Conv:
     """Masks the rows below, and the own one."""
     mask = torch.zeros(conv.kernel)
     mask[: conv.kernel[0] // 2 + own] = 1
-    return Conv(conv.name, conv.weight * mask, conv.bias, True)
+    return conv.with_mask(mask)
 
 
 def _without_last(conv: Conv, *, axis: int) -> Conv:
     """The first layer may not see its own row, or place, which its kernel ends with."""
     mask = torch.ones(conv.kernel)
     mask.select(axis - 2, -1).zero_()
-    return Conv(conv.name, conv.weight * mask, conv.bias, True)
-
-
-@dataclass(frozen=True)
-class GatedStyle:
-    """What the tensors do not say."""
-
-    style: Style
-    first_gate: str = "tanh"
-    """Which half of the channels goes through tanh: the first (`tanh`) or the second (`sigmoid`)."""
-    vertical_residual: bool = False
-    after_stem: bool = False
-    """Whether the first layer reads features that see what is left of them, which only the horizontal stack may."""
-
-
-class GatedBlock(nn.Module):
-    """One layer of both stacks."""
-
-    def __init__(self, layer: GatedLayer, how: GatedStyle, *, first: bool, dilation: int) -> None:
-        super().__init__()
-        convs, self.how, self.style = layer.convs, how, how.style
-        own_row = not first and not how.after_stem
-        self.vertical, self.columns = vertical(layer, how.style, first=first, own_row=own_row, dilation=dilation)
-        self.horizontal = horizontal(layer, how.style, first=first, dilation=dilation)
-        self.gate = Gate(how.first_gate)
-        self.rows_above = convs["vertical"].kernel[0] if how.style == "shifted" else 0
-        self.link, self.pointwise = _maybe(convs.get("link")), _maybe(convs.get("vertical_pointwise"))
-        self.residual, self.skip = _maybe(convs.get("residual")), _maybe(convs.get("skip"))
-        self.embedding = None if layer.embedding is None else _table(layer.embedding)
-        self.adds_input = not first
-
-    def forward(self, above: Tensor, beside: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Both stacks [batch, features, h, w], and what the layer gives to the head beside them."""
-        below, for_link = self._look_up(above)
-        if self.link is None:  # a first layer that only looks around
-            return below, self.horizontal(beside), None
-        named = 0 if self.embedding is None or condition is None else self.embedding(condition)[:, :, None, None]
-        own = below if self.pointwise is None else below + self.pointwise(above)
-        below = self.gate(own + named)
-        if self.how.vertical_residual and self.adds_input:
-            below = below + above
-        gated = self.gate(self.horizontal(beside) + self.link(for_link) + named)
-        after = gated if self.residual is None else self.residual(gated)
-        if self.adds_input:
-            after = after + beside
-        return below, after, None if self.skip is None else self.skip(gated)
-
-    def _look_up(self, above: Tensor) -> tuple[Tensor, Tensor]:
-        """The vertical features of every place, and those that its horizontal stack may see."""
-        seen = self.vertical(above if self.columns is None else self.columns(above))
-        if self.style != "shifted":
-            return seen, seen
-        return seen[:, :, 1:], seen[:, :, :-1]  # one row more than the image has: above its first
-
-
-def _table(rows: Tensor) -> nn.Embedding:
-    """An embedding with these entries [entries, features]."""
-    embedding = nn.Embedding(*rows.shape)
-    embedding.weight = nn.Parameter(rows, requires_grad=False)
-    return embedding
-
-
-def _maybe(conv: Conv | None) -> Convolution | None:
-    return None if conv is None else centred(conv)
-
-
-class GatedNet(nn.Module):
-    """Layers of two stacks, then the head over the horizontal one, or over the sum of what the layers gave it."""
-
-    def __init__(
-        self,
-        stem: nn.Module,
-        blocks: list[GatedBlock],
-        head: list[Conv],
-        levels: Levels,
-        *,
-        before: str,
-        classes: Tensor | None,
-    ) -> None:
-        super().__init__()
-        self.stem, self.blocks, self.head = stem, nn.ModuleList(blocks), nn.ModuleList(map(centred, head))
-        self.levels, self.before = levels, before
-        self.classes = None if classes is None else _table(classes)
-
-    def forward(self, planes: Tensor, condition: Tensor | None = None) -> Tensor:
-        """[batch, planes, h, w], and int64[batch] of classes where the network has them, -> logits."""
-        above = beside = self.stem(planes)
-        given = None
-        for block in self.blocks:
-            above, beside, more = block(above, beside, condition)
-            given = more if given is None else given if more is None else given + more
-        features = beside if given is None else given
-        if self.classes is not None and condition is not None:
-            features = features + self.classes(condition)[:, :, None, None]
-        for number, layer in enumerate(self.head):
-            features = layer(_ACTIVATIONS["relu" if number else self.before](features))
-        logits: Tensor = self.levels(features)
-        return logits
+    return conv.with_mask(mask)

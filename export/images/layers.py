@@ -1,4 +1,4 @@
-"""Convolutions as modules, with their weights as they are and their masks applied."""
+"""Layers of an image network: found among the tensors of a checkpoint, put in order, and built again as modules."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from export.assumptions import Answers
-from export.checkpoints.checkpoint import Checkpoint, ModuleFacts
 from tui_gen.errors import TuiGenError
+
+from ..assumptions import Assumptions
+from ..checkpoints.checkpoint import Checkpoint, ModuleFacts, without_weight_norm
 
 Pads = tuple[int, int, int, int]
 _NONE: Pads = (0, 0, 0, 0)
@@ -31,91 +32,142 @@ _SHAPES = {nn.ELU: "alpha", nn.LeakyReLU: "negative_slope", nn.GELU: "approximat
 _WITHOUT_EFFECT = re.compile(r"torch\.nn\.modules\.(dropout\.|loss\.|linear\.Identity$|container\.)")
 _HARMLESS = re.compile(r"num_batches_tracked$|(^|\.)_?(c|h|w|height|width)$|criterion|loss|metric")
 """Tensors that say nothing about what the network computes, or that were looked at already."""
-_PARAMETRIZED = ("parametrizations.weight.original0", "parametrizations.weight.original1")
 
 
-class Convolution(nn.Module):
-    """A convolution with its weights as they are, after explicit padding with zeros; negative padding cuts off.
+@dataclass(eq=False)
+class Conv:
+    """A convolution [outputs, inputs, rows, columns], with its mask applied."""
 
-    pads: before it, left, right, top, bottom; moved: the same after it.
-    """
+    name: str
+    weight: Tensor
+    bias: Tensor | None
+    masked: bool
+    """Whether the file has a mask for it."""
 
-    def __init__(self, conv: Conv, *, pads: Pads = _NONE, moved: Pads = _NONE, dilation: int = 1) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(conv.weight.clone(), requires_grad=False)
-        self.bias = None if conv.bias is None else nn.Parameter(conv.bias.clone(), requires_grad=False)
-        self.pads, self.moved, self.dilation = pads, moved, dilation
+    @property
+    def kernel(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return int(self.weight.shape[2]), int(self.weight.shape[3])
 
-    def forward(self, image: Tensor) -> Tensor:
-        """float32[batch, inputs, height, width] -> float32[batch, outputs, height, width]."""
-        padded = functional.pad(image, self.pads) if any(self.pads) else image
-        made = functional.conv2d(padded, self.weight, self.bias, dilation=self.dilation)
-        return functional.pad(made, self.moved) if any(self.moved) else made
+    @property
+    def pointwise(self) -> bool:
+        """Whether it looks at one place only."""
+        return self.kernel == (1, 1)
 
+    @property
+    def inputs(self) -> int:
+        """Channels that it reads."""
+        return int(self.weight.shape[1])
 
-class Affine(nn.Module):
-    """A batch normalisation at rest: features times scale plus shift."""
+    @property
+    def outputs(self) -> int:
+        """Channels that it makes."""
+        return int(self.weight.shape[0])
 
-    def __init__(self, norm: Norm) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(norm.scale[:, None, None], requires_grad=False)
-        self.shift = nn.Parameter(norm.shift[:, None, None], requires_grad=False)
-
-    def forward(self, image: Tensor) -> Tensor:
-        """float32[batch, features, height, width], and the same out."""
-        return image * self.scale + self.shift
-
-
-class Gate(nn.Module):
-    """tanh of one half of the channels times sigmoid of the other."""
-
-    def __init__(self, first: str = "tanh") -> None:
-        super().__init__()
-        self.first = first
-
-    def forward(self, features: Tensor) -> Tensor:
-        """[batch, 2 * features, h, w] -> [batch, features, h, w]."""
-        first, second = features.chunk(2, dim=1)
-        if self.first == "sigmoid":
-            first, second = second, first
-        return torch.tanh(first) * torch.sigmoid(second)
+    def with_mask(self, mask: Tensor) -> Conv:
+        """The same with the taps [rows, columns] set to zero that the mask forbids."""
+        return Conv(self.name, self.weight * mask, self.bias, True)
 
 
-def first_gate(answers: Answers) -> str:
-    """Which function the first half of a gate's channels goes through: `tanh` or `sigmoid`."""
-    return answers.assume(
-        "gate", "tanh", "what the first half of a gate's channels goes through", choices=("tanh", "sigmoid")
-    )
+@dataclass(eq=False)
+class Norm:
+    """A batch normalisation in evaluation mode: features times scale plus shift, [features] each."""
+
+    name: str
+    scale: Tensor
+    shift: Tensor
+
+    @property
+    def inputs(self) -> int:
+        """Channels that it reads."""
+        return len(self.scale)
 
 
-def centred(conv: Conv, *, dilation: int = 1) -> Convolution:
-    """A convolution that leaves the image's size."""
-    rows, columns = ((side - 1) * dilation // 2 for side in conv.kernel)
-    return Convolution(conv, pads=(columns, columns, rows, rows), dilation=dilation)
+@dataclass(eq=False)
+class Layers:
+    """What a checkpoint's tensors are, in its own order."""
+
+    parts: list[Conv | Norm] = field(default_factory=list)
+    tables: dict[str, Tensor] = field(default_factory=dict)
+    """Embeddings [entries, features], by name."""
+    unknown: list[str] = field(default_factory=list)
+    """Tensors that are none of these."""
+
+    @property
+    def convs(self) -> list[Conv]:
+        """The convolutions only."""
+        return [part for part in self.parts if isinstance(part, Conv)]
 
 
-def raster_mask(conv: Conv, *, own: bool) -> Conv:
-    """The convolution with the taps that raster order forbids set to zero; own: it may see its own place."""
-    rows, columns = conv.kernel
-    mask = torch.zeros(rows, columns)
-    mask[: rows // 2] = 1
-    mask[rows // 2, : columns // 2 + own] = 1
-    return Conv(conv.name, conv.weight * mask, conv.bias, True)
+def find_layers(tensors: Mapping[str, Tensor]) -> Layers:
+    """Sorts tensors by what they are. Raises TuiGenError for a convolution whose mask has another shape."""
+    values, layers, used = without_weight_norm(tensors), Layers(), set[str]()
+    for name, tensor in values.items():
+        stem, _, leaf = name.rpartition(".")
+        if leaf == "weight" and tensor.ndim == 4:
+            layers.parts.append(_conv(values, stem, used))
+        elif leaf == ("weight" if f"{stem}.weight" in values else "running_var") and _is_norm(values, stem):
+            layers.parts.append(_norm(values, stem, used))
+        elif leaf == "weight" and tensor.ndim == 2:
+            layers.tables[stem] = tensor.float()
+            used.add(name)
+    layers.unknown = [name for name in values if name not in used and not _HARMLESS.search(name)]
+    return layers
 
 
-def in_raster_order(convs: list[Conv], answers: Answers) -> dict[Conv, Conv]:
-    """Convolutions with masks in place of those that have none: `A` for the first, `B` for the others.
+def _conv(values: Mapping[str, Tensor], stem: str, used: set[str]) -> Conv:
+    weight, bias = values[f"{stem}.weight"].float(), values.get(f"{stem}.bias")
+    used.update((f"{stem}.weight", f"{stem}.bias"))
+    name = _mask_of(values, stem, weight)
+    if name:
+        used.add(name)
+        weight = weight * values[name].float()
+    return Conv(stem, weight, None if bias is None else bias.float(), bool(name))
 
-    It is asked for unless their weights are zero there anyway. A mask of 1x1 `B` would change nothing.
-    """
-    bare = [conv for conv in convs if not conv.masked and not conv.pointwise]
-    masked = {conv: raster_mask(conv, own=conv is not convs[0]) for conv in bare}
-    if all(torch.equal(conv.weight, masked[conv].weight) for conv in bare):
-        return {}
-    how = answers.assume(
-        "masks", "a-then-b", "the masks of its convolutions, of which the file has none", choices=("a-then-b", "none")
-    )
-    return masked if how == "a-then-b" else {}
+
+def _mask_of(values: Mapping[str, Tensor], stem: str, weight: Tensor) -> str:
+    """The tensor of zeros and ones beside a convolution's weights, or beside itself; empty if there is none."""
+    outer = stem.rpartition(".")[0]
+    for path in (stem, outer) if outer else (stem,):
+        names = [name for name in values if name.rpartition(".")[0] == path and "mask" in name.rpartition(".")[2]]
+        matches = [name for name in names if _fits(values[name], weight)]
+        if len(matches) == 1:
+            return matches[0]
+        if len(names) == 1 and path == stem:
+            raise TuiGenError(f"{stem} has a mask {list(values[names[0]].shape)} that does not fit it")
+    return ""
+
+
+def _fits(mask: Tensor, weight: Tensor) -> bool:
+    """Whether it can be multiplied with the weights, and says yes or no."""
+    shapes = zip(reversed(mask.shape), reversed(weight.shape), strict=False)
+    broadcasts = 2 <= mask.ndim <= weight.ndim and all(size in (1, whole) for size, whole in shapes)
+    return broadcasts and bool(((mask == 0) | (mask == 1)).all())
+
+
+def _is_norm(values: Mapping[str, Tensor], stem: str) -> bool:
+    parts = [values.get(f"{stem}.{leaf}") for leaf in ("running_mean", "running_var")]
+    parts += [values[f"{stem}.{leaf}"] for leaf in ("weight", "bias") if f"{stem}.{leaf}" in values]
+    sizes = {None if part is None else tuple(part.shape) for part in parts}
+    return len(sizes) == 1 and None not in sizes and len(sizes.pop() or ()) == 1
+
+
+def _norm(values: Mapping[str, Tensor], stem: str, used: set[str]) -> Norm:
+    mean, variance = (values[f"{stem}.{leaf}"].float() for leaf in ("running_mean", "running_var"))
+    weight, bias = values.get(f"{stem}.weight"), values.get(f"{stem}.bias")
+    used.update(f"{stem}.{leaf}" for leaf in ("running_mean", "running_var", "weight", "bias"))
+    scale = (torch.ones_like(mean) if weight is None else weight.float()) / torch.sqrt(variance + 1e-5)
+    return Norm(stem, scale, (torch.zeros_like(mean) if bias is None else bias.float()) - mean * scale)
+
+
+def follows(inputs: int, outputs: int) -> bool:
+    """Whether a layer can read what another puts out: as many channels, or half of them behind a gate."""
+    return outputs in (inputs, 2 * inputs)
+
+
+def is_chain(convs: Iterable[Conv]) -> bool:
+    """Whether each convolution can read what the one before it makes."""
+    return all(follows(after.inputs, before.outputs) for before, after in pairwise(convs))
 
 
 @dataclass(eq=False)
@@ -129,36 +181,36 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Order:
+class LayerOrder:
     """What is computed, one after another."""
 
     items: list[Item]
-    told: bool
+    from_modules: bool
     """Whether the file says which activations there are."""
     complete: frozenset[str]
     """Paths of containers whose modules run one after another, with nothing else between them."""
 
 
-def order_of(layers: Layers, checkpoint: Checkpoint) -> Order:
+def order_of(layers: Layers, checkpoint: Checkpoint) -> LayerOrder:
     """By the modules of a pickled network, or else by the numbers that are missing in the names of its layers.
 
     Raises TuiGenError for a pickled network with a module between its layers that is not known.
     """
     if any(facts.kind in _KINDS for facts in checkpoint.modules.values()):
         sequential = (path for path, facts in checkpoint.modules.items() if facts.kind.endswith(".Sequential"))
-        return Order(list(_by_modules(layers, checkpoint)), True, frozenset(sequential))
+        return LayerOrder(list(_by_modules(layers, checkpoint)), True, frozenset(sequential))
     items: list[Item] = []
-    reached: dict[str, int] = {}
+    numbers: dict[str, int] = {}
     complete: set[str] = set()
     for part in layers.parts:
         for container, number in _numbers(part.name):
-            before = reached.get(container, -1)
+            before = numbers.get(container, -1)
             if items and number > before + 1:  # only a Sequential has modules without tensors
                 items.append(Item(f"{container}.{before + 1}"))
                 complete.add(container)
-            reached[container] = number
+            numbers[container] = number
         items.append(Item(part.name, part))
-    return Order(items, False, frozenset(complete))
+    return LayerOrder(items, False, frozenset(complete))
 
 
 def _numbers(name: str) -> Iterator[tuple[str, int]]:
@@ -199,144 +251,85 @@ def _is_leaf(path: str, checkpoint: Checkpoint) -> bool:
     return not any(name != path and name.startswith(inside) for name in within)
 
 
-@dataclass(eq=False)
-class Conv:
-    """A convolution [outputs, inputs, rows, columns], with its mask applied."""
+class Convolution(nn.Module):
+    """A convolution with its weights as they are, between explicit paddings with zeros; negative padding cuts off.
 
-    name: str
-    weight: Tensor
-    bias: Tensor | None
-    masked: bool
-    """Whether the file has a mask for it."""
+    pads: before it, left, right, top, bottom; shift: the same after it.
+    """
 
-    @property
-    def kernel(self) -> tuple[int, int]:
-        """Rows and columns."""
-        return int(self.weight.shape[2]), int(self.weight.shape[3])
+    def __init__(
+        self, conv: Conv, *, pads: Pads = _NONE, shift: Pads = _NONE, dilation: int = 1, stride: int = 1
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(conv.weight.clone(), requires_grad=False)
+        self.bias = None if conv.bias is None else nn.Parameter(conv.bias.clone(), requires_grad=False)
+        self.pads, self.shift, self.dilation, self.stride = pads, shift, dilation, stride
 
-    @property
-    def pointwise(self) -> bool:
-        """Whether it looks at one place only."""
-        return self.kernel == (1, 1)
-
-    @property
-    def inputs(self) -> int:
-        """Channels that it reads."""
-        return int(self.weight.shape[1])
-
-    @property
-    def outputs(self) -> int:
-        """Channels that it makes."""
-        return int(self.weight.shape[0])
+    def forward(self, image: Tensor) -> Tensor:
+        """float32[batch, inputs, h, w] -> float32[batch, outputs, h / stride, w / stride]."""
+        image = functional.pad(image, self.pads) if any(self.pads) else image
+        image = functional.conv2d(image, self.weight, self.bias, self.stride, dilation=self.dilation)
+        return functional.pad(image, self.shift) if any(self.shift) else image
 
 
-@dataclass(eq=False)
-class Norm:
-    """A batch normalisation in evaluation mode: features times scale plus shift, [features] each."""
+class Affine(nn.Module):
+    """A batch normalisation at rest: features times scale plus shift."""
 
-    name: str
-    scale: Tensor
-    shift: Tensor
+    def __init__(self, norm: Norm) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(norm.scale[:, None, None], requires_grad=False)
+        self.shift = nn.Parameter(norm.shift[:, None, None], requires_grad=False)
 
-
-@dataclass(eq=False)
-class Layers:
-    """What a checkpoint's tensors are, in its own order."""
-
-    parts: list[Conv | Norm] = field(default_factory=list)
-    tables: dict[str, Tensor] = field(default_factory=dict)
-    """Embeddings [entries, features], by name."""
-    left: list[str] = field(default_factory=list)
-    """Tensors that are none of these."""
-
-    @property
-    def convs(self) -> list[Conv]:
-        """The convolutions only."""
-        return [part for part in self.parts if isinstance(part, Conv)]
+    def forward(self, image: Tensor) -> Tensor:
+        """float32[batch, features, height, width], and the same out."""
+        return image * self.scale + self.shift
 
 
-def find_layers(tensors: Mapping[str, Tensor]) -> Layers:
-    """Sorts tensors by what they are. Raises TuiGenError for a convolution whose mask has another shape."""
-    values, found = without_weight_norm(tensors), Layers()
-    used: set[str] = set()
-    for name, tensor in values.items():
-        stem, _, leaf = name.rpartition(".")
-        if leaf == "weight" and tensor.ndim == 4:
-            found.parts.append(_conv(values, stem, used))
-        elif leaf == ("weight" if f"{stem}.weight" in values else "running_var") and _is_norm(values, stem):
-            found.parts.append(_norm(values, stem, used))
-        elif leaf == "weight" and tensor.ndim == 2:
-            found.tables[stem] = tensor.float()
-            used.add(name)
-    found.left = [name for name in values if name not in used and not _HARMLESS.search(name)]
-    return found
+class GatedActivation(nn.Module):
+    """tanh of one half of the channels times sigmoid of the other."""
+
+    def __init__(self, first: str = "tanh") -> None:
+        super().__init__()
+        self.first = first
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[batch, 2 * features, h, w] -> [batch, features, h, w]."""
+        first, second = features.chunk(2, dim=1)
+        if self.first == "sigmoid":
+            first, second = second, first
+        return torch.tanh(first) * torch.sigmoid(second)
 
 
-def _conv(values: Mapping[str, Tensor], stem: str, used: set[str]) -> Conv:
-    weight, bias = values[f"{stem}.weight"].float(), values.get(f"{stem}.bias")
-    used.update((f"{stem}.weight", f"{stem}.bias"))
-    name = _mask_of(values, stem, weight)
-    if name:
-        used.add(name)
-        weight = weight * values[name].float()
-    return Conv(stem, weight, None if bias is None else bias.float(), bool(name))
+def same_convolution(conv: Conv, *, dilation: int = 1) -> Convolution:
+    """A convolution that leaves the image's size: padding "same"."""
+    rows, columns = ((side - 1) * dilation // 2 for side in conv.kernel)
+    return Convolution(conv, pads=(columns, columns, rows, rows), dilation=dilation)
 
 
-def _mask_of(values: Mapping[str, Tensor], stem: str, weight: Tensor) -> str:
-    """The tensor of zeros and ones beside a convolution's weights, or beside itself; empty if there is none."""
-    outer = stem.rpartition(".")[0]
-    for path in (stem, outer) if outer else (stem,):
-        names = [name for name in values if name.rpartition(".")[0] == path and "mask" in name.rpartition(".")[2]]
-        fitting = [name for name in names if _fits(values[name], weight)]
-        if len(fitting) == 1:
-            return fitting[0]
-        if len(names) == 1 and path == stem:
-            raise TuiGenError(f"{stem} has a mask {list(values[names[0]].shape)} that does not fit it")
-    return ""
+def raster_mask(conv: Conv, *, own: bool) -> Conv:
+    """The convolution with the taps that raster order forbids set to zero; own: it may see its own place."""
+    rows, columns = conv.kernel
+    mask = torch.zeros(rows, columns)
+    mask[: rows // 2] = 1
+    mask[rows // 2, : columns // 2 + own] = 1
+    return conv.with_mask(mask)
 
 
-def _fits(mask: Tensor, weight: Tensor) -> bool:
-    """Whether it can be multiplied with the weights, and says yes or no."""
-    shapes = zip(reversed(mask.shape), reversed(weight.shape), strict=False)
-    broadcasts = 2 <= mask.ndim <= weight.ndim and all(size in (1, whole) for size, whole in shapes)
-    return broadcasts and bool(((mask == 0) | (mask == 1)).all())
+def raster_masks(convs: list[Conv], assumptions: Assumptions) -> dict[Conv, Conv]:
+    """Convolutions with masks in place of those that have none: `A` for the first, `B` for the others.
+
+    It is asked for unless their weights are zero there anyway. A mask of 1x1 `B` would change nothing.
+    """
+    bare = [conv for conv in convs if not conv.masked and not conv.pointwise]
+    masked = {conv: raster_mask(conv, own=conv is not convs[0]) for conv in bare}
+    if all(torch.equal(conv.weight, masked[conv].weight) for conv in bare):
+        return {}
+    what = "the masks of its convolutions, of which the file has none"
+    kind = assumptions.assume("masks", "a-then-b", what, choices=("a-then-b", "none"))
+    return masked if kind == "a-then-b" else {}
 
 
-def _is_norm(values: Mapping[str, Tensor], stem: str) -> bool:
-    parts = [values.get(f"{stem}.{leaf}") for leaf in ("running_mean", "running_var")]
-    parts += [values[f"{stem}.{leaf}"] for leaf in ("weight", "bias") if f"{stem}.{leaf}" in values]
-    sizes = {None if part is None else tuple(part.shape) for part in parts}
-    return len(sizes) == 1 and None not in sizes and len(sizes.pop() or ()) == 1
-
-
-def _norm(values: Mapping[str, Tensor], stem: str, used: set[str]) -> Norm:
-    mean, variance = (values[f"{stem}.{leaf}"].float() for leaf in ("running_mean", "running_var"))
-    weight, bias = values.get(f"{stem}.weight"), values.get(f"{stem}.bias")
-    used.update(f"{stem}.{leaf}" for leaf in ("running_mean", "running_var", "weight", "bias"))
-    scale = (torch.ones_like(mean) if weight is None else weight.float()) / torch.sqrt(variance + 1e-5)
-    return Norm(stem, scale, (torch.zeros_like(mean) if bias is None else bias.float()) - mean * scale)
-
-
-def without_weight_norm(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights that are kept as a direction and a length, put together again."""
-    values = dict(tensors)
-    for name in tensors:
-        for length, direction in (("weight_g", "weight_v"), _PARAMETRIZED):
-            if name.endswith(length) and name.removesuffix(length) + direction in values:
-                stem = name.removesuffix(length)
-                g, v = values.pop(name).float(), values.pop(stem + direction).float()
-                axes = tuple(axis for axis in range(v.ndim) if g.shape[axis] == 1)
-                values[f"{stem.removesuffix('.parametrizations.')}".rstrip(".") + ".weight"] = (
-                    v * g / v.square().sum(dim=axes, keepdim=True).sqrt()
-                )
-    return values
-
-
-def follows(inputs: int, outputs: int) -> bool:
-    """Whether a layer can read what another puts out: as many channels, or half of them behind a gate."""
-    return outputs in (inputs, 2 * inputs)
-
-
-def chained(convs: Iterable[Conv]) -> bool:
-    """Whether each convolution can read what the one before it makes."""
-    return all(follows(after.inputs, before.outputs) for before, after in pairwise(convs))
+def first_gate(assumptions: Assumptions) -> str:
+    """Which function the first half of a gate's channels goes through: `tanh` or `sigmoid`."""
+    what = "what the first half of a gate's channels goes through"
+    return assumptions.assume("gate", "tanh", what, choices=("tanh", "sigmoid"))

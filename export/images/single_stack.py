@@ -15,28 +15,28 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from export.assumptions import Answers
-from export.image_network import ImageNetwork
-from export.images.input_output import read_ends
-from export.images.layers import (
+from tui_gen.errors import TuiGenError
+
+from ..assumptions import Assumptions
+from ..reader import Reading
+from .input_output import read_input_output
+from .layers import (
     ACTIVATIONS,
     Affine,
     Conv,
-    Gate,
+    GatedActivation,
     Item,
+    LayerOrder,
     Layers,
     Norm,
-    Order,
-    centred,
-    chained,
     first_gate,
     follows,
-    in_raster_order,
+    is_chain,
     order_of,
+    raster_masks,
+    same_convolution,
 )
-from export.images.streaming import reading_of
-from export.reader import Reading
-from tui_gen.errors import TuiGenError
+from .streaming import reading_of
 
 _TIMES = ("none", "once", "twice")
 _GATES = frozenset({"sigmoid", "sigm", "gate", "g"})
@@ -44,99 +44,30 @@ _SIGNALS = frozenset({"tanh", "filter", "signal", "f"})
 _SKIPS = frozenset({"skip"})
 
 
-def read_single(layers: Layers, answers: Answers) -> Reading | None:
+def read_single(layers: Layers, assumptions: Assumptions) -> Reading | None:
     """A network whose convolutions follow one another in the order of the file; None for any other."""
     convs = layers.convs
-    if layers.left or len(layers.tables) > 1 or not chained(convs) or convs[0].pointwise:
+    if layers.unknown or len(layers.tables) > 1 or not is_chain(convs) or convs[0].pointwise:
         return None
     if any(rows != columns or rows % 2 == 0 for rows, columns in (conv.kernel for conv in convs)):
         return None
     refuse_parallel(convs)
-    order = order_of(layers, answers.checkpoint)
-    items = in_blocks(order.items)
-    blocks = [item for item in items if isinstance(item, Block)]
+    order = order_of(layers, assumptions.checkpoint)
+    items = group_blocks(order.items)
+    blocks = [item for item in items if isinstance(item, LayerBlock)]
     layer_first = bool(blocks) and not blocks[0].activation_first
-    notes = without_unused_biases(convs, answers, blocks_of_own=layer_first)
-    made = stacked(items, _style(order, items, blocks, answers), in_raster_order(convs, answers))
+    notes = ignore_unused_biases(convs, assumptions, blocks_of_own=layer_first)
+    module = _Stack(_style(order, items, blocks, assumptions), raster_masks(convs, assumptions)).build(items)
     table = next(iter(layers.tables.values()), None)
-    scaling = "level/levels" if layer_first and masked_for_themselves(convs) else "level/(levels-1)"
-    ends = read_ends(convs[0].inputs, convs[-1], table, answers, scaling=scaling)
-    made.append(ends.logits)
-    height, width = answers.size()
-    network = ImageNetwork(
-        made.eval(),
-        ends.encoding,
-        height,
-        width,
-        ends.levels,
-        ends.channels,
-        label=f"PixelCNN {len(blocks) or len(convs)}x{convs[0].outputs}",
-    )
-    return reading_of(network, answers, notes=[*_about(order, convs, blocks), *notes, *ends.notes])
-
-
-def _style(order: Order, items: list[Item | Block], blocks: list[Block], answers: Answers) -> Style:
-    """What the tensors do not say."""
-
-    @cache
-    def kind() -> type[nn.Module]:  # asked once, and only if there is one whose kind is not known
-        what = "the activation between its layers"
-        return ACTIVATIONS[answers.assume("activation", "relu", what, choices=(*ACTIVATIONS,))]
-
-    def activation() -> nn.Module:
-        return kind()()
-
-    convs = convolutions(items)
-    gated = any(conv.outputs == 2 * after.inputs for conv, after in pairwise(convs))
-    return Style(
-        activation=activation,
-        gate=first_gate(answers) if gated else "tanh",
-        residual=_residual(blocks, answers) if blocks else 0,
-        end=_end(items, blocks, answers) if blocks else "none",
-        order=order,
-    )
-
-
-def _residual(blocks: list[Block], answers: Answers) -> int:
-    """How many times a block adds its input."""
-    path = blocks[0].path
-    default = "once" if any(block.bottleneck for block in blocks) or "res" in path.lower() else "none"
-    # Blocks that keep their layers in a private attribute and begin with an activation have been found to add their
-    # input themselves, and to be called by something that adds it again.
-    if blocks[0].activation_first and path.rpartition(".")[2].startswith("_"):
-        default = "twice"
-    told = answers.assume("residual", default, "how often a block adds its input", choices=_TIMES)
-    return _TIMES.index(told)
-
-
-def _end(items: list[Item | Block], blocks: list[Block], answers: Answers) -> str:
-    """Where the last activation of a block is: on the sum, before it, or nowhere."""
-    if blocks[0].activation_first:
-        return "none"
-    following = items[items.index(blocks[0]) + 1 :]
-    beside = next((item for item in following if isinstance(item, Block) or not isinstance(item.part, Norm)), None)
-    outside = isinstance(beside, Item) and beside.part is None
-    default = "none" if outside or any(block.gated for block in blocks) else "after"
-    return answers.assume(
-        "block_end",
-        default,
-        "whether a block ends with an activation, before or after it adds its input",
-        choices=("after", "before", "none"),
-    )
-
-
-def _about(order: Order, convs: list[Conv], blocks: list[Block]) -> list[str]:
-    """What was inferred from what."""
-    notes = [f"{len(convs)} convolutions in the order of the file, {len(blocks)} blocks among them"]
-    if order.told:
-        notes.append("activations stand where the file's modules have them")
-    elif order.complete:
-        notes.append("activations stand where the numbers in the names of layers have gaps")
-    return notes
+    scaling = "level/levels" if layer_first and masks_itself(convs) else "level/(levels-1)"
+    layout = read_input_output(convs[0].inputs, convs[-1], table, assumptions, scaling=scaling)
+    label = f"PixelCNN {len(blocks) or len(convs)}x{convs[0].outputs}"
+    network = layout.network(assumptions.size(), module.append(layout.logits), label=label)
+    return reading_of(network, assumptions, notes=[*_notes(order, convs, blocks), *notes, *layout.notes])
 
 
 @dataclass(frozen=True)
-class Style:
+class StackStyle:
     """What the tensors do not say."""
 
     activation: Callable[[], nn.Module]
@@ -147,7 +78,61 @@ class Style:
     """How many times a block adds its input."""
     end: str
     """Where the last activation of a block is: `after` the sum, `before` it, or `none`."""
-    order: Order
+    order: LayerOrder
+
+
+def _style(
+    order: LayerOrder, items: list[Item | LayerBlock], blocks: list[LayerBlock], assumptions: Assumptions
+) -> StackStyle:
+    @cache
+    def kind() -> type[nn.Module]:  # asked once, and only if there is one whose kind is not known
+        what = "the activation between its layers"
+        return ACTIVATIONS[assumptions.assume("activation", "relu", what, choices=(*ACTIVATIONS,))]
+
+    def activation() -> nn.Module:
+        return kind()()
+
+    gate = any(conv.outputs == 2 * after.inputs for conv, after in pairwise(convolutions(items)))
+    return StackStyle(
+        activation=activation,
+        gate=first_gate(assumptions) if gate else "tanh",
+        residual=_residual(blocks, assumptions) if blocks else 0,
+        end=_end(items, blocks, assumptions) if blocks else "none",
+        order=order,
+    )
+
+
+def _residual(blocks: list[LayerBlock], assumptions: Assumptions) -> int:
+    """How many times a block adds its input."""
+    path = blocks[0].path
+    default = "once" if any(block.bottleneck for block in blocks) or "res" in path.lower() else "none"
+    # Blocks that keep their layers in a private attribute and begin with an activation have been found to add their
+    # input themselves, and to be called by something that adds it again.
+    if blocks[0].activation_first and path.rpartition(".")[2].startswith("_"):
+        default = "twice"
+    return _TIMES.index(assumptions.assume("residual", default, "how often a block adds its input", choices=_TIMES))
+
+
+def _end(items: list[Item | LayerBlock], blocks: list[LayerBlock], assumptions: Assumptions) -> str:
+    """Where the last activation of a block is: on the sum, before it, or nowhere."""
+    if blocks[0].activation_first:
+        return "none"
+    following = items[items.index(blocks[0]) + 1 :]
+    beside = next((item for item in following if isinstance(item, LayerBlock) or not isinstance(item.part, Norm)), None)
+    outside = isinstance(beside, Item) and beside.part is None
+    default = "none" if outside or any(block.has_gate for block in blocks) else "after"
+    what = "whether a block ends with an activation, before or after it adds its input"
+    return assumptions.assume("block_end", default, what, choices=("after", "before", "none"))
+
+
+def _notes(order: LayerOrder, convs: list[Conv], blocks: list[LayerBlock]) -> list[str]:
+    """What was inferred from what."""
+    notes = [f"{len(convs)} convolutions in the order of the file, {len(blocks)} blocks among them"]
+    if order.from_modules:
+        notes.append("activations stand where the file's modules have them")
+    elif order.complete:
+        notes.append("activations stand where the numbers in the names of layers have gaps")
+    return notes
 
 
 class Residual(nn.Module):
@@ -159,64 +144,60 @@ class Residual(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """[batch, features, h, w], and the same out."""
-        made = self.before(self.inner(features))
-        made = self.after(made + self.times * features if self.times else made)
-        assert isinstance(made, Tensor)
-        return made
+        inner = self.before(self.inner(features))
+        output: Tensor = self.after(inner + self.times * features if self.times else inner)
+        return output
 
 
-def stacked(items: Sequence[Item | Block], style: Style, masked: Mapping[Conv, Conv]) -> nn.Sequential:
-    """The network, without what turns its last numbers into logits; masked: convolutions in place of others."""
-    return _Stacking(style, masked).stacked(items)
+class _Stack:
+    """Puts activations where they are known to be, and elsewhere before a layer that none has come before.
 
+    masks: convolutions in place of others.
+    """
 
-class _Stacking:
-    """Puts activations where they are known to be, and elsewhere before a layer that none has come before."""
-
-    def __init__(self, style: Style, masked: Mapping[Conv, Conv]) -> None:
-        self.style, self.masked = style, masked
-        self.made: list[nn.Module] = []
+    def __init__(self, style: StackStyle, masks: Mapping[Conv, Conv]) -> None:
+        self.style, self.masks = style, masks
+        self.modules: list[nn.Module] = []
         self.width = 0  # channels so far; 0 before the first layer
         self.last = ""  # the convolution that no activation has followed yet
 
-    def stacked(self, items: Sequence[Item | Block]) -> nn.Sequential:
+    def build(self, items: Sequence[Item | LayerBlock]) -> nn.Sequential:
+        """The network, without what turns its last numbers into logits."""
         for index, item in enumerate(items):
-            if isinstance(item, Block):
+            if isinstance(item, LayerBlock):
                 self._add_block(item)
             elif item.part is None:
                 self._activate(_reads(items[index + 1 :]), item.activation)
             else:
                 self._add(item.part)
-        return nn.Sequential(*self.made)
+        return nn.Sequential(*self.modules)
 
     def _add(self, part: Conv | Norm) -> None:
-        reads = _width(part)
+        reads = part.inputs
         if self.width == 2 * reads or (self.last and isinstance(part, Conv) and not self._adjacent(part.name)):
             self._activate(reads)
         if isinstance(part, Norm):
-            self.made.append(Affine(part))
+            self.modules.append(Affine(part))
         else:
-            self.made.append(centred(self.masked.get(part, part)))
+            self.modules.append(same_convolution(self.masks.get(part, part)))
             self.width, self.last = part.outputs, part.name
 
-    def _add_block(self, block: Block) -> None:
-        reads = block.convs[0].inputs
-        if self.width == 2 * reads or (self.last and not block.activation_first and not block.gated):
+    def _add_block(self, block: LayerBlock) -> None:
+        style, reads = self.style, block.convs[0].inputs
+        if self.width == 2 * reads or (self.last and not block.activation_first and not block.has_gate):
             self._activate(reads)
-        inner = _Stacking(self.style, self.masked)
-        made = inner.stacked(block.items)
-        if inner.width == 2 * reads:
-            made.append(Gate(self.style.gate))
-        before, after = (
-            self.style.activation() if self.style.end == end else nn.Identity() for end in ("before", "after")
-        )
-        self.made.append(Residual(made, self.style.residual, before, after))
-        self.width, self.last = reads, block.path if self.style.end == "none" else ""
+        stack = _Stack(style, self.masks)
+        inner = stack.build(block.items)
+        if stack.width == 2 * reads:
+            inner.append(GatedActivation(style.gate))
+        before, after = (style.activation() if style.end == end else nn.Identity() for end in ("before", "after"))
+        self.modules.append(Residual(inner, style.residual, before, after))
+        self.width, self.last = reads, block.path if style.end == "none" else ""
 
-    def _activate(self, reads: int, known: nn.Module | None = None) -> None:
+    def _activate(self, reads: int, activation: nn.Module | None = None) -> None:
         """An activation; a gate if the next layer reads half of the channels."""
         gate = self.width == 2 * reads
-        self.made.append(Gate(self.style.gate) if gate else known or self.style.activation())
+        self.modules.append(GatedActivation(self.style.gate) if gate else activation or self.style.activation())
         self.width, self.last = reads if gate else self.width, ""
 
     def _adjacent(self, name: str) -> bool:
@@ -225,23 +206,18 @@ class _Stacking:
         return container in self.style.order.complete and container == self.last.rpartition(".")[0]
 
 
-def _width(part: Conv | Norm) -> int:
-    """Channels that a layer reads."""
-    return part.inputs if isinstance(part, Conv) else len(part.scale)
-
-
-def _reads(items: Sequence[Item | Block]) -> int:
+def _reads(items: Sequence[Item | LayerBlock]) -> int:
     """Channels that the next layer reads; 0 if there is none."""
     for item in items:
-        if isinstance(item, Block):
+        if isinstance(item, LayerBlock):
             return item.convs[0].inputs
         if item.part is not None:
-            return _width(item.part)
+            return item.part.inputs
     return 0
 
 
 @dataclass(eq=False)
-class Block:
+class LayerBlock:
     """Layers that give back as many channels as they took."""
 
     path: str
@@ -258,7 +234,7 @@ class Block:
         return self.items[0].part is None
 
     @property
-    def gated(self) -> bool:
+    def has_gate(self) -> bool:
         """Whether a layer within puts out twice as many channels as the next, or the block's input, has."""
         convs = self.convs
         reads = [*(conv.inputs for conv in convs[1:]), convs[0].inputs]
@@ -270,30 +246,30 @@ class Block:
         return len({conv.pointwise for conv in self.convs}) == 2
 
 
-def convolutions(items: Sequence[Item | Block]) -> list[Conv]:
+def convolutions(items: Sequence[Item | LayerBlock]) -> list[Conv]:
     """All convolutions, in order."""
-    found: list[Conv] = []
+    convs: list[Conv] = []
     for item in items:
-        if isinstance(item, Block):
-            found += item.convs
+        if isinstance(item, LayerBlock):
+            convs += item.convs
         elif isinstance(item.part, Conv):
-            found.append(item.part)
-    return found
+            convs.append(item.part)
+    return convs
 
 
-def in_blocks(items: Sequence[Item]) -> list[Item | Block]:
+def group_blocks(items: Sequence[Item]) -> list[Item | LayerBlock]:
     """The same with blocks in place of their layers."""
     convs = convolutions(items)
     paths = {path for conv in convs if (path := _block_of(conv, convs))}
-    grouped: list[Item | Block] = []
+    groups: list[Item | LayerBlock] = []
     for item in items:
         path = next((path for path in paths if item.name.startswith(f"{path}.")), "")
-        last = grouped[-1] if grouped else None
-        if path and isinstance(last, Block) and last.path == path:
+        last = groups[-1] if groups else None
+        if path and isinstance(last, LayerBlock) and last.path == path:
             last.items.append(item)
         else:
-            grouped.append(Block(path, [item]) if path else item)
-    return grouped
+            groups.append(LayerBlock(path, [item]) if path else item)
+    return groups
 
 
 def _block_of(conv: Conv, convs: Sequence[Conv]) -> str:
@@ -331,50 +307,48 @@ def _has_sibling(path: str, inside: Sequence[Conv], convs: Sequence[Conv]) -> bo
     return names in others.values()
 
 
-def without_unused_biases(convs: Sequence[Conv], answers: Answers, *, blocks_of_own: bool) -> list[str]:
+def ignore_unused_biases(convs: Sequence[Conv], assumptions: Assumptions, *, blocks_of_own: bool) -> list[str]:
     """Takes away biases that are stored but not added, and says so; or else changes nothing.
 
     blocks_of_own: whether there are blocks that begin with a layer, whose scripts are known to do that.
     """
-    stored = [conv for conv in convs if conv.masked and conv.bias is not None]
+    masked = [conv for conv in convs if conv.masked and conv.bias is not None]
     others = [conv for conv in convs if not conv.masked]
-    untouched = not any(map(_was_trained, stored)) and any(map(_was_trained, others))
-    unused = untouched or (blocks_of_own and masked_for_themselves(convs))
-    if not stored or not (unused or blocks_of_own):
+    initial = not any(map(_was_trained, masked)) and any(map(_was_trained, others))
+    unused = initial or (blocks_of_own and masks_itself(convs))
+    if not masked or not (unused or blocks_of_own):
         return []
-    told = answers.assume(
-        "masked_bias",
-        "ignored" if unused else "added",
-        "whether its masked convolutions add the bias that they store",
-        choices=("ignored", "added"),
-    )
-    if told == "ignored":
-        for conv in stored:
+    what, choices = "whether its masked convolutions add the bias that they store", ("ignored", "added")
+    answer = assumptions.assume("masked_bias", choices[0] if unused else choices[1], what, choices=choices)
+    if answer == "ignored":
+        for conv in masked:
             conv.bias = None
-    return [f"the stored biases of {len(stored)} masked convolutions are {told}"]
+    return [f"the stored biases of {len(masked)} masked convolutions are {answer}"]
 
 
 def _was_trained(conv: Conv) -> bool:
     """Whether a bias has left the interval that PyTorch draws it from: plus and minus 1 / sqrt(inputs of a feature)."""
     if conv.bias is None:
         return False
-    bound = 1 / math.sqrt(conv.weight[0].numel())
-    return bool((conv.bias.abs() > bound * (1 + 1e-5)).any()) and bool(torch.isfinite(conv.bias).all())
+    limit = 1 / math.sqrt(conv.weight[0].numel())
+    return bool((conv.bias.abs() > limit * (1 + 1e-5)).any()) and bool(torch.isfinite(conv.bias).all())
 
 
-def masked_for_themselves(convs: Sequence[Conv]) -> bool:
+def masks_itself(convs: Sequence[Conv]) -> bool:
     """Masked 1x1 convolutions before a last one without a mask: the masked are of a class with its own forward pass."""
     return not convs[-1].masked and any(conv.masked and conv.pointwise for conv in convs)
 
 
 def refuse_parallel(convs: Sequence[Conv]) -> None:
     """Raises TuiGenError for the two convolutions of a gate (tanh and sigmoid), and for one that skips to the head."""
+    names = {conv: conv.name.rpartition(".") for conv in convs}
+    words = {conv: set(names[conv][2].lower().split("_")) for conv in convs}
     for conv in convs:
-        beside = [other for other in convs if _parent(other) == _parent(conv) and other is not conv]
-        signals = [other for other in beside if _words(other) & _SIGNALS and other.outputs == conv.outputs]
-        if _words(conv) & _GATES and signals:
+        beside = [other for other in convs if names[other][0] == names[conv][0] and other is not conv]
+        signals = [other for other in beside if words[other] & _SIGNALS and other.outputs == conv.outputs]
+        if words[conv] & _GATES and signals:
             _refuse(f"{signals[0].name} and {conv.name} seem to make a gate together")
-        if _words(conv) & _SKIPS and beside:
+        if words[conv] & _SKIPS and beside:
             _refuse(f"{conv.name} seems to skip to the head")
 
 
@@ -383,11 +357,3 @@ def _refuse(why: str) -> None:
         f"{why}, and how they are joined no file tells; "
         "the network can be exported with --factory package.module:function"
     )
-
-
-def _parent(conv: Conv) -> str:
-    return conv.name.rpartition(".")[0]
-
-
-def _words(conv: Conv) -> set[str]:
-    return set(conv.name.rpartition(".")[2].lower().split("_"))

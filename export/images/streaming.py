@@ -1,4 +1,4 @@
-"""From a network over images that was read to everything that its folder needs."""
+"""An image network as the exporter takes it: its reading, its card, its step function, and guidance by its prompt."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional
 
-from export.assumptions import Answers
-from export.build_tokenizer import phrase_tokenizer
-from export.compiler.compile import CompiledStep, compile_step
-from export.compiler.ir import LooksAheadError, NotStreamableError
-from export.image_network import ImageNetwork, check_causal
-from export.images.whole_image import whole_image_step
-from export.reader import Diagnosis, Exportable, Reading
 from tui_gen.card import ImageSpec, ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.sampling.params import Tokens
+
+from ..assumptions import Assumptions
+from ..build_tokenizer import phrase_tokenizer
+from ..compiler.compile import CompiledStep, compile_step
+from ..compiler.ir import LooksAheadError, NotStreamableError
+from ..image_network import ImageNetwork, check_causal
+from ..reader import Diagnosis, Exportable, Reading
+from .whole_image import whole_image_step
 
 GREATEST_SCALE = 10.0
 NAMED_SCALES = (0.0, 1.0, 1.5, 2.0, 3.0)
@@ -40,7 +41,7 @@ _PASSES = 17
 """Passes over an image that the proof makes per token: three times five images, and twice one."""
 
 
-def reading_of(network: ImageNetwork, answers: Answers, *, notes: Sequence[str] = ()) -> Reading:
+def reading_of(network: ImageNetwork, assumptions: Assumptions, *, notes: Sequence[str] = ()) -> Reading:
     """The reading of a network whose size may still be missing: 0 x 0."""
     facts = [
         ("image", f"{network.height}x{network.width}" if network.height else "unknown"),
@@ -49,12 +50,12 @@ def reading_of(network: ImageNetwork, answers: Answers, *, notes: Sequence[str] 
         ("parameters", f"{sum(p.numel() for p in network.module.parameters()):,}"),
     ]
     summary = f"{network.label}, draws {'colour' if network.channels > 1 else 'grey'} images pixel by pixel"
-    diagnosis = Diagnosis(summary, tuple(facts), tuple(answers.missing), tuple(notes))
+    diagnosis = Diagnosis(summary, tuple(facts), tuple(assumptions.missing), tuple(notes))
 
     def build() -> Exportable:
-        needed = [missing for missing in answers.missing if not missing.assumed]
-        for missing in needed:
-            raise TuiGenError(f"the file does not say {missing.what}; tell it with {missing.option}")
+        for missing in assumptions.missing:
+            if not missing.default:
+                raise TuiGenError(f"the file does not say {missing.what}; tell it with {missing.option}")
         return exportable(network)
 
     return Reading(diagnosis, build)
@@ -62,13 +63,12 @@ def reading_of(network: ImageNetwork, answers: Answers, *, notes: Sequence[str] 
 
 def check_runs(network: ImageNetwork) -> None:
     """Raises TuiGenError if the network cannot be run, or gives something else than a logit per level and token."""
-    condition = torch.zeros(1, dtype=torch.int64) if network.condition == "class" else None
     try:
-        logits = network.whole_logits(torch.zeros(1, network.area, dtype=torch.int64), condition)
-    except (RuntimeError, IndexError, TypeError, ValueError) as fault:  # what PyTorch raises for shapes that do not fit
-        lines = str(fault).strip().splitlines() or [type(fault).__name__]
+        logits = network.whole_logits(torch.zeros(1, network.area, dtype=torch.int64), network.no_condition(1))
+    except (RuntimeError, IndexError, TypeError, ValueError) as error:  # what PyTorch raises for shapes that do not fit
+        lines = str(error).strip().splitlines() or [type(error).__name__]
         size = f"{network.height}x{network.width}"
-        raise TuiGenError(f"the network cannot be run on images of {size}: {lines[0]:.200}") from fault
+        raise TuiGenError(f"the network cannot be run on images of {size}: {lines[0]:.200}") from error
     if logits.shape != (1, network.area, network.levels) or not torch.isfinite(logits).all():
         raise TuiGenError(f"the network gives {list(logits.shape)}, or numbers that are not finite, for its logits")
 
@@ -94,8 +94,107 @@ def exportable(network: ImageNetwork) -> Exportable:
     return Exportable(StreamingNetwork(network), card, tokenizer)
 
 
+class StreamingNetwork:
+    """Implements `export.reader.Network` for anything that predicts images."""
+
+    def __init__(self, network: ImageNetwork) -> None:
+        self.network = network
+
+    @cached_property
+    def _step(self) -> CompiledStep:
+        try:
+            return compile_step(self.network)
+        except NotStreamableError as error:
+            reason = self._sideways(error) if isinstance(error, LooksAheadError) else str(error)
+            return CompiledStep(whole_image_step(self.network), 0, (), reason)
+
+    def _sideways(self, ahead: LooksAheadError) -> str:
+        """Why a causal network looks ahead. Raises TuiGenError with the layer at fault if it is not causal."""
+        try:
+            check_causal(self.network)
+        except TuiGenError as leak:
+            raise TuiGenError(f"{leak} ({ahead})") from None
+        return f"{ahead}; it is causal, but looks further sideways than an image {self.network.width} wide allows"
+
+    @property
+    def slow_because(self) -> str:
+        """Why the whole image is computed for every token; empty if it is not."""
+        return self._step.slow_because
+
+    @property
+    def parameters_count(self) -> int:
+        """Trained numbers."""
+        return sum(parameter.numel() for parameter in self.network.module.parameters())
+
+    def step_graph(self) -> onnx.ModelProto:
+        """The step function of the network, with its weights as they were when it was first asked for."""
+        return self._step.graph
+
+    def completed(self, card: ModelCard) -> ModelCard:
+        """A card with what a player must know of the step function."""
+        assert card.image
+        form = f"the whole image for every token: {self.slow_because}" if self.slow_because else "one token at a time"
+        warm_up = (self.network.warm_up,) * self._step.warm_up
+        return replace(card, image=replace(card.image, warm_up=warm_up), export={**card.export, "computes": form})
+
+    def greedy_length(self) -> int:
+        """Tokens of an image; of a slow network, as many of the first as there is time for."""
+        return min(self.network.area, self._slow_tokens) if self.slow_because else self.network.area
+
+    @cached_property
+    def _slow_tokens(self) -> int:
+        """By the time of one pass over one image."""
+        token = torch.tensor([[self.network.start]])
+        start = time.perf_counter()
+        self.sequence_logits(token)
+        seconds = (time.perf_counter() - start) * _PASSES
+        return max(FEWEST_TOKENS, min(SLOW_TOKENS, int(PROOF_SECONDS / seconds)))
+
+    @property
+    def compared(self) -> str:
+        """How much of an image a proof compares, for people; empty for all of it."""
+        length = self.greedy_length()
+        return f"the first {length} of an image's {self.network.area:,} tokens" if length < self.network.area else ""
+
+    def random_tokens(self, batch: int, rng: np.random.Generator, *, pixels: int | None = None) -> Tokens:
+        """int64[batch, n]: start token, random conditions, warm-up, pixels.
+
+        pixels: how many; by default as many as are compared but the last.
+        """
+        network = self.network
+        count = {"none": 0, "class": 1, "multi_hot": min(NAMED_PHRASES, network.conditions)}[network.condition]
+        first = network.start + 1
+        conditions = rng.integers(first, first + max(network.conditions, 1), size=(batch, count))
+        start = np.full((batch, 1), network.start)
+        warm_up = np.full((batch, self._step.warm_up), network.warm_up)
+        pixels = self.greedy_length() - 1 if pixels is None else pixels
+        levels = rng.integers(network.levels, size=(batch, pixels))
+        return np.concatenate([start, conditions, warm_up, levels], axis=1)
+
+    def sequence_logits(self, tokens: Tensor) -> Tensor:
+        """Logits after the last token of the prompt and after every pixel: float32[batch, 1 + pixels, levels]."""
+        network = self.network
+        is_pixel = tokens[0] < network.levels
+        prompt, pixels = tokens[:, ~is_pixel], tokens[:, is_pixel]
+        image = functional.pad(pixels, (0, network.area - pixels.shape[1]))
+        return network.whole_logits(image, self._condition(prompt))[:, : pixels.shape[1] + 1]
+
+    def _condition(self, prompt: Tensor) -> Tensor | None:
+        """What a prompt names: the last class, the first if there is none; or how often each phrase stands in it."""
+        network = self.network
+        if network.condition == "none":
+            return None
+        one_hot = (prompt[:, :, None] - network.start - 1 == torch.arange(network.conditions)).float()
+        if network.condition == "multi_hot":
+            return one_hot.sum(1)
+        when = torch.arange(1, prompt.shape[1] + 1)[:, None]
+        return (one_hot * when).amax(1).argmax(1)
+
+
 class Guided(nn.Module):
-    """Runs a network with its condition and without it, and goes on in the direction from one to the other.
+    """Classifier-free guidance: runs a network with its condition and without, and goes on from one to the other.
+
+    Ho, Salimans: Classifier-Free Diffusion Guidance, 2022, equation 6, over logits.
 
     offsets: what each of the phrases that follow the network's own adds to the scale.
     """
@@ -110,9 +209,9 @@ class Guided(nn.Module):
     def forward(self, planes: Tensor, conditions: Tensor) -> Tensor:
         """Planes as the network takes them; float32[batch, conditions + offsets], 1 for each that the prompt names."""
         own = conditions.shape[1] - len(self.offsets)
-        asked, named = conditions[:, :own], conditions[:, own:]
-        scale = (self.scale + named @ self.offsets)[:, None, None, None]
-        conditional, unconditional = self.module(planes, asked), self.module(planes, torch.zeros_like(asked))
+        phrases, scales = conditions[:, :own], conditions[:, own:]
+        scale = (self.scale + scales @ self.offsets)[:, None, None, None]
+        conditional, unconditional = self.module(planes, phrases), self.module(planes, torch.zeros_like(phrases))
         return unconditional + scale * (conditional - unconditional)
 
 
@@ -144,31 +243,23 @@ def with_guidance(exportable: Exportable, scale: float) -> Exportable:
     plain = network.network
     if not plain.conditions:
         raise TuiGenError("--guidance has nothing to lean towards: this network takes no prompt")
-    guided = guided_network(plain, scale)
-    conditions = tuple(range(plain.start + 1, guided.warm_up))
+    guided_net = guided_network(plain, scale)
+    conditions = tuple(range(plain.start + 1, guided_net.warm_up))
     spec = replace(card.image, conditions=conditions, exclusive=conditions[plain.conditions :])
     facts = {**card.export, "guidance": scale}
+    others = ", ".join(phrase(other) for other in scales(scale) if other != scale)
+    description = (
+        f"{card.description} Classifier-free guidance towards the prompt has a scale of {scale:g} (1 is as it learned)"
+        f"; a prompt may name another one: {others}."
+    )
+    vocab = Tokenizer.from_str(exportable.tokenizer).get_vocab()
+    phrases = sorted(vocab, key=lambda text: vocab[text])
     return replace(
         exportable,
-        network=StreamingNetwork(guided),
-        card=replace(card, image=spec, description=_description(card, scale), export=facts),
-        tokenizer=_tokenizer(exportable.tokenizer, scale),
+        network=StreamingNetwork(guided_net),
+        card=replace(card, image=spec, description=description.strip(), export=facts),
+        tokenizer=phrase_tokenizer([*phrases, *map(phrase, scales(scale))], first_id=min(vocab.values())).to_str(),
     )
-
-
-def _description(card: ModelCard, scale: float) -> str:
-    named = [phrase(other) for other in scales(scale) if other != scale]
-    return (
-        f"{card.description} Classifier-free guidance towards the prompt has a scale of {scale:g} (1 is as it learned)"
-        f"; a prompt may name another one: {', '.join(named)}."
-    ).strip()
-
-
-def _tokenizer(source: str, scale: float) -> str:
-    vocab = Tokenizer.from_str(source).get_vocab()
-    phrases = sorted(vocab, key=lambda known: vocab[known])
-    added = [phrase(other) for other in scales(scale)]
-    return phrase_tokenizer([*phrases, *added], first_id=min(vocab.values())).to_str()
 
 
 def without_guidance(card: ModelCard, vocab: dict[str, int]) -> tuple[ModelCard, dict[str, int]]:
@@ -176,110 +267,6 @@ def without_guidance(card: ModelCard, vocab: dict[str, int]) -> tuple[ModelCard,
     scale = card.export.get("guidance")
     if scale is None or not card.image:
         return card, vocab
-    added = {phrase(other) for other in scales(scale)}
-    spec = replace(card.image, conditions=card.image.conditions[: -len(added)], exclusive=())
-    return replace(card, image=spec), {known: token for known, token in vocab.items() if known not in added}
-
-
-class StreamingNetwork:
-    """Implements `export.reader.Network` for anything that predicts images."""
-
-    def __init__(self, network: ImageNetwork) -> None:
-        self.network = network
-
-    @cached_property
-    def _step(self) -> CompiledStep:
-        try:
-            return compile_step(self.network)
-        except LooksAheadError as fault:
-            return self._slow_step(self._sideways(fault))
-        except NotStreamableError as fault:
-            return self._slow_step(str(fault))
-
-    def _sideways(self, ahead: LooksAheadError) -> str:
-        """Why a causal network looks ahead. Raises TuiGenError with the layer at fault if it is not causal."""
-        try:
-            check_causal(self.network)
-        except TuiGenError as leak:
-            raise TuiGenError(f"{leak} ({ahead})") from None
-        return f"{ahead}; it is causal, but looks further sideways than an image {self.network.width} wide allows"
-
-    def _slow_step(self, reason: str) -> CompiledStep:
-        return CompiledStep(whole_image_step(self.network), 0, (), reason)
-
-    @property
-    def slow_because(self) -> str:
-        """Why the whole image is computed for every token; empty if it is not."""
-        return self._step.slow_because
-
-    @property
-    def parameters_count(self) -> int:
-        """Trained numbers."""
-        return sum(parameter.numel() for parameter in self.network.module.parameters())
-
-    def step_graph(self) -> onnx.ModelProto:
-        """The step function of the network, with its weights as they were when it was first asked for."""
-        return self._step.graph
-
-    def completed(self, card: ModelCard) -> ModelCard:
-        """A card with what a player must know of the step function."""
-        assert card.image
-        form = f"the whole image for every token: {self.slow_because}" if self.slow_because else "one token at a time"
-        warm_up = (self.network.warm_up,) * self._step.warm_up
-        return replace(card, image=replace(card.image, warm_up=warm_up), export={**card.export, "computes": form})
-
-    def greedy_length(self) -> int:
-        """Tokens of an image; of a slow network, as many of the first as there is time for."""
-        return min(self.network.area, self._slow_tokens) if self.slow_because else self.network.area
-
-    @cached_property
-    def _slow_tokens(self) -> int:
-        """By the time of one pass over one image."""
-        start = np.full((1, 1), self.network.start)
-        began = time.perf_counter()
-        self.sequence_logits(torch.from_numpy(start))
-        seconds = (time.perf_counter() - began) * _PASSES
-        return max(FEWEST_TOKENS, min(SLOW_TOKENS, int(PROOF_SECONDS / seconds)))
-
-    @property
-    def compared(self) -> str:
-        """How much of an image a proof compares, for people; empty for all of it."""
-        length = self.greedy_length()
-        return f"the first {length} of an image's {self.network.area:,} tokens" if length < self.network.area else ""
-
-    def random_tokens(self, batch: int, rng: np.random.Generator, *, pixels: int | None = None) -> Tokens:
-        """int64[batch, n]: start token, random conditions, warm-up, pixels.
-
-        pixels: how many; by default as many as are compared but the last.
-        """
-        network = self.network
-        named = {"none": 0, "class": 1, "multi_hot": min(NAMED_PHRASES, network.conditions)}[network.condition]
-        conditions = rng.integers(
-            network.start + 1, network.start + 1 + max(network.conditions, 1), size=(batch, named)
-        )
-        start = np.full((batch, 1), network.start)
-        warm_up = np.full((batch, self._step.warm_up), network.warm_up)
-        count = self.greedy_length() - 1 if pixels is None else pixels
-        drawn = rng.integers(network.levels, size=(batch, count))
-        return np.concatenate([start, conditions, warm_up, drawn], axis=1)
-
-    def sequence_logits(self, tokens: Tensor) -> Tensor:
-        """Logits after the last token of the prompt and after every pixel: float32[batch, 1 + pixels, levels]."""
-        network = self.network
-        is_pixel = tokens[0] < network.levels
-        prompt, pixels = tokens[:, ~is_pixel], tokens[:, is_pixel]
-        image = functional.pad(pixels, (0, network.area - pixels.shape[1]))
-        return network.whole_logits(image, self._condition(prompt))[:, : pixels.shape[1] + 1]
-
-    def _condition(self, prompt: Tensor) -> Tensor | None:
-        """What a prompt names: the last class, the first if there is none; or how often each phrase stands in it."""
-        network = self.network
-        if network.condition == "none":
-            return None
-        first = network.start + 1
-        indices = torch.arange(network.conditions)
-        named = (prompt[:, :, None] - first == indices).float()
-        if network.condition == "multi_hot":
-            return named.sum(1)
-        when = torch.arange(1, prompt.shape[1] + 1)[:, None]
-        return (named * when).amax(1).argmax(1)
+    phrases = set(map(phrase, scales(scale)))
+    spec = replace(card.image, conditions=card.image.conditions[: -len(phrases)], exclusive=())
+    return replace(card, image=spec), {text: token for text, token in vocab.items() if text not in phrases}

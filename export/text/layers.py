@@ -1,4 +1,4 @@
-"""What may stand between the layers of a language model: maps of one moment's features, knowing no other moment."""
+"""The layers of a recurrent language model, with their weights: what they compute over a whole sequence."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "elu": functional.elu,
     "gelu": functional.gelu,
 }
-"""What may follow a linear layer or bend the state of a simple recurrent one, with PyTorch's usual settings."""
+"""What may follow a linear layer or the sum in a simple recurrent one, with PyTorch's default settings."""
 Kind = Literal["RNN", "LSTM", "GRU"]
 GATES: dict[Kind, int] = {"RNN": 1, "LSTM": 4, "GRU": 3}
-"""Blocks of `hidden` rows in a recurrent layer's weights; in PyTorch's order: i f g o, and r z n."""
-Cell = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Blocks of `hidden_size` rows in a recurrent layer's weights; in PyTorch's order: i f g o, and r z n."""
+CellFunction = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 """(x [batch, inputs], h [batch, hidden], c [batch, hidden]) -> (h, c): one token; c is h where there is none."""
 Residuals = tuple[tuple[int, int], ...]
-"""(first part, last part): what the first reads is added to what the last gives."""
+"""(first layer, last layer): the input of the first is added to the output of the last."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +50,7 @@ class Linear:
         """Width of what it gives."""
         return self.weight.shape[0]
 
-    def full(self, value: Tensor) -> Tensor:
+    def forward(self, value: Tensor) -> Tensor:
         """[batch, n, inputs] -> [batch, n, outputs]."""
         return ACTIVATIONS[self.activation](functional.linear(value, self.weight, self.bias))
 
@@ -79,7 +79,7 @@ class LayerNorm:
         """Width of what it gives."""
         return self.inputs
 
-    def full(self, value: Tensor) -> Tensor:
+    def forward(self, value: Tensor) -> Tensor:
         """[batch, n, width] -> [batch, n, width]."""
         return functional.layer_norm(value, (self.inputs,), self.weight, self.bias, self.epsilon)
 
@@ -110,11 +110,12 @@ class BatchNorm:
         """Width of what it gives."""
         return self.inputs
 
-    def full(self, value: Tensor) -> Tensor:
+    def forward(self, value: Tensor) -> Tensor:
         """[batch, n, width] -> [batch, n, width]."""
         flat = value.reshape(-1, self.inputs)
-        normed = functional.batch_norm(flat, self.mean, self.variance, self.weight, self.bias, eps=self.epsilon)
-        return normed.view_as(value)
+        return functional.batch_norm(flat, self.mean, self.variance, self.weight, self.bias, eps=self.epsilon).view_as(
+            value
+        )
 
     def tensors(self) -> tuple[Tensor | None, ...]:
         """Trained numbers."""
@@ -122,7 +123,7 @@ class BatchNorm:
 
 
 @dataclass(frozen=True, eq=False)
-class Recurrence:
+class RecurrentLayer:
     """One recurrent layer, with weights as `torch.nn` has them; a missing bias is zero.
 
     Elman (1990) for RNN; Hochreiter and Schmidhuber (1997) with forget gates for LSTM, Sak et al. (2014) with a
@@ -143,13 +144,13 @@ class Recurrence:
     """Of an RNN; one of ACTIVATIONS."""
     reset_first: bool = False
     """A GRU that resets the state before its product, as in the paper, and not after it, as in cuDNN and PyTorch."""
-    start_h: Tensor | None = None
+    h0: Tensor | None = None
     """[outputs]: a learned state before the first token"""
-    start_c: Tensor | None = None
+    c0: Tensor | None = None
     """[hidden]"""
-    cell: Cell | None = None
-    """The equations with the checkpoint's own tensors, for a layer that `torch.nn` does not have."""
-    trained: tuple[Tensor, ...] = ()
+    equations: CellFunction | None = None
+    """One token with the checkpoint's own tensors, for a layer that `torch.nn` does not have."""
+    file_tensors: tuple[Tensor, ...] = ()
     """The checkpoint's own tensors, where the weights above were rearranged from them."""
 
     @property
@@ -158,7 +159,7 @@ class Recurrence:
         return self.weight_ih.shape[1]
 
     @property
-    def hidden(self) -> int:
+    def hidden_size(self) -> int:
         """Width of a gate, and of c."""
         return self.weight_hh.shape[0] // GATES[self.kind]
 
@@ -169,40 +170,39 @@ class Recurrence:
 
     def states(self) -> dict[str, int]:
         """Width of each state by its name."""
-        return {"h": self.outputs, "c": self.hidden} if self.kind == "LSTM" else {"h": self.outputs}
+        return {"h": self.outputs, "c": self.hidden_size} if self.kind == "LSTM" else {"h": self.outputs}
 
-    def start(self, state: str) -> Tensor | None:
+    def initial_state(self, state: str) -> Tensor | None:
         """[width]: what a state is before the first token; None for zeros."""
-        return self.start_h if state == "h" else self.start_c
+        return self.h0 if state == "h" else self.c0
 
-    def full(self, value: Tensor) -> Tensor:
+    def forward(self, value: Tensor) -> Tensor:
         """[batch, n, inputs] -> [batch, n, outputs]."""
         states = [self._first(state, width, len(value)) for state, width in self.states().items()]
-        if self.cell is None:
-            before = tuple(state[None] for state in states)
-            given = before if self.kind == "LSTM" else before[0]
+        if self.equations is None:
+            h_and_c = tuple(state[None] for state in states)
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", "LSTM with projections")  # it is slower; nobody waits for it
-                made: Tensor = self._torch()(value, given)[0]
-            return made
-        h, c, made_h = states[0], states[-1], []
-        for moment in value.unbind(1):
-            h, c = self.cell(moment, h, c)
-            made_h.append(h)
-        return torch.stack(made_h, dim=1)
+                output: Tensor = self._torch()(value, h_and_c if self.kind == "LSTM" else h_and_c[0])[0]
+            return output
+        h, c, outputs = states[0], states[-1], []
+        for x in value.unbind(1):
+            h, c = self.equations(x, h, c)
+            outputs.append(h)
+        return torch.stack(outputs, dim=1)
 
     def tensors(self) -> tuple[Tensor | None, ...]:
         """Trained numbers."""
         own = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh, self.weight_hr)
-        return *(self.trained or own), self.start_h, self.start_c
+        return *(self.file_tensors or own), self.h0, self.c0
 
     def _first(self, state: str, width: int, batch: int) -> Tensor:
-        start = self.start(state)
-        return torch.zeros(batch, width) if start is None else start.expand(batch, -1)
+        initial_state = self.initial_state(state)
+        return torch.zeros(batch, width) if initial_state is None else initial_state.expand(batch, -1)
 
     def _torch(self) -> nn.RNN | nn.LSTM | nn.GRU:
         """PyTorch's own module with these very weights."""
-        sizes = (self.inputs, self.hidden)
+        sizes = (self.inputs, self.hidden_size)
         module: nn.RNN | nn.LSTM | nn.GRU
         if self.kind == "RNN":
             module = nn.RNN(*sizes, batch_first=True, nonlinearity=self.nonlinearity)
@@ -217,7 +217,7 @@ class Recurrence:
 
 
 @dataclass(frozen=True, eq=False)
-class Combined:
+class TutorialRNN:
     """A simple recurrent cell that predicts from the token and the state before it, both at once.
 
     h' = activation(state [x, h]); y = output [x, h]; then, where there is one, y = last [h', y].
@@ -230,16 +230,16 @@ class Combined:
     """[vocab, inputs + hidden]"""
     last: Linear | None = None
     """[vocab, hidden + vocab]"""
-    start_h: Tensor | None = None
+    h0: Tensor | None = None
     """[hidden]: a learned state before the first token"""
 
     @property
     def inputs(self) -> int:
         """Width of what it reads."""
-        return self.state.inputs - self.hidden
+        return self.state.inputs - self.hidden_size
 
     @property
-    def hidden(self) -> int:
+    def hidden_size(self) -> int:
         """Width of h."""
         return self.state.outputs
 
@@ -250,34 +250,30 @@ class Combined:
 
     def states(self) -> dict[str, int]:
         """Width of each state by its name."""
-        return {"h": self.hidden}
+        return {"h": self.hidden_size}
 
-    def start(self, state: str) -> Tensor | None:
+    def initial_state(self, state: str) -> Tensor | None:
         """[width]: what a state is before the first token; None for zeros."""
-        return self.start_h if state == "h" else None
+        return self.h0 if state == "h" else None
 
-    def full(self, value: Tensor) -> Tensor:
+    def forward(self, value: Tensor) -> Tensor:
         """[batch, n, inputs] -> [batch, n, outputs]."""
-        h = torch.zeros(len(value), self.hidden) if self.start_h is None else self.start_h.expand(len(value), -1)
-        made = []
-        for moment in value.unbind(1):
-            both = torch.cat([moment, h], dim=1)
-            h, y = self.state.full(both), self.output.full(both)
-            made.append(self.last.full(torch.cat([h, y], dim=1)) if self.last else y)
-        return torch.stack(made, dim=1)
+        h = torch.zeros(len(value), self.hidden_size) if self.h0 is None else self.h0.expand(len(value), -1)
+        outputs = []
+        for x in value.unbind(1):
+            joint = torch.cat([x, h], dim=1)
+            h, y = self.state.forward(joint), self.output.forward(joint)
+            outputs.append(self.last.forward(torch.cat([h, y], dim=1)) if self.last else y)
+        return torch.stack(outputs, dim=1)
 
     def tensors(self) -> tuple[Tensor | None, ...]:
         """Trained numbers."""
         last = self.last.tensors() if self.last else ()
-        return *self.state.tensors(), *self.output.tensors(), *last, self.start_h
+        return *self.state.tensors(), *self.output.tensors(), *last, self.h0
 
 
-Map = Linear | LayerNorm | BatchNorm
-"""Knows one moment only."""
-
-
-Layer = Recurrence | Combined
-"""Remembers."""
-
-
-Part = Map | Layer
+Feedforward = Linear | LayerNorm | BatchNorm
+"""Without a state."""
+Recurrent = RecurrentLayer | TutorialRNN
+"""With a state."""
+Layer = Feedforward | Recurrent

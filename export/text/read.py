@@ -1,4 +1,4 @@
-"""A language model in words: what inspect prints, and what the model card calls it."""
+"""Reads a recurrent language model from a checkpoint: what it is, for people, and the network to export."""
 
 from __future__ import annotations
 
@@ -11,79 +11,104 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from export.assumptions import Questions
-from export.checkpoints.checkpoint import Checkpoint
-from export.reader import Diagnosis, Exportable, Reading, ReadOptions
-from export.text.assemble import Assembly, assemble, leftover, normalised_inside, two_networks
-from export.text.evidence import refuse_foreign
-from export.text.layers import Combined, Layer, Linear, Part, Recurrence
-from export.text.state_dict import Pieces, settled, take_apart, with_starts
-from export.text.step import TEXT_STEPS, TextNetwork
-from export.text.vocabulary import Vocabulary, vocabulary
-from export.text.vocabulary_files import read_text_file
 from tui_gen.card import ModelCard
 from tui_gen.sampling.params import Tokens
 from tui_gen.text.tokenizer import PromptTokenizer
 
+from ..assumptions import Assumptions
+from ..checkpoints.checkpoint import Checkpoint
+from ..reader import Diagnosis, Exportable, Reading, ReadOptions
+from .assemble import Assembly, assemble
+from .layers import Layer, Linear, Recurrent, RecurrentLayer, TutorialRNN
+from .state_dict import effective_weights, split_state_dict
+from .step import TEXT_STEPS, TextNetwork
+from .vocabulary import read_vocabulary
+from .vocabulary_files import read_text_file
+
 _ROWS = 5
 _CHARACTERS = 20_000
 """Of a text, more than enough for all rows."""
-__all__ = ["read_text", "refuse_foreign"]
 
 
-def label(network: TextNetwork) -> str:
-    """Such as `LSTM 2x512`, `LSTM 1150+400` or `LSTM 128 + GRU 64`."""
-    named = []
-    for kind, layers in groupby(network.layers, key=_kind):
-        widths = [layer.hidden for layer in layers]
-        same = len(set(widths)) == 1
-        named.append(f"{kind} {_times(len(widths), widths[0]) if same else '+'.join(map(str, widths))}")
-    return " + ".join(named)
+def read_text(checkpoint: Checkpoint, options: ReadOptions) -> Reading | None:
+    """The reading of a recurrent language model; None if nothing in the checkpoint is recurrent.
 
-
-def _times(count: int, width: int) -> str:
-    return f"{count}x{width}" if count > 1 else str(width)
-
-
-def _kind(layer: Layer) -> str:
-    return layer.kind if isinstance(layer, Recurrence) else "RNN"
-
-
-def summary(network: TextNetwork) -> str:
-    """In a line."""
-    return f"{label(network)}, reads and predicts {network.vocab_size:,} tokens"
-
-
-def facts(assembly: Assembly, starts: list[str]) -> tuple[tuple[str, str], ...]:
-    """Layers, sizes and the like: (name, value). starts: the names of learned first states."""
+    Raises TuiGenError for a recurrent network that cannot write text one token at a time.
+    """
+    assumptions = Assumptions(options, checkpoint)
+    tensors, notes = effective_weights(checkpoint.tensors)
+    ignore = assumptions.names("ignore", "NAME,NAME")
+    prefixes = tuple(f"{name}." for name in ignore)
+    tensors = {name: tensor for name, tensor in tensors.items() if not f"{name}.".startswith(prefixes)}
+    parts = split_state_dict(tensors, checkpoint, assumptions)
+    if not parts.recurrent:
+        return None
+    assembly = assemble(parts, checkpoint, assumptions)
     network = assembly.network
+    vocabulary = read_vocabulary(checkpoint, options, network.vocab_size, assumptions)
+    assumptions.check_all_used()
+    corpus = _corpus_tokens(options.corpus, vocabulary.tokenizer, network.vocab_size)
+    loss_facts, corpus_notes, doubt = _fit(network, corpus, has_corpus=bool(options.corpus))
+    ignore_notes = [f"left out, as told, whatever it did in the network: {', '.join(ignore)}"] if ignore else []
+    diagnosis = Diagnosis(
+        f"{_label(network)}, reads and predicts {network.vocab_size:,} tokens",
+        (*_facts(assembly), ("stored as", _dtypes(checkpoint)), *vocabulary.facts, *loss_facts),
+        (*vocabulary.missing, *assumptions.missing),
+        (*notes, *parts.notes, *ignore_notes, *vocabulary.notes, *corpus_notes),
+        doubt,
+    )
+    card = ModelCard("", "text", _label(network), network.vocab_size, bos=vocabulary.bos, eos=vocabulary.eos)
+    return Reading(diagnosis, lambda: Exportable(network, card, vocabulary.tokenizer, corpus))
+
+
+def _label(network: TextNetwork) -> str:
+    """Such as `LSTM 2x512`, `LSTM 1150+400` or `LSTM 128 + GRU 64`."""
+    labels = []
+    for kind, layers in groupby(network.recurrent, key=_kind):
+        widths = [layer.hidden_size for layer in layers]
+        if len(widths) > 1 and len(set(widths)) == 1:
+            labels.append(f"{kind} {len(widths)}x{widths[0]}")
+        else:
+            labels.append(f"{kind} {'+'.join(map(str, widths))}")
+    return " + ".join(labels)
+
+
+def _kind(layer: Recurrent) -> str:
+    return layer.kind if isinstance(layer, RecurrentLayer) else "RNN"
+
+
+def _facts(assembly: Assembly) -> tuple[tuple[str, str], ...]:
+    """Layers, sizes and the like: (name, value)."""
+    network, initial_states = assembly.network, assembly.initial_states
+    spans = [[layer.name for layer in network.layers[first : last + 1]] for first, last in network.residuals]
+    residuals = "; ".join(f"what {names[0]} reads is added to what {names[-1]} gives" for names in spans)
     return (
         ("reads", assembly.reads),
-        ("layers", " -> ".join(_shown(part) for part in network.parts)),
-        *([("residual", _residual(network))] if network.residuals else []),
+        ("layers", " -> ".join(map(_description, network.layers))),
+        *([("residual", residuals)] if residuals else []),
         ("output", "the embedding's own weights (tied)" if assembly.tied else "weights of its own"),
-        ("first state", f"learned: {', '.join(starts)}" if starts else "zeros"),
+        ("first state", f"learned: {', '.join(initial_states)}" if initial_states else "zeros"),
         ("parameters", f"{network.parameters_count:,}"),
     )
 
 
-def _residual(network: TextNetwork) -> str:
-    spans = [[part.name for part in network.parts[first : last + 1]] for first, last in network.residuals]
-    return "; ".join(f"what {names[0]} reads is added to what {names[-1]} gives" for names in spans)
+def _description(layer: Layer) -> str:
+    if isinstance(layer, RecurrentLayer):
+        projection = f" projected to {layer.outputs}" if layer.weight_hr is not None else ""
+        nonlinearity = f" {layer.nonlinearity}" if layer.kind == "RNN" else ""
+        return f"{layer.name}: {layer.kind} {layer.hidden_size}{nonlinearity}{projection}"
+    if isinstance(layer, TutorialRNN):
+        state = f"RNN {layer.hidden_size} {layer.state.activation}"
+        return f"{layer.name}: {state}, predicts {layer.outputs} from token and state"
+    activation = f" {layer.activation}" if isinstance(layer, Linear) and layer.activation != "none" else ""
+    return f"{layer.name}: {type(layer).__name__} {layer.outputs}{activation}"
 
 
-def _shown(part: Part) -> str:
-    if isinstance(part, Recurrence):
-        projected = f" projected to {part.outputs}" if part.weight_hr is not None else ""
-        bend = f" {part.nonlinearity}" if part.kind == "RNN" else ""
-        return f"{part.name}: {part.kind} {part.hidden}{bend}{projected}"
-    if isinstance(part, Combined):
-        return f"{part.name}: RNN {part.hidden} {part.state.activation}, predicts {part.outputs} from token and state"
-    after = f" {part.activation}" if isinstance(part, Linear) and part.activation != "none" else ""
-    return f"{part.name}: {type(part).__name__} {part.outputs}{after}"
+def _dtypes(checkpoint: Checkpoint) -> str:
+    return ", ".join(sorted({str(tensor.dtype).removeprefix("torch.") for tensor in checkpoint.tensors.values()}))
 
 
-def pieces_of(corpus: Sequence[Path], tokenizer: str, size: int) -> tuple[Tokens, ...]:
+def _corpus_tokens(corpus: Sequence[Path], tokenizer: str, size: int) -> tuple[Tokens, ...]:
     """One int64[rows, n] from the beginning of the text, without what the vocabulary lacks; none if it is short."""
     if not corpus:
         return ()
@@ -94,82 +119,24 @@ def pieces_of(corpus: Sequence[Path], tokenizer: str, size: int) -> tuple[Tokens
     return (np.array(known[: rows * TEXT_STEPS], dtype=np.int64).reshape(rows, TEXT_STEPS),) if rows else ()
 
 
-def loss(network: TextNetwork, tokens: Tokens) -> float:
-    """Nats per token of int64[rows, n]."""
-    given = torch.from_numpy(tokens)
-    logits = network.sequence_logits(given[:, :-1])
-    return float(functional.cross_entropy(logits.flatten(0, 1), given[:, 1:].flatten()))
-
-
-def read_text(checkpoint: Checkpoint, options: ReadOptions) -> Reading | None:
-    """The reading of a recurrent language model; None if nothing in the checkpoint is recurrent.
-
-    Raises TuiGenError for a recurrent network that cannot write text one token at a time.
-    """
-    questions = Questions(options.assume)
-    tensors, notes = settled(checkpoint.tensors)
-    ignored = tuple(filter(None, (questions.given("ignore", "ignore=NAME,NAME") or "").split(",")))
-    tensors = {name: tensor for name, tensor in tensors.items() if not _ignored(name, ignored)}
-    pieces = take_apart(tensors, checkpoint, questions)
-    if not pieces.layers:
-        return None
-    assembly, starts = _assembled(pieces, checkpoint, questions)
-    words = vocabulary(checkpoint, options, assembly.network.vocab_size, questions)
-    questions.check()
-    real = pieces_of(options.corpus, words.tokenizer, assembly.network.vocab_size)
-    seen, notes_of_corpus, doubt = _predicts(assembly, real, given=bool(options.corpus))
-    diagnosis = Diagnosis(
-        summary(assembly.network),
-        (*facts(assembly, starts), ("stored as", _types(checkpoint)), *words.facts, *seen),
-        (*words.missing, *questions.missing),
-        (*notes, *pieces.notes, *_told(ignored), *words.notes, *notes_of_corpus),
-        doubt,
-    )
-    return Reading(diagnosis, lambda: _exportable(assembly, words, real))
-
-
-def _told(ignored: tuple[str, ...]) -> list[str]:
-    return [f"left out, as told, whatever it did in the network: {', '.join(ignored)}"] if ignored else []
-
-
-def _ignored(name: str, ignored: tuple[str, ...]) -> bool:
-    return any(name == prefix or name.startswith(f"{prefix}.") for prefix in ignored)
-
-
-def _assembled(pieces: Pieces, checkpoint: Checkpoint, questions: Questions) -> tuple[Assembly, list[str]]:
-    """The network, and the names of its learned first states."""
-    fault = two_networks(pieces) or normalised_inside(pieces, questions)
-    if fault:
-        raise fault
-    pieces.layers, starts = with_starts(pieces.layers, pieces.loose)
-    assembly = assemble(pieces, checkpoint, questions)
-    if pieces.loose:
-        raise leftover(pieces.loose)
-    return assembly, starts
-
-
-def _types(checkpoint: Checkpoint) -> str:
-    kinds = {str(tensor.dtype).removeprefix("torch.") for tensor in checkpoint.tensors.values()}
-    return ", ".join(sorted(kinds))
-
-
-def _predicts(
-    assembly: Assembly, real: tuple[Tokens, ...], *, given: bool
+def _fit(
+    network: TextNetwork, corpus: tuple[Tokens, ...], *, has_corpus: bool
 ) -> tuple[list[tuple[str, str]], list[str], str]:
-    """How well the training text is predicted, as a fact, a note and a doubt. given: whether there was a text."""
-    if not real:
-        strange = (
+    """How well the training text is predicted, as a fact, a note and a doubt. has_corpus: whether a text was named."""
+    if not corpus:
+        note = (
             "the corpus is too short, or its vocabulary unknown (name a --vocab or a --vocab-rule), to see how well "
             "it is predicted"
         )
-        return [], [strange] if given else [], ""
-    value, blind = loss(assembly.network, real[0]), math.log(assembly.network.vocab_size)
-    fact = f"{value:.2f} nats per token over {real[0].size:,}; blind guessing would be {blind:.2f}"
-    wrong = "it predicts the corpus worse than blind guessing: the vocabulary, an assumption or the corpus is wrong"
-    return [("on the corpus", fact)], [], wrong if value > blind else ""
+        return [], [note] if has_corpus else [], ""
+    loss, uniform = _loss(network, corpus[0]), math.log(network.vocab_size)
+    fact = f"{loss:.2f} nats per token over {corpus[0].size:,}; blind guessing would be {uniform:.2f}"
+    doubt = "it predicts the corpus worse than blind guessing: the vocabulary, an assumption or the corpus is wrong"
+    return [("on the corpus", fact)], [], doubt if loss > uniform else ""
 
 
-def _exportable(assembly: Assembly, words: Vocabulary, real: tuple[Tokens, ...]) -> Exportable:
-    network = assembly.network
-    card = ModelCard("", "text", label(network), network.vocab_size, bos=words.bos, eos=words.eos)
-    return Exportable(network, card, words.tokenizer, real)
+def _loss(network: TextNetwork, tokens: Tokens) -> float:
+    """Nats per token of int64[rows, n]."""
+    targets = torch.from_numpy(tokens)
+    logits = network.sequence_logits(targets[:, :-1])
+    return float(functional.cross_entropy(logits.flatten(0, 1), targets[:, 1:].flatten()))

@@ -1,8 +1,8 @@
-"""The states of recurrent layers in a step graph: batch first outside, one layer at a time inside."""
+"""A recurrent language model as a network to export: its full pass in PyTorch, and its step function in ONNX."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,191 +13,71 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from export.graph import StepGraph, to_numpy
-from export.text.layers import Combined, Layer, LayerNorm, Linear, Map, Part, Recurrence, Residuals
 from tui_gen.sampling.params import Tokens
 
-Product = Callable[[str, NDArray[np.float32], NDArray[np.float32]], str]
-"""(name, weight [outputs, inputs], bias [outputs]) -> [batch, outputs]: weight times what is read, plus bias."""
+from ..graph import StepGraph, to_numpy
+from .layers import Feedforward, Layer, LayerNorm, Linear, Recurrent, RecurrentLayer, Residuals, TutorialRNN
+
 TEXT_STEPS = 200
 """Tokens that prove a text model."""
-_ORDER = {"RNN": (0,), "LSTM": (0, 3, 1, 2), "GRU": (1, 0, 2)}
+_ONNX_GATES = {"RNN": (0,), "LSTM": (0, 3, 1, 2), "GRU": (1, 0, 2)}
 """PyTorch orders gates as i f g o and r z n; ONNX as i o f c and z r h."""
-
-
-class States:
-    """h and c of all layers: one [batch, layers, width] each, or, where widths differ, one [batch, width] a layer.
-
-    Every state starts as zeros, so that of a layer with a learned start is kept as its difference from it.
-    """
-
-    def __init__(self, graph: StepGraph, layers: Sequence[Layer]) -> None:
-        self._graph, self._layers = graph, layers
-        self._before: dict[tuple[int, str], str] = {}
-        self._after: dict[tuple[int, str], str] = {}
-        self._groups = {name: group for state in ("h", "c") for name, group in self._grouped(state).items()}
-        for name, group in self._groups.items():
-            self._declare(name, group)
-
-    def before(self, layer: int) -> list[str]:
-        """A layer's states before the token, each [1, batch, width], as ONNX's operators want them."""
-        return [self._before[layer, state] for state in self._layers[layer].states()]
-
-    def keep(self, layer: int, results: Sequence[str]) -> None:
-        """A layer's states after the token, each [1, batch, width]."""
-        for state, result in zip(self._layers[layer].states(), results, strict=True):
-            self._after[layer, state] = result
-
-    def finish(self) -> None:
-        """Names the results; call after the logits are named."""
-        for name, group in self._groups.items():
-            self._next(name, group)
-
-    def _grouped(self, state: str) -> dict[str, list[tuple[int, str]]]:
-        """The tensors that carry a state, by name: (layer, state) of each row."""
-        holders = [index for index, layer in enumerate(self._layers) if state in layer.states()]
-        widths = {self._layers[index].states()[state] for index in holders}
-        if len(widths) == 1:
-            return {state: [(index, state) for index in holders]}
-        return {f"{state}.{index}": [(index, state)] for index in holders}
-
-    def _stacked(self, name: str) -> bool:
-        return "." not in name
-
-    def _declare(self, name: str, group: list[tuple[int, str]]) -> None:
-        graph, width = self._graph, self._layers[group[0][0]].states()[group[0][1]]
-        if self._stacked(name):
-            value = graph.op("Transpose", graph.state(name, len(group), width), perm=[1, 0, 2])
-        else:
-            value = graph.op("Unsqueeze", graph.state(name, width), graph.ints(0))
-        start = self._start(name, group, width)
-        value = graph.op("Add", value, start) if start else value
-        count = len(group)
-        rows = [value] if count == 1 else graph.op("Split", value, outputs=count, axis=0, num_outputs=count)
-        self._before.update(zip(group, rows, strict=True))
-
-    def _next(self, name: str, group: list[tuple[int, str]]) -> None:
-        graph, rows = self._graph, [self._after[key] for key in group]
-        value = rows[0] if len(rows) == 1 else graph.op("Concat", *rows, axis=0)
-        start = f"start.{name}"
-        if any(self._layers[layer].start(state) is not None for layer, state in group):
-            value = graph.op("Sub", value, start)
-        if self._stacked(name):
-            graph.next(name, graph.op("Transpose", value, perm=[1, 0, 2]))
-        else:
-            graph.next(name, graph.op("Squeeze", value, graph.ints(0)))
-
-    def _start(self, name: str, group: list[tuple[int, str]], width: int) -> str:
-        """The constant [layers, 1, width] of the learned starts; empty if there are none."""
-        starts = [self._layers[layer].start(state) for layer, state in group]
-        if all(start is None for start in starts):
-            return ""
-        rows = [np.zeros(width, np.float32) if start is None else to_numpy(start) for start in starts]
-        return self._graph.constant(f"start.{name}", np.stack(rows)[:, None])
-
-
-def cell(graph: StepGraph, name: str, layer: Recurrence, read: Product, states: list[str]) -> list[str]:
-    """One layer over one token. states: h (and c), each [batch, width]; returns the same after the token."""
-    writer = {"RNN": _rnn, "LSTM": _lstm, "GRU": _gru}[layer.kind]
-    return writer(graph, name, layer, read, states)
-
-
-def activation(graph: StepGraph, kind: str, value: str) -> str:
-    """One of `export.text.layers.ACTIVATIONS`."""
-    if kind == "none":
-        return value
-    if kind == "gelu":
-        half = graph.op("Mul", value, graph.constant("half", np.array(0.5, np.float32)))
-        error = graph.op("Erf", graph.op("Mul", value, graph.constant("sqrt_half", np.array(0.5**0.5, np.float32))))
-        return str(graph.op("Add", half, graph.op("Mul", half, error)))
-    operators = {"tanh": "Tanh", "relu": "Relu", "sigmoid": "Sigmoid", "leaky_relu": "LeakyRelu", "elu": "Elu"}
-    return str(graph.op(operators[kind], value))
-
-
-def bias(layer: Recurrence, name: str) -> NDArray[np.float32]:
-    """[gates * hidden]; zeros where the layer has none."""
-    value = layer.bias_ih if name == "bias_ih" else layer.bias_hh
-    return np.zeros(len(layer.weight_ih), np.float32) if value is None else to_numpy(value)
-
-
-def _gates(graph: StepGraph, name: str, layer: Recurrence, read: Product, h: str, *, order: tuple[int, ...]) -> str:
-    """Both products of all gates in another order: [batch, gates * hidden]."""
-    rows = np.concatenate([np.arange(layer.hidden) + gate * layer.hidden for gate in order])
-    total = bias(layer, "bias_ih") + bias(layer, "bias_hh")
-    seen = read(f"{name}.W", to_numpy(layer.weight_ih)[rows], total[rows])
-    kept = graph.op("MatMul", h, graph.constant(f"{name}.R", to_numpy(layer.weight_hh)[rows].T))
-    return str(graph.op("Add", seen, kept))
-
-
-def _rnn(graph: StepGraph, name: str, layer: Recurrence, read: Product, states: list[str]) -> list[str]:
-    return [activation(graph, layer.nonlinearity, _gates(graph, name, layer, read, states[0], order=(0,)))]
-
-
-def _lstm(graph: StepGraph, name: str, layer: Recurrence, read: Product, states: list[str]) -> list[str]:
-    h, c = states
-    gates = _gates(graph, name, layer, read, h, order=(0, 1, 3, 2))  # i f o together, for one sigmoid
-    sizes = graph.ints(3 * layer.hidden, layer.hidden)
-    opened, candidate = graph.op("Split", gates, sizes, outputs=2, axis=1)
-    i, f, o = graph.op("Split", graph.op("Sigmoid", opened), outputs=3, axis=1, num_outputs=3)
-    c = graph.op("Add", graph.op("Mul", f, c), graph.op("Mul", i, graph.op("Tanh", candidate)))
-    h = graph.op("Mul", o, graph.op("Tanh", c))
-    if layer.weight_hr is not None:
-        h = graph.op("MatMul", h, graph.constant(f"{name}.P", to_numpy(layer.weight_hr).T))
-    return [h, c]
-
-
-def _gru(graph: StepGraph, name: str, layer: Recurrence, read: Product, states: list[str]) -> list[str]:
-    (h,), width = states, layer.hidden
-    sizes = graph.ints(2 * width, width)
-    seen = read(f"{name}.W", to_numpy(layer.weight_ih), bias(layer, "bias_ih"))
-    seen, seen_new = graph.op("Split", seen, sizes, outputs=2, axis=1)
-    weight, constant = to_numpy(layer.weight_hh), bias(layer, "bias_hh")
-    parts = (slice(0, 2 * width), slice(2 * width, None))
-    kept = graph.linear(f"{name}.gates", h, weight[parts[0]].T, constant[parts[0]])
-    opened = graph.op("Sigmoid", graph.op("Add", seen, kept))
-    r, z = graph.op("Split", opened, outputs=2, axis=1, num_outputs=2)
-    new = weight[parts[1]].T, constant[parts[1]]
-    if layer.reset_first:
-        kept_new = graph.linear(f"{name}.new", graph.op("Mul", r, h), *new)
-    else:
-        kept_new = graph.op("Mul", r, graph.linear(f"{name}.new", h, *new))
-    n = graph.op("Tanh", graph.op("Add", seen_new, kept_new))
-    return [graph.op("Add", n, graph.op("Mul", z, graph.op("Sub", h, n)))]
+Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
 class TextNetwork:
-    """Implements `export.reader.Network`: a token becomes features, each part reads those of the one before it."""
+    """Implements `export.reader.Network`: a token becomes features, each layer reads those of the one before it."""
 
     table: Tensor | None
     """float32[readable tokens, width]: the features of each token; None where a 1 among zeros stands for it."""
-    parts: tuple[Part, ...]
+    layers: tuple[Layer, ...]
     """The last one gives the logits."""
     residuals: Residuals = ()
-    """Parts, by their numbers, whose input is added to their output."""
+    """Layers, by their numbers, whose input is added to their output."""
     learned_table: bool = True
     """False for features that were not trained, such as the token's number."""
 
     @property
     def vocab_size(self) -> int:
         """Tokens that it predicts; it may read a few more."""
-        return self.parts[-1].outputs
+        return self.layers[-1].outputs
 
     @property
-    def layers(self) -> tuple[Layer, ...]:
-        """The parts that remember."""
-        return tuple(part for part in self.parts if isinstance(part, Layer))
+    def recurrent(self) -> tuple[Recurrent, ...]:
+        """The layers with a state."""
+        return tuple(layer for layer in self.layers if isinstance(layer, Recurrent))
 
     @property
     def parameters_count(self) -> int:
         """Trained numbers; shared ones count once."""
         table = (self.table,) if self.learned_table else ()
-        every = [*table, *(tensor for part in self.parts for tensor in part.tensors())]
+        every = [*table, *(tensor for layer in self.layers for tensor in layer.tensors())]
         return sum({tensor.data_ptr(): tensor.numel() for tensor in every if tensor is not None}.values())
 
     def step_graph(self) -> onnx.ModelProto:
-        """The step function, on ONNX's own recurrent operators where they serve."""
-        return text_step(self.table, self.parts, self.residuals)
+        """The step function, on ONNX's own recurrent operators where they serve.
+
+        State: h, and for an LSTM c; each float32[batch, layers, hidden], or [batch, hidden] a layer where sizes differ.
+        """
+        graph = StepGraph()
+        states = _States(graph, self.recurrent)
+        features = _Features(graph, "token", is_token=True)
+        if self.table is not None:
+            features = _Features(graph, graph.op("Gather", graph.constant("embedding", to_numpy(self.table)), "token"))
+        inputs = list[_Features]()
+        for at, layer in enumerate(self.layers):
+            inputs.append(features)
+            if isinstance(layer, Recurrent):
+                features = states.update(layer, features)
+            else:
+                name = "output" if layer is self.layers[-1] else f"between.{at}"
+                features = _Features(graph, _feedforward(layer, name, features))
+            for first in (first for first, last in self.residuals if last == at):
+                features = _Features(graph, graph.op("Add", features.flat(), inputs[first].flat()))
+        graph.logits(features.flat(), self.vocab_size)
+        states.finish()
+        return graph.model()
 
     def random_tokens(self, batch: int, rng: np.random.Generator) -> Tokens:
         """int64[batch, 200]."""
@@ -209,141 +89,230 @@ class TextNetwork:
 
     @torch.no_grad()
     def sequence_logits(self, tokens: Tensor) -> Tensor:
-        """Logits after every token of int64[batch, n], from the first state: float32[batch, n, vocab]."""
-        value = self._features(tokens)
-        read = []
-        for at, part in enumerate(self.parts):
-            read.append(value)
-            value = part.full(value)
-            value = sum((read[first] for first, last in self.residuals if last == at), value)
+        """Logits after every token of int64[batch, n], from the initial state: float32[batch, n, vocab]."""
+        value = functional.one_hot(tokens, self.layers[0].inputs).float() if self.table is None else self.table[tokens]
+        inputs = []
+        for at, layer in enumerate(self.layers):
+            inputs.append(value)
+            value = layer.forward(value)
+            value = sum((inputs[first] for first, last in self.residuals if last == at), value)
         return value
-
-    def _features(self, tokens: Tensor) -> Tensor:
-        if self.table is None:
-            return functional.one_hot(tokens, self.parts[0].inputs).float()
-        return self.table[tokens]
-
-
-def text_step(table: Tensor | None, parts: Sequence[Part], residuals: Residuals = ()) -> onnx.ModelProto:
-    """State: h, and for an LSTM c; each float32[batch, layers, hidden], or [batch, hidden] a layer where sizes differ.
-
-    table: float32[tokens, width] of features; without it, the first part reads a 1 among zeros.
-    """
-    graph = StepGraph()
-    states = States(graph, [part for part in parts if isinstance(part, Layer)])
-    value = _Value(graph, "token", is_token=True)
-    if table is not None:
-        value = _Value(graph, graph.op("Gather", graph.constant("embedding", to_numpy(table)), "token"))
-    layer, read = 0, list[_Value]()
-    for index, part in enumerate(parts):
-        read.append(value)
-        name = "output" if part is parts[-1] else f"between.{index}"
-        if isinstance(part, Layer):
-            value, results = _remembering(part, layer, value, states.before(layer))
-            states.keep(layer, results)
-            layer += 1
-        else:
-            value = _Value(graph, _map(part, name, value))
-        for first in (first for first, last in residuals if last == index):
-            value = _Value(graph, graph.op("Add", value.flat(), read[first].flat()))
-    graph.logits(value.flat(), parts[-1].outputs)
-    states.finish()
-    return graph.model()
 
 
 @dataclass(frozen=True)
-class _Value:
-    """What a part reads: a token, or features [batch, width], or the same as ONNX's operators have them."""
+class _Features:
+    """What a layer reads: a token, or features [batch, width], or the same as ONNX's operators have them."""
 
     graph: StepGraph
     name: str
     is_token: bool = False
-    is_lifted: bool = False
+    is_sequence: bool = False
     """Is [1, batch, width]."""
 
     def flat(self) -> str:
-        return self.graph.op("Squeeze", self.name, self.graph.ints(0)) if self.is_lifted else self.name
+        """[batch, width]."""
+        return self.graph.op("Squeeze", self.name, self.graph.ints(0)) if self.is_sequence else self.name
 
-    def lifted(self) -> str:
-        return self.name if self.is_lifted else self.graph.op("Unsqueeze", self.name, self.graph.ints(0))
+    def sequence(self) -> str:
+        """[1, batch, width]."""
+        return self.name if self.is_sequence else self.graph.op("Unsqueeze", self.name, self.graph.ints(0))
 
-    def times(self, name: str, weight: NDArray[np.float32], constant: NDArray[np.float32]) -> str:
-        """Weight [outputs, width] times the features, plus a constant; for a token, a row of a table."""
+    def times(self, name: str, weight: Array, bias: Array) -> str:
+        """Weight [outputs, width] times the features, plus bias [outputs]; for a token, a row of a table."""
         if self.is_token:
-            return str(self.graph.op("Gather", self.graph.constant(f"{name}.rows", weight.T + constant), self.name))
-        return self.graph.linear(name, self.flat(), weight.T, constant)
+            return str(self.graph.op("Gather", self.graph.constant(f"{name}.rows", weight.T + bias), self.name))
+        return self.graph.linear(name, self.flat(), weight.T, bias)
 
 
-def _map(part: Map, name: str, value: _Value) -> str:
+class _States:
+    """h and c of all layers: one [batch, layers, width] each, or, where widths differ, one [batch, width] a layer.
+
+    Every state starts as zeros, so that of a layer with a learned initial state is its difference from that.
+    """
+
+    def __init__(self, graph: StepGraph, layers: Sequence[Recurrent]) -> None:
+        self._graph, self._layers = graph, layers
+        self._rows: dict[tuple[int, str], str] = {}
+        """[1, batch, width] by number of the layer and name of the state: before the token, or after it."""
+        self._groups = {name: group for state in ("h", "c") for name, group in self._groups_of(state).items()}
+        self._next = 0
+        for name, group in self._groups.items():
+            self._declare(name, group)
+
+    def update(self, layer: Recurrent, features: _Features) -> _Features:
+        """What the next layer gives; its states are from now on those after the token."""
+        index, self._next = self._next, self._next + 1
+        states = [self._rows[index, state] for state in layer.states()]
+        output, states = _recurrent(layer, f"rnn.{index}", features, states)
+        self._rows.update({(index, state): row for state, row in zip(layer.states(), states, strict=True)})
+        return output
+
+    def finish(self) -> None:
+        """Names the states after the token; call after the logits have a name."""
+        graph = self._graph
+        for name, group in self._groups.items():
+            rows = [self._rows[key] for key in group]
+            value = rows[0] if len(rows) == 1 else graph.op("Concat", *rows, axis=0)
+            if any(self._layers[index].initial_state(state) is not None for index, state in group):
+                value = graph.op("Sub", value, f"start.{name}")
+            if name in ("h", "c"):
+                graph.next(name, graph.op("Transpose", value, perm=[1, 0, 2]))
+            else:
+                graph.next(name, graph.op("Squeeze", value, graph.ints(0)))
+
+    def _groups_of(self, state: str) -> dict[str, list[tuple[int, str]]]:
+        """The tensors that carry a state, by name: (layer, state) of each row."""
+        holders = [index for index, layer in enumerate(self._layers) if state in layer.states()]
+        if len({self._layers[index].states()[state] for index in holders}) == 1:
+            return {state: [(index, state) for index in holders]}
+        return {f"{state}.{index}": [(index, state)] for index in holders}
+
+    def _declare(self, name: str, group: list[tuple[int, str]]) -> None:
+        graph, width, count = self._graph, self._layers[group[0][0]].states()[group[0][1]], len(group)
+        if name in ("h", "c"):
+            value = graph.op("Transpose", graph.state(name, count, width), perm=[1, 0, 2])
+        else:
+            value = graph.op("Unsqueeze", graph.state(name, width), graph.ints(0))
+        learned = [self._layers[index].initial_state(state) for index, state in group]
+        if any(row is not None for row in learned):
+            initial = np.stack([_or_zeros(row, width) for row in learned])[:, None]
+            value = graph.op("Add", value, graph.constant(f"start.{name}", initial))
+        rows = [value] if count == 1 else graph.op("Split", value, outputs=count, axis=0, num_outputs=count)
+        self._rows.update(zip(group, rows, strict=True))
+
+
+def _feedforward(layer: Feedforward, name: str, features: _Features) -> str:
     """Features [batch, outputs]."""
-    graph = value.graph
-    if isinstance(part, Linear):
-        made = value.times(name, to_numpy(part.weight), _or_zeros(part.bias, part.outputs))
-        return activation(graph, part.activation, made)
-    if isinstance(part, LayerNorm):
-        given = [graph.constant(f"{name}.weight", to_numpy(part.weight))]
-        given += [] if part.bias is None else [graph.constant(f"{name}.bias", to_numpy(part.bias))]
-        return str(graph.op("LayerNormalization", value.flat(), *given, axis=-1, epsilon=part.epsilon))
-    scale = _or_zeros(part.weight, part.outputs, fill=1) / np.sqrt(to_numpy(part.variance) + np.float32(part.epsilon))
-    shift = _or_zeros(part.bias, part.outputs) - to_numpy(part.mean) * scale
-    scaled = graph.op("Mul", value.flat(), graph.constant(f"{name}.scale", scale))
-    return str(graph.op("Add", scaled, graph.constant(f"{name}.shift", shift)))
+    graph = features.graph
+    if isinstance(layer, Linear):
+        product = features.times(name, to_numpy(layer.weight), _or_zeros(layer.bias, layer.outputs))
+        return _activation(graph, layer.activation, product)
+    if isinstance(layer, LayerNorm):
+        constants = [graph.constant(f"{name}.weight", to_numpy(layer.weight))]
+        constants += [] if layer.bias is None else [graph.constant(f"{name}.bias", to_numpy(layer.bias))]
+        return str(graph.op("LayerNormalization", features.flat(), *constants, axis=-1, epsilon=layer.epsilon))
+    deviation = np.sqrt(to_numpy(layer.variance) + np.float32(layer.epsilon))
+    scale = _or_zeros(layer.weight, layer.outputs, fill=1) / deviation
+    shift = _or_zeros(layer.bias, layer.outputs) - to_numpy(layer.mean) * scale
+    product = graph.op("Mul", features.flat(), graph.constant(f"{name}.scale", scale))
+    return str(graph.op("Add", product, graph.constant(f"{name}.shift", shift)))
 
 
-def _remembering(part: Layer, layer: int, value: _Value, states: list[str]) -> tuple[_Value, list[str]]:
-    """What one layer gives, and its states after the token. states: each [1, batch, width]."""
-    graph = value.graph
-    if isinstance(part, Recurrence) and not value.is_token and _has_operator(part):
-        results = _operator(part, f"rnn.{layer}", value, states)
-        return _Value(graph, results[0], is_lifted=True), results
-    flat = [_Value(graph, state, is_lifted=True).flat() for state in states]
-    if isinstance(part, Recurrence):
-        results = cell(graph, f"rnn.{layer}", part, value.times, flat)
-        made = results[0]
+def _recurrent(layer: Recurrent, name: str, features: _Features, states: list[str]) -> tuple[_Features, list[str]]:
+    """What one layer gives, and its states after the token. states: h (and c), each [1, batch, width]."""
+    graph = features.graph
+    if isinstance(layer, RecurrentLayer) and not features.is_token and _has_operator(layer):
+        after = _operator(layer, name, features, states)
+        return _Features(graph, after[0], is_sequence=True), after
+    flat = [_Features(graph, state, is_sequence=True).flat() for state in states]
+    if isinstance(layer, RecurrentLayer):
+        after = {"RNN": _rnn, "LSTM": _lstm, "GRU": _gru}[layer.kind](layer, name, features, flat)
+        output = after[0]
     else:
-        made, results = _combined(part, f"rnn.{layer}", value, flat[0])
-    return _Value(graph, made), [_Value(graph, result).lifted() for result in results]
+        output, after = _tutorial_rnn(layer, name, features, flat[0])
+    return _Features(graph, output), [_Features(graph, state).sequence() for state in after]
 
 
-def _has_operator(part: Recurrence) -> bool:
-    return part.weight_hr is None and (part.kind != "RNN" or part.nonlinearity in ("tanh", "relu"))
+def _has_operator(layer: RecurrentLayer) -> bool:
+    return layer.weight_hr is None and (layer.kind != "RNN" or layer.nonlinearity in ("tanh", "relu"))
 
 
-def _operator(part: Recurrence, name: str, value: _Value, states: list[str]) -> list[str]:
-    """The new h (and c), each [1, batch, hidden]."""
-    graph, order = value.graph, _ORDER[part.kind]
+def _operator(layer: RecurrentLayer, name: str, features: _Features, states: list[str]) -> list[str]:
+    """ONNX's own operator: the new h (and c), each [1, batch, hidden]."""
+    graph, order = features.graph, _ONNX_GATES[layer.kind]
 
-    def gates(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    def gates(rows: Array) -> Array:
         blocks = np.split(rows, len(order))
         return np.concatenate([blocks[gate] for gate in order])[None]
 
-    both = np.concatenate([gates(bias(part, "bias_ih")), gates(bias(part, "bias_hh"))], axis=1)
-    weights = graph.constant(f"{name}.W", gates(to_numpy(part.weight_ih)))
-    recurrence = graph.constant(f"{name}.R", gates(to_numpy(part.weight_hh)))
-    extra: dict[str, Any] = {"linear_before_reset": int(not part.reset_first)} if part.kind == "GRU" else {}
-    if part.kind == "RNN" and part.nonlinearity == "relu":
+    biases = np.concatenate([gates(_bias(layer, layer.bias_ih)), gates(_bias(layer, layer.bias_hh))], axis=1)
+    weights = graph.constant(f"{name}.W", gates(to_numpy(layer.weight_ih)))
+    recurrence = graph.constant(f"{name}.R", gates(to_numpy(layer.weight_hh)))
+    extra: dict[str, Any] = {"linear_before_reset": int(not layer.reset_first)} if layer.kind == "GRU" else {}
+    if layer.kind == "RNN" and layer.nonlinearity == "relu":
         extra = {"activations": ["Relu"]}
-    inputs = (value.lifted(), weights, recurrence, graph.constant(f"{name}.B", both), "", *states)
-    results = graph.op(part.kind, *inputs, outputs=1 + len(states), hidden_size=part.hidden, **extra)
+    inputs = (features.sequence(), weights, recurrence, graph.constant(f"{name}.B", biases), "", *states)
+    results = graph.op(layer.kind, *inputs, outputs=1 + len(states), hidden_size=layer.hidden_size, **extra)
     return list(results[1:])
 
 
-def _combined(part: Combined, name: str, value: _Value, h: str) -> tuple[str, list[str]]:
+def _rnn(layer: RecurrentLayer, name: str, features: _Features, states: list[str]) -> list[str]:
+    return [_activation(features.graph, layer.nonlinearity, _sums(layer, name, features, states[0], order=(0,)))]
+
+
+def _lstm(layer: RecurrentLayer, name: str, features: _Features, states: list[str]) -> list[str]:
+    graph, (h, c) = features.graph, states
+    sums = _sums(layer, name, features, h, order=(0, 1, 3, 2))  # i f o together, for one sigmoid
+    sizes = graph.ints(3 * layer.hidden_size, layer.hidden_size)
+    gates, candidate = graph.op("Split", sums, sizes, outputs=2, axis=1)
+    i, f, o = graph.op("Split", graph.op("Sigmoid", gates), outputs=3, axis=1, num_outputs=3)
+    c = graph.op("Add", graph.op("Mul", f, c), graph.op("Mul", i, graph.op("Tanh", candidate)))
+    h = graph.op("Mul", o, graph.op("Tanh", c))
+    if layer.weight_hr is not None:
+        h = graph.op("MatMul", h, graph.constant(f"{name}.P", to_numpy(layer.weight_hr).T))
+    return [h, c]
+
+
+def _gru(layer: RecurrentLayer, name: str, features: _Features, states: list[str]) -> list[str]:
+    graph, (h,), width = features.graph, states, layer.hidden_size
+    sizes = graph.ints(2 * width, width)
+    of_x = features.times(f"{name}.W", to_numpy(layer.weight_ih), _bias(layer, layer.bias_ih))
+    of_x, new_of_x = graph.op("Split", of_x, sizes, outputs=2, axis=1)
+    weight, bias = to_numpy(layer.weight_hh), _bias(layer, layer.bias_hh)
+    of_h = graph.linear(f"{name}.gates", h, weight[: 2 * width].T, bias[: 2 * width])
+    gates = graph.op("Sigmoid", graph.op("Add", of_x, of_h))
+    r, z = graph.op("Split", gates, outputs=2, axis=1, num_outputs=2)
+    new = weight[2 * width :].T, bias[2 * width :]
+    if layer.reset_first:
+        new_of_h = graph.linear(f"{name}.new", graph.op("Mul", r, h), *new)
+    else:
+        new_of_h = graph.op("Mul", r, graph.linear(f"{name}.new", h, *new))
+    n = graph.op("Tanh", graph.op("Add", new_of_x, new_of_h))
+    return [graph.op("Add", n, graph.op("Mul", z, graph.op("Sub", h, n)))]
+
+
+def _sums(layer: RecurrentLayer, name: str, features: _Features, h: str, *, order: tuple[int, ...]) -> str:
+    """Both products of all gates in another order: [batch, gates * hidden]."""
+    rows = np.concatenate([np.arange(layer.hidden_size) + gate * layer.hidden_size for gate in order])
+    bias = _bias(layer, layer.bias_ih) + _bias(layer, layer.bias_hh)
+    of_x = features.times(f"{name}.W", to_numpy(layer.weight_ih)[rows], bias[rows])
+    of_h = features.graph.op("MatMul", h, features.graph.constant(f"{name}.R", to_numpy(layer.weight_hh)[rows].T))
+    return str(features.graph.op("Add", of_x, of_h))
+
+
+def _tutorial_rnn(layer: TutorialRNN, name: str, features: _Features, h: str) -> tuple[str, list[str]]:
     """Logits [batch, vocab], and the new h."""
-    graph = value.graph
+    graph = features.graph
 
-    def both(which: str, linear: Linear) -> str:
-        weight, constant = to_numpy(linear.weight), _or_zeros(linear.bias, linear.outputs)
-        seen = value.times(f"{name}.{which}.W", weight[:, : part.inputs], constant)
-        kept = graph.op("MatMul", h, graph.constant(f"{name}.{which}.R", weight[:, part.inputs :].T))
-        return activation(graph, linear.activation, graph.op("Add", seen, kept))
+    def product(which: str, linear: Linear) -> str:
+        weight, bias = to_numpy(linear.weight), _or_zeros(linear.bias, linear.outputs)
+        of_x = features.times(f"{name}.{which}.W", weight[:, : layer.inputs], bias)
+        of_h = graph.op("MatMul", h, graph.constant(f"{name}.{which}.R", weight[:, layer.inputs :].T))
+        return _activation(graph, linear.activation, graph.op("Add", of_x, of_h))
 
-    after, made = both("state", part.state), both("output", part.output)
-    if part.last:
-        joined = _Value(graph, graph.op("Concat", after, made, axis=1))
-        made = _map(part.last, f"{name}.last", joined)
-    return made, [after]
+    state, logits = product("state", layer.state), product("output", layer.output)
+    if layer.last:
+        joint = _Features(graph, graph.op("Concat", state, logits, axis=1))
+        logits = _feedforward(layer.last, f"{name}.last", joint)
+    return logits, [state]
 
 
-def _or_zeros(value: Tensor | None, width: int, *, fill: float = 0) -> NDArray[np.float32]:
+def _activation(graph: StepGraph, kind: str, value: str) -> str:
+    """One of `export.text.layers.ACTIVATIONS`."""
+    if kind == "none":
+        return value
+    if kind == "gelu":
+        half = graph.op("Mul", value, graph.constant("half", np.array(0.5, np.float32)))
+        error = graph.op("Erf", graph.op("Mul", value, graph.constant("sqrt_half", np.array(0.5**0.5, np.float32))))
+        return str(graph.op("Add", half, graph.op("Mul", half, error)))
+    operators = {"tanh": "Tanh", "relu": "Relu", "sigmoid": "Sigmoid", "leaky_relu": "LeakyRelu", "elu": "Elu"}
+    return str(graph.op(operators[kind], value))
+
+
+def _bias(layer: RecurrentLayer, bias: Tensor | None) -> Array:
+    """[gates * hidden]."""
+    return _or_zeros(bias, len(layer.weight_ih))
+
+
+def _or_zeros(value: Tensor | None, width: int, *, fill: float = 0) -> Array:
     return np.full(width, fill, np.float32) if value is None else to_numpy(value)

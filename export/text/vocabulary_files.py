@@ -1,4 +1,4 @@
-"""What `--vocab` names: a file in one of many forms, or a set of characters that everybody knows."""
+"""Vocabularies: files of tokens, values that may be one, special tokens, and the tokenizer.json of each kind."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ import json
 import re
 import string
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-from export.build_tokenizer import UNKNOWN
-from export.text.evidence import Said, walk
 from tui_gen.errors import TuiGenError
 
-KNOWN: dict[str, tuple[str, ...]] = {
+from ..build_tokenizer import UNKNOWN
+from ..checkpoints.load import load_values
+from .metadata import Setting, walk
+
+CHARACTER_SETS: dict[str, tuple[str, ...]] = {
     "printable": tuple(string.printable),
     "ascii": tuple(map(chr, range(128))),
     "letters": tuple(string.ascii_letters),
@@ -26,7 +28,7 @@ BYTES = "bytes"
 _PICKLES = (".pkl", ".pickle", ".pt", ".pth")
 _ESCAPES = {"\\n": "\n", "\\t": "\t", "\\r": "\r", "\\s": " ", "\\\\": "\\"}
 _MARKS = ".,;:!?"
-Tokens = list[str | None]
+Texts = list[str | None]
 """The text of each id; None where none is known."""
 _HINTS = (
     *("itos", "idx2word", "int2char", "id2", "ix_to", "i2", "index_to", "idx_to", "vocab", "tokens", "chars"),
@@ -36,7 +38,7 @@ _COUNTS = ("count", "freq", "occurrences")
 """What dicts between tokens and numbers that are no ids are called."""
 _GAPS = 4
 """Ids without a text that a vocabulary may have, such as a 0 for padding."""
-STARTS = ("bos", "s", "sos", "start", "go", "stop", "endoftext", "eos", "/s", "end", "\n", " ")
+BEGINNINGS = ("bos", "s", "sos", "start", "go", "stop", "endoftext", "eos", "/s", "end", "\n", " ")
 """What every sample may start from, the likeliest first."""
 ENDS = ("stop", "endoftext", "eos", "eop", "end", "/s", "eot")
 """What may end a sample."""
@@ -46,32 +48,31 @@ _BARE = {"BOS", "SOS", "START", "GO", "EOS", "END", "STOP", "EOT", "UNK", "UNKNO
 
 
 @dataclass(frozen=True)
-class Side:
+class VocabularyFile:
     """A vocabulary from outside the checkpoint."""
 
     origin: str
-    tokens: Tokens | None = None
+    tokens: Texts = field(default_factory=list)
     tokenizer: str = ""
     """The text of a tokenizer.json, in place of tokens."""
 
 
-def read_side(named: str, size: int) -> Side:
+def read_vocabulary_file(name: str, size: int) -> VocabularyFile:
     """What --vocab names, of any size. Raises TuiGenError for a file in no known form.
 
     size: how many tokens the weights know, to choose by if a file holds several vocabularies.
     """
-    path = Path(named)
-    if named in KNOWN and not path.exists():
-        return Side(f"the {len(KNOWN[named])} characters called {named}", [*KNOWN[named]])
+    path = Path(name)
+    if name in CHARACTER_SETS and not path.exists():
+        return VocabularyFile(f"the {len(CHARACTER_SETS[name])} characters called {name}", [*CHARACTER_SETS[name]])
     beginning = _beginning(path)
     if beginning.startswith((b"\x80", b"PK")) or path.suffix in _PICKLES:
-        return _of_values(path, _pickled(path), size)
+        return _of_values(path, load_values(path), size)
     text = read_text_file(path)
-    if beginning.lstrip()[:1] in (b"{", b"["):
-        made = _of_json(path, text, size)
-        if made:
-            return made
-    return Side(str(path), _lines(text, size))
+    value = _json(text) if beginning.lstrip()[:1] in (b"{", b"[") else None
+    if isinstance(value, dict) and isinstance(value.get("model"), dict) and "vocab" in value["model"]:
+        return VocabularyFile(str(path), tokenizer=text)
+    return VocabularyFile(str(path), _lines(text, size)) if value is None else _of_values(path, value, size)
 
 
 def _beginning(path: Path) -> bytes:
@@ -79,211 +80,115 @@ def _beginning(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(64)
     except FileNotFoundError:
-        known = ", ".join((*KNOWN, BYTES))
-        raise TuiGenError(f"--vocab {path}: there is no such file; a name instead of a file is {known}") from None
+        names = ", ".join((*CHARACTER_SETS, BYTES))
+        raise TuiGenError(f"--vocab {path}: there is no such file; a name instead of a file is {names}") from None
     except OSError as fault:
         raise TuiGenError(f"--vocab {path} cannot be read: {fault.strerror}") from fault
 
 
-def _pickled(path: Path) -> object:
-    """Plain values; nothing in the file is executed."""
-    from export.checkpoints.load import load_values
-
-    return load_values(path)
-
-
-def _of_json(path: Path, text: str, size: int) -> Side | None:
+def _json(text: str) -> object:
+    """None for what is no JSON: a list of tokens may begin with a bracket."""
     try:
-        value = json.loads(text)
+        return json.loads(text)
     except (ValueError, RecursionError):
-        return None  # a list of tokens may begin with a bracket
-    if isinstance(value, dict) and isinstance(value.get("model"), dict) and "vocab" in value["model"]:
-        return Side(str(path), tokenizer=text)
-    return _of_values(path, value, size)
+        return None
 
 
-def _of_values(path: Path, value: object, size: int) -> Side:
-    values = list(walk(value, ("vocab",)))
-    best, others = find_tokens(values, size)
-    found = best or max(others, key=lambda other: len(other.tokens), default=None)
-    if found is None:
+def _of_values(path: Path, value: object, size: int) -> VocabularyFile:
+    best, others = find_vocabularies(walk(value, ("vocab",)), size)
+    vocabulary = best or max(others, key=lambda other: len(other.tokens), default=None)
+    if vocabulary is None:
         raise TuiGenError(f"--vocab {path} holds no list of tokens, and no dict between tokens and ids")
-    return Side(str(path), found.tokens)
+    return VocabularyFile(str(path), vocabulary.tokens)
 
 
-def _lines(text: str, size: int) -> Tokens:
+def _lines(text: str, size: int) -> Texts:
     """One token a line, perhaps with its id; newlines and the like as backslash and letter, or an empty line."""
     lines = text.split("\n")
     lines = lines if lines[-1] else lines[:-1]
-    numbered = _numbered(lines)
-    if numbered:
-        return numbered
+    by_id = _numbered_lines(lines)
+    if by_id:
+        return by_id
     tokens = [_ESCAPES.get(line, line) for line in lines]
     if len(tokens) == size + 1 and "\n" not in tokens:  # a newline on a line of its own reads as two empty lines
         tokens = [token for at, token in enumerate(tokens) if token or at == 0 or tokens[at - 1]]
     return ["\n" if not token and "\n" not in tokens else token for token in tokens]
 
 
-def _numbered(lines: list[str]) -> Tokens | None:
+def _numbered_lines(lines: list[str]) -> Texts | None:
     """Lines of a token and its id, or of an id and its token, with a tab or a space between; None for others."""
     for sign in ("\t", " "):
-        pairs = [line.rpartition(sign)[::2] for line in lines]
-        turned = [line.partition(sign)[::-2] for line in lines]
-        for found in (pairs, turned):
-            ids = {int(at): token for token, at in found if at.isdecimal() and at.isascii() and len(at) < 10}
+        token_first = [line.rpartition(sign)[::2] for line in lines]
+        id_first = [line.partition(sign)[::-2] for line in lines]
+        for pairs in (token_first, id_first):
+            ids = {int(at): token for token, at in pairs if at.isdecimal() and at.isascii() and len(at) < 10}
             if len(ids) == len(lines) > 1 and ids.keys() == set(range(len(ids))):
                 return [_ESCAPES.get(ids[at], ids[at]) for at in range(len(ids))]
     return None
 
 
-def token_name(token: int) -> str:
-    """What a token without a text is called."""
-    return f"token {token}"
-
-
-def is_characters(tokens: Tokens) -> bool:
-    """Whether every token but the special ones is a single character."""
-    texts = [token for token in tokens if token and not is_special(token)]
-    return bool(texts) and all(len(token) == 1 for token in texts)
-
-
-def character_file(tokens: Tokens) -> str:
-    """A token for each character; special ones can be typed by their names."""
-    tokenizer = _tokenizer(tokens)
-    long = sorted((token for token in tokens if token and len(token) > 1), key=len, reverse=True)
-    pattern = "|".join([*map(re.escape, long), r"[\s\S]"])
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), behavior="isolated")
-    tokenizer.decoder = decoders.Fuse()
-    return str(tokenizer.to_str())
-
-
-def word_file(tokens: Tokens, *, line_end: str | None) -> str:
-    """Words between spaces. line_end: a token that is printed as a newline, and typed as one."""
-    tokenizer = _tokenizer(tokens)
-    ends = [token for token in dict.fromkeys((line_end, "\n")) if token in tokens and token]
-    words = pre_tokenizers.Split(Regex(r"\n|\S+" if ends else r"\S+"), behavior="removed", invert=True)
-    marks = pre_tokenizers.Split(Regex(rf"(?<=\w)[{_MARKS}]+(?=\s|$)"), behavior="isolated")
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([marks, words] if _marks_stand_alone(tokens) else [words])
-    if line_end:
-        newline = normalizers.Replace(Regex(r" *\n *"), f" {line_end} ")
-        lowercase = [tokenizer.normalizer] if tokenizer.normalizer else []
-        tokenizer.normalizer = normalizers.Sequence([*lowercase, newline])
-    tokenizer.decoder = _word_decoder(ends)
-    return str(tokenizer.to_str())
-
-
-def _word_decoder(ends: list[str]) -> decoders.Decoder:
-    """Spaces between words, none around newlines."""
-    spaced = decoders.WordPiece(prefix="\x00", cleanup=False)  # glues only what begins with that
-    newlines = [decoders.Replace(f" {end}", "\n") for end in ends] + [decoders.Replace(end, "\n") for end in ends]
-    return decoders.Sequence([spaced, *newlines, decoders.Fuse(), *([decoders.Replace("\n ", "\n")] if ends else [])])
-
-
-def byte_file() -> str:
-    """A token for each byte of UTF-8."""
-    characters = {character: byte for byte, character in _byte_characters().items()}
-    tokenizer = Tokenizer(models.WordLevel(characters, unk_token=UNKNOWN))
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-            pre_tokenizers.Split(Regex(r"[\s\S]"), behavior="isolated"),
-        ]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    return str(tokenizer.to_str())
-
-
-def _byte_characters() -> dict[int, str]:
-    """Radford et al. (2019): printable bytes stand for themselves, the others for characters from U+0100 on."""
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(256) if byte not in printable]
-    return {byte: chr(byte) for byte in printable} | {byte: chr(256 + at) for at, byte in enumerate(others)}
-
-
-def nameless_file(size: int) -> str:
-    """Tokens by their numbers: `17 3` and `token 17 token 3` are the same prompt."""
-    tokenizer = Tokenizer(models.WordLevel({token_name(at): at for at in range(size)}, unk_token=UNKNOWN))
-    bare = normalizers.Replace(Regex(r"\btoken\s+(?=\d)"), "")
-    tokenizer.normalizer = normalizers.Sequence([bare, normalizers.Replace(Regex(r"(?<!\S)(?=\d)"), "token ")])
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"token \d+|\S+"), behavior="removed", invert=True)
-    tokenizer.decoder = decoders.WordPiece(prefix="\x00", cleanup=False)
-    return str(tokenizer.to_str())
-
-
-def _tokenizer(tokens: Tokens) -> Tokenizer:
-    """A vocabulary that reads any case, if it has small letters only."""
-    named = [token if token and _can_stand(token) else token_name(at) for at, token in enumerate(tokens)]
-    ids = {token: at for at, token in enumerate(named)}
-    tokenizer = Tokenizer(models.WordLevel(ids, unk_token=unknown_token(tokens) or UNKNOWN))
-    texts = [token for token in tokens if token and not is_special(token)]
-    if any(text != text.upper() for text in texts) and all(text == text.lower() for text in texts):
-        tokenizer.normalizer = normalizers.Lowercase()
-    return tokenizer
-
-
-def _can_stand(token: str) -> bool:
-    """Whether a token is a text that a file can hold."""
-    return not any("\ud800" <= char <= "\udfff" for char in token)
-
-
-def _marks_stand_alone(tokens: Tokens) -> bool:
-    """Whether the training text had spaces before its punctuation."""
-    texts = {token for token in tokens if token}
-    return "." in texts and "," in texts and not any(token[-1] in ",;" and len(token) > 1 for token in texts)
+def read_text_file(path: Path) -> str:
+    """A UTF-8 text with plain newlines. Raises TuiGenError that names the file."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as fault:
+        raise TuiGenError(f"{path} is not UTF-8 text: {fault.reason} at byte {fault.start}") from fault
+    except OSError as fault:
+        raise TuiGenError(f"{path} cannot be read: {fault.strerror}") from fault
 
 
 @dataclass(frozen=True)
-class Found:
+class StoredVocabulary:
     """A vocabulary and where it was."""
 
-    tokens: Tokens
-    place: str
+    tokens: Texts
+    key: str
     """The keys that lead to it, such as `dictionary.idx2word`."""
-    numbered: bool = False
+    has_ids: bool = False
     """Says the id of each token; a list may have been put into another order before it was used."""
 
+    @property
+    def hint(self) -> int:
+        """How little the last key says that it is a vocabulary."""
+        return _hint(self.key.rpartition(".")[2])
 
-def find_tokens(values: Iterable[Said], size: int) -> tuple[Found | None, list[Found]]:
+
+def find_vocabularies(settings: Iterable[Setting], size: int) -> tuple[StoredVocabulary | None, list[StoredVocabulary]]:
     """The likeliest vocabulary for weights of `size` tokens, and all the values that might be of another size."""
     every = [
-        Found(tokens, ".".join(said.path), isinstance(said.value, Mapping))
-        for said in values
-        if (tokens := tokens_of(said))
+        StoredVocabulary(tokens, ".".join(setting.path), isinstance(setting.value, Mapping))
+        for setting in settings
+        if (tokens := _tokens_of(setting))
     ]
-    fitting = [found for found in every if len(found.tokens) == size and found.tokens.count(None) <= _gaps(size)]
-    best = min(fitting, key=_unlikely, default=None)
-    return best, [found for found in every if _hint(found.place) < len(_HINTS)]
+    gaps = max(1, min(_GAPS, size // 8))
+    fitting = [other for other in every if len(other.tokens) == size and other.tokens.count(None) <= gaps]
+    best = min(fitting, key=_unlikelihood, default=None)
+    return best, [other for other in every if other.hint < len(_HINTS)]
 
 
-def _unlikely(found: Found) -> tuple[int, bool, bool, int]:
-    hint = _hint(found.place)
-    return found.tokens.count(None), hint == len(_HINTS), not found.numbered, hint
+def _unlikelihood(vocabulary: StoredVocabulary) -> tuple[int, bool, bool, int]:
+    hint = vocabulary.hint
+    return vocabulary.tokens.count(None), hint == len(_HINTS), not vocabulary.has_ids, hint
 
 
-def _gaps(size: int) -> int:
-    return max(1, min(_GAPS, size // 8))
+def _hint(key: str) -> int:
+    return next((at for at, hint in enumerate(_HINTS) if hint in key.lower()), len(_HINTS))
 
 
-def _hint(place: str) -> int:
-    """How little the name of a value says that it is a vocabulary."""
-    key = place.rpartition(".")[2].lower()
-    return next((at for at, hint in enumerate(_HINTS) if hint in key), len(_HINTS))
-
-
-def tokens_of(said: Said) -> Tokens | None:
+def _tokens_of(setting: Setting) -> Texts | None:
     """A value as a vocabulary; None if it cannot be one."""
-    value = said.value
+    value = setting.value
     if isinstance(value, str):
-        named = _hint(said.key) < len(_HINTS)
-        return [*value] if named and len(value) > 1 and len(set(value)) == len(value) else None
+        is_vocabulary = _hint(setting.key) < len(_HINTS) and len(value) > 1 and len(set(value)) == len(value)
+        return [*value] if is_vocabulary else None
     if isinstance(value, list | tuple):
         texts = [token for token in value if isinstance(token, str)]
         return [*texts] if len(texts) == len(value) == len(set(texts)) > 1 else None
-    counted = any(word in said.key.lower() for word in _COUNTS)
-    return _of_mapping(value) if isinstance(value, Mapping) and len(value) > 1 and not counted else None
+    counts = any(word in setting.key.lower() for word in _COUNTS)
+    return _of_mapping(value) if isinstance(value, Mapping) and len(value) > 1 and not counts else None
 
 
-def _of_mapping(value: Mapping[object, object]) -> Tokens | None:
+def _of_mapping(value: Mapping[object, object]) -> Texts | None:
     """Token to id, or id to token; in JSON, ids are texts too."""
     ids: dict[int, str] = {}
     for key, inner in value.items():
@@ -313,27 +218,112 @@ def meaning(token: str | None) -> str:
     return next(part for part in match.groups() if part).lower()
 
 
-def is_special(token: str | None) -> bool:
+def _is_special(token: str | None) -> bool:
     """Whether a token longer than a character stands for no text."""
     return token is None or (len(token) > 1 and bool(meaning(token)))
 
 
-def unknown_token(tokens: Tokens) -> str | None:
+def _unknown_token(tokens: Texts) -> str | None:
     """The token for what the vocabulary does not have."""
     return next((token for token in tokens if token and meaning(token) in _UNKNOWN), None)
 
 
-def first_meaning(tokens: Tokens, wanted: Sequence[str]) -> int | None:
-    """The id of the token whose meaning comes first among those wanted."""
+def first_meaning(tokens: Texts, meanings: Sequence[str]) -> int | None:
+    """The id of the token whose meaning comes first in a list."""
     places = {name: at for at, token in reversed(list(enumerate(tokens))) if (name := meaning(token))}
-    return next((places[name] for name in wanted if name in places), None)
+    return next((places[name] for name in meanings if name in places), None)
 
 
-def read_text_file(path: Path) -> str:
-    """A UTF-8 text with plain newlines. Raises TuiGenError that names the file."""
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as fault:
-        raise TuiGenError(f"{path} is not UTF-8 text: {fault.reason} at byte {fault.start}") from fault
-    except OSError as fault:
-        raise TuiGenError(f"{path} cannot be read: {fault.strerror}") from fault
+def token_name(token: int) -> str:
+    """What a token without a text is called."""
+    return f"token {token}"
+
+
+def is_characters(tokens: Texts) -> bool:
+    """Whether every token but the special ones is a single character."""
+    texts = [token for token in tokens if token and not _is_special(token)]
+    return bool(texts) and all(len(token) == 1 for token in texts)
+
+
+def character_tokenizer_json(tokens: Texts) -> str:
+    """A token for each character; special ones can be typed by their names."""
+    tokenizer = _tokenizer(tokens)
+    long = sorted((token for token in tokens if token and len(token) > 1), key=len, reverse=True)
+    pattern = "|".join([*map(re.escape, long), r"[\s\S]"])
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), behavior="isolated")
+    tokenizer.decoder = decoders.Fuse()
+    return str(tokenizer.to_str())
+
+
+def word_tokenizer_json(tokens: Texts, *, line_end: str | None) -> str:
+    """Words between spaces. line_end: a token that is printed as a newline, and typed as one."""
+    tokenizer = _tokenizer(tokens)
+    ends = [token for token in dict.fromkeys((line_end, "\n")) if token in tokens and token]
+    words = pre_tokenizers.Split(Regex(r"\n|\S+" if ends else r"\S+"), behavior="removed", invert=True)
+    marks = pre_tokenizers.Split(Regex(rf"(?<=\w)[{_MARKS}]+(?=\s|$)"), behavior="isolated")
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([marks, words] if _marks_stand_alone(tokens) else [words])
+    if line_end:
+        newline = normalizers.Replace(Regex(r" *\n *"), f" {line_end} ")
+        lowercase = [tokenizer.normalizer] if tokenizer.normalizer else []
+        tokenizer.normalizer = normalizers.Sequence([*lowercase, newline])
+    tokenizer.decoder = _word_decoder(ends)
+    return str(tokenizer.to_str())
+
+
+def _word_decoder(ends: list[str]) -> decoders.Decoder:
+    """Spaces between words, none around newlines."""
+    spaces = decoders.WordPiece(prefix="\x00", cleanup=False)  # glues only what begins with that
+    newlines = [decoders.Replace(f" {end}", "\n") for end in ends] + [decoders.Replace(end, "\n") for end in ends]
+    return decoders.Sequence([spaces, *newlines, decoders.Fuse(), *([decoders.Replace("\n ", "\n")] if ends else [])])
+
+
+def byte_tokenizer_json() -> str:
+    """A token for each byte of UTF-8."""
+    characters = {character: byte for byte, character in _byte_characters().items()}
+    tokenizer = Tokenizer(models.WordLevel(characters, unk_token=UNKNOWN))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+            pre_tokenizers.Split(Regex(r"[\s\S]"), behavior="isolated"),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    return str(tokenizer.to_str())
+
+
+def _byte_characters() -> dict[int, str]:
+    """Radford et al. (2019): printable bytes stand for themselves, the others for characters from U+0100 on."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {byte: chr(byte) for byte in printable} | {byte: chr(256 + at) for at, byte in enumerate(others)}
+
+
+def number_tokenizer_json(size: int) -> str:
+    """Tokens by their numbers: `17 3` and `token 17 token 3` are the same prompt."""
+    tokenizer = Tokenizer(models.WordLevel({token_name(at): at for at in range(size)}, unk_token=UNKNOWN))
+    bare = normalizers.Replace(Regex(r"\btoken\s+(?=\d)"), "")
+    tokenizer.normalizer = normalizers.Sequence([bare, normalizers.Replace(Regex(r"(?<!\S)(?=\d)"), "token ")])
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"token \d+|\S+"), behavior="removed", invert=True)
+    tokenizer.decoder = decoders.WordPiece(prefix="\x00", cleanup=False)
+    return str(tokenizer.to_str())
+
+
+def _tokenizer(tokens: Texts) -> Tokenizer:
+    """A vocabulary that reads any case, if it has small letters only."""
+    ids = {token if token and _is_utf8(token) else token_name(at): at for at, token in enumerate(tokens)}
+    tokenizer = Tokenizer(models.WordLevel(ids, unk_token=_unknown_token(tokens) or UNKNOWN))
+    texts = [token for token in tokens if token and not _is_special(token)]
+    if any(text != text.upper() for text in texts) and all(text == text.lower() for text in texts):
+        tokenizer.normalizer = normalizers.Lowercase()
+    return tokenizer
+
+
+def _is_utf8(token: str) -> bool:
+    """Whether a file can hold a text."""
+    return not any("\ud800" <= char <= "\udfff" for char in token)
+
+
+def _marks_stand_alone(tokens: Texts) -> bool:
+    """Whether the training text had spaces before its punctuation."""
+    texts = {token for token in tokens if token}
+    return "." in texts and "," in texts and not any(token[-1] in ",;" and len(token) > 1 for token in texts)

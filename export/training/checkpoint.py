@@ -3,53 +3,50 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from export.training.networks import (
-    BookConfig,
-    BookPixelCNN,
-    NetworkConfig,
-    PictureNet,
-    PixelCNN,
-    PixelCNNConfig,
-    RecurrentConfig,
-    RecurrentNet,
-    TrainedNet,
-    TwoStackPixelCNN,
-)
 from tui_gen.errors import TuiGenError
 
+from .networks import (
+    BookConfig,
+    NetworkConfig,
+    PixelCNNConfig,
+    RecurrentConfig,
+    TrainedNet,
+    build_network,
+)
 
-def _picture_network(config: PixelCNNConfig) -> PictureNet:
-    return TwoStackPixelCNN(config) if config.stacks == 2 else PixelCNN(config)
-
-
-_NETWORKS: dict[str, tuple[type[Any], Callable[[Any], Any]]] = {
-    "recurrent": (RecurrentConfig, RecurrentNet),
-    "pixelcnn": (PixelCNNConfig, _picture_network),
-    "book": (BookConfig, BookPixelCNN),
+_FAMILIES: dict[str, type[NetworkConfig]] = {
+    "recurrent": RecurrentConfig,
+    "pixelcnn": PixelCNNConfig,
+    "book": BookConfig,
 }
-KEYS = {"options", "network", "card", "tokenizer", "weights", "log"}
-"""What `export.train` writes and an export needs."""
+DESCRIPTION = {"options", "network", "card", "tokenizer", "log"}
+"""What an export needs besides the weights."""
 
 
 def describe_network(config: NetworkConfig) -> dict[str, Any]:
-    """A network's sizes as plain values; `build_network` turns them back."""
-    family = next(name for name, (kind, _) in _NETWORKS.items() if isinstance(config, kind))
+    """A network's sizes as plain values, which `load_network` reads."""
+    family = next(name for name, kind in _FAMILIES.items() if isinstance(config, kind))
     return {"family": family, **asdict(config)}
 
 
-def build_network(description: dict[str, Any]) -> TrainedNet:
-    """A network with fresh weights from `describe_network`'s values."""
-    config_of, network = _NETWORKS[description["family"]]
-    config = config_of(**{key: value for key, value in description.items() if key != "family"})
-    built: TrainedNet = network(config)
-    return built
+def load_network(description: Mapping[str, Any], weights: Mapping[str, Tensor]) -> TrainedNet:
+    """The network of `describe_network`'s values, ready to evaluate. Raises TuiGenError if its weights do not fit."""
+    try:
+        sizes = {key: value for key, value in description.items() if key != "family"}
+        net = build_network(_FAMILIES[description["family"]](**sizes))
+        net.load_state_dict(weights)
+    except (KeyError, TypeError, RuntimeError) as fault:
+        reason = " ".join(str(fault).split())
+        raise TuiGenError(f"the checkpoint's weights do not fit the network it describes: {reason:.200}") from fault
+    return net.eval()
 
 
 def save(path: Path, contents: dict[str, Any]) -> None:
@@ -63,7 +60,7 @@ def save(path: Path, contents: dict[str, Any]) -> None:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Reads a checkpoint that `export.train` wrote, without running anything in it. Raises TuiGenError otherwise."""
+    """Reads a checkpoint to resume from, without running anything in it. Raises TuiGenError for any other file."""
     try:
         contents = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as fault:
@@ -71,17 +68,6 @@ def load(path: Path) -> dict[str, Any]:
     except Exception as fault:  # torch raises whatever its readers meet in a damaged file
         reason = str(fault).strip().splitlines() or [type(fault).__name__]
         raise TuiGenError(f"{path} is not a checkpoint that can be read: {reason[0]:.200}") from fault
-    if not isinstance(contents, dict) or not contents.keys() >= KEYS:
+    if not isinstance(contents, dict) or not contents.keys() >= DESCRIPTION | {"weights"}:
         raise TuiGenError(f"{path} was not written by export.train; only such checkpoints can be exported")
     return contents
-
-
-def trained_network(contents: dict[str, Any]) -> TrainedNet:
-    """The network of a checkpoint with its averaged weights, ready to evaluate. Raises TuiGenError if they disagree."""
-    try:
-        net = build_network(contents["network"])
-        net.load_state_dict(contents["weights"])
-    except (KeyError, TypeError, RuntimeError) as fault:
-        reason = " ".join(str(fault).split())
-        raise TuiGenError(f"the checkpoint's weights do not fit the network it describes: {reason:.200}") from fault
-    return net.eval()

@@ -16,12 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from export.build_tokenizer import END, character_tokenizer, word_tokenizer
 from tui_gen.errors import TuiGenError
+from tui_gen.sampling.params import FREE, Tokens
 
-Ids = NDArray[np.int64]
+from ..build_tokenizer import END, character_tokenizer, word_tokenizer
+
 MAX_CHARACTERS = 10_000
 """Different ones in a text."""
+DIGITS = tuple("0123456789")
+FASHION_CLASSES = (
+    "t-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -31,8 +36,8 @@ class Texts:
     tokenizer: Tokenizer
     bos: int
     eos: int | None
-    train: list[Ids]
-    held_out: list[Ids]
+    train: list[Tokens]
+    held_out: list[Tokens]
 
     @property
     def in_characters(self) -> bool:
@@ -58,6 +63,24 @@ class Images:
     held_out: int
     """How many pictures at the end are held out."""
 
+    @property
+    def train(self) -> int:
+        """How many before them are trained on."""
+        return len(self.pixels) - self.held_out
+
+    @property
+    def area(self) -> int:
+        """Pixels of a picture."""
+        return int(self.pixels[0].size)
+
+
+def pad(documents: Sequence[Tokens]) -> Tokens:
+    """int64[documents, n], with `FREE` after the end of all but the longest."""
+    batch = np.full((len(documents), max(map(len, documents))), FREE, dtype=np.int64)
+    for row, document in zip(batch, documents, strict=True):
+        row[: len(document)] = document
+    return batch
+
 
 def read_recipes(path: Path, *, max_tokens: int = 200, vocab_size: int = 10_000) -> Texts:
     """JSON lines of {title, text}: `recipe for TITLE | TEXT` in lower-cased words; recipes of up to max_tokens.
@@ -65,21 +88,19 @@ def read_recipes(path: Path, *, max_tokens: int = 200, vocab_size: int = 10_000)
     One title in twenty is held out, by a hash, because recipes repeat between books.
     """
     lines = enumerate(_text(path).split("\n"), start=1)
-    rows = [_recipe(path, number, line) for number, line in lines if line.strip()]
-    texts = [f"recipe for {title} | {text}" for title, text in rows]
-    held = [_held_out(title.lower()) for title, _ in rows]
+    recipes = [_recipe(path, number, line) for number, line in lines if line.strip()]
+    texts = [(f"recipe for {title} | {text}", _is_held_out(title.lower())) for title, text in recipes]
     splitter = word_tokenizer([], vocab_size=2).pre_tokenizer
-    short = [len(splitter.pre_tokenize_str(text)) <= max_tokens for text in texts]
-    kept = [(text, out) for text, out, ok in zip(texts, held, short, strict=True) if ok]
-    tokenizer = word_tokenizer((text for text, out in kept if not out), vocab_size=vocab_size)
-    return _documents(kept, tokenizer, end=_id(tokenizer, END))
+    texts = [(text, out) for text, out in texts if len(splitter.pre_tokenize_str(text)) <= max_tokens]
+    tokenizer = word_tokenizer((text for text, out in texts if not out), vocab_size=vocab_size)
+    return _documents(texts, tokenizer, end=_id(tokenizer, END))
 
 
 def read_lines(path: Path) -> Texts:
     """One short document a line, in characters; one line in twenty is held out, by a hash. A line's end ends it."""
     lines = [line.strip() for line in _text(path).splitlines() if line.strip()]
     tokenizer = _characters(path, "".join(lines), lowercase=all(line == line.lower() for line in lines))
-    return _documents([(line, _held_out(line)) for line in lines], tokenizer, end=_id(tokenizer, "\n"))
+    return _documents([(line, _is_held_out(line)) for line in lines], tokenizer, end=_id(tokenizer, "\n"))
 
 
 def read_stream(path: Path) -> Texts:
@@ -90,16 +111,8 @@ def read_stream(path: Path) -> Texts:
     text = "\n".join(map(_text, files))
     tokenizer = _characters(path, text)
     ids = np.array(tokenizer.encode(text).ids, dtype=np.int64)
-    cut = len(ids) * 9 // 10
-    return Texts(tokenizer, _id(tokenizer, "\n"), None, [ids[:cut]], [ids[cut:]])
-
-
-FASHION_CLASSES = (
-    "t-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
-)  # fmt: skip
-
-
-DIGITS = tuple("0123456789")
+    train, held_out = np.split(ids, [len(ids) * 9 // 10])
+    return Texts(tokenizer, _id(tokenizer, "\n"), None, [train], [held_out])
 
 
 def read_idx(
@@ -109,31 +122,32 @@ def read_idx(
 
     side: of the pictures, if they are to be resized, bilinear without antialiasing, as the book does.
     """
-    parts = [_idx(folder / f"{part}-images-idx3-ubyte.gz", 3) for part in ("train", "t10k")]
-    named = [_idx(folder / f"{part}-labels-idx1-ubyte.gz", 1) for part in ("train", "t10k")]
-    if [len(part) for part in parts] != [len(part) for part in named] or parts[0].shape[1:] != parts[1].shape[1:]:
+    image_parts = [_idx(folder / f"{part}-images-idx3-ubyte.gz", 3) for part in ("train", "t10k")]
+    label_parts = [_idx(folder / f"{part}-labels-idx1-ubyte.gz", 1) for part in ("train", "t10k")]
+    sizes = {part.shape[1:] for part in image_parts}
+    if list(map(len, image_parts)) != list(map(len, label_parts)) or len(sizes) > 1:
         raise TuiGenError(f"{folder} holds files that do not belong together: sizes or numbers of pictures differ")
-    pixels, labels = np.concatenate(parts), np.concatenate(named)
-    sized = _resized(pixels, side) if side else pixels.astype(np.float64)
+    pixels, labels = np.concatenate(image_parts), np.concatenate(label_parts)
+    greys = _resize(pixels, side) if side else pixels.astype(np.float64)
     if labels.max(initial=0) >= len(classes):
         raise TuiGenError(f"{folder} has a label {labels.max()}; there are {len(classes)} classes, counted from 0")
-    quantised = (sized * levels // 256).astype(np.uint8)
+    pixels = (greys * levels // 256).astype(np.uint8)
     conditions = np.eye(len(classes), dtype=np.uint8)[labels]
-    return Images(levels, tuple(classes), None, quantised, conditions, held_out=len(parts[1]))
+    return Images(levels, tuple(classes), None, pixels, conditions, held_out=len(image_parts[1]))
 
 
-def unlabelled(images: Images) -> Images:
-    """The same pictures without their conditions."""
-    return replace(images, phrases=(), conditions=np.zeros((len(images.pixels), 0), dtype=np.uint8))
+def without_conditions(images: Images) -> Images:
+    """The same pictures, unlabelled."""
+    return replace(images, phrases=(), conditions=images.conditions[:, :0])
 
 
-def _resized(pixels: NDArray[np.uint8], side: int) -> NDArray[np.float64]:
+def _resize(pixels: NDArray[np.uint8], side: int) -> NDArray[np.float64]:
     """[n, h, w] -> [n, side, side]."""
     import torch  # read_idx is used without it, too
 
     planes = torch.from_numpy(pixels.astype(np.float32))[:, None]
-    resized = torch.nn.functional.interpolate(planes, (side, side), mode="bilinear", antialias=False)[:, 0]
-    return resized.double().numpy()
+    planes = torch.nn.functional.interpolate(planes, (side, side), mode="bilinear", antialias=False)
+    return planes[:, 0].double().numpy()
 
 
 def read_npz(path: Path, *, held_out: int = 2000) -> Images:
@@ -151,12 +165,12 @@ def read_npz(path: Path, *, held_out: int = 2000) -> Images:
         raise TuiGenError(f"{path}: pixels, palette and captions must be [n, h, w], [k, 3] and [n], not {shapes}")
     if pixels.dtype != np.uint8 or pixels.max() >= len(palette):
         raise TuiGenError(f"{path}: pixels must be uint8 and less than {len(palette)}, the length of the palette")
-    named = [[" ".join(phrase.lower().split()) for phrase in str(caption).split(",")] for caption in captions]
-    phrases = sorted({phrase for caption in named for phrase in caption if phrase})
+    phrases_of = [[" ".join(phrase.lower().split()) for phrase in str(caption).split(",")] for caption in captions]
+    phrases = sorted({phrase for row in phrases_of for phrase in row if phrase})
     number = {phrase: index for index, phrase in enumerate(phrases)}
     conditions = np.zeros((len(pixels), len(phrases)), dtype=np.uint8)
-    for row, caption in enumerate(named):
-        conditions[row, [number[phrase] for phrase in caption if phrase]] = 1
+    for row, names in zip(conditions, phrases_of, strict=True):
+        row[[number[phrase] for phrase in names if phrase]] = 1
     colours = tuple((int(r), int(g), int(b)) for r, g, b in palette)
     return Images(len(palette), tuple(phrases), colours, pixels, conditions, min(held_out, len(pixels) // 10))
 
@@ -171,10 +185,10 @@ def _recipe(path: Path, number: int, line: str) -> tuple[str, str]:
 
 
 def _documents(texts: list[tuple[str, bool]], tokenizer: Tokenizer, *, end: int) -> Texts:
-    encoded = tokenizer.encode_batch([text for text, _ in texts])
-    ids = [np.array([end, *encoding.ids, end], dtype=np.int64) for encoding in encoded]
-    train = [row for row, (_, out) in zip(ids, texts, strict=True) if not out]
-    held_out = [row for row, (_, out) in zip(ids, texts, strict=True) if out]
+    """texts: each with whether it is held out."""
+    train, held_out = list[Tokens](), list[Tokens]()
+    for encoding, (_, out) in zip(tokenizer.encode_batch([text for text, _ in texts]), texts, strict=True):
+        (held_out if out else train).append(np.array([end, *encoding.ids, end], dtype=np.int64))
     return Texts(tokenizer, end, end, train, held_out)
 
 
@@ -189,13 +203,13 @@ def _characters(path: Path, text: str, *, lowercase: bool = False) -> Tokenizer:
 
 
 def _id(tokenizer: Tokenizer, token: str) -> int:
-    found = tokenizer.token_to_id(token)
-    if found is None:
+    number = tokenizer.token_to_id(token)
+    if number is None:
         raise TuiGenError(f"the text has no {token!r}, which separates its parts")
-    return found
+    return number
 
 
-def _held_out(key: str) -> bool:
+def _is_held_out(key: str) -> bool:
     return hashlib.sha256(key.encode()).digest()[0] % 20 == 0
 
 

@@ -1,4 +1,4 @@
-"""What a network is trained on: batches, loss and a sample, for documents, for one long text and for pictures."""
+"""What a network is trained on: batches and loss, for documents, for one long text and for pictures."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from export.training.data import Ids, Images, Texts
-from export.training.networks import BookPixelCNN, Hidden, PixelCNN, RecurrentNet, TwoStackPixelCNN
+from tui_gen.sampling.params import FREE, Mask, Tokens
+
+from .data import Images, Texts, pad
+from .networks import HiddenState, PictureNet, RecurrentNet
 
 Batch = tuple[Tensor, ...]
-IGNORED = -100
-"""A target that does not count: padding."""
 
 
 def in_unit(nats: float, unit: str) -> float:
@@ -52,8 +52,8 @@ class Task(Protocol):
 
 
 @dataclass
-class DocumentTask:
-    """Documents of about equal length together, padded at the end; padding does not count."""
+class TextTask:
+    """What the tasks of texts share."""
 
     texts: Texts
     batch_size: int
@@ -61,6 +61,11 @@ class DocumentTask:
     @property
     def unit(self) -> str:
         return self.texts.unit
+
+
+@dataclass
+class DocumentTask(TextTask):
+    """Documents of about equal length together, padded at the end; padding does not count."""
 
     def __len__(self) -> int:
         return math.ceil(len(self.texts.train) / self.batch_size)
@@ -70,33 +75,33 @@ class DocumentTask:
         length = np.array([len(document) for document in self.texts.train])
         order = np.argsort(length * rng.uniform(0.9, 1.1, len(length)))
         batches = [order[at : at + self.batch_size] for at in range(0, len(order), self.batch_size)]
-        for chosen in rng.permutation(len(batches)):
-            yield _padded([self.texts.train[index] for index in batches[chosen]])
+        for number in rng.permutation(len(batches)):
+            yield _batch([self.texts.train[index] for index in batches[number]])
 
     def held_out_batches(self) -> Iterator[Batch]:
         documents = sorted(self.texts.held_out, key=len)
         for at in range(0, len(documents), self.batch_size):
-            yield _padded(documents[at : at + self.batch_size])
+            yield _batch(documents[at : at + self.batch_size])
 
     def loss(self, net: RecurrentNet, batch: Batch) -> tuple[Tensor, int]:
         inputs, targets = batch
         logits, _ = net(inputs)
-        mean = functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
-        return mean, int((targets != IGNORED).sum())
+        mean = functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=FREE)
+        return mean, int((targets != FREE).sum())
+
+
+def _batch(documents: list[Tokens]) -> Batch:
+    """Inputs and targets; `FREE` targets are padding."""
+    tokens = torch.from_numpy(pad(documents))
+    return tokens[:, :-1].clamp(min=0), tokens[:, 1:]
 
 
 @dataclass
-class StreamTask:
+class StreamTask(TextTask):
     """One long text, cut into parallel streams; the hidden state is carried from window to window."""
 
-    texts: Texts
-    batch_size: int
     window: int = 128
-    _hidden: Hidden | None = None
-
-    @property
-    def unit(self) -> str:
-        return self.texts.unit
+    _state: HiddenState | None = None
 
     def __len__(self) -> int:
         return max(0, len(self.texts.train[0]) - self.window) // self.batch_size // self.window
@@ -110,19 +115,19 @@ class StreamTask:
 
     def loss(self, net: RecurrentNet, batch: Batch) -> tuple[Tensor, int]:
         inputs, targets = batch
-        logits, hidden = net(inputs, self._hidden)
-        self._hidden = tuple(part.detach() for part in hidden)
+        logits, state = net(inputs, self._state)
+        self._state = tuple(part.detach() for part in state)
         return functional.cross_entropy(logits.flatten(0, 1), targets.flatten()), targets.numel()
 
-    def _windows(self, ids: Ids) -> Iterator[Batch]:
-        self._hidden = None
+    def _windows(self, ids: Tokens) -> Iterator[Batch]:
+        self._state = None
         width = (len(ids) - 1) // self.batch_size
         streams = ids[: width * self.batch_size + 1]
         inputs = torch.from_numpy(streams[:-1].reshape(self.batch_size, width))
         targets = torch.from_numpy(streams[1:].reshape(self.batch_size, width))
         for at in range(0, width - self.window + 1, self.window):
             yield inputs[:, at : at + self.window], targets[:, at : at + self.window]
-        self._hidden = None
+        self._state = None
 
 
 @dataclass
@@ -139,44 +144,31 @@ class ImageTask:
     unit: str = "bits per pixel"
 
     def __len__(self) -> int:
-        return max(0, self._train_size) // self.batch_size
-
-    @property
-    def _train_size(self) -> int:
-        return len(self.images.pixels) - self.images.held_out
+        return max(0, self.images.train) // self.batch_size
 
     def train_batches(self, rng: np.random.Generator) -> Iterator[Batch]:
-        order = rng.permutation(self._train_size)
+        order = rng.permutation(self.images.train)
         for at in range(0, len(self) * self.batch_size, self.batch_size):
-            chosen = order[at : at + self.batch_size]
-            yield self._batch(chosen, self.images.conditions[chosen] * self._kept(rng, len(chosen)))
+            rows = order[at : at + self.batch_size]
+            yield self._batch(rows, self.images.conditions[rows] * self._condition_mask(rng, len(rows)))
 
-    def _kept(self, rng: np.random.Generator, pictures: int) -> NDArray[np.bool_]:
+    def _condition_mask(self, rng: np.random.Generator, pictures: int) -> Mask:
+        """bool[pictures, conditions]: which conditions stay."""
         own = rng.random(pictures) < self.short_prompts
         rate = np.where(own, rng.random(pictures), self.drop_condition)
         return rng.random((pictures, len(self.images.phrases))) >= rate[:, None]
 
     def held_out_batches(self) -> Iterator[Batch]:
-        first = self._train_size
+        first = self.images.train
         for at in range(first, first + min(self.quick, self.images.held_out), self.batch_size):
-            chosen = np.arange(at, min(at + self.batch_size, len(self.images.pixels)))
-            yield self._batch(chosen, self.images.conditions[chosen])
+            rows = np.arange(at, min(at + self.batch_size, len(self.images.pixels)))
+            yield self._batch(rows, self.images.conditions[rows])
 
-    def loss(self, net: PixelCNN | TwoStackPixelCNN | BookPixelCNN, batch: Batch) -> tuple[Tensor, int]:
+    def loss(self, net: PictureNet, batch: Batch) -> tuple[Tensor, int]:
         pixels, conditions = batch
         logits = net(net.encode(pixels), conditions)
         return functional.cross_entropy(logits, pixels), pixels.numel()
 
-    def _batch(self, chosen: Ids, conditions: NDArray[np.generic]) -> Batch:
-        pixels = torch.from_numpy(self.images.pixels[chosen].astype(np.int64))
+    def _batch(self, rows: Tokens, conditions: NDArray[np.uint8]) -> Batch:
+        pixels = torch.from_numpy(self.images.pixels[rows].astype(np.int64))
         return pixels, torch.from_numpy(conditions.astype(np.float32))
-
-
-def _padded(documents: list[Ids]) -> Batch:
-    width = max(len(document) for document in documents) - 1
-    inputs = np.zeros((len(documents), width), dtype=np.int64)
-    targets = np.full((len(documents), width), IGNORED, dtype=np.int64)
-    for row, document in enumerate(documents):
-        inputs[row, : len(document) - 1] = document[:-1]
-        targets[row, : len(document) - 1] = document[1:]
-    return torch.from_numpy(inputs), torch.from_numpy(targets)

@@ -1,4 +1,4 @@
-"""Trains a network by name: `python -m export.train NAME --data FILE -o DIR`. Run it again to resume.
+"""Trains a network by name, from its data to a checkpoint. Run again, it resumes.
 
 DIR gets `checkpoint.pt` and `training.jsonl`, one line per epoch: losses, and a sample drawn with the same seed and
 prompt every time. The samples come from the exported step function, through the loop that the player uses.
@@ -15,16 +15,17 @@ from typing import Any
 
 import torch
 
-from export.files import fingerprint
-from export.training.networks import PixelCNNConfig, RecurrentConfig
-from export.training.presets import PRESETS, Training
-from export.training.trainer import Options, Trainer
 from tui_gen.errors import TuiGenError
 
+from ..files import fingerprint
+from .networks import PixelCNNConfig, RecurrentConfig
+from .presets import PRESETS, Training
+from .trainer import Options, Trainer
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit status."""
-    parser = _parser()
+
+def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m export.train") -> int:
+    """The command line; returns the exit status. prog: what the help calls the program."""
+    parser = _parser(prog)
     args = parser.parse_args(arguments)
     if args.device == "cuda" and not torch.cuda.is_available():
         parser.error("PyTorch finds no CUDA device; leave --device out to train on the CPU")
@@ -82,8 +83,11 @@ def _precision(asked: str, device: str, *, recurrent: bool) -> str:
     return "bf16" if _fast_bfloat16(device) and not half_on_gpu else "fp32"
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m export.train", description=__doc__.partition("\n")[0])
+def _parser(prog: str) -> argparse.ArgumentParser:
+    usage = f"`{prog} NAME --data FILE -o DIR`"
+    parser = argparse.ArgumentParser(
+        prog=prog, description=f"Trains a network by name: {usage}. Run it again to resume."
+    )
     parser.add_argument("name", choices=sorted(PRESETS))
     needed = "; ".join(f"{name}: {preset.data}" for name, preset in PRESETS.items())
     parser.add_argument("--data", type=Path, required=True, help=needed)

@@ -18,17 +18,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from export.files import json_lines, replace_text
-from export.training import checkpoint
-from export.training.native import completed, network_of
-from export.training.networks import TrainedNet
-from export.training.presets import Training, sample_prompt
-from export.training.tasks import Batch, in_unit
-from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.generate import generate
 from tui_gen.runtime.model import Model
 from tui_gen.sampling.params import SamplingParams
+
+from ..files import json_lines, replace_text
+from . import checkpoint
+from .native import complete_card, network_of
+from .networks import TrainedNet, build_network
+from .presets import Training, sample_prompt
+from .tasks import Batch, in_unit
 
 WARM_UP_STEPS = 200
 SAMPLE_SEED = 1
@@ -65,8 +65,8 @@ class Trainer:
             )
         torch.manual_seed(options.seed)
         self.options, self.training, self.directory = options, training, directory
-        self.device, self.mixed = torch.device(device), options.precision == "bf16"
-        self.net: TrainedNet = checkpoint.build_network(checkpoint.describe_network(training.network)).to(self.device)
+        self.device = torch.device(device)
+        self.net: TrainedNet = build_network(training.network).to(self.device)
         if self.device.type == "cpu" and training.card.image:
             self.net = self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = AveragedModel(self.net, multi_avg_fn=self._blend)
@@ -77,7 +77,7 @@ class Trainer:
     def run(self) -> Iterator[dict[str, Any]]:
         """Trains the epochs that are left; yields each one's log entry after it is saved."""
         while self.epoch < self.options.epochs:
-            began = time.monotonic()
+            start = time.monotonic()
             train_loss = self._train_epoch()
             self.epoch += 1
             self.log.append(
@@ -87,7 +87,7 @@ class Trainer:
                     "unit": self.training.task.unit,
                     "train_loss": round(train_loss, 4),
                     "validation_loss": round(self._held_out_loss(), 4),
-                    "seconds": round(time.monotonic() - began, 1),
+                    "seconds": round(time.monotonic() - start, 1),
                     **draw_sample(self.training, self.average.module.state_dict()),
                 }
             )
@@ -96,11 +96,12 @@ class Trainer:
 
     def save(self) -> None:
         """Checkpoint first, then the log, which is a copy of what the checkpoint holds."""
+        processor = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "the CPU"
         contents = {
             "options": vars(self.options),
             "network": checkpoint.describe_network(self.training.network),
             "card": replace(self.training.card, architecture=self.training.network.label).to_json(),
-            "tokenizer": self.training.tokenizer.to_str() if self.training.tokenizer else "",
+            "tokenizer": self.training.tokenizer.to_str(),
             "weights": self.average.module.state_dict(),
             "raw_weights": self.net.state_dict(),
             "averaged": int(self.average.n_averaged),
@@ -108,7 +109,7 @@ class Trainer:
             "epoch": self.epoch,
             "step": self.step,
             "log": self.log,
-            "made_with": f"Python {platform.python_version()}, torch {torch.__version__}, on {self._processor}",
+            "made_with": f"Python {platform.python_version()}, torch {torch.__version__}, on {processor}",
         }
         checkpoint.save(self.directory / "checkpoint.pt", contents)
         self._write_log()
@@ -132,10 +133,6 @@ class Trainer:
         self._write_log()  # which a kill may have left one epoch behind
         return True
 
-    @property
-    def _processor(self) -> str:
-        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "the CPU"
-
     def _write_log(self) -> None:
         replace_text(self.directory / "training.jsonl", json_lines(self.log))
 
@@ -157,8 +154,8 @@ class Trainer:
             group["lr"] = self.options.learning_rate * self._schedule()
         loss, tokens = self._loss(self.net, batch)
         if not torch.isfinite(loss):
-            kept = f"the checkpoint of epoch {self.epoch} stands" if self.epoch else "there is no checkpoint yet"
-            raise TuiGenError(f"the loss is {loss.item()} at step {self.step}; {kept}")
+            rest = f"the checkpoint of epoch {self.epoch} stands" if self.epoch else "there is no checkpoint yet"
+            raise TuiGenError(f"the loss is {loss.item()} at step {self.step}; {rest}")
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
@@ -168,7 +165,7 @@ class Trainer:
         return loss.item(), tokens
 
     def _loss(self, net: nn.Module, batch: Batch) -> tuple[Tensor, int]:
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.mixed):
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.options.precision == "bf16"):
             return self.training.task.loss(net, tuple(part.to(self.device) for part in batch))
 
     def _schedule(self) -> float:
@@ -184,8 +181,8 @@ class Trainer:
     @torch.no_grad()
     def _held_out_loss(self) -> float:
         self.average.module.eval()
-        scored = [self._loss(self.average.module, batch) for batch in self.training.task.held_out_batches()]
-        mean = sum(loss.item() * n for loss, n in scored) / sum(n for _, n in scored)
+        losses = [self._loss(self.average.module, batch) for batch in self.training.task.held_out_batches()]
+        mean = sum(loss.item() * n for loss, n in losses) / sum(n for _, n in losses)
         return in_unit(mean, self.training.task.unit)
 
 
@@ -204,22 +201,17 @@ def _progress(title: str, total: int) -> Progress:
 
 def draw_sample(training: Training, weights: dict[str, Tensor]) -> dict[str, Any]:
     """`prompt` and `sample`: text, or a picture's levels row by row. weights: a state dict of the network."""
-    card = training.card
-    net = checkpoint.build_network(checkpoint.describe_network(training.network))
+    net = build_network(training.network)
     net.load_state_dict(weights)
     network = network_of(net.eval())
-    card = completed(card, network)
+    card = complete_card(training.card, network)
     model = Model(network.step_graph().SerializeToString(), card, provider="cpu")
     prompt = sample_prompt(training, card)
-    length = card.image.height * card.image.width if card.image else training.sample_length
+    length = card.image.area if card.image else training.sample_length
     steps = generate(model, prompt, SamplingParams(card.temperature), length=length, seed=SAMPLE_SEED)
     tokens = [int(step.tokens[0]) for step in steps if not step.given[0]]
-    return {"prompt": card.prompt_example, "sample": _shown(training, card, prompt[0, 1:].tolist(), tokens)}
-
-
-def _shown(training: Training, card: ModelCard, given: list[int], tokens: list[int]) -> str | list[list[int]]:
     if card.image:
-        width = card.image.width
-        return [tokens[at : at + width] for at in range(0, len(tokens), width)]
-    assert training.tokenizer
-    return str(training.tokenizer.decode([token for token in given + tokens if token != card.eos]))
+        sample = np.reshape(tokens, card.image.shape).tolist()
+    else:
+        sample = training.tokenizer.decode([token for token in [*prompt[0, 1:].tolist(), *tokens] if token != card.eos])
+    return {"prompt": card.prompt_example, "sample": sample}

@@ -1,4 +1,4 @@
-"""Keeping what was made: files with names of their own, so that nothing is ever overwritten."""
+"""Files: bounded reads, digests, and writes that never overwrite anything."""
 
 from __future__ import annotations
 
@@ -14,6 +14,35 @@ _UNSAFE = re.compile(r"[^\w.-]+")
 _LONGEST = 80
 """Characters of a model's name that a file's name takes."""
 MAX_BYTES = 2**31
+
+
+def read_bytes(path: Path) -> bytes:
+    """The file's bytes. Raises TuiGenError for one that is missing, empty, huge, or no file (a pipe would block)."""
+    try:
+        facts = path.stat()
+        if not stat.S_ISREG(facts.st_mode):
+            raise TuiGenError(f"{path} is not a file")
+        if facts.st_size > MAX_BYTES:
+            raise TuiGenError(f"{path} is larger than {MAX_BYTES} bytes")
+        content = path.read_bytes()
+    except OSError as fault:
+        raise TuiGenError(f"{path} cannot be read: {fault.strerror}") from fault
+    if not content:
+        raise TuiGenError(f"{path} is empty")
+    return content
+
+
+def read_text(path: Path) -> str:
+    """The same for UTF-8 text."""
+    try:
+        return read_bytes(path).decode("utf-8")
+    except UnicodeDecodeError as fault:
+        raise TuiGenError(f"{path} is not UTF-8 text") from fault
+
+
+def digest(content: bytes) -> str:
+    """The sha256 of a file, in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def write_new(path: Path, content: bytes) -> None:
@@ -49,32 +78,3 @@ def free_path(folder: Path, stem: str, suffix: str) -> Path:
 
 def _unwritable(path: Path, fault: OSError) -> TuiGenError:
     return TuiGenError(f"{path} cannot be written: {fault.strerror}")
-
-
-def read_bytes(path: Path) -> bytes:
-    """The file's bytes. Raises TuiGenError for one that is missing, empty, huge, or no file (a pipe would block)."""
-    try:
-        facts = path.stat()
-        if not stat.S_ISREG(facts.st_mode):
-            raise TuiGenError(f"{path} is not a file")
-        if facts.st_size > MAX_BYTES:
-            raise TuiGenError(f"{path} is larger than {MAX_BYTES} bytes")
-        content = path.read_bytes()
-    except OSError as fault:
-        raise TuiGenError(f"{path} cannot be read: {fault.strerror}") from fault
-    if not content:
-        raise TuiGenError(f"{path} is empty")
-    return content
-
-
-def read_text(path: Path) -> str:
-    """The same for UTF-8 text."""
-    try:
-        return read_bytes(path).decode("utf-8")
-    except UnicodeDecodeError as fault:
-        raise TuiGenError(f"{path} is not UTF-8 text") from fault
-
-
-def digest(content: bytes) -> str:
-    """The sha256 of a file, in hexadecimal."""
-    return hashlib.sha256(content).hexdigest()

@@ -1,62 +1,50 @@
-"""Opens a foreign model in a child process first: a file that crashes onnxruntime must not crash the player."""
+"""Models on this machine: where they are looked for, which there are, and how one is opened.
+
+Nothing heavy is loaded before a model is opened. A model that does not ship is opened in a child process first, because
+a file that crashes onnxruntime must not crash the player.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
 import platformdirs
 
 from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.files import digest, read_bytes, read_text
-from tui_gen.images.codec import ImageCodec
-from tui_gen.runtime.model import Model
-from tui_gen.runtime.placement import CachedMeasurement, Step, fastest
-from tui_gen.runtime.session import RUNTIME, Provider
-from tui_gen.text.codec import TextCodec
 
-_CHILD = "import sys; from tui_gen.runtime.session import open_blindly; open_blindly(sys.argv[1])"
+if TYPE_CHECKING:
+    from tui_gen.images.codec import ImageCodec
+    from tui_gen.runtime.model import Model
+    from tui_gen.runtime.placement import Work
+    from tui_gen.runtime.session import Provider
+    from tui_gen.text.codec import TextCodec
+
 _SECONDS = 20
-
-
-def check(graph: bytes, sha256: str, runtime: str) -> None:
-    """Raises TuiGenError if opening this ONNX file crashes or hangs. runtime: onnxruntime's version; a file that passed
-    once with it is not tried again.
-    """
-    verdict = CachedMeasurement("opened", sha256, runtime)
-    if verdict.read() is not None:
-        return
-    with tempfile.TemporaryDirectory(prefix="tui-gen-") as folder:
-        path = Path(folder) / "model.onnx"
-        path.write_bytes(graph)
-        _open_in_child(path)
-    verdict.write("")
-
-
-def _open_in_child(path: Path) -> None:
-    # -P: a foreign model's folder may be the working directory, and nothing in it may be imported.
-    command = [sys.executable, "-P", "-c", _CHILD, str(path)]
-    try:
-        status = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            timeout=_SECONDS,
-            check=False,
-        ).returncode
-    except subprocess.TimeoutExpired as fault:
-        raise TuiGenError(f"model.onnx is refused: opening it takes more than {_SECONDS} s") from fault
-    if status != 0:
-        raise TuiGenError(f"model.onnx is refused: opening it crashes onnxruntime (exit status {status})")
+"""That opening a foreign model may take."""
+_CHILD = """\
+import sys
+try:
+    from tui_gen.runtime.session import open_blindly
+    open_blindly(sys.argv[1])
+except Exception as fault:
+    kind = "ImportError" if isinstance(fault, ImportError) else type(fault).__name__
+    print(kind, " ".join(str(fault).split()), sep="\\n", flush=True)
+    sys.exit(1)
+"""
+"""Exits with 0 also for a graph that onnxruntime refuses; else prints the kind of fault and its message."""
+_WINDOWS_EXCEPTION = 0xC0000000
+"""The least exit status of a program that Windows ended for a fault such as a bad memory access."""
 
 
 @dataclass(frozen=True)
@@ -93,41 +81,88 @@ def shipped_folder() -> Path:
 
 def search_path() -> list[Path]:
     """Folders of model folders, in the order in which a name is looked up."""
-    named = os.environ.get("TUI_GEN_MODELS", "").split(os.pathsep)
+    folders = os.environ.get("TUI_GEN_MODELS", "").split(os.pathsep)
     user = Path(platformdirs.user_data_dir("tui-gen", appauthor=False)) / "models"
-    return [*(Path(folder) for folder in named if folder), user, shipped_folder()]
+    return [*(Path(folder) for folder in folders if folder), user, shipped_folder()]
 
 
 def find_models() -> list[Entry]:
     """Every model folder on the search path, by kind and name; of two with one name, the first found."""
-    found: dict[str, Entry] = {}
+    entries: dict[str, Entry] = {}
     for folder in search_path():
         for path in _model_folders(folder):
-            found.setdefault(path.name, _entry(path))
+            entries.setdefault(path.name, _entry(path))
     return sorted(
-        found.values(), key=lambda entry: (entry.card is None, entry.card and entry.card.kind == "image", entry.name)
+        entries.values(), key=lambda entry: (entry.card is None, entry.card and entry.card.kind == "image", entry.name)
     )
 
 
 def locate(model: str) -> Path:
-    """The folder of a model, given as a path or by name. Raises TuiGenError that says which models there are."""
+    """The folder of a model, given as a path or by name.
+
+    Raises TuiGenError that says which models there are, or how to make one of a checkpoint.
+    """
     if os.path.isfile(os.path.join(model, "config.json")):  # unlike Path, never raises
         return Path(model)
     entries = find_models()
     for entry in entries:
         if entry.name == model:
             return entry.path
+    refuse_checkpoint(model)
     if os.path.isdir(model):
         raise TuiGenError(f"{model} is not a model folder: it has no config.json")
     names = ", ".join(entry.name for entry in entries) or "none"
     raise TuiGenError(f"there is no model {model!r}, by name or as a folder; installed: {names}")
 
 
-def open_model(folder: Path, *, provider: Provider = "auto", threads: int = 0, device: int = 0) -> LoadedModel:
-    """Opens a model folder. Raises TuiGenError that names the file at fault.
+def refuse_checkpoint(model: str) -> None:
+    """Raises TuiGenError that says what to type for a checkpoint, or for a folder of the trainer that holds one."""
+    if os.path.isfile(os.path.join(model, "config.json")):
+        return
+    kind, checkpoint = "a checkpoint", model
+    if os.path.isdir(model):
+        kind, checkpoint = "a training run", os.path.join(model, "checkpoint.pt")
+    if is_checkpoint(checkpoint):
+        path = Path(checkpoint).resolve()
+        name = path.parent.name if path.stem == "checkpoint" else path.name.partition(".")[0]
+        file, folder = shlex.quote(checkpoint), shlex.quote(f"models/{name or 'mine'}")
+        raise TuiGenError(
+            f"{model} is {kind}, not a model folder; to make one of it, type: tui-gen export {file} -o {folder} "
+            f"(tui-gen export inspect {file} says what it is)"
+        )
 
-    threads: per step on the CPU; 0 takes as many as make the model fastest on this machine. device: which GPU.
+
+def is_checkpoint(path: str) -> bool:
+    """Whether a file looks like one of PyTorch, safetensors or pickle: by its first bytes and, of a zip, its index."""
+    if not os.path.isfile(path):
+        return False
+    with contextlib.suppress(OSError), open(path, "rb") as file:
+        head, size = file.read(9), os.path.getsize(path)
+        if head.startswith(b"PK"):
+            return _holds_pickle(path)
+        is_safetensors = head[8:] == b"{" and int.from_bytes(head[:8], "little") <= size - 8
+        return is_safetensors or (head[:1] == b"\x80" and head[1:2] in (b"\2", b"\3", b"\4", b"\5"))
+    return False
+
+
+def _holds_pickle(path: str) -> bool:
+    """Whether a zip file is one of PyTorch's: a `data.pkl`, and a part for each storage."""
+    import zipfile  # of no use for a model
+
+    with contextlib.suppress(zipfile.BadZipFile, ValueError, NotImplementedError), zipfile.ZipFile(path) as archive:
+        return any(name.rpartition("/")[2] == "data.pkl" for name in archive.namelist())
+    return False
+
+
+def open_model(model: str | Path, *, provider: Provider = "auto", threads: int = 0, device: int = 0) -> LoadedModel:
+    """Opens a model. Raises TuiGenError that names the file at fault.
+
+    model: a name, or the path of a model folder; a `Path` is never taken for a name. threads: per step on the CPU;
+    0 takes as many as make the model fastest on this machine. device: which GPU.
     """
+    from tui_gen.runtime.session import RUNTIME
+
+    folder = locate(model) if isinstance(model, str) else model
     card = read_card(folder)
     graph = read_bytes(folder / "model.onnx")
     sha256 = digest(graph)
@@ -140,25 +175,31 @@ def open_model(folder: Path, *, provider: Provider = "auto", threads: int = 0, d
     try:
         if folder.resolve().parent != shipped_folder().resolve():
             check(graph, sha256, RUNTIME)
-        model = _on_cpu(graph, sha256, card, threads)
-        model.use(provider, device)
-        return LoadedModel(card, codec, model, folder)
+        network = _on_cpu(graph, sha256, card, threads)
+        network.use(provider, device)
+        return LoadedModel(card, codec, network, folder)
     except TuiGenError as fault:
         raise TuiGenError(f"{folder}: {fault}") from fault
 
 
 def _on_cpu(graph: bytes, sha256: str, card: ModelCard, threads: int) -> Model:
     """With the threads that were asked for, or the fastest number of them."""
+    import numpy as np
+
+    from tui_gen.runtime.model import Model
+    from tui_gen.runtime.placement import fastest_threads
+    from tui_gen.runtime.session import RUNTIME
+
     models: dict[int, Model] = {}
 
-    def opened(count: int) -> Step:
+    def open_with(count: int) -> Work:
         models[count] = model = models.get(count) or Model(graph, card, provider="cpu", threads=count)
         tokens, state = np.zeros(1, dtype=np.int64), model.start(1)
         return lambda: model.step(tokens, state)
 
-    opened(1)  # for what a damaged file has to be told, before anything is measured
-    count = threads or fastest(sha256, RUNTIME, opened)
-    opened(count)
+    open_with(1)  # for what a damaged file has to be told, before anything is measured
+    count = threads or fastest_threads(sha256, RUNTIME, open_with)
+    open_with(count)
     return models[count]
 
 
@@ -184,8 +225,8 @@ def _entry(path: Path) -> Entry:
         return Entry(path.name, path, None, str(fault))
 
 
-def _check_hash(folder: Path, card: ModelCard, found: str) -> None:
-    if card.sha256 and card.sha256 != found:
+def _check_hash(folder: Path, card: ModelCard, sha256: str) -> None:
+    if card.sha256 and card.sha256 != sha256:
         graph = folder / "model.onnx"
         raise TuiGenError(
             f"{graph} is not the file that config.json describes (sha256 differs); export or copy it again"
@@ -194,6 +235,9 @@ def _check_hash(folder: Path, card: ModelCard, found: str) -> None:
 
 def codec_for(card: ModelCard, tokenizer: str | None) -> TextCodec | ImageCodec:
     """The codec of a model; tokenizer is the text of its tokenizer.json. Raises TuiGenError that says what is wrong."""
+    from tui_gen.images.codec import ImageCodec
+    from tui_gen.text.codec import TextCodec
+
     if card.image:
         if card.image.conditions and not tokenizer:
             raise TuiGenError("is missing; the model's prompts need it")
@@ -201,3 +245,63 @@ def codec_for(card: ModelCard, tokenizer: str | None) -> TextCodec | ImageCodec:
     if not tokenizer:
         raise TuiGenError("is missing")
     return TextCodec(card, tokenizer)
+
+
+def check(graph: bytes, sha256: str, runtime: str) -> None:
+    """Opens an ONNX file in a child process. Raises TuiGenError if that crashes, hangs, or cannot be tried.
+
+    runtime: onnxruntime's version; a file that passed once with it is not tried again. A graph that onnxruntime merely
+    refuses passes: whoever opens it in earnest is told why.
+    """
+    from tui_gen.runtime.placement import CachedMeasurement
+
+    verdict = CachedMeasurement("opened", sha256, runtime)
+    if verdict.read() is not None:
+        return
+    try:
+        with tempfile.TemporaryDirectory(prefix="tui-gen-", ignore_cleanup_errors=True) as folder:
+            path = Path(folder) / "model.onnx"
+            path.write_bytes(graph)
+            _open_in_child(path)
+    except OSError as fault:
+        where = f"; the folder for temporary files is {tempfile.gettempdir()}, and TMPDIR names another"
+        raise TuiGenError(f"model.onnx cannot be tried in a process of its own: {fault}{where}") from fault
+    verdict.write("")
+
+
+def _open_in_child(path: Path) -> None:
+    # -P: a foreign model's folder may be the working directory, and nothing in it may be imported.
+    command = [sys.executable, "-P", "-c", _CHILD, str(path)]
+    try:
+        child = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as fault:
+        cure = "if the machine was busy, try again"
+        raise TuiGenError(f"model.onnx is refused: opening it takes more than {_SECONDS} s; {cure}") from fault
+    except OSError as fault:
+        raise TuiGenError(
+            f"model.onnx cannot be tried in a process of its own: {sys.executable or 'Python'} does not start ({fault})"
+        ) from fault
+    status = child.returncode
+    if status < 0 or status >= _WINDOWS_EXCEPTION:
+        raise TuiGenError(f"model.onnx is refused: opening it crashes onnxruntime (exit status {status})")
+    if status:
+        raise TuiGenError(f"model.onnx cannot be tried in a process of its own: {_trouble(child.stdout, status)}")
+
+
+def _trouble(output: bytes, status: int) -> str:
+    """What the child said of a fault that is not the model's, and what to do about it."""
+    kind, _, message = output.decode("utf-8", "replace").strip().partition("\n")
+    if kind == "ImportError":
+        return f"{message}; install tui-gen again for {sys.executable}"
+    if kind == "TuiGenError":
+        return message
+    if kind == "MemoryError":
+        return "there is too little memory; end other programs"
+    return f"{message} ({kind})" if message else kind or f"it ended with exit status {status} and said nothing"

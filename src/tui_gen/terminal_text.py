@@ -1,4 +1,4 @@
-"""The one door through which foreign text reaches a terminal."""
+"""Text for a terminal: `scrub`, the one door for foreign text, and plurals and lists in sentences."""
 
 from __future__ import annotations
 

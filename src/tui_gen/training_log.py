@@ -1,4 +1,4 @@
-"""How a model learned: what its training log says of every epoch."""
+"""The training log of a model, training.jsonl: losses and a sample of every epoch."""
 
 from __future__ import annotations
 

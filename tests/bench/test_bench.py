@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import Run
 from tui_gen.bench import cases, networks, report, screen, timing
-from tui_gen.bench.timing import Row, Timing, as_markdown, as_text, shown
+from tui_gen.bench.timing import Result, Timing, as_markdown, as_text, format_timing
 from tui_gen.generation.generate import generate
 from tui_gen.library import open_model
 from tui_gen.sampling.params import SamplingParams
@@ -23,7 +23,7 @@ NAMES = ("lstm", "lstm2", "lstm-int8", "lstm2-int8", "pixelcnn", "pixelcnn-whole
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_network_filled_with_weights_runs_and_is_always_the_same(name: str) -> None:
-    model, again = cases.opened(name, 1), cases.opened(name, 1)
+    model, again = cases.load_network(name, 1), cases.load_network(name, 1)
     tokens = np.array([1], dtype=np.int64)
     logits, _ = model.step(tokens, model.start(1))
     assert np.isfinite(logits).all()
@@ -80,36 +80,36 @@ def test_things_are_timed_in_turns_after_a_round_of_warming_up() -> None:
 @pytest.mark.parametrize(
     ("row", "says"),
     [
-        (Row("x", "", "p", 2.5, 2), "2.5 meets >= 2"),
-        (Row("x", "", "p", 1.5, 2), "1.5 misses >= 2 by 25 %"),
-        (Row("x", "", "p", 0.3, 0.15, at_most=True), "0.3 misses <= 0.15 by 100 %"),
-        (Row("x", "", "p", 0.1, 0.15, at_most=True), "0.1 meets <= 0.15"),
-        (Row("x", "", "p", 1.234), "1.23"),
-        (Row("x", "", "PyTorch is not installed"), "not measured"),
-        (Row("x", "3 MB", ""), ""),
+        (Result("x", "", "p", 2.5, 2), "2.5 meets >= 2"),
+        (Result("x", "", "p", 1.5, 2), "1.5 misses >= 2 by 25 %"),
+        (Result("x", "", "p", 0.3, 0.15, at_most=True), "0.3 misses <= 0.15 by 100 %"),
+        (Result("x", "", "p", 0.1, 0.15, at_most=True), "0.1 meets <= 0.15"),
+        (Result("x", "", "p", 1.234), "1.23"),
+        (Result("x", "", "PyTorch is not installed"), "not measured"),
+        (Result("x", "3 MB", ""), ""),
     ],
 )
-def test_a_verdict_says_by_how_much(row: Row, says: str) -> None:
+def test_a_verdict_says_by_how_much(row: Result, says: str) -> None:
     assert row.verdict == says
 
 
 def test_rows_fit_the_terminal_and_make_a_table() -> None:
-    row = Row("a case of many words " * 3, "ours " * 10, "theirs " * 10, 1, 2, note="because " * 8)
+    row = Result("a case of many words " * 3, "ours " * 10, "theirs " * 10, 1, 2, note="because " * 8)
     assert max(map(len, as_text(row, 60).splitlines())) <= 60
     table = as_markdown([row]).splitlines()
     assert table[2].endswith("| 1 misses >= 2 by 50 % |")
     assert table[-1].startswith("- a case of many words")
-    assert shown(Timing(0.000123, 0.0001, 0.002)) == "123 us (100 to 2000)"
-    assert shown(Timing(0.0123, 0.01, 0.02)) == "12.3 ms (10 to 20)"
+    assert format_timing(Timing(0.000123, 0.0001, 0.002)) == "123 us (100 to 2000)"
+    assert format_timing(Timing(0.0123, 0.01, 0.02)) == "12.3 ms (10 to 20)"
 
 
 def test_the_report_is_for_people_or_for_programs(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(report, "CASES", {"one": lambda: iter([Row("one", "1 us", "2 us", 2.0, 1)])})
-    assert report.run([], form="text") == 0
+    monkeypatch.setattr(report, "CASES", {"one": lambda: iter([Result("one", "1 us", "2 us", 2.0, 1)])})
+    assert report.print_report([], form="text") == 0
     assert "one: 2 meets >= 1\n    1 us; 2 us\n" in capsys.readouterr().out
-    assert report.run(["one"], form="json") == 0
+    assert report.print_report(["one"], form="json") == 0
     found = json.loads(capsys.readouterr().out)
     assert found["rows"][0]["ratio"] == 2
     assert found["rows"][0]["met"] is True
@@ -123,7 +123,7 @@ def test_the_command_line_names_the_cases(tui_gen: Run) -> None:
 
 
 def test_the_likeliest_tokens_come_in_order() -> None:
-    model = cases.opened("pixelcnn", 1)
+    model = cases.load_network("pixelcnn", 1)
     step = next(generate(model, np.full((2, 1), 4), SamplingParams(), length=1, seed=0))
     for count in (1, 3, 4, 20):
         best = np.argsort(-step.probs[1], kind="stable")[:count]

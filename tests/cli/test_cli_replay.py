@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import Run
 from tests.support import toys
-from tests.support.workspaces import Workspace
+from tests.support.journals import JournaledTree
 from tui_gen.cli.main import main
 from tui_gen.images.codec import ImageCodec
 from tui_gen.images.completion import completion_prompt, erased, parse_part
@@ -25,7 +25,7 @@ from tui_gen.sampling.sweep import Sweep
 @pytest.fixture
 def session(endless: LoadedModel, tmp_path: Path) -> Path:
     """A saved session: 1, a plain run of two samples; dogs, that left it and was shown last."""
-    workspace = Workspace(endless, tmp_path / "journals")
+    workspace = JournaledTree(endless, tmp_path / "journals")
     first = workspace.go(workspace.start("the", samples=2), 1 + 40)
     dogs = workspace.go(workspace.leave(first, 20, np.array([[toys.DOG]] * 2)), 20, SamplingParams(0.5))
     workspace.rename(dogs, "dogs")
@@ -58,8 +58,8 @@ def test_what_happens_to_the_device_is_told_once(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    news = [["the GPU failed; the CPU goes on with the run"]]
-    monkeypatch.setattr(Model, "news", lambda _: news.pop() if news else [])
+    warnings = [["the GPU failed; the CPU goes on with the run"]]
+    monkeypatch.setattr(Model, "take_warnings", lambda _: warnings.pop() if warnings else [])
     monkeypatch.setenv("TUI_GEN_MODELS", str(toy_models))
     assert main([*command, *([str(session)] if command == ("replay",) else [])]) == 0
     first, report = capfd.readouterr().err.splitlines()
@@ -72,7 +72,7 @@ def test_what_happens_to_the_device_is_told_once(
 def test_a_picture_is_written_as_generate_writes_it(
     image: LoadedModel, tui_gen: Run, tmp_path: Path, form: str, samples: int
 ) -> None:
-    workspace = Workspace(image, tmp_path / "journals")
+    workspace = JournaledTree(image, tmp_path / "journals")
     prompt = image.codec.prompt(["bright"]).shape[1]
     workspace.go(workspace.start("bright", samples=samples, params=SamplingParams(5.0)), prompt - 1 + 24)
     done = tui_gen("replay", str(workspace.file), "--format", form)
@@ -89,7 +89,7 @@ def test_a_completed_picture_too_with_what_was_given(
     given = tmp_path / "given.png"
     tui_gen("generate", "colour", "-t", "0", "--format", "png", "-o", str(given))
     levels = erased(toys.FLAG, parse_part("rect:1,1,4,2", colour.codec.image))
-    workspace = Workspace(colour, tmp_path / "journals")
+    workspace = JournaledTree(colour, tmp_path / "journals")
     prompt = completion_prompt(colour.codec, "", levels, 2)
     workspace.go(workspace.start("", prompt=prompt, params=SamplingParams(4.0)), prompt.shape[1] - 1)
     done = tui_gen("replay", str(workspace.file), "--format", form)
@@ -100,9 +100,9 @@ def test_a_completed_picture_too_with_what_was_given(
 
 
 def test_a_sweep_is_written_with_its_headings(endless: LoadedModel, tui_gen: Run, tmp_path: Path) -> None:
-    workspace = Workspace(endless, tmp_path / "journals")
-    sweep = Sweep.of(SamplingParams(), "temperature", (0.2, 1.0, 2.0))
-    workspace.go(workspace.start("the", samples=3, params=sweep), 1 + 30, sweep)
+    workspace = JournaledTree(endless, tmp_path / "journals")
+    params, sweep = SamplingParams(), Sweep("temperature", (0.2, 1.0, 2.0))
+    workspace.go(workspace.start("the", samples=3, params=params, sweep=sweep), 1 + 30, params)
     done = tui_gen("replay", str(workspace.file))
     wanted = tui_gen("generate", "endless", "the", "--sweep", "temperature=0.2,1,2", "-l", "30", "--seed", "5")
     assert done.stdout == wanted.stdout
@@ -198,7 +198,7 @@ def test_a_damaged_file_is_told_in_one_line(session: Path, tui_gen: Run) -> None
 
 def test_a_session_of_a_shipped_model_is_written_as_generate_writes_it(tui_gen: Run, tmp_path: Path) -> None:
     recipes = open_model(shipped_folder() / "recipes", provider="cpu")
-    workspace = Workspace(recipes, tmp_path / "journals")
+    workspace = JournaledTree(recipes, tmp_path / "journals")
     prompt = recipes.codec.prompt(["roasted vegetables"]).shape[1]
     workspace.go(workspace.start("roasted vegetables", params=SamplingParams(0.8)), prompt - 1 + 100)
     done = tui_gen("replay", str(shutil.copy(workspace.file, tmp_path / "shared.jsonl")))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.export.tiny import trainer, training
+from tests.support.export_training import trainer, training
 
 torch.set_num_threads(1)
 

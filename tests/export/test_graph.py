@@ -6,7 +6,7 @@ import onnx
 import pytest
 from onnx import TensorProto
 
-from tests.export.tiny import PICTURES, RECURRENT, exported, network, pixelcnn, recurrent, step_graph
+from tests.support.export_training import PICTURES, RECURRENT, exported, network, pixelcnn, recurrent, step_graph
 
 
 def _ports(infos: list[onnx.ValueInfoProto]) -> list[tuple[str, int, list[int | str]]]:

@@ -15,7 +15,7 @@ import export.__main__ as exporter
 from export.evaluation import evaluate
 from export.images.streaming import StreamingNetwork, guided_network
 from export.training.native import image_network
-from tests.export.tiny import pixelcnn, write_data
+from tests.support.export_training import pixelcnn, write_data
 from tui_gen.card import ImageSpec, ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.library import open_model
@@ -44,11 +44,11 @@ def _guided_logits(model: Model, prompt: list[int], pixels: NDArray[np.int64]) -
     """Logits of every pixel but the first after those before it: float32[pixels, levels]."""
     assert model.card.image
     tokens = [model.card.bos, *prompt, *model.card.image.warm_up, *pixels[:-1]]
-    state, found = model.start(1), []
+    state, rows = model.start(1), []
     for token in tokens:
         logits, state = model.step(np.array([token]), state)
-        found.append(logits[0])
-    return np.stack(found[1 - len(pixels) :])
+        rows.append(logits[0])
+    return np.stack(rows[1 - len(pixels) :])
 
 
 def _plain_logits(plain: StreamingNetwork, prompt: list[int], pixels: NDArray[np.int64]) -> Tensor:
@@ -56,18 +56,18 @@ def _plain_logits(plain: StreamingNetwork, prompt: list[int], pixels: NDArray[np
     return plain.sequence_logits(tokens)[0, 1:]
 
 
-@pytest.mark.parametrize(("named", "scale"), [(None, USUAL), (0, 0.0), (1, 1.0), (2, 1.5), (3, 2.0), (4, 3.0)])
+@pytest.mark.parametrize(("phrase", "scale"), [(None, USUAL), (0, 0.0), (1, 1.0), (2, 1.5), (3, 2.0), (4, 3.0)])
 def test_logits_go_so_many_times_from_those_without_the_prompt_to_those_with_it(
-    named: int | None, scale: float, plain: StreamingNetwork, guided: Model
+    phrase: int | None, scale: float, plain: StreamingNetwork, guided: Model
 ) -> None:
     start, pixels = plain.network.start, np.random.default_rng(0).integers(plain.network.levels, size=30)
     prompt = [start + 1, start + 3]
-    given, free = _plain_logits(plain, prompt, pixels), _plain_logits(plain, [], pixels)
-    asked = prompt + ([] if named is None else [start + 1 + PHRASES + named])
+    conditional, unconditional = _plain_logits(plain, prompt, pixels), _plain_logits(plain, [], pixels)
+    words = prompt + ([] if phrase is None else [start + 1 + PHRASES + phrase])
     with torch.no_grad():
-        expected = (free + scale * (given - free)).numpy()
-    assert float((given - free).abs().max()) > 0.1
-    np.testing.assert_allclose(_guided_logits(guided, asked, pixels), expected, atol=1e-4)
+        expected = (unconditional + scale * (conditional - unconditional)).numpy()
+    assert float((conditional - unconditional).abs().max()) > 0.1
+    np.testing.assert_allclose(_guided_logits(guided, words, pixels), expected, atol=1e-4)
 
 
 def test_both_runs_of_the_network_share_its_weights() -> None:
@@ -106,19 +106,19 @@ def test_the_folder_says_how_it_is_guided_and_takes_other_scales(folder: Path) -
 def test_its_figure_is_that_of_the_network_as_it_learned(
     folder: Path, adventurers_checkpoint: Path, tmp_path: Path
 ) -> None:
-    unguided = tmp_path / "unguided" / "adventurers"
-    assert exporter.main([str(adventurers_checkpoint), "-o", str(unguided)]) == 0
+    plain_folder = tmp_path / "unguided" / "adventurers"
+    assert exporter.main([str(adventurers_checkpoint), "-o", str(plain_folder)]) == 0
     data = write_data("adventurers", tmp_path)
-    for model in (folder, unguided):
+    for model in (folder, plain_folder):
         assert evaluate.main([str(model), "--data", str(data)]) == 0
-    own, plain = (open_model(model, provider="cpu").card for model in (folder, unguided))
+    own, plain = (open_model(model, provider="cpu").card for model in (folder, plain_folder))
     assert own.quality
     assert plain.quality
     assert own.quality.value == pytest.approx(plain.quality.value, abs=1e-3)
     assert own.quality.split.endswith("their conditions given, guidance 1")
-    drawn = own.measured["figures"]["held-out figure with guidance 2.5, as it draws"]
-    assert drawn.endswith(" bits per pixel")
-    assert float(drawn.split()[0]) != own.quality.value
+    figure = own.measured["figures"]["held-out figure with guidance 2.5, as it draws"]
+    assert figure.endswith(" bits per pixel")
+    assert float(figure.split()[0]) != own.quality.value
 
 
 @pytest.mark.parametrize("scale", ["-1", "11", "nan", "much"])

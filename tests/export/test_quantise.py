@@ -12,8 +12,8 @@ import pytest
 from onnx import numpy_helper
 
 from export.graph import StepGraph
-from export.quantise import LIMIT, SAMPLES, Dtype, Precision, check_precision, compare, quantise, shrink
-from tests.export.tiny import card_of, network, recurrent, step_graph
+from export.quantise import LIMIT, SAMPLES, Precision, SmallDtype, check_precision, compare, quantise, shrink
+from tests.support.export_training import card_of, network, recurrent, step_graph
 from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.library import shipped_folder
@@ -30,7 +30,7 @@ def _shipped(name: str) -> tuple[bytes, ModelCard, str]:
 
 @pytest.mark.parametrize(("dtype", "ratio", "limit"), [("fp16", 1.5, 1e-5), ("int8", 2.0, 0.005)])
 @pytest.mark.parametrize("name", SHIPPED)
-def test_trained_models_shrink_and_stay_themselves(name: str, dtype: Dtype, ratio: float, limit: float) -> None:
+def test_trained_models_shrink_and_stay_themselves(name: str, dtype: SmallDtype, ratio: float, limit: float) -> None:
     graph, card, tokenizer = _shipped(name)
     small, precision = shrink(graph, card, tokenizer, dtype, force=False)
     assert len(graph) / len(small) > ratio
@@ -51,7 +51,7 @@ def test_large_products_are_computed_in_whole_numbers_and_small_ones_only_stored
 
 
 @pytest.mark.parametrize("dtype", ["fp16", "int8"])
-def test_a_smaller_file_opens_at_every_optimisation_level(dtype: Dtype, tmp_path: Path) -> None:
+def test_a_smaller_file_opens_at_every_optimisation_level(dtype: SmallDtype, tmp_path: Path) -> None:
     """Graphs that compute in float16 kill the process at some levels; these do not."""
     for name in ("recipes", "shakespeare"):
         path = tmp_path / "small.onnx"
@@ -85,8 +85,8 @@ def test_each_output_of_a_layer_keeps_its_own_precision(kind: str, outputs: int)
     )
     graph = StepGraph()
     value = graph.state("image", 40, *(() if flat else (5, 5)))
-    made = graph.op(kind, value, graph.constant("weight", weight), **({"transB": 1} if kind == "Gemm" else {}))
-    graph.logits(made if flat else graph.op("ReduceSum", made, graph.ints(2, 3), keepdims=0), 40)
+    product = graph.op(kind, value, graph.constant("weight", weight), **({"transB": 1} if kind == "Gemm" else {}))
+    graph.logits(product if flat else graph.op("ReduceSum", product, graph.ints(2, 3), keepdims=0), 40)
     small = onnx.load_from_string(quantise(graph.model().SerializeToString(), "int8")[0])
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in small.graph.initializer}
     error = np.abs(stored["weight.int8"] * stored["weight.scale"] - weight)

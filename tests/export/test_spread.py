@@ -11,12 +11,12 @@ from export.image_network import ImageNetwork
 from export.images.streaming import StreamingNetwork
 from export.images.whole_image import whole_image_step
 from export.verify import compare_spread
-from tests.export.compiler.nets import image_network, opened
+from tests.export.compiler.nets import image_network, open_step
 from tests.export.test_whole import Coloured, Conditional, Strided
 from tui_gen.errors import TuiGenError
 
 
-def _coloured() -> ImageNetwork:
+def _colour_network() -> ImageNetwork:
     encoding = torch.zeros(3, 4, 3)
     for channel in range(3):
         encoding[channel, :, channel] = torch.linspace(0, 1, 4)
@@ -25,7 +25,7 @@ def _coloured() -> ImageNetwork:
 
 NETWORKS = {
     "grey": lambda: image_network(Strided(), 8, 6),
-    "three channels": _coloured,
+    "three channels": _colour_network,
     "class": lambda: image_network(Conditional(phrases=False), 3, 4, condition="class", conditions=3),
     "phrases": lambda: image_network(Conditional(phrases=True), 3, 4, condition="multi_hot", conditions=3),
 }
@@ -35,7 +35,7 @@ NETWORKS = {
 def test_an_exact_step_is_told_so(name: str) -> None:
     torch.manual_seed(0)
     network = NETWORKS[name]()
-    model = opened(network, CompiledStep(whole_image_step(network), 0, ()))
+    model = open_step(network, CompiledStep(whole_image_step(network), 0, ()))
     assert float(compare_spread(StreamingNetwork(network), model).rpartition(" ")[2]) < 1e-5
 
 
@@ -56,7 +56,7 @@ def test_a_step_that_is_wrong_in_the_last_rows_is_found() -> None:
     torch.manual_seed(0)
     module = Fading(Strided())
     network = image_network(module, 8, 6)
-    model = opened(network, CompiledStep(whole_image_step(network), 0, ()))
+    model = open_step(network, CompiledStep(whole_image_step(network), 0, ()))
     module.gain.data += 1
     with pytest.raises(TuiGenError, match=r"differs from PyTorch by .* in the logits of token (3[6-9]|4\d);"):
         compare_spread(StreamingNetwork(network), model)

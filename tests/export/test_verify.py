@@ -1,4 +1,4 @@
-"""The proof that stands before every export, and that each of its three parts can fail."""
+"""Exported networks give at every step what PyTorch gives; the proof of that can fail in each of its three parts."""
 
 from __future__ import annotations
 
@@ -14,8 +14,19 @@ from tokenizers import Regex, Tokenizer, decoders
 from export.build_tokenizer import character_tokenizer
 from export.training.native import network_of
 from export.training.networks import PixelCNN, RecurrentNet, TrainedNet
-from export.verify import compare_greedy, verify
-from tests.export.tiny import RECURRENT, card_of, exported, network, pixelcnn, recurrent, sequence_logits, step_graph
+from export.verify import compare_greedy, step_logits, verify
+from tests.support.export_training import (
+    PICTURES,
+    RECURRENT,
+    card_of,
+    exported,
+    network,
+    pixelcnn,
+    random_sequences,
+    recurrent,
+    sequence_logits,
+    step_graph,
+)
 from tui_gen.errors import TuiGenError
 from tui_gen.images.codec import ImageCodec
 from tui_gen.library import codec_for
@@ -49,15 +60,58 @@ def _add(at: tuple[int, ...], amount: float) -> Callable[[np.ndarray], None]:
     return change
 
 
+@pytest.mark.parametrize("batch", [1, 5])
+@pytest.mark.parametrize("name", [*RECURRENT, *PICTURES])
+def test_step_by_step_equals_the_whole_sequence(name: str, batch: int) -> None:
+    net = network(name)
+    tokens = random_sequences(net, batch)
+    whole = sequence_logits(net, tokens)
+    steps = step_logits(exported(net), tokens)
+    np.testing.assert_allclose(steps[:, -whole.shape[1] :], whole, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("prefix", [1, 2, 6])
+@pytest.mark.parametrize("name", ["gated, conditions", "plain, grey, 5x5, conditions"])
+def test_a_prompt_of_any_number_of_phrases_conditions_every_pixel(name: str, prefix: int) -> None:
+    net = network(name)
+    assert isinstance(net, PixelCNN)
+    tokens = random_sequences(net, 3, prefix=prefix)
+    pixels = np.pad(tokens[:, prefix:], ((0, 0), (0, 1))).reshape(3, net.config.height, net.config.width)
+    counts = np.stack([np.bincount(row[1:prefix], minlength=net.config.vocab_size) for row in tokens])
+    conditions = torch.from_numpy(counts[:, net.config.start + 1 :]).float()
+    with torch.no_grad():
+        image = net(net.encode(torch.from_numpy(pixels)), conditions).flatten(2).transpose(1, 2).numpy()
+    steps = step_logits(exported(net), tokens)[:, prefix - 1 :]
+    np.testing.assert_allclose(steps, image, atol=1e-5, rtol=0)
+
+
+def test_each_phrase_of_the_prompt_matters() -> None:
+    net = pixelcnn(conditions=2)
+    start = net.config.start
+    prompts = np.array([[start, start, start], [start, start, start + 1], [start, start + 1, start + 2]])
+    none, one, two = step_logits(exported(net), prompts)[:, -1]
+    assert min(np.abs(none - one).max(), np.abs(one - two).max(), np.abs(none - two).max()) > 1e-3
+
+
+def test_the_order_of_phrases_and_more_start_tokens_do_not_matter() -> None:
+    net = pixelcnn(conditions=2)
+    start = net.config.start
+    prompts = np.array([[start, start, start + 1, start + 2], [start, start + 2, start, start + 1]])
+    first, second = step_logits(exported(net), prompts)[:, -1]
+    np.testing.assert_allclose(first, second, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", [*RECURRENT, "gated, conditions", "plain, grey, 5x5, conditions"])
 def test_a_right_export_passes_and_says_how_close_it_is(name: str) -> None:
     net = network(name)
     parity = verify(network_of(net), exported(net), _codec(net))
     assert parity.relative_logit_difference <= parity.max_abs_logit_difference < 1e-5
-    made = net.config.height * net.config.width if isinstance(net, PixelCNN) else 200
-    assert parity.greedy_tokens == made
-    random = 6 * (made + 2 if isinstance(net, PixelCNN) else made)  # a prompt of three tokens more, the last pixel less
-    assert parity.steps == random + 5 * made  # and what it wrote itself, after its start token, but for the last
+    length = net.config.height * net.config.width if isinstance(net, PixelCNN) else 200
+    assert parity.greedy_tokens == length
+    random = 6 * (
+        length + 2 if isinstance(net, PixelCNN) else length
+    )  # a prompt of three tokens more, the last pixel less
+    assert parity.steps == random + 5 * length  # and what it wrote itself, after its start token, but for the last
 
 
 @pytest.mark.parametrize(
@@ -105,12 +159,12 @@ def test_greedy_tokens_are_compared_too() -> None:
 def test_a_token_that_random_sequences_never_read_is_compared_where_the_model_writes_it() -> None:
     net = recurrent(vocab_size=3000)
     rng = np.random.default_rng(0)
-    seen = np.unique(np.concatenate([network_of(net).random_tokens(batch, rng).ravel() for batch in (1, 5)]))
-    unseen = int(np.setdiff1d(np.arange(3000), seen)[0])
+    read = np.unique(np.concatenate([network_of(net).random_tokens(batch, rng).ravel() for batch in (1, 5)]))
+    unseen = int(np.setdiff1d(np.arange(3000), read)[0])
     net.output.bias.data[unseen] += 9
-    changed = _with_changed(net, "embedding", _add((unseen,), 3.0))
+    other = _with_changed(net, "embedding", _add((unseen,), 3.0))
     with pytest.raises(TuiGenError, match="differs from PyTorch"):
-        verify(network_of(net), changed, _codec(recurrent()))
+        verify(network_of(net), other, _codec(recurrent()))
 
 
 @pytest.mark.parametrize(

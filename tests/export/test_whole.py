@@ -15,7 +15,7 @@ from export.image_network import ImageNetwork
 from export.images.streaming import StreamingNetwork
 from export.images.whole_image import whole_image_step
 from export.verify import step_logits
-from tests.export.compiler.nets import Masked, TwoStacks, image_network, opened, prompt, raster
+from tests.export.compiler.nets import Masked, TwoStacks, image_network, open_step, prompt, raster
 from tui_gen.errors import TuiGenError
 
 
@@ -31,8 +31,8 @@ class Strided(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         features = torch.relu(self.first(image))
         coarse = self.up(self.down(features))
-        shifted = functional.pad(coarse, (0, 0, 2, 0))[:, :, :-2]
-        logits: Tensor = self.last(torch.cat([features, shifted], 1))
+        lower = functional.pad(coarse, (0, 0, 2, 0))[:, :, :-2]
+        logits: Tensor = self.last(torch.cat([features, lower], 1))
         return logits
 
 
@@ -47,9 +47,9 @@ class Attending(nn.Module):
         batch, _, height, width = image.shape
         flat = self.first(image).flatten(2).transpose(1, 2)
         scores = flat @ flat.transpose(1, 2)
-        allowed = torch.ones(height * width, height * width).tril().bool()
-        seen = torch.softmax(scores.masked_fill(~allowed, -1e9), -1) @ flat
-        logits: Tensor = self.last(seen.transpose(1, 2).reshape(batch, 4, height, width))
+        visible = torch.ones(height * width, height * width).tril().bool()
+        values = torch.softmax(scores.masked_fill(~visible, -1e9), -1) @ flat
+        logits: Tensor = self.last(values.transpose(1, 2).reshape(batch, 4, height, width))
         return logits
 
 
@@ -82,7 +82,7 @@ def _compare(network: ImageNetwork, named: np.ndarray, condition: Tensor | None)
     step = CompiledStep(whole_image_step(network), 0, ())
     pixels = np.random.default_rng(0).integers(network.levels, size=(len(named), network.area))
     tokens = np.concatenate([prompt(network, step, named), pixels[:, :-1]], axis=1)
-    logits = step_logits(opened(network, step), tokens)[:, named.shape[1] :]
+    logits = step_logits(open_step(network, step), tokens)[:, named.shape[1] :]
     whole = network.whole_logits(torch.from_numpy(pixels), condition).numpy()
     np.testing.assert_allclose(logits, whole, atol=1e-5, rtol=0)
 

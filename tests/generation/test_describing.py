@@ -29,7 +29,7 @@ def test_a_branch_says_how_it_began(endless: LoadedModel) -> None:
     words = tree.begin(first.changed(9, np.array([[toys.DOG, toys.RAN]])))
     unprompted = tree.begin(BranchStart(codec.prompt([""]), 3, PLAIN))
     turned = tree.begin(first.changed(30, params=replace(PLAIN, temperature=0.5, top_k=3)))
-    sweep = tree.begin(BranchStart(codec.prompt(["", ""]), 7, Sweep.of(PLAIN, "top_p", (0.5, 0.9))))
+    sweep = tree.begin(BranchStart(codec.prompt(["", ""]), 7, PLAIN, sweep=Sweep("top_p", (0.5, 0.9))))
     assert describe(sweep, codec) == "sweep top-p"
     assert describe(first, codec) == "seed 7: the"
     assert describe(again, codec, first) == "anew at token 9"

@@ -15,7 +15,8 @@ from tui_gen.errors import TuiGenError
 from tui_gen.generation.generate import generate
 from tui_gen.library import LoadedModel
 from tui_gen.runtime.model import Model
-from tui_gen.sampling.params import FREE, Logits, Noise, SamplingParams, Tokens, draw
+from tui_gen.sampling.noise import Noise
+from tui_gen.sampling.params import FREE, Logits, SamplingParams, Tokens, draw_tokens
 from tui_gen.sampling.step import Step
 
 GREEDY = SamplingParams(temperature=0)
@@ -23,6 +24,8 @@ GREEDY = SamplingParams(temperature=0)
 
 class Counted:
     """A model that counts its steps."""
+
+    read = draw = score = None
 
     def __init__(self, model: Model) -> None:
         self.model, self.eos, self.steps = model, model.eos, 0
@@ -68,10 +71,10 @@ def test_greedy_generation_says_what_the_table_says_and_ends_at_the_end_token(te
 
 def test_the_same_seed_at_two_temperatures_uses_the_same_random_numbers(endless: LoadedModel) -> None:
     uniforms = Noise(9, 1)
-    numbers = [uniforms.draw(np.array([True])) for _ in range(20)]
+    numbers = [uniforms.uniform(np.array([True])) for _ in range(20)]
     for temperature in (0.7, 1.3):
         steps = run(endless, prompt_of([END]), SamplingParams(temperature), seed=9)
-        assert column(steps) == [draw(step.probs, u)[0] for step, u in zip(steps, numbers, strict=True)]
+        assert column(steps) == [draw_tokens(step.probs, u)[0] for step, u in zip(steps, numbers, strict=True)]
 
 
 def test_a_knob_turned_between_two_tokens_counts_for_the_very_next_one(endless: LoadedModel) -> None:
@@ -109,9 +112,9 @@ def test_a_batch_takes_prompts_that_differ_in_length_and_words(endless: LoadedMo
 
 def test_given_positions_use_up_no_randomness(endless: LoadedModel) -> None:
     longer = run(endless, prompt_of([END, DOG, RAN, DOT]), SamplingParams(temperature=0.5), seed=2)
-    number = Noise(2, 1).draw(np.array([True]))
+    number = Noise(2, 1).uniform(np.array([True]))
     assert not longer[3].given[0]
-    assert longer[3].tokens == draw(longer[3].probs, number)
+    assert longer[3].tokens == draw_tokens(longer[3].probs, number)
 
 
 def test_a_sample_that_ends_leaves_the_others_running_until_all_have_ended(text: LoadedModel) -> None:

@@ -17,7 +17,7 @@ from tui_gen.library import open_model, shipped_folder
 from tui_gen.runtime import model as model_module
 from tui_gen.runtime import onnx_graph
 from tui_gen.runtime.model import Model
-from tui_gen.runtime.sequence_graph import in_chunks
+from tui_gen.runtime.sequence_graph import sequence_graph
 from tui_gen.sampling.params import FREE, SamplingParams, Tokens
 from tui_gen.sampling.step import Step
 from tui_gen.scoring.score import score
@@ -28,6 +28,8 @@ TEXTS = ("names", "shakespeare", "recipes", "lstm", "lstm2")
 
 class OneByOne:
     """A model without its way to read many tokens at once; counts the steps."""
+
+    read = draw = score = None
 
     def __init__(self, model: Model) -> None:
         self._model, self.eos, self.start, self.steps = model, model.eos, model.start, 0
@@ -48,7 +50,7 @@ class Counted(OneByOne):
 def opened(name: str) -> Model:
     if (shipped_folder() / name).exists():
         return open_model(shipped_folder() / name, provider="cpu", threads=1).model
-    return cases.opened(name, 1)
+    return cases.load_network(name, 1)
 
 
 @pytest.fixture(scope="module", params=TEXTS)
@@ -122,23 +124,23 @@ def test_other_graphs_are_stepped(name: str) -> None:
 @pytest.mark.parametrize("scores", [False, True])
 def test_a_graph_that_would_say_something_else_is_not_used(monkeypatch: pytest.MonkeyPatch, *, scores: bool) -> None:
     rng = np.random.default_rng(5)
-    other = networks.filled("lstm", {"rnn.0.R": rng.normal(size=(1, 512, 128)).astype(np.float32)})
-    monkeypatch.setattr(model_module, "in_chunks", lambda _, scores: in_chunks(other, scores=scores))
-    model, prompt = cases.opened("lstm", 1), prompt_of(1, 40)
+    other = networks.fill_graph("lstm", {"rnn.0.R": rng.normal(size=(1, 512, 128)).astype(np.float32)})
+    monkeypatch.setattr(model_module, "sequence_graph", lambda _, scores: sequence_graph(other, scores=scores))
+    model, prompt = cases.load_network("lstm", 1), prompt_of(1, 40)
     assert (model.score(prompt, prompt, model.start(1)) if scores else model.read(prompt, model.start(1))) is None
 
 
 def test_a_token_that_cannot_be_read_is_told_where_it_stands() -> None:
     prompt = prompt_of(1, 200)
     prompt[0, 60] = networks.VOCABULARY
-    steps = generate(cases.opened("lstm", 1), prompt, SamplingParams(), length=1, seed=0)
+    steps = generate(cases.load_network("lstm", 1), prompt, SamplingParams(), length=1, seed=0)
     assert [next(steps).index for _ in range(60)] == list(range(1, 61))
     with pytest.raises(TuiGenError, match="could not run"):
         next(steps)
 
 
 def test_logits_that_are_not_finite_are_told_when_they_are_asked_for() -> None:
-    graph = networks.filled("lstm", {"output.bias": np.full(networks.VOCABULARY, np.nan, dtype=np.float32)})
+    graph = networks.fill_graph("lstm", {"output.bias": np.full(networks.VOCABULARY, np.nan, dtype=np.float32)})
     model = Model(graph, networks.text_card("lstm"), provider="cpu")
     steps = generate(model, prompt_of(1, 50), SamplingParams(), length=1, seed=0)
     prompt = [next(steps) for _ in range(49)]
@@ -159,19 +161,19 @@ def test_what_is_no_graph_has_no_form_to_read_at_once() -> None:
         damaged = bytearray(graph[: rng.randrange(len(graph))] if rng.random() < 0.3 else graph)
         for _ in range(3 if damaged else 0):
             damaged[rng.randrange(len(damaged))] = rng.randrange(256)
-        found = in_chunks(bytes(damaged), scores=True)
+        found = sequence_graph(bytes(damaged), scores=True)
         assert found is None or isinstance(found, bytes)
-    assert in_chunks(b"", scores=False) is None
-    assert in_chunks(b"not a graph", scores=False) is None
+    assert sequence_graph(b"", scores=False) is None
+    assert sequence_graph(b"not a graph", scores=False) is None
 
 
 def test_messages_are_read_as_they_are_written() -> None:
     parts: list[onnx_graph.Field] = [(1, 0), (2, 300), (7, b"text"), (300, b"")]
-    message = onnx_graph.joined(parts)
-    read = [(key, value if isinstance(value, int) else bytes(value)) for key, value in onnx_graph.fields(message)]
+    message = onnx_graph.encode_message(parts)
+    read = [(key, value if isinstance(value, int) else bytes(value)) for key, value in onnx_graph.read_fields(message)]
     assert read == parts
-    fixed = onnx_graph.fields(b"\x09" + bytes(8) + b"\x0d" + bytes(4))
+    fixed = onnx_graph.read_fields(b"\x09" + bytes(8) + b"\x0d" + bytes(4))
     assert [bytes(memoryview(value)) for _, value in fixed] == [bytes(8), bytes(4)]  # type: ignore[arg-type]
     for damaged in (message[:-2], b"\x80", b"\x0b", b"\x09\x00", b"\x0a\x05abc", b"\x80" * 20):
         with pytest.raises(ValueError, match=r"a (message|number|field) is"):
-            list(onnx_graph.fields(damaged))
+            list(onnx_graph.read_fields(damaged))

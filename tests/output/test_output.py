@@ -40,7 +40,7 @@ def made(workspace: Workspace, branch: Branch, count: int | None = None) -> Bran
 
 def run(loaded_model: LoadedModel, prompt: str = "", *, samples: int = 1, count: int | None = None) -> Branch:
     workspace = Workspace(loaded_model)
-    begun = workspace.begin(prompt, samples=samples, params=SamplingParams(0.9), seed=5, length=30)
+    begun = workspace.start(prompt, samples=samples, params=SamplingParams(0.9), seed=5, length=30)
     return made(workspace, begun, count)
 
 
@@ -106,8 +106,8 @@ def test_a_gif_of_a_completion_begins_with_what_was_given(image: LoadedModel, tm
 
 def test_a_branch_appears_from_its_first_pixel_on_also_what_a_person_chose(image: LoadedModel) -> None:
     workspace = Workspace(image)
-    parent = made(workspace, workspace.begin("", samples=1, params=GREEDY, seed=0, length=None))
-    child = workspace.otherwise(parent, workspace.head(parent) + 2, 0, [0], GREEDY)
+    parent = made(workspace, workspace.start("", samples=1, params=GREEDY, seed=0, length=None))
+    child = workspace.replace_tokens(parent, workspace.head(parent) + 2, 0, [0], GREEDY)
     child = made(workspace, child)
     picture = picture_of(child, spec(image))
     assert not picture.given.any()
@@ -120,7 +120,7 @@ def test_what_a_branch_of_a_completion_was_given_stays_given(image: LoadedModel)
     levels[1:3] = FREE
     workspace = Workspace(image)
     parent = made(workspace, workspace.complete("", levels, samples=2, params=GREEDY, seed=0))
-    child = workspace.otherwise(parent, workspace.head(parent) + 8, 1, [0], GREEDY)
+    child = workspace.replace_tokens(parent, workspace.head(parent) + 8, 1, [0], GREEDY)
     np.testing.assert_array_equal(picture_of(child, spec(image)).given, levels != FREE)
 
 
@@ -143,7 +143,7 @@ def test_what_is_copied_is_said_and_harmless(text: LoadedModel, tmp_path: Path) 
     vocab = toys.words().replace('"cat"', '"c\\u001bt"')
     evil = open_model(toys.text_folder(tmp_path / "evil", tokenizer=vocab), provider="cpu")
     workspace = Workspace(evil)
-    greedy = made(workspace, workspace.begin("the", samples=1, params=GREEDY, seed=0, length=1))
+    greedy = made(workspace, workspace.start("the", samples=1, params=GREEDY, seed=0, length=1))
     assert "\x1b" in text_of(greedy, evil, 0)
     assert clipboard_text(greedy, evil, 0) == ("the c\u241bt", "7 characters of text")
 
@@ -158,10 +158,10 @@ def test_a_picture_is_copied_as_ascii_one_sample_at_a_time(image: LoadedModel) -
 
 def test_a_session_is_written_by_what_keeps_it(text: LoadedModel, tmp_path: Path) -> None:
     workspace, journal = Workspace(text), Journal(text, folder=tmp_path / "journals")
-    branch = workspace.begin("the", samples=1, params=GREEDY, seed=0, length=5)
-    journal.begun(branch)
+    branch = workspace.start("the", samples=1, params=GREEDY, seed=0, length=5)
+    journal.note_start(branch)
     made(workspace, branch)
-    journal.made(branch, now=True)
+    journal.note_growth(branch, now=True)
     write_output(tmp_path / "a.jsonl", text, branch, journal.save)
     assert read_session(tmp_path / "a.jsonl").chosen().positions == len(branch)
     with pytest.raises(TuiGenError, match="exists"):

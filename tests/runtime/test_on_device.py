@@ -20,10 +20,10 @@ from tui_gen.generation.generate import generate
 from tui_gen.generation.protocol import Endless
 from tui_gen.runtime import cuda_buffers
 from tui_gen.runtime import cuda_model as module
-from tui_gen.runtime.cuda_buffers import Opened, Recordable
+from tui_gen.runtime.cuda_buffers import DeviceGraph, DeviceGraphs
 from tui_gen.runtime.cuda_model import CudaModel, DeviceState
 from tui_gen.runtime.model import Model
-from tui_gen.runtime.session import Session
+from tui_gen.runtime.session import OnnxSession
 from tui_gen.sampling.params import FREE, SamplingParams
 from tui_gen.sampling.step import Step
 from tui_gen.sampling.sweep import Sweep
@@ -39,9 +39,16 @@ def pair() -> tuple[Model, Model, CudaModel]:
     return Model(toys.text_graph(), CARD, provider="cpu"), *on_device(toys.text_graph(), CARD)
 
 
-def run(model: Model, samples: int = 1, *, length: int = 200, params: SamplingParams = KNOBS) -> Iterator[Step]:
+def run(
+    model: Model,
+    samples: int = 1,
+    *,
+    length: int = 200,
+    params: SamplingParams = KNOBS,
+    sweep: Sweep | None = None,
+) -> Iterator[Step]:
     prompt = np.full((samples, 1), model.card.bos)
-    return generate(Endless(model), prompt, params, length=length, seed=5)
+    return generate(Endless(model), prompt, params, length=length, seed=5, sweep=sweep)
 
 
 def tokens(steps: Iterator[Step]) -> list[list[int]]:
@@ -65,9 +72,9 @@ def test_a_kilobyte_crosses_the_bus_for_a_token(name: str) -> None:
     model, engine = on_device(*shipped(name))
     steps = run(model, length=1200)
     next(steps)
-    before = engine.moved
+    before = engine.traffic
     assert sum(1 for _ in steps) == 1199
-    assert (engine.moved - before) / 1199 <= 1000
+    assert (engine.traffic - before) / 1199 <= 1000
 
 
 @pytest.mark.parametrize(
@@ -93,8 +100,8 @@ def test_a_knob_turned_counts_for_the_next_token(pair: tuple[Model, Model, CudaM
 
 
 def test_a_sweep_has_knobs_of_its_own_in_each_column(pair: tuple[Model, Model, CudaModel]) -> None:
-    sweep = Sweep.of(SamplingParams(), "temperature", (0.0, 0.5, 2.0))
-    assert tokens(run(pair[0], 3, params=sweep)) == tokens(run(pair[1], 3, params=sweep))
+    sweep = Sweep("temperature", (0.0, 0.5, 2.0))
+    assert tokens(run(pair[0], 3, sweep=sweep)) == tokens(run(pair[1], 3, sweep=sweep))
 
 
 def test_given_tokens_stand_among_drawn_ones(pair: tuple[Model, Model, CudaModel]) -> None:
@@ -163,7 +170,7 @@ def test_buffers_of_a_few_batch_sizes_are_kept(pair: tuple[Model, Model, CudaMod
     for batch in range(1, 9):
         assert len(tokens(run(model, batch, length=4))) == 4
     assert engine.nbytes <= sum(256 + 256 * batch for batch in range(5, 9))
-    assert engine.moved > 0
+    assert engine.traffic > 0
 
 
 def test_threads_take_turns(pair: tuple[Model, Model, CudaModel]) -> None:
@@ -199,9 +206,9 @@ def test_a_full_device_takes_smaller_parts(
     full_above(monkeypatch, 4)
     steps = run(there, 10)
     first = next(steps)
-    assert there.news() == ["the GPU has no room for 10 samples at once; a step runs in 4 parts"]
+    assert there.take_warnings() == ["the GPU has no room for 10 samples at once; a step runs in 4 parts"]
     assert [first.tokens.tolist(), *tokens(steps)] == expected
-    assert there.news() == []
+    assert there.take_warnings() == []
     assert isinstance(first.state, DeviceState)
     assert np.allclose(first.logits, next(run(here, 10)).logits)
     assert engine.nbytes > 0
@@ -214,7 +221,7 @@ def test_a_device_without_any_room_leaves_the_run_to_the_cpu(
     full_above(monkeypatch, 0)
     made = list(run(pair[1], 10))
     assert tokens(iter(made)) == expected
-    assert pair[1].news()[-1] == "the GPU has too little memory for 10 samples; the CPU goes on with the run"
+    assert pair[1].take_warnings()[-1] == "the GPU has too little memory for 10 samples; the CPU goes on with the run"
     assert pair[1].placed == ("CPU", "the GPU has too little memory for 10 samples")
 
 
@@ -233,7 +240,7 @@ def test_a_device_that_fails_in_mid_run_leaves_it_to_the_cpu(
     monkeypatch.setattr(module.CudaModel, "fetch", fetch)
     made = list(run(pair[1], 2))
     assert tokens(iter(made)) == tokens(iter(expected))
-    assert pair[1].news() == ["the GPU failed: CUDA failure 700: illegal access; the CPU goes on with the run"]
+    assert pair[1].take_warnings() == ["the GPU failed: CUDA failure 700: illegal access; the CPU goes on with the run"]
     assert pair[1].provider == "CPU"
     for at in (0, 63, 64, 98, 99, 100, 199):  # what was said before the failure is still to be had
         assert np.allclose(made[at].logits, expected[at].logits, rtol=0, atol=1e-5)
@@ -245,10 +252,10 @@ def test_work_that_cannot_be_recorded_is_done_without(monkeypatch: pytest.Monkey
     opened = engine._opener
     asked: list[bool] = []
 
-    def opener(*, recorded: bool) -> Opened:
-        asked.append(recorded)
-        found = opened(recorded=recorded)
-        return found._replace(step=Recordable(found.step.session, recorded))
+    def opener(*, record: bool) -> DeviceGraphs:
+        asked.append(record)
+        found = opened(record=record)
+        return found._replace(step=DeviceGraph(found.step.session, record))
 
     refusing_to_record(
         monkeypatch, DeviceLostError("CUDA failure 900: operation not permitted when stream is capturing")
@@ -256,7 +263,7 @@ def test_work_that_cannot_be_recorded_is_done_without(monkeypatch: pytest.Monkey
     model._placement.engine = CudaModel(opener, model.inputs[1:], card.vocab_size, model.state)  # type: ignore[union-attr]
     assert tokens(run(model, 2)) == tokens(run(Model(graph, card, provider="cpu"), 2))
     assert asked == [True, False]
-    assert model.news() == []
+    assert model.take_warnings() == []
 
 
 def test_recordings_that_run_out_begin_anew(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,19 +271,21 @@ def test_recordings_that_run_out_begin_anew(monkeypatch: pytest.MonkeyPatch) -> 
     model, engine = on_device(graph, card)
     plain, asked = engine._opener, list[bool]()
 
-    def opener(*, recorded: bool) -> Opened:
-        asked.append(recorded)
-        found = plain(recorded=recorded)
-        return found._replace(step=Recordable(found.step.session, recorded))
+    def opener(*, record: bool) -> DeviceGraphs:
+        asked.append(record)
+        found = plain(record=record)
+        return found._replace(step=DeviceGraph(found.step.session, record))
 
     numbers: list[int | None] = []
-    bound = Session.bound_on
+    bound = OnnxSession.bind_on_device
 
-    def bound_on(self: Session, inputs: Any, outputs: Any, recording: int | None = None) -> Callable[[], None]:
+    def bind_on_device(
+        self: OnnxSession, inputs: Any, outputs: Any, recording: int | None = None
+    ) -> Callable[[], None]:
         numbers.append(recording)
         return bound(self, inputs, outputs)
 
-    monkeypatch.setattr(Session, "bound_on", bound_on)
+    monkeypatch.setattr(OnnxSession, "bind_on_device", bind_on_device)
     monkeypatch.setattr(cuda_buffers, "_RECORDINGS", 5)
     model._placement.engine = CudaModel(opener, model.inputs[1:], card.vocab_size, model.state)  # type: ignore[union-attr]
     cpu = Model(graph, card, provider="cpu")
@@ -291,10 +300,10 @@ def test_a_sampler_that_cannot_be_recorded_costs_one_opening(monkeypatch: pytest
     model, engine = on_device(graph, card)
     plain, asked = engine._opener, list[bool]()
 
-    def opener(*, recorded: bool) -> Opened:
-        asked.append(recorded)
-        found = plain(recorded=recorded)
-        return found._replace(sampler=lambda sorts: found.sampler(sorts)._replace(recorded=recorded))
+    def opener(*, record: bool) -> DeviceGraphs:
+        asked.append(record)
+        found = plain(record=record)
+        return found._replace(sampler=lambda sorts: found.sampler(sorts)._replace(recordable=record))
 
     refusing_to_record(monkeypatch, TuiGenError("operation not permitted when stream is capturing"))
     model._placement.engine = CudaModel(opener, model.inputs[1:], card.vocab_size, model.state)  # type: ignore[union-attr]

@@ -125,7 +125,7 @@ def test_a_gpu_that_is_too_full_to_be_timed_is_not_tried_with_as_many_only(bench
 
     bench.cpu, bench.gpu = {1: 2.0, 128: 2.0}, {1: 1.0}
     placed = bench.place()
-    placed.candidates = replace(placed.candidates, device_turn=lambda _, batch: full if batch > 64 else lambda: 1.0)
+    placed.candidates = replace(placed.candidates, device_work=lambda _, batch: full if batch > 64 else lambda: 1.0)
     assert placed.of(128) is None
     assert placed.note == "the GPU has too little memory for 128 samples"
     assert placed.of(1) is bench.engine
@@ -144,8 +144,8 @@ def test_a_model_says_where_it_really_runs(bench: Bench, monkeypatch: pytest.Mon
     model = Model(graph, card, provider="cpu")
     monkeypatch.setattr(placement.CudaModel, "providers", property(lambda _: ["CUDAExecutionProvider"]))
     monkeypatch.setattr(Model, "_open_device", lambda self, place: bench.engine)
-    monkeypatch.setattr(Model, "_cpu_turn", lambda self, batch: lambda: 1.0)
-    monkeypatch.setattr(Model, "_device_turn", lambda self, device, batch: lambda: 1.0 / batch - 0.5)
+    monkeypatch.setattr(Model, "_cpu_work", lambda self, batch: lambda: 1.0)
+    monkeypatch.setattr(Model, "_device_work", lambda self, device, batch: lambda: 1.0 / batch - 0.5)
     model.use("auto")
     model.place(1)
     assert model.placed == ("CUDA", "GPU 0, 2 times as fast as the CPU for 1 sample")

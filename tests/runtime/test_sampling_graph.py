@@ -8,9 +8,9 @@ import pytest
 
 from tests.support import toys
 from tui_gen.runtime.sampling_graph import sampler, with_sampler
-from tui_gen.runtime.session import Session
+from tui_gen.runtime.session import OnnxSession
 from tui_gen.sampling.device_protocol import TOP, DeviceParams, SampleReport, StepInput
-from tui_gen.sampling.params import Floats, Logits, SamplingParams, draw, weights
+from tui_gen.sampling.params import Floats, Logits, SamplingParams, draw_tokens, weights
 
 VOCABULARIES = (2, 16, 65, 512, 513, 7734, 10_000)
 """Pixels, characters, words; both sides of the length from which a row is cumulated block by block."""
@@ -28,18 +28,18 @@ KNOBS = (
 )
 
 
-def opened(vocab: int) -> Session:
+def opened(vocab: int) -> OnnxSession:
     graph = sampler(vocab)
     onnx.checker.check_model(onnx.load_from_string(graph), full_check=True)
-    return Session(graph, 1, "CPUExecutionProvider")
+    return OnnxSession(graph, 1, "CPUExecutionProvider")
 
 
 def rows(*params: SamplingParams) -> Floats:
-    return np.array([[one.temperature, one.top_k, one.top_p, one.min_p] for one in params], dtype=np.float64)
+    return np.concatenate([one.row() for one in params])
 
 
-def drawn(session: Session, logits: Logits, uniform: Floats, knobs: Floats) -> SampleReport:
-    sent = StepInput(len(logits)).draw(np.zeros(len(logits), dtype=np.int64), uniform, DeviceParams.at(knobs))
+def drawn(session: OnnxSession, logits: Logits, uniform: Floats, knobs: Floats) -> SampleReport:
+    sent = StepInput(len(logits)).sample(np.zeros(len(logits), dtype=np.int64), uniform, DeviceParams.from_rows(knobs))
     return SampleReport(session.run({"logits": logits, "control": sent})[0])
 
 
@@ -49,8 +49,8 @@ def test_it_draws_what_numpy_draws(vocab: int) -> None:
     for params in KNOBS:
         logits = (rng.normal(size=(batch, vocab)) * 3).astype(np.float32)
         uniform = np.append(rng.random(batch - 2), [0.0, np.nextafter(1, 0)])
-        report, made = drawn(session, logits, uniform, rows(*[params] * batch)), weights(logits, params)
-        assert report.tokens.tolist() == draw(made, uniform).tolist(), params
+        report, made = drawn(session, logits, uniform, rows(*[params] * batch)), weights(logits, params.row())
+        assert report.tokens.tolist() == draw_tokens(made, uniform).tolist(), params
         assert report.finite
         assert np.allclose(report.total, made.sum(axis=1), rtol=1e-5)
 
@@ -61,7 +61,7 @@ def test_the_likeliest_come_with_what_they_were_drawn_by(vocab: int) -> None:
     logits, params = rng.normal(size=(3, vocab)).astype(np.float32), SamplingParams(0.8, top_k=4)
     report = drawn(opened(vocab), logits, rng.random(3), rows(*[params] * 3))
     assert np.array_equal(report.top, np.argsort(-logits, axis=1)[:, :20])
-    assert np.allclose(report.weights, np.take_along_axis(weights(logits, params), report.top, axis=1), rtol=1e-5)
+    assert np.allclose(report.weights, np.take_along_axis(weights(logits, params.row()), report.top, axis=1), rtol=1e-5)
 
 
 def test_among_equals_the_lower_ids_stay_and_the_lowest_is_the_greedy_choice() -> None:
@@ -78,7 +78,8 @@ def test_each_sample_has_knobs_of_its_own() -> None:
     logits, uniform = rng.normal(size=(3, 50)).astype(np.float32), rng.random(3)
     params = (SamplingParams(0), SamplingParams(2, top_p=0.5), SamplingParams(0.3, min_p=0.2))
     alone = [
-        draw(weights(row[None], one), part[None])[0] for row, one, part in zip(logits, params, uniform, strict=True)
+        draw_tokens(weights(row[None], one.row()), part[None])[0]
+        for row, one, part in zip(logits, params, uniform, strict=True)
     ]
     assert drawn(opened(50), logits, uniform, rows(*params)).tokens.tolist() == alone
 
@@ -91,22 +92,27 @@ def test_logits_that_are_no_numbers_are_found_out(fault: float) -> None:
 
 
 def test_knobs_that_only_change_the_temperature_need_no_filters() -> None:
-    assert not DeviceParams.at(rows(SamplingParams(), SamplingParams(0.2))).filtered
+    assert not DeviceParams.from_rows(rows(SamplingParams(), SamplingParams(0.2))).has_filters
     for params in (SamplingParams(top_k=3), SamplingParams(top_p=0.9), SamplingParams(min_p=0.1)):
-        assert DeviceParams.at(rows(SamplingParams(), params)).filtered
+        assert DeviceParams.from_rows(rows(SamplingParams(), params)).has_filters
 
 
 def test_a_step_function_with_a_sampler_reads_its_token_from_what_is_sent() -> None:
     graph = with_sampler(toys.text_graph(), len(toys.WORDS))
     assert graph is not None
     onnx.checker.check_model(onnx.load_from_string(graph), full_check=True)
-    session = Session(graph, 1, "CPUExecutionProvider")
+    session = OnnxSession(graph, 1, "CPUExecutionProvider")
     uniform, count = np.array([0.2, 0.9]), np.zeros((2, 1), dtype=np.float32)
-    sent = StepInput(2).draw(np.array([toys.THE, toys.CAT]), uniform, DeviceParams.at(rows(*[SamplingParams(0.7)] * 2)))
+    sent = StepInput(2).sample(
+        np.array([toys.THE, toys.CAT]), uniform, DeviceParams.from_rows(rows(*[SamplingParams(0.7)] * 2))
+    )
     logits, after, report = session.run({"control": sent, "state.count": count})
     assert np.array_equal(logits, toys.BIGRAMS[[toys.THE, toys.CAT]])
     assert after.tolist() == [[1], [1]]
-    assert SampleReport(report).tokens.tolist() == draw(weights(logits, SamplingParams(0.7)), uniform).tolist()
+    assert (
+        SampleReport(report).tokens.tolist()
+        == draw_tokens(weights(logits, SamplingParams(0.7).row()), uniform).tolist()
+    )
 
 
 def test_a_graph_of_older_operators_gets_no_sampler() -> None:
@@ -117,16 +123,18 @@ def test_a_graph_of_older_operators_gets_no_sampler() -> None:
 
 
 def test_few_of_many_are_found_without_sorting_all() -> None:
-    session = Session(sampler(10_000, most=256), 1, "CPUExecutionProvider")
+    session = OnnxSession(sampler(10_000, most=256), 1, "CPUExecutionProvider")
     rng, params = (
         np.random.default_rng(6),
         (SamplingParams(0.8, 40), SamplingParams(1.5, 256, 0.7), SamplingParams(1, 1)),
     )
     logits, uniform = rng.normal(size=(3, 10_000)).astype(np.float32), rng.random(3)
-    alone = [draw(weights(logits[at : at + 1], one), uniform[at : at + 1])[0] for at, one in enumerate(params)]
+    alone = [
+        draw_tokens(weights(logits[at : at + 1], one.row()), uniform[at : at + 1])[0] for at, one in enumerate(params)
+    ]
     assert drawn(session, logits, uniform, rows(*params)).tokens.tolist() == alone
-    assert not DeviceParams.at(rows(*params)).sorts
-    assert DeviceParams.at(rows(*params, SamplingParams(top_p=0.5))).sorts
+    assert not DeviceParams.from_rows(rows(*params)).needs_sort
+    assert DeviceParams.from_rows(rows(*params, SamplingParams(top_p=0.5))).needs_sort
 
 
 def test_what_goes_to_the_device_and_back_is_small() -> None:

@@ -14,7 +14,7 @@ from tui_gen.bench import cases
 from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.runtime.model import Model
-from tui_gen.runtime.state import State
+from tui_gen.runtime.state import HostState
 from tui_gen.sampling.params import Tokens
 
 CARD = ModelCard("toy", "text", "toy", len(toys.WORDS), bos=toys.END, eos=toys.END)
@@ -25,12 +25,12 @@ def model() -> Model:
     return Model(toys.text_graph(), CARD, provider="cpu")
 
 
-def count(state: State) -> list[float]:
+def count(state: HostState) -> list[float]:
     """Tokens read by each sample: what the toy keeps."""
     return state.arrays()[0][:, 0].tolist()
 
 
-def after(model: Model, tokens: int, *, batch: int = 1) -> State:
+def after(model: Model, tokens: int, *, batch: int = 1) -> HostState:
     state = model.start(batch)
     for _ in range(tokens):
         _, state = model.step(np.full(batch, toys.CAT), state)
@@ -58,7 +58,7 @@ def test_logits_are_the_callers_own(model: Model) -> None:
 
 
 def test_a_run_that_holds_nothing_asks_for_no_more_memory() -> None:
-    large = cases.opened("pixelcnn", 1)
+    large = cases.load_network("pixelcnn", 1)
     tokens, state = np.zeros(16, dtype=np.int64), large.start(16)
     for _ in range(8):
         _, state = large.step(tokens, state)

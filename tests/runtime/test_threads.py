@@ -33,7 +33,7 @@ def _taking(seconds: dict[int, float]) -> tuple[Callable[[int], Callable[[], obj
 
 
 def test_threads_are_tried_as_far_as_there_are_processors() -> None:
-    assert [placement.candidates(available) for available in (1, 2, 6, 64)] == [[1], [1, 2], [1, 2, 4], [1, 2, 4, 8]]
+    assert [placement.thread_counts(available) for available in (1, 2, 6, 64)] == [[1], [1, 2], [1, 2, 4], [1, 2, 4, 8]]
 
 
 def test_more_threads_must_be_clearly_faster() -> None:
@@ -44,20 +44,20 @@ def test_more_threads_must_be_clearly_faster() -> None:
 
 def test_the_choice_is_measured_once_and_remembered(cache: Path) -> None:
     opened, asked = _taking({1: 0.02, 2: 0.004, 4: 0.02})
-    assert placement.fastest("graph", "1.0", opened) == 2
+    assert placement.fastest_threads("graph", "1.0", opened) == 2
     assert asked == [1, 2, 4]
-    assert placement.fastest("graph", "1.0", opened) == 2
+    assert placement.fastest_threads("graph", "1.0", opened) == 2
     assert asked == [1, 2, 4]
-    placement.fastest("another", "1.0", opened)
+    placement.fastest_threads("another", "1.0", opened)
     assert asked == [1, 2, 4] * 2
 
 
 def test_a_damaged_or_missing_memory_is_measured_again(cache: Path) -> None:
     opened, asked = _taking({1: 0.004, 2: 0.02, 4: 0.02})
-    assert placement.fastest("graph", "1.0", opened) == 1
+    assert placement.fastest_threads("graph", "1.0", opened) == 1
     for written in ("many", "77", ""):
         next(path for path in cache.rglob("*") if path.is_file()).write_text(written)
-        assert placement.fastest("graph", "1.0", opened) == 1
+        assert placement.fastest_threads("graph", "1.0", opened) == 1
     assert len(asked) == 12
 
 

@@ -11,8 +11,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tui_gen.bench import networks
 from tui_gen.library import shipped_folder
-from tui_gen.runtime.cell_unrolling import unrolled
-from tui_gen.runtime.session import Session
+from tui_gen.runtime.cell_unrolling import unroll_cells
+from tui_gen.runtime.session import OnnxSession
 
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
 INPUTS, HIDDEN, BATCH = 5, 6, 3
@@ -47,7 +47,7 @@ def operators(graph: bytes) -> set[str]:
 
 
 def outcome(graph: bytes) -> list[Any]:
-    session, rng = Session(graph, 1, "CPUExecutionProvider"), np.random.default_rng(4)
+    session, rng = OnnxSession(graph, 1, "CPUExecutionProvider"), np.random.default_rng(4)
     sizes = {port.name: [size if isinstance(size, int) else BATCH for size in port.shape] for port in session.inputs}
     feeds = {
         port.name: rng.integers(0, 20, sizes[port.name])
@@ -74,7 +74,7 @@ def outcome(graph: bytes) -> list[Any]:
 )
 def test_a_cell_computes_the_same(op: str, facts: dict[str, Any]) -> None:
     graph = cell(op, **facts)
-    made = unrolled(graph)
+    made = unroll_cells(graph)
     assert made is not None
     assert op not in operators(made)
     onnx.checker.check_model(onnx.load_from_string(made), full_check=True)
@@ -87,7 +87,7 @@ def test_a_cell_computes_the_same(op: str, facts: dict[str, Any]) -> None:
 def test_whole_networks_compute_the_same(name: str) -> None:
     folder = shipped_folder() / name
     graph = (folder / "model.onnx").read_bytes() if folder.exists() else networks.graph(name)
-    made = unrolled(graph)
+    made = unroll_cells(graph)
     assert made is not None
     assert not operators(made) & {"RNN", "GRU", "LSTM", "Transpose"}
     for ours, theirs in zip(outcome(made), outcome(graph), strict=True):
@@ -96,7 +96,7 @@ def test_whole_networks_compute_the_same(name: str) -> None:
 
 def test_a_graph_without_recurrent_operators_stays_as_it_is() -> None:
     graph = (shipped_folder() / "fashion" / "model.onnx").read_bytes()
-    assert unrolled(graph) is graph
+    assert unroll_cells(graph) is graph
 
 
 @pytest.mark.parametrize(
@@ -104,18 +104,18 @@ def test_a_graph_without_recurrent_operators_stays_as_it_is() -> None:
     [("LSTM", {"clip": 1.0}), ("LSTM", {"input_forget": 1}), ("GRU", {"activations": ["Sigmoid", "Relu"]})],
 )
 def test_a_cell_of_another_form_is_left_alone(op: str, facts: dict[str, Any]) -> None:
-    assert unrolled(cell(op, **facts)) is None
+    assert unroll_cells(cell(op, **facts)) is None
 
 
 def test_a_graph_with_graphs_in_it_or_of_older_operators_is_left_alone() -> None:
     older = onnx.load_from_string(cell("LSTM"))
     older.opset_import[0].version = 12
-    assert unrolled(older.SerializeToString()) is None
+    assert unroll_cells(older.SerializeToString()) is None
     looped = onnx.load_from_string(cell("LSTM"))
     inside = helper.make_graph([helper.make_node("Identity", ["W"], ["same"])], "inside", [], [])
     looped.graph.node.append(helper.make_node("If", ["yes"], ["chosen"], then_branch=inside, else_branch=inside))
-    assert unrolled(looped.SerializeToString()) is None
+    assert unroll_cells(looped.SerializeToString()) is None
 
 
 def test_what_is_no_graph_is_left_alone() -> None:
-    assert unrolled(b"\xffnonsense") is None
+    assert unroll_cells(b"\xffnonsense") is None

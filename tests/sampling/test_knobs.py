@@ -134,6 +134,6 @@ def test_a_run_takes_every_value_that_a_knob_can_be_turned_to(text: LoadedModel,
 
 
 def test_a_knob_tells_its_range_before_what_it_does() -> None:
-    assert knob("temperature").told.startswith("0.00 to 2.00. Divides")
-    assert knob("top_p").told.startswith("0.01 to off. Draws from")
-    assert knob("seed").told.startswith("0 or more. Where")
+    assert knob("temperature").explanation.startswith("0.00 to 2.00. Divides")
+    assert knob("top_p").explanation.startswith("0.01 to off. Draws from")
+    assert knob("seed").explanation.startswith("0 or more. Where")

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from tui_gen.errors import TuiGenError
+from tui_gen.sampling.noise import Noise
 from tui_gen.sampling.params import (
     Floats,
     Logits,
-    Noise,
     SamplingParams,
-    draw,
+    draw_tokens,
     entropy_bits,
     log_softmax,
     probabilities,
@@ -104,13 +104,13 @@ def test_a_logit_that_is_not_finite_is_refused(fault: float, temperature: float)
 
 def test_draw_is_the_inverse_of_the_cumulated_distribution() -> None:
     probs, uniform = np.tile([0.25, 0.5, 0.25], (5, 1)), np.array([0.0, 0.2, 0.25, 0.74, 0.75])
-    assert draw(probs, uniform).tolist() == [0, 0, 1, 1, 2]
+    assert draw_tokens(probs, uniform).tolist() == [0, 0, 1, 1, 2]
 
 
 @pytest.mark.parametrize("uniform", [0.0, 0.5, np.nextafter(1.0, 0.0)])
 def test_draw_never_takes_a_token_of_probability_0(uniform: float) -> None:
     probs = np.array([[0, 0.3, 0, 0.7, 0], [0, 0, 1, 0, 0], [1 / 3, 0, 1 / 3, 1 / 3, 0]])
-    tokens = draw(probs, np.full(3, uniform))
+    tokens = draw_tokens(probs, np.full(3, uniform))
     assert (probs[np.arange(3), tokens] > 0).all()
     assert tokens.dtype == np.int64
 
@@ -118,12 +118,12 @@ def test_draw_never_takes_a_token_of_probability_0(uniform: float) -> None:
 def test_draw_survives_probabilities_that_add_up_to_a_little_less_than_1() -> None:
     probs = np.full((1, 10), 0.1)
     assert probs.cumsum()[-1] < 1
-    assert draw(probs, np.array([np.nextafter(1.0, 0.0)])).tolist() == [9]
+    assert draw_tokens(probs, np.array([np.nextafter(1.0, 0.0)])).tolist() == [9]
 
 
 def test_draw_hits_each_token_as_often_as_its_probability_says() -> None:
     uniform = np.random.default_rng(0).random(20_000)
-    counts = np.bincount(draw(np.tile([0.1, 0.6, 0.3], (20_000, 1)), uniform), minlength=3)
+    counts = np.bincount(draw_tokens(np.tile([0.1, 0.6, 0.3], (20_000, 1)), uniform), minlength=3)
     assert counts / 20_000 == pytest.approx([0.1, 0.6, 0.3], abs=0.02)
 
 
@@ -140,15 +140,15 @@ def test_entropy_is_in_bits_and_exactly_0_for_certainty() -> None:
 
 def test_noise_spends_one_number_per_sampled_token_and_none_otherwise() -> None:
     spent, paused = Noise(7, 1), Noise(7, 1)
-    first, second = (spent.draw(np.array([True]))[0] for _ in range(2))
-    assert [paused.draw(np.array([wanted]))[0] for wanted in (True, False, False, True)] == [first, 0, 0, second]
+    first, second = (spent.uniform(np.array([True]))[0] for _ in range(2))
+    assert [paused.uniform(np.array([wanted]))[0] for wanted in (True, False, False, True)] == [first, 0, 0, second]
 
 
 def test_noise_of_a_sample_depends_on_neither_the_batch_nor_the_others() -> None:
-    small, large = (Noise(7, samples).draw(np.ones(samples, dtype=bool)) for samples in (3, 8))
+    small, large = (Noise(7, samples).uniform(np.ones(samples, dtype=bool)) for samples in (3, 8))
     assert small.tolist() == large[:3].tolist()
     assert len(set(large)) == 8
-    assert Noise(8, 1).draw(np.array([True]))[0] != small[0]
+    assert Noise(8, 1).uniform(np.array([True]))[0] != small[0]
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_the_fast_way_draws_what_the_plain_one_draws(vocab: int, samples: int) -
             for uniform in rng.random((40, samples)):
                 cumulated = exact.cumsum(axis=1)
                 plain = (cumulated <= (uniform * cumulated[:, -1])[:, None]).sum(axis=1)
-                assert draw(weights(logits, knobs), uniform).tolist() == plain.tolist()
+                assert draw_tokens(weights(logits, knobs.row()), uniform).tolist() == plain.tolist()
 
 
 @pytest.mark.parametrize("p", [0.0, 0.1, 0.5, 0.9, 0.999])
@@ -222,8 +222,8 @@ def test_a_nucleus_is_what_sorting_everything_finds(p: float) -> None:
 def test_a_draw_at_the_very_end_takes_the_last_token_with_a_weight() -> None:
     made = np.zeros((1, 1_000), dtype=np.float32)
     made[0, [3, 700]] = 1, 1e-7
-    assert draw(made, np.array([np.nextafter(1.0, 0.0)])).tolist() == [700]
-    assert draw(made, np.array([0.0])).tolist() == [3]
+    assert draw_tokens(made, np.array([np.nextafter(1.0, 0.0)])).tolist() == [700]
+    assert draw_tokens(made, np.array([0.0])).tolist() == [3]
 
 
 @pytest.mark.parametrize("vocab", [3, 500, 513, 1000, 10_000])
@@ -232,8 +232,8 @@ def test_a_sample_is_drawn_alike_alone_and_beside_others_number_for_number(vocab
     logits = (rng.normal(size=(40, vocab)) * 3).astype(np.float32)
     uniform = np.append(rng.random(37), [0.0, 0.999999999, np.nextafter(1, 0)])
     for params in (SamplingParams(), SamplingParams(0.3, top_k=9), SamplingParams(1.2, top_p=0.7, min_p=0.01)):
-        together = weights(logits, params)
-        alone = [weights(row[None], params) for row in logits]
+        together = weights(logits, params.row())
+        alone = [weights(row[None], params.row()) for row in logits]
         assert np.array_equal(together, np.concatenate(alone))
-        drawn = [draw(row, part[None]).item() for row, part in zip(alone, uniform, strict=True)]
-        assert draw(together, uniform).tolist() == drawn
+        drawn = [draw_tokens(row, part[None]).item() for row, part in zip(alone, uniform, strict=True)]
+        assert draw_tokens(together, uniform).tolist() == drawn

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -12,9 +13,10 @@ from tui_gen.errors import TuiGenError, UsageError
 from tui_gen.generation.generate import generate
 from tui_gen.generation.protocol import RunStart
 from tui_gen.library import LoadedModel
-from tui_gen.sampling.params import FREE, Noise, SamplingParams, Tokens, weights
+from tui_gen.sampling.noise import Noise
+from tui_gen.sampling.params import FREE, SamplingParams, Tokens, weights
 from tui_gen.sampling.step import Step
-from tui_gen.sampling.sweep import SharedNoise, Sweep, default_values, read_sweep
+from tui_gen.sampling.sweep import Sweep, default_values, read_sweep
 
 VALUES: dict[str, tuple[float, ...]] = {
     "temperature": (0, 0.3, 0.7, 1, 1.6, 3),
@@ -26,11 +28,20 @@ EVERY = np.ones(3, dtype=bool)
 
 
 def run(
-    loaded_model: LoadedModel, row: list[int], params: SamplingParams, *, seed: int, length: int = 200
+    loaded_model: LoadedModel,
+    row: list[int],
+    params: SamplingParams,
+    sweep: Sweep | None = None,
+    *,
+    seed: int,
+    length: int = 200,
 ) -> list[Step]:
-    samples = len(params.values) if isinstance(params, Sweep) else 1
-    prompt = np.array([row] * samples, dtype=np.int64)
-    return list(generate(loaded_model.model, prompt, params, length=length, seed=seed))
+    prompt = np.array([row] * (len(sweep) if sweep else 1), dtype=np.int64)
+    return list(generate(loaded_model.model, prompt, params, length=length, seed=seed, sweep=sweep))
+
+
+def temperatures(*values: float) -> Sweep:
+    return Sweep("temperature", values)
 
 
 def column(steps: list[Step], sample: int = 0) -> list[int]:
@@ -40,15 +51,15 @@ def column(steps: list[Step], sample: int = 0) -> list[int]:
 @pytest.mark.parametrize("knob", VALUES)
 @pytest.mark.parametrize("seed", range(5))
 def test_each_column_equals_a_run_of_one_sample_with_its_value(text: LoadedModel, knob: str, seed: int) -> None:
-    sweep = Sweep.of(SamplingParams(1.3), knob, VALUES[knob])
-    steps = run(text, [END, THE], sweep, seed=seed)
-    alone = [run(text, [END, THE], sweep.column(sample), seed=seed) for sample in range(len(VALUES[knob]))]
+    params, sweep = SamplingParams(1.3), Sweep(knob, VALUES[knob])
+    steps = run(text, [END, THE], params, sweep, seed=seed)
+    alone = [run(text, [END, THE], sweep.column(params, sample), seed=seed) for sample in range(len(VALUES[knob]))]
     assert [column(steps, sample) for sample in range(len(alone))] == [column(one) for one in alone]
     assert len({tuple(column(one)) for one in alone}) > 1
 
 
 def test_columns_that_end_early_leave_the_random_numbers_of_the_others_alone(text: LoadedModel) -> None:
-    steps = run(text, [END, THE], Sweep(values=(0.5, 1.0, 2.0, 4.0)), seed=0)
+    steps = run(text, [END, THE], SamplingParams(), temperatures(0.5, 1.0, 2.0, 4.0), seed=0)
     lengths = [len(column(steps, sample)) for sample in range(4)]
     assert len(set(lengths)) > 1
     for sample, temperature in enumerate((0.5, 1.0, 2.0, 4.0)):
@@ -57,21 +68,22 @@ def test_columns_that_end_early_leave_the_random_numbers_of_the_others_alone(tex
 
 def test_equal_values_make_equal_columns_also_of_pictures(image: LoadedModel) -> None:
     prompt = image.codec.prompt(["bright"] * 3)
-    steps = list(generate(image.model, prompt, Sweep(values=(2.0, 2.0, 5.0)), length=24, seed=4))
+    sweep = temperatures(2.0, 2.0, 5.0)
+    steps = list(generate(image.model, prompt, SamplingParams(), length=24, seed=4, sweep=sweep))
     assert column(steps, 0) == column(steps, 1) != column(steps, 2)
 
 
 def test_free_positions_of_a_prompt_take_the_same_numbers_in_every_column(endless: LoadedModel) -> None:
     row = [END, FREE, FREE, DOG, FREE]
-    steps = run(endless, row, Sweep(values=(0.4, 2.5)), seed=8, length=9)
+    steps = run(endless, row, SamplingParams(), temperatures(0.4, 2.5), seed=8, length=9)
     assert column(steps, 1) == column(run(endless, row, SamplingParams(2.5), seed=8, length=9))
 
 
 def test_another_knob_turned_in_mid_run_counts_for_all_columns_at_the_next_token(endless: LoadedModel) -> None:
-    sweep = Sweep(values=(0.5, 1.0, 5.0))
-    steps = generate(endless.model, np.full((3, 1), END), sweep, length=9, seed=0)
+    params, sweep = SamplingParams(), temperatures(0.5, 1.0, 5.0)
+    steps = generate(endless.model, np.full((3, 1), END), params, length=9, seed=0, sweep=sweep)
     before = next(steps)
-    sweep.top_k = 1
+    params.top_k = 1
     after = next(steps)
     assert (before.weights > 0).sum(axis=1).tolist() == [8, 8, 8]
     assert (after.weights > 0).sum(axis=1).tolist() == [1, 1, 1]
@@ -79,67 +91,69 @@ def test_another_knob_turned_in_mid_run_counts_for_all_columns_at_the_next_token
 
 
 def test_the_swept_knobs_own_value_counts_for_nothing(endless: LoadedModel) -> None:
-    still, turned = (Sweep(temperature, values=(0.5, 1.5)) for temperature in (1.0, 99.0))
-    assert [column(run(endless, [END], sweep, seed=1), 1) for sweep in (still, turned)] == [
+    still, turned = (SamplingParams(temperature) for temperature in (1.0, 99.0))
+    assert [column(run(endless, [END], params, temperatures(0.5, 1.5), seed=1), 1) for params in (still, turned)] == [
         column(run(endless, [END], SamplingParams(1.5), seed=1))
     ] * 2
 
 
 def test_a_step_that_is_looked_at_again_has_the_distribution_of_each_column(endless: LoadedModel) -> None:
-    step = run(endless, [END], Sweep(values=(0.0, 1.0)), seed=0, length=1)[0]
-    assert np.array_equal(weights(step.logits, step.params), step.weights)
+    sweep = temperatures(0.0, 1.0)
+    step = run(endless, [END], SamplingParams(), sweep, seed=0, length=1)[0]
+    assert np.array_equal(weights(step.logits, sweep.rows(step.params)), step.weights)
+    assert np.array_equal(replace(step, draw_weights=None).weights, step.weights)
     assert step.likeliest(2, sample=0).tolist()[0] == THE
     assert step.probs[0].max() == 1 > step.probs[1].max()
 
 
 def test_a_sweep_goes_on_from_a_point_as_if_it_had_never_stopped(endless: LoadedModel) -> None:
-    sweep, prompt = Sweep(values=(0.5, 1.5, 4.0)), np.full((3, 1), END)
-    whole = list(generate(endless.model, prompt, sweep, length=20, seed=2))
+    params, sweep, prompt = SamplingParams(), temperatures(0.5, 1.5, 4.0), np.full((3, 1), END)
+    whole = list(generate(endless.model, prompt, params, length=20, seed=2, sweep=sweep))
     at = whole[7]
     point = RunStart(at.index, at.tokens, at.state, at.live, np.full(3, 8))
-    rest = generate(endless.model, prompt, sweep, length=20, seed=2, start=point)
+    rest = generate(endless.model, prompt, params, length=20, seed=2, start=point, sweep=sweep)
     assert [step.tokens.tolist() for step in islice(rest, 5)] == [step.tokens.tolist() for step in whole[8:13]]
 
 
 def test_shared_noise_is_the_first_samples_stream_at_a_place_of_its_own_for_each() -> None:
     first = Noise(7, 1)
-    numbers = [first.draw(EVERY[:1]).item() for _ in range(4)]
-    noise = SharedNoise(7, 3)
-    assert noise.draw(EVERY).tolist() == [numbers[0]] * 3
-    assert noise.draw(np.array([True, False, True])).tolist() == [numbers[1], 0, numbers[1]]
-    assert noise.draw(EVERY).tolist() == [numbers[2], numbers[1], numbers[2]]
-    resumed = SharedNoise(7, 3, np.array([3, 2, 3]))
-    assert resumed.draw(EVERY).tolist() == noise.draw(EVERY).tolist() == [numbers[3], numbers[2], numbers[3]]
+    numbers = [first.uniform(EVERY[:1]).item() for _ in range(4)]
+    noise = Noise(7, 3, shared=True)
+    assert noise.uniform(EVERY).tolist() == [numbers[0]] * 3
+    assert noise.uniform(np.array([True, False, True])).tolist() == [numbers[1], 0, numbers[1]]
+    assert noise.uniform(EVERY).tolist() == [numbers[2], numbers[1], numbers[2]]
+    resumed = Noise(7, 3, np.array([3, 2, 3]), shared=True)
+    assert resumed.uniform(EVERY).tolist() == noise.uniform(EVERY).tolist() == [numbers[3], numbers[2], numbers[3]]
 
 
 @pytest.mark.parametrize(
-    ("sweep", "reason"),
+    ("sweep", "params", "reason"),
     [
-        (Sweep(values=(0.5, 11)), "temperature must be from 0 to 10, not 11"),
-        (Sweep(knob="top_k", values=(1, -1)), "top-k must be 0"),
-        (Sweep(knob="top_k", values=(1.5,)), "top-k must be a whole number, not 1.5"),
-        (Sweep(knob="top_k", values=(float("nan"),)), "top-k must be a whole number, not nan"),
-        (Sweep(top_p=2, values=(0.5, 1)), "top-p must be from 0 to 1"),
-        (Sweep(knob="seed", values=(1,)), "temperature, top-k, top-p or min-p, not 1 of 'seed'"),
-        (Sweep(), "not 0 of 'temperature'"),
+        (Sweep("temperature", (0.5, 11)), SamplingParams(), "temperature must be from 0 to 10, not 11"),
+        (Sweep("top_k", (1, -1)), SamplingParams(), "top-k must be 0"),
+        (Sweep("top_k", (1.5,)), SamplingParams(), "top-k must be a whole number, not 1.5"),
+        (Sweep("top_k", (float("nan"),)), SamplingParams(), "top-k must be a whole number, not nan"),
+        (Sweep("temperature", (0.5, 1)), SamplingParams(top_p=2), "top-p must be from 0 to 1"),
+        (Sweep("seed", (1,)), SamplingParams(), "temperature, top-k, top-p or min-p, not 1 of 'seed'"),
+        (Sweep("temperature", ()), SamplingParams(), "not 0 of 'temperature'"),
     ],
 )
-def test_what_cannot_be_swept_is_refused_with_its_reason(sweep: Sweep, reason: str) -> None:
+def test_what_cannot_be_swept_is_refused_with_its_reason(sweep: Sweep, params: SamplingParams, reason: str) -> None:
     with pytest.raises(TuiGenError, match=reason):
-        sweep.checked()
+        sweep.checked(params)
 
 
 def test_a_sweep_takes_as_many_samples_as_it_has_values(endless: LoadedModel) -> None:
     prompt: Tokens = np.full((2, 1), END)
     with pytest.raises(TuiGenError, match="a sweep of 3 values needs as many samples, not 2"):
-        next(generate(endless.model, prompt, Sweep(values=(0.5, 1, 2)), length=3, seed=0))
+        next(generate(endless.model, prompt, SamplingParams(), length=3, seed=0, sweep=temperatures(0.5, 1, 2)))
 
 
 def test_a_sweep_tells_its_values_and_what_else_is_turned() -> None:
-    sweep = Sweep(0.7, 40, knob="top_p", values=(0.5, 0.925, 1))
-    assert sweep.describe() == "top-p 0.50/0.925/off, temperature 0.7, top-k 40"
+    sweep = Sweep("top_p", (0.5, 0.925, 1))
+    assert sweep.describe(SamplingParams(0.7, 40)) == "top-p 0.50/0.925/off, temperature 0.7, top-k 40"
     assert sweep.headings() == ["top-p 0.50", "top-p 0.925", "top-p off"]
-    assert Sweep(0.7, values=(0.2, 1)).describe() == "temperature 0.20/1.00"
+    assert temperatures(0.2, 1).describe(SamplingParams(0.7)) == "temperature 0.20/1.00"
 
 
 @pytest.mark.parametrize("present", [0, 0.1, 0.45, 0.7, 1, 1.3, 1.85, 2])
@@ -184,8 +198,8 @@ def test_a_knob_that_cannot_be_swept_has_no_values() -> None:
 
 def test_a_sweep_is_read_with_its_values_or_gets_five() -> None:
     knobs = SamplingParams(0.8, min_p=0.1)
-    assert read_sweep("temperature", knobs, 100) == Sweep(0.8, min_p=0.1, values=(0.2, 0.5, 0.8, 1.1, 1.4))
-    assert read_sweep("top-k = 1, 5,off", knobs, 100) == Sweep(0.8, min_p=0.1, knob="top_k", values=(1, 5, 0))
+    assert read_sweep("temperature", knobs, 100) == temperatures(0.2, 0.5, 0.8, 1.1, 1.4)
+    assert read_sweep("top-k = 1, 5,off", knobs, 100) == Sweep("top_k", (1, 5, 0))
     assert read_sweep("top_p=off", knobs, 100).values == (1.0,)
 
 

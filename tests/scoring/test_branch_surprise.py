@@ -226,7 +226,7 @@ def test_a_model_that_breaks_is_told_with_the_token_each_time_and_what_was_read_
     branch = begun(broken, prompt=prompt)
     part, one, logits = branch.step_buffer(), np.ones(1, dtype=bool), np.zeros((1, len(toys.WORDS)), dtype=np.float32)
     for index, token in enumerate(prompt[0, 1:], start=1):  # what generating refuses to make
-        part.append(Step(index, np.array([token]), one, one, logits, None, ANYTHING, 0, None))
+        part.append(Step(index, np.array([token]), one, one, logits, None, ANYTHING, 0, broken.model.start(1)))
     branch.record(part)
     surprise = BranchSurprisal(branch, broken.codec)
     for _ in range(2):

@@ -17,7 +17,7 @@ from tui_gen.generation.generate import generate
 from tui_gen.library import LoadedModel, open_model
 from tui_gen.runtime.model import Model
 from tui_gen.sampling.params import SamplingParams
-from tui_gen.scoring.score import BANDS, Greatest, Scorer, StreamScorer, Surprise, Totals, band, bits, score
+from tui_gen.scoring.score import BANDS, Scorer, StreamScorer, Surprisal, TopSurprisals, Totals, band, bits, score
 from tui_gen.text.tokenizer import Piece
 
 
@@ -25,7 +25,7 @@ def piece(*ids: int) -> Piece:
     return Piece(list(ids), [f" {token}" for token in ids])
 
 
-def measured(measure: StreamScorer, *pieces: Piece) -> list[Surprise]:
+def measured(measure: StreamScorer, *pieces: Piece) -> list[Surprisal]:
     return [found for part in pieces for found in itertools.chain.from_iterable(measure.text(part))]
 
 
@@ -102,25 +102,25 @@ def test_bands_begin_at_their_borders(value: float, expected: int) -> None:
 
 def test_totals_are_per_token_and_per_character() -> None:
     totals = Totals("character", units=16)
-    totals.add(Surprise(index, 0, "", value) for index, value in enumerate((1.0, 2.0, 3.0, 2.0)))
+    totals.add(Surprisal(index, 0, "", value) for index, value in enumerate((1.0, 2.0, 3.0, 2.0)))
     assert (totals.tokens, totals.bits, totals.perplexity, totals.bits_per_unit) == (4, 8, 4, 0.5)
 
 
 def test_a_perplexity_that_no_number_can_hold_is_infinite() -> None:
     totals = Totals("pixel")
     assert math.isnan(totals.perplexity)
-    totals.add([Surprise(0, 0, "", 5000.0)])
+    totals.add([Surprisal(0, 0, "", 5000.0)])
     assert totals.perplexity == math.inf
 
 
 def test_the_greatest_come_first_with_what_stands_before_them() -> None:
-    rng, greatest = random.Random(0), Greatest(5)
-    found = [Surprise(index, 0, f" w{index}", float(rng.randrange(50))) for index in range(300)]
+    rng, greatest = random.Random(0), TopSurprisals(5)
+    found = [Surprisal(index, 0, f" w{index}", float(rng.randrange(50))) for index in range(300)]
     for surprise in found:
         greatest.add(surprise)
-    ranked = greatest.ranked()
-    assert [place.surprise for place in ranked] == sorted(found, key=lambda s: (-s.bits, s.index))[:5]
-    for place in ranked:
-        before = "".join(surprise.text for surprise in found[: place.surprise.index])
+    ranking = greatest.ranking()
+    assert [place.surprisal for place in ranking] == sorted(found, key=lambda s: (-s.bits, s.index))[:5]
+    for place in ranking:
+        before = "".join(surprise.text for surprise in found[: place.surprisal.index])
         assert before.endswith(place.before)
         assert len(place.before) == min(40, len(before))

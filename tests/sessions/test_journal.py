@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.workspaces import WARM, Workspace
+from tests.support.journals import WARM, JournaledTree
 from tui_gen.errors import TuiGenError
 from tui_gen.library import LoadedModel
 from tui_gen.sessions import records
@@ -23,10 +23,10 @@ RUN = """
 import sys
 from itertools import islice
 from pathlib import Path
-from tests.support.workspaces import Workspace
+from tests.support.journals import JournaledTree
 from tui_gen.library import open_model
 loaded_model = open_model(Path(sys.argv[1]), provider="cpu", threads=1)
-workspace = Workspace(loaded_model, Path(sys.argv[2]))
+workspace = JournaledTree(loaded_model, Path(sys.argv[2]))
 branch = workspace.start("the")
 while True:
     made = branch.step_buffer()
@@ -34,7 +34,7 @@ while True:
         made.append(step)
     branch.record(made)
     workspace.now += 0.2
-    workspace.journal.made(branch)
+    workspace.journal.note_growth(branch)
     print(len(branch), flush=True)
 """
 
@@ -42,7 +42,7 @@ posix = pytest.mark.skipif(os.name != "posix", reason="modes and signals of POSI
 
 
 def test_what_is_written_can_be_replayed_at_any_moment(endless: LoadedModel, tmp_path: Path) -> None:
-    workspace = Workspace(endless, tmp_path)
+    workspace = JournaledTree(endless, tmp_path)
     first = workspace.start("the")
     assert len(replay(read_session(workspace.file), endless).tree["1"]) == 1
     workspace.go(first, 40)
@@ -55,13 +55,13 @@ def test_what_is_written_can_be_replayed_at_any_moment(endless: LoadedModel, tmp
 def test_a_running_branch_is_noted_once_a_second_and_where_another_one_leaves_it(
     endless: LoadedModel, tmp_path: Path
 ) -> None:
-    workspace = Workspace(endless, tmp_path)
+    workspace = JournaledTree(endless, tmp_path)
     branch, noted = workspace.start("the"), []
     for _ in range(30):
         made = branch.step_buffer()
         made.append(next(branch.steps(WARM)))
         branch.record(made)
-        workspace.journal.made(branch)
+        workspace.journal.note_growth(branch)
         noted.append(workspace.journal.session.records[1].positions)
         workspace.now += 0.125
     assert noted[:8] == [1] * 8
@@ -72,16 +72,16 @@ def test_a_running_branch_is_noted_once_a_second_and_where_another_one_leaves_it
 
 
 def test_nothing_is_written_where_nothing_happened(endless: LoadedModel, tmp_path: Path) -> None:
-    workspace = Workspace(endless, tmp_path / "journals")
+    workspace = JournaledTree(endless, tmp_path / "journals")
     assert workspace.journal.path is None
     assert not (tmp_path / "journals").exists()
     branch = workspace.go(workspace.start("the"), 10)
     size = workspace.file.stat().st_size
     for _ in range(5):
         workspace.now += 10
-        workspace.journal.made(branch, now=True)
-        workspace.journal.shown(branch)
-        workspace.journal.renamed(branch)
+        workspace.journal.note_growth(branch, now=True)
+        workspace.journal.note_shown(branch)
+        workspace.journal.note_rename(branch)
     assert workspace.file.stat().st_size == size
 
 
@@ -107,7 +107,7 @@ def test_it_lies_in_the_persons_own_folder_and_nobody_else_reads_it(
     endless: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    workspace = Workspace(endless, tmp_path)
+    workspace = JournaledTree(endless, tmp_path)
     workspace.journal = Journal(endless)
     workspace.start("the")
     assert workspace.file.parent.name == "sessions"
@@ -118,7 +118,7 @@ def test_it_lies_in_the_persons_own_folder_and_nobody_else_reads_it(
 def test_its_name_is_harmless_whatever_the_models_is(endless: LoadedModel, tmp_path: Path) -> None:
     names = []
     for model in ("../../evil", "\x1b[31m\u202e" + "x" * 300, "...", "a b"):
-        workspace = Workspace(endless, tmp_path / "journals")
+        workspace = JournaledTree(endless, tmp_path / "journals")
         workspace.journal.session.model = model
         workspace.start("the")
         assert workspace.file.parent == tmp_path / "journals"
@@ -134,7 +134,7 @@ def test_the_newest_are_kept_and_other_files_are_left_alone(endless: LoadedModel
         path.write_text("{}")
         os.utime(path, (day, day))
     os.utime(tmp_path / "2020-01-01-120001-old.jsonl")  # written to just now
-    workspace = Workspace(endless, tmp_path)
+    workspace = JournaledTree(endless, tmp_path)
     workspace.start("the")
     left = sorted(path.name for path in tmp_path.iterdir())
     assert len(left) == KEPT + 1
@@ -146,7 +146,7 @@ def test_the_newest_are_kept_and_other_files_are_left_alone(endless: LoadedModel
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_full_disk_is_said_once_and_does_not_hurt(endless: LoadedModel, tmp_path: Path) -> None:
-    workspace = Workspace(endless, tmp_path / "journals")
+    workspace = JournaledTree(endless, tmp_path / "journals")
     branch = workspace.go(workspace.start("the"), 10)
     assert workspace.journal._file
     os.dup2(os.open("/dev/full", os.O_WRONLY), workspace.journal._file._file)
@@ -162,7 +162,7 @@ def test_a_full_disk_is_said_once_and_does_not_hurt(endless: LoadedModel, tmp_pa
 
 def test_a_folder_that_cannot_be_is_said_once_and_does_not_hurt(endless: LoadedModel, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    workspace = Workspace(endless, tmp_path / "file")
+    workspace = JournaledTree(endless, tmp_path / "file")
     workspace.go(workspace.start("the"), 10)
     workspace.journal.close()
     assert "the session is no longer kept in" in workspace.journal.fault
@@ -173,7 +173,7 @@ def test_a_sitting_that_outgrows_what_can_be_read_is_kept_up_to_there(
     endless: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(records, "MAX_CELLS", 100)
-    workspace = Workspace(endless, tmp_path)
+    workspace = JournaledTree(endless, tmp_path)
     branch = workspace.go(workspace.start("the"), 60)
     workspace.go(branch, 60)
     workspace.go(workspace.leave(branch, 110), 10)
@@ -185,7 +185,7 @@ def test_a_sitting_that_outgrows_what_can_be_read_is_kept_up_to_there(
 
 
 def test_a_saved_session_has_what_is_not_noted_yet_and_overwrites_nothing(endless: LoadedModel, tmp_path: Path) -> None:
-    workspace = Workspace(endless, tmp_path / "journals")
+    workspace = JournaledTree(endless, tmp_path / "journals")
     branch = workspace.start("the")
     made = branch.step_buffer()
     made.append(next(branch.steps(WARM)))
@@ -198,5 +198,5 @@ def test_a_saved_session_has_what_is_not_noted_yet_and_overwrites_nothing(endles
 
 def test_two_sittings_in_one_second_have_two_files(endless: LoadedModel, tmp_path: Path) -> None:
     for _ in range(3):
-        Workspace(endless, tmp_path).start("the")
+        JournaledTree(endless, tmp_path).start("the")
     assert len(list(tmp_path.iterdir())) == 3

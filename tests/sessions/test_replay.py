@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.support import toys
-from tests.support.workspaces import WARM, Workspace
+from tests.support.journals import WARM, JournaledTree
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.branch import Branch
 from tui_gen.generation.tree import Tree
@@ -20,9 +20,9 @@ from tui_gen.sessions.replay import Replay, replay, retold
 
 
 @pytest.fixture
-def workspace(endless: LoadedModel, tmp_path: Path) -> Workspace:
+def workspace(endless: LoadedModel, tmp_path: Path) -> JournaledTree:
     """Branches: 1 with turned knobs, dogs that left it, 3 that left dogs, 4 from a prompt of its own."""
-    workspace = Workspace(endless, tmp_path / "journals")
+    workspace = JournaledTree(endless, tmp_path / "journals")
     first = workspace.go(workspace.start("the", samples=2), 30)
     for temperature in (0.4, 2.0):
         workspace.go(first, 50, SamplingParams(temperature, top_k=5))
@@ -30,7 +30,7 @@ def workspace(endless: LoadedModel, tmp_path: Path) -> Workspace:
     workspace.rename(workspace.go(second, 60), "dogs")
     workspace.go(workspace.leave(second, 70, seed=8), 30, SamplingParams(1.5, min_p=0.1))
     workspace.go(workspace.start("a dog", seed=2**62), 300)
-    workspace.journal.shown(second)
+    workspace.journal.note_shown(second)
     return workspace
 
 
@@ -51,11 +51,13 @@ def assert_same_trees(one: Tree, other: Tree) -> None:
         assert left.depth == right.depth
 
 
-def replayed(workspace: Workspace, path: Path) -> Replay:
+def replayed(workspace: JournaledTree, path: Path) -> Replay:
     return replay(read_session(path), workspace.loaded_model)
 
 
-def test_branches_come_out_as_they_were_with_their_names_and_turned_knobs(workspace: Workspace, tmp_path: Path) -> None:
+def test_branches_come_out_as_they_were_with_their_names_and_turned_knobs(
+    workspace: JournaledTree, tmp_path: Path
+) -> None:
     for path in (workspace.file, workspace.saved(tmp_path / "kept.jsonl")):
         made = replayed(workspace, path)
         assert made.exact
@@ -63,7 +65,7 @@ def test_branches_come_out_as_they_were_with_their_names_and_turned_knobs(worksp
         assert made.session.chosen().name == "dogs"
 
 
-def test_a_replayed_branch_goes_on_as_the_first_one_does(workspace: Workspace) -> None:
+def test_a_replayed_branch_goes_on_as_the_first_one_does(workspace: JournaledTree) -> None:
     made = replayed(workspace, workspace.file)
     ahead = workspace.go(made.tree["dogs"], 40, WARM)
     assert ahead.tokens.tolist() == workspace.go(workspace.tree["dogs"], 40, WARM).tokens.tolist()
@@ -72,7 +74,7 @@ def test_a_replayed_branch_goes_on_as_the_first_one_does(workspace: Workspace) -
 @pytest.mark.parametrize("model", ["recipes", "shakespeare", "fashion"])
 def test_shipped_models_are_exact(model: str, tmp_path: Path) -> None:
     loaded_model = open_model(shipped_folder() / model, provider="cpu", threads=1)
-    workspace = Workspace(loaded_model, tmp_path)
+    workspace = JournaledTree(loaded_model, tmp_path)
     first = workspace.go(workspace.start(loaded_model.card.prompt_example, samples=2), 100)
     workspace.go(workspace.go(first, 33, SamplingParams(0.7)), 60, SamplingParams(1.1, 40, 0.9))
     chosen = first.tokens[80:81].T.astype(np.int64)[::-1]
@@ -84,7 +86,7 @@ def test_shipped_models_are_exact(model: str, tmp_path: Path) -> None:
 
 
 def test_a_completed_picture_is_completed_again(image: LoadedModel, tmp_path: Path) -> None:
-    workspace = Workspace(image, tmp_path)
+    workspace = JournaledTree(image, tmp_path)
     levels = np.where(np.arange(24) % 3 > 0, FREE, toys.STRIPES.ravel())
     prefix = image.codec.prompt(["bright"] * 3)
     prompt = np.concatenate([prefix, np.tile(levels, (3, 1))], axis=1)
@@ -95,18 +97,18 @@ def test_a_completed_picture_is_completed_again(image: LoadedModel, tmp_path: Pa
     assert_same_trees(workspace.tree, made.tree)
 
 
-def test_a_sweep_is_a_sweep_again_and_other_knobs_may_follow_it(endless: LoadedModel, tmp_path: Path) -> None:
-    workspace = Workspace(endless, tmp_path)
-    sweep = Sweep.of(SamplingParams(top_p=0.9), "temperature", (0.2, 1.0, 3.0))
-    first = workspace.go(workspace.start("the", samples=3, params=sweep), 40, sweep)
-    workspace.go(first, 40, Sweep.of(SamplingParams(1.5), "top_k", (1, 3, 0)))
-    workspace.go(workspace.go(first, 40, SamplingParams(0.9)), 40, sweep)
+def test_a_sweep_is_a_sweep_again_and_its_other_knobs_may_be_turned(endless: LoadedModel, tmp_path: Path) -> None:
+    workspace = JournaledTree(endless, tmp_path)
+    params, sweep = SamplingParams(top_p=0.9), Sweep("temperature", (0.2, 1.0, 3.0))
+    first = workspace.go(workspace.start("the", samples=3, params=params, sweep=sweep), 40, params)
+    workspace.go(first, 40, SamplingParams(1.5, top_k=3))
+    workspace.go(workspace.go(first, 40, SamplingParams(0.9)), 40, params)
     made = replayed(workspace, workspace.file)
     assert made.exact
     assert_same_trees(workspace.tree, made.tree)
 
 
-def test_what_left_a_deleted_branch_is_made_again_without_it(workspace: Workspace, tmp_path: Path) -> None:
+def test_what_left_a_deleted_branch_is_made_again_without_it(workspace: JournaledTree, tmp_path: Path) -> None:
     workspace.delete(workspace.tree["dogs"])
     workspace.rename(workspace.tree["4"], "dogs")
     workspace.delete(workspace.tree["1"])
@@ -117,12 +119,12 @@ def test_what_left_a_deleted_branch_is_made_again_without_it(workspace: Workspac
         assert made.tree["3"].tokens.tolist() == workspace.tree["3"].tokens.tolist()
 
 
-def test_a_session_that_was_made_again_is_kept_on(workspace: Workspace, tmp_path: Path) -> None:
+def test_a_session_that_was_made_again_is_kept_on(workspace: JournaledTree, tmp_path: Path) -> None:
     workspace.delete(workspace.tree["dogs"])
     made = replayed(workspace, workspace.file)
-    later = Workspace(workspace.loaded_model, tmp_path / "later")
+    later = JournaledTree(workspace.loaded_model, tmp_path / "later")
     later.tree = made.tree
-    later.journal.take_up(made.session, made.branches)
+    later.journal.take_over(made.session, made.branches)
     later.go(made.tree["3"], 30, SamplingParams(0.5))
     later.go(later.leave(made.tree["3"], 90), 10)
     again = replayed(later, later.file)
@@ -130,7 +132,7 @@ def test_a_session_that_was_made_again_is_kept_on(workspace: Workspace, tmp_path
     assert_same_trees(later.tree, again.tree)
 
 
-def test_progress_is_known_while_it_runs_and_nothing_is_made_ahead(workspace: Workspace) -> None:
+def test_progress_is_known_while_it_runs_and_nothing_is_made_ahead(workspace: JournaledTree) -> None:
     made = Replay(read_session(workspace.file), workspace.loaded_model)
     steps = made.run()
     assert (made.done, made.total) == (0, sum(len(row.branch) for row in workspace.tree.rows()) - 1 - 40 - 70 - 1)
@@ -142,7 +144,7 @@ def test_progress_is_known_while_it_runs_and_nothing_is_made_ahead(workspace: Wo
     assert made.done == made.total
 
 
-def test_what_is_not_exact_is_said_with_its_place(workspace: Workspace, tmp_path: Path) -> None:
+def test_what_is_not_exact_is_said_with_its_place(workspace: JournaledTree, tmp_path: Path) -> None:
     table = toys.BIGRAMS.copy()
     table[toys.SAT, toys.DOT] -= 1
     other = open_model(toys.endless_text_folder(tmp_path / "other", graph=toys.text_graph(table, growth=-1.0)))
@@ -156,7 +158,9 @@ def test_what_is_not_exact_is_said_with_its_place(workspace: Workspace, tmp_path
     assert str(difference).startswith("branch 1 differs from a token from ")
 
 
-def test_a_model_that_ends_before_a_branch_began_leaves_that_branch_out(workspace: Workspace, tmp_path: Path) -> None:
+def test_a_model_that_ends_before_a_branch_began_leaves_that_branch_out(
+    workspace: JournaledTree, tmp_path: Path
+) -> None:
     short = open_model(toys.text_folder(tmp_path / "short"))
     made = replay(read_session(workspace.file), short)
     assert not made.exact
@@ -164,26 +168,26 @@ def test_a_model_that_ends_before_a_branch_began_leaves_that_branch_out(workspac
     assert "branch dogs differs from token 40 on" in map(str, made.differences)
 
 
-def test_a_session_of_another_sort_of_model_is_refused(workspace: Workspace, image: LoadedModel) -> None:
+def test_a_session_of_another_sort_of_model_is_refused(workspace: JournaledTree, image: LoadedModel) -> None:
     with pytest.raises(TuiGenError, match="with a model that makes text, and image makes pictures"):
         replay(read_session(workspace.file), image)
 
 
 def test_tokens_that_the_model_does_not_have_never_reach_it(endless: LoadedModel, tmp_path: Path) -> None:
-    workspace = Workspace(endless, tmp_path)
+    workspace = JournaledTree(endless, tmp_path)
     workspace.start(prompt=np.array([[toys.END, 4711]]))
     with pytest.raises(TuiGenError, match="branch '1' has token 4711, which endless does not have"):
         replayed(workspace, workspace.file)
 
 
 def test_pictures_that_do_not_begin_at_the_same_place_are_refused(image: LoadedModel, tmp_path: Path) -> None:
-    workspace = Workspace(image, tmp_path)
+    workspace = JournaledTree(image, tmp_path)
     workspace.start(prompt=np.array([[toys.START, 1], [toys.START, toys.BRIGHT]]))
     with pytest.raises(TuiGenError, match="the samples of branch '1' do not begin their pictures at the same place"):
         replayed(workspace, workspace.file)
 
 
-def test_the_steps_of_a_branch_are_told_once_more_with_those_of_its_parent(workspace: Workspace) -> None:
+def test_the_steps_of_a_branch_are_told_once_more_with_those_of_its_parent(workspace: JournaledTree) -> None:
     branch = workspace.tree["3"]
     steps = list(retold(branch))
     assert [step.index for step in steps] == list(range(1, len(branch)))

@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import Run
 from tests.support import toys
-from tests.support.workspaces import Workspace
+from tests.support.journals import JournaledTree
 from tui_gen.generation.branch import Branch
 from tui_gen.library import LoadedModel
 from tui_gen.sampling.params import FREE, SamplingParams
@@ -62,7 +62,7 @@ def test_it_prints_the_same_text(
     printed: Callable[[str], bytes],
     tmp_path: Path,
 ) -> None:
-    workspace = Workspace(text, tmp_path)
+    workspace = JournaledTree(text, tmp_path)
     branch = workspace.go(workspace.start(prompt, seed=7, params=knobs), text.codec.prompt([prompt]).shape[1] + 5)
     found = command_for("text", text, branch).command
     assert found is not None
@@ -73,7 +73,7 @@ def test_it_prints_the_same_text(
 def test_several_samples_are_the_same_too(
     endless: LoadedModel, printed: Callable[[str], bytes], tmp_path: Path
 ) -> None:
-    workspace = Workspace(endless, tmp_path)
+    workspace = JournaledTree(endless, tmp_path)
     branch = workspace.go(workspace.start("the", samples=3, params=SamplingParams(2.0)), 60)
     found = command_for("endless", endless, branch).command
     assert found == "tui-gen generate endless the -t 2 -n 3 -l 59 --seed 5"
@@ -83,12 +83,13 @@ def test_several_samples_are_the_same_too(
 
 
 def test_a_sweep_is_the_same_sweep(endless: LoadedModel, printed: Callable[[str], bytes], tmp_path: Path) -> None:
-    workspace = Workspace(endless, tmp_path)
+    workspace = JournaledTree(endless, tmp_path)
     for sweep, words in (
-        (Sweep.of(SamplingParams(1.5, top_p=0.9), "top_k", (1, 3, 0)), "-t 1.5 --top-p 0.9 --sweep top-k=1,3,0"),
-        (Sweep.of(SamplingParams(), "temperature", (0.3, 1 / 3)), "--sweep temperature=0.3,0.3333333333333333"),
+        (Sweep("top_k", (1, 3, 0)), "-t 1.5 --top-p 0.9 --sweep top-k=1,3,0"),
+        (Sweep("temperature", (0.3, 1 / 3)), "--top-p 0.9 --sweep temperature=0.3,0.3333333333333333"),
     ):
-        branch = workspace.go(workspace.start("the", samples=len(sweep.values), params=sweep), 60, sweep)
+        params = SamplingParams(1.5, top_p=0.9)
+        branch = workspace.go(workspace.start("the", samples=len(sweep), params=params, sweep=sweep), 60, params)
         found = command_for("endless", endless, branch).command
         assert found == f"tui-gen generate endless the {words} -l 59 --seed 5"
         lines = printed(found).decode().splitlines()
@@ -96,7 +97,7 @@ def test_a_sweep_is_the_same_sweep(endless: LoadedModel, printed: Callable[[str]
 
 
 def test_a_picture_is_drawn_as_far_as_it_was(image: LoadedModel, tui_gen: Run, tmp_path: Path) -> None:
-    workspace = Workspace(image, tmp_path)
+    workspace = JournaledTree(image, tmp_path)
     prompt = image.codec.prompt(["bright"]).shape[1]
     branch = workspace.go(workspace.start("bright", params=SamplingParams(3.0)), prompt - 1 + 20)
     found = command_for("image", image, branch).command
@@ -107,7 +108,7 @@ def test_a_picture_is_drawn_as_far_as_it_was(image: LoadedModel, tui_gen: Run, t
 
 def test_a_folder_with_spaces_is_quoted(endless: LoadedModel, tmp_path: Path, printed: Callable[[str], bytes]) -> None:
     folder = toys.endless_text_folder(tmp_path / "my model")
-    workspace = Workspace(endless, tmp_path / "journals")
+    workspace = JournaledTree(endless, tmp_path / "journals")
     branch = workspace.go(workspace.start("the"), 20)
     found = command_for(str(folder), endless, branch).command
     assert found is not None
@@ -117,7 +118,7 @@ def test_a_folder_with_spaces_is_quoted(endless: LoadedModel, tmp_path: Path, pr
 def test_what_no_single_run_makes_has_no_command_but_a_reason(
     endless: LoadedModel, image: LoadedModel, tmp_path: Path
 ) -> None:
-    workspace, drawing = Workspace(endless, tmp_path / "a"), Workspace(image, tmp_path / "b")
+    workspace, drawing = JournaledTree(endless, tmp_path / "a"), JournaledTree(image, tmp_path / "b")
     plain = workspace.go(workspace.start("the"), 30)
     left = workspace.go(workspace.leave(plain, 10, seed=9), 30)
     turned = workspace.go(workspace.go(workspace.start("the"), 10), 10, SamplingParams(0.3))
@@ -139,7 +140,7 @@ def test_what_no_single_run_makes_has_no_command_but_a_reason(
 
 
 def test_a_branch_whose_parent_is_gone_has_no_command(endless: LoadedModel, tmp_path: Path) -> None:
-    workspace = Workspace(endless, tmp_path)
+    workspace = JournaledTree(endless, tmp_path)
     plain = workspace.go(workspace.start("the"), 30)
     left = workspace.go(workspace.leave(plain, 10, seed=9), 30)
     workspace.delete(plain)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.support import toys
-from tests.support.workspaces import WARM, Workspace
+from tests.support.journals import WARM, JournaledTree
 from tui_gen.errors import TuiGenError
 from tui_gen.library import LoadedModel
 from tui_gen.sampling.params import FREE, SamplingParams
@@ -24,9 +24,9 @@ Lines = list[Any]
 
 
 @pytest.fixture
-def workspace(endless: LoadedModel, tmp_path: Path) -> Workspace:
+def workspace(endless: LoadedModel, tmp_path: Path) -> JournaledTree:
     """Branch 1, and 2 that left it, of two samples each."""
-    workspace = Workspace(endless, tmp_path / "journals")
+    workspace = JournaledTree(endless, tmp_path / "journals")
     first = workspace.go(workspace.start("the", samples=2), 30)
     workspace.go(first, 10, SamplingParams(0.5))
     workspace.go(workspace.leave(first, 20, np.array([[toys.DOG], [FREE]])), 10)
@@ -34,7 +34,7 @@ def workspace(endless: LoadedModel, tmp_path: Path) -> Workspace:
 
 
 @pytest.fixture
-def lines(workspace: Workspace, tmp_path: Path) -> Lines:
+def lines(workspace: JournaledTree, tmp_path: Path) -> Lines:
     """The lines of its file: header, begun 1, made, begun 2, made, shown."""
     return [json.loads(line) for line in workspace.saved(tmp_path / "saved.jsonl").read_text().splitlines()]
 
@@ -51,7 +51,9 @@ def read(tmp_path: Path) -> Callable[[Lines], Session]:
     return read
 
 
-def test_what_is_saved_is_read_as_it_was(workspace: Workspace, lines: Lines, read: Callable[[Lines], Session]) -> None:
+def test_what_is_saved_is_read_as_it_was(
+    workspace: JournaledTree, lines: Lines, read: Callable[[Lines], Session]
+) -> None:
     session = read(lines)
     assert session_text(session) == session_text(workspace.journal.session)
     assert [line.get("event") for line in lines] == [None, "begun", "made", "made", "begun", "made", "shown"]
@@ -65,14 +67,16 @@ def test_what_is_saved_is_read_as_it_was(workspace: Workspace, lines: Lines, rea
     assert not session.cut
 
 
-def test_anything_that_happened_in_between_is_left_out_of_what_is_saved(workspace: Workspace, tmp_path: Path) -> None:
+def test_anything_that_happened_in_between_is_left_out_of_what_is_saved(
+    workspace: JournaledTree, tmp_path: Path
+) -> None:
     before = session_text(workspace.journal.session)
     gone = workspace.go(workspace.leave(workspace.tree["1"], 5), 20)
     workspace.rename(gone, "mistake")
     workspace.delete(gone)
     workspace.rename(workspace.tree["2"], "x")
     workspace.rename(workspace.tree["x"], "2")
-    workspace.journal.shown(workspace.tree["2"])
+    workspace.journal.note_shown(workspace.tree["2"])
     assert workspace.saved(tmp_path / "saved.jsonl").read_text() == before
 
 

@@ -14,18 +14,17 @@ from tui_gen.sessions.records import params_from_json, params_to_json, rows_from
 
 
 @pytest.mark.parametrize(
-    "params",
+    ("params", "sweep"),
     [
-        SamplingParams(0.1 + 0.2, 40, 0.95, 0.05),
-        SamplingParams(1),
-        Sweep.of(SamplingParams(0.7), "top_k", (1, 5, 0)),
-        Sweep.of(SamplingParams(top_p=0.9), "temperature", (0.1, 1 / 3, 2.0)),
+        (SamplingParams(0.1 + 0.2, 40, 0.95, 0.05), None),
+        (SamplingParams(1), None),
+        (SamplingParams(0.7), Sweep("top_k", (1, 5, 0))),
+        (SamplingParams(top_p=0.9), Sweep("temperature", (0.1, 1 / 3, 2.0))),
     ],
 )
-def test_knobs_of_any_sort_come_back_exactly(params: SamplingParams) -> None:
-    text = json.dumps(params_to_json(params))
-    back = params_from_json(json.loads(text))
-    assert (type(back), back) == (type(params), params)
+def test_knobs_of_any_sort_come_back_exactly(params: SamplingParams, sweep: Sweep | None) -> None:
+    text = json.dumps(params_to_json(params, sweep))
+    assert params_from_json(json.loads(text)) == (params, sweep)
 
 
 @pytest.mark.parametrize(

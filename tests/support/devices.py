@@ -13,7 +13,7 @@ from tui_gen.errors import TuiGenError
 from tui_gen.library import read_card, shipped_folder
 from tui_gen.runtime.cuda_model import CudaModel
 from tui_gen.runtime.model import Model
-from tui_gen.runtime.session import Place, Session
+from tui_gen.runtime.session import OnnxSession, Place
 
 
 @dataclass
@@ -47,9 +47,11 @@ def shipped(name: str) -> tuple[bytes, ModelCard]:
 
 def refusing_to_record(monkeypatch: pytest.MonkeyPatch, fault: TuiGenError) -> None:
     """A device whose work cannot be recorded."""
-    bound = Session.bound_on
+    bound = OnnxSession.bind_on_device
 
-    def bound_on(self: Session, inputs: Any, outputs: Any, recording: int | None = None) -> Callable[[], None]:
+    def bind_on_device(
+        self: OnnxSession, inputs: Any, outputs: Any, recording: int | None = None
+    ) -> Callable[[], None]:
         call = bound(self, inputs, outputs)
 
         def run() -> None:
@@ -59,14 +61,14 @@ def refusing_to_record(monkeypatch: pytest.MonkeyPatch, fault: TuiGenError) -> N
 
         return run
 
-    monkeypatch.setattr(Session, "bound_on", bound_on)
+    monkeypatch.setattr(OnnxSession, "bind_on_device", bind_on_device)
 
 
 def failing_after(monkeypatch: pytest.MonkeyPatch, count: int, fault: TuiGenError) -> Callable[[], int]:
     """A device that fails for good after so many runs; returns how many it did."""
-    bound, runs = Session.bound_on, [0]
+    bound, runs = OnnxSession.bind_on_device, [0]
 
-    def limited(self: Session, *args: Any) -> Callable[[], None]:
+    def limited(self: OnnxSession, *args: Any) -> Callable[[], None]:
         call = bound(self, *args)
 
         def once() -> None:
@@ -77,5 +79,5 @@ def failing_after(monkeypatch: pytest.MonkeyPatch, count: int, fault: TuiGenErro
 
         return once
 
-    monkeypatch.setattr(Session, "bound_on", limited)
+    monkeypatch.setattr(OnnxSession, "bind_on_device", limited)
     return lambda: runs[0]

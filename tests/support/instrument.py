@@ -8,23 +8,24 @@ import numpy as np
 import pytest
 from textual.widget import Widget
 
-from tests.support.stage import Stage
+from tests.support.driver import ScreenDriver
 from tui_gen.generation.branch import Branch
 from tui_gen.runtime.model import Model
 from tui_gen.sampling.params import SamplingParams
+from tui_gen.sampling.params import weights as draw_weights
 from tui_gen.sessions.workspace import Workspace
 
 
-def branch(stage: Stage) -> Branch:
-    """What is on the stage."""
-    assert stage.app.stage.branch
-    return stage.app.stage.branch
+def branch(driver: ScreenDriver) -> Branch:
+    """What is on the driver."""
+    assert driver.view.branch
+    return driver.view.branch
 
 
-def workspace(stage: Stage) -> Workspace:
+def workspace(driver: ScreenDriver) -> Workspace:
     """All branches of the model on the screen."""
-    assert stage.app.stage.workspace
-    return stage.app.stage.workspace
+    assert driver.playground.workspace
+    return driver.playground.workspace
 
 
 def tokens(of: Branch, sample: int = 0) -> list[int]:
@@ -33,57 +34,57 @@ def tokens(of: Branch, sample: int = 0) -> list[int]:
     return found
 
 
-def grown(stage: Stage, beyond: int) -> bool:
-    """Whether the branch on the stage has more positions than these."""
-    return stage.app.stage.branch is not None and len(stage.app.stage.branch) > beyond
+def grown(driver: ScreenDriver, beyond: int) -> bool:
+    """Whether the branch on the driver has more positions than these."""
+    return driver.view.branch is not None and len(driver.view.branch) > beyond
 
 
-def lines(stage: Stage, part: Widget) -> list[str]:
+def lines(driver: ScreenDriver, part: Widget) -> list[str]:
     """The lines of the screen where a part of it stands."""
     x, y, width, height = part.region
-    return [line.ljust(x + width)[x : x + width].rstrip() for line in stage.screen().split("\n")[y : y + height]]
+    return [line.ljust(x + width)[x : x + width].rstrip() for line in driver.screen().split("\n")[y : y + height]]
 
 
-def panel(stage: Stage) -> str:
+def panel(driver: ScreenDriver) -> str:
     """The distribution as it can be read."""
-    return "\n".join(lines(stage, stage.app.next_token))
+    return "\n".join(lines(driver, driver.playground.side.next_token))
 
 
-def footer(stage: Stage) -> str:
+def footer(driver: ScreenDriver) -> str:
     """The last line of the screen."""
-    return "".join(lines(stage, stage.app.key_bar))
+    return "".join(lines(driver, driver.playground.key_bar))
 
 
-def told(stage: Stage) -> str:
+def told(driver: ScreenDriver) -> str:
     """What the screen has said last; empty if nothing."""
-    return "".join(note.message for note in stage.app._notifications)
+    return "".join(note.message for note in driver.app._notifications)
 
 
-def place(stage: Stage, text: str) -> tuple[int, int]:
+def place(driver: ScreenDriver, text: str) -> tuple[int, int]:
     """Where a text stands on the screen: (column, row)."""
-    for y, line in enumerate(stage.screen().split("\n")):
+    for y, line in enumerate(driver.screen().split("\n")):
         if text in line:
             return line.index(text), y
-    raise AssertionError(f"{text} is not on the screen:\n{stage.screen()}")
+    raise AssertionError(f"{text} is not on the screen:\n{driver.screen()}")
 
 
-def at_rest(stage: Stage) -> bool:
+def at_rest(driver: ScreenDriver) -> bool:
     """Whether the run is paused, its engine waits, and all that was made is shown."""
-    if not stage.app.stage.paused or not stage.player:
+    if not driver.view.paused or not driver.view:
         return False
-    engine: Any = stage.player.pace._changed
-    handed_over: Any = stage.player._room
+    engine: Any = driver.view.pace._condition
+    handed_over: Any = driver.view._room
     return bool(engine._waiters) and handed_over._value == 2
 
 
-async def grows_to(stage: Stage, positions: int) -> None:
+async def grows_to(driver: ScreenDriver, positions: int) -> None:
     """Waits until a paused run stands still with so many positions."""
-    await stage.until(lambda: at_rest(stage) and len(branch(stage)) == positions)
+    await driver.until(lambda: at_rest(driver) and len(branch(driver)) == positions)
 
 
-async def reads(stage: Stage, text: str) -> None:
+async def reads(driver: ScreenDriver, text: str) -> None:
     """Waits for something to be read in the panel of the distribution."""
-    await stage.until(lambda: text in panel(stage))
+    await driver.until(lambda: text in panel(driver))
 
 
 def counted_steps(patch: pytest.MonkeyPatch) -> list[int]:
@@ -98,9 +99,9 @@ def counted_steps(patch: pytest.MonkeyPatch) -> list[int]:
     return made
 
 
-def shares(stage: Stage, position: int, params: SamplingParams, sample: int = 0) -> list[str]:
+def shares(driver: ScreenDriver, position: int, params: SamplingParams, sample: int = 0) -> list[str]:
     """The probability of each token at a position after the knobs, as the panel writes it."""
-    weights = params.weights(branch(stage).look(position).logits)[sample].astype(np.float64)
+    weights = draw_weights(branch(driver).look(position).logits, params.row())[sample].astype(np.float64)
     return [_percent(share) for share in weights / weights.sum()]
 
 

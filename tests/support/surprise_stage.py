@@ -15,7 +15,7 @@ from tui_gen.library import LoadedModel
 from tui_gen.sampling.params import SamplingParams
 from tui_gen.scoring.branch_scores import BranchSurprisal
 from tui_gen.tui.widgets.candidates import label
-from tui_gen.tui.widgets.surprisal_panel import SurprisePanel
+from tui_gen.tui.widgets.surprisal_panel import SurprisalPanel
 
 
 class Beside(App[None]):
@@ -25,13 +25,13 @@ class Beside(App[None]):
 
     def __init__(self, theme: str) -> None:
         super().__init__()
-        self.theme, self.chosen, self.panel = theme, list[int](), SurprisePanel()
+        self.theme, self.chosen, self.panel = theme, list[int](), SurprisalPanel()
 
     def compose(self) -> ComposeResult:
         yield self.panel
 
-    @on(SurprisePanel.Chosen)
-    def note(self, message: SurprisePanel.Chosen) -> None:
+    @on(SurprisalPanel.Chosen)
+    def note(self, message: SurprisalPanel.Chosen) -> None:
         self.chosen.append(message.position)
 
 
@@ -69,7 +69,7 @@ class Run:
         self.surprise.update()
         return self
 
-    def show(self, panel: SurprisePanel, sample: int = 0, name_of: Callable[[int], str] | None = None) -> None:
+    def show(self, panel: SurprisalPanel, sample: int = 0, name_of: Callable[[int], str] | None = None) -> None:
         panel.show(self.surprise, sample, name_of or self.name, self.head)
 
     def name(self, token: int) -> str:

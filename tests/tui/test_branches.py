@@ -14,11 +14,12 @@ from textual.widgets import OptionList
 
 from tests.generation.test_tree import grown
 from tests.support import toys
+from tests.support.driver import until
 from tui_gen.generation.branch import BranchStart
-from tui_gen.generation.tree import Tree
 from tui_gen.library import LoadedModel, open_model
 from tui_gen.sampling.params import SamplingParams
 from tui_gen.sampling.sweep import Sweep
+from tui_gen.sessions.workspace import Workspace
 from tui_gen.tui.widgets.lists import BranchList
 
 PLAIN = SamplingParams(1.2)
@@ -46,7 +47,7 @@ class Room(App[None]):
     def note(self, message: Message) -> None:
         self.asked.append(message)
 
-    on_branch_list_switch = on_branch_list_compare = on_branch_list_rename = on_branch_list_delete = note
+    on_branch_list_selected = on_branch_list_compared = on_branch_list_changed = on_branch_list_told = note
 
 
 @pytest.fixture
@@ -55,29 +56,28 @@ def loaded_model(tmp_path: Path) -> LoadedModel:
 
 
 @pytest.fixture
-def tree(loaded_model: LoadedModel) -> Tree:
+def workspace(loaded_model: LoadedModel, tmp_path: Path) -> Workspace:
     """1; 2 and 3 that left 1, 4 that left 2; and 5, a sweep."""
-    tree = Tree(loaded_model.model)
+    workspace = Workspace(loaded_model, folder=tmp_path / "journals")
+    tree = workspace.tree
     first = grown(tree.begin(BranchStart(loaded_model.codec.prompt(["the"]), 7, PLAIN, text="the")))
     second = grown(tree.begin(first.changed(20, np.array([[toys.DOG]]))))
     grown(tree.begin(first.changed(25, seed=77)))
     grown(tree.begin(second.changed(30, params=replace(PLAIN, temperature=0.5, top_k=3))))
-    sweep = Sweep.of(PLAIN, "top_p", (0.5, 0.9))
-    tree.begin(BranchStart(loaded_model.codec.prompt(["the", "the"]), 7, sweep, text="the"))
-    return tree
+    sweep = Sweep("top_p", (0.5, 0.9))
+    tree.begin(BranchStart(loaded_model.codec.prompt(["the", "the"]), 7, PLAIN, text="the", sweep=sweep))
+    return workspace
 
 
 def listed(branches: BranchList) -> list[str]:
     return [branches.render_line(y).text.rstrip() for y in range(branches.option_count)]
 
 
-async def test_branches_stand_below_those_that_they_left_and_say_how_they_began(
-    tree: Tree, loaded_model: LoadedModel
-) -> None:
+async def test_branches_stand_below_those_that_they_left_and_say_how_they_began(workspace: Workspace) -> None:
     app = Room()
     async with app.run_test(size=(80, 20)) as pilot:
         branches = app.query_one(BranchList)
-        branches.show(tree, "2", loaded_model.codec)
+        branches.show(workspace, "2")
         await pilot.pause()
         assert listed(branches) == [
             "  1  seed 7: the",
@@ -90,8 +90,11 @@ async def test_branches_stand_below_those_that_they_left_and_say_how_they_began(
         assert branches.highlighted_option.id == "2"
 
 
-async def test_branches_far_down_name_the_one_that_they_left_and_stay_readable(loaded_model: LoadedModel) -> None:
-    tree = Tree(loaded_model.model)
+async def test_branches_far_down_name_the_one_that_they_left_and_stay_readable(
+    loaded_model: LoadedModel, tmp_path: Path
+) -> None:
+    workspace = Workspace(loaded_model, folder=tmp_path)
+    tree = workspace.tree
     branch = grown(tree.begin(BranchStart(loaded_model.codec.prompt(["the"]), 7, PLAIN)))
     for at in (5, 10, 15, 20, 25, 30):
         branch = grown(tree.begin(branch.changed(at, np.array([[toys.DOG]]))))
@@ -99,7 +102,7 @@ async def test_branches_far_down_name_the_one_that_they_left_and_stay_readable(l
     app = Room()
     async with app.run_test(size=(80, 20)) as pilot:
         branches = app.query_one(BranchList)
-        branches.show(tree, "1", loaded_model.codec)
+        branches.show(workspace, "1")
         await pilot.pause()
         assert listed(branches) == [
             "▸ 1  seed 7",
@@ -113,70 +116,70 @@ async def test_branches_far_down_name_the_one_that_they_left_and_stay_readable(l
         ]
 
 
-async def test_a_person_asks_for_what_is_to_be_done_with_a_branch(tree: Tree, loaded_model: LoadedModel) -> None:
+async def test_a_person_asks_for_a_branch_or_a_comparison_and_renames_and_deletes_here(workspace: Workspace) -> None:
     app = Room()
     async with app.run_test(size=(80, 20)) as pilot:
         branches = app.query_one(BranchList)
-        branches.show(tree, "1", loaded_model.codec)
+        branches.show(workspace, "1")
         branches.focus()
-        await pilot.press("down", "enter", "c", "down", "r", "delete", "end", "backspace", "x")
-        await pilot.click(BranchList, offset=(5, 4))
-        await pilot.pause()
-    assert app.asked == [
-        BranchList.Switch("2"), BranchList.Compare("2"), BranchList.Rename("4"), BranchList.Delete("4"),
-        BranchList.Delete("5"), BranchList.Switch("3"),
+        await pilot.press("down", "enter", "c", "down", "r", "end", "x", "enter")
+        await until(lambda: "4x" in workspace.tree)
+        branches.show(workspace, "1")
+        await pilot.press("down", "down", "delete", "delete")
+        await until(lambda: "4x" not in workspace.tree)
+        await pilot.click(BranchList, offset=(5, 2))
+        await until(lambda: len(app.asked) == 7)
+    told = [message.text for message in app.asked if isinstance(message, BranchList.Told)]
+    assert told == ["del once more deletes branch 4x", "branch 4x is deleted"]
+    assert [message for message in app.asked if isinstance(message, BranchList.Selected | BranchList.Compared)] == [
+        BranchList.Selected("2"), BranchList.Compared("2"), BranchList.Selected("2"),
     ]  # fmt: skip
-    assert app.left_over.strip() == "x"
 
 
-async def test_what_the_arrows_chose_stays_chosen_until_another_branch_is_on_the_screen(
-    tree: Tree, loaded_model: LoadedModel
-) -> None:
+async def test_what_the_arrows_chose_stays_chosen_until_another_branch_is_on_the_screen(workspace: Workspace) -> None:
     app = Room()
     async with app.run_test(size=(80, 20)) as pilot:
         branches = app.query_one(BranchList)
-        branches.show(tree, "1", loaded_model.codec)
+        branches.show(workspace, "1")
         branches.focus()
         await pilot.press("end")
-        tree.rename("4", "fours")
-        branches.show(tree, "1", loaded_model.codec)
+        workspace.tree.rename("4", "fours")
+        branches.show(workspace, "1")
         await pilot.press("c")
-        tree.delete("5")
-        branches.show(tree, "3", loaded_model.codec)
+        workspace.tree.delete("5")
+        branches.show(workspace, "3")
         await pilot.press("c")
         await pilot.pause()
         assert "  │ └ fours  temperature 0.50…" in listed(branches)
-    assert app.asked == [BranchList.Compare("5"), BranchList.Compare("3")]
+    assert app.asked == [BranchList.Compared("5"), BranchList.Compared("3")]
 
 
-async def test_showing_the_same_again_draws_nothing(
-    tree: Tree, loaded_model: LoadedModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_showing_the_same_again_draws_nothing(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     app = Room()
     async with app.run_test(size=(80, 20)):
         branches = app.query_one(BranchList)
-        branches.show(tree, "1", loaded_model.codec)
+        branches.show(workspace, "1")
         monkeypatch.setattr(branches, "clear_options", lambda: pytest.fail("drawn again"))
-        grown(tree["1"])
-        branches.show(tree, "1", loaded_model.codec)
+        grown(workspace.tree["1"])
+        branches.show(workspace, "1")
 
 
-async def test_an_empty_list_asks_for_nothing(loaded_model: LoadedModel) -> None:
+async def test_an_empty_list_asks_for_nothing(loaded_model: LoadedModel, tmp_path: Path) -> None:
     app = Room()
     async with app.run_test() as pilot:
         branches = app.query_one(BranchList)
-        branches.show(Tree(loaded_model.model), "", loaded_model.codec)
+        branches.show(Workspace(loaded_model, folder=tmp_path), "")
         branches.focus()
         await pilot.press("enter", "c", "r", "delete")
         await pilot.pause()
     assert app.asked == []
 
 
-async def test_a_name_is_shown_and_never_obeyed(tree: Tree, loaded_model: LoadedModel) -> None:
-    tree.rename("4", "[b]x\x1b]0;owned\x07\n[/y]")
+async def test_a_name_is_shown_and_never_obeyed(workspace: Workspace) -> None:
+    workspace.tree.rename("4", "[b]x\x1b]0;owned\x07\n[/y]")
     app = Room()
     async with app.run_test(size=(80, 20)) as pilot:
         branches = app.query_one(BranchList)
-        branches.show(tree, "1", loaded_model.codec)
+        branches.show(workspace, "1")
         await pilot.pause()
         assert listed(branches)[2].startswith("  │ └ [b]x␛]0;owned␇␊[/y]")

@@ -18,7 +18,7 @@ from tui_gen.images.picture import UNDRAWN
 from tui_gen.library import LoadedModel, open_model
 from tui_gen.sampling.params import SamplingParams
 from tui_gen.tui.widgets.comparison import Comparison, TwoTexts
-from tui_gen.tui.widgets.image_view import Canvas
+from tui_gen.tui.widgets.image_view import ImageView
 
 PLAIN = SamplingParams(1.2)
 
@@ -122,9 +122,9 @@ async def test_both_texts_scroll_together_and_their_headings_stay(endless_one: L
             assert after[2].split(" │ ")[side] != before[2].split(" │ ")[side]
         await pilot.press("end")
         await pilot.pause(0.1)
-        longest = max(len(wrapped.lines) for wrapped in view._wrapped)
+        longest = max(len(wrapped.lines) for wrapped in view._bodies)
         assert view.max_scroll_y == longest - (view.size.height - 1)
-        assert any(wrapped.lines[-1].text.strip()[-5:] in rows(app)[-1] for wrapped in view._wrapped)
+        assert any(wrapped.lines[-1].text.strip()[-5:] in rows(app)[-1] for wrapped in view._bodies)
 
 
 async def test_where_there_is_little_room_one_text_stands_below_the_other(endless_one: LoadedModel) -> None:
@@ -133,7 +133,7 @@ async def test_where_there_is_little_room_one_text_stands_below_the_other(endles
     async with app.run_test(size=(40, 21)) as pilot:
         view = app.query_one(TwoTexts)
         await pilot.pause()
-        assert view.stacked
+        assert view.is_stacked
         screen = [row[:38].rstrip() for row in rows(app)]
         headings = [y for y, row in enumerate(screen) if row.strip() in ("1  seed 7", "2  token 3: dog")]
         assert len(headings) == 2
@@ -146,7 +146,7 @@ async def test_where_there_is_little_room_one_text_stands_below_the_other(endles
             assert scrolled[heading + 1] == screen[heading + 3]
         await pilot.resize_terminal(100, 20)
         await pilot.pause(0.1)
-        assert not view.stacked
+        assert not view.is_stacked
 
 
 async def test_two_pictures_stand_beside_the_pixels_that_differ(image: LoadedModel) -> None:
@@ -157,7 +157,7 @@ async def test_two_pictures_stand_beside_the_pixels_that_differ(image: LoadedMod
     app = Room(Comparison(one, other, image))
     async with app.run_test(size=(100, 20)) as pilot:
         await pilot.pause()
-        rgb = app.query_one(Canvas).picture.rgb
+        rgb = app.query_one(ImageView).picture.rgb
         greys = np.array([0, 128, 255])
         assert (rgb[0, :, :, 0] == greys[first]).all()
         assert (rgb[1, :, :, 0] == greys[second]).all()
@@ -184,7 +184,7 @@ async def test_pictures_that_are_not_finished_and_have_other_prompts_are_compare
     part.record(made)
     comparison = Comparison(whole, part, image)
     assert comparison.summary.split(";")[0].endswith("of 24 pixels differ")
-    assert isinstance(comparison.view, Canvas)
+    assert isinstance(comparison.view, ImageView)
     rgb = comparison.view.picture.rgb
     drawn = (rgb[1] != UNDRAWN).all(axis=2)
     assert drawn.sum() == 7  # two of the nine tokens were the prompt's
@@ -194,7 +194,7 @@ async def test_pictures_that_are_not_finished_and_have_other_prompts_are_compare
 def test_a_picture_in_colour_differs_where_any_channel_does(colour: LoadedModel) -> None:
     one, other = two(colour, 1 + 3 * 4 + 1, 1)
     other_colours = Comparison(one, other, colour)
-    assert isinstance(other_colours.view, Canvas)
+    assert isinstance(other_colours.view, ImageView)
     rgb = other_colours.view.picture.rgb
     assert (rgb[0] != rgb[1]).any(axis=2)[0, 4]
     assert "the first is pixel 4: row 0, column 4" in other_colours.summary
@@ -219,16 +219,16 @@ async def test_foreign_text_is_shown_and_never_obeyed(tmp_path: Path) -> None:
 
 
 async def test_a_click_on_a_compared_picture_is_no_wish_to_walk_there(image: LoadedModel) -> None:
-    heard: list[Canvas.Clicked] = []
+    heard: list[ImageView.Clicked] = []
 
     class Listening(Room):
-        def on_canvas_clicked(self, message: Canvas.Clicked) -> None:
+        def on_image_view_clicked(self, message: ImageView.Clicked) -> None:
             heard.append(message)
 
     app = Listening(Comparison(*two(image, 8, 1), image))
     async with app.run_test(size=(100, 20)) as pilot:
         await pilot.pause()
-        tiling = app.query_one(Canvas)._tiling
-        await pilot.click(Canvas, offset=(tiling.left + 1, tiling.top + 1))
+        tiling = app.query_one(ImageView)._tiling
+        await pilot.click(ImageView, offset=(tiling.left + 1, tiling.top + 1))
         await pilot.pause()
     assert heard == []

@@ -16,7 +16,7 @@ from tui_gen.images.completion import Rectangle
 from tui_gen.library import LoadedModel
 from tui_gen.sampling.params import FREE, Tokens
 from tui_gen.tui.dialogs.completion import Completion, CompletionDialog, read_words, word_for
-from tui_gen.tui.dialogs.image_picker import suggested
+from tui_gen.tui.dialogs.image_picker import complete_path
 
 STRIPES = toys.STRIPES.astype(np.int64)
 
@@ -215,10 +215,10 @@ def test_paths_are_completed(here: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     (here / ".hidden").touch()
     (here / "evil\x1b.png").touch()
     monkeypatch.setenv("HOME", str(here))
-    assert suggested("") == "pictures/"
-    assert suggested("pi") == "pictures/"
-    assert suggested("pictures/b") == "pictures/boat.png"
-    assert suggested("~/pictures/bo") == "~/pictures/boat.png"
-    assert suggested(".h") == ".hidden"
-    assert suggested("evil") is None
-    assert suggested("nothing/x") is None
+    assert complete_path("") == "pictures/"
+    assert complete_path("pi") == "pictures/"
+    assert complete_path("pictures/b") == "pictures/boat.png"
+    assert complete_path("~/pictures/bo") == "~/pictures/boat.png"
+    assert complete_path(".h") == ".hidden"
+    assert complete_path("evil") is None
+    assert complete_path("nothing/x") is None

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from tests.support.devices import failing_after
+from tests.support.driver import headless_text, on_screen
 from tests.support.instrument import branch, panel, tokens, told
-from tests.support.stage import headless_text, on_stage
 from tui_gen.errors import DeviceLostError
 from tui_gen.runtime import placement
 from tui_gen.runtime.cuda import Driver
@@ -28,7 +28,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(placement, "cuda_trouble", lambda device: "")
     monkeypatch.setattr(placement, "device_name", lambda device: "NVIDIA H100")
     monkeypatch.setattr(placement, "driver", lambda: Driver((13, 0), ("NVIDIA H100",)))
-    monkeypatch.setattr(placement, "timed", lambda turns: [2.0, 1.0])
+    monkeypatch.setattr(placement, "median_seconds", lambda turns: [2.0, 1.0])
     monkeypatch.setattr(Model, "_open_device", lambda self, place: opened(self, Place("cpu")))
     monkeypatch.setattr(CudaModel, "providers", property(lambda self: ["CUDAExecutionProvider"]))
 
@@ -39,43 +39,42 @@ def heading(screen: str) -> str:
 
 @pytest.mark.usefixtures("gpu")
 async def test_the_first_line_says_where_the_model_runs_and_why(models: Path) -> None:
-    async with on_stage(models / "cats", prompt="the", size=WIDE, seed=3) as (stage, _):
-        await stage.shows("CUDA · NVIDIA H100, 2 times as fast as the CPU for 1 sample")
-        await stage.run_to_end()
-        assert heading(stage.screen()).count("CUDA") == 1
-        expected = headless_text(models / "cats", "the", seed=3, temperature=stage.params.temperature)
-        assert stage.page.endswith(expected)
+    async with on_screen(models / "cats", prompt="the", size=WIDE, seed=3) as (driver, _):
+        await driver.shows("CUDA · NVIDIA H100, 2 times as fast as the CPU for 1 sample")
+        await driver.run_to_end()
+        assert heading(driver.screen()).count("CUDA") == 1
+        expected = headless_text(models / "cats", "the", seed=3, temperature=driver.params.temperature)
+        assert driver.page.endswith(expected)
 
 
 @pytest.mark.usefixtures("gpu")
 async def test_where_there_is_little_room_the_reason_is_left_out(models: Path) -> None:
-    async with on_stage(models / "cats", prompt="the", size=(60, 24)) as (stage, _):
-        await stage.shows("CUDA")
-        assert "times as fast" not in heading(stage.screen())
+    async with on_screen(models / "cats", prompt="the", size=(60, 24)) as (driver, _):
+        await driver.shows("CUDA")
+        assert "times as fast" not in heading(driver.screen())
 
 
 @pytest.mark.usefixtures("gpu")
 async def test_what_ran_there_can_be_walked_through_and_changed(models: Path) -> None:
-    async with on_stage(models / "endless", prompt="the", length=90, size=WIDE) as (stage, _):
-        await stage.run_to_end()
+    async with on_screen(models / "endless", prompt="the", length=90, size=WIDE) as (driver, _):
+        await driver.run_to_end()
         for _ in range(3):
-            await stage.press("left")
-        await stage.until(lambda: stage.app.walking.cursor is not None and "▸" in panel(stage))
-        before = tokens(branch(stage))
-        assert np.isfinite(branch(stage).look(70).logits).all()
-        await stage.press("ctrl+g")
-        await stage.until(lambda: branch(stage).name != "1")
-        await stage.press("space")
-        await stage.until(lambda: not stage.running and len(branch(stage)) > 80)
-        assert tokens(branch(stage))[:85] == before[:85]
+            await driver.press("left")
+        await driver.until(lambda: driver.view.cursor is not None and "▸" in panel(driver))
+        before = tokens(branch(driver))
+        assert np.isfinite(branch(driver).look(70).logits).all()
+        await driver.press("ctrl+g")
+        await driver.until(lambda: branch(driver).name != "1")
+        await driver.until(lambda: driver.says_end() and len(branch(driver)) > 80)
+        assert tokens(branch(driver))[:85] == before[:85]
 
 
 @pytest.mark.usefixtures("gpu")
 async def test_a_gpu_that_fails_is_told_and_the_run_goes_on(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with on_stage(models / "endless", prompt="the", length=200, seed=7, size=WIDE) as (stage, _):
+    async with on_screen(models / "endless", prompt="the", length=200, seed=7, size=WIDE) as (driver, _):
         failing_after(monkeypatch, 60, DeviceLostError("CUDA failure 700: an illegal memory access was encountered"))
-        await stage.run_to_end()
-        await stage.until(lambda: "the CPU goes on with the run" in told(stage))
-        assert "CPU · the GPU failed: " in heading(stage.screen())
-        assert "CUDA failure 700" in heading(stage.screen())
-        assert stage.page.endswith(headless_text(models / "endless", "the", seed=7, length=200))
+        await driver.run_to_end()
+        await driver.until(lambda: "the CPU goes on with the run" in told(driver))
+        assert "CPU · the GPU failed: " in heading(driver.screen())
+        assert "CUDA failure 700" in heading(driver.screen())
+        assert driver.page.endswith(headless_text(models / "endless", "the", seed=7, length=200))

@@ -19,7 +19,7 @@ from tui_gen.library import LoadedModel
 from tui_gen.sampling.params import FREE, SamplingParams, weights
 from tui_gen.sampling.step import Step
 from tui_gen.text.codec import TextCodec
-from tui_gen.tui.widgets.candidates import counted, percent
+from tui_gen.tui.widgets.candidates import percent, short_number
 from tui_gen.tui.widgets.next_token import NextToken
 
 WORD_PROBS = (0.02, 0.01, 0.04, 0.5, 0.25, 0.1, 0.05, 0.03)
@@ -41,7 +41,7 @@ def step_of(
 ) -> Step:
     """One position of one sample."""
     logits, knobs = np.log(np.array([probs], dtype=np.float32)), params or SamplingParams()
-    made = None if given else weights(logits, knobs)
+    made = None if given else weights(logits, knobs.row())
     flags = np.array([given]), np.array([True])
     return Step(index, np.array([token]), *flags, logits, made, knobs, 0.001, None)
 
@@ -136,7 +136,7 @@ async def test_entries_stand_in_the_order_of_both_columns(panel: NextToken, para
     async with alone(panel, (40, 12), focus=True) as (_, pilot):
         show(panel, step)
         await pilot.pause()
-        shown = list(panel._drawn.tokens.values())
+        shown = list(panel._panel_lines.tokens.values())
     assert shown == sorted(range(8), key=lambda token: (-step.probs[0, token], -probs[token], token))
 
 
@@ -301,7 +301,7 @@ async def test_values_of_a_channel_are_shown_as_so_much_of_its_colour(colour: Lo
 
 
 def swatches(panel: NextToken) -> list[str]:
-    segments = [segment for line in panel._drawn.lines for segment in line if segment.text == "██ "]
+    segments = [segment for line in panel._panel_lines.lines for segment in line if segment.text == "██ "]
     return [segment.style.color.name for segment in segments if segment.style and segment.style.color]
 
 
@@ -350,7 +350,7 @@ def test_what_is_possible_never_looks_impossible_nor_what_is_uncertain_certain()
 
 
 def test_numbers_of_equal_tokens_fit_their_column() -> None:
-    assert [counted(number) for number in (1, 99.94, 99.96, 10_000, 128_000.4)] == [
+    assert [short_number(number) for number in (1, 99.94, 99.96, 10_000, 128_000.4)] == [
         "1.0",
         "99.9",
         "100",

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.driver import ScreenDriver, headless_text, on_screen
 from tests.support.instrument import at_rest, branch, footer, grown, lines, tokens, told
-from tests.support.stage import Stage, headless_text, on_stage
 
 NAMES = ("temperature", "top-k", "top-p", "min-p", "pace", "samples", "length", "seed")
 EACH = [
@@ -23,151 +23,153 @@ EACH = [
 ]
 
 
-def knob(stage: Stage, name: str) -> str:
+def knob(driver: ScreenDriver, name: str) -> str:
     """What a knob's line says of its value, without the gauge."""
-    [line] = [line for line in lines(stage, stage.app.knobs) if line[2:].startswith(name)]
+    [line] = [line for line in lines(driver, driver.playground.side.knobs) if line[2:].startswith(name)]
     return line[2 + len(name) :].strip().split("  ")[0].rstrip("━●─╸ ")
 
 
-async def select(stage: Stage, name: str) -> None:
+async def select(driver: ScreenDriver, name: str) -> None:
     """Goes to a knob."""
-    await stage.press("f8", *["down"] * NAMES.index(name))
-    await stage.until(lambda: any(line.startswith(f"▸ {name}") for line in lines(stage, stage.app.knobs)))
+    await driver.press("f8", *["down"] * NAMES.index(name))
+    await driver.until(
+        lambda: any(line.startswith(f"▸ {name}") for line in lines(driver, driver.playground.side.knobs))
+    )
 
 
 @pytest.mark.parametrize("at_first", EACH, ids=NAMES)
 async def test_a_knob_is_turned_typed_and_reset(models: Path, at_first: tuple[str, ...]) -> None:
     name, before, turned, typed, shown, default = at_first
-    async with on_stage(models / "endless", pace=64) as (stage, _):
-        await select(stage, name)
-        await stage.until(lambda: knob(stage, name) == before)
-        await stage.press("right")
-        await stage.until(lambda: knob(stage, name) == turned)
-        await stage.type(typed)
-        await stage.until(lambda: knob(stage, name) == f"{typed}▌")
-        await stage.press("enter")
-        await stage.until(lambda: knob(stage, name) == shown)
-        await stage.press("delete")
-        await stage.until(lambda: knob(stage, name) == default)
-        await stage.press("escape")
-        await stage.until(lambda: "0-9 type" not in footer(stage))
+    async with on_screen(models / "endless", pace=64) as (driver, _):
+        await select(driver, name)
+        await driver.until(lambda: knob(driver, name) == before)
+        await driver.press("right")
+        await driver.until(lambda: knob(driver, name) == turned)
+        await driver.type(typed)
+        await driver.until(lambda: knob(driver, name) == f"{typed}▌")
+        await driver.press("enter")
+        await driver.until(lambda: knob(driver, name) == shown)
+        await driver.press("delete")
+        await driver.until(lambda: knob(driver, name) == default)
+        await driver.press("escape")
+        await driver.until(lambda: "0-9 type" not in footer(driver))
 
 
 async def test_a_value_that_cannot_be_is_refused_and_the_knob_stays(models: Path) -> None:
-    async with on_stage(models / "endless") as (stage, _):
-        await select(stage, "top-p")
-        await stage.type("3")
-        await stage.press("enter")
-        await stage.until(lambda: told(stage) == "top-p goes from 0.01 to off")
-        assert knob(stage, "top-p") == "off"
+    async with on_screen(models / "endless") as (driver, _):
+        await select(driver, "top-p")
+        await driver.type("3")
+        await driver.press("enter")
+        await driver.until(lambda: told(driver) == "top-p goes from 0.01 to off")
+        assert knob(driver, "top-p") == "off"
 
 
 async def test_escape_drops_what_is_typed_and_then_leaves_the_knobs(models: Path) -> None:
-    async with on_stage(models / "endless") as (stage, _):
-        await select(stage, "seed")
-        await stage.type("77")
-        await stage.press("escape")
-        await stage.until(lambda: knob(stage, "seed") == "42")
-        await stage.press("escape")
-        await stage.until(lambda: stage.app.focused is stage.app.prompt_line)
+    async with on_screen(models / "endless") as (driver, _):
+        await select(driver, "seed")
+        await driver.type("77")
+        await driver.press("escape")
+        await driver.until(lambda: knob(driver, "seed") == "42")
+        await driver.press("escape")
+        await driver.until(lambda: driver.app.focused is driver.playground.prompt)
 
 
 async def test_the_selected_knob_is_turned_from_everywhere(models: Path) -> None:
-    async with on_stage(models / "endless", length=5) as (stage, _):
-        await stage.run_to_end()
-        await select(stage, "min-p")
-        await stage.press("escape", "plus", "plus", "minus")
-        await stage.until(lambda: knob(stage, "min-p") == "0.01")
+    async with on_screen(models / "endless", length=5) as (driver, _):
+        await driver.run_to_end()
+        await select(driver, "min-p")
+        await driver.press("escape", "plus", "plus", "minus")
+        await driver.until(lambda: knob(driver, "min-p") == "0.01")
 
 
 async def test_knobs_of_sampling_count_for_the_very_next_token(models: Path) -> None:
-    async with on_stage(models / "endless", prompt="the", pace=64, length=100_000) as (stage, _):
-        await stage.press("enter")
-        await stage.until(lambda: grown(stage, 3))
-        await select(stage, "top-k")
-        await stage.press("right")
-        await stage.until(lambda: stage.steps[-1].params.top_k == 1)
-        await stage.press("down")
-        await stage.type("0.5")
-        await stage.press("enter")
-        await stage.until(lambda: stage.steps[-1].params.top_p == 0.5)
-        assert stage.steps[0].params.top_k == 0
+    async with on_screen(models / "endless", prompt="the", pace=64, length=100_000) as (driver, _):
+        await driver.press("enter")
+        await driver.until(lambda: grown(driver, 3))
+        await select(driver, "top-k")
+        await driver.press("right")
+        await driver.until(lambda: driver.steps[-1].params.top_k == 1)
+        await driver.press("down")
+        await driver.type("0.5")
+        await driver.press("enter")
+        await driver.until(lambda: driver.steps[-1].params.top_p == 0.5)
+        assert driver.steps[0].params.top_k == 0
 
 
 async def test_a_longer_length_extends_a_run_under_way(models: Path) -> None:
-    async with on_stage(models / "endless", prompt="the", pace=16, length=50) as (stage, _):
-        await stage.press("enter")
-        await stage.until(lambda: grown(stage, 3))
-        await stage.press("space")
-        await stage.until(lambda: at_rest(stage))
-        await stage.shows("of 50")
-        await select(stage, "length")
-        await stage.type("60")
-        await stage.press("enter")
-        await stage.shows("of 60")
-        await stage.press("up", "up", "delete", "escape", *["right_square_bracket"] * 9, "space")
-        await stage.until(stage.told_of_the_end)
-        await stage.shows("complete: 60")
-        assert len(branch(stage)) == 62
+    async with on_screen(models / "endless", prompt="the", pace=16, length=50) as (driver, _):
+        await driver.press("enter")
+        await driver.until(lambda: grown(driver, 3))
+        await driver.press("space")
+        await driver.until(lambda: at_rest(driver))
+        await driver.shows("of 50")
+        await select(driver, "length")
+        await driver.type("60")
+        await driver.press("enter")
+        await driver.shows("of 60")
+        await driver.press("up", "up", "delete", "escape", *["right_square_bracket"] * 9, "space")
+        await driver.until(driver.says_end)
+        await driver.shows("complete: 60")
+        assert len(branch(driver)) == 62
 
 
 async def test_a_shorter_length_ends_it_earlier_but_takes_nothing_back(models: Path) -> None:
-    async with on_stage(models / "endless", prompt="the", pace=16, length=5000) as (stage, _):
-        await stage.press("enter")
-        await stage.until(lambda: grown(stage, 5))
-        await stage.press("space")
-        await stage.until(lambda: at_rest(stage))
-        made = tokens(branch(stage))
-        await select(stage, "length")
-        await stage.type("2")
-        await stage.press("enter", "escape", "space")
-        await stage.until(stage.told_of_the_end)
-        assert tokens(branch(stage))[: len(made)] == made
-        assert len(branch(stage)) <= len(made) + 1
+    async with on_screen(models / "endless", prompt="the", pace=16, length=5000) as (driver, _):
+        await driver.press("enter")
+        await driver.until(lambda: grown(driver, 5))
+        await driver.press("space")
+        await driver.until(lambda: at_rest(driver))
+        made = tokens(branch(driver))
+        await select(driver, "length")
+        await driver.type("2")
+        await driver.press("enter", "escape", "space")
+        await driver.until(driver.says_end)
+        assert tokens(branch(driver))[: len(made)] == made
+        assert len(branch(driver)) <= len(made) + 1
 
 
 async def test_samples_and_seed_say_that_they_count_for_the_next_run(models: Path) -> None:
-    async with on_stage(models / "endless", prompt="the", pace=16, length=100_000) as (stage, _):
-        await stage.press("enter")
-        await stage.until(lambda: grown(stage, 3))
-        await select(stage, "samples")
-        await stage.press("right", "down", "down", "right")
-        await stage.until(lambda: knob(stage, "samples") == "2 next run")
-        await stage.until(lambda: knob(stage, "seed") == "43 next run")
-        assert branch(stage).samples == 1
-        await stage.press("escape", "escape")
-        await stage.until(stage.told_of_the_end)
-        await stage.press("enter")
-        await stage.until(lambda: branch(stage).name == "2" and stage.running)
-        await stage.until(lambda: knob(stage, "samples") == "2" and knob(stage, "seed") == "43")
-        assert branch(stage).samples == 2
-        assert branch(stage).start.seed == 43
+    async with on_screen(models / "endless", prompt="the", pace=16, length=100_000) as (driver, _):
+        await driver.press("enter")
+        await driver.until(lambda: grown(driver, 3))
+        await select(driver, "samples")
+        await driver.press("right", "down", "down", "right")
+        await driver.until(lambda: knob(driver, "samples") == "2 next run")
+        await driver.until(lambda: knob(driver, "seed") == "43 next run")
+        assert branch(driver).samples == 1
+        await driver.press("escape", "escape")
+        await driver.until(driver.says_end)
+        await driver.press("enter")
+        await driver.until(lambda: branch(driver).name == "2" and driver.running)
+        await driver.until(lambda: knob(driver, "samples") == "2" and knob(driver, "seed") == "43")
+        assert branch(driver).samples == 2
+        assert branch(driver).start.seed == 43
 
 
 async def test_when_a_run_is_over_all_knobs_count_for_the_next_one_and_none_says_so(models: Path) -> None:
-    async with on_stage(models / "endless", prompt="the", pace=16, length=100_000) as (stage, _):
-        await stage.press("enter")
-        await stage.until(lambda: grown(stage, 3))
-        await select(stage, "seed")
-        await stage.press("right")
-        await stage.until(lambda: knob(stage, "seed") == "43 next run")
-        await stage.press("escape", "escape")
-        await stage.until(stage.told_of_the_end)
-        assert knob(stage, "seed") == "43"
+    async with on_screen(models / "endless", prompt="the", pace=16, length=100_000) as (driver, _):
+        await driver.press("enter")
+        await driver.until(lambda: grown(driver, 3))
+        await select(driver, "seed")
+        await driver.press("right")
+        await driver.until(lambda: knob(driver, "seed") == "43 next run")
+        await driver.press("escape", "escape")
+        await driver.until(driver.says_end)
+        assert knob(driver, "seed") == "43"
 
 
 async def test_a_seed_that_was_typed_is_what_the_command_line_makes_of_it(models: Path) -> None:
-    async with on_stage(models / "cats", prompt="the") as (stage, _):
-        await select(stage, "seed")
-        await stage.type("1234")
-        await stage.press("enter", "escape")
-        await stage.run_to_end()
-        assert stage.page == headless_text(models / "cats", "the", seed=1234)
+    async with on_screen(models / "cats", prompt="the") as (driver, _):
+        await select(driver, "seed")
+        await driver.type("1234")
+        await driver.press("enter", "escape")
+        await driver.run_to_end()
+        assert driver.page == headless_text(models / "cats", "the", seed=1234)
 
 
 async def test_a_click_on_the_very_beginning_of_the_first_knob_selects_it(models: Path) -> None:
-    async with on_stage(models / "endless") as (stage, pilot):
-        await select(stage, "seed")
-        await pilot.click(stage.app.knobs, offset=(0, 1))
+    async with on_screen(models / "endless") as (driver, pilot):
+        await select(driver, "seed")
+        await pilot.click(driver.playground.side.knobs, offset=(0, 1))
         await pilot.pause(0.2)
-        assert stage.app.knobs.selected == "temperature"
+        assert driver.playground.side.knobs.selected == "temperature"

@@ -7,19 +7,19 @@ from itertools import combinations
 
 import pytest
 from textual.app import App, ComposeResult
-from textual.screen import ModalScreen
+from textual.command import CommandList
+from textual.screen import Screen
 from textual.widgets import Input
 
-from tui_gen.tui.bindings import BRANCH_KEYS, EXPLAINED_KEYS, KEYS, Context, is_bound, markdown_table, pairs_now, works
+from tests.support.driver import until
+from tui_gen.tui.app import TuiGen
+from tui_gen.tui.bindings import KEYS, Context, Owner, is_bound, keys_of, markdown_table, pairs_now, works
 from tui_gen.tui.dialogs.help import Actions, help_text
+from tui_gen.tui.playground import PlaygroundScreen
 from tui_gen.tui.widgets.header import KeyBar
+from tui_gen.tui.widgets.lists import BranchList
 
-ACTIONS = {
-    "generate", "pause", "stop", "new_seed", "walk", "walk_to", "choose", "anew", "temperature", "turn", "pace",
-    "knobs", "rendering", "models", "branches", "sweep", "surprise", "complete", "scroll_output", "save", "command",
-    "copy", "help", "theme", "quit", "sample", "learned",
-}  # fmt: skip
-OF_TEXTUAL = {"command_palette", "app.focus_next"}
+OWNERS: dict[Owner, type] = {"app": TuiGen, "screen": PlaygroundScreen, "BranchList": BranchList}
 FOCUS = ("in_prompt", "in_list", "in_branches", "in_panel", "in_knobs")
 CONTEXTS = [
     Context(**dict.fromkeys(facts, True), **({focus: True} if focus else {}))
@@ -34,37 +34,40 @@ def said(now: Context) -> str:
     return "  ".join(f"{key} {meaning}" for key, meaning in pairs_now(now))
 
 
-def test_every_action_has_a_key_and_every_key_an_action() -> None:
-    assert {key.verb for key in KEYS} == ACTIONS | OF_TEXTUAL
-    assert {key.action for key in BRANCH_KEYS} == {"compare", "rename", "delete"}
+@pytest.mark.parametrize("owner", OWNERS)
+def test_every_action_has_a_key_and_every_key_an_action_of_its_owner(owner: Owner) -> None:
+    actions = {key.parts[0] for key in keys_of(owner)}
+    assert actions <= {name.removeprefix("action_") for name in dir(OWNERS[owner]) if name.startswith("action_")}
+    own = {name.removeprefix("action_") for name in vars(OWNERS[owner]) if name.startswith("action_")}
+    assert own <= actions
 
 
 def test_no_key_means_two_things_at_once() -> None:
     for now in CONTEXTS:
-        bound = Counter(name for key in EXPLAINED_KEYS if key.when(now) for name in key.key.split(",") if name)
+        bound = Counter(name for key in KEYS if key.when(now) for name in key.key.split(",") if name)
         assert [name for name, count in bound.items() if count > 1] == []
 
 
 def test_keys_are_left_to_what_has_the_focus_and_needs_them() -> None:
     prompt, branches = Context(in_prompt=True, made=True), Context(in_branches=True, made=True)
     panel, knobs = Context(in_panel=True, walking=True, made=True), Context(in_knobs=True, made=True)
-    taken = {
-        prompt: {"walk", "walk_to", "pause", "turn", "pace", "choose"},
+    elsewhere = {
+        prompt: {"walk", "walk_to", "pause", "turn", "choose"},
         branches: {"walk", "walk_to", "temperature", "generate", "choose", "scroll_output"},
         panel: {"walk_to", "temperature", "generate", "choose", "scroll_output"},
         knobs: {"walk", "walk_to", "temperature", "generate", "scroll_output"},
     }
-    for now, verbs in taken.items():
-        assert [verb for verb in verbs if works(verb, now)] == []
-    assert works("temperature", prompt)
-    assert works("walk", panel)
-    assert works("help_quit", prompt)  # Textual's own actions are none of our business
+    for now, actions in elsewhere.items():
+        assert [key for key in keys_of("screen") if key.parts[0] in actions and works(*key.parts, now)] == []
+    assert works("temperature", (1,), prompt)
+    assert works("walk", (-1,), panel)
+    assert works("help_quit", (), prompt)  # Textual's own actions are none of our business
 
 
 def test_letters_of_a_prompt_are_typed_and_not_obeyed() -> None:
     printable = ("space", "plus", "equals_sign", "minus", "left_square_bracket", "right_square_bracket",
                  "question_mark", "less_than_sign", "greater_than_sign")  # fmt: skip
-    in_prompt = [key for key in KEYS if set(key.key.split(",")) & set(printable)]
+    in_prompt = [key for key in keys_of("screen") + keys_of("app") if set(key.key.split(",")) & set(printable)]
     assert len(in_prompt) == 8
     assert not any(key.priority for key in in_prompt)
     assert all(is_bound(key) for key in printable)
@@ -74,7 +77,7 @@ def test_letters_of_a_prompt_are_typed_and_not_obeyed() -> None:
 def test_the_help_names_every_key_and_explains_the_words_of_the_screen() -> None:
     text = help_text()
     lines = text.splitlines()
-    for key in EXPLAINED_KEYS:
+    for key in KEYS:
         assert any(line.startswith("  ") and f" {key.shown} " in line for line in lines), key
         assert " ".join(key.meaning.split()) in " ".join(text.split())
     for word in ("raw", "now", "bits", "cut", "branch", "surprise", "same noise"):
@@ -93,7 +96,7 @@ def test_a_page_can_list_the_keys() -> None:
 def test_every_action_that_a_name_can_find_has_a_name_of_its_own() -> None:
     names = [key.name for key in KEYS if key.name]
     assert len(set(names)) == len(names)
-    assert {key.verb for key in KEYS if not key.name} == {"command_palette"}
+    assert {key.action for key in KEYS if key.key and key.owner != "BranchList" and not key.name} == {"command_palette"}
 
 
 @pytest.mark.parametrize(("now", "first"), [
@@ -131,9 +134,19 @@ def test_the_last_line_never_offers_what_does_nothing() -> None:
 
 
 class Room(App[None]):
-    """Notes which actions are done."""
+    """Finds actions of its screen."""
 
     COMMANDS = {Actions}  # noqa: RUF012
+
+    def get_default_screen(self) -> Floor:
+        return Floor()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return action == "command_palette"
+
+
+class Floor(Screen[None]):
+    """Notes which actions are done."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -143,11 +156,8 @@ class Room(App[None]):
         yield Input()
         yield KeyBar()
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        return action == "command_palette"
-
     def note(self, what: object) -> None:
-        assert not isinstance(self.screen, ModalScreen)
+        assert self.app.screen is self
         self.done.append(what)
 
     async def action_save(self) -> None:
@@ -168,22 +178,21 @@ async def test_an_action_is_found_by_its_name_and_done_wherever_the_focus_is(typ
     async with app.run_test(size=(100, 40)) as pilot:
         await pilot.press("ctrl+p")
         await pilot.press(*(character if character != " " else "space" for character in typed))
-        await pilot.pause(0.5)
+        await until(lambda: app.screen.query_one(CommandList).option_count > 0)
         await pilot.press("enter")
-        for _ in range(50):
-            if app.done:
-                break
-            await pilot.pause(0.05)
-    assert app.done == [done]
+        floor = app.screen_stack[0]
+        assert isinstance(floor, Floor)
+        await until(lambda: floor.done)
+    assert floor.done == [done]
 
 
 async def test_all_actions_are_listed_with_their_keys_before_anything_is_typed() -> None:
     app = Room()
     async with app.run_test(size=(100, 120)) as pilot:
         await pilot.press("ctrl+p")
-        await pilot.pause(0.5)
+        await until(lambda: app.screen.query_one(CommandList).option_count > 20)
         screen = "\n".join(strip.text for strip in app.screen._compositor.render_strips(app.size))
-    for key in KEYS:
+    for key in (*keys_of("app"), *keys_of("screen")):
         assert not key.name or f"{key.name}  {key.shown}" in screen
 
 

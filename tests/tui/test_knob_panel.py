@@ -11,7 +11,7 @@ from textual.widget import Widget
 from tests.support.panel import SIZES, alone, arguments, check_kept
 from tui_gen.card import ImageSpec, ModelCard
 from tui_gen.sampling.knobs import Knob, knobs_for
-from tui_gen.tui.widgets.knob_panel import Knobs
+from tui_gen.tui.widgets.knob_panel import KnobPanel
 
 TABLE = knobs_for(ModelCard("words", "text", "toy", 10_000, 0))
 VALUES: dict[str, float] = {
@@ -26,8 +26,8 @@ VALUES: dict[str, float] = {
 }
 
 
-def knobs_panel(table: dict[str, Knob] = TABLE, **changes: float) -> Knobs:
-    panel = Knobs()
+def knobs_panel(table: dict[str, Knob] = TABLE, **changes: float) -> KnobPanel:
+    panel = KnobPanel()
     panel.serve(table)
     panel.show({**VALUES, **changes})
     panel.show_progress("token 31 of 300")
@@ -84,9 +84,9 @@ async def test_what_is_selected_is_marked_without_the_focus_too() -> None:
 async def test_a_click_selects_a_line() -> None:
     panel = knobs_panel()
     async with alone(panel, (28, 12)) as (app, pilot):
-        await pilot.click(Knobs, offset=(8, 5))
+        await pilot.click(KnobPanel, offset=(8, 5))
         assert panel.selected == "pace"
-        await pilot.click(Knobs, offset=(8, 9))  # the progress
+        await pilot.click(KnobPanel, offset=(8, 9))  # the progress
         assert panel.selected == "pace"
         assert not app.heard
 
@@ -142,9 +142,9 @@ async def test_a_change_that_waits_for_the_next_run_says_so_whatever_room_there_
 async def test_the_selected_knob_is_explained_where_there_is_room() -> None:
     panel = knobs_panel()
     async with alone(panel, (40, 16), focus=True) as (app, pilot):
-        assert " ".join(" ".join(app.lines()[10:]).split()) == TABLE["temperature"].told
+        assert " ".join(" ".join(app.lines()[10:]).split()) == TABLE["temperature"].explanation
         await pilot.press("down")
-        assert " ".join(" ".join(app.lines()[10:]).split()) == TABLE["top_k"].told
+        assert " ".join(" ".join(app.lines()[10:]).split()) == TABLE["top_k"].explanation
     async with alone(knobs_panel(), (28, 12), focus=True) as (app, _):
         assert app.lines()[-1].endswith("…")
 
@@ -159,7 +159,7 @@ async def test_another_model_keeps_what_is_selected() -> None:
 
 
 async def test_the_progress_is_shown_before_there_are_knobs_and_cannot_break_the_screen() -> None:
-    panel = Knobs()
+    panel = KnobPanel()
     async with alone(panel, (28, 6), focus=True) as (app, pilot):
         panel.show_progress("[/b]\x1b[2J" + "x" * 40)
         await pilot.press("down", "right", "1", "enter")

@@ -9,19 +9,19 @@ import pytest
 
 from tests.support import toys
 from tests.support.dialogs import OPEN, Bare, opened
+from tests.support.driver import on_screen
 from tests.support.instrument import at_rest, grown, told
-from tests.support.stage import on_stage
 from tui_gen.library import read_card
 from tui_gen.training_log import read_learning
 from tui_gen.tui.dialogs import training
-from tui_gen.tui.dialogs.training import LearnedDialog
+from tui_gen.tui.dialogs.training import TrainingDialog
 
 STRIPES, BLACK = toys.STRIPES.tolist(), np.zeros_like(toys.STRIPES).tolist()
 
 
-def _dialog(folder: Path) -> LearnedDialog:
+def _dialog(folder: Path) -> TrainingDialog:
     card = read_card(folder)
-    return LearnedDialog(card, read_learning(folder, card))
+    return TrainingDialog(card, read_learning(folder, card))
 
 
 @pytest.fixture
@@ -89,8 +89,8 @@ async def test_a_prompt_is_never_read_as_markup(prompt: str, models: Path) -> No
 
 async def test_space_plays_all_epochs_and_holds(cats: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "_TURN", 0.05)
-    seen, show = list[int](), LearnedDialog._show
-    monkeypatch.setattr(LearnedDialog, "_show", lambda self, epoch: (seen.append(epoch.number), show(self, epoch)))
+    seen, show = list[int](), TrainingDialog._show
+    monkeypatch.setattr(TrainingDialog, "_show", lambda self, epoch: (seen.append(epoch.number), show(self, epoch)))
     async with opened(lambda: _dialog(cats)) as (app, pilot):
         await pilot.press("space")
         await app.until(lambda: seen == [3, 1, 2, 3])
@@ -128,33 +128,33 @@ def _colours(app: object) -> set[tuple[int, ...]]:
 
 
 async def test_the_page_about_a_model_says_that_it_can_be_seen(cats: Path) -> None:
-    async with on_stage(cats) as (stage, _):
-        await stage.shows("learned  in 3 epochs; f9 shows them")
+    async with on_screen(cats) as (driver, _):
+        await driver.shows("learned  in 3 epochs; f9 shows them")
     (cats / "training.jsonl").write_text("{")
-    async with on_stage(cats) as (stage, _):
-        await stage.shows("Writes about cats.")
-        assert "learned" not in stage.screen()
+    async with on_screen(cats) as (driver, _):
+        await driver.shows("Writes about cats.")
+        assert "learned" not in driver.screen()
 
 
 async def test_f9_shows_it_while_a_run_goes_on(cats: Path) -> None:
     toys.learned(cats.parent / "endless", "the first", "the last")
-    async with on_stage(cats.parent / "endless", prompt="the", pace=64, length=100_000) as (stage, _):
-        await stage.press("enter")
-        await stage.until(lambda: grown(stage, 4))
-        await stage.press("f9")
-        await stage.shows("how endless learned")
-        made = len(stage.steps)
-        await stage.until(lambda: len(stage.steps) > made + 4)
-        await stage.press("space", "escape")
-        await stage.hides("how endless learned")
-        assert stage.running
-        assert not at_rest(stage)
+    async with on_screen(cats.parent / "endless", prompt="the", pace=64, length=100_000) as (driver, _):
+        await driver.press("enter")
+        await driver.until(lambda: grown(driver, 4))
+        await driver.press("f9")
+        await driver.shows("how endless learned")
+        made = len(driver.steps)
+        await driver.until(lambda: len(driver.steps) > made + 4)
+        await driver.press("space", "escape")
+        await driver.hides("how endless learned")
+        assert driver.running
+        assert not at_rest(driver)
 
 
 async def test_a_model_without_a_log_or_with_a_damaged_one_says_so(models: Path) -> None:
-    async with on_stage(models / "cats") as (stage, _):
-        await stage.press("f9")
-        await stage.until(lambda: told(stage) == "cats does not say how it learned: it has no training log")
+    async with on_screen(models / "cats") as (driver, _):
+        await driver.press("f9")
+        await driver.until(lambda: told(driver) == "cats does not say how it learned: it has no training log")
         (models / "cats" / "training.jsonl").write_text("{")
-        await stage.press("f9")
-        await stage.until(lambda: "line 1 is not JSON" in told(stage))
+        await driver.press("f9")
+        await driver.until(lambda: "line 1 is not JSON" in told(driver))

@@ -13,7 +13,7 @@ from tui_gen.generation.branch import Branch
 from tui_gen.library import LoadedModel, open_model
 from tui_gen.scoring.branch_scores import BranchSurprisal, Peak
 from tui_gen.scoring.score import Totals
-from tui_gen.tui.widgets.surprisal_panel import SurprisePanel
+from tui_gen.tui.widgets.surprisal_panel import SurprisalPanel
 from tui_gen.tui.widgets.surprisal_rows import first_that_fits, totals_lines
 
 
@@ -102,9 +102,9 @@ async def test_a_click_leads_to_a_token_and_elsewhere_to_nothing(words: Run) -> 
         words.show(app.panel)
         await pilot.pause()
         row = next(at for at, line in enumerate(lines(app)) if line.startswith("   bits token")) + 2
-        await pilot.click(SurprisePanel, offset=(5, 2))
+        await pilot.click(SurprisalPanel, offset=(5, 2))
         assert app.chosen == []
-        await pilot.click(SurprisePanel, offset=(5, row + 1))
+        await pilot.click(SurprisalPanel, offset=(5, row + 1))
         assert app.chosen == [words.surprise.top(0)[1].position]
 
 

@@ -60,7 +60,7 @@ def test_a_signal_in_mid_run_leaves_a_sane_terminal(models: Path, tmp_path: Path
 
 NOISE = """
 import os, sys
-from tui_gen.tui.launch import quiet_stderr
+from tui_gen.cli.play import quiet_stderr
 with quiet_stderr():
     os.write(2, b"native noise")
     print("drawing", file=sys.__stderr__, flush=True)
@@ -88,14 +88,13 @@ def test_the_screen_is_drawn_on_stdout_when_stderr_goes_to_a_file(models: Path, 
 
 FAILING = """
 import sys
-from tui_gen.tui import stage
-from tui_gen.tui.stage import Stage
-shown = Stage.on_player_advanced
+from tui_gen.tui.playground import PlaygroundScreen
+advance = PlaygroundScreen.on_run_view_advanced
 def fail(self, message):
-    shown(self, message)
-    if len(message.player.branch) > 40:
+    advance(self, message)
+    if len(message.view.branch) > 40:
         raise ValueError("a fault of the screen")
-Stage.on_player_advanced = fail
+PlaygroundScreen.on_run_view_advanced = fail
 from tui_gen.cli.main import main
 sys.exit(main(["endless", "-l", "1000"]))
 """

@@ -1,4 +1,4 @@
-"""How the cost grows: with the length of a text, and with the number of samples."""
+"""Cases that run whole models: long texts, many samples, many tokens at once; and two models compared."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from tui_gen.bench.cases import NAMES, generating, opened
-from tui_gen.bench.timing import Row, Run, in_turns, per_unit, shown
+from tui_gen.bench.cases import NAMES, generating, load_network
+from tui_gen.bench.timing import Result, Run, format_timing, in_turns, per_unit
 from tui_gen.generation.generate import Sampled, Sampler, generate
-from tui_gen.generation.protocol import Endless, StepModel
+from tui_gen.generation.protocol import Endless, StateSource, StepModel
 from tui_gen.library import open_model, shipped_folder
 from tui_gen.runtime.model import Model
+from tui_gen.sampling.noise import Noise
 from tui_gen.sampling.params import Floats, Logits, SamplingParams, Tokens, probabilities
 from tui_gen.sampling.step import Step
 from tui_gen.scoring.score import score
@@ -25,9 +26,8 @@ _SATURATED = (
     "samples no longer fit into its cache"
 )
 NEAR, FAR, WINDOW = 100, 100_000, 1_000
+"""Positions in a text, the later of which is also the length of a text that is read; tokens that are timed at each."""
 BATCHES = (1, 4, 16, 64, 256)
-_LENGTH, _WINDOW = 100_000, 1_000
-"""Tokens of the text, and how many of them are read one by one."""
 _PRODUCT = (
     "the profile: half of a token is the product with the 7,734 words of the vocabulary, at the processor's speed; the "
     "recurrence and the softmax take most of the rest"
@@ -36,7 +36,7 @@ LOGIT_TOLERANCE = 1e-4
 """A probability by which a random number may miss the border between two tokens for the choice to be a near-tie."""
 
 
-def lengths() -> Iterator[Row]:
+def lengths() -> Iterator[Result]:
     """A token of a long text beside one of a short text; and the memory that the long one took."""
     loaded_model = open_model(shipped_folder() / "names")
     model = Endless(loaded_model.model)
@@ -45,18 +45,18 @@ def lengths() -> Iterator[Row]:
     before = _peak_megabytes()
     for _ in islice(far, FAR - WINDOW):
         pass
-    grown = _peak_megabytes() - before
+    growth = _peak_megabytes() - before
     rounds = 5
     near = [_text(model, loaded_model.card.bos) for _ in range(rounds + 1)]
     for text in near:
         list(islice(text, NEAR))
     queue = iter(near)
     times = in_turns({"near": lambda: _window(next(queue)), "far": lambda: _window(far)}, rounds=rounds)
-    said, beside = f"token {FAR:,}: {shown(times['far'])}", f"token {NEAR}: {shown(times['near'])}"
-    yield Row(
-        "names, a late token beside an early one", said, beside, times["far"].over(times["near"]), 1.05, at_most=True
+    summary, beside = f"token {FAR:,}: {format_timing(times['far'])}", f"token {NEAR}: {format_timing(times['near'])}"
+    yield Result(
+        "names, a late token beside an early one", summary, beside, times["far"].over(times["near"]), 1.05, at_most=True
     )
-    yield Row("names, memory for 100,000 tokens", f"{grown:.1f} MB more than for the first {WINDOW:,}", "")
+    yield Result("names, memory for 100,000 tokens", f"{growth:.1f} MB more than for the first {WINDOW:,}", "")
 
 
 def _text(model: Endless, bos: int) -> Iterator[Step]:
@@ -77,41 +77,45 @@ def _peak_megabytes() -> float:
     return peak / (1e6 if sys.platform == "darwin" else 1e3)
 
 
-def batches() -> Iterator[Row]:
+def batches() -> Iterator[Result]:
     """Samples per second, for more and more samples at once."""
-    model = opened("lstm", 1)
+    model = load_network("lstm", 1)
     runs: dict[str, Run] = {
         str(samples): generating(model, count=max(4, 100 // samples), samples=samples) for samples in BATCHES
     }
     times = in_turns(runs, rounds=3)
     rates = [int(name) / timing.median for name, timing in times.items()]
-    grows = min(later / earlier for earlier, later in pairwise(rates))
+    least_growth = min(later / earlier for earlier, later in pairwise(rates))
     curve = ", ".join(f"{samples}: {rate:,.0f}" for samples, rate in zip(BATCHES, rates, strict=True))
-    said = f"tokens a second at so many samples, 1 thread: {curve}"
-    yield Row(f"{NAMES['lstm']}, least growth from one batch to the next", said, "", grows, 1.0, note=_SATURATED)
+    summary = f"tokens a second at so many samples, 1 thread: {curve}"
+    yield Result(
+        f"{NAMES['lstm']}, least growth from one batch to the next", summary, "", least_growth, 1.0, note=_SATURATED
+    )
 
 
-class _Stepped:
-    """A model as it was without its ways to read many tokens at once."""
+class _StepOnly:
+    """A model without its ways to read many tokens at once."""
+
+    read = draw = score = None
 
     def __init__(self, model: StepModel) -> None:
         self.eos, self.start, self.step = model.eos, model.start, model.step
 
 
-def readings() -> Iterator[Row]:
+def readings() -> Iterator[Result]:
     """Through `generate`, as a prompt; and through `score`."""
     loaded_model = open_model(shipped_folder() / "recipes-lstm", provider="cpu")
-    text = np.random.default_rng(0).integers(1, loaded_model.card.vocab_size, (1, _LENGTH))
+    text = np.random.default_rng(0).integers(1, loaded_model.card.vocab_size, (1, FAR))
     for what, work, note in (("reading", _read, ""), ("scoring", score, _PRODUCT)):
         runs: dict[str, Run] = {
-            "ours": _timed(work, loaded_model.model, text),
-            "steps": _timed(work, _Stepped(loaded_model.model), text[:, :_WINDOW]),
+            "ours": _timer(work, loaded_model.model, text),
+            "steps": _timer(work, _StepOnly(loaded_model.model), text[:, :WINDOW]),
         }
         times = in_turns(runs, rounds=3)
-        yield Row(
-            f"recipes-lstm, {what} a text of {_LENGTH:,} tokens",
-            f"a token {shown(times['ours'])}",
-            f"step by step {shown(times['steps'])}",
+        yield Result(
+            f"recipes-lstm, {what} a text of {FAR:,} tokens",
+            f"a token {format_timing(times['ours'])}",
+            f"step by step {format_timing(times['steps'])}",
             times["steps"].over(times["ours"]),
             8,
             note=note,
@@ -123,7 +127,7 @@ def _read(model: StepModel, text: Tokens) -> None:
         pass
 
 
-def _timed(work: Callable[[Any, Tokens], object], model: StepModel, text: Tokens) -> Run:
+def _timer(work: Callable[[Any, Tokens], object], model: StepModel, text: Tokens) -> Run:
     return lambda: per_unit(lambda: work(model, text), text.shape[1])
 
 
@@ -149,8 +153,8 @@ class Flip:
 
 
 @dataclass
-class Comparison:
-    """What a comparison found."""
+class ModelComparison:
+    """How far two models differ over the same tokens."""
 
     tokens: int = 0
     largest: float = 0.0
@@ -158,53 +162,57 @@ class Comparison:
     flips: list[Flip] = field(default_factory=list)
 
 
-def compare(one: Model, other: Model, *, tokens: int, params: SamplingParams, seed: int = 0) -> Comparison:
+def compare(one: Model, other: Model, *, tokens: int, params: SamplingParams, seed: int = 0) -> ModelComparison:
     """Runs both over the same tokens, those that `one` draws; pictures are begun again when they are full."""
-    found, noise = Comparison(), params.noise(seed, 1)
+    comparison, noise, rows = ModelComparison(), Noise(seed, 1), params.row()
     everyone = np.ones(1, dtype=bool)
     area = one.card.image.area if one.card.image else tokens
-    drawers = Sampler(one), Sampler(other)
+    samplers = Sampler(one), Sampler(other)
     for index in range(tokens):
         if index % area == 0:
-            token, states = np.array([one.card.bos]), [one.start(1), other.start(1)]
-        uniform = noise.draw(everyone)
+            token, states = np.array([one.card.bos]), list[StateSource]([one.start(1), other.start(1)])
+        uniform = noise.uniform(everyone)
         turns = [
-            drawer.draw(index + 1, token, state, uniform, params) for drawer, state in zip(drawers, states, strict=True)
+            sampler.sample(index + 1, token, state, uniform, rows)
+            for sampler, state in zip(samplers, states, strict=True)
         ]
-        _note(found, index + 1, turns, uniform, params)
+        _note(comparison, index + 1, turns, uniform, params)
         token, states = turns[0].tokens, [turn.state for turn in turns]
-    return found
+    return comparison
 
 
-def _note(found: Comparison, index: int, turns: list[Sampled], uniform: Floats, params: SamplingParams) -> None:
+def _note(
+    comparison: ModelComparison, index: int, turns: list[Sampled], uniform: Floats, params: SamplingParams
+) -> None:
     logits = [_logits(turn) for turn in turns]
-    found.tokens += 1
-    found.largest = max(found.largest, float(np.abs(logits[0] - logits[1]).max()))
-    drawn = (int(turns[0].tokens[0]), int(turns[1].tokens[0]))
-    if drawn[0] != drawn[1]:
-        shares = [probabilities(said, params if params.temperature else SamplingParams())[0] for said in logits]
-        of_both = [(float(row[drawn[0]]), float(row[drawn[1]])) for row in shares]
+    comparison.tokens += 1
+    comparison.largest = max(comparison.largest, float(np.abs(logits[0] - logits[1]).max()))
+    pair = (int(turns[0].tokens[0]), int(turns[1].tokens[0]))
+    if pair[0] != pair[1]:
+        shares = [probabilities(row, params if params.temperature else SamplingParams())[0] for row in logits]
+        of_both = [(float(row[pair[0]]), float(row[pair[1]])) for row in shares]
         plain = probabilities(logits[0], SamplingParams())[0]
-        distance = abs(float(plain[drawn[0]] - plain[drawn[1]]))
+        distance = abs(float(plain[pair[0]] - plain[pair[1]]))
         if params.temperature and all(of_both[0]):  # else the greater one is taken, or kept by a filter
-            distance = _distance(shares[0], drawn, float(uniform[0]))
-        found.flips.append(Flip(index, drawn, (of_both[0], of_both[1]), distance))
+            distance = _distance(shares[0], pair, float(uniform[0]))
+        comparison.flips.append(Flip(index, pair, (of_both[0], of_both[1]), distance))
 
 
-def _distance(shares: Floats, drawn: tuple[int, int], uniform: float) -> float:
-    borders = shares.cumsum()[min(drawn) : max(drawn)]
+def _distance(shares: Floats, pair: tuple[int, int], uniform: float) -> float:
+    borders = shares.cumsum()[min(pair) : max(pair)]
     return float(np.abs(borders - uniform).min())
 
 
 def _logits(turn: Sampled) -> Logits:
-    return turn.said() if callable(turn.said) else turn.said
+    return turn.logits() if callable(turn.logits) else turn.logits
 
 
 def greedy(model: Model, *, tokens: int) -> Tokens:
     """The likeliest tokens one after another, int64[tokens]; they may go on past an end token or a full picture."""
-    made, token, state, drawer = [], np.array([model.card.bos]), model.start(1), Sampler(model)
+    ids, token, sampler = [], np.array([model.card.bos]), Sampler(model)
+    state: StateSource = model.start(1)
     for index in range(tokens):
-        turn = drawer.draw(index + 1, token, state, np.zeros(1), SamplingParams(0))
+        turn = sampler.sample(index + 1, token, state, np.zeros(1), SamplingParams(0).row())
         token, state = turn.tokens, turn.state
-        made.append(token)
-    return np.concatenate(made)
+        ids.append(token)
+    return np.concatenate(ids)

@@ -1,7 +1,7 @@
-"""What a person would otherwise run: the same networks in PyTorch, where it is installed.
+"""The networks that are timed: ONNX graphs with random weights, and the same in PyTorch, where it is installed.
 
-Only sizes count, so the weights are random. Sampling and the 20 likeliest tokens are part of each token, as they are
-of ours.
+Only sizes count, so the weights are random. In PyTorch, sampling and the 20 likeliest tokens are part of each token,
+as they are of ours.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tui_gen.card import ImageSpec, ModelCard
-from tui_gen.runtime.onnx_graph import field, tensor
+from tui_gen.runtime.onnx_graph import encode_field, tensor
 
 TOP = 20
 Work = Callable[[int], object]
@@ -34,14 +34,14 @@ def set_threads(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-def language_model(embedding: int, hidden: int, layers: int) -> Any:
+def language_model(embedding: int, hidden_size: int, layers: int) -> Any:
     """(embedding, LSTM, output) as modules."""
     from torch import nn
 
     parts = (
         nn.Embedding(VOCABULARY, embedding),
-        nn.LSTM(embedding, hidden, layers, batch_first=True),
-        nn.Linear(hidden, VOCABULARY),
+        nn.LSTM(embedding, hidden_size, layers, batch_first=True),
+        nn.Linear(hidden_size, VOCABULARY),
     )
     return tuple(part.requires_grad_(False) for part in parts)
 
@@ -55,8 +55,8 @@ def keeping_state(parts: Any, prompt: int, *, samples: int = 1) -> Work:
     def work(count: int) -> None:
         tokens, state = torch.zeros((samples, prompt), dtype=torch.long, device=output.weight.device), None
         for _ in range(count):
-            made, state = rnn(embedding(tokens), state)
-            probs = torch.softmax(output(made[:, -1]), dim=1)
+            features, state = rnn(embedding(tokens), state)
+            probs = torch.softmax(output(features[:, -1]), dim=1)
             torch.topk(probs, TOP)
             tokens = torch.multinomial(probs, 1)
             tokens.tolist()
@@ -130,24 +130,28 @@ def image_card(name: str) -> ModelCard:
 @lru_cache(maxsize=2)
 def graph(name: str) -> bytes:
     """An ONNX file with random weights, always the same ones: lstm, lstm2, their -int8 forms, pixelcnn(-whole)."""
-    return filled(name, {})
+    return fill_graph(name, {})
 
 
-def filled(name: str, given: Mapping[str, NDArray[Any]]) -> bytes:
+def fill_graph(name: str, overrides: Mapping[str, NDArray[Any]]) -> bytes:
     """The same, but for the weights that are given by name."""
-    described = json.loads((FOLDER / "weights.json").read_text(encoding="utf-8"))[name]
     template = (FOLDER / f"{name}.onnx").read_bytes()
     rng = np.random.default_rng(0)
-    weights = {**{key: _weights(facts, rng) for key, facts in described.items()}, **given}
-    tensors = b"".join(field(_INITIALIZER, tensor(key, values)) for key, values in weights.items())
-    return template + field(_GRAPH, tensors)  # protobuf joins messages that stand one after another
+    weights = {**{key: _weights(facts, rng) for key, facts in _specs(name).items()}, **overrides}
+    tensors = b"".join(encode_field(_INITIALIZER, tensor(key, values)) for key, values in weights.items())
+    return template + encode_field(_GRAPH, tensors)  # protobuf joins messages that stand one after another
 
 
 def weight_bytes(name: str) -> int:
     """Bytes of the weights that one token touches: all but those of the embedding, of which it reads one row."""
-    described = json.loads((FOLDER / "weights.json").read_text(encoding="utf-8"))[name]
-    sizes = {key: np.prod(facts["shape"]) * np.dtype(facts["type"]).itemsize for key, facts in described.items()}
+    sizes = {key: np.prod(facts["shape"]) * np.dtype(facts["type"]).itemsize for key, facts in _specs(name).items()}
     return int(sum(size for key, size in sizes.items() if not key.startswith("embedding")))
+
+
+def _specs(name: str) -> dict[str, dict[str, Any]]:
+    """Shape, type and standard deviation of each weight."""
+    specs: dict[str, dict[str, Any]] = json.loads((FOLDER / "weights.json").read_text(encoding="utf-8"))[name]
+    return specs
 
 
 def _weights(facts: Mapping[str, Any], rng: np.random.Generator) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""`tui-gen bench`: runs the cases and prints them as they come, for people or for programs."""
+"""The report of a benchmark: runs the cases and prints their results as they come, for people or for programs."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tui_gen.bench import timing
 from tui_gen.bench.cases import language_models, pictures, steps
 from tui_gen.bench.models import batches, lengths, readings
 from tui_gen.bench.screen import launch, screen
-from tui_gen.bench.timing import Row, as_markdown, as_text
+from tui_gen.bench.timing import Result, as_markdown, as_text
 
-CASES: dict[str, Callable[[], Iterator[Row]]] = {
+CASES: dict[str, Callable[[], Iterator[Result]]] = {
     "generate": language_models,
     "step": steps,
     "pictures": pictures,
@@ -32,7 +32,7 @@ CASES: dict[str, Callable[[], Iterator[Row]]] = {
 Form = Literal["text", "json", "markdown"]
 
 
-def run(names: list[str], *, form: Form) -> int:
+def print_report(names: list[str], *, form: Form) -> int:
     """Measures the named cases, or all; returns the exit status."""
     facts, began = timing.facts(), time.perf_counter()
     if form == "text":
@@ -46,8 +46,10 @@ def run(names: list[str], *, form: Form) -> int:
                 print(as_text(row, shutil.get_terminal_size().columns), flush=True)
     seconds = time.perf_counter() - began
     if form == "json":
-        found = [{**asdict(row), "met": row.met} for row in rows]
-        print(json.dumps({"machine": facts, "seconds": round(seconds, 1), "rows": found}, ensure_ascii=False, indent=1))
+        entries = [{**asdict(row), "met": row.is_met} for row in rows]
+        print(
+            json.dumps({"machine": facts, "seconds": round(seconds, 1), "rows": entries}, ensure_ascii=False, indent=1)
+        )
     elif form == "markdown":
         print(", ".join(f"{name} {value}" for name, value in facts.items()), as_markdown(rows), sep="\n\n")
     else:

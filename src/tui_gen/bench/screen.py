@@ -1,4 +1,4 @@
-"""A program on a pseudo terminal, driven by keys and watched like a person would."""
+"""The screen, timed on a pseudo terminal: driven by keys, and watched like a person would."""
 
 from __future__ import annotations
 
@@ -21,11 +21,16 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from tui_gen.bench.networks import VOCABULARY, filled, text_card
-from tui_gen.bench.timing import Row, Timing, in_turns, shown
+from tui_gen.bench.networks import VOCABULARY, fill_graph, text_card
+from tui_gen.bench.timing import Result, Timing, format_timing, in_turns
 from tui_gen.generation.generate import generate
 from tui_gen.library import LoadedModel, open_model, shipped_folder
 from tui_gen.sampling.params import SamplingParams
+
+with contextlib.suppress(ImportError):  # Windows has none of these
+    import fcntl
+    import pty
+    import termios
 
 SIZE = 80, 24
 """Columns and lines."""
@@ -36,7 +41,7 @@ AVAILABLE = "pty" in globals()
 """Whether this system has pseudo terminals."""
 _LENGTH, _TEMPERATURE, _SEED = 3000, 2.0, 2
 """A run that is long enough, also where the model may end it."""
-_ENDED = rb"(?:the model ended at|complete:) ([\d,]+)"
+_END = rb"(?:the model ended at|complete:) ([\d,]+)"
 _FIRST_FRAME = b" prompt "
 _PRESSES = 12
 _UP, _DOWN, _ENTER = "\x1b[A", "\x1b[B", "\r"
@@ -51,13 +56,7 @@ _WAITING = (
     "the profile: at 16 tokens a second the next token is due 31 ms after a press on average, and takes 5 to 10 ms to "
     "be drawn; runs give 30 to 51 ms"
 )
-_NOWHERE = (Row("the screen", "not measured: this system has no pseudo terminals", ""),)
-
-
-with contextlib.suppress(ImportError):  # Windows has none of these
-    import fcntl
-    import pty
-    import termios
+_NOWHERE = (Result("the screen", "not measured: this system has no pseudo terminals", ""),)
 
 
 class Terminal:
@@ -103,9 +102,9 @@ class Terminal:
 
     def settle(self, seconds: float = 0.2) -> None:
         """Reads until nothing has come for so long."""
-        seen = -1
-        while len(self.output) > seen:
-            seen = len(self.output)
+        size = -1
+        while len(self.output) > size:
+            size = len(self.output)
             self.read(seconds)
 
     def until(self, pattern: bytes, *, after: int = 0, seconds: float = 30) -> tuple[float, re.Match[bytes]]:
@@ -113,12 +112,12 @@ class Terminal:
 
         Raises TimeoutError if it does not come.
         """
-        wanted, end = re.compile(pattern), time.perf_counter() + seconds
-        while not (found := wanted.search(self.output, after)):
+        expression, end = re.compile(pattern), time.perf_counter() + seconds
+        while not (match := expression.search(self.output, after)):
             after = max(after, len(self.output) - _LONGEST_MATCH)
             if time.perf_counter() > end or not self.read(0.1):
                 raise TimeoutError(f"{pattern!r} was not written; the last was {self.output[-200:]!r}")
-        return time.perf_counter(), found
+        return time.perf_counter(), match
 
     def wait(self) -> int:
         """Reads until the program has ended; returns its exit status."""
@@ -132,38 +131,38 @@ class Terminal:
         status = Path(f"/proc/{self.process.pid}/status")
         if not status.exists():
             return 0.0
-        found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="ascii", errors="replace"))
-        return int(found[1]) * 1024 / 1e6 if found else 0.0
+        match = re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="ascii", errors="replace"))
+        return int(match[1]) * 1024 / 1e6 if match else 0.0
 
 
-def screen() -> Iterator[Row]:
+def screen() -> Iterator[Result]:
     """What the screen costs, and how soon it answers."""
     yield from (*rates(), *keys()) if AVAILABLE else _NOWHERE
 
 
-def launch() -> Iterator[Row]:
+def launch() -> Iterator[Result]:
     """What a person waits for at first."""
     yield from launches() if AVAILABLE else _NOWHERE
 
 
-def rates() -> Iterator[Row]:
+def rates() -> Iterator[Result]:
     """Tokens that reach the screen without a limit of pace, beside those of the same run without a screen."""
     for name in ("recipes", "shakespeare"):
         with Terminal([*_program(name), "-t", str(_TEMPERATURE), "--seed", str(_SEED), "-l", str(_LENGTH)]) as screen:
-            _unlimited(screen)
+            _lift_limit(screen)
             loaded_model = open_model(shipped_folder() / name)
             runs = {"screen": partial(_on_screen, screen), "bare": partial(_bare, loaded_model)}
             times = in_turns(runs, rounds=3)
             peak = screen.peak_megabytes()
-        yield Row(
+        yield Result(
             f"{name}, tokens reaching the screen beside the engine alone",
-            f"a token on the screen {shown(times['screen'])}",
-            f"without one {shown(times['bare'])}",
+            f"a token on the screen {format_timing(times['screen'])}",
+            f"without one {format_timing(times['bare'])}",
             times["bare"].over(times["screen"]),
             0.85,
             note=_SHARED,
         )
-        yield Row(
+        yield Result(
             f"{name}, most memory of the program", f"{peak:.0f} MB", "150 MB", peak / 150 or None, 1, at_most=True
         )
 
@@ -172,27 +171,27 @@ def _program(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "tui_gen", *arguments]
 
 
-def _unlimited(screen: Terminal) -> None:
+def _lift_limit(screen: Terminal) -> None:
     """Turns the pace to unlimited in a first run, and waits for its end."""
     screen.until(_FIRST_FRAME)
     screen.type(_ENTER)
     screen.until(rb"token \d")
     screen.type(_TO_UNLIMITED)
     screen.until(rb"unlimited")
-    screen.until(_ENDED)
+    screen.until(_END)
 
 
 def _on_screen(screen: Terminal) -> float:
     """Seconds for a token, from the first sight of how far the run is to its end."""
     screen.settle()
     screen.type(_ENTER)
-    began, found = screen.until(rb"token ([\d,]+) of", after=len(screen.output))
-    ended, last = screen.until(_ENDED, after=found.end())  # before it, how the last run ended may be drawn again
-    return (ended - began) / (_count(last) - _count(found))
+    start, first = screen.until(rb"token ([\d,]+) of", after=len(screen.output))
+    end, last = screen.until(_END, after=first.end())  # before it, how the last run ended may be drawn again
+    return (end - start) / (_count(last) - _count(first))
 
 
-def _count(found: re.Match[bytes]) -> int:
-    return int(found[1].replace(b",", b""))
+def _count(match: re.Match[bytes]) -> int:
+    return int(match[1].replace(b",", b""))
 
 
 def _bare(loaded_model: LoadedModel) -> float:
@@ -204,19 +203,19 @@ def _bare(loaded_model: LoadedModel) -> float:
     return (time.perf_counter() - began) / count
 
 
-def keys() -> Iterator[Row]:
+def keys() -> Iterator[Result]:
     """From a key that turns the temperature to the first token on the screen that it counts for."""
     with telltale() as folder, Terminal([*_program(str(folder)), "-t", "0", "-l", "1000000"]) as screen:
         screen.until(_FIRST_FRAME)
         screen.type(_ENTER)
         for pace, note in (("16 tokens a second", _WAITING), ("no limit of pace", "")):
             screen.until(_DRAWN.format(_STAYS).encode())
-            waits = [_turned(screen, key) for key in (_UP, _DOWN) * _PRESSES]
+            waits = [_seconds_to_turn(screen, key) for key in (_UP, _DOWN) * _PRESSES]
             wait = Timing(statistics.median(waits), min(waits), max(waits))
-            said = f"from the press {shown(wait)}, at {pace}"
-            yield Row(
+            summary = f"from the press {format_timing(wait)}, at {pace}"
+            yield Result(
                 f"LSTM 128, 10,000 words, a token at the new temperature, {pace}",
-                said,
+                summary,
                 "50 ms",
                 wait.median / 0.05,
                 1,
@@ -226,13 +225,12 @@ def keys() -> Iterator[Row]:
             screen.type(_TO_UNLIMITED)
 
 
-def _turned(screen: Terminal, key: str) -> float:
+def _seconds_to_turn(screen: Terminal, key: str) -> float:
     """Seconds from the press until a token is seen that only the new temperature draws."""
     time.sleep(random.uniform(0.05, 0.2))  # at any moment of a frame
     screen.read(0)
-    seen = len(screen.output)
-    pressed = screen.type(key)
-    return screen.until(_DRAWN.format(_MOVES if key == _UP else _STAYS).encode(), after=seen)[0] - pressed
+    size, press = len(screen.output), screen.type(key)
+    return screen.until(_DRAWN.format(_MOVES if key == _UP else _STAYS).encode(), after=size)[0] - press
 
 
 @contextmanager
@@ -240,7 +238,7 @@ def telltale() -> Iterator[Path]:
     """A model whose tokens tell the temperature: one is a little likelier than all others, and is drawn only at 0."""
     bias = np.zeros(VOCABULARY, dtype=np.float32)
     bias[0] = 1e-3
-    graph = filled("lstm", {"output.bias": bias, "output.weight": np.zeros((128, VOCABULARY), dtype=np.float32)})
+    graph = fill_graph("lstm", {"output.bias": bias, "output.weight": np.zeros((128, VOCABULARY), dtype=np.float32)})
     words = {_STAYS: 0} | {f"{_MOVES}{number}": number for number in range(1, VOCABULARY)}
     tokenizer = {"version": "1.0", "model": {"type": "WordLevel", "vocab": words, "unk_token": _STAYS}}
     with TemporaryDirectory(prefix="tui-gen-") as place:
@@ -252,15 +250,15 @@ def telltale() -> Iterator[Path]:
         yield folder
 
 
-def launches() -> Iterator[Row]:
+def launches() -> Iterator[Result]:
     """From the command to the first frame and to the first token of `recipes`, beside importing the two libraries."""
     times = in_turns({"imports": _imports, "frame": _first_frame, "token": _first_token}, rounds=4)
-    said = f"importing Textual and onnxruntime {shown(times['imports'])}"
+    summary = f"importing Textual and onnxruntime {format_timing(times['imports'])}"
     for kind, bar in (("frame", 1.6), ("token", 2.2)):
-        yield Row(
+        yield Result(
             f"launch to the first {kind} of recipes",
-            shown(times[kind]),
-            said,
+            format_timing(times[kind]),
+            summary,
             times[kind].over(times["imports"]),
             bar,
             at_most=True,

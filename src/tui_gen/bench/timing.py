@@ -1,4 +1,4 @@
-"""What a benchmark ran on: processor, versions, and how fast memory is read."""
+"""Timings in turns, results as rows of a table, and the machine: processor, versions, how fast memory is read."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _read(block: NDArray[np.float64]) -> float:
 
 
 @dataclass(frozen=True)
-class Row:
+class Result:
     """Something of ours beside something else."""
 
     case: str
@@ -93,7 +93,7 @@ class Row:
     """Why a bar is missed."""
 
     @property
-    def met(self) -> bool | None:
+    def is_met(self) -> bool | None:
         """None where there is nothing to compare."""
         if self.ratio is None or self.bar is None:
             return None
@@ -107,11 +107,11 @@ class Row:
         if self.bar is None:
             return f"{self.ratio:.3g}"
         sign = "<=" if self.at_most else ">="
-        verdict = f"{self.ratio:.3g} {'meets' if self.met else 'misses'} {sign} {self.bar:g}"
-        return verdict if self.met or not self.bar else f"{verdict} by {abs(self.ratio / self.bar - 1) * 100:.0f} %"
+        verdict = f"{self.ratio:.3g} {'meets' if self.is_met else 'misses'} {sign} {self.bar:g}"
+        return verdict if self.is_met or not self.bar else f"{verdict} by {abs(self.ratio / self.bar - 1) * 100:.0f} %"
 
 
-def shown(timing: Timing) -> str:
+def format_timing(timing: Timing) -> str:
     """Such as `610 us (600 to 650)`."""
     values = [seconds * 1e6 for seconds in (timing.median, timing.least, timing.most)]
     unit, scale = ("ms", 1e3) if values[0] >= 10_000 else ("us", 1)
@@ -121,22 +121,22 @@ def shown(timing: Timing) -> str:
     return f"{median} {unit} ({least} to {most})"
 
 
-def as_text(row: Row, width: int) -> str:
+def as_text(row: Result, width: int) -> str:
     """The case with its verdict, what was measured, and why it misses."""
     below = [f"{row.ours}; {row.peer}" if row.peer else row.ours]
-    below += [row.note] if row.note and row.met is False else []
+    below += [row.note] if row.note and row.is_met is False else []
     head = textwrap.wrap(": ".join(filter(None, (row.case, row.verdict))), width, subsequent_indent="  ")
-    indented = [textwrap.wrap(line, width, initial_indent="    ", subsequent_indent="    ") for line in below]
-    return "\n".join([*head, *(line for lines in indented for line in lines)])
+    lines_below = [textwrap.wrap(line, width, initial_indent="    ", subsequent_indent="    ") for line in below]
+    return "\n".join([*head, *(line for lines in lines_below for line in lines)])
 
 
-def as_markdown(rows: Iterable[Row]) -> str:
+def as_markdown(rows: Iterable[Result]) -> str:
     """A table, and below it why bars are missed."""
     rows = list(rows)
     head = ["| case | ours | beside | ratio |", "|---|---|---|---|"]
     table = [f"| {row.case} | {row.ours} | {row.peer} | {row.verdict} |" for row in rows]
-    missed = [f"- {row.case}: {row.note}." for row in rows if row.met is False and row.note]
-    return "\n".join([*head, *table, *(["", *missed] if missed else [])])
+    notes = [f"- {row.case}: {row.note}." for row in rows if row.is_met is False and row.note]
+    return "\n".join([*head, *table, *(["", *notes] if notes else [])])
 
 
 @dataclass(frozen=True)
@@ -155,12 +155,12 @@ class Timing:
 def in_turns(runs: Mapping[str, Run], *, rounds: int = ROUNDS) -> dict[str, Timing]:
     """Each of them once per round; a round before these warms up."""
     seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for measured in range(rounds + 1):
+    for number in range(rounds + 1):
         for name, run in runs.items():
             time.sleep(_REST)
-            spent = run()
-            if measured:
-                seconds[name].append(spent)
+            duration = run()
+            if number:
+                seconds[name].append(duration)
     return {name: Timing(statistics.median(times), min(times), max(times)) for name, times in seconds.items()}
 
 

@@ -12,44 +12,63 @@ from tui_gen.errors import TuiGenError, UsageError
 from tui_gen.generation.generate import generate
 from tui_gen.generation.pacing import frames
 from tui_gen.images.completion import completion_prompt, erased, free_pixels, parse_part, shortened
-from tui_gen.library import LoadedModel, locate, open_model
+from tui_gen.library import LoadedModel, open_model
 from tui_gen.output.writers import checked_format, closing, destination, say, writer_for
 from tui_gen.sampling.params import SamplingParams, Tokens, new_seed
 from tui_gen.sampling.sweep import Sweep, read_sweep
 from tui_gen.text.codec import TextCodec
 
 
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Describes the command's options."""
+    parser.description = "Generates text or pictures and writes them to stdout as they appear."
+    parser.add_argument("model", metavar="MODEL", help=options.MODEL)
+    parser.add_argument("prompt", nargs="?", default="", metavar="PROMPT", help="the prompt; - reads it from stdin")
+    options.add_run_options(parser)
+    parser.add_argument(
+        "--sweep",
+        metavar="KNOB[=V,V,...]",
+        help="several values of temperature, top-k, top-p or min-p side by side, with the same random numbers",
+    )
+    parser.add_argument("--image", metavar="FILE", help="complete this picture where it is transparent or erased")
+    parser.add_argument(
+        "--erase", action="append", default=[], metavar="PART", help="rows:14-27, rect:4,4,20,20, pixel:3,5; repeatable"
+    )
+    options.add_output_options(parser)
+
+
 def run(args: argparse.Namespace) -> int:
     """Generates as the command line asks; returns the exit status."""
-    loaded_model = open_model(locate(args.model), **options.engine(args))
+    loaded_model = open_model(args.model, **options.engine(args))
     form = checked_format(loaded_model, args.format, args.output)
     text = _read_stdin() if args.prompt == "-" else args.prompt
     knobs = options.knobs(args, temperature=loaded_model.card.temperature)
-    given = _given(args, loaded_model)
+    levels = _levels(args, loaded_model)
     sweep = _sweep(args, loaded_model, knobs)
-    knobs, samples = sweep or knobs, len(sweep.values) if sweep else args.samples
-    prompt, length = _prompt(args, loaded_model, text, given, samples)
+    samples = len(sweep) if sweep else args.samples
+    prompt, length = _prompt(args, loaded_model, text, levels, samples)
     _warn(loaded_model, text, knobs)
     seed = new_seed() if args.seed is None else args.seed
-    steps = generate(loaded_model.model, prompt, knobs, length=length, seed=seed)
+    steps = generate(loaded_model.model, prompt, knobs, length=length, seed=seed, sweep=sweep)
+    facts = f"{sweep.describe(knobs) if sweep else knobs.describe()} · seed {seed}"
     with destination(args.output) as file:
-        began, made = time.perf_counter(), 0
-        with closing(writer_for(loaded_model, form, samples, file, given=given, sweep=sweep)) as writer:
+        start, count = time.perf_counter(), 0
+        with closing(writer_for(loaded_model, form, samples, file, given=levels, sweep=sweep)) as writer:
             try:
                 for bundle in frames(steps, writer.bundle):
-                    made += sum(int((step.live & ~step.given).sum()) for step in bundle)
+                    count += sum(int((step.live & ~step.given).sum()) for step in bundle)
                     writer.write(bundle)
-                    say(*loaded_model.model.news())
+                    say(*loaded_model.model.take_warnings())
             except KeyboardInterrupt:
                 print(file=sys.stderr)
-                _report(loaded_model, knobs, seed, made, time.perf_counter() - began)
+                _report(loaded_model, facts, count, time.perf_counter() - start)
                 raise
-    _report(loaded_model, knobs, seed, made, time.perf_counter() - began)
+    _report(loaded_model, facts, count, time.perf_counter() - start)
     return 0
 
 
-def _given(args: argparse.Namespace, loaded_model: LoadedModel) -> Tokens | None:
-    """The levels of the picture that is to be completed, if one is."""
+def _levels(args: argparse.Namespace, loaded_model: LoadedModel) -> Tokens | None:
+    """The levels of the picture that is to be completed, FREE where it is drawn; None without one."""
     if args.image is None and not args.erase:
         return None
     if loaded_model.card.image is None:
@@ -72,14 +91,14 @@ def _sweep(args: argparse.Namespace, loaded_model: LoadedModel, knobs: SamplingP
 
 
 def _prompt(
-    args: argparse.Namespace, loaded_model: LoadedModel, text: str, given: Tokens | None, samples: int
+    args: argparse.Namespace, loaded_model: LoadedModel, text: str, levels: Tokens | None, samples: int
 ) -> tuple[Tokens, int]:
     """What stands at the start of every sample, and how many tokens to sample past its end."""
     codec = loaded_model.codec
-    if given is None or isinstance(codec, TextCodec):
+    if levels is None or isinstance(codec, TextCodec):
         return codec.prompt([text] * samples), codec.length(args.length)
-    prompt = completion_prompt(codec, text, given, samples)
-    if not free_pixels(given):
+    prompt = completion_prompt(codec, text, levels, samples)
+    if not free_pixels(levels):
         say("the picture has no transparent pixels, so all of it is kept; --erase says what to draw anew")
     return prompt if args.length is None else shortened(prompt, args.length), 0
 
@@ -99,6 +118,6 @@ def _warn(loaded_model: LoadedModel, text: str, knobs: SamplingParams) -> None:
         say(f"top-k {knobs.top_k} keeps all tokens: {loaded_model.card.name} has {loaded_model.card.vocab_size}")
 
 
-def _report(loaded_model: LoadedModel, knobs: SamplingParams, seed: int, made: int, seconds: float) -> None:
-    rate = f"{made} tokens in {seconds:.2f} s"
-    say(f"{loaded_model.card.name} · {loaded_model.model.runs_on} · {knobs.describe()} · seed {seed} · {rate}")
+def _report(loaded_model: LoadedModel, facts: str, count: int, seconds: float) -> None:
+    rate = f"{count} tokens in {seconds:.2f} s"
+    say(f"{loaded_model.card.name} · {loaded_model.model.runs_on} · {facts} · {rate}")

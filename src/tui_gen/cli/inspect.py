@@ -1,7 +1,8 @@
-"""An audit for people: what was checked, and the receptive field as a picture in characters."""
+"""`tui-gen inspect`: a model's card and graph and, on demand, its receptive field as a picture in characters."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
 import sys
@@ -9,10 +10,10 @@ import sys
 import numpy as np
 from numpy.typing import NDArray
 
+from tui_gen.cli import options
 from tui_gen.errors import UsageError
-from tui_gen.library import LoadedModel, locate, open_model
+from tui_gen.library import LoadedModel, open_model
 from tui_gen.runtime.receptive_field import Audit, audit
-from tui_gen.runtime.session import Provider
 from tui_gen.terminal_text import scrub_line
 
 MAX_ROWS = 64
@@ -20,6 +21,47 @@ _ITSELF, _SEEN, _BLIND, _FAR, _LATER = "@#o-."
 LEGEND = (
     f"{_ITSELF} itself  {_SEEN} seen  {_BLIND} blind spot (within reach)  {_FAR} out of reach  {_LATER} not yet drawn"
 )
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Describes the command's options."""
+    parser.description = "Shows a model's card, its inputs and outputs, and where it really runs."
+    parser.add_argument("model", metavar="MODEL", help=options.MODEL)
+    parser.add_argument("--audit", action="store_true", help="of a model that draws: which pixels it really sees")
+    options.add_engine_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints everything that a model folder says, what its graph really is, and on demand what it really reads.
+
+    Returns the exit status.
+    """
+    loaded_model = open_model(args.model, **options.engine(args))
+    loaded_model.model.place(1)
+    if args.audit and not loaded_model.card.image:
+        raise UsageError(f"--audit is for models that draw; {loaded_model.card.name} writes text")
+    for key, value in loaded_model.card.known_facts().items():
+        print(f"{key:15} {scrub_line(_brief(value))}")
+    print(f"{'folder':15} {scrub_line(str(loaded_model.path))}")
+    print(f"{'provider':15} {loaded_model.model.runs_on}")
+    print(f"{'threads':15} {loaded_model.model.threads}")
+    for title, ports in (("inputs", loaded_model.model.inputs), ("outputs", loaded_model.model.outputs)):
+        for index, port in enumerate(ports):
+            print(f"{title if index == 0 else '':15} {scrub_line(str(port))}")
+    if args.audit:
+        _print_audit(loaded_model)
+    return 0
+
+
+def _print_audit(loaded_model: LoadedModel) -> None:
+    print("tui-gen: auditing, for about a minute at most", file=sys.stderr)
+    report = audit(loaded_model.model, loaded_model.card)
+    print("\n".join(report_lines(report, shutil.get_terminal_size().columns)))
+
+
+def _brief(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 300 else text[:300] + " ..."
 
 
 def report_lines(audit: Audit, columns: int) -> list[str]:
@@ -61,36 +103,3 @@ def _window(middle: int, size: int, room: int) -> slice:
     """As much as there is room for, with `middle` in the middle where possible."""
     start = max(0, min(middle - room // 2, size - room))
     return slice(start, start + room)
-
-
-def inspect(model: str, provider: Provider, *, threads: int = 0, device: int = 0, audited: bool = False) -> int:
-    """Prints everything that a model folder says, what its graph really is, and on demand what it really reads.
-
-    Returns the exit status.
-    """
-    loaded_model = open_model(locate(model), provider=provider, threads=threads, device=device)
-    loaded_model.model.place(1)
-    if audited and not loaded_model.card.image:
-        raise UsageError(f"--audit is for models that draw; {loaded_model.card.name} writes text")
-    for key, value in loaded_model.card.known_facts().items():
-        print(f"{key:15} {scrub_line(_brief(value))}")
-    print(f"{'folder':15} {scrub_line(str(loaded_model.path))}")
-    print(f"{'provider':15} {loaded_model.model.runs_on}")
-    print(f"{'threads':15} {loaded_model.model.threads}")
-    for title, ports in (("inputs", loaded_model.model.inputs), ("outputs", loaded_model.model.outputs)):
-        for index, port in enumerate(ports):
-            print(f"{title if index == 0 else '':15} {scrub_line(str(port))}")
-    if audited:
-        _print_audit(loaded_model)
-    return 0
-
-
-def _print_audit(loaded_model: LoadedModel) -> None:
-    print("tui-gen: auditing, for about a minute at most", file=sys.stderr)
-    found = audit(loaded_model.model, loaded_model.card)
-    print("\n".join(report_lines(found, shutil.get_terminal_size().columns)))
-
-
-def _brief(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 300 else text[:300] + " ..."

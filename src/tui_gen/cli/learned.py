@@ -8,6 +8,7 @@ import sys
 from textwrap import wrap
 
 from tui_gen.card import ImageSpec
+from tui_gen.cli import options
 from tui_gen.errors import TuiGenError, UsageError
 from tui_gen.images.encode import row_writer
 from tui_gen.library import locate, read_card
@@ -15,6 +16,14 @@ from tui_gen.terminal_text import scrub
 from tui_gen.training_log import Epoch, Learning, pictures, read_learning
 
 _LOSSES = "the training loss is averaged over the epoch; the held-out loss is taken after it, so that it may be lower"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Describes the command's options."""
+    parser.description = "Shows how a model learned: the losses of every epoch, and what it made after it."
+    parser.add_argument("model", metavar="MODEL", help=options.MODEL)
+    parser.add_argument("--epoch", type=int, metavar="N", help="only this one")
+    parser.add_argument("--format", choices=("ascii", "blocks"), help="how to draw pictures")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -26,42 +35,43 @@ def run(args: argparse.Namespace) -> int:
         raise TuiGenError(f"{folder} does not say how {card.name} learned: it has no training.jsonl, or an empty one")
     if args.format and not card.image:
         raise UsageError(f"{card.name} writes text; --format {args.format} is for pictures")
-    chosen = _chosen(learning, args.epoch)
-    print("\n".join(_table(learning, chosen)), flush=True)
+    epochs = _select(learning, args.epoch)
+    print("\n".join(_table(learning, epochs)), flush=True)
     if card.image:
-        _draw(card.image, chosen, args.format)
+        _draw(card.image, epochs, args.format)
     else:
-        _write(chosen)
+        _write(epochs)
     return 0
 
 
-def _chosen(learning: Learning, number: int | None) -> tuple[Epoch, ...]:
-    chosen = tuple(epoch for epoch in learning.epochs if number in (None, epoch.number))
-    if not chosen:
+def _select(learning: Learning, number: int | None) -> tuple[Epoch, ...]:
+    """All epochs, or the one of this number. Raises UsageError where there is none."""
+    epochs = tuple(epoch for epoch in learning.epochs if number in (None, epoch.number))
+    if not epochs:
         first, last = learning.epochs[0].number, learning.epochs[-1].number
         raise UsageError(f"--epoch must be from {first} to {last}, not {number}")
-    return chosen
+    return epochs
 
 
-def _table(learning: Learning, chosen: tuple[Epoch, ...]) -> list[str]:
-    rows = [f"{epoch.number:5}  {epoch.train_loss:8.3f}  {epoch.validation_loss:8.3f}" for epoch in chosen]
+def _table(learning: Learning, epochs: tuple[Epoch, ...]) -> list[str]:
+    rows = [f"{epoch.number:5}  {epoch.train_loss:8.3f}  {epoch.validation_loss:8.3f}" for epoch in epochs]
     prompt = f" from “{scrub(learning.prompt)}”" if learning.prompt else ""
-    made = f"made after {'each' if len(chosen) > 1 else 'it'}{prompt}, always with the same random numbers:"
-    return [f"EPOCH  TRAINING  HELD OUT  {scrub(learning.unit)}", *rows, "", _LOSSES, "", made, ""]
+    sentence = f"made after {'each' if len(epochs) > 1 else 'it'}{prompt}, always with the same random numbers:"
+    return [f"EPOCH  TRAINING  HELD OUT  {scrub(learning.unit)}", *rows, "", _LOSSES, "", sentence, ""]
 
 
-def _write(chosen: tuple[Epoch, ...]) -> None:
-    for epoch in chosen:
-        text = _wrapped(scrub(str(epoch.sample))) if sys.stdout.isatty() else str(epoch.sample)
+def _write(epochs: tuple[Epoch, ...]) -> None:
+    for epoch in epochs:
+        text = _wrap(scrub(str(epoch.sample))) if sys.stdout.isatty() else str(epoch.sample)
         print(f"after epoch {epoch.number}:\n{text}\n")
 
 
-def _wrapped(text: str) -> str:
+def _wrap(text: str) -> str:
     """Between words, for the terminal."""
     width = min(100, shutil.get_terminal_size().columns)
     return "\n".join(part for line in text.splitlines() for part in wrap(line, width) or [""])
 
 
-def _draw(image: ImageSpec, chosen: tuple[Epoch, ...], form: str | None) -> None:
-    captions = [f"epoch {epoch.number}" for epoch in chosen]
-    row_writer(pictures(chosen, image), sys.stdout.buffer, form, captions).close()
+def _draw(image: ImageSpec, epochs: tuple[Epoch, ...], form: str | None) -> None:
+    captions = [f"epoch {epoch.number}" for epoch in epochs]
+    row_writer(pictures(epochs, image), sys.stdout.buffer, form, captions).close()

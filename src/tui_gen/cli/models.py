@@ -1,7 +1,8 @@
-"""`tui-gen models` and `tui-gen inspect`."""
+"""`tui-gen models`: what is installed, as a table or as JSON."""
 
 from __future__ import annotations
 
+import argparse
 import json
 from dataclasses import asdict
 
@@ -9,10 +10,16 @@ from tui_gen.library import Entry, find_models, search_path
 from tui_gen.terminal_text import scrub_line
 
 
-def list_models(*, as_json: bool) -> int:
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Describes the command's options."""
+    parser.description = "Lists the models that are installed."
+    parser.add_argument("--json", action="store_true", help="as JSON, for programs")
+
+
+def run(args: argparse.Namespace) -> int:
     """Prints what is installed; returns the exit status."""
     entries = find_models()
-    if as_json:
+    if args.json:
         print(json.dumps([_facts(entry) for entry in entries], indent=2))
         return 0
     if not entries:

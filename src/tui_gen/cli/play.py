@@ -1,72 +1,114 @@
-"""Starting the screen from the command line, on a terminal that native libraries cannot write into."""
+"""`tui-gen MODEL`: the screen, on a terminal that native libraries cannot write into."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import os
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import platformdirs
-
+from tui_gen import __version__
 from tui_gen.cli import options
-from tui_gen.errors import TuiGenError
-from tui_gen.library import Entry, find_models, locate, read_card, search_path
-from tui_gen.sampling.params import SamplingParams
-from tui_gen.tui.app import TuiGen
-from tui_gen.tui.knob_state import Settings
+from tui_gen.errors import TuiGenError, UsageError
+
+if TYPE_CHECKING:
+    from tui_gen.library import Entry
+    from tui_gen.tui.knob_state import Settings
 
 FIRST_MODEL = "recipes"
 _SWITCH_SECONDS = 1e-3
 """How long the screen may keep Python while the engine wants it: drawing a frame takes as long as many steps."""
+_FRAMES_PER_SECOND = "80"
+"""How often the screen may be painted at most: what a key changes waits for the next time, but each has its cost."""
 
 
-def launch(args: argparse.Namespace) -> int:
-    """Runs the screen until the user quits; returns the exit status."""
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Describes the screen's options."""
+    parser.description = "A terminal playground for autoregressive neural networks."
+    parser.add_argument("model", nargs="?", metavar="MODEL", help=options.MODEL)
+    parser.add_argument("--prompt", default="", metavar="TEXT", help="what stands in the prompt at the start")
+    parser.add_argument("--version", action="version", version=f"tui-gen {__version__}")
+    options.add_run_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Shows the screen as the command line asks; returns the exit status."""
+    from tui_gen.library import find_models, locate, refuse_checkpoint
+
+    if args.model:
+        refuse_checkpoint(args.model)
+    load_screen()
+    from tui_gen.sampling.params import SamplingParams
+    from tui_gen.tui.knob_state import Settings
+
     entries = find_models()
-    folder = locate(args.model) if args.model else _first(entries)
-    read_card(folder)
-    app = TuiGen(_settings(args, folder), entries)
+    settings = Settings(
+        locate(args.model) if args.model else _first(entries),
+        prompt=args.prompt,
+        samples=args.samples,
+        seed=Settings.seed if args.seed is None else args.seed,
+        provider=args.provider,
+        temperature=args.temperature,
+        params=options.knobs(args, temperature=SamplingParams.temperature),
+        length=args.length,
+        threads=args.threads,
+        device=args.device,
+    )
+    return show(settings, entries)
+
+
+def load_screen() -> None:
+    """Imports the screen, the faster way. Raises UsageError without a terminal to show it on."""
+    if not all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout)):
+        raise UsageError("the screen needs a terminal on stdin and stdout; without one, use `tui-gen generate`")
+    os.environ.setdefault("TEXTUAL_FPS", _FRAMES_PER_SECOND)  # read when it is imported
+    gc.disable()  # so many modules would be searched for garbage several times, and have none
+    import_module("tui_gen.tui.app")
+    gc.freeze()
+    gc.enable()
+
+
+def show(settings: Settings, entries: list[Entry]) -> int:
+    """Runs the screen until the user quits; returns the exit status. entries: the models that can be chosen.
+
+    Raises TuiGenError for a model without a card that can be read, and for a screen that failed.
+    """
+    from tui_gen.library import read_card
+    from tui_gen.tui.app import TuiGen
+
+    read_card(settings.folder)
+    app = TuiGen(settings, entries)
     sys.setswitchinterval(_SWITCH_SECONDS)
     with quiet_stderr():
         app.run()
     if app.failure:
-        journal = app.keeping.journal
-        kept = f"; tui-gen replay {journal.path} --screen brings back what was made" if journal and journal.path else ""
-        raise TuiGenError(f"the screen failed: {app.failure!r:.200}; {_log()} says more{kept}")
+        journal = app.playground.workspace.journal if app.playground.workspace else None
+        rescue = (
+            f"; tui-gen replay {journal.path} --screen brings back what was made" if journal and journal.path else ""
+        )
+        raise TuiGenError(f"the screen failed: {app.failure!r:.200}; {_log()} says more{rescue}")
     return app.return_code or 0
-
-
-def _log() -> Path:
-    """Where what would be printed beside the screen goes."""
-    return Path(platformdirs.user_log_dir("tui-gen", appauthor=False)) / "stderr.log"
-
-
-def _settings(args: argparse.Namespace, folder: Path) -> Settings:
-    params = options.knobs(args, temperature=SamplingParams.temperature)
-    seed = Settings.seed if args.seed is None else args.seed
-    return Settings(
-        folder,
-        prompt=args.prompt,
-        samples=args.samples,
-        seed=seed,
-        provider=args.provider,
-        temperature=args.temperature,
-        params=params,
-        length=args.length,
-        session=getattr(args, "session", None),
-        threads=args.threads,
-        device=args.device,
-    )
 
 
 def _first(entries: list[Entry]) -> Path:
     usable = [entry for entry in entries if entry.card]
     if not usable:
+        from tui_gen.library import search_path
+
         raise TuiGenError("no models are installed; looked in " + ", ".join(map(str, search_path())))
     return next((entry for entry in usable if entry.name == FIRST_MODEL), usable[0]).path
+
+
+def _log() -> Path:
+    """Where what would be printed beside the screen goes."""
+    import platformdirs
+
+    return Path(platformdirs.user_log_dir("tui-gen", appauthor=False)) / "stderr.log"
 
 
 @contextlib.contextmanager
@@ -78,7 +120,7 @@ def quiet_stderr() -> Iterator[None]:
     log = _log()
     with contextlib.suppress(OSError):
         log.parent.mkdir(parents=True, exist_ok=True)
-    before, kept = sys.__stderr__, os.dup(2)
+    stream, descriptor = sys.__stderr__, os.dup(2)
     try:
         target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     except OSError:
@@ -91,7 +133,7 @@ def quiet_stderr() -> Iterator[None]:
         yield
     finally:
         screen.flush()
-        sys.__stderr__ = before  # type: ignore[misc]
-        os.dup2(kept, 2)
-        os.close(kept)
+        sys.__stderr__ = stream  # type: ignore[misc]
+        os.dup2(descriptor, 2)
+        os.close(descriptor)
         screen.close()

@@ -16,7 +16,7 @@ from tui_gen.cli import options
 from tui_gen.errors import TuiGenError, UsageError
 from tui_gen.images.codec import ImageCodec
 from tui_gen.images.read import read_levels
-from tui_gen.library import LoadedModel, locate, open_model
+from tui_gen.library import LoadedModel, open_model
 from tui_gen.output.writers import say
 from tui_gen.sampling.params import FREE
 from tui_gen.scoring.report import Report, ScoreLines, ScoreWriter, legend
@@ -26,11 +26,23 @@ from tui_gen.text.codec import TextCodec
 from tui_gen.text.tokenizer import TextTokens, text_blocks
 
 
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Describes the command's options."""
+    parser.description = "Says how surprised a model is by a text or a picture: bits per token, and what they come to."
+    parser.add_argument("model", metavar="MODEL", help=options.MODEL)
+    parser.add_argument("file", metavar="FILE", help="UTF-8 text of any length, - reads stdin; or an image file")
+    parser.add_argument(
+        "--prompt", default="", metavar="TEXT", help="as of generate: what comes before, or what the picture shows"
+    )
+    parser.add_argument("--format", choices=("text", "jsonl"), default="text", help="how to write it")
+    options.add_engine_options(parser)
+
+
 def run(args: argparse.Namespace) -> int:
     """Scores as the command line asks; returns the exit status."""
     if sys.stdout is None:
         raise TuiGenError("stdout is closed, so a score cannot be written")
-    loaded_model = open_model(locate(args.model), **options.engine(args))
+    loaded_model = open_model(args.model, **options.engine(args))
     measure = StreamScorer(loaded_model.model, loaded_model.codec.prompt([args.prompt]))
     if isinstance(loaded_model.codec, ImageCodec):
         _score_picture(loaded_model.codec.image, measure, args)
@@ -46,9 +58,9 @@ def _score_picture(image: ImageSpec, measure: StreamScorer, args: argparse.Names
     if (levels == FREE).any():
         raise TuiGenError(f"{args.file} has transparent pixels, which no model predicts; fill them first")
     writer, totals = _writer(args.format, image), Totals("pixel", units=image.height * image.width)
-    for found in measure.picture(levels):
-        totals.add(found)
-        writer.write(found)
+    for surprisals in measure.picture(levels):
+        totals.add(surprisals)
+        writer.write(surprisals)
     writer.close(totals)
 
 
@@ -56,13 +68,13 @@ def _score_text(loaded_model: LoadedModel, codec: TextCodec, measure: StreamScor
     name = "stdin" if args.file == "-" else args.file
     tokens = TextTokens(codec.tokenizer, loaded_model.card.name, name)
     writer, totals = _writer(args.format, None), Totals("character")
-    with _opened(args.file) as file, _broken_off(writer):
+    with _open(args.file) as file, _breaking_off(writer):
         for block in text_blocks(file, name):
-            for found in measure.text(tokens.read(block)):
+            for surprisals in measure.text(tokens.read(block)):
                 if not totals.tokens:
                     _explain_colours(args.format)
-                totals.add(found)
-                writer.write(found)
+                totals.add(surprisals)
+                writer.write(surprisals)
     totals.units = tokens.characters
     if not totals.tokens:
         raise TuiGenError(f"{name} {'holds only white space' if totals.units else 'is empty'}: nothing can be scored")
@@ -71,7 +83,7 @@ def _score_text(loaded_model: LoadedModel, codec: TextCodec, measure: StreamScor
 
 
 @contextlib.contextmanager
-def _broken_off(writer: ScoreWriter) -> Iterator[None]:
+def _breaking_off(writer: ScoreWriter) -> Iterator[None]:
     """An error stands on a line of its own, after what was written before it."""
     try:
         yield
@@ -83,20 +95,20 @@ def _broken_off(writer: ScoreWriter) -> Iterator[None]:
 
 def _writer(form: str, image: ImageSpec | None) -> ScoreWriter:
     file = sys.stdout.buffer
-    return ScoreLines(file, image) if form == "jsonl" else Report(file, image, coloured=_coloured())
+    return ScoreLines(file, image) if form == "jsonl" else Report(file, image, coloured=_has_colours())
 
 
-def _coloured() -> bool:
+def _has_colours() -> bool:
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
 def _explain_colours(form: str) -> None:
-    if form == "text" and _coloured():
+    if form == "text" and _has_colours():
         print(f"tui-gen: {legend(coloured=sys.stderr.isatty())}", file=sys.stderr)
 
 
 @contextlib.contextmanager
-def _opened(path: str) -> Iterator[io.BufferedIOBase]:
+def _open(path: str) -> Iterator[io.BufferedIOBase]:
     if path == "-":
         if sys.stdin is None:
             raise TuiGenError("stdin is closed, so it holds no text")
@@ -118,8 +130,8 @@ def _tell(loaded_model: LoadedModel, prompt: str, tokens: TextTokens, measure: S
     if unknown := [prompt[start:end] for start, end in loaded_model.codec.unknown(prompt)]:
         say(f"{name} does not know {', '.join(unknown)} of the prompt and reads it as unknown")
     if tokens.unknown:
-        shown = ", ".join(tokens.examples) + (", ..." if tokens.unknown > len(tokens.examples) else "")
-        say(f"{name} does not know {counted(tokens.unknown, 'word')} ({shown}) and scores them as unknown")
+        words = ", ".join(tokens.examples) + (", ..." if tokens.unknown > len(tokens.examples) else "")
+        say(f"{name} does not know {counted(tokens.unknown, 'word')} ({words}) and scores them as unknown")
     if measure.restarts:
         times = counted(measure.restarts, "time")
         say(f"the text goes on after an end token of {name} {times}; what follows one is scored as a new text")

@@ -1,4 +1,4 @@
-"""One line of tokens from the prompt on, of which any position can be looked at and gone on from."""
+"""`Branch`: the tokens of a run with sparse states, so that any position can be looked at, changed and gone on from."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.generate import generate
-from tui_gen.generation.protocol import RunStart, StepModel, state_after
+from tui_gen.generation.protocol import RunStart, State, StepModel, state_after
 from tui_gen.sampling.params import FREE, Mask, SamplingParams, Tokens
 from tui_gen.sampling.step import Step
+from tui_gen.sampling.sweep import Sweep
 
 ENDLESS = 2**40
 """A length that no run reaches; who iterates decides where to end."""
@@ -25,7 +26,7 @@ LEAST_INTERVAL = 16
 
 @dataclass(frozen=True, eq=False)
 class BranchStart:
-    """How a branch begins: enough to make it again, with the knobs as they were turned."""
+    """How a branch begins: with the parameters as they were turned, enough to generate it again."""
 
     prompt: Tokens
     """[samples, n]: tokens that stand, and `FREE` for those to be sampled."""
@@ -40,15 +41,17 @@ class BranchStart:
     """[samples, k]: what stands at its first positions in place of what the parent has; FREE where nothing does."""
     text: str = ""
     """The prompt as it was typed."""
+    sweep: Sweep | None = None
+    """What the samples differ by, if it is a knob."""
 
 
 class Branch:
-    """What was made from a beginning. Its steps may be made in one thread while another one looks at it."""
+    """A run and what is known of it. Its steps may be generated in one thread while another one reads it."""
 
     def __init__(self, name: str, start: BranchStart, model: StepModel, *, parent: Branch | None = None) -> None:
         """parent: the branch that `start` names."""
         self.name, self.start, self.model = name, start, model
-        samples, shared = len(start.prompt), start.at if parent else 0
+        samples, common = len(start.prompt), start.at if parent else 0
         self._tokens, self._given, self._live = (
             GrowableArray(samples, np.int32),
             GrowableArray(samples, np.bool_),
@@ -56,21 +59,21 @@ class Branch:
         )
         self.turns: list[tuple[int, SamplingParams]] = []
         """From which position on which knobs counted, in order."""
-        self._states: dict[int, Any] = {}
+        self._states: dict[int, State] = {}
         self._overridden: dict[int, Mask] = {}
         self.head: int = parent.head if parent else start.prompt.shape[1]
         """The first position after the prompt that all of it began with."""
         if parent:
-            self._extend(parent.tokens[:shared], parent.given[:shared], parent.live[:shared])
-            self.turns += [turn for turn in parent.turns if turn[0] < shared]
-            self._states |= {at: state for at, state in parent._states.items() if at < shared}
-            self._overridden |= {at: mask for at, mask in parent._overridden.items() if at < shared}
+            self._extend(parent.tokens[:common], parent.given[:common], parent.live[:common])
+            self.turns += [turn for turn in parent.turns if turn[0] < common]
+            self._states |= {at: state for at, state in parent._states.items() if at < common}
+            self._overridden |= {at: mask for at, mask in parent._overridden.items() if at < common}
             self._override(parent)
         else:
             everyone = np.ones((1, samples), dtype=bool)
             self._extend(start.prompt[:, :1].T, everyone, everyone)
             self._states[0] = model.start(samples)
-        self.every = checkpoint_interval(getattr(self._states[0], "nbytes", 0) // samples)
+        self.every = checkpoint_interval(self._states[0].nbytes // samples)
         """How many positions lie between states that are kept."""
 
     def __len__(self) -> int:
@@ -84,7 +87,7 @@ class Branch:
 
     @property
     def tokens(self) -> Tokens:
-        """What was made, int32[positions, samples]."""
+        """int32[positions, samples]."""
         return self._tokens.rows
 
     @property
@@ -118,8 +121,8 @@ class Branch:
         start = self.point(len(self) - 1)
         if not start.live.any() or len(self) >= limit():
             return
-        seed, prompt = self.start.seed, self.start.prompt
-        for step in generate(self.model, prompt, params, length=ENDLESS, seed=seed, start=start):
+        seed, prompt, sweep = self.start.seed, self.start.prompt, self.start.sweep
+        for step in generate(self.model, prompt, params, length=ENDLESS, seed=seed, start=start, sweep=sweep):
             yield step
             if step.index + 1 >= limit():
                 return
@@ -128,23 +131,25 @@ class Branch:
         """To collect steps in, before they are recorded."""
         return StepBuffer(self.every)
 
-    def record(self, made: StepBuffer) -> None:
+    def record(self, buffer: StepBuffer) -> None:
         """Takes note of steps that follow what is known."""
-        if made.first != len(self):
-            raise ValueError(f"position {made.first} does not follow {len(self) - 1}")
-        self._extend(made.tokens, made.given, made.live)
-        self._states |= made.states
-        for position, params in made.turns:
+        if buffer.first != len(self):
+            raise ValueError(f"position {buffer.first} does not follow {len(self) - 1}")
+        self._extend(buffer.tokens, buffer.given, buffer.live)
+        self._states |= buffer.states
+        for position, latest in buffer.turns:
+            params = self._without_swept(latest)
             if not self.turns or self.turns[-1][1] != params:
                 self.turns.append((position, params))
 
-    def params_at(self, position: int) -> SamplingParams:
-        """The knobs that counted for a token."""
+    def params_at(self, position: int, sample: int | None = None) -> SamplingParams:
+        """The knobs that counted for a token; of one sample, with its own value of a swept knob."""
         at = bisect_right(self.turns, position, key=lambda turn: turn[0])
-        return self.turns[at - 1][1] if at else self.start.params
+        params = self.turns[at - 1][1] if at else self.start.params
+        return params if sample is None or not self.start.sweep else self.start.sweep.column(params, sample)
 
     def look(self, position: int) -> Step:
-        """The step at a position, from 1 on, computed anew; at the first position that is not made yet, with tokens
+        """The step at a position, from 1 on, computed again; at the first position that has no token yet, with tokens
         that mean nothing. Raises TuiGenError for a position further on.
         """
         if not 1 <= position <= len(self):
@@ -155,13 +160,14 @@ class Branch:
             tokens, given, live = np.full(self.samples, FREE), nobody, self._live_after(position - 1)
         else:
             tokens, given, live = self._read(position), self.given[position], self.live[position]
-        return Step(position, tokens, given, live, logits, None, self.params_at(position), 0.0, after)
+        params, sweep = self.params_at(position), self.start.sweep
+        return Step(position, tokens, given, live, logits, None, params, 0.0, after, sweep=sweep)
 
     def point(self, position: int) -> RunStart:
         """From where to go on after the token at a position."""
-        drawn = (self.live[: position + 1] & ~self.given[: position + 1]).sum(axis=0)
-        drawn += sum(mask.astype(np.int64) for mask in self._overridden.values())
-        return RunStart(position, self._read(position), self._state_before(position), self._live_after(position), drawn)
+        draws = (self.live[: position + 1] & ~self.given[: position + 1]).sum(axis=0)
+        draws += sum(mask.astype(np.int64) for mask in self._overridden.values())
+        return RunStart(position, self._read(position), self._state_before(position), self._live_after(position), draws)
 
     def changed(self, at: int, override: Tokens | None = None, **facts: Any) -> BranchStart:
         """The beginning of a branch that leaves this one before the token at a position.
@@ -176,8 +182,15 @@ class Branch:
         prompt = np.pad(before, ((0, 0), (0, max(0, end - before.shape[1]))), constant_values=FREE)
         prompt[:, :at] = self.tokens[:at].T
         prompt[:, at:end] = np.where(own == FREE, prompt[:, at:end], own)
-        start = BranchStart(prompt, self.start.seed, self.params_at(at), self.name, at, override, self.start.text)
+        start = replace(
+            self.start, prompt=prompt, params=self.params_at(at), parent=self.name, at=at, override=override
+        )
         return replace(start, **facts)
+
+    def _without_swept(self, params: SamplingParams) -> SamplingParams:
+        """With the swept knob as it was at the start: what it stands at counts for nothing, so it is never turned."""
+        sweep = self.start.sweep
+        return replace(params, **{sweep.knob: getattr(self.start.params, sweep.knob)}) if sweep else params
 
     def _override(self, parent: Branch) -> None:
         """A chosen token takes the random number of the one that it replaces, so that later ones keep theirs."""
@@ -189,22 +202,19 @@ class Branch:
             self._overridden[column] = (own[:, offset] != FREE) & was_free
 
     def _extend(self, tokens: Tokens, given: Mask, live: Mask) -> None:
-        for kept, rows in ((self._given, given), (self._live, live), (self._tokens, tokens)):
-            kept.extend(rows)
+        for array, rows in ((self._given, given), (self._live, live), (self._tokens, tokens)):
+            array.extend(rows)
 
     def _read(self, position: int) -> Tokens:
         return self.tokens[position].astype(np.int64)
 
     def _live_after(self, position: int) -> Mask:
-        goes_on = self.given[position] | (self.tokens[position] != (-1 if self._eos is None else self._eos))
+        eos = self.model.eos
+        goes_on = self.given[position] | (self.tokens[position] != (-1 if eos is None else eos))
         live: Mask = self.live[position] & goes_on
         return live
 
-    @property
-    def _eos(self) -> int | None:
-        return self.model.eos
-
-    def _state_before(self, position: int) -> Any:
+    def _state_before(self, position: int) -> State:
         """From the nearest one before it that was kept."""
         near = max(at for at in self._states if at <= position)
         return state_after(self.model, self.tokens[near:position].T.astype(np.int64), self._states[near])
@@ -224,9 +234,9 @@ class StepBuffer:
         self._tokens, self._given, self._live = list[Tokens](), list[Mask](), list[Mask]()
         self.newest: Step | None = None
         """The last step."""
-        self.telling: Step | None = None
+        self.newest_live: Step | None = None
         """The last step in which the first sample still ran."""
-        self.states: dict[int, Any] = {}
+        self.states: dict[int, State] = {}
         """States before the tokens at some positions."""
         self.turns: list[tuple[int, SamplingParams]] = []
         """Positions from which on other knobs counted; the first position is one of them."""
@@ -240,19 +250,19 @@ class StepBuffer:
         self._tokens.append(step.tokens)
         self._given.append(step.given)
         self._live.append(step.live)
-        if step.index >= self._due and not callable(step.kept):
-            self.states[step.index], self._due = _kept(step.state), step.index + self._every
+        if step.index >= self._due and not callable(step.state_source):
+            self.states[step.index], self._due = step.state.compact(), step.index + self._every
         if self.newest is None or step.params is not self.newest.params:
             self.turns.append((step.index, step.params))
         if step.live[0]:
-            self.telling = step
+            self.newest_live = step
         self.seconds += step.seconds
         self.sampled += step.sampled
         self.newest = step
 
     def settle(self) -> None:
         """Fetches what a screen asks of the newest steps while the device that sampled them has it at hand."""
-        for step in (self.newest, self.telling):
+        for step in (self.newest, self.newest_live):
             if step and step.report:
                 _ = step.logits
 
@@ -267,7 +277,7 @@ class StepBuffer:
 
     @property
     def tokens(self) -> Tokens:
-        """What was made, int64[steps, samples]."""
+        """int64[steps, samples]."""
         return np.array(self._tokens)
 
     @property
@@ -281,25 +291,21 @@ class StepBuffer:
         return np.array(self._live)
 
 
-def _kept(state: Any) -> Any:
-    return state.compact() if hasattr(state, "compact") else state
-
-
 class GrowableArray:
     """An array [rows, samples] that grows at its end without being copied each time."""
 
     def __init__(self, samples: int, kind: type[np.generic]) -> None:
-        self._kept: NDArray[Any] = np.zeros((64, samples), dtype=kind)
+        self._array: NDArray[Any] = np.zeros((64, samples), dtype=kind)
         self._count = 0
 
     def extend(self, rows: NDArray[Any]) -> None:
         """Adds rows [n, samples]."""
         end = self._count + len(rows)
-        if end > len(self._kept):
-            larger = np.zeros((2 * end, self._kept.shape[1]), dtype=self._kept.dtype)
-            larger[: self._count] = self._kept[: self._count]
-            self._kept = larger
-        self._kept[self._count : end] = rows
+        if end > len(self._array):
+            larger = np.zeros((2 * end, self._array.shape[1]), dtype=self._array.dtype)
+            larger[: self._count] = self._array[: self._count]
+            self._array = larger
+        self._array[self._count : end] = rows
         self._count = end
 
     def __len__(self) -> int:
@@ -313,4 +319,4 @@ class GrowableArray:
     @property
     def rows(self) -> NDArray[Any]:
         """All rows, not to be changed."""
-        return self._kept[: self._count]
+        return self._array[: self._count]

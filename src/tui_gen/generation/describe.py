@@ -1,4 +1,4 @@
-"""What tells a branch from others: how it began, in a few words."""
+"""Branches in words and pictures: how one began, and where two of them differ."""
 
 from __future__ import annotations
 
@@ -13,11 +13,9 @@ from tui_gen.images.codec import ImageCodec
 from tui_gen.images.picture import UNDRAWN, Picture, Pixels, first_pixel
 from tui_gen.sampling.knobs import SHOWN
 from tui_gen.sampling.params import FREE, Mask, SamplingParams, Tokens
-from tui_gen.sampling.sweep import Sweep
-from tui_gen.text.codec import TextCodec
+from tui_gen.text.codec import Codec, TextCodec
 from tui_gen.text.transcript import Transcript
 
-Codec = TextCodec | ImageCodec
 _DIMMED = 5
 """How many times darker pixels are that both have: dark enough for any rendering to set those apart that differ."""
 _LINE_END = "↵"
@@ -30,18 +28,18 @@ def describe(branch: Branch, codec: Codec, parent: Branch | None = None) -> str:
     people wrote, so scrub it before a terminal shows it.
     """
     start = branch.start
-    if isinstance(start.params, Sweep):
-        return _named(f"sweep {start.params.knob.replace('_', '-')}", start.text)
+    if start.sweep:
+        return _with_prompt(f"sweep {start.sweep.knob.replace('_', '-')}", start.text)
     if isinstance(codec, ImageCodec) and _completes(branch, codec.image, parent):
-        return _named("completion", start.text)
+        return _with_prompt("completion", start.text)
     if not start.parent:
-        return _named(f"seed {start.seed}", start.text)
+        return _with_prompt(f"seed {start.seed}", start.text)
     if start.override is not None and (start.override != FREE).any():
-        return f"{place(branch, start.at, codec)}: {_chosen(start.override, codec)}"
-    return _anew(branch, codec, parent)
+        return f"{place(branch, start.at, codec)}: {_override_text(start.override, codec)}"
+    return _resample_text(branch, codec, parent)
 
 
-def _named(what: str, prompt: str) -> str:
+def _with_prompt(what: str, prompt: str) -> str:
     """With the prompt, if there is one."""
     text = " ".join(prompt.split())
     return f"{what}: {text}" if text else what
@@ -62,27 +60,27 @@ def shown_token(token: int, codec: Codec) -> str:
     return text.strip() or text.replace(" ", "␣")
 
 
-def _chosen(override: Tokens, codec: Codec) -> str:
+def _override_text(override: Tokens, codec: Codec) -> str:
     """What stands in the first sample in which a choice was made."""
     row = override[int((override != FREE).any(axis=1).argmax())]
     tokens = row[row != FREE].tolist()
-    if isinstance(codec, ImageCodec) or len(tokens) == 1:
-        return " ".join(shown_token(token, codec) for token in tokens)
-    return codec.decode(tokens).strip()
+    if isinstance(codec, TextCodec) and len(tokens) > 1:
+        return codec.decode(tokens).strip()
+    return " ".join(shown_token(token, codec) for token in tokens)
 
 
-def _anew(branch: Branch, codec: Codec, parent: Branch | None) -> str:
+def _resample_text(branch: Branch, codec: Codec, parent: Branch | None) -> str:
     """What is another than in the parent, and from where on."""
     start = branch.start
     at = f"at {place(branch, start.at, codec)}"
     if parent is None:
         return f"anew {at}"
-    turned = [f"seed {start.seed}"] if start.seed != parent.start.seed else []
-    turned += _turned(start.params, parent.params_at(start.at))
-    return f"{', '.join(turned) or 'anew'} {at}"
+    changes = [f"seed {start.seed}"] if start.seed != parent.start.seed else []
+    changes += _differing_knobs(start.params, parent.params_at(start.at))
+    return f"{', '.join(changes) or 'anew'} {at}"
 
 
-def _turned(params: SamplingParams, before: SamplingParams) -> list[str]:
+def _differing_knobs(params: SamplingParams, before: SamplingParams) -> list[str]:
     """Each knob that is turned elsewhere, with its value."""
     names = [field.name for field in fields(SamplingParams)]
     return [
@@ -122,12 +120,12 @@ def marked(branch: Branch, codec: TextCodec, differ: Mask, sample: int = 0) -> M
     script, text, marks = Transcript(codec.reader), "", list[bool]()
     script.append(tokens)
     for number, differs in enumerate(differ[1 : len(tokens) + 1]):
-        written = script.written(number)
+        piece = script.written(number)
         if differs:
-            written = written.replace("\n", f"{_LINE_END}\n")
-        blank = not written.strip()
-        text += written
-        marks += [bool(differs) and (blank or not character.isspace()) for character in written]
+            piece = piece.replace("\n", f"{_LINE_END}\n")
+        blank = not piece.strip()
+        text += piece
+        marks += [bool(differs) and (blank or not character.isspace()) for character in piece]
     return Marked(text, np.array(marks, dtype=bool))
 
 
@@ -144,7 +142,7 @@ def text_summary(one: Branch, other: Branch, codec: TextCodec, sample: int = 0) 
 
 def compared_pictures(one: Branch, other: Branch, image: ImageSpec, sample: int = 0) -> Picture:
     """Three pictures: one, the other, and the pixels that differ in white on a dark copy of those that do not."""
-    both = np.concatenate([_drawn(branch, image, sample) for branch in (one, other)])
+    both = np.concatenate([_picture_of(branch, image, sample) for branch in (one, other)])
     differ = pixel_differences(both)
     third = np.where(both[0] == UNDRAWN, UNDRAWN, both[0] // _DIMMED)
     third[differ] = 255
@@ -161,8 +159,8 @@ def pixel_differences(rgb: Pixels) -> Mask:
 
 def picture_summary(rgb: Pixels) -> str:
     """How many of how many pixels of the first two pictures differ, and which is the first, counted from 0."""
-    differ, drawn = pixel_differences(rgb), (rgb[:2, :, :, 0] != UNDRAWN).any(axis=0)
-    total = int(drawn.sum())
+    differ, visible = pixel_differences(rgb), (rgb[:2, :, :, 0] != UNDRAWN).any(axis=0)
+    total = int(visible.sum())
     if not differ.any():
         return f"all {total:,} pixels are the same"
     first = int(differ.argmax())
@@ -177,10 +175,10 @@ def _token(branch: Branch, position: int, sample: int, codec: TextCodec) -> str:
     return shown_token(int(branch.tokens[position, sample]), codec)
 
 
-def _drawn(branch: Branch, image: ImageSpec, sample: int) -> Pixels:
+def _picture_of(branch: Branch, image: ImageSpec, sample: int) -> Pixels:
     """[1, height, width, 3]: what a branch has drawn."""
     picture, levels = Picture(image, 1), np.full(image.area, FREE, dtype=np.int64)
-    made: Tokens = branch.tokens[first_pixel(branch.start.prompt, image) :, sample][: image.area]
-    levels[: len(made)] = made
+    values: Tokens = branch.tokens[first_pixel(branch.start.prompt, image) :, sample][: image.area]
+    levels[: len(values)] = values
     picture.preset(levels)
     return picture.rgb

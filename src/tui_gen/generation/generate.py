@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tui_gen.errors import TuiGenError
-from tui_gen.generation.protocol import Prefill, RunStart, StepModel, run_start
+from tui_gen.generation.protocol import LogitsSource, Prefill, RunStart, StateSource, StepModel, run_start
 from tui_gen.sampling.device_protocol import SampleReport
-from tui_gen.sampling.params import FREE, Floats, Logits, SamplingParams, Tokens, Weights, draw
+from tui_gen.sampling.noise import Noise
+from tui_gen.sampling.params import FREE, Floats, SamplingParams, Tokens, Weights, draw_tokens, weights
 from tui_gen.sampling.step import Step, check_finite, non_finite
+from tui_gen.sampling.sweep import Sweep
 
 
 def generate(
-    model: StepModel, prompt: Tokens, params: SamplingParams, *, length: int, seed: int, start: RunStart | None = None
+    model: StepModel,
+    prompt: Tokens,
+    params: SamplingParams,
+    *,
+    length: int,
+    seed: int,
+    start: RunStart | None = None,
+    sweep: Sweep | None = None,
 ) -> Iterator[Step]:
     """Yields the tokens of all samples, one position at a time; nothing is computed before it is asked for.
 
@@ -25,31 +35,47 @@ def generate(
     length: how many positions to sample past the end of the prompt.
     seed: same model, prompt, seed and knobs give the same tokens; sample i does not depend on the other samples.
     start: goes on from there; what the prompt says of positions up to there does not count.
+    sweep: gives every sample another value of one knob, and all samples the random numbers of the first one.
 
     Ends after `length` positions or when every sample has drawn the model's end token. Raises TuiGenError for a
     prompt or knob that cannot be used and for logits that are not finite.
     """
     samples, given_length = _check(prompt, length)
+    if sweep and len(sweep) != samples:
+        raise TuiGenError(f"a sweep of {len(sweep)} values needs as many samples, not {samples}")
     start = start or run_start(model, prompt)
     live, nowhere = start.live, np.zeros(samples, dtype=bool)
-    state, tokens, stands = start.state, start.tokens, prompt != FREE
+    state: StateSource = start.state
+    tokens, stands = start.tokens, prompt != FREE
     everywhere = stands.all(axis=0)
-    reader, drawer, knobs = Prefill(model, prompt, everywhere), Sampler(model), params.checked()
-    noise = knobs.noise(seed, samples, start.drawn)
+    prefill, sampler, live_params = Prefill(model, prompt, everywhere), Sampler(model), LiveParams(params, sweep)
+    noise = Noise(seed, samples, start.draws, shared=sweep is not None)
     for index in range(start.index + 1, given_length + length):
-        if params != knobs:
-            knobs = params.checked()
+        live_params.refresh()
         given = stands[:, index] if index < given_length else nowhere
         if index < given_length and everywhere[index]:
-            logits, state, seconds = reader.step(index - 1, tokens, state)
-            turn = Sampled(prompt[:, index], logits, state, seconds)
+            logits, state, seconds = prefill.step(index - 1, tokens, state)
+            result = Sampled(prompt[:, index], logits, state, seconds)
             if not callable(logits):
                 check_finite(logits, index)
         else:
-            turn = drawer.draw(index, tokens, state, noise.draw(live if given is nowhere else live & ~given), knobs)
-            state = turn.state
-        tokens = turn.tokens if given is nowhere else np.where(given, prompt[:, index], turn.tokens)
-        step = Step(index, tokens, given, live, turn.said, turn.drawn_by, knobs, turn.seconds, state, turn.report)
+            uniform = noise.uniform(live if given is nowhere else live & ~given)
+            result = sampler.sample(index, tokens, state, uniform, live_params.rows)
+            state = result.state
+        tokens = result.tokens if given is nowhere else np.where(given, prompt[:, index], result.tokens)
+        step = Step(
+            index,
+            tokens,
+            given,
+            live,
+            result.logits,
+            result.weights,
+            live_params.params,
+            result.seconds,
+            state,
+            result.report,
+            sweep,
+        )
         yield step
         if model.eos is not None and step.sampled:
             live = live & (given | (tokens != model.eos))  # a new array: the Step keeps the old one
@@ -68,33 +94,57 @@ def _check(prompt: Tokens, length: int) -> tuple[int, int]:
     return samples, given_length
 
 
+class LiveParams:
+    """Sampling parameters that somebody may change between any two tokens."""
+
+    def __init__(self, source: SamplingParams, sweep: Sweep | None = None) -> None:
+        """source: what may change. Raises as `refresh` does."""
+        self._source, self._sweep = source, sweep
+        self._read()
+
+    def refresh(self) -> None:
+        """Takes what has changed. Raises TuiGenError for a knob that is out of its range."""
+        if self._source != self.params:
+            self._read()
+
+    def _read(self) -> None:
+        self.params = params = replace(self._source)
+        """A copy that nobody changes."""
+        self.rows = self._sweep.checked(params).rows(params) if self._sweep else params.checked().row()
+        """As of `weights`: float64[samples, 4] of a sweep, else [1, 4]."""
+
+
 class Sampled(NamedTuple):
-    """What comes after a token; the fields are those of `Step`."""
+    """What follows a token of every sample; the fields are those of `Step`."""
 
     tokens: Tokens
-    said: Logits | Callable[[], Logits]
-    state: Any
+    logits: LogitsSource
+    state: StateSource
     seconds: float
-    drawn_by: Weights | None = None
+    weights: Weights | None = None
     report: SampleReport | None = None
 
 
 class Sampler:
-    """Samples what follows tokens. A model that samples by itself has a `draw` as `tui_gen.runtime.model.Model` has."""
+    """Samples the next token, on the device if the model supports it."""
 
     def __init__(self, model: StepModel) -> None:
-        self._model, self._draw = model, getattr(model, "draw", None)
+        self._model, self._draw = model, model.draw
 
-    def draw(self, index: int, tokens: Tokens, state: Any, uniform: Floats, knobs: SamplingParams) -> Sampled:
-        """The tokens at a position, after those before it. Raises TuiGenError for logits that are not finite."""
-        began = time.perf_counter()
-        drawn = self._draw(tokens, state, uniform, knobs) if self._draw else None
-        if drawn is not None:
-            report = drawn.report
+    def sample(self, index: int, tokens: Tokens, state: Any, uniform: Floats, rows: Floats) -> Sampled:
+        """The tokens at a position, after those before it. rows: as of `weights`.
+
+        Raises TuiGenError for logits that are not finite.
+        """
+        start = time.perf_counter()
+        on_device = self._draw(tokens, state, uniform, rows) if self._draw else None
+        if on_device is not None:
+            report = on_device.report
             if not report.finite:
                 raise non_finite(index)
-            return Sampled(report.tokens, drawn.logits, drawn.state, time.perf_counter() - began, report=report)
+            seconds = time.perf_counter() - start
+            return Sampled(report.tokens, on_device.logits, on_device.state, seconds, report=report)
         logits, after = self._model.step(tokens, state)
         check_finite(logits, index)
-        made = knobs.weights(logits)
-        return Sampled(draw(made, uniform), logits, after, time.perf_counter() - began, made)
+        by_weight = weights(logits, rows)
+        return Sampled(draw_tokens(by_weight, uniform), logits, after, time.perf_counter() - start, by_weight)

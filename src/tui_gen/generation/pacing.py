@@ -1,4 +1,4 @@
-"""When steps appear: at a pace that a person sets, and bundled into frames for a screen."""
+"""Limits a run to a pace in tokens a second, and bundles its steps into frames for a screen."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Pace:
     """How fast a run may go: tokens per second, paused or not. Any thread may turn it at any moment."""
 
     def __init__(self, rate: float = math.inf) -> None:
-        self._changed = threading.Condition()
+        self._condition = threading.Condition()
         self._rate, self._paused, self._closed, self._due = rate, False, False, 0.0
-        self._granted = 0
+        self._single_steps = 0
 
     @property
     def paused(self) -> bool:
@@ -38,28 +38,28 @@ class Pace:
 
     def toggle_pause(self) -> bool:
         """Pauses or resumes; returns whether it is paused now."""
-        with self._changed:
-            self._paused, self._granted = not self._paused, 0
-            self._changed.notify_all()
+        with self._condition:
+            self._paused, self._single_steps = not self._paused, 0
+            self._condition.notify_all()
             return self._paused
 
     def grant(self) -> None:
         """Lets one token be made although the run is paused."""
-        with self._changed:
-            self._granted += 1
-            self._changed.notify_all()
+        with self._condition:
+            self._single_steps += 1
+            self._condition.notify_all()
 
     def set_rate(self, rate: float) -> None:
         """Tokens per second; infinity for as fast as the model goes."""
-        with self._changed:
+        with self._condition:
             self._rate, self._due = rate, time.monotonic()
-            self._changed.notify_all()
+            self._condition.notify_all()
 
     def close(self) -> None:
         """Ends the run at its next token, also while it is paused."""
-        with self._changed:
+        with self._condition:
             self._closed = True
-            self._changed.notify_all()
+            self._condition.notify_all()
 
     def start(self) -> None:
         """Counts from now."""
@@ -68,7 +68,7 @@ class Pace:
     def must_wait(self) -> bool:
         """Whether the next token has to wait for longer than a frame."""
         if self._paused:
-            return not self._granted
+            return not self._single_steps
         return self._due - time.monotonic() > FRAME_SECONDS
 
     def wait(self) -> bool:
@@ -79,12 +79,12 @@ class Pace:
         """
         if self._rate == math.inf and not (self._paused or self._closed or self._due > time.monotonic()):
             return True
-        with self._changed:
+        with self._condition:
             while not self._closed and (self._paused or self._due > time.monotonic()):
-                if self._paused and self._granted:
-                    self._granted -= 1
+                if self._paused and self._single_steps:
+                    self._single_steps -= 1
                     return True
-                self._changed.wait(None if self._paused else self._due - time.monotonic())
+                self._condition.wait(None if self._paused else self._due - time.monotonic())
             interval = 0.0 if math.isinf(self._rate) else 1 / self._rate
             self._due = max(self._due, time.monotonic() - FRAME_SECONDS) + interval
             return not self._closed
@@ -132,24 +132,24 @@ def frames(
 
     bundle: makes what steps are collected in. drawing: seconds of computing that the last frame took to be drawn.
     """
-    made = bundle()
-    shown, busy, params = -math.inf, 0.0, None
+    current = bundle()
+    last_time, busy, params = -math.inf, 0.0, None
     try:
         for step in steps:
             if step is not None:
-                made.append(step)
+                current.append(step)
                 busy += step.seconds
-                turned, params = params is not None and step.params != params, step.params
-            if len(made) and (step is None or turned or _is_due(time.monotonic() - shown, busy, drawing)):
-                shown, busy = time.monotonic(), 0.0
-                ready, made = made, bundle()
+                differs, params = params is not None and step.params != params, step.params
+            if len(current) and (step is None or differs or _is_due(time.monotonic() - last_time, busy, drawing)):
+                last_time, busy = time.monotonic(), 0.0
+                ready, current = current, bundle()
                 yield ready
     except TuiGenError:
-        if len(made):
-            yield made
+        if len(current):
+            yield current
         raise
-    if len(made):
-        yield made
+    if len(current):
+        yield current
 
 
 def _is_due(elapsed: float, busy: float, drawing: Callable[[], float]) -> bool:

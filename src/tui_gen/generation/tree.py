@@ -1,4 +1,4 @@
-"""The branches of a sitting: which began where, under which names, and how two of them differ."""
+"""The tree of branches of one model, by name, and the positions at which two of them differ."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Tree:
         """A new branch, of the parent that its beginning names, or from a prompt. Raises TuiGenError for a name that is
         taken and for a parent that is not there.
         """
-        name = self._checked(name) if name else self._next_number()
+        name = self._check_name(name) if name else self._next_number()
         parent = self[start.parent] if start.parent else None
         branch = self._branches[name] = Branch(name, start, self._model, parent=parent)
         return branch
@@ -60,7 +60,7 @@ class Tree:
         branch = self[old]
         if old == new:
             return
-        name = self._checked(new)
+        name = self._check_name(new)
         self._branches = {name if key == old else key: value for key, value in self._branches.items()}
         branch.name = name
         for child in self._children(old):
@@ -68,9 +68,9 @@ class Tree:
 
     def delete(self, name: str) -> None:
         """Branches that left it stay, as what left its parent."""
-        gone = self[name]
+        branch = self[name]
         for child in self._children(name):
-            child.adopt(gone.start.parent)
+            child.adopt(branch.start.parent)
         del self._branches[name]
 
     def rows(self) -> Iterator[TreeRow]:
@@ -92,7 +92,7 @@ class Tree:
             if str(self._numbers) not in self._branches:
                 return str(self._numbers)
 
-    def _checked(self, name: str) -> str:
+    def _check_name(self, name: str) -> str:
         name = name.strip()
         if not name:
             raise TuiGenError("a branch needs a name")

@@ -1,4 +1,4 @@
-"""Between a person and the pixels of an image model: phrases to ids, ids to levels and colours."""
+"""`ImageCodec`: phrases of a prompt to token ids, token ids to levels and colours."""
 
 from __future__ import annotations
 
@@ -16,10 +16,7 @@ from tui_gen.text.tokenizer import NOWHERE, PromptTokenizer
 
 
 class ImageCodec:
-    """Pictures. The prompt is a list of phrases between commas, each a condition that the model was trained with.
-
-    Has what `TextCodec` has, so that a front end need not ask which of them it talks to.
-    """
+    """Pictures. The prompt is a list of phrases between commas, each a condition that the model was trained with."""
 
     def __init__(self, card: ModelCard, tokenizer: str | None) -> None:
         assert card.image
@@ -40,8 +37,8 @@ class ImageCodec:
         end = list(self.image.warm_up)
         return np.array([[start] * (1 + width - len(row)) + row + end for row in rows], dtype=np.int64)
 
-    def length(self, wanted: int | None) -> int:
-        return self.image.area if wanted is None else min(wanted, self.image.area)
+    def length(self, count: int | None) -> int:
+        return self.image.area if count is None else min(count, self.image.area)
 
     def picture(self, samples: int) -> Picture:
         """Empty pictures, one per sample."""
@@ -69,8 +66,8 @@ class ImageCodec:
         ids = list(dict.fromkeys(self._tokens.ids(text)))
         rivals = [token for token in ids if token in self.image.exclusive]
         if len(rivals) > 1:
-            named = listed([f"{self._tokens.tokenizer.id_to_token(token)!r}" for token in rivals])
-            raise TuiGenError(f"{self._card.name} takes one of {named}, not several")
+            names = listed([f"{self._tokens.tokenizer.id_to_token(token)!r}" for token in rivals])
+            raise TuiGenError(f"{self._card.name} takes one of {names}, not several")
         return ids
 
     def _hint(self, phrase: str) -> str:

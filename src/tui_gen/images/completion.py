@@ -1,4 +1,4 @@
-"""Completing pictures: which pixels are given, which are free, and the prompt that says so."""
+"""Completing pictures: which pixels are given and which are free, as a prompt."""
 
 from __future__ import annotations
 

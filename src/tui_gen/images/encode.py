@@ -1,4 +1,4 @@
-"""The drawing of a picture as an animated GIF."""
+"""Writes pictures: as rows of characters, as PNG, and their drawing as an animated GIF."""
 
 from __future__ import annotations
 
@@ -23,88 +23,20 @@ MAX_FRAMES = 100
 _FRAME_MS, _LAST_MS = 40, 2000
 """How long a frame is seen (browsers slow down what is faster than 20 ms), and how long the last one is held."""
 _SIDE = 512
-"""The whole is enlarged by the largest whole factor that keeps it within this."""
+"""A GIF as a whole, and each picture of a PNG, is enlarged by the largest whole factor that keeps it within this."""
 _CHECKER = ((112, 112, 112), (144, 144, 144))
 """What is not drawn yet."""
 _Colours = NDArray[np.uint8]
 _Indices = NDArray[np.uint8]
 _GAP = "  "
-_PNG_SIDE = 512
-"""A PNG is enlarged by the largest whole factor that keeps a picture within this."""
 _PNG_ROW = 4
 """Up to so many pictures of a PNG stand in one row."""
 
 
-def gif(picture: Picture) -> bytes:
-    """How the samples were drawn, side by side in rows, pixel by pixel, for ever.
-
-    At most `MAX_FRAMES` and the start; each frame draws as many pixels more. What was preset is there from the start,
-    and what is undrawn is a checkerboard of greys. Colours are exact if all pixels together have no more than 254.
-    """
-    from PIL import Image
-
-    palette, last, blank = _indexed(picture)
-    across, ground = near_square(len(picture)), int(blank[0, 0])
-    frames = [laid_out(np.where(drawn, last, blank), across, ground) for drawn in _stages(picture)]
-    scale = max(1, _SIDE // max(frames[0].shape))
-    images = [Image.fromarray(frame.repeat(scale, axis=0).repeat(scale, axis=1)) for frame in frames]
-    for image in images:
-        image.putpalette(palette.tobytes())
-    times = [_FRAME_MS] * (len(images) - 1) + [_LAST_MS]
-    out = io.BytesIO()
-    images[0].save(out, "GIF", save_all=True, append_images=images[1:], duration=times, loop=0, optimize=True)
-    return out.getvalue()
-
-
-def _stages(picture: Picture) -> Iterator[Mask]:
-    """Which pixels [height, width] are drawn in each frame, first to last."""
-    drawn = picture.given.copy()
-    turns = np.flatnonzero(~drawn.ravel()[: picture.drawn])
-    yield drawn.copy()
-    step = math.ceil(len(turns) / MAX_FRAMES) or 1
-    for first in range(0, len(turns), step):
-        drawn.ravel()[turns[first : first + step]] = True
-        yield drawn.copy()
-
-
-def _indexed(picture: Picture) -> tuple[_Colours, _Indices, _Indices]:
-    """A palette [at most 256, 3], the pictures as they are in the end [samples, height, width], and an empty one."""
-    rgb = picture.rgb.clip(0, 255).astype(np.uint8)
-    colours, inverse = np.unique(rgb[picture.rgb[..., 0] != UNDRAWN], axis=0, return_inverse=True)
-    room = 256 - len(_CHECKER)
-    if len(colours) > room:
-        colours, last = _reduced(rgb, room)
-    else:
-        last = np.zeros(rgb.shape[:3], dtype=np.uint8)
-        last[picture.rgb[..., 0] != UNDRAWN] = inverse.ravel()
-    odd = np.indices((picture.image.height, picture.image.width)).sum(axis=0) % 2
-    return np.concatenate([colours, np.array(_CHECKER, dtype=np.uint8)]), last, (len(colours) + odd).astype(np.uint8)
-
-
-def _reduced(rgb: _Colours, count: int) -> tuple[_Colours, _Indices]:
-    """The colours [count, 3] that come closest to all of [samples, height, width, 3], and which of them each is."""
-    from PIL import Image
-
-    flat = Image.fromarray(rgb.reshape(-1, rgb.shape[2], 3))
-    found = flat.quantize(count, dither=Image.Dither.NONE)
-    colours = np.array(found.getpalette(), dtype=np.uint8).reshape(-1, 3)
-    return colours, np.asarray(found).reshape(rgb.shape[:3])
-
-
-def near_square(samples: int) -> int:
-    """How many pictures stand across, where about as many are to stand across as down."""
-    return math.ceil(math.sqrt(samples))
-
-
-def laid_out(pictures: NDArray[np.uint8], across: int, ground: int) -> NDArray[np.uint8]:
-    """Pictures [samples, height, width, ...] as one, in rows of so many, one pixel apart on a ground."""
-    samples, height, width, *values = pictures.shape
-    down = math.ceil(samples / across)
-    whole = np.full((down * (height + 1), across * (width + 1), *values), ground, dtype=np.uint8)
-    for number, picture in enumerate(pictures):
-        top, left = number // across * (height + 1), number % across * (width + 1)
-        whole[top : top + height, left : left + width] = picture
-    return whole[:-1, :-1]
+def row_writer(picture: Picture, file: BinaryIO, form: str | None, captions: Sequence[str] = ()) -> RowWriter:
+    """form: ascii or blocks; None for what suits where it is written. NO_COLOR is honoured."""
+    coloured = not os.environ.get("NO_COLOR")
+    return RowWriter(picture, file, form or ("blocks" if file.isatty() and coloured else "ascii"), coloured, captions)
 
 
 class RowWriter:
@@ -124,43 +56,37 @@ class RowWriter:
         width = shutil.get_terminal_size().columns if file.isatty() else 80
         beside = max(1, (width + len(_GAP)) // (self._columns + len(_GAP)))
         self._groups = [range(at, min(at + beside, samples)) for at in range(0, samples, beside)]
-        self._written = 0
+        self._rows_done = 0
 
     def write(self, steps: Sequence[Step]) -> None:
         for step in steps:
             self._picture.add(step)
         done = self._picture.drawn // self._picture.image.width
         while (
-            self._written < self._rows
-            and self._raster.rows_of(min(done, self._picture.image.height)).start > self._written
+            self._rows_done < self._rows
+            and self._raster.rows_of(min(done, self._picture.image.height)).start > self._rows_done
         ):
-            self._put(self._groups[0], self._written)
-            self._written += 1
+            self._write_line(self._groups[0], self._rows_done)
+            self._rows_done += 1
         self._file.flush()
 
     def close(self) -> None:
         if self._picture.empty:
             return
-        for row in range(self._written, self._rows):
-            self._put(self._groups[0], row)
+        for row in range(self._rows_done, self._rows):
+            self._write_line(self._groups[0], row)
         for group in self._groups[1:]:
             self._file.write(b"\n")
             for row in range(self._rows):
-                self._put(group, row)
+                self._write_line(group, row)
         self._file.flush()
 
-    def _put(self, group: range, row: int) -> None:
+    def _write_line(self, group: range, row: int) -> None:
         if row == 0 and self._captions:
             line = _GAP.join(self._captions[sample][: self._columns].ljust(self._columns) for sample in group)
             self._file.write(line.rstrip().encode() + b"\n")
         line = _GAP.join(self._show(self._raster.row(self._picture.rgb[sample], row)) for sample in group)
         self._file.write(line.rstrip(" ").encode() + b"\n")
-
-
-def row_writer(picture: Picture, file: BinaryIO, form: str | None, captions: Sequence[str] = ()) -> RowWriter:
-    """form: ascii or blocks; None for what suits where it is written. NO_COLOR is honoured."""
-    coloured = not os.environ.get("NO_COLOR")
-    return RowWriter(picture, file, form or ("blocks" if file.isatty() and coloured else "ascii"), coloured, captions)
 
 
 class FileWriter:
@@ -192,8 +118,80 @@ def png(picture: Picture) -> bytes:
     drawn = picture.rgb != UNDRAWN
     opaque = np.concatenate([np.where(drawn, picture.rgb, 0), 255 * drawn[..., :1]], axis=-1).astype(np.uint8)
     across = len(picture) if len(picture) <= _PNG_ROW else near_square(len(picture))
-    joined = laid_out(opaque, across, ground=0)
-    scale = max(1, _PNG_SIDE // max(picture.image.height, picture.image.width))
+    whole = lay_out(opaque, across, ground=0)
+    scale = max(1, _SIDE // max(picture.image.height, picture.image.width))
     out = io.BytesIO()
-    Image.fromarray(joined.repeat(scale, axis=0).repeat(scale, axis=1)).save(out, "PNG")
+    Image.fromarray(whole.repeat(scale, axis=0).repeat(scale, axis=1)).save(out, "PNG")
     return out.getvalue()
+
+
+def gif(picture: Picture) -> bytes:
+    """How the samples were drawn, side by side in rows, pixel by pixel, for ever.
+
+    At most `MAX_FRAMES` and the start; each frame draws as many pixels more. What was preset is there from the start,
+    and what is undrawn is a checkerboard of greys. Colours are exact if all pixels together have no more than 254.
+    """
+    from PIL import Image
+
+    palette, last, blank = _index_colours(picture)
+    across, ground = near_square(len(picture)), int(blank[0, 0])
+    frames = [lay_out(np.where(drawn, last, blank), across, ground) for drawn in _stages(picture)]
+    scale = max(1, _SIDE // max(frames[0].shape))
+    images = [Image.fromarray(frame.repeat(scale, axis=0).repeat(scale, axis=1)) for frame in frames]
+    for image in images:
+        image.putpalette(palette.tobytes())
+    times = [_FRAME_MS] * (len(images) - 1) + [_LAST_MS]
+    out = io.BytesIO()
+    images[0].save(out, "GIF", save_all=True, append_images=images[1:], duration=times, loop=0, optimize=True)
+    return out.getvalue()
+
+
+def _stages(picture: Picture) -> Iterator[Mask]:
+    """Which pixels [height, width] are drawn in each frame, first to last."""
+    drawn = picture.given.copy()
+    turns = np.flatnonzero(~drawn.ravel()[: picture.drawn])
+    yield drawn.copy()
+    step = math.ceil(len(turns) / MAX_FRAMES) or 1
+    for first in range(0, len(turns), step):
+        drawn.ravel()[turns[first : first + step]] = True
+        yield drawn.copy()
+
+
+def _index_colours(picture: Picture) -> tuple[_Colours, _Indices, _Indices]:
+    """A palette [at most 256, 3], the pictures as they are in the end [samples, height, width], and an empty one."""
+    rgb = picture.rgb.clip(0, 255).astype(np.uint8)
+    colours, inverse = np.unique(rgb[picture.rgb[..., 0] != UNDRAWN], axis=0, return_inverse=True)
+    room = 256 - len(_CHECKER)
+    if len(colours) > room:
+        colours, last = _reduce_colours(rgb, room)
+    else:
+        last = np.zeros(rgb.shape[:3], dtype=np.uint8)
+        last[picture.rgb[..., 0] != UNDRAWN] = inverse.ravel()
+    odd = np.indices((picture.image.height, picture.image.width)).sum(axis=0) % 2
+    return np.concatenate([colours, np.array(_CHECKER, dtype=np.uint8)]), last, (len(colours) + odd).astype(np.uint8)
+
+
+def _reduce_colours(rgb: _Colours, count: int) -> tuple[_Colours, _Indices]:
+    """The colours [count, 3] that come closest to all of [samples, height, width, 3], and which of them each is."""
+    from PIL import Image
+
+    flat = Image.fromarray(rgb.reshape(-1, rgb.shape[2], 3))
+    palette_image = flat.quantize(count, dither=Image.Dither.NONE)
+    colours = np.array(palette_image.getpalette(), dtype=np.uint8).reshape(-1, 3)
+    return colours, np.asarray(palette_image).reshape(rgb.shape[:3])
+
+
+def near_square(samples: int) -> int:
+    """How many pictures stand across, where about as many are to stand across as down."""
+    return math.ceil(math.sqrt(samples))
+
+
+def lay_out(pictures: NDArray[np.uint8], across: int, ground: int) -> NDArray[np.uint8]:
+    """Pictures [samples, height, width, ...] as one, in rows of so many, one pixel apart on a ground."""
+    samples, height, width, *values = pictures.shape
+    down = math.ceil(samples / across)
+    whole = np.full((down * (height + 1), across * (width + 1), *values), ground, dtype=np.uint8)
+    for number, picture in enumerate(pictures):
+        top, left = number // across * (height + 1), number % across * (width + 1)
+        whole[top : top + height, left : left + width] = picture
+    return whole[:-1, :-1]

@@ -30,7 +30,7 @@ class Picture:
         """[height, width]: what was preset."""
         self.drawn = 0
         """Pixels whose turn has come, in raster order."""
-        self._colours, self._known = np.array(image.colours(), dtype=np.int16), list[Tokens]()
+        self._colours, self._pending = np.array(image.colours(), dtype=np.int16), list[Tokens]()
 
     def __len__(self) -> int:
         """Samples."""
@@ -59,13 +59,13 @@ class Picture:
         """Takes the values [steps, samples] that come next; returns how many belong to the picture."""
         image = self.image
         values = tokens[tokens[:, 0] < image.levels]
-        values = values[: image.area - self.drawn * image.channels - len(self._known)]
-        self._known += list(values)
-        whole = len(self._known) // image.channels
+        values = values[: image.area - self.drawn * image.channels - len(self._pending)]
+        self._pending += list(values)
+        whole = len(self._pending) // image.channels
         if whole:
-            levels = np.array(self._known[: whole * image.channels]).reshape(whole, image.channels, -1)
+            levels = np.array(self._pending[: whole * image.channels]).reshape(whole, image.channels, -1)
             self._draw(levels.transpose(2, 0, 1))
-            del self._known[: whole * image.channels]
+            del self._pending[: whole * image.channels]
         return len(values)
 
     def _draw(self, levels: Tokens) -> None:
@@ -91,14 +91,14 @@ def given_levels(prompt: Tokens, image: ImageSpec) -> Tokens:
     """
     pixels = prompt[:, first_pixel(prompt, image) :][:, : image.area]
     levels = np.full(image.area, FREE)
-    agreed = (pixels == pixels[0]).all(axis=0) & (pixels[0] < image.levels)
-    levels[: pixels.shape[1]] = np.where(agreed, pixels[0], FREE)
+    same = (pixels == pixels[0]).all(axis=0) & (pixels[0] < image.levels)
+    levels[: pixels.shape[1]] = np.where(same, pixels[0], FREE)
     return levels.reshape(image.shape)
 
 
 def heat(bits: Floats) -> Pixels:
     """Bits, of any shape, to RGB in one dimension more; NaN, for what is not known, to `UNDRAWN`."""
-    known = np.nan_to_num(bits, nan=0.0, posinf=HOTTEST)
-    channels = [np.interp(known, _STOPS, _COLOURS[:, channel]) for channel in range(3)]
+    values = np.nan_to_num(bits, nan=0.0, posinf=HOTTEST)
+    channels = [np.interp(values, _STOPS, _COLOURS[:, channel]) for channel in range(3)]
     colours = np.rint(np.stack(channels, axis=-1)).astype(np.int16)
     return np.where(np.isnan(bits)[..., None], np.int16(UNDRAWN), colours)

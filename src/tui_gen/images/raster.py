@@ -99,11 +99,11 @@ def _half_block(block: _Block) -> Cell:
 
 
 def _ramp(block: _Block) -> Cell:
-    drawn = [colour for line in block for colour in line if colour]
-    if not drawn:
+    colours = [colour for line in block for colour in line if colour]
+    if not colours:
         return Cell(BLANK)
-    bright = sum(map(brightness, drawn)) / len(drawn)
-    return Cell(RAMP[min(int(bright * len(RAMP)), len(RAMP) - 1)], max(drawn, key=brightness))
+    bright = sum(map(brightness, colours)) / len(colours)
+    return Cell(RAMP[min(int(bright * len(RAMP)), len(RAMP) - 1)], max(colours, key=brightness))
 
 
 def _braille(block: _Block) -> Cell:
@@ -135,10 +135,10 @@ def pointed(raster: Raster, cells: list[Cell], picture: Pixels, number: int, pix
     ink = (0, 0, 0) if colour and brightness(colour) > _BRAILLE_LIT * 2 else (255, 255, 255)
     places = raster.cells_of(pixel[1])
     marks = "X" if len(places) == 1 else "[" + " " * (len(places) - 2) + "]"
-    marked = list(cells)
+    row = list(cells)
     for place, mark in zip(places, marks, strict=True):
-        marked[place] = Cell(mark, ink, colour or (96, 96, 96))
-    return marked
+        row[place] = Cell(mark, ink, colour or (96, 96, 96))
+    return row
 
 
 def plain(cells: Sequence[Cell]) -> str:
@@ -150,8 +150,8 @@ def _mono(cell: Cell) -> str:
     if cell.char not in "▀▄":
         return cell.char
     top, bottom = (cell.foreground, cell.background) if cell.char == "▀" else (None, cell.foreground)
-    lit = _is_lit(top), _is_lit(bottom)
-    return " ▀▄█"[lit[0] + 2 * lit[1]]
+    bright = _is_lit(top), _is_lit(bottom)
+    return " ▀▄█"[bright[0] + 2 * bright[1]]
 
 
 def ansi(cells: Sequence[Cell]) -> str:

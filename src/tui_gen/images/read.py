@@ -1,4 +1,4 @@
-"""An image file as a model sees pictures: cropped, resized, and in the model's colours."""
+"""Reads an image file as levels of a model: cropped, resized, and in the nearest of the model's colours."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ def read_levels(path: str | Path, image: ImageSpec) -> Tokens:
 
     Raises TuiGenError for a file that is missing, no image, damaged, or of more than `MAX_FILE_PIXELS`.
     """
-    rgba = _fitted(_read_rgba(Path(path)), image)
+    rgba = _fit(_read_rgba(Path(path)), image)
     free = rgba[..., 3] < _OPAQUE
-    levels = _quantised(rgba[..., :3], image)
+    levels = _quantise(rgba[..., :3], image)
     levels[free] = FREE
     return levels
 
@@ -67,9 +67,9 @@ def _read_rgba(path: Path) -> Image.Image:
     Image.init()
     formats = [name for name in Image.OPEN if name not in _NEEDS_PROGRAMS]
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(content, formats=formats) as opened:
-            _check_size(path, opened.size)
-            return _eight_bits(ImageOps.exif_transpose(opened)).convert("RGBA")
+        with warnings.catch_warnings(action="ignore"), Image.open(content, formats=formats) as picture:
+            _check_size(path, picture.size)
+            return _eight_bits(ImageOps.exif_transpose(picture)).convert("RGBA")
     except UnidentifiedImageError as fault:
         raise TuiGenError(f"{path} is not an image; PNG, JPEG, GIF, WebP, BMP and TIFF files can be read") from fault
     except Image.DecompressionBombError as fault:
@@ -89,33 +89,33 @@ def _too_large(path: Path) -> str:
     return f"{path} has more than {MAX_FILE_PIXELS // 10**6} million pixels; make it smaller first"
 
 
-def _eight_bits(opened: Image.Image) -> Image.Image:
+def _eight_bits(picture: Image.Image) -> Image.Image:
     """Greys of 16 bits or of floating point as greys of 8; Pillow itself would cut them off at 255."""
-    full = _FULL.get(opened.mode[0])
+    full = _FULL.get(picture.mode[0])
     if full is None:
-        return opened
-    values = np.nan_to_num(np.asarray(opened, dtype=np.float64))
+        return picture
+    values = np.nan_to_num(np.asarray(picture, dtype=np.float64))
     return Image.fromarray(np.rint(255 * (values / full).clip(0, 1)).astype(np.uint8))
 
 
-def _fitted(opened: Image.Image, image: ImageSpec) -> Bytes:
+def _fit(picture: Image.Image, image: ImageSpec) -> Bytes:
     """[height, width, 4]: the picture at the model's size. Pillow weighs colours by their alpha when it averages."""
-    pixels = _unenlarged(np.asarray(_cropped(opened, image)))
+    pixels = _undo_enlargement(np.asarray(_crop(picture, image)))
     height, width = pixels.shape[:2]
     smaller = height <= image.height and width <= image.width
     how = Image.Resampling.NEAREST if smaller else Image.Resampling.BOX
     return np.asarray(Image.fromarray(pixels).resize((image.width, image.height), how))
 
 
-def _cropped(opened: Image.Image, image: ImageSpec) -> Image.Image:
+def _crop(picture: Image.Image, image: ImageSpec) -> Image.Image:
     """The middle, at the model's aspect ratio."""
-    width = min(opened.width, max(1, round(opened.height * image.width / image.height)))
-    height = min(opened.height, max(1, round(opened.width * image.height / image.width)))
-    left, top = (opened.width - width) // 2, (opened.height - height) // 2
-    return opened.crop((left, top, left + width, top + height))
+    width = min(picture.width, max(1, round(picture.height * image.width / image.height)))
+    height = min(picture.height, max(1, round(picture.width * image.height / image.width)))
+    left, top = (picture.width - width) // 2, (picture.height - height) // 2
+    return picture.crop((left, top, left + width, top + height))
 
 
-def _unenlarged(pixels: Bytes) -> Bytes:
+def _undo_enlargement(pixels: Bytes) -> Bytes:
     """One pixel for each block of equal ones: by the largest whole factor that all edges are multiples of."""
     whole = np.ascontiguousarray(pixels).view(np.uint32)[..., 0]
     height, width = whole.shape
@@ -125,7 +125,7 @@ def _unenlarged(pixels: Bytes) -> Bytes:
     return np.ascontiguousarray(pixels[::factor, ::factor])
 
 
-def _quantised(rgb: Bytes, image: ImageSpec) -> Tokens:
+def _quantise(rgb: Bytes, image: ImageSpec) -> Tokens:
     """RGB [height, width, 3] to the levels of the nearest colours."""
     colours = np.array(image.colours())
     if image.channels == 3:

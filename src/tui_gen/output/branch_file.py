@@ -1,4 +1,4 @@
-"""What a person takes away of a branch: its text, its picture, its drawing, as a file or to be pasted."""
+"""A branch as a file or for the clipboard: its text, its picture, or its drawing animated."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from tui_gen.images.picture import Picture, first_pixel, given_levels
 from tui_gen.library import LoadedModel
 from tui_gen.output.writers import text_headings
 from tui_gen.sampling.params import FREE, Mask, Tokens
-from tui_gen.sampling.sweep import Sweep
 from tui_gen.terminal_text import counted, listed, scrub
 from tui_gen.text.codec import TextCodec
 
@@ -73,7 +72,7 @@ def clipboard_text(branch: Branch, loaded_model: LoadedModel, sample: int) -> tu
 def picture_of(branch: Branch, codec: ImageCodec) -> Picture:
     """The pictures of all samples as far as they are drawn; what a completion was given is preset."""
     picture = codec.picture(branch.samples)
-    picture.preset(_given(branch, codec.image))
+    picture.preset(_given_levels(branch, codec.image))
     picture.take(branch.tokens.astype(np.int64))
     return picture
 
@@ -81,17 +80,16 @@ def picture_of(branch: Branch, codec: ImageCodec) -> Picture:
 def _content(ending: str, loaded_model: LoadedModel, branch: Branch) -> bytes:
     codec = loaded_model.codec
     if isinstance(codec, TextCodec):
-        return _joined(branch, loaded_model).encode("utf-8", "replace")
+        return _join_texts(branch, loaded_model).encode("utf-8", "replace")
     picture = picture_of(branch, codec)
     return _ascii(picture).encode() if ending == ".txt" else {".png": png, ".gif": gif}[ending](picture)
 
 
-def _joined(branch: Branch, loaded_model: LoadedModel) -> str:
+def _join_texts(branch: Branch, loaded_model: LoadedModel) -> str:
     """All texts, each under a heading where there are several."""
     texts = [text_of(branch, loaded_model, sample) for sample in range(branch.samples)]
     texts = [text if text.endswith("\n") else text + "\n" for text in texts]
-    params = branch.start.params
-    headings = text_headings(len(texts), params if isinstance(params, Sweep) else None)
+    headings = text_headings(len(texts), branch.start.sweep)
     return "".join(heading + text for heading, text in zip(headings, texts, strict=True))
 
 
@@ -108,21 +106,21 @@ def _only(picture: Picture, sample: int) -> Picture:
     return alone
 
 
-def _given(branch: Branch, image: ImageSpec) -> Tokens:
+def _given_levels(branch: Branch, image: ImageSpec) -> Tokens:
     """The levels [height, width] or [height, width, 3] that stood in the prompt for every sample; FREE elsewhere, and
     where a person chose a pixel or an earlier branch had drawn it: those were seen to appear.
     """
     levels, first = given_levels(branch.start.prompt, image), first_pixel(branch.start.prompt, image)
     stands = (levels != FREE).ravel()
-    made = np.asarray(branch.given[first : len(branch)].all(axis=1))
-    stands[: len(made)] &= made[: len(stands)]
-    stands &= ~_chosen(branch, first, stands)
+    given = np.asarray(branch.given[first : len(branch)].all(axis=1))
+    stands[: len(given)] &= given[: len(stands)]
+    stands &= ~_pixels_by_hand(branch, first, stands)
     return np.where(stands.reshape(levels.shape), levels, FREE)
 
 
-def _chosen(branch: Branch, first: int, among: Mask) -> Mask:
+def _pixels_by_hand(branch: Branch, first: int, among: Mask) -> Mask:
     """Which of some pixels a person chose in place of others."""
-    chosen = np.zeros_like(among)
+    pixels = np.zeros_like(among)
     for pixel in np.flatnonzero(among).tolist():
-        chosen[pixel] = any(branch.is_chosen(first + pixel, sample) for sample in range(branch.samples))
-    return chosen
+        pixels[pixel] = any(branch.is_chosen(first + pixel, sample) for sample in range(branch.samples))
+    return pixels

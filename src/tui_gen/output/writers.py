@@ -1,4 +1,4 @@
-"""How a run without a screen is written: text and JSON lines here, pictures next door."""
+"""Writers of runs without a screen: text and JSON lines, or a writer of pictures; and where they write to."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from tui_gen.sampling.params import Tokens
 from tui_gen.sampling.step import Step
 from tui_gen.sampling.sweep import Sweep
 from tui_gen.terminal_text import scrub, scrub_line
-from tui_gen.text.codec import TextCodec
+from tui_gen.text.codec import Codec, TextCodec
 
 _FORMS = {".png": "png", ".gif": "gif", ".jsonl": "jsonl"}
 
 
-class Writer(Protocol):
+class StepWriter(Protocol):
     """Takes steps as they come and writes what can be written."""
 
     @property
@@ -42,7 +42,7 @@ class Writer(Protocol):
         ...
 
 
-class Measured(list[Step]):
+class StepsWithFigures(list[Step]):
     """Steps whose figures are computed as they come, while a model on a GPU still has their logits at hand."""
 
     def append(self, step: Step, /) -> None:
@@ -72,7 +72,7 @@ def writer_for(
     *,
     given: Tokens | None = None,
     sweep: Sweep | None = None,
-) -> Writer:
+) -> StepWriter:
     """The writer for a format that suits the model, or for what suits model and destination.
 
     given: the levels of a picture that is completed; they are seen even if the run does not come to them.
@@ -134,8 +134,8 @@ class TextWriter:
             self._put("\n")
 
     def _put(self, text: str) -> None:
-        shown = scrub(text) if self._terminal else text
-        self._file.write(shown.encode("utf-8", "replace"))
+        content = scrub(text) if self._terminal else text
+        self._file.write(content.encode("utf-8", "replace"))
 
 
 class JsonLines:
@@ -144,11 +144,13 @@ class JsonLines:
     `value` say what the sample was made with.
     """
 
-    bundle = Measured
+    bundle = StepsWithFigures
 
-    def __init__(self, codec: TextCodec | ImageCodec, samples: int, file: BinaryIO, sweep: Sweep | None = None) -> None:
+    def __init__(self, codec: Codec, samples: int, file: BinaryIO, sweep: Sweep | None = None) -> None:
         self._codec, self._file = codec, file
-        self._swept = [{"knob": sweep.knob, "value": value} for value in sweep.values] if sweep else [{}] * samples
+        self._sweep_facts = (
+            [{"knob": sweep.knob, "value": value} for value in sweep.values] if sweep else [{}] * samples
+        )
         self._readers = [codec.reader() for _ in range(samples)] if isinstance(codec, TextCodec) else []
         self._counts, self._values = [0] * samples, 0
 
@@ -168,7 +170,7 @@ class JsonLines:
     def _put(self, step: Step, sample: int, text: str | None) -> None:
         index = self._counts[sample]
         self._counts[sample] += 1
-        facts: dict[str, object] = {"sample": sample, **self._swept[sample]}
+        facts: dict[str, object] = {"sample": sample, **self._sweep_facts[sample]}
         facts.update(index=index, id=int(step.tokens[sample]))
         if isinstance(self._codec, ImageCodec):
             facts.update(self._codec.image.named_place(self._values))
@@ -187,7 +189,7 @@ def say(*lines: str) -> None:
 
 
 @contextlib.contextmanager
-def closing(writer: Writer) -> Iterator[Writer]:
+def closing(writer: StepWriter) -> Iterator[StepWriter]:
     """Closes it also after an interruption: what was made stays. A reader that has gone is no second error."""
     try:
         yield writer

@@ -48,9 +48,9 @@ def check_contract(inputs: Sequence[Port], outputs: Sequence[Port], vocab_size: 
     for state in inputs[1:]:
         _check_state(state)
     names = [state.name.removeprefix("state.") for state in inputs[1:]]
-    wanted = [f"next.{name}" for name in names]
-    if [port.name for port in outputs[1:]] != wanted:
-        raise _fault(f"the outputs after 'logits' must be {wanted}", outputs[1:])
+    expected = [f"next.{name}" for name in names]
+    if [port.name for port in outputs[1:]] != expected:
+        raise _fault(f"the outputs after 'logits' must be {expected}", outputs[1:])
     for state, after in zip(inputs[1:], outputs[1:], strict=True):
         _check_port(after, state.type, state.shape[1:])
 
@@ -69,12 +69,12 @@ def _check_state(port: Port) -> None:
 
 
 def _check_port(port: Port, kind: str, rest: tuple[int | str | None, ...]) -> None:
-    batched = len(port.shape) == 1 + len(rest) and not isinstance(port.shape[0], int)
+    has_batch = len(port.shape) == 1 + len(rest) and not isinstance(port.shape[0], int)
     sizes_fit = all(got == want or not isinstance(got, int) for got, want in zip(port.shape[1:], rest, strict=False))
-    if port.type != kind or not batched or not sizes_fit:
+    if port.type != kind or not has_batch or not sizes_fit:
         raise TuiGenError(f"model.onnx: '{port}' must be {Port(port.name, kind, ('batch', *rest))}")
 
 
 def _fault(what: str, ports: Sequence[Port]) -> TuiGenError:
-    found = ", ".join(str(port) for port in ports) or "none"
-    return TuiGenError(f"model.onnx: {what}; found {found}")
+    names = ", ".join(str(port) for port in ports) or "none"
+    return TuiGenError(f"model.onnx: {what}; found {names}")

@@ -43,26 +43,26 @@ def driver() -> Driver | None:
     return Driver((version.value // 1000, version.value % 1000 // 10), devices)
 
 
-def driver_trouble(needed: str, device: int) -> str:
+def driver_trouble(version: str, device: int) -> str:
     """Why the driver cannot run a CUDA of the needed version, such as `13.0`, on a device; empty if it can."""
     if missing := missing_driver():
         return missing
-    found = driver()
-    if found is None or not found.devices:
+    state = driver()
+    if state is None or not state.devices:
         return "the NVIDIA driver finds no GPU"
-    if found.cuda[0] < int(needed.partition(".")[0]):  # within a major version, an older driver runs newer libraries
-        has = ".".join(map(str, found.cuda))
-        return f"the NVIDIA driver is too old: it runs CUDA up to {has}, and {needed} is needed; update the driver"
-    if device >= len(found.devices):
-        listed = ", ".join(f"{number}: {name}" for number, name in enumerate(found.devices))
-        return f"there is no device {device}; this machine has {listed}"
+    if state.cuda[0] < int(version.partition(".")[0]):  # within a major version, an older driver runs newer libraries
+        has = ".".join(map(str, state.cuda))
+        return f"the NVIDIA driver is too old: it runs CUDA up to {has}, and {version} is needed; update the driver"
+    if device >= len(state.devices):
+        devices = ", ".join(f"{number}: {name}" for number, name in enumerate(state.devices))
+        return f"there is no device {device}; this machine has {devices}"
     return ""
 
 
 def device_name(device: int) -> str:
     """What a GPU is called, such as `NVIDIA H100`."""
-    found = driver()
-    return found.devices[device] if found and device < len(found.devices) else "GPU"
+    state = driver()
+    return state.devices[device] if state and device < len(state.devices) else "GPU"
 
 
 def both_runtimes() -> str:

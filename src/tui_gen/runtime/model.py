@@ -1,46 +1,36 @@
-"""One ONNX file behind start(), step() and, where it runs on a GPU, draw()."""
+"""A model: one ONNX file behind `start`, `step`, and the further abilities that `StepModel` declares."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tui_gen.card import ModelCard
 from tui_gen.errors import DeviceFullError, DeviceLostError, TuiGenError
-from tui_gen.generation.protocol import StepModel, score_steps
-from tui_gen.runtime.contract import Port, check_contract
+from tui_gen.generation.protocol import DeviceSample, score_steps
+from tui_gen.runtime.contract import check_contract
 from tui_gen.runtime.cuda import NO_DRIVER
-from tui_gen.runtime.cuda_model import CudaModel, DeviceState, device_opener, joined
-from tui_gen.runtime.placement import Candidates, Placement, Turn, cores, no_room
-from tui_gen.runtime.sequence_graph import TARGETS, in_chunks
-from tui_gen.runtime.session import Place, Provider, Session
-from tui_gen.runtime.state import Pool, State
-from tui_gen.sampling.device_protocol import SampleReport
-from tui_gen.sampling.params import Floats, Logits, SamplingParams, Tokens, draw, weights
+from tui_gen.runtime.cuda_model import CudaModel, DeviceState, device_opener, join
+from tui_gen.runtime.placement import Candidates, Placement, Work, cores, no_room
+from tui_gen.runtime.sequence_graph import TARGETS, sequence_graph
+from tui_gen.runtime.session import OnnxSession, Place, Provider
+from tui_gen.runtime.state import HostState, Pool
+from tui_gen.sampling.params import Floats, Logits, SamplingParams, Tokens, draw_tokens, weights
 
 _EXTERNAL_DATA = b"\x0a\x08location"
 """How protobuf writes the key that points a tensor at another file."""
 T = TypeVar("T")
-RunState = State | DeviceState
+RunState = HostState | DeviceState
 """The state of a run, wherever it lies."""
-Run = Callable[[Mapping[str, Any]], Sequence[NDArray[Any]]]
+RunGraph = Callable[[Mapping[str, Any]], Sequence[NDArray[Any]]]
 """From inputs by name to outputs; raises TuiGenError."""
 _TOLERANCE = 1e-4
-_TRIED = 8
+_TRIAL_TOKENS = 8
 """Tokens that are also read one by one, when a graph is first run in this way."""
-
-
-class Drawn(NamedTuple):
-    """A step that sampled on its device."""
-
-    report: SampleReport
-    logits: Callable[[], Logits]
-    """What to call for what the model said, [batch, vocab]."""
-    state: DeviceState
 
 
 class Model:
@@ -61,14 +51,14 @@ class Model:
                 "model.onnx keeps weights in another file, which is refused; export it with all data inside"
             )
         self.card, self.threads, self._graph = card, threads, graph
-        self._session = Session(graph, threads)
+        self._session = OnnxSession(graph, threads)
         self.inputs, self.outputs = self._session.inputs, self._session.outputs
         check_contract(self.inputs, self.outputs, card.vocab_size)
         self._pool = Pool(self.inputs[1:], card.vocab_size)
-        self._at_once = SequenceRunner(self, graph, self._opened)
+        self._sequences = SequenceRunner(self, graph, self._open_on_cpu)
         self._placement: Placement | None = None
         self._device: CudaModel | None = None
-        self._news: list[str] = []
+        self._warnings: list[str] = []
         self.provider_note = ""
         self.use(provider, device)
 
@@ -77,8 +67,8 @@ class Model:
         self._placement, self._device, self.provider_note = None, None, ""
         if provider == "cpu":
             return
-        opened = partial(self._open_device, Place("cuda", device))
-        candidates = Candidates(opened, self._cpu_turn, self._device_turn, self.threads)
+        open_device = partial(self._open_device, Place("cuda", device))
+        candidates = Candidates(open_device, self._cpu_work, self._device_work, self.threads)
         placement = Placement(self._graph, provider, device, candidates)
         self.provider_note = placement.note
         if not placement.hopeless:
@@ -111,20 +101,20 @@ class Model:
         return self.provider, "" if self.provider_note == NO_DRIVER else self.provider_note
 
     @property
-    def has_news(self) -> bool:
-        """Whether `news` has something to tell."""
-        return bool(self._news)
+    def has_warnings(self) -> bool:
+        """Whether `take_warnings` has something to tell."""
+        return bool(self._warnings)
 
-    def news(self) -> list[str]:
+    def take_warnings(self) -> list[str]:
         """What went wrong with a device since the last time, in one line each; the run goes on."""
-        told, self._news = self._news, []
-        return told
+        warnings, self._warnings = self._warnings, []
+        return warnings
 
     def start(self, batch: int) -> RunState:
         """The state before the first token: zeros."""
         return self._pool.zeros(batch)
 
-    def state(self, arrays: Sequence[NDArray[Any]], batch: int) -> State:
+    def state(self, arrays: Sequence[NDArray[Any]], batch: int) -> HostState:
         """A state of tensors that were computed elsewhere, in the order of the graph's inputs; it takes them over."""
         return self._pool.state(arrays, batch)
 
@@ -133,22 +123,22 @@ class Model:
         if len(tokens) != len(state):
             raise TuiGenError(f"{len(tokens)} tokens do not go with the state of {len(state)} samples")
         if self._placement:
-            found = self._try_device(len(tokens), state, lambda device, here: device.step(tokens, here))
-            if found:
-                return found
-        return self._step_in_place(tokens, state if isinstance(state, State) else self._on_host(state))
+            result = self._try_device(len(tokens), state, lambda device, here: device.step(tokens, here))
+            if result:
+                return result
+        return self._step_in_place(tokens, state if isinstance(state, HostState) else self._on_host(state))
 
-    def draw(self, tokens: Tokens, state: RunState, uniform: Floats, params: SamplingParams) -> Drawn | None:
+    def draw(self, tokens: Tokens, state: RunState, uniform: Floats, rows: Floats) -> DeviceSample | None:
         """Reads int64[batch] and draws what follows, where that is done beside the model; None on the CPU.
 
-        uniform: float64[batch] in [0, 1).
+        uniform: float64[batch] in [0, 1). rows: as of `tui_gen.sampling.params.weights`.
         """
         if not self._placement:
             return None
-        found = self._try_device(len(tokens), state, lambda device, here: device.draw(tokens, here, uniform, params))
-        return Drawn(found.report, partial(self._logits, found.state), found.state) if found else None
+        sample = self._try_device(len(tokens), state, lambda device, here: device.draw(tokens, here, uniform, rows))
+        return DeviceSample(sample[0], partial(self._logits, sample[1]), sample[1]) if sample else None
 
-    def _step_in_place(self, tokens: Tokens, state: State) -> tuple[Logits, State]:
+    def _step_in_place(self, tokens: Tokens, state: HostState) -> tuple[Logits, HostState]:
         """Neither copies the state nor asks for memory for it."""
         after = self._pool.unset(len(tokens))
         before, into = state.buffers, after.buffers
@@ -156,31 +146,31 @@ class Model:
         run = into.runs.get(before)
         if run is None:
             inputs, outputs = (into.tokens, *before.parts), (into.logits, *into.parts)
-            run = into.runs[before] = self._session.bound(inputs, outputs)
+            run = into.runs[before] = self._session.bind(inputs, outputs)
         run()
         return into.logits.copy(), after
 
-    def read(self, tokens: Tokens, state: RunState) -> State | None:
+    def read(self, tokens: Tokens, state: RunState) -> HostState | None:
         """Reads int64[batch, n], n >= 1, at once, many times as fast as step by step; returns the state after them.
 
         None for a graph that can only be stepped. Raises TuiGenError for a state that is not finite.
         """
-        after = self._at_once.read(tokens, self._on_host(state))
+        after = self._sequences.read(tokens, self._on_host(state))
         if after is not None and not after.is_finite():
             raise TuiGenError("the model's state is no longer finite: its weights are damaged or it overflows")
         return after
 
-    def score(self, tokens: Tokens, following: Tokens, state: RunState) -> tuple[Floats, State] | None:
+    def score(self, tokens: Tokens, following: Tokens, state: RunState) -> tuple[Floats, HostState] | None:
         """Reads int64[batch, n] likewise; following: int64[batch, n], a token after each of them.
 
         Returns the natural logarithm of the probability of what follows, float32[batch, n], and the state after
         `tokens`; None for a graph that can only be stepped.
         """
-        return self._at_once.score(tokens, following, self._on_host(state))
+        return self._sequences.score(tokens, following, self._on_host(state))
 
-    def _opened(self, graph: bytes) -> Run:
+    def _open_on_cpu(self, graph: bytes) -> RunGraph:
         """Runs another graph on the CPU; a product for many tokens gains from all processors."""
-        return Session(graph, cores(), yielding=True).run
+        return OnnxSession(graph, cores(), yielding=True).run
 
     def _open_device(self, place: Place) -> CudaModel:
         return CudaModel(
@@ -195,94 +185,81 @@ class Model:
             self._device, self.provider_note = device, self._placement.note
             here = device.bring(state)
             try:
-                found = work(device, here)
+                result = work(device, here)
             except DeviceFullError:
                 parts = 2 * len(here.parts)
                 state = self._on_host(here)
                 state = device.divide(state, parts) or state
-                if isinstance(state, State):
+                if isinstance(state, HostState):
                     device.forget()
                     self._give_up(batch, no_room(batch), lost=False)
             except DeviceLostError as fault:
                 self._give_up(batch, f"the GPU failed: {fault}", lost=True)
             else:
                 if parts > 1:
-                    self._news.append(f"the GPU has no room for {batch} samples at once; a step runs in {parts} parts")
-                return found
+                    self._warnings.append(
+                        f"the GPU has no room for {batch} samples at once; a step runs in {parts} parts"
+                    )
+                return result
         self._device, self.provider_note = None, self._placement.note
         return None
 
     def _give_up(self, batch: int, why: str, *, lost: bool) -> None:
         assert self._placement
         self._placement.leave(batch, why, lost=lost)
-        self._news.append(f"{why}; the CPU goes on with the run")
+        self._warnings.append(f"{why}; the CPU goes on with the run")
 
-    def _on_host(self, state: RunState) -> State:
+    def _on_host(self, state: RunState) -> HostState:
         """The same state on the CPU; where the device does not give it, computed again."""
-        if isinstance(state, State):
+        if isinstance(state, HostState):
             return state
         try:
             return state.compact()
         except (DeviceFullError, DeviceLostError):
-            return self._walked(state, 0)
+            return self._recompute(state, 0)
 
     def _logits(self, state: DeviceState) -> Logits:
         try:
             return state.logits()
         except (DeviceFullError, DeviceLostError):
-            last = [trail.tokens[position - 1] for trail, position in state.parts]
-            return self._step_in_place(np.concatenate(last), self._walked(state, 1))[0]
+            last = [history.tokens[position - 1] for history, position in state.parts]
+            return self._step_in_place(np.concatenate(last), self._recompute(state, 1))[0]
 
-    def _walked(self, state: DeviceState, before: int) -> State:
+    def _recompute(self, state: DeviceState, before: int) -> HostState:
         """The state so many tokens before, computed on the CPU from what is kept there."""
         parts = []
-        for trail, position in state.parts:
-            here = trail.anchor
-            for tokens in trail.tokens[: position - before]:
+        for history, position in state.parts:
+            here = history.anchor
+            for tokens in history.tokens[: position - before]:
                 _, here = self._step_in_place(tokens, here)
             parts.append(here.arrays())
-        return self.state(joined(parts), len(state))
+        return self.state(join(parts), len(state))
 
-    def _cpu_turn(self, batch: int) -> Turn:
+    def _cpu_work(self, batch: int) -> Work:
         state, tokens, uniform = self._pool.zeros(batch), np.zeros(batch, dtype=np.int64), np.full(batch, 0.5)
-        return lambda: draw(weights(self._step_in_place(tokens, state)[0], SamplingParams()), uniform)
+        rows = SamplingParams().row()
+        return lambda: draw_tokens(weights(self._step_in_place(tokens, state)[0], rows), uniform)
 
-    def _device_turn(self, device: CudaModel, batch: int) -> Turn:
+    def _device_work(self, device: CudaModel, batch: int) -> Work:
         state, tokens, uniform = device.bring(self.start(batch)), np.zeros(batch, dtype=np.int64), np.full(batch, 0.5)
-        return lambda: device.draw(tokens, state, uniform, SamplingParams())
-
-
-class Stepped(StepModel, Protocol):
-    """A step function that is to be read faster."""
-
-    @property
-    def inputs(self) -> list[Port]:
-        """Tokens, and the parts of the state."""
-        ...
-
-    @property
-    def outputs(self) -> list[Port]:
-        """Logits, and the parts of the state."""
-        ...
-
-    def state(self, arrays: Sequence[NDArray[Any]], batch: int) -> State:
-        """The state that consists of these tensors."""
-        ...
+        rows = SamplingParams().row()
+        return lambda: device.draw(tokens, state, uniform, rows)
 
 
 class SequenceRunner:
-    """Opens what it needs when it is first asked. graph: of the step function; opened: what runs a graph."""
+    """Prefill: runs the graph over a whole sequence when it can be rewritten to do so exactly."""
 
-    def __init__(self, model: Stepped, graph: bytes, opened: Callable[[bytes], Run]) -> None:
-        self._model, self._graph, self._opened = model, graph, opened
-        self._runs: dict[bool, Run | None] = {}
+    def __init__(self, model: Model, graph: bytes, open_graph: Callable[[bytes], RunGraph]) -> None:
+        """graph: of the step function. open_graph: opens another graph, when it is first needed."""
+        self._model, self._graph, self._open_graph = model, graph, open_graph
+        self._runs: dict[bool, RunGraph | None] = {}
 
-    def read(self, tokens: Tokens, state: State) -> State | None:
+    def read(self, tokens: Tokens, state: HostState) -> HostState | None:
         """As `Model.read`."""
         run = self._run(scores=False)
         return self._model.state(run(self._feeds(tokens, state)), len(tokens)) if run else None
 
-    def score(self, tokens: Tokens, following: Tokens, state: State) -> tuple[Floats, State] | None:
+    def score(self, tokens: Tokens, following: Tokens, state: HostState) -> tuple[Floats, HostState] | None:
         """As `Model.score`."""
         run = self._run(scores=True)
         if not run:
@@ -290,15 +267,15 @@ class SequenceRunner:
         scores, *after = run(self._feeds(tokens, state) | {TARGETS: following.T.reshape(-1, 1)})
         return scores.reshape(tokens.shape[::-1]).T, self._model.state(after, len(tokens))
 
-    def _feeds(self, tokens: Tokens, state: State) -> dict[str, Any]:
+    def _feeds(self, tokens: Tokens, state: HostState) -> dict[str, Any]:
         return {
             port.name: part for port, part in zip(self._model.inputs, (tokens.T, *state.buffers.parts), strict=True)
         }
 
-    def _run(self, *, scores: bool) -> Run | None:
+    def _run(self, *, scores: bool) -> RunGraph | None:
         if scores not in self._runs:
-            graph = in_chunks(self._graph, scores=scores)
-            self._runs[scores] = self._opened(graph) if graph else None  # for the trial
+            graph = sequence_graph(self._graph, scores=scores)
+            self._runs[scores] = self._open_graph(graph) if graph else None  # for the trial
             if graph and not self._is_right(scores=scores):
                 self._runs[scores] = None
         return self._runs[scores]
@@ -306,15 +283,15 @@ class SequenceRunner:
     def _is_right(self, *, scores: bool) -> bool:
         """Whether some tokens from some state on give what they give one by one."""
         rng, vocab = np.random.default_rng(0), self._model.outputs[0].shape[1]
-        tokens, following = rng.integers(0, int(vocab or 1), size=(2, 2, _TRIED))
+        tokens, following = rng.integers(0, int(vocab or 1), size=(2, 2, _TRIAL_TOKENS))
         zeros = self._model.start(2).arrays()
         start = self._model.state([rng.normal(0, 0.1, part.shape).astype(part.dtype) for part in zeros], 2)
         try:
             expected, after = score_steps(self._model, tokens, following, start)
-            found = self.score(tokens, following, start) if scores else (expected, self.read(tokens, start))
+            result = self.score(tokens, following, start) if scores else (expected, self.read(tokens, start))
         except TuiGenError:
             return False
-        assert found
-        assert found[1]
-        pairs = zip((expected, *after.arrays()), (found[0], *found[1].arrays()), strict=True)
+        assert result
+        assert result[1]
+        pairs = zip((expected, *after.arrays()), (result[0], *result[1].arrays()), strict=True)
         return all(np.allclose(one, other, rtol=0, atol=_TOLERANCE, equal_nan=True) for one, other in pairs)

@@ -1,4 +1,4 @@
-"""ONNX graphs as messages: read into nodes, tensors and ports, and put together again; what rewriting them takes."""
+"""Reads, rewrites and builds ONNX graphs in their protobuf form, without the `onnx` package."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class UnknownFormError(Exception):
     """The graph is of another form than what a rewriting knows."""
 
 
-class Node(NamedTuple):
+class OnnxNode(NamedTuple):
     """An operation; `rest` holds its attributes and name as they were written."""
 
     op: str
@@ -38,20 +38,20 @@ class Node(NamedTuple):
     outputs: list[str]
     rest: list[Field]
 
-    def written(self) -> Field:
+    def to_field(self) -> Field:
         """As a part of a graph."""
         names: list[Field] = [(_NODE_INPUT, name.encode()) for name in self.inputs]
         names += [(_NODE_OUTPUT, name.encode()) for name in self.outputs]
-        return _NODE, joined([*names, (_OP_TYPE, self.op.encode()), *self.rest])
+        return _NODE, encode_message([*names, (_OP_TYPE, self.op.encode()), *self.rest])
 
     def attributes(self) -> set[str]:
         """Their names."""
-        return {text(_message(value), _ATTRIBUTE_NAME) for key, value in self.rest if key == _ATTRIBUTE}
+        return {text_of(_message(value), _ATTRIBUTE_NAME) for key, value in self.rest if key == _ATTRIBUTE}
 
     def holds_graph(self) -> bool:
         """Whether an attribute is a graph, as of a loop."""
         attributes = [_message(value) for key, value in self.rest if key == _ATTRIBUTE]
-        return any(at in _ATTRIBUTE_GRAPHS for part in attributes for at, _ in fields(part))
+        return any(at in _ATTRIBUTE_GRAPHS for part in attributes for at, _ in read_fields(part))
 
     def integer(self, name: str, default: int) -> int:
         """The value of an attribute that is a whole number."""
@@ -67,19 +67,19 @@ class Node(NamedTuple):
 
     def is_attribute(self, part: Field, name: str) -> bool:
         """Whether a part of `rest` is the attribute of this name."""
-        return part[0] == _ATTRIBUTE and text(_message(part[1]), _ATTRIBUTE_NAME) == name
+        return part[0] == _ATTRIBUTE and text_of(_message(part[1]), _ATTRIBUTE_NAME) == name
 
-    def _values(self, name: str, wanted: int) -> list[int | bytes | memoryview]:
+    def _values(self, name: str, number: int) -> list[int | bytes | memoryview]:
         """The fields of an attribute that have a number."""
-        found = [_message(part[1]) for part in self.rest if self.is_attribute(part, name)]
-        return [value for message in found for at, value in fields(message) if at == wanted]
+        messages = [_message(part[1]) for part in self.rest if self.is_attribute(part, name)]
+        return [value for message in messages for at, value in read_fields(message) if at == number]
 
 
 @dataclass
 class Graph:
     """The parts of a model that a rewriting looks at; the others are kept as they are."""
 
-    nodes: list[Node]
+    nodes: list[OnnxNode]
     inputs: list[memoryview]
     outputs: list[memoryview]
     tensors: list[memoryview]
@@ -94,57 +94,57 @@ class Graph:
         """From an ONNX file. Raises ValueError for what is none, UnknownFormError for operators that are not
         ONNX's, and for graphs within the graph.
         """
-        whole = list(fields(model))
-        parts = [part for key, value in whole if key == _GRAPH for part in fields(_message(value))]
+        whole = list(read_fields(model))
+        parts = [part for key, value in whole if key == _GRAPH for part in read_fields(_message(value))]
         nodes = [_node(_message(value)) for key, value in parts if key == _NODE]
         if any(node.holds_graph() for node in nodes):
             raise UnknownFormError  # which may read any tensor of this one
         inputs, outputs, tensors = (
-            [_message(value) for key, value in parts if key == wanted] for wanted in (_INPUT, _OUTPUT, _INITIALIZER)
+            [_message(value) for key, value in parts if key == number] for number in (_INPUT, _OUTPUT, _INITIALIZER)
         )
-        known = (_NODE, _INPUT, _OUTPUT, _VALUE_INFO, _INITIALIZER)
-        others = [part for part in parts if part[0] not in known]
+        numbers = (_NODE, _INPUT, _OUTPUT, _VALUE_INFO, _INITIALIZER)
+        others = [part for part in parts if part[0] not in numbers]
         return cls(nodes, inputs, outputs, tensors, others, [part for part in whole if part[0] != _GRAPH])
 
     @classmethod
     def new(cls, name: str) -> Graph:
         """Nothing yet."""
-        opset = joined([(_OPSET_VERSION, OPSET)])
+        opset = encode_message([(_OPSET_VERSION, OPSET)])
         return cls([], [], [], [], [(2, name.encode())], [(_IR_VERSION, IR_VERSION), (_OPSET_IMPORT, opset)])
 
     @property
     def opset(self) -> int:
         """The version of ONNX's own operators."""
-        imports = [list(fields(_message(value))) for key, value in self.rest if key == _OPSET_IMPORT]
-        own = [dict(fields) for fields in imports if not any(key == _OPSET_DOMAIN and value for key, value in fields)]
-        versions = [fields.get(_OPSET_VERSION, 0) for fields in own]
+        imports = [list(read_fields(_message(value))) for key, value in self.rest if key == _OPSET_IMPORT]
+        own = [dict(entry) for entry in imports if not any(key == _OPSET_DOMAIN and value for key, value in entry)]
+        versions = [entry.get(_OPSET_VERSION, 0) for entry in own]
         return max((version for version in versions if isinstance(version, int)), default=0)
 
-    def written(self) -> bytes:
+    def to_bytes(self) -> bytes:
         """The ONNX file. Tensors that no node reads are left out."""
         used = {name for node in self.nodes for name in node.inputs}
-        parts = [node.written() for node in self.nodes] + self.others
+        parts = [node.to_field() for node in self.nodes] + self.others
         parts += [(_INITIALIZER, part) for part in self.tensors if name_of_tensor(part) in used]
         parts += [*((_INPUT, part) for part in self.inputs), *((_OUTPUT, part) for part in self.outputs)]
-        return joined([*self.rest, (_GRAPH, joined(parts))])
+        return encode_message([*self.rest, (_GRAPH, encode_message(parts))])
 
 
 def int_attribute(name: str, value: int) -> Field:
     """An attribute that is a whole number."""
     facts: list[Field] = [(_ATTRIBUTE_NAME, name.encode()), (_ATTRIBUTE_INT, value), (_ATTRIBUTE_TYPE, _INT)]
-    return _ATTRIBUTE, joined(facts)
+    return _ATTRIBUTE, encode_message(facts)
 
 
 def tensor(name: str, values: NDArray[Any]) -> memoryview:
     """A constant."""
     facts: list[Field] = [(_TENSOR_DIMS, size) for size in values.shape]
     facts += [(_TENSOR_TYPE, ELEMENTS[values.dtype.name]), (_TENSOR_NAME, name.encode())]
-    return memoryview(joined([*facts, (_TENSOR_RAW, values.tobytes())]))
+    return memoryview(encode_message([*facts, (_TENSOR_RAW, values.tobytes())]))
 
 
 def values_of(message: memoryview) -> NDArray[Any]:
     """The numbers of a constant. Raises UnknownFormError where they are not kept as raw bytes."""
-    facts = list(fields(message))
+    facts = list(read_fields(message))
     kind = next((value for key, value in facts if key == _TENSOR_TYPE and isinstance(value, int)), 0)
     raw = next((value for key, value in facts if key == _TENSOR_RAW), None)
     if raw is None or kind not in _RAW_TYPES:
@@ -156,44 +156,46 @@ def values_of(message: memoryview) -> NDArray[Any]:
 
 def _numbers(values: Iterable[int | bytes | memoryview]) -> list[int]:
     """A row of whole numbers; protobuf writes them one by one or as one field of them all."""
-    return [n for value in values for n in ([value] if isinstance(value, int) else packed(value))]
+    return [n for value in values for n in ([value] if isinstance(value, int) else read_packed(value))]
 
 
 def port(name: str, kind: str, dims: Sequence[int | str]) -> memoryview:
     """An input or output; kind: NumPy's name; a text among the dims is a symbolic dimension."""
-    sizes = [joined([(_DIM_VALUE, dim) if isinstance(dim, int) else (_DIM_PARAM, dim.encode())]) for dim in dims]
-    shape = joined([(_DIM, size) for size in sizes])
+    sizes = [
+        encode_message([(_DIM_VALUE, dim) if isinstance(dim, int) else (_DIM_PARAM, dim.encode())]) for dim in dims
+    ]
+    shape = encode_message([(_DIM, size) for size in sizes])
     element: list[Field] = [(_ELEMENT, ELEMENTS[kind]), (_SHAPE, shape)]
-    kind_of = field(_TENSOR_KIND, joined(element))
-    return memoryview(joined([(_INFO_NAME, name.encode()), (_INFO_TYPE, kind_of)]))
+    kind_of = encode_field(_TENSOR_KIND, encode_message(element))
+    return memoryview(encode_message([(_INFO_NAME, name.encode()), (_INFO_TYPE, kind_of)]))
 
 
 def name_of_port(message: memoryview) -> str:
     """Of an input or output."""
-    return text(message, _INFO_NAME)
+    return text_of(message, _INFO_NAME)
 
 
 def name_of_tensor(message: memoryview) -> str:
     """Of a constant."""
-    return text(message, _TENSOR_NAME)
+    return text_of(message, _TENSOR_NAME)
 
 
-def text(message: memoryview, wanted: int) -> str:
+def text_of(message: memoryview, number: int) -> str:
     """A field that is a text; empty where it is not there."""
-    found = next((_message(value) for key, value in fields(message) if key == wanted), memoryview(b""))
-    return str(found, "utf-8")
+    content = next((_message(value) for key, value in read_fields(message) if key == number), memoryview(b""))
+    return str(content, "utf-8")
 
 
-def _node(message: memoryview) -> Node:
-    parts = list(fields(message))
+def _node(message: memoryview) -> OnnxNode:
+    parts = list(read_fields(message))
     inputs, outputs = (
-        [str(_message(value), "utf-8") for key, value in parts if key == wanted]
-        for wanted in (_NODE_INPUT, _NODE_OUTPUT)
+        [str(_message(value), "utf-8") for key, value in parts if key == number]
+        for number in (_NODE_INPUT, _NODE_OUTPUT)
     )
     if any(key == _DOMAIN and len(_message(value)) for key, value in parts):
         raise UnknownFormError
     rest = [part for part in parts if part[0] not in (_NODE_INPUT, _NODE_OUTPUT, _OP_TYPE)]
-    return Node(text(message, _OP_TYPE), inputs, outputs, rest)
+    return OnnxNode(text_of(message, _OP_TYPE), inputs, outputs, rest)
 
 
 def _message(value: int | bytes | memoryview) -> memoryview:
@@ -202,7 +204,7 @@ def _message(value: int | bytes | memoryview) -> memoryview:
     return memoryview(value)
 
 
-def fields(message: bytes | memoryview) -> Iterator[Field]:
+def read_fields(message: bytes | memoryview) -> Iterator[Field]:
     """The fields of a message, in their order; fixed-width numbers as bytes. Raises ValueError for what is none."""
     view, at = memoryview(message), 0
     while at < len(view):
@@ -218,7 +220,7 @@ def fields(message: bytes | memoryview) -> Iterator[Field]:
         at += width
 
 
-def packed(row: bytes | memoryview) -> list[int]:
+def read_packed(row: bytes | memoryview) -> list[int]:
     """A row of whole numbers that stand in one field."""
     view, at, numbers = memoryview(row), 0, list[int]()
     while at < len(view):
@@ -227,28 +229,30 @@ def packed(row: bytes | memoryview) -> list[int]:
     return numbers
 
 
-def joined(parts: Iterable[Field]) -> bytes:
+def encode_message(parts: Iterable[Field]) -> bytes:
     """A message of these fields; their fixed-width numbers are not supported."""
-    return b"".join(number_field(key, part) if isinstance(part, int) else field(key, part) for key, part in parts)
+    return b"".join(
+        encode_number(key, part) if isinstance(part, int) else encode_field(key, part) for key, part in parts
+    )
 
 
-def field(number: int, content: bytes | memoryview) -> bytes:
+def encode_field(number: int, content: bytes | memoryview) -> bytes:
     """A field of bytes, a text or a message."""
-    return b"".join((varint(number << 3 | _BYTES), varint(len(content)), content))
+    return b"".join((encode_varint(number << 3 | _BYTES), encode_varint(len(content)), content))
 
 
-def number_field(number: int, value: int) -> bytes:
+def encode_number(number: int, value: int) -> bytes:
     """A field of a whole number."""
-    return varint(number << 3) + varint(value)
+    return encode_varint(number << 3) + encode_varint(value)
 
 
-def varint(value: int) -> bytes:
+def encode_varint(value: int) -> bytes:
     """Seven bits a byte, the lowest first."""
-    made = bytearray()
+    digits = bytearray()
     while value > 0x7F:
-        made.append(value & 0x7F | 0x80)
+        digits.append(value & 0x7F | 0x80)
         value >>= 7
-    return bytes([*made, value])
+    return bytes([*digits, value])
 
 
 def _width(kind: int, view: memoryview, at: int) -> tuple[int, int]:
@@ -269,13 +273,13 @@ def _read_varint(view: memoryview, at: int) -> tuple[int, int]:
     raise ValueError("a number is cut off")
 
 
-class Writer:
+class GraphBuilder:
     """Collects nodes and constants; names each result after its operation and a running number."""
 
     def __init__(self, prefix: str) -> None:
         """prefix: of all names, so that they meet no others of the graph."""
         self._prefix, self._count = prefix, 0
-        self._nodes: list[Node] = []
+        self._nodes: list[OnnxNode] = []
         self._constants: dict[str, memoryview] = {}
 
     def op(self, kind: str, *inputs: str, **attributes: int) -> str:
@@ -285,15 +289,15 @@ class Writer:
     def ops(self, count: int, kind: str, *inputs: str, **attributes: int) -> list[str]:
         """Adds a node of so many outputs; returns their names."""
         self._count += 1
-        made = [f"{self._prefix}{kind.lower()}_{self._count}_{at}" for at in range(count)]
-        given = [int_attribute(name, value) for name, value in attributes.items()]
-        self._nodes.append(Node(kind, list(inputs), made, given))
-        return made
+        outputs = [f"{self._prefix}{kind.lower()}_{self._count}_{at}" for at in range(count)]
+        parts = [int_attribute(name, value) for name, value in attributes.items()]
+        self._nodes.append(OnnxNode(kind, list(inputs), outputs, parts))
+        return outputs
 
-    def name(self, made: str, name: str) -> None:
+    def name(self, output: str, name: str) -> None:
         """Gives the output of the node that was added last another name."""
         last = self._nodes[-1]
-        self._nodes[-1] = last._replace(outputs=[name if output == made else output for output in last.outputs])
+        self._nodes[-1] = last._replace(outputs=[name if each == output else each for each in last.outputs])
 
     def cast(self, value: str, kind: str) -> str:
         """To another type of number, by NumPy's name."""
@@ -315,10 +319,10 @@ class Writer:
         """A constant of any kind."""
         return self._constant(f"weights_{len(self._constants)}", values)
 
-    def taken(self) -> list[Node]:
+    def take_nodes(self) -> list[OnnxNode]:
         """The nodes since the last time."""
-        made, self._nodes = self._nodes, []
-        return made
+        nodes, self._nodes = self._nodes, []
+        return nodes
 
     def constants(self) -> list[memoryview]:
         """All of them."""

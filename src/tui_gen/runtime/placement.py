@@ -1,4 +1,4 @@
-"""Where a batch of a model runs: on the CPU or on a device, whichever was measured to be faster."""
+"""Which device a batch runs on, and with how many threads: whatever was measured to be fastest, cached by file."""
 
 from __future__ import annotations
 
@@ -21,15 +21,14 @@ from tui_gen.runtime.cuda import device_name, driver
 from tui_gen.runtime.cuda_model import CudaModel
 from tui_gen.runtime.session import RUNTIME, Provider, cuda_trouble, in_vain
 
-Turn = Callable[[], object]
-"""Makes a token of every sample."""
+Work = Callable[[], object]
+"""A step of every sample, whose time is measured."""
 _MOST = 8
 """Threads that are tried."""
 _ROUNDS, _SECONDS = 5, 0.012
 """In each round every count is timed for about so long."""
 _GAIN = 0.9
 """More threads must take at most this part of the time; others want the cores too."""
-Step = Callable[[], object]
 
 
 @dataclass(frozen=True)
@@ -38,9 +37,9 @@ class Candidates:
 
     open_device: Callable[[], CudaModel]
     """Raises TuiGenError that says what is missing."""
-    cpu_turn: Callable[[int], Turn]
+    cpu_work: Callable[[int], Work]
     """For so many samples."""
-    device_turn: Callable[[CudaModel, int], Turn]
+    device_work: Callable[[CudaModel, int], Work]
     threads: int = 1
     """Of a step on the CPU."""
 
@@ -61,7 +60,7 @@ class Placement:
     _engine: CudaModel | None = None
     hopeless: str = ""
     """Why no device can be used; empty as long as one may be."""
-    _decided: dict[int, tuple[CudaModel | None, str]] = field(default_factory=dict)
+    _decisions: dict[int, tuple[CudaModel | None, str]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -74,16 +73,18 @@ class Placement:
 
     def of(self, batch: int) -> CudaModel | None:
         """The device that so many samples run on; None for the CPU."""
-        found = self._decided.get(batch)
-        if found is None:
+        decision = self._decisions.get(batch)
+        if decision is None:
             with self._lock:
-                found = self._decided[batch] = self._decided.get(batch) or self._decide(batch)
-        engine, self.note = found
+                decision = self._decisions[batch] = self._decisions.get(batch) or self._decide(batch)
+        engine, self.note = decision
         return engine
 
     def leave(self, batch: int, why: str, *, lost: bool) -> None:
         """From now on these samples run on the CPU; all, where the device is lost."""
-        self._decided = dict.fromkeys(self._decided, (None, why)) if lost else {**self._decided, batch: (None, why)}
+        self._decisions = (
+            dict.fromkeys(self._decisions, (None, why)) if lost else {**self._decisions, batch: (None, why)}
+        )
         self.note = why
         if lost:
             self.hopeless, self._engine = why, None
@@ -103,25 +104,25 @@ class Placement:
             return None, self.hopeless
         if self.provider == "cuda":
             return self._need_device(), device_name(self.device)
-        verdict = CachedMeasurement("place", digest(self.graph), RUNTIME, self._machine(), batch)
-        known = _parsed(verdict.read() or "")
+        measurement = CachedMeasurement("place", digest(self.graph), RUNTIME, self._machine(), batch)
+        ratio = _parse_ratio(measurement.read() or "")
         try:
-            if known and known < 1:
-                return None, _reason(known, batch, self.device)
+            if ratio and ratio < 1:
+                return None, _reason(ratio, batch, self.device)
             engine = self._engine = self._engine or self.candidates.open_device()
-            times_faster = known or self._measured(engine, batch)
+            times_faster = ratio or self._measure(engine, batch)
         except DeviceFullError:
             return None, no_room(batch)
         except TuiGenError as fault:
             self.hopeless = str(fault)
             return None, self.hopeless
-        if not known:
-            verdict.write(f"{times_faster:.3g}")
+        if not ratio:
+            measurement.write(f"{times_faster:.3g}")
         return engine if times_faster >= 1 else None, _reason(times_faster, batch, self.device)
 
-    def _measured(self, engine: CudaModel, batch: int) -> float:
+    def _measure(self, engine: CudaModel, batch: int) -> float:
         """How many times as fast the device is as the CPU."""
-        cpu, device = timed([self.candidates.cpu_turn(batch), self.candidates.device_turn(engine, batch)])
+        cpu, device = median_seconds([self.candidates.cpu_work(batch), self.candidates.device_work(engine, batch)])
         return cpu / device
 
     def _machine(self) -> str:
@@ -135,8 +136,8 @@ def no_room(batch: int) -> str:
     return f"the GPU has too little memory for {batch} sample{'s' if batch > 1 else ''}"
 
 
-def _parsed(text: str) -> float:
-    """A verdict; 0 for none."""
+def _parse_ratio(text: str) -> float:
+    """How many times as fast the device is, as it was written; 0 for nothing of the kind."""
     with suppress(ValueError):
         return max(0.0, float(text))
     return 0.0
@@ -150,21 +151,21 @@ def _reason(times_faster: float, batch: int, device: int) -> str:
     return f"{1 / times_faster:.2g} times as fast as {name} for {samples}"
 
 
-def fastest(sha256: str, runtime: str, opened: Callable[[int], Step]) -> int:
+def fastest_threads(sha256: str, runtime: str, open_step: Callable[[int], Work]) -> int:
     """The number of threads to run a graph with.
 
     sha256: of the graph. runtime: onnxruntime's version. opened: gives what runs a step with so many threads.
     """
-    counts = candidates(cores())
+    counts = thread_counts(cores())
     if len(counts) == 1:
         return counts[0]
-    verdict = CachedMeasurement("threads", sha256, runtime, cores())
-    known = verdict.read() or ""
-    if known.isdecimal() and int(known) in counts:
-        return int(known)
-    chosen = choose(counts, timed([opened(count) for count in counts]))
-    verdict.write(str(chosen))
-    return chosen
+    measurement = CachedMeasurement("threads", sha256, runtime, cores())
+    text = measurement.read() or ""
+    if text.isdecimal() and int(text) in counts:
+        return int(text)
+    count = choose(counts, median_seconds([open_step(count) for count in counts]))
+    measurement.write(str(count))
+    return count
 
 
 def cores() -> int:
@@ -172,7 +173,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def candidates(available: int) -> list[int]:
+def thread_counts(available: int) -> list[int]:
     """1, 2, 4, ... as far as there are processors."""
     return [count for count in (1, 2, 4, _MOST) if count <= max(1, available)]
 
@@ -186,22 +187,22 @@ def choose(counts: Sequence[int], seconds: Sequence[float]) -> int:
     return counts[best]
 
 
-def timed(steps: Sequence[Step]) -> list[float]:
+def median_seconds(steps: Sequence[Work]) -> list[float]:
     """Median seconds of each step, measured in turns."""
     rounds = [[_seconds(step) for step in steps] for _ in range(_ROUNDS + 1)]
     return [median(times) for times in zip(*rounds[1:], strict=True)]  # the first round warms up
 
 
-def _seconds(step: Step) -> float:
+def _seconds(step: Work) -> float:
     began, count = time.perf_counter(), 0
-    while (spent := time.perf_counter() - began) < _SECONDS or not count:
+    while (elapsed := time.perf_counter() - began) < _SECONDS or not count:
         step()
         count += 1
-    return spent / count
+    return elapsed / count
 
 
 class CachedMeasurement:
-    """One finding about one file: `kind` says about what, and `facts` what else it depends on, such as versions."""
+    """A measurement of a file, cached by its hash. kind: of what. facts: what else it depends on, such as versions."""
 
     def __init__(self, kind: str, sha256: str, *facts: object) -> None:
         import platformdirs  # not needed for a model that is opened without being looked up
@@ -210,14 +211,14 @@ class CachedMeasurement:
         self._path = cache / kind / "-".join(map(str, (sha256, *facts)))
 
     def read(self) -> str | None:
-        """What was written; None where nothing was, or it cannot be read."""
+        """What was written; None where nothing was, or where it cannot be read."""
         try:
             return self._path.read_text(encoding="ascii")
         except (OSError, ValueError):
             return None
 
     def write(self, text: str) -> None:
-        """Keeps a finding, where there is a place for it; without one it is merely found out again."""
+        """Keeps a measurement, where there is a place for it; without one it is merely measured again."""
         with contextlib.suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._path.write_text(text, encoding="ascii")

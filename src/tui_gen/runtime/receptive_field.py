@@ -1,4 +1,4 @@
-"""What an exported image model really reads: an audit by its step function alone."""
+"""Measures the receptive field of an image model, and audits its causality, by perturbing what it reads."""
 
 from __future__ import annotations
 
@@ -52,8 +52,10 @@ class Audit:
     @property
     def field(self) -> str:
         """The size of the receptive field, for people."""
-        earlier, seen, blind = (int(mask.sum()) for mask in (self.earlier, self.sees, self.blind_spot))
-        return f"row {self.row}, column {self.column} sees {seen:,} of {earlier:,} earlier pixels; blind spot {blind:,}"
+        earlier, visible, blind = (int(mask.sum()) for mask in (self.earlier, self.sees, self.blind_spot))
+        return (
+            f"row {self.row}, column {self.column} sees {visible:,} of {earlier:,} earlier pixels; blind spot {blind:,}"
+        )
 
     @property
     def summary(self) -> str:
@@ -88,14 +90,15 @@ def audit(model: Model, card: ModelCard, *, seed: int = 0, seconds: float = 60.0
         raise UsageError(f"the audit is for models that draw; {card.name} writes text")
     rng, rows = np.random.default_rng(seed), _rows(model)
     target = _target(card.image, _seconds_per_row(model, card, rows), seconds)
-    probes = [Perturbation(model, card, target, rng, rows=rows) for _ in range(TRIALS)]
-    for probe in probes:
-        probe.check_neighbours()
-    blocks = _moving(probes, [np.arange(at, min(at + BLOCK, target)) for at in range(0, target, BLOCK)])
-    seen = _moving(probes, [np.array([pixel]) for block in blocks for pixel in block])
+    perturbations = [Perturbation(model, card, target, rng, rows=rows) for _ in range(TRIALS)]
+    for perturbation in perturbations:
+        perturbation.check_neighbours()
+    blocks = _moving(perturbations, [np.arange(at, min(at + BLOCK, target)) for at in range(0, target, BLOCK)])
+    visible = _moving(perturbations, [np.array([pixel]) for block in blocks for pixel in block])
     sees = np.zeros((card.image.height, card.image.width), dtype=bool)
-    sees.flat[[pixel[0] for pixel in seen]] = True
-    worst, tolerance = max(probe.worst for probe in probes), max(probe.tolerance for probe in probes)
+    sees.flat[[pixel[0] for pixel in visible]] = True
+    worst = max(perturbation.worst for perturbation in perturbations)
+    tolerance = max(perturbation.tolerance for perturbation in perturbations)
     return Audit(*divmod(target, card.image.width), sees, worst, tolerance)
 
 
@@ -121,13 +124,13 @@ def _target(image: ImageSpec, seconds_per_row: float, seconds: float) -> int:
     return row * image.width + image.width // 2
 
 
-def _moving(probes: Sequence[Perturbation], groups: Sequence[Tokens]) -> list[Tokens]:
+def _moving(perturbations: Sequence[Perturbation], groups: Sequence[Tokens]) -> list[Tokens]:
     """The groups of pixels, in raster order, that matter to the target in any of the images."""
     moves = np.zeros(len(groups), dtype=bool)
-    for probe in probes:
-        left = np.flatnonzero(~moves).tolist()
-        moves[left] = probe.moves([groups[index] for index in left])
-    return [group for group, found in zip(groups, moves, strict=True) if found]
+    for perturbation in perturbations:
+        rest = np.flatnonzero(~moves).tolist()
+        moves[rest] = perturbation.moves([groups[index] for index in rest])
+    return [group for group, matters in zip(groups, moves, strict=True) if matters]
 
 
 class Perturbation:
@@ -162,8 +165,8 @@ class Perturbation:
         state = other_state = self._model.start(4)
         for place in range(len(self._tokens)):
             logits, state = self._step(same[:, place], state)
-            moved, other_state = self._step(other[:, place], other_state)
-            distance = _distance(moved[_OUTER], logits[_OUTER])
+            other_logits, other_state = self._step(other[:, place], other_state)
+            distance = _distance(other_logits[_OUTER], logits[_OUTER])
             self._check(distance, place + 1, [begin] * 2, "only the samples beside it differ, from {} on")
 
     def moves(self, groups: Sequence[Tokens]) -> Mask:
@@ -171,19 +174,19 @@ class Perturbation:
 
         Raises TuiGenError if it moves logits that come before.
         """
-        found, state, read = [np.zeros(0, dtype=bool)], self._model.start(1), 0
+        masks, state, read = [np.zeros(0, dtype=bool)], self._model.start(1), 0
         for at in range(0, len(groups), self._rows - 1):
             some = groups[at : at + self._rows - 1]
             begin = self._place(int(some[0][0]))  # until there all rows are alike, so one is enough
             for token in self._tokens[read:begin]:
                 _, state = self._step(np.array([token]), state)
-            found.append(self._compare(some, state, begin))
+            masks.append(self._compare(some, state, begin))
             read = begin
-        return np.concatenate(found)
+        return np.concatenate(masks)
 
     def _compare(self, groups: Sequence[Tokens], state: RunState, begin: int) -> Mask:
         """The same for one batch. state: of one row, before it reads the token at `begin`."""
-        rows, firsts = self._changed(groups), np.array([self._place(int(group[0])) for group in groups])
+        rows, firsts = self._perturb(groups), np.array([self._place(int(group[0])) for group in groups])
         state = state.rows([0] * len(rows))
         farthest = np.zeros(len(groups), dtype=np.float32)
         for place in range(begin, len(self._tokens)):
@@ -195,7 +198,7 @@ class Perturbation:
         moves: Mask = farthest > NOISE_MARGIN * self.worst
         return moves
 
-    def _changed(self, groups: Sequence[Tokens]) -> Tokens:
+    def _perturb(self, groups: Sequence[Tokens]) -> Tokens:
         """The sequence, then once more per group, with other levels in all channels of the group's pixels."""
         channels, levels = self._image.channels, self._image.levels
         rows = np.repeat(self._tokens[None], 1 + len(groups), axis=0)
@@ -235,5 +238,5 @@ class Perturbation:
 
 def _distance(logits: Logits, others: Logits) -> NDArray[np.float32]:
     """How far the logits of each row are from the others' at most."""
-    found: NDArray[np.float32] = np.abs(logits - others).max(axis=1)
-    return found
+    distances: NDArray[np.float32] = np.abs(logits - others).max(axis=1)
+    return distances

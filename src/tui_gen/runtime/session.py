@@ -1,4 +1,4 @@
-"""Running the graph of an ONNX file on a device. The only module that imports onnxruntime."""
+"""Runs the graph of an ONNX file on a device. The only module that imports onnxruntime."""
 
 from __future__ import annotations
 
@@ -62,9 +62,9 @@ class DeviceArray:
 
     def __init__(self, shape: Sequence[int], kind: str, place: Place) -> None:
         """kind: NumPy's name of the type of number."""
-        with _told("the device's memory cannot be used"):
-            made = ort.OrtValue.ortvalue_from_shape_and_type
-            self.value: Any = made(list(shape), np.dtype(kind).type, place.kind, place.number)
+        with _errors_as("the device's memory cannot be used"):
+            allocate = ort.OrtValue.ortvalue_from_shape_and_type
+            self.value: Any = allocate(list(shape), np.dtype(kind).type, place.kind, place.number)
         self.shape, self._kind, self._near = tuple(shape), np.dtype(kind), place.kind == "cpu"
         self.nbytes = int(np.prod(self.shape)) * self._kind.itemsize
 
@@ -86,7 +86,7 @@ class DeviceArray:
             raise _kind_of(fault)(f"the device's memory cannot be read: {_first_line(fault)}") from fault
 
 
-class Session:
+class OnnxSession:
     """A graph that was opened. Keeps nothing of what it computes, so any thread may use it.
 
     threads: of one run. provider: the first choice; what it cannot run falls to the CPU. options: the provider's.
@@ -104,21 +104,21 @@ class Session:
         options: Mapping[str, str] | None = None,
         yielding: bool = False,
     ) -> None:
-        made = ort.SessionOptions()
-        made.log_severity_level = _FATAL
-        made.intra_op_num_threads = threads
-        made.inter_op_num_threads = 1
-        made.add_session_config_entry("session.force_spinning_stop", str(int(yielding)))
+        settings = ort.SessionOptions()
+        settings.log_severity_level = _FATAL
+        settings.intra_op_num_threads = threads
+        settings.inter_op_num_threads = 1
+        settings.add_session_config_entry("session.force_spinning_stop", str(int(yielding)))
         # ORT_ENABLE_ALL adds only layouts for convolutions, which a step has none of, and crashes on fp16 LSTMs.
-        made.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+        settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
         providers = [provider, *(["CPUExecutionProvider"] if provider != "CPUExecutionProvider" else [])]
-        settings = [dict(options or {}), *[{}] * (len(providers) - 1)]
+        provider_options = [dict(options or {}), *[{}] * (len(providers) - 1)]
         with tempfile.TemporaryDirectory(prefix="tui-gen-") as empty:
             # Whatever file a tensor might still point at, it is looked for here and not found.
-            made.add_session_config_entry("session.model_external_initializers_file_folder_path", empty)
-            with _told("model.onnx cannot be opened"):
+            settings.add_session_config_entry("session.model_external_initializers_file_folder_path", empty)
+            with _errors_as("model.onnx cannot be opened"):
                 self._session = ort.InferenceSession(
-                    graph, made, providers=providers, provider_options=settings, enable_fallback=0
+                    graph, settings, providers=providers, provider_options=provider_options, enable_fallback=0
                 )
         self.providers: list[str] = self._session.get_providers()
         """Where it really runs."""
@@ -128,12 +128,12 @@ class Session:
 
     def run(self, feeds: Mapping[str, Any]) -> list[NDArray[Any]]:
         """From inputs by name to outputs in their order, in new memory. Raises TuiGenError."""
-        with _told("onnxruntime could not run the model"):
-            found: list[NDArray[Any]] = self._session.run(self._names, feeds)
-        return found
+        with _errors_as("onnxruntime could not run the model"):
+            outputs: list[NDArray[Any]] = self._session.run(self._names, feeds)
+        return outputs
 
-    def bound(self, inputs: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]]) -> Callable[[], None]:
-        """What to call to compute outputs from inputs in the memory where they lie, on the CPU; it must outlive the
+    def bind(self, inputs: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]]) -> Callable[[], None]:
+        """A callable that computes outputs from inputs in the memory where they lie, on the CPU; it must outlive the
         call. Raises TuiGenError when called, also if the outputs have other shapes.
         """
         binding = self._session.io_binding()
@@ -143,9 +143,9 @@ class Session:
         ):
             for port, array in zip(ports, arrays, strict=True):
                 bind(port.name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
-        return self._bound_run(binding, None)
+        return self._runner(binding, None)
 
-    def bound_on(
+    def bind_on_device(
         self, inputs: Mapping[str, DeviceArray], outputs: Mapping[str, DeviceArray], recording: int | None = None
     ) -> Callable[[], None]:
         """The same for inputs and outputs by name in the memory of a device.
@@ -160,9 +160,9 @@ class Session:
             binding.bind_ortvalue_output(name, array.value)
         options = ort.RunOptions()
         options.add_run_config_entry("gpu_graph_id", _UNRECORDED if recording is None else str(recording))
-        return self._bound_run(binding, options)
+        return self._runner(binding, options)
 
-    def _bound_run(self, binding: Any, options: Any) -> Callable[[], None]:
+    def _runner(self, binding: Any, options: Any) -> Callable[[], None]:
         run = self._session.run_with_iobinding
 
         def call() -> None:
@@ -174,12 +174,12 @@ class Session:
         return call
 
 
-def cuda_session(graph: bytes, threads: int, options: Mapping[str, str]) -> Session | None:
+def cuda_session(graph: bytes, threads: int, options: Mapping[str, str]) -> OnnxSession | None:
     """A session that really has CUDA; None where onnxruntime gives another. Raises TuiGenError where it gives none."""
     with contextlib.redirect_stdout(io.StringIO()):  # it prints what it tries, and nobody asked
         ort.preload_dlls()
         _take_memory_as_needed()
-        session = Session(graph, threads, "CUDAExecutionProvider", options=options)
+        session = OnnxSession(graph, threads, "CUDAExecutionProvider", options=options)
     return session if "CUDAExecutionProvider" in session.providers else None
 
 
@@ -203,7 +203,7 @@ def cuda_library() -> str:
 
 
 @contextlib.contextmanager
-def _told(what: str) -> Iterator[None]:
+def _errors_as(what: str) -> Iterator[None]:
     """Turns a fault of onnxruntime into one line; its exceptions share no other base."""
     try:
         yield
@@ -212,10 +212,10 @@ def _told(what: str) -> Iterator[None]:
 
 
 def _kind_of(fault: Exception) -> type[TuiGenError]:
-    said = str(fault).lower()
-    if isinstance(fault, MemoryError) or any(sign in said for sign in _FULL):
+    message = str(fault).lower()
+    if isinstance(fault, MemoryError) or any(sign in message for sign in _FULL):
         return DeviceFullError
-    return DeviceLostError if any(sign in said for sign in _LOST) else TuiGenError
+    return DeviceLostError if any(sign in message for sign in _LOST) else TuiGenError
 
 
 def _first_line(fault: Exception) -> str:
@@ -225,7 +225,7 @@ def _first_line(fault: Exception) -> str:
 def open_blindly(path: str) -> None:
     """Opens a graph on the CPU and keeps any error to itself; a crash is what the caller looks for."""
     with contextlib.suppress(TuiGenError):
-        Session(Path(path).read_bytes(), 1)
+        OnnxSession(Path(path).read_bytes(), 1)
 
 
 def cuda_trouble(device: int) -> str:
@@ -236,7 +236,7 @@ def cuda_trouble(device: int) -> str:
     return trouble
 
 
-def open_cuda(graph: bytes, device: int, *, recording: bool = False) -> Session:
+def open_cuda(graph: bytes, device: int, *, recording: bool = False) -> OnnxSession:
     """A session that runs on a GPU. recording: for runs that are recorded and replayed, which not every graph allows.
 
     Raises TuiGenError that names what is missing.
@@ -257,7 +257,7 @@ def _missing() -> TuiGenError | None:
     return TuiGenError(f"{library} is missing; {LIBRARIES}") if library else None
 
 
-def open_recorded(graph: bytes, device: int) -> tuple[Session, bool]:
+def open_recordable(graph: bytes, device: int) -> tuple[OnnxSession, bool]:
     """The same, and whether its runs can be recorded."""
     try:
         return open_cuda(graph, device, recording=True), True

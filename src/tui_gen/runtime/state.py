@@ -1,4 +1,4 @@
-"""The state of a run between two tokens, and the memory that it lies in: used again once nobody holds it any more."""
+"""The state of a run on the host, in buffers from a pool, to which they return once nobody holds the state."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Buffers:
         self._vocab_size = vocab_size
         self._logits: NDArray[np.float32] | None = None
         self.runs: WeakKeyDictionary[Buffers, Callable[[], None]] = WeakKeyDictionary()
-        """What to call for a step of these tokens from the state in other buffers to the one in these."""
+        """Callables for a step of these tokens from the state in other buffers to the one in these."""
 
     @property
     def logits(self) -> NDArray[np.float32]:
@@ -37,7 +37,7 @@ class Buffers:
         return self._logits
 
 
-class State:
+class HostState:
     """Tensors after some tokens; row i of each belongs to sample i. Opaque: feed it to the model that made it."""
 
     __slots__ = ("_pool", "buffers")
@@ -57,12 +57,12 @@ class State:
         """Bytes of all tensors."""
         return sum(part.nbytes for part in self.buffers.parts)
 
-    def rows(self, samples: Sequence[int] | NDArray[Any]) -> State:
+    def rows(self, samples: Sequence[int] | NDArray[Any]) -> HostState:
         """The state of these samples, in this order; one may come several times, to go on in several ways."""
-        chosen = np.asarray(samples, dtype=np.intp)
-        return self._pool.state([part[chosen] for part in self.buffers.parts], len(chosen))
+        indices = np.asarray(samples, dtype=np.intp)
+        return self._pool.state([part[indices] for part in self.buffers.parts], len(indices))
 
-    def compact(self) -> State:
+    def compact(self) -> HostState:
         """The same in as little memory as it takes, to be kept for long."""
         return self._pool.state([part.copy() for part in self.buffers.parts], len(self))
 
@@ -91,20 +91,20 @@ class Pool:
         if len(self._free) < _FREE:
             self._free.append(buffers)
 
-    def unset(self, batch: int) -> State:
+    def unset(self, batch: int) -> HostState:
         """A state to be computed; what stands in it means nothing. Raises TuiGenError if there is no memory for it."""
-        return State(self._take(batch), self)
+        return HostState(self._take(batch), self)
 
-    def zeros(self, batch: int) -> State:
+    def zeros(self, batch: int) -> HostState:
         """The state before the first token."""
         state = self.unset(batch)
         for part in state.buffers.parts:
             part.fill(0)
         return state
 
-    def state(self, arrays: Sequence[NDArray[Any]], batch: int) -> State:
+    def state(self, arrays: Sequence[NDArray[Any]], batch: int) -> HostState:
         """A state of these tensors, which nobody else may use from here on."""
-        return State(Buffers(tuple(map(np.ascontiguousarray, arrays)), batch, self._vocab_size), self)
+        return HostState(Buffers(tuple(map(np.ascontiguousarray, arrays)), batch, self._vocab_size), self)
 
     def _take(self, batch: int) -> Buffers:
         """Memory that nobody uses. Raises TuiGenError if there is not enough."""

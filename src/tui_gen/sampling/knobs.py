@@ -1,4 +1,4 @@
-"""The table of everything that a person can turn: through which values, how it is shown, and what it means."""
+"""The table of knobs: the values that each is turned through, how they are written, and what it does."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PICTURE_SECONDS = 4
 
 @dataclass(frozen=True)
 class Knob:
-    """Something that a person can turn. Values are plain numbers, whole ones where the knob counts something."""
+    """A setting that a person can turn. Values are plain numbers, whole ones where the knob counts something."""
 
     name: str
     """For programs; of the first four, the attribute of `SamplingParams`."""
@@ -48,7 +48,7 @@ class Knob:
         return self.stops[above] if above < len(self.stops) and self.stops[above] <= self.top else value
 
     @property
-    def told(self) -> str:
+    def explanation(self) -> str:
         """Its range and what it does."""
         most = "or more" if self.name == "seed" else f"to {self.shown(self.highest)}"
         return f"{self.shown(self.lowest)} {most}. {self.explains}"
@@ -94,8 +94,8 @@ SHOWN: dict[str, Callable[[float], str]] = {
 def starting_pace(card: ModelCard) -> float:
     """Tokens a second that can be followed with the eyes: a picture in some four seconds, words as one reads."""
     if card.image:
-        wanted = card.image.area / _PICTURE_SECONDS
-        return min((pace for pace in _paces(card) if math.isfinite(pace)), key=lambda pace: abs(pace - wanted))
+        rate = card.image.area / _PICTURE_SECONDS
+        return min((pace for pace in _paces(card) if math.isfinite(pace)), key=lambda pace: abs(pace - rate))
     return 16.0 if card.vocab_size > 300 else 64.0
 
 

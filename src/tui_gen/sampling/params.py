@@ -1,10 +1,9 @@
-"""From logits to probabilities to tokens."""
+"""Sampling parameters, and how they turn logits into a token: temperature, filters, inverse CDF."""
 
 from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,24 +11,19 @@ from numpy.typing import NDArray
 from tui_gen.card import MAX_TEMPERATURE
 from tui_gen.errors import TuiGenError
 
-if TYPE_CHECKING:
-    pass
-
 Floats = NDArray[np.float64]
 Logits = NDArray[np.float32]
 Weights = NDArray[np.float32]
 Tokens = NDArray[np.int64]
 Mask = NDArray[np.bool_]
-_AHEAD = 64
-"""Random numbers of a sample that are made at once."""
-_PLAIN, _BLOCK = 512, 128
-"""Tokens up to which a vocabulary is cumulated as a whole, and in which blocks a larger one is."""
 FREE = -1
 """In a prompt: sample this position."""
 TEXT_LENGTH = 300
 """Tokens that are generated when nobody says how many."""
 SEEDS = 10_000
 """A seed that nobody chose is below this, so that it can be typed again."""
+_SMALL_VOCABULARY, _BLOCK = 512, 128
+"""Tokens up to which a vocabulary is cumulated as a whole, and in which blocks a larger one is."""
 
 
 @dataclass
@@ -73,51 +67,78 @@ class SamplingParams:
         named = {f.name.replace("_", "-"): (getattr(self, f.name), f.default) for f in fields(SamplingParams)}
         return [f"{name} {value:.12g}" for name, (value, default) in named.items() if value != default]
 
-    def weights(self, logits: Logits) -> Weights:
-        """What tokens are drawn by, as the function `weights` says."""
-        return _weights(logits, self)
-
-    def rows(self, samples: int) -> Floats:
-        """temperature, top_k, top_p and min_p of each sample: float64[samples, 4]."""
-        return np.tile(
-            np.array([[self.temperature, self.top_k, self.top_p, self.min_p]], dtype=np.float64), (samples, 1)
-        )
-
-    def noise(self, seed: int, samples: int, drawn: Tokens | None = None) -> Noise:
-        """The random numbers of a run; drawn: int64[samples], how many each sample has taken before."""
-        return Noise(seed, samples, drawn)
+    def row(self) -> Floats:
+        """float64[1, 4]: temperature, top_k, top_p and min_p, which as a single row count for every sample."""
+        return np.array([[self.temperature, self.top_k, self.top_p, self.min_p]], dtype=np.float64)
 
 
-def weights(logits: Logits, params: SamplingParams) -> Weights:
-    """Logits [batch, vocab] to what tokens are drawn by: float32[batch, vocab], proportional to the probabilities.
+def new_seed() -> int:
+    """A seed that nobody chose."""
+    return secrets.randbelow(SEEDS)
 
-    The likeliest token weighs 1, one that a knob has cut 0. The logits must be finite.
+
+def weights(logits: Logits, rows: Floats) -> Weights:
+    """Logits [samples, vocab] to what tokens are drawn by: float32[samples, vocab], proportional to the probabilities.
+
+    rows: float64[samples, 4], temperature, top_k, top_p and min_p of each sample, or [1, 4] for all of them. The
+    likeliest token weighs 1, one that a filter has cut 0. The logits must be finite.
     """
-    return params.weights(logits)
+    values = rows.tolist()
+    if len(values) == 1:
+        return _weights(logits, *values[0])
+    return np.concatenate([_weights(row[None], *params) for row, params in zip(logits, values, strict=True)])
 
 
-def _weights(logits: Logits, params: SamplingParams) -> Weights:
-    if params.temperature == 0:
-        return _one_hot(logits.argmax(axis=1), logits.shape[1])
+def _weights(logits: Logits, temperature: float, top_k: float, top_p: float, min_p: float) -> Weights:
+    if temperature == 0:
+        return (logits.argmax(axis=1)[:, None] == np.arange(logits.shape[1])).astype(np.float32)
     with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):
-        shifted = logits - logits.max(axis=1, keepdims=True)
-        if params.temperature != 1:
-            shifted = _divided(shifted, params.temperature)
-        made: Weights = np.exp(shifted, out=shifted)
-    if 0 < params.top_k < made.shape[1]:
-        made = np.where(_top_k_mask(made, params.top_k), made, np.float32(0))
-    if params.top_p < 1:
-        made = np.where(_top_p_mask(made, params.top_p), made, np.float32(0))
-    if params.min_p > 0:  # of what was left the likeliest weighs 1
-        made = np.where(made >= np.float32(params.min_p), made, np.float32(0))
-    return made
+        exponents = logits - logits.max(axis=1, keepdims=True)
+        if temperature != 1:
+            exponents = _divide(exponents, temperature)
+        result: Weights = np.exp(exponents, out=exponents)
+    if 0 < top_k < result.shape[1]:
+        result = np.where(_top_k_mask(result, int(top_k)), result, np.float32(0))
+    if top_p < 1:
+        result = np.where([_nucleus(row, top_p) for row in normalise(result)], result, np.float32(0))
+    if min_p > 0:  # of what was left the likeliest weighs 1
+        result = np.where(result >= np.float32(min_p), result, np.float32(0))
+    return result
 
 
-def normalised(made: Weights) -> Floats:
+def _divide(exponents: Logits, temperature: float) -> Logits:
+    """By a temperature as small as it may be: all but the peak then go to minus infinity, which is right."""
+    if temperature < np.finfo(np.float32).tiny:
+        return np.where(exponents < 0, np.float32(-np.inf), np.float32(0))
+    return exponents / np.float32(temperature)
+
+
+def _top_k_mask(weights: Weights, k: int) -> Mask:
+    """Exactly k per row; among equals at the border the lower ids stay."""
+    border = np.partition(weights, -k, axis=1)[:, -k, None]
+    above, equal = weights > border, weights == border
+    room = k - above.sum(axis=1, keepdims=True)
+    mask: Mask = above | (equal & (equal.cumsum(axis=1) <= room))
+    return mask
+
+
+def _nucleus(probs: Floats, p: float) -> Mask:
+    """Of one distribution. Tokens below (1 - p) / vocab cannot be in it: all of them together reach less than 1 - p."""
+    likely = np.flatnonzero(probs >= (1 - p) / len(probs))
+    order = likely[np.argsort(-probs[likely], kind="stable")]
+    descending = probs[order]
+    keep = descending.cumsum() - descending < p
+    keep[0] = True
+    mask = np.zeros(len(probs), dtype=bool)
+    mask[order[keep]] = True
+    return mask
+
+
+def normalise(weights: Weights) -> Floats:
     """Weights [batch, vocab] to the distributions that tokens are drawn from: float64[batch, vocab], rows sum to 1."""
-    exact = made.astype(np.float64)
-    exact /= exact.sum(axis=1, keepdims=True)
-    return exact
+    probs = weights.astype(np.float64)
+    probs /= probs.sum(axis=1, keepdims=True)
+    return probs
 
 
 def probabilities(logits: Logits, params: SamplingParams) -> Floats:
@@ -127,153 +148,76 @@ def probabilities(logits: Logits, params: SamplingParams) -> Floats:
     """
     if not np.isfinite(logits).all():
         raise FloatingPointError("non-finite logits")
-    return normalised(weights(logits, params))
+    return normalise(weights(logits, params.row()))
 
 
-def _divided(shifted: Logits, temperature: float) -> Logits:
-    """By a temperature as small as it may be: all but the peak then go to minus infinity, which is right."""
-    if temperature < np.finfo(np.float32).tiny:
-        return np.where(shifted < 0, np.float32(-np.inf), np.float32(0))
-    return shifted / np.float32(temperature)
-
-
-def draw(made: Weights | Floats, uniform: Floats) -> Tokens:
+def draw_tokens(weights: Weights | Floats, uniform: Floats) -> Tokens:
     """Inverse CDF: the token of each row of weights [batch, vocab] at which the cumulated part passes uniform [batch].
 
     uniform lies in [0, 1). A token of weight 0 is never drawn.
     """
-    if len(made) == 1:
-        return np.array([_draw(made[0], uniform.item())])
-    if made.shape[1] > _PLAIN:
-        return _draw_by_block(made, uniform)
-    cumulated = made.cumsum(axis=1, dtype=np.float64)
-    return _pass(made, cumulated, uniform * cumulated[:, -1])
+    if len(weights) == 1:
+        return np.array([_draw_token(weights[0], uniform.item())])
+    if weights.shape[1] > _SMALL_VOCABULARY:
+        return _draw_by_block(weights, uniform)
+    cumulative = weights.cumsum(axis=1, dtype=np.float64)
+    return _first_above(weights, cumulative, uniform * cumulative[:, -1])
 
 
-def _draw(row: Weights | Floats, part: float) -> int:
+def _draw_token(row: Weights | Floats, part: float) -> int:
     """The token of one sample. Of a large vocabulary only the block that matters is cumulated token by token."""
-    if len(row) <= _PLAIN:
-        cumulated = np.add.accumulate(row, dtype=np.float64)  # cumsum without its detour through Python
-        return _passes(row, cumulated, part * cumulated[-1])
+    if len(row) <= _SMALL_VOCABULARY:
+        cumulative = np.add.accumulate(row, dtype=np.float64)  # cumsum without its detour through Python
+        return _first_above_in(row, cumulative, part * cumulative[-1])
     blocks = np.add.reduceat(row, np.arange(0, len(row), _BLOCK))
-    cumulated = blocks.cumsum(dtype=np.float64)
-    wanted = part * cumulated[-1]
-    block = _passes(blocks, cumulated, wanted)
+    cumulative = blocks.cumsum(dtype=np.float64)
+    target = part * cumulative[-1]
+    block = _first_above_in(blocks, cumulative, target)
     inside = row[block * _BLOCK : (block + 1) * _BLOCK]
-    wanted -= cumulated[block] - blocks[block]
-    return block * _BLOCK + _passes(inside, inside.cumsum(dtype=np.float64), wanted)
+    target -= cumulative[block] - blocks[block]
+    return block * _BLOCK + _first_above_in(inside, inside.cumsum(dtype=np.float64), target)
 
 
-def _passes(row: Weights | Floats, cumulated: Floats, wanted: float) -> int:
-    """Where the cumulated weights pass what is wanted; at the last weight, if rounding keeps them below."""
-    place = int(cumulated.searchsorted(wanted, side="right"))
+def _first_above_in(row: Weights | Floats, cumulative: Floats, target: float) -> int:
+    """Where the cumulative weights pass a target; at the last weight, if rounding keeps them below."""
+    place = int(cumulative.searchsorted(target, side="right"))
     return place if place < len(row) else int(np.flatnonzero(row)[-1])
 
 
-def _draw_by_block(made: Weights | Floats, uniform: Floats) -> Tokens:
-    """The same for all samples at once, number for number."""
-    rows, vocab = np.arange(len(made)), made.shape[1]
-    blocks = np.add.reduceat(made, np.arange(0, vocab, _BLOCK), axis=1)
-    cumulated = blocks.cumsum(axis=1, dtype=np.float64)
-    wanted = uniform * cumulated[:, -1]
-    block = _pass(blocks, cumulated, wanted)
+def _draw_by_block(weights: Weights | Floats, uniform: Floats) -> Tokens:
+    """As `_draw_token` for all samples at once, number for number."""
+    rows, vocab = np.arange(len(weights)), weights.shape[1]
+    blocks = np.add.reduceat(weights, np.arange(0, vocab, _BLOCK), axis=1)
+    cumulative = blocks.cumsum(axis=1, dtype=np.float64)
+    target = uniform * cumulative[:, -1]
+    block = _first_above(blocks, cumulative, target)
     places = block[:, None] * _BLOCK + np.arange(_BLOCK)
-    inside = np.where(places < vocab, made[rows[:, None], np.minimum(places, vocab - 1)], made.dtype.type(0))
-    wanted -= cumulated[rows, block] - blocks[rows, block]
-    return block * _BLOCK + _pass(inside, inside.cumsum(axis=1, dtype=np.float64), wanted)
+    inside = np.where(places < vocab, weights[rows[:, None], np.minimum(places, vocab - 1)], weights.dtype.type(0))
+    target -= cumulative[rows, block] - blocks[rows, block]
+    return block * _BLOCK + _first_above(inside, inside.cumsum(axis=1, dtype=np.float64), target)
 
 
-def _pass(made: Weights | Floats, cumulated: Floats, wanted: Floats) -> Tokens:
-    """As `_passes`, for each row."""
-    passed = (cumulated <= wanted[:, None]).sum(axis=1)
-    last = made.shape[1] - 1 - (made[:, ::-1] > 0).argmax(axis=1)
-    return np.minimum(passed, last)
+def _first_above(weights: Weights | Floats, cumulative: Floats, target: Floats) -> Tokens:
+    """As `_first_above_in`, for each row."""
+    places = (cumulative <= target[:, None]).sum(axis=1)
+    last = weights.shape[1] - 1 - (weights[:, ::-1] > 0).argmax(axis=1)
+    return np.minimum(places, last)
 
 
 def log_softmax(logits: Logits) -> Floats:
     """Natural logarithms of the model's own distribution (temperature 1, nothing cut): float64[batch, vocab]."""
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    exponents = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    return exponents - np.log(np.exp(exponents).sum(axis=1, keepdims=True))
 
 
-def picked(logprobs: Floats, tokens: Tokens) -> Floats:
+def gather(logprobs: Floats, tokens: Tokens) -> Floats:
     """The entry of each row of [batch, vocab] for the token [batch] of that row; -inf for one past the vocabulary."""
     inside = np.minimum(tokens, logprobs.shape[1] - 1)
-    found: Floats = np.where(inside == tokens, logprobs[np.arange(len(tokens)), inside], -np.inf)
-    return found
+    entries: Floats = np.where(inside == tokens, logprobs[np.arange(len(tokens)), inside], -np.inf)
+    return entries
 
 
 def entropy_bits(probs: Floats) -> Floats:
     """Shannon entropy of each row of [batch, vocab], in bits: float64[batch]."""
     logs = np.log2(probs, where=probs > 0, out=np.zeros_like(probs))
     return 0.0 - np.sum(probs * logs, axis=1)  # subtracted, for a certain token has 0 bits and not -0
-
-
-def noise_stream(seed: int, sample: int, drawn: int) -> np.random.Generator:
-    """The random numbers of a sample, from the number `drawn` on. Raises TuiGenError for a negative seed."""
-    if seed < 0:
-        raise TuiGenError(f"the seed must be 0 or more, not {seed}")
-    bits = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(sample,)))
-    return np.random.Generator(bits.advance(drawn) if drawn else bits)
-
-
-class Noise:
-    """Uniform numbers for the samples of a run: one independent stream per sample, so that sample 3 of a run of 8
-    equals sample 3 of a run of 4, and exactly one number per sampled token.
-    """
-
-    def __init__(self, seed: int, samples: int, drawn: Tokens | None = None) -> None:
-        """drawn: int64[samples], how many numbers each sample has taken before; none, if nothing is said."""
-        counts = [0] * samples if drawn is None else drawn.tolist()
-        self._streams = [self._stream(seed, sample, count) for sample, count in enumerate(counts)]
-        self._ahead = np.empty((samples, _AHEAD))
-        self._next = np.full(samples, _AHEAD)
-        """The numbers that come, and the place of the next in each row."""
-        self._rows = np.arange(samples)
-
-    def _stream(self, seed: int, sample: int, drawn: int) -> np.random.Generator:
-        return noise_stream(seed, sample, drawn)
-
-    def draw(self, wanted: Mask) -> Floats:
-        """The next number in [0, 1) of every wanted sample, 0 for the others: float64[samples]."""
-        if len(wanted) == 1 and wanted[0]:
-            return self._streams[0].random(1)
-        for row in np.flatnonzero(wanted & (self._next == _AHEAD)):
-            self._ahead[row], self._next[row] = self._streams[row].random(_AHEAD), 0
-        found = np.where(wanted, self._ahead[self._rows, self._next % _AHEAD], 0.0)
-        self._next += wanted
-        return found
-
-
-def _one_hot(tokens: Tokens, vocab: int) -> Weights:
-    return (tokens[:, None] == np.arange(vocab)).astype(np.float32)
-
-
-def _top_k_mask(made: Weights, k: int) -> Mask:
-    """Exactly k per row; among equals at the border the lower ids stay."""
-    border = np.partition(made, -k, axis=1)[:, -k, None]
-    above, equal = made > border, made == border
-    room = k - above.sum(axis=1, keepdims=True)
-    mask: Mask = above | (equal & (equal.cumsum(axis=1) <= room))
-    return mask
-
-
-def _top_p_mask(made: Weights, p: float) -> Mask:
-    return np.stack([_nucleus(row, p) for row in normalised(made)])
-
-
-def _nucleus(probs: Floats, p: float) -> Mask:
-    """Of one distribution. Tokens below (1 - p) / vocab cannot be in it: all of them together reach less than 1 - p."""
-    likely = np.flatnonzero(probs >= (1 - p) / len(probs))
-    order = likely[np.argsort(-probs[likely], kind="stable")]
-    ranked = probs[order]
-    keep = ranked.cumsum() - ranked < p
-    keep[0] = True
-    mask = np.zeros(len(probs), dtype=bool)
-    mask[order[keep]] = True
-    return mask
-
-
-def new_seed() -> int:
-    """A seed that nobody chose."""
-    return secrets.randbelow(SEEDS)

@@ -1,4 +1,4 @@
-"""One token of every sample, and how it came about."""
+"""`Step`: one token of every sample, with the logits, the state and the parameters that it came from."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ from tui_gen.sampling.params import (
     Tokens,
     Weights,
     entropy_bits,
+    gather,
     log_softmax,
-    normalised,
-    picked,
+    normalise,
+    weights,
 )
+from tui_gen.sampling.sweep import Sweep
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,10 +43,10 @@ class Step:
     live: Mask
     """[samples]: whether the sample still runs. A sample that has ended keeps its row, which then means nothing."""
 
-    said: Logits | Callable[[], Logits]
-    """`logits`, or what to call for them."""
+    logits_source: Logits | Callable[[], Logits]
+    """`logits`, or a callable that fetches them from the device."""
 
-    drawn_by: Weights | None
+    draw_weights: Weights | None
     """[samples, vocab]: what a sampled token was drawn by; None where every token stood in the prompt."""
 
     params: SamplingParams
@@ -53,40 +55,45 @@ class Step:
     seconds: float
     """What model and sampling took."""
 
-    kept: Any
-    """`state`, or what to call for it."""
+    state_source: Any
+    """`state`, or a callable that computes it."""
 
     report: SampleReport | None = None
-    """What a device said that sampled beside the model; `drawn_by` is None then."""
+    """What a device reported that sampled beside the model; `draw_weights` is None then."""
+
+    sweep: Sweep | None = None
+    """What the samples differ by, if it is a knob."""
 
     @property
     def sampled(self) -> bool:
         """Whether some sample's token was drawn, not given."""
-        return self.drawn_by is not None or self.report is not None
+        return self.draw_weights is not None or self.report is not None
 
     @cached_property
     def logits(self) -> Logits:
-        """[samples, vocab]: what the model said before this token."""
-        if not callable(self.said):
-            return self.said
-        logits = self.said()
+        """[samples, vocab]: the model's logits for this token."""
+        if not callable(self.logits_source):
+            return self.logits_source
+        logits = self.logits_source()
         check_finite(logits, self.index)
         return logits
 
     @cached_property
     def state(self) -> Any:
         """The model's state before this token; feed it the token to go on from here."""
-        return self.kept() if callable(self.kept) else self.kept
+        return self.state_source() if callable(self.state_source) else self.state_source
 
     @cached_property
     def weights(self) -> Weights:
         """[samples, vocab]: proportional to `probs`."""
-        return self.params.weights(self.logits) if self.drawn_by is None else self.drawn_by
+        if self.draw_weights is not None:
+            return self.draw_weights
+        return weights(self.logits, self.sweep.rows(self.params) if self.sweep else self.params.row())
 
     @cached_property
     def probs(self) -> Floats:
         """[samples, vocab]: the distribution after all knobs, from which a sampled token was drawn."""
-        return normalised(self.weights)
+        return normalise(self.weights)
 
     def likeliest(self, count: int, *, sample: int = 0) -> Tokens:
         """[at most count]: the tokens of the highest probability after all knobs, likeliest first, lower ids first."""
@@ -101,7 +108,7 @@ class Step:
     @cached_property
     def logprob(self) -> Floats:
         """[samples]: natural logarithm of the model's own probability (temperature 1, nothing cut) of the token."""
-        return picked(self._log_softmax, self.tokens)
+        return gather(self._log_softmax, self.tokens)
 
     @cached_property
     def entropy(self) -> Floats:
@@ -120,5 +127,5 @@ def check_finite(logits: Logits, index: int) -> None:
 
 
 def non_finite(index: int) -> TuiGenError:
-    """What to raise where a model says of the token at a position what no model can mean."""
+    """The error for logits, of the token at a position, that are not finite."""
     return TuiGenError(f"the model gave non-finite logits at token {index}: its weights are damaged or it overflows")

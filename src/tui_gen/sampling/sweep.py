@@ -1,15 +1,14 @@
-"""One knob at several values side by side, with the same random numbers: only the knob makes the difference."""
+"""Sweeps: one knob at several values side by side, with the same random numbers."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from tui_gen.errors import TuiGenError, UsageError
 from tui_gen.sampling.knobs import MAX_TURNED_TEMPERATURE, SHOWN
-from tui_gen.sampling.params import Floats, Logits, Noise, SamplingParams, Tokens, Weights, noise_stream
+from tui_gen.sampling.params import Floats, SamplingParams
 
 COLUMNS = 5
 """How many values a sweep has when nobody chose them."""
@@ -20,78 +19,54 @@ _MIN_P = (0.3, 0.1, 0.05, 0.02)
 _DEFAULTS = SamplingParams()
 
 
-@dataclass
-class Sweep(SamplingParams):
-    """The knobs of a run of as many samples as there are values: sample i has values[i] for the swept knob.
+@dataclass(frozen=True)
+class Sweep:
+    """What the samples of a run differ by: sample i has values[i] for one knob, and the other knobs count for all.
 
-    The other knobs count for all samples and can be turned while the model runs; the swept knob's own attribute
-    counts for nothing. Sample i equals what a run of one sample with that value and the same seed makes.
+    The samples share their random numbers, so sample i equals a run of one sample with that value and the same seed.
     """
 
-    knob: str = "temperature"
-    """The swept one: `temperature`, `top_k`, `top_p` or `min_p`."""
+    knob: str
+    """`temperature`, `top_k`, `top_p` or `min_p`."""
 
-    values: tuple[float, ...] = ()
+    values: tuple[float, ...]
 
-    @classmethod
-    def of(cls, params: SamplingParams, knob: str, values: tuple[float, ...]) -> Sweep:
-        """A sweep of a knob where the others are as in params. Raises TuiGenError for what cannot be swept."""
-        return cls(**_plain(params), knob=knob, values=values).checked()
+    def __len__(self) -> int:
+        """Samples."""
+        return len(self.values)
 
-    def column(self, sample: int) -> SamplingParams:
-        """The knobs of one sample."""
-        kind = type(getattr(_DEFAULTS, self.knob))
-        return SamplingParams(**{**_plain(self), self.knob: kind(self.values[sample])})
-
-    def checked(self) -> Sweep:
-        """A consistent copy. Raises TuiGenError that names the knob which is out of its range, or no knob."""
-        copy = replace(self)
-        if copy.knob not in SHOWN or not copy.values:
-            raise TuiGenError(f"a sweep needs values of {_names()}, not {len(copy.values)} of {copy.knob!r}")
-        for sample, value in enumerate(copy.values):
-            if copy.knob == "top_k" and not float(value).is_integer():
+    def checked(self, params: SamplingParams) -> Sweep:
+        """Itself. Raises TuiGenError that names the knob, here or in params, which is out of its range, or no knob."""
+        if self.knob not in SHOWN or not self.values:
+            raise TuiGenError(f"a sweep needs values of {_names()}, not {len(self.values)} of {self.knob!r}")
+        for sample, value in enumerate(self.values):
+            if self.knob == "top_k" and not float(value).is_integer():
                 raise TuiGenError(f"top-k must be a whole number, not {value}")
-            copy.column(sample).checked()
-        return copy
+            self.column(params, sample).checked()
+        return self
 
-    def turned(self) -> list[str]:
-        """The swept knob with all its values, and each other that is not at its default."""
-        swept = "/".join(SHOWN[self.knob](value) for value in self.values)
-        others = replace(self.column(0), **{self.knob: getattr(_DEFAULTS, self.knob)})
-        return [f"{_label(self.knob)} {swept}", *others.turned()]
+    def column(self, params: SamplingParams, sample: int) -> SamplingParams:
+        """The parameters of one sample, where the other knobs are as in params."""
+        kind = type(getattr(_DEFAULTS, self.knob))
+        return replace(params, **{self.knob: kind(self.values[sample])})
+
+    def rows(self, params: SamplingParams) -> Floats:
+        """float64[samples, 4]: the parameters of all samples, for `weights`."""
+        return np.concatenate([self.column(params, sample).row() for sample in range(len(self))])
+
+    def turned(self, params: SamplingParams) -> list[str]:
+        """The swept knob with all its values, and each other of params that is not at its default."""
+        values = "/".join(SHOWN[self.knob](value) for value in self.values)
+        others = replace(params, **{self.knob: getattr(_DEFAULTS, self.knob)})
+        return [f"{_label(self.knob)} {values}", *others.turned()]
+
+    def describe(self, params: SamplingParams) -> str:
+        """The same in one line, as in `top-p 0.50/0.90, temperature 0.7`."""
+        return ", ".join(self.turned(params))
 
     def headings(self) -> list[str]:
         """What stands above each column, such as `temperature 0.80`."""
         return [f"{_label(self.knob)} {SHOWN[self.knob](value)}" for value in self.values]
-
-    def weights(self, logits: Logits) -> Weights:
-        """Each row of logits [samples, vocab] by the knobs of its column."""
-        self._check(len(logits))
-        rows = (self.column(sample).weights(row[None]) for sample, row in enumerate(logits))
-        return np.concatenate(list(rows))
-
-    def rows(self, samples: int) -> Floats:
-        """As of plain knobs, of each column."""
-        self._check(samples)
-        return np.concatenate([self.column(sample).rows(1) for sample in range(samples)])
-
-    def noise(self, seed: int, samples: int, drawn: Tokens | None = None) -> Noise:
-        """The same random numbers for each sample."""
-        self._check(samples)
-        return SharedNoise(seed, samples, drawn)
-
-    def _check(self, samples: int) -> None:
-        if samples != len(self.values):
-            raise TuiGenError(f"a sweep of {len(self.values)} values needs as many samples, not {samples}")
-
-
-class SharedNoise(Noise):
-    """The numbers of the first sample's stream for every sample, each at a place of its own in it: one that pauses or
-    ends does not disturb the others.
-    """
-
-    def _stream(self, seed: int, sample: int, drawn: int) -> np.random.Generator:
-        return noise_stream(seed, 0, drawn)
 
 
 def default_values(knob: str, params: SamplingParams, vocab_size: int) -> tuple[float, ...]:
@@ -103,10 +78,10 @@ def default_values(knob: str, params: SamplingParams, vocab_size: int) -> tuple[
         raise TuiGenError(f"a sweep turns {_names()}, not {knob!r}")
     if knob == "temperature":
         return _temperatures(params.temperature)
-    chosen = {"top_k": _top_ks(vocab_size), "top_p": _TOP_P, "min_p": _MIN_P}[knob]
+    values = {"top_k": _top_ks(vocab_size), "top_p": _TOP_P, "min_p": _MIN_P}[knob]
     present, off = getattr(params, knob), getattr(_DEFAULTS, knob)
     kept_all = present == off or (knob == "top_k" and present >= vocab_size)
-    return (*(chosen if kept_all else _with(present, chosen)), off)
+    return (*(values if kept_all else _with(present, values)), off)
 
 
 def read_sweep(text: str, params: SamplingParams, vocab_size: int) -> Sweep:
@@ -114,13 +89,13 @@ def read_sweep(text: str, params: SamplingParams, vocab_size: int) -> Sweep:
 
     params: the other knobs. Raises UsageError.
     """
-    name, given, listed = text.partition("=")
+    name, equals, texts = text.partition("=")
     knob = name.strip().replace("-", "_")
     if knob not in SHOWN:
         raise UsageError(f"--sweep turns {_names()}, not {name!r}")
-    values = tuple(_read(knob, value) for value in listed.split(",")) if given else None
+    values = tuple(_read(knob, value) for value in texts.split(",")) if equals else None
     try:
-        return Sweep.of(params, knob, values or default_values(knob, params, vocab_size))
+        return Sweep(knob, values or default_values(knob, params, vocab_size)).checked(params)
     except TuiGenError as fault:
         raise UsageError(str(fault)) from fault
 
@@ -155,15 +130,10 @@ def _top_ks(vocab_size: int) -> tuple[int, ...]:
     return tuple(sorted(count for count in counts if count < vocab_size))
 
 
-def _with(present: float, chosen: tuple[float, ...]) -> tuple[float, ...]:
+def _with(present: float, values: tuple[float, ...]) -> tuple[float, ...]:
     """The values with the present one in place of the nearest, so that the order stays."""
-    nearest = min(reversed(chosen), key=lambda value: abs(value - present), default=None)
-    return tuple(present if value == nearest else value for value in chosen)
-
-
-def _plain(params: SamplingParams) -> dict[str, Any]:
-    """The knobs by name, without what a sweep adds."""
-    return {field.name: getattr(params, field.name) for field in fields(SamplingParams)}
+    nearest = min(reversed(values), key=lambda value: abs(value - present), default=None)
+    return tuple(present if value == nearest else value for value in values)
 
 
 def _names() -> str:

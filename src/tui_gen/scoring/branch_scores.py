@@ -1,4 +1,4 @@
-"""How surprised a model is by each token of a branch; goes along with the branch as it grows."""
+"""The surprisal of each token of a branch, scored in the background as the branch grows."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tui_gen.images.codec import ImageCodec
 from tui_gen.images.picture import first_pixel
 from tui_gen.sampling.params import Floats, Mask, Tokens
 from tui_gen.sampling.step import non_finite
-from tui_gen.scoring.score import Scorer, Totals, in_bits
-from tui_gen.text.codec import TextCodec
+from tui_gen.scoring.score import Scorer, Totals, to_bits
+from tui_gen.text.codec import Codec, TextCodec
 
 Origin = Literal["drawn", "chosen", "given"]
 """How a token came to its place: drawn by the model, chosen by a person, given by the prompt."""
@@ -37,18 +37,18 @@ class Peak(NamedTuple):
 
 
 class BranchSurprisal:
-    """Reads a branch behind whoever makes it, all samples at once, each token once.
+    """Scores a branch while it grows, all samples at once, each token once.
 
-    `update` is for a thread beside; everything else may be asked at any time and tells of what was read until then.
+    `update` is for a worker thread; everything else may be asked at any time and is of what was read until then.
     """
 
-    def __init__(self, branch: Branch, codec: TextCodec | ImageCodec) -> None:
+    def __init__(self, branch: Branch, codec: Codec) -> None:
         """codec: of the branch's model."""
         self.branch, self.unit = branch, codec.unit
         self.image = codec.image if isinstance(codec, ImageCodec) else None
         self._scorer = Scorer(branch.model, _columns(branch.tokens[:1]))
         self._bits = GrowableArray(branch.samples, np.float64)
-        self._characters = None if isinstance(codec, ImageCodec) else _Characters(codec, branch.samples)
+        self._characters = _Characters(codec, branch.samples) if isinstance(codec, TextCodec) else None
         # Models of pictures predict nothing that stands before the picture.
         self._first = first_pixel(branch.start.prompt, self.image) if self.image else 1
         self._reading = threading.Lock()
@@ -85,15 +85,15 @@ class BranchSurprisal:
     def totals(self, sample: int, part: Part = "made") -> Totals:
         """Tokens, bits and perplexity of a sample, and its characters or pixels; what begins a picture is left out."""
         bits = self.bits[:, sample]
-        wanted = self._wanted(sample, part, len(bits))
-        tokens = int(wanted.sum())
-        units = self._characters.written(sample, part) if self._characters else self._pixels(tokens)
-        return Totals("pixel" if self.image else "character", units, tokens, float(bits[wanted].sum()))
+        mask = self._mask(sample, part, len(bits))
+        tokens = int(mask.sum())
+        units = self._characters.total(sample, part) if self._characters else self._pixels(tokens)
+        return Totals("pixel" if self.image else "character", units, tokens, float(bits[mask].sum()))
 
     def top(self, sample: int, count: int = 10) -> list[Peak]:
         """The most surprising tokens of a sample, those that were given too; of equals, the earlier first."""
         bits = self.bits[:, sample]
-        bits = np.where(self._wanted(sample, "all", len(bits)), bits, np.nan)
+        bits = np.where(self._mask(sample, "all", len(bits)), bits, np.nan)
         positions = [at + 1 for at in _greatest(bits, count)]
         return [
             Peak(at, int(self.branch.tokens[at, sample]), float(bits[at - 1]), self._origin(at, sample))
@@ -107,31 +107,31 @@ class BranchSurprisal:
         """
         assert self.image
         area, channels, samples = self.image.height * self.image.width, self.image.channels, self.branch.samples
-        known = self.bits[self._first - 1 :]
-        whole = min(len(known) // channels, area)
-        found = np.full((samples, area), np.nan)
-        found[:, :whole] = known[: whole * channels].reshape(whole, channels, samples).sum(axis=1).T
-        return found
+        rows = self.bits[self._first - 1 :]
+        whole = min(len(rows) // channels, area)
+        bits = np.full((samples, area), np.nan)
+        bits[:, :whole] = rows[: whole * channels].reshape(whole, channels, samples).sum(axis=1).T
+        return bits
 
     def _read(self, first: int, end: int) -> None:
         """Reads a few tokens from a position on. Whatever fails, all is then as it was."""
         part = slice(first, min(end, first + max(1, CHUNK // self.branch.samples)))
         live, scorer = self.branch.live[part], copy(self._scorer)
         tokens = np.where(live, self.branch.tokens[part], 0)
-        bits = np.where(live, in_bits(scorer.feed(_columns(tokens))).T, np.nan)
+        bits = np.where(live, to_bits(scorer.feed(_columns(tokens))).T, np.nan)
         _check(bits, live, first)
         if self._characters:
             self._characters.count(tokens, self.branch.given[part], live)
         self._scorer = scorer
         self._bits.extend(bits)  # last, for it is what others look at
 
-    def _wanted(self, sample: int, part: Part, count: int) -> Mask:
+    def _mask(self, sample: int, part: Part, count: int) -> Mask:
         """Which of the first tokens that were read belong to a part, bool[count]. More may be read meanwhile."""
         read = slice(1, count + 1)
         live, given = self.branch.live[read, sample], self.branch.given[read, sample]
-        wanted: Mask = live & {"made": ~given, "given": given, "all": live}[part]
-        wanted[: self._first - 1] = False
-        return wanted
+        mask: Mask = live & {"made": ~given, "given": given, "all": live}[part]
+        mask[: self._first - 1] = False
+        return mask
 
     def _pixels(self, tokens: int) -> int:
         assert self.image
@@ -148,11 +148,11 @@ class _Characters:
 
     def __init__(self, codec: TextCodec, samples: int) -> None:
         self._readers = [codec.reader() for _ in range(samples)]
-        self._written = [[0, 0] for _ in range(samples)]
+        self._counts = [[0, 0] for _ in range(samples)]
 
-    def written(self, sample: int, part: Part) -> int:
+    def total(self, sample: int, part: Part) -> int:
         """How many characters so far."""
-        made, given = self._written[sample]
+        made, given = self._counts[sample]
         return {"made": made, "given": given, "all": made + given}[part]
 
     def count(self, tokens: Tokens, given: Mask, live: Mask) -> None:
@@ -161,7 +161,7 @@ class _Characters:
             mine = live[:, sample]
             pairs = zip(given[mine, sample].tolist(), tokens[mine, sample].tolist(), strict=True)
             for stands, run in groupby(pairs, key=itemgetter(0)):
-                self._written[sample][stands] += len(reader.read_all([token for _, token in run]))
+                self._counts[sample][stands] += len(reader.read_all([token for _, token in run]))
 
 
 def _columns(tokens: Tokens) -> Tokens:
@@ -170,17 +170,17 @@ def _columns(tokens: Tokens) -> Tokens:
 
 
 def _check(bits: Floats, live: Mask, first: int) -> None:
-    broken = np.flatnonzero((np.isnan(bits) & live).any(axis=1))
-    if len(broken):
-        raise non_finite(first + int(broken[0]))
+    faults = np.flatnonzero((np.isnan(bits) & live).any(axis=1))
+    if len(faults):
+        raise non_finite(first + int(faults[0]))
 
 
 def _greatest(values: Floats, count: int) -> list[int]:
     """Where the greatest of some values are, the first of equals first; NaN is none of them."""
-    known = np.flatnonzero(~np.isnan(values))
-    if len(known) > count:  # more are not sorted than have to be
-        border = np.partition(values[known], -count)[-count]
-        known = known[values[known] >= border]
-    order = np.argsort(-values[known], kind="stable")
-    found: list[int] = known[order[:count]].tolist()
-    return found
+    finite = np.flatnonzero(~np.isnan(values))
+    if len(finite) > count:  # more are not sorted than have to be
+        border = np.partition(values[finite], -count)[-count]
+        finite = finite[values[finite] >= border]
+    order = np.argsort(-values[finite], kind="stable")
+    positions: list[int] = finite[order[:count]].tolist()
+    return positions

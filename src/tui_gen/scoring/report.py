@@ -1,4 +1,4 @@
-"""How a score is written: the text with its totals, a picture's totals, or JSON lines."""
+"""Writes scores: a text painted by surprisal with its totals, a picture's totals, or JSON lines."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import BinaryIO, NamedTuple, Protocol
 
 from tui_gen.card import Colour, ImageSpec
 from tui_gen.images.raster import Cell, ansi
-from tui_gen.scoring.score import BANDS, TAIL, Greatest, Place, Surprise, Totals, band
+from tui_gen.scoring.score import BANDS, TAIL, Surprisal, SurprisalInContext, TopSurprisals, Totals, band
 from tui_gen.terminal_text import scrub, scrub_line
 
 _LONGEST = 24
@@ -21,7 +21,7 @@ _BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
 class ScoreWriter(Protocol):
     """Takes tokens as they are scored."""
 
-    def write(self, surprises: Sequence[Surprise]) -> None:
+    def write(self, surprisals: Sequence[Surprisal]) -> None:
         """Writes what can be written of these tokens."""
         ...
 
@@ -39,30 +39,30 @@ class Report:
 
     def __init__(self, file: BinaryIO, image: ImageSpec | None = None, *, coloured: bool = False) -> None:
         """image: of a picture. coloured: each token is painted by its bits."""
-        self._file, self._image, self._coloured = file, image, coloured
-        self._shielded, self._greatest, self._ended = file.isatty(), Greatest(), True
+        self._file, self._image, self._colours = file, image, coloured
+        self._scrubs, self._top, self._at_line_end = file.isatty(), TopSurprisals(), True
 
-    def write(self, surprises: Sequence[Surprise]) -> None:
-        for surprise in surprises:
-            self._greatest.add(surprise)
-            text = scrub(surprise.text) if self._shielded else surprise.text
-            self._put(painted(text, surprise.bits) if self._coloured else text)
-            self._ended = text.endswith("\n") if text else self._ended
+    def write(self, surprisals: Sequence[Surprisal]) -> None:
+        for surprisal in surprisals:
+            self._top.add(surprisal)
+            text = scrub(surprisal.text) if self._scrubs else surprisal.text
+            self._print(paint_token(text, surprisal.bits) if self._colours else text)
+            self._at_line_end = text.endswith("\n") if text else self._at_line_end
         self._file.flush()
 
     def close(self, totals: Totals) -> None:
         self.break_off()
-        report = report_lines(totals, self._greatest.ranked(), self._image)
+        report = report_lines(totals, self._top.ranking(), self._image)
         for line in report if self._image else ["", *report]:
-            self._put(f"{line}\n")
+            self._print(f"{line}\n")
         self._file.flush()
 
     def break_off(self) -> None:
-        if not self._ended:
-            self._put("\n")
+        if not self._at_line_end:
+            self._print("\n")
             self._file.flush()
 
-    def _put(self, text: str) -> None:
+    def _print(self, text: str) -> None:
         self._file.write(text.encode("utf-8", "replace"))
 
 
@@ -72,38 +72,38 @@ class ScoreLines:
     def __init__(self, file: BinaryIO, image: ImageSpec | None = None) -> None:
         self._file, self._image = file, image
 
-    def write(self, surprises: Sequence[Surprise]) -> None:
-        for surprise in surprises:
-            self._put(self._facts(surprise))
+    def write(self, surprisals: Sequence[Surprisal]) -> None:
+        for surprisal in surprisals:
+            self._print(self._facts(surprisal))
         self._file.flush()
 
     def close(self, totals: Totals) -> None:
-        self._put({"total": _facts(totals)})
+        self._print({"total": _facts(totals)})
         self._file.flush()
 
     def break_off(self) -> None:
         """No line is left unfinished."""
 
-    def _facts(self, surprise: Surprise) -> dict[str, object]:
-        where = self._image.named_place(surprise.index) if self._image else {"text": surprise.text}
-        measured = {"bits": round(surprise.bits, 6), "logprob": round(surprise.logprob, 6)}
-        return {"index": surprise.index, "id": surprise.token, **where, **measured}
+    def _facts(self, surprisal: Surprisal) -> dict[str, object]:
+        where = self._image.named_place(surprisal.index) if self._image else {"text": surprisal.text}
+        figures = {"bits": round(surprisal.bits, 6), "logprob": round(surprisal.logprob, 6)}
+        return {"index": surprisal.index, "id": surprisal.token, **where, **figures}
 
-    def _put(self, facts: dict[str, object]) -> None:
+    def _print(self, facts: dict[str, object]) -> None:
         self._file.write(json.dumps(facts).encode() + b"\n")
 
 
 def _facts(totals: Totals) -> dict[str, object]:
     perplexity = round(totals.perplexity, 6) if math.isfinite(totals.perplexity) else None
-    known = {"tokens": totals.tokens, "bits": round(totals.bits, 6), "perplexity": perplexity}
-    return {**known, f"{totals.unit}s": totals.units, f"bits_per_{totals.unit}": round(totals.bits_per_unit, 6)}
+    facts = {"tokens": totals.tokens, "bits": round(totals.bits, 6), "perplexity": perplexity}
+    return {**facts, f"{totals.unit}s": totals.units, f"bits_per_{totals.unit}": round(totals.bits_per_unit, 6)}
 
 
-def report_lines(totals: Totals, greatest: Sequence[Place], image: ImageSpec | None) -> list[str]:
+def report_lines(totals: Totals, top: Sequence[SurprisalInContext], image: ImageSpec | None) -> list[str]:
     """image: of a picture, whose tokens stand at a row and a column."""
-    table = [_picture_row(place, image) for place in greatest] if image else [_text_row(place) for place in greatest]
+    table = [_picture_row(entry, image) for entry in top] if image else [_text_row(entry) for entry in top]
     titles = _picture_titles(image) if image else ("TOKEN", "BITS", "TEXT", "AFTER")
-    return [*_totals(totals), "", "most surprising", *_aligned([titles, *table])]
+    return [*_totals(totals), "", "most surprising", *_align([titles, *table])]
 
 
 def _totals(totals: Totals) -> list[str]:
@@ -116,15 +116,15 @@ def _totals(totals: Totals) -> list[str]:
     return [f"{name:19}{value}" for name, value in facts.items()]
 
 
-def _text_row(place: Place) -> tuple[str, ...]:
-    surprise = place.surprise
-    return f"{surprise.index}", f"{surprise.bits:.2f}", _brief(surprise.text), _last_words(place.before)
+def _text_row(entry: SurprisalInContext) -> tuple[str, ...]:
+    surprisal = entry.surprisal
+    return f"{surprisal.index}", f"{surprisal.bits:.2f}", _brief(surprisal.text), _last_words(entry.before)
 
 
 def _brief(text: str) -> str:
     """A token without the white space before it, unless it is white space itself."""
-    shown = scrub_line(text.lstrip() or text)
-    return f"“{shown if len(shown) <= _LONGEST else shown[: _LONGEST - 1] + '…'}”"
+    brief = scrub_line(text.lstrip() or text)
+    return f"“{brief if len(brief) <= _LONGEST else brief[: _LONGEST - 1] + '…'}”"
 
 
 def _last_words(text: str) -> str:
@@ -138,13 +138,13 @@ def _picture_titles(image: ImageSpec) -> tuple[str, ...]:
     return *(name.upper() for name in image.named_place(0)), "BITS", "LEVEL"
 
 
-def _picture_row(place: Place, image: ImageSpec) -> tuple[str, ...]:
-    surprise = place.surprise
-    where = image.named_place(surprise.index)
-    return *(f"{number}" for number in where.values()), f"{surprise.bits:.2f}", f"{surprise.token}"
+def _picture_row(entry: SurprisalInContext, image: ImageSpec) -> tuple[str, ...]:
+    surprisal = entry.surprisal
+    where = image.named_place(surprisal.index)
+    return *(f"{number}" for number in where.values()), f"{surprisal.bits:.2f}", f"{surprisal.token}"
 
 
-def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+def _align(rows: Sequence[tuple[str, ...]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip_longest(*rows, fillvalue="")]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
@@ -167,13 +167,13 @@ PAINTS = (
 """One per band."""
 
 
-def painted(text: str, bits: float) -> str:
+def paint_token(text: str, bits: float) -> str:
     """A token with the colour of its bits behind it, but not behind white space before it and line ends in it."""
     paint = PAINTS[band(bits)]
     if not paint.background:
         return text
     word = text.lstrip() or text
-    lines = (_painted(line, paint) for line in word.split("\n"))
+    lines = (_paint_line(line, paint) for line in word.split("\n"))
     return text[: len(text) - len(word)] + "\n".join(lines)
 
 
@@ -184,10 +184,10 @@ def legend(*, coloured: bool) -> str:
         *(f"{low:g} to {high:g}" for low, high in pairwise(BANDS)),
         f"{BANDS[-1]:g} and more",
     ]
-    named = (f" {paint.name} {border} " for paint, border in zip(PAINTS, borders, strict=True))
-    shown = (_painted(name, paint) if coloured else name for name, paint in zip(named, PAINTS, strict=True))
-    return "bits:" + "".join(shown).rstrip(" ")
+    names = (f" {paint.name} {border} " for paint, border in zip(PAINTS, borders, strict=True))
+    parts = (_paint_line(name, paint) if coloured else name for name, paint in zip(names, PAINTS, strict=True))
+    return "bits:" + "".join(parts).rstrip(" ")
 
 
-def _painted(line: str, paint: Paint) -> str:
+def _paint_line(line: str, paint: Paint) -> str:
     return ansi([Cell(char, paint.foreground, paint.background) for char in line]) if line else ""

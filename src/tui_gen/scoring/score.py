@@ -1,4 +1,4 @@
-"""How surprised a model is by what it reads: bits per token, their bands, their totals, and the greatest of them."""
+"""Surprisal: the bits of each token that a model reads, their bands, their totals, and the largest of them."""
 
 from __future__ import annotations
 
@@ -8,25 +8,28 @@ import math
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
+from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.protocol import CHUNK, StepModel, score_steps
+from tui_gen.images.codec import ImageCodec
 from tui_gen.sampling.params import FREE, Floats, Tokens
 from tui_gen.sampling.step import non_finite
-from tui_gen.text.tokenizer import Piece
+from tui_gen.text.codec import TextCodec
+from tui_gen.text.tokenizer import Piece, TextTokens
 
 BANDS = (1.0, 3.0, 6.0, 10.0)
-"""Bits at which the next band of surprise begins: a probability of 1 in 2, in 8, in 64, in 1024."""
+"""Bits at which the next band of surprisal begins: a probability of 1 in 2, in 8, in 64, in 1024."""
 TAIL = 40
 """Characters of the text before a token that are kept, at most, to show where it stands."""
 
 
 @dataclass(frozen=True, slots=True)
-class Surprise:
-    """A token that was there already, and what the model thought of it."""
+class Surprisal:
+    """A given token and its surprisal under the model."""
 
     index: int
     """Position among the tokens that were scored, from 0."""
@@ -44,18 +47,18 @@ class Surprise:
 
 
 def bits(model: StepModel, tokens: Tokens) -> Floats:
-    """Surprise at each token but the first, given those before it, in bits: float[samples, n - 1].
+    """Surprisal of each token but the first, given those before it, in bits: float[samples, n - 1].
 
     tokens: int64[samples, n]; a text begins with the model's start token. Infinite for a token that the model never
     predicts. Raises TuiGenError for token ids that it cannot read.
     """
-    return in_bits(score(model, tokens))
+    return to_bits(score(model, tokens))
 
 
-def in_bits(logprobs: Floats) -> Floats:
-    """Natural logarithms of probabilities to bits of surprise, of any shape."""
-    found: Floats = 0.0 - logprobs.astype(np.float64) / math.log(2)
-    return found
+def to_bits(logprobs: Floats) -> Floats:
+    """Natural logarithms of probabilities to surprisals in bits, of any shape."""
+    values: Floats = 0.0 - logprobs.astype(np.float64) / math.log(2)
+    return values
 
 
 def band(bits: float) -> int:
@@ -74,11 +77,11 @@ class Totals:
     tokens: int = 0
     bits: float = 0.0
 
-    def add(self, surprises: Iterable[Surprise]) -> None:
+    def add(self, surprisals: Iterable[Surprisal]) -> None:
         """Counts these tokens too."""
-        for surprise in surprises:
+        for surprisal in surprisals:
             self.tokens += 1
-            self.bits += surprise.bits
+            self.bits += surprisal.bits
 
     @property
     def perplexity(self) -> float:
@@ -96,35 +99,35 @@ def _power_of_two(exponent: float) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A surprising token, and the text that stands right before it."""
+class SurprisalInContext:
+    """A token with a large surprisal, and the text right before it."""
 
-    surprise: Surprise
+    surprisal: Surprisal
     before: str
 
 
-class Greatest:
-    """Keeps the most surprising tokens of any number, with a few words before each."""
+class TopSurprisals:
+    """Keeps the tokens of the largest surprisals of a stream, with a few words before each."""
 
     def __init__(self, count: int = 10) -> None:
-        self._count, self._heap, self._tail = count, list[tuple[float, int, Place]](), ""
+        self._count, self._heap, self._tail = count, list[tuple[float, int, SurprisalInContext]](), ""
 
-    def add(self, surprise: Surprise) -> None:
+    def add(self, surprisal: Surprisal) -> None:
         """Takes the next token."""
-        entry = (surprise.bits, -surprise.index, Place(surprise, self._tail))
+        entry = (surprisal.bits, -surprisal.index, SurprisalInContext(surprisal, self._tail))
         if len(self._heap) < self._count:
             heapq.heappush(self._heap, entry)
         else:
             heapq.heappushpop(self._heap, entry)
-        self._tail = (self._tail + surprise.text[-TAIL:])[-TAIL:]
+        self._tail = (self._tail + surprisal.text[-TAIL:])[-TAIL:]
 
-    def ranked(self) -> list[Place]:
+    def ranking(self) -> list[SurprisalInContext]:
         """The most surprising first; of equals, the earlier."""
         return [place for _, _, place in sorted(self._heap, key=lambda entry: entry[:2], reverse=True)]
 
 
 class Scorer:
-    """Scores what comes piece by piece. Keeps the model's state and one token of each sample, whatever the length."""
+    """Scores tokens in chunks. Keeps the model's state and one token of each sample, whatever the length."""
 
     def __init__(self, model: StepModel, context: Tokens) -> None:
         """context: int64[samples, n], n >= 1, is read and not scored; that of a text begins with its start token."""
@@ -139,12 +142,12 @@ class Scorer:
         has the logarithm -inf.
         """
         size = max(1, CHUNK // len(tokens))
-        found = [self._feed(tokens[:, first : first + size]) for first in range(0, tokens.shape[1], size)]
-        return np.concatenate(found, axis=1) if found else np.empty((len(tokens), 0))
+        values = [self._feed(tokens[:, first : first + size]) for first in range(0, tokens.shape[1], size)]
+        return np.concatenate(values, axis=1) if values else np.empty((len(tokens), 0))
 
     def _feed(self, tokens: Tokens) -> Floats:
         before = np.concatenate([self._last, tokens[:, :-1]], axis=1)
-        scores, self._state = _scored(self._model, before, tokens, self._state)
+        scores, self._state = _score_chunk(self._model, before, tokens, self._state)
         self._last = tokens[:, -1:]
         return scores
 
@@ -157,57 +160,56 @@ def score(model: StepModel, tokens: Tokens) -> Floats:
     return Scorer(model, tokens[:, :1]).feed(tokens[:, 1:])
 
 
-def _scored(model: StepModel, tokens: Tokens, following: Tokens, state: Any) -> tuple[Floats, Any]:
+def _score_chunk(model: StepModel, tokens: Tokens, following: Tokens, state: Any) -> tuple[Floats, Any]:
     """Scores of what follows each of the tokens [samples, n], and the state after them."""
-    at_once = getattr(model, "score", None)
-    with contextlib.suppress(TuiGenError):  # told below, by the token that it is of
-        if at_once and (scored := at_once(tokens, following, state)):
-            return scored
+    with contextlib.suppress(TuiGenError):  # raised below, by the token that it is of
+        if model.score and (scores := model.score(tokens, following, state)):
+            return scores
     return score_steps(model, tokens, following, state)
 
 
 class StreamScorer:
-    """Measures what comes piece by piece."""
+    """Scores a text or a picture piece by piece, token by token with its text."""
 
     def __init__(self, model: StepModel, context: Tokens) -> None:
         """context: int64[1, n], n >= 1, is read and not scored; of a text, the first token starts a text."""
         self._model, self._start, self._scorer = model, context[:, :1], Scorer(model, context)
-        self._index, self._ended = 0, False
+        self._index, self._restart_next = 0, False
         self.restarts = 0
         """How often a text began after an end token."""
 
-    def text(self, piece: Piece) -> Iterator[list[Surprise]]:
+    def text(self, piece: Piece) -> Iterator[list[Surprisal]]:
         """The tokens of a text that come next.
 
         An end token is scored like others. What follows it is a new text to the model, which starts again without
         context. Raises TuiGenError where the model fails.
         """
         for ids, texts in _split(piece, self._model.eos):
-            if self._ended:
-                self._scorer, self._ended = Scorer(self._model, self._start), False
+            if self._restart_next:
+                self._scorer, self._restart_next = Scorer(self._model, self._start), False
                 self.restarts += 1
-            yield from self._scored(ids, texts)
-            self._ended = ids[-1] == self._model.eos
+            yield from self._score_ids(ids, texts)
+            self._restart_next = ids[-1] == self._model.eos
 
-    def picture(self, levels: Tokens) -> Iterator[list[Surprise]]:
+    def picture(self, levels: Tokens) -> Iterator[list[Surprisal]]:
         """The tokens of a picture: int64[height, width], or [height, width, channels]. Raises TuiGenError likewise."""
         assert (levels != FREE).all()
         ids = levels.ravel().tolist()
-        yield from self._scored(ids, [""] * len(ids))
+        yield from self._score_ids(ids, [""] * len(ids))
 
-    def _scored(self, ids: Sequence[int], texts: Sequence[str]) -> Iterator[list[Surprise]]:
+    def _score_ids(self, ids: Sequence[int], texts: Sequence[str]) -> Iterator[list[Surprisal]]:
         for first in range(0, len(ids), CHUNK):
             part = slice(first, first + CHUNK)
-            [found] = in_bits(self._scorer.feed(np.array([ids[part]], dtype=np.int64))).tolist()
-            self._check_finite(found)
-            numbers = range(self._index, self._index + len(found))
-            self._index += len(found)
-            yield list(map(Surprise, numbers, ids[part], texts[part], found))
+            [values] = to_bits(self._scorer.feed(np.array([ids[part]], dtype=np.int64))).tolist()
+            self._check_finite(values)
+            numbers = range(self._index, self._index + len(values))
+            self._index += len(values)
+            yield list(map(Surprisal, numbers, ids[part], texts[part], values))
 
-    def _check_finite(self, found: Sequence[float]) -> None:
-        broken = np.flatnonzero(~np.isfinite(found))
-        if len(broken):
-            raise non_finite(self._index + int(broken[0]))
+    def _check_finite(self, values: Sequence[float]) -> None:
+        faults = np.flatnonzero(~np.isfinite(values))
+        if len(faults):
+            raise non_finite(self._index + int(faults[0]))
 
 
 def _split(piece: Piece, eos: int | None) -> Iterator[Piece]:
@@ -218,3 +220,48 @@ def _split(piece: Piece, eos: int | None) -> Iterator[Piece]:
         if end > first:
             yield Piece(piece.ids[first:end], piece.texts[first:end])
         first = end
+
+
+class CodedModel(Protocol):
+    """A model and how people talk to it, as `tui_gen.library.LoadedModel` has them."""
+
+    @property
+    def card(self) -> ModelCard:
+        """What the model says of itself."""
+        ...
+
+    @property
+    def codec(self) -> TextCodec | ImageCodec:
+        """Between text or pictures and tokens."""
+        ...
+
+    @property
+    def model(self) -> StepModel:
+        """The network."""
+        ...
+
+
+def score_given(loaded_model: CodedModel, given: str | Tokens, *, prompt: str = "") -> Floats:
+    """Natural logarithms of the probability of each token of a text or a picture, given all before it and the prompt.
+
+    given: a text, or levels int64[height, width] or [height, width, 3] of a picture; see `tui_gen.images.read`.
+    prompt: what comes before, or what the picture shows; it is read and not scored.
+
+    Returns float64[tokens] of a text, float64 in the shape of the levels of a picture, at temperature 1 and with
+    nothing cut. What follows an end token in a text is scored as a new text. Raises TuiGenError for what the model
+    cannot read and for a token that it never predicts.
+    """
+    codec, scorer = loaded_model.codec, StreamScorer(loaded_model.model, loaded_model.codec.prompt([prompt]))
+    if isinstance(codec, ImageCodec) and not isinstance(given, str):
+        shape = (codec.image.height, codec.image.width, codec.image.channels)[: 3 if codec.image.channels > 1 else 2]
+        if given.shape != shape or (given < 0).any():
+            raise TuiGenError(f"{loaded_model.card.name} scores levels of 0 or more of shape {list(shape)}")
+        return _logprobs(scorer.picture(given)).reshape(shape)
+    if isinstance(codec, TextCodec) and isinstance(given, str):
+        return _logprobs(scorer.text(TextTokens(codec.tokenizer, loaded_model.card.name, "the text").read(given)))
+    kind = "text" if isinstance(codec, TextCodec) else "levels of pixels"
+    raise TuiGenError(f"{loaded_model.card.name} scores {kind}")
+
+
+def _logprobs(parts: Iterable[Sequence[Surprisal]]) -> Floats:
+    return np.array([surprisal.logprob for surprisals in parts for surprisal in surprisals], dtype=np.float64)

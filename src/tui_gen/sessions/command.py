@@ -58,26 +58,33 @@ def _prompt(loaded_model: LoadedModel, branch: Branch) -> Tokens | None:
 def _command(name: str, branch: Branch) -> str:
     params = branch.turns[0][1] if branch.turns else branch.start.params
     length = len(branch) - branch.start.prompt.shape[1]
-    options = [*_knobs(params), *_samples(params, branch.samples), "-l", str(length), "--seed", str(branch.start.seed)]
+    options = [
+        *_knobs(params, branch.start.sweep),
+        *_samples(branch),
+        "-l",
+        str(length),
+        "--seed",
+        str(branch.start.seed),
+    ]
     positional = [name, *([branch.start.text] if branch.start.text else [])]
     if any(word.startswith("-") for word in positional):
         return shlex.join(["tui-gen", "generate", *options, "--", *positional])
     return shlex.join(["tui-gen", "generate", *positional, *options])
 
 
-def _samples(params: SamplingParams, samples: int) -> list[str]:
+def _samples(branch: Branch) -> list[str]:
     """Of a sweep, each value is a sample."""
-    if isinstance(params, Sweep):
-        values = ",".join(_exact(params.knob, value) for value in params.values)
-        return ["--sweep", f"{params.knob.replace('_', '-')}={values}"]
-    return ["-n", str(samples)] if samples > 1 else []
+    if sweep := branch.start.sweep:
+        values = ",".join(_exact(sweep.knob, value) for value in sweep.values)
+        return ["--sweep", f"{sweep.knob.replace('_', '-')}={values}"]
+    return ["-n", str(branch.samples)] if branch.samples > 1 else []
 
 
-def _knobs(params: SamplingParams) -> list[str]:
+def _knobs(params: SamplingParams, sweep: Sweep | None) -> list[str]:
     """The temperature always, for its default is the model's; the others where they are not at theirs."""
     options = []
     for knob in fields(SamplingParams):
-        value, swept = getattr(params, knob.name), isinstance(params, Sweep) and params.knob == knob.name
+        value, swept = getattr(params, knob.name), sweep is not None and sweep.knob == knob.name
         if not swept and (knob.name == "temperature" or value != knob.default):
             option = "-t" if knob.name == "temperature" else f"--{knob.name.replace('_', '-')}"
             options += [option, _exact(knob.name, value)]

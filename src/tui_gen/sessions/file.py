@@ -76,7 +76,7 @@ def _record_lines(record: Record) -> Iterator[Line]:
     for positions, sha256 in record.checks:
         due = [turn for turn in turns if turn[0] < positions]
         turns = turns[len(due) :]
-        yield made_line(record.number, positions, sha256, due)
+        yield made_line(record.number, positions, sha256, due, record.sweep)
     if record.deleted:
         yield deleted_line(record.number)
 

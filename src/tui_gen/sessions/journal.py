@@ -88,50 +88,51 @@ class Journal:
         self._whole = True
         self._noted: dict[Branch, _Noted] = {}
 
-    def begun(self, branch: Branch) -> None:
+    def note_start(self, branch: Branch) -> None:
         """A branch begins; to be told at once, before any branch is renamed or deleted."""
         parents = [known for known in self._noted if known.name == branch.start.parent]
         self._begin(branch, parents[0] if parents else None)
 
-    def made(self, branch: Branch, *, now: bool = False) -> None:
+    def note_growth(self, branch: Branch, *, now: bool = False) -> None:
         """A branch may have grown; to be told often. now: it pauses or ends, so that nothing is put off."""
         noted, positions = self._noted.get(branch), len(branch)
         if noted is None or positions == noted.positions or not (now or self._clock() - noted.at >= SECONDS):
             return
         turns = noted.new_turns(branch, positions)
-        self._note(made_line(noted.number, positions, noted.fingerprint.of(branch, positions), turns))
+        sha256 = noted.fingerprint.of(branch, positions)
+        self._note(made_line(noted.number, positions, sha256, turns, branch.start.sweep))
         noted.positions, noted.at, noted.turns = positions, self._clock(), noted.turns + len(turns)
 
-    def renamed(self, branch: Branch) -> None:
+    def note_rename(self, branch: Branch) -> None:
         """A branch has a new name."""
         noted = self._noted.get(branch)
         if noted and noted.name != branch.name:
             self._note(renamed_line(noted.number, branch.name))
             noted.name = branch.name
 
-    def deleted(self, branch: Branch) -> None:
+    def note_deletion(self, branch: Branch) -> None:
         """A branch is gone."""
         noted = self._noted.pop(branch, None)
         if noted:
             self._note(deleted_line(noted.number))
 
-    def shown(self, branch: Branch) -> None:
+    def note_shown(self, branch: Branch) -> None:
         """A branch is on the screen."""
         noted = self._noted.get(branch)
         if noted and noted.number != self.session.shown:
             self._note(shown_line(noted.number))
 
-    def take_up(self, session: Session, branches: Mapping[int, Branch]) -> None:
+    def take_over(self, session: Session, branches: Mapping[int, Branch]) -> None:
         """Goes on with a session that was made again. branches: by their numbers in it, the deleted ones too."""
         made_again = [(branches[each.number], each) for each in session.needed() if each.number in branches]
         for branch, record in made_again:
             self._begin(branch, None if record.parent is None else branches[record.parent])
-            self.made(branch, now=True)
+            self.note_growth(branch, now=True)
         for branch in [branch for branch, record in made_again if record.deleted]:
-            self.deleted(branch)
+            self.note_deletion(branch)
         for branch, record in made_again:
             if record.number == session.shown:
-                self.shown(branch)
+                self.note_shown(branch)
 
     def save(self, path: Path) -> None:
         """Writes a file, of a name that a person chose, with what is needed to make the living branches again.
@@ -150,7 +151,7 @@ class Journal:
 
     def _begin(self, branch: Branch, parent: Branch | None) -> None:
         if parent:
-            self.made(parent, now=True)  # at least up to where this one leaves it
+            self.note_growth(parent, now=True)  # at least up to where this one leaves it
         number = len(self.session.records) + 1
         record = record_of(number, branch, self._noted[parent].number if parent else None)
         self._note(begun_line(record))
@@ -158,7 +159,7 @@ class Journal:
 
     def _catch_up(self) -> None:
         for branch in self._noted:
-            self.made(branch, now=True)
+            self.note_growth(branch, now=True)
 
     def _note(self, line: Line) -> None:
         """What cannot be read again is not written; after that nothing makes sense any more."""

@@ -27,13 +27,14 @@ Row = list[int | list[int]]
 _MAX_TOKEN = 2**31
 _LEAST_RUN = 3
 """Fewer are shorter one by one."""
-_SORTS: dict[str, type[SamplingParams]] = {"knobs": SamplingParams, "sweep": Sweep}
+_SORTS = "knobs", "sweep"
+"""Of parameters: those of all samples, and those of a sweep, with its knob and its values."""
 
 
 def record_of(number: int, branch: Branch, parent: int | None) -> Record:
     """A branch that begins. number: its own. parent: the number of the one that it leaves."""
     start, shared = branch.start, 0 if parent is None else branch.start.at
-    how = (start.seed, start.params, start.text, parent, start.at, start.override)
+    how = (start.seed, start.params, start.sweep, start.text, parent, start.at, start.override)
     return Record(number, branch.name, start.prompt[:, shared:], *how, positions=max(1, shared))
 
 
@@ -49,14 +50,20 @@ def begun_line(record: Record) -> Line:
         "samples": record.samples,
         "prompt": rows,
         "seed": record.seed,
-        "params": params_to_json(record.params),
+        "params": params_to_json(record.params, record.sweep),
     }
 
 
-def made_line(number: int, positions: int, sha256: str, turns: Sequence[tuple[int, SamplingParams]]) -> Line:
-    """A branch has so many positions. turns: those since the last such line."""
+def made_line(
+    number: int,
+    positions: int,
+    sha256: str,
+    turns: Sequence[tuple[int, SamplingParams]],
+    sweep: Sweep | None = None,
+) -> Line:
+    """A branch has so many positions. turns: those since the last such line. sweep: the branch's."""
     line = {"event": "made", "branch": number, "positions": positions, "sha256": sha256}
-    listed = [[at, params_to_json(params)] for at, params in turns]
+    listed = [[at, params_to_json(params, sweep)] for at, params in turns]
     return line | {"turns": listed} if listed else line
 
 
@@ -110,12 +117,15 @@ def _begun(session: Session, facts: _Facts) -> None:
         expected = parent.samples if parent else f"at most {MAX_SAMPLES}"
         raise facts.fault("samples", f"must be {expected}, not {samples}")
     override = _rows(session, facts, "override", samples) if facts.has("override") else None
+    prompt, seed = _prompt(session, facts, samples, parent), facts.seed()
+    params, sweep = _params(facts, "params", facts.raw("params"), samples)
     record = Record(
         number,
         _name(session, facts),
-        _prompt(session, facts, samples, parent),
-        facts.seed(),
-        _params(facts, "params", facts.raw("params"), samples),
+        prompt,
+        seed,
+        params,
+        sweep,
         facts.text("text", ""),
         parent.number if parent else None,
         _at(facts, parent) if parent else 1,
@@ -131,7 +141,7 @@ def _made(session: Session, facts: JsonFields) -> None:
     record, positions, sha256 = _record(session, facts), facts.integer("positions"), read_hash(facts)
     if positions < record.positions:
         raise facts.fault("positions", f"must be at least {record.positions}, not {positions}")
-    turns = [_turn(facts, turn, record.samples) for turn in facts.items("turns")]
+    turns = [_turn(facts, turn, record) for turn in facts.items("turns")]
     places = [at for at, _ in (*record.turns[-1:], *turns)]
     if any(not record.start <= at < positions for at, _ in turns) or places != sorted(set(places)):
         raise facts.fault("turns", f"must be in order, at positions from {record.start} to {positions - 1}")
@@ -192,20 +202,23 @@ def _at(facts: JsonFields, parent: Record) -> int:
     return at
 
 
-def _params(facts: JsonFields, key: str, values: Any, samples: int) -> SamplingParams:
+def _params(facts: JsonFields, key: str, values: Any, samples: int) -> tuple[SamplingParams, Sweep | None]:
     try:
-        params = params_from_json(values)
+        params, sweep = params_from_json(values)
     except TuiGenError as fault:
         raise facts.fault(key, f"cannot be used: {fault}") from fault
-    if isinstance(params, Sweep) and len(params.values) != samples:
-        raise facts.fault(key, f"must have {samples} values, one per sample, not {len(params.values)}")
-    return params
+    if sweep and len(sweep) != samples:
+        raise facts.fault(key, f"must have {samples} values, one per sample, not {len(sweep)}")
+    return params, sweep
 
 
-def _turn(facts: JsonFields, turn: Any, samples: int) -> tuple[int, SamplingParams]:
+def _turn(facts: JsonFields, turn: Any, record: Record) -> tuple[int, SamplingParams]:
     if not isinstance(turn, list) or len(turn) != 2 or type(turn[0]) is not int:
         raise facts.fault("turns", f"must be pairs of a position and knobs, not {turn!r:.60}")
-    return turn[0], _params(facts, "turns", turn[1], samples)
+    params, sweep = _params(facts, "turns", turn[1], record.samples)
+    if sweep != record.sweep:
+        raise facts.fault("turns", "must keep what the samples differ by: the knob and its values, or none")
+    return turn[0], params
 
 
 def _count(session: Session, facts: JsonFields, key: str, cells: int) -> None:
@@ -270,14 +283,14 @@ def _run_length(part: Any) -> int:
     return count
 
 
-def params_to_json(params: SamplingParams) -> dict[str, Any]:
-    """All fields by name, and under `sort` which of the classes they are of."""
-    sort = next(sort for sort, kind in _SORTS.items() if type(params) is kind)
-    values = asdict(params)
-    return {"sort": sort, **{key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}}
+def params_to_json(params: SamplingParams, sweep: Sweep | None = None) -> dict[str, Any]:
+    """All fields by name, those of a sweep after them, and under `sort` whether there is one."""
+    if sweep is None:
+        return {"sort": "knobs", **asdict(params)}
+    return {"sort": "sweep", **asdict(params), "knob": sweep.knob, "values": list(sweep.values)}
 
 
-def params_from_json(values: Any) -> SamplingParams:
+def params_from_json(values: Any) -> tuple[SamplingParams, Sweep | None]:
     """What `params_to_json` made. Raises TuiGenError for anything else, also for a knob that is out of its range."""
     if not isinstance(values, dict):
         raise TuiGenError(f"knobs must be an object, not {values!r:.60}")
@@ -285,16 +298,15 @@ def params_from_json(values: Any) -> SamplingParams:
     sort = facts.text("sort")
     if sort not in _SORTS:
         raise facts.fault("sort", f"must be one of {', '.join(_SORTS)}, not {sort!r:.60}")
-    read = {field.name: _read(facts, values, field) for field in fields(_SORTS[sort])}
-    return _SORTS[sort](**read).checked()
+    params = SamplingParams(**{field.name: _read(facts, values, field) for field in fields(SamplingParams)})
+    if sort == "knobs":
+        return params.checked(), None
+    numbers = tuple(_number(facts, "values", value) for value in facts.items("values"))
+    return params, Sweep(facts.text("knob"), numbers).checked(params)
 
 
 def _read(facts: JsonFields, values: dict[str, Any], field: Field[Any]) -> Any:
-    """A value of the kind that the field's default is of; a list holds numbers."""
-    if isinstance(field.default, str):
-        return facts.text(field.name)
-    if isinstance(field.default, tuple):
-        return tuple(_number(facts, field.name, value) for value in facts.items(field.name))
+    """A number; a whole one where the field's default is."""
     number = _number(facts, field.name, values.get(field.name))
     if isinstance(field.default, int) and not isinstance(number, int):
         raise facts.fault(field.name, f"must be a whole number, not {number!r:.60}")

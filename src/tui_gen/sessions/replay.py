@@ -114,20 +114,18 @@ def replay(session: Session, loaded_model: LoadedModel) -> Replay:
 def grow(branch: Branch, record: Record) -> Iterator[Step]:
     """Makes a branch as long as it was, with the knobs turned where they were; yields the steps and records them.
 
-    It is one run, where the knobs allow that, for a run that is resumed rounds otherwise in the last digits.
+    It is one run, for a run that is resumed rounds otherwise in the last digits.
     """
-    while (first := len(branch)) < record.positions:
-        knobs = replace(record.params_at(first) or branch.params_at(first))
-        others = (at for at, params in record.turns if at > first and type(params) is not type(knobs))
-        yield from _run(branch, knobs, dict(record.turns), range(first, next(others, record.positions)))
-        if len(branch) == first:
-            return
+    first = len(branch)
+    knobs = replace(record.params_at(first) or branch.params_at(first))
+    yield from _run(branch, knobs, dict(record.turns), range(first, record.positions))
 
 
 def retold(branch: Branch) -> Iterator[Step]:
     """All steps of a branch, with those that it shares with its parent; the model reads the tokens once more."""
     tokens = branch.tokens.T.astype(np.int64)
-    for step in generate(branch.model, tokens, branch.start.params, length=0, seed=branch.start.seed):
+    start = branch.start
+    for step in generate(branch.model, tokens, start.params, length=0, seed=start.seed, sweep=start.sweep):
         at = step.index
         yield replace(step, given=branch.given[at], live=branch.live[at], params=branch.params_at(at))
 
@@ -188,3 +186,9 @@ class LoadedSession:
     """Whether it is the one that the session was made with."""
     chosen: Record
     """The branch to show or to write."""
+
+    def fault(self, replay: Replay) -> str:
+        """Why a replay was not exact; empty if it was."""
+        if not self.same_model:
+            return "not exact: this is another model than the one that the session was made with"
+        return f"not exact: {replay.differences[0]}" if replay.differences else ""

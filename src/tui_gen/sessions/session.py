@@ -12,6 +12,7 @@ import numpy as np
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.branch import Branch, BranchStart
 from tui_gen.sampling.params import FREE, SamplingParams, Tokens
+from tui_gen.sampling.sweep import Sweep
 
 
 @dataclass
@@ -26,6 +27,8 @@ class Record:
     seed: int
     params: SamplingParams
     """The knobs at the start."""
+    sweep: Sweep | None = None
+    """What the samples differ by, if it is a knob."""
     text: str = ""
     """The prompt as it was typed."""
     parent: int | None = None
@@ -55,10 +58,10 @@ class Record:
     def beginning(self, parent: Branch | None) -> BranchStart:
         """How the branch begins, now that its parent has been made again."""
         if parent is None:
-            return BranchStart(self.prompt, self.seed, self.params, text=self.text)
+            return BranchStart(self.prompt, self.seed, self.params, text=self.text, sweep=self.sweep)
         shared = parent.tokens[: self.at].T.astype(np.int64)
         prompt = np.concatenate([shared, self.prompt], axis=1)
-        return BranchStart(prompt, self.seed, self.params, parent.name, self.at, self.override, self.text)
+        return BranchStart(prompt, self.seed, self.params, parent.name, self.at, self.override, self.text, self.sweep)
 
     def params_at(self, position: int) -> SamplingParams | None:
         """The knobs that counted for a token; None before the first turn of its own."""

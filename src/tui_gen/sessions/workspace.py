@@ -1,8 +1,10 @@
-"""What a person does with one model: runs, branches, completions and sweeps, all in one tree."""
+"""An open model, its tree of branches, its journal, and every operation on them."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Self
 
 import numpy as np
 
@@ -14,31 +16,48 @@ from tui_gen.images.codec import ImageCodec
 from tui_gen.images.completion import completion_prompt
 from tui_gen.images.picture import first_pixel
 from tui_gen.library import LoadedModel
-from tui_gen.sampling.params import FREE, SamplingParams, Tokens
+from tui_gen.sampling.knobs import SHOWN
+from tui_gen.sampling.params import FREE, SamplingParams, Tokens, new_seed
 from tui_gen.sampling.sweep import Sweep, default_values
+from tui_gen.sessions.journal import Journal
+from tui_gen.sessions.replay import Replay
 from tui_gen.text.codec import TextCodec
 
 
 class Workspace:
-    """Begins branches; knows how long each may become and what stands where in it."""
+    """What is done with one model: each operation changes the tree and is written to the journal."""
 
-    def __init__(self, loaded_model: LoadedModel, tree: Tree | None = None) -> None:
+    def __init__(self, loaded_model: LoadedModel, *, tree: Tree | None = None, folder: Path | None = None) -> None:
+        """folder: where the journal is kept, in place of the user's own."""
         self.loaded_model = loaded_model
         self.tree = Tree(loaded_model.model) if tree is None else tree
+        self.journal = Journal(loaded_model, folder=folder)
         self.shown = ""
-        """The branch that was on the screen last."""
+        """The name of the branch that a person looked at last."""
         self._lengths: dict[str, int] = {}
+        self._fault = ""
 
-    def begin(self, text: str, *, samples: int, params: SamplingParams, seed: int, length: int | None) -> Branch:
-        """A run from a prompt. Raises TuiGenError that names what the model does not know."""
+    @classmethod
+    def of_replay(cls, loaded_model: LoadedModel, replay: Replay) -> Self:
+        """Goes on with a session that was made again."""
+        workspace = cls(loaded_model, tree=replay.tree)
+        workspace.journal.take_over(replay.session, replay.branches)
+        return workspace
+
+    def start(self, text: str, *, samples: int, params: SamplingParams, seed: int, length: int | None) -> Branch:
+        """A branch from a prompt. Raises TuiGenError that names what the model does not know."""
         prompt = self.loaded_model.codec.prompt([text] * samples)
-        return self._begun(BranchStart(prompt, seed, params.checked(), text=text), length)
+        return self._begin(BranchStart(prompt, seed, params.checked(), text=text), length)
 
     def sweep(self, text: str, knob: str, *, params: SamplingParams, seed: int, length: int | None) -> Branch:
-        """The same prompt at several values of a knob, with the same random numbers."""
-        values = default_values(knob, params, self.loaded_model.card.vocab_size)
-        prompt = self.loaded_model.codec.prompt([text] * len(values))
-        return self._begun(BranchStart(prompt, seed, Sweep.of(params, knob, values), text=text), length)
+        """The same prompt at several values of a knob, with the same random numbers.
+
+        knob: the name of one of `SamplingParams`, or of any other knob: then it is the temperature.
+        """
+        knob = knob if knob in SHOWN else "temperature"
+        sweep = Sweep(knob, default_values(knob, params, self.loaded_model.card.vocab_size)).checked(params)
+        prompt = self.loaded_model.codec.prompt([text] * len(sweep))
+        return self._begin(BranchStart(prompt, seed, params.checked(), text=text, sweep=sweep), length)
 
     def complete(self, text: str, levels: Tokens, *, samples: int, params: SamplingParams, seed: int) -> Branch:
         """Draws what is FREE of a picture [height, width(, 3)], so many times."""
@@ -46,19 +65,70 @@ class Workspace:
         if not isinstance(codec, ImageCodec):
             raise TuiGenError(f"{self.loaded_model.card.name} writes text; there is no picture to complete")
         prompt = completion_prompt(codec, text, levels, samples)
-        return self._begun(BranchStart(prompt, seed, params.checked(), text=text), None)
+        return self._begin(BranchStart(prompt, seed, params.checked(), text=text), None)
 
-    def otherwise(self, branch: Branch, at: int, sample: int, tokens: list[int], params: SamplingParams) -> Branch:
+    def replace_tokens(self, branch: Branch, at: int, sample: int, tokens: list[int], params: SamplingParams) -> Branch:
         """A branch in which other tokens stand from a position on, in one sample. Raises TuiGenError."""
         if not tokens:
             raise TuiGenError("type what is to stand there")
         override = np.full((branch.samples, len(tokens)), FREE, dtype=np.int64)
         override[sample] = tokens
-        return self._left(branch, at, override, params, branch.start.seed)
+        return self._leave(branch, at, override, params, branch.start.seed)
 
-    def anew(self, branch: Branch, at: int, params: SamplingParams, seed: int | None = None) -> Branch:
-        """A branch that goes on from before a position with the knobs as they are, and another seed if one is given."""
-        return self._left(branch, at, None, params, branch.start.seed if seed is None else seed)
+    def resample(self, branch: Branch, at: int, params: SamplingParams, *, seed: int | None = None) -> Branch:
+        """A branch that goes on from before a position with other knobs and the same random numbers.
+
+        With the knobs as they were, it would be the same: it gets a new seed then. seed: the one to take in any case.
+        """
+        if seed is None:
+            same = at >= len(branch) or branch.params_at(at) == params
+            seed = new_seed() if same else branch.start.seed
+        return self._leave(branch, at, None, params, seed)
+
+    def rename(self, name: str, other: str) -> None:
+        """Raises TuiGenError for a name that is taken or empty."""
+        branch = self.tree[name]
+        self.tree.rename(name, other)
+        self.shown = branch.name if self.shown == name else self.shown
+        self.journal.note_rename(branch)
+
+    def complaint_about_name(self, name: str, other: str) -> str:
+        """Why a branch cannot be renamed so; empty if it can."""
+        other = other.strip()
+        return "there is such a branch already" if other != name and other in self.tree else ""
+
+    def delete(self, name: str) -> Branch:
+        """Deletes a branch; returns the nearest that stays, which is shown in its place.
+
+        Raises TuiGenError for the only one.
+        """
+        if len(self.tree) == 1:
+            raise TuiGenError("the only branch stays")
+        branch = self.tree[name]
+        self.tree.delete(name)
+        self.journal.note_deletion(branch)
+        parent = branch.start.parent
+        near = self.tree[parent] if parent in self.tree else next(self.tree.rows()).branch
+        self.shown = near.name if self.shown == name else self.shown
+        return near
+
+    def show(self, branch: Branch) -> None:
+        """A person looks at this branch now."""
+        self.shown = branch.name
+        self.journal.note_shown(branch)
+
+    def note_growth(self, branch: Branch, *, resting: bool = False) -> None:
+        """Tells the journal that a branch may have grown. resting: it pauses or has ended, so nothing is put off."""
+        self.journal.note_growth(branch, now=resting)
+
+    def take_fault(self) -> str:
+        """Why the journal cannot be kept, told once; empty while all is well."""
+        fault, self._fault = self.journal.fault if not self._fault else "", self.journal.fault
+        return fault
+
+    def close(self) -> None:
+        """Notes what is not noted yet and closes the journal."""
+        self.journal.close()
 
     def tokens_of(self, text: str) -> list[int]:
         """What a person typed in a token's place. Raises TuiGenError for what the model does not know."""
@@ -71,18 +141,23 @@ class Workspace:
 
     def limit(self, branch: Branch) -> int:
         """Positions that the branch may have."""
-        return max(
-            len(branch), self.head(branch) + self._lengths.get(branch.name, self.loaded_model.codec.length(None))
-        )
+        length = self._lengths.get(branch.name, self.loaded_model.codec.length(None))
+        return max(len(branch), self.head(branch) + length)
+
+    def is_full(self, branch: Branch) -> bool:
+        """Whether no more may be sampled without making it longer."""
+        return branch.ended or len(branch) >= self.limit(branch)
 
     def set_length(self, branch: Branch, length: int | None) -> None:
-        """Lets it become so long, of what it is told to make in all."""
+        """Lets it become so long, of what is sampled in all."""
         self._lengths[branch.name] = self.loaded_model.codec.length(length)
 
-    def lengthen(self, branch: Branch, count: int) -> None:
-        """Lets it become longer by so many tokens than it is; a picture never becomes larger than it is."""
-        most = self.loaded_model.codec.length(2**31)
-        self._lengths[branch.name] = min(most, len(branch) + count - self.head(branch))
+    def lengthen(self, branch: Branch, count: int) -> int:
+        """Makes room for so many more tokens; returns the limit. A picture never becomes larger than it is."""
+        if len(branch) >= self.limit(branch):
+            most = self.loaded_model.codec.length(2**31)
+            self._lengths[branch.name] = min(most, len(branch) + count - self.head(branch))
+        return min(self.limit(branch), len(branch) + count)
 
     def head(self, branch: Branch) -> int:
         """The first position after the prompt: of what the model writes, or of the picture."""
@@ -103,20 +178,14 @@ class Workspace:
         row, column, _ = image.place(number)
         return f"{name}, row {row}, column {column}"
 
-    def _begun(self, start: BranchStart, length: int | None) -> Branch:
+    def _begin(self, start: BranchStart, length: int | None) -> Branch:
         branch = self.tree.begin(start)
         self._lengths[branch.name] = self.loaded_model.codec.length(length)
+        self.journal.note_start(branch)
         return branch
 
-    def _left(self, branch: Branch, at: int, override: Tokens | None, params: SamplingParams, seed: int) -> Branch:
+    def _leave(self, branch: Branch, at: int, override: Tokens | None, params: SamplingParams, seed: int) -> Branch:
         if at not in self.room(branch):
             raise TuiGenError("there is no pixel to be drawn in another way")
-        start = branch.changed(at, override, seed=seed)
-        kept = start.params
-        if isinstance(kept, Sweep):  # its columns stay what they are
-            start = replace(start, params=Sweep.of(params, kept.knob, kept.values))
-        else:
-            start = replace(start, params=params.checked())
-        child = self.tree.begin(start)
-        self._lengths[child.name] = self._lengths.get(branch.name, self.loaded_model.codec.length(None))
-        return child
+        start = replace(branch.changed(at, override, seed=seed), params=params.checked())
+        return self._begin(start, self._lengths.get(branch.name))

@@ -1,27 +1,60 @@
-"""Between a person and token ids: prompts to ids, ids to text, ids to pixels."""
+"""`Codec`, what text and image models share, and `TextCodec`: prompts to token ids, token ids to text."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 from tokenizers.models import WordLevel
 
-from tui_gen.card import ModelCard
+from tui_gen.card import Colour, ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.sampling.params import FREE, TEXT_LENGTH, Tokens
-from tui_gen.text.tokenizer import NOWHERE, PromptTokenizer, told
+from tui_gen.text.tokenizer import NOWHERE, PromptTokenizer, errors_as
+
+
+class Codec(Protocol):
+    """Between a person and a model, whatever it generates: prompts to token ids, token ids to what a person reads."""
+
+    @property
+    def unit(self) -> str:
+        """What one step makes: `token`, `pixel` or `value`."""
+        ...
+
+    @property
+    def phrases(self) -> tuple[str, ...]:
+        """What a prompt can be completed with."""
+        ...
+
+    def unknown(self, text: str) -> list[tuple[int, int]]:
+        """The parts of a prompt, as (start, end), that the model does not know."""
+        ...
+
+    def prompt(self, texts: Sequence[str]) -> Tokens:
+        """Token ids int64[samples, n] of one prompt per sample. Raises TuiGenError that names what is not known."""
+        ...
+
+    def length(self, count: int | None) -> int:
+        """How many tokens to sample: so many, within what the model can make."""
+        ...
+
+    def token_text(self, token: int) -> str:
+        """One token by itself, as a list of tokens shows it."""
+        ...
+
+    def token_colour(self, token: int, place: int) -> Colour | None:
+        """RGB of the place-th token of a picture; None where the token has no colour."""
+        ...
 
 
 class TextCodec:
     """Words or characters. An unknown word becomes the model's unknown token, if it has one."""
 
     unit = "token"
-    """What one step makes."""
     phrases: tuple[str, ...] = ()
-    """What a prompt can be completed with."""
 
     def __init__(self, card: ModelCard, tokenizer: str) -> None:
         self._card = card
@@ -35,8 +68,8 @@ class TextCodec:
     def complete(self, text: str) -> str:
         """The prompt as the model sees it: with the prefix that the model's texts begin with."""
         prefix = self._card.prompt_prefix
-        typed = text.lstrip().lower()
-        return text if not typed or typed.startswith(prefix.strip().lower()) else prefix + text
+        prompt_start = text.lstrip().lower()
+        return text if not prompt_start or prompt_start.startswith(prefix.strip().lower()) else prefix + text
 
     def ids(self, text: str) -> list[int]:
         """The tokens of a text in the middle of others. Raises TuiGenError for what is not known: nobody chooses it."""
@@ -54,9 +87,9 @@ class TextCodec:
         width = max(len(row) for row in rows)
         return np.array([row + [FREE] * (width - len(row)) for row in rows], dtype=np.int64)
 
-    def length(self, wanted: int | None) -> int:
-        """How many tokens to sample: what is wanted, within what the model can make."""
-        return TEXT_LENGTH if wanted is None else wanted
+    def length(self, count: int | None) -> int:
+        """How many tokens to sample: so many, within what the model can make."""
+        return TEXT_LENGTH if count is None else count
 
     def reader(self) -> TextReader:
         """Turns one sample's tokens into text as they come."""
@@ -64,8 +97,8 @@ class TextCodec:
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of a whole sample at once; end tokens are left out."""
-        kept = [token for token in tokens if token != self._card.eos]
-        return self.tokenizer.decode(kept)
+        ids_without_end = [token for token in tokens if token != self._card.eos]
+        return self.tokenizer.decode(ids_without_end)
 
     def token_text(self, token: int) -> str:
         """One token by itself, as a list of tokens shows it."""
@@ -101,7 +134,7 @@ class TextReader:
         if not self._knows(token):
             return f" token {token} "
         try:
-            return self._streamed(token)
+            return self._stream_text(token)
         except TuiGenError:  # cannot be streamed; the plain pieces still can be read
             self._stream = DecodeStream(skip_special_tokens=False)
             return self._tokenizer.id_to_token(token) or ""
@@ -110,7 +143,7 @@ class TextReader:
         """The text that some tokens add; all at once, which is faster, where they are words that the model knows."""
         if self._whole and self._eos not in tokens and all(map(self._knows, tokens)):
             try:
-                return self._streamed(list(tokens))
+                return self._stream_text(list(tokens))
             except TuiGenError:  # and so will be what is read from here on
                 self._whole, self._stream = False, DecodeStream(skip_special_tokens=False)
         return "".join(map(self.read, tokens))
@@ -118,6 +151,6 @@ class TextReader:
     def _knows(self, token: int) -> bool:
         return self._tokenizer.id_to_token(token) is not None
 
-    def _streamed(self, tokens: int | list[int]) -> str:
-        with told("a decoder that rewrites what it said"):
+    def _stream_text(self, tokens: int | list[int]) -> str:
+        with errors_as("a decoder that rewrites what it said"):
             return self._stream.step(self._tokenizer, tokens) or ""

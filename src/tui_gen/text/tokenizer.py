@@ -1,4 +1,4 @@
-"""Reading tokenizer.json: text to ids, with what the vocabulary does not have told instead of raised or dropped."""
+"""tokenizer.json: prompts and whole files to token ids, with the places of what the vocabulary does not have."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _EXAMPLES = 3
 
 
 @contextlib.contextmanager
-def told(what: str) -> Iterator[None]:
+def errors_as(what: str) -> Iterator[None]:
     """Turns every fault of `tokenizers` into TuiGenError: it raises bare Exception, and panics with BaseException."""
     try:
         yield
@@ -40,7 +40,7 @@ class PromptTokenizer:
     """A `tokenizers` file that never fails on a word which it does not know, but says where it stands."""
 
     def __init__(self, source: str) -> None:
-        with told("is damaged"):
+        with errors_as("is damaged"):
             facts = json.loads(source)
             self.tokenizer = Tokenizer.from_str(json.dumps(_with_unknown(facts)))
             self.tokenizer.no_truncation()  # a prompt is what was typed, all of it
@@ -60,11 +60,11 @@ class PromptTokenizer:
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of token ids, special ones included."""
-        with told("tokenizer.json fails on what the model wrote"):
+        with errors_as("tokenizer.json fails on what the model wrote"):
             return self.tokenizer.decode(list(tokens), skip_special_tokens=False)
 
     def _encode(self, text: str) -> Encoding:
-        with told("tokenizer.json fails on this prompt"):
+        with errors_as("tokenizer.json fails on this prompt"):
             return self.tokenizer.encode(_SURROGATE.sub("\ufffd", text), add_special_tokens=False)
 
 
@@ -87,23 +87,23 @@ def text_blocks(file: io.BufferedIOBase, name: str) -> Iterator[str]:
     the name, for bytes that are no UTF-8 text.
     """
     pending = ""
-    for text in _decoded(file, name):
+    for text in _decode(file, name):
         pending += text
-        if cut := _cut(pending):
-            yield pending[:cut]
-            pending = pending[cut:]
+        if end := _block_end(pending):
+            yield pending[:end]
+            pending = pending[end:]
     if pending:
         yield pending
 
 
-def _cut(text: str) -> int:
+def _block_end(text: str) -> int:
     """How many characters make a block; 0 if it may go on."""
     last = max(map(text.rfind, _WHITE))
     before = len(text[: last + 1].rstrip(_WHITE))
     return before or (len(text) if len(text) >= BLOCK else 0)
 
 
-def _decoded(file: io.BufferedIOBase, name: str) -> Iterator[str]:
+def _decode(file: io.BufferedIOBase, name: str) -> Iterator[str]:
     decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8-sig")(), translate=True)
     read, block = 0, b"?"
     while block:
@@ -148,7 +148,7 @@ class TextTokens:
 
     def read(self, block: str) -> Piece:
         """The tokens of the next block. Raises TuiGenError, with its place, for what no token can stand for."""
-        with told("tokenizer.json fails on this text"):
+        with errors_as("tokenizer.json fails on this text"):
             encoding = self._tokenizer.tokenizer.encode(block, add_special_tokens=False)
         self._note_unknown(encoding, block)
         piece = self._piece(encoding, block)
@@ -156,13 +156,13 @@ class TextTokens:
         return piece
 
     def _piece(self, encoding: Encoding, block: str) -> Piece:
-        texts, done = [], 0
+        texts, past = [], 0
         for _, end in encoding.offsets:
-            texts.append(block[done:end])  # of several tokens for one character, the first has it
-            done = max(done, end)
+            texts.append(block[past:end])  # of several tokens for one character, the first has it
+            past = max(past, end)
         if texts:
             texts[0] = self._gap + texts[0]
-        self._gap = block[done:] if texts else (self._gap + block)[-BLOCK:]  # a file may be all white space
+        self._gap = block[past:] if texts else (self._gap + block)[-BLOCK:]  # a file may be all white space
         return Piece(encoding.ids, texts)
 
     def _note_unknown(self, encoding: Encoding, block: str) -> None:
@@ -175,15 +175,15 @@ class TextTokens:
                     self.examples.append(block[start:end])
 
     def _place(self, block: str, at: int) -> str:
-        line, column = _moved(block[:at], self._lines, self._column)
+        line, column = _line_and_column(block[:at], self._lines, self._column)
         return f"(line {line + 1}, character {column + 1} of {self._name}); leave it out of the text"
 
     def _count(self, block: str) -> None:
         self.characters += len(block)
-        self._lines, self._column = _moved(block, self._lines, self._column)
+        self._lines, self._column = _line_and_column(block, self._lines, self._column)
 
 
-def _moved(text: str, lines: int, column: int) -> tuple[int, int]:
+def _line_and_column(text: str, lines: int, column: int) -> tuple[int, int]:
     """Line and column, both from 0, after a text that begins at these."""
     last = text.rfind("\n")
     return lines + text.count("\n"), column + len(text) if last < 0 else len(text) - last - 1

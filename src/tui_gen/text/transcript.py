@@ -1,4 +1,4 @@
-"""The text of a sample as it is shown, and which part of it each token wrote."""
+"""The text of a sample as a screen shows it, with the span of characters that each token wrote."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Transcript:
         self._parts: list[str] = []
         self._firsts: list[int] = []
         self._starts: list[int] = []
-        self._found: dict[int, list[int]] = {}
+        self._ends_of: dict[int, list[int]] = {}
         self.length = 0
         """Characters."""
 
@@ -44,7 +44,7 @@ class Transcript:
     def span(self, number: int) -> tuple[int, int]:
         """Where the text of a token begins and ends; they are equal for one that only completes a later character."""
         part = bisect_right(self._firsts, number) - 1
-        ends = self._ends(part)
+        ends = self._part_ends(part)
         at = number - self._firsts[part]
         return (ends[at - 1] if at else self._starts[part]), ends[at]
 
@@ -59,10 +59,10 @@ class Transcript:
         part = max(0, bisect_right(self._starts, offset) - 1)
         while part + 1 < len(self._starts) and self._starts[part + 1] == self._starts[part]:
             part += 1
-        return min(self._firsts[part] + bisect_right(self._ends(part), offset), len(self) - 1)
+        return min(self._firsts[part] + bisect_right(self._part_ends(part), offset), len(self) - 1)
 
     def _append(self, tokens: Sequence[int]) -> str:
-        text = _shown(self._reader.read_all(tokens))
+        text = _printable(self._reader.read_all(tokens))
         self._firsts.append(len(self._tokens))
         self._starts.append(self.length)
         self._parts.append(text)
@@ -70,13 +70,13 @@ class Transcript:
         self.length += len(text)
         return text
 
-    def _ends(self, part: int) -> list[int]:
+    def _part_ends(self, part: int) -> list[int]:
         """Where each token of a part ends."""
-        if part not in self._found:
+        if part not in self._ends_of:
             first = self._firsts[part]
             past = self._firsts[part + 1] if part + 1 < len(self._firsts) else len(self._tokens)
-            self._found[part] = self._read_singly(first, past, self._starts[part], len(self._parts[part]))
-        return self._found[part]
+            self._ends_of[part] = self._read_singly(first, past, self._starts[part], len(self._parts[part]))
+        return self._ends_of[part]
 
     def _read_singly(self, first: int, past: int, start: int, length: int) -> list[int]:
         reader = self._new_reader()
@@ -84,11 +84,11 @@ class Transcript:
             reader.read(token)
         ends, end = [], start
         for token in self._tokens[first:past]:
-            end = min(end + len(_shown(reader.read(token))), start + length)
+            end = min(end + len(_printable(reader.read(token))), start + length)
             ends.append(end)
         ends[-1] = start + length  # whatever a reader makes of a beginning in the middle, the part ends where it ends
         return ends
 
 
-def _shown(text: str) -> str:
+def _printable(text: str) -> str:
     return scrub(text).replace("\t", _TAB)

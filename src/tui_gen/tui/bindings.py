@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import groupby
+from typing import Literal
 
-from textual.binding import Binding
+from textual import actions
+from textual.binding import Binding, BindingType
 
 _WALK = "one token back or on; at the end, → makes one"
 _JUMP = "to the first token, to the last"
@@ -15,6 +18,7 @@ _HEAT = "temperature up or down by 0.05; over a picture with a cursor in it, a r
 _TURN = "the selected knob up or down"
 _PACE = "half or twice the pace, up to unlimited"
 _SCROLL = "scroll what was made"
+Owner = Literal["app", "screen", "BranchList"]
 Pair = tuple[str, str]
 """Key and meaning."""
 _COMPARING = ("scroll", "stop", "branches", "style", "save", "copy")
@@ -57,7 +61,7 @@ class Context:
     in_panel: bool = False
     """In the distribution, to choose another token."""
     in_knobs: bool = False
-    in_surprise: bool = False
+    in_surprisal: bool = False
     """In the list of the most surprising tokens."""
     several: bool = False
     """There are several samples."""
@@ -74,7 +78,7 @@ class Context:
 
     def on_output(self) -> bool:
         """The keys go to what was made, or to the page about a model."""
-        inside = self.in_list or self.in_branches or self.in_panel or self.in_knobs or self.in_surprise
+        inside = self.in_list or self.in_branches or self.in_panel or self.in_knobs or self.in_surprisal
         return not (self.in_prompt or inside)
 
     def outside_prompt(self) -> bool:
@@ -134,6 +138,12 @@ class Context:
         return self.in_branches
 
 
+@cache
+def _parts(action: str) -> tuple[str, tuple[object, ...]]:
+    _, name, arguments = actions.parse(action)
+    return name, arguments
+
+
 @dataclass(frozen=True)
 class Key:
     """A key and what it does. Keys that stand together with the same meaning are explained together."""
@@ -142,7 +152,7 @@ class Key:
     """As Textual names it; several between commas; empty for typing."""
     shown: str
     action: str
-    """A method of the app, or of the part that has the focus; empty for typing."""
+    """A method of the owner, with its arguments; empty for typing."""
     name: str
     """What a person would type to find it; empty for what only a key can do."""
     meaning: str
@@ -152,15 +162,17 @@ class Key:
     """Where it does something; elsewhere, what has the focus keeps the key."""
     priority: bool = True
     """Whether it goes before what has the focus."""
+    owner: Owner = "screen"
+    """The class whose binding it is."""
 
     def binding(self) -> Binding:
         """For Textual."""
         return Binding(self.key, self.action, self.meaning, show=False, priority=self.priority)
 
     @property
-    def verb(self) -> str:
-        """The action without its arguments."""
-        return self.action.partition("(")[0]
+    def parts(self) -> tuple[str, tuple[object, ...]]:
+        """The action and its arguments."""
+        return _parts(self.action)
 
 
 TASKS: dict[str, tuple[Key, ...]] = {
@@ -177,24 +189,26 @@ TASKS: dict[str, tuple[Key, ...]] = {
         Key("right", "→", "walk(1)", "one token on", _WALK, "token", Context.can_walk),
         Key("home", "home", "walk_to('first')", "to the first token", _JUMP, "first", Context.can_jump),
         Key("end", "end", "walk_to('last')", "to the last token", _JUMP, "last", Context.can_jump),
-        Key("less_than_sign", "<", "sample(-1)", "previous sample", _SAMPLE, "sample", Context.has_several,
+        Key("less_than_sign", "<", "turn_sample(-1)", "previous sample", _SAMPLE, "sample", Context.has_several,
             priority=False),
-        Key("greater_than_sign", ">", "sample(1)", "next sample", _SAMPLE, "sample", Context.has_several,
+        Key("greater_than_sign", ">", "turn_sample(1)", "next sample", _SAMPLE, "sample", Context.has_several,
             priority=False),
     ),
     "choose otherwise at the cursor": (
         Key("enter", "enter", "choose", "choose another token here", "into the list of tokens; enter there takes one",
             "choose", Context.can_choose, priority=False),
         Key("", "type", "", "", "another word in the token's place", "a word", Context.can_type_over),
-        Key("ctrl+g", "^g", "anew", "generate anew from here",
+        Key("ctrl+g", "^g", "resample", "generate anew from here",
             "a branch from here with the knobs as they are now", "anew", Context.can_begin_anew),
-        Key("f4", "f4", "branches", "branches: switch, compare, rename, delete", "the list of branches; enter switches",
+        Key("f4", "f4", "unfold('branches')", "branches: switch, compare, rename, delete",
+            "the list of branches; enter switches",
             "branches", Context.has_made),
         Key("c", "c", "compare", "", "in that list: compare with what is on the screen", "compare",
-            Context.lists_branches, priority=False),
-        Key("r", "r", "rename", "", "in that list: rename", "rename", Context.lists_branches, priority=False),
+            Context.lists_branches, priority=False, owner="BranchList"),
+        Key("r", "r", "rename", "", "in that list: rename",
+            "rename", Context.lists_branches, priority=False, owner="BranchList"),
         Key("delete,backspace", "del", "delete", "", "in that list: delete", "delete", Context.lists_branches,
-            priority=False),
+            priority=False, owner="BranchList"),
     ),
     "turn the knobs": (
         Key("up", "↑", "temperature(1)", "temperature up", _HEAT, "temperature", Context.can_heat),
@@ -202,24 +216,26 @@ TASKS: dict[str, tuple[Key, ...]] = {
         Key("plus,equals_sign", "+", "turn(1)", "selected knob up", _TURN, "knob", Context.outside_prompt,
             priority=False),
         Key("minus", "-", "turn(-1)", "selected knob down", _TURN, "knob", Context.outside_prompt, priority=False),
-        Key("left_square_bracket", "[", "pace(-1)", "slower: half the pace", _PACE, "pace", Context.outside_prompt,
+        Key("left_square_bracket", "[", "turn(-1, 'pace')", "slower: half the pace", _PACE,
+            "pace", Context.outside_prompt,
             priority=False),
-        Key("right_square_bracket", "]", "pace(1)", "faster: twice the pace", _PACE, "pace", Context.outside_prompt,
+        Key("right_square_bracket", "]", "turn(1, 'pace')", "faster: twice the pace", _PACE,
+            "pace", Context.outside_prompt,
             priority=False),
-        Key("f8", "f8", "knobs", "knobs: top-k, top-p, min-p, samples, length, seed",
+        Key("f8", "f8", "unfold('knobs')", "knobs: top-k, top-p, min-p, samples, length, seed",
             "all knobs: select one, turn it, or type its value", "knobs"),
         Key("f5", "f5", "sweep", "compare temperatures: five values of the selected knob",
             "five values of the selected knob at once, with the same noise", "five values"),
     ),
     "look": (
-        Key("f6", "f6", "surprise", "surprise: bits per token, the most surprising ones",
+        Key("f6", "f6", "surprisal", "surprise: bits per token, the most surprising ones",
             "how surprised the model was by each token", "surprise", Context.has_made),
-        Key("f9", "f9", "learned", "how the model learned, epoch by epoch",
+        Key("f9", "f9", "training", "how the model learned, epoch by epoch",
             "how the model learned: losses and a sample of every epoch", "learned"),
         Key("pageup", "pgup", "scroll_output(-1)", "scroll up", _SCROLL, "scroll", Context.can_scroll),
         Key("pagedown", "pgdn", "scroll_output(1)", "scroll down", _SCROLL, "scroll", Context.can_scroll),
         Key("tab", "tab", "app.focus_next", "next part of the screen", "to the next part of the screen", "focus",
-            priority=False),
+            priority=False, owner="app"),
     ),
     "pictures": (
         Key("f2", "f2", "rendering", "picture style: half blocks, ASCII, braille",
@@ -235,38 +251,46 @@ TASKS: dict[str, tuple[Key, ...]] = {
         Key("ctrl+y", "^y", "copy", "copy the output", "copy what was made", "copy", Context.has_made),
     ),
     "program": (
-        Key("f3", "f3", "models", "models: choose another one", "choose a model: arrows, then enter", "models"),
+        Key("f3", "f3", "unfold('models')", "models: choose another one", "choose a model: arrows, then enter",
+            "models"),
         Key("f1,question_mark", "f1", "help", "help: keys and words", "this help; outside of the prompt also ?",
-            "help", priority=False),
-        Key("ctrl+p", "^p", "command_palette", "", "find any action by its name", "actions"),
-        Key("ctrl+t", "^t", "theme", "theme: light or dark", "light or dark", "theme"),
-        Key("ctrl+q", "^q", "quit", "quit", "quit", "quit"),
+            "help", priority=False, owner="app"),
+        Key("ctrl+p", "^p", "command_palette", "", "find any action by its name", "actions", owner="app"),
+        Key("ctrl+t", "^t", "theme", "theme: light or dark", "light or dark", "theme", owner="app"),
+        Key("ctrl+q", "^q", "quit", "quit", "quit", "quit", owner="app"),
     ),
 }  # fmt: skip
 """What a person wants to do, and the keys for it."""
 
 
-EXPLAINED_KEYS = tuple(key for keys in TASKS.values() for key in keys)
+KEYS = tuple(key for keys in TASKS.values() for key in keys)
 """All of them, as the help lists them."""
 
 
-BRANCH_KEYS = tuple(key for key in EXPLAINED_KEYS if key.when is Context.lists_branches)
-"""The keys of the list of branches."""
+def keys_of(owner: Owner) -> tuple[Key, ...]:
+    """The keys that are bound by a class."""
+    return tuple(key for key in KEYS if key.key and key.owner == owner)
 
 
-KEYS = tuple(key for key in EXPLAINED_KEYS if key.key and key not in BRANCH_KEYS)
-"""The keys of the app."""
+def bindings_of(owner: Owner) -> list[BindingType]:
+    """The `BINDINGS` of a class."""
+    return [key.binding() for key in keys_of(owner)]
 
 
-def works(verb: str, now: Context) -> bool:
-    """Whether the key of an action of the app means something now; otherwise it is left to what has the focus."""
-    keys = [key for key in KEYS if key.verb == verb]
+def owns(owner: Owner, action: str) -> bool:
+    """Whether a class has a key for an action of its own; Textual's, such as `app.focus_next`, work everywhere."""
+    return any(key.action == action for key in keys_of(owner))
+
+
+def works(action: str, parameters: tuple[object, ...], now: Context) -> bool:
+    """Whether the key of an action of the screen means something now; otherwise it is left to what has the focus."""
+    keys = [key for key in keys_of("screen") if key.parts == (action, parameters)]
     return not keys or any(key.when(now) for key in keys)
 
 
 def is_bound(key: str) -> bool:
     """Whether a key, as Textual names it, means something outside of the prompt, so that it begins no word."""
-    return any(key in bound.key.split(",") for bound in KEYS)
+    return any(key in other.key.split(",") for other in KEYS if other.owner != "BranchList")
 
 
 def explained(keys: tuple[Key, ...]) -> Iterator[tuple[str, str]]:
@@ -290,11 +314,11 @@ _PARTS: dict[str, tuple[Pair, ...]] = {
     "in_branches": (
         ("↑↓", "choose"),
         ("enter", "switch"),
-        *((key.shown, key.brief) for key in BRANCH_KEYS),
+        *((key.shown, key.brief) for key in keys_of("BranchList")),
         ("esc", "back"),
     ),
     "in_panel": (("↑↓", "choose"), ("enter", "take"), ("←→", "token"), ("esc", "back")),
-    "in_surprise": (("↑↓", "choose"), ("enter", "go there"), ("f6", "off"), ("esc", "back")),
+    "in_surprisal": (("↑↓", "choose"), ("enter", "go there"), ("f6", "off"), ("esc", "back")),
     "in_knobs": (("↑↓", "select"), ("←→", "turn"), ("0-9", "type"), ("f5", "five values"), ("esc", "back")),
 }
 """Where a part of the screen has keys of its own."""
@@ -318,7 +342,7 @@ def _order(now: Context) -> tuple[str, ...]:
 
 
 def _pairs(order: tuple[str, ...], now: Context) -> list[Pair]:
-    working = [key for key in EXPLAINED_KEYS if key.brief in order and key.when(now)]
+    working = [key for key in KEYS if key.brief in order and key.when(now)]
     working.sort(key=lambda key: order.index(key.brief))
     return [(_together(list(keys)), _said(brief, now)) for brief, keys in groupby(working, lambda key: key.brief)]
 

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
+from tui_gen.generation.branch import Branch
 from tui_gen.runtime.session import Provider
 from tui_gen.sampling.knobs import Knob, knobs_for
 from tui_gen.sampling.params import SamplingParams, new_seed
-from tui_gen.sampling.sweep import Sweep
 
 if TYPE_CHECKING:
     from tui_gen.sessions.replay import LoadedSession
 
 SAMPLING = frozenset(field.name for field in fields(SamplingParams))
 """The knobs that a token is drawn by: turned, they count for the very next one."""
-LATER = frozenset({"samples", "seed"})
-"""The knobs that count for the next run."""
 
 
-class Dials:
+class KnobState:
     """The knobs' values. `params` is read by the engine at every step, so it is changed in place and never replaced."""
 
     def __init__(self, params: SamplingParams, *, samples: int, seed: int, length: int | None) -> None:
@@ -32,18 +30,17 @@ class Dials:
         self._knobs: dict[str, Knob] = {}
         self._typed_up_to: dict[str, float] = {}
         """Knobs that can be typed beyond what they turn through."""
-        self._swept: Sweep | None = None
 
     def serve(self, card: ModelCard, temperature: float | None) -> None:
         """Takes the limits of a model, and its pace and temperature unless a person asked for another."""
-        self._knobs, self._swept = knobs_for(card), None
+        self._knobs = knobs_for(card)
         self._typed_up_to = {"top_k": card.vocab_size, "pace": 1e6, "length": card.image.area if card.image else 1e7}
         self.params.temperature = card.temperature if temperature is None else temperature
         self.rate = self._knobs["pace"].default
 
     @property
-    def knobs(self) -> dict[str, Knob]:
-        """The table of the model that is served."""
+    def table(self) -> dict[str, Knob]:
+        """What the knobs of the model are."""
         return self._knobs
 
     @property
@@ -84,22 +81,25 @@ class Dials:
         """Another seed, that nobody chose."""
         self.seed = new_seed()
 
-    def params_for(self, start: SamplingParams) -> SamplingParams:
-        """What a run reads its knobs from: these, or for a sweep its columns with these beside them."""
-        self._swept = Sweep.of(self.params, start.knob, start.values) if isinstance(start, Sweep) else None
-        return self._swept or self.params
+    def later(self, branch: Branch) -> set[str]:
+        """Knobs that count for the next run, and stand elsewhere than where this branch began."""
+        if branch.start.sweep:
+            return set()
+        now = {"samples": (branch.samples, self.samples), "seed": (branch.start.seed, self.seed)}
+        return {name for name, (there, here) in now.items() if there != here}
 
-    def params_of(self, sample: int) -> SamplingParams:
-        """The knobs of one sample of the run on the screen."""
-        return self._swept.column(sample) if self._swept else replace(self.params)
+    def follow(self, branch: Branch) -> None:
+        """Stands as it did when the branch was left."""
+        params = branch.params_at(len(branch) - 1)
+        for name in SAMPLING:
+            setattr(self.params, name, getattr(params, name))
+        self.seed, self.samples = branch.start.seed, branch.samples
 
     def _set(self, name: str, value: float) -> None:
         whole = name in {"top_k", "samples", "length", "seed"}
         value = round(value) if whole else value
         if name in SAMPLING:
             setattr(self.params, name, value)
-            if self._swept and self._swept.knob != name:  # its columns stay what they are
-                setattr(self._swept, name, value)
         elif name == "pace":
             self.rate = value
         elif name == "length":

@@ -1,455 +1,646 @@
-"""Beginning runs and branches, and what can be done with them: switch, compare, rename, delete."""
+"""The playground: composes the widgets, answers their messages, and does what the keys ask for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING, ClassVar
 
+from textual import events, work
 from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Container, Horizontal
+from textual.notifications import SeverityLevel
+from textual.screen import Screen
+from textual.worker import get_current_worker
 
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.branch import Branch
 from tui_gen.images.codec import ImageCodec
-from tui_gen.sampling.params import SamplingParams, new_seed
-from tui_gen.sampling.sweep import Sweep
+from tui_gen.images.raster import RENDERING_NAMES, RENDERINGS, Rendering
+from tui_gen.library import Entry, LoadedModel
 from tui_gen.sessions.workspace import Workspace
-from tui_gen.tui.bindings import Context
-from tui_gen.tui.widgets.knob_panel import Knobs
-from tui_gen.tui.widgets.lists import Folding
+from tui_gen.terminal_text import scrub
+from tui_gen.tui import model_loader
+from tui_gen.tui.bindings import Context, bindings_of, is_bound, works
+from tui_gen.tui.knob_state import KnobState, Settings
+from tui_gen.tui.model_loader import ModelOpened, ModelRefused, ReplayEnded, ReplayProgress
+from tui_gen.tui.widgets.header import About, Header, KeyBar, about_text
+from tui_gen.tui.widgets.image_view import ImageView
+from tui_gen.tui.widgets.knob_panel import KnobPanel
+from tui_gen.tui.widgets.lists import BranchList, ModelList, Sidebar
 from tui_gen.tui.widgets.next_token import NextToken
-from tui_gen.tui.widgets.surprisal_panel import SurprisePanel
+from tui_gen.tui.widgets.prompt import Prompt
+from tui_gen.tui.widgets.run_view import BEHIND, RunView
+from tui_gen.tui.widgets.side import Side
+from tui_gen.tui.widgets.surprisal_panel import SurprisalPanel
 
 if TYPE_CHECKING:
-    from tui_gen.sessions.journal import Journal
-    from tui_gen.tui.app import TuiGen
     from tui_gen.tui.dialogs.completion import Completion
+    from tui_gen.tui.widgets.comparison import Comparison
 
 
-class Branching:
-    """Turns what a person asks for into branches on the stage; what cannot be is told in a line."""
+class PlaygroundScreen(Screen[None]):
+    """One model, its branches, one of them in the middle, and what can be said of a position of it."""
 
-    def __init__(self, desk: TuiGen) -> None:
-        self._desk = desk
-        self._doomed = ""
-        """The branch that goes when it is to be deleted once more."""
+    BINDINGS: ClassVar[list[BindingType]] = bindings_of("screen")
 
-    async def begin(self, text: str) -> bool:
-        """A run from a prompt; False if there is none."""
-        dials = self._desk.dials
-        return await self._show(
-            lambda workspace: workspace.begin(
-                text, samples=dials.samples, params=dials.params, seed=dials.seed, length=dials.length
+    def __init__(self, settings: Settings, entries: Sequence[Entry], workspaces: dict[Path, Workspace]) -> None:
+        """workspaces: of the models that were played, by their folders; grows."""
+        super().__init__()
+        self.settings, self.workspaces = settings, workspaces
+        self.knobs = KnobState(settings.params, samples=settings.samples, seed=settings.seed, length=settings.length)
+        self.workspace: Workspace | None = None
+        self.run_view: RunView | None = None
+        """The branch in the middle; None while a model's card or a comparison stands there."""
+        self.rendering: Rendering = "blocks"
+        self.header, self.prompt, self.key_bar = Header(), Prompt(""), KeyBar()
+        self.models, self.branches = ModelList(entries), BranchList()
+        self.lists = Sidebar(self.models, self.branches, id="lists")
+        self.output, self.side = Container(id="output"), Side(self.knobs.params)
+        self._prompts: dict[Path, str] = {}
+        self._sample = 0
+        """The one that a person looked at last."""
+        self._opening = self._generate_when_open = False
+        self._session = settings.session
+        self._compared: Branch | None = None
+        """The branch to which escape leads back from a comparison."""
+
+    def compose(self) -> ComposeResult:
+        """Header, three columns, prompt, keys."""
+        yield self.header
+        with Horizontal(id="body"):
+            yield self.lists
+            yield self.output
+            yield self.side
+        yield self.prompt
+        yield self.key_bar
+
+    def on_mount(self) -> None:
+        """Opens the first model; the prompt has the focus."""
+        self.prompt.value = self.settings.prompt
+        self.prompt.focus()
+        self.open(self.settings.folder)
+
+    # --- what is on the screen ---
+
+    @property
+    def context(self) -> Context:
+        """What a person is doing."""
+        view, focus = self.run_view, self.focused
+        return Context(
+            running=view is not None and view.running,
+            paused=view is not None and view.paused,
+            unfinished=view is not None and view.can_grow,
+            walking=view is not None and view.cursor is not None,
+            in_prompt=focus is self.prompt,
+            in_list=focus is self.models,
+            in_branches=focus is self.branches,
+            in_panel=focus is self.side.next_token,
+            in_knobs=focus is self.side.knobs,
+            in_surprisal=self.side.surprisal.has_focus_within,
+            several=view is not None and view.branch.samples > 1,
+            drawing=self.workspace is not None and self.workspace.loaded_model.card.image is not None,
+            made=view is not None,
+            comparing=bool(self.output.query("Comparison")),
+        )
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Leaves keys to lists and panels where they mean something there."""
+        return works(action, parameters, self.context)
+
+    def say(self, text: str, severity: SeverityLevel = "information") -> None:
+        """Tells one thing at a time."""
+        self.app.clear_notifications()
+        self.notify(scrub(text), severity=severity, timeout=5, markup=False)
+
+    def complain(self, fault: str) -> None:
+        """Tells what went wrong."""
+        self.say(fault, severity="error")
+
+    def _succeeds(self, operation: Callable[[], object]) -> bool:
+        """Does something that may raise TuiGenError, which is told then."""
+        try:
+            operation()
+        except TuiGenError as fault:
+            self.complain(str(fault))
+            return False
+        return True
+
+    async def put(self, widget: About | RunView | Comparison) -> None:
+        """Replaces what is in the middle; a run that is there ends."""
+        self.run_view = widget if isinstance(widget, RunView) else None
+        await self.output.remove_children()
+        await self.output.mount(widget)
+
+    async def show(self, branch: Branch, *, start: bool = False) -> None:
+        """Puts a branch in the middle, and lets it grow if it is told to."""
+        workspace = self.workspace
+        assert workspace
+        view = RunView(
+            workspace,
+            branch,
+            params=self.knobs.params,
+            rendering=self.rendering,
+            sample=self._sample,
+        )
+        workspace.show(branch)
+        await self.put(view)
+        self.set_class(branch.start.sweep is not None, "-sweeping")
+        view.focus_sample()
+        if start:
+            view.start(self.knobs.rate)
+        self.side.attend(view)
+        self.show_state()
+
+    def show_state(self) -> None:
+        """Knobs, progress, branches and keys as they are."""
+        if not self.workspace:
+            return
+        view = self.run_view
+        later = self.knobs.later(view.branch) if view and view.running else set()
+        self.side.knobs.show(self.knobs.values(), changed_for_next=later)
+        self.show_progress()
+        self.branches.show(self.workspace, view.branch.name if view else "")
+        self.key_bar.show(self.context)
+
+    def show_progress(self) -> None:
+        """How far the run is; where the knobs have no room, the prompt's frame says the most important of them."""
+        view = self.run_view
+        self.side.knobs.show_progress(view.progress() if view else "")
+        place = self.side.next_token.title if view and view.cursor else ""
+        facts = (place, f"{self.knobs.params.temperature:.2f}", f"seed {self.knobs.seed}", self.side.knobs.progress)
+        summary = "" if self.side.display else "  ".join(fact for fact in facts if fact)
+        if self.prompt.border_subtitle != summary:  # the same again would draw the prompt again
+            self.prompt.border_subtitle = summary
+
+    def show_device(self) -> None:
+        """Where the model runs, if that has changed, and what went wrong there."""
+        if self.workspace and self.header.show_model(self.workspace.loaded_model):
+            for warning in self.workspace.loaded_model.model.take_warnings():
+                self.say(warning, severity="warning")
+
+    # --- models ---
+
+    def open(self, folder: Path) -> None:
+        """Opens a model beside the screen; the one that plays goes on."""
+        if self.workspace and self.workspace.loaded_model.path == folder and not self._opening:
+            return
+        self._opening = True
+        if folder in self.workspaces:
+            self.workers.cancel_group(self, "model loader")
+            self.post_message(ModelOpened(self.workspaces[folder].loaded_model))
+        else:
+            self.header.show(f"opening {folder.name} ...")
+            self._load(folder)
+
+    @work(thread=True, exclusive=True, group="model loader")
+    def _load(self, folder: Path) -> None:
+        message = model_loader.load(folder, self.settings)
+        if not get_current_worker().is_cancelled:  # by the choice of another model
+            self.post_message(message)
+
+    def on_model_refused(self, message: ModelRefused) -> None:
+        """A model that cannot be opened; what is on the screen stays."""
+        self._opening = self._generate_when_open = False
+        self.complain(message.fault)
+        if self.workspace:
+            self.header.show_model(self.workspace.loaded_model)
+        else:
+            self.output.mount(About(f"{message.fault}\n\nChoose another model with f3."))
+
+    async def on_model_opened(self, message: ModelOpened) -> None:
+        """A model is ready; its card is shown until it runs."""
+        await self.serve(message.loaded_model)
+        self._opening = False
+        if self._session:
+            self._replay(message.loaded_model)
+        elif self._generate_when_open:
+            self._generate_when_open = False
+            await self.action_generate()
+
+    async def serve(self, loaded_model: LoadedModel) -> None:
+        """Lets a model be played; what was done with it before is there again."""
+        card = loaded_model.card
+        if before := self.workspace:
+            self._prompts[before.loaded_model.path] = self.prompt.value
+            self.prompt.value = self._prompts.get(loaded_model.path, "")
+        if loaded_model.path not in self.workspaces:
+            self.workspaces[loaded_model.path] = Workspace(loaded_model)
+        self.workspace = self.workspaces[loaded_model.path]
+        self.knobs.serve(card, self.settings.temperature)
+        self.side.attend(None)
+        await self.put(About(about_text(loaded_model)))
+        self.prompt.serve(loaded_model.codec, card.prompt_example)
+        self.models.mark(loaded_model.path.name)
+        self.side.next_token.clear(loaded_model.codec)
+        self.side.knobs.serve(self.knobs.table)
+        self.header.show_model(loaded_model)
+        self.show_state()
+        if self.workspace.shown in self.workspace.tree:
+            await self.show(self.workspace.tree[self.workspace.shown])
+            self.prompt.focus()
+
+    @work(thread=True, group="replay")
+    def _replay(self, loaded_model: LoadedModel) -> None:
+        """Makes the session again that the screen was started with."""
+        worker, session = get_current_worker(), self._session
+        assert session
+        for message in model_loader.replay_session(loaded_model, session, lambda: worker.is_cancelled):
+            self.post_message(message)
+
+    def on_replay_progress(self, message: ReplayProgress) -> None:
+        """Says how far it is."""
+        self.header.show(f"making the session again: {message.done:,} of {message.total:,} tokens")
+
+    async def on_replay_ended(self, message: ReplayEnded) -> None:
+        """Goes on with the branches that were made again, with the knobs as they were left."""
+        session, self._session = self._session, None
+        assert session
+        replay, loaded_model = message.replay, message.loaded_model
+        self.workspace = self.workspaces[loaded_model.path] = Workspace.of_replay(loaded_model, replay)
+        self.header.show_model(loaded_model)
+        branch = replay.branches.get(session.chosen.number)
+        if branch is None or branch.name not in replay.tree:
+            branch = next((row.branch for row in replay.tree.rows()), None)
+        if branch:
+            self.knobs.follow(branch)
+            self.prompt.value = self.prompt.validate_value(branch.start.text)
+            await self.show(branch)
+        if message.fault or (fault := session.fault(replay)):
+            self.complain(message.fault or fault)
+        else:
+            self.say(f"replayed exactly: {len(replay.tree)} branch{'es' if len(replay.tree) != 1 else ''}")
+
+    # --- runs ---
+
+    async def action_generate(self) -> None:
+        if self._opening:
+            self._generate_when_open = True
+            return
+        knobs, unknown = self.knobs, ", ".join(dict.fromkeys(self.prompt.unknown()))
+        branch = await self._begin(
+            lambda workspace: workspace.start(
+                self.prompt.text, samples=knobs.samples, params=knobs.params, seed=knobs.seed, length=knobs.length
+            )
+        )
+        if branch and unknown:
+            self.say(f"read as unknown: {unknown}")
+
+    async def action_sweep(self) -> None:
+        knobs = self.knobs
+        await self._begin(
+            lambda workspace: workspace.sweep(
+                self.prompt.text, self.side.knobs.selected, params=knobs.params, seed=knobs.seed, length=knobs.length
             )
         )
 
-    async def sweep(self, text: str, knob: str) -> None:
-        """The prompt at several values of a knob, with the same random numbers."""
-        dials = self._desk.dials
-        swept = knob if knob in {"temperature", "top_k", "top_p", "min_p"} else "temperature"
-        await self._show(
-            lambda workspace: workspace.sweep(text, swept, params=dials.params, seed=dials.seed, length=dials.length)
+    async def action_new_seed(self) -> None:
+        self.knobs.draw_seed()
+        self.show_state()
+        await self.action_generate()
+
+    async def action_resample(self) -> None:
+        view = self.run_view
+        if not view or view.position is None:
+            return
+        branch = await self._begin(
+            partial(Workspace.resample, branch=view.branch, at=view.position, params=self.knobs.params)
         )
+        if branch:
+            same = branch.start.seed == view.branch.start.seed
+            self.say("a new branch: " + ("same noise, knobs as they are" if same else f"seed {branch.start.seed}"))
 
-    async def otherwise(self, tokens: list[int]) -> None:
-        """Another choice at the cursor."""
-        branch, at = self._desk.stage.branch, self._desk.walking.at()
-        if not branch or at is None:
-            return
-        sample = self._desk.walking.sample
-        if at < len(branch) and tokens == [branch.tokens[at, sample]]:
-            self._desk.say("that is what stands there already")
-            return
-        await self._show(lambda workspace: workspace.otherwise(branch, at, sample, tokens, self._desk.dials.params))
+    async def on_next_token_chosen(self, message: NextToken.Chosen) -> None:
+        await self._replace([message.token])
 
-    async def anew(self) -> None:
-        """From the cursor on: with the knobs, if they were turned since; else with another seed."""
-        branch, at, knobs = self._desk.stage.branch, self._desk.walking.at(), self._desk.dials.params
-        if not branch or at is None:
-            return
-        turned = at < len(branch) and _plain(branch.params_at(at)) != _plain(knobs)
-        seed = None if turned else new_seed()
-        if await self._show(lambda workspace: workspace.anew(branch, at, knobs, seed)):
-            self._desk.say("a new branch: " + (f"seed {seed}" if seed is not None else "same noise, knobs as they are"))
-
-    def ask_for_word(self, begun: str) -> None:
-        """What is to stand in the place of the token at the cursor; its first letter was typed already."""
-        from tui_gen.tui.dialogs.dialog import Ask
-
-        workspace = self._desk.stage.workspace
-        assert workspace
-
-        async def take(text: str | None) -> None:
-            if text:
-                await self.otherwise(workspace.tokens_of(text))
-
-        self._desk.push_screen(Ask("instead of this token", begun, check=_complaint(workspace.tokens_of)), take)
-
-    def hurry(self, typed: str) -> None:
-        """A letter that came before the line that it belongs to had the focus."""
-        from tui_gen.tui.dialogs.dialog import Ask
-
-        if isinstance(self._desk.screen, Ask):
-            self._desk.screen.take(typed)
-
-    def ask_for_completion(self, text: str) -> None:
-        """A picture to complete: a file, or the one on the stage with parts erased."""
+    def action_complete(self) -> None:
         from tui_gen.tui.dialogs.completion import CompletionDialog
 
-        stage, walking = self._desk.stage, self._desk.walking
-        if not stage.workspace or not isinstance(stage.workspace.loaded_model.codec, ImageCodec):
+        codec = self.workspace.loaded_model.codec if self.workspace else None
+        if not isinstance(codec, ImageCodec):
             return
-        present = stage.player.levels(walking.sample) if stage.player else None
+        levels = self.run_view.levels(self.run_view.sample) if self.run_view else None
 
-        async def take(wanted: Completion | None) -> None:
-            if wanted:
-                dials = self._desk.dials
-                await self._show(
+        async def take(picture: Completion | None) -> None:
+            if picture:
+                knobs = self.knobs
+                await self._begin(
                     lambda workspace: workspace.complete(
-                        wanted.text, wanted.levels, samples=wanted.samples, params=dials.params, seed=dials.seed
+                        picture.text, picture.levels, samples=picture.samples, params=knobs.params, seed=knobs.seed
                     )
                 )
 
-        self._desk.push_screen(CompletionDialog(stage.workspace.loaded_model.codec, present, text), take)
+        self.app.push_screen(CompletionDialog(codec, levels, self.prompt.text), take)
 
-    async def switch(self, name: str) -> None:
-        """Puts another branch on the stage."""
-        self._doomed = ""
-        workspace = self._desk.stage.workspace
-        if workspace and name in workspace.tree:
-            await self._desk.stage.show(workspace.tree[name])
+    def ask_for_word(self, text: str) -> None:
+        """What is to stand in the place of the token at the cursor. text: its beginning, which was typed already."""
+        from tui_gen.tui.dialogs.dialog import Ask, complaint_of
 
-    async def compare(self, name: str) -> None:
-        """Shows a branch beside the one on the stage."""
-        workspace, branch = self._desk.stage.workspace, self._desk.stage.branch
-        if not workspace or not branch or name not in workspace.tree:
+        workspace = self.workspace
+        assert workspace
+
+        async def take(word: str | None) -> None:
+            if word:
+                await self._replace(workspace.tokens_of(word))
+
+        self.app.push_screen(Ask("instead of this token", text, check=complaint_of(workspace.tokens_of)), take)
+
+    async def _replace(self, tokens: list[int]) -> None:
+        view = self.run_view
+        if not view or view.position is None:
             return
-        if name == branch.name:
-            self._desk.say("that is the branch on the screen; choose another one to compare it with")
+        branch, position, sample, params = view.branch, view.position, view.sample, self.knobs.params
+        if position < len(branch) and tokens == [branch.tokens[position, sample]]:
+            self.say("that is what stands there already")
+        else:
+            await self._begin(lambda workspace: workspace.replace_tokens(branch, position, sample, tokens, params))
+
+    async def _begin(self, begin: Callable[[Workspace], Branch]) -> Branch | None:
+        """Begins a branch and shows how it grows; None where that cannot be, which is told."""
+        workspace = self.workspace
+        if not workspace:
+            return None
+        try:
+            branch = begin(workspace)
+        except TuiGenError as fault:
+            self.complain(str(fault))
+            return None
+        self._tell_of_journal(workspace)
+        await self.show(branch, start=True)
+        return branch
+
+    def action_pause(self) -> None:
+        if view := self.run_view:
+            if not view.toggle_pause(self.knobs.length, self.knobs.rate):
+                self.say("the picture is complete")
+            self.show_state()
+
+    def on_run_view_advanced(self, message: RunView.Advanced) -> None:
+        """Shows what was made, where the newest of it came from, and how far the run is: all in one repaint."""
+        view = message.view
+        if view is not self.run_view:  # late: of the run before
+            return
+        view.take(message.buffer)
+        self.side.show_position(message.buffer)
+        self.show_device()
+        self.header.show_rate(view.meter.rate(), view.meter.step_seconds)
+        self.side.follow_surprisal()
+        view.workspace.note_growth(view.branch)
+        self._tell_of_journal(view.workspace)
+        self.show_progress()
+
+    def on_run_view_rested(self, message: RunView.Rested) -> None:
+        """Says why no more is made."""
+        view = message.view
+        if view is not self.run_view:
+            return
+        view.rest(message.ending)
+        if message.fault:
+            self.complain(message.fault)
+        self.header.show_rate(view.meter.average_rate(), view.meter.step_seconds)
+        self.side.follow_surprisal()
+        view.workspace.note_growth(view.branch, resting=True)
+        self._tell_of_journal(view.workspace)
+        self.show_state()
+
+    def _tell_of_journal(self, workspace: Workspace) -> None:
+        if fault := workspace.take_fault():
+            self.complain(fault)
+
+    # --- walking ---
+
+    def action_walk(self, by: int) -> None:
+        view = self.run_view
+        if not view:
+            return
+        if by == 1 and view.behind_the_end and not view.running:
+            if view.branch.ended:
+                self.say("it has come to its end; choose another token before it")
+            elif not view.grow(1, self.knobs.rate):
+                self.say("the picture is complete")
+        elif not view.walk(by):
+            self.say("here it ends; another token here, or before, begins a branch")
+
+    def action_walk_to(self, end: str) -> None:
+        if view := self.run_view:
+            view.walk_to(1 if end == "first" else BEHIND)
+
+    def action_turn_sample(self, direction: int) -> None:
+        if view := self.run_view:
+            view.turn_sample(direction)
+
+    def on_run_view_moved(self, message: RunView.Moved) -> None:
+        """The panels follow the cursor."""
+        if message.view is self.run_view:
+            self._sample = message.view.sample
+            self.side.show_position()
+            self.side.show_scores()
+            self.show_progress()
+            self.key_bar.show(self.context)
+
+    def on_surprisal_panel_chosen(self, message: SurprisalPanel.Chosen) -> None:
+        """One of the most surprising tokens: the cursor goes there."""
+        if view := self.run_view:
+            view.walk_to(message.position)
+
+    async def action_stop(self) -> None:
+        now, view = self.context, self.run_view
+        if now.comparing and self._compared:
+            await self.show(self._compared)
+        elif view and not (now.on_output() or now.in_prompt):
+            view.focus_sample()
+        elif view and view.leave_cursor():
+            return
+        elif view and view.running:
+            view.stop()
+        else:
+            self.prompt.focus()
+
+    def action_choose(self) -> None:
+        self.side.show_surprisal(False)
+        self.side.unfold(self.side.next_token)
+
+    def action_surprisal(self) -> None:
+        self.side.show_surprisal(not self.side.surprisal.display)
+
+    def on_side_failed(self, message: Side.Failed) -> None:
+        self.complain(message.fault)
+
+    # --- knobs ---
+
+    def action_temperature(self, direction: int) -> None:
+        image, now = self.workspace.loaded_model.card.image if self.workspace else None, self.context
+        if image and now.walking and not now.in_prompt and self.run_view:
+            self.run_view.walk(-direction * image.width * image.channels)
+        else:
+            self._turn("temperature", direction)
+
+    def action_turn(self, direction: int, name: str = "") -> None:
+        """Turns a knob; without a name, the one that is selected in the panel."""
+        self._turn(name or self.side.knobs.selected, direction)
+
+    def on_knob_panel_turned(self, message: KnobPanel.Turned) -> None:
+        self._turn(message.name, message.direction)
+
+    def on_knob_panel_reset(self, message: KnobPanel.Reset) -> None:
+        self.knobs.reset(message.name)
+        self._obey(message.name)
+
+    def on_knob_panel_typed(self, message: KnobPanel.Typed) -> None:
+        self._succeeds(lambda: self.knobs.type(message.name, message.text))
+        self._obey(message.name)
+
+    def _turn(self, name: str, direction: int) -> None:
+        if self.workspace:
+            self.knobs.turn(name, direction)
+            self._obey(name)
+
+    def _obey(self, knob: str) -> None:
+        """A knob stands elsewhere now: what it means for the run and the panels."""
+        view = self.run_view
+        if view and knob == "pace":
+            view.pace.set_rate(self.knobs.rate)
+        if view and knob == "length":
+            view.set_length(self.knobs.length)
+        self.side.show_knobs()
+        self.show_state()
+
+    # --- branches and models ---
+
+    def on_model_list_selected(self, message: ModelList.Selected) -> None:
+        self.open(message.folder)
+        self.prompt.focus()
+
+    async def on_branch_list_selected(self, message: BranchList.Selected) -> None:
+        """Shows another branch."""
+        if self.workspace and message.name in self.workspace.tree:
+            await self.show(self.workspace.tree[message.name])
+
+    async def on_branch_list_compared(self, message: BranchList.Compared) -> None:
+        """Shows a branch beside the one on the screen."""
+        view, workspace = self.run_view, self.workspace
+        if not view or not workspace or message.name not in workspace.tree:
+            return
+        if message.name == view.branch.name:
+            self.say("that is the branch on the screen; choose another one to compare it with")
             return
         from tui_gen.tui.widgets.comparison import Comparison
 
-        self._desk.compared = branch
-        sample, rendering = self._desk.walking.sample, self._desk.rendering
-        comparison = Comparison(branch, workspace.tree[name], workspace.loaded_model, sample, rendering)
-        await self._desk.stage.put(comparison)
+        self._compared, other = view.branch, workspace.tree[message.name]
+        comparison = Comparison(view.branch, other, workspace.loaded_model, view.sample, self.rendering)
+        await self.put(comparison)
         comparison.focus()
-        self._desk.stage.show_progress()
-        self._desk.showing.everything()
+        self.show_state()
 
-    def rename(self, name: str) -> None:
-        """Asks for another name."""
-        from tui_gen.tui.dialogs.dialog import Ask
+    async def on_branch_list_changed(self) -> None:
+        """A branch has another name or is gone; the one on the screen gives its place to the nearest."""
+        workspace, view = self.workspace, self.run_view
+        if workspace and (view is None or view.branch.name not in workspace.tree):
+            await self.show(workspace.tree[workspace.shown])
+            self.branches.focus()
+        self.show_state()
 
-        workspace = self._desk.stage.workspace
-        assert workspace
+    def on_branch_list_told(self, message: BranchList.Told) -> None:
+        self.say(message.text)
 
-        def taken(text: str) -> str:
-            return "there is such a branch already" if text.strip() != name and text.strip() in workspace.tree else ""
+    def action_unfold(self, name: str) -> None:
+        """Goes to a list or panel, also where it is folded away."""
+        widget = {"models": self.models, "branches": self.branches, "knobs": self.side.knobs}[name]
+        (self.side if name == "knobs" else self.lists).unfold(widget)
 
-        def take(text: str | None) -> None:
-            if text:
-                workspace.tree.rename(name, text)
-                self._desk.keeping.note_renamed(workspace.tree[text.strip()])
-                self._desk.showing.everything()
+    def action_training(self) -> None:
+        from tui_gen.tui.dialogs.training import training_dialog
 
-        self._desk.push_screen(Ask("name of the branch", name, check=taken), take)
+        if self.workspace:
+            loaded_model = self.workspace.loaded_model
+            self._succeeds(lambda: self.app.push_screen(training_dialog(loaded_model)))
 
-    async def delete(self, name: str) -> None:
-        """Deletes a branch; the one on the stage gives its place to another one."""
-        stage, workspace = self._desk.stage, self._desk.stage.workspace
-        if not workspace or name not in workspace.tree:
-            return
-        if len(workspace.tree) == 1:
-            self._desk.say("the only branch stays")
-            return
-        if name != self._doomed:
-            self._doomed = name
-            self._desk.say(f"del once more deletes branch {name}")
-            return
-        gone, self._doomed = workspace.tree[name], ""
-        workspace.tree.delete(name)
-        self._desk.keeping.note_deleted(gone)
-        self._desk.say(f"branch {name} is deleted")
-        if stage.branch is gone or stage.branch is None:
-            near = gone.start.parent if gone.start.parent in workspace.tree else next(workspace.tree.rows()).branch.name
-            await stage.show(workspace.tree[near])
-            self._desk.branches.focus()
-        self._desk.showing.everything()
+    def action_rendering(self) -> None:
+        self.rendering = RENDERINGS[(RENDERINGS.index(self.rendering) + 1) % len(RENDERINGS)]
+        views = self.output.query(ImageView)
+        if not views:
+            self.say(f"pictures will be drawn in {RENDERING_NAMES[self.rendering]}")
+        for view in views:
+            view.draw_in(self.rendering)
 
-    async def _show(self, begun: Callable[[Workspace], Branch]) -> bool:
-        workspace = self._desk.stage.workspace
-        if not workspace:
-            return False
-        try:
-            branch = begun(workspace)
-        except TuiGenError as fault:
-            self._desk.complain(str(fault))
-            return False
-        self._desk.keeping.note_begun(branch)
-        await self._desk.stage.show(branch, go=True)
-        return True
+    def action_scroll_output(self, direction: int) -> None:
+        view = self.run_view
+        for widget in view.views if view and len(view.views) == 1 else list(self.output.children):
+            (widget.scroll_page_down if direction > 0 else widget.scroll_page_up)(animate=False)
 
+    # --- keeping ---
 
-def _plain(params: SamplingParams) -> SamplingParams:
-    """The knobs of a sweep without the swept one's values."""
-    return params.column(0) if isinstance(params, Sweep) else replace(params)
+    def action_save(self, first: str = "") -> None:
+        """first: the ending that is proposed; without it, that of the output."""
+        from tui_gen.tui.dialogs.save import save_dialog
 
+        if view := self.run_view:
+            dialog, write = save_dialog(view.workspace, view.branch, first)
 
-def _complaint(check: Callable[[str], object]) -> Callable[[str], str]:
-    def complain(text: str) -> str:
-        try:
-            check(text)
-        except TuiGenError as fault:
-            return str(fault)
-        return ""
+            def take(path: Path | None) -> None:
+                if path and self._succeeds(lambda: write(path)):
+                    self.say(f"saved as {path}")
 
-    return complain
+            self.app.push_screen(dialog, take)
 
-
-class Keeping:
-    """Notes all that happens as it happens, so that nothing is lost with the screen; saves what a person wants kept."""
-
-    def __init__(self, desk: TuiGen) -> None:
-        self._desk = desk
-        self._journals: WeakKeyDictionary[Workspace, Journal] = WeakKeyDictionary()
-        self._told = False
-
-    @property
-    def journal(self) -> Journal | None:
-        """Of what is done with the model on the screen."""
-        workspace = self._desk.stage.workspace
-        if workspace is None:
-            return None
-        if workspace not in self._journals:
-            from tui_gen.sessions.journal import Journal
-
-            self._journals[workspace] = Journal(workspace.loaded_model)
-        return self._journals[workspace]
-
-    def note_begun(self, branch: Branch) -> None:
-        """A branch has begun."""
-        if journal := self.journal:
-            journal.begun(branch)
-            self._tell_of_trouble(journal)
-
-    def note_made(self, branch: Branch, *, resting: bool = False) -> None:
-        """A branch has grown."""
-        if journal := self.journal:
-            journal.made(branch, now=resting)
-            self._tell_of_trouble(journal)
-
-    def note_shown(self, branch: Branch) -> None:
-        """A branch is on the screen."""
-        if journal := self.journal:
-            journal.shown(branch)
-
-    def note_renamed(self, branch: Branch) -> None:
-        """A branch has another name."""
-        if journal := self.journal:
-            journal.renamed(branch)
-
-    def note_deleted(self, branch: Branch) -> None:
-        """A branch is gone."""
-        if journal := self.journal:
-            journal.deleted(branch)
-
-    def close(self) -> None:
-        """The screen goes away."""
-        for journal in self._journals.values():
-            journal.close()
-
-    def save(self, first: str = "") -> None:
-        """Asks where to, and writes what is on the screen; the name's ending says as what.
-
-        first: the ending that is proposed; without it, that of the output.
-        """
-        from tui_gen.output.branch_file import forms_of, write_output
-        from tui_gen.tui.dialogs.save import SaveDialog
-
-        stage = self._desk.stage
-        branch, workspace, journal = stage.branch, stage.workspace, self.journal
-        if not branch or not workspace or not journal:
-            return
-
-        forms = sorted(forms_of(workspace.loaded_model).items(), key=lambda form: form[0] != first)
-
-        def take(path: Path | None) -> None:
-            if path is None:
-                return
-            try:
-                write_output(path, workspace.loaded_model, branch, journal.save)
-            except TuiGenError as fault:
-                self._desk.complain(str(fault))
-            else:
-                self._desk.say(f"saved as {path}")
-
-        self._desk.push_screen(SaveDialog(workspace.loaded_model.card.name, dict(forms)), take)
-
-    def show_command(self) -> None:
-        """The command that makes again what is on the screen."""
-        from tui_gen.library import find_models
+    def action_command(self) -> None:
         from tui_gen.output.branch_file import SESSION
-        from tui_gen.sessions.command import command_for
-        from tui_gen.tui.dialogs.save import CommandDialog
+        from tui_gen.tui.dialogs.save import command_dialog
 
-        stage = self._desk.stage
-        if not stage.branch or not stage.workspace:
-            return
-        loaded_model = stage.workspace.loaded_model
-        installed = any(entry.path == loaded_model.path for entry in find_models())
-        found = command_for(loaded_model.path.name if installed else str(loaded_model.path), loaded_model, stage.branch)
+        if view := self.run_view:
+            dialog = command_dialog(view.workspace.loaded_model, view.branch)
 
-        def take(choice: str | None) -> None:
-            if choice == "copy" and found.command:
-                self._copy(found.command, "the command")
-            elif choice == "save":
-                self.save(SESSION)
+            def take(choice: str | None) -> None:
+                if choice == "copy":
+                    self._copy(dialog.command, "the command")
+                elif choice == "save":
+                    self.action_save(SESSION)
 
-        self._desk.push_screen(CommandDialog(found.command or "", found.reason), take)
+            self.app.push_screen(dialog, take)
 
-    def copy(self) -> None:
-        """What was made, to the clipboard of the terminal, also over SSH."""
+    def action_copy(self) -> None:
         from tui_gen.output.branch_file import clipboard_text
 
-        stage = self._desk.stage
-        if stage.branch and stage.workspace:
-            text, what = clipboard_text(stage.branch, stage.workspace.loaded_model, self._desk.walking.sample)
-            self._copy(text, what)
+        if view := self.run_view:
+            self._copy(*clipboard_text(view.branch, view.workspace.loaded_model, view.sample))
 
     def _copy(self, text: str, what: str) -> None:
-        self._desk.copy_to_clipboard(text)
-        self._desk.say(f"copied {what} (through the terminal, which must allow it)")
+        self.app.copy_to_clipboard(text)
+        self.say(f"copied {what} (through the terminal, which must allow it)")
 
-    def _tell_of_trouble(self, journal: Journal) -> None:
-        if journal.fault and not self._told:
-            self._told = True
-            self._desk.complain(journal.fault)
+    # --- what is typed ---
 
+    def on_key(self, event: events.Key) -> None:
+        """What is typed while nothing is typed into goes to the prompt, or in the place of the token at the cursor."""
+        letter, now = event.character if event.is_printable else None, self.context
+        if letter and not is_bound(event.key) and now.on_output():
+            event.stop()
+            if now.can_type_over() or (now.can_choose() and now.drawing and letter.isdigit()):
+                self.ask_for_word(letter)
+            else:
+                self.prompt.begin(letter)
 
-class Showing:
-    """Looks at the parts of the screen and tells others of them."""
+    def on_paste(self, event: events.Paste) -> None:
+        """What is pasted goes to the prompt, or in the place of the token at the cursor."""
+        if self.context.can_type_over():
+            self.ask_for_word(event.text.strip())
+        else:
+            self.prompt.begin(event.text)
 
-    def __init__(self, desk: TuiGen) -> None:
-        self._desk = desk
-        self._placed = ("", "")
+    def on_input_changed(self) -> None:
+        """A prompt that is mended needs no complaint."""
+        self.app.clear_notifications()
 
-    def everything(self) -> None:
-        """Knobs, branches and keys, after something else has come on the stage."""
-        desk = self._desk
-        self.knobs()
-        if desk.loaded_model and desk.stage.workspace:
-            name = desk.stage.branch.name if desk.stage.branch else ""
-            desk.branches.show(desk.stage.workspace.tree, name, desk.loaded_model.codec)
+    def on_resize(self) -> None:
+        """The knobs may have come or gone."""
+        self.call_after_refresh(self.show_progress)
 
-    def facts(self) -> None:
-        """The model, in the first line."""
-        desk = self._desk
-        if desk.loaded_model:
-            card, self._placed = desk.loaded_model.card, desk.loaded_model.model.placed
-            desk.header.show(card.name, card.architecture, *self._placed)
-
-    def device(self) -> None:
-        """Where the model runs, if that has changed, and what went wrong there."""
-        model = self._desk.loaded_model.model if self._desk.loaded_model else None
-        if model is None or (model.placed == self._placed and not model.has_news):
-            return
-        for line in model.news():
-            self._desk.say(line, severity="warning")
-        self.facts()
-
-    def knobs(self) -> None:
-        """Where the knobs stand."""
-        desk = self._desk
-        if desk.loaded_model:
-            desk.knobs.show(desk.dials.values(), changed_for_next=desk.stage.changed_for_next())
-        self.summary()
-        self.keys()
-
-    def summary(self) -> None:
-        """Where the knobs have no room, the prompt's frame says the most important of them."""
-        desk = self._desk
-        place = desk.next_token.title if desk.walking.cursor else ""
-        facts = (place, f"{desk.dials.params.temperature:.2f}", f"seed {desk.dials.seed}", desk.knobs.progress)
-        said = "" if desk.side.display else "  ".join(fact for fact in facts if fact)
-        if desk.prompt_line.border_subtitle != said:  # the same again would draw the prompt again
-            desk.prompt_line.border_subtitle = said
-
-    def keys(self) -> None:
-        """What the keys do now."""
-        self._desk.key_bar.show(self.context())
-
-    def context(self) -> Context:
-        """What a person is doing."""
-        desk, stage = self._desk, self._desk.stage
-        focused, branch = desk.focused, stage.branch
-        return Context(
-            running=stage.running,
-            paused=stage.paused,
-            unfinished=stage.can_grow,
-            walking=desk.walking.cursor is not None,
-            in_prompt=focused is desk.prompt_line,
-            in_list=focused is desk.models,
-            in_branches=focused is desk.branches,
-            in_panel=focused is desk.next_token,
-            in_knobs=focused is desk.knobs,
-            in_surprise=focused is desk.side.surprise,
-            several=branch is not None and branch.samples > 1,
-            drawing=desk.loaded_model is not None and desk.loaded_model.card.image is not None,
-            made=branch is not None,
-            comparing=bool(stage.query("Comparison")),
-        )
-
-
-class Side(Folding):
-    """Passes on what is chosen, turned and typed there."""
-
-    def __init__(self, desk: TuiGen) -> None:
-        super().__init__(id="side")
-        self._desk = desk
-        self.next_token, self.surprise, self.knobs = NextToken(), SurprisePanel(), Knobs()
-        self.surprise.display = False
-
-    def compose(self) -> ComposeResult:
-        """One panel above, the knobs below."""
-        yield self.next_token
-        yield self.surprise
-        yield self.knobs
-
-    async def on_next_token_chosen(self, message: NextToken.Chosen) -> None:
-        """Another token is to stand at the cursor."""
-        await self._desk.branching.otherwise([message.token])
-
-    def on_surprise_panel_chosen(self, message: SurprisePanel.Chosen) -> None:
-        """One of the most surprising tokens: the cursor goes there."""
-        self._desk.walking.to(message.position)
-
-    def on_knobs_turned(self, message: Knobs.Turned) -> None:
-        """A knob was turned."""
-        self.turn(message.name, message.direction)
-
-    def on_knobs_reset(self, message: Knobs.Reset) -> None:
-        """A knob goes back to its default."""
-        self._desk.dials.reset(message.name)
-        self.obey(message.name)
-
-    def on_knobs_typed(self, message: Knobs.Typed) -> None:
-        """A value was typed."""
-        try:
-            self._desk.dials.type(message.name, message.text)
-        except TuiGenError as fault:
-            self._desk.complain(str(fault))
-        self.obey(message.name)
-
-    def turn(self, name: str, direction: int) -> None:
-        """One step of a knob."""
-        if self._desk.loaded_model:
-            self._desk.dials.turn(name, direction)
-            self.obey(name)
-
-    def obey(self, knob: str) -> None:
-        """A knob stands elsewhere now."""
-        self._desk.stage.obey(knob)
-        self._desk.showing.knobs()
+    def on_descendant_focus(self) -> None:
+        """The keys mean other things elsewhere."""
+        self.lists.fold()
+        self.side.fold()
+        if view := self.run_view:
+            view.follow_focus(self.focused)
+        self.key_bar.show(self.context)

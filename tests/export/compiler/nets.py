@@ -21,14 +21,14 @@ class Masked(nn.Conv2d):
     """A convolution whose taps are limited by a mask [rows, columns] or [outputs, inputs, rows, columns]."""
 
     def __init__(self, inputs: int, outputs: int, mask: Sequence[object] | Tensor, *, dilation: int = 1) -> None:
-        seen = torch.as_tensor(mask, dtype=torch.float32)
-        rows, columns = seen.shape[-2:]
+        taps = torch.as_tensor(mask, dtype=torch.float32)
+        rows, columns = taps.shape[-2:]
         padding = (rows // 2 * dilation, columns // 2 * dilation)
         super().__init__(inputs, outputs, (rows, columns), padding=padding, dilation=dilation)
-        self.register_buffer("seen", seen)
+        self.register_buffer("taps", taps)
 
     def forward(self, image: Tensor) -> Tensor:
-        weight = self.weight * self.seen
+        weight = self.weight * self.taps
         return functional.conv2d(image, weight, self.bias, padding=self.padding, dilation=self.dilation)
 
 
@@ -59,13 +59,13 @@ class TwoStacks(nn.Module):
         layers = zip(self.vertical, self.horizontal, self.link, self.residual, strict=True)
         for above, beside, link, residual in layers:
             below = above(vertical)
-            vertical = gated(below)
-            horizontal = horizontal + residual(gated(beside(horizontal) + link(below)))
+            vertical = gate_halves(below)
+            horizontal = horizontal + residual(gate_halves(beside(horizontal) + link(below)))
         logits: Tensor = self.output(functional.elu(horizontal))
         return logits
 
 
-def gated(features: Tensor) -> Tensor:
+def gate_halves(features: Tensor) -> Tensor:
     """tanh of one half times sigmoid of the other."""
     signal, gate = features.chunk(2, dim=1)
     return torch.tanh(signal) * torch.sigmoid(gate)
@@ -78,28 +78,28 @@ def image_network(module: nn.Module, height: int, width: int, **facts: object) -
     return ImageNetwork(module.eval(), encoding, height, width, levels, **facts)  # type: ignore[arg-type]
 
 
-def opened(network: ImageNetwork, step: CompiledStep) -> Model:
+def open_step(network: ImageNetwork, step: CompiledStep) -> Model:
     """A step function, as the player opens it."""
     spec = ImageSpec(network.height, network.width, network.levels)
     card = ModelCard("tiny", "image", "", network.levels, bos=network.start, image=spec)
     return Model(step.graph.SerializeToString(), card, provider="cpu")
 
 
-def prompt(network: ImageNetwork, step: CompiledStep, named: NDArray[np.int64]) -> NDArray[np.int64]:
+def prompt(network: ImageNetwork, step: CompiledStep, conditions: NDArray[np.int64]) -> NDArray[np.int64]:
     """Prefix tokens [batch, n] for conditions [batch, m], given by their number."""
-    batch = len(named)
-    start = np.full((batch, 1), network.start)
-    return np.concatenate([start, network.start + 1 + named, np.full((batch, step.warm_up), network.warm_up)], axis=1)
+    batch = len(conditions)
+    start, warm_up = np.full((batch, 1), network.start), np.full((batch, step.warm_up), network.warm_up)
+    return np.concatenate([start, network.start + 1 + conditions, warm_up], axis=1)
 
 
 def assert_streams(
-    network: ImageNetwork, *, named: NDArray[np.int64] | None = None, condition: Tensor | None = None
+    network: ImageNetwork, *, conditions: NDArray[np.int64] | None = None, condition: Tensor | None = None
 ) -> CompiledStep:
     """Every logit of three random images, step by step, equals the pass over whole images to 1e-5."""
     step = compile_step(network)
     pixels = np.random.default_rng(0).integers(network.levels, size=(3, network.area))
-    before = prompt(network, step, np.zeros((3, 0), dtype=np.int64) if named is None else named)
-    logits = step_logits(opened(network, step), np.concatenate([before, pixels[:, :-1]], axis=1))
+    before = prompt(network, step, np.zeros((3, 0), dtype=np.int64) if conditions is None else conditions)
+    logits = step_logits(open_step(network, step), np.concatenate([before, pixels[:, :-1]], axis=1))
     whole = network.whole_logits(torch.from_numpy(pixels), condition).numpy()
     np.testing.assert_allclose(logits[:, before.shape[1] - 1 :], whole, atol=1e-5, rtol=0)
     assert np.ptp(whole) > 0.01, "logits that are all alike prove nothing"

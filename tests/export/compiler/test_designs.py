@@ -47,11 +47,11 @@ class InPlace(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         self.conv.weight.data *= raster(3, own=True)
-        made: Tensor = self.conv(features)
-        return made
+        output: Tensor = self.conv(features)
+        return output
 
 
-def _normalised(layer: nn.Module, features: int = 8) -> nn.Sequential:
+def _with_norm(layer: nn.Module, features: int = 8) -> nn.Sequential:
     norm = nn.BatchNorm2d(features)
     nn.init.uniform_(norm.running_mean)
     nn.init.uniform_(norm.running_var, 0.5, 2)
@@ -59,23 +59,23 @@ def _normalised(layer: nn.Module, features: int = 8) -> nn.Sequential:
     return nn.Sequential(layer, norm, nn.ReLU(inplace=True))
 
 
-def _shifted_down(features: Tensor) -> Tensor:
+def _move_down(features: Tensor) -> Tensor:
     return functional.pad(features, (0, 0, 1, 0))[:, :, :-1]
 
 
-def _shifted_by_joining(features: Tensor) -> Tensor:
+def _move_by_joining(features: Tensor) -> Tensor:
     return torch.cat([torch.zeros_like(features[:, :, :, :2]), features[:, :, :, :-2]], dim=3)
 
 
 def _channels_last(features: Tensor) -> Tensor:
-    normed = functional.layer_norm(features.permute(0, 2, 3, 1), (8,))
-    return functional.linear(normed, torch.ones(8, 8).tril() / 8).permute(0, 3, 1, 2)
+    norm = functional.layer_norm(features.permute(0, 2, 3, 1), (8,))
+    return functional.linear(norm, torch.ones(8, 8).tril() / 8).permute(0, 3, 1, 2)
 
 
-def _regrouped(features: Tensor) -> Tensor:
+def _regroup(features: Tensor) -> Tensor:
     batch, _, height, width = features.shape
-    grouped = features.view(batch, 2, 4, height, width)
-    return torch.stack([grouped[:, 1], grouped[:, 0]], dim=2).reshape(batch, 8, height, width)
+    groups = features.view(batch, 2, 4, height, width)
+    return torch.stack([groups[:, 1], groups[:, 0]], dim=2).reshape(batch, 8, height, width)
 
 
 def _attention_to_itself(features: Tensor) -> Tensor:
@@ -99,14 +99,14 @@ def _every_activation(features: Tensor) -> Tensor:
 
 DESIGNS: dict[str, Callable[[], nn.Module]] = {
     "nothing more": lambda: Body(lambda features: features),
-    "normalised": lambda: Body(_normalised(Masked(8, 8, raster(3, own=True)))),
-    "normalised after a sum": lambda: Body(_normalised(nn.Identity())),
+    "normalised": lambda: Body(_with_norm(Masked(8, 8, raster(3, own=True)))),
+    "normalised after a sum": lambda: Body(_with_norm(nn.Identity())),
     "mask applied in place": lambda: Body(InPlace()),
     "concatenated activations": lambda: Body(lambda f: functional.elu(torch.cat([f, -f], 1)), features=16),
-    "shifted down": lambda: Body(_shifted_down),
-    "shifted by joining zeros": lambda: Body(_shifted_by_joining),
+    "shifted down": lambda: Body(_move_down),
+    "shifted by joining zeros": lambda: Body(_move_by_joining),
     "channels last": lambda: Body(_channels_last),
-    "features regrouped": lambda: Body(_regrouped),
+    "features regrouped": lambda: Body(_regroup),
     "softmax over features": lambda: Body(_attention_to_itself),
     "every activation": lambda: Body(_every_activation),
     "gated linear unit": lambda: Body(lambda f: functional.glu(f, 1), features=4),
@@ -127,8 +127,8 @@ class _Cropped(nn.Module):
         self.conv = conv
 
     def forward(self, features: Tensor) -> Tensor:
-        cut: Tensor = self.conv(features)[:, :, :, :-2]
-        return cut
+        output: Tensor = self.conv(features)[:, :, :, :-2]
+        return output
 
 
 @pytest.mark.parametrize("design", DESIGNS)
@@ -147,8 +147,8 @@ class Placed(nn.Module):
         self.picture, self.conv = nn.Parameter(torch.randn(6, 7)), Masked(8, 8, raster(3, own=True))
 
     def forward(self, features: Tensor) -> Tensor:
-        made: Tensor = self.conv(features + self.rows + self.columns) * self.picture
-        return made
+        output: Tensor = self.conv(features + self.rows + self.columns) * self.picture
+        return output
 
 
 def test_constants_may_depend_on_the_place() -> None:
@@ -165,31 +165,31 @@ class Classes(nn.Module):
         self.gate, self.body = nn.Linear(8, 4), Body(lambda features: features)
 
     def forward(self, image: Tensor, condition: Tensor) -> Tensor:
-        named = self.embed(condition)
-        logits: Tensor = self.body.last(torch.tanh(self.body.first(image) + named[:, :, None, None]))
-        return logits + self.gate(named)[..., None, None]
+        features = self.embed(condition)
+        logits: Tensor = self.body.last(torch.tanh(self.body.first(image) + features[:, :, None, None]))
+        return logits + self.gate(features)[..., None, None]
 
 
-@pytest.mark.parametrize("seen", [[0, 1, 2], [2, 2, 0]])
-def test_a_class_is_a_token_of_the_prompt(seen: list[int]) -> None:
+@pytest.mark.parametrize("labels", [[0, 1, 2], [2, 2, 0]])
+def test_a_class_is_a_token_of_the_prompt(labels: list[int]) -> None:
     torch.manual_seed(3)
     network = image_network(Classes(phrases=False), 5, 6, condition="class", conditions=3)
-    named = np.array(seen)[:, None]
-    assert_streams(network, named=named, condition=torch.tensor(seen))
+    conditions = np.array(labels)[:, None]
+    assert_streams(network, conditions=conditions, condition=torch.tensor(labels))
 
 
 def test_without_a_class_it_draws_the_first_and_of_two_the_last_counts() -> None:
     torch.manual_seed(3)
     network = image_network(Classes(phrases=False), 5, 6, condition="class", conditions=3)
     assert_streams(network, condition=torch.tensor([0, 0, 0]))
-    assert_streams(network, named=np.array([[1, 2], [2, 0], [0, 1]]), condition=torch.tensor([2, 0, 1]))
+    assert_streams(network, conditions=np.array([[1, 2], [2, 0], [0, 1]]), condition=torch.tensor([2, 0, 1]))
 
 
 def test_phrases_of_the_prompt_add_up() -> None:
     torch.manual_seed(4)
     network = image_network(Classes(phrases=True), 5, 6, condition="multi_hot", conditions=3)
     condition = torch.tensor([[1.0, 0, 1], [0, 2, 0], [1, 1, 0]])
-    assert_streams(network, named=np.array([[0, 2], [1, 1], [1, 0]]), condition=condition)
+    assert_streams(network, conditions=np.array([[0, 2], [1, 1], [1, 0]]), condition=condition)
 
 
 class Embedded(nn.Module):

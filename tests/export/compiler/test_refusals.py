@@ -22,14 +22,14 @@ class Named(nn.Module):
         self.culprit = culprit
 
     def forward(self, image: Tensor) -> Tensor:
-        made: Tensor = self.culprit(self.first(image))
-        return made
+        output: Tensor = self.culprit(self.first(image))
+        return output
 
 
-def _half_written(features: Tensor) -> Tensor:
-    made = torch.zeros_like(features)
-    made[:, :2] = features[:, :2]
-    return made
+def _half_copy(features: Tensor) -> Tensor:
+    output = torch.zeros_like(features)
+    output[:, :2] = features[:, :2]
+    return output
 
 
 def _attention(features: Tensor) -> Tensor:
@@ -46,7 +46,7 @@ CULPRITS: dict[str, tuple[Callable[[], nn.Module | Callable[[Tensor], Tensor]], 
     "normalises over places": (lambda: nn.GroupNorm(2, 4), "culprit uses native_group_norm"),
     "in training": (lambda: nn.BatchNorm2d(4).train(), "in training mode"),
     "pads with what is inside": (lambda: nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect"), "culprit"),
-    "writes into parts": (lambda: _half_written, "writes into a part"),
+    "writes into parts": (lambda: _half_copy, "writes into a part"),
     "turns around": (lambda: lambda features: features.flip(3), "uses flip"),
     "rolls": (lambda: lambda features: torch.roll(features, 1, 2), "roll"),
     "another size": (lambda: nn.Conv2d(4, 4, (1, 3)), "another size"),
@@ -91,8 +91,8 @@ def test_phrases_that_do_more_than_add_up_are_refused() -> None:
             self.first, self.named = Masked(1, 4, raster(3, own=False)), nn.Linear(3, 4)
 
         def forward(self, image: Tensor, condition: Tensor) -> Tensor:
-            made: Tensor = self.first(image) + self.named(condition).square()[:, :, None, None]
-            return made
+            output: Tensor = self.first(image) + self.named(condition).square()[:, :, None, None]
+            return output
 
     with pytest.raises(NotStreamableError, match="more than add up"):
         compile_step(image_network(Multiplied(), 4, 4, condition="multi_hot", conditions=3))

@@ -136,9 +136,9 @@ class _GenerativeLayer(nn.Module):
     def forward(self, v: Tensor, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         rows, columns = v.shape[2:]
         up = self._vstack_Nx1(self._vstack_1xN(v))[:, :, :rows]
-        gated = gate(self._link(up) + self._hstack_1xN(h)[:, :, :, :columns])
-        out = self._hstack_residual(gated)
-        return gate(up + self._vstack_1x1(v)), out if self.first else out + h, self._hstack_skip(gated)
+        product = gate(self._link(up) + self._hstack_1xN(h)[:, :, :, :columns])
+        out = self._hstack_residual(product)
+        return gate(up + self._vstack_1x1(v)), out if self.first else out + h, self._hstack_skip(product)
 
 
 class GenerativeGated(nn.Module):
@@ -191,8 +191,8 @@ class _TutorialLayer(nn.Module):
 
     def forward(self, v: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         up = self.conv_vert(v)
-        gated = gate(self.conv_horiz(h) + self.conv_vert_to_horiz(up))
-        return gate(up), self.conv_horiz_1x1(gated) + h
+        product = gate(self.conv_horiz(h) + self.conv_vert_to_horiz(up))
+        return gate(up), self.conv_horiz_1x1(product) + h
 
 
 class TutorialGated(nn.Module):
@@ -229,8 +229,8 @@ class _SpreadConv(nn.Conv2d):
         mask = torch.zeros_like(self.weight)
         mask[:, :, :, : columns // 2] = 1
         source, target = torch.arange(inputs) % 3, torch.arange(outputs)[:, None] % 3
-        allowed = source < target if kind == "A" else source <= target
-        mask[:, :, 0, columns // 2] = allowed.float()
+        visible = source < target if kind == "A" else source <= target
+        mask[:, :, 0, columns // 2] = visible.float()
         self.register_buffer("mask", mask)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -253,14 +253,14 @@ class _ColourBlock(nn.Module):
     def forward(self, v: Tensor, h: Tensor, label: Tensor) -> tuple[Tensor, Tensor, Tensor | int]:
         tall = self.v_conv(v)
         rows = self.v_conv.kernel_size[0]
-        up, shifted = tall[:, :, 1:-rows], tall[:, :, : -rows - 1]
+        up, higher = tall[:, :, 1:-rows], tall[:, :, : -rows - 1]
         first = not hasattr(self, "h_skip")
-        named = 0 if first else self.label_embedding(label)[:, :, None, None]
-        gated = gate(self.h_conv(h) + self.v_to_h(shifted) + named)
-        below = gate(up + self.v_fc(v) + named)
+        of_label = 0 if first else self.label_embedding(label)[:, :, None, None]
+        product = gate(self.h_conv(h) + self.v_to_h(higher) + of_label)
+        below = gate(up + self.v_fc(v) + of_label)
         if first:
-            return below, self.h_fc(gated), 0
-        return below + v, self.h_fc(gated) + h, self.h_skip(gated)
+            return below, self.h_fc(product), 0
+        return below + v, self.h_fc(product) + h, self.h_skip(product)
 
 
 class ColourGated(nn.Module):
@@ -303,9 +303,9 @@ class _PriorLayer(nn.Module):
             vertical[:, :, -1], horizontal[:, :, :, -1] = 0, 0
         up = functional.conv2d(v, vertical, self.vert_stack.bias, padding=self.vert_stack.padding)[:, :, : v.shape[2]]
         beside = functional.conv2d(h, horizontal, self.horiz_stack.bias, padding=self.horiz_stack.padding)
-        named = 0 if label is None else self.class_cond_embedding(label)[:, :, None, None]
-        out = self.horiz_resid(gate(self.vert_to_horiz(up) + beside[:, :, :, : h.shape[3]] + named))
-        return gate(up + named), out if self.first else out + h
+        of_label = 0 if label is None else self.class_cond_embedding(label)[:, :, None, None]
+        out = self.horiz_resid(gate(self.vert_to_horiz(up) + beside[:, :, :, : h.shape[3]] + of_label))
+        return gate(up + of_label), out if self.first else out + h
 
 
 class PriorGated(nn.Module):

@@ -156,9 +156,9 @@ def _owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "owners_net", raising=False)
 
 
-def _network(name: str, *, weights: nn.Module | None = None, **told: object) -> ImageNetwork:
-    found = None if weights is None else Checkpoint("t", weights.state_dict())
-    reading = read_factory(f"owners_net:{name}", found, ReadOptions(size=(5, 6), **told))  # type: ignore[arg-type]
+def _network(name: str, *, weights: nn.Module | None = None, **answers: object) -> ImageNetwork:
+    checkpoint = None if weights is None else Checkpoint("t", weights.state_dict())
+    reading = read_factory(f"owners_net:{name}", checkpoint, ReadOptions(size=(5, 6), **answers))  # type: ignore[arg-type]
     network = reading.build().network
     assert isinstance(network, StreamingNetwork)
     assert network.slow_because == ""
@@ -222,10 +222,10 @@ def test_ways_of_giving_a_class_stream_exactly(name: str) -> None:
     network = _network(name, assume={"classes": "5"} if name == "optional" else {})
     assert (network.condition, network.conditions) == ("class", 5)
     pixels, label = torch.randint(4, (3, 30)), torch.tensor([4, 1, 0])
-    given = torch.eye(5)[label] if name == "given_one_hot" else label
-    expected = _module(name)(pixels.view(3, 1, 5, 6) / 3, given).flatten(2).transpose(1, 2)
+    condition = torch.eye(5)[label] if name == "given_one_hot" else label
+    expected = _module(name)(pixels.view(3, 1, 5, 6) / 3, condition).flatten(2).transpose(1, 2)
     torch.testing.assert_close(network.whole_logits(pixels, label), expected)
-    assert_streams(network, named=label[:, None].numpy(), condition=label)
+    assert_streams(network, conditions=label[:, None].numpy(), condition=label)
 
 
 def test_an_argument_that_is_left_out_is_told() -> None:
@@ -234,14 +234,14 @@ def test_an_argument_that_is_left_out_is_told() -> None:
 
 
 def test_a_slow_network_is_compared_for_a_limited_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = read_factory("owners_net:attending", None, ReadOptions(size=(5, 6))).build().network
-    assert isinstance(made, StreamingNetwork)
-    assert made.slow_because
-    assert made.compared == ""
+    network = read_factory("owners_net:attending", None, ReadOptions(size=(5, 6))).build().network
+    assert isinstance(network, StreamingNetwork)
+    assert network.slow_because
+    assert network.compared == ""
     monkeypatch.setattr("export.images.streaming.PROOF_SECONDS", 0.0)
-    hurried = StreamingNetwork(made.network)
-    assert hurried.greedy_length() == 8
-    assert hurried.compared == "the first 8 of an image's 30 tokens"
+    short = StreamingNetwork(network.network)
+    assert short.greedy_length() == 8
+    assert short.compared == "the first 8 of an image's 30 tokens"
 
 
 def test_gates_of_two_convolutions_and_normalised_places_stream_exactly() -> None:
@@ -251,15 +251,15 @@ def test_gates_of_two_convolutions_and_normalised_places_stream_exactly() -> Non
 def test_the_weights_of_a_file_are_loaded() -> None:
     torch.manual_seed(9)
     _network("plain")
-    trained = _module("plain")
-    nn.init.normal_(trained.mix.weight)
+    module = _module("plain")
+    nn.init.normal_(module.mix.weight)
     pixels = torch.randint(4, (2, 30))
-    expected = trained(pixels.view(2, 1, 5, 6) / 3).flatten(2).transpose(1, 2)
-    torch.testing.assert_close(_network("plain", weights=trained).whole_logits(pixels), expected)
+    expected = module(pixels.view(2, 1, 5, 6) / 3).flatten(2).transpose(1, 2)
+    torch.testing.assert_close(_network("plain", weights=module).whole_logits(pixels), expected)
 
 
 @pytest.mark.parametrize(
-    ("factory", "told", "says"),
+    ("factory", "answers", "says"),
     [
         ("owners_net", {}, "takes package.module:function"),
         ("no_such_net:plain", {}, "no_such_net:plain failed: ModuleNotFoundError"),
@@ -274,14 +274,14 @@ def test_the_weights_of_a_file_are_loaded() -> None:
         ("owners_net:leaky", {}, "the network is not causal: the pixel in row .* a mask is missing"),
     ],
 )
-def test_what_goes_wrong_is_told_in_a_line(factory: str, told: dict[str, object], says: str) -> None:
+def test_what_goes_wrong_is_told_in_a_line(factory: str, answers: dict[str, object], says: str) -> None:
     with pytest.raises(TuiGenError, match=says) as fault:
-        _exported(factory, told)
+        _export(factory, answers)
     assert "\n" not in str(fault.value)
 
 
-def _exported(factory: str, told: dict[str, object]) -> None:
-    options = ReadOptions(**{"size": (5, 6), **told})  # type: ignore[arg-type]
+def _export(factory: str, answers: dict[str, object]) -> None:
+    options = ReadOptions(**{"size": (5, 6), **answers})  # type: ignore[arg-type]
     network = read_factory(factory, None, options).build().network
     assert isinstance(network, StreamingNetwork)
     check_causal(network.network)

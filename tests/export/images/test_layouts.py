@@ -33,7 +33,7 @@ def _unit(levels: int) -> Callable[[Tensor], Tensor]:
     return lambda pixels: pixels.float() / (levels - 1)
 
 
-def _signed(pixels: Tensor) -> Tensor:
+def _to_signed(pixels: Tensor) -> Tensor:
     return pixels.float() / 255 * 2 - 1
 
 
@@ -46,16 +46,16 @@ LAYOUTS: dict[str, tuple[Callable[[], nn.Module], tuple[int, int], Callable[[Ten
     "generative": (GenerativePixelCNN, (6, 7), _unit(2)),
     "generative, deeper": (lambda: GenerativePixelCNN(blocks=5, width=4), (6, 7), _unit(2)),
     "generative gated": (GenerativeGated, (6, 9), _unit(2)),
-    "tutorial": (TutorialGated, (6, 15), _signed),
-    "tutorial, colour": (lambda: TutorialGated(channels=3, width=4), (4, 14), _signed),
+    "tutorial": (TutorialGated, (6, 15), _to_signed),
+    "tutorial, colour": (lambda: TutorialGated(channels=3, width=4), (4, 14), _to_signed),
     "colour": (ColourGated, (5, 8), _unit(5)),
     "prior": (PriorGated, (6, 8), lambda pixels: pixels),
     "prior, without classes": (lambda: PriorGated(classes=0, layers=5, first=7), (6, 9), lambda pixels: pixels),
 }
 
 
-def _read(state: Mapping[str, Tensor], size: tuple[int, int] | None, **told: Any) -> Reading:
-    reading = read_image(Checkpoint("test", dict(state)), ReadOptions(size=size, **told))
+def _read(state: Mapping[str, Tensor], size: tuple[int, int] | None, **answers: Any) -> Reading:
+    reading = read_image(Checkpoint("test", dict(state)), ReadOptions(size=size, **answers))
     assert reading is not None
     return reading
 
@@ -66,7 +66,7 @@ def _network(reading: Reading) -> ImageNetwork:
     return network.network
 
 
-def _expected(net: nn.Module, network: ImageNetwork, pixels: Tensor, scale: Callable[[Tensor], Tensor]) -> Tensor:
+def _script_logits(net: nn.Module, network: ImageNetwork, pixels: Tensor, scale: Callable[[Tensor], Tensor]) -> Tensor:
     """The script's own logits, [batch, area, levels]."""
     size = (len(pixels), network.height, network.width)
     values = pixels.view(*size, network.channels).permute(0, 3, 1, 2)
@@ -90,7 +90,7 @@ def test_a_layout_says_what_its_script_says(name: str) -> None:
     assert (network.height, network.width) == size
     pixels = torch.from_numpy(np.random.default_rng(0).integers(network.levels, size=(4, network.area)))
     labels = torch.arange(4) % network.conditions if network.conditions else None
-    expected = _expected(net, network, pixels, scale)
+    expected = _script_logits(net, network, pixels, scale)
     torch.testing.assert_close(network.whole_logits(pixels, labels), expected, atol=1e-5, rtol=0)
     assert float((expected[0, 1:] - expected[1, 1:]).abs().max()) > 1e-3  # it looks at the image
 
@@ -112,9 +112,9 @@ def test_a_layout_streams(name: str) -> None:
     start = [np.full((4, 1), network.start), labels[:, : min(network.conditions, 1)]]
     prompt = np.concatenate([*start, np.tile(card.image.warm_up, (4, 1)).astype(np.int64)], axis=1)
     model = Model(streaming.step_graph().SerializeToString(), card, provider="cpu")
-    stepped = step_logits(model, np.concatenate([prompt, pixels[:, :-1]], axis=1))[:, prompt.shape[1] - 1 :]
-    expected = _expected(net, network, torch.from_numpy(pixels), scale)
-    np.testing.assert_allclose(stepped, expected.numpy(), atol=1e-5, rtol=0)
+    stream = step_logits(model, np.concatenate([prompt, pixels[:, :-1]], axis=1))[:, prompt.shape[1] - 1 :]
+    expected = _script_logits(net, network, torch.from_numpy(pixels), scale)
+    np.testing.assert_allclose(stream, expected.numpy(), atol=1e-5, rtol=0)
 
 
 def test_forbidden_weights_of_a_raw_file_do_not_matter() -> None:
@@ -129,11 +129,11 @@ def test_forbidden_weights_of_a_raw_file_do_not_matter() -> None:
     torch.testing.assert_close(before.whole_logits(pixels, label), after.whole_logits(pixels, label))
 
 
-def _renamed(state: Mapping[str, Tensor], *pairs: tuple[str, str]) -> dict[str, Tensor]:
-    renamed = dict(state)
+def _rename(state: Mapping[str, Tensor], *pairs: tuple[str, str]) -> dict[str, Tensor]:
+    tensors = dict(state)
     for old, new in pairs:
-        renamed = {name.replace(old, new): tensor for name, tensor in renamed.items()}
-    return renamed
+        tensors = {name.replace(old, new): tensor for name, tensor in tensors.items()}
+    return tensors
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_other_names_for_the_same_layout_are_recognised(
 ) -> None:
     torch.manual_seed(0)
     net = build().eval()
-    own, other = _network(_read(net.state_dict(), (5, 9))), _network(_read(_renamed(net.state_dict(), *pairs), (5, 9)))
+    own, other = _network(_read(net.state_dict(), (5, 9))), _network(_read(_rename(net.state_dict(), *pairs), (5, 9)))
     pixels = torch.randint(own.levels, (2, own.area))
     label = torch.tensor([0, 1]) if own.conditions else None
     torch.testing.assert_close(own.whole_logits(pixels, label), other.whole_logits(pixels, label))
@@ -188,11 +188,11 @@ def test_what_was_found_and_what_is_missing_is_told() -> None:
         "classes": "none",
         "parameters": "",
     }
-    told = {missing.what: (missing.assumed, missing.option) for missing in reading.diagnosis.missing}
-    assert told["the size of the images"] == ("", "--size HxW")
-    assert told["how levels became its input"] == ("-1..1", "--scaling HOW")
-    assert told["the dilations of its layers after the first"][0] == "1,2,1,4,1,2,1"
-    assert told["the activation before the head"] == ("elu", "--assume head=relu|elu|none")
+    answers = {missing.what: (missing.default, missing.option) for missing in reading.diagnosis.missing}
+    assert answers["the size of the images"] == ("", "--size HxW")
+    assert answers["how levels became its input"] == ("-1..1", "--scaling HOW")
+    assert answers["the dilations of its layers after the first"][0] == "1,2,1,4,1,2,1"
+    assert answers["the activation before the head"] == ("elu", "--assume head=elu|relu|none")
     with pytest.raises(TuiGenError, match="does not say the size of the images; tell it with --size HxW"):
         reading.build()
 
@@ -202,31 +202,32 @@ def test_answers_change_what_is_assumed() -> None:
     net = TutorialGated(dilations=(2, 1))
     network = _network(_read(net.state_dict(), (4, 9), assume={"dilations": "2,1"}))
     pixels = torch.randint(256, (2, network.area))
-    expected = _expected(net, network, pixels, _signed)
+    expected = _script_logits(net, network, pixels, _to_signed)
     torch.testing.assert_close(network.whole_logits(pixels), expected, atol=1e-5, rtol=0)
     assert not torch.allclose(_network(_read(net.state_dict(), (4, 9))).whole_logits(pixels), expected, atol=1e-3)
 
 
 @pytest.mark.parametrize(
-    ("told", "says"),
+    ("answers", "says"),
     [
-        ({"assume": {"colour": "red"}}, "raises no such question; its questions: .*dilations"),
+        ({"assume": {"colour": "red"}}, "is no question of this network; its questions: .*dilations"),
         ({"assume": {"dilations": "1,2"}}, "must be 7 whole numbers"),
         ({"assume": {"head": "sine"}}, "must be one of relu, elu, none"),
         ({"scaling": "log"}, "--scaling must be one of"),
         ({"levels": 16}, "--levels 16 does not fit: it puts out 256"),
     ],
 )
-def test_answers_that_do_not_fit_are_told(told: dict[str, Any], says: str) -> None:
+def test_answers_that_do_not_fit_are_told(answers: dict[str, Any], says: str) -> None:
     with pytest.raises(TuiGenError, match=says):
-        _read(TutorialGated().state_dict(), (6, 15), **told)
+        _read(TutorialGated().state_dict(), (6, 15), **answers)
 
 
 def test_the_size_may_stand_in_the_file() -> None:
     assert _network(_read(GenerativePixelCNN().state_dict(), None)).width == 7
-    found = read_image(Checkpoint("t", sequential().state_dict(), facts={"hparams": {"image_size": 5}}), ReadOptions())
-    assert found is not None
-    assert _network(found).height == 5
+    checkpoint = Checkpoint("t", sequential().state_dict(), facts={"hparams": {"image_size": 5}})
+    reading = read_image(checkpoint, ReadOptions())
+    assert reading is not None
+    assert _network(reading).height == 5
 
 
 def test_a_pickled_chain_says_its_own_activations() -> None:
@@ -239,11 +240,11 @@ def test_a_pickled_chain_says_its_own_activations() -> None:
     state = net.state_dict()
     state["0.weight"][:, :, 1, 1:] = 0
     state["0.weight"][:, :, 2] = 0
-    found = read_image(Checkpoint("t", state, modules), ReadOptions(size=(4, 5)))
-    assert found is not None
-    network = _network(found)
+    reading = read_image(Checkpoint("t", state, modules), ReadOptions(size=(4, 5)))
+    assert reading is not None
+    network = _network(reading)
     pixels = torch.randint(4, (2, 20))
-    expected = _expected(net, network, pixels, _unit(4))
+    expected = _script_logits(net, network, pixels, _unit(4))
     torch.testing.assert_close(network.whole_logits(pixels), expected, atol=1e-5, rtol=0)
 
 

@@ -16,8 +16,8 @@ from tests.export.images.scripts import ColourGated, PriorGated, TutorialGated, 
 from tui_gen.errors import TuiGenError
 
 
-def _network(net: nn.Module, size: tuple[int, int] = (5, 9), **assumed: str) -> ImageNetwork:
-    reading = read_image(Checkpoint("t", net.state_dict()), ReadOptions(size=size, assume=assumed))
+def _network(net: nn.Module, size: tuple[int, int] = (5, 9), **answers: str) -> ImageNetwork:
+    reading = read_image(Checkpoint("t", net.state_dict()), ReadOptions(size=size, assume=answers))
     assert reading is not None
     network = reading.build().network
     assert isinstance(network, StreamingNetwork)
@@ -80,11 +80,11 @@ class _Whisper(nn.Module):
         return base + self.loudness * planes.sum((2, 3), keepdim=True) + torch.zeros_like(planes)
 
 
-@pytest.mark.parametrize(("loudness", "found"), [(0.1, True), (1e-6, False)])
-def test_a_leak_counts_by_the_range_of_the_logits(loudness: float, found: bool) -> None:
+@pytest.mark.parametrize(("loudness", "leaks"), [(0.1, True), (1e-6, False)])
+def test_a_leak_counts_by_the_range_of_the_logits(loudness: float, leaks: bool) -> None:
     values = plane_per_channel(torch.arange(4.0), 1)
     network = ImageNetwork(_Whisper(loudness), values, 30, 30, 4)  # larger: 200 of its pixels are tried
-    if found:
+    if leaks:
         with pytest.raises(TuiGenError, match="not causal"):
             check_causal(network)
     else:

@@ -136,8 +136,8 @@ def _likelihood(parameters: Tensor, x: Tensor) -> Tensor:
     c = torch.tanh(rest[..., 2 * count :])
     green = means[..., 1, :] + c[..., 0, :] * x[..., 0, None]
     blue = means[..., 2, :] + c[..., 1, :] * x[..., 0, None] + c[..., 2, :] * x[..., 1, None]
-    centred = x[..., None] - torch.stack([means[..., 0, :], green, blue], -2)
-    plus, minus = torch.exp(-scales) * (centred + 1 / 255), torch.exp(-scales) * (centred - 1 / 255)
+    distance = x[..., None] - torch.stack([means[..., 0, :], green, blue], -2)
+    plus, minus = torch.exp(-scales) * (distance + 1 / 255), torch.exp(-scales) * (distance - 1 / 255)
     inside = torch.log((torch.sigmoid(plus) - torch.sigmoid(minus)).clamp(min=1e-12))
     value = x[..., None]
     logs = torch.where(value < -0.999, plus - functional.softplus(plus), inside)
@@ -148,10 +148,10 @@ def _likelihood(parameters: Tensor, x: Tensor) -> Tensor:
 def _state(script: Script) -> dict[str, Tensor]:
     """As the script's files name what makes a weight: its length and its direction."""
     names = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
-    named = script.state_dict()
+    state = script.state_dict()
     for ours, theirs in names.items():
-        named = {name.replace(ours, theirs): tensor for name, tensor in named.items()}
-    return named
+        state = {name.replace(ours, theirs): tensor for name, tensor in state.items()}
+    return state
 
 
 def _read(state: dict[str, Tensor], size: tuple[int, int]) -> Exportable:

@@ -45,7 +45,7 @@ class Layout:
     build: Callable[[], nn.Module]
     sees: Callable[[Tensor], Tensor] = lambda levels: levels.float()
     """int64[b, c, h, w] -> what the script gives its network."""
-    told: Mapping[str, Any] = field(default_factory=dict)
+    answers: Mapping[str, Any] = field(default_factory=dict)
 
 
 def _unit(levels: int) -> Callable[[Tensor], Tensor]:
@@ -69,15 +69,15 @@ LAYOUTS: dict[str, Layout] = {
     "gated, one stack": Layout(GatedSingle, _unit(4)),
     "two stacks, masks of every pass": Layout(RasterStacks, _unit(4), {"scaling": "level/(levels-1)"}),
     "two stacks after a stem": Layout(AfterStem, _unit(4)),
-    "two stacks, moved down": Layout(ShiftedStacks, told={"assume": {"first": "moved", "head": "none"}}),
+    "two stacks, moved down": Layout(ShiftedStacks, answers={"assume": {"first": "moved", "head": "none"}}),
     "two stacks, wide kernels": Layout(
         partial(TutorialGated, dilations=(1, 1, 1), columns=5), lambda pixels: pixels.float() / 127.5 - 1
     ),
 }
 
 
-def _read(state: Mapping[str, Tensor], modules: Mapping[str, ModuleFacts] | None = None, **told: Any) -> Reading:
-    reading = read_image(Checkpoint("test", dict(state), modules or {}), ReadOptions(**{"size": (5, 16), **told}))
+def _read(state: Mapping[str, Tensor], modules: Mapping[str, ModuleFacts] | None = None, **answers: Any) -> Reading:
+    reading = read_image(Checkpoint("test", dict(state), modules or {}), ReadOptions(**{"size": (5, 16), **answers}))
     assert reading is not None
     return reading
 
@@ -88,8 +88,8 @@ def _streaming(reading: Reading) -> StreamingNetwork:
     return network
 
 
-def _asked(reading: Reading) -> dict[str, str]:
-    return {missing.what: missing.assumed for missing in reading.diagnosis.missing}
+def _assumptions(reading: Reading) -> dict[str, str]:
+    return {missing.what: missing.default for missing in reading.diagnosis.missing}
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
@@ -97,7 +97,7 @@ def test_a_layout_says_what_its_script_says_whole_and_step_by_step(name: str) ->
     torch.manual_seed(0)
     layout = LAYOUTS[name]
     net = layout.build().eval()
-    exportable = _read(net.state_dict(), **layout.told).build()
+    exportable = _read(net.state_dict(), **layout.answers).build()
     streaming = exportable.network
     assert isinstance(streaming, StreamingNetwork)
     network = streaming.network
@@ -115,20 +115,20 @@ def test_a_layout_says_what_its_script_says_whole_and_step_by_step(name: str) ->
     assert card.image is not None
     prompt = np.tile([network.start, *card.image.warm_up], (3, 1))
     model = Model(streaming.step_graph().SerializeToString(), card, provider="cpu")
-    stepped = step_logits(model, np.concatenate([prompt, pixels[:, :-1].numpy()], axis=1))
-    np.testing.assert_allclose(stepped[:, prompt.shape[1] - 1 :], expected.numpy(), atol=1e-5, rtol=0)
+    stream = step_logits(model, np.concatenate([prompt, pixels[:, :-1].numpy()], axis=1))
+    np.testing.assert_allclose(stream[:, prompt.shape[1] - 1 :], expected.numpy(), atol=1e-5, rtol=0)
 
 
 def test_a_guess_is_told_with_the_option_that_corrects_it() -> None:
-    asked = _asked(_read(blocks_within_activations().state_dict()))
-    assert asked["how often a block adds its input"] == "once"
-    assert asked["whether a block ends with an activation, before or after it adds its input"] == "none"
-    asked = _asked(_read(Homework().state_dict()))
-    assert asked["whether its outputs are sorted by level or by channel first"] == "levels-first"
-    asked = _asked(_read(Attributes().state_dict()))
-    assert asked["the masks of its convolutions, of which the file has none"] == "a-then-b"
-    asked = _asked(_read(AfterStem().state_dict()))
-    assert asked["the activation after its first convolution"] == "relu"
+    assumptions = _assumptions(_read(blocks_within_activations().state_dict()))
+    assert assumptions["how often a block adds its input"] == "once"
+    assert assumptions["whether a block ends with an activation, before or after it adds its input"] == "none"
+    assumptions = _assumptions(_read(Homework().state_dict()))
+    assert assumptions["whether its outputs are sorted by level or by channel first"] == "levels-first"
+    assumptions = _assumptions(_read(Attributes().state_dict()))
+    assert assumptions["the masks of its convolutions, of which the file has none"] == "a-then-b"
+    assumptions = _assumptions(_read(AfterStem().state_dict()))
+    assert assumptions["the activation after its first convolution"] == "relu"
 
 
 def test_a_mask_by_colour_tells_how_the_outputs_are_sorted() -> None:
@@ -137,7 +137,7 @@ def test_a_mask_by_colour_tells_how_the_outputs_are_sorted() -> None:
     colour_of_input, colour = torch.arange(6) // 2, torch.arange(12) // 4
     net[2].mask[:, :, 0, 0] = (colour_of_input <= colour[:, None]).float()
     reading = _read(net.state_dict())
-    assert not any("sorted" in what for what in _asked(reading))
+    assert not any("sorted" in what for what in _assumptions(reading))
     pixels = torch.randint(4, (2, 240))
     with torch.no_grad():
         logits = net(pixels.view(2, 5, 16, 3).permute(0, 3, 1, 2) / 3).view(2, 3, 4, 5, 16)
@@ -170,7 +170,8 @@ def test_stored_biases_of_masked_layers_are_as_they_are_told(how: str) -> None:
         expected = net(pixels.view(2, 1, 5, 16) / 4).flatten(2).transpose(1, 2)
     network = _streaming(_read(net.state_dict(), assume={"masked_bias": how})).network
     assert torch.allclose(network.whole_logits(pixels), expected, atol=1e-5) == (how == "ignored")
-    assert _asked(_read(net.state_dict()))["whether its masked convolutions add the bias that they store"] == "ignored"
+    assumptions = _assumptions(_read(net.state_dict()))
+    assert assumptions["whether its masked convolutions add the bias that they store"] == "ignored"
 
 
 def test_biases_that_training_never_touched_are_ignored_aloud() -> None:
@@ -178,11 +179,11 @@ def test_biases_that_training_never_touched_are_ignored_aloud() -> None:
     torch.manual_seed(0)
     net = nn.Sequential(MaskedConv("A", 1, 8, 3), nn.ReLU(), MaskedConv("B", 8, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 1))
     what = "whether its masked convolutions add the bias that they store"
-    assert what not in _asked(_read(net.state_dict()))
+    assert what not in _assumptions(_read(net.state_dict()))
     nn.init.constant_(net[4].bias, 3.0)
-    assert _asked(_read(net.state_dict()))[what] == "ignored"
+    assert _assumptions(_read(net.state_dict()))[what] == "ignored"
     nn.init.constant_(net[2].bias, 3.0)
-    assert what not in _asked(_read(net.state_dict()))
+    assert what not in _assumptions(_read(net.state_dict()))
 
 
 def _modules(*kinds: str) -> dict[str, ModuleFacts]:
@@ -202,7 +203,7 @@ def test_the_activations_of_a_pickled_network_keep_their_shapes() -> None:
     modules[""] = ModuleFacts("torch.nn.modules.container.Sequential")
     modules["1"] = ModuleFacts(modules["1"].kind, {"negative_slope": 0.4})
     reading = _read(net.state_dict(), modules)
-    assert "the activation between its layers" not in _asked(reading)
+    assert "the activation between its layers" not in _assumptions(reading)
     pixels = torch.randint(4, (2, 80))
     with torch.no_grad():
         expected = net(pixels.view(2, 1, 5, 16) / 3).flatten(2).transpose(1, 2)
@@ -223,7 +224,7 @@ def test_activations_of_code_are_assumed_beside_those_of_modules() -> None:
         "head.1": "torch.nn.modules.conv.Conv2d",
     }
     reading = _read(net.state_dict(), {path: ModuleFacts(kind) for path, kind in kinds.items()})
-    assert _asked(reading)["the activation between its layers"] == "relu"
+    assert _assumptions(reading)["the activation between its layers"] == "relu"
     pixels = torch.randint(4, (2, 80))
     with torch.no_grad():
         image = net["look"](pixels.view(2, 1, 5, 16) / 3)
@@ -239,7 +240,7 @@ def test_a_module_of_unknown_effect_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("net", "told", "says"),
+    ("net", "answers", "says"),
     [
         (colour_bits(), {"levels": 256}, "--levels 256 does not fit: it puts out 1 number, for 2 levels, per channel"),
         (one_hot(), {"scaling": "/255", "levels": 9}, "--levels 9 does not fit: it puts out 5"),
@@ -251,9 +252,9 @@ def test_a_module_of_unknown_effect_is_told() -> None:
         (nn.Sequential(MaskedConv("A", 1, 6, 3), nn.GroupNorm(2, 6), nn.Conv2d(6, 4, 1)), {}, "no known use are 1.wei"),
     ],
 )
-def test_what_does_not_fit_is_told_in_a_line(net: nn.Module, told: dict[str, Any], says: str) -> None:
+def test_what_does_not_fit_is_told_in_a_line(net: nn.Module, answers: dict[str, Any], says: str) -> None:
     with pytest.raises(TuiGenError, match=says) as fault:
-        _read(net.state_dict(), **told).build()
+        _read(net.state_dict(), **answers).build()
     assert "\n" not in str(fault.value)
 
 

@@ -44,12 +44,12 @@ def read(checkpoint: Checkpoint, options: ReadOptions | None = None, **assume: s
     return reading
 
 
-def built(checkpoint: Checkpoint, **assume: str) -> Exportable:
+def build(checkpoint: Checkpoint, **assume: str) -> Exportable:
     """A checkpoint ready for export."""
     return read(checkpoint, **assume).build()
 
 
-def opened(exportable: Exportable) -> Model:
+def model_of(exportable: Exportable) -> Model:
     """Its step function, as the player opens it."""
     return Model(exportable.network.step_graph().SerializeToString(), exportable.card, provider="cpu")
 

@@ -22,11 +22,11 @@ class HandWritten(nn.Module):
         return self.start.expand(batch, -1) if hasattr(self, "start") else torch.zeros(batch, H)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        h, c, made = self.start_of(len(tokens)), torch.zeros(len(tokens), H), []
+        h, c, outputs = self.start_of(len(tokens)), torch.zeros(len(tokens), H), []
         for x in self.embedding(tokens).unbind(1):
             h, c = self.step(x, h, c)
-            made.append(self.output(h))
-        return torch.stack(made, dim=1)
+            outputs.append(self.output(h))
+        return torch.stack(outputs, dim=1)
 
 
 class JoinedRnn(HandWritten):
@@ -90,13 +90,13 @@ class PairedGates(HandWritten):
         self.gates, self.i2h, self.h2h = gates, nn.Linear(E, gates * H), nn.Linear(H, gates * H)
 
     def step(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-        seen, kept = self.i2h(x).chunk(self.gates, dim=1), self.h2h(h).chunk(self.gates, dim=1)
+        of_x, of_h = self.i2h(x).chunk(self.gates, dim=1), self.h2h(h).chunk(self.gates, dim=1)
         if self.gates == 1:
-            return torch.tanh(seen[0] + kept[0]), c
+            return torch.tanh(of_x[0] + of_h[0]), c
         if self.gates == 3:
-            r, z = torch.sigmoid(seen[0] + kept[0]), torch.sigmoid(seen[1] + kept[1])
-            return z * h + (1 - z) * torch.tanh(seen[2] + r * kept[2]), c
-        i, f, g, o = (one + other for one, other in zip(seen, kept, strict=True))
+            r, z = torch.sigmoid(of_x[0] + of_h[0]), torch.sigmoid(of_x[1] + of_h[1])
+            return z * h + (1 - z) * torch.tanh(of_x[2] + r * of_h[2]), c
+        i, f, g, o = (one + other for one, other in zip(of_x, of_h, strict=True))
         c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
         return torch.sigmoid(o) * torch.tanh(c), c
 
@@ -115,11 +115,11 @@ class BareRnn(nn.Module):
         self.W_hq, self.b_q = bare(H, V), bare(V)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        h, made = torch.zeros(len(tokens), H), []
+        h, outputs = torch.zeros(len(tokens), H), []
         for x in functional.one_hot(tokens, V).float().unbind(1):
             h = torch.tanh(x @ self.W_xh + h @ self.W_hh + self.b_h)
-            made.append(h @ self.W_hq + self.b_q)
-        return torch.stack(made, dim=1)
+            outputs.append(h @ self.W_hq + self.b_q)
+        return torch.stack(outputs, dim=1)
 
 
 class SingleLetters(nn.Module):
@@ -132,11 +132,11 @@ class SingleLetters(nn.Module):
         self.V, self.c = bare(V, H), bare(V)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        h, made = torch.zeros(len(tokens), H), []
+        h, outputs = torch.zeros(len(tokens), H), []
         for x in self.table(tokens).unbind(1):
             h = torch.tanh(x @ self.U.T + h @ self.W.T + self.b)
-            made.append(h @ self.V.T + self.c)
-        return torch.stack(made, dim=1)
+            outputs.append(h @ self.V.T + self.c)
+        return torch.stack(outputs, dim=1)
 
 
 class BareGru(nn.Module):
@@ -152,16 +152,16 @@ class BareGru(nn.Module):
 
     def gate(self, name: str, x: Tensor, h: Tensor) -> Tensor:
         weights = (getattr(self, f"{kind}{name}") for kind in ("W_x", "W_h", "b_"))
-        seen, kept, bias = weights
-        return x @ seen + h @ kept + bias
+        of_x, of_h, bias = weights
+        return x @ of_x + h @ of_h + bias
 
     def forward(self, tokens: Tensor) -> Tensor:
-        h, made = torch.zeros(len(tokens), H), []
+        h, outputs = torch.zeros(len(tokens), H), []
         for x in functional.one_hot(tokens, V).float().unbind(1):
             z, r = torch.sigmoid(self.gate("z", x, h)), torch.sigmoid(self.gate("r", x, h))
             h = z * h + (1 - z) * torch.tanh(self.gate("h", x, r * h))
-            made.append(self.out(h))
-        return torch.stack(made, dim=1)
+            outputs.append(self.out(h))
+        return torch.stack(outputs, dim=1)
 
 
 class LetteredLstm(nn.Module):
@@ -182,14 +182,14 @@ class LetteredLstm(nn.Module):
         return x @ weight.T + h @ recurrent.T + bias
 
     def forward(self, tokens: Tensor) -> Tensor:
-        h, c, made = torch.zeros(len(tokens), H), torch.zeros(len(tokens), H), []
+        h, c, outputs = torch.zeros(len(tokens), H), torch.zeros(len(tokens), H), []
         for x in self.lookup(tokens).unbind(1):
             c = torch.sigmoid(self.gate("f", x, h)) * c + torch.sigmoid(self.gate("i", x, h)) * torch.tanh(
                 self.gate("c", x, h)
             )
             h = torch.sigmoid(self.gate("o", x, h)) * torch.tanh(c)
-            made.append(self.project(h))
-        return torch.stack(made, dim=1)
+            outputs.append(self.project(h))
+        return torch.stack(outputs, dim=1)
 
 
 class NamedGru(nn.Module):
@@ -203,12 +203,12 @@ class NamedGru(nn.Module):
             setattr(self, f"W_h{gate}", nn.Linear(H, H))
 
     def forward(self, tokens: Tensor) -> Tensor:
-        h, made = torch.zeros(len(tokens), H), []
+        h, outputs = torch.zeros(len(tokens), H), []
         for x in self.emb(tokens).unbind(1):
             r, z = torch.sigmoid(self.W_ir(x) + self.W_hr(h)), torch.sigmoid(self.W_iz(x) + self.W_hz(h))
             h = z * h + (1 - z) * torch.tanh(self.W_in(x) + r * self.W_hn(h))
-            made.append(self.fc(h))
-        return torch.stack(made, dim=1)
+            outputs.append(self.fc(h))
+        return torch.stack(outputs, dim=1)
 
 
 class Tutorial(nn.Module):
@@ -220,9 +220,9 @@ class Tutorial(nn.Module):
         self.o2o = nn.Linear(H + V, V) if last else None
 
     def forward(self, tokens: Tensor) -> Tensor:
-        h, made = torch.zeros(len(tokens), H), []
+        h, outputs = torch.zeros(len(tokens), H), []
         for x in functional.one_hot(tokens, V).float().unbind(1):
             both = torch.cat([x, h], dim=1)
             h, y = self.i2h(both), self.i2o(both)
-            made.append(self.o2o(torch.cat([h, y], dim=1)) if self.o2o else y)
-        return torch.stack(made, dim=1)
+            outputs.append(self.o2o(torch.cat([h, y], dim=1)) if self.o2o else y)
+        return torch.stack(outputs, dim=1)

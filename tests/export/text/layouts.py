@@ -44,7 +44,7 @@ class Layout:
     """A module, and how its checkpoint differs from its state dict."""
 
     make: Callable[[], nn.Module]
-    stored: Callable[[Any], Checkpoint] = checkpoint_of
+    checkpoint: Callable[[Any], Checkpoint] = checkpoint_of
     assume: dict[str, str] = field(default_factory=dict)
 
 
@@ -56,11 +56,11 @@ def whole(**attributes: Any) -> Callable[[nn.Module], Checkpoint]:
 def without(*names: str) -> Callable[[nn.Module], Checkpoint]:
     """A state dict in another order, without shared copies, as safetensors leaves it."""
 
-    def stored(module: nn.Module) -> Checkpoint:
+    def checkpoint(module: nn.Module) -> Checkpoint:
         state = module.state_dict()
         return Checkpoint("a test's", {name: state[name].clone() for name in sorted(state) if name not in names})
 
-    return stored
+    return checkpoint
 
 
 LAYOUTS: dict[str, Layout] = {

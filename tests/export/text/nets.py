@@ -35,8 +35,8 @@ class Usual(nn.Module):
 
     def features(self, tokens: Tensor, state: Any = None) -> Tensor:
         embedding, rnn, _ = (getattr(self, name) for name in self.names)
-        made: Tensor = rnn(embedding(tokens).transpose(0, 1), state)[0]
-        return made.transpose(0, 1)
+        outputs: Tensor = rnn(embedding(tokens).transpose(0, 1), state)[0]
+        return outputs.transpose(0, 1)
 
     def forward(self, tokens: Tensor) -> Tensor:
         logits: Tensor = getattr(self, self.names[2])(self.features(tokens))
@@ -104,8 +104,8 @@ def with_weight_drop(module: LayerByLayer, *, copies: bool) -> Checkpoint:
 
 def in_two_wrappers(module: LayerByLayer) -> Checkpoint:
     """The same with a third copy of the embedding, encoder and decoder in a sequence of two."""
-    dropped = with_weight_drop(module, copies=True).tensors
-    tensors = {f"{int('decoder' in name)}.{name}": tensor for name, tensor in dropped.items()}
+    with_copies = with_weight_drop(module, copies=True).tensors
+    tensors = {f"{int('decoder' in name)}.{name}": tensor for name, tensor in with_copies.items()}
     return Checkpoint("a test's", {**tensors, "0.encoder_dp.emb.weight": tensors["0.encoder.weight"].clone()})
 
 
@@ -162,13 +162,13 @@ class Cells(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         states: list[Any] = [None] * len(self.cells)
-        made = []
+        outputs = []
         for value in self.embed(tokens).unbind(1):
             for at, cell in enumerate(self.cells):
                 states[at] = cell(value, states[at])
                 value = states[at][0] if isinstance(states[at], tuple) else states[at]  # noqa: PLW2901
-            made.append(self.head(value))
-        return torch.stack(made, dim=1)
+            outputs.append(self.head(value))
+        return torch.stack(outputs, dim=1)
 
 
 class Normalised(nn.Module):

@@ -8,7 +8,7 @@ from torch import nn
 
 from export.checkpoints.checkpoint import Checkpoint
 from export.convert import diagnosis_lines
-from tests.export.text.checkpoints import V, built, checkpoint_of, logits_of, opened, read
+from tests.export.text.checkpoints import V, build, checkpoint_of, logits_of, model_of, read
 from tests.export.text.hand_written import JoinedGru, JoinedRnn, Tutorial
 from tests.export.text.layouts import LAYOUTS
 from tests.export.text.nets import LayerByLayer, TwoModules, Usual, with_weight_drop
@@ -59,7 +59,7 @@ def test_shared_weights_narrow_layers_and_dropout_on_weights_are_told() -> None:
 )
 def test_what_is_unusual_is_told(name: str, says: str) -> None:
     layout = LAYOUTS[name]
-    assert any(says in line for line in _lines(layout.stored(layout.make()), **layout.assume))
+    assert any(says in line for line in _lines(layout.checkpoint(layout.make()), **layout.assume))
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_what_is_unusual_is_told(name: str, says: str) -> None:
 )
 def test_what_no_tensor_tells_is_assumed_aloud(name: str, says: str | None) -> None:
     layout = LAYOUTS[name]
-    lines = [line for line in _lines(layout.stored(layout.make())) if line.startswith("not in the file")]
+    lines = [line for line in _lines(layout.checkpoint(layout.make())) if line.startswith("not in the file")]
     assert says is None or any(f"not in the file: {says}" in line for line in lines)
 
 
@@ -108,20 +108,18 @@ def test_what_no_tensor_tells_is_assumed_aloud(name: str, says: str | None) -> N
 def test_an_answer_changes_the_network(make: type[nn.Module], answer: dict[str, str]) -> None:
     checkpoint = checkpoint_of(make())
     tokens = torch.arange(8).view(1, 8)
-    assumed, told = (built(checkpoint, **given).network.sequence_logits(tokens) for given in ({}, answer))
-    assert (assumed - told).abs().max() > 1e-3
+    by_default, by_answer = (build(checkpoint, **answers).network.sequence_logits(tokens) for answers in ({}, answer))
+    assert (by_default - by_answer).abs().max() > 1e-3
     ((key, value),) = answer.items()
     assert key not in "".join(missing.option for missing in read(checkpoint, **answer).diagnosis.missing)
-    assert opened(built(checkpoint, **{key: value})).card.vocab_size == V
+    assert model_of(build(checkpoint, **{key: value})).card.vocab_size == V
 
 
 def test_answers_that_are_no_answers_are_told() -> None:
     checkpoint = checkpoint_of(Usual(nn.RNN(5, 7)))
-    with pytest.raises(TuiGenError, match="--assume nonlinearity=reluu is none of tanh, relu"):
+    with pytest.raises(TuiGenError, match="--assume nonlinearity must be one of tanh, relu"):
         read(checkpoint, nonlinearity="reluu")
-    with pytest.raises(
-        TuiGenError, match=r"--assume reset=\.\.\. is no question about this file; what can be told of it: .*ig"
-    ):
+    with pytest.raises(TuiGenError, match=r"--assume reset=\.\.\. is no question of this network; its questions: .*ig"):
         read(checkpoint, reset="after")
 
 
@@ -142,8 +140,8 @@ def test_an_order_that_sizes_do_not_tell_is_assumed_and_can_be_told() -> None:
     module = _Ambiguous()
     checkpoint = checkpoint_of(module)
     (missing, *_) = [missing for missing in read(checkpoint).diagnosis.missing if "order" in missing.what]
-    assert (missing.option, missing.assumed) == ("--assume order=NAME,NAME,...", "emb,mix,rnn,out")
-    exportable = built(checkpoint, order="emb,rnn,mix,out", activation="tanh")
+    assert (missing.option, missing.default) == ("--assume order=NAME,NAME,...", "emb,mix,rnn,out")
+    exportable = build(checkpoint, order="emb,rnn,mix,out", activation="tanh")
     tokens = torch.arange(8).view(1, 8)
     expected = torch.from_numpy(logits_of(module, tokens.numpy()))
     torch.testing.assert_close(exportable.network.sequence_logits(tokens), expected, atol=1e-5, rtol=0)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from export.verify import step_logits
-from tests.export.text.checkpoints import built, checkpoint_of, opened, read
+from tests.export.text.checkpoints import build, checkpoint_of, model_of, read
 
 V, E, H = 11, 5, 7
 
@@ -25,13 +25,13 @@ class JoinedLSTM(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         h = c = torch.zeros(len(tokens), H)
-        made = []
+        outputs = []
         for x in self.embed(tokens).unbind(1):
             z = torch.cat([h, x] if self.state_first else [x, h], 1)
             c = torch.sigmoid(self.wf(z)) * c + torch.sigmoid(self.wi(z)) * torch.tanh(self.wc(z))
             h = torch.sigmoid(self.wo(z)) * torch.tanh(c)
-            made.append(self.wy(h))
-        return torch.stack(made, 1)
+            outputs.append(self.wy(h))
+        return torch.stack(outputs, 1)
 
 
 class NamedOrder(nn.Module):
@@ -42,19 +42,19 @@ class NamedOrder(nn.Module):
         self.embed, self.hx2h, self.out = nn.Embedding(V, E), nn.Linear(E + H, H), nn.Linear(H, V)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        h, made = torch.zeros(len(tokens), H), []
+        h, outputs = torch.zeros(len(tokens), H), []
         for x in self.embed(tokens).unbind(1):
             h = torch.tanh(self.hx2h(torch.cat([h, x], 1)))
-            made.append(self.out(h))
-        return torch.stack(made, 1)
+            outputs.append(self.out(h))
+        return torch.stack(outputs, 1)
 
 
 def _assert_equal(module: nn.Module, **assume: str) -> None:
-    exportable = built(checkpoint_of(module), **assume)
+    exportable = build(checkpoint_of(module), **assume)
     tokens = np.random.default_rng(0).integers(V, size=(3, 12))
     with torch.no_grad():
         whole = module(torch.from_numpy(tokens)).numpy()
-    np.testing.assert_allclose(step_logits(opened(exportable), tokens), whole, atol=1e-5, rtol=0)
+    np.testing.assert_allclose(step_logits(model_of(exportable), tokens), whole, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_either_order_is_exact(make: Callable[[], nn.Module], assume: dict[str, 
 
 
 def test_the_order_is_assumed_aloud() -> None:
-    missing = {m.option: m.assumed for m in read(checkpoint_of(JoinedLSTM(state_first=True))).diagnosis.missing}
+    missing = {m.option: m.default for m in read(checkpoint_of(JoinedLSTM(state_first=True))).diagnosis.missing}
     assert missing["--assume joined=xh|hx"] == "xh"
-    named = {m.option: m.assumed for m in read(checkpoint_of(NamedOrder())).diagnosis.missing}
-    assert named["--assume joined=hx|xh"] == "hx"
+    options = {m.option: m.default for m in read(checkpoint_of(NamedOrder())).diagnosis.missing}
+    assert options["--assume joined=hx|xh"] == "hx"

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from export.verify import step_logits
-from tests.export.text.checkpoints import V, built, logits_of, opened
+from tests.export.text.checkpoints import V, build, logits_of, model_of
 from tests.export.text.layouts import LAYOUTS
 
 
@@ -17,8 +17,8 @@ def test_the_step_function_equals_the_modules_own_forward_pass(name: str) -> Non
     layout = LAYOUTS[name]
     torch.manual_seed(3)
     module = layout.make().eval()
-    exportable = built(layout.stored(module), **layout.assume)
-    model = opened(exportable)
+    exportable = build(layout.checkpoint(module), **layout.assume)
+    model = model_of(exportable)
     for batch in (1, 5):
         tokens = np.random.default_rng(batch).integers(V, size=(batch, 20))
         whole = logits_of(module, tokens)

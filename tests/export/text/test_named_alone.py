@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from export.verify import step_logits
-from tests.export.text.checkpoints import built, checkpoint_of, opened
+from tests.export.text.checkpoints import build, checkpoint_of, model_of
 
 V, E, H = 11, 5, 7
 Step = Callable[[Any, Tensor, tuple[Tensor, Tensor]], tuple[Tensor, Tensor]]
@@ -29,11 +29,11 @@ class Written(nn.Module):
             setattr(self, name, part)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        state, made = (torch.zeros(len(tokens), H), torch.zeros(len(tokens), H)), []
+        state, outputs = (torch.zeros(len(tokens), H), torch.zeros(len(tokens), H)), []
         for x in self.table(tokens).unbind(1):
             state = self.step(self, x, state)
-            made.append(self.out(state[0]))
-        return torch.stack(made, 1)
+            outputs.append(self.out(state[0]))
+        return torch.stack(outputs, 1)
 
 
 class Summed(nn.Module):
@@ -45,11 +45,11 @@ class Summed(nn.Module):
         self.before, self.bend = before, bend
 
     def forward(self, tokens: Tensor) -> Tensor:
-        h, made = torch.zeros(len(tokens), H), []
+        h, outputs = torch.zeros(len(tokens), H), []
         for x in self.i_h(tokens).unbind(1):
             h = self.bend(self.h_h(h + x) if self.before else self.h_h(h) + x)
-            made.append(self.h_o(h))
-        return torch.stack(made, 1)
+            outputs.append(self.h_o(h))
+        return torch.stack(outputs, 1)
 
 
 def _lstm(gates: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
@@ -121,5 +121,5 @@ def test_it_is_exact(name: str) -> None:
     tokens = np.random.default_rng(0).integers(V, size=(3, 12))
     with torch.no_grad():
         whole = module(torch.from_numpy(tokens)).numpy()
-    steps = step_logits(opened(built(checkpoint_of(module), **assume)), tokens)
+    steps = step_logits(model_of(build(checkpoint_of(module), **assume)), tokens)
     np.testing.assert_allclose(steps, whole, atol=1e-5, rtol=0)

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from export.checkpoints.checkpoint import Checkpoint
 from export.reader import ReadOptions
-from export.text.read import read_text, refuse_foreign
-from tests.export.text.checkpoints import V, built, checkpoint_of, read
+from export.text.metadata import refuse_foreign
+from export.text.read import read_text
+from tests.export.text.checkpoints import V, build, checkpoint_of, read
 from tests.export.text.nets import Usual
 from tui_gen.errors import TuiGenError
 
@@ -130,8 +131,8 @@ def test_parts_that_play_no_part_can_be_left_out() -> None:
     with pytest.raises(TuiGenError, match="ignore"):
         read(checkpoint)
     tokens = torch.arange(6).view(1, 6)
-    kept = built(checkpoint, ignore="value_head,gain").network.sequence_logits(tokens)
-    assert torch.equal(kept, built(USUAL).network.sequence_logits(tokens))
+    logits = build(checkpoint, ignore="value_head,gain").network.sequence_logits(tokens)
+    assert torch.equal(logits, build(USUAL).network.sequence_logits(tokens))
 
 
 def test_what_is_harmless_is_left_out_unasked() -> None:

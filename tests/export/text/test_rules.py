@@ -8,21 +8,25 @@ import pytest
 import torch
 from torch import nn
 
-from export.assumptions import Questions
+from export.assumptions import Assumptions
 from export.checkpoints.checkpoint import Checkpoint
 from export.reader import ReadOptions
-from export.text.vocabulary import RULES, STOP, by_rule
+from export.text.vocabulary import RULES, STOP, tokens_by_rule
 from tests.export.text.checkpoints import read
 from tui_gen.errors import TuiGenError
 
 TEXT = "to be or\nnot to be\nthat is it\n"
 
 
+def _assumptions(**assume: str) -> Assumptions:
+    return Assumptions(ReadOptions(assume=assume), Checkpoint("a test's", {}))
+
+
 def _tokens(rule: str, *texts: str, folder: Path, **assume: str) -> list[str]:
     paths = [folder / f"{at}.txt" for at in range(len(texts))]
     for path, text in zip(paths, texts, strict=True):
         path.write_text(text, encoding="utf-8")
-    return by_rule(rule, paths, Questions(assume))
+    return tokens_by_rule(rule, paths, _assumptions(**assume))
 
 
 @pytest.mark.parametrize(
@@ -64,12 +68,12 @@ def test_what_is_wrong_is_told(tmp_path: Path) -> None:
     with pytest.raises(TuiGenError, match="--assume min_count=few is not a whole number"):
         _tokens("sorted-words", "a", folder=tmp_path, min_count="few")
     with pytest.raises(TuiGenError, match="needs the text that the network was trained on: --corpus FILE"):
-        by_rule("sorted-words", [], Questions({}))
+        tokens_by_rule("sorted-words", [], _assumptions())
     with pytest.raises(TuiGenError, match=r"missing\.txt cannot be read: No such file"):
-        by_rule("sorted-words", [tmp_path / "missing.txt"], Questions({}))
+        tokens_by_rule("sorted-words", [tmp_path / "missing.txt"], _assumptions())
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
     with pytest.raises(TuiGenError, match=r"latin\.txt is not UTF-8 text: .* at byte 3"):
-        by_rule("sorted-words", [tmp_path / "latin.txt"], Questions({}))
+        tokens_by_rule("sorted-words", [tmp_path / "latin.txt"], _assumptions())
 
 
 def _checkpoint(size: int, text: str = "") -> Checkpoint:

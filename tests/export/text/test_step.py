@@ -8,17 +8,17 @@ import torch
 
 from export.training.native import text_network
 from export.verify import step_logits
-from tests.export.text.checkpoints import V, built, checkpoint_of, opened
+from tests.export.text.checkpoints import V, build, checkpoint_of, model_of
 from tests.export.text.layouts import LAYOUTS
 from tests.export.text.nets import Learned
-from tests.export.tiny import RECURRENT, recurrent
+from tests.support.export_training import RECURRENT, recurrent
 from tui_gen.runtime.model import Model
 
 
 def _model(name: str) -> Model:
     layout = LAYOUTS[name]
     torch.manual_seed(0)
-    return opened(built(layout.stored(layout.make().eval()), **layout.assume))
+    return model_of(build(layout.checkpoint(layout.make().eval()), **layout.assume))
 
 
 @pytest.mark.parametrize(
@@ -39,15 +39,15 @@ def test_states_are_stacked_where_their_widths_allow(name: str, states: dict[str
 
 def test_a_learned_start_is_inside_the_graph_and_every_sample_has_it() -> None:
     torch.manual_seed(0)
-    model = opened(built(checkpoint_of(Learned())))
+    model = model_of(build(checkpoint_of(Learned())))
     assert not any(part.any() for part in model.start(3).arrays())
     tokens = np.random.default_rng(0).integers(V, size=(3, 6))
     together = step_logits(model, tokens)
     for row in range(3):
         np.testing.assert_allclose(together[row], step_logits(model, tokens[row : row + 1])[0], atol=1e-6)
     _, state = model.step(tokens[:, 0], model.start(3))
-    _, kept = model.step(tokens[:1, 0], model.start(3).rows([0]))
-    for one, other in zip(state.arrays(), kept.arrays(), strict=True):
+    _, alone = model.step(tokens[:1, 0], model.start(3).rows([0]))
+    for one, other in zip(state.arrays(), alone.arrays(), strict=True):
         np.testing.assert_allclose(one[:1], other, atol=1e-6)
 
 
@@ -63,9 +63,9 @@ def test_a_learned_start_is_inside_the_graph_and_every_sample_has_it() -> None:
 )
 def test_the_graph_uses_onnx_operators_and_reads_a_token_by_one_gather(name: str, operators: dict[str, int]) -> None:
     layout = LAYOUTS[name]
-    graph = built(layout.stored(layout.make().eval()), **layout.assume).network.step_graph().graph
-    found = [node.op_type for node in graph.node]
-    assert {kind: found.count(kind) for kind in operators} == operators
+    graph = build(layout.checkpoint(layout.make().eval()), **layout.assume).network.step_graph().graph
+    kinds = [node.op_type for node in graph.node]
+    assert {kind: kinds.count(kind) for kind in operators} == operators
 
 
 @pytest.mark.parametrize("name", RECURRENT)
@@ -75,5 +75,5 @@ def test_the_trainers_networks_are_chains_of_parts_that_share_their_weights(name
     tokens = torch.arange(12).view(2, 6)
     assert network.parameters_count == sum(parameter.numel() for parameter in net.parameters())
     net.output.bias.data += 1
-    torch.testing.assert_close(network.sequence_logits(tokens), net.sequence_logits(tokens), atol=1e-6, rtol=0)
+    torch.testing.assert_close(network.sequence_logits(tokens), net(tokens)[0], atol=1e-6, rtol=0)
     assert network.random_tokens(5, np.random.default_rng(0)).shape == (5, 200)

@@ -16,7 +16,7 @@ from export.build_tokenizer import character_tokenizer
 from export.checkpoints.checkpoint import Checkpoint
 from export.reader import Exportable, ReadOptions
 from export.verify import verify
-from tests.export.text.checkpoints import opened, read
+from tests.export.text.checkpoints import model_of, read
 from tui_gen.errors import TuiGenError
 from tui_gen.library import codec_for
 from tui_gen.text.codec import TextCodec
@@ -29,7 +29,7 @@ def _checkpoint(size: int, **facts: Any) -> Checkpoint:
     return Checkpoint("a test's", dict(nn.ModuleDict(parts).state_dict()), facts=facts)
 
 
-def _built(size: int, options: ReadOptions | None = None, **facts: Any) -> Exportable:
+def _build(size: int, options: ReadOptions | None = None, **facts: Any) -> Exportable:
     return read(_checkpoint(size, **facts), options).build()
 
 
@@ -41,8 +41,8 @@ def _codec(exportable: Exportable) -> TextCodec:
 
 def _ids(exportable: Exportable, text: str) -> list[int]:
     """A prompt's tokens, without the first one."""
-    made: list[int] = _codec(exportable).prompt([text])[0, 1:].tolist()
-    return made
+    ids: list[int] = _codec(exportable).prompt([text])[0, 1:].tolist()
+    return ids
 
 
 ABC = ("b", "a", "\n", "c", " ")
@@ -63,14 +63,14 @@ ABC = ("b", "a", "\n", "c", " ")
     ids=lambda facts: next(iter(facts)),
 )
 def test_a_vocabulary_in_the_file_is_found_in_any_form(facts: dict[str, Any]) -> None:
-    exportable = _built(5, **facts)
+    exportable = _build(5, **facts)
     assert _ids(exportable, "ab c\n") == [1, 0, 4, 3, 2]
     assert _codec(exportable).decode([1, 0, 4, 3, 2]) == "ab c\n"
     assert (exportable.card.bos, exportable.card.eos) == (2, None)
 
 
 def test_a_vocabulary_is_not_confused_with_counts_or_other_lists() -> None:
-    exportable = _built(
+    exportable = _build(
         3, counts={"a": 5, "b": 2, "c": 1}, optimizers=["adam", "sgd", "lamb"], itos=["x", "y", "z"], losses=[3, 2, 1]
     )
     assert _ids(exportable, "zxy") == [2, 0, 1]
@@ -87,7 +87,7 @@ def test_a_dict_of_ids_beats_a_list_and_says_that_they_differ() -> None:
 def test_lines_may_number_their_tokens(text: str, tmp_path: Path) -> None:
     path = tmp_path / "vocab.txt"
     path.write_text(text)
-    assert _ids(_built(3, ReadOptions(vocab=str(path))), "ba\n") == [1, 0, 2]
+    assert _ids(_build(3, ReadOptions(vocab=str(path))), "ba\n") == [1, 0, 2]
 
 
 def test_a_dict_without_id_0_is_a_list_of_names_that_0_begins_and_ends() -> None:
@@ -114,13 +114,13 @@ def test_a_dict_without_id_0_is_a_list_of_names_that_0_begins_and_ends() -> None
     ],
 )
 def test_what_begins_and_ends_a_text(tokens: list[str], bos: int, eos: int | None) -> None:
-    card = _built(len(tokens), itos=tokens).card
+    card = _build(len(tokens), itos=tokens).card
     assert (card.bos, card.eos) == (bos, eos)
 
 
 def test_what_begins_and_ends_a_text_can_be_told() -> None:
     def card(**assume: str) -> tuple[int, int | None]:
-        exportable = _built(4, ReadOptions(assume=assume), itos=["a", "\n", "<eos>", "b"])
+        exportable = _build(4, ReadOptions(assume=assume), itos=["a", "\n", "<eos>", "b"])
         return exportable.card.bos, exportable.card.eos
 
     assert card() == (2, 2)
@@ -131,37 +131,37 @@ def test_what_begins_and_ends_a_text_can_be_told() -> None:
 
 
 def test_an_unknown_character_is_unknown_and_not_the_first_one() -> None:
-    plain = _codec(_built(3, chars=["a", "b", "c"]))
+    plain = _codec(_build(3, chars=["a", "b", "c"]))
     assert plain.unknown("abxc") == [(2, 3)]
     with pytest.raises(TuiGenError, match="has never seen 'x'"):
         plain.prompt(["abxc"])
-    with_unknown = _built(4, chars=["a", "<unk>", "c", "b"])
+    with_unknown = _build(4, chars=["a", "<unk>", "c", "b"])
     assert _ids(with_unknown, "abxc") == [0, 3, 1, 2]
     assert _codec(with_unknown).unknown("abxc") == [(2, 3)]
 
 
 def test_special_tokens_among_characters_are_read_whole() -> None:
-    exportable = _built(5, tokens=["<pad>", "a", "<", "<sos>", "p"])
+    exportable = _build(5, tokens=["<pad>", "a", "<", "<sos>", "p"])
     assert _ids(exportable, "a<pad>p<") == [1, 0, 4, 2]
 
 
 def test_small_letters_are_read_in_any_case() -> None:
-    assert _ids(_built(3, chars=["a", "b", "c"]), "BaC") == [1, 0, 2]
-    assert _codec(_built(3, chars=["a", "B", "c"])).unknown("A") == [(0, 1)]
+    assert _ids(_build(3, chars=["a", "b", "c"]), "BaC") == [1, 0, 2]
+    assert _codec(_build(3, chars=["a", "B", "c"])).unknown("A") == [(0, 1)]
 
 
 WORDS = ["the", "<unk>", "cat", ",", "sat", ".", "<eos>", "dog's"]
 
 
 def test_words_are_read_between_spaces_and_marks_as_the_vocabulary_has_them() -> None:
-    exportable = _built(8, idx2word=WORDS)
+    exportable = _build(8, idx2word=WORDS)
     assert _ids(exportable, "The cat, sat.\nthe  dog's bone") == [0, 2, 3, 4, 5, 6, 0, 7, 1]
-    glued = _built(3, idx2word=["the", "cat,", "sat."])
-    assert _ids(glued, "the cat, sat.") == [0, 1, 2]
+    exportable = _build(3, idx2word=["the", "cat,", "sat."])
+    assert _ids(exportable, "the cat, sat.") == [0, 1, 2]
 
 
 def test_the_end_of_a_line_is_printed_as_a_newline_one_by_one_and_at_once() -> None:
-    codec = _codec(_built(8, idx2word=WORDS))
+    codec = _codec(_build(8, idx2word=WORDS))
     tokens = [0, 2, 6, 6, 0, 4, 6, 7]
     reader = codec.reader()
     assert codec.decode(tokens) == "the cat\n\nthe sat\ndog's"
@@ -181,8 +181,8 @@ def test_the_end_of_a_line_is_printed_as_a_newline_one_by_one_and_at_once() -> N
     ],
 )
 def test_an_export_with_any_vocabulary_is_proved(size: int, facts: dict[str, Any], options: dict[str, Any]) -> None:
-    exportable = _built(size, ReadOptions(**options), **facts)
-    assert verify(exportable.network, opened(exportable), _codec(exportable)).greedy_tokens == 200
+    exportable = _build(size, ReadOptions(**options), **facts)
+    assert verify(exportable.network, model_of(exportable), _codec(exportable)).greedy_tokens == 200
 
 
 def test_without_a_vocabulary_tokens_go_by_their_numbers() -> None:
@@ -222,21 +222,21 @@ def _side(path: Path, contents: str | bytes) -> ReadOptions:
     ],
 )
 def test_a_side_file_is_read_in_any_form(tmp_path: Path, name: str, contents: str | bytes) -> None:
-    exportable = _built(5, _side(tmp_path / name, contents))
+    exportable = _build(5, _side(tmp_path / name, contents))
     assert _ids(exportable, "ab c\n") == [1, 0, 4, 3, 2]
 
 
 def test_a_tokenizer_file_passes_through(tmp_path: Path) -> None:
     text = character_tokenizer("abc\n").to_str()
-    exportable = _built(4, _side(tmp_path / "tokenizer.json", text))
+    exportable = _build(4, _side(tmp_path / "tokenizer.json", text))
     assert exportable.tokenizer == text
     assert exportable.card.bos == 0  # the newline
 
 
 def test_sets_of_characters_go_by_their_names() -> None:
-    exportable = _built(100, ReadOptions(vocab="printable"))
+    exportable = _build(100, ReadOptions(vocab="printable"))
     assert _ids(exportable, "0aZ\n") == [string.printable.index(char) for char in "0aZ\n"]
-    exportable = _built(256, ReadOptions(vocab="bytes"))
+    exportable = _build(256, ReadOptions(vocab="bytes"))
     assert _ids(exportable, "aé\n") == [*"aé\n".encode()]
     assert _codec(exportable).decode([*"naïve\n".encode()]) == "naïve\n"
     assert exportable.card.bos == ord("\n")
@@ -253,11 +253,11 @@ def test_sets_of_characters_go_by_their_names() -> None:
 )
 def test_a_side_file_that_does_not_fit_is_told(tmp_path: Path, contents: str | bytes, says: str) -> None:
     with pytest.raises(TuiGenError, match=says):
-        _built(5, _side(tmp_path / "vocab.txt", contents))
+        _build(5, _side(tmp_path / "vocab.txt", contents))
 
 
 def test_a_side_file_that_is_not_there_is_told() -> None:
     with pytest.raises(TuiGenError, match="--vocab printible: there is no such file; a name instead of a file is p"):
-        _built(5, ReadOptions(vocab="printible"))
+        _build(5, ReadOptions(vocab="printible"))
     with pytest.raises(TuiGenError, match="--vocab printable has 100 tokens, but the weights predict 5"):
-        _built(5, ReadOptions(vocab="printable"))
+        _build(5, ReadOptions(vocab="printable"))

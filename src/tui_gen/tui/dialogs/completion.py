@@ -1,4 +1,4 @@
-"""Asking what of which picture to draw anew, and how often."""
+"""The dialog of image completion: which parts of which picture to draw anew, and how often."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tui_gen.errors import TuiGenError, UsageError
 from tui_gen.images.codec import ImageCodec
 from tui_gen.images.completion import MAX_COMPLETIONS, Rectangle, erased, free_pixels, parse_part
 from tui_gen.sampling.params import Tokens
-from tui_gen.tui.dialogs.dialog import PATIENCE, Choices, Dialog, Frame, Line, Note
+from tui_gen.tui.dialogs.dialog import PATIENCE, Dialog, Frame, KeyHints, LineInput, Note
 from tui_gen.tui.dialogs.image_picker import PictureFile, Preview
 from tui_gen.tui.widgets.prompt import Prompt
 
@@ -94,11 +94,11 @@ class CompletionDialog(Dialog[Completion]):
         self._waiting: Timer | None = None
         self._accepting = False
         self._preview, self._note = Preview(), Note()
-        self._count, self._choices = Static(markup=False, classes="count"), Choices()
+        self._count, self._key_hints = Static(markup=False, classes="count"), KeyHints()
         self._file = PictureFile(codec.image, present)
-        self._erase = Line(title="erase", placeholder="rows:9-13 rect:4,4,9,9 pixel:3,5")
+        self._erase = LineInput(title="erase", placeholder="rows:9-13 rect:4,4,9,9 pixel:3,5")
         self._prompt = Prompt(text)
-        self._samples = Line(f"{_FEW}", title=f"completions, 1 to {MAX_COMPLETIONS}")
+        self._samples = LineInput(f"{_FEW}", title=f"completions, 1 to {MAX_COMPLETIONS}")
 
     def compose(self) -> ComposeResult:
         """The picture on the left, what is asked on the right."""
@@ -113,7 +113,7 @@ class CompletionDialog(Dialog[Completion]):
                     yield self._samples
                     yield self._count
             yield self._note
-            yield self._choices
+            yield self._key_hints
 
     def on_mount(self) -> None:
         """Starts in the picture, or with the file if there is none."""
@@ -156,7 +156,7 @@ class CompletionDialog(Dialog[Completion]):
         self._erase.value = words
         self._erase.cursor_position = len(words)
 
-    def on_preview_chosen(self, event: Preview.Chosen) -> None:
+    def on_preview_selection_changed(self, event: Preview.SelectionChanged) -> None:
         """Says what the keys do now."""
         event.stop()
         self._show_keys()
@@ -199,11 +199,11 @@ class CompletionDialog(Dialog[Completion]):
         else:
             picture.preset(levels)
             self._preview.show(picture.rgb[0])
-            self._count.update(counted(free_pixels(levels), picture.given.size))
+            self._count.update(free_pixels_text(free_pixels(levels), picture.given.size))
 
     def _show_keys(self) -> None:
-        inside = _IN_RECTANGLE if self._preview.choosing else _IN_PICTURE
-        self._choices.show(inside if self._preview.has_focus else _IN_FIELDS)
+        inside = _IN_RECTANGLE if self._preview.is_selecting else _IN_PICTURE
+        self._key_hints.show(inside if self._preview.has_focus else _IN_FIELDS)
 
     def _levels(self) -> Tokens | None:
         """The picture that was read last, with the parts erased."""
@@ -250,7 +250,7 @@ def word_for(part: Rectangle, image: ImageSpec) -> str:
     return f"pixel:{left},{top}" if (left, top) == (right, bottom) else f"rect:{left},{top},{right},{bottom}"
 
 
-def counted(free: int, of: int) -> str:
+def free_pixels_text(free: int, of: int) -> str:
     """How many pixels are free, and what that means."""
     if not free:
         return f"None of {of:,} pixels is free. Erase a part that is to be drawn anew."

@@ -1,4 +1,4 @@
-"""What all dialogs have: a frame with a title, lines to type into, a line that complains, and the keys."""
+"""Parts of all dialogs: a frame with a title, a line to type into, a line that complains, what the keys do."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import ClassVar, TypeVar
 
 from rich.style import Style
 from rich.text import Text
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
@@ -15,6 +16,7 @@ from textual.suggester import Suggester, SuggestFromList
 from textual.timer import Timer
 from textual.widgets import Input, Static
 
+from tui_gen.errors import TuiGenError
 from tui_gen.terminal_text import scrub_line
 from tui_gen.tui.widgets.prompt import SignedInput, one_line
 
@@ -24,7 +26,7 @@ PATIENCE = 0.3
 
 
 class Dialog(ModalScreen[T | None]):
-    """A frame in the middle of the screen, to be filled with a `Frame`. Escape leaves it with None."""
+    """A modal screen with a `Frame` in its middle. Escape leaves it with None."""
 
     DEFAULT_CSS = """
     Dialog {
@@ -75,11 +77,11 @@ class Frame(Vertical):
         self.border_title = Text(scrub_line(title))  # a text would be read as markup
 
 
-class Line(SignedInput):
+class LineInput(SignedInput):
     """One line to type, with a title; nothing gets in that a terminal would obey."""
 
     DEFAULT_CSS = """
-    Line, Line:focus {
+    LineInput, LineInput:focus {
         height: 3;
         padding: 0 1;
         background: $background;
@@ -87,7 +89,7 @@ class Line(SignedInput):
         border-title-color: $text-muted;
         border-subtitle-color: $text-muted;
     }
-    Line:focus {
+    LineInput:focus {
         border: round $accent;
         border-title-color: $text;
         border-title-style: bold;
@@ -129,52 +131,65 @@ class Note(Static):
         self.update(f"! {scrub_line(complaint)}" if complaint else scrub_line(hint))
 
 
-class Choices(Static):
+class KeyHints(Static):
     """What the keys do; a click on one does it too."""
 
     DEFAULT_CSS = """
-    Choices {
+    KeyHints {
         height: auto;
         color: $text-muted;
     }
     """
 
-    def __init__(self, *choices: tuple[str, str, str]) -> None:
-        """choices: keys as they are shown, what they do, and the action of the screen, empty for none."""
+    def __init__(self, *hints: tuple[str, str, str]) -> None:
+        """hints: keys as they are shown, what they do, and the action of the screen, empty for none."""
         super().__init__(markup=False)
-        self.show(choices)
+        self.show(hints)
 
-    def show(self, choices: Sequence[tuple[str, str, str]]) -> None:
+    def show(self, hints: Sequence[tuple[str, str, str]]) -> None:
         """Shows others."""
         line = Text()
-        for number, (key, meaning, action) in enumerate(choices):
+        for number, (key, meaning, action) in enumerate(hints):
             style = Style(meta={"@click": f"screen.{action}"}) if action else Style()
             line.append("  " if number else "").append(key, Style(bold=True) + style).append(f" {meaning}", style)
         self.update(line)
 
 
-def anything(_: str) -> str:
+def no_complaint(_: str) -> str:
     """Has no complaint about any text."""
     return ""
 
 
+def complaint_of(check: Callable[[str], object]) -> Callable[[str], str]:
+    """What is wrong with a text, by a check that raises TuiGenError."""
+
+    def complain(text: str) -> str:
+        try:
+            check(text)
+        except TuiGenError as fault:
+            return str(fault)
+        return ""
+
+    return complain
+
+
 class Ask(Dialog[str]):
-    """Returns what was typed, once there is no complaint about it."""
+    """Asks for a line of text; returns it once there is no complaint about it."""
 
     def __init__(
         self,
         title: str,
         value: str = "",
         hint: str = "",
-        check: Callable[[str], str] = anything,
+        check: Callable[[str], str] = no_complaint,
         suggestions: Sequence[str] = (),
     ) -> None:
         """check: says what is wrong with a text, or nothing. It is asked whenever typing pauses, and by enter."""
         super().__init__()
         self._heading, self._hint, self._check = title, hint, check
         harmless = [suggestion for suggestion in suggestions if suggestion == scrub_line(suggestion)]
-        self._line = Line(value, suggester=SuggestFromList(harmless, case_sensitive=False) if harmless else None)
-        self._note, self._asked_with = Note(hint), value
+        self._line = LineInput(value, suggester=SuggestFromList(harmless, case_sensitive=False) if harmless else None)
+        self._note, self._initial = Note(hint), value
         self._waiting: Timer | None = None
 
     def compose(self) -> ComposeResult:
@@ -182,15 +197,16 @@ class Ask(Dialog[str]):
         with Frame(self._heading):
             yield self._line
             yield self._note
-            yield Choices(("enter", "accept", "accept"), ("esc", "cancel", "leave"))
+            yield KeyHints(("enter", "accept", "accept"), ("esc", "cancel", "leave"))
 
     def on_mount(self) -> None:
         """The cursor stands behind what is there already."""
         self._line.focus()
 
-    def take(self, text: str) -> None:
-        """What was typed before the line had the focus."""
-        self._line.insert_text_at_cursor(scrub_line(text))
+    def on_key(self, event: events.Key) -> None:
+        """What is typed before the line has the focus."""
+        if event.character and event.is_printable and not self._line.has_focus:
+            self._line.insert_text_at_cursor(scrub_line(event.character))
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """A complaint waits for a pause: the beginning of a word is seldom one."""
@@ -198,7 +214,7 @@ class Ask(Dialog[str]):
         if self._waiting:
             self._waiting.stop()
         self._note.tell("", self._hint)
-        if event.value != self._asked_with:
+        if event.value != self._initial:
             self._waiting = self.set_timer(PATIENCE, self._tell)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:

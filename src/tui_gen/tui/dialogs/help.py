@@ -1,4 +1,4 @@
-"""The help: every key, grouped by what it is for, and what the numbers mean."""
+"""The help, with every key by what it is for and what the words on the screen mean; the command palette."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from functools import partial
 from textwrap import wrap
 from typing import ClassVar
 
-from textual import actions
-from textual.app import App, ComposeResult
+from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.command import CommandList, CommandPalette, DiscoveryHit, Hit, Hits, Provider
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
@@ -49,7 +48,7 @@ _IN_MEANING = 0.1
 
 
 class HelpScreen(ModalScreen[None]):
-    """Made from the key table."""
+    """The help as a text that scrolls."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape,f1,question_mark,q,enter", "dismiss", "close")]
 
@@ -82,33 +81,47 @@ def _row(name: str, meaning: str) -> str:
     return line + f"\n{'':15}".join(lines)
 
 
+class Palette(CommandPalette):
+    """The list of all actions, whose page keys do nothing while it has no room; in Textual's they raise a KeyError."""
+
+    DEFAULT_CSS = """
+    Palette CommandList {
+        min-width: 16; /* a text cannot be wrapped in no cells at all */
+    }
+    """
+
+    def _action_command_list(self, action: str) -> None:
+        if self.query_one(CommandList).scrollable_content_region or not action.startswith("page"):
+            super()._action_command_list(action)
+
+
 class Actions(Provider):
     """Finds actions by what they are called and what they do, and shows the key beside the name."""
 
     async def discover(self) -> Hits:
         """All of them, in the order of the help."""
-        for key in _named():
-            yield DiscoveryHit(_with_key(Content(key.name), key), partial(run, self.app, key), key.name, key.meaning)
+        for key in _named_keys():
+            yield DiscoveryHit(_with_key(Content(key.name), key), partial(self.run, key), key.name, key.meaning)
 
     async def search(self, query: str) -> Hits:
         """Those that match what was typed."""
         matcher = self.matcher(query)
-        for key in _named():
+        for key in _named_keys():
             score = matcher.match(key.name) or _IN_MEANING * (query.lower() in key.meaning.lower())
             if score:
-                shown = _with_key(matcher.highlight(key.name), key)
-                yield Hit(score, shown, partial(run, self.app, key), key.name, key.meaning)
+                content = _with_key(matcher.highlight(key.name), key)
+                yield Hit(score, content, partial(self.run, key), key.name, key.meaning)
+
+    async def run(self, key: Key) -> None:
+        """Does what a key does, also where the key itself would be left to what has the focus."""
+        name, arguments = key.parts
+        owner = self.app if key.owner == "app" else self.screen
+        result = getattr(owner, f"action_{name}")(*arguments)
+        if inspect.isawaitable(result):
+            await result
 
 
-async def run(app: App[object], key: Key) -> None:
-    """Does what a key does, also where the key itself would be left to what has the focus."""
-    _, name, arguments = actions.parse(key.action)
-    done = getattr(app, f"action_{name}")(*arguments)
-    if inspect.isawaitable(done):
-        await done
-
-
-def _named() -> list[Key]:
+def _named_keys() -> list[Key]:
     return [key for key in KEYS if key.name]
 
 

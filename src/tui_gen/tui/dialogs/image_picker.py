@@ -1,4 +1,4 @@
-"""A picture with a cursor, in which rows and rectangles are chosen to be erased."""
+"""Choosing the picture to complete and the parts of it to erase: a file, and a cursor for rows and rectangles."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from tui_gen.images.picture import Pixels
 from tui_gen.images.raster import Cell, Raster, pointed
 from tui_gen.sampling.params import Tokens
 from tui_gen.terminal_text import scrub_line
-from tui_gen.tui.dialogs.dialog import Line
-from tui_gen.tui.widgets.image_view import PictureView
+from tui_gen.tui.dialogs.dialog import LineInput
+from tui_gen.tui.widgets.image_view import SinglePicture
 
-CHOSEN = "▒"
+COVER = "▒"
 """What a rectangle that is being chosen is covered with."""
 _LOOKED_AT = 5000
 """Entries of a folder, at most."""
 
 
-class Preview(PictureView, can_focus=True):
-    """While it has the focus, the cursor is marked."""
+class Preview(SinglePicture, can_focus=True):
+    """A picture in which rows and rectangles are erased with a cursor; it is marked while this has the focus."""
 
     DEFAULT_CSS = """
     Preview {
@@ -69,7 +69,7 @@ class Preview(PictureView, can_focus=True):
     class Undo(Message):
         """A person wants the part back that was erased last."""
 
-    class Chosen(Message):
+    class SelectionChanged(Message):
         """A rectangle was begun or dropped."""
 
     def __init__(self) -> None:
@@ -78,12 +78,12 @@ class Preview(PictureView, can_focus=True):
         self._anchor: tuple[int, int] | None = None
 
     @property
-    def choosing(self) -> bool:
+    def is_selecting(self) -> bool:
         """Whether a rectangle is begun."""
         return self._anchor is not None
 
     @property
-    def chosen(self) -> Rectangle:
+    def rectangle(self) -> Rectangle:
         """From where it was begun to the cursor, both included; without one, the cursor's pixel."""
         (top, bottom), (left, right) = (sorted(pair) for pair in zip(self._anchor or self._at, self._at, strict=True))
         return Rectangle(left, top, right, bottom)
@@ -116,15 +116,15 @@ class Preview(PictureView, can_focus=True):
         if self._anchor:
             self.action_erase()
         elif self._picture is not None:
-            self._choose_from(self._at)
+            self._select_from(self._at)
 
     def action_erase(self) -> None:
         """Erases the rectangle, or the cursor's row where none is begun."""
         if self._picture is None:
             return
         row, width = self._at[0], self._picture.shape[1]
-        part = self.chosen if self._anchor else Rectangle(0, row, width - 1, row)
-        self._choose_from(None)
+        part = self.rectangle if self._anchor else Rectangle(0, row, width - 1, row)
+        self._select_from(None)
         self.post_message(self.Erase(part))
 
     def action_undo(self) -> None:
@@ -135,13 +135,13 @@ class Preview(PictureView, can_focus=True):
         """Forgets the rectangle; without one, the key is for the dialog."""
         if not self._anchor:
             raise SkipAction
-        self._choose_from(None)
+        self._select_from(None)
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
         """Puts the cursor there; a rectangle may be drawn from there on."""
         self.focus()
         if self._point(event):
-            self._choose_from(None)
+            self._select_from(None)
             self._dragging = True
             self.capture_mouse()
 
@@ -149,7 +149,7 @@ class Preview(PictureView, can_focus=True):
         """Stretches the rectangle."""
         before = self._at
         if self._dragging and self._point(event) and self._at != before and not self._anchor:
-            self._choose_from(before)
+            self._select_from(before)
 
     def on_mouse_up(self) -> None:
         """Erases a rectangle that was drawn."""
@@ -159,20 +159,20 @@ class Preview(PictureView, can_focus=True):
             if self._anchor:
                 self.action_erase()
 
-    def _choose_from(self, anchor: tuple[int, int] | None) -> None:
+    def _select_from(self, anchor: tuple[int, int] | None) -> None:
         if anchor != self._anchor:
             self._anchor = anchor
-            self.post_message(self.Chosen())
+            self.post_message(self.SelectionChanged())
         self.refresh()
 
-    def decorated(
+    def decorate(
         self, raster: Raster, cells: list[Cell], pixels: Pixels, number: int, first: tuple[int, int]
     ) -> list[Cell]:
         """With the rectangle and the cursor."""
         if not self.has_focus:
             return cells
         if self._anchor:
-            cells = _covered(raster, cells, number, self.chosen, first)
+            cells = _cover(raster, cells, number, self.rectangle, first)
         row, column = self._at[0] - first[0], self._at[1] - first[1]
         return pointed(raster, cells, pixels, number, (row, column))
 
@@ -180,7 +180,7 @@ class Preview(PictureView, can_focus=True):
         """Puts the cursor on the pixel of a click; False where there is none."""
         if self._picture is None:
             return False
-        raster, tiling, (top, left) = self.placed(self._picture)
+        raster, tiling, (top, left) = self.placement(self._picture)
         at = event.get_content_offset_capture(self)
         pixel = raster.pixel_at(at.y - tiling.top, at.x - tiling.left)
         inside = pixel is not None and pixel[0] + top < self._picture.shape[0]
@@ -190,18 +190,18 @@ class Preview(PictureView, can_focus=True):
         return False
 
 
-def _covered(raster: Raster, cells: list[Cell], number: int, part: Rectangle, first: tuple[int, int]) -> list[Cell]:
+def _cover(raster: Raster, cells: list[Cell], number: int, part: Rectangle, first: tuple[int, int]) -> list[Cell]:
     """A row of characters with what belongs to a part covered."""
     top, bottom = (max(0, row - first[0]) for row in (part.top, part.bottom))
     left, right = (max(0, column - first[1]) for column in (part.left, part.right))
     if not raster.rows_of(top).start <= number < raster.rows_of(bottom).stop:
         return cells
     across = range(raster.cells_of(left).start, raster.cells_of(right).stop)
-    return [Cell(CHOSEN) if place in across else cell for place, cell in enumerate(cells)]
+    return [Cell(COVER) if place in across else cell for place, cell in enumerate(cells)]
 
 
-class PictureFile(Line):
-    """Empty means another picture: the one on the screen, if there is one."""
+class PictureFile(LineInput):
+    """The path of an image file, which is read in a thread; empty means the picture on the screen, if there is one."""
 
     @dataclass
     class Read(Message):
@@ -220,7 +220,7 @@ class PictureFile(Line):
         self.border_subtitle = "→ completes"
         self._image = image
         self._without = self.Read("", present, "type the path of an image file" if present is None else "")
-        self._newest, self._asked = self._without, ""
+        self._last, self._pending_path = self._without, ""
 
     @property
     def path(self) -> str:
@@ -230,7 +230,7 @@ class PictureFile(Line):
     @property
     def read(self) -> Read:
         """What was read last, or the picture on the screen while no file is named."""
-        return self._newest if self.path else self._without
+        return self._last if self.path else self._without
 
     @property
     def ready(self) -> bool:
@@ -239,13 +239,13 @@ class PictureFile(Line):
 
     def look(self) -> None:
         """Reads the file in a thread and says so, unless another one is asked for meanwhile."""
-        if self._asked != self.path:
-            self._asked = self.path
+        if self._pending_path != self.path:
+            self._pending_path = self.path
             self._read_in_thread(self.path)
 
     def on_picture_file_read(self, event: Read) -> None:
         """Keeps it; the dialog hears of it too."""
-        self._newest, self._asked = event, ""
+        self._last, self._pending_path = event, ""
 
     @work(thread=True, exclusive=True)
     def _read_in_thread(self, path: str) -> None:
@@ -260,29 +260,29 @@ class PictureFile(Line):
 
 
 class PathSuggester(Suggester):
-    """The first file or folder, by name, that begins with what is typed; hidden ones only after a dot."""
+    """Suggests the first file or folder, by name, that begins with what is typed; hidden ones only after a dot."""
 
     def __init__(self) -> None:
         super().__init__(use_cache=False, case_sensitive=True)
 
     async def get_suggestion(self, value: str) -> str | None:
         """Looks in a thread: a folder may be on a slow disk."""
-        return await asyncio.to_thread(suggested, value)
+        return await asyncio.to_thread(complete_path, value)
 
 
-def suggested(typed: str) -> str | None:
+def complete_path(path: str) -> str | None:
     """What a path may be meant to become; None where nothing fits."""
-    folder, begun = os.path.split(typed)
+    folder, prefix = os.path.split(path)
     try:
         with os.scandir(os.path.expanduser(folder) or ".") as entries:
-            fitting = [entry for entry in itertools.islice(entries, _LOOKED_AT) if _fits(entry.name, begun)]
-            best = min(fitting, key=lambda entry: entry.name, default=None)
-            return best and typed + best.name[len(begun) :] + ("/" if best.is_dir() else "")
+            matches = [entry for entry in itertools.islice(entries, _LOOKED_AT) if _fits(entry.name, prefix)]
+            best = min(matches, key=lambda entry: entry.name, default=None)
+            return best and path + best.name[len(prefix) :] + ("/" if best.is_dir() else "")
     except (OSError, ValueError):
         return None
 
 
-def _fits(name: str, begun: str) -> bool:
+def _fits(name: str, prefix: str) -> bool:
     """Whether a name, harmless to a terminal, goes on from what is typed."""
-    hidden = name.startswith(".") and not begun
-    return name.startswith(begun) and not hidden and name == scrub_line(name)
+    is_hidden = name.startswith(".") and not prefix
+    return name.startswith(prefix) and not is_hidden and name == scrub_line(name)

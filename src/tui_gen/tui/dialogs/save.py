@@ -1,9 +1,9 @@
-"""Where to save, and in which form: the ending of the name decides."""
+"""The dialogs of saving: where to and in which form, and the command that makes the output again."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,8 +15,13 @@ from textual.containers import VerticalScroll
 from textual.widgets import Input, Static
 
 from tui_gen.files import free_path
+from tui_gen.generation.branch import Branch
+from tui_gen.library import LoadedModel, find_models
+from tui_gen.output.branch_file import forms_of, write_output
+from tui_gen.sessions.command import command_for
+from tui_gen.sessions.workspace import Workspace
 from tui_gen.terminal_text import listed, scrub_line
-from tui_gen.tui.dialogs.dialog import Choices, Dialog, Frame, Line, Note
+from tui_gen.tui.dialogs.dialog import Dialog, Frame, KeyHints, LineInput, Note
 
 _LONGEST_NAME = 255
 """Bytes, on all common file systems."""
@@ -24,7 +29,7 @@ _COPY, _SAVE, _LEAVE = ("enter", "copy", "copy"), ("s", "save the session", "sav
 
 
 class SaveDialog(Dialog[Path]):
-    """Returns the path of a file that is not there yet, with one of the endings."""
+    """Asks for a name whose ending says the form; returns the path of a file that is not there yet."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "turn(-1)", "form", show=False, priority=True),
@@ -35,8 +40,8 @@ class SaveDialog(Dialog[Path]):
         """stem: how the name begins that is proposed. forms: what each ending, such as `.png`, means."""
         super().__init__()
         self._stem, self._forms, self._endings = stem, forms, list(forms)
-        self._proposed = self._proposal(self._endings[0])
-        self._line, self._note = Line(self._proposed, title="name"), Note()
+        self._default_name = self._free_name(self._endings[0])
+        self._line, self._note = LineInput(self._default_name, title="name"), Note()
         self._list = Static(markup=False)
 
     def compose(self) -> ComposeResult:
@@ -45,12 +50,12 @@ class SaveDialog(Dialog[Path]):
             yield self._line
             yield self._list
             yield self._note
-            yield Choices(("enter", "save", "accept"), ("↑↓", "another form", "turn(1)"), ("esc", "cancel", "leave"))
+            yield KeyHints(("enter", "save", "accept"), ("↑↓", "another form", "turn(1)"), ("esc", "cancel", "leave"))
 
     def on_mount(self) -> None:
         """The cursor stands before the ending, where a name is changed."""
         self._line.focus()
-        self._line.cursor_position = len(self._proposed) - len(self._endings[0])
+        self._line.cursor_position = len(self._default_name) - len(self._endings[0])
         self._show()
 
     def on_input_changed(self, event: Input.Changed) -> None:
@@ -82,26 +87,26 @@ class SaveDialog(Dialog[Path]):
     def action_choose(self, number: int) -> None:
         """A form: another ending; of the name that was proposed, one that is free."""
         ending, value = self._endings[number], self._line.value
-        if value == self._proposed:
-            self._proposed = value = self._proposal(ending)
+        if value == self._default_name:
+            self._default_name = value = self._free_name(ending)
         else:
             value = _without_ending(value, self._forms) + ending
         self._line.value = value
         self._line.cursor_position = len(value) - len(ending)
 
-    def _proposal(self, ending: str) -> str:
+    def _free_name(self, ending: str) -> str:
         return free_path(Path(), self._stem, ending).name
 
     def _show(self) -> None:
         self._list.update(self._forms_text(_ending(self._line.value)))
         self._note.tell(complaint(self._line.value, self._forms), f"in {_folder(self._line.value)}")
 
-    def _forms_text(self, chosen: str) -> Text:
+    def _forms_text(self, current: str) -> Text:
         """A line for each form, which a click chooses; the chosen one is marked."""
         lines = Text()
         for number, (ending, meaning) in enumerate(self._forms.items()):
-            style = Style(bold=ending == chosen, meta={"@click": f"screen.choose({number})"})
-            lines.append(f"{'▸' if ending == chosen else ' '} {ending:7} {meaning}\n", style)
+            style = Style(bold=ending == current, meta={"@click": f"screen.choose({number})"})
+            lines.append(f"{'▸' if ending == current else ' '} {ending:7} {meaning}\n", style)
         lines.right_crop(1)
         return lines
 
@@ -115,10 +120,10 @@ def complaint(name: str, forms: Mapping[str, str]) -> str:
         return f"{name} is a folder; add a name that ends in {endings}"
     if _ending(name) not in forms:
         return f"the name must end in {endings}; the ending says what to save"
-    return _refused(path)
+    return _fault_of_path(path)
 
 
-def _refused(path: Path) -> str:
+def _fault_of_path(path: Path) -> str:
     if not os.path.isdir(path.parent):
         return f"there is no folder {path.parent}"
     if os.path.lexists(path):
@@ -150,8 +155,19 @@ def _without_ending(name: str, forms: Mapping[str, str]) -> str:
     return name[: -len(ending)] if ending in forms else name.rstrip(".")
 
 
+def save_dialog(workspace: Workspace, branch: Branch, first: str = "") -> tuple[SaveDialog, Callable[[Path], None]]:
+    """Asks where to save a branch, and what saves it, which raises TuiGenError. first: the ending that is proposed."""
+    loaded_model = workspace.loaded_model
+    forms = sorted(forms_of(loaded_model).items(), key=lambda form: form[0] != first)
+
+    def write(path: Path) -> None:
+        write_output(path, loaded_model, branch, workspace.journal.save)
+
+    return SaveDialog(loaded_model.card.name, dict(forms)), write
+
+
 class CommandDialog(Dialog[str]):
-    """Returns `copy` or `save`, or None where it is only looked at."""
+    """Shows the command that makes the output again; returns `copy`, `save`, or None where it is only looked at."""
 
     DEFAULT_CSS = """
     CommandDialog VerticalScroll {
@@ -178,17 +194,17 @@ class CommandDialog(Dialog[str]):
     def __init__(self, command: str, reason: str = "") -> None:
         """command: in one line; empty where none makes the output again. reason: why, and what to do; or a remark."""
         super().__init__()
-        self._command, self._reason = command, reason
+        self.command, self._reason = command, reason
 
     def compose(self) -> ComposeResult:
         """The command, which can be selected with the mouse, and the reason."""
-        with Frame("the command that makes this again" if self._command else "no command makes this again"):
+        with Frame("the command that makes this again" if self.command else "no command makes this again"):
             with VerticalScroll():
-                if self._command:
-                    yield Static(scrub_line(self._command), markup=False, classes="command")
+                if self.command:
+                    yield Static(scrub_line(self.command), markup=False, classes="command")
                 if self._reason:
                     yield Static(scrub_line(self._reason), markup=False, classes="reason")
-            yield Choices(*((_COPY, _SAVE, _LEAVE) if self._command else (("enter", *_SAVE[1:]), _LEAVE)))
+            yield KeyHints(*((_COPY, _SAVE, _LEAVE) if self.command else (("enter", *_SAVE[1:]), _LEAVE)))
 
     def on_mount(self) -> None:
         """Lets the arrow keys scroll."""
@@ -196,13 +212,20 @@ class CommandDialog(Dialog[str]):
 
     def action_enter(self) -> None:
         """What most want."""
-        self.dismiss("copy" if self._command else "save")
+        self.dismiss("copy" if self.command else "save")
 
     def action_copy(self) -> None:
         """Copies, if there is something to copy."""
-        if self._command:
+        if self.command:
             self.dismiss("copy")
 
     def action_save(self) -> None:
         """Saves the session, which can be replayed."""
         self.dismiss("save")
+
+
+def command_dialog(loaded_model: LoadedModel, branch: Branch) -> CommandDialog:
+    """The command that makes a branch again; a model that is installed is called by its name."""
+    installed = any(entry.path == loaded_model.path for entry in find_models())
+    answer = command_for(loaded_model.path.name if installed else str(loaded_model.path), loaded_model, branch)
+    return CommandDialog(answer.command or "", answer.reason)

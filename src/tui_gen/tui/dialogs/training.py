@@ -1,4 +1,4 @@
-"""How a model learned: its epochs with their losses, and what it made after the one that is chosen."""
+"""The dialog of a training: its epochs with their losses, and a sample that the model made after each."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from tui_gen.card import ModelCard
+from tui_gen.errors import TuiGenError
+from tui_gen.library import LoadedModel
 from tui_gen.terminal_text import scrub, scrub_line
-from tui_gen.training_log import Epoch, Learning, pictures
-from tui_gen.tui.dialogs.dialog import Choices, Dialog, Frame
-from tui_gen.tui.widgets.image_view import PictureView
+from tui_gen.training_log import Epoch, Learning, pictures, read_learning
+from tui_gen.tui.dialogs.dialog import Dialog, Frame, KeyHints
+from tui_gen.tui.widgets.cells import SteadyOptionList
+from tui_gen.tui.widgets.image_view import SinglePicture
 
 _TURN = 0.7
 """Seconds that an epoch is seen while they are played."""
@@ -25,11 +28,11 @@ _PLOT = 13
 _TRAINING, _HELD_OUT = "○", "●"
 
 
-class LearnedDialog(Dialog[None]):
-    """Opens at the last epoch. A picture is drawn as large as it fits, a text scrolls."""
+class TrainingDialog(Dialog[None]):
+    """All epochs of a training, the last one selected. A picture is drawn as large as it fits, a text scrolls."""
 
     DEFAULT_CSS = """
-    LearnedDialog {
+    TrainingDialog {
         Frame {
             width: 100%;
             max-width: 130;
@@ -93,10 +96,10 @@ class LearnedDialog(Dialog[None]):
         """learning: of one epoch at least."""
         super().__init__()
         self._card, self._learning = card, learning
-        self._list = OptionList(*_options(learning), markup=False)
+        self._list = SteadyOptionList(*_options(learning), markup=False)
         self._list.highlighted = len(learning) - 1  # what the training came to
-        self._picture, self._text = PictureView(), Static(markup=False)
-        self._choices = Choices()
+        self._picture, self._text = SinglePicture(), Static(markup=False)
+        self._key_hints = KeyHints()
         self._playing: Timer | None = None
 
     def compose(self) -> ComposeResult:
@@ -112,7 +115,7 @@ class LearnedDialog(Dialog[None]):
                     with VerticalScroll():
                         yield self._text
             yield Static(_meaning(self._learning), markup=False, classes="meaning")
-            yield self._choices
+            yield self._key_hints
 
     def on_mount(self) -> None:
         """The arrows go through the epochs."""
@@ -169,7 +172,7 @@ class LearnedDialog(Dialog[None]):
     def _show_keys(self) -> None:
         scroll = () if self._card.image else (("tab", "scroll the text", "app.focus_next"),)
         play = ("space", "hold" if self._playing else "play", "play")
-        self._choices.show((("↑↓", "epoch", ""), play, *scroll, ("esc", "close", "leave")))
+        self._key_hints.show((("↑↓", "epoch", ""), play, *scroll, ("esc", "close", "leave")))
 
 
 def _options(learning: Learning) -> list[Option]:
@@ -201,3 +204,11 @@ def _meaning(learning: Learning) -> str:
         f"Loss in {scrub_line(learning.unit)}, lower is better. The training loss is averaged over the epoch, the "
         "held-out one is taken after it, so that it may be lower. Each sample has the same random numbers."
     )
+
+
+def training_dialog(loaded_model: LoadedModel) -> TrainingDialog:
+    """How a model learned. Raises TuiGenError where its folder does not say, or what cannot be read."""
+    training = read_learning(loaded_model.path, loaded_model.card)
+    if not training.epochs:
+        raise TuiGenError(f"{loaded_model.path.name} does not say how it learned: it has no training log")
+    return TrainingDialog(loaded_model.card, training)

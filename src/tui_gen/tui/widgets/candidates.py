@@ -1,4 +1,4 @@
-"""The entries of one position in the order of their probability, and what the knobs make of them."""
+"""The distribution of one position: its tokens by probability, what the knobs make of them, and a row for each."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from tui_gen.errors import TuiGenError
 from tui_gen.images.codec import ImageCodec
 from tui_gen.images.raster import hexadecimal
 from tui_gen.sampling.params import FREE, Logits, SamplingParams, Tokens, Weights
+from tui_gen.sampling.params import weights as draw_weights
 from tui_gen.sampling.step import Step
+from tui_gen.scoring.branch_scores import Origin
 from tui_gen.terminal_text import scrub_line
 from tui_gen.text.codec import TextCodec
 from tui_gen.tui.widgets.cells import bar, fit
 
-Made = Literal["", "drawn", "chosen", "given"]
-"""How a token came to its place: drawn by the model, chosen by a person, given by the prompt; or there is none yet."""
 _SORTED_AT_ONCE = 256
 """Looking further down a list than this sorts all of it."""
-MARKS: dict[Made, str] = {"": " ", "drawn": "▸", "chosen": "*", "given": "="}
+MARKS: dict[Origin | Literal[""], str] = {"": " ", "drawn": "▸", "chosen": "*", "given": "="}
 """What stands before the token of the position."""
 _PLAIN = Style()
 CURSOR = ">"
@@ -46,8 +46,8 @@ sentence; the same as two lines of columns.
 """
 
 
-class Position:
-    """One position of one sample, as a step tells of it."""
+class Distribution:
+    """The distribution over the next token at one position of one sample."""
 
     def __init__(self, step: Step, *, place: int, sample: int = 0, chosen: bool = False) -> None:
         """place: which token after the prompt it is, from 0 on. chosen: whether a person chose its token.
@@ -59,77 +59,79 @@ class Position:
         token = int(step.tokens[sample])
         self.token = token if 0 <= token < len(self._logits) else FREE
         """What stands there; `FREE` where nothing does yet, or something that the model never predicts."""
-        self.made: Made = "" if self.token == FREE else "chosen" if chosen else _made(step, sample)
-        """How it came there."""
+        origin: Origin = "chosen" if chosen else "given" if step.given[sample] else "drawn"
+        self.origin: Origin | Literal[""] = "" if self.token == FREE else origin
+        """How that came there; empty where nothing stands."""
 
-    def is_like(self, other: Position) -> bool:
-        """Whether it is the same position, said by the same logits, though perhaps computed anew."""
+    def is_like(self, other: Distribution) -> bool:
+        """Whether it is of the same position and the same logits, though perhaps computed anew."""
         here, there = (self._step.index, self._sample), (other._step.index, other._sample)
         return here == there and np.array_equal(self._logits, other._logits)
 
     @cached_property
-    def order(self) -> Order:
-        """All entries, the likeliest first."""
-        return Order(self._logits)
+    def ranking(self) -> Ranking:
+        """All tokens, the likeliest first."""
+        return Ranking(self._logits)
 
     @cached_property
-    def raw(self) -> Shares:
-        """The model's own probabilities: temperature 1, nothing cut."""
-        return Shares(np.exp(self._logits - self._logits.max()))
+    def raw(self) -> Probabilities:
+        """The model's own: temperature 1, nothing cut."""
+        return Probabilities(np.exp(self._logits - self._logits.max()))
 
-    def now(self, knobs: SamplingParams | None) -> Shares:
+    def after(self, params: SamplingParams | None) -> Probabilities:
         """The probabilities after these knobs; without any, after those that counted for the step."""
-        if knobs is None or knobs == self._step.params:
-            return Shares(_possible(self._step.weights[self._sample], self._step.params))
-        return Shares(_possible(knobs.weights(self._logits[None])[0], knobs))
+        step = self._step
+        if params is None or (params == step.params and not step.sweep):
+            return Probabilities(_possible(step.weights[self._sample], None if step.sweep else step.params))
+        return Probabilities(_possible(draw_weights(self._logits[None], params.row())[0], params))
 
 
-def _possible(made: Weights, knobs: SamplingParams) -> Weights:
-    """Without a knob that cuts, what is 0 is only too small to be written."""
-    cuts = knobs.temperature == 0 or knobs.top_k or knobs.top_p < 1 or knobs.min_p or type(knobs) is not SamplingParams
-    return made if cuts else np.maximum(made, np.finfo(np.float32).tiny)
+def _possible(weights: Weights, params: SamplingParams | None) -> Weights:
+    """Without a parameter that cuts, what is 0 is only too small to be written. None: one may cut."""
+    cuts = params is None or params.temperature == 0 or params.top_k or params.top_p < 1 or params.min_p
+    return weights if cuts else np.maximum(weights, np.finfo(np.float32).tiny)
 
 
-class Shares:
-    """Weights [vocab] as probabilities that sum to 1."""
+class Probabilities:
+    """Weights [vocab], scaled to sum to 1."""
 
-    def __init__(self, made: Weights) -> None:
-        self._made, self._total = made, float(made.sum(dtype=np.float64))
+    def __init__(self, weights: Weights) -> None:
+        self._weights, self._total = weights, float(weights.sum(dtype=np.float64))
 
     def of(self, token: int) -> float:
         """The probability of a token; 0 exactly if it cannot be drawn."""
-        return float(self._made[token]) / self._total
+        return float(self._weights[token]) / self._total
 
     @cached_property
-    def possible(self) -> int:
+    def support(self) -> int:
         """How many tokens can be drawn at all."""
-        return int(np.count_nonzero(self._made))
+        return int(np.count_nonzero(self._weights))
 
     @cached_property
     def highest(self) -> float:
         """The probability of the likeliest token."""
-        return float(self._made.max()) / self._total
+        return float(self._weights.max()) / self._total
 
     @cached_property
-    def bits(self) -> float:
-        """Entropy."""
-        logs = np.log2(np.maximum(self._made, np.finfo(np.float32).tiny))
-        return max(0.0, math.log2(self._total) - float(np.dot(self._made, logs)) / self._total)
+    def entropy(self) -> float:
+        """In bits."""
+        logs = np.log2(np.maximum(self._weights, np.finfo(np.float32).tiny))
+        return max(0.0, math.log2(self._total) - float(np.dot(self._weights, logs)) / self._total)
 
     @property
-    def equals(self) -> float:
-        """Among how many equally likely tokens a choice would be as open: the effective vocabulary, 2^entropy."""
-        return 2.0**self.bits
+    def perplexity(self) -> float:
+        """2^entropy: among how many equally likely tokens a choice would be as open."""
+        return 2.0**self.entropy
 
 
-class Order:
+class Ranking:
     """Tokens by their logits, the highest first, lower ids first among equals; as few are sorted as are looked at.
 
     No knob changes the order: the temperature keeps it, and the filters cut from its end.
     """
 
     def __init__(self, logits: Logits) -> None:
-        self._logits, self._sorted = logits, np.zeros(0, dtype=np.int64)
+        self._logits, self._first = logits, np.zeros(0, dtype=np.int64)
 
     def __len__(self) -> int:
         return len(self._logits)
@@ -137,10 +139,10 @@ class Order:
     def part(self, first: int, past: int) -> list[int]:
         """The tokens of these ranks, from 0 on; fewer where the list ends."""
         past = min(past, len(self))
-        if past > len(self._sorted):
-            self._sorted = _highest(self._logits, past if past <= _SORTED_AT_ONCE else len(self))
-        ranked: list[int] = self._sorted[first:past].tolist()
-        return ranked
+        if past > len(self._first):
+            self._first = _highest(self._logits, past if past <= _SORTED_AT_ONCE else len(self))
+        tokens: list[int] = self._first[first:past].tolist()
+        return tokens
 
     def at(self, rank: int) -> int:
         """The token of a rank."""
@@ -153,10 +155,6 @@ class Order:
         return int(np.count_nonzero(self._logits > own) + np.count_nonzero(self._logits[:token] == own))
 
 
-def _made(step: Step, sample: int) -> Made:
-    return "given" if step.given[sample] else "drawn"
-
-
 def _highest(logits: Logits, count: int) -> Tokens:
     if count >= len(logits):
         return np.argsort(-logits, kind="stable")
@@ -167,39 +165,41 @@ def _highest(logits: Logits, count: int) -> Tokens:
 
 
 @dataclass(frozen=True)
-class Look:
+class RowStyles:
     """What the parts of a row are drawn in."""
 
     ink: Style = _PLAIN
     bar: Style = _PLAIN
-    drawn: Style = _PLAIN
+    token: Style = _PLAIN
+    """Of the token that stands at the position."""
     faint: Style = _PLAIN
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A row: a token and its probabilities."""
+class TokenRow:
+    """A token of the list with its probabilities."""
 
     text: str
     now: float
     """After the knobs; 0 for a token that they have cut."""
     raw: float
     """The model's own."""
-    filled: float
-    """How much of the bar is filled, 0 to 1."""
+    bar: float
+    """How much of the bar is full, 0 to 1."""
     colour: Colour | None = None
     """Of a pixel's value."""
-    made: Made = ""
+    origin: Origin | Literal[""] = ""
     """How it came to stand at the position, if it does."""
-    selected: bool = False
+    has_cursor: bool = False
 
 
 @dataclass(frozen=True)
 class Columns:
-    """How the cells of a row are shared out. label: cells of the longest label; more than it needs goes to the bar."""
+    """How the cells of a row are shared out; what the longest label does not need is the bar's."""
 
     width: int
     longest: int = _LONGEST_LABEL
+    """Cells of the longest label."""
 
     @property
     def label(self) -> int:
@@ -217,33 +217,33 @@ class Columns:
         return self.width - _BEFORE - 2 * _PERCENT - spare
 
     def heading(self, text: str, now: str, raw: str, style: Style) -> list[Segment]:
-        """A row that is no entry: a text, and something in the columns of the percentages."""
-        return [Segment(f"{fit(text, max(1, self._free + _BEFORE))}{now:>{_PERCENT}}{raw:>{_PERCENT}}", style)]
+        """A row without a token: a text, and something in the columns of the percentages."""
+        return [Segment(f"{fit(text, self._free + _BEFORE)}{now:>{_PERCENT}}{raw:>{_PERCENT}}", style)]
 
     def first_that_fits(self, texts: Sequence[str], *, whole: bool = False) -> str:
         """The first of some texts that a heading has room for, or the last; whole: without anything in its columns."""
         room = self.width if whole else self._free + _BEFORE
         return next((text for text in texts if len(text) <= room), texts[-1])
 
-    def row(self, entry: Entry, look: Look) -> list[Segment]:
-        """An entry."""
-        style = look.faint if entry.now == 0 else look.drawn if entry.made else look.ink
-        if entry.selected:
-            style = look.ink + Style(reverse=True)
-        filled = bar(entry.filled, self.bar) if self.bar else ""
+    def segments(self, row: TokenRow, styles: RowStyles) -> list[Segment]:
+        """Mark, label, bar and both percentages."""
+        style = styles.faint if row.now == 0 else styles.token if row.origin else styles.ink
+        if row.has_cursor:
+            style = styles.ink + Style(reverse=True)
+        now, raw = percent(row.now) if row.now else "cut", percent(row.raw)
         return [
-            Segment(MARKS[entry.made] + (CURSOR if entry.selected else " "), style),
-            *self._label(entry, style, look.ink),
+            Segment(MARKS[row.origin] + (CURSOR if row.has_cursor else " "), style),
+            *self._label(row, style, styles.ink),
             Segment(" ", style),
-            Segment(filled, style if entry.selected else look.bar),
-            Segment(f"{percent(entry.now) if entry.now else 'cut':>{_PERCENT}}{percent(entry.raw):>{_PERCENT}}", style),
+            Segment(bar(row.bar, self.bar) if self.bar else "", style if row.has_cursor else styles.bar),
+            Segment(f"{now:>{_PERCENT}}{raw:>{_PERCENT}}", style),
         ]
 
-    def _label(self, entry: Entry, style: Style, ink: Style) -> list[Segment]:
-        if entry.colour is None:
-            return [Segment(fit(entry.text, self.label), style)]
-        swatch = ink + Style(color=hexadecimal(entry.colour))
-        return [Segment(_SWATCH, swatch), Segment(fit(entry.text, max(1, self.label - len(_SWATCH))), style)]
+    def _label(self, row: TokenRow, style: Style, ink: Style) -> list[Segment]:
+        if row.colour is None:
+            return [Segment(fit(row.text, self.label), style)]
+        swatch = ink + Style(color=hexadecimal(row.colour))
+        return [Segment(_SWATCH, swatch), Segment(fit(row.text, self.label - len(_SWATCH)), style)]
 
 
 def label(codec: TextCodec | ImageCodec, token: int) -> str:
@@ -269,14 +269,14 @@ def percent(share: float) -> str:
 
 
 def heading_count(height: int) -> int:
-    """How many lines of a panel stand above the entries."""
+    """How many lines of a panel stand above the tokens."""
     return bisect_right(_ROOM, height)
 
 
 def headings(
-    now: Shares, raw: Shares, noun: str, *, note: str, columns: Columns, height: int, style: Style
+    now: Probabilities, raw: Probabilities, noun: str, *, note: str, columns: Columns, height: int, style: Style
 ) -> list[list[Segment]]:
-    """The lines above the entries. noun: what an entry is. note: what the line that names the columns begins with."""
+    """The lines above the tokens. noun: what a token is. note: what the line that names the columns begins with."""
     names = columns.heading(note, "now", "raw", style)
     count = heading_count(height)
     if count == 2:
@@ -286,34 +286,35 @@ def headings(
 
 
 def others(
-    tokens: Sequence[int], count: int, now: Shares, raw: Shares, *, columns: Columns, style: Style
+    tokens: Sequence[int], count: int, now: Probabilities, raw: Probabilities, *, columns: Columns, style: Style
 ) -> list[Segment]:
-    """How many entries are not among these, and their probability together."""
-    rest = [max(0.0, 1 - sum(map(shares.of, tokens))) for shares in (now, raw)]
-    drawable = now.possible > sum(now.of(token) > 0 for token in tokens)
-    now_shown, raw_shown = percent(rest[0]) if drawable else "cut", percent(rest[1])
-    return columns.heading(f"  {count - len(tokens):,} others", now_shown, raw_shown, style)
+    """How many tokens are not among these, and their probability together."""
+    rest = [max(0.0, 1 - sum(map(probabilities.of, tokens))) for probabilities in (now, raw)]
+    drawable = now.support > sum(now.of(token) > 0 for token in tokens)
+    return columns.heading(
+        f"  {count - len(tokens):,} others", percent(rest[0]) if drawable else "cut", percent(rest[1]), style
+    )
 
 
-def counted(number: float) -> str:
+def short_number(number: float) -> str:
     """A number of equally likely tokens, in at most six cells where it is below a million."""
     if number < 99.95:
         return f"{number:.1f}"
     return f"{number:,.0f}" if number < 99_999.5 else f"{number:.0f}"
 
 
-def _sentences(now: Shares, noun: str) -> list[str]:
+def _sentences(now: Probabilities, noun: str) -> list[str]:
     """The longest first."""
-    bits, equals = f"{now.bits:.2f} bits", counted(now.equals)
+    bits, equals = f"{now.entropy:.2f} bits", short_number(now.perplexity)
     likes = (f", like {equals} equal {noun}s", f", like {equals} {noun}s", f", like {equals}", "")
     return [f" {bits}{like}" for like in likes]
 
 
-def _table(now: Shares, raw: Shares, noun: str, columns: Columns, style: Style) -> list[list[Segment]]:
+def _table(now: Probabilities, raw: Probabilities, noun: str, columns: Columns, style: Style) -> list[list[Segment]]:
     bits = columns.first_that_fits([" entropy in bits", " bits"])
     equal = [f" {like}equal {noun}s" for like in ("like so many ", "like ", "")]
     equals = columns.first_that_fits([*equal, f" {noun}s"])
     return [
-        columns.heading(bits, f"{now.bits:.2f}", f"{raw.bits:.2f}", style),
-        columns.heading(equals, counted(now.equals), counted(raw.equals), style),
+        columns.heading(bits, f"{now.entropy:.2f}", f"{raw.entropy:.2f}", style),
+        columns.heading(equals, short_number(now.perplexity), short_number(raw.perplexity), style),
     ]

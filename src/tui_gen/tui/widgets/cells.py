@@ -1,4 +1,4 @@
-"""Small drawings made of characters: bars and cut labels."""
+"""What several widgets are made of: bars, cut labels, wrapped sentences, and lists that survive any size."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len, set_cell_size
 from rich.style import Style
+from textual.content import Content
 from textual.widget import Widget
+from textual.widgets import OptionList
 
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
@@ -27,8 +29,14 @@ def gauge(share: float, cells: int) -> str:
 
 
 def fit(text: str, cells: int) -> str:
-    """The text in exactly so many cells; a cut is marked."""
+    """The text in exactly so many cells, at least one; a cut is marked."""
+    cells = max(1, cells)
     return set_cell_size(text, cells) if cell_len(text) <= cells else set_cell_size(text, cells - 1) + "…"
+
+
+def wrap(text: str, cells: int) -> list[str]:
+    """A short text in lines of so many cells, at least one; for one that grows, see `WrappedText`."""
+    return [line.plain for line in Content(text).wrap(max(1, cells))]
 
 
 def part_style(widget: Widget, name: str) -> Style:
@@ -41,14 +49,29 @@ def part_style(widget: Widget, name: str) -> Style:
 
 @dataclass
 class Window:
-    """Numbers of entries, from 0 on."""
+    """The part of a list that is in sight, and its selected entry; entries are counted from 0 on."""
 
     selected: int = 0
-    top: int = 0
-    """The first entry in sight."""
+    _top: int = 0
 
-    def select(self, number: int, *, count: int, room: int) -> None:
-        """Selects an entry of `count`, or the nearest there is, and brings it in sight where `room` of them are."""
-        room = max(1, room)
+    def select(self, number: int, *, count: int) -> None:
+        """Selects an entry of `count`, or the nearest there is."""
         self.selected = max(0, min(count - 1, number))
-        self.top = max(self.selected - room + 1, min(self.top, self.selected, max(0, count - room)))
+
+    def rows(self, *, count: int, room: int) -> range:
+        """The entries in sight where `room` of `count` are, the selected one among them.
+
+        To be asked with the size that counts while drawing: after a change of the size, a widget is drawn before any
+        handler has run.
+        """
+        room, selected = max(0, room), max(0, min(count - 1, self.selected))
+        self._top = max(selected - max(1, room) + 1, min(self._top, selected, max(0, count - room)))
+        return range(self._top, min(self._top + room, count))
+
+
+class SteadyOptionList(OptionList):
+    """An option list whose page keys mean nothing while it has no room; they raise a KeyError in Textual's own."""
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Whether a key means something now."""
+        return bool(self.scrollable_content_region) or action not in {"page_up", "page_down"}

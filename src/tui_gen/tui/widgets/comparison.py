@@ -1,4 +1,4 @@
-"""Two branches beside each other, and what differs."""
+"""The comparison of two branches: side by side, with what differs marked."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from textual.widgets import Static
 
 from tui_gen.generation.branch import Branch
 from tui_gen.generation.describe import (
-    Codec,
     Marked,
     compared_pictures,
     describe,
@@ -29,9 +28,10 @@ from tui_gen.images.codec import ImageCodec
 from tui_gen.images.raster import Rendering
 from tui_gen.library import LoadedModel
 from tui_gen.terminal_text import scrub_line
+from tui_gen.text.codec import Codec
 from tui_gen.tui.widgets.cells import fit, part_style
-from tui_gen.tui.widgets.image_view import Canvas
-from tui_gen.tui.widgets.text_view import Line, Wrapped
+from tui_gen.tui.widgets.image_view import ImageView
+from tui_gen.tui.widgets.text_view import TextLine, WrappedText
 
 _LEAST_COLUMN = 26
 """Cells that a text needs to stand beside another one."""
@@ -50,7 +50,7 @@ class Comparison(Vertical):
         padding: 0 1;
         color: $text-muted;
     }
-    Comparison > Canvas > .canvas--caption {
+    Comparison > ImageView > .image-view--caption {
         color: $text-muted;
     }
     """
@@ -66,7 +66,7 @@ class Comparison(Vertical):
         if isinstance(codec, ImageCodec):
             picture = compared_pictures(one, other, codec.image, sample)
             summary = picture_summary(picture.rgb)
-            self.view: Canvas | TwoTexts = Canvas(picture, rendering, [*captions, "white: what differs"])
+            self.view: ImageView | TwoTexts = ImageView(picture, rendering, [*captions, "white: what differs"])
         else:
             differ = differences(one, other, sample)
             summary = text_summary(one, other, codec, sample)
@@ -92,24 +92,24 @@ class Comparison(Vertical):
         """Scrolls both back by a page."""
         self.view.scroll_page_up(**options)
 
-    def on_canvas_clicked(self, event: Canvas.Clicked) -> None:
+    def on_image_view_clicked(self, event: ImageView.Clicked) -> None:
         """A comparison is only looked at: no cursor goes into these pictures."""
         event.stop()
 
     def draw_in(self, rendering: Rendering) -> None:
         """Draws pictures in another way."""
-        if isinstance(self.view, Canvas):
+        if isinstance(self.view, ImageView):
             self.view.draw_in(rendering)
 
 
 def _caption(branch: Branch, codec: Codec, parent: Branch) -> str:
     """parent: may be the one that it left."""
-    left = parent if branch.start.parent == parent.name else None
-    return scrub_line(f"{branch.name}  {describe(branch, codec, left)}")
+    origin = parent if branch.start.parent == parent.name else None
+    return scrub_line(f"{branch.name}  {describe(branch, codec, origin)}")
 
 
 class TwoTexts(ScrollView, can_focus=True):
-    """A heading stays above each text; characters that differ are underlined."""
+    """Two texts that scroll together, a fixed heading above each; characters that differ are underlined."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"two-texts--heading", "two-texts--differs", "two-texts--rule"}
     DEFAULT_CSS = """
@@ -138,25 +138,25 @@ class TwoTexts(ScrollView, can_focus=True):
     def __init__(self, one: Marked, other: Marked, headings: tuple[str, str]) -> None:
         super().__init__()
         self._texts, self._headings = (one, other), headings
-        self._wrapped = (Wrapped(1), Wrapped(1))
+        self._bodies = (WrappedText(1), WrappedText(1))
         self._ink = self._heading = self._differs = self._rule = Style()
 
     @property
-    def stacked(self) -> bool:
+    def is_stacked(self) -> bool:
         """Whether one text stands below the other."""
         return self.scrollable_content_region.width < 2 * _LEAST_COLUMN + len(_GAP)
 
     def on_resize(self) -> None:
         """Wraps anew."""
         room = self.scrollable_content_region.width
-        column = room if self.stacked else (room - len(_GAP)) // 2
-        if column != self._wrapped[0].width:
-            one, other = Wrapped(column), Wrapped(column)
+        column = room if self.is_stacked else (room - len(_GAP)) // 2
+        if column != self._bodies[0].width:
+            one, other = WrappedText(column), WrappedText(column)
             one.append(self._texts[0].text)
             other.append(self._texts[1].text)
-            self._wrapped = one, other
-        hidden = max(0, max(len(wrapped.lines) for wrapped in self._wrapped) - (self._height - 1))
-        self.virtual_size = Size(room, self.scrollable_content_region.height + hidden)
+            self._bodies = one, other
+        overflow = max(0, max(len(body.lines) for body in self._bodies) - (self._height - 1))
+        self.virtual_size = Size(room, self.scrollable_content_region.height + overflow)
         self.refresh()
 
     def watch_scroll_y(self, old: float, new: float) -> None:
@@ -172,7 +172,7 @@ class TwoTexts(ScrollView, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         """One line of the visible part, of one text or of both."""
-        if self.stacked:
+        if self.is_stacked:
             number, line = divmod(y, self._height)
             segments = self._line(number, line) if number < 2 else []
         else:
@@ -183,21 +183,21 @@ class TwoTexts(ScrollView, can_focus=True):
     def _height(self) -> int:
         """Lines that a text has, its heading among them."""
         height = self.scrollable_content_region.height
-        return max(2, height // 2 if self.stacked else height)
+        return max(2, height // 2 if self.is_stacked else height)
 
     def _line(self, number: int, line: int) -> list[Segment]:
         """The heading of a text, or one of its lines."""
-        wrapped = self._wrapped[number]
+        body = self._bodies[number]
         if line == 0:
-            return [Segment(fit(self._headings[number], wrapped.width), self._heading)]
+            return [Segment(fit(self._headings[number], body.width), self._heading)]
         at = self.scroll_offset.y + line - 1
-        segments = self._segments(wrapped.lines[at], self._texts[number]) if at < len(wrapped.lines) else []
-        return list(Strip(segments).adjust_cell_length(wrapped.width, self._ink))
+        segments = self._segments(body.lines[at], self._texts[number]) if at < len(body.lines) else []
+        return list(Strip(segments).adjust_cell_length(body.width, self._ink))
 
-    def _segments(self, line: Line, marked: Marked) -> list[Segment]:
-        marks = marked.marks[line.start : line.start + len(line.text)].tolist()
+    def _segments(self, line: TextLine, text: Marked) -> list[Segment]:
+        marks = text.marks[line.start : line.start + len(line.text)].tolist()
         parts = groupby(zip(line.text, marks, strict=True), key=lambda character: character[1])
         return [
-            Segment("".join(text for text, _ in part), self._differs if differs else self._ink)
+            Segment("".join(character for character, _ in part), self._differs if differs else self._ink)
             for differs, part in parts
         ]

@@ -29,10 +29,21 @@ class Header(Widget):
         super().__init__()
         self._facts: list[str] = []
         self._speed: list[str] = []
+        self._model: tuple[object, ...] = ()
+
+    def show_model(self, loaded_model: LoadedModel) -> bool:
+        """Shows the model and where it runs; False where that stands there already and the model has no warnings."""
+        card, model = loaded_model.card, loaded_model.model
+        facts = (card.name, card.architecture, *model.placed)
+        if facts == self._model and not model.has_warnings:
+            return False
+        self.show(*facts)
+        self._model = facts
+        return True
 
     def show(self, *facts: str) -> None:
         """Shows facts about the model, the most important first; foreign text is made harmless here."""
-        self._facts, self._speed = [scrub_line(fact) for fact in facts if fact], []
+        self._facts, self._speed, self._model = [scrub_line(fact) for fact in facts if fact], [], ()
         self.refresh()
 
     def show_rate(self, tokens_per_second: float, step_seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""Pictures as they are drawn: all samples side by side, at the largest whole scale that fits; a cursor on a pixel."""
+"""Views of pictures, at the largest whole scale that fits: all samples of a run side by side, or a single picture."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ GAP = 2
 """Columns between two pictures; between two rows of them is one line."""
 
 
-class Canvas(ScrollView, can_focus=True):
-    """Paints a `Picture`; only the rows of characters that changed are painted again."""
+class ImageView(ScrollView, can_focus=True):
+    """All samples of a `Picture`, and a cursor on a pixel; only rows of characters that changed are painted again."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"canvas--blank", "canvas--caption"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"image-view--blank", "image-view--caption"}
 
     @dataclass
     class Clicked(Message):
@@ -50,19 +50,19 @@ class Canvas(ScrollView, can_focus=True):
         self.picture, self.rendering = picture, rendering
         self._captions = captions
         self._heat: Pixels | None = None
-        self._walked: tuple[int, int] | None = None
+        self._cursor: tuple[int, int] | None = None
         self._raster, self._tiling = Raster(rendering), Tiling(1, 1, 0, 0, 0)
         self._lay_out()
 
     def show_tokens(self, tokens: Tokens) -> None:
         """Draws the pixels of these tokens [steps, samples]; those before the picture are left out."""
         width, before = self.picture.image.width, self.picture.drawn
-        if self._laid_out_for != self.size:
+        if self._layout_size != self.size:
             self._lay_out()
         self.picture.take(tokens)
         if self.picture.drawn > before:
             self._repaint(range(before // width, (self.picture.drawn - 1) // width + 1))
-            if self._walked is None:
+            if self._cursor is None:
                 self._reveal(0, self.picture.drawn - 1)
 
     def show_bits(self, bits: Floats | None) -> None:
@@ -73,14 +73,14 @@ class Canvas(ScrollView, can_focus=True):
 
     def walk_to(self, sample: int, pixel: int | None) -> None:
         """Puts the cursor on a pixel; None takes it away."""
-        walked = None if pixel is None else (sample, pixel)
-        if walked != self._walked:
-            before, self._walked = self._walked, walked
-            for place in filter(None, (before, walked)):
+        cursor = None if pixel is None else (sample, pixel)
+        if cursor != self._cursor:
+            before, self._cursor = self._cursor, cursor
+            for place in filter(None, (before, cursor)):
                 row = place[1] // self.picture.image.width
                 self._repaint(range(row, row + 1))
-            if walked:
-                self._reveal(*walked)
+            if cursor:
+                self._reveal(*cursor)
 
     def draw_in(self, rendering: Rendering) -> None:
         """Draws everything in another way."""
@@ -118,19 +118,19 @@ class Canvas(ScrollView, can_focus=True):
         return Strip(segments).adjust_cell_length(self.size.width, self.rich_style)
 
     def _caption(self, sample: int) -> list[Segment]:
-        style = part_style(self, "canvas--caption")
+        style = part_style(self, "image-view--caption")
         return [Segment(fit(self._captions[sample], self._tiling.width), style)]
 
     def _row(self, sample: int, number: int) -> list[Segment]:
-        shown = self.picture.rgb if self._heat is None else self._heat
-        cells = self._raster.row(shown[sample], number)
-        if self._walked and self._walked[0] == sample:
-            row, column = divmod(self._walked[1], self.picture.image.width)
-            cells = pointed(self._raster, cells, shown[sample], number, (row, column))
+        pixels = (self.picture.rgb if self._heat is None else self._heat)[sample]
+        cells = self._raster.row(pixels, number)
+        if self._cursor and self._cursor[0] == sample:
+            row, column = divmod(self._cursor[1], self.picture.image.width)
+            cells = pointed(self._raster, cells, pixels, number, (row, column))
         return self._segments(cells)
 
     def _segments(self, cells: Iterable[Cell]) -> list[Segment]:
-        blank, ground = part_style(self, "canvas--blank"), self.rich_style
+        blank, ground = part_style(self, "image-view--blank"), self.rich_style
         # Characters in the colours of their pixels are made for a dark ground, and get one on a light screen.
         paper = None if self.app.current_theme.dark else _PAPER
         return [
@@ -142,7 +142,7 @@ class Canvas(ScrollView, can_focus=True):
         ]
 
     def _lay_out(self) -> None:
-        image, self._laid_out_for = self.picture.image, self.size
+        image, self._layout_size = self.picture.image, self.size
         room = Size(self.size.width, self.size.height - bool(self._captions))
         self._raster, self._tiling = tile(Raster(self.rendering), (image.height, image.width), len(self.picture), room)
         rows = self._tiling.rows(len(self.picture))
@@ -170,20 +170,20 @@ def _style(foreground: Colour | None, background: Colour | None) -> Style:
     return Style.from_color(*(colour and Color.from_rgb(*colour) for colour in (foreground, background)))
 
 
-class PictureView(Widget):
-    """Of a picture that is too large even for braille dots, a part around `_at` is seen."""
+class SinglePicture(Widget):
+    """A picture in a frame; of one that is too large even for braille dots, the part around `_at` is seen."""
 
     DEFAULT_CSS = """
-    PictureView {
+    SinglePicture {
         border: round $foreground 35%;
         border-title-color: $text-muted;
         background: $background;
-        & > .picture-view--free {
+        & > .single-picture--free {
             color: $text-muted;
         }
     }
     """
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"picture-view--free"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"single-picture--free"}
 
     def __init__(self) -> None:
         super().__init__()
@@ -196,7 +196,7 @@ class PictureView(Widget):
         self._picture = picture
         self.refresh()
 
-    def decorated(
+    def decorate(
         self, raster: Raster, cells: list[Cell], pixels: Pixels, number: int, first: tuple[int, int]
     ) -> list[Cell]:
         """A row of characters, as it is shown. first: the pixel (row, column) at which `pixels` begin."""
@@ -206,15 +206,15 @@ class PictureView(Widget):
         """One line: a row of characters of the picture, in the middle."""
         if self._picture is None:
             return self._text_line(y)
-        raster, tiling, (top, left) = self.placed(self._picture)
+        raster, tiling, (top, left) = self.placement(self._picture)
         number = y - tiling.top
         if not 0 <= number < min(tiling.height, self.size.height):
             return Strip.blank(self.size.width, self.rich_style)
         pixels = self._picture[top:, left : left + max(1, self.size.width) * 2]
         cells = raster.row(pixels, number)
         if (number + 1) * 2 <= len(pixels) * raster.scale:  # past the end, nothing is free
-            cells = list(map(_dotted, cells))
-        cells = self.decorated(raster, cells, pixels, number, (top, left))
+            cells = list(map(_mark_free_half, cells))
+        cells = self.decorate(raster, cells, pixels, number, (top, left))
         segments = [Segment(" " * tiling.left, self.rich_style), *map(self._segment, cells)]
         return Strip(segments).adjust_cell_length(self.size.width, self.rich_style)
 
@@ -222,7 +222,7 @@ class PictureView(Widget):
         text = "no picture yet" if y == self.size.height // 2 else ""
         return Strip([Segment(text.center(self.size.width)[: self.size.width], self.rich_style)])
 
-    def placed(self, picture: Pixels) -> tuple[Raster, Tiling, tuple[int, int]]:
+    def placement(self, picture: Pixels) -> tuple[Raster, Tiling, tuple[int, int]]:
         """How to draw, where, and the first pixel (row, column) that is seen."""
         shape = picture.shape[0], picture.shape[1]
         for rendering in (Raster("blocks"), Raster("braille")):
@@ -236,12 +236,12 @@ class PictureView(Widget):
 
     def _segment(self, cell: Cell) -> Segment:
         if cell.char == BLANK:
-            return Segment(cell.char, part_style(self, "picture-view--free"))
+            return Segment(cell.char, part_style(self, "single-picture--free"))
         ink, ground = (part and Color.from_rgb(*part) for part in cell[1:])
         return Segment(cell.char, self.rich_style + Style.from_color(ink, ground))
 
 
-def _dotted(cell: Cell) -> Cell:
+def _mark_free_half(cell: Cell) -> Cell:
     """A half block, with a dot in its half that is free: to be left out is too little to tell it from black."""
     if cell.char not in _FREE_HALF or cell.background or not cell.foreground:
         return cell
@@ -276,10 +276,10 @@ def tile(raster: Raster, picture: tuple[int, int], samples: int, room: Size) -> 
     best = _place(raster, picture, samples, room)
     while True:
         larger = replace(raster, scale=raster.scale + 1)
-        placed = _place(larger, picture, samples, room)
-        if not _fits(placed, samples, room):
+        placement = _place(larger, picture, samples, room)
+        if not _fits(placement, samples, room):
             return raster, best
-        raster, best = larger, placed
+        raster, best = larger, placement
 
 
 def _place(raster: Raster, picture: tuple[int, int], samples: int, room: Size) -> Tiling:

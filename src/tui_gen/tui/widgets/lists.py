@@ -1,33 +1,35 @@
-"""The list of branches: a tree of names, each with how it began."""
+"""The left column: the models that are there, and the branches of the one that plays."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from pathlib import Path
+from typing import ClassVar
 
-from textual import events
-from textual.app import ComposeResult
+from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
-from tui_gen.generation.describe import Codec, describe
+from tui_gen.errors import TuiGenError
+from tui_gen.generation.describe import describe
 from tui_gen.generation.tree import Tree, TreeRow
 from tui_gen.library import Entry
+from tui_gen.sessions.workspace import Workspace
 from tui_gen.terminal_text import scrub_line
-from tui_gen.tui.bindings import BRANCH_KEYS
-
-if TYPE_CHECKING:
-    from tui_gen.tui.app import TuiGen
+from tui_gen.text.codec import Codec
+from tui_gen.tui.bindings import bindings_of
+from tui_gen.tui.widgets.cells import SteadyOptionList
 
 _DEEPEST = 3
 """Levels that are drawn; branches further down stand there too, and name the one that they left."""
 
 
-class BranchList(OptionList):
+class BranchList(SteadyOptionList):
     """Branches below those that they left; the one on the screen is marked."""
 
     DEFAULT_CSS = """
@@ -53,77 +55,99 @@ class BranchList(OptionList):
     """
     BORDER_TITLE = " branches "
 
+    BINDINGS: ClassVar[list[BindingType]] = bindings_of("BranchList")
+
     @dataclass
-    class Switch(Message):
+    class Selected(Message):
         """A person wants to see this branch."""
 
         name: str
 
     @dataclass
-    class Compare(Message):
+    class Compared(Message):
         """A person wants to compare this branch with the one on the screen."""
 
         name: str
 
-    @dataclass
-    class Rename(Message):
-        """A person wants to give this branch another name."""
-
-        name: str
+    class Changed(Message):
+        """A branch has another name, or is gone."""
 
     @dataclass
-    class Delete(Message):
-        """A person wants to be rid of this branch."""
+    class Told(Message):
+        """Something to tell a person."""
 
-        name: str
+        text: str
 
     def __init__(self) -> None:
         super().__init__(markup=False)
-        self._shown: list[object] = []
+        self._content: list[object] = []
+        self._workspace: Workspace | None = None
+        self._to_delete = ""
+        """The branch that goes when it is to be deleted once more."""
 
-    def show(self, tree: Tree, current: str, codec: Codec) -> None:
+    def show(self, workspace: Workspace, current: str) -> None:
         """Lists the branches; costs little when it is called again and nothing has changed."""
+        self._workspace, tree, codec = workspace, workspace.tree, workspace.loaded_model.codec
         rows = list(tree.rows())
-        shown: list[object] = [current, *((row.branch.name, row.branch.start) for row in rows)]
-        if shown == self._shown:
+        content: list[object] = [current, *((row.branch.name, row.branch.start) for row in rows)]
+        if content == self._content:
             return
-        moved, self._shown = not self._shown or current != self._shown[0], shown
-        chosen = self._chosen()
-        kept = current if moved or chosen not in tree else chosen
+        moved, self._content = not self._content or current != self._content[0], content
+        name = self.selected
+        name = current if moved or name not in tree else name
         self.clear_options()
         self.add_options(_options(tree, rows, current, codec))
-        if kept in tree:
-            self.highlighted = self.get_option_index(kept)
+        if name in tree:
+            self.highlighted = self.get_option_index(name)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Enter, or a click."""
         event.stop()
-        self.post_message(self.Switch(str(event.option.id)))
-
-    async def on_key(self, event: events.Key) -> None:
-        """Keeps its letters: elsewhere they would begin a prompt."""
-        for key in BRANCH_KEYS:
-            if event.key in key.key.split(","):
-                event.stop()
-                await self.run_action(key.action)
+        self._to_delete = ""
+        self.post_message(self.Selected(str(event.option.id)))
 
     def action_compare(self) -> None:
         """Asks for a comparison with the branch on the screen."""
-        if name := self._chosen():
-            self.post_message(self.Compare(name))
+        if name := self.selected:
+            self.post_message(self.Compared(name))
 
     def action_rename(self) -> None:
         """Asks for another name."""
-        if name := self._chosen():
-            self.post_message(self.Rename(name))
+        from tui_gen.tui.dialogs.dialog import Ask
+
+        name, workspace = self.selected, self._workspace
+        if not name or not workspace:
+            return
+
+        def take(text: str | None) -> None:
+            if text:
+                workspace.rename(name, text)
+                self.post_message(self.Changed())
+
+        check = partial(workspace.complaint_about_name, name)
+        self.app.push_screen(Ask("name of the branch", name, check=check), take)
 
     def action_delete(self) -> None:
-        """Asks to delete it."""
-        if name := self._chosen():
-            self.post_message(self.Delete(name))
+        """Deletes a branch when it is asked twice."""
+        name, workspace = self.selected, self._workspace
+        if not name or not workspace:
+            return
+        if name != self._to_delete and len(workspace.tree) > 1:
+            self._to_delete = name
+            self.post_message(self.Told(f"del once more deletes branch {name}"))
+            return
+        self._to_delete = ""
+        try:
+            workspace.delete(name)
+        except TuiGenError as fault:
+            self.post_message(self.Told(str(fault)))
+        else:
+            self.post_message(self.Told(f"branch {name} is deleted"))
+            self.post_message(self.Changed())
 
-    def _chosen(self) -> str:
-        """The branch that the arrows have chosen; empty where there is none."""
+    @property
+    def selected(self) -> str:
+        """The branch that the arrows have selected; empty where there is none."""
         option = self.highlighted_option
         return str(option.id) if option else ""
 
@@ -162,8 +186,14 @@ def _left(row: TreeRow) -> str:
     return f" of {row.branch.start.parent}" if row.depth > _DEEPEST else ""
 
 
-class ModelList(OptionList):
+class ModelList(SteadyOptionList):
     """Models under their kinds; the one that plays is marked."""
+
+    @dataclass
+    class Selected(Message):
+        """A person wants to play this model."""
+
+        folder: Path
 
     def __init__(self, entries: Sequence[Entry]) -> None:
         super().__init__(markup=False, compact=True)
@@ -171,9 +201,10 @@ class ModelList(OptionList):
         self._playing = ""
         self._fill()
 
-    def entry(self, option: Option) -> Entry:
-        """The model folder behind an option."""
-        return self._entries[str(option.id)]
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """Enter, or a click."""
+        event.stop()
+        self.post_message(self.Selected(self._entries[str(event.option.id)].path))
 
     def mark(self, name: str) -> None:
         """Marks the model that plays."""
@@ -194,55 +225,19 @@ class ModelList(OptionList):
             self.add_option(Option(f"{sign} {scrub_line(entry.name)}", id=entry.name))
 
 
-class Folding(Vertical):
-    """Where it is folded away, it is there while it has the focus. The style sheet of the app says where that is."""
+class Sidebar(Vertical):
+    """A column that, where it is folded away, is there while it has the focus. The style sheet says where that is."""
 
-    _wanted = False
+    _opening = False
 
-    def unfold(self, what: Widget) -> None:
-        """Goes to a widget of this part, also where it is folded away."""
-        self._wanted = True
+    def unfold(self, widget: Widget) -> None:
+        """Goes to a widget of this column, also where it is folded away."""
+        self._opening = True
         self.add_class("-open")
-        what.focus()
+        widget.focus()
 
     def fold(self) -> None:
         """Stays there only while it has the focus, or is about to get it."""
         inside = self.has_focus_within
-        self._wanted = self._wanted and not inside
-        self.set_class(inside or self._wanted, "-open")
-
-
-class Lists(Folding):
-    """Passes on what is chosen there."""
-
-    def __init__(self, desk: TuiGen, entries: Sequence[Entry]) -> None:
-        super().__init__(id="lists")
-        self._desk = desk
-        self.models, self.branches = ModelList(entries), BranchList()
-
-    def compose(self) -> ComposeResult:
-        """Models above, branches below."""
-        yield self.models
-        yield self.branches
-
-    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """Opens the chosen model."""
-        event.stop()
-        self._desk.serving.open(self.models.entry(event.option).path)
-        self._desk.prompt_line.focus()
-
-    async def on_branch_list_switch(self, message: BranchList.Switch) -> None:
-        """Puts another branch on the stage."""
-        await self._desk.branching.switch(message.name)
-
-    async def on_branch_list_compare(self, message: BranchList.Compare) -> None:
-        """Shows two branches side by side."""
-        await self._desk.branching.compare(message.name)
-
-    def on_branch_list_rename(self, message: BranchList.Rename) -> None:
-        """Asks for another name."""
-        self._desk.branching.rename(message.name)
-
-    async def on_branch_list_delete(self, message: BranchList.Delete) -> None:
-        """Deletes it."""
-        await self._desk.branching.delete(message.name)
+        self._opening = self._opening and not inside
+        self.set_class(inside or self._opening, "-open")

@@ -1,4 +1,4 @@
-"""The distribution at one position, before and after the knobs, as bars; any of its entries can be chosen."""
+"""The panel of the next token: its distribution before and after the knobs, as bars; any token can be chosen."""
 
 from __future__ import annotations
 
@@ -25,23 +25,22 @@ from tui_gen.text.codec import TextCodec
 from tui_gen.tui.widgets.candidates import (
     MARKS,
     Columns,
-    Entry,
-    Look,
-    Position,
-    Shares,
+    Distribution,
+    Probabilities,
+    RowStyles,
+    TokenRow,
     heading_count,
     headings,
     label,
     longest_label,
     others,
 )
-from tui_gen.tui.widgets.cells import Window, part_style
-from tui_gen.tui.widgets.text_view import Wrapped
+from tui_gen.tui.widgets.cells import Window, part_style, wrap
 
 _FRAME = 4
 """Cells beside the title in its line: a space and a piece of the line on both sides."""
 _ROOM_FOR_OTHERS = 8
-"""Lines for entries from which on the last one counts those that are not shown."""
+"""Lines for tokens from which on the last one counts those that are not in sight."""
 
 
 class NextToken(Widget, can_focus=True):
@@ -50,7 +49,7 @@ class NextToken(Widget, can_focus=True):
     With the focus, all tokens can be scrolled through, and enter or a click chooses one.
     """
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"next-token--bar", "next-token--drawn", "next-token--faint"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"next-token--bar", "next-token--token", "next-token--faint"}
     DEFAULT_CSS = """
     NextToken {
         height: 1fr;
@@ -62,7 +61,7 @@ class NextToken(Widget, can_focus=True):
             border-title-style: bold;
         }
         & > .next-token--bar { color: $accent; }
-        & > .next-token--drawn { color: $text; text-style: bold; }
+        & > .next-token--token { color: $text; text-style: bold; }
         & > .next-token--faint { color: $text-muted; }
     }
     """
@@ -85,13 +84,13 @@ class NextToken(Widget, can_focus=True):
     def __init__(self) -> None:
         super().__init__()
         self._codec: TextCodec | ImageCodec | None = None
-        self._showing: tuple[Step, str, int, int, bool] | None = None
+        self._source: tuple[Step, str, int, int, bool] | None = None
         self._title, self._fault = "", ""
-        self._position: Position | None = None
-        self._knobs: SamplingParams | None = None
-        self._now: Shares | None = None
-        self._window, self._look, self._drawn = Window(), Look(), Drawn()
-        self._pressed = FREE
+        self._distribution: Distribution | None = None
+        self._params: SamplingParams | None = None
+        self._now: Probabilities | None = None
+        self._window, self._styles, self._panel_lines = Window(), RowStyles(), PanelLines()
+        self._token_under_mouse = FREE
 
     @property
     def title(self) -> str:
@@ -100,8 +99,8 @@ class NextToken(Widget, can_focus=True):
 
     def clear(self, codec: TextCodec | ImageCodec) -> None:
         """Shows nothing until a step comes; codec names the tokens."""
-        self._codec, self._showing, self._position, self._fault = codec, None, None, ""
-        self._knobs = self._now = None
+        self._codec, self._source, self._distribution, self._fault = codec, None, None, ""
+        self._params = self._now = None
         self._title = f"next {codec.unit}"
         self._show_title()
         self.refresh()
@@ -112,16 +111,17 @@ class NextToken(Widget, can_focus=True):
         title: what the position is; of parts between commas, the first are left out where there is no room.
         place: which token after the prompt it is, from 0 on. chosen: whether a person chose its token.
         """
-        showing = (step, title, place, sample, chosen)
-        if showing == self._showing:
+        source = (step, title, place, sample, chosen)
+        if source == self._source:
             return
-        position, fault, before = None, "", self._position
+        distribution, fault, before = None, "", self._distribution
         try:
-            position = Position(step, place=place, sample=sample, chosen=chosen)
+            distribution = Distribution(step, place=place, sample=sample, chosen=chosen)
         except TuiGenError as problem:
             fault = str(problem)
-        self._showing, self._title, self._position, self._fault, self._now = showing, title, position, fault, None
-        if not (before and position and position.is_like(before)):
+        self._source, self._title, self._distribution, self._fault = source, title, distribution, fault
+        self._now = None
+        if not (before and distribution and distribution.is_like(before)):
             self._start_selection()
         self._show_title()
         self.refresh()
@@ -131,29 +131,28 @@ class NextToken(Widget, can_focus=True):
 
         Raises TuiGenError that names a knob which is out of its range.
         """
-        if params != self._knobs:
-            self._knobs, self._now = params.checked(), None
+        if params != self._params:
+            self._params, self._now = params.checked(), None
             self.refresh()
 
     def on_resize(self) -> None:
-        """The title may fit now; the selection stays in sight."""
+        """The title may fit now."""
         self._show_title()
-        self._select(self._window.selected)
 
     def on_focus(self) -> None:
         """The selection starts at the token that stands there, if it is among the first."""
         self._start_selection()
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
-        """Notes what is pressed now: with the focus that comes along, other entries may appear."""
+        """Notes the token that is pressed now: with the focus that comes along, others may stand there."""
         offset = event.get_content_offset(self)
-        self._pressed = self._drawn.tokens.get(offset.y, FREE) if offset is not None else FREE
+        self._token_under_mouse = self._panel_lines.tokens.get(offset.y, FREE) if offset is not None else FREE
 
     def on_click(self) -> None:
         """Chooses the token that was pressed."""
-        if self._position and self._pressed != FREE:
-            self._select(self._position.order.rank(self._pressed))
-            self.post_message(self.Chosen(self._pressed))
+        if self._distribution and self._token_under_mouse != FREE:
+            self._select(self._distribution.ranking.rank(self._token_under_mouse))
+            self.post_message(self.Chosen(self._token_under_mouse))
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
         """Down the list, where a person is at it."""
@@ -165,58 +164,63 @@ class NextToken(Widget, can_focus=True):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Where nothing is shown, keys mean what they mean elsewhere."""
-        return self._position is not None or action not in {"select", "select_page", "select_end", "choose"}
+        return self._distribution is not None or action not in {"select", "select_page", "select_end", "choose"}
 
     def action_select(self, by: int) -> None:
-        """Selects another entry."""
+        """Selects another token."""
         self._select(self._window.selected + by)
 
     def action_select_page(self, by: int) -> None:
-        """Selects an entry a page further."""
+        """Selects a token a page further."""
         self._select(self._window.selected + by * self._page)
 
     def action_select_end(self, direction: int) -> None:
-        """Selects the first or the last entry."""
-        self._select(len(self._position.order) if self._position and direction > 0 else 0)
+        """Selects the first or the last token."""
+        self._select(len(self._distribution.ranking) if self._distribution and direction > 0 else 0)
 
     def action_choose(self) -> None:
-        """Chooses the selected entry."""
-        if self._position:
-            self.post_message(self.Chosen(self._position.order.at(self._window.selected)))
+        """Chooses the selected token."""
+        if self._distribution:
+            self.post_message(self.Chosen(self._distribution.ranking.at(self._window.selected)))
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """Asks once for what all lines are drawn in, and works out all of them: they depend on each other."""
-        parts = [part_style(self, f"next-token--{name}") for name in ("bar", "drawn", "faint")]
-        self._look = Look(self.rich_style, *parts)
-        self._drawn = self._draw()
+        """Asks once for the styles of all lines, and works out all of them: they depend on each other."""
+        parts = [part_style(self, f"next-token--{name}") for name in ("bar", "token", "faint")]
+        self._styles = RowStyles(self.rich_style, *parts)
+        self._panel_lines = self._lay_out()
         return super().render_lines(crop)
 
     def render_line(self, y: int) -> Strip:
         """A line as it was worked out."""
-        line = self._drawn.lines[y] if y < len(self._drawn.lines) else []
-        return Strip(line).adjust_cell_length(self.size.width, self._look.ink)
+        lines = self._panel_lines.lines
+        return Strip(lines[y] if y < len(lines) else []).adjust_cell_length(self.size.width, self._styles.ink)
 
-    def _draw(self) -> Drawn:
-        if not (self._position and self._codec):
-            return told(self._fault, self.size, self._look)
+    def _lay_out(self) -> PanelLines:
+        if not (self._distribution and self._codec):
+            lines = wrap(scrub(self._fault), self.size.width - 2)
+            return PanelLines([[Segment(f" {line}", self._styles.faint)] for line in lines])
         if self._now is None:
-            self._now = self._position.now(self._knobs)
+            self._now = self._distribution.after(self._params)
         window = self._window if self.has_focus else None
-        return draw(self._position, self._now, self._codec, size=self.size, look=self._look, window=window)
+        return panel_lines(
+            self._distribution, self._now, self._codec, size=self.size, styles=self._styles, window=window
+        )
 
     def _start_selection(self) -> None:
-        position, self._window = self._position, Window()
-        rank = position.order.rank(position.token) if position and position.token != FREE else 0
-        self._select(rank if rank < self._page else 0)
+        distribution, self._window = self._distribution, Window()
+        if distribution and distribution.token != FREE:
+            rank = distribution.ranking.rank(distribution.token)
+            self._select(rank if rank < self._page else 0)
+        self.refresh()
 
     def _select(self, rank: int) -> None:
-        if self._position:
-            self._window.select(rank, count=len(self._position.order), room=self._page)
+        if self._distribution:
+            self._window.select(rank, count=len(self._distribution.ranking))
             self.refresh()
 
     @property
     def _page(self) -> int:
-        return page(self._position, self.size.height) if self._position else 1
+        return page(len(self._distribution.ranking), self.size.height) if self._distribution else 1
 
     def _scroll(self, event: events.MouseEvent, by: int) -> None:
         if self.has_focus:
@@ -228,13 +232,13 @@ class NextToken(Widget, can_focus=True):
         parts = self._title.split(", ")
         while len(parts) > 1 and cell_len(", ".join(parts)) > self.size.width - _FRAME:
             del parts[0]
-        shown = Content(f" {scrub_line(', '.join(parts))} ")
-        if shown.markup != self.border_title:
-            self.border_title = shown
+        title = Content(f" {scrub_line(', '.join(parts))} ")
+        if title.markup != self.border_title:
+            self.border_title = title
 
 
 @dataclass(frozen=True)
-class Drawn:
+class PanelLines:
     """The lines of the panel, from the top."""
 
     lines: Sequence[list[Segment]] = ()
@@ -242,65 +246,56 @@ class Drawn:
     """By line."""
 
 
-def draw(
-    position: Position,
-    now: Shares,
+def panel_lines(
+    distribution: Distribution,
+    now: Probabilities,
     codec: TextCodec | ImageCodec,
     *,
     size: Size,
-    look: Look,
+    styles: RowStyles,
     window: Window | None = None,
-) -> Drawn:
-    """The likeliest entries, or where a person is at the list, the part of it that is in the window."""
-    order, raw = position.order, position.raw
-    columns = Columns(size.width, longest_label(codec, len(order)))
-    room = _room(size.height)
-    counts_others = not window and len(order) > room >= _ROOM_FOR_OTHERS
-    tokens = _in_sight(position, window.top if window else 0, room - counts_others)
-    note = f" rank {window.selected + 1:,}" if window else f"{MARKS[position.made]} {position.made}"
+) -> PanelLines:
+    """The likeliest tokens, or where a person is at the list, the part of it that is in the window."""
+    ranking, raw, origin = distribution.ranking, distribution.raw, distribution.origin
+    columns = Columns(size.width, longest_label(codec, len(ranking)))
+    room = size.height - heading_count(size.height)
+    counts_others = not window and len(ranking) > room >= _ROOM_FOR_OTHERS
+    top = window.rows(count=len(ranking), room=page(len(ranking), size.height)).start if window else 0
+    tokens = _tokens_in_sight(distribution, top, room - counts_others)
+    note = f" rank {window.selected + 1:,}" if window else f"{MARKS[origin]} {origin}"
     noun = "token" if codec.unit == "token" else "value"  # of a pixel, or of one of its channels
-    lines = headings(now, raw, noun, note=note, columns=columns, height=size.height, style=look.faint)
+    lines = headings(now, raw, noun, note=note, columns=columns, height=size.height, style=styles.faint)
     by_line = dict(enumerate(tokens, start=len(lines)))
-    selected = order.at(window.selected) if window else FREE
-    lines += [columns.row(_entry(token, position, now, codec, selected), look) for token in tokens]
+    cursor = ranking.at(window.selected) if window else FREE
+    lines += [columns.segments(_token_row(token, distribution, now, codec, cursor), styles) for token in tokens]
     if counts_others:
-        lines.append(others(tokens, len(order), now, raw, columns=columns, style=look.faint))
-    return Drawn(lines, by_line)
+        lines.append(others(tokens, len(ranking), now, raw, columns=columns, style=styles.faint))
+    return PanelLines(lines, by_line)
 
 
-def page(position: Position, height: int) -> int:
-    """How many entries of the list are in sight at least; a line is left to the token that stands there."""
-    room = _room(height)
-    return max(1, room if len(position.order) <= room else room - 1)
+def page(count: int, height: int) -> int:
+    """How many of `count` tokens are in sight at least; a line is left to the token that stands there."""
+    room = height - heading_count(height)
+    return max(1, room if count <= room else room - 1)
 
 
-def told(text: str, size: Size, look: Look) -> Drawn:
-    """A text in place of the entries."""
-    wrapped = Wrapped(size.width - 2)
-    wrapped.append(scrub(text))
-    return Drawn([[Segment(f" {line.text}", look.faint)] for line in wrapped.lines])
-
-
-def _room(height: int) -> int:
-    return height - heading_count(height)
-
-
-def _in_sight(position: Position, top: int, room: int) -> list[int]:
+def _tokens_in_sight(distribution: Distribution, top: int, room: int) -> list[int]:
     """A part of the list; the token that stands there is shown below it, if it is not in it."""
-    tokens = position.order.part(top, top + max(0, room))
-    if position.token == FREE or position.token in tokens:
+    tokens = distribution.ranking.part(top, top + max(0, room))
+    if distribution.token == FREE or distribution.token in tokens:
         return tokens
-    return [*tokens[: max(0, room - 1)], position.token]
+    return [*tokens[: max(0, room - 1)], distribution.token]
 
 
-def _entry(token: int, position: Position, now: Shares, codec: TextCodec | ImageCodec, selected: int) -> Entry:
-    share = now.of(token)
-    return Entry(
+def _token_row(
+    token: int, distribution: Distribution, now: Probabilities, codec: TextCodec | ImageCodec, cursor: int
+) -> TokenRow:
+    return TokenRow(
         text=label(codec, token),
-        now=share,
-        raw=position.raw.of(token),
-        filled=share / now.highest,
-        colour=codec.token_colour(token, position.place),
-        made=position.made if token == position.token else "",
-        selected=token == selected,
+        now=now.of(token),
+        raw=distribution.raw.of(token),
+        bar=now.of(token) / now.highest,
+        colour=codec.token_colour(token, distribution.place),
+        origin=distribution.origin if token == distribution.token else "",
+        has_cursor=token == cursor,
     )

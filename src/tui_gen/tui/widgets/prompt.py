@@ -49,6 +49,10 @@ class Prompt(SignedInput):
         super().__init__(value, highlighter=self._marker, select_on_focus=False)
         self.border_title = "prompt"
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Leaves enter to the screen, which generates."""
+        return action != "submit"
+
     def begin(self, text: str) -> None:
         """Begins a new prompt, unless one is being typed. The next letter may be on its way to the app already."""
         if self.screen.focused is not self:

@@ -1,4 +1,4 @@
-"""The middle of the screen: what a person sees of a branch, and its run."""
+"""A branch on the screen: its samples, the run that makes it longer, and the cursor that walks through it."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 from textual.app import ComposeResult
 from textual.containers import Container
 from textual.message import Message
+from textual.widget import Widget
 from textual.worker import Worker, get_current_worker
 
 from tui_gen.errors import TuiGenError
@@ -22,20 +22,17 @@ from tui_gen.generation.branch import Branch, StepBuffer
 from tui_gen.generation.pacing import Pace, frames, paced
 from tui_gen.images.codec import ImageCodec
 from tui_gen.images.picture import given_levels
-from tui_gen.images.raster import RENDERING_NAMES, RENDERINGS, Rendering
-from tui_gen.library import LoadedModel
+from tui_gen.images.raster import Rendering
 from tui_gen.sampling.params import FREE, Mask, SamplingParams, Tokens
-from tui_gen.sampling.sweep import Sweep
+from tui_gen.sampling.step import Step
+from tui_gen.scoring.branch_scores import BranchSurprisal
 from tui_gen.sessions.workspace import Workspace
-from tui_gen.tui.widgets.header import About
-from tui_gen.tui.widgets.image_view import Canvas
-from tui_gen.tui.widgets.text_view import TextPage
-
-if TYPE_CHECKING:
-    from tui_gen.tui.app import TuiGen
-    from tui_gen.tui.widgets.comparison import Comparison
+from tui_gen.tui.widgets.image_view import ImageView
+from tui_gen.tui.widgets.text_view import TextView
 
 Ending = Literal["ended", "length", "stopped", "failed"]
+BEHIND = 2**40
+"""A position that no branch reaches: behind the last token."""
 _LEAST_LINES = 4
 _LEAST_COLUMNS = 14
 _FRAMES_AHEAD = 2
@@ -49,272 +46,90 @@ _RESULTS: dict[Ending, str] = {
 }
 
 
-class Stage(Container):
-    """Shows one thing at a time, and tells the rest of the screen of its run."""
-
-    def __init__(self, desk: TuiGen) -> None:
-        super().__init__(id="stage")
-        self.desk = desk
-        self.workspace: Workspace | None = None
-        self.player: Player | None = None
-        self.meter = Meter(goal=0)
-
-    @property
-    def branch(self) -> Branch | None:
-        """What is shown."""
-        return self.player.branch if self.player else None
-
-    @property
-    def running(self) -> bool:
-        """Whether tokens are being made, be it that they wait."""
-        return self.player is not None and self.player.running
-
-    @property
-    def paused(self) -> bool:
-        """Whether the run waits for a person."""
-        return self.running and self.player is not None and self.player.pace.paused
-
-    @property
-    def can_grow(self) -> bool:
-        """Whether what rests here could go on: a text that has not come to its end, a picture that is not whole."""
-        branch, workspace = self.branch, self.workspace
-        if not branch or not workspace or self.running or branch.ended:
-            return False
-        return not workspace.loaded_model.card.image or len(branch) < workspace.limit(branch)
-
-    async def put(self, widget: About | Player | Comparison) -> None:
-        """Replaces what is there; a run that is there ends."""
-        self.player = widget if isinstance(widget, Player) else None
-        self.desk.walking.forget()
-        await self.remove_children()
-        await self.mount(widget)
-
-    async def show(self, branch: Branch, *, go: bool = False) -> None:
-        """Puts a branch on the stage, and lets it grow if it is told to."""
-        desk, workspace, start = self.desk, self.workspace, branch.start.params
-        assert workspace
-        titles = start.headings() if isinstance(start, Sweep) else ()
-        player = Player(
-            workspace.loaded_model,
-            branch,
-            head=workspace.head(branch),
-            params=desk.dials.params_for(start),
-            rendering=desk.rendering,
-            titles=titles,
-        )
-        workspace.shown = branch.name
-        player.rest("length" if branch.ended or len(branch) >= workspace.limit(branch) else "stopped")
-        await self.put(player)
-        desk.set_class(bool(titles), "-sweeping")
-        self.meter = Meter(workspace.limit(branch) - player.head, workspace.loaded_model.codec.unit)
-        player.views[min(desk.walking.sample, len(player.views) - 1)].focus()
-        if go:
-            player.go(desk.dials.rate, workspace.limit(branch))
-        desk.walking.show()
-        desk.surprising.follow(anew=True)
-        desk.keeping.note_shown(branch)
-        self.show_progress()
-        desk.showing.everything()
-
-    def on_player_advanced(self, message: Player.Advanced) -> None:
-        """Shows what was made, where the newest of it came from, and how far the run is: all in one repaint."""
-        if message.player is not self.player or self.desk.closing:  # late: of the run before
-            return
-        message.player.take(message.made)
-        self.meter.count(message.made)
-        self.desk.walking.follow(message.made)
-        self.desk.showing.device()
-        self.desk.header.show_rate(self.meter.rate(), self.meter.step_seconds)
-        self.desk.surprising.follow()
-        self.desk.keeping.note_made(message.player.branch)
-        self.show_progress()
-
-    def on_player_rested(self, message: Player.Rested) -> None:
-        """Says why no more is made."""
-        if message.player is not self.player or self.desk.closing:
-            return
-        message.player.rest(message.ending)
-        if message.fault:
-            self.desk.complain(message.fault)
-        self.desk.header.show_rate(self.meter.average_rate(), self.meter.step_seconds)
-        self.desk.surprising.follow()
-        self.desk.keeping.note_made(message.player.branch, resting=True)
-        self.show_progress()
-        self.desk.showing.knobs()
-
-    def on_text_page_clicked(self, message: TextPage.Clicked) -> None:
-        """Walks to the token."""
-        self.desk.walking.to(message.number + 1, message.sample)
-
-    def on_canvas_clicked(self, message: Canvas.Clicked) -> None:
-        """Walks to the pixel."""
-        if self.player and self.player.loaded_model.card.image:
-            channels = self.player.loaded_model.card.image.channels
-            self.desk.walking.to(self.player.head + message.number * channels, message.sample)
-
-    def pause(self) -> None:
-        """Pauses, with the cursor behind the last token; goes on; makes a run that has reached its length longer."""
-        player = self.player
-        if not player:
-            return
-        if player.running:
-            if player.pace.toggle_pause():
-                self.desk.walking.to_end()
-            else:
-                self.desk.walking.leave()
-        elif not player.branch.ended and self.workspace:
-            self.desk.walking.leave()
-            self.grow(self.workspace.loaded_model.codec.length(self.desk.dials.length))
-        self.desk.showing.everything()
-
-    def draw_otherwise(self) -> None:
-        """Draws pictures in the next of the ways."""
-        desk = self.desk
-        desk.rendering = RENDERINGS[(RENDERINGS.index(desk.rendering) + 1) % len(RENDERINGS)]
-        if not self.query(Canvas):
-            desk.say(f"pictures will be drawn in {RENDERING_NAMES[desk.rendering]}")
-        for canvas in self.query(Canvas):
-            canvas.draw_in(desk.rendering)
-
-    def grow(self, count: int) -> None:
-        """Makes so many more tokens, of a run that rests."""
-        player, workspace = self.player, self.workspace
-        assert player
-        assert workspace
-        count = count or workspace.loaded_model.codec.length(None)
-        if len(player.branch) >= workspace.limit(player.branch):
-            workspace.lengthen(player.branch, count)
-        limit = min(workspace.limit(player.branch), len(player.branch) + count)
-        if len(player.branch) >= limit:
-            self.desk.say("the picture is complete")
-            return
-        self.meter.goal = workspace.limit(player.branch) - player.head
-        player.go(self.desk.dials.rate, limit)
-
-    def obey(self, knob: str) -> None:
-        """A knob was turned: what it means for the run that is shown."""
-        player, dials = self.player, self.desk.dials
-        if player and knob == "pace":
-            player.pace.set_rate(dials.rate)
-        if player and self.workspace and knob == "length":
-            self.workspace.set_length(player.branch, dials.length)
-            player.limit = self.workspace.limit(player.branch)
-            self.meter.goal = player.limit - player.head
-        self.desk.walking.show_knobs()
-        self.show_progress()
-
-    def changed_for_next(self) -> set[str]:
-        """Knobs that count for the next run, and stand elsewhere than where this one began."""
-        branch, dials = self.branch, self.desk.dials
-        if not branch or not self.running or isinstance(branch.start.params, Sweep):
-            return set()
-        now = {"samples": (branch.samples, dials.samples), "seed": (branch.start.seed, dials.seed)}
-        return {name for name, (there, here) in now.items() if there != here}
-
-    def show_progress(self) -> None:
-        """How far the run is."""
-        player, said = self.player, ""
-        if player:
-            made = max(0, len(player.branch) - player.head)
-            said = (
-                self.meter.result(player.ending, made)
-                if player.ending
-                else self.meter.progress(made, paused=self.paused)
-            )
-        self.desk.knobs.show_progress(said)
-        self.desk.showing.summary()
-
-
-class Player(Container):
-    """Owns the views of a branch and the thread that makes its steps. Removing the widget ends the run."""
+class RunView(Container):
+    """Shows a branch and owns the thread that makes its steps. Removing the widget ends the run."""
 
     @dataclass
     class Advanced(Message):
-        """Steps that have just been made, for the app to `take` together with what it says about them."""
+        """Steps that have just been made, to be handed to `take`."""
 
-        player: Player
-        made: StepBuffer
+        view: RunView
+        buffer: StepBuffer
 
     @dataclass
     class Rested(Message):
-        """No more steps are made, and why; `fault` tells a failure."""
+        """No more steps are made, and why, to be handed to `rest`; `fault` tells a failure."""
 
-        player: Player
+        view: RunView
         ending: Ending
         fault: str = ""
 
-    def __init__(
-        self,
-        loaded_model: LoadedModel,
-        branch: Branch,
-        *,
-        head: int,
-        params: SamplingParams,
-        rendering: Rendering,
-        titles: Sequence[str] = (),
-    ) -> None:
-        """head: the first position of what the model makes. params: the knobs, read at every step.
+    @dataclass
+    class Moved(Message):
+        """The cursor stands elsewhere, is there or gone, or another sample is looked at."""
 
-        titles: what stands above each sample, side by side; without them, several texts stand one above the other.
-        """
+        view: RunView
+
+    def __init__(
+        self, workspace: Workspace, branch: Branch, *, params: SamplingParams, rendering: Rendering, sample: int = 0
+    ) -> None:
+        """params: the knobs, read at every step. sample: the one that the cursor and the panels are about at first."""
         super().__init__()
-        self.loaded_model, self.branch, self.params, self.titles = loaded_model, branch, params, titles
-        self.head, self._rendering, self.limit = head, rendering, 0
+        self.workspace, self.branch, self.head = workspace, branch, workspace.head(branch)
+        """head: the first position of what the model makes."""
+        self.sample = min(sample, branch.samples - 1)
+        self.cursor: Cursor | None = None
+        self.pace, self.ending = Pace(), self._resting("length" if workspace.is_full(branch) else "stopped")
+        self.meter = Meter(unit=workspace.loaded_model.codec.unit)
+        self._params, self._rendering, self._limit = params, rendering, workspace.limit(branch)
+        self._titles = branch.start.sweep.headings() if branch.start.sweep else []
         self._room = threading.Semaphore(_FRAMES_AHEAD)
-        self._drawing, self._computed = 0.0, math.inf
-        self.pace = Pace()
-        self.ending: Ending | None = "stopped"
-        self.set_class(bool(titles), "-beside")
+        self._drawing, self._drawn_at = 0.0, math.inf
+        self.set_class(bool(self._titles), "-beside")
 
     def compose(self) -> ComposeResult:
-        """One canvas for all pictures, or one page per text."""
-        codec, samples = self.loaded_model.codec, self.branch.samples
+        """One view of all pictures, or one per text: of a sweep side by side, else one above the other."""
+        codec, samples = self.workspace.loaded_model.codec, self.branch.samples
         if isinstance(codec, ImageCodec):
             picture = codec.picture(samples)
             picture.preset(given_levels(self.branch.start.prompt, codec.image))
-            yield Canvas(picture, self._rendering, self.titles)
+            yield ImageView(picture, self._rendering, self._titles)
             return
         for sample in range(samples):
             several = f"sample {sample + 1} of {samples}" if samples > 1 else ""
-            yield TextPage(codec.reader, sample, self.titles[sample] if self.titles else several)
+            yield TextView(codec.reader, sample, self._titles[sample] if self._titles else several)
 
     def on_mount(self) -> None:
         """Shows what is there already."""
         branch = self.branch
         self._show(branch.tokens[1:], branch.given[1:], branch.live[1:])
-        self.mark_chosen()
-        for page in self.query(TextPage) if self.ending else ():
-            page.end()
+        for view in self.query(TextView):
+            view.choose([at - 1 for at in range(1, len(branch)) if branch.is_chosen(at, view.sample)])
+            if not self.running:
+                view.end()
 
     def on_resize(self) -> None:
         """Shares the room among the samples; what has none is scrolled to."""
-        pages = list(self.query(TextPage))
-        if len(pages) < 2:
+        views = list(self.query(TextView))
+        if len(views) < 2:
             return
-        if self.titles:
-            share = max(_LEAST_COLUMNS, self.size.width // len(pages))
-            for page, title in zip(pages, self.titles, strict=True):
-                page.styles.width = share
-                page.border_title = title if len(title) + 4 <= share else title.rpartition(" ")[2]
+        if self._titles:
+            share = max(_LEAST_COLUMNS, self.size.width // len(views))
+            for view, title in zip(views, self._titles, strict=True):
+                view.styles.width = share
+                view.border_title = title if len(title) + 4 <= share else title.rpartition(" ")[2]
         else:
-            for page in pages:
-                page.styles.height = max(_LEAST_LINES, self.size.height // len(pages))
+            for view in views:
+                view.styles.height = max(_LEAST_LINES, self.size.height // len(views))
 
     def on_unmount(self) -> None:
         """Ends the run, also when the whole screen goes away."""
         self.stop()
 
-    def go(self, rate: float, limit: int) -> None:
-        """Makes steps at a pace (tokens a second) until there are so many positions. It must rest."""
-        self.limit, self.ending, self.pace = limit, None, Pace(rate)
-        self._room = threading.Semaphore(_FRAMES_AHEAD)
-        for page in self.query(TextPage):
-            page.go_on()
-        self.run_worker(partial(self._work, self.pace, self._room), thread=True)
-
-    def stop(self) -> None:
-        """Ends the run at its next token; what was made stays."""
-        self.pace.close()
+    @property
+    def views(self) -> list[ImageView | TextView]:
+        """What shows the samples."""
+        return [*self.query(ImageView), *self.query(TextView)]
 
     @property
     def running(self) -> bool:
@@ -322,9 +137,90 @@ class Player(Container):
         return self.ending is None
 
     @property
-    def views(self) -> list[Canvas | TextPage]:
-        """What shows the samples."""
-        return [*self.query(Canvas), *self.query(TextPage)]
+    def paused(self) -> bool:
+        """Whether the run waits for a person."""
+        return self.running and self.pace.paused
+
+    @property
+    def can_grow(self) -> bool:
+        """Whether what rests here could go on: a text that has not come to its end, a picture that is not whole."""
+        if self.running or self.branch.ended:
+            return False
+        return not self.workspace.loaded_model.card.image or len(self.branch) < self.workspace.limit(self.branch)
+
+    def focus_sample(self) -> None:
+        """Gives the focus to the view of the sample that is looked at."""
+        self.views[min(self.sample, len(self.views) - 1)].focus()
+
+    # --- the run ---
+
+    def start(self, rate: float, limit: int | None = None) -> None:
+        """Makes steps at a pace (tokens a second) until there are so many positions. It must rest."""
+        self._limit = self.workspace.limit(self.branch) if limit is None else limit
+        self.ending, self.pace = None, Pace(rate)
+        self._room = threading.Semaphore(_FRAMES_AHEAD)
+        for view in self.query(TextView):
+            view.go_on()
+        self.run_worker(partial(self._work, self.pace, self._room), thread=True)
+
+    def grow(self, count: int, rate: float) -> bool:
+        """Makes so many more tokens, of a run that rests; False if there is no room for any."""
+        limit = self.workspace.lengthen(self.branch, count or self.workspace.loaded_model.codec.length(None))
+        if len(self.branch) >= limit:
+            return False
+        self.start(rate, limit)
+        return True
+
+    def stop(self) -> None:
+        """Ends the run at its next token; what was made stays."""
+        self.pace.close()
+
+    def toggle_pause(self, length: int | None, rate: float) -> bool:
+        """Pauses, with the cursor behind the last token; goes on; makes a run that has reached its length longer.
+
+        length: of what is made then, at most. False if there is no room for any.
+        """
+        if self.running:
+            if self.pace.toggle_pause():
+                self._stand(Cursor(self.sample))
+            else:
+                self.leave_cursor()
+        elif not self.branch.ended:
+            self.leave_cursor()
+            return self.grow(self.workspace.loaded_model.codec.length(length), rate)
+        return True
+
+    def set_length(self, length: int | None) -> None:
+        """Lets the run become so long."""
+        self.workspace.set_length(self.branch, length)
+        self._limit = self.workspace.limit(self.branch)
+
+    def take(self, buffer: StepBuffer) -> None:
+        """Takes note of a frame and shows it, then lets the engine make another."""
+        now = time.thread_time()
+        self._drawing, self._drawn_at = max(0.0, now - self._drawn_at), now  # all since the last one
+        self.branch.record(buffer)
+        self._show(buffer.tokens, buffer.given, buffer.live)
+        if self.cursor:
+            self.draw_cursor()
+        self.meter.count(buffer)
+        self._room.release()
+
+    def rest(self, ending: Ending) -> None:
+        """Takes note that the run is over."""
+        self.ending = self._resting(ending)
+        for view in self.query(TextView):
+            view.end()
+
+    def progress(self) -> str:
+        """How far the run is; of several samples, what each has."""
+        count, goal = max(0, len(self.branch) - self.head), self.workspace.limit(self.branch) - self.head
+        if self.ending:
+            return f"{_RESULTS[self.ending]} {count:,}"
+        return f"{'paused at' if self.paused else self.meter.unit} {count:,} of {goal:,}"
+
+    def _resting(self, ending: Ending) -> Ending | None:
+        return "ended" if ending == "length" and self.branch.ended else ending
 
     def _work(self, pace: Pace, room: threading.Semaphore) -> None:
         """In the thread: makes steps, hands over one message per frame, touches no widget."""
@@ -332,9 +228,9 @@ class Player(Container):
         ending: Ending = "length"
         fault = ""
         try:
-            steps = paced(branch.steps(self.params, lambda: self.limit), pace)
-            for made in frames(steps, branch.step_buffer, lambda: self._drawing):
-                if not self._hand_over(made, pace, room, worker):
+            steps = paced(branch.steps(self._params, lambda: self._limit), pace)
+            for buffer in frames(steps, branch.step_buffer, lambda: self._drawing):
+                if not self._hand_over(buffer, pace, room, worker):
                     break
         except TuiGenError as problem:
             ending, fault = "failed", str(problem)
@@ -342,102 +238,202 @@ class Player(Container):
             ending = "stopped"
         self.post_message(self.Rested(self, ending, fault))
 
-    def _hand_over(self, made: StepBuffer, pace: Pace, room: threading.Semaphore, worker: Worker[None]) -> bool:
-        made.settle()
+    def _hand_over(self, buffer: StepBuffer, pace: Pace, room: threading.Semaphore, worker: Worker[None]) -> bool:
+        buffer.settle()
         while not room.acquire(timeout=0.1):
             if worker.is_cancelled or pace.closed:
                 return False
-        self.post_message(self.Advanced(self, made))
+        self.post_message(self.Advanced(self, buffer))
         return not worker.is_cancelled
-
-    def take(self, made: StepBuffer) -> None:
-        """Takes note of a frame and shows it, then lets the engine make another."""
-        computed = time.thread_time()
-        self._drawing, self._computed = max(0.0, computed - self._computed), computed  # all since the last one
-        self.branch.record(made)
-        self._show(made.tokens, made.given, made.live)
-        self._room.release()
-
-    def rest(self, ending: Ending) -> None:
-        """Takes note that the run is over."""
-        self.ending = "ended" if ending == "length" and self.branch.ended else ending
-        for page in self.query(TextPage):
-            page.end()
-
-    def walk_to(self, sample: int, position: int | None) -> None:
-        """Shows the cursor on a position of the branch; None takes it away."""
-        for view in self.views:
-            if isinstance(view, Canvas):
-                view.walk_to(sample, None if position is None else self.pixel_of(position))
-            else:
-                view.walk_to(position - 1 if position is not None and view.sample == sample else None)
-
-    def pixel_of(self, position: int) -> int | None:
-        """The number of the pixel that a position belongs to, in raster order; None before the picture."""
-        image = self.loaded_model.card.image
-        assert image
-        value = position - self.head
-        return value // image.channels if 0 <= value < image.area else None
-
-    def levels(self, sample: int) -> Tokens | None:
-        """The picture of a sample as far as it is drawn, FREE elsewhere: [height, width] or [height, width, 3]."""
-        image = self.loaded_model.card.image
-        if not image:
-            return None
-        levels = np.full(image.area, FREE)
-        made = self.branch.tokens[self.head : self.head + image.area, sample]
-        levels[: len(made)] = made
-        return levels.reshape(image.shape)
-
-    def mark_chosen(self) -> None:
-        """Marks the tokens that a person chose."""
-        for page in self.query(TextPage):
-            chosen = [at - 1 for at in range(1, len(self.branch)) if self.branch.is_chosen(at, page.sample)]
-            page.choose(chosen)
 
     def _show(self, tokens: Tokens, given: Mask, live: Mask) -> None:
         for view in self.views:
-            if isinstance(view, Canvas):
+            if isinstance(view, ImageView):
                 view.show_tokens(tokens)
             else:
                 view.show_tokens(tokens, given, live)
 
+    # --- the cursor ---
+
+    @property
+    def position(self) -> int | None:
+        """The position that the cursor stands on; None without one."""
+        return self.cursor.at(self.branch, self.workspace.room(self.branch)) if self.cursor else None
+
+    def step(self, buffer: StepBuffer | None = None) -> Step | None:
+        """What the panels are about: the step at the cursor, or the newest of the sample; None before the first.
+
+        buffer: the frame that has just come; its last step need not be computed anew. Raises TuiGenError.
+        """
+        position = self.position
+        if position is None and self.sample == 0 and buffer and buffer.newest_live:
+            return buffer.newest_live
+        if position is None:
+            position = max(1, int(self.branch.live[:, self.sample].sum()) - 1)
+        return self.branch.look(position) if len(self.branch) > 1 or self.cursor else None
+
+    def walk(self, by: int) -> bool:
+        """Moves the cursor; from behind the last token on, makes one more. False where it can go no further."""
+        self._hold()
+        if by == 1 and self.cursor and self.cursor.position is None and self.running:
+            self.pace.grant()
+            return True
+        cursor, room = self.cursor or Cursor(self.sample), self.workspace.room(self.branch)
+        moved = cursor.move(self.branch, by, room)
+        stuck = moved == self.cursor and by > 0
+        self._stand(moved)
+        return not stuck
+
+    @property
+    def behind_the_end(self) -> bool:
+        """Whether the cursor stands where the next token would be made."""
+        return self.cursor is not None and self.cursor.position is None
+
+    def walk_to(self, position: int, sample: int | None = None) -> None:
+        """Puts the cursor on a position, or behind the last one."""
+        self._hold()
+        self.sample = self.sample if sample is None else sample
+        self._stand(Cursor(self.sample).to(self.branch, position, self.workspace.room(self.branch)))
+
+    def turn_sample(self, direction: int) -> None:
+        """The next or the last sample, for the cursor and the panels."""
+        self.look_at((self.sample + direction) % self.branch.samples)
+
+    def look_at(self, sample: int) -> None:
+        """Another sample, for the cursor and the panels."""
+        position, self.sample = self.position, min(sample, self.branch.samples - 1)
+        if position is None:
+            self.post_message(self.Moved(self))
+        else:
+            self._stand(Cursor(self.sample).to(self.branch, position, self.workspace.room(self.branch)))
+
+    def leave_cursor(self) -> bool:
+        """Takes the cursor away; False if there is none, or if it merely waits at the end of a run."""
+        if self.cursor is None:
+            return False
+        waits, self.cursor = self.cursor.position is None, None
+        self.draw_cursor()
+        self.post_message(self.Moved(self))
+        return not waits
+
+    def draw_cursor(self) -> None:
+        """Shows where the cursor stands now; with a run, it may have moved."""
+        position = self.position
+        for view in self.views:
+            if isinstance(view, ImageView):
+                view.walk_to(self.sample, None if position is None else self._pixel_of(position))
+            else:
+                view.walk_to(None if position is None or view.sample != self.sample else position - 1)
+
+    def follow_focus(self, focused: Widget | None) -> None:
+        """The panels are about the text that has the focus."""
+        if isinstance(focused, TextView) and focused.sample != self.sample and focused in self.views:
+            self.look_at(focused.sample)
+
+    def on_text_view_clicked(self, message: TextView.Clicked) -> None:
+        """Walks to the token."""
+        message.stop()
+        self.walk_to(message.number + 1, message.sample)
+
+    def on_image_view_clicked(self, message: ImageView.Clicked) -> None:
+        """Walks to the pixel."""
+        message.stop()
+        image = self.workspace.loaded_model.card.image
+        assert image
+        self.walk_to(self.head + message.number * image.channels, message.sample)
+
+    def _stand(self, cursor: Cursor) -> None:
+        self.cursor = cursor
+        self.draw_cursor()
+        self.post_message(self.Moved(self))
+
+    def _hold(self) -> None:
+        """Walking pauses a run."""
+        if self.running and not self.pace.paused:
+            self.pace.toggle_pause()
+
+    def _pixel_of(self, position: int) -> int | None:
+        """The number of the pixel that a position belongs to, in raster order; None before the picture."""
+        image = self.workspace.loaded_model.card.image
+        assert image
+        value = position - self.head
+        return value // image.channels if 0 <= value < image.area else None
+
+    # --- what else can be seen ---
+
+    def show_scores(self, scores: BranchSurprisal | None) -> None:
+        """Marks each token by its surprisal, or no longer."""
+        for view in self.views:
+            if scores is None:
+                view.show_bits(None)
+            else:
+                view.show_bits(scores.pixels() if isinstance(view, ImageView) else scores.bits[:, view.sample])
+
+    def levels(self, sample: int) -> Tokens | None:
+        """The picture of a sample, FREE where nothing is drawn: [height, width] or [height, width, 3]."""
+        image = self.workspace.loaded_model.card.image
+        if not image:
+            return None
+        levels = np.full(image.area, FREE)
+        tokens = self.branch.tokens[self.head : self.head + image.area, sample]
+        levels[: len(tokens)] = tokens
+        return levels.reshape(image.shape)
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """Stands on a token of a sample, or behind the last one: on the one that would be made next."""
+
+    sample: int = 0
+    position: int | None = None
+    """None stands behind the last token, however many are made."""
+
+    def at(self, branch: Branch, room: range) -> int:
+        """The position, of the next token if there is none yet."""
+        position = len(branch) if self.position is None else min(self.position, len(branch))
+        return min(position, room.stop - 1)
+
+    def move(self, branch: Branch, by: int, room: range) -> Cursor:
+        """So many tokens further on or back, within what the sample has."""
+        return self.to(branch, self.at(branch, room) + by, room)
+
+    def to(self, branch: Branch, position: int, room: range) -> Cursor:
+        """On a position, or the nearest one that the sample has; past the last one, behind it.
+
+        room: the positions that a cursor may stand on at all.
+        """
+        past = int(branch.live[:, self.sample].sum())
+        goes_on = past == len(branch) and not branch.ended and past < room.stop
+        if position >= past:
+            return replace(self, position=None if goes_on else past - 1)
+        return replace(self, position=max(room.start, position))
+
 
 class Meter:
-    """Counts the sampled tokens of a run, from its making on. goal: how many positions it will make at most,
-    each a `unit`.
-    """
+    """Counts the sampled tokens of a run, from its making on. unit: what one of them is."""
 
-    def __init__(self, goal: int, unit: str = "token") -> None:
-        self.goal, self._unit, self._total = goal, unit, 0
-        self._began = self._last = time.monotonic()
+    def __init__(self, unit: str = "token") -> None:
+        self.unit, self._total = unit, 0
+        self._start = self._last = time.monotonic()
         self._recent: deque[tuple[float, int]] = deque()
         self.step_seconds = 0.0
         """What model and sampling took for a step, all samples together, in the newest frame."""
 
-    def count(self, made: StepBuffer) -> None:
+    def count(self, buffer: StepBuffer) -> None:
         """Counts steps that have just come; given tokens do not count."""
-        self._last, tokens = time.monotonic(), int((made.live & ~made.given).sum())
+        self._last, tokens = time.monotonic(), int((buffer.live & ~buffer.given).sum())
         self._total += tokens
         self._recent.append((self._last, tokens))
         while self._last - self._recent[0][0] > _WINDOW_SECONDS:
             self._recent.popleft()
-        self.step_seconds = made.seconds / len(made)
+        self.step_seconds = buffer.seconds / len(buffer)
 
     def rate(self) -> float:
         """Tokens of all samples a second, over the last second or since the run began."""
-        span = min(_WINDOW_SECONDS, self._last - self._began)
+        span = min(_WINDOW_SECONDS, self._last - self._start)
         return sum(tokens for _, tokens in self._recent) / span if span > 0 else 0.0
 
     def average_rate(self) -> float:
         """The same over the whole run."""
-        span = self._last - self._began
+        span = self._last - self._start
         return self._total / span if span > 0 else 0.0
-
-    def progress(self, made: int, *, paused: bool) -> str:
-        """For a run under way; of several samples, what each has."""
-        return f"{'paused at' if paused else self._unit} {made:,} of {self.goal:,}"
-
-    def result(self, ending: Ending, made: int) -> str:
-        """For a run that is over."""
-        return f"{_RESULTS[ending]} {made:,}"

@@ -1,4 +1,4 @@
-"""Text as it is written: one sample, wrapped, following its end, with a cursor that can stand on any token."""
+"""The view of a text: one sample, wrapped, following its end, with a cursor that can stand on any token."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from tui_gen.text.transcript import Transcript
 from tui_gen.tui.widgets.cells import part_style
 
 CURSOR = "▌"
-_KEPT_LINES = 512
+_CACHED_LINES = 512
 _THUMB_STEPS = 8
 """A scroll bar is drawn in eighths of a cell."""
-_PARTS = ("given", "chosen", "cursor", "walked", *(f"band-{number}" for number in range(5)))
+_PARTS = ("given", "chosen", "cursor", "at-cursor", *(f"band-{number}" for number in range(5)))
 _CHARACTERS_A_CELL = 4
 """How many may share a cell, such as a letter and its accents; what is beyond is not looked at for a line."""
 
 
-class TextPage(ScrollView, can_focus=True):
-    """Shows the tokens of one sample; the prompt stands out from what the model wrote, and so does what was chosen."""
+class TextView(ScrollView, can_focus=True):
+    """The tokens of one sample; the prompt stands out from what the model wrote, and so does what a person chose."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {f"page--{part}" for part in _PARTS}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"text-view--{part}" for part in _PARTS}
 
     @dataclass
     class Clicked(Message):
@@ -51,18 +51,18 @@ class TextPage(ScrollView, can_focus=True):
             self.border_title = title
             self.add_class("-several")
         self.sample = sample
-        self._script, self._wrapped = Transcript(reader), Wrapped(80)
-        self._given, self._chosen = 0, set[int]()
+        self._script, self._body = Transcript(reader), WrappedText(80)
+        self._given_end, self._choices = 0, set[int]()
         self._bits: Floats | None = None
-        self._walked: int | None = None
-        self._ink, self._looks, self._parts = Style(), (Style(), 0, 0, False), dict[str, Style]()
-        self._kept: LRUCache[int, Strip] = LRUCache(_KEPT_LINES)
+        self._cursor: int | None = None
+        self._ink, self._style_key, self._part_styles = Style(), (Style(), 0, 0, False), dict[str, Style]()
+        self._strips: LRUCache[int, Strip] = LRUCache(_CACHED_LINES)
         self._writing, self._follow, self._thumb = True, True, -1
 
     @property
     def text(self) -> str:
         """What is shown, without line breaks of the wrapping."""
-        return self._wrapped.text
+        return self._body.text
 
     @property
     def count(self) -> int:
@@ -72,15 +72,15 @@ class TextPage(ScrollView, can_focus=True):
     def show_tokens(self, tokens: Tokens, given: Mask, live: Mask) -> None:
         """Writes the tokens [steps, samples] of this page's sample."""
         mine, before = live[:, self.sample], (self.count, self._script.length)
-        written = self._script.append(tokens[mine, self.sample].tolist())
-        if self._given == before[1]:  # nothing but the prompt so far
-            self._given = self._end_of_given(before[0], given[mine, self.sample])
+        text = self._script.append(tokens[mine, self.sample].tolist())
+        if self._given_end == before[1]:  # nothing but the prompt so far
+            self._given_end = self._end_of_given(before[0], given[mine, self.sample])
         self._fit_width()
-        self._changed_from(self._wrapped.append(written))
+        self._changed_from(self._body.append(text))
 
     def choose(self, numbers: Iterable[int]) -> None:
         """Marks tokens that a person chose."""
-        self._chosen = set(numbers)
+        self._choices = set(numbers)
         self._redraw()
 
     def show_bits(self, bits: Floats | None) -> None:
@@ -90,8 +90,8 @@ class TextPage(ScrollView, can_focus=True):
 
     def walk_to(self, number: int | None) -> None:
         """Puts the cursor on a token; behind the last one, if there is no such token yet; None takes it away."""
-        if number != self._walked:
-            self._walked, self._follow = number, number is None or number >= self.count
+        if number != self._cursor:
+            self._cursor, self._follow = number, number is None or number >= self.count
             self._redraw()
             if number is not None:
                 self._scroll_to_token(number)
@@ -99,19 +99,19 @@ class TextPage(ScrollView, can_focus=True):
     def end(self) -> None:
         """Takes the mark at the end away."""
         self._writing = False
-        self._changed_from(len(self._wrapped.lines) - 1)
+        self._changed_from(len(self._body.lines) - 1)
 
     def go_on(self) -> None:
         """Brings it back."""
         self._writing = True
-        self._changed_from(len(self._wrapped.lines) - 1)
+        self._changed_from(len(self._body.lines) - 1)
 
     def on_click(self, event: events.Click) -> None:
         """Says which token was hit."""
         at = event.get_content_offset(self)
-        number = len(self._wrapped.lines) if at is None else at.y + self.scroll_offset.y
-        if at is not None and self.count and number < len(self._wrapped.lines):
-            line = self._wrapped.lines[number]
+        number = len(self._body.lines) if at is None else at.y + self.scroll_offset.y
+        if at is not None and self.count and number < len(self._body.lines):
+            line = self._body.lines[number]
             self.post_message(self.Clicked(self.sample, self._script.token_at(line.offset_at(at.x))))
 
     def on_resize(self) -> None:
@@ -128,54 +128,54 @@ class TextPage(ScrollView, can_focus=True):
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """Asks once for what all lines are drawn in: it is computed each time. Lines that are full are kept."""
-        looks = (self.rich_style, self.size.width, self._given, self.is_mounted)
-        if looks != self._looks:
-            self._looks, self._ink = looks, looks[0]
+        style_key = (self.rich_style, self.size.width, self._given_end, self.is_mounted)
+        if style_key != self._style_key:
+            self._style_key, self._ink = style_key, style_key[0]
             # A page that has just come may be drawn once before it has any style.
-            self._parts = {name: part_style(self, f"page--{name}") for name in _PARTS}
-            self._kept.clear()
+            self._part_styles = {name: part_style(self, f"text-view--{name}") for name in _PARTS}
+            self._strips.clear()
         return super().render_lines(crop)
 
     def render_line(self, y: int) -> Strip:
         """One line of the visible part."""
         number = y + self.scroll_offset.y
-        if number >= len(self._wrapped.lines):
+        if number >= len(self._body.lines):
             return Strip.blank(self.size.width, self._ink)
-        if number == len(self._wrapped.lines) - 1:
-            return self._drawn(number, last=True)
-        if number not in self._kept:
-            self._kept[number] = self._drawn(number)
-        return self._kept[number]
+        if number == len(self._body.lines) - 1:
+            return self._strip(number, last=True)
+        if number not in self._strips:
+            self._strips[number] = self._strip(number)
+        return self._strips[number]
 
-    def _drawn(self, number: int, *, last: bool = False) -> Strip:
-        line = self._wrapped.lines[number]
-        cuts = sorted({0, len(line.text), *(cut for cut in self._cuts(line) if 0 < cut < len(line.text))})
+    def _strip(self, number: int, *, last: bool = False) -> Strip:
+        line = self._body.lines[number]
+        cuts = sorted({0, len(line.text), *(at for at in self._cuts(line) if 0 < at < len(line.text))})
         segments = [Segment(line.text[a:b], self._style(line.start + a)) for a, b in pairwise(cuts)]
-        if last and (self._writing or self._walked == self.count):
-            segments.append(Segment(CURSOR, self._parts["cursor"]))
+        if last and (self._writing or self._cursor == self.count):
+            segments.append(Segment(CURSOR, self._part_styles["cursor"]))
         return Strip(segments).adjust_cell_length(self.size.width, self._ink)
 
-    def _cuts(self, line: Line) -> Iterable[int]:
+    def _cuts(self, line: TextLine) -> Iterable[int]:
         """Where in a line the style may change."""
-        yield self._given - line.start
+        yield self._given_end - line.start
         if self._bits is not None and line.text:
             first, last = (self._script.token_at(line.start + at) for at in (0, len(line.text) - 1))
             yield from (at - line.start for number in range(first, last + 1) for at in self._letters(number))
-        for number in (*self._chosen, *([] if self._walked is None else [self._walked])):
+        for number in (*self._choices, *([] if self._cursor is None else [self._cursor])):
             if number < self.count:
                 yield from (at - line.start for at in self._letters(number))
 
     def _style(self, offset: int) -> Style:
         """Of the character at an offset of the text."""
-        if self._is_on(offset, self._walked):
-            return self._parts["walked"]
+        if self._is_on(offset, self._cursor):
+            return self._part_styles["at-cursor"]
         if self._bits is not None:
             number = self._script.token_at(offset)
-            known = number < len(self._bits) and self._is_on(offset, number)
-            return self._parts[f"band-{band(self._bits[number])}"] if known else self._ink
-        if any(self._is_on(offset, number) for number in self._chosen):
-            return self._parts["chosen"]
-        return self._parts["given"] if offset < self._given else self._ink
+            has_bits = number < len(self._bits) and self._is_on(offset, number)
+            return self._part_styles[f"band-{band(self._bits[number])}"] if has_bits else self._ink
+        if any(self._is_on(offset, number) for number in self._choices):
+            return self._part_styles["chosen"]
+        return self._part_styles["given"] if offset < self._given_end else self._ink
 
     def _is_on(self, offset: int, number: int | None) -> bool:
         if number is None or number >= self.count:
@@ -201,29 +201,29 @@ class TextPage(ScrollView, can_focus=True):
         if number >= self.count:
             self.scroll_end(animate=False, immediate=True, force=True, x_axis=False)
         else:
-            line = self._wrapped.line_at(self._letters(number)[0])
+            line = self._body.line_at(self._letters(number)[0])
             self.scroll_to_region(Region(0, line, 1, 1), animate=False, immediate=True, force=True, x_axis=False)
 
     def _redraw(self) -> None:
-        self._kept.clear()
+        self._strips.clear()
         self.refresh()
 
     def _fit_width(self) -> bool:
         """Wraps the text anew if the room is not what it was wrapped for; one column is left to the cursor."""
         room = max(1, self.scrollable_content_region.width - 1)
-        if self._wrapped.width == room:
+        if self._body.width == room:
             return False
-        self._wrapped = self._wrapped.resized(room)
+        self._body = self._body.rewrap(room)
         self._redraw()
         return True
 
     def _changed_from(self, first: int) -> None:
         """Lines from this one on are new: only they are painted again, and their end is scrolled to."""
-        grown = len(self._wrapped.lines) != self.virtual_size.height
-        self._take_size(Size(self._wrapped.width, len(self._wrapped.lines)))
-        if grown and self._follow:
+        count_differs = len(self._body.lines) != self.virtual_size.height
+        self._take_size(Size(self._body.width, len(self._body.lines)))
+        if count_differs and self._follow:
             self.scroll_end(animate=False, immediate=True, force=True, x_axis=False)
-        self.refresh_lines(first, len(self._wrapped.lines) - first + 1)
+        self.refresh_lines(first, len(self._body.lines) - first + 1)
 
     def _take_size(self, size: Size) -> None:
         """The whole screen is laid out anew only where the scroll bar comes or goes; a text grows all the time."""
@@ -231,7 +231,7 @@ class TextPage(ScrollView, can_focus=True):
         if size.width != self.virtual_size.width or fits == self.show_vertical_scrollbar:
             self.virtual_size, self._thumb = size, -1
         else:
-            self.set_reactive(TextPage.virtual_size, size)
+            self.set_reactive(TextView.virtual_size, size)
             self._move_bar()
 
     def _move_bar(self) -> None:
@@ -245,7 +245,7 @@ class TextPage(ScrollView, can_focus=True):
             bar.window_virtual_size, bar.position = self.virtual_size.height, self.scroll_y
 
 
-class Line(NamedTuple):
+class TextLine(NamedTuple):
     """A line on the screen, and where in the text it begins."""
 
     start: int
@@ -257,23 +257,23 @@ class Line(NamedTuple):
         return self.start + max(0, len("".join(head)) - 1)
 
 
-class Wrapped:
-    """Text of a given width in terminal cells. Breaks at spaces, or inside a word that is longer than a line."""
+class WrappedText:
+    """A text that grows, in lines of a width in terminal cells; they break at spaces, or inside too long a word."""
 
     def __init__(self, width: int) -> None:
         self.width = max(1, width)
         self._reach = _CHARACTERS_A_CELL * self.width
-        self.lines: list[Line] = [Line(0, "")]
-        self._parts: list[str] = []
+        self.lines: list[TextLine] = [TextLine(0, "")]
+        self._pieces: list[str] = []
 
     @property
     def text(self) -> str:
         """All of it, as it was appended."""
-        return "".join(self._parts)
+        return "".join(self._pieces)
 
     def append(self, text: str) -> int:
         """Adds text; returns the number of the first line that changed."""
-        self._parts.append(text)
+        self._pieces.append(text)
         first = len(self.lines) - 1
         open_line = self.lines.pop()
         start = open_line.start
@@ -286,9 +286,9 @@ class Wrapped:
         """The number of the line that a character stands in."""
         return max(0, bisect_right(self.lines, offset, key=lambda line: line.start) - 1)
 
-    def resized(self, width: int) -> Wrapped:
+    def rewrap(self, width: int) -> WrappedText:
         """The same text at another width."""
-        wrapped = Wrapped(width)
+        wrapped = WrappedText(width)
         wrapped.append(self.text)
         return wrapped
 
@@ -297,9 +297,9 @@ class Wrapped:
         end = start + len(piece)
         while not self._fits(piece):
             head, rest = self._split(piece)
-            self.lines.append(Line(start, head))
+            self.lines.append(TextLine(start, head))
             start, piece = end - len(rest), rest
-        self.lines.append(Line(start, piece))
+        self.lines.append(TextLine(start, piece))
         return end
 
     def _fits(self, piece: str) -> bool:

@@ -1,0 +1,45 @@
+"""The random numbers of a run: one stream a sample, one number a sampled token."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tui_gen.errors import TuiGenError
+from tui_gen.sampling.params import Floats, Mask, Tokens
+
+_AHEAD = 64
+"""Random numbers of a sample that are made at once."""
+
+
+class Noise:
+    """Uniform numbers for the samples of a run: one independent stream per sample, so that sample 3 of a run of 8
+    equals sample 3 of a run of 4, and exactly one number per sampled token.
+    """
+
+    def __init__(self, seed: int, samples: int, draws: Tokens | None = None, *, shared: bool = False) -> None:
+        """draws: int64[samples], how many numbers each sample has taken before; 0, if nothing is said. shared:
+        every sample reads the first one's stream, each at a place of its own. Raises TuiGenError for a negative seed.
+        """
+        if seed < 0:
+            raise TuiGenError(f"the seed must be 0 or more, not {seed}")
+        counts = [0] * samples if draws is None else draws.tolist()
+        self._streams = [_stream(seed, 0 if shared else sample, count) for sample, count in enumerate(counts)]
+        self._ahead = np.empty((samples, _AHEAD))
+        self._next = np.full(samples, _AHEAD)
+        """The numbers that come, and the place of the next in each row."""
+        self._rows = np.arange(samples)
+
+    def uniform(self, mask: Mask) -> Floats:
+        """The next number in [0, 1) of every sample of the mask, 0 for the others: float64[samples]."""
+        if len(mask) == 1 and mask[0]:
+            return self._streams[0].random(1)
+        for row in np.flatnonzero(mask & (self._next == _AHEAD)):
+            self._ahead[row], self._next[row] = self._streams[row].random(_AHEAD), 0
+        numbers = np.where(mask, self._ahead[self._rows, self._next % _AHEAD], 0.0)
+        self._next += mask
+        return numbers
+
+
+def _stream(seed: int, sample: int, position: int) -> np.random.Generator:
+    bits = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(sample,)))
+    return np.random.Generator(bits.advance(position) if position else bits)

@@ -1,0 +1,367 @@
+"""`python -m export`: from a checkpoint, the trainer's own or somebody's, to a folder that plays."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from onnx import ModelProto, numpy_helper
+from torch import nn
+
+from export.__main__ import main
+from export.convert import convert
+from export.folder import FILES
+from export.read import read
+from export.reader import ReadOptions
+from export.text.step import TextNetwork
+from export.training import checkpoint
+from export.training.trainer import SAMPLE_SEED
+from tests.export.images.scripts import ColourGated, TutorialGated, sequential
+from tui_gen.cli.main import main as tui_gen_main
+from tui_gen.errors import TuiGenError
+from tui_gen.generation.generate import generate
+from tui_gen.images.codec import ImageCodec
+from tui_gen.library import LoadedModel, open_model
+from tui_gen.sampling.params import SamplingParams
+from tui_gen.scoring.score import score
+from tui_gen.text.codec import TextCodec
+
+ROOT = Path(__file__).parents[2]
+LETTERS = tuple("abcdefghijk .")
+
+
+@pytest.fixture(scope="module")
+def names(names_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "first-names"
+    assert main([str(names_checkpoint), "-o", str(folder)]) == 0
+    return folder
+
+
+def test_the_command_line_writes_a_model_folder(adventurers_checkpoint: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "deep" / "heroes"
+    command = [sys.executable, "-m", "export", str(adventurers_checkpoint), "-o", str(folder), "--name", "heroes!"]
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (process.returncode, process.stderr) == (0, "")
+    assert "Two-stack gated PixelCNN 2x8" in process.stdout
+    assert f"play it with: tui-gen {folder}" in process.stdout
+    assert {path.name for path in folder.iterdir()} == FILES
+    assert [path.name for path in folder.parent.iterdir()] == ["heroes"]
+    loaded_model = open_model(folder, provider="cpu")
+    assert isinstance(loaded_model.codec, ImageCodec)
+    assert loaded_model.card.name == "heroes!"
+    assert loaded_model.codec.phrases == ("bow", "elf woman", "orc", "red cloak")
+    prompt = loaded_model.codec.prompt(["elf woman, BOW", "orc"])
+    steps = list(generate(loaded_model.model, prompt, SamplingParams(), length=30, seed=0))
+    assert sum(not step.given[0] for step in steps) == 30
+
+
+def test_config_json_tells_what_was_exported_and_how_it_was_proved(names: Path, names_checkpoint: Path) -> None:
+    facts = json.loads((names / "config.json").read_text(encoding="utf-8"))
+    assert facts["name"] == "first-names"
+    assert (facts["kind"], facts["architecture"], facts["vocab_size"]) == ("text", "RNN 16", 13)
+    assert facts["bos"] == facts["eos"] == 0
+    assert facts["sha256"] == hashlib.sha256((names / "model.onnx").read_bytes()).hexdigest()
+    assert facts["export"]["source_sha256"] == hashlib.sha256(names_checkpoint.read_bytes()).hexdigest()
+    assert facts["export"]["opset"] == 18
+    assert facts["export"]["parity"]["max_abs_logit_difference"] < 1e-5
+    assert facts["export"]["parity"]["steps"] == 2200
+    assert "--epochs 2 --batch-size 8 --learning-rate 0.05 --seed 0" in facts["export"]["trained_with"]
+
+
+def test_the_log_and_the_readme_go_with_it(names: Path, names_checkpoint: Path) -> None:
+    log = (names / "training.jsonl").read_text(encoding="utf-8")
+    assert log == (names_checkpoint.parent / "training.jsonl").read_text(encoding="utf-8")
+    readme = (names / "README.md").read_text(encoding="utf-8")
+    assert readme.startswith("# first-names\n")
+    assert "python -m export.train names" in readme
+    assert len([line for line in readme.splitlines() if line.startswith(("| 1 |", "| 2 |"))]) == 2
+
+
+def test_the_player_says_what_the_training_log_shows(names: Path) -> None:
+    """The same seed, prompt and temperature give the sample of the last epoch."""
+    loaded_model = open_model(names, provider="cpu")
+    last = json.loads((names / "training.jsonl").read_text(encoding="utf-8").splitlines()[-1])
+    knobs = SamplingParams(temperature=loaded_model.card.temperature)
+    prompt = loaded_model.codec.prompt([last["prompt"]])
+    steps = generate(loaded_model.model, prompt, knobs, length=20, seed=SAMPLE_SEED)
+    assert loaded_model.codec.decode([int(step.tokens[0]) for step in steps]) == last["sample"]
+
+
+def test_averaged_weights_are_exported(names: Path, names_checkpoint: Path) -> None:
+    contents = checkpoint.load(names_checkpoint)
+    tokens = np.array([[0, 7, 1, 9, 0]])
+    net = checkpoint.load_network(contents["network"], contents["weights"])
+    logits = net(torch.from_numpy(tokens[:, :-1]))[0].log_softmax(-1)
+    expected = -logits[0, torch.arange(4), torch.from_numpy(tokens[0, 1:])].sum().item()
+    assert -score(open_model(names, provider="cpu").model, tokens).sum() == pytest.approx(expected, abs=1e-4)
+    assert any(not torch.equal(contents["weights"][name], raw) for name, raw in contents["raw_weights"].items())
+
+
+def test_other_weights_of_the_file_are_exported_where_they_are_named(names_checkpoint: Path) -> None:
+    _, reading = read(names_checkpoint, ReadOptions(assume={"weights": "raw_weights"}))
+    contents, tokens = checkpoint.load(names_checkpoint), torch.tensor([[0, 7, 1, 9]])
+    raw = checkpoint.load_network(contents["network"], contents["raw_weights"])
+    torch.testing.assert_close(reading.build().network.sequence_logits(tokens), raw(tokens)[0])
+
+
+def test_inspect_reads_it(names: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert tui_gen_main(["inspect", str(names), "--provider", "cpu"]) == 0
+    output = capsys.readouterr().out
+    assert "state.h: tensor(float)[batch, 1, 16]" in output
+    assert "provider        CPU" in output
+
+
+def test_an_older_model_folder_is_replaced(names_checkpoint: Path, names: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for name in FILES:
+        (folder / name).write_text("old")
+    assert main([str(names_checkpoint), "-o", str(folder), "--name", "first-names"]) == 0
+    assert (folder / "model.onnx").read_bytes() == (names / "model.onnx").read_bytes()
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+@pytest.mark.parametrize(
+    "files", [["thesis.tex"], ["config.json", "package.json"], ["README.md"], [*FILES, "notes.txt"]]
+)
+def test_a_folder_that_holds_anything_else_is_left_alone(
+    files: list[str], names_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "precious"
+    folder.mkdir()
+    for name in files:
+        (folder / name).write_text("mine")
+    assert main([str(names_checkpoint), "-o", str(folder)]) == 1
+    assert "is not a model folder" in capsys.readouterr().err
+    assert {path.name: path.read_text() for path in folder.iterdir()} == dict.fromkeys(files, "mine")
+    assert [path.name for path in tmp_path.iterdir()] == ["precious"]
+
+
+def test_a_file_in_the_way_is_left_alone(
+    names_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "taken"
+    file.write_text("mine")
+    for target in (file, file / "model"):
+        assert main([str(names_checkpoint), "-o", str(target)]) == 1
+        assert capsys.readouterr().err.count("\n") == 1
+    assert file.read_text() == "mine"
+
+
+def test_nothing_is_written_when_the_proof_fails(
+    names_checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def damage(network: TextNetwork) -> ModelProto:
+        graph = right(network)
+        bias = next(tensor for tensor in graph.graph.initializer if tensor.name == "output.bias")
+        values = numpy_helper.to_array(bias).copy()
+        values[3] += 1
+        bias.CopyFrom(numpy_helper.from_array(values, bias.name))
+        return graph
+
+    right = TextNetwork.step_graph
+    monkeypatch.setattr(TextNetwork, "step_graph", damage)
+    assert main([str(names_checkpoint), "-o", str(tmp_path / "model")]) == 1
+    fault = capsys.readouterr().err
+    assert fault.startswith("export: the exported model differs from PyTorch by 1 in its logits")
+    assert fault.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def _export(source: Path, target: Path, *, name: str) -> None:
+    _, reading = read(source, ReadOptions())
+    convert(reading, target, source=source, name=name)
+
+
+def test_an_interrupted_write_leaves_the_old_folder(
+    names_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "model"
+    _export(names_checkpoint, folder, name="old")
+
+    def fail(*_: object) -> str:
+        raise TuiGenError("disk full")
+
+    monkeypatch.setattr("export.folder.model_readme", fail)
+    with pytest.raises(TuiGenError, match="disk full"):
+        _export(names_checkpoint, folder, name="new")
+    assert json.loads((folder / "config.json").read_text())["name"] == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+class CharacterModel(nn.Module):
+    """Somebody's network."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(len(LETTERS), 8, 2, batch_first=True)
+        self.fc = nn.Linear(8, len(LETTERS))
+
+
+@pytest.fixture
+def characters(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path / "rnn_20_epoch.net"
+    contents = {"n_hidden": 8, "n_layers": 2, "state_dict": CharacterModel().state_dict(), "tokens": LETTERS}
+    torch.save(contents, path)
+    return path
+
+
+def _generate(loaded_model: LoadedModel, prompt: str, length: int, *, temperature: float = 0) -> list[int]:
+    knobs = SamplingParams(temperature=temperature)
+    steps = generate(loaded_model.model, loaded_model.codec.prompt([prompt]), knobs, length=length, seed=0)
+    return [int(step.tokens[0]) for step in steps if not step.given[0]]
+
+
+def test_a_text_checkpoint_becomes_a_model_that_types(
+    characters: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(characters), "-o", str(tmp_path / "model")]) == 0
+    output = capsys.readouterr().out
+    assert "LSTM 2x8, reads and predicts 13 tokens" in output
+    assert "in the file under tokens" in output
+    assert "greedy tokens: 200 equal; decoded text equal" in output
+    loaded_model = open_model(tmp_path / "model", provider="cpu")
+    assert isinstance(loaded_model.codec, TextCodec)
+    tokens = _generate(loaded_model, "abba", 5)
+    net = CharacterModel()
+    net.load_state_dict(torch.load(characters, weights_only=True)["state_dict"])
+    ids = [int(token) for token in loaded_model.codec.prompt(["abba"])[0]]
+    for token in tokens:
+        one_hot = nn.functional.one_hot(torch.tensor([ids]), len(LETTERS)).float()
+        assert int(net.fc(net.lstm(one_hot)[0])[0, -1].argmax()) == token
+        ids.append(token)
+    assert loaded_model.codec.decode(tokens) == "".join(LETTERS[token] for token in tokens)
+
+
+def test_the_proof_and_the_guesses_stand_in_the_card(tmp_path: Path) -> None:
+    torch.save({"state_dict": TutorialGated().state_dict()}, tmp_path / "epoch=9.ckpt")
+    assert main([str(tmp_path / "epoch=9.ckpt"), "-o", str(tmp_path / "model"), "--size", "5x15"]) == 0
+    facts = json.loads((tmp_path / "model" / "config.json").read_text(encoding="utf-8"))
+    export = facts["export"]
+    assert export["computes"] == "one token at a time"
+    assert "the dilations of its layers after the first: 1,2,1,4,1,2,1" in export["assumed"]
+    assert export["parity"]["relative_logit_difference"] < 1e-5
+    assert facts["image"]["warm_up"] == [257] * 12
+    readme = (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
+    assert "| assumed, for its file does not say |" in readme
+
+
+def test_a_colour_model_draws_its_classes(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    torch.save(ColourGated().state_dict(), tmp_path / "params.pth")
+    assert main([str(tmp_path / "params.pth"), "-o", str(tmp_path / "model"), "--size", "4x8"]) == 0
+    loaded_model = open_model(tmp_path / "model", provider="cpu")
+    assert loaded_model.codec.phrases == ("class 0", "class 1", "class 2", "class 3")
+    first, second = (
+        _generate(loaded_model, name, loaded_model.codec.length(200), temperature=1) for name in ("class 1", "class 2")
+    )
+    assert len(first) == 4 * 8 * 3
+    assert first != second
+
+
+def test_inspect_converts_nothing(characters: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(tmp_path.iterdir())
+    assert main(["inspect", str(characters)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "LSTM 2x8, reads and predicts 13 tokens"
+    assert any("one-hot" in line for line in lines)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_inspect_names_the_option_for_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save(sequential().state_dict(), tmp_path / "net.pt")
+    assert main(["inspect", str(tmp_path / "net.pt")]) == 0
+    assert "not in the file: the size of the images (needed: --size HxW)" in capsys.readouterr().out
+    assert main([str(tmp_path / "net.pt"), "-o", str(tmp_path / "model")]) == 1
+    assert "tell it with --size HxW" in capsys.readouterr().err
+
+
+def test_smaller_weights_are_proved_and_noted(
+    characters: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(characters), "-o", str(tmp_path / "model"), "--dtype", "int8"]) == 0
+    assert "KL divergence from fp32" in capsys.readouterr().out
+    facts = json.loads((tmp_path / "model" / "config.json").read_text(encoding="utf-8"))
+    assert facts["export"]["precision"]["dtype"] == "int8"
+    assert "int8; KL divergence" in (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
+    open_model(tmp_path / "model", provider="cpu")
+
+
+def test_a_factory_needs_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = "import torch\nfrom torch import nn\ndef build():\n    return nn.Sequential(nn.ZeroPad2d((0, 0, 1, -1)), "
+    (tmp_path / "my_net.py").write_text(source + "nn.Conv2d(1, 4, 3, 2, 1), nn.ConvTranspose2d(4, 4, 2, 2))\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_net", raising=False)
+    assert main(["--factory", "my_net:build", "--size", "4x4", "-o", "model"]) == 1
+    assert "is not causal" in capsys.readouterr().err
+    assert not (tmp_path / "model").exists()
+    causal = source.replace("(0, 0, 1, -1)", "(0, 0, 4, -4)")
+    (tmp_path / "other_net.py").write_text(causal + "nn.Conv2d(1, 4, 3, 2, 1), nn.ConvTranspose2d(4, 4, 2, 2))\n")
+    assert main(["--factory", "other_net:build", "--size", "8x4", "-o", "model"]) == 0
+    assert "computes the whole image for every token: module.1: a convolution with strides" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["-o", "model"], "name a checkpoint file, or a --factory"),
+        (["net.pt"], "the following arguments are required: -o"),
+        (["net.pt", "-o", "m", "--size", "28"], "must be height x width, such as 28x28"),
+        (["net.pt", "-o", "m", "--levels", "1"], "must be a whole number from 2"),
+        (["net.pt", "-o", "m", "--vocab-rule", "guess"], "invalid choice: 'guess'"),
+    ],
+)
+def test_wrong_usage_is_told(words: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as status:
+        main(words)
+    assert status.value.code == 2
+    assert says in capsys.readouterr().err
+
+
+def test_nothing_is_left_of_a_refused_export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    net = sequential()
+    for name, tensor in (state := net.state_dict()).items():
+        if name.endswith("mask"):
+            state[name] = torch.ones_like(tensor)
+    torch.save(state, tmp_path / "leaky.pt")
+    assert main([str(tmp_path / "leaky.pt"), "-o", str(tmp_path / "model"), "--size", "6x6"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("export: the network is not causal: the pixel in row 0, column 0 has a say in")
+    assert error.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["leaky.pt"]
+    assert np.all(state["0.mask"].numpy() == 1)
+
+
+def test_a_corpus_that_speaks_against_the_reading_needs_force(
+    characters: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = torch.load(characters, weights_only=True)
+    state["state_dict"]["fc.bias"] = torch.tensor([0.0] * 12 + [20.0])  # it would write dots alone
+    torch.save(state, characters)
+    corpus = tmp_path / "text.txt"
+    corpus.write_text("abba bad cab " * 200)
+    words = [str(characters), "-o", str(tmp_path / "model"), "--corpus", str(corpus)]
+    assert main(words) == 1
+    assert "worse than blind guessing" in capsys.readouterr().err
+    assert not (tmp_path / "model").exists()
+    assert main([*words, "--force"]) == 0
+
+
+def test_weights_are_chosen_by_name(characters: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    state = torch.load(characters, weights_only=True)
+    state["ema_state"] = {name: tensor * 0 for name, tensor in state["state_dict"].items()}
+    torch.save(state, characters)
+    assert main(["inspect", str(characters), "--assume", "weights=ema_state"]) == 0
+    assert "took the weights under ema_state, as told" in capsys.readouterr().out

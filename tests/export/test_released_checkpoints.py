@@ -1,0 +1,90 @@
+"""Checkpoints of a released version are read, exported to the same networks, and resumed.
+
+Safe on any processor: the exporter only copies and adds the weights of a text network, but it finds those of a picture
+network by running it, so that they may differ in the last bits; so may the losses of a resumed training.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+import export.__main__ as exporter
+from export.training import checkpoint
+from export.training.presets import PRESETS, Training
+from export.training.train import main
+
+CHECKPOINTS = Path(__file__).parents[1] / "fixtures" / "checkpoints"
+TEXT, PICTURES = ("names", "recipes", "shakespeare"), ("adventurers", "fashion", "fashion-book")
+VERSIONS = ("2.13.0", "1.23.2")
+"""Of torch and onnx, with which the models were exported."""
+
+
+def _parts(path: Path) -> tuple[onnx.ModelProto, dict[str, NDArray[Any]]]:
+    """A model without the values of its weights, and the weights by name."""
+    model = onnx.load(path)
+    weights = {each.name: numpy_helper.to_array(each) for each in model.graph.initializer}
+    for each in model.graph.initializer:
+        each.CopyFrom(numpy_helper.from_array(np.zeros_like(weights[each.name]), each.name))
+    return model, weights
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    """What config.json says, but for what depends on the machine and on versions."""
+    config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    origin = {key: config["export"][key] for key in ("trained_with", "data_sha256", "source_sha256", "made_with")}
+    return {**config, "sha256": "", "export": origin}
+
+
+def _losses(path: Path) -> list[tuple[Any, ...]]:
+    entries = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [(each["epoch"], each["step"], each["train_loss"], each["validation_loss"]) for each in entries]
+
+
+@pytest.mark.parametrize("name", [*TEXT, *PICTURES])
+def test_a_checkpoint_is_exported_to_the_same_model(name: str, tmp_path: Path) -> None:
+    folder, reference = tmp_path / "model", CHECKPOINTS / name / "exported"
+    assert exporter.main([str(CHECKPOINTS / name / "checkpoint.pt"), "-o", str(folder), "--name", name]) == 0
+    graph, weights = _parts(folder / "model.onnx")
+    reference_graph, reference_weights = _parts(reference / "model.onnx")
+    assert graph == reference_graph
+    for key, values in reference_weights.items():
+        np.testing.assert_allclose(weights[key], values, rtol=1e-5, atol=1e-6, err_msg=key)
+    if name in TEXT and (torch.__version__.partition("+")[0], onnx.__version__) == VERSIONS:
+        assert (folder / "model.onnx").read_bytes() == (reference / "model.onnx").read_bytes()
+    assert _facts(folder) == _facts(reference)
+    for file in ("tokenizer.json", "training.jsonl"):
+        assert (folder / file).read_bytes() == (reference / file).read_bytes()
+
+
+@pytest.mark.parametrize("name", [*TEXT, *PICTURES])
+def test_a_training_that_was_interrupted_is_resumed(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(CHECKPOINTS / name / "checkpoint.pt", tmp_path)
+    preset = PRESETS[name]
+    small = checkpoint.build_network(checkpoint.load(tmp_path / "checkpoint.pt")["network"]).config
+
+    def prepare(path: Path, batch_size: int) -> Training:
+        return replace(preset.prepare(path, batch_size), network=small, sample_length=20)
+
+    monkeypatch.setitem(PRESETS, name, replace(preset, prepare=prepare))
+    words = ["--epochs", "3", "--batch-size", "4", "--learning-rate", "0.1", "--seed", "7", "--precision", "fp32"]
+    words += ["--stacks", "1"] if name == "fashion" else []
+    data = str(CHECKPOINTS / name / "training_data")
+    assert main([name, "--data", data, "-o", str(tmp_path), "--device", "cpu", *words]) == 0
+    assert "resumed after epoch 2" in capsys.readouterr().out
+    losses, reference = _losses(tmp_path / "training.jsonl"), _losses(CHECKPOINTS / name / "finished.jsonl")
+    assert losses[:2] == reference[:2] == _losses(CHECKPOINTS / name / "training.jsonl")
+    assert losses[2] == pytest.approx(reference[2], rel=0.01)
+    assert checkpoint.load(tmp_path / "checkpoint.pt")["epoch"] == 3

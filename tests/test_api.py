@@ -1,0 +1,83 @@
+"""The Python interface: its names, what they load, and every program of docs/api.md."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import tui_gen
+from tests.support import toys
+from tui_gen.library import LoadedModel
+from tui_gen.scoring.score import score as score_tokens
+
+PAGE = (Path(__file__).parents[1] / "docs" / "api.md").read_text(encoding="utf-8")
+PROGRAMS = dict(re.findall(r"^## (.+?)\n.*?^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
+
+
+@pytest.mark.parametrize(
+    ("title", "pattern"),
+    [
+        ("Play a text", r"(?s)\w+.{100,}\n"),
+        ("Draw a picture", ""),
+        ("Turn a knob in the middle of a run", r"(?s)ROMEO:.{290,}\n"),
+        ("A batch as a NumPy array", r"\(100, \d+\) \['a\w+'.*\]\n"),
+        ("Score a file", r"53 tokens, [123]\.\d{3} nats each, perplexity \d+\.\d\d\n"),
+        ("Keep a state and fork", r"(mar\w*\n){3}"),
+    ],
+)
+def test_each_program_of_the_page_runs(
+    title: str, pattern: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "scene.txt").write_text("ROMEO:\nO, she doth teach the torches to burn bright!\n", encoding="utf-8")
+    exec(compile(PROGRAMS[title], "docs/api.md", "exec"), {})
+    assert re.fullmatch(pattern, capsys.readouterr().out)
+    for path in tmp_path.glob("*.png"):
+        with Image.open(path) as image:
+            assert image.size[0] > 4 * 28
+
+
+def test_the_page_has_six_programs() -> None:
+    assert len(PROGRAMS) == 6
+    assert all(len(program.splitlines()) <= 16 for program in PROGRAMS.values())
+
+
+def test_every_public_name_is_there_and_no_other() -> None:
+    assert set(tui_gen.__all__) <= set(dir(tui_gen))
+    for name in tui_gen.__all__:
+        assert getattr(tui_gen, name) is getattr(tui_gen, name)
+        assert f"`{name}`" in PAGE
+    with pytest.raises(AttributeError, match="module 'tui_gen' has no attribute 'opne_model'"):
+        _ = tui_gen.opne_model  # type: ignore[attr-defined]
+
+
+def test_a_text_is_scored_token_by_token_after_its_prompt(text: LoadedModel) -> None:
+    ids = [toys.END, *text.codec.ids("the cat sat.")]  # type: ignore[union-attr]
+    expected = score_tokens(text.model, np.array([ids], dtype=np.int64))[0]
+    assert tui_gen.score(text, "the cat sat.") == pytest.approx(expected)
+    assert tui_gen.score(text, "cat sat.", prompt="the") == pytest.approx(expected[1:])
+    assert tui_gen.score(text, "").shape == (0,)
+
+
+def test_a_picture_is_scored_in_its_shape(image: LoadedModel, colour: LoadedModel) -> None:
+    for loaded_model in (image, colour):
+        spec = loaded_model.card.image
+        assert spec
+        levels = np.zeros((spec.height, spec.width, spec.channels), dtype=np.int64)
+        levels = levels if spec.channels > 1 else levels[..., 0]
+        logprobs = tui_gen.score(loaded_model, levels)
+        assert logprobs.shape == levels.shape
+        assert (logprobs < 0).all()
+
+
+def test_what_a_model_cannot_score_is_refused_in_a_line(text: LoadedModel, image: LoadedModel) -> None:
+    with pytest.raises(tui_gen.TuiGenError, match="text scores text"):
+        tui_gen.score(text, np.zeros((2, 2), dtype=np.int64))
+    with pytest.raises(tui_gen.TuiGenError, match="image scores levels of pixels"):
+        tui_gen.score(image, "a text")
+    with pytest.raises(tui_gen.TuiGenError, match=r"levels of 0 or more of shape \["):
+        tui_gen.score(image, np.full((2, 2), tui_gen.FREE))
