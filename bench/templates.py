@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from export.compiler.compile import compile_step
 from export.images.whole_image import whole_image_step
 from export.quantise import quantise
-from export.text.layers import Linear, Recurrence
+from export.text.layers import Linear, RecurrentLayer
 from export.text.step import TextNetwork
 from export.training.native import image_network
 from export.training.networks import PixelCNN, PixelCNNConfig
@@ -59,7 +59,7 @@ def lstm(embedding: int, hidden_size: int, layers: int) -> onnx.ModelProto:
     """An embedding, LSTM layers and a product over the vocabulary."""
     rnn = nn.LSTM(embedding, hidden_size, layers).requires_grad_(False)
     parts = [
-        Recurrence(
+        RecurrentLayer(
             f"lstm.{at}",
             "LSTM",
             *(getattr(rnn, f"{name}_l{at}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")),

@@ -1,5 +1,5 @@
 """Measures of an exported model: held-out losses, samples of text, adherence to prompts.
 
-May import: everything of `export` but the command line.
-Public names: `evaluate` (main, evaluate), `text_report`, `prompt_adherence` (main, measure).
+May import: everything of the exporter but its command line.
+Public names: `evaluate` (evaluate), `text_report` (text_report), `prompt_adherence` (measure).
 """

@@ -1,6 +1,6 @@
 """Training: networks, data, presets, the loop, and checkpoints that the exporter reads back.
 
-May import: the readers of the exporter, and `tui_gen`.
-Public names: `train` (main), `trainer` (Trainer, Options), `presets` (PRESETS, Training), `networks`, `native`
-(network_of, read_trained).
+May import: images, text and what they may import.
+Public names: `train` (main), `trainer` (Trainer), `presets` (PRESETS, Training), `networks` (build_network),
+`native` (network_of, read_trained).
 """

@@ -72,13 +72,13 @@ def test_a_training_that_was_interrupted_is_resumed(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copy(CHECKPOINTS / name / "checkpoint.pt", tmp_path)
-    preset = PRESETS[name]
-    small = checkpoint.build_network(checkpoint.load(tmp_path / "checkpoint.pt")["network"]).config
+    preset, contents = PRESETS[name], checkpoint.load(tmp_path / "checkpoint.pt")
+    small = checkpoint.load_network(contents["network"], contents["weights"]).config
 
-    def prepare(path: Path, batch_size: int) -> Training:
-        return replace(preset.prepare(path, batch_size), network=small, sample_length=20)
+    def set_up(name: str, path: Path, batch_size: int) -> Training:
+        return replace(preset.set_up(name, path, batch_size), network=small, sample_length=20)
 
-    monkeypatch.setitem(PRESETS, name, replace(preset, prepare=prepare))
+    monkeypatch.setitem(PRESETS, name, replace(preset, set_up=set_up))
     words = ["--epochs", "3", "--batch-size", "4", "--learning-rate", "0.1", "--seed", "7", "--precision", "fp32"]
     words += ["--stacks", "1"] if name == "fashion" else []
     data = str(CHECKPOINTS / name / "training_data")

@@ -1,4 +1,5 @@
-"""The commands of `tui-gen`, one file each; `main` runs them, `options` holds what they share.
+"""The commands of `tui-gen`, one file each, with `configure` and `run`.
 
 May import: everything of tui_gen.
+Public names: `main` (main), `options`.
 """

@@ -1,5 +1,5 @@
 """How likely a model finds given data.
 
 May import: runtime and what it may import.
-Public names: `score` (score), `branch_scores`, `report`.
+Public names: `score` (score, score_given, StreamScorer), `branch_scores` (BranchSurprisal), `report` (Report).
 """

@@ -16,7 +16,7 @@ from tui_gen.terminal_text import scrub_line
 
 
 @dataclass(frozen=True)
-class Reproducing:
+class Reproduction:
     """How to make a branch again."""
 
     command: str | None
@@ -25,10 +25,10 @@ class Reproducing:
     """Why there is none, as in `it left another branch`."""
 
 
-def command_for(name: str, loaded_model: LoadedModel, branch: Branch) -> Reproducing:
+def command_for(name: str, loaded_model: LoadedModel, branch: Branch) -> Reproduction:
     """The `tui-gen generate` that prints what a branch shows. name: of the model, or its folder, as to be typed."""
     reason = _hindrance(name, loaded_model, branch)
-    return Reproducing(None, reason) if reason else Reproducing(_command(name, branch))
+    return Reproduction(None, reason) if reason else Reproduction(_command(name, branch))
 
 
 def _hindrance(name: str, loaded_model: LoadedModel, branch: Branch) -> str:
@@ -84,8 +84,8 @@ def _knobs(params: SamplingParams, sweep: Sweep | None) -> list[str]:
     """The temperature always, for its default is the model's; the others where they are not at theirs."""
     options = []
     for knob in fields(SamplingParams):
-        value, swept = getattr(params, knob.name), sweep is not None and sweep.knob == knob.name
-        if not swept and (knob.name == "temperature" or value != knob.default):
+        value, is_sweep = getattr(params, knob.name), sweep is not None and sweep.knob == knob.name
+        if not is_sweep and (knob.name == "temperature" or value != knob.default):
             option = "-t" if knob.name == "temperature" else f"--{knob.name.replace('_', '-')}"
             options += [option, _exact(knob.name, value)]
     return options

@@ -40,7 +40,7 @@ def read_session(path: Path) -> Session:
         try:
             apply(session, _object(line))
         except TuiGenError as fault:
-            raise _told(f"{path}, line {number}: {fault}") from fault
+            raise _error(f"{path}, line {number}: {fault}") from fault
     return session
 
 
@@ -85,7 +85,7 @@ def _lines(path: Path) -> tuple[Iterator[bytes], bool]:
     """The lines of a file, and whether there is one more that is cut off."""
     with contextlib.suppress(OSError):  # of which `read_bytes` tells
         if path.stat().st_size > MAX_FILE_BYTES:
-            raise _told(f"{path} is larger than {MAX_FILE_BYTES // 2**20} MiB, too large for a session of tui-gen")
+            raise _error(f"{path} is larger than {MAX_FILE_BYTES // 2**20} MiB, too large for a session of tui-gen")
     lines = read_bytes(path).split(b"\n")
     cut = bool(lines[-1]) and not _is_json(lines[-1])
     return iter(lines[:-1] if cut or not lines[-1] else lines), cut
@@ -97,18 +97,18 @@ def _header(path: Path, line: bytes) -> Session:
         if facts.text("session") != "tui-gen":
             raise facts.fault("session", "must be tui-gen")
     except TuiGenError as fault:
-        raise _told(f"{path} is not a session of tui-gen") from fault
+        raise _error(f"{path} is not a session of tui-gen") from fault
     try:
         return _about(facts)
     except TuiGenError as fault:
-        raise _told(f"{path}, line 1: {fault}") from fault
+        raise _error(f"{path}, line 1: {fault}") from fault
 
 
 def _about(facts: JsonFields) -> Session:
-    version, written = facts.text("version", ""), facts.integer("format", minimum=1)
-    if written > FORMAT:
+    version, format_number = facts.text("version", ""), facts.integer("format", minimum=1)
+    if format_number > FORMAT:
         raise TuiGenError(
-            f"format {written} is newer than this tui-gen, which reads {FORMAT}; tui-gen {version!r:.20} wrote it"
+            f"format {format_number} is newer than this tui-gen, which reads {FORMAT}; tui-gen {version!r:.20} wrote it"
         )
     model, kind, sha256 = facts.text("model"), facts.text("kind"), read_hash(facts)
     if kind not in ("text", "image"):
@@ -134,7 +134,7 @@ def _is_json(line: bytes) -> bool:
     return True
 
 
-def _told(message: str) -> TuiGenError:
+def _error(message: str) -> TuiGenError:
     """An error about a file that somebody else may have written."""
     return TuiGenError(scrub_line(message))
 
@@ -145,24 +145,24 @@ def model_folder(session: Session, model: str | None, *, anyway: bool) -> tuple[
     model: another one, by name or folder, if somebody asked for it. anyway: takes it even if it is not the same.
     Raises TuiGenError that says which model is missing or another one.
     """
-    folder = _installed(session) if model is None else locate(model)
-    found = _sha256(folder)
-    if found != session.sha256 and not anyway:
+    folder = _find_installed(session) if model is None else locate(model)
+    sha256 = _sha256(folder)
+    if sha256 != session.sha256 and not anyway:
         raise TuiGenError(
-            f"the session was made with {_named(session)}, and {folder} has another model.onnx (sha256 {found[:12]}); "
+            f"the session was made with {_model(session)}, and {folder} has another model.onnx (sha256 {sha256[:12]}); "
             "--model names the right one, --anyway plays it with this one"
         )
-    return folder, found == session.sha256
+    return folder, sha256 == session.sha256
 
 
-def _installed(session: Session) -> Path:
+def _find_installed(session: Session) -> Path:
     """The same file under whatever name, or else what has the same name."""
     entries = [entry for entry in find_models() if entry.card]
     entries.sort(key=lambda entry: (not _is_same(entry, session), entry.name != session.model))
     if entries and (_is_same(entries[0], session) or entries[0].name == session.model):
         return entries[0].path
     names = ", ".join(entry.name for entry in entries) or "none"
-    raise TuiGenError(f"{_named(session)} is not installed; --model takes its folder; installed: {names}")
+    raise TuiGenError(f"{_model(session)} is not installed; --model takes its folder; installed: {names}")
 
 
 def _is_same(entry: Entry, session: Session) -> bool:
@@ -173,5 +173,5 @@ def _sha256(folder: Path) -> str:
     return read_card(folder).sha256 or digest(read_bytes(folder / "model.onnx"))
 
 
-def _named(session: Session) -> str:
+def _model(session: Session) -> str:
     return f"the model {session.model!r:.60} (sha256 {session.sha256[:12]})"

@@ -47,7 +47,7 @@ def journal_folder() -> Path:
 
 
 @dataclass
-class _Noted:
+class _Entry:
     """What the journal says of a branch that lives."""
 
     number: int
@@ -86,51 +86,51 @@ class Journal:
         self._folder, self._clock = folder or journal_folder(), clock
         self._file: JournalFile | None = None
         self._whole = True
-        self._noted: dict[Branch, _Noted] = {}
+        self._entries: dict[Branch, _Entry] = {}
 
     def note_start(self, branch: Branch) -> None:
         """A branch begins; to be told at once, before any branch is renamed or deleted."""
-        parents = [known for known in self._noted if known.name == branch.start.parent]
+        parents = [other for other in self._entries if other.name == branch.start.parent]
         self._begin(branch, parents[0] if parents else None)
 
     def note_growth(self, branch: Branch, *, now: bool = False) -> None:
         """A branch may have grown; to be told often. now: it pauses or ends, so that nothing is put off."""
-        noted, positions = self._noted.get(branch), len(branch)
-        if noted is None or positions == noted.positions or not (now or self._clock() - noted.at >= SECONDS):
+        entry, positions = self._entries.get(branch), len(branch)
+        if entry is None or positions == entry.positions or not (now or self._clock() - entry.at >= SECONDS):
             return
-        turns = noted.new_turns(branch, positions)
-        sha256 = noted.fingerprint.of(branch, positions)
-        self._note(made_line(noted.number, positions, sha256, turns, branch.start.sweep))
-        noted.positions, noted.at, noted.turns = positions, self._clock(), noted.turns + len(turns)
+        turns = entry.new_turns(branch, positions)
+        sha256 = entry.fingerprint.of(branch, positions)
+        self._note(made_line(entry.number, positions, sha256, turns, branch.start.sweep))
+        entry.positions, entry.at, entry.turns = positions, self._clock(), entry.turns + len(turns)
 
     def note_rename(self, branch: Branch) -> None:
         """A branch has a new name."""
-        noted = self._noted.get(branch)
-        if noted and noted.name != branch.name:
-            self._note(renamed_line(noted.number, branch.name))
-            noted.name = branch.name
+        entry = self._entries.get(branch)
+        if entry and entry.name != branch.name:
+            self._note(renamed_line(entry.number, branch.name))
+            entry.name = branch.name
 
     def note_deletion(self, branch: Branch) -> None:
         """A branch is gone."""
-        noted = self._noted.pop(branch, None)
-        if noted:
-            self._note(deleted_line(noted.number))
+        entry = self._entries.pop(branch, None)
+        if entry:
+            self._note(deleted_line(entry.number))
 
     def note_shown(self, branch: Branch) -> None:
         """A branch is on the screen."""
-        noted = self._noted.get(branch)
-        if noted and noted.number != self.session.shown:
-            self._note(shown_line(noted.number))
+        entry = self._entries.get(branch)
+        if entry and entry.number != self.session.shown:
+            self._note(shown_line(entry.number))
 
     def take_over(self, session: Session, branches: Mapping[int, Branch]) -> None:
         """Goes on with a session that was made again. branches: by their numbers in it, the deleted ones too."""
-        made_again = [(branches[each.number], each) for each in session.needed() if each.number in branches]
-        for branch, record in made_again:
+        pairs = [(branches[each.number], each) for each in session.needed() if each.number in branches]
+        for branch, record in pairs:
             self._begin(branch, None if record.parent is None else branches[record.parent])
             self.note_growth(branch, now=True)
-        for branch in [branch for branch, record in made_again if record.deleted]:
+        for branch in [branch for branch, record in pairs if record.deleted]:
             self.note_deletion(branch)
-        for branch, record in made_again:
+        for branch, record in pairs:
             if record.number == session.shown:
                 self.note_shown(branch)
 
@@ -153,12 +153,12 @@ class Journal:
         if parent:
             self.note_growth(parent, now=True)  # at least up to where this one leaves it
         number = len(self.session.records) + 1
-        record = record_of(number, branch, self._noted[parent].number if parent else None)
+        record = record_of(number, branch, self._entries[parent].number if parent else None)
         self._note(begun_line(record))
-        self._noted[branch] = _Noted(number, record.start, record.positions, branch.name, self._clock())
+        self._entries[branch] = _Entry(number, record.start, record.positions, branch.name, self._clock())
 
     def _catch_up(self) -> None:
-        for branch in self._noted:
+        for branch in self._entries:
             self.note_growth(branch, now=True)
 
     def _note(self, line: Line) -> None:
@@ -201,7 +201,7 @@ class JournalFile:
     def __init__(self, folder: Path, model: str) -> None:
         """Named by date, time and model; older ones than the newest `KEPT` are deleted."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.path, self._file = _created(folder, f"{datetime.now():%Y-%m-%d-%H%M%S}-{_harmless(model)}")
+        self.path, self._file = _create(folder, f"{datetime.now():%Y-%m-%d-%H%M%S}-{_harmless(model)}")
         _tidy(folder)
 
     def write(self, text: str) -> None:
@@ -215,7 +215,7 @@ class JournalFile:
         os.close(self._file)
 
 
-def _created(folder: Path, stem: str) -> tuple[Path, int]:
+def _create(folder: Path, stem: str) -> tuple[Path, int]:
     for path in _candidates(folder, stem):
         with contextlib.suppress(FileExistsError):
             return path, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)

@@ -33,9 +33,9 @@ _SORTS = "knobs", "sweep"
 
 def record_of(number: int, branch: Branch, parent: int | None) -> Record:
     """A branch that begins. number: its own. parent: the number of the one that it leaves."""
-    start, shared = branch.start, 0 if parent is None else branch.start.at
+    start, parent_length = branch.start, 0 if parent is None else branch.start.at
     how = (start.seed, start.params, start.sweep, start.text, parent, start.at, start.override)
-    return Record(number, branch.name, start.prompt[:, shared:], *how, positions=max(1, shared))
+    return Record(number, branch.name, start.prompt[:, parent_length:], *how, positions=max(1, parent_length))
 
 
 def begun_line(record: Record) -> Line:
@@ -63,8 +63,8 @@ def made_line(
 ) -> Line:
     """A branch has so many positions. turns: those since the last such line. sweep: the branch's."""
     line = {"event": "made", "branch": number, "positions": positions, "sha256": sha256}
-    listed = [[at, params_to_json(params, sweep)] for at, params in turns]
-    return line | {"turns": listed} if listed else line
+    turn_rows = [[at, params_to_json(params, sweep)] for at, params in turns]
+    return line | {"turns": turn_rows} if turn_rows else line
 
 
 def renamed_line(number: int, name: str) -> Line:
@@ -108,14 +108,14 @@ class _Facts(JsonFields):
         return seed
 
 
-def _begun(session: Session, facts: _Facts) -> None:
+def _apply_start(session: Session, facts: _Facts) -> None:
     number, samples = facts.integer("branch"), facts.integer("samples", minimum=1)
     if number in session.records or len(session.records) >= MAX_BRANCHES:
         raise facts.fault("branch", f"must be a new one of at most {MAX_BRANCHES}, not {number}")
     parent = _record(session, facts, "parent") if facts.has("parent") else None
     if samples > MAX_SAMPLES or (parent and samples != parent.samples):
-        expected = parent.samples if parent else f"at most {MAX_SAMPLES}"
-        raise facts.fault("samples", f"must be {expected}, not {samples}")
+        expectation = parent.samples if parent else f"at most {MAX_SAMPLES}"
+        raise facts.fault("samples", f"must be {expectation}, not {samples}")
     override = _rows(session, facts, "override", samples) if facts.has("override") else None
     prompt, seed = _prompt(session, facts, samples, parent), facts.seed()
     params, sweep = _params(facts, "params", facts.raw("params"), samples)
@@ -137,7 +137,7 @@ def _begun(session: Session, facts: _Facts) -> None:
     session.records[number] = record
 
 
-def _made(session: Session, facts: JsonFields) -> None:
+def _apply_growth(session: Session, facts: JsonFields) -> None:
     record, positions, sha256 = _record(session, facts), facts.integer("positions"), read_hash(facts)
     if positions < record.positions:
         raise facts.fault("positions", f"must be at least {record.positions}, not {positions}")
@@ -151,16 +151,16 @@ def _made(session: Session, facts: JsonFields) -> None:
     record.checks.append((positions, sha256))
 
 
-def _renamed(session: Session, facts: JsonFields) -> None:
+def _apply_rename(session: Session, facts: JsonFields) -> None:
     record = _record(session, facts)
     record.name = _name(session, facts)
 
 
-def _deleted(session: Session, facts: JsonFields) -> None:
+def _apply_deletion(session: Session, facts: JsonFields) -> None:
     _record(session, facts).deleted = True
 
 
-def _shown(session: Session, facts: JsonFields) -> None:
+def _apply_view(session: Session, facts: JsonFields) -> None:
     session.shown = _record(session, facts).number
 
 
@@ -228,11 +228,11 @@ def _count(session: Session, facts: JsonFields, key: str, cells: int) -> None:
 
 
 _EVENTS: dict[str, Callable[[Session, _Facts], None]] = {
-    "begun": _begun,
-    "made": _made,
-    "renamed": _renamed,
-    "deleted": _deleted,
-    "shown": _shown,
+    "begun": _apply_start,
+    "made": _apply_growth,
+    "renamed": _apply_rename,
+    "deleted": _apply_deletion,
+    "shown": _apply_view,
 }
 
 

@@ -86,8 +86,8 @@ class Replay:
 
     def _free_name(self) -> str:
         """For a branch that will be deleted; its own may belong to another one by now."""
-        taken, number = {record.name for record in self._records}, 1
-        while (name := f"deleted {number}") in taken or name in self.tree:
+        names, number = {record.name for record in self._records}, 1
+        while (name := f"deleted {number}") in names or name in self.tree:
             number += 1
         return name
 
@@ -131,25 +131,25 @@ def retold(branch: Branch) -> Iterator[Step]:
 
 
 def _run(branch: Branch, knobs: SamplingParams, turns: dict[int, SamplingParams], positions: range) -> Iterator[Step]:
-    steps, made = branch.steps(knobs), branch.step_buffer()
+    steps, buffer = branch.steps(knobs), branch.step_buffer()
     for position in positions:
         _turn(knobs, turns.get(position, knobs))
         step = next(steps, None)
         if step is None:
             break
-        made.append(step)
+        buffer.append(step)
         yield step
-        if len(made) == _PIECE:
-            branch.record(made)
-            made = branch.step_buffer()
-    if len(made):
-        branch.record(made)
+        if len(buffer) == _PIECE:
+            branch.record(buffer)
+            buffer = branch.step_buffer()
+    if len(buffer):
+        branch.record(buffer)
 
 
-def _turn(knobs: SamplingParams, wanted: Any) -> None:
-    if wanted is not knobs:
+def _turn(knobs: SamplingParams, target: Any) -> None:
+    if target is not knobs:
         for knob in fields(knobs):
-            setattr(knobs, knob.name, getattr(wanted, knob.name))
+            setattr(knobs, knob.name, getattr(target, knob.name))
 
 
 def _check(session: Session, records: list[Record], card: ModelCard) -> None:

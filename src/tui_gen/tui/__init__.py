@@ -1,1 +1,5 @@
-"""The screen, in Textual."""
+"""The screen, in Textual.
+
+May import: everything of tui_gen but cli.
+Public names: `app` (TuiGen), `playground` (PlaygroundScreen), `bindings` (KEYS, Context), `knob_state` (Settings).
+"""

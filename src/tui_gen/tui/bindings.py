@@ -301,11 +301,11 @@ def explained(keys: tuple[Key, ...]) -> Iterator[tuple[str, str]]:
 
 def markdown_table() -> str:
     """The keys for a page: a table with a line per meaning."""
-    rows = [f"| {_spelled(shown)} | {meaning} |" for keys in TASKS.values() for shown, meaning in explained(keys)]
+    rows = [f"| {_spell(shown)} | {meaning} |" for keys in TASKS.values() for shown, meaning in explained(keys)]
     return "\n".join(["| key | does |", "|---|---|", *rows]) + "\n"
 
 
-def _spelled(shown: str) -> str:
+def _spell(shown: str) -> str:
     return " ".join(f"ctrl+{part[1:]}" if part.startswith("^") else part for part in shown.split(" "))
 
 
@@ -344,14 +344,14 @@ def _order(now: Context) -> tuple[str, ...]:
 def _pairs(order: tuple[str, ...], now: Context) -> list[Pair]:
     working = [key for key in KEYS if key.brief in order and key.when(now)]
     working.sort(key=lambda key: order.index(key.brief))
-    return [(_together(list(keys)), _said(brief, now)) for brief, keys in groupby(working, lambda key: key.brief)]
+    return [(_together(list(keys)), _word(brief, now)) for brief, keys in groupby(working, lambda key: key.brief)]
 
 
 def _together(keys: list[Key]) -> str:
     return ("" if keys[0].shown in "←→↑↓" else " ").join(key.shown for key in keys)
 
 
-def _said(brief: str, now: Context) -> str:
+def _word(brief: str, now: Context) -> str:
     """What a key is said to do where that depends on more than the key."""
     if brief == "pause" and (now.paused or not now.running):
         return "go on"

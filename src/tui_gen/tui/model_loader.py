@@ -10,7 +10,7 @@ from textual.message import Message
 
 from tui_gen.errors import TuiGenError
 from tui_gen.library import LoadedModel, open_model
-from tui_gen.sessions.replay import LoadedSession, Replay
+from tui_gen.sessions.replay import Replay
 from tui_gen.tui.knob_state import Settings
 
 _TOKENS_BETWEEN_REPORTS = 500
@@ -57,18 +57,17 @@ def load(folder: Path, settings: Settings) -> ModelOpened | ModelRefused:
     return ModelOpened(loaded_model)
 
 
-def replay_session(
-    loaded_model: LoadedModel, session: LoadedSession, cancelled: Callable[[], bool]
+def run_replay(
+    loaded_model: LoadedModel, replay: Replay, is_cancelled: Callable[[], bool]
 ) -> Iterator[ReplayProgress | ReplayEnded]:
     """Makes the branches of a session again; ends early, without a last message, where it is cancelled."""
-    replay = Replay(session.session, loaded_model)
+    fault = ""
     try:
         for _ in replay.run():
-            if cancelled():
+            if is_cancelled():
                 return
             if replay.done % _TOKENS_BETWEEN_REPORTS == 0:
                 yield ReplayProgress(replay.done, replay.total)
-    except TuiGenError as fault:
-        yield ReplayEnded(loaded_model, replay, str(fault))
-    else:
-        yield ReplayEnded(loaded_model, replay)
+    except TuiGenError as error:
+        fault = str(error)
+    yield ReplayEnded(loaded_model, replay, fault)

@@ -20,6 +20,8 @@ from tui_gen.generation.branch import Branch
 from tui_gen.images.codec import ImageCodec
 from tui_gen.images.raster import RENDERING_NAMES, RENDERINGS, Rendering
 from tui_gen.library import Entry, LoadedModel
+from tui_gen.sessions.replay import Replay
+from tui_gen.sessions.session import Session
 from tui_gen.sessions.workspace import Workspace
 from tui_gen.terminal_text import scrub
 from tui_gen.tui import model_loader
@@ -138,13 +140,8 @@ class PlaygroundScreen(Screen[None]):
         """Puts a branch in the middle, and lets it grow if it is told to."""
         workspace = self.workspace
         assert workspace
-        view = RunView(
-            workspace,
-            branch,
-            params=self.knobs.params,
-            rendering=self.rendering,
-            sample=self._sample,
-        )
+        params, rendering, sample = self.knobs.params, self.rendering, self._sample
+        view = RunView(workspace, branch, params=params, rendering=rendering, sample=sample)
         workspace.show(branch)
         await self.put(view)
         self.set_class(branch.start.sweep is not None, "-sweeping")
@@ -215,7 +212,7 @@ class PlaygroundScreen(Screen[None]):
         await self.serve(message.loaded_model)
         self._opening = False
         if self._session:
-            self._replay(message.loaded_model)
+            await self._start_replay(message.loaded_model, self._session.session)
         elif self._generate_when_open:
             self._generate_when_open = False
             await self.action_generate()
@@ -242,12 +239,20 @@ class PlaygroundScreen(Screen[None]):
             await self.show(self.workspace.tree[self.workspace.shown])
             self.prompt.focus()
 
-    @work(thread=True, group="replay")
-    def _replay(self, loaded_model: LoadedModel) -> None:
+    async def _start_replay(self, loaded_model: LoadedModel, session: Session) -> None:
         """Makes the session again that the screen was started with."""
-        worker, session = get_current_worker(), self._session
-        assert session
-        for message in model_loader.replay_session(loaded_model, session, lambda: worker.is_cancelled):
+        try:
+            replay = Replay(session, loaded_model)
+        except TuiGenError as fault:
+            self.complain(str(fault))
+        else:
+            await self.put(About("making the session again ..."))
+            self._replay(loaded_model, replay)
+
+    @work(thread=True, group="replay")
+    def _replay(self, loaded_model: LoadedModel, replay: Replay) -> None:
+        worker = get_current_worker()
+        for message in model_loader.run_replay(loaded_model, replay, lambda: worker.is_cancelled):
             self.post_message(message)
 
     def on_replay_progress(self, message: ReplayProgress) -> None:
@@ -534,8 +539,23 @@ class PlaygroundScreen(Screen[None]):
         comparison.focus()
         self.show_state()
 
+    def on_branch_list_renamed(self, message: BranchList.Renamed) -> None:
+        """Asks for another name."""
+        from tui_gen.tui.dialogs.dialog import Ask
+
+        workspace, name = self.workspace, message.name
+        assert workspace
+
+        def take(text: str | None) -> None:
+            if text:
+                workspace.rename(name, text)
+                self.show_state()
+
+        check = partial(workspace.complaint_about_name, name)
+        self.app.push_screen(Ask("name of the branch", name, check=check), take)
+
     async def on_branch_list_changed(self) -> None:
-        """A branch has another name or is gone; the one on the screen gives its place to the nearest."""
+        """A branch is gone; the one on the screen gives its place to the nearest."""
         workspace, view = self.workspace, self.run_view
         if workspace and (view is None or view.branch.name not in workspace.tree):
             await self.show(workspace.tree[workspace.shown])

@@ -1,4 +1,6 @@
-"""Modal screens: they ask for one thing and return it.
+"""Modal screens: each asks for one thing and returns it.
 
-May import: the core of tui_gen, and widgets.
+May import: everything of tui_gen but cli, the app and the playground.
+Public names: `dialog` (Dialog, Ask), `completion` (CompletionDialog), `save` (SaveDialog, CommandDialog),
+`training` (TrainingDialog), `help` (HelpScreen).
 """

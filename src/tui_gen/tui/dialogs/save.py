@@ -226,6 +226,6 @@ class CommandDialog(Dialog[str]):
 
 def command_dialog(loaded_model: LoadedModel, branch: Branch) -> CommandDialog:
     """The command that makes a branch again; a model that is installed is called by its name."""
-    installed = any(entry.path == loaded_model.path for entry in find_models())
-    answer = command_for(loaded_model.path.name if installed else str(loaded_model.path), loaded_model, branch)
+    is_installed = any(entry.path == loaded_model.path for entry in find_models())
+    answer = command_for(loaded_model.path.name if is_installed else str(loaded_model.path), loaded_model, branch)
     return CommandDialog(answer.command or "", answer.reason)

@@ -112,7 +112,7 @@ def about_text(loaded_model: LoadedModel) -> str:
         ("predicts", f"one of {card.vocab_size:,} tokens at a time"),
         ("quality", quality),
         ("data", card.data),
-        ("learned", _learned(loaded_model)),
+        ("learned", _epochs(loaded_model)),
         ("runs on", loaded_model.model.runs_on),
     ]
     lines = [f"{name:8} {value}" for name, value in facts if value]
@@ -120,7 +120,7 @@ def about_text(loaded_model: LoadedModel) -> str:
     return f"{card.name}\n{card.description}{example}\n\n" + "\n".join(lines) + _phrases(loaded_model)
 
 
-def _learned(loaded_model: LoadedModel) -> str:
+def _epochs(loaded_model: LoadedModel) -> str:
     """In how many epochs; nothing where its folder does not say, or what cannot be read."""
     try:
         epochs = len(read_learning(loaded_model.path, loaded_model.card))

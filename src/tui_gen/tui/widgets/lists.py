@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -69,8 +68,14 @@ class BranchList(SteadyOptionList):
 
         name: str
 
+    @dataclass
+    class Renamed(Message):
+        """A person wants to give this branch another name."""
+
+        name: str
+
     class Changed(Message):
-        """A branch has another name, or is gone."""
+        """A branch is gone."""
 
     @dataclass
     class Told(Message):
@@ -113,19 +118,8 @@ class BranchList(SteadyOptionList):
 
     def action_rename(self) -> None:
         """Asks for another name."""
-        from tui_gen.tui.dialogs.dialog import Ask
-
-        name, workspace = self.selected, self._workspace
-        if not name or not workspace:
-            return
-
-        def take(text: str | None) -> None:
-            if text:
-                workspace.rename(name, text)
-                self.post_message(self.Changed())
-
-        check = partial(workspace.complaint_about_name, name)
-        self.app.push_screen(Ask("name of the branch", name, check=check), take)
+        if name := self.selected:
+            self.post_message(self.Renamed(name))
 
     def action_delete(self) -> None:
         """Deletes a branch when it is asked twice."""
@@ -153,12 +147,12 @@ class BranchList(SteadyOptionList):
 
 
 def _options(tree: Tree, rows: list[TreeRow], current: str, codec: Codec) -> Iterator[Option]:
-    for row, drawn in zip(rows, _lines(rows), strict=True):
+    for row, branch_lines in zip(rows, _lines(rows), strict=True):
         branch = row.branch
         parent = tree[branch.start.parent] if branch.start.parent else None
         sign = "▸" if branch.name == current else " "
-        label = scrub_line(f"{branch.name}{_left(row)}  {describe(branch, codec, parent)}")
-        yield Option(f"{sign} {drawn}{label}", id=branch.name)
+        label = scrub_line(f"{branch.name}{_parent_note(row)}  {describe(branch, codec, parent)}")
+        yield Option(f"{sign} {branch_lines}{label}", id=branch.name)
 
 
 def _lines(rows: list[TreeRow]) -> Iterator[str]:
@@ -182,7 +176,7 @@ def _lasts(levels: list[int]) -> list[bool]:
     return lasts[::-1]
 
 
-def _left(row: TreeRow) -> str:
+def _parent_note(row: TreeRow) -> str:
     return f" of {row.branch.start.parent}" if row.depth > _DEEPEST else ""
 
 

@@ -101,9 +101,9 @@ class _PhraseSuggester(Suggester):
         self._phrases = [phrase for phrase in phrases if phrase == scrub_line(phrase)]
 
     async def get_suggestion(self, value: str) -> str | None:
-        begun = value.rpartition(",")[2].lstrip()
-        match = next((phrase for phrase in self._phrases if begun and phrase.startswith(begun.lower())), None)
-        return value + match[len(begun) :] if match else None
+        start = value.rpartition(",")[2].lstrip()
+        match = next((phrase for phrase in self._phrases if start and phrase.startswith(start.lower())), None)
+        return value + match[len(start) :] if match else None
 
 
 def one_line(text: str) -> str:

@@ -280,9 +280,9 @@ class RunView(Container):
             return True
         cursor, room = self.cursor or Cursor(self.sample), self.workspace.room(self.branch)
         moved = cursor.move(self.branch, by, room)
-        stuck = moved == self.cursor and by > 0
+        at_end = moved == self.cursor and by > 0
         self._stand(moved)
-        return not stuck
+        return not at_end
 
     @property
     def behind_the_end(self) -> bool:
