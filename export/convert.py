@@ -65,7 +65,10 @@ def convert(
     graph = exportable.network.step_graph().SerializeToString()
     card = complete_card(card, exportable.network)
     card = _prove(exportable, graph, card)
-    print(f"{card.architecture}: {len(graph) / 1e6:.1f} MB, {exportable.network.parameters_count:,} parameters")
+    print(
+    size = f"{len(graph) / 1e6:.1f} MB, {exportable.network.parameters_count:,} parameters"
+    print(f"{scrub_line(card.architecture)}: {size}")
+    )
     assumptions = [f"{missing.what}: {missing.default}" for missing in reading.diagnosis.missing if missing.default]
     facts = {**card.export, **_provenance(source), "assumed": assumptions}
     if dtype != "fp32":
@@ -87,7 +90,7 @@ def _prove(exportable: Exportable, graph: bytes, card: ModelCard) -> ModelCard:
         if exportable.network.compared:
             spread = compare_spread(exportable.network, model)
             print(f"  compared in the time there is: {exportable.network.compared}, and {spread}")
-        print(f"computes {card.export['computes']}")
+        print(f"computes {scrub_line(card.export['computes'])}")
     if not card.image and not exportable.real and "trained_with" not in card.export:
         print(_UNKNOWABLE)
     if card.image:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tui_gen.tui.bindings import markdown_table
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -20,6 +22,10 @@ def test_every_module_and_file_that_a_page_names_exists(page: str) -> None:
     missing = [str(p) for p in places if not (ROOT / p).exists() and not (ROOT / p).with_suffix(".py").exists()]
     assert missing == []
     assert page != "docs/architecture.md" or len(set(modules)) > 40
+
+
+def test_the_readme_lists_the_keys_as_the_table_has_them() -> None:
+    assert markdown_table() in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 PACKAGES = [path.parent for root in ("src/tui_gen", "export") for path in sorted((ROOT / root).rglob("*/__init__.py"))]

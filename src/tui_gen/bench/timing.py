@@ -79,7 +79,7 @@ def _read(block: NDArray[np.float64]) -> float:
 
 @dataclass(frozen=True)
 class Result:
-    """Something of ours beside something else."""
+    """One row of the benchmark table: our measurement, the peer's, their ratio, and the ratio required."""
 
     case: str
     ours: str

@@ -106,7 +106,7 @@ class Branch:
         return not self._live_after(len(self) - 1).any()
 
     def adopt(self, parent: str) -> None:
-        """Names another branch as the one that this one left, where that one was renamed or is gone."""
+        """Sets the name of the parent branch, after the parent was renamed or deleted."""
         self.start = replace(self.start, parent=parent)
 
     def is_chosen(self, position: int, sample: int) -> bool:
@@ -149,8 +149,9 @@ class Branch:
         return params if sample is None or not self.start.sweep else self.start.sweep.column(params, sample)
 
     def look(self, position: int) -> Step:
-        """The step at a position, from 1 on, computed again; at the first position that has no token yet, with tokens
-        that mean nothing. Raises TuiGenError for a position further on.
+        """Runs the model again and returns the Step at a position, from 1 to len(self).
+
+        At len(self), the next position to be sampled, its tokens are FREE. Raises TuiGenError for one further on.
         """
         if not 1 <= position <= len(self):
             raise TuiGenError(f"there is no token {position}; there are {len(self) - 1}")
@@ -164,13 +165,13 @@ class Branch:
         return Step(position, tokens, given, live, logits, None, params, 0.0, after, sweep=sweep)
 
     def point(self, position: int) -> RunStart:
-        """From where to go on after the token at a position."""
+        """The RunStart from which `generate` goes on: the token here, the state before it, the numbers drawn."""
         draws = (self.live[: position + 1] & ~self.given[: position + 1]).sum(axis=0)
         draws += sum(mask.astype(np.int64) for mask in self._overridden.values())
         return RunStart(position, self._read(position), self._state_before(position), self._live_after(position), draws)
 
     def changed(self, at: int, override: Tokens | None = None, **facts: Any) -> BranchStart:
-        """The beginning of a branch that leaves this one before the token at a position.
+        """The BranchStart of a child branch that shares this one's tokens before position `at`.
 
         override: int64[samples, k], what stands there instead, FREE where nothing does; without it, all is sampled
         anew. facts: another `seed`, other `params`. Raises TuiGenError for a position that cannot be.
@@ -261,7 +262,7 @@ class StepBuffer:
         self.newest = step
 
     def settle(self) -> None:
-        """Fetches what a screen asks of the newest steps while the device that sampled them has it at hand."""
+        """Copies the logits of the newest steps from the GPU now, before later steps overwrite them there."""
         for step in (self.newest, self.newest_live):
             if step and step.report:
                 _ = step.logits

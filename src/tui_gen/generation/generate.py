@@ -115,7 +115,7 @@ class LiveParams:
 
 
 class Sampled(NamedTuple):
-    """What follows a token of every sample; the fields are those of `Step`."""
+    """The tokens of all samples at one position, with their logits and the state before them, as in `Step`."""
 
     tokens: Tokens
     logits: LogitsSource

@@ -52,7 +52,7 @@ StateSource = State | Callable[[], State]
 
 
 class DeviceSample(NamedTuple):
-    """Tokens that were sampled beside the model."""
+    """Tokens that were sampled on the GPU, with their logits and the state before them."""
 
     report: SampleReport
     logits: Callable[[], Logits]
@@ -110,7 +110,7 @@ class StepModel(Protocol):
 
 
 class Endless:
-    """A model without an end token, so that what would end early runs to its length."""
+    """Wraps a model and hides its end token, so that runs always reach their full length."""
 
     eos = None
 

@@ -56,7 +56,7 @@ class Tree:
         return branch
 
     def rename(self, old: str, new: str) -> None:
-        """Raises TuiGenError for a name that is taken or empty."""
+        """Renames a branch, also as the parent of others. Raises TuiGenError for a name that is taken or empty."""
         branch = self[old]
         if old == new:
             return
@@ -67,7 +67,7 @@ class Tree:
             child.adopt(name)
 
     def delete(self, name: str) -> None:
-        """Branches that left it stay, as what left its parent."""
+        """Deletes a branch; its children become children of its parent."""
         branch = self[name]
         for child in self._children(name):
             child.adopt(branch.start.parent)

@@ -37,7 +37,7 @@ def completion_prompt(codec: ImageCodec, text: str, levels: Tokens, samples: int
 
 
 def shortened(prompt: Tokens, length: int) -> Tokens:
-    """The prompt int64[samples, n] up to where so many positions are sampled, and what is given right after them."""
+    """The prompt int64[samples, n], cut so that at most `length` of its positions are sampled."""
     past = np.flatnonzero((prompt == FREE).any(axis=0))[length:]
     return prompt[:, : past[0]] if len(past) else prompt
 
@@ -89,7 +89,7 @@ def parse_pixel(text: str, image: ImageSpec) -> Rectangle:
 
 
 def _numbers(text: str, separator: str) -> list[int]:
-    """None where anything but whole numbers, of a size that can be meant, stands between the separators."""
+    """The whole numbers between separators; none at all where anything else, or an endless number, stands there."""
     parts = text.split(separator)
     return [int(part) for part in parts] if all(re.fullmatch(r" *[0-9]{1,9} *", part) for part in parts) else []
 

@@ -84,7 +84,7 @@ class CudaBuffers:
         return next((at for at, owner in enumerate(self.owners) if _is(owner, history, position)), None)
 
     def nearest(self, history: Any, position: int) -> tuple[int, int | None]:
-        """The last state before a position that lies in a buffer: how many tokens after the anchor, and in which."""
+        """The latest state at or before a position that is in a buffer: tokens since the anchor, and the buffer."""
         states = [(owner[1], at) for at, owner in enumerate(self.owners) if owner and owner[0] is history]
         return max((state for state in states if state[0] <= position), default=(0, None))
 
@@ -94,7 +94,7 @@ class CudaBuffers:
             self._write(array, part)
 
     def step(self, at: int, control: NDArray[np.float64], *, record: bool) -> None:
-        """From the state in one buffer to the one in the other.
+        """Runs the step graph once: reads the state in buffer `at`, writes logits and next state to the other buffer.
 
         Raises RecordingError where it was to be recorded and cannot be, RecordingsFullError where it may not be.
         """

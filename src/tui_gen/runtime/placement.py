@@ -81,7 +81,7 @@ class Placement:
         return engine
 
     def leave(self, batch: int, why: str, *, lost: bool) -> None:
-        """From now on these samples run on the CPU; all, where the device is lost."""
+        """Moves this batch size to the CPU for good; every batch size, if the device is lost."""
         self._decisions = (
             dict.fromkeys(self._decisions, (None, why)) if lost else {**self._decisions, batch: (None, why)}
         )
@@ -154,7 +154,7 @@ def _reason(times_faster: float, batch: int, device: int) -> str:
 def fastest_threads(sha256: str, runtime: str, open_step: Callable[[int], Work]) -> int:
     """The number of threads to run a graph with.
 
-    sha256: of the graph. runtime: onnxruntime's version. opened: gives what runs a step with so many threads.
+    sha256: of the graph. runtime: onnxruntime's version. open_step: gives what runs a step with so many threads.
     """
     counts = thread_counts(cores())
     if len(counts) == 1:

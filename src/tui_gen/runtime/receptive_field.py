@@ -59,7 +59,7 @@ class Audit:
 
     @property
     def summary(self) -> str:
-        """Both."""
+        """`checked` and `field` in one line."""
         return f"{self.checked}; {self.field}"
 
     @property
@@ -134,7 +134,8 @@ def _moving(perturbations: Sequence[Perturbation], groups: Sequence[Tokens]) -> 
 
 
 class Perturbation:
-    """The image ends at a target, a pixel's number in raster order. A batch has `rows` rows at most, at least 2.
+    """One random image up to a target pixel (a number in raster order), whose earlier pixels are changed to see which
+    logits move. A batch has 2 to `rows` rows.
 
     Places are positions in the sequence that a model reads: the prompt, with one condition at random, then the image.
     """

@@ -258,7 +258,7 @@ def _missing() -> TuiGenError | None:
 
 
 def open_recordable(graph: bytes, device: int) -> tuple[OnnxSession, bool]:
-    """The same, and whether its runs can be recorded."""
+    """Opens a CUDA session with CUDA graphs, or else without; returns it and whether it has them."""
     try:
         return open_cuda(graph, device, recording=True), True
     except TuiGenError:

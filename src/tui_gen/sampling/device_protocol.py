@@ -77,7 +77,7 @@ class StepInput:
         self._params: DeviceParams | None = None
 
     def read(self, tokens: Tokens) -> NDArray[np.float64]:
-        """For a step after which nothing is sampled."""
+        """Fills in the tokens and returns the control matrix, for a step that samples nothing."""
         self.matrix[:, 0] = tokens
         return self.matrix
 

@@ -56,7 +56,7 @@ def header_line(session: Session) -> Line:
 
 
 def needed_lines(session: Session) -> Iterator[Line]:
-    """The events that lead straight to where a session is."""
+    """The events that rebuild the session as it is now, without renames and deleted branches that have no children."""
     for record in session.needed():
         yield from _record_lines(record)
     if any(record.number == session.shown for record in session.living()):

@@ -68,7 +68,7 @@ class _Entry:
 
 
 class Journal:
-    """The session of one tree of branches, as a file that grows from the first branch on. For one thread.
+    """Appends the events of one tree of branches to a session file, made with the first branch. Not thread-safe.
 
     A disk that is full or that cannot be written never hurts: then `fault` says so, and `save` still works elsewhere.
     """

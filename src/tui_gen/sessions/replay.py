@@ -122,7 +122,7 @@ def grow(branch: Branch, record: Record) -> Iterator[Step]:
 
 
 def retold(branch: Branch) -> Iterator[Step]:
-    """All steps of a branch, with those that it shares with its parent; the model reads the tokens once more."""
+    """Runs the model over a branch's tokens again and yields the Step of every position but the first."""
     tokens = branch.tokens.T.astype(np.int64)
     start = branch.start
     for step in generate(branch.model, tokens, start.params, length=0, seed=start.seed, sweep=start.sweep):

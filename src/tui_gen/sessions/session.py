@@ -93,12 +93,15 @@ class Session:
         return [record for record in self.records.values() if not record.deleted]
 
     def needed(self) -> list[Record]:
-        """Those, and the deleted ones that they come from, each after its parent."""
+        """The branches that were not deleted, and their deleted ancestors; parents come before children."""
         needed = {number for record in self.living() for number in self._line(record)}
         return [record for record in self.records.values() if record.number in needed]
 
     def chosen(self, name: str | None = None) -> Record:
-        """The branch of that name; without one, that was on the screen last. Raises TuiGenError if there is none."""
+        """The living branch of this name; without a name, the one last on the screen, else the newest.
+
+        Raises TuiGenError if there is none.
+        """
         living = self.living()
         if not living:
             raise TuiGenError("the session has no branches")

@@ -149,7 +149,7 @@ class Workspace:
         return branch.ended or len(branch) >= self.limit(branch)
 
     def set_length(self, branch: Branch, length: int | None) -> None:
-        """Lets it become so long, of what is sampled in all."""
+        """Sets how many tokens the branch may have after its prompt; None takes the codec's default length."""
         self._lengths[branch.name] = self.loaded_model.codec.length(length)
 
     def lengthen(self, branch: Branch, count: int) -> int:

@@ -1,4 +1,4 @@
-"""The app: its theme, its help, its end, and the keys, which it hands on one at a time."""
+"""The app: theme, help and exit, and the queue of keys, which are handed on one at a time."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _ROUNDS = 3
 
 
 class KeyHandled(Message):
-    """Follows a key on its way through the widgets: where it arrives, the key has been dealt with."""
+    """Posted to a widget after a key: bubbles up to the app once that widget and its ancestors have handled the key."""
 
     def __init__(self, target: MessagePump, rounds: int) -> None:
         """rounds: how many of these were sent after the key, with this one."""

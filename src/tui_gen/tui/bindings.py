@@ -1,4 +1,4 @@
-"""The keys: one table for the bindings, the help, the list of all actions, and the last line of the screen."""
+"""The keys of the app, the screen and the list of branches: one table for bindings, help, palette and key bar."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Context:
         return not self.in_prompt
 
     def can_generate(self) -> bool:
-        """Enter is not wanted for something else."""
+        """Enter generates: the focus is in the prompt, or on the output with no cursor and no comparison."""
         return self.in_prompt or (self.on_output() and not self.walking and not self.comparing)
 
     def can_pause(self) -> bool:
@@ -98,7 +98,7 @@ class Context:
         return self.made and not self.comparing and (self.on_output() or self.in_panel)
 
     def can_jump(self) -> bool:
-        """The same for home and end, which the panel needs too."""
+        """Home and end move the cursor: as `can_walk`, but not while the panel of the next token has the focus."""
         return self.can_walk() and not self.in_panel
 
     def has_several(self) -> bool:

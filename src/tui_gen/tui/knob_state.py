@@ -82,14 +82,14 @@ class KnobState:
         self.seed = new_seed()
 
     def later(self, branch: Branch) -> set[str]:
-        """Knobs that count for the next run, and stand elsewhere than where this branch began."""
+        """Which of `samples` and `seed` differ from this branch's and count for the next run only; none for a sweep."""
         if branch.start.sweep:
             return set()
         now = {"samples": (branch.samples, self.samples), "seed": (branch.start.seed, self.seed)}
         return {name for name, (there, here) in now.items() if there != here}
 
     def follow(self, branch: Branch) -> None:
-        """Stands as it did when the branch was left."""
+        """Sets the sampling knobs to their values at the branch's last token, and seed and samples to the branch's."""
         params = branch.params_at(len(branch) - 1)
         for name in SAMPLING:
             setattr(self.params, name, getattr(params, name))

@@ -44,7 +44,7 @@ class Dialog(ModalScreen[T | None]):
         event.stop()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Nor is the end of it."""
+        """Stops the message of enter at the dialog, so that it does not reach the screen below."""
         event.stop()
 
 

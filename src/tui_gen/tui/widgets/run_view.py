@@ -196,7 +196,7 @@ class RunView(Container):
         self._limit = self.workspace.limit(self.branch)
 
     def take(self, buffer: StepBuffer) -> None:
-        """Takes note of a frame and shows it, then lets the engine make another."""
+        """Records a frame's steps in the branch and shows them, then lets the thread hand over another frame."""
         now = time.thread_time()
         self._drawing, self._drawn_at = max(0.0, now - self._drawn_at), now  # all since the last one
         self.branch.record(buffer)
@@ -296,7 +296,7 @@ class RunView(Container):
         self._stand(Cursor(self.sample).to(self.branch, position, self.workspace.room(self.branch)))
 
     def turn_sample(self, direction: int) -> None:
-        """The next or the last sample, for the cursor and the panels."""
+        """Moves cursor and panels to the next (1) or previous (-1) sample, wrapping around."""
         self.look_at((self.sample + direction) % self.branch.samples)
 
     def look_at(self, sample: int) -> None:

@@ -102,7 +102,7 @@ class TextView(ScrollView, can_focus=True):
         self._changed_from(len(self._body.lines) - 1)
 
     def go_on(self) -> None:
-        """Brings it back."""
+        """Shows the mark at the end of the text again, because more tokens will follow."""
         self._writing = True
         self._changed_from(len(self._body.lines) - 1)
 
