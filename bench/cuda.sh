@@ -16,7 +16,7 @@ for candidate in .venv/bin/python python3 python; do
 done
 status=0
 if "$python" -c 'import pytest, pytest_asyncio, platformdirs' 2>/dev/null; then
-    "$python" -m pytest -q -p no:cacheprovider tests/test_gpu.py || status=$?
+    "$python" -m pytest -q -p no:cacheprovider -m cuda tests/runtime/test_cuda.py || status=$?
 fi
 "$python" -m bench.cuda || status=$?
 exit "$status"

@@ -1,7 +1,8 @@
-"""A run is a line of tokens of which every position can be looked at, changed and gone on from."""
+"""Branches: looked at, changed and gone on from at any position; their tree, differences and descriptions."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -9,14 +10,18 @@ import numpy as np
 import pytest
 
 from tests.support import toys
+from tests.support.branches import PLAIN, grown
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.branch import STATE_BYTES_PER_TOKEN, Branch, BranchStart, checkpoint_interval
+from tui_gen.generation.describe import describe, marked, place
 from tui_gen.generation.generate import generate
+from tui_gen.generation.tree import Tree, differences
+from tui_gen.images.codec import ImageCodec
+from tui_gen.images.completion import completion_prompt
 from tui_gen.library import LoadedModel, open_model, shipped_folder
 from tui_gen.sampling.params import FREE, SamplingParams, Tokens
-from tui_gen.sampling.step import Step
-
-ANYTHING = SamplingParams(1.3)
+from tui_gen.sampling.sweep import Sweep
+from tui_gen.text.codec import TextCodec
 
 
 @pytest.fixture(scope="module", params=["shakespeare", "recipes", "fashion"])
@@ -24,40 +29,20 @@ def loaded_model(request: pytest.FixtureRequest) -> LoadedModel:
     return open_model(shipped_folder() / request.param, provider="cpu", threads=1)
 
 
-@pytest.fixture
-def text(tmp_path: Path) -> LoadedModel:
-    return open_model(toys.endless_text_folder(tmp_path / "endless"), provider="cpu", threads=1)
-
-
 def begun(loaded_model: LoadedModel, *, samples: int = 2, seed: int = 5, prompt: Tokens | None = None) -> BranchStart:
     given = loaded_model.codec.prompt([loaded_model.card.prompt_example] * samples) if prompt is None else prompt
-    return BranchStart(given, seed, ANYTHING)
-
-
-def grown(branch: Branch, count: int, params: SamplingParams = ANYTHING) -> Branch:
-    """Goes on by so many positions."""
-    made = branch.step_buffer()
-    for step in islice(branch.steps(params), count):
-        made.append(step)
-    if len(made):
-        branch.record(made)
-    return branch
+    return BranchStart(given, seed, PLAIN)
 
 
 def root(loaded_model: LoadedModel, count: int, **facts: int) -> Branch:
     return grown(Branch("1", begun(loaded_model, **facts), loaded_model.model), count)
 
 
-def plain_steps(loaded_model: LoadedModel, start: BranchStart, count: int) -> list[Step]:
-    steps = generate(loaded_model.model, start.prompt, ANYTHING, length=10**6, seed=start.seed)
-    return list(islice(steps, count))
-
-
 def test_a_branch_is_what_generating_in_one_go_makes_however_it_is_cut_into_pieces(loaded_model: LoadedModel) -> None:
     branch = Branch("1", begun(loaded_model), loaded_model.model)
     for count in (1, 2, 30, 0, 7, 60):
         grown(branch, count)
-    steps = plain_steps(loaded_model, branch.start, 100)
+    steps = list(islice(generate(loaded_model.model, branch.start.prompt, PLAIN, length=10**6, seed=5), 100))
     assert branch.tokens[1:].tolist() == [step.tokens.tolist() for step in steps]
     assert branch.live[1:].tolist() == [step.live.tolist() for step in steps]
     assert branch.given[1:].tolist() == [step.given.tolist() for step in steps]
@@ -65,9 +50,9 @@ def test_a_branch_is_what_generating_in_one_go_makes_however_it_is_cut_into_piec
 
 def test_any_position_can_be_looked_at_and_says_what_was_drawn_from(loaded_model: LoadedModel) -> None:
     branch = root(loaded_model, 100)
-    steps = {step.index: step for step in plain_steps(loaded_model, branch.start, 100)}
+    steps = list(islice(generate(loaded_model.model, branch.start.prompt, PLAIN, length=10**6, seed=5), 100))
     for position in (1, 2, 99, 50, 17, len(branch) - 1):
-        seen, step = branch.look(position), steps[position]
+        seen, step = branch.look(position), steps[position - 1]
         np.testing.assert_allclose(seen.logits, step.logits, atol=1e-4)
         np.testing.assert_allclose(seen.probs, step.probs, atol=1e-5)
         assert seen.tokens.tolist() == step.tokens.tolist()
@@ -92,10 +77,10 @@ def test_a_branch_without_a_change_makes_the_same_again(loaded_model: LoadedMode
         assert again.given.tolist() == branch.given.tolist()
 
 
-def test_a_chosen_token_stands_and_all_after_it_is_drawn_with_the_numbers_that_it_had(text: LoadedModel) -> None:
-    branch = root(text, 200)
+def test_a_chosen_token_stands_and_all_after_it_is_drawn_with_the_numbers_that_it_had(endless: LoadedModel) -> None:
+    branch = root(endless, 200)
     override = np.array([[toys.DOG], [FREE]])
-    other = grown(Branch("2", branch.changed(50, override), text.model, parent=branch), len(branch) - 50)
+    other = grown(Branch("2", branch.changed(50, override), endless.model, parent=branch), len(branch) - 50)
     assert other.tokens[:50].tolist() == branch.tokens[:50].tolist()
     assert other.tokens[50].tolist() == [toys.DOG, branch.tokens[50, 1]]
     assert other.tokens[:, 1].tolist() == branch.tokens[:, 1].tolist()  # the sample beside it is not touched
@@ -106,10 +91,12 @@ def test_a_chosen_token_stands_and_all_after_it_is_drawn_with_the_numbers_that_i
     assert other.tokens[alike:, 0].tolist() == branch.tokens[alike:, 0].tolist()
 
 
-def test_the_same_holds_for_a_branch_of_a_branch_and_when_it_is_resumed(text: LoadedModel) -> None:
-    branch = root(text, 100)
-    second = grown(Branch("2", branch.changed(40, np.array([[toys.DOG, toys.SAT]] * 2)), text.model, parent=branch), 60)
-    same = Branch("3", second.changed(70, second.tokens[70:71].T.astype(np.int64)), text.model, parent=second)
+def test_the_same_holds_for_a_branch_of_a_branch_and_when_it_is_resumed(endless: LoadedModel) -> None:
+    branch = root(endless, 100)
+    second = grown(
+        Branch("2", branch.changed(40, np.array([[toys.DOG, toys.SAT]] * 2)), endless.model, parent=branch), 60
+    )
+    same = Branch("3", second.changed(70, second.tokens[70:71].T.astype(np.int64)), endless.model, parent=second)
     for count in (1, 5, 24):
         grown(same, count)
     assert same.tokens.tolist() == second.tokens.tolist()
@@ -145,8 +132,8 @@ def test_given_pixels_stay_as_they_are_also_in_a_branch() -> None:
     assert other.tokens[at].tolist() == [3, 3]
 
 
-def test_knobs_that_were_turned_are_known_by_position(text: LoadedModel) -> None:
-    branch = Branch("1", begun(text), text.model)
+def test_knobs_that_were_turned_are_known_by_position(endless: LoadedModel) -> None:
+    branch = Branch("1", begun(endless), endless.model)
     for temperature in (0.5, 0.5, 0.9):
         grown(branch, 10, SamplingParams(temperature))
     first = branch.start.prompt.shape[1]
@@ -154,29 +141,175 @@ def test_knobs_that_were_turned_are_known_by_position(text: LoadedModel) -> None
     assert [turn[1].temperature for turn in branch.turns] == [0.5, 0.9]
     assert (branch.params_at(20).temperature, branch.params_at(21).temperature) == (0.5, 0.9)
     assert branch.look(25).params.temperature == 0.9
-    assert Branch("2", branch.changed(15), text.model, parent=branch).turns == branch.turns[:1]
+    assert Branch("2", branch.changed(15), endless.model, parent=branch).turns == branch.turns[:1]
     assert first < 20
 
 
-def test_a_run_that_ended_makes_nothing_more(tmp_path: Path) -> None:
-    cats = open_model(toys.text_folder(tmp_path / "cats"), provider="cpu", threads=1)
-    branch = grown(Branch("1", BranchStart(cats.codec.prompt(["the"]), 0, SamplingParams(0.0)), cats.model), 1000)
+def test_a_run_that_ended_makes_nothing_more(text: LoadedModel) -> None:
+    branch = grown(Branch("1", BranchStart(text.codec.prompt(["the"]), 0, SamplingParams(0.0)), text.model), 1000)
     assert branch.ended
     count = len(branch)
     assert len(grown(branch, 5)) == count
-    assert not Branch("2", branch.changed(5), cats.model, parent=branch).ended
+    assert not Branch("2", branch.changed(5), text.model, parent=branch).ended
 
 
-def test_memory_and_the_way_back_are_bounded(text: LoadedModel) -> None:
-    branch = root(text, 3_000)
+def test_memory_and_the_way_back_are_bounded(endless: LoadedModel) -> None:
+    branch = root(endless, 3_000)
     assert len(branch._states) <= 3_000 / branch.every + 2
     gaps = np.diff([*sorted(branch._states), len(branch)])
     assert gaps.max() <= branch.every + 1
     assert checkpoint_interval(200_000) * STATE_BYTES_PER_TOKEN >= 200_000
 
 
-def test_a_branch_outside_of_what_was_made_is_refused(text: LoadedModel) -> None:
-    branch = root(text, 10)
+def test_a_branch_outside_of_what_was_made_is_refused(endless: LoadedModel) -> None:
+    branch = root(endless, 10)
     for at in (0, len(branch) + 1):
         with pytest.raises(TuiGenError, match="a branch can begin at tokens 1 to 11"):
             branch.changed(at)
+
+
+@pytest.fixture
+def tree(endless: LoadedModel) -> Tree:
+    """Branches 1, 2 that left 1, 3 that left 2, and 4 from a prompt of its own."""
+    tree = Tree(endless.model)
+    start = BranchStart(endless.codec.prompt(["the"]), 7, PLAIN)
+    first = grown(tree.begin(start))
+    second = grown(tree.begin(first.changed(20, np.array([[toys.DOG]]))))
+    grown(tree.begin(second.changed(30, seed=8)))
+    grown(tree.begin(start))
+    return tree
+
+
+def outline(tree: Tree) -> list[str]:
+    return ["  " * row.depth + row.branch.name + ("." if row.last else "") for row in tree.rows()]
+
+
+def test_branches_are_listed_below_those_that_they_left(tree: Tree) -> None:
+    assert outline(tree) == ["1", "  2.", "    3.", "4."]
+    assert tree["3"].start.parent == "2"
+
+
+def test_a_branch_can_be_renamed_and_its_children_still_know_it(tree: Tree) -> None:
+    tree.rename("2", " dogs ")
+    assert outline(tree) == ["1", "  dogs.", "    3.", "4."]
+    assert tree["dogs"].name == "dogs"
+    for name, fault in (("", "needs a name"), ("3", "there is a branch '3' already")):
+        with pytest.raises(TuiGenError, match=fault):
+            tree.rename("dogs", name)
+
+
+def test_what_left_a_deleted_branch_stays_as_it_is(tree: Tree) -> None:
+    kept = tree["3"].tokens.tolist()
+    tree.delete("2")
+    assert outline(tree) == ["1", "  3.", "4."]
+    assert tree["3"].tokens.tolist() == kept
+    grown(tree["3"])
+    tree.delete("1")
+    assert outline(tree) == ["3", "4."]
+    with pytest.raises(TuiGenError, match="there is no branch '1'; there are: 3, 4"):
+        tree["1"]
+
+
+def test_a_number_is_never_given_twice(tree: Tree) -> None:
+    tree.rename("4", "5")
+    assert tree.begin(tree["1"].start).name == "6"
+
+
+def test_differences_begin_where_another_token_was_chosen(tree: Tree) -> None:
+    differ = differences(tree["1"], tree["2"])
+    assert not differ[:20].any()
+    assert len(differ) == max(len(tree["1"]), len(tree["2"]))
+    assert not differences(tree["1"], tree["4"])[: len(tree["1"])].any()
+
+
+def test_what_only_one_of_them_has_differs(tree: Tree) -> None:
+    start = tree.begin(tree["1"].start)
+    assert differences(tree["1"], start)[len(start) :].all()
+
+
+def test_a_branch_says_how_it_began(endless: LoadedModel) -> None:
+    codec, tree = endless.codec, Tree(endless.model)
+    first = grown(tree.begin(BranchStart(codec.prompt(["the"]), 7, PLAIN, text=" the\n")))
+    again = tree.begin(first.changed(9))
+    words = tree.begin(first.changed(9, np.array([[toys.DOG, toys.RAN]])))
+    unprompted = tree.begin(BranchStart(codec.prompt([""]), 3, PLAIN))
+    turned = tree.begin(first.changed(30, params=replace(PLAIN, temperature=0.5, top_k=3)))
+    sweep = tree.begin(BranchStart(codec.prompt(["", ""]), 7, PLAIN, sweep=Sweep("top_p", (0.5, 0.9))))
+    assert describe(sweep, codec) == "sweep top-p"
+    assert describe(first, codec) == "seed 7: the"
+    assert describe(again, codec, first) == "anew at token 9"
+    assert describe(words, codec, first) == "token 9: dog ran"
+    assert describe(unprompted, codec) == "seed 3"
+    assert describe(turned, codec, first) == "temperature 0.50, top-k 3 at token 30"
+    assert describe(turned, codec) == "anew at token 30"
+
+
+def test_white_space_that_was_chosen_is_seen(toy_models: Path) -> None:
+    letters = open_model(toy_models / "letters", provider="cpu", threads=1)
+    tree = Tree(letters.model)
+    first = grown(tree.begin(BranchStart(letters.codec.prompt(["ab"]), 1, PLAIN)))
+    space = tree.begin(first.changed(2, np.array([[toys.CHARACTERS.index(" ")]])))
+    assert describe(space, letters.codec, first) == "token 2: ␣"
+
+
+@pytest.mark.parametrize("model", ["image", "colour", "warmed"])
+def test_branches_of_pictures_count_pixels_from_the_first_one(model: str, toy_models: Path) -> None:
+    loaded_model = open_model(toy_models / model, provider="cpu", threads=1)
+    codec = loaded_model.codec
+    assert isinstance(codec, ImageCodec)
+    tree = Tree(loaded_model.model)
+    start = codec.prompt([codec.phrases[0] if codec.phrases else ""])
+    first = tree.begin(BranchStart(start, 1, PLAIN))
+    assert describe(first, codec) == "seed 1"
+    grown(first)
+    at = start.shape[1] + 5
+    unit = "value" if model == "colour" else "pixel"
+    assert describe(tree.begin(first.changed(at, np.array([[2]]))), codec, first) == f"{unit} 5: 2"
+    assert describe(tree.begin(first.changed(at, seed=8)), codec, first) == f"seed 8 at {unit} 5"
+    assert place(first, start.shape[1] - 1, codec) == f"token {start.shape[1] - 1}"
+
+
+def test_what_completes_a_picture_says_so_and_its_own_branches_say_what_they_are(image: LoadedModel) -> None:
+    codec = image.codec
+    assert isinstance(codec, ImageCodec)
+    levels = np.zeros((toys.HEIGHT, toys.WIDTH), dtype=np.int64)
+    levels[1:3] = FREE
+    tree = Tree(image.model)
+    first = grown(tree.begin(BranchStart(codec.prompt(["bright"]), 1, PLAIN, text="bright")))
+    whole = BranchStart(completion_prompt(codec, "bright", levels, 1), 1, PLAIN, text="bright")
+    completion = grown(tree.begin(whole))
+    below = tree.begin(replace(whole, parent=first.name, at=2))
+    child = tree.begin(completion.changed(10, seed=5))
+    assert describe(completion, codec) == "completion: bright"
+    assert describe(below, codec, first) == "completion: bright"
+    assert describe(child, codec, completion) == "seed 5 at pixel 8"
+
+
+def test_marks_cover_the_words_of_the_tokens_that_differ_and_nothing_else(endless: LoadedModel) -> None:
+    codec = endless.codec
+    assert isinstance(codec, TextCodec)
+    tree = Tree(endless.model)
+    one = grown(tree.begin(BranchStart(codec.prompt([""]), 7, PLAIN)))
+    other = grown(tree.begin(one.changed(20, np.array([[toys.UNKNOWN]]))))
+    differ = differences(one, other)
+    for branch in (one, other):
+        found = marked(branch, codec, differ)
+        assert len(found.marks) == len(found.text)
+        assert found.text == codec.decode(branch.tokens[1:, 0].tolist())
+        said = "".join(character for character, mark in zip(found.text, found.marks, strict=True) if mark)
+        words = [codec.token_text(int(t)) for t, d in zip(branch.tokens[:, 0], differ, strict=False) if d]
+        assert said == "".join(words)
+
+
+def test_line_ends_and_spaces_that_differ_are_seen(tmp_path: Path) -> None:
+    letters = open_model(toys.character_folder(tmp_path / "letters", eos=None), provider="cpu", threads=1)
+    codec = letters.codec
+    assert isinstance(codec, TextCodec)
+    tree, (newline, space, letter) = Tree(letters.model), (toys.CHARACTERS.index(c) for c in "\n a")
+    start = codec.prompt(["abc"])
+    prompts = [np.concatenate([start, [[token, letter]]], axis=1) for token in (newline, space)]
+    branches = [grown(tree.begin(BranchStart(prompt, 1, PLAIN))) for prompt in prompts]
+    found = [marked(branch, codec, np.arange(200) == 4) for branch in branches]
+    assert found[0].text.startswith("abc↵\na")
+    assert found[0].marks[:5].tolist() == [False, False, False, True, False]
+    assert found[1].marks[:5].tolist() == [False, False, False, True, False]

@@ -1,7 +1,8 @@
-"""The generation loop, on real models."""
+"""The generation loop on real models, and prefill, which gives what reading tokens one by one gives."""
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -11,31 +12,18 @@ import pytest
 
 from tests.support import toys
 from tests.support.toys import CAT, DOG, DOT, END, RAN, SAT, THE
+from tui_gen.bench import cases, networks
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.generate import generate
-from tui_gen.library import LoadedModel
+from tui_gen.generation.protocol import Endless
+from tui_gen.library import LoadedModel, open_model, shipped_folder
 from tui_gen.runtime.model import Model
 from tui_gen.sampling.noise import Noise
-from tui_gen.sampling.params import FREE, Logits, SamplingParams, Tokens, draw_tokens
+from tui_gen.sampling.params import FREE, SamplingParams, Tokens, draw_tokens
 from tui_gen.sampling.step import Step
+from tui_gen.scoring.score import score
 
 GREEDY = SamplingParams(temperature=0)
-
-
-class Counted:
-    """A model that counts its steps."""
-
-    read = draw = score = None
-
-    def __init__(self, model: Model) -> None:
-        self.model, self.eos, self.steps = model, model.eos, 0
-
-    def start(self, batch: int) -> Any:
-        return self.model.start(batch)
-
-    def step(self, tokens: Tokens, state: Any) -> tuple[Logits, Any]:
-        self.steps += 1
-        return self.model.step(tokens, state)
 
 
 def prompt_of(*rows: list[int]) -> Tokens:
@@ -88,7 +76,7 @@ def test_a_knob_turned_between_two_tokens_counts_for_the_very_next_one(endless: 
 
 
 def test_nothing_is_computed_before_it_is_asked_for_and_nothing_after_the_last_token(text: LoadedModel) -> None:
-    model = Counted(text.model)
+    model = OneByOne(text.model)
     steps = generate(model, prompt_of([END, THE]), SamplingParams(), length=3, seed=0)
     assert model.steps == 0
     for asked in range(1, 5):
@@ -139,12 +127,6 @@ def test_a_kept_state_resumes_the_run_where_it_was(text: LoadedModel, at: int) -
     steps = run(text, prompt_of([END, THE], [END, DOG]), length=8, seed=6)
     logits, _ = text.model.step(steps[at].tokens, steps[at].state)
     assert np.array_equal(logits, steps[at + 1].logits)
-
-
-def test_one_sample_can_be_forked_out_of_a_batch_by_indexing_its_state(image: LoadedModel) -> None:
-    steps = run(image, image.codec.prompt(["bright", "deep dark"]), length=8)
-    logits, _ = image.model.step(steps[4].tokens[1:], steps[4].state.rows([1]))
-    assert np.array_equal(logits, steps[5].logits[1:])
 
 
 def test_length_0_reads_the_prompt_and_samples_nothing(text: LoadedModel) -> None:
@@ -204,11 +186,130 @@ def test_ids_below_free_are_refused(text: LoadedModel) -> None:
         run(text, prompt_of([END, -2]))
 
 
-def test_a_token_that_the_model_does_not_have_is_an_error_that_a_person_is_told(text: LoadedModel) -> None:
-    with pytest.raises(TuiGenError, match="could not run the model"):
-        run(text, prompt_of([99]))
-
-
 def test_a_negative_length_is_refused(text: LoadedModel) -> None:
     with pytest.raises(TuiGenError, match="length must be 0 or more, not -1"):
         run(text, prompt_of([END]), length=-1)
+
+
+TEXTS = ("names", "shakespeare", "recipes", "lstm", "lstm2")
+"""A plain network, stacked GRUs, an LSTM with an end token; LSTMs of 10,000 words, one and two layers."""
+
+
+class OneByOne:
+    """A model without its way to read many tokens at once; counts the steps."""
+
+    read = draw = score = None
+
+    def __init__(self, model: Model) -> None:
+        self._model, self.eos, self.start, self.steps = model, model.eos, model.start, 0
+
+    def step(self, tokens: Tokens, state: Any) -> Any:
+        self.steps += 1
+        return self._model.step(tokens, state)
+
+
+class Counted(OneByOne):
+    """A model that reads many at once; counts the other steps."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__(model)
+        self.read = model.read
+
+
+def opened(name: str) -> Model:
+    if (shipped_folder() / name).exists():
+        return open_model(shipped_folder() / name, provider="cpu", threads=1).model
+    return cases.load_network(name, 1)
+
+
+@pytest.fixture(scope="module", params=TEXTS)
+def model(request: pytest.FixtureRequest) -> Model:
+    return opened(request.param)
+
+
+def random_prompt(samples: int, length: int) -> Tokens:
+    return np.random.default_rng(length).integers(1, 20, (samples, length))
+
+
+def made(model: Any, prompt: Tokens, length: int = 6) -> list[Step]:
+    return list(generate(model, prompt, SamplingParams(), length=length, seed=3))
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+@pytest.mark.parametrize("length", [1, 2, 32, 33, 34, 65, 130, 300])
+def test_a_prompt_read_at_once_makes_the_same_steps(model: Model, samples: int, length: int) -> None:
+    prompt = random_prompt(samples, length)
+    if length == 300:
+        prompt[:, 100:104] = FREE
+        prompt[0, 200] = FREE
+    for step, plain in zip(made(model, prompt), made(OneByOne(model), prompt), strict=True):
+        assert (step.index, step.params) == (plain.index, plain.params)
+        assert np.array_equal(step.tokens, plain.tokens)
+        assert np.array_equal(step.given, plain.given)
+        assert np.array_equal(step.live, plain.live)
+        assert np.allclose(step.logits, plain.logits, rtol=0, atol=1e-4)
+        assert all(
+            np.allclose(a, b, rtol=0, atol=1e-4) for a, b in zip(step.state.arrays(), plain.state.arrays(), strict=True)
+        )
+
+
+def test_a_long_prompt_takes_hardly_any_steps_and_a_short_one_is_stepped() -> None:
+    model = opened("names")
+    for length, most in ((500, 2), (10, 10)):
+        counted = Counted(model)
+        assert len(made(counted, random_prompt(1, length), length=1)) == length
+        assert counted.steps <= most
+
+
+def test_what_was_said_within_a_prompt_can_be_asked_in_any_order() -> None:
+    model, prompt = opened("names"), random_prompt(2, 140)
+    steps, plain = made(model, prompt), made(OneByOne(model), prompt)
+    order = list(range(len(steps)))
+    random.Random(0).shuffle(order)
+    for at in order:
+        assert np.allclose(steps[at].logprob, plain[at].logprob, rtol=0, atol=1e-4)
+        assert np.allclose(steps[at].state.arrays()[0], plain[at].state.arrays()[0], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+def test_scores_are_the_logprobs_of_the_steps(model: Model, samples: int) -> None:
+    text = random_prompt(samples, 300)
+    expected = np.stack([step.logprob for step in made(OneByOne(model), text, length=0)], axis=1)
+    assert np.allclose(score(model, text), expected, rtol=0, atol=1e-4)
+    assert np.allclose(score(OneByOne(model), text), expected, rtol=0, atol=1e-9)
+    assert score(model, text[:, :1]).shape == (samples, 0)
+
+
+@pytest.mark.parametrize("name", ["lstm-int8", "pixelcnn", "fashion"])
+def test_other_graphs_are_stepped(name: str) -> None:
+    model, prompt = opened(name), random_prompt(1, 50) % 4
+    assert model.read(prompt, model.start(1)) is None
+    assert model.score(prompt, prompt, model.start(1)) is None
+    assert np.isfinite(score(model, prompt)).all()
+    for step, plain in zip(made(model, prompt), made(OneByOne(model), prompt), strict=True):
+        assert np.array_equal(step.logits, plain.logits)
+
+
+def test_a_token_that_cannot_be_read_is_told_where_it_stands() -> None:
+    prompt = random_prompt(1, 200)
+    prompt[0, 60] = networks.VOCABULARY
+    steps = generate(cases.load_network("lstm", 1), prompt, SamplingParams(), length=1, seed=0)
+    assert [next(steps).index for _ in range(60)] == list(range(1, 61))
+    with pytest.raises(TuiGenError, match="could not run"):
+        next(steps)
+
+
+def test_logits_that_are_not_finite_are_told_when_they_are_asked_for() -> None:
+    graph = networks.fill_graph("lstm", {"output.bias": np.full(networks.VOCABULARY, np.nan, dtype=np.float32)})
+    model = Model(graph, networks.text_card("lstm"), provider="cpu")
+    steps = generate(model, random_prompt(1, 50), SamplingParams(), length=1, seed=0)
+    prompt = [next(steps) for _ in range(49)]
+    with pytest.raises(TuiGenError, match="non-finite logits at token 17"):
+        _ = prompt[16].logits
+    with pytest.raises(TuiGenError, match="non-finite logits at token 50"):
+        next(steps)
+
+
+def test_a_model_without_an_end_still_reads_at_once() -> None:
+    model = opened("recipes")
+    assert Endless(model).read == model.read

@@ -1,11 +1,11 @@
-"""Pixels to rows of characters."""
+"""Pixels to rows of characters, and surprisal to colours."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from tui_gen.images.picture import UNDRAWN, Pixels
+from tui_gen.images.picture import HOTTEST, UNDRAWN, Pixels, heat
 from tui_gen.images.raster import BLANK, Cell, Raster, Rendering, ansi, brightness, hexadecimal, plain
 
 BLACK, GREY, WHITE, RED = (0, 0, 0), (128, 128, 128), (255, 255, 255), (255, 0, 0)
@@ -127,3 +127,13 @@ def test_ansi_sets_each_colour_once_per_run_of_cells_and_resets_at_the_end() -> 
 
 def test_a_colour_is_written_as_style_sheets_do() -> None:
     assert hexadecimal((255, 0, 16)) == "#ff0010"
+
+
+def test_more_bits_are_brighter_and_what_is_not_known_is_not_drawn() -> None:
+    colours = heat(np.array([0.0, 0.2, 1, 3, 6, HOTTEST, 30, np.inf, np.nan]))
+    bright = [brightness(tuple(colour)) for colour in colours[:-1].tolist()]
+    assert bright[:6] == sorted(bright[:6])
+    assert len(set(bright[:6])) == 6
+    assert bright[5] == bright[6] == bright[7]
+    assert (colours[-1] == UNDRAWN).all()
+    assert heat(np.zeros((2, 3, 4))).shape == (2, 3, 4, 3)

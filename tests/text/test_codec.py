@@ -1,10 +1,11 @@
-"""Prompts to ids and ids to text."""
+"""Prompts to ids, ids to text, and which part of the text each token wrote."""
 
 from __future__ import annotations
 
 import json
 import random
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,11 @@ from tests.support import toys
 from tests.support.toys import CAT, DOG, DOT, END, SAT, THE, UNKNOWN
 from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
-from tui_gen.library import codec_for
+from tui_gen.library import codec_for, open_model, shipped_folder
 from tui_gen.sampling.params import FREE
-from tui_gen.text.codec import TextCodec
+from tui_gen.terminal_text import scrub
+from tui_gen.text.codec import TextCodec, TextReader
+from tui_gen.text.transcript import BLOCK, Transcript
 
 WORDS = ModelCard("wordy", "text", "toy", len(toys.WORDS), bos=END, eos=END)
 LETTERS = ModelCard("letters", "text", "toy", len(toys.CHARACTERS), bos=0, eos=0)
@@ -39,7 +42,9 @@ def pieces() -> TextCodec:
 
 
 def test_a_prompt_is_typed_as_a_person_types_it(words: TextCodec) -> None:
-    assert words.prompt(["The CAT sat."]).tolist() == [[END, THE, CAT, SAT, DOT]]
+    ids = words.prompt(["The CAT sat."])
+    assert ids.tolist() == [[END, THE, CAT, SAT, DOT]]
+    assert ids.dtype == np.int64
 
 
 def test_an_empty_prompt_is_the_start_token_alone(words: TextCodec) -> None:
@@ -186,5 +191,44 @@ def test_a_length_is_what_is_wanted_and_300_if_nobody_says(words: TextCodec) -> 
     assert [words.length(wanted) for wanted in (None, 0, 9999)] == [300, 0, 9999]
 
 
-def test_ids_are_int64_as_the_contract_wants(words: TextCodec) -> None:
-    assert words.prompt(["the"]).dtype == np.int64
+@pytest.mark.parametrize("name", ["recipes", "shakespeare"])
+def test_spans_join_into_the_text_and_belong_to_their_tokens(name: str) -> None:
+    codec, chance = open_model(shipped_folder() / name, provider="cpu", threads=1).codec, random.Random(1)
+    assert isinstance(codec, TextCodec)
+    reader = codec.reader
+    tokens = np.random.default_rng(0).integers(2, 60, 3000).tolist()
+    transcript, whole, at = Transcript(reader), "", 0
+    while at < len(tokens):
+        count = chance.choice([1, 2, 30, 700])
+        whole += transcript.append(tokens[at : at + count])
+        at += count
+    assert transcript.text == whole
+    assert len(transcript) == len(tokens)
+    spans = [transcript.span(number) for number in range(len(tokens))]
+    assert spans[0][0] == 0
+    assert all(before[1] == after[0] for before, after in pairwise(spans))
+    alone = reader()
+    for token, (start, end) in zip(tokens, spans, strict=True):
+        assert whole[start:end] == scrub(alone.read(token)).replace("\t", "    ")
+    assert spans[-1][1] == transcript.length == len(whole)
+    for number in (0, 1, 500, 2999):
+        start, end = spans[number]
+        assert transcript.token_at(start) == number if end > start else True
+
+
+def test_a_character_that_several_tokens_spell_belongs_to_the_last_of_them(pieces: TextCodec) -> None:
+    transcript = Transcript(pieces.reader)
+    assert transcript.append(pieces.prompt(["aé"])[0, 1:].tolist()) == "aé"
+    assert [transcript.span(number) for number in range(3)] == [(0, 1), (1, 1), (1, 2)]
+    assert [transcript.token_at(offset) for offset in (0, 1, 9)] == [0, 2, 2]
+
+
+def test_one_token_of_a_long_text_is_found_without_reading_all_of_it(
+    letters: TextCodec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transcript, tokens, read = Transcript(letters.reader), list[int](), TextReader.read
+    transcript.append(np.random.default_rng(0).integers(1, 5, 50_000).tolist())
+    monkeypatch.setattr(TextReader, "read", lambda self, token: tokens.append(token) or read(self, token))
+    transcript.span(49_000)
+    transcript.span(49_001)
+    assert 0 < len(tokens) <= BLOCK + 16

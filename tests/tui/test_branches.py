@@ -12,8 +12,8 @@ from textual.app import App, ComposeResult
 from textual.message import Message
 from textual.widgets import OptionList
 
-from tests.generation.test_tree import grown
 from tests.support import toys
+from tests.support.branches import grown
 from tests.support.driver import until
 from tui_gen.generation.branch import BranchStart
 from tui_gen.library import LoadedModel, open_model

@@ -10,8 +10,8 @@ from rich.segment import Segment
 from textual.app import App, ComposeResult
 from textual.widgets import Static
 
-from tests.generation.test_tree import grown
 from tests.support import toys
+from tests.support.branches import grown
 from tui_gen.generation.branch import Branch, BranchStart
 from tui_gen.generation.tree import Tree, differences
 from tui_gen.images.picture import UNDRAWN

@@ -1,20 +1,32 @@
-"""CUDA asked for in vain names what is missing and the cure; `auto` falls back to the CPU in one quiet line."""
+"""CUDA: what is missing is named with its cure, and where there is a GPU it gives what the CPU gives."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from ctypes import c_int
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+import tui_gen
 from tests.support import toys
+from tests.support.devices import shipped
+from tui_gen.bench.models import compare, greedy
 from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
+from tui_gen.generation.generate import generate
+from tui_gen.generation.protocol import Endless
+from tui_gen.library import shipped_folder
 from tui_gen.runtime import cuda, session
 from tui_gen.runtime.cuda import missing_driver, missing_library
 from tui_gen.runtime.model import Model
-from tui_gen.runtime.session import CUDA_VERSION, cuda_library
+from tui_gen.runtime.session import CUDA_VERSION, cuda_library, cuda_trouble
+from tui_gen.sampling.params import SamplingParams
 
 CARD = ModelCard("toy", "text", "toy", len(toys.WORDS), bos=toys.END, eos=toys.END)
 GRAPH = toys.text_graph()
@@ -76,7 +88,7 @@ def refusal(device: int = 0) -> str:
 
 
 @without_driver
-def test_no_driver() -> None:
+def test_a_machine_without_a_driver_is_told_apart() -> None:
     assert refusal().startswith("CUDA cannot be used: no NVIDIA driver found; without --provider cuda")
 
 
@@ -139,3 +151,59 @@ def test_a_missing_library_is_named_with_the_cure_and_nothing_else_is_printed(
 
 def test_the_version_of_cuda_that_is_needed_is_known() -> None:
     assert not CUDA_VERSION or int(CUDA_VERSION.split(".")[0]) >= 12
+
+
+TROUBLE = cuda_trouble(0)
+NAMES = sorted(path.parent.name for path in shipped_folder().glob("*/config.json"))
+
+
+def on_gpu(test: Callable[..., None]) -> Any:
+    """What only a machine with an NVIDIA GPU can show; elsewhere it says why it is skipped."""
+    return pytest.mark.cuda(pytest.mark.skipif(bool(TROUBLE), reason=TROUBLE)(test))
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def pair(request: pytest.FixtureRequest) -> tuple[Model, Model]:
+    """A model on the CPU and on the GPU."""
+    graph, card = shipped(request.param)
+    return Model(graph, card, provider="cpu"), Model(graph, card, provider="cuda")
+
+
+@on_gpu
+def test_logits_and_tokens_agree(pair: tuple[Model, Model]) -> None:
+    found = compare(*pair, tokens=1000, params=SamplingParams())
+    assert pair[1].provider == "CUDA"
+    assert found.largest <= 1e-3
+    assert all(flip.is_near_tie for flip in found.flips), "\n".join(map(str, found.flips))
+
+
+@on_gpu
+def test_greedy_tokens_agree(pair: tuple[Model, Model]) -> None:
+    assert greedy(pair[0], tokens=500).tolist() == greedy(pair[1], tokens=500).tolist()
+
+
+@on_gpu
+@pytest.mark.parametrize(
+    "params", [SamplingParams(0.8, top_k=20), SamplingParams(top_p=0.9), SamplingParams(min_p=0.05)]
+)
+def test_filters_agree(pair: tuple[Model, Model], params: SamplingParams) -> None:
+    found = compare(*pair, tokens=200, params=params)
+    assert all(flip.is_near_tie for flip in found.flips), "\n".join(map(str, found.flips))
+
+
+@on_gpu
+def test_batches_of_several_sizes_take_turns(pair: tuple[Model, Model]) -> None:
+    prompt = np.full((1, 1), pair[1].card.bos)
+    for samples in (1, 3, 1, 70, 3):
+        steps = generate(Endless(pair[1]), prompt.repeat(samples, axis=0), SamplingParams(), length=20, seed=3)
+        first = [step.tokens[0].item() for step in steps]
+        alone = generate(Endless(pair[1]), prompt, SamplingParams(), length=20, seed=3)
+        assert first == [step.tokens[0].item() for step in alone]
+
+
+@on_gpu
+def test_a_process_that_used_the_gpu_says_so_and_ends_by_itself() -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(tui_gen.__file__).parents[1])}
+    command = [sys.executable, "-m", "tui_gen", "generate", "names", "--provider", "cuda", "--seed", "1", "-n", "64"]
+    child = subprocess.run(command, capture_output=True, env=environment, timeout=60, check=True)
+    assert b"CUDA (" in child.stderr

@@ -1,12 +1,12 @@
-"""When steps appear."""
+"""When steps may come, and how they are bundled into frames."""
 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import cycle, islice
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,19 +22,36 @@ from tui_gen.sampling.step import Step
 
 
 class Clock:
-    """A clock that stands still until it is told to move."""
+    """A clock that stands still until somebody moves it, or waits for as long."""
 
     def __init__(self) -> None:
         self.now = 100.0
+        self.asleep = threading.Event()
+        """Set once somebody waits without an end."""
 
     def monotonic(self) -> float:
         return self.now
+
+    def condition(self) -> threading.Condition:
+        """Waiting on it takes time by this clock alone."""
+        clock = self
+
+        class Condition(threading.Condition):
+            def wait(self, timeout: float | None = None) -> bool:
+                if timeout is None:
+                    clock.asleep.set()
+                    return super().wait()
+                clock.now += max(timeout, 1e-6)
+                return False
+
+        return Condition()
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(module, "threading", SimpleNamespace(Condition=clock.condition))
     return clock
 
 
@@ -54,17 +71,17 @@ def test_without_a_rate_steps_come_as_fast_as_they_are_pulled_and_in_order(steps
     assert [step.index for step in paced(steps, Pace()) if step] == list(range(1, 51))
 
 
-def test_a_pause_blocks_and_resuming_goes_on(steps: Iterator[Step]) -> None:
+def test_a_pause_blocks_and_resuming_goes_on(steps: Iterator[Step], clock: Clock) -> None:
     pace = Pace()
     pulled = paced(steps, pace)
     assert next(pulled)
     assert pace.toggle_pause()
     assert next(pulled) is None
     thread, results = in_thread(lambda: next(pulled))
-    thread.join(0.05)
-    assert thread.is_alive()
+    assert clock.asleep.wait(60)
+    assert results == []
     assert not pace.toggle_pause()
-    thread.join(5)
+    thread.join(60)
     assert results[0].index == 2
 
 
@@ -75,16 +92,14 @@ def test_closing_ends_a_run_also_while_it_is_paused(steps: Iterator[Step]) -> No
     assert next(pulled) is None
     thread, results = in_thread(lambda: list(pulled))
     pace.close()
-    thread.join(5)
+    thread.join(60)
     assert results == [[]]
 
 
-def test_a_slow_rate_announces_each_wait_so_that_what_is_made_can_be_shown(steps: Iterator[Step]) -> None:
-    pulled = paced(steps, Pace(rate=20))
-    began = time.monotonic()
-    shape = [step is None for step in islice(pulled, 5)]
+def test_a_slow_rate_announces_each_wait_so_that_what_is_made_can_be_shown(steps: Iterator[Step], clock: Clock) -> None:
+    shape = [step is None for step in islice(paced(steps, Pace(rate=20)), 5)]
     assert shape == [False, True, False, True, False]
-    assert time.monotonic() - began >= 2 / 20
+    assert clock.now == pytest.approx(100 + 2 / 20)
 
 
 def test_a_rate_turned_up_counts_at_once_for_a_token_that_waits(steps: Iterator[Step]) -> None:
@@ -94,7 +109,7 @@ def test_a_rate_turned_up_counts_at_once_for_a_token_that_waits(steps: Iterator[
     assert next(pulled) is None
     thread, results = in_thread(lambda: next(pulled))
     pace.set_rate(float("inf"))
-    thread.join(5)
+    thread.join(60)
     assert results[0].index == 2
 
 
@@ -113,8 +128,8 @@ def test_a_token_that_comes_late_does_not_delay_those_after_it(clock: Clock) -> 
     pace = Pace(rate=100)
     pace.start()
     due = []
-    for _ in range(20):
-        clock.now = max(clock.now, pace._due) + 0.002  # every wake-up is late
+    for number in range(20):
+        clock.now = max(clock.now, 100 + number / 100) + 0.002  # every wake-up is late
         assert pace.wait()
         due.append(clock.now)
     assert due[-1] - due[0] == pytest.approx(19 / 100, abs=0.003)
@@ -174,9 +189,8 @@ def test_frames_come_less_often_where_drawing_takes_the_time_of_the_model(
 
 def test_a_knob_that_was_turned_ends_a_frame_at_once(endless: LoadedModel) -> None:
     params = SamplingParams()
-    bundles = frames(
-        generate(endless.model, np.zeros((1, 1), dtype=np.int64), params, length=10**6, seed=0), list[Step]
-    )
+    steps = generate(endless.model, np.zeros((1, 1), dtype=np.int64), params, length=10**6, seed=0)
+    bundles = frames(steps, list[Step])
     next(bundles)
     params.temperature = 0.5
     assert len(next(bundles)) == 1

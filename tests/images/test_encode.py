@@ -1,4 +1,4 @@
-"""The drawing as an animated GIF, read with what anybody would read it with."""
+"""Pictures as PNG and as animated GIF, read with what anybody would read them with."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL import Image, ImageSequence
 
 from tests.support import toys
 from tui_gen.card import ImageSpec
-from tui_gen.images.encode import MAX_FRAMES, gif
+from tui_gen.images.encode import MAX_FRAMES, gif, png
 from tui_gen.images.picture import Picture
 from tui_gen.sampling.params import FREE, SamplingParams, Tokens
 from tui_gen.sampling.step import Step
@@ -117,3 +117,39 @@ def test_more_colours_than_a_gif_can_hold_are_brought_near(channels: int) -> Non
     seen, _, _ = frames(gif(picture), scale=16)
     assert np.abs(seen[-1].astype(int) - picture.rgb[0]).mean() < 5
     assert np.abs(seen[-1].astype(int) - picture.rgb[0]).max() < 40
+
+
+GREYS = ImageSpec(height=4, width=6, levels=16)
+
+
+def grey_pictures(samples: int) -> Picture:
+    """Each all of the level that is its number."""
+    picture = Picture(GREYS, samples)
+    picture.take(np.tile(np.arange(samples), (GREYS.area, 1)))
+    return picture
+
+
+def read_png(content: bytes) -> NDArray[np.uint8]:
+    """[height, width, 4] at one pixel each."""
+    with Image.open(io.BytesIO(content)) as opened:
+        shown: Any = np.asarray(opened)
+    small = shown[::85, ::85]
+    np.testing.assert_array_equal(small.repeat(85, axis=0).repeat(85, axis=1), shown)
+    found: NDArray[np.uint8] = small
+    return found
+
+
+@pytest.mark.parametrize(("samples", "down", "across"), [(1, 1, 1), (4, 1, 4), (5, 2, 3), (9, 3, 3), (16, 4, 4)])
+def test_a_few_pictures_stand_in_a_row_and_more_in_about_as_many_rows_as_columns(
+    samples: int, down: int, across: int
+) -> None:
+    assert read_png(png(grey_pictures(samples))).shape == (down * 5 - 1, across * 7 - 1, 4)
+
+
+def test_pictures_follow_each_other_row_by_row_one_pixel_apart() -> None:
+    shown = read_png(png(grey_pictures(5)))
+    for sample, (top, left) in enumerate(((0, 0), (0, 7), (0, 14), (5, 0), (5, 7))):
+        assert (shown[top : top + 4, left : left + 6] == (*[17 * sample] * 3, 255)).all()
+    assert not shown[4, :, 3].any()
+    assert not shown[:, [6, 13], 3].any()
+    assert not shown[5:, 14:, 3].any()

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from tests.support import toys
-from tests.support.devices import failing_after, on_device, refusing_to_record, shipped
+from tests.support.branches import grown
+from tests.support.devices import Placed, failing_after, on_device, refusing_to_record, shipped
 from tui_gen.bench.models import compare, greedy
 from tui_gen.card import ModelCard
 from tui_gen.errors import DeviceFullError, DeviceLostError, TuiGenError
@@ -40,12 +41,7 @@ def pair() -> tuple[Model, Model, CudaModel]:
 
 
 def run(
-    model: Model,
-    samples: int = 1,
-    *,
-    length: int = 200,
-    params: SamplingParams = KNOBS,
-    sweep: Sweep | None = None,
+    model: Model, samples: int = 1, *, length: int = 200, params: SamplingParams = KNOBS, sweep: Sweep | None = None
 ) -> Iterator[Step]:
     prompt = np.full((samples, 1), model.card.bos)
     return generate(Endless(model), prompt, params, length=length, seed=5, sweep=sweep)
@@ -141,12 +137,8 @@ def test_states_that_are_held_can_be_gone_on_from_in_several_ways(pair: tuple[Mo
 def test_a_branch_can_be_looked_at_and_left_anywhere(pair: tuple[Model, Model, CudaModel]) -> None:
     looks = []
     for model in pair[:2]:
-        branch = Branch("1", BranchStart(np.array([[toys.THE]]), 3, SamplingParams(2)), Endless(model))
-        step_buffer = branch.step_buffer()
-        for step in islice(branch.steps(SamplingParams(2)), 90):
-            step_buffer.append(step)
-        step_buffer.settle()
-        branch.record(step_buffer)
+        start = BranchStart(np.array([[toys.THE]]), 3, SamplingParams(2))
+        branch = grown(Branch("1", start, Endless(model)), 90, SamplingParams(2))
         step = branch.look(50)
         onward = Branch("2", branch.changed(40, np.array([[toys.DOG]])), Endless(model), parent=branch)
         looks.append((branch.tokens.tolist(), step.logits.round(4).tolist(), tokens(islice(onward.steps(KNOBS), 20))))
@@ -233,7 +225,7 @@ def test_a_device_that_fails_in_mid_run_leaves_it_to_the_cpu(
     broken = module.CudaModel.fetch
 
     def fetch(self: CudaModel, state: DeviceState) -> Any:
-        if pair[1]._placement.engine is None:  # type: ignore[union-attr]
+        if pair[1].provider == "CPU":
             raise DeviceLostError("nothing comes back")
         return broken(self, state)
 
@@ -246,21 +238,29 @@ def test_a_device_that_fails_in_mid_run_leaves_it_to_the_cpu(
         assert np.allclose(made[at].logits, expected[at].logits, rtol=0, atol=1e-5)
 
 
-def test_work_that_cannot_be_recorded_is_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
-    graph, card = shipped("names")
-    model, engine = on_device(graph, card)
-    opened = engine._opener
+def reopen(model: Model, engine: CudaModel, change: Callable[[DeviceGraphs, bool], DeviceGraphs]) -> list[bool]:
+    """Gives the model another device with other graphs; returns, as it grows, whether each opening wanted to record."""
     asked: list[bool] = []
 
     def opener(*, record: bool) -> DeviceGraphs:
         asked.append(record)
-        found = opened(record=record)
-        return found._replace(step=DeviceGraph(found.step.session, record))
+        return change(engine._opener(record=record), record)
 
+    model._placement = Placed(CudaModel(opener, model.inputs[1:], model.card.vocab_size, model.state))  # type: ignore[assignment]
+    return asked
+
+
+def recordable_step(graphs: DeviceGraphs, record: bool) -> DeviceGraphs:
+    return graphs._replace(step=DeviceGraph(graphs.step.session, record))
+
+
+def test_work_that_cannot_be_recorded_is_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph, card = shipped("names")
+    model, engine = on_device(graph, card)
     refusing_to_record(
         monkeypatch, DeviceLostError("CUDA failure 900: operation not permitted when stream is capturing")
     )
-    model._placement.engine = CudaModel(opener, model.inputs[1:], card.vocab_size, model.state)  # type: ignore[union-attr]
+    asked = reopen(model, engine, recordable_step)
     assert tokens(run(model, 2)) == tokens(run(Model(graph, card, provider="cpu"), 2))
     assert asked == [True, False]
     assert model.take_warnings() == []
@@ -269,13 +269,6 @@ def test_work_that_cannot_be_recorded_is_done_without(monkeypatch: pytest.Monkey
 def test_recordings_that_run_out_begin_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     graph, card = shipped("names")
     model, engine = on_device(graph, card)
-    plain, asked = engine._opener, list[bool]()
-
-    def opener(*, record: bool) -> DeviceGraphs:
-        asked.append(record)
-        found = plain(record=record)
-        return found._replace(step=DeviceGraph(found.step.session, record))
-
     numbers: list[int | None] = []
     bound = OnnxSession.bind_on_device
 
@@ -287,7 +280,7 @@ def test_recordings_that_run_out_begin_anew(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(OnnxSession, "bind_on_device", bind_on_device)
     monkeypatch.setattr(cuda_buffers, "_RECORDINGS", 5)
-    model._placement.engine = CudaModel(opener, model.inputs[1:], card.vocab_size, model.state)  # type: ignore[union-attr]
+    asked = reopen(model, engine, recordable_step)
     cpu = Model(graph, card, provider="cpu")
     for samples in (1, 2, 3, 2, 1, 4):
         assert tokens(run(model, samples, length=30)) == tokens(run(cpu, samples, length=30))
@@ -298,15 +291,12 @@ def test_recordings_that_run_out_begin_anew(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_sampler_that_cannot_be_recorded_costs_one_opening(monkeypatch: pytest.MonkeyPatch) -> None:
     graph, card = shipped("names")
     model, engine = on_device(graph, card)
-    plain, asked = engine._opener, list[bool]()
 
-    def opener(*, record: bool) -> DeviceGraphs:
-        asked.append(record)
-        found = plain(record=record)
-        return found._replace(sampler=lambda sorts: found.sampler(sorts)._replace(recordable=record))
+    def recordable_sampler(graphs: DeviceGraphs, record: bool) -> DeviceGraphs:
+        return graphs._replace(sampler=lambda sorts: graphs.sampler(sorts)._replace(recordable=record))
 
     refusing_to_record(monkeypatch, TuiGenError("operation not permitted when stream is capturing"))
-    model._placement.engine = CudaModel(opener, model.inputs[1:], card.vocab_size, model.state)  # type: ignore[union-attr]
+    asked = reopen(model, engine, recordable_sampler)
     params = SamplingParams(top_k=3)
     cpu = Model(graph, card, provider="cpu")
     assert tokens(run(model, 2, params=params)) == tokens(run(cpu, 2, params=params))
