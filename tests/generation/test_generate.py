@@ -167,38 +167,30 @@ def test_a_knob_turned_out_of_its_range_is_refused_by_name(endless: LoadedModel)
         next(steps)
 
 
+NOTHING = "token at its first position"
+
+
 @pytest.mark.parametrize(
-    "prompt",
+    ("prompt", "length", "reason"),
     [
-        np.zeros((0, 3), dtype=np.int64),
-        np.zeros((3, 0), dtype=np.int64),
-        np.zeros(3, dtype=np.int64),
-        np.array([[END, THE], [FREE, THE]]),
+        (np.zeros((0, 3), dtype=np.int64), 20, NOTHING),
+        (np.zeros((3, 0), dtype=np.int64), 20, NOTHING),
+        (np.zeros(3, dtype=np.int64), 20, NOTHING),
+        (prompt_of([END, THE], [FREE, THE]), 20, NOTHING),
+        (prompt_of([END, -2]), 20, "not -2"),
+        (prompt_of([END]), -1, "length must be 0 or more, not -1"),
     ],
 )
-def test_a_prompt_without_a_first_token_is_refused(text: LoadedModel, prompt: Tokens) -> None:
-    with pytest.raises(TuiGenError, match="token at its first position"):
-        run(text, prompt)
-
-
-def test_ids_below_free_are_refused(text: LoadedModel) -> None:
-    with pytest.raises(TuiGenError, match="not -2"):
-        run(text, prompt_of([END, -2]))
-
-
-def test_a_negative_length_is_refused(text: LoadedModel) -> None:
-    with pytest.raises(TuiGenError, match="length must be 0 or more, not -1"):
-        run(text, prompt_of([END]), length=-1)
-
-
-TEXTS = ("names", "shakespeare", "recipes", "lstm", "lstm2")
-"""A plain network, stacked GRUs, an LSTM with an end token; LSTMs of 10,000 words, one and two layers."""
+def test_what_cannot_be_generated_from_is_refused(text: LoadedModel, prompt: Tokens, length: int, reason: str) -> None:
+    with pytest.raises(TuiGenError, match=reason):
+        run(text, prompt, length=length)
 
 
 class OneByOne:
     """A model without its way to read many tokens at once; counts the steps."""
 
-    read = draw = score = None
+    read: Any = None
+    draw = score = None
 
     def __init__(self, model: Model) -> None:
         self._model, self.eos, self.start, self.steps = model, model.eos, model.start, 0
@@ -208,22 +200,15 @@ class OneByOne:
         return self._model.step(tokens, state)
 
 
-class Counted(OneByOne):
-    """A model that reads many at once; counts the other steps."""
-
-    def __init__(self, model: Model) -> None:
-        super().__init__(model)
-        self.read = model.read
-
-
 def opened(name: str) -> Model:
     if (shipped_folder() / name).exists():
         return open_model(shipped_folder() / name, provider="cpu", threads=1).model
     return cases.load_network(name, 1)
 
 
-@pytest.fixture(scope="module", params=TEXTS)
+@pytest.fixture(scope="module", params=["names", "shakespeare", "recipes", "lstm", "lstm2"])
 def model(request: pytest.FixtureRequest) -> Model:
+    """A plain network, stacked GRUs, an LSTM with an end token; LSTMs of 10,000 words, one and two layers."""
     return opened(request.param)
 
 
@@ -248,15 +233,15 @@ def test_a_prompt_read_at_once_makes_the_same_steps(model: Model, samples: int, 
         assert np.array_equal(step.given, plain.given)
         assert np.array_equal(step.live, plain.live)
         assert np.allclose(step.logits, plain.logits, rtol=0, atol=1e-4)
-        assert all(
-            np.allclose(a, b, rtol=0, atol=1e-4) for a, b in zip(step.state.arrays(), plain.state.arrays(), strict=True)
-        )
+        for state, expected in zip(step.state.arrays(), plain.state.arrays(), strict=True):
+            assert np.allclose(state, expected, rtol=0, atol=1e-4)
 
 
 def test_a_long_prompt_takes_hardly_any_steps_and_a_short_one_is_stepped() -> None:
     model = opened("names")
     for length, most in ((500, 2), (10, 10)):
-        counted = Counted(model)
+        counted = OneByOne(model)
+        counted.read = model.read
         assert len(made(counted, random_prompt(1, length), length=1)) == length
         assert counted.steps <= most
 

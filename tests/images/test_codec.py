@@ -40,7 +40,8 @@ def pictures() -> ImageCodec:
 )
 def test_phrases_are_read_in_any_case_and_spacing_and_once_each(pictures: ImageCodec, typed: str) -> None:
     ids = pictures.prompt([typed])
-    assert (ids.tolist(), ids.dtype) == ([[START, BRIGHT, DARK]], np.int64)
+    assert ids.tolist() == [[START, BRIGHT, DARK]]
+    assert ids.dtype == np.int64
     assert pictures.unknown(typed) == []
 
 

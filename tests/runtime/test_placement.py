@@ -165,15 +165,15 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-def _taking(seconds: dict[int, float]) -> tuple[Callable[[int], Callable[[], object]], list[int]]:
+def steps_of(seconds: dict[int, float]) -> tuple[Callable[[int], Callable[[], object]], list[int]]:
     """Steps that take so long with so many threads, and the counts that were opened."""
-    asked: list[int] = []
+    counts: list[int] = []
 
-    def opened(count: int) -> Callable[[], object]:
-        asked.append(count)
+    def open_step(count: int) -> Callable[[], object]:
+        counts.append(count)
         return lambda: seconds[count]
 
-    return opened, asked
+    return open_step, counts
 
 
 def test_threads_are_tried_as_far_as_there_are_processors() -> None:
@@ -187,7 +187,7 @@ def test_more_threads_must_be_clearly_faster() -> None:
 
 
 def test_the_choice_is_measured_once_and_remembered(cache: Path) -> None:
-    opened, asked = _taking({1: 0.02, 2: 0.004, 4: 0.02})
+    opened, asked = steps_of({1: 0.02, 2: 0.004, 4: 0.02})
     assert placement.fastest_threads("graph", "1.0", opened) == 2
     assert asked == [1, 2, 4]
     assert placement.fastest_threads("graph", "1.0", opened) == 2
@@ -197,7 +197,7 @@ def test_the_choice_is_measured_once_and_remembered(cache: Path) -> None:
 
 
 def test_a_damaged_or_missing_memory_is_measured_again(cache: Path) -> None:
-    opened, asked = _taking({1: 0.004, 2: 0.02, 4: 0.02})
+    opened, asked = steps_of({1: 0.004, 2: 0.02, 4: 0.02})
     assert placement.fastest_threads("graph", "1.0", opened) == 1
     for written in ("many", "77", ""):
         next(path for path in cache.rglob("*") if path.is_file()).write_text(written)

@@ -60,7 +60,9 @@ def test_a_temperature_between_two_stops_goes_to_the_next_one() -> None:
     assert [knob("temperature").turned(0.72, direction) for direction in (1, -1)] == [0.75, 0.7]
 
 
-def test_a_temperature_above_2_may_only_fall_and_falls_step_by_step() -> None:
+def test_a_temperature_above_2_and_more_samples_than_16_may_only_fall() -> None:
+    assert walk(knob("samples"), 1, 1) == [1, 2, 3, 4, 6, 8, 12, 16]
+    assert [knob("samples").turned(100, direction) for direction in (1, -1)] == [100, 16]
     assert [knob("temperature").turned(3.0, direction) for direction in (1, -1)] == [3.0, 2.95]
     assert knob("temperature").highest == 2
 
@@ -109,11 +111,6 @@ def test_the_length_of_a_picture_is_in_rows_and_by_default_all_of_them() -> None
     assert length.shown(length.default) == "whole picture"
     assert length.shown(length.turned(length.default, -1)) == "27 rows"
     assert [length.shown(value) for value in (28, 100, 0)] == ["1 row", "100", "0"]
-
-
-def test_more_samples_than_can_be_turned_up_to_may_only_fall() -> None:
-    assert walk(knob("samples"), 1, 1) == [1, 2, 3, 4, 6, 8, 12, 16]
-    assert [knob("samples").turned(100, direction) for direction in (1, -1)] == [100, 16]
 
 
 def test_a_seed_can_be_turned_to_its_neighbours_but_not_below_0() -> None:

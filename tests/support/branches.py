@@ -12,11 +12,12 @@ PLAIN = SamplingParams(1.2)
 
 
 def grow(branch: Branch, count: int = 50, params: SamplingParams = PLAIN) -> list[Step]:
-    """Goes on by so many positions; returns the steps."""
+    """Goes on by so many positions, as the screen does; returns the steps."""
     step_buffer, steps = branch.step_buffer(), list(islice(branch.steps(params), count))
     for step in steps:
         step_buffer.append(step)
     if steps:
+        step_buffer.settle()
         branch.record(step_buffer)
     return steps
 
