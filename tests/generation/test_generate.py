@@ -129,6 +129,12 @@ def test_a_kept_state_resumes_the_run_where_it_was(text: LoadedModel, at: int) -
     assert np.array_equal(logits, steps[at + 1].logits)
 
 
+def test_one_sample_can_be_forked_out_of_a_batch_by_indexing_its_state(image: LoadedModel) -> None:
+    steps = run(image, image.codec.prompt(["bright", "deep dark"]), length=8)
+    logits, _ = image.model.step(steps[4].tokens[1:], steps[4].state.rows([1]))
+    assert np.array_equal(logits, steps[5].logits[1:])
+
+
 def test_length_0_reads_the_prompt_and_samples_nothing(text: LoadedModel) -> None:
     assert run(text, prompt_of([END]), length=0) == []
     assert all(step.given.all() for step in run(text, prompt_of([END, THE, CAT]), length=0))
@@ -261,17 +267,17 @@ def test_scores_are_the_logprobs_of_the_steps(model: Model, samples: int) -> Non
     text = random_prompt(samples, 300)
     expected = np.stack([step.logprob for step in made(OneByOne(model), text, length=0)], axis=1)
     assert np.allclose(score(model, text), expected, rtol=0, atol=1e-4)
-    assert np.allclose(score(OneByOne(model), text), expected, rtol=0, atol=1e-9)
     assert score(model, text[:, :1]).shape == (samples, 0)
 
 
 @pytest.mark.parametrize("name", ["lstm-int8", "pixelcnn", "fashion"])
-def test_other_graphs_are_stepped(name: str) -> None:
+def test_other_graphs_are_stepped_and_scored_step_by_step(name: str) -> None:
     model, prompt = opened(name), random_prompt(1, 50) % 4
     assert model.read(prompt, model.start(1)) is None
     assert model.score(prompt, prompt, model.start(1)) is None
-    assert np.isfinite(score(model, prompt)).all()
-    for step, plain in zip(made(model, prompt), made(OneByOne(model), prompt), strict=True):
+    steps = made(OneByOne(model), prompt)
+    assert np.allclose(score(model, prompt)[0], [step.logprob[0] for step in steps[:49]], rtol=0, atol=1e-9)
+    for step, plain in zip(made(model, prompt), steps, strict=True):
         assert np.array_equal(step.logits, plain.logits)
 
 

@@ -214,9 +214,8 @@ def test_what_is_given_is_seen_from_the_start_and_stays_when_its_turn_comes(imag
     assert (picture.rgb[:, :2] == UNDRAWN).all()
     lower = picture.rgb[:, 2:].copy()
     assert (lower[0, ..., 0] == np.array([0, 128, 255])[GIVEN[2:]]).all()
-    for step in generate(
-        image.model, completion_prompt(image.codec, "", levels, 2), SamplingParams(0), length=0, seed=0
-    ):
+    prompt = completion_prompt(image.codec, "", levels, 2)
+    for step in generate(image.model, prompt, SamplingParams(0), length=0, seed=0):
         picture.add(step)
         np.testing.assert_array_equal(picture.rgb[:, 2:], lower)
     assert (picture.rgb != UNDRAWN).all()

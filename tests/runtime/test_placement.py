@@ -47,9 +47,16 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache on a machine of four processors, whose clock says what a step gives."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(placement, "_seconds", lambda turn: turn())
+    monkeypatch.setattr(placement, "cores", lambda: 4)
+    monkeypatch.setattr(placement, "_seconds", lambda step: step())
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def bench(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     monkeypatch.setattr(placement, "cuda_trouble", lambda device: "")
     monkeypatch.setattr(placement, "device_name", lambda device: f"GPU {device}")
     monkeypatch.setattr(placement, "driver", lambda: Driver((13, 0), ("GPU 0", "GPU 1")))
@@ -87,11 +94,10 @@ def test_a_verdict_is_remembered_for_the_file_the_batch_and_the_machine(
     assert bench.timed == [1, 2, 1, 1, 1]
 
 
-def test_a_damaged_verdict_is_found_out_anew(bench: Bench, tmp_path: Path) -> None:
+def test_a_damaged_verdict_is_found_out_anew(bench: Bench, cache: Path) -> None:
     bench.cpu, bench.gpu = {1: 1.0}, {1: 2.0}
     bench.place().of(1)
-    kept = next((tmp_path / "cache").rglob("place/*"))
-    kept.write_text("fast")
+    next(cache.rglob("place/*")).write_text("fast")
     assert bench.place().of(1) is None
     assert bench.timed == [1, 1]
 
@@ -113,13 +119,13 @@ def test_cuda_asked_for_is_taken_without_measuring(bench: Bench) -> None:
 
 def test_a_lost_gpu_is_not_tried_again_a_full_one_only_not_with_as_many(bench: Bench) -> None:
     bench.cpu, bench.gpu = {1: 2.0, 2: 2.0, 3: 2.0}, {1: 1.0, 2: 1.0, 3: 1.0}
-    placed = bench.place()
-    assert placed.of(1) is placed.of(2) is bench.engine
-    placed.leave(2, "too little memory", lost=False)
-    assert (placed.of(2), placed.of(1)) == (None, bench.engine)
-    placed.leave(1, "the GPU failed", lost=True)
-    assert (placed.of(1), placed.of(2), placed.of(3)) == (None, None, None)
-    assert placed.note == "the GPU failed"
+    for placed in (bench.place(), bench.place("cuda")):
+        assert placed.of(1) is placed.of(2) is bench.engine
+        placed.leave(2, "too little memory", lost=False)
+        assert (placed.of(2), placed.of(1)) == (None, bench.engine)
+        placed.leave(1, "the GPU failed", lost=True)
+        assert (placed.of(1), placed.of(2), placed.of(3)) == (None, None, None)
+        assert placed.note == "the GPU failed"
 
 
 def test_a_gpu_that_is_too_full_to_be_timed_is_not_tried_with_as_many_only(bench: Bench) -> None:
@@ -134,14 +140,6 @@ def test_a_gpu_that_is_too_full_to_be_timed_is_not_tried_with_as_many_only(bench
     assert placed.of(1) is bench.engine
 
 
-def test_after_a_loss_the_cpu_takes_all_also_where_cuda_was_asked_for(bench: Bench) -> None:
-    placed = bench.place("cuda")
-    assert placed.of(1) is bench.engine
-    placed.leave(1, "the GPU failed", lost=True)
-    assert (placed.of(1), placed.of(7)) == (None, None)
-    assert placed.note == "the GPU failed"
-
-
 def test_a_model_says_where_it_really_runs(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     graph, card = shipped("names")
     model = Model(graph, card, provider="cpu")
@@ -154,15 +152,6 @@ def test_a_model_says_where_it_really_runs(bench: Bench, monkeypatch: pytest.Mon
     assert model.placed == ("CUDA", "GPU 0, 2 times as fast as the CPU for 1 sample")
     monkeypatch.setattr(placement.CudaModel, "providers", property(lambda _: ["CPUExecutionProvider"]))
     assert model.placed[0] == "CPU"  # what was asked for does not count
-
-
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache on a machine of four processors, whose clock says what a step gives."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(placement, "cores", lambda: 4)
-    monkeypatch.setattr(placement, "_seconds", lambda step: step())
-    return tmp_path / "cache"
 
 
 def steps_of(seconds: dict[int, float]) -> tuple[Callable[[int], Callable[[], object]], list[int]]:
