@@ -65,10 +65,8 @@ def convert(
     graph = exportable.network.step_graph().SerializeToString()
     card = complete_card(card, exportable.network)
     card = _prove(exportable, graph, card)
-    print(
     size = f"{len(graph) / 1e6:.1f} MB, {exportable.network.parameters_count:,} parameters"
     print(f"{scrub_line(card.architecture)}: {size}")
-    )
     assumptions = [f"{missing.what}: {missing.default}" for missing in reading.diagnosis.missing if missing.default]
     facts = {**card.export, **_provenance(source), "assumed": assumptions}
     if dtype != "fp32":
