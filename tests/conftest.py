@@ -1,4 +1,4 @@
-"""What all tests share: a home of their own, the toy models, and the command line as a subprocess."""
+"""What all tests share: a home of their own, the toy models, and the command line."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.support import toys
+from tests.support.command_line import run_main
 from tui_gen.library import LoadedModel, open_model
 
 Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
@@ -92,11 +93,10 @@ def cli_command(toy_models: Path) -> Callable[..., dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
-def tui_gen(cli_command: Callable[..., dict[str, Any]]) -> Run:
-    """Runs `tui-gen` without a terminal; keywords are environment variables, `stdin` what it reads."""
+def tui_gen(toy_models: Path) -> Run:
+    """Calls `main` with the toy models installed; see `run_main`."""
 
-    def run(*arguments: str, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[bytes]:
-        started = cli_command(*arguments, **environment)
-        return subprocess.run(**started, input=stdin, capture_output=True, timeout=60, check=False)
+    def run(*words: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
+        return run_main(*words, **{"TUI_GEN_MODELS": str(toy_models), **options})
 
     return run

@@ -1,0 +1,62 @@
+"""The command line in process: `main`, with streams of its own."""
+
+from __future__ import annotations
+
+import io
+import sys
+import tempfile
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+
+from tui_gen.cli.main import main
+
+
+class Terminal(io.TextIOWrapper):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+class Interrupted(io.RawIOBase):
+    """A stdin on which Ctrl-C follows what was typed."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._content:
+            raise KeyboardInterrupt
+        content, self._content = self._content[: len(buffer)], self._content[len(buffer) :]
+        buffer[: len(content)] = content
+        return len(content)
+
+
+def run_main(
+    *words: str, stdin: bytes | io.RawIOBase = b"", stdout: Path | None = None, terminal: bool = False, **variables: str
+) -> CompletedProcess[bytes]:
+    """Calls `main`; what it writes goes to files, as `main` may close the descriptor of its stdout.
+
+    stdout: a file of another kind. terminal: whether stdout says that it is one. variables: of the environment.
+    """
+    source = io.BytesIO(stdin) if isinstance(stdin, bytes) else io.BufferedReader(stdin)
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        written, complaints = stdout or Path(folder) / "out", Path(folder) / "err"
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        with written.open("wb") as file, complaints.open("w", encoding="utf-8") as stderr:
+            patch.setattr(sys, "stdin", io.TextIOWrapper(source, encoding="utf-8"))
+            patch.setattr(sys, "stdout", (Terminal if terminal else io.TextIOWrapper)(file, encoding="utf-8"))
+            patch.setattr(sys, "stderr", stderr)
+            try:
+                status: Any = main(words)
+            except SystemExit as end:
+                status = end.code or 0
+            sys.stdout.flush()
+        return CompletedProcess(words, status, b"" if stdout else written.read_bytes(), complaints.read_bytes())
