@@ -82,7 +82,7 @@ def warmed(toy_models: Path) -> LoadedModel:
 
 
 @pytest.fixture(scope="session")
-def cli_command(toy_models: Path) -> Callable[..., dict[str, Any]]:
+def program(toy_models: Path) -> Callable[..., dict[str, Any]]:
     """What subprocess needs to start `tui-gen`, with the toy models installed."""
 
     def command(*arguments: str, **environment: str) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import stat
 import sys
 import tempfile
 from pathlib import Path
@@ -14,8 +16,8 @@ import pytest
 from tui_gen.cli.main import main
 
 
-class Terminal(io.TextIOWrapper):
-    """A stream that says it is a terminal."""
+class Terminal(io.FileIO):
+    """A file that says it is a terminal."""
 
     def isatty(self) -> bool:
         return True
@@ -38,21 +40,38 @@ class Interrupted(io.RawIOBase):
         return len(content)
 
 
-def run_main(
-    *words: str, stdin: bytes | io.RawIOBase = b"", stdout: Path | None = None, terminal: bool = False, **variables: str
-) -> CompletedProcess[bytes]:
-    """Calls `main`; what it writes goes to files, as `main` may close the descriptor of its stdout.
+class LeftPager(io.FileIO):
+    """A stdout that waits for its reader when Ctrl-C comes, and then has none; what is dropped may be flushed."""
 
-    stdout: a file of another kind. terminal: whether stdout says that it is one. variables: of the environment.
+    waits = True
+
+    def write(self, content: Any) -> int:
+        if stat.S_ISCHR(os.fstat(self.fileno()).st_mode):  # the null device is in its place
+            return super().write(content)
+        self.waits, waits = False, self.waits
+        raise KeyboardInterrupt if waits else BrokenPipeError
+
+
+def run_main(
+    *words: str,
+    stdin: bytes | io.RawIOBase = b"",
+    stdout: io.RawIOBase | None = None,
+    terminal: bool = False,
+    **variables: str,
+) -> CompletedProcess[bytes]:
+    """Calls `main`; what it writes goes to files, as `main` may put the null device in the place of its stdout.
+
+    terminal: whether stdout says that it is one. variables: of the environment.
     """
     source = io.BytesIO(stdin) if isinstance(stdin, bytes) else io.BufferedReader(stdin)
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        written, complaints = stdout or Path(folder) / "out", Path(folder) / "err"
+        written, complaints = Path(folder) / "out", Path(folder) / "err"
         for name, value in variables.items():
             patch.setenv(name, value)
-        with written.open("wb") as file, complaints.open("w", encoding="utf-8") as stderr:
+        raw = stdout or (Terminal if terminal else io.FileIO)(written, "w")
+        with raw, complaints.open("w", encoding="utf-8") as stderr:
             patch.setattr(sys, "stdin", io.TextIOWrapper(source, encoding="utf-8"))
-            patch.setattr(sys, "stdout", (Terminal if terminal else io.TextIOWrapper)(file, encoding="utf-8"))
+            patch.setattr(sys, "stdout", io.TextIOWrapper(io.BufferedWriter(raw), encoding="utf-8"))
             patch.setattr(sys, "stderr", stderr)
             try:
                 status: Any = main(words)

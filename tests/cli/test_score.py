@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
-import os
-import signal
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +14,9 @@ from PIL import Image
 
 from tests.conftest import Run
 from tests.support import toys
+from tests.support.command_line import Interrupted
 
 SHIPPED = Path(__file__).parents[2] / "models"
-needs_pty = pytest.mark.skipif(importlib.util.find_spec("pty") is None, reason="no pseudo-terminals here")
 
 
 def lines(done: subprocess.CompletedProcess[bytes]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -39,12 +35,12 @@ def save(path: Path, levels: Any, *, alpha: int = 255) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize("model", ["recipes", "shakespeare", "endless"])
+@pytest.mark.parametrize("model", ["shakespeare", "endless"])
 def test_the_bits_are_those_that_generating_the_same_text_reported(model: str, tui_gen: Run) -> None:
     folder = str(SHIPPED / model) if model != "endless" else model
-    prompt = {"recipes": "roasted vegetables", "shakespeare": "ROMEO:", "endless": "the dog"}[model]
-    made = tui_gen("generate", folder, prompt, "-l", "200", "--seed", "3", "--format", "jsonl")
-    steps = [step for step in map(json.loads, made.stdout.splitlines()) if step["text"]]  # the end has none
+    prompt = {"shakespeare": "ROMEO:", "endless": "the dog"}[model]
+    generated = tui_gen("generate", folder, prompt, "-l", "200", "--seed", "3", "--format", "jsonl")
+    steps = [step for step in map(json.loads, generated.stdout.splitlines()) if step["text"]]  # the end has none
     text = "".join(step["text"] for step in steps)
     found, total = lines(tui_gen("score", folder, "-", "--prompt", prompt, "--format", "jsonl", stdin=text.encode()))
     assert [token["id"] for token in found] == [step["id"] for step in steps]
@@ -161,10 +157,11 @@ def test_a_file_and_stdin_are_scored_alike(tui_gen: Run, tmp_path: Path) -> None
     ],
 )
 def test_a_failure_is_one_clear_line(
-    words: str, content: bytes, status: int, reason: str, tmp_path: Path, cli_command: Callable[..., dict[str, Any]]
+    words: str, content: bytes, status: int, reason: str, tmp_path: Path, tui_gen: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "a.txt").write_bytes(content)
-    done = subprocess.run(**cli_command("score", *words.split()), cwd=tmp_path, capture_output=True, check=False)
+    done = tui_gen("score", *words.split())
     [line] = done.stderr.decode().splitlines()
     assert (done.returncode, done.stdout) == (status, b"")
     assert reason in line
@@ -184,41 +181,21 @@ def test_a_fault_in_the_middle_stands_below_what_was_scored(tui_gen: Run) -> Non
     assert done.stderr == b"tui-gen: stdin is not UTF-8 text: it goes wrong at byte 160000; convert it to UTF-8\n"
 
 
-def test_the_text_appears_as_it_is_read_and_ctrl_c_ends_it(cli_command: Callable[..., dict[str, Any]]) -> None:
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a child inherits it if SIGINT was ignored
-    pipe = subprocess.PIPE
-    with subprocess.Popen(**cli_command("score", "text", "-"), stdin=pipe, stdout=pipe, stderr=pipe) as process:
-        signal.signal(signal.SIGINT, before)
-        assert process.stdin
-        assert process.stdout
-        process.stdin.write(b"the cat sat\n")
-        process.stdin.flush()
-        assert process.stdout.read(11) == b"the cat sat"
-        process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 130
-        assert process.stderr
-        assert process.stderr.read() == b""
+def test_ctrl_c_ends_it_and_what_was_read_is_scored(tui_gen: Run) -> None:
+    done = tui_gen("score", "text", "-", stdin=Interrupted(b"the cat sat\n"))
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"the cat sat\n", b"")
 
 
-@needs_pty
 @pytest.mark.parametrize(("variables", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
 def test_a_terminal_shows_bits_as_colours_that_a_legend_names_unless_no_color_is_set(
-    variables: dict[str, str], coloured: bool, cli_command: Callable[..., dict[str, Any]]
+    variables: dict[str, str], coloured: bool, tui_gen: Run
 ) -> None:
-    import pty
-
-    ours, theirs = pty.openpty()
-    command = cli_command("score", "text", "-", **variables)
-    with os.fdopen(ours, "rb", buffering=0) as screen:
-        done = subprocess.run(
-            **command, input=b"the cat sat the \x1b[1mcat", stdout=theirs, stderr=subprocess.PIPE, check=True
-        )
-        os.close(theirs)
-        shown = screen.read(10_000).decode()
-    assert shown.startswith("the cat sat ")  # which the model expects
-    assert ("\x1b[0;38;2;" in shown) == coloured
-    assert "\x1b[1m" not in shown
-    assert "␛" in shown
-    assert shown.count("most surprising") == 1
+    done = tui_gen("score", "text", "-", stdin=b"the cat sat the \x1b[1mcat", terminal=True, **variables)
+    screen = done.stdout.decode()
+    assert screen.startswith("the cat sat ")  # which the model expects
+    assert ("\x1b[0;38;2;" in screen) == coloured
+    assert "\x1b[1m" not in screen
+    assert "␛" in screen
+    assert screen.count("most surprising") == 1
     legend = "tui-gen: bits: plain below 1  yellow 1 to 3  orange 3 to 6  red 6 to 10  violet 10 and more\n"
     assert done.stderr.decode().startswith(legend) == coloured

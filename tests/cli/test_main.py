@@ -1,0 +1,258 @@
+"""The command line as a whole: help, failures in one line, other packages' commands, and the process it is.
+
+Four tests start the program, for only a process of its own has an encoding, signals and a stdout that is closed.
+"""
+
+from __future__ import annotations
+
+import inspect
+import io
+import signal
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Run
+from tests.support import toys
+from tests.support.command_line import LeftPager
+from tui_gen import __version__
+from tui_gen.cli.main import main
+from tui_gen.runtime.cuda import missing_driver
+
+without_cuda = pytest.mark.skipif(not missing_driver(), reason="this machine has an NVIDIA driver")
+with_full_device = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+GROUP = "tui_gen.commands"
+PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+POINTS = [EntryPoint(name, value, GROUP) for name, value in PROJECT["entry-points"][GROUP].items()]
+
+Program = Callable[..., dict[str, Any]]
+Start = Callable[..., "subprocess.Popen[bytes]"]
+
+
+@pytest.fixture
+def complaint(tui_gen: Run) -> Callable[..., tuple[int, str]]:
+    """Runs a command that must fail; returns its status and its one line."""
+
+    def run(*words: str) -> tuple[int, str]:
+        done = tui_gen(*words)
+        assert done.stdout == b""
+        [line] = done.stderr.decode().splitlines()
+        assert line.startswith("tui-gen")
+        return done.returncode, line
+
+    return run
+
+
+def test_help_and_version_go_to_stdout(tui_gen: Run) -> None:
+    assert tui_gen("--version").stdout.decode() == f"tui-gen {__version__}\n"
+    for command in ("", "generate", "replay", "score", "models", "inspect", "learned", "bench"):
+        done = tui_gen(*command.split(), "--help")
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert done.stdout.startswith(f"usage: tui-gen {command}".rstrip().encode())
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "reason"),
+    [
+        ("generate", 2, "required: MODEL"),
+        ("generate text two prompts", 2, "unrecognized arguments: prompts"),
+        ("--nonsense", 2, "unrecognized arguments: --nonsense"),
+        ("text", 2, "without one, use `tui-gen generate`"),
+        ("", 2, "without one, use `tui-gen generate`"),
+        ("bench everything", 2, "there is no case 'everything'; there are: "),
+        ("generate tetx", 1, "there is no model 'tetx', by name or as a folder; installed: endless, grimm, letters, "),
+        ("generate text -o /no/such/folder/file", 1, "/no/such/folder/file"),
+        ("generate text -o /", 1, "/"),
+        pytest.param("generate text -o /dev/full", 1, "No space left on device", marks=with_full_device),
+        pytest.param(
+            "generate text --provider cuda", 1, "CUDA cannot be used: no NVIDIA driver found", marks=without_cuda
+        ),
+    ],
+)
+def test_wrong_usage_is_status_2_and_a_failure_1(
+    words: str, status: int, reason: str, complaint: Callable[..., tuple[int, str]]
+) -> None:
+    code, line = complaint(*words.split())
+    assert (code, reason in line) == (status, True), line
+
+
+def test_a_name_from_a_folder_cannot_talk_to_the_terminal(
+    tmp_path: Path, complaint: Callable[..., tuple[int, str]]
+) -> None:
+    folder = toys.character_folder(tmp_path / "evil", name="\x1b]0;evil\x07\n")
+    _, line = complaint("generate", str(folder), "xyz")
+    assert "\x1b" not in line
+
+
+def test_verbose_shows_where_it_failed_and_ends_with_the_same_line(tui_gen: Run) -> None:
+    quiet, verbose = (tui_gen("generate", "tetx", *option).stderr.decode() for option in ([], ["-v"]))
+    assert verbose.startswith("Traceback (most recent call last):")
+    assert "in locate" in verbose
+    assert verbose.endswith(quiet)
+
+
+@with_full_device
+@pytest.mark.parametrize("words", ["models", "inspect text", "generate image --format png"])
+def test_a_full_disk_behind_stdout_is_told_in_one_line(words: str, tui_gen: Run) -> None:
+    done = tui_gen(*words.split(), stdout=io.FileIO("/dev/full", "w"))
+    assert done.returncode == 1
+    assert done.stderr.decode().splitlines() == ["tui-gen: [Errno 28] No space left on device"]
+
+
+def test_ctrl_c_in_front_of_a_pager_that_is_then_left_is_quiet(tui_gen: Run, tmp_path: Path) -> None:
+    done = tui_gen("generate", "endless", "the", "--seed", "3", stdout=LeftPager(tmp_path / "pager", "w"))
+    assert done.returncode == 130
+    [report] = done.stderr.decode().split("\n")[1:-1]
+    assert "seed 3" in report
+
+
+@without_cuda
+def test_falling_back_to_the_cpu_is_one_remark_and_no_warnings_of_onnxruntime(
+    toy_models: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["generate", str(toy_models / "text"), "--provider", "auto"]) == 0
+    [line] = capfd.readouterr().err.splitlines()
+    assert "CPU (no NVIDIA driver found)" in line
+
+
+@pytest.fixture
+def start(program: Program) -> Iterator[Start]:
+    """Starts the program with pipes for stdout and stderr; it is gone when the test is."""
+    processes: list[subprocess.Popen[bytes]] = []
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a child inherits it if SIGINT was ignored
+
+    def start(*words: str) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(**program(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        processes.append(process)
+        return process
+
+    yield start
+    signal.signal(signal.SIGINT, before)
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def test_bytes_that_are_no_text_are_an_unknown_word_on_stdin_and_on_the_command_line(program: Program) -> None:
+    for locale in ("C.UTF-8", "C"):
+        for prompt, stdin in (("-", b"the \xff\n"), ("the \udcff", b"")):
+            command = program("generate", "text", prompt, LC_ALL=locale)
+            done = subprocess.run(**command, input=stdin, capture_output=True, timeout=60, check=True)
+            assert done.stdout[:9] == b"the <unk>"
+
+
+def test_a_reader_that_leaves_early_is_no_failure(start: Start) -> None:
+    process = start("generate", "endless", "the", "-l", "1000000")
+    assert process.stdout
+    assert process.stderr
+    assert process.stdout.read(3) == b"the"
+    process.stdout.close()
+    assert process.wait(60) == 0
+    assert process.stderr.read() == b""
+
+
+def test_ctrl_c_ends_a_run_at_once_and_what_was_printed_stays(start: Start, tui_gen: Run) -> None:
+    process = start("generate", "endless", "the", "-l", "1000000", "--seed", "3")
+    assert process.stdout
+    begin = process.stdout.read(2000)
+    process.send_signal(signal.SIGINT)
+    rest, complaint = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert b"seed 3" in complaint  # so that it can be made again
+    assert complaint.strip().count(b"\n") == 0
+    assert rest.endswith(b"\n")
+    uninterrupted = tui_gen("generate", "endless", "the", "-l", "1000", "--seed", "3").stdout
+    assert uninterrupted[:1990] == begin[:1990]
+
+
+@with_full_device
+def test_a_full_disk_is_not_told_once_more_when_the_program_exits(program: Program) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(**program("generate", "text"), stdout=full, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 1
+    assert done.stderr.decode().splitlines() == ["tui-gen: [Errno 28] No space left on device"]
+
+
+@pytest.fixture
+def points(monkeypatch: pytest.MonkeyPatch) -> list[EntryPoint]:
+    """What is installed, instead of what really is; none at first."""
+    points: list[EntryPoint] = []
+    monkeypatch.setattr(
+        "importlib.metadata.entry_points",
+        lambda *, group, name: [point for point in points if (point.group, point.name) == (group, name)],
+    )
+    return points
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file that can be imported as `brought`, and is forgotten afterwards."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "brought", raising=False)
+    return tmp_path / "brought.py"
+
+
+def test_a_command_of_another_package_is_given_its_words_and_its_name(
+    points: list[EntryPoint], module: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module.write_text("def main(words, *, prog):\n    print(words, prog)\n    return 7\n")
+    points.append(EntryPoint("train", "brought:main", GROUP))
+    assert main(["train", "names", "--data", "x", "-v"]) == 7
+    assert capsys.readouterr().out == "['names', '--data', 'x', '-v'] tui-gen train\n"
+
+
+@pytest.mark.parametrize("missing", ["torch", "onnx.helper", "safetensors"])
+def test_without_pytorch_the_exporter_says_in_a_line_what_to_install(
+    points: list[EntryPoint], module: Path, capsys: pytest.CaptureFixture[str], missing: str
+) -> None:
+    module.write_text(f"raise ModuleNotFoundError('No module named {missing}', name='{missing}')\n")
+    points.append(EntryPoint("export", "brought:main", GROUP))
+    assert main(["export", "some.pt", "-o", "mine"]) == 1
+    assert capsys.readouterr().err == (
+        f"tui-gen: export needs PyTorch and ONNX, and {missing} is not installed; install them with: "
+        "pip install 'tui-gen[export]'\n"
+    )
+
+
+def test_another_module_that_is_missing_is_a_fault_of_the_program(points: list[EntryPoint], module: Path) -> None:
+    module.write_text("import nothing_of_this_name\n")
+    points.append(EntryPoint("export", "brought:main", GROUP))
+    with pytest.raises(ModuleNotFoundError, match="nothing_of_this_name"):
+        main(["export"])
+
+
+def test_without_the_exporter_it_says_what_to_install(
+    points: list[EntryPoint], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", "--help"]) == 1
+    assert capsys.readouterr().err == (
+        "tui-gen: evaluate is a command of the exporter, which is not installed; install it with: "
+        "pip install 'tui-gen[export]'\n"
+    )
+
+
+@pytest.mark.parametrize("point", POINTS, ids=lambda point: point.name)
+def test_what_the_project_declares_is_there(point: EntryPoint) -> None:
+    assert list(inspect.signature(point.load()).parameters) == ["arguments", "prog"]
+
+
+def test_each_command_of_the_exporter_is_one_of_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    commands = capsys.readouterr().out
+    assert all(f"  tui-gen {point.name} --help\n" in commands for point in POINTS)
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "adherence"])
+def test_the_exporters_own_command_line_has_them_too(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    from export.__main__ import main as export_main
+
+    with pytest.raises(SystemExit):
+        export_main([command, "--help"])
+    assert capsys.readouterr().out.startswith(f"usage: python -m export {command} [-h]")
