@@ -34,6 +34,7 @@ MAX_BYTES, MAX_BYTES_TOGETHER = 12_000_000, 60_000_000
 def sampled(name: str, samples: int, *, seed: int = 5, length: int = 400) -> Tokens:
     """Tokens [samples, n] of a run from the model's example prompt, half a picture long."""
     loaded_model = open_model(ROOT / "models" / name)
+    assert not loaded_model.codec.unknown(loaded_model.card.prompt_example)
     prompt = loaded_model.codec.prompt([loaded_model.card.prompt_example] * samples)
     steps = generate(
         loaded_model.model, prompt, SamplingParams(loaded_model.card.temperature), length=length, seed=seed
@@ -46,15 +47,11 @@ def test_all_of_them_are_there() -> None:
 
 
 @pytest.mark.parametrize("name", BARS)
-def test_a_sample_does_not_depend_on_how_many_are_drawn_with_it(name: str) -> None:
+def test_a_sample_depends_on_its_seed_and_not_on_how_many_are_drawn_with_it(name: str) -> None:
     alone, together = sampled(name, 2), sampled(name, 5)
     width = min(alone.shape[1], together.shape[1])
     np.testing.assert_array_equal(alone[:, :width], together[:2, :width])
-
-
-@pytest.mark.parametrize("name", BARS)
-def test_the_same_seed_says_the_same_and_another_something_else(name: str) -> None:
-    assert sampled(name, 1).tolist() == sampled(name, 1).tolist() != sampled(name, 1, seed=6).tolist()
+    assert alone.tolist() != sampled(name, 2, seed=6).tolist()
 
 
 @pytest.mark.parametrize("name", BARS)

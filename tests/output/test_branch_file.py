@@ -27,7 +27,7 @@ from tui_gen.terminal_text import listed
 GREEDY = SamplingParams(0)
 
 
-def made(workspace: Workspace, branch: Branch, count: int | None = None) -> Branch:
+def grown(workspace: Workspace, branch: Branch, count: int | None = None) -> Branch:
     """The branch after so many tokens more, or at its end."""
     limit = workspace.limit(branch) if count is None else len(branch) + count
     step_buffer = branch.step_buffer()
@@ -40,25 +40,29 @@ def made(workspace: Workspace, branch: Branch, count: int | None = None) -> Bran
 
 def run(loaded_model: LoadedModel, prompt: str = "", *, samples: int = 1, count: int | None = None) -> Branch:
     workspace = Workspace(loaded_model)
-    begun = workspace.start(prompt, samples=samples, params=SamplingParams(0.9), seed=5, length=30)
-    return made(workspace, begun, count)
+    branch = workspace.start(prompt, samples=samples, params=SamplingParams(0.9), seed=5, length=30)
+    return grown(workspace, branch, count)
 
 
 def printed(loaded_model: LoadedModel, form: str, branch: Branch) -> str:
     """What `tui-gen generate` prints of the same run."""
-    file, begun = io.BytesIO(), branch.start
+    file, start = io.BytesIO(), branch.start
     writer = writer_for(loaded_model, form, branch.samples, file)
     length = loaded_model.codec.length(30)
-    writer.write(list(generate(loaded_model.model, begun.prompt, begun.params, length=length, seed=begun.seed)))
+    writer.write(list(generate(loaded_model.model, start.prompt, start.params, length=length, seed=start.seed)))
     writer.close()
     return file.getvalue().decode()
 
 
-@pytest.mark.parametrize("samples", [1, 3])
-def test_a_text_is_written_as_generate_prints_it(text: LoadedModel, tmp_path: Path, samples: int) -> None:
-    branch = run(text, "the", samples=samples)
-    write_output(tmp_path / "a.txt", text, branch)
-    assert (tmp_path / "a.txt").read_text("utf-8") == printed(text, "text", branch)
+def test_a_text_is_written_as_generate_prints_it_and_never_in_the_place_of_another(
+    text: LoadedModel, tmp_path: Path
+) -> None:
+    branch, path = run(text, "the", samples=3), tmp_path / "a.txt"
+    write_output(path, text, branch)
+    assert path.read_text("utf-8") == printed(text, "text", branch)
+    with pytest.raises(TuiGenError, match=r"a\.txt exists already"):
+        write_output(path, text, run(text, "the"))
+    assert path.read_text("utf-8") == printed(text, "text", branch)
 
 
 def test_a_text_that_ends_with_a_newline_gets_no_second_one(tmp_path: Path) -> None:
@@ -70,15 +74,14 @@ def test_a_text_that_ends_with_a_newline_gets_no_second_one(tmp_path: Path) -> N
 
 def test_a_sweep_is_written_under_its_values(text: LoadedModel, tmp_path: Path) -> None:
     workspace = Workspace(text)
-    branch = made(workspace, workspace.sweep("the", "temperature", params=SamplingParams(0.8), seed=1, length=5))
+    branch = grown(workspace, workspace.sweep("the", "temperature", params=SamplingParams(0.8), seed=1, length=5))
     write_output(tmp_path / "a.txt", text, branch)
     headings = [line for line in (tmp_path / "a.txt").read_text("utf-8").splitlines() if line.startswith("---")]
     assert headings == [f"--- temperature {value:.2f} ---" for value in (0.2, 0.5, 0.8, 1.1, 1.4)]
 
 
-@pytest.mark.parametrize("samples", [1, 3])
-def test_a_picture_is_written_in_ascii_as_generate_prints_it(image: LoadedModel, tmp_path: Path, samples: int) -> None:
-    branch = run(image, samples=samples)
+def test_a_picture_is_written_in_ascii_as_generate_prints_it(image: LoadedModel, tmp_path: Path) -> None:
+    branch = run(image, samples=3)
     write_output(tmp_path / "a.TXT", image, branch)
     assert (tmp_path / "a.TXT").read_text("utf-8") == printed(image, "ascii", branch)
 
@@ -95,7 +98,7 @@ def test_a_gif_of_a_completion_begins_with_what_was_given(image: LoadedModel, tm
     levels = toys.STRIPES.copy()
     levels[1:3] = FREE
     workspace = Workspace(image)
-    branch = made(workspace, workspace.complete("", levels, samples=1, params=GREEDY, seed=0), 8)
+    branch = grown(workspace, workspace.complete("", levels, samples=1, params=GREEDY, seed=0), 8)
     write_output(tmp_path / "a.gif", image, branch)
     with Image.open(tmp_path / "a.gif") as opened:
         frames = [np.asarray(frame.convert("L"))[::85, ::85] for frame in ImageSequence.Iterator(opened)]
@@ -106,9 +109,9 @@ def test_a_gif_of_a_completion_begins_with_what_was_given(image: LoadedModel, tm
 
 def test_a_branch_appears_from_its_first_pixel_on_also_what_a_person_chose(image: LoadedModel) -> None:
     workspace = Workspace(image)
-    parent = made(workspace, workspace.start("", samples=1, params=GREEDY, seed=0, length=None))
+    parent = grown(workspace, workspace.start("", samples=1, params=GREEDY, seed=0, length=None))
     child = workspace.replace_tokens(parent, workspace.head(parent) + 2, 0, [0], GREEDY)
-    child = made(workspace, child)
+    child = grown(workspace, child)
     picture = picture_of(child, spec(image))
     assert not picture.given.any()
     assert picture.drawn == 24
@@ -119,7 +122,7 @@ def test_what_a_branch_of_a_completion_was_given_stays_given(image: LoadedModel)
     levels = toys.STRIPES.copy()
     levels[1:3] = FREE
     workspace = Workspace(image)
-    parent = made(workspace, workspace.complete("", levels, samples=2, params=GREEDY, seed=0))
+    parent = grown(workspace, workspace.complete("", levels, samples=2, params=GREEDY, seed=0))
     child = workspace.replace_tokens(parent, workspace.head(parent) + 8, 1, [0], GREEDY)
     np.testing.assert_array_equal(picture_of(child, spec(image)).given, levels != FREE)
 
@@ -128,7 +131,7 @@ def test_pictures_in_colour_are_completed_by_whole_pixels(colour: LoadedModel) -
     levels = toys.FLAG.copy()
     levels[2] = FREE
     workspace = Workspace(colour)
-    branch = made(workspace, workspace.complete("", levels, samples=1, params=GREEDY, seed=0), 40)
+    branch = grown(workspace, workspace.complete("", levels, samples=1, params=GREEDY, seed=0), 40)
     picture = picture_of(branch, spec(colour))
     np.testing.assert_array_equal(picture.given, (levels != FREE).all(axis=2))
     assert (picture.rgb[0, 2, 2:] == -1).all()
@@ -143,7 +146,7 @@ def test_what_is_copied_is_said_and_harmless(text: LoadedModel, tmp_path: Path) 
     vocab = toys.words().replace('"cat"', '"c\\u001bt"')
     evil = open_model(toys.text_folder(tmp_path / "evil", tokenizer=vocab), provider="cpu")
     workspace = Workspace(evil)
-    greedy = made(workspace, workspace.start("the", samples=1, params=GREEDY, seed=0, length=1))
+    greedy = grown(workspace, workspace.start("the", samples=1, params=GREEDY, seed=0, length=1))
     assert "\x1b" in text_of(greedy, evil, 0)
     assert clipboard_text(greedy, evil, 0) == ("the c\u241bt", "7 characters of text")
 
@@ -160,21 +163,13 @@ def test_a_session_is_written_by_what_keeps_it(text: LoadedModel, tmp_path: Path
     workspace, journal = Workspace(text), Journal(text, folder=tmp_path / "journals")
     branch = workspace.start("the", samples=1, params=GREEDY, seed=0, length=5)
     journal.note_start(branch)
-    made(workspace, branch)
+    grown(workspace, branch)
     journal.note_growth(branch, now=True)
     write_output(tmp_path / "a.jsonl", text, branch, journal.save)
     assert read_session(tmp_path / "a.jsonl").chosen().positions == len(branch)
     with pytest.raises(TuiGenError, match="exists"):
         write_output(tmp_path / "a.jsonl", text, branch, journal.save)
     journal.close()
-
-
-def test_nothing_is_ever_overwritten(text: LoadedModel, tmp_path: Path) -> None:
-    path = tmp_path / "a.txt"
-    path.write_text("precious")
-    with pytest.raises(TuiGenError, match=r"a\.txt exists already"):
-        write_output(path, text, run(text, "the"))
-    assert path.read_text() == "precious"
 
 
 @pytest.mark.parametrize("name", ["a.png", "a", "a.jsonl", ".txt"])

@@ -41,10 +41,6 @@ def written(loaded_model: LoadedModel, form: str | None, steps: list[Step], file
     return file.getvalue().decode()
 
 
-def test_text_is_the_prompt_and_what_follows_and_one_newline(text: LoadedModel) -> None:
-    assert written(text, None, run(text, "The")) == f"the {toys.GREEDY_TEXT}\n"
-
-
 def test_text_appears_as_it_is_made(text: LoadedModel) -> None:
     file, steps = io.BytesIO(), run(text, "the")
     writer = writer_for(text, "text", 1, file)
