@@ -51,34 +51,17 @@ def toy_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def text(toy_models: Path) -> LoadedModel:
-    """The opened text model."""
-    return open_model(toy_models / "text", provider="cpu")
+def _opened(name: str) -> Any:
+    @pytest.fixture(scope="session", name=name)
+    def opened(toy_models: Path) -> LoadedModel:
+        return open_model(toy_models / name, provider="cpu")
+
+    return opened
 
 
-@pytest.fixture(scope="session")
-def endless(toy_models: Path) -> LoadedModel:
-    """The opened text model that never ends."""
-    return open_model(toy_models / "endless", provider="cpu")
-
-
-@pytest.fixture(scope="session")
-def image(toy_models: Path) -> LoadedModel:
-    """The opened image model."""
-    return open_model(toy_models / "image", provider="cpu")
-
-
-@pytest.fixture(scope="session")
-def colour(toy_models: Path) -> LoadedModel:
-    """The opened image model with three tokens a pixel."""
-    return open_model(toy_models / "colour", provider="cpu")
-
-
-@pytest.fixture(scope="session")
-def warmed(toy_models: Path) -> LoadedModel:
-    """The opened image model that reads two tokens before the first pixel."""
-    return open_model(toy_models / "warmed", provider="cpu")
+text, endless, image, colour, warmed = map(_opened, ("text", "endless", "image", "colour", "warmed"))
+"""The opened models: of text, of text that never ends, of pictures, of those with three tokens a pixel, and of those
+that read two tokens before the first pixel."""
 
 
 @pytest.fixture(scope="session")

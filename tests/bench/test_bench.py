@@ -39,12 +39,9 @@ def test_the_peers_have_as_many_weights(name: str) -> None:
     assert embedding.weight.shape == (networks.VOCABULARY, cases.SIZES[name][0])
 
 
-@pytest.mark.parametrize("work", [networks.keeping_state, networks.whole_prefix])
-def test_the_language_peers_run(work: object) -> None:
-    work(networks.language_model(4, 4, 1), 3)(2)  # type: ignore[operator]
-
-
-def test_the_picture_peer_runs() -> None:
+def test_the_peers_run() -> None:
+    for work in (networks.keeping_state, networks.whole_prefix):
+        work(networks.language_model(4, 4, 1), 3)(2)
     networks.whole_image(2)(2)
 
 

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image, ImageSequence
 
 from tests.support import toys
+from tests.support.journals import JournaledTree, grow
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.branch import Branch
 from tui_gen.generation.generate import generate
@@ -20,7 +21,6 @@ from tui_gen.output.branch_file import clipboard_text, forms_of, picture_of, tex
 from tui_gen.output.writers import writer_for
 from tui_gen.sampling.params import FREE, SamplingParams
 from tui_gen.sessions.file import read_session
-from tui_gen.sessions.journal import Journal
 from tui_gen.sessions.workspace import Workspace
 from tui_gen.terminal_text import listed
 
@@ -29,13 +29,7 @@ GREEDY = SamplingParams(0)
 
 def grown(workspace: Workspace, branch: Branch, count: int | None = None) -> Branch:
     """The branch after so many tokens more, or at its end."""
-    limit = workspace.limit(branch) if count is None else len(branch) + count
-    step_buffer = branch.step_buffer()
-    for step in branch.steps(branch.start.params, lambda: limit):
-        step_buffer.append(step)
-    if len(step_buffer):
-        branch.record(step_buffer)
-    return branch
+    return grow(branch, count, limit=workspace.limit(branch))
 
 
 def run(loaded_model: LoadedModel, prompt: str = "", *, samples: int = 1, count: int | None = None) -> Branch:
@@ -160,16 +154,12 @@ def test_a_picture_is_copied_as_ascii_one_sample_at_a_time(image: LoadedModel) -
 
 
 def test_a_session_is_written_by_what_keeps_it(text: LoadedModel, tmp_path: Path) -> None:
-    workspace, journal = Workspace(text), Journal(text, folder=tmp_path / "journals")
-    branch = workspace.start("the", samples=1, params=GREEDY, seed=0, length=5)
-    journal.note_start(branch)
-    grown(workspace, branch)
-    journal.note_growth(branch, now=True)
-    write_output(tmp_path / "a.jsonl", text, branch, journal.save)
+    tree = JournaledTree(text, tmp_path / "journals")
+    branch = tree.go(tree.start("the"), 5)
+    write_output(tmp_path / "a.jsonl", text, branch, tree.journal.save)
     assert read_session(tmp_path / "a.jsonl").chosen().positions == len(branch)
     with pytest.raises(TuiGenError, match="exists"):
-        write_output(tmp_path / "a.jsonl", text, branch, journal.save)
-    journal.close()
+        write_output(tmp_path / "a.jsonl", text, branch, tree.journal.save)
 
 
 @pytest.mark.parametrize("name", ["a.png", "a", "a.jsonl", ".txt"])

@@ -110,28 +110,11 @@ def test_tokens_that_warm_a_model_up_are_not_written(warmed: LoadedModel, image:
         ]
 
 
-def test_a_picture_in_colour_is_brighter_where_its_colour_is(colour: LoadedModel) -> None:
+def test_a_picture_in_colour_is_written_as_far_as_its_pixels_are_whole(colour: LoadedModel) -> None:
     assert written(colour, "ascii", run(colour, "", length=72)) == ":+.:+.\n" * 2
-
-
-def test_blocks_of_a_picture_in_colour_are_in_colour(colour: LoadedModel) -> None:
-    shown = written(colour, "blocks", run(colour, "", length=72))
-    assert "\x1b[0;38;2;255;0;0;48;2;255;0;0m▀\x1b[0;38;2;0;255;0;48;2;0;255;0m▀" in shown
-
-
-def test_a_pixel_in_colour_that_is_not_whole_is_not_drawn(colour: LoadedModel) -> None:
     assert written(colour, "ascii", run(colour, "", length=5)) == ":·····\n······\n"
-
-
-def test_a_png_in_colour_has_the_colours_and_leaves_out_what_is_not_whole(colour: LoadedModel) -> None:
-    file = io.BytesIO()
-    writer = writer_for(colour, "png", 1, file)
-    writer.write(run(colour, "", length=8))
-    writer.close()
-    with Image.open(file) as opened:
-        small = np.asarray(opened.resize((toys.WIDTH, toys.HEIGHT), Image.Resampling.NEAREST))
-    assert small[0, :3].tolist() == [[255, 0, 0, 255], [0, 255, 0, 255], [0, 0, 0, 0]]
-    assert (small[1:, :, 3] == 0).all()
+    blocks = written(colour, "blocks", run(colour, "", length=72))
+    assert "\x1b[0;38;2;255;0;0;48;2;255;0;0m▀\x1b[0;38;2;0;255;0;48;2;0;255;0m▀" in blocks
 
 
 def test_a_row_of_characters_is_written_as_soon_as_it_is_whole(image: LoadedModel) -> None:
@@ -151,11 +134,8 @@ def test_a_picture_of_odd_height_is_written_to_its_last_row(tmp_path: Path) -> N
     assert written(odd, "ascii", run(odd, "bright", length=18)) == "@@@@@@\n@@@@@@\n"
 
 
-def test_a_run_that_was_cut_short_shows_what_was_drawn(image: LoadedModel) -> None:
+def test_a_run_that_was_cut_short_shows_what_was_drawn_and_nothing_where_nothing_was(image: LoadedModel) -> None:
     assert written(image, None, run(image, "bright", length=8)) == "@@@@@@\n······\n"
-
-
-def test_nothing_drawn_writes_nothing(image: LoadedModel) -> None:
     assert written(image, None, run(image, *["bright"] * 12, length=0)) == ""
 
 
@@ -190,6 +170,17 @@ def test_a_png_is_the_pictures_side_by_side_enlarged_with_the_undrawn_transparen
     assert (small[:, 6, 3] == 0).all()
     assert (small[1, 7:9] == 255).all()
     assert (small[1, 9:, 3] == 0).all()
+
+
+def test_a_png_in_colour_has_the_colours_and_leaves_out_what_is_not_whole(colour: LoadedModel) -> None:
+    file = io.BytesIO()
+    writer = writer_for(colour, "png", 1, file)
+    writer.write(run(colour, "", length=8))
+    writer.close()
+    with Image.open(file) as opened:
+        small = np.asarray(opened.resize((toys.WIDTH, toys.HEIGHT), Image.Resampling.NEAREST))
+    assert small[0, :3].tolist() == [[255, 0, 0, 255], [0, 255, 0, 255], [0, 0, 0, 0]]
+    assert (small[1:, :, 3] == 0).all()
 
 
 def test_a_png_is_not_for_a_terminal(image: LoadedModel) -> None:

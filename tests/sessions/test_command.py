@@ -22,13 +22,13 @@ from tui_gen.text.codec import TextCodec
 
 
 @pytest.fixture
-def printed(tui_gen: Run) -> Callable[[str], bytes]:
-    """Runs a command line; returns what it printed."""
+def printed(tui_gen: Run) -> Callable[..., bytes]:
+    """Runs a command line, with some words more; returns what it printed."""
 
-    def run(command: str) -> bytes:
-        program, *words = shlex.split(command)
+    def run(line: str | None, *more: str) -> bytes:
+        program, *words = shlex.split(line or "")
         assert program == "tui-gen"
-        done = tui_gen(*words)
+        done = tui_gen(*words, *more)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -59,30 +59,27 @@ def test_it_prints_the_same_text(
     knobs: SamplingParams,
     command: str | None,
     text: LoadedModel,
-    printed: Callable[[str], bytes],
+    printed: Callable[..., bytes],
     tmp_path: Path,
 ) -> None:
     workspace = JournaledTree(text, tmp_path)
     branch = workspace.go(workspace.start(prompt, seed=7, params=knobs), text.codec.prompt([prompt]).shape[1] + 5)
-    found = command_for("text", text, branch).command
-    assert found is not None
-    assert found == (command or found)
-    assert printed(found).decode() == texts(text, branch)[0] + "\n"
+    line = command_for("text", text, branch).command
+    assert line == (command or line)
+    assert printed(line).decode() == texts(text, branch)[0] + "\n"
 
 
-def test_several_samples_are_the_same_too(
-    endless: LoadedModel, printed: Callable[[str], bytes], tmp_path: Path
-) -> None:
+def test_several_samples_are_the_same_too(endless: LoadedModel, printed: Callable[..., bytes], tmp_path: Path) -> None:
     workspace = JournaledTree(endless, tmp_path)
     branch = workspace.go(workspace.start("the", samples=3, params=SamplingParams(2.0)), 60)
-    found = command_for("endless", endless, branch).command
-    assert found == "tui-gen generate endless the -t 2 -n 3 -l 59 --seed 5"
+    line = command_for("endless", endless, branch).command
+    assert line == "tui-gen generate endless the -t 2 -n 3 -l 59 --seed 5"
     one, two, three = texts(endless, branch)
     shown = f"--- 1 of 3 ---\n{one}\n--- 2 of 3 ---\n{two}\n--- 3 of 3 ---\n{three}\n"
-    assert printed(found).decode() == shown
+    assert printed(line).decode() == shown
 
 
-def test_a_sweep_is_the_same_sweep(endless: LoadedModel, printed: Callable[[str], bytes], tmp_path: Path) -> None:
+def test_a_sweep_is_the_same_sweep(endless: LoadedModel, printed: Callable[..., bytes], tmp_path: Path) -> None:
     workspace = JournaledTree(endless, tmp_path)
     for sweep, words in (
         (Sweep("top_k", (1, 3, 0)), "-t 1.5 --top-p 0.9 --sweep top-k=1,3,0"),
@@ -90,29 +87,28 @@ def test_a_sweep_is_the_same_sweep(endless: LoadedModel, printed: Callable[[str]
     ):
         params = SamplingParams(1.5, top_p=0.9)
         branch = workspace.go(workspace.start("the", samples=len(sweep), params=params, sweep=sweep), 60, params)
-        found = command_for("endless", endless, branch).command
-        assert found == f"tui-gen generate endless the {words} -l 59 --seed 5"
-        lines = printed(found).decode().splitlines()
+        line = command_for("endless", endless, branch).command
+        assert line == f"tui-gen generate endless the {words} -l 59 --seed 5"
+        lines = printed(line).decode().splitlines()
         assert lines[1::2] == texts(endless, branch)
 
 
-def test_a_picture_is_drawn_as_far_as_it_was(image: LoadedModel, tui_gen: Run, tmp_path: Path) -> None:
+def test_a_picture_is_drawn_as_far_as_it_was(image: LoadedModel, printed: Callable[..., bytes], tmp_path: Path) -> None:
     workspace = JournaledTree(image, tmp_path)
     prompt = image.codec.prompt(["bright"]).shape[1]
     branch = workspace.go(workspace.start("bright", params=SamplingParams(3.0)), prompt - 1 + 20)
-    found = command_for("image", image, branch).command
-    assert found == "tui-gen generate image bright -t 3 -l 20 --seed 5"
-    lines = tui_gen(*shlex.split(found)[1:], "--format", "jsonl").stdout.splitlines()
+    line = command_for("image", image, branch).command
+    assert line == "tui-gen generate image bright -t 3 -l 20 --seed 5"
+    lines = printed(line, "--format", "jsonl").splitlines()
     assert [json.loads(line)["id"] for line in lines] == branch.tokens[prompt:, 0].tolist()
 
 
-def test_a_folder_with_spaces_is_quoted(endless: LoadedModel, tmp_path: Path, printed: Callable[[str], bytes]) -> None:
+def test_a_folder_with_spaces_is_quoted(endless: LoadedModel, tmp_path: Path, printed: Callable[..., bytes]) -> None:
     folder = toys.endless_text_folder(tmp_path / "my model")
     workspace = JournaledTree(endless, tmp_path / "journals")
     branch = workspace.go(workspace.start("the"), 20)
-    found = command_for(str(folder), endless, branch).command
-    assert found is not None
-    assert printed(found).decode() == texts(endless, branch)[0] + "\n"
+    line = command_for(str(folder), endless, branch).command
+    assert printed(line).decode() == texts(endless, branch)[0] + "\n"
 
 
 def test_what_no_single_run_makes_has_no_command_but_a_reason(
@@ -126,17 +122,18 @@ def test_what_no_single_run_makes_has_no_command_but_a_reason(
     prompt[0, -1] = 1
     completed = drawing.go(drawing.start("", prompt=prompt), 24)
     begun = workspace.go(workspace.start("the cat sat"), 1)
+    untypable = "its prompt cannot be typed on a command line"
     for loaded_model, branch, reason in (
         (endless, left, "it left another branch"),
         (endless, turned, "knobs were turned while it ran"),
         (image, completed, "its prompt is more than text, such as a picture to complete"),
         (endless, begun, "it was stopped within its prompt"),
-        (endless, workspace.go(workspace.start("-"), 9), "its prompt cannot be typed on a command line"),
-        (endless, workspace.go(workspace.start("--"), 9), "its prompt cannot be typed on a command line"),
-        (endless, workspace.go(workspace.start("the\ncat"), 9), "its prompt cannot be typed on a command line"),
+        (endless, workspace.go(workspace.start("-"), 9), untypable),
+        (endless, workspace.go(workspace.start("--"), 9), untypable),
+        (endless, workspace.go(workspace.start("the\ncat"), 9), untypable),
     ):
-        found = command_for("model", loaded_model, branch)
-        assert (found.command, found.reason) == (None, reason)
+        shown = command_for("model", loaded_model, branch)
+        assert (shown.command, shown.reason) == (None, reason)
 
 
 def test_a_branch_whose_parent_is_gone_has_no_command(endless: LoadedModel, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.journals import WARM, JournaledTree
+from tests.support.journals import JournaledTree, grow
 from tui_gen.errors import TuiGenError
 from tui_gen.library import LoadedModel
 from tui_gen.sessions import records
@@ -21,18 +21,14 @@ from tui_gen.sessions.replay import replay
 
 RUN = """
 import sys
-from itertools import islice
 from pathlib import Path
-from tests.support.journals import JournaledTree
+from tests.support.journals import JournaledTree, grow
 from tui_gen.library import open_model
 loaded_model = open_model(Path(sys.argv[1]), provider="cpu", threads=1)
 workspace = JournaledTree(loaded_model, Path(sys.argv[2]))
 branch = workspace.start("the")
 while True:
-    made = branch.step_buffer()
-    for step in islice(branch.steps(branch.start.params), 50):
-        made.append(step)
-    branch.record(made)
+    grow(branch, 50)
     workspace.now += 0.2
     workspace.journal.note_growth(branch)
     print(len(branch), flush=True)
@@ -47,9 +43,9 @@ def test_what_is_written_can_be_replayed_at_any_moment(endless: LoadedModel, tmp
     assert len(replay(read_session(workspace.file), endless).tree["1"]) == 1
     workspace.go(first, 40)
     workspace.leave(first, 30)
-    made = replay(read_session(workspace.file), endless)
-    assert made.exact
-    assert made.tree["2"].tokens.tolist() == first.tokens[:30].tolist()
+    replayed = replay(read_session(workspace.file), endless)
+    assert replayed.exact
+    assert replayed.tree["2"].tokens.tolist() == first.tokens[:30].tolist()
 
 
 def test_a_running_branch_is_noted_once_a_second_and_where_another_one_leaves_it(
@@ -58,9 +54,7 @@ def test_a_running_branch_is_noted_once_a_second_and_where_another_one_leaves_it
     workspace = JournaledTree(endless, tmp_path)
     branch, noted = workspace.start("the"), []
     for _ in range(30):
-        made = branch.step_buffer()
-        made.append(next(branch.steps(WARM)))
-        branch.record(made)
+        grow(branch, 1)
         workspace.journal.note_growth(branch)
         noted.append(workspace.journal.session.records[1].positions)
         workspace.now += 0.125
@@ -97,9 +91,9 @@ def test_a_killed_program_leaves_a_session_that_can_be_replayed(
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
     [path] = tmp_path.iterdir()
-    made = replay(read_session(path), endless)
-    assert made.exact
-    assert len(made.tree["1"]) >= 35 * 50
+    replayed = replay(read_session(path), endless)
+    assert replayed.exact
+    assert len(replayed.tree["1"]) >= 35 * 50
 
 
 @posix
@@ -156,8 +150,8 @@ def test_a_full_disk_is_said_once_and_does_not_hurt(endless: LoadedModel, tmp_pa
     assert fault.endswith("No space left on device")
     workspace.rename(workspace.go(branch, 10), "still")
     assert workspace.journal.fault == fault
-    made = replay(read_session(workspace.saved(tmp_path / "elsewhere.jsonl")), endless)
-    assert made.tree["still"].tokens.tolist() == branch.tokens.tolist()
+    replayed = replay(read_session(workspace.saved(tmp_path / "elsewhere.jsonl")), endless)
+    assert replayed.tree["still"].tokens.tolist() == branch.tokens.tolist()
 
 
 def test_a_folder_that_cannot_be_is_said_once_and_does_not_hurt(endless: LoadedModel, tmp_path: Path) -> None:
@@ -186,10 +180,7 @@ def test_a_sitting_that_outgrows_what_can_be_read_is_kept_up_to_there(
 
 def test_a_saved_session_has_what_is_not_noted_yet_and_overwrites_nothing(endless: LoadedModel, tmp_path: Path) -> None:
     workspace = JournaledTree(endless, tmp_path / "journals")
-    branch = workspace.start("the")
-    made = branch.step_buffer()
-    made.append(next(branch.steps(WARM)))
-    branch.record(made)
+    grow(workspace.start("the"), 1)
     path = workspace.saved(tmp_path / "saved.jsonl")
     assert len(replay(read_session(path), endless).tree["1"]) == 2
     with pytest.raises(TuiGenError, match="exists already and is left as it is; choose another name"):

@@ -1,4 +1,4 @@
-"""A sitting as the screen has it: branches that begin, grow in pieces and are named, with a journal beside them."""
+"""Branches that grow without a screen, and a tree of them with a journal beside it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,18 @@ from tui_gen.sampling.params import SamplingParams, Tokens
 from tui_gen.sessions.journal import Journal
 
 WARM = SamplingParams(1.2)
+
+
+def grow(
+    branch: Branch, count: int | None = None, params: SamplingParams | None = None, *, limit: int = 10**6
+) -> Branch:
+    """Makes so many positions more in one go, or all up to the end or to a limit; returns the same branch."""
+    steps, step_buffer = branch.steps(params or branch.params_at(len(branch)), lambda: limit), branch.step_buffer()
+    for step in islice(steps, count):
+        step_buffer.append(step)
+    if len(step_buffer):
+        branch.record(step_buffer)
+    return branch
 
 
 class JournaledTree:
@@ -33,19 +45,15 @@ class JournaledTree:
         """A branch that leaves another one."""
         return self.begin(branch.changed(at, override, **facts))
 
-    def begin(self, begun: BranchStart) -> Branch:
-        branch = self.tree.begin(begun)
+    def begin(self, start: BranchStart) -> Branch:
+        branch = self.tree.begin(start)
         self.journal.note_start(branch)
         self.journal.note_shown(branch)
         return branch
 
     def go(self, branch: Branch, count: int, params: SamplingParams | None = None) -> Branch:
         """Makes so many positions more, in one go, and pauses."""
-        made = branch.step_buffer()
-        for step in islice(branch.steps(params or branch.params_at(len(branch))), count):
-            made.append(step)
-        if len(made):
-            branch.record(made)
+        grow(branch, count, params)
         self.journal.note_growth(branch, now=True)
         return branch
 
