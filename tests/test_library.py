@@ -43,13 +43,6 @@ def refusal(folder: Path) -> str:
     return str(caught.value)
 
 
-def test_a_folder_opens_as_a_model_that_can_be_played(toy_models: Path) -> None:
-    loaded_model = open_model(toy_models / "text", provider="cpu")
-    assert (loaded_model.card.name, loaded_model.path.name) == ("text", "text")
-    assert loaded_model.model.start(1)
-    assert loaded_model.codec.prompt(["the"]).tolist() == [[toys.END, toys.THE]]
-
-
 def test_models_are_found_by_kind_and_name_and_the_first_of_two_with_one_name_wins(installed: Path) -> None:
     entries = find_models()
     assert [entry.name for entry in entries] == ["other", "toy", "drawer"]
@@ -78,16 +71,8 @@ def test_a_name_opens_like_its_folder_and_a_path_is_never_a_name(installed: Path
 
 
 def test_a_path_comes_before_a_name(installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    toys.text_folder(installed / "here" / "toy")
-    assert locate("toy") == installed / "first" / "toy"
-    assert locate(str(installed / "second" / "toy")) == installed / "second" / "toy"
-    monkeypatch.chdir(installed / "here")
+    monkeypatch.chdir(toys.text_folder(installed / "here" / "toy").parent)
     assert locate("toy").resolve() == installed / "here" / "toy"
-
-
-def test_an_unknown_name_lists_the_models_that_there_are(installed: Path) -> None:
-    with pytest.raises(TuiGenError, match=r"there is no model 'tyo'.*installed: other, toy, drawer"):
-        locate("tyo")
 
 
 def test_a_name_that_cannot_be_a_folder_is_unknown_like_any_other(installed: Path) -> None:
@@ -96,25 +81,26 @@ def test_a_name_that_cannot_be_a_folder_is_unknown_like_any_other(installed: Pat
             locate(name)
 
 
-def test_without_any_model_none_is_found(tmp_path: Path, installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_name_lists_the_models_that_there_are(
+    tmp_path: Path, installed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(TuiGenError, match=r"there is no model 'tyo'.*installed: other, toy, drawer"):
+        locate("tyo")
     monkeypatch.setenv("TUI_GEN_MODELS", str(tmp_path / "nowhere"))
     assert find_models() == []
     with pytest.raises(TuiGenError, match="installed: none"):
         locate("toy")
 
 
-def test_a_folder_with_a_damaged_card_is_still_listed_with_its_fault(installed: Path) -> None:
-    for name in ("broken", "worse"):
-        toys.spoil(toys.text_folder(installed / "second" / name), "config.json", b"{")
-    broken = find_models()[-2:]
-    assert [entry.name for entry in broken] == ["broken", "worse"]
-    assert broken[0].card is None
-    assert "config.json: is not JSON" in broken[0].fault
-
-
-def test_a_folder_without_a_card_is_no_model(installed: Path) -> None:
-    toys.spoil(toys.text_folder(installed / "second" / "half"), "config.json", None)
-    assert "half" not in [entry.name for entry in find_models()]
+def test_a_folder_with_a_damaged_card_is_still_listed_with_its_fault_and_one_without_is_no_model(
+    installed: Path,
+) -> None:
+    for name, content in (("broken", b"{"), ("worse", b"{"), ("half", None)):
+        toys.spoil(toys.text_folder(installed / "second" / name), "config.json", content)
+    *_, drawer, broken, worse = find_models()
+    assert [entry.name for entry in (drawer, broken, worse)] == ["drawer", "broken", "worse"]
+    assert broken.card is None
+    assert "config.json: is not JSON" in broken.fault
 
 
 @pytest.mark.parametrize("file", ["config.json", "model.onnx", "tokenizer.json"])
