@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ LAYERS = {
     "export": "graph < image_network, reader, files, build_tokenizer, quantise, checkpoints < assumptions, compiler"
     " < images, text < training, verify, arguments < folder, read < evaluation, convert"
     " < __main__ < train, evaluate, obedience",
+    "src/tui_gen/tui": "bindings, knob_state < widgets < dialogs < model_loader < playground < app",
 }
 """A package or module imports only what stands to its left, lazily and for types too."""
 HEAVY = ("numpy", "onnxruntime", "tokenizers", "textual", "torch", "PIL")
@@ -54,12 +56,30 @@ def test_imports_run_one_way(folder: str) -> None:
     levels = [level.split(", ") for level in LAYERS[folder].split(" < ")]
     rank = {part: at for at, level in enumerate(levels) for part in level}
     root, upwards = ROOT / folder, []
+    prefix = folder.removeprefix("src/").split("/")
     for path in sorted(root.rglob("*.py")):
         part = path.relative_to(root).parts[0].removesuffix(".py")
         names = [name.split(".") for name in imports(path) if part != "__init__"]
-        others = {words[1] for words in names if words[0] == root.name and words[1] != "__version__"} - {part}
+        others = {words[len(prefix)] for words in names if words[: len(prefix)] == prefix} - {part, "__version__"}
         upwards += [f"{path.relative_to(root)} -> {other}" for other in sorted(others) if rank[other] >= rank[part]]
     assert upwards == []
+
+
+@pytest.mark.parametrize("folder", ["src/tui_gen", "export"])
+def test_no_module_imports_itself_by_way_of_others(folder: str) -> None:
+    base = ROOT / folder.removesuffix("tui_gen")
+    base = base if base != ROOT / folder else ROOT
+    paths = {".".join(path.relative_to(base).with_suffix("").parts): path for path in (ROOT / folder).rglob("*.py")}
+    graph = {
+        name: {
+            module
+            for module in paths
+            if any(other == module or other.rpartition(".")[0] == module for other in imports(path))
+        }
+        for name, path in paths.items()
+        if path.name != "__init__.py"
+    }
+    TopologicalSorter(graph).prepare()  # raises CycleError that names the circle
 
 
 @pytest.mark.parametrize(
