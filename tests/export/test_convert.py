@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import subprocess
+import random
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from onnx import ModelProto, numpy_helper
-from torch import nn
+from torch import Tensor, nn
 
 from export.__main__ import main
-from export.convert import convert
 from export.folder import FILES
 from export.read import read
 from export.reader import ReadOptions
 from export.text.step import TextNetwork
 from export.training import checkpoint
 from export.training.trainer import SAMPLE_SEED
-from tests.export.images.scripts import ColourGated, TutorialGated, sequential
+from tests.support.gated_networks import ColourGated, GenerativeGated, PriorGated, TutorialGated
+from tests.support.single_stack_networks import BookPixelCNN, GenerativePixelCNN, sequential
 from tui_gen.cli.main import main as tui_gen_main
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.generate import generate
@@ -36,20 +36,15 @@ ROOT = Path(__file__).parents[2]
 LETTERS = tuple("abcdefghijk .")
 
 
-@pytest.fixture(scope="module")
-def names(names_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models") / "first-names"
-    assert main([str(names_checkpoint), "-o", str(folder)]) == 0
-    return folder
-
-
-def test_the_command_line_writes_a_model_folder(adventurers_checkpoint: Path, tmp_path: Path) -> None:
+def test_the_command_line_writes_a_model_folder(
+    adventurers_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = tmp_path / "deep" / "heroes"
-    command = [sys.executable, "-m", "export", str(adventurers_checkpoint), "-o", str(folder), "--name", "heroes!"]
-    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (process.returncode, process.stderr) == (0, "")
-    assert "Two-stack gated PixelCNN 2x8" in process.stdout
-    assert f"play it with: tui-gen {folder}" in process.stdout
+    assert main([str(adventurers_checkpoint), "-o", str(folder), "--name", "heroes!"]) == 0
+    output = capsys.readouterr()
+    assert output.err == ""
+    assert "Two-stack gated PixelCNN 2x8" in output.out
+    assert f"play it with: tui-gen {folder}" in output.out
     assert {path.name for path in folder.iterdir()} == FILES
     assert [path.name for path in folder.parent.iterdir()] == ["heroes"]
     loaded_model = open_model(folder, provider="cpu")
@@ -59,28 +54,6 @@ def test_the_command_line_writes_a_model_folder(adventurers_checkpoint: Path, tm
     prompt = loaded_model.codec.prompt(["elf woman, BOW", "orc"])
     steps = list(generate(loaded_model.model, prompt, SamplingParams(), length=30, seed=0))
     assert sum(not step.given[0] for step in steps) == 30
-
-
-def test_config_json_tells_what_was_exported_and_how_it_was_proved(names: Path, names_checkpoint: Path) -> None:
-    facts = json.loads((names / "config.json").read_text(encoding="utf-8"))
-    assert facts["name"] == "first-names"
-    assert (facts["kind"], facts["architecture"], facts["vocab_size"]) == ("text", "RNN 16", 13)
-    assert facts["bos"] == facts["eos"] == 0
-    assert facts["sha256"] == hashlib.sha256((names / "model.onnx").read_bytes()).hexdigest()
-    assert facts["export"]["source_sha256"] == hashlib.sha256(names_checkpoint.read_bytes()).hexdigest()
-    assert facts["export"]["opset"] == 18
-    assert facts["export"]["parity"]["max_abs_logit_difference"] < 1e-5
-    assert facts["export"]["parity"]["steps"] == 2200
-    assert "--epochs 2 --batch-size 8 --learning-rate 0.05 --seed 0" in facts["export"]["trained_with"]
-
-
-def test_the_log_and_the_readme_go_with_it(names: Path, names_checkpoint: Path) -> None:
-    log = (names / "training.jsonl").read_text(encoding="utf-8")
-    assert log == (names_checkpoint.parent / "training.jsonl").read_text(encoding="utf-8")
-    readme = (names / "README.md").read_text(encoding="utf-8")
-    assert readme.startswith("# first-names\n")
-    assert "python -m export.train names" in readme
-    assert len([line for line in readme.splitlines() if line.startswith(("| 1 |", "| 2 |"))]) == 2
 
 
 def test_the_player_says_what_the_training_log_shows(names: Path) -> None:
@@ -117,43 +90,6 @@ def test_inspect_reads_it(names: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert "provider        CPU" in output
 
 
-def test_an_older_model_folder_is_replaced(names_checkpoint: Path, names: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "model"
-    folder.mkdir()
-    for name in FILES:
-        (folder / name).write_text("old")
-    assert main([str(names_checkpoint), "-o", str(folder), "--name", "first-names"]) == 0
-    assert (folder / "model.onnx").read_bytes() == (names / "model.onnx").read_bytes()
-    assert [path.name for path in tmp_path.iterdir()] == ["model"]
-
-
-@pytest.mark.parametrize(
-    "files", [["thesis.tex"], ["config.json", "package.json"], ["README.md"], [*FILES, "notes.txt"]]
-)
-def test_a_folder_that_holds_anything_else_is_left_alone(
-    files: list[str], names_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = tmp_path / "precious"
-    folder.mkdir()
-    for name in files:
-        (folder / name).write_text("mine")
-    assert main([str(names_checkpoint), "-o", str(folder)]) == 1
-    assert "is not a model folder" in capsys.readouterr().err
-    assert {path.name: path.read_text() for path in folder.iterdir()} == dict.fromkeys(files, "mine")
-    assert [path.name for path in tmp_path.iterdir()] == ["precious"]
-
-
-def test_a_file_in_the_way_is_left_alone(
-    names_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file = tmp_path / "taken"
-    file.write_text("mine")
-    for target in (file, file / "model"):
-        assert main([str(names_checkpoint), "-o", str(target)]) == 1
-        assert capsys.readouterr().err.count("\n") == 1
-    assert file.read_text() == "mine"
-
-
 def test_nothing_is_written_when_the_proof_fails(
     names_checkpoint: Path,
     tmp_path: Path,
@@ -175,27 +111,6 @@ def test_nothing_is_written_when_the_proof_fails(
     assert fault.startswith("export: the exported model differs from PyTorch by 1 in its logits")
     assert fault.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
-
-
-def _export(source: Path, target: Path, *, name: str) -> None:
-    _, reading = read(source, ReadOptions())
-    convert(reading, target, source=source, name=name)
-
-
-def test_an_interrupted_write_leaves_the_old_folder(
-    names_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / "model"
-    _export(names_checkpoint, folder, name="old")
-
-    def fail(*_: object) -> str:
-        raise TuiGenError("disk full")
-
-    monkeypatch.setattr("export.folder.model_readme", fail)
-    with pytest.raises(TuiGenError, match="disk full"):
-        _export(names_checkpoint, folder, name="new")
-    assert json.loads((folder / "config.json").read_text())["name"] == "old"
-    assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
 class CharacterModel(nn.Module):
@@ -321,6 +236,10 @@ def test_a_factory_needs_no_file(
         (["net.pt", "-o", "m", "--size", "28"], "must be height x width, such as 28x28"),
         (["net.pt", "-o", "m", "--levels", "1"], "must be a whole number from 2"),
         (["net.pt", "-o", "m", "--vocab-rule", "guess"], "invalid choice: 'guess'"),
+        *(
+            (["net.pt", "-o", "m", f"--guidance={scale}"], f"must be a number from 0 to 10, not '{scale}'")
+            for scale in ("-1", "11", "nan", "much")
+        ),
     ],
 )
 def test_wrong_usage_is_told(words: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -365,3 +284,67 @@ def test_weights_are_chosen_by_name(characters: Path, tmp_path: Path, capsys: py
     torch.save(state, characters)
     assert main(["inspect", str(characters), "--assume", "weights=ema_state"]) == 0
     assert "took the weights under ema_state, as told" in capsys.readouterr().out
+
+
+ROUNDS = 40
+
+
+def _text_network(cell: Callable[..., nn.Module]) -> Callable[[], nn.Module]:
+    return lambda: nn.ModuleDict({"emb": nn.Embedding(9, 4), "rnn": cell(4, 6, 2), "out": nn.Linear(6, 9)})
+
+
+NETWORKS: dict[str, Callable[[], nn.Module]] = {
+    "rnn": _text_network(nn.RNN),
+    "lstm": _text_network(nn.LSTM),
+    "gru": _text_network(nn.GRU),
+    "sequential": sequential,
+    "book": BookPixelCNN,
+    "generative": GenerativePixelCNN,
+    "generative gated": GenerativeGated,
+    "tutorial": TutorialGated,
+    "colour": ColourGated,
+    "prior": PriorGated,
+}
+
+
+def _changed(state: dict[str, Tensor], rng: random.Random) -> dict[str, Tensor]:
+    tensors = dict(state)
+    for _ in range(rng.randint(1, 3)):
+        name = rng.choice(sorted(tensors))
+        tensor = tensors[name]
+        change = rng.randrange(8)
+        if change == 0:
+            del tensors[name]
+        elif change == 1 and tensor.ndim:
+            tensors[name] = tensor[: max(0, len(tensor) - 1)]
+        elif change == 2 and tensor.ndim > 1:
+            tensors[name] = tensor.transpose(0, 1)
+        elif change == 3:
+            tensors[name] = tensor.flatten()
+        elif change == 4:
+            tensors[name.replace("weight", "wait").replace("bias", "weight")] = tensors.pop(name)
+        elif change == 5:
+            tensors[name] = torch.cat([tensor.flatten()] * 2) if rng.random() < 0.5 else torch.empty(0)
+        elif change == 6:
+            tensors[f"more.{name}"] = tensor.clone()
+        else:
+            tensors[name] = tensor.to(rng.choice([torch.float16, torch.int64, torch.float64, torch.bool]))
+        if not tensors:
+            return state
+    return tensors
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_changed_at_random_are_read_or_refused(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    state, rng, path = NETWORKS[name]().state_dict(), random.Random(name), tmp_path / "strange.pt"
+    for _ in range(ROUNDS):
+        torch.save(_changed(state, rng), path)
+        told = ""
+        try:
+            _, reading = read(path, ReadOptions(size=(4, 16)))
+            network = reading.build().network
+            network.sequence_logits(torch.from_numpy(network.random_tokens(1, np.random.default_rng(0))))
+        except TuiGenError as fault:
+            told = str(fault)
+        assert "\n" not in told

@@ -1,12 +1,30 @@
-"""What an exported file looks like from outside: the contract, and graphs small enough to read."""
+"""What an exported file looks like from outside: the contract, rows that never meet, graphs small enough to read."""
 
 from __future__ import annotations
 
+import numpy as np
 import onnx
 import pytest
+import torch
+from numpy.typing import NDArray
 from onnx import TensorProto
 
-from tests.support.export_training import PICTURES, RECURRENT, exported, network, pixelcnn, recurrent, step_graph
+from export.training.native import image_network
+from export.training.networks import MaskedConv2d, PictureNet, TrainedNet
+from export.verify import step_logits
+from tests.support.export_training import (
+    PICTURES,
+    RECURRENT,
+    exported,
+    network,
+    pixelcnn,
+    random_sequences,
+    recurrent,
+    sequence_logits,
+    step_graph,
+)
+from tui_gen.runtime.model import Model
+from tui_gen.runtime.state import HostState
 
 
 def _ports(infos: list[onnx.ValueInfoProto]) -> list[tuple[str, int, list[int | str]]]:
@@ -79,3 +97,83 @@ def test_graphs_are_small(gated: bool) -> None:
 def test_the_same_weights_give_the_same_file() -> None:
     net = network("gated, conditions")
     assert step_graph(net).SerializeToString() == step_graph(net).SerializeToString()
+
+
+NETWORKS = [
+    "stacked lstm",
+    "gru",
+    "gated, conditions",
+    "plain, grey, 5x5, conditions",
+    "narrower than the 7x7 kernel",
+    "two stacks",
+]
+
+
+def _after(model: Model, tokens: NDArray[np.int64]) -> HostState:
+    """The state after int64[n] tokens, as a batch of one."""
+    state = model.start(1)
+    for token in tokens:
+        _, state = model.step(np.array([token]), state)
+    return state
+
+
+def _sequences(net: TrainedNet) -> list[NDArray[np.int64]]:
+    """Sequences whose prefixes have different lengths, so that one draws while another still reads its prompt."""
+    return [random_sequences(net, 1, prefix=prefix, seed=prefix)[0] for prefix in (1, 4, 2)]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_rows_at_different_positions_share_a_batch(name: str) -> None:
+    net = network(name)
+    model, sequences, read = exported(net), _sequences(net), (0, 5, 13)
+    states = [_after(model, sequence[:n]) for sequence, n in zip(sequences, read, strict=True)]
+    parts = zip(*(state.arrays() for state in states), strict=True)
+    state = model.state([np.concatenate(part) for part in parts], len(states))
+    alone = [step_logits(model, sequence[None])[0] for sequence in sequences]
+    for step in range(10):
+        column = np.array([sequence[n + step] for sequence, n in zip(sequences, read, strict=True)])
+        logits, state = model.step(column, state)
+        expected = np.stack([whole[n + step] for whole, n in zip(alone, read, strict=True)])
+        np.testing.assert_allclose(logits, expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("order", [[2], [0, 0, 1], [2, 0, 1, 2]], ids=["dropped", "forked", "reordered"])
+def test_rows_can_be_regrouped_in_mid_run(name: str, order: list[int]) -> None:
+    net = network(name)
+    model, tokens = exported(net), random_sequences(net, 3)
+    expected, state = step_logits(model, tokens), model.start(3)
+    for at in range(9):
+        _, state = model.step(tokens[:, at].copy(), state)
+    state = state.rows(order)
+    for at in range(9, 20):
+        logits, state = model.step(tokens[order, at], state)
+        np.testing.assert_allclose(logits, expected[order, at], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_a_pixel_has_a_say_in_later_pixels_alone(name: str) -> None:
+    """Checked by changing every pixel, not by reading masks."""
+    net = network(name)
+    assert isinstance(net, PictureNet)
+    area = net.config.height * net.config.width
+    image = np.random.default_rng(0).integers(net.config.levels, size=area)
+    images = (image + np.eye(area + 1, area, -1, dtype=np.int64)) % net.config.levels
+    whole = image_network(net)
+    logits = whole.whole_logits(torch.from_numpy(images), whole.no_condition(len(images))).numpy()
+    change = np.abs(logits[1:] - logits[0]).max(axis=2)  # [pixel that was changed, pixel whose logits moved]
+    assert np.tril(change).max() <= 1e-6
+    assert np.triu(change, 1)[:-1].max(axis=1).min() > 1e-4
+
+
+@pytest.mark.parametrize("name", ["plain", "gated, conditions"])
+def test_weights_that_the_mask_forbids_do_not_matter(name: str) -> None:
+    net = network(name)
+    assert isinstance(net, PictureNet)
+    tokens = random_sequences(net, 2, prefix=1)
+    before = step_logits(exported(net), tokens)
+    for layer in net.modules():
+        if isinstance(layer, MaskedConv2d):
+            layer.weight.data[:, :, layer.mask == 0] = 1e6
+    np.testing.assert_array_equal(step_logits(exported(net), tokens), before)
+    np.testing.assert_allclose(before, sequence_logits(net, tokens), atol=1e-5, rtol=0)

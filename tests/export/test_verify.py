@@ -1,4 +1,4 @@
-"""Exported networks give at every step what PyTorch gives; the proof of that can fail in each of its three parts."""
+"""Exported networks give at every step what PyTorch gives; the proof of that can fail in each of its parts."""
 
 from __future__ import annotations
 
@@ -10,11 +10,22 @@ import pytest
 import torch
 from onnx import numpy_helper
 from tokenizers import Regex, Tokenizer, decoders
+from torch import Tensor, nn
 
 from export.build_tokenizer import character_tokenizer
+from export.images.streaming import StreamingNetwork
 from export.training.native import network_of
 from export.training.networks import PixelCNN, RecurrentNet, TrainedNet
-from export.verify import compare_greedy, step_logits, verify
+from export.verify import compare_greedy, compare_spread, step_logits, verify
+from tests.support.causal_networks import (
+    Coloured,
+    Strided,
+    classes,
+    colour_network,
+    image_network,
+    open_step,
+    whole_step,
+)
 from tests.support.export_training import (
     PICTURES,
     RECURRENT,
@@ -85,20 +96,12 @@ def test_a_prompt_of_any_number_of_phrases_conditions_every_pixel(name: str, pre
     np.testing.assert_allclose(steps, image, atol=1e-5, rtol=0)
 
 
-def test_each_phrase_of_the_prompt_matters() -> None:
+def test_each_phrase_of_the_prompt_matters_but_not_their_order_nor_more_start_tokens() -> None:
     net = pixelcnn(conditions=2)
-    start = net.config.start
-    prompts = np.array([[start, start, start], [start, start, start + 1], [start, start + 1, start + 2]])
-    none, one, two = step_logits(exported(net), prompts)[:, -1]
+    prompts = net.config.start + np.array([[0, 0, 0, 0], [0, 0, 0, 1], [0, 0, 1, 2], [0, 2, 0, 1]])
+    none, one, two, other = step_logits(exported(net), prompts)[:, -1]
     assert min(np.abs(none - one).max(), np.abs(one - two).max(), np.abs(none - two).max()) > 1e-3
-
-
-def test_the_order_of_phrases_and_more_start_tokens_do_not_matter() -> None:
-    net = pixelcnn(conditions=2)
-    start = net.config.start
-    prompts = np.array([[start, start, start + 1, start + 2], [start, start + 2, start, start + 1]])
-    first, second = step_logits(exported(net), prompts)[:, -1]
-    np.testing.assert_allclose(first, second, atol=1e-6)
+    np.testing.assert_allclose(two, other, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", [*RECURRENT, "gated, conditions", "plain, grey, 5x5, conditions"])
@@ -108,10 +111,8 @@ def test_a_right_export_passes_and_says_how_close_it_is(name: str) -> None:
     assert parity.relative_logit_difference <= parity.max_abs_logit_difference < 1e-5
     length = net.config.height * net.config.width if isinstance(net, PixelCNN) else 200
     assert parity.greedy_tokens == length
-    random = 6 * (
-        length + 2 if isinstance(net, PixelCNN) else length
-    )  # a prompt of three tokens more, the last pixel less
-    assert parity.steps == random + 5 * length  # and what it wrote itself, after its start token, but for the last
+    prompt = 2 if isinstance(net, PixelCNN) else 0  # three tokens more, the last pixel less
+    assert parity.steps == 6 * (length + prompt) + 5 * length  # and what it wrote itself, but for the last
 
 
 @pytest.mark.parametrize(
@@ -178,3 +179,42 @@ def test_a_tokenizer_must_read_the_same_token_by_token(rule: decoders.Decoder) -
     tokenizer.decoder = decoders.Sequence([decoders.Fuse(), rule])
     with pytest.raises(TuiGenError, match="decodes token by token to another text"):
         verify(network_of(net), exported(net), _codec(net, tokenizer))
+
+
+SLOW = {
+    "grey": lambda: image_network(Strided(), 8, 6),
+    "three channels": lambda: colour_network(Coloured(), 3, 4),
+    "class": lambda: classes(3, 4, phrases=False),
+    "phrases": lambda: classes(3, 4, phrases=True),
+}
+
+
+@pytest.mark.parametrize("name", SLOW)
+def test_a_slow_step_is_proved_at_places_all_over_an_image(name: str) -> None:
+    torch.manual_seed(0)
+    network = SLOW[name]()
+    model = open_step(network, whole_step(network))
+    assert float(compare_spread(StreamingNetwork(network), model).rpartition(" ")[2]) < 1e-5
+
+
+class Fading(nn.Module):
+    """Has a say in the lower rows alone."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner, self.gain = inner, nn.Parameter(torch.ones(()))
+
+    def forward(self, image: Tensor) -> Tensor:
+        rows = torch.arange(image.shape[2])[:, None] >= image.shape[2] - 2
+        logits: Tensor = self.inner(image) * torch.where(rows, self.gain, torch.ones(()))
+        return logits
+
+
+def test_a_slow_step_that_is_wrong_in_the_last_rows_is_found() -> None:
+    torch.manual_seed(0)
+    module = Fading(Strided())
+    network = image_network(module, 8, 6)
+    model = open_step(network, whole_step(network))
+    module.gain.data += 1
+    with pytest.raises(TuiGenError, match=r"differs from PyTorch by .* in the logits of token (3[6-9]|4\d);"):
+        compare_spread(StreamingNetwork(network), model)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,10 +15,11 @@ from export.image_network import ImageNetwork, check_causal
 from export.images.factory import read_factory
 from export.images.streaming import StreamingNetwork
 from export.reader import ReadOptions
-from tests.export.compiler.nets import assert_streams
+from tests.support.causal_networks import assert_streams
 from tui_gen.errors import TuiGenError
 
 OWNER = '''
+from functools import partial
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -115,37 +117,14 @@ class TwoConvolutions(nn.Module):
         h = self.norm(self.first(x).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
         return self.last(h + torch.tanh(self.signal(h)) * torch.sigmoid(self.gate(h)))
 
-def spread(): return ByClass("spread")
-def joined(): return Joined()
-def table(): return ByClass("table")
-def scale(): return ByClass("scale")
-def made_one_hot(): return ByClass("made one-hot")
-def given_one_hot(): return ByClass("given one-hot")
-def optional(): return Optional("table")
-class Attending(Odd):
-    """Every place attends to those before it, which takes the whole image for every token."""
-    def forward(self, x):
-        h = self.look(x)
-        flat = h.flatten(2).transpose(1, 2)
-        later = torch.ones(flat.shape[1], flat.shape[1]).triu(1).bool()
-        scores = (flat @ flat.transpose(1, 2)).masked_fill(later, -1e9)
-        attended = (scores.softmax(-1) @ flat).transpose(1, 2).reshape_as(h)
-        return self.mix(torch.cat([h, attended], 1))
-
-def attending(): return Attending()
-def two_convolutions(): return TwoConvolutions()
 def over_places(): return nn.Sequential(Causal(1, 6, 3), nn.GroupNorm(2, 6), nn.Conv2d(6, 4, 1))
-def plain(): return Odd()
-def single(): return Odd(out=1)
-def colour(): return Odd(3)
-def five(): return Five(3)
-def swapped(): return Swapped(3)
-def last(): return Last()
-def embedded(): return Embedded()
-def named(): return Named()
 def wrong(): return 3
 def broken(): raise ValueError("no such\\nfile")
 def leaky(): return nn.Conv2d(1, 4, 3, padding=1)
+plain, single, colour, five, swapped = Odd, partial(Odd, out=1), partial(Odd, 3), partial(Five, 3), partial(Swapped, 3)
+ways = ("spread", "table", "scale", "made one-hot", "given one-hot")
+spread, table, scale, made_one_hot, given_one_hot = (partial(ByClass, way) for way in ways)
+optional = partial(Optional, "table")
 '''
 
 
@@ -156,13 +135,23 @@ def _owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "owners_net", raising=False)
 
 
-def _network(name: str, *, weights: nn.Module | None = None, **answers: object) -> ImageNetwork:
+def _network(name: str, *, weights: nn.Module | None = None, **answers: Any) -> ImageNetwork:
     checkpoint = None if weights is None else Checkpoint("t", weights.state_dict())
-    reading = read_factory(f"owners_net:{name}", checkpoint, ReadOptions(size=(5, 6), **answers))  # type: ignore[arg-type]
-    network = reading.build().network
-    assert isinstance(network, StreamingNetwork)
+    network = _streaming(f"owners_net:{name}", checkpoint, **answers)
     assert network.slow_because == ""
     return network.network
+
+
+def _streaming(factory: str, checkpoint: Checkpoint | None = None, **answers: Any) -> StreamingNetwork:
+    network = read_factory(factory, checkpoint, ReadOptions(**{"size": (5, 6), **answers})).build().network
+    assert isinstance(network, StreamingNetwork)
+    return network
+
+
+def _export(factory: str, **answers: Any) -> None:
+    network = _streaming(factory, **answers)
+    check_causal(network.network)
+    network.step_graph()
 
 
 def _module(name: str) -> nn.Module:
@@ -174,7 +163,7 @@ def _module(name: str) -> nn.Module:
 
 @pytest.mark.parametrize(
     ("name", "levels", "channels"),
-    [("plain", 4, 1), ("colour", 4, 3), ("five", 4, 3), ("swapped", 4, 3), ("last", 4, 1), ("embedded", 4, 1)],
+    [("plain", 4, 1), ("colour", 4, 3), ("five", 4, 3), ("swapped", 4, 3), ("Last", 4, 1), ("Embedded", 4, 1)],
 )
 def test_how_it_is_called_is_found_out(name: str, levels: int, channels: int) -> None:
     network = _network(name)
@@ -182,8 +171,8 @@ def test_how_it_is_called_is_found_out(name: str, levels: int, channels: int) ->
     pixels = torch.randint(levels, (2, network.area))
     image = pixels.view(2, 5, 6, channels).permute(0, 3, 1, 2)
     with torch.no_grad():
-        logits = _module(name)(image[:, 0] if name == "embedded" else image / (levels - 1))
-    if name == "last":
+        logits = _module(name)(image[:, 0] if name == "Embedded" else image / (levels - 1))
+    if name == "Last":
         logits = logits.permute(0, 3, 1, 2)
     if name == "swapped":
         logits = logits.transpose(1, 2)
@@ -209,16 +198,11 @@ def test_outputs_in_a_row_are_sorted_as_they_are_told() -> None:
     torch.testing.assert_close(network.whole_logits(pixels), logits.permute(0, 3, 4, 1, 2).flatten(1, 3))
 
 
-def test_a_class_is_found_and_counted() -> None:
-    network = _network("named")
-    assert (network.condition, network.conditions) == ("class", 5)
-    pixels, label = torch.randint(4, (2, 30)), torch.tensor([4, 1])
-    expected = _module("named")(pixels.view(2, 1, 5, 6) / 3, label).flatten(2).transpose(1, 2)
-    torch.testing.assert_close(network.whole_logits(pixels, label), expected)
+WAYS = ("Named", "table", "spread", "Joined", "scale", "made_one_hot", "given_one_hot", "optional")
 
 
-@pytest.mark.parametrize("name", ["table", "spread", "joined", "scale", "made_one_hot", "given_one_hot", "optional"])
-def test_ways_of_giving_a_class_stream_exactly(name: str) -> None:
+@pytest.mark.parametrize("name", WAYS)
+def test_a_class_is_found_and_counted_and_streams_exactly_however_it_is_given(name: str) -> None:
     network = _network(name, assume={"classes": "5"} if name == "optional" else {})
     assert (network.condition, network.conditions) == ("class", 5)
     pixels, label = torch.randint(4, (3, 30)), torch.tensor([4, 1, 0])
@@ -233,19 +217,8 @@ def test_an_argument_that_is_left_out_is_told() -> None:
     assert any("its argument y is left out; if it is a class, --assume classes=N" in n for n in reading.diagnosis.notes)
 
 
-def test_a_slow_network_is_compared_for_a_limited_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    network = read_factory("owners_net:attending", None, ReadOptions(size=(5, 6))).build().network
-    assert isinstance(network, StreamingNetwork)
-    assert network.slow_because
-    assert network.compared == ""
-    monkeypatch.setattr("export.images.streaming.PROOF_SECONDS", 0.0)
-    short = StreamingNetwork(network.network)
-    assert short.greedy_length() == 8
-    assert short.compared == "the first 8 of an image's 30 tokens"
-
-
 def test_gates_of_two_convolutions_and_normalised_places_stream_exactly() -> None:
-    assert_streams(_network("two_convolutions"))
+    assert_streams(_network("TwoConvolutions"))
 
 
 def test_the_weights_of_a_file_are_loaded() -> None:
@@ -274,30 +247,17 @@ def test_the_weights_of_a_file_are_loaded() -> None:
         ("owners_net:leaky", {}, "the network is not causal: the pixel in row .* a mask is missing"),
     ],
 )
-def test_what_goes_wrong_is_told_in_a_line(factory: str, answers: dict[str, object], says: str) -> None:
+def test_what_goes_wrong_is_told_in_a_line(factory: str, answers: dict[str, Any], says: str) -> None:
     with pytest.raises(TuiGenError, match=says) as fault:
-        _export(factory, answers)
+        _export(factory, **answers)
     assert "\n" not in str(fault.value)
-
-
-def _export(factory: str, answers: dict[str, object]) -> None:
-    options = ReadOptions(**{"size": (5, 6), **answers})  # type: ignore[arg-type]
-    network = read_factory(factory, None, options).build().network
-    assert isinstance(network, StreamingNetwork)
-    check_causal(network.network)
-    network.step_graph()
 
 
 def test_weights_of_another_network_are_told() -> None:
     says = r"it lacks 4 of the module's tensors, such as look.bias and is alone with 2 of its tensors, such as bias"
     with pytest.raises(TuiGenError, match=says):
         _network("plain", weights=nn.Linear(2, 2))
-
-
-def test_weights_beside_the_modules_own_are_told() -> None:
-    """Whoever loads part of a file must know."""
-    _network("plain")
     more = _module("plain")
-    more.extra = nn.Linear(2, 2)
+    more.extra = nn.Linear(2, 2)  # whoever loads part of a file must know
     with pytest.raises(TuiGenError, match=r"it is alone with 2 of its tensors, such as extra\.bias"):
         _network("plain", weights=more)

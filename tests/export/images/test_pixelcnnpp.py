@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from export.checkpoints.checkpoint import Checkpoint
-from export.image_network import ImageNetwork
+from export.compiler.compile import CompiledStep
 from export.images.input_output import LogisticMixture
 from export.images.pixelcnnpp import read_pixelcnnpp
 from export.images.streaming import StreamingNetwork
-from export.reader import Exportable, ReadOptions
-from export.verify import step_logits
+from export.reader import ReadOptions
+from tests.support.causal_networks import assert_exact
 from tui_gen.errors import TuiGenError
-from tui_gen.runtime.model import Model
 
 norm = nn.utils.parametrizations.weight_norm
 
@@ -147,30 +145,26 @@ def _likelihood(parameters: Tensor, x: Tensor) -> Tensor:
 
 def _state(script: Script) -> dict[str, Tensor]:
     """As the script's files name what makes a weight: its length and its direction."""
-    names = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
-    state = script.state_dict()
-    for ours, theirs in names.items():
-        state = {name.replace(ours, theirs): tensor for name, tensor in state.items()}
-    return state
+    old, new = "parametrizations.weight.original", "weight_"
+    return {
+        name.replace(f"{old}0", f"{new}g").replace(f"{old}1", f"{new}v"): tensor
+        for name, tensor in script.state_dict().items()
+    }
 
 
-def _read(state: dict[str, Tensor], size: tuple[int, int]) -> Exportable:
+def _streaming(state: dict[str, Tensor], size: tuple[int, int]) -> StreamingNetwork:
     reading = read_pixelcnnpp(Checkpoint("t", state), ReadOptions(size=size))
     assert reading is not None
     assert "slow" in reading.diagnosis.notes[0]
-    return reading.build()
-
-
-def _network(state: dict[str, Tensor], size: tuple[int, int]) -> ImageNetwork:
-    streaming = _read(state, size).network
-    assert isinstance(streaming, StreamingNetwork)
-    return streaming.network
+    network = reading.build().network
+    assert isinstance(network, StreamingNetwork)
+    return network
 
 
 def test_colour_pixels_have_the_likelihood_of_the_scripts_loss() -> None:
     torch.manual_seed(0)
     script = Script(3).eval()
-    network = _network(_state(script), (8, 8))
+    network = _streaming(_state(script), (8, 8)).network
     assert (network.channels, network.levels) == (3, 256)
     pixels = torch.randint(256, (2, network.area))
     pixels[0, :6] = torch.tensor([0, 255, 0, 255, 255, 0])
@@ -186,7 +180,7 @@ def test_colour_pixels_have_the_likelihood_of_the_scripts_loss() -> None:
 def test_grey_pixels_have_the_mixture_of_the_scripts_parameters() -> None:
     torch.manual_seed(1)
     script = Script(1).eval()
-    network = _network(script.state_dict(), (4, 8))  # the names that newer PyTorch writes
+    network = _streaming(script.state_dict(), (4, 8)).network  # the names that newer PyTorch writes
     pixels = torch.randint(1, 255, (2, 32))
     own = network.whole_logits(pixels).gather(2, pixels[:, :, None])[:, :, 0]
     image = pixels.view(2, 1, 4, 8).float() / 255 * 2 - 1
@@ -199,16 +193,9 @@ def test_grey_pixels_have_the_mixture_of_the_scripts_parameters() -> None:
 
 def test_step_by_step_equals_whole_images() -> None:
     torch.manual_seed(1)
-    exportable = _read(_state(Script(3, scales=2).eval()), (4, 8))
-    streaming = exportable.network
-    assert isinstance(streaming, StreamingNetwork)
+    streaming = _streaming(_state(Script(3, scales=2).eval()), (4, 8))
     assert "convolution with strides" in streaming.slow_because
-    network = streaming.network
-    model = Model(streaming.step_graph().SerializeToString(), exportable.card, provider="cpu")
-    pixels = np.random.default_rng(0).integers(256, size=(2, network.area))
-    tokens = np.concatenate([np.full((2, 1), network.start), pixels[:, :-1]], axis=1)
-    whole = network.whole_logits(torch.from_numpy(pixels)).numpy()
-    np.testing.assert_allclose(step_logits(model, tokens), whole, atol=1e-5, rtol=0)
+    assert_exact(streaming.network, CompiledStep(streaming.step_graph(), 0, ()), batch=2)
 
 
 @pytest.mark.parametrize("log_scale", [-9.0, -5.0, 0.0, 4.0])

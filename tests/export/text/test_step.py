@@ -1,4 +1,4 @@
-"""What a language model's step function looks like from outside, and that it is as small as it can be."""
+"""However a language model is stored, its step function is exact, and as small as it can be."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import torch
 
 from export.training.native import text_network
 from export.verify import step_logits
-from tests.export.text.checkpoints import V, build, checkpoint_of, model_of
-from tests.export.text.layouts import LAYOUTS
-from tests.export.text.nets import Learned
 from tests.support.export_training import RECURRENT, recurrent
-from tui_gen.runtime.model import Model
+from tests.support.recurrent_cells import CELLS
+from tests.support.text_layouts import LAYOUTS, assert_exact_layout, build, build_layout, checkpoint_of, model_of
+from tests.support.text_networks import H, Learned, V
 
 
-def _model(name: str) -> Model:
-    layout = LAYOUTS[name]
-    torch.manual_seed(0)
-    return model_of(build(layout.checkpoint(layout.make().eval()), **layout.assume))
+@pytest.mark.filterwarnings("ignore:LSTM with projections")
+@pytest.mark.parametrize("name", [name for name in LAYOUTS if name not in CELLS])
+def test_it_equals_the_modules_own_forward_pass(name: str) -> None:
+    lengths = V + 3 * H  # a length and a direction count as one
+    assert_exact_layout(name, more_parameters=-lengths if name == "weight norm" else 0)
 
 
 @pytest.mark.parametrize(
@@ -33,8 +33,8 @@ def _model(name: str) -> Model:
     ],
 )
 def test_states_are_stacked_where_their_widths_allow(name: str, states: dict[str, list[int]]) -> None:
-    ports = {port.name.removeprefix("state."): list(port.shape[1:]) for port in _model(name).inputs[1:]}
-    assert ports == states
+    ports = model_of(build_layout(name)[1]).inputs[1:]
+    assert {port.name.removeprefix("state."): list(port.shape[1:]) for port in ports} == states
 
 
 def test_a_learned_start_is_inside_the_graph_and_every_sample_has_it() -> None:
@@ -62,9 +62,7 @@ def test_a_learned_start_is_inside_the_graph_and_every_sample_has_it() -> None:
     ],
 )
 def test_the_graph_uses_onnx_operators_and_reads_a_token_by_one_gather(name: str, operators: dict[str, int]) -> None:
-    layout = LAYOUTS[name]
-    graph = build(layout.checkpoint(layout.make().eval()), **layout.assume).network.step_graph().graph
-    kinds = [node.op_type for node in graph.node]
+    kinds = [node.op_type for node in build_layout(name)[1].network.step_graph().graph.node]
     assert {kind: kinds.count(kind) for kind in operators} == operators
 
 

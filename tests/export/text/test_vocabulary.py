@@ -1,4 +1,4 @@
-"""Where a vocabulary is found, what of it begins and ends a text, and what a person can type and reads."""
+"""Where a vocabulary is found or rebuilt, what begins and ends a text, and what a person can type and reads."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ import pytest
 import torch
 from torch import nn
 
+from export.assumptions import Assumptions
 from export.build_tokenizer import character_tokenizer
 from export.checkpoints.checkpoint import Checkpoint
 from export.reader import Exportable, ReadOptions
+from export.text.vocabulary import RULES, STOP, tokens_by_rule
 from export.verify import verify
-from tests.export.text.checkpoints import model_of, read
+from tests.support.text_layouts import model_of, read
 from tui_gen.errors import TuiGenError
 from tui_gen.library import codec_for
 from tui_gen.text.codec import TextCodec
@@ -261,3 +263,93 @@ def test_a_side_file_that_is_not_there_is_told() -> None:
         _build(5, ReadOptions(vocab="printible"))
     with pytest.raises(TuiGenError, match="--vocab printable has 100 tokens, but the weights predict 5"):
         _build(5, ReadOptions(vocab="printable"))
+
+
+TEXT = "to be or\nnot to be\nthat is it\n"
+
+
+def _assumptions(**assume: str) -> Assumptions:
+    return Assumptions(ReadOptions(assume=assume), Checkpoint("a test's", {}))
+
+
+def _tokens(rule: str, *texts: str, folder: Path, **assume: str) -> list[str]:
+    paths = [folder / f"{at}.txt" for at in range(len(texts))]
+    for path, text in zip(paths, texts, strict=True):
+        path.write_text(text, encoding="utf-8")
+    return tokens_by_rule(rule, paths, _assumptions(**assume))
+
+
+@pytest.mark.parametrize(
+    ("rule", "tokens"),
+    [
+        ("sorted-characters", [*"\n abehinorst"]),
+        ("sorted-characters-after-stop", [STOP, *" abehinorst"]),
+        ("first-appearance-characters", [*"to ber\nnhais"]),
+        ("characters-by-frequency", [*"t o\nbeirnhas"]),
+        ("words-first-appearance", ["to", "be", "or", "not", "that", "is", "it"]),
+        ("words-first-appearance-eos", ["to", "be", "or", "<eos>", "not", "that", "is", "it"]),
+        ("words-by-frequency", ["to", "be", "or", "not", "that", "is", "it"]),
+        ("words-by-frequency-sorted", ["be", "to", "is", "it", "not", "or", "that"]),
+        ("sorted-words", ["be", "is", "it", "not", "or", "that", "to"]),
+    ],
+)
+def test_each_rule_orders_tokens_as_its_scripts_do(tmp_path: Path, rule: str, tokens: list[str]) -> None:
+    assert _tokens(rule, TEXT, folder=tmp_path) == tokens
+
+
+def test_every_rule_is_tested_and_says_what_it_does() -> None:
+    tested = test_each_rule_orders_tokens_as_its_scripts_do.pytestmark[0].args[1]  # type: ignore[attr-defined]
+    assert {rule for rule, _ in tested} == RULES.keys()
+    assert all(rule.summary for rule in RULES.values())
+
+
+def test_files_are_read_in_the_order_given(tmp_path: Path) -> None:
+    assert _tokens("words-first-appearance-eos", "b a\n", "c a", folder=tmp_path) == ["b", "a", "<eos>", "c"]
+
+
+def test_what_varies_between_scripts_can_be_told(tmp_path: Path) -> None:
+    specials = "<pad>,<unk>"
+    assert _tokens("sorted-words", "B a", folder=tmp_path, specials=specials) == ["<pad>", "<unk>", "B", "a"]
+    assert _tokens("sorted-words", "B a b", folder=tmp_path, lowercase="yes") == ["a", "b"]
+    assert _tokens("words-by-frequency", "a b a c c", folder=tmp_path, min_count="2") == ["a", "c"]
+
+
+def test_what_is_wrong_is_told(tmp_path: Path) -> None:
+    with pytest.raises(TuiGenError, match="--assume min_count=few is not a whole number"):
+        _tokens("sorted-words", "a", folder=tmp_path, min_count="few")
+    with pytest.raises(TuiGenError, match="needs the text that the network was trained on: --corpus FILE"):
+        tokens_by_rule("sorted-words", [], _assumptions())
+    with pytest.raises(TuiGenError, match=r"missing\.txt cannot be read: No such file"):
+        tokens_by_rule("sorted-words", [tmp_path / "missing.txt"], _assumptions())
+    (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
+    with pytest.raises(TuiGenError, match=r"latin\.txt is not UTF-8 text: .* at byte 3"):
+        tokens_by_rule("sorted-words", [tmp_path / "latin.txt"], _assumptions())
+
+
+def _learned(text: str) -> Checkpoint:
+    """A network that has learned which of a text's sorted characters are common."""
+    counts = torch.tensor([float(text.count(char)) for char in sorted(set(text))])
+    tensors = _checkpoint(len(counts)).tensors
+    learned = {"fc.weight": torch.zeros(len(counts), 6), "fc.bias": torch.log(counts / counts.sum())}
+    return Checkpoint("a test's", {**tensors, **learned})
+
+
+def test_a_text_that_does_not_give_the_size_of_the_weights_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "input.txt"
+    path.write_text(TEXT, encoding="utf-8")
+    says = "by sorted-characters of input.txt has 12 tokens, but the weights predict 15; --assume specials"
+    with pytest.raises(TuiGenError, match=f"the vocabulary {says}"):
+        read(_checkpoint(15), ReadOptions(corpus=(path,), vocab_rule="sorted-characters"))
+
+
+def test_the_corpus_shows_whether_the_network_was_read_rightly(tmp_path: Path) -> None:
+    path = tmp_path / "input.txt"
+    text = TEXT * 40
+    path.write_text(text, encoding="utf-8")
+    reading = read(_learned(text), ReadOptions(corpus=(path,), vocab_rule="sorted-characters"))
+    assert dict(reading.diagnosis.facts)["vocabulary"] == "12 characters, sorted-characters of input.txt"
+    assert dict(reading.diagnosis.facts)["on the corpus"].endswith("over 1,000; blind guessing would be 2.48")
+    assert not reading.diagnosis.notes
+    assert [tokens.shape for tokens in reading.build().real] == [(5, 200)]
+    wrong = read(_learned(text), ReadOptions(corpus=(path,), vocab_rule="characters-by-frequency"))
+    assert "worse than blind guessing" in wrong.diagnosis.doubt

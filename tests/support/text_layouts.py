@@ -1,29 +1,25 @@
-"""Ways to write and to store a language model, by name."""
+"""Ways to write and to store a language model, and what the exporter makes of their checkpoints."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import nn
 
-from export.checkpoints.checkpoint import Checkpoint
-from tests.export.text.checkpoints import E, H, V, checkpoint_of
-from tests.export.text.hand_written import (
-    BareGru,
-    BareRnn,
-    JoinedGru,
-    JoinedLstm,
-    JoinedRnn,
-    LetteredLstm,
-    NamedGru,
-    PairedGates,
-    SingleLetters,
-    Tutorial,
-)
-from tests.export.text.nets import (
+from export.checkpoints.checkpoint import Checkpoint, ModuleFacts
+from export.reader import Exportable, Reading, ReadOptions
+from export.text.read import read_text
+from export.verify import step_logits
+from tests.support.recurrent_cells import ANSWERS, CELLS
+from tests.support.text_networks import (
     Cells,
+    E,
+    H,
     LayerByLayer,
     Learned,
     Normalised,
@@ -32,11 +28,67 @@ from tests.export.text.nets import (
     OneHot,
     TwoModules,
     Usual,
+    V,
     in_two_wrappers,
     spectral_normed,
     weight_normed,
     with_weight_drop,
 )
+from tui_gen.runtime.model import Model
+
+
+def facts_of(module: nn.Module, **attributes: Any) -> dict[str, ModuleFacts]:
+    """What a pickled module says of itself."""
+    modules = {}
+    for path, inner in module.named_modules():
+        plain = {key: value for key, value in vars(inner).items() if isinstance(value, bool | int | float | str)}
+        kind = f"{type(inner).__module__}.{type(inner).__qualname__}"
+        modules[path] = ModuleFacts(kind, {**plain, **attributes} if not path else plain)
+    return modules
+
+
+def checkpoint_of(
+    module: nn.Module, facts: Mapping[str, Any] | None = None, *, whole: bool = False, **attributes: Any
+) -> Checkpoint:
+    """A state dict, or a whole module with attributes of its own."""
+    return Checkpoint(
+        "a test's", dict(module.state_dict()), facts_of(module, **attributes) if whole else {}, dict(facts or {})
+    )
+
+
+def read(checkpoint: Checkpoint, options: ReadOptions | None = None, **assume: str) -> Reading:
+    """The reading of what must be a language model."""
+    reading = read_text(checkpoint, options or ReadOptions(assume=assume))
+    assert reading is not None
+    return reading
+
+
+def build(checkpoint: Checkpoint, **assume: str) -> Exportable:
+    """A checkpoint ready for export."""
+    return read(checkpoint, **assume).build()
+
+
+def model_of(exportable: Exportable) -> Model:
+    """Its step function, as the player opens it."""
+    return Model(exportable.network.step_graph().SerializeToString(), exportable.card, provider="cpu")
+
+
+def logits_of(module: nn.Module, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
+    """By the module's own forward pass."""
+    with torch.no_grad():
+        logits: NDArray[np.float32] = module.eval()(torch.from_numpy(tokens)).numpy()
+    return logits
+
+
+def assert_exact(module: nn.Module, exportable: Exportable) -> None:
+    """The step function, and the network that is compared with it, say what the module's own forward pass says."""
+    model = model_of(exportable)
+    for batch in (1, 5):
+        tokens = np.random.default_rng(batch).integers(V, size=(batch, 20))
+        whole = logits_of(module, tokens)
+        np.testing.assert_allclose(step_logits(model, tokens), whole, atol=1e-5, rtol=0)
+        logits = exportable.network.sequence_logits(torch.from_numpy(tokens)).numpy()
+        np.testing.assert_allclose(logits, whole, atol=1e-5, rtol=0)
 
 
 @dataclass(frozen=True)
@@ -98,18 +150,21 @@ LAYOUTS: dict[str, Layout] = {
     "one sequence": Layout(Normalised),
     "one sequence, whole": Layout(Normalised, whole()),
     "a number a token": Layout(Numbered),
-    "joined RNN": Layout(JoinedRnn),
-    "joined GRU": Layout(JoinedGru),
-    "joined LSTM, four gates": Layout(JoinedLstm),
-    "joined LSTM, all gates at once": Layout(lambda: JoinedLstm(fused=True)),
-    "i2h and h2h, RNN": Layout(lambda: PairedGates(1)),
-    "i2h and h2h, GRU": Layout(lambda: PairedGates(3)),
-    "i2h and h2h, LSTM": Layout(lambda: PairedGates(4)),
-    "bare RNN": Layout(BareRnn),
-    "single letters": Layout(SingleLetters),
-    "bare GRU": Layout(BareGru),
-    "lettered LSTM": Layout(LetteredLstm),
-    "named GRU": Layout(NamedGru),
-    "tutorial": Layout(lambda: Tutorial(last=False)),
-    "tutorial with a last layer": Layout(lambda: Tutorial(last=True)),
+    **{name: Layout(make, assume=ANSWERS.get(name, {})) for name, make in CELLS.items()},
 }
+
+
+def build_layout(name: str, *, seed: int = 0) -> tuple[nn.Module, Exportable]:
+    """One of LAYOUTS with random weights, and ready for export."""
+    torch.manual_seed(seed)
+    layout = LAYOUTS[name]
+    module = layout.make().eval()
+    return module, build(layout.checkpoint(module), **layout.assume)
+
+
+def assert_exact_layout(name: str, *, more_parameters: int = 0) -> None:
+    """One of LAYOUTS, and the number of its parameters."""
+    module, exportable = build_layout(name)
+    assert_exact(module, exportable)
+    parameters = sum(weight.numel() for weight in module.parameters())
+    assert exportable.network.parameters_count == parameters + more_parameters

@@ -1,4 +1,4 @@
-"""Two thousand damaged checkpoints give a checkpoint or one clean line, in bounded memory."""
+"""Every file is read, or called by what it is; damage of any kind gives a checkpoint or one clean line."""
 
 from __future__ import annotations
 
@@ -9,16 +9,70 @@ import resource
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import pytest
 import safetensors.torch
 import torch
 from torch import nn
 
 from export.checkpoints.load import load_checkpoint
 from tui_gen.errors import TuiGenError
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*")
+
+FOREIGN = {
+    "empty.pt": (b"", "is empty"),
+    "notes.txt": (b"epoch 1: all is well\n", "is a text file"),
+    "page.pt": (b"<!DOCTYPE html><html>404</html>", "is a web page"),
+    "model.h5": (b"\x89HDF\r\n\x1a\n" + bytes(64), "is a Keras"),
+    "model.t7": (b"\x04\x00\x00\x00\x01\x00\x00\x00" + bytes(64), "is a Lua Torch file"),
+    "model.gguf": (b"GGUF" + bytes(64), "is a GGUF file"),
+    "model.pb": (b"\x0a\x00" * 30, "is a TensorFlow file"),
+    "model.onnx": (b"\x08\x08\x12\x07pytorch" + bytes(40), "is an ONNX file"),
+    "flax.bin": (b"\x82\xa6params\x81\xa1a\xc0", "is a Flax file"),
+    "model.ckpt": (bytes(99) + b"\x57\xfb\x80\x8b\x24\x75\x47\xdb", "is a TensorFlow file"),
+    "old.pt": (bytes(257) + b"ustar" + bytes(300), "is a tar archive"),
+    "mots.txt": ("é".encode() * 3000 + b"x", "is a text file"),
+    "cut.safetensors": (b"\xff" + bytes(7) + b'{"a":', "is a damaged safetensors file"),
+    "pointer.pt": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "is a pointer of Git LFS"),
+    "model.pt.gz": (b"\x1f\x8b\x08" + bytes(40), "is compressed with gzip"),
+    "noise.pt": (bytes(range(255, 0, -1)) * 9, "cannot be read"),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_other_files_are_called_by_their_name(name: str, tmp_path: Path) -> None:
+    content, says = FOREIGN[name]
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(TuiGenError, match=says) as error:
+        load_checkpoint(tmp_path / name)
+    assert "\n" not in str(error.value)
+
+
+SAVED: dict[str, tuple[Callable[[Path], object], str]] = {
+    "script": (lambda path: torch.jit.script(nn.Linear(2, 2)).save(path), "is a TorchScript program"),
+    "arrays": (lambda path: np.savez(str(path), a=np.ones(2)), "holds NumPy arrays"),
+    "sparse": (lambda path: torch.save({"weight": torch.eye(3).to_sparse()}, path), "holds sparse tensors"),
+    "meta": (lambda path: torch.save({"a": torch.empty(2, device="meta")}, path), "holds tensors without numbers"),
+}
+
+
+@pytest.mark.parametrize("name", SAVED)
+def test_programs_arrays_and_unusual_tensors_are_called_by_their_name(name: str, tmp_path: Path) -> None:
+    save, says = SAVED[name]
+    save(tmp_path / "file.npz")
+    with pytest.raises(TuiGenError, match=says):
+        load_checkpoint(tmp_path / "file.npz")
+
+
+def test_no_file_is_told(tmp_path: Path) -> None:
+    for path, says in ((tmp_path / "missing", "cannot be read: No such file"), (tmp_path, "is not a file")):
+        with pytest.raises(TuiGenError, match=says):
+            load_checkpoint(path)
+
 
 COUNT = 2000
 MEMORY = 6 * 2**30
@@ -100,12 +154,11 @@ def fuzz(folder: Path) -> None:
 
 
 def test_two_thousand_damaged_files_are_told_cleanly(tmp_path: Path) -> None:
-    module = "tests.export.checkpoints.test_fuzz"
+    module = "tests.export.checkpoints.test_formats"
     code = f"from pathlib import Path; from {module} import fuzz; fuzz(Path({str(tmp_path)!r}))"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False, timeout=300
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    clean, refusals = map(int, done.stdout.split())
+    command = [sys.executable, "-c", code]
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr[-2000:]
+    clean, refusals = map(int, process.stdout.split())
     assert clean + refusals == COUNT
     assert min(clean, refusals) > COUNT / 20, "the damage should be neither always nor never fatal"

@@ -1,18 +1,141 @@
-"""A small file cannot make its reader take much memory, or time without end."""
+"""Nothing of a file is ever run, a small file takes neither much memory nor time without end, and errors say why."""
 
 from __future__ import annotations
 
+import os
+import pickle
+import re
+import subprocess
+import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from export.checkpoints.load import load_checkpoint
 from tui_gen.errors import TuiGenError
 
 
-def _zip(path: Path, pickled: bytes, **storages: bytes) -> Path:
-    with zipfile.ZipFile(path, "w") as archive:
+class _Bomb:
+    """Pickles as a call."""
+
+    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
+        self._call = (function, arguments)
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return self._call
+
+
+def harmless(path: str) -> None:
+    """Looks like anybody's helper function."""
+    Path(path).touch()
+
+
+def _bombs(marker: Path) -> dict[str, tuple[_Bomb, str]]:
+    touch = f"open({str(marker)!r}, 'w').close()"
+    return {
+        "os.system": (_Bomb(os.system, f"touch '{marker}'"), f"{os.system.__module__}.system"),
+        "eval": (_Bomb(eval, touch), "builtins.eval"),
+        "exec": (_Bomb(exec, touch), "builtins.exec"),
+        "subprocess": (_Bomb(subprocess.call, ["touch", str(marker)]), "subprocess.call"),
+        "a function of one's own": (_Bomb(harmless, str(marker)), "test_unpickler.harmless"),
+        "a class": (_Bomb(subprocess.Popen, ["touch", str(marker)]), "subprocess.Popen"),
+    }
+
+
+def _with_attribute(bomb: Any) -> torch.nn.Module:
+    module = torch.nn.Linear(2, 2)
+    module.secret = bomb
+    return module
+
+
+PLACES: dict[str, Callable[[Any], Any]] = {
+    "alone": lambda bomb: bomb,
+    "in a state dict": lambda bomb: {"a.weight": torch.ones(2), "b.weight": bomb},
+    "nested": lambda bomb: {"state_dict": {"a.weight": torch.ones(2)}, "args": [{"x": (1, [bomb])}]},
+    "in a module": _with_attribute,
+    "as a key's neighbour": lambda bomb: [torch.nn.Linear(1, 1), bomb],
+}
+
+
+@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("name", list(_bombs(Path("x"))))
+def test_a_call_is_refused_by_name(name: str, place: str, legacy: bool, tmp_path: Path) -> None:
+    marker, path = tmp_path / "marker", tmp_path / "bomb.pt"
+    bomb, says = _bombs(marker)[name]
+    torch.save(PLACES[place](bomb), path, _use_new_zipfile_serialization=not legacy)
+    with pytest.raises(TuiGenError, match=f"{re.escape(says)}.* refused") as error:
+        load_checkpoint(path)
+    assert "\n" not in str(error.value)
+    assert not marker.exists()
+
+
+def test_the_bombs_are_live(tmp_path: Path) -> None:
+    for name, (bomb, _) in _bombs(tmp_path / "marker").items():
+        process = pickle.loads(pickle.dumps(bomb))
+        if name == "a class":
+            process.wait()
+        assert (tmp_path / "marker").exists(), name
+        (tmp_path / "marker").unlink()
+
+
+OPCODES = {
+    "global and reduce": (b"cos\nsystem\n(V%b\ntR.", "os.system"),
+    "stack global": (b"\x80\x04\x8c\x05posix\x8c\x06system\x93(V%b\ntR.", "posix.system"),
+    "inst": (b"(V%b\nios\nsystem\n.", "os.system"),
+    "obj": (b"(cos\nsystem\nV%b\no.", "os.system"),
+    "newobj": (b"\x80\x02cos\nsystem\n(V%b\nt\x81.", "os.system"),
+    "newobj with names": (b"\x80\x04cos\nsystem\n(V%b\nt}\x92.", "os.system"),
+    "build": (b"cos\nsystem\n}(V__dict__\nV%b\nub.", "os.system"),
+    "extension": (b"\x80\x02\x82\x01.", "extension code 1"),
+    "inst of a function of one's own": (b"(V%b\nisomebodys\nhelper\n.", "somebodys.helper"),
+    "obj of a function of one's own": (b"(csomebodys\nhelper\nV%b\no.", "somebodys.helper"),
+    "newobj by name": (b"ccopyreg\n__newobj__\n(cos\nsystem\nV%b\ntR.", "os.system"),
+    "a prepared call": (b"cfunctools\npartial\n(cos\nsystem\nV%b\ntR(tR.", "functools.partial of os.system"),
+    "through a name of two lines": (
+        b"\x80\x04\x8c\x05a\nb.c\x8c\x03d\ne\x93(V%b\ntR.",
+        "a\u240ab.cd\u240ae|a\u240ab.c.d\u240ae",
+    ),
+    "through a container of another kind": (
+        b"ctorch._tensor\n_rebuild_from_type_v2\n(cbuiltins\nlist\nN(V%b\ntNtR.",
+        "builtins.list",
+    ),
+    "through a parameter": (b"ctorch._utils\n_rebuild_parameter\n(cos\nsystem\n(V%b\ntRtR.", "os.system"),
+    "through a type": (b"ctorch._tensor\n_rebuild_from_type_v2\n(cos\nsystem\nN(V%b\ntNtR.", "os.system"),
+    "through a reconstruction": (b"ccopyreg\n_reconstructor\n(cos\nsystem\nc__builtin__\nobject\nNtR.", "os.system"),
+    "through a name inside": (b"cbuiltins\ngetattr\n(cos\nenviron\nVsystem\ntR(V%b\ntR.", "os.environ.system"),
+    "of what it made": (b"cbuiltins\ngetattr\n(]Vappend\ntR.", "builtins.getattr"),
+    "on a text": (b"\x80\x02Vos.system\n(V%b\ntR.", "str"),
+    "persistent": (b"\x80\x02Pos.system\n.", "objects outside"),
+}
+
+
+@pytest.mark.parametrize("name", OPCODES)
+def test_every_opcode_that_could_run_something_is_refused(name: str, tmp_path: Path) -> None:
+    code, says = OPCODES[name]
+    marker, path = tmp_path / "marker", tmp_path / "bomb.pkl"
+    payload = code.replace(b"%b", f"touch '{marker}'".encode())
+    path.write_bytes(payload)
+    with pytest.raises(TuiGenError, match=says):
+        load_checkpoint(path)
+    with pytest.raises(TuiGenError, match=says if name != "persistent" else "damaged"):
+        load_checkpoint(_zip(tmp_path / "bomb.pt", payload))
+    assert not marker.exists()
+
+
+def test_a_module_named_in_a_type_is_not_imported(tmp_path: Path) -> None:
+    path = tmp_path / "import.pkl"
+    path.write_bytes(b"\x80\x02}Vthis\ncthis\nWorld\n)\x81}bs.")
+    load_checkpoint(path)
+    assert "this" not in sys.modules  # Python's own, which prints when it is imported
+
+
+def _zip(path: Path, pickled: bytes, compression: int = zipfile.ZIP_STORED, **storages: bytes) -> Path:
+    with zipfile.ZipFile(path, "w", compression) as archive:
         archive.writestr("archive/data.pkl", pickled)
         for key, data in storages.items():
             archive.writestr(f"archive/data/{key[1:]}", data)
@@ -50,14 +173,6 @@ def test_a_tensor_that_lies_about_its_size_is_told(name: str, tmp_path: Path) ->
 def test_an_honest_one_is_read(tmp_path: Path) -> None:
     checkpoint = load_checkpoint(_zip(tmp_path / "true.pt", _tensor("I2\nI2\n", "I2\nI1\n"), _0=bytes(16)))
     assert checkpoint.tensors["w"].tolist() == [[0, 0], [0, 0]]
-
-
-def test_a_zip_bomb_is_told(tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "bomb.pt", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("a/data.pkl", _tensor("I2\n", "I1\n"))
-        archive.writestr("a/data/0", bytes(80_000_000))
-    with pytest.raises(TuiGenError, match="unpacks to far more than its own size"):
-        load_checkpoint(tmp_path / "bomb.pt")
 
 
 def _memo(index: int) -> bytes:
@@ -156,11 +271,10 @@ def test_many_tensors_of_the_same_numbers_are_told(tmp_path: Path) -> None:
         load_checkpoint(_zip(tmp_path / "many.pt", _views(100), _0=bytes(16_000_000)))
 
 
-def test_many_parts_that_each_unpack_to_much_are_told(tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "bomb.pt", "w", zipfile.ZIP_DEFLATED) as archive:
-        entries = b"".join(_tensor("I2\n", "I1\n")[3:-2].replace(b"\x000X", b"\x00%dX" % n) for n in range(9))
-        archive.writestr("a/data.pkl", b"\x80\x02](" + entries + b"e.")
-        for number in range(9):
-            archive.writestr(f"a/data/{number}", bytes(8_000_000))
-    with pytest.raises(TuiGenError, match="unpacks to far more"):
-        load_checkpoint(tmp_path / "bomb.pt")
+@pytest.mark.parametrize(("parts", "size"), [(1, 80_000_000), (9, 8_000_000)], ids=["one part", "many parts"])
+def test_a_zip_bomb_is_told(parts: int, size: int, tmp_path: Path) -> None:
+    entries = b"".join(_tensor("I2\n", "I1\n")[3:-2].replace(b"\x000X", b"\x00%dX" % n) for n in range(parts))
+    storages = {f"_{number}": bytes(size) for number in range(parts)}
+    path = _zip(tmp_path / "bomb.pt", b"\x80\x02](" + entries + b"e.", zipfile.ZIP_DEFLATED, **storages)
+    with pytest.raises(TuiGenError, match="unpacks to far more than its own size"):
+        load_checkpoint(path)

@@ -10,7 +10,9 @@ from torch.nn import functional
 from torch.nn.utils import parametrizations
 
 from export.checkpoints.checkpoint import Checkpoint
-from tests.export.text.checkpoints import E, H, V
+
+V, E, H = 11, 5, 7
+"""Tokens, and the widths of embeddings and states."""
 
 
 class Usual(nn.Module):

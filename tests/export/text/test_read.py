@@ -12,8 +12,8 @@ from export.checkpoints.checkpoint import Checkpoint
 from export.reader import ReadOptions
 from export.text.metadata import refuse_foreign
 from export.text.read import read_text
-from tests.export.text.checkpoints import V, build, checkpoint_of, read
-from tests.export.text.nets import Usual
+from tests.support.text_layouts import build, checkpoint_of, read
+from tests.support.text_networks import Usual, V
 from tui_gen.errors import TuiGenError
 
 

@@ -1,17 +1,18 @@
-"""What `inspect` says of a language model: what it is, what was inferred, what is assumed and how to change that."""
+"""How the parts of a language model are put in order: what is inferred, what is asked, and what an answer changes."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from export.checkpoints.checkpoint import Checkpoint
 from export.convert import diagnosis_lines
-from tests.export.text.checkpoints import V, build, checkpoint_of, logits_of, model_of, read
-from tests.export.text.hand_written import JoinedGru, JoinedRnn, Tutorial
-from tests.export.text.layouts import LAYOUTS
-from tests.export.text.nets import LayerByLayer, TwoModules, Usual, with_weight_drop
+from tests.support.recurrent_cells import CELLS
+from tests.support.text_layouts import LAYOUTS, assert_exact, build, checkpoint_of, model_of, read
+from tests.support.text_networks import H, LayerByLayer, TwoModules, Usual, V, with_weight_drop
 from tui_gen.errors import TuiGenError
 
 
@@ -66,27 +67,15 @@ def test_what_is_unusual_is_told(name: str, says: str) -> None:
     ("name", "says"),
     [
         ("RNN cells", None),
-        (
-            "one-hot RNN",
-            "what its simple recurrent layers bend their state with (assumed: tanh; to change it, --as",
-        ),
-        (
-            "joined GRU",
-            "whether the update gate of cell says what to keep of the old state, or what to wri",
-        ),
-        (
-            "named GRU",
-            "whether cell resets its state before or after the product (assumed: after; to change it, --a",
-        ),
+        ("one-hot RNN", "what its simple recurrent layers bend their state with (assumed: tanh; to change it, --as"),
+        ("joined GRU", "whether the update gate of cell says what to keep of the old state, or what to wri"),
+        ("named GRU", "whether cell resets its state before or after the product (assumed: after; to change it, --a"),
         (
             "i2h and h2h, LSTM",
             "the order of the gates in cell (i input, f forget, g candidate, o output) "
             "(assumed: ifgo; to change it, --assume gates=ifgo|",
         ),
-        (
-            "a number a token",
-            "how it turns a token into a number (assumed: id/vocabulary; to change it,",
-        ),
+        ("a number a token", "how it turns a token into a number (assumed: id/vocabulary; to change it,"),
     ],
 )
 def test_what_no_tensor_tells_is_assumed_aloud(name: str, says: str | None) -> None:
@@ -98,14 +87,14 @@ def test_what_no_tensor_tells_is_assumed_aloud(name: str, says: str | None) -> N
 @pytest.mark.parametrize(
     ("make", "answer"),
     [
-        (JoinedGru, {"update": "keep"}),
+        (CELLS["joined GRU"], {"update": "keep"}),
         (TwoModules, {"activation": "tanh"}),
-        (lambda: Tutorial(last=True), {"nonlinearity": "tanh"}),
-        (JoinedRnn, {"nonlinearity": "sigmoid"}),
+        (CELLS["tutorial with a last layer"], {"nonlinearity": "tanh"}),
+        (CELLS["joined RNN"], {"nonlinearity": "sigmoid"}),
     ],
     ids=["update", "activation", "tutorial", "nonlinearity"],
 )
-def test_an_answer_changes_the_network(make: type[nn.Module], answer: dict[str, str]) -> None:
+def test_an_answer_changes_the_network(make: Callable[[], nn.Module], answer: dict[str, str]) -> None:
     checkpoint = checkpoint_of(make())
     tokens = torch.arange(8).view(1, 8)
     by_default, by_answer = (build(checkpoint, **answers).network.sequence_logits(tokens) for answers in ({}, answer))
@@ -141,10 +130,7 @@ def test_an_order_that_sizes_do_not_tell_is_assumed_and_can_be_told() -> None:
     checkpoint = checkpoint_of(module)
     (missing, *_) = [missing for missing in read(checkpoint).diagnosis.missing if "order" in missing.what]
     assert (missing.option, missing.default) == ("--assume order=NAME,NAME,...", "emb,mix,rnn,out")
-    exportable = build(checkpoint, order="emb,rnn,mix,out", activation="tanh")
-    tokens = torch.arange(8).view(1, 8)
-    expected = torch.from_numpy(logits_of(module, tokens.numpy()))
-    torch.testing.assert_close(exportable.network.sequence_logits(tokens), expected, atol=1e-5, rtol=0)
+    assert_exact(module, build(checkpoint, order="emb,rnn,mix,out", activation="tanh"))
     with pytest.raises(TuiGenError, match=r"--assume order=\.\.\. must name every part, and mix too"):
         read(checkpoint, order="emb,rnn,out")
 
@@ -159,3 +145,62 @@ def test_activations_that_a_pickled_network_has_as_modules_are_taken() -> None:
     lines = _lines(checkpoint_of(Deep(), whole=True))
     assert any("fc.0: Linear 9 tanh -> fc.3: Linear 8 -> fc.4: Linear 11" in line for line in lines)
     assert not any("activation" in line for line in lines)
+
+
+class Residual(nn.Module):
+    """Each layer adds to what it reads; the last one to what stands before its normalisation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(V, H)
+        self.first, self.second = nn.LSTM(H, H, batch_first=True), nn.GRU(H, H, batch_first=True)
+        self.norm, self.third = nn.LayerNorm(H), nn.LSTM(H, H, batch_first=True)
+        self.out = nn.Linear(H, V)
+        nn.init.normal_(self.norm.weight)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = torch.relu(self.embedding(tokens))
+        x = x + self.first(x)[0]
+        x = x + self.second(x)[0]
+        x = x + self.third(self.norm(x))[0]
+        logits: Tensor = self.out(x)
+        return logits
+
+
+TOLD = {"embedding": "relu", "residual": "first,second,norm:third", "order": "embedding,first,second,norm,third,out"}
+
+
+def test_told_residual_connections_and_activations_are_exact() -> None:
+    torch.manual_seed(0)
+    module = Residual()
+    assert_exact(module, build(checkpoint_of(module), **TOLD))
+
+
+def test_a_likely_residual_connection_is_asked_and_named() -> None:
+    checkpoint = checkpoint_of(Residual())
+    questions = {missing.option: missing for missing in read(checkpoint, order=TOLD["order"]).diagnosis.missing}
+    assert "first, second, third" in questions["--assume residual=NAME,FIRST:LAST,..."].what
+    diagnosis = read(checkpoint, **TOLD).diagnosis
+    assert ("residual", "what first reads is added to what first gives") in [
+        (name, value.partition(";")[0]) for name, value in diagnosis.facts
+    ]
+    assert not diagnosis.missing or all("residual" not in missing.option for missing in diagnosis.missing)
+
+
+def test_layers_of_one_module_are_not_asked_about() -> None:
+    module = nn.ModuleDict({"e": nn.Embedding(V, H), "rnn": nn.LSTM(H, H, 2), "out": nn.Linear(H, V)})
+    assert all("residual" not in missing.option for missing in read(checkpoint_of(module)).diagnosis.missing)
+
+
+@pytest.mark.parametrize(
+    ("assume", "says"),
+    [
+        ({"residual": "nobody"}, "names no parts in their order, which is first"),
+        ({"residual": "second:first"}, "names no parts in their order"),
+        ({"residual": "first:out"}, "first reads 7 numbers, out gives 11"),
+        ({"embedding": "loud"}, "must be one of none, tanh, relu"),
+    ],
+)
+def test_residual_connections_that_cannot_be_are_told(assume: dict[str, str], says: str) -> None:
+    with pytest.raises(TuiGenError, match=says):
+        read(checkpoint_of(Residual()), order=TOLD["order"], **assume)

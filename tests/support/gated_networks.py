@@ -1,125 +1,15 @@
-"""Image networks as people's training scripts write them: the names of their tensors, and their forward passes.
+"""Networks of two stacks as people's training scripts write them: the names of their tensors, their forward passes.
 
 Each is written here from the facts of its layout, straight ahead, and shares nothing with the readers.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-
-def normalise(module: nn.Module) -> None:
-    """Batch normalisations that have seen something."""
-    for part in module.modules():
-        if isinstance(part, nn.BatchNorm2d):
-            nn.init.uniform_(part.running_mean, -0.5, 0.5)
-            nn.init.uniform_(part.running_var, 0.5, 2)
-            nn.init.uniform_(part.weight, 0.5, 2)
-            nn.init.uniform_(part.bias, 0, 0.5)  # above zero, so that activations let something through
-
-
-class MaskedConv(nn.Conv2d):
-    """Keeps a mask of its weights' shape, and leaves forbidden weights as they are until it runs."""
-
-    def __init__(self, kind: str, *sizes: int, bias: bool = True, **more: Any) -> None:
-        super().__init__(*sizes, padding=sizes[2] // 2, bias=bias, **more)
-        mask, side = torch.ones_like(self.weight), sizes[2]
-        mask[:, :, side // 2, side // 2 + (kind == "B") :] = 0
-        mask[:, :, side // 2 + 1 :] = 0
-        self.register_buffer("mask", mask)
-
-    def forward(self, image: Tensor) -> Tensor:
-        return functional.conv2d(image, self.weight * self.mask, self.bias, padding=self.padding)
-
-
-def sequential(depth: int = 3, width: int = 6, levels: int = 8, channels: int = 1, kernel: int = 5) -> nn.Sequential:
-    """Masked convolutions without bias, normalisations and activations, and a 1x1 convolution."""
-    layers: list[nn.Module] = []
-    for index in range(depth):
-        conv = MaskedConv("B" if index else "A", width if index else channels, width, kernel, bias=False)
-        layers += [conv, nn.BatchNorm2d(width), nn.ReLU()]
-    net = nn.Sequential(*layers, nn.Conv2d(width, levels * channels, 1))
-    normalise(net)
-    return net.eval()
-
-
-class _BookMasked(MaskedConv):
-    """Stores a bias that it never adds."""
-
-    def forward(self, image: Tensor) -> Tensor:
-        return functional.conv2d(image, self.weight * self.mask, padding=self.padding)
-
-
-class _BookBlock(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.conv_1 = nn.Sequential(nn.Conv2d(width, width // 2, 1), nn.ReLU())
-        self.pixel_conv = nn.Sequential(_BookMasked("B", width // 2, width // 2, 3), nn.ReLU())
-        self.conv_2 = nn.Conv2d(width // 2, width, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.relu(self.conv_2(self.pixel_conv(self.conv_1(x))) + x)
-
-
-class BookPixelCNN(nn.Module):
-    """Residual blocks that end in an activation."""
-
-    def __init__(self, width: int = 8, blocks: int = 2, levels: int = 4, first: int = 7) -> None:
-        super().__init__()
-        self.masked_conv_1 = nn.Sequential(_BookMasked("A", 1, width, first), nn.ReLU())
-        self.res_convs = nn.Sequential(*(_BookBlock(width) for _ in range(blocks)))
-        self.masked_conv_2 = nn.Sequential(
-            *(nn.Sequential(_BookMasked("B", width, width, 1), nn.ReLU()) for _ in range(2))
-        )
-        self.output_conv = nn.Conv2d(width, levels, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.output_conv(self.masked_conv_2(self.res_convs(self.masked_conv_1(x))))
-        return logits
-
-
-class _Causal(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self._net = nn.Sequential(
-            nn.ReLU(),
-            nn.Conv2d(width, width // 2, 1),
-            nn.ReLU(),
-            MaskedConv("B", width // 2, width // 2, 3),
-            nn.ReLU(),
-            nn.Conv2d(width // 2, width, 1),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self._net(x)
-
-
-class GenerativePixelCNN(nn.Module):
-    """Activations before convolutions, and a residual that is added inside the block and outside of it."""
-
-    def __init__(self, width: int = 8, blocks: int = 2, head: int = 5) -> None:
-        super().__init__()
-        for name, size in (("_c", 1), ("_h", 6), ("_w", 7)):
-            self.register_buffer(name, torch.tensor(size))
-        self._input = MaskedConv("A", 1, width, 7)
-        self._causal_layers = nn.ModuleList(_Causal(width) for _ in range(blocks))
-        self._head = nn.Sequential(nn.ReLU(), nn.Conv2d(width, head, 1), nn.ReLU(), nn.Conv2d(head, 1, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self._input(x)
-        for layer in self._causal_layers:
-            x = x + layer(x)
-        logit = self._head(x)
-        return torch.cat([torch.zeros_like(logit), logit], 1)
-
-
-def gate(x: Tensor) -> Tensor:
-    first, second = x.chunk(2, dim=1)
-    return torch.tanh(first) * torch.sigmoid(second)
+from tests.support.causal_networks import Masked, MaskedConv, gate
 
 
 class _GenerativeLayer(nn.Module):
@@ -162,6 +52,8 @@ class GenerativeGated(nn.Module):
 
 
 class _TutorialConv(nn.Module):
+    """Its mask stands beside it, and is as small as its kernel."""
+
     def __init__(self, inputs: int, outputs: int, mask: Tensor, dilation: int = 1) -> None:
         super().__init__()
         padding = tuple(dilation * (side - 1) // 2 for side in mask.shape)
@@ -204,37 +96,32 @@ class TutorialGated(nn.Module):
         width: int = 6,
         dilations: tuple[int, ...] = (1, 2, 1, 4, 1, 2, 1),
         columns: int = 3,
+        levels: int = 256,
     ) -> None:
         super().__init__()
+        self.levels = levels
         vertical, horizontal = _tutorial_masks(3, first=True, columns=columns)
         self.conv_vstack = _TutorialConv(channels, width, vertical)
         self.conv_hstack = _TutorialConv(channels, width, horizontal)
         self.conv_layers = nn.ModuleList(_TutorialLayer(width, dilation, columns) for dilation in dilations)
-        self.conv_out = nn.Conv2d(width, channels * 256, 1)
+        self.conv_out = nn.Conv2d(width, channels * levels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         v, h = self.conv_vstack(x), self.conv_hstack(x)
         for layer in self.conv_layers:
             v, h = layer(v, h)
         out = self.conv_out(functional.elu(h))
-        shape = (len(x), 256, out.shape[1] // 256, *out.shape[2:])
-        return out.view(shape) if shape[2] > 1 else out
+        channels = out.shape[1] // self.levels
+        return out.view(len(x), self.levels, channels, *out.shape[2:]) if channels > 1 else out
 
 
-class _SpreadConv(nn.Conv2d):
+def _spread_conv(kind: str, inputs: int, outputs: int, columns: int) -> Masked:
     """Features belong to red, green, blue in turn; in the own place each sees those before it."""
-
-    def __init__(self, kind: str, inputs: int, outputs: int, columns: int) -> None:
-        super().__init__(inputs, outputs, (1, columns), padding=(0, columns // 2))
-        mask = torch.zeros_like(self.weight)
-        mask[:, :, :, : columns // 2] = 1
-        source, target = torch.arange(inputs) % 3, torch.arange(outputs)[:, None] % 3
-        visible = source < target if kind == "A" else source <= target
-        mask[:, :, 0, columns // 2] = visible.float()
-        self.register_buffer("mask", mask)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return functional.conv2d(x, self.weight * self.mask, self.bias, padding=self.padding)
+    mask = torch.zeros(outputs, inputs, 1, columns)
+    mask[:, :, :, : columns // 2] = 1
+    source, target = torch.arange(inputs) % 3, torch.arange(outputs)[:, None] % 3
+    mask[:, :, 0, columns // 2] = (source < target if kind == "A" else source <= target).float()
+    return Masked(inputs, outputs, mask)
 
 
 class _ColourBlock(nn.Module):
@@ -243,11 +130,11 @@ class _ColourBlock(nn.Module):
         side = kernel // 2
         self.v_conv = nn.Conv2d(inputs, 2 * width, (side + 1, kernel), padding=(side + 1, side))
         self.v_fc = nn.Conv2d(inputs, 2 * width, 1)
-        self.v_to_h = nn.Conv2d(2 * width, 2 * width, 1) if kind == "A" else _SpreadConv("B", 2 * width, 2 * width, 1)
-        self.h_conv = _SpreadConv(kind, inputs, 2 * width, kernel)
-        self.h_fc = _SpreadConv(kind, width, width, 1)
+        self.v_to_h = nn.Conv2d(2 * width, 2 * width, 1) if kind == "A" else _spread_conv("B", 2 * width, 2 * width, 1)
+        self.h_conv = _spread_conv(kind, inputs, 2 * width, kernel)
+        self.h_fc = _spread_conv(kind, width, width, 1)
         if classes:
-            self.h_skip = _SpreadConv("B", width, width, 1)
+            self.h_skip = _spread_conv("B", width, width, 1)
             self.label_embedding = nn.Embedding(classes, 2 * width)
 
     def forward(self, v: Tensor, h: Tensor, label: Tensor) -> tuple[Tensor, Tensor, Tensor | int]:
@@ -274,7 +161,7 @@ class ColourGated(nn.Module):
             *(_ColourBlock(width, width, 3, kind="B", classes=classes) for _ in range(blocks))
         )
         self.label_embedding = nn.Embedding(classes, width)
-        self.out_hidden_conv, self.out_conv = _SpreadConv("B", width, 9, 1), _SpreadConv("B", 9, 3 * levels, 1)
+        self.out_hidden_conv, self.out_conv = _spread_conv("B", width, 9, 1), _spread_conv("B", 9, 3 * levels, 1)
 
     def forward(self, x: Tensor, label: Tensor) -> Tensor:
         v, h, total = self.causal_conv(x, x, label)
@@ -324,4 +211,108 @@ class PriorGated(nn.Module):
         for layer in self.layers:
             v, h = layer(v, h, label)
         logits: Tensor = self.output_conv(h)
+        return logits
+
+
+class _RasterStacks(nn.Module):
+    """Whole kernels, masked in every pass; names of another script."""
+
+    def __init__(self, inputs: int, width: int, side: int, *, first: bool) -> None:
+        super().__init__()
+        self.first, self.side = first, side
+        self.vconv = nn.Conv2d(inputs, 2 * width, side, padding=side // 2)
+        self.hconv = nn.Conv2d(inputs, 2 * width, (1, side), padding=(0, side // 2))
+        self.v_to_h_conv, self.h_to_h_conv = nn.Conv2d(2 * width, 2 * width, 1), nn.Conv2d(width, width, 1)
+
+    def forward(self, v: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        tall, wide, middle = self.vconv.weight.clone(), self.hconv.weight.clone(), self.side // 2
+        tall[:, :, middle + (not self.first) :] = 0
+        wide[:, :, :, middle + (not self.first) :] = 0
+        up = functional.conv2d(v, tall, self.vconv.bias, padding=middle)
+        beside = functional.conv2d(h, wide, self.hconv.bias, padding=(0, middle))
+        out = self.h_to_h_conv(gate(self.v_to_h_conv(up) + beside))
+        return gate(up), out if self.first else out + h
+
+
+class RasterStacks(nn.Module):
+    def __init__(self, width: int = 6) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            _RasterStacks(6 if index else 1, width, 3 if index else 5, first=not index) for index in range(3)
+        )
+        self.out_conv = nn.Sequential(nn.Conv2d(width, width, 1), nn.ReLU(True), nn.Conv2d(width, 4, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        v = h = x
+        for layer in self.layers:
+            v, h = layer(v, h)
+        logits: Tensor = self.out_conv(h)
+        return logits
+
+
+class _AboveLayer(nn.Module):
+    def __init__(self, width: int, side: int) -> None:
+        super().__init__()
+        self.verticalConv = nn.Conv2d(width, 2 * width, (side // 2, side), padding=side // 2)
+        self.horizontalConv = nn.Conv2d(width, 2 * width, (1, side // 2 + 1), padding=(0, side // 2))
+        self.connect, self.output = nn.Conv2d(2 * width, 2 * width, 1), nn.Conv2d(width, width, 1)
+
+    def forward(self, v: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        rows, columns = v.shape[2:]
+        up = self.verticalConv(v)[:, :, :rows, :columns]
+        beside = self.horizontalConv(h)[:, :, :, :columns]
+        return gate(up), self.output(gate(self.connect(up) + beside)) + h
+
+
+class AfterStem(nn.Module):
+    """An ordinary masked convolution, then two stacks whose vertical kernels are wholly above."""
+
+    def __init__(self, width: int = 6, side: int = 5) -> None:
+        super().__init__()
+        self.entry = nn.Sequential(MaskedConv("A", 1, width, 7), nn.ReLU())
+        self.gated = nn.ModuleList(_AboveLayer(width, side) for _ in range(2))
+        self.exit = nn.Sequential(nn.ReLU(), nn.Conv2d(width, 4, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        v = h = self.entry(x)
+        for layer in self.gated:
+            v, h = layer(v, h)
+        logits: Tensor = self.exit(h)
+        return logits
+
+
+class _ShiftedLayer(nn.Module):
+    def __init__(self, inputs: int, width: int, side: int, *, first: bool) -> None:
+        super().__init__()
+        self.first, self.half = first, side // 2
+        self.v_conv = nn.Conv2d(inputs, 2 * width, (self.half + 1, side))
+        self.vh_conv = nn.Conv2d(2 * width, 2 * width, 1)
+        self.h_conv = nn.Conv2d(inputs, 2 * width, (1, self.half + 1))
+        self.h_conv_res = nn.Conv2d(width, width, 1)
+
+    def forward(self, v: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        half = self.half
+        up = functional.pad(self.v_conv(functional.pad(v, (half, half, half, 0))), (0, 0, 1, -1))
+        beside = self.h_conv(functional.pad(h, (half, 0, 0, 0)))
+        if self.first:
+            beside = functional.pad(beside, (1, -1, 0, 0))
+        out = self.h_conv_res(gate(beside + self.vh_conv(up)))
+        return gate(up), out if self.first else out + h
+
+
+class ShiftedStacks(nn.Module):
+    """Half kernels, whose results every layer moves down by a row; in the first, also to the right."""
+
+    def __init__(self, width: int = 6) -> None:
+        super().__init__()
+        self.cells = nn.ModuleList(
+            _ShiftedLayer(width if index else 1, width, 3 if index else 5, first=not index) for index in range(3)
+        )
+        self.last = nn.Conv2d(width, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        v = h = x
+        for cell in self.cells:
+            v, h = cell(v, h)
+        logits: Tensor = self.last(h)
         return logits

@@ -1,4 +1,4 @@
-"""Classifier-free guidance in the exported step: at the scale that it says, and that a prompt names."""
+"""Image networks as they are exported: checked by changing pixels, compared for a limited time, guided by prompts."""
 
 from __future__ import annotations
 
@@ -9,17 +9,100 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 import export.__main__ as exporter
 from export.evaluation import evaluate
+from export.image_network import ImageNetwork, check_causal
+from export.images.input_output import plane_per_channel
 from export.images.streaming import StreamingNetwork, guided_network
 from export.training.native import image_network
+from export.verify import step_logits
+from tests.support.causal_networks import Attending
+from tests.support.causal_networks import image_network as causal_network
 from tests.support.export_training import pixelcnn, write_data
+from tests.support.gated_networks import ColourGated, PriorGated, TutorialGated
+from tests.support.image_layouts import network_of, read
+from tests.support.single_stack_networks import sequential
 from tui_gen.card import ImageSpec, ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.library import open_model
 from tui_gen.runtime.model import Model
+
+
+@pytest.mark.parametrize("build", [sequential, TutorialGated, ColourGated, PriorGated])
+def test_networks_with_their_masks_are_causal(build: type[nn.Module]) -> None:
+    torch.manual_seed(0)
+    check_causal(network_of(read(build(), size=(5, 9))))
+
+
+def test_a_first_layer_that_sees_its_own_pixel_is_found() -> None:
+    torch.manual_seed(0)
+    net = sequential()
+    net[0].mask[:, :, 2, 2] = 1
+    pixel = r"the pixel in row (\d+), column (\d+)"
+    with pytest.raises(
+        TuiGenError, match=rf"not causal: {pixel} has a say in the logits of the pixel in row \1, column \2;"
+    ):
+        check_causal(network_of(read(net, size=(5, 9))))
+
+
+def test_a_later_layer_that_sees_below_is_found() -> None:
+    torch.manual_seed(0)
+    net = sequential(depth=2, kernel=3)
+    net[3].mask[:, :, 2, 0] = 1
+    # Below and to the left of row 0, column 1, the first layer has seen row 0, column 1.
+    with pytest.raises(TuiGenError, match=r"row 0, column 1 has a say in the logits of .* row 0, column 1; a mask is"):
+        check_causal(network_of(read(net, size=(2, 3))))
+
+
+def test_channels_that_see_later_channels_are_named() -> None:
+    torch.manual_seed(0)
+    net = ColourGated()
+    nn.init.ones_(net.causal_conv.h_conv.mask[:, :, :, 2])
+    with pytest.raises(TuiGenError, match=r"\((red|green|blue)\) has a say in the logits of .*\((red|green|blue)\)"):
+        check_causal(network_of(read(net, size=(5, 9))))
+
+
+def test_masks_that_are_said_to_be_missing_are_missed() -> None:
+    torch.manual_seed(0)
+    state = {name: tensor for name, tensor in sequential().state_dict().items() if not name.endswith("mask")}
+    with pytest.raises(TuiGenError, match="a mask is missing"):
+        read(state, assume={"masks": "none"}).build().network.step_graph()
+
+
+class _Whisper(nn.Module):
+    """Causal but for a leak that is small beside its logits."""
+
+    def __init__(self, loudness: float) -> None:
+        super().__init__()
+        self.loudness = loudness
+
+    def forward(self, planes: Tensor) -> Tensor:
+        base = torch.arange(4.0)[None, :, None, None] * 25
+        return base + self.loudness * planes.sum((2, 3), keepdim=True) + torch.zeros_like(planes)
+
+
+@pytest.mark.parametrize(("loudness", "leaks"), [(0.1, True), (1e-6, False)])
+def test_a_leak_counts_by_the_range_of_the_logits(loudness: float, leaks: bool) -> None:
+    values = plane_per_channel(torch.arange(4.0), 1)
+    network = ImageNetwork(_Whisper(loudness), values, 30, 30, 4)  # larger: 200 of its pixels are tried
+    if leaks:
+        with pytest.raises(TuiGenError, match="not causal"):
+            check_causal(network)
+    else:
+        check_causal(network)
+
+
+def test_a_slow_network_is_compared_for_a_limited_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = StreamingNetwork(causal_network(Attending(), 5, 6))
+    assert network.slow_because
+    assert network.compared == ""
+    monkeypatch.setattr("export.images.streaming.PROOF_SECONDS", 0.0)
+    short = StreamingNetwork(network.network)
+    assert short.greedy_length() == 8
+    assert short.compared == "the first 8 of an image's 30 tokens"
+
 
 PHRASES, USUAL = 3, 1.5
 
@@ -44,11 +127,7 @@ def _guided_logits(model: Model, prompt: list[int], pixels: NDArray[np.int64]) -
     """Logits of every pixel but the first after those before it: float32[pixels, levels]."""
     assert model.card.image
     tokens = [model.card.bos, *prompt, *model.card.image.warm_up, *pixels[:-1]]
-    state, rows = model.start(1), []
-    for token in tokens:
-        logits, state = model.step(np.array([token]), state)
-        rows.append(logits[0])
-    return np.stack(rows[1 - len(pixels) :])
+    return step_logits(model, np.array([tokens]))[0, 1 - len(pixels) :]
 
 
 def _plain_logits(plain: StreamingNetwork, prompt: list[int], pixels: NDArray[np.int64]) -> Tensor:
@@ -119,16 +198,6 @@ def test_its_figure_is_that_of_the_network_as_it_learned(
     figure = own.measured["figures"]["held-out figure with guidance 2.5, as it draws"]
     assert figure.endswith(" bits per pixel")
     assert float(figure.split()[0]) != own.quality.value
-
-
-@pytest.mark.parametrize("scale", ["-1", "11", "nan", "much"])
-def test_a_scale_that_is_none_is_wrong_usage(
-    scale: str, adventurers_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as stop:
-        exporter.main([str(adventurers_checkpoint), "-o", str(tmp_path / "model"), f"--guidance={scale}"])
-    assert stop.value.code == 2
-    assert f"must be a number from 0 to 10, not '{scale}'" in capsys.readouterr().err
 
 
 def test_a_network_without_phrases_cannot_be_guided(

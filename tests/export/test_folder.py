@@ -1,0 +1,96 @@
+"""The folder of an exported model: what stands in it, and that it is written whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from export.__main__ import main
+from export.convert import convert
+from export.folder import FILES
+from export.read import read
+from export.reader import ReadOptions
+from tui_gen.errors import TuiGenError
+
+
+def test_config_json_tells_what_was_exported_and_how_it_was_proved(names: Path, names_checkpoint: Path) -> None:
+    facts = json.loads((names / "config.json").read_text(encoding="utf-8"))
+    assert facts["name"] == "first-names"
+    assert (facts["kind"], facts["architecture"], facts["vocab_size"]) == ("text", "RNN 16", 13)
+    assert facts["bos"] == facts["eos"] == 0
+    assert facts["sha256"] == hashlib.sha256((names / "model.onnx").read_bytes()).hexdigest()
+    assert facts["export"]["source_sha256"] == hashlib.sha256(names_checkpoint.read_bytes()).hexdigest()
+    assert facts["export"]["opset"] == 18
+    assert facts["export"]["parity"]["max_abs_logit_difference"] < 1e-5
+    assert facts["export"]["parity"]["steps"] == 2200
+    assert "--epochs 2 --batch-size 8 --learning-rate 0.05 --seed 0" in facts["export"]["trained_with"]
+
+
+def test_the_log_and_the_readme_go_with_it(names: Path, names_checkpoint: Path) -> None:
+    log = (names / "training.jsonl").read_text(encoding="utf-8")
+    assert log == (names_checkpoint.parent / "training.jsonl").read_text(encoding="utf-8")
+    readme = (names / "README.md").read_text(encoding="utf-8")
+    assert readme.startswith("# first-names\n")
+    assert "python -m export.train names" in readme
+    assert len([line for line in readme.splitlines() if line.startswith(("| 1 |", "| 2 |"))]) == 2
+
+
+def test_an_older_model_folder_is_replaced(names_checkpoint: Path, names: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for name in FILES:
+        (folder / name).write_text("old")
+    assert main([str(names_checkpoint), "-o", str(folder), "--name", "first-names"]) == 0
+    assert (folder / "model.onnx").read_bytes() == (names / "model.onnx").read_bytes()
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+@pytest.mark.parametrize(
+    "files", [["thesis.tex"], ["config.json", "package.json"], ["README.md"], [*FILES, "notes.txt"]]
+)
+def test_a_folder_that_holds_anything_else_is_left_alone(
+    files: list[str], names_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "precious"
+    folder.mkdir()
+    for name in files:
+        (folder / name).write_text("mine")
+    assert main([str(names_checkpoint), "-o", str(folder)]) == 1
+    assert "is not a model folder" in capsys.readouterr().err
+    assert {path.name: path.read_text() for path in folder.iterdir()} == dict.fromkeys(files, "mine")
+    assert [path.name for path in tmp_path.iterdir()] == ["precious"]
+
+
+def test_a_file_in_the_way_is_left_alone(
+    names_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "taken"
+    file.write_text("mine")
+    for target in (file, file / "model"):
+        assert main([str(names_checkpoint), "-o", str(target)]) == 1
+        assert capsys.readouterr().err.count("\n") == 1
+    assert file.read_text() == "mine"
+
+
+def _export(source: Path, target: Path, *, name: str) -> None:
+    _, reading = read(source, ReadOptions())
+    convert(reading, target, source=source, name=name)
+
+
+def test_an_interrupted_write_leaves_the_old_folder(
+    names_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "model"
+    _export(names_checkpoint, folder, name="old")
+
+    def fail(*_: object) -> str:
+        raise TuiGenError("disk full")
+
+    monkeypatch.setattr("export.folder.model_readme", fail)
+    with pytest.raises(TuiGenError, match="disk full"):
+        _export(names_checkpoint, folder, name="new")
+    assert json.loads((folder / "config.json").read_text())["name"] == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
