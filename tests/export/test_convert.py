@@ -23,7 +23,6 @@ from export.training import checkpoint
 from export.training.trainer import SAMPLE_SEED
 from tests.support.gated_networks import ColourGated, GenerativeGated, PriorGated, TutorialGated
 from tests.support.single_stack_networks import BookPixelCNN, GenerativePixelCNN, sequential
-from tui_gen.cli.main import main as tui_gen_main
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.generate import generate
 from tui_gen.images.codec import ImageCodec
@@ -81,13 +80,6 @@ def test_other_weights_of_the_file_are_exported_where_they_are_named(names_check
     contents, tokens = checkpoint.load(names_checkpoint), torch.tensor([[0, 7, 1, 9]])
     raw = checkpoint.load_network(contents["network"], contents["raw_weights"])
     torch.testing.assert_close(reading.build().network.sequence_logits(tokens), raw(tokens)[0])
-
-
-def test_inspect_reads_it(names: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert tui_gen_main(["inspect", str(names), "--provider", "cpu"]) == 0
-    output = capsys.readouterr().out
-    assert "state.h: tensor(float)[batch, 1, 16]" in output
-    assert "provider        CPU" in output
 
 
 def test_nothing_is_written_when_the_proof_fails(
@@ -249,20 +241,6 @@ def test_wrong_usage_is_told(words: list[str], says: str, capsys: pytest.Capture
     assert says in capsys.readouterr().err
 
 
-def test_nothing_is_left_of_a_refused_export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    net = sequential()
-    for name, tensor in (state := net.state_dict()).items():
-        if name.endswith("mask"):
-            state[name] = torch.ones_like(tensor)
-    torch.save(state, tmp_path / "leaky.pt")
-    assert main([str(tmp_path / "leaky.pt"), "-o", str(tmp_path / "model"), "--size", "6x6"]) == 1
-    error = capsys.readouterr().err
-    assert error.startswith("export: the network is not causal: the pixel in row 0, column 0 has a say in")
-    assert error.count("\n") == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["leaky.pt"]
-    assert np.all(state["0.mask"].numpy() == 1)
-
-
 def test_a_corpus_that_speaks_against_the_reading_needs_force(
     characters: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -276,14 +254,6 @@ def test_a_corpus_that_speaks_against_the_reading_needs_force(
     assert "worse than blind guessing" in capsys.readouterr().err
     assert not (tmp_path / "model").exists()
     assert main([*words, "--force"]) == 0
-
-
-def test_weights_are_chosen_by_name(characters: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    state = torch.load(characters, weights_only=True)
-    state["ema_state"] = {name: tensor * 0 for name, tensor in state["state_dict"].items()}
-    torch.save(state, characters)
-    assert main(["inspect", str(characters), "--assume", "weights=ema_state"]) == 0
-    assert "took the weights under ema_state, as told" in capsys.readouterr().out
 
 
 ROUNDS = 40
@@ -338,13 +308,13 @@ def _changed(state: dict[str, Tensor], rng: random.Random) -> dict[str, Tensor]:
 def test_networks_changed_at_random_are_read_or_refused(name: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     state, rng, path = NETWORKS[name]().state_dict(), random.Random(name), tmp_path / "strange.pt"
+    faults = []
     for _ in range(ROUNDS):
         torch.save(_changed(state, rng), path)
-        told = ""
         try:
             _, reading = read(path, ReadOptions(size=(4, 16)))
             network = reading.build().network
             network.sequence_logits(torch.from_numpy(network.random_tokens(1, np.random.default_rng(0))))
         except TuiGenError as fault:
-            told = str(fault)
-        assert "\n" not in told
+            faults.append(str(fault))
+    assert not any("\n" in fault for fault in faults)

@@ -85,13 +85,6 @@ def test_a_dict_of_ids_beats_a_list_and_says_that_they_differ() -> None:
     assert "chars has the same tokens in another order; stoi is used" in reading.diagnosis.notes
 
 
-@pytest.mark.parametrize("text", ["b\t1\na\t0\n\\n\t2\n", "1 b\n0 a\n2 \\n\n", "a 0\nb 1\n\\n 2"])
-def test_lines_may_number_their_tokens(text: str, tmp_path: Path) -> None:
-    path = tmp_path / "vocab.txt"
-    path.write_text(text)
-    assert _ids(_build(3, ReadOptions(vocab=str(path))), "ba\n") == [1, 0, 2]
-
-
 def test_a_dict_without_id_0_is_a_list_of_names_that_0_begins_and_ends() -> None:
     reading = read(_checkpoint(4, stoi={"a": 1, "b": 2, "c": 3}))
     card = reading.build().card
@@ -214,6 +207,9 @@ def _side(path: Path, contents: str | bytes) -> ReadOptions:
     ("name", "contents"),
     [
         ("vocab.txt", "b\na\n\\n\nc\n\\s\n"),
+        ("tabs.txt", "a\t1\nb\t0\n\\n\t2\nc\t3\n\\s\t4\n"),
+        ("ids_first.txt", "1 a\n0 b\n2 \\n\n3 c\n4 \\s\n"),
+        ("ids_last.txt", "a 1\nb 0\n\\n 2\nc 3\n\\s 4"),
         ("escaped.txt", "b\na\n\nc\n \n"),
         ("newline_written.txt", "b\na\n\n\nc\n \n"),
         ("list.json", json.dumps(ABC)),

@@ -12,7 +12,6 @@ import torch
 from export.__main__ import main
 from export.training import checkpoint
 from tests.support.export_training import pixelcnn, recurrent
-from tui_gen.errors import TuiGenError
 
 
 def _a_text(_: Path, bad: Path) -> None:
@@ -76,8 +75,3 @@ def test_a_network_is_built_again_from_its_description(net: Any) -> None:
     assert again.config == net.config
     assert not again.training
     assert all(torch.equal(a, b) for a, b in zip(again.parameters(), net.parameters(), strict=True))
-
-
-def test_a_network_without_its_weights_is_refused() -> None:
-    with pytest.raises(TuiGenError, match="do not fit the network"):
-        checkpoint.load_network(checkpoint.describe_network(recurrent().config), {})

@@ -134,12 +134,6 @@ TEXT_FAULTS: dict[str, tuple[Spoil, str]] = {
     "latin-1": (lambda path: path.write_bytes("crème brûlée\n".encode("latin-1")), "is not UTF-8 text: .* at byte 2"),
     "binary": (lambda path: path.write_bytes(gzip.compress(b"text")), "is not UTF-8 text"),
 }
-CHARACTER_FAULTS: dict[str, tuple[Spoil, str]] = {
-    "too many characters": (
-        lambda path: path.write_text("".join(map(chr, range(0x4E00, 0x4E00 + 10_001))), encoding="utf-8"),
-        "has 10,001 different characters; .* 10,000 at most",
-    )
-}
 RECIPE_FAULTS: dict[str, tuple[Spoil, str]] = {
     "not json": (lambda path: path.write_text('{"title": "a", "text": "b"}\noops\n'), "line 2, is not a JSON object"),
     "cut short": (lambda path: path.write_text('{"title": "a", "te'), "line 1, is not a JSON object"),
@@ -164,21 +158,23 @@ NPZ_FAULTS: dict[str, tuple[Spoil, str]] = {
     "pixel beyond": (lambda path: _npz(path, pixels=np.full((3, 4, 4), 2, np.uint8)), "less than 2, the length"),
     "float pixels": (lambda path: _npz(path, pixels=np.zeros((3, 4, 4))), "must be uint8"),
 }
-CASES = [
-    *((reader, *fault) for reader in (read_recipes, read_lines, read_stream) for fault in TEXT_FAULTS.values()),
-    *((reader, *fault) for reader in (read_lines, read_stream) for fault in CHARACTER_FAULTS.values()),
-    *((read_recipes, *fault) for fault in RECIPE_FAULTS.values()),
-    *((read_npz, *fault) for fault in NPZ_FAULTS.values()),
-]
-NAMES = [
-    *(f"{kind}, {fault}" for kind in ("recipes", "lines", "stream") for fault in TEXT_FAULTS),
-    *(f"{kind}, {fault}" for kind in ("lines", "stream") for fault in CHARACTER_FAULTS),
-    *(f"recipes, {fault}" for fault in RECIPE_FAULTS),
-    *(f"npz, {fault}" for fault in NPZ_FAULTS),
-]
+READERS = {"recipes": read_recipes, "lines": read_lines, "stream": read_stream}
+CASES: dict[str, tuple[Callable[[Path], object], Spoil, str]] = {
+    **{f"{kind}, {name}": (READERS[kind], *fault) for kind in READERS for name, fault in TEXT_FAULTS.items()},
+    **{
+        f"{kind}, too many characters": (
+            READERS[kind],
+            lambda path: path.write_text("".join(map(chr, range(0x4E00, 0x4E00 + 10_001))), encoding="utf-8"),
+            "has 10,001 different characters; .* 10,000 at most",
+        )
+        for kind in ("lines", "stream")
+    },
+    **{f"recipes, {name}": (read_recipes, *fault) for name, fault in RECIPE_FAULTS.items()},
+    **{f"npz, {name}": (read_npz, *fault) for name, fault in NPZ_FAULTS.items()},
+}
 
 
-@pytest.mark.parametrize(("reader", "spoil", "says"), CASES, ids=NAMES)
+@pytest.mark.parametrize(("reader", "spoil", "says"), CASES.values(), ids=CASES)
 def test_a_bad_file_is_named(reader: Callable[[Path], object], spoil: Spoil, says: str, tmp_path: Path) -> None:
     path = tmp_path / "bad.data"
     spoil(path)

@@ -93,18 +93,6 @@ def test_a_run_that_is_done_has_nothing_left_to_train(tmp_path: Path, capsys: py
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
 
 
-def test_a_run_on_other_data_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    data = write_data("names", tmp_path)
-    command = ["names", "--data", str(data), "-o", str(tmp_path / "run"), "--epochs", "1"]
-    assert main(command) == 0
-    data.write_text(data.read_text(encoding="utf-8")[::-1].strip() + "\n", encoding="utf-8")  # the same letters
-    capsys.readouterr()
-    assert main(command) == 1
-    fault = capsys.readouterr().err
-    assert "was trained on other data" in fault
-    assert fault.count("\n") == 1
-
-
 def test_a_killed_run_loses_at_most_the_epoch_in_progress(tmp_path: Path) -> None:
     data, run = write_data("names", tmp_path), tmp_path / "run"
     data.write_text(data.read_text() * 25)
