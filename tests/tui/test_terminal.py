@@ -1,4 +1,4 @@
-"""The real program in a real (pseudo) terminal."""
+"""The real program in a real (pseudo) terminal: whole visits, signals, a sudden end, and where its output goes."""
 
 from __future__ import annotations
 
@@ -7,27 +7,35 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from tests.support import toys
 from tui_gen.bench.screen import AVAILABLE, Terminal
+from tui_gen.library import open_model
+from tui_gen.sessions.file import read_session
+from tui_gen.sessions.replay import replay
 
 pytestmark = pytest.mark.skipif(not AVAILABLE, reason="needs a POSIX terminal")
 LEAVES_ALTERNATE_SCREEN = b"\x1b[?1049l"
+TUI_GEN = f"'{sys.executable}' -m tui_gen"
 
 
 @contextmanager
-def terminal(command: Sequence[str], models: Path, tmp_path: Path) -> Iterator[Terminal]:
-    places = {f"XDG_{name}_HOME": str(tmp_path / name) for name in ("CACHE", "DATA", "STATE")}
-    with Terminal(command, {**places, "TUI_GEN_MODELS": str(models)}) as opened:
-        yield opened
+def terminal(command: str, models: Path, here: Path) -> Iterator[Terminal]:
+    """A command of the shell, launched in a folder, with a home of its own there."""
+    places = {f"XDG_{name}_HOME": str(here / name) for name in ("CACHE", "DATA", "STATE")}
+    with Terminal(["sh", "-c", f"cd '{here}' && exec {command}"], {**places, "TUI_GEN_MODELS": str(models)}) as screen:
+        yield screen
 
 
 def test_a_whole_visit(models: Path, tmp_path: Path) -> None:
-    with terminal([sys.executable, "-m", "tui_gen", "cats", "-t", "0"], models, tmp_path) as screen:
+    with terminal(f"{TUI_GEN} cats -t 0", models, tmp_path) as screen:
         screen.until(b"Writes about cats.")
         screen.type("the\r")
         screen.until(b"the model ended at")
@@ -38,7 +46,7 @@ def test_a_whole_visit(models: Path, tmp_path: Path) -> None:
 
 
 def test_a_picture_in_the_middle_of_drawing_does_not_keep_the_program(models: Path, tmp_path: Path) -> None:
-    with terminal([sys.executable, "-m", "tui_gen", "stripes"], models, tmp_path) as screen:
+    with terminal(f"{TUI_GEN} stripes", models, tmp_path) as screen:
         screen.until(b"Draws stripes.")
         screen.type("\r")
         screen.until("▀".encode())
@@ -49,7 +57,7 @@ def test_a_picture_in_the_middle_of_drawing_does_not_keep_the_program(models: Pa
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_in_mid_run_leaves_a_sane_terminal(models: Path, tmp_path: Path, number: signal.Signals) -> None:
-    with terminal([sys.executable, "-m", "tui_gen", "endless"], models, tmp_path) as screen:
+    with terminal(f"{TUI_GEN} endless", models, tmp_path) as screen:
         screen.until(b"prompt")
         screen.type("\r")  # perhaps before the model is open
         screen.until(b"tokens/s")
@@ -69,7 +77,8 @@ os.write(2, b"after")
 
 
 def test_what_native_libraries_print_never_reaches_the_screen(models: Path, tmp_path: Path) -> None:
-    with terminal([sys.executable, "-c", NOISE], models, tmp_path) as screen:
+    (tmp_path / "noise.py").write_text(NOISE)
+    with terminal(f"'{sys.executable}' noise.py", models, tmp_path) as screen:
         assert screen.wait() == 0
         assert b"drawing" in screen.output
         assert b"after" in screen.output
@@ -78,8 +87,7 @@ def test_what_native_libraries_print_never_reaches_the_screen(models: Path, tmp_
 
 
 def test_the_screen_is_drawn_on_stdout_when_stderr_goes_to_a_file(models: Path, tmp_path: Path) -> None:
-    command = f"{sys.executable} -m tui_gen cats 2>{tmp_path}/errors"
-    with terminal(["sh", "-c", command], models, tmp_path) as screen:
+    with terminal(f"{TUI_GEN} cats 2>errors", models, tmp_path) as screen:
         screen.until(b"Writes about cats.")
         screen.type("\x11")
         assert screen.wait() == 0
@@ -103,16 +111,17 @@ sys.exit(main(["endless", "-l", "1000"]))
 def test_a_fault_of_the_screen_is_told_in_a_line_and_what_was_made_can_be_made_again(
     models: Path, tmp_path: Path
 ) -> None:
-    with terminal([sys.executable, "-c", FAILING], models, tmp_path) as screen:
+    (tmp_path / "failing.py").write_text(FAILING)
+    with terminal(f"'{sys.executable}' failing.py", models, tmp_path) as screen:
         screen.until(b"prompt")
         screen.type("\r")
         assert screen.wait() == 1
         assert LEAVES_ALTERNATE_SCREEN in screen.output
-        told = screen.output.rpartition(LEAVES_ALTERNATE_SCREEN)[2].decode()
-    assert "the screen failed: ValueError('a fault of the screen')" in told
-    found = re.search(r"tui-gen replay (\S+\.jsonl) --screen brings back what was made", told)
-    assert found
-    command = [sys.executable, "-m", "tui_gen", "replay", found[1]]
+        farewell = screen.output.rpartition(LEAVES_ALTERNATE_SCREEN)[2].decode()
+    assert "the screen failed: ValueError('a fault of the screen')" in farewell
+    match = re.search(r"tui-gen replay (\S+\.jsonl) --screen brings back what was made", farewell)
+    assert match
+    command = [sys.executable, "-m", "tui_gen", "replay", match[1]]
     result = subprocess.run(
         command, capture_output=True, env={**os.environ, "TUI_GEN_MODELS": str(models)}, check=True, text=True
     )
@@ -120,17 +129,48 @@ def test_a_fault_of_the_screen_is_told_in_a_line_and_what_was_made_can_be_made_a
     assert len(result.stdout.split()) > 20
 
 
-def test_a_run_that_is_killed_leaves_a_session_that_can_be_made_again(models: Path, tmp_path: Path) -> None:
-    with terminal([sys.executable, "-m", "tui_gen", "endless", "-l", "100000"], models, tmp_path) as screen:
-        screen.until(b"prompt")
+def test_a_picture_is_drawn_looked_at_changed_and_saved(models: Path, tmp_path: Path) -> None:
+    with terminal(f"{TUI_GEN} stripes -t 0", models, tmp_path) as screen:
+        screen.until(b"Draws stripes.")
         screen.type("\r")
-        screen.until(rb"token 1\d\d of")
+        screen.until("▀".encode())
+        screen.type("]]]]")  # as fast as it goes
+        screen.until(b"complete: 24")
+        screen.type("\x1b[H\x1b[C\x1b[B")  # home, right, down
+        screen.until(b"row 1, column 1")
+        seen = len(screen.output)
+        screen.type("\r")
+        screen.until(b"rank", after=seen)
+        seen = len(screen.output)
+        screen.type("\x1b[B\r")  # the next level is taken, and all is drawn to the end
+        screen.until(b"row 3, column 5", after=seen)
+        screen.type("\x13")
+        screen.until(rb"stripes-1\.png")
+        screen.type("\r")
+        screen.until(b"saved as")
+        screen.type("\x11")
+        assert screen.wait() == 0
+    with Image.open(tmp_path / "stripes-1.png") as image:
+        grey = np.array(image.convert("L"))
+    step = grey.shape[0] // toys.HEIGHT
+    drawn = grey[step // 2 :: step, step // 2 :: step]
+    assert np.argwhere(drawn != toys.STRIPE_GREYS).tolist() == [[1, 1]]
+
+
+def test_the_journal_of_a_program_that_was_killed_replays_exactly(models: Path, tmp_path: Path) -> None:
+    with terminal(f"{TUI_GEN} endless -l 100000", models, tmp_path) as screen:
+        screen.until(b"prompt")
+        screen.type("the\r")
+        screen.until(rb"tokens/s")
+        screen.type("\x1b[A\x1b[A")  # warmer
+        screen.until(rb"1\.10")
+        screen.type("]]]]")  # as fast as it goes
+        screen.until(rb"token \d,\d\d\d of", seconds=60)
         screen.process.kill()
         screen.wait()
-    (journal,) = (tmp_path / "STATE" / "tui-gen" / "sessions").glob("*.jsonl")
-    command = [sys.executable, "-m", "tui_gen", "replay", str(journal)]
-    result = subprocess.run(
-        command, capture_output=True, env={**os.environ, "TUI_GEN_MODELS": str(models)}, check=True, text=True
-    )
-    assert "exact" in result.stderr
-    assert len(result.stdout.split()) > 20
+    [journal] = (tmp_path / "STATE").rglob("*.jsonl")
+    session = read_session(journal)
+    session_again = replay(session, open_model(models / "endless", provider="cpu"))
+    assert session_again.exact
+    assert len(session_again.tree["1"]) > 5
+    assert len({params.temperature for _, params in session_again.tree["1"].turns}) > 1

@@ -21,15 +21,22 @@ _DRAWING_SHARE = 0.04
 class Pace:
     """How fast a run may go: tokens per second, paused or not. Any thread may turn it at any moment."""
 
-    def __init__(self, rate: float = math.inf) -> None:
+    def __init__(self, rate: float = math.inf, *, on_pause: Callable[[], None] = lambda: None) -> None:
+        """on_pause: called in the thread of the run whenever it comes to its stop in a pause."""
         self._condition = threading.Condition()
         self._rate, self._paused, self._closed, self._due = rate, False, False, 0.0
-        self._single_steps = 0
+        self._single_steps, self._waiting, self._on_pause = 0, False, on_pause
 
     @property
     def paused(self) -> bool:
         """Whether the run waits."""
         return self._paused
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the run has come to its stop in a pause, so that nothing is being computed."""
+        with self._condition:
+            return self._waiting and self._paused and not self._single_steps
 
     @property
     def closed(self) -> bool:
@@ -71,8 +78,9 @@ class Pace:
             return not self._single_steps
         return self._due - time.monotonic() > FRAME_SECONDS
 
-    def wait(self) -> bool:
-        """Blocks until the next token may be made; False when the run is closed.
+    def wait(self, *, announced: bool = True) -> bool:
+        """Blocks until the next token may be made; False when the run is closed, or where a pause begins that was not
+        announced.
 
         Tokens keep a schedule, so that one that wakes late does not delay those after it; time that was lost to a
         pause or to a slow model is not made up.
@@ -82,9 +90,15 @@ class Pace:
         with self._condition:
             while not self._closed and (self._paused or self._due > time.monotonic()):
                 if self._paused and self._single_steps:
-                    self._single_steps -= 1
+                    self._single_steps, self._waiting = self._single_steps - 1, False
                     return True
+                if self._paused and not announced:
+                    return False
+                if self._paused and not self._waiting:
+                    self._waiting = True
+                    self._on_pause()
                 self._condition.wait(None if self._paused else self._due - time.monotonic())
+            self._waiting = False
             interval = 0.0 if math.isinf(self._rate) else 1 / self._rate
             self._due = max(self._due, time.monotonic() - FRAME_SECONDS) + interval
             return not self._closed
@@ -97,10 +111,14 @@ def paced(steps: Iterator[Step], pace: Pace) -> Iterator[Step | None]:
     pace.start()
     step: Step | None = None
     while True:
-        paces = step is None or step.sampled
-        if paces and pace.must_wait():
-            yield None
-        if pace.closed or (paces and not pace.wait()):
+        if step is None or step.sampled:
+            announced = pace.must_wait()
+            if announced:
+                yield None
+            while not pace.wait(announced=announced) and not pace.closed:
+                announced = True
+                yield None
+        if pace.closed:
             return
         step = next(steps, None)
         if step is None:

@@ -396,6 +396,13 @@ class PlaygroundScreen(Screen[None]):
         self._tell_of_journal(view.workspace)
         self.show_progress()
 
+    def on_run_view_paused(self, message: RunView.Paused) -> None:
+        """Notes in the journal what was made before the pause."""
+        view = message.view
+        if view is self.run_view and view.still:
+            view.workspace.note_growth(view.branch, resting=True)
+            self._tell_of_journal(view.workspace)
+
     def on_run_view_rested(self, message: RunView.Rested) -> None:
         """Says why no more is made."""
         view = message.view

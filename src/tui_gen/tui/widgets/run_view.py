@@ -57,6 +57,12 @@ class RunView(Container):
         buffer: StepBuffer
 
     @dataclass
+    class Paused(Message):
+        """The run has come to its stop in a pause; all that it has made came before, in `Advanced`."""
+
+        view: RunView
+
+    @dataclass
     class Rested(Message):
         """No more steps are made, and why, to be handed to `rest`; `fault` tells a failure."""
 
@@ -84,6 +90,7 @@ class RunView(Container):
         self._params, self._rendering, self._limit = params, rendering, workspace.limit(branch)
         self._titles = branch.start.sweep.headings() if branch.start.sweep else []
         self._room = threading.Semaphore(_FRAMES_AHEAD)
+        self._frames_made = self._frames_shown = 0
         self._drawing, self._drawn_at = 0.0, math.inf
         self.set_class(bool(self._titles), "-beside")
 
@@ -142,6 +149,11 @@ class RunView(Container):
         return self.running and self.pace.paused
 
     @property
+    def still(self) -> bool:
+        """Whether it is paused, nothing is being computed, and all that was computed is shown."""
+        return self.running and self.pace.waiting and self._frames_made == self._frames_shown
+
+    @property
     def can_grow(self) -> bool:
         """Whether what rests here could go on: a text that has not come to its end, a picture that is not whole."""
         if self.running or self.branch.ended:
@@ -157,8 +169,8 @@ class RunView(Container):
     def start(self, rate: float, limit: int | None = None) -> None:
         """Makes steps at a pace (tokens a second) until there are so many positions. It must rest."""
         self._limit = self.workspace.limit(self.branch) if limit is None else limit
-        self.ending, self.pace = None, Pace(rate)
-        self._room = threading.Semaphore(_FRAMES_AHEAD)
+        self.ending, self.pace = None, Pace(rate, on_pause=self._tell_pause)
+        self._room, self._frames_made, self._frames_shown = threading.Semaphore(_FRAMES_AHEAD), 0, 0
         for view in self.query(TextView):
             view.go_on()
         self.run_worker(partial(self._work, self.pace, self._room), thread=True)
@@ -204,6 +216,7 @@ class RunView(Container):
         if self.cursor:
             self.draw_cursor()
         self.meter.count(buffer)
+        self._frames_shown += 1
         self._room.release()
 
     def rest(self, ending: Ending) -> None:
@@ -238,11 +251,15 @@ class RunView(Container):
             ending = "stopped"
         self.post_message(self.Rested(self, ending, fault))
 
+    def _tell_pause(self) -> None:
+        self.post_message(self.Paused(self))
+
     def _hand_over(self, buffer: StepBuffer, pace: Pace, room: threading.Semaphore, worker: Worker[None]) -> bool:
         buffer.settle()
         while not room.acquire(timeout=0.1):
             if worker.is_cancelled or pace.closed:
                 return False
+        self._frames_made += 1
         self.post_message(self.Advanced(self, buffer))
         return not worker.is_cancelled
 

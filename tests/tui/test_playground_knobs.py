@@ -1,13 +1,14 @@
-"""The eight knobs: each is selected, turned, typed and reset, and counts from the moment that it says."""
+"""The eight knobs: each is selected, turned, typed and reset, counts from when it says so, and is swept by f5."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from tests.support import toys
 from tests.support.driver import ScreenDriver, headless_text, on_screen
-from tests.support.instrument import at_rest, branch, footer, grown, lines, tokens, told
 
 NAMES = ("temperature", "top-k", "top-p", "min-p", "pace", "samples", "length", "seed")
 EACH = [
@@ -25,22 +26,20 @@ EACH = [
 
 def knob(driver: ScreenDriver, name: str) -> str:
     """What a knob's line says of its value, without the gauge."""
-    [line] = [line for line in lines(driver, driver.playground.side.knobs) if line[2:].startswith(name)]
+    [line] = [line for line in driver.lines(driver.playground.side.knobs) if line[2:].startswith(name)]
     return line[2 + len(name) :].strip().split("  ")[0].rstrip("━●─╸ ")
 
 
 async def select(driver: ScreenDriver, name: str) -> None:
     """Goes to a knob."""
     await driver.press("f8", *["down"] * NAMES.index(name))
-    await driver.until(
-        lambda: any(line.startswith(f"▸ {name}") for line in lines(driver, driver.playground.side.knobs))
-    )
+    await driver.until(lambda: any(line.startswith(f"▸ {name}") for line in driver.lines(driver.playground.side.knobs)))
 
 
 @pytest.mark.parametrize("at_first", EACH, ids=NAMES)
 async def test_a_knob_is_turned_typed_and_reset(models: Path, at_first: tuple[str, ...]) -> None:
     name, before, turned, typed, shown, default = at_first
-    async with on_screen(models / "endless", pace=64) as (driver, _):
+    async with on_screen(models / "endless", pace=64) as driver:
         await select(driver, name)
         await driver.until(lambda: knob(driver, name) == before)
         await driver.press("right")
@@ -52,20 +51,20 @@ async def test_a_knob_is_turned_typed_and_reset(models: Path, at_first: tuple[st
         await driver.press("delete")
         await driver.until(lambda: knob(driver, name) == default)
         await driver.press("escape")
-        await driver.until(lambda: "0-9 type" not in footer(driver))
+        await driver.until(lambda: "0-9 type" not in driver.footer)
 
 
 async def test_a_value_that_cannot_be_is_refused_and_the_knob_stays(models: Path) -> None:
-    async with on_screen(models / "endless") as (driver, _):
+    async with on_screen(models / "endless") as driver:
         await select(driver, "top-p")
         await driver.type("3")
         await driver.press("enter")
-        await driver.until(lambda: told(driver) == "top-p goes from 0.01 to off")
+        await driver.says("top-p goes from 0.01 to off")
         assert knob(driver, "top-p") == "off"
 
 
 async def test_escape_drops_what_is_typed_and_then_leaves_the_knobs(models: Path) -> None:
-    async with on_screen(models / "endless") as (driver, _):
+    async with on_screen(models / "endless") as driver:
         await select(driver, "seed")
         await driver.type("77")
         await driver.press("escape")
@@ -75,17 +74,16 @@ async def test_escape_drops_what_is_typed_and_then_leaves_the_knobs(models: Path
 
 
 async def test_the_selected_knob_is_turned_from_everywhere(models: Path) -> None:
-    async with on_screen(models / "endless", length=5) as (driver, _):
+    async with on_screen(models / "endless", length=5) as driver:
         await driver.run_to_end()
         await select(driver, "min-p")
-        await driver.press("escape", "plus", "plus", "minus")
+        await driver.press("escape", "+", "+", "-")
         await driver.until(lambda: knob(driver, "min-p") == "0.01")
 
 
 async def test_knobs_of_sampling_count_for_the_very_next_token(models: Path) -> None:
-    async with on_screen(models / "endless", prompt="the", pace=64, length=100_000) as (driver, _):
-        await driver.press("enter")
-        await driver.until(lambda: grown(driver, 3))
+    async with on_screen(models / "endless", prompt="the", pace=64, length=100_000) as driver:
+        await driver.grow_beyond(3)
         await select(driver, "top-k")
         await driver.press("right")
         await driver.until(lambda: driver.steps[-1].params.top_k == 1)
@@ -97,59 +95,51 @@ async def test_knobs_of_sampling_count_for_the_very_next_token(models: Path) -> 
 
 
 async def test_a_longer_length_extends_a_run_under_way(models: Path) -> None:
-    async with on_screen(models / "endless", prompt="the", pace=16, length=50) as (driver, _):
-        await driver.press("enter")
-        await driver.until(lambda: grown(driver, 3))
-        await driver.press("space")
-        await driver.until(lambda: at_rest(driver))
+    async with on_screen(models / "endless", prompt="the", pace=16, length=50) as driver:
+        await driver.pause_beyond(3)
         await driver.shows("of 50")
         await select(driver, "length")
         await driver.type("60")
         await driver.press("enter")
         await driver.shows("of 60")
-        await driver.press("up", "up", "delete", "escape", *["right_square_bracket"] * 9, "space")
+        await driver.press("up", "up", "delete", "escape", *"]]]]]]]]]", "space")
         await driver.until(driver.says_end)
         await driver.shows("complete: 60")
-        assert len(branch(driver)) == 62
+        assert driver.length == 62
 
 
 async def test_a_shorter_length_ends_it_earlier_but_takes_nothing_back(models: Path) -> None:
-    async with on_screen(models / "endless", prompt="the", pace=16, length=5000) as (driver, _):
-        await driver.press("enter")
-        await driver.until(lambda: grown(driver, 5))
-        await driver.press("space")
-        await driver.until(lambda: at_rest(driver))
-        made = tokens(branch(driver))
+    async with on_screen(models / "endless", prompt="the", pace=16, length=5000) as driver:
+        await driver.pause_beyond(5)
+        made = driver.tokens()
         await select(driver, "length")
         await driver.type("2")
         await driver.press("enter", "escape", "space")
         await driver.until(driver.says_end)
-        assert tokens(branch(driver))[: len(made)] == made
-        assert len(branch(driver)) <= len(made) + 1
+        assert driver.tokens()[: len(made)] == made
+        assert driver.length <= len(made) + 1
 
 
 async def test_samples_and_seed_say_that_they_count_for_the_next_run(models: Path) -> None:
-    async with on_screen(models / "endless", prompt="the", pace=16, length=100_000) as (driver, _):
-        await driver.press("enter")
-        await driver.until(lambda: grown(driver, 3))
+    async with on_screen(models / "endless", prompt="the", pace=16, length=100_000) as driver:
+        await driver.grow_beyond(3)
         await select(driver, "samples")
         await driver.press("right", "down", "down", "right")
         await driver.until(lambda: knob(driver, "samples") == "2 next run")
         await driver.until(lambda: knob(driver, "seed") == "43 next run")
-        assert branch(driver).samples == 1
+        assert driver.branch.samples == 1
         await driver.press("escape", "escape")
         await driver.until(driver.says_end)
         await driver.press("enter")
-        await driver.until(lambda: branch(driver).name == "2" and driver.running)
+        await driver.until(lambda: driver.branch.name == "2" and driver.running)
         await driver.until(lambda: knob(driver, "samples") == "2" and knob(driver, "seed") == "43")
-        assert branch(driver).samples == 2
-        assert branch(driver).start.seed == 43
+        assert driver.branch.samples == 2
+        assert driver.branch.start.seed == 43
 
 
 async def test_when_a_run_is_over_all_knobs_count_for_the_next_one_and_none_says_so(models: Path) -> None:
-    async with on_screen(models / "endless", prompt="the", pace=16, length=100_000) as (driver, _):
-        await driver.press("enter")
-        await driver.until(lambda: grown(driver, 3))
+    async with on_screen(models / "endless", prompt="the", pace=16, length=100_000) as driver:
+        await driver.grow_beyond(3)
         await select(driver, "seed")
         await driver.press("right")
         await driver.until(lambda: knob(driver, "seed") == "43 next run")
@@ -159,7 +149,7 @@ async def test_when_a_run_is_over_all_knobs_count_for_the_next_one_and_none_says
 
 
 async def test_a_seed_that_was_typed_is_what_the_command_line_makes_of_it(models: Path) -> None:
-    async with on_screen(models / "cats", prompt="the") as (driver, _):
+    async with on_screen(models / "cats", prompt="the") as driver:
         await select(driver, "seed")
         await driver.type("1234")
         await driver.press("enter", "escape")
@@ -168,8 +158,55 @@ async def test_a_seed_that_was_typed_is_what_the_command_line_makes_of_it(models
 
 
 async def test_a_click_on_the_very_beginning_of_the_first_knob_selects_it(models: Path) -> None:
-    async with on_screen(models / "endless") as (driver, pilot):
+    async with on_screen(models / "endless") as driver:
         await select(driver, "seed")
-        await pilot.click(driver.playground.side.knobs, offset=(0, 1))
-        await pilot.pause(0.2)
+        await driver.click(driver.playground.side.knobs, (0, 1))
         assert driver.playground.side.knobs.selected == "temperature"
+
+
+async def test_the_pace_can_be_turned_in_mid_run(models: Path) -> None:
+    async with on_screen(models / "endless", pace=2) as driver:
+        await driver.grow_beyond(1)
+        await driver.press(*"]]]]]]]]")
+        await driver.shows("pace        512 a second")
+        await driver.until(lambda: len(driver.steps) > 50)
+        await driver.press("[")
+        await driver.shows("pace        256 a second")
+
+
+async def test_f5_shows_the_same_noise_at_five_temperatures(models: Path) -> None:
+    async with on_screen(models / "cats", prompt="the", seed=5, size=(200, 40)) as driver:
+        await driver.press("f5")
+        await driver.until(driver.says_end)
+        values = (0.4, 0.7, 1.0, 1.3, 1.6)
+        for value in values:
+            await driver.shows(f"temperature {value:.2f}──")
+        pages = driver.pages
+        assert pages == [headless_text(models / "cats", "the", seed=5, temperature=value) for value in values]
+        assert len(set(pages)) > 2
+
+
+async def test_f5_sweeps_the_selected_knob(models: Path) -> None:
+    async with on_screen(models / "cats", prompt="the", seed=5, size=(200, 40)) as driver:
+        await driver.press("f8", "down", "f5")
+        await driver.until(driver.says_end)
+        for value in (1, 2, 3, 5):
+            await driver.shows(f"top-k {value}─")
+        await driver.shows("top-k off─")
+        pages = driver.pages
+        assert pages[0] == "the " + toys.GREEDY_TEXT
+        assert pages[4] == headless_text(models / "cats", "the", seed=5)
+
+
+async def test_a_column_of_a_sweep_is_left_like_any_run_and_keeps_its_value(models: Path) -> None:
+    async with on_screen(models / "endless", prompt="the", seed=5, length=8, size=(200, 40)) as driver:
+        await driver.press("f5")
+        await driver.until(driver.says_end)
+        await driver.press("home", "right", "right")
+        await driver.shows("─ token 3")
+        await driver.type("dog")
+        await driver.press("enter")
+        await driver.ends("2")
+        await driver.shows("temperature 0.40──")
+        assert driver.tokens(0)[3] == toys.DOG
+        assert np.array_equal(driver.branch.tokens[:, 1:], driver.workspace.tree["1"].tokens[:, 1:])

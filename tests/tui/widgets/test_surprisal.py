@@ -2,19 +2,64 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.support import toys
-from tests.support.surprise_stage import Run, beside, lines
-from tui_gen.generation.branch import Branch
+from tests.support.widget_app import WidgetDriver, alone, grow
+from tui_gen.generation.branch import Branch, BranchStart
 from tui_gen.library import LoadedModel, open_model
+from tui_gen.sampling.params import SamplingParams
 from tui_gen.scoring.branch_scores import BranchSurprisal, Peak
 from tui_gen.scoring.score import Totals
+from tui_gen.tui.widgets.candidates import label
 from tui_gen.tui.widgets.surprisal_panel import SurprisalPanel
 from tui_gen.tui.widgets.surprisal_rows import first_that_fits, totals_lines
+
+SIZE = (28, 20)
+
+
+class Run:
+    """A branch, its surprisal, and how to show it."""
+
+    def __init__(self, loaded_model: LoadedModel, text: str) -> None:
+        self.loaded_model = loaded_model
+        prompt = loaded_model.codec.prompt([text])
+        self.head = prompt.shape[1]
+        self.take(Branch("1", BranchStart(prompt, 5, SamplingParams(1.5), text=text), loaded_model.model))
+
+    def take(self, branch: Branch) -> None:
+        self.branch, self.surprise = branch, BranchSurprisal(branch, self.loaded_model.codec)
+
+    def leave(self, at: int, tokens: list[int]) -> None:
+        """Goes on in a branch that leaves the present one with other tokens."""
+        start = self.branch.changed(at, np.array([tokens]))
+        self.take(Branch("2", start, self.loaded_model.model, parent=self.branch))
+
+    def grow(self, count: int) -> Run:
+        grow(self.branch, count, 1.5)
+        self.surprise.update()
+        return self
+
+    async def show(self, driver: WidgetDriver, name_of: Callable[[int], str] | None = None) -> None:
+        driver.app.widget.show(self.surprise, 0, name_of or self.name, self.head)
+        await driver.settle()
+
+    def name(self, token: int) -> str:
+        return label(self.loaded_model.codec, token)
+
+
+def lines(driver: WidgetDriver) -> list[str]:
+    """What stands below the title."""
+    return driver.lines()[1:]
+
+
+def chosen(driver: WidgetDriver) -> list[int]:
+    """The positions that the panel asked for."""
+    return [position for _, position in driver.contents]
 
 
 @pytest.fixture
@@ -23,11 +68,10 @@ def words(tmp_path: Path) -> Run:
 
 
 async def test_a_person_reads_the_totals_in_words(words: Run) -> None:
-    async with beside() as (app, pilot):
-        words.show(app.panel)
-        await pilot.pause()
+    async with alone(SurprisalPanel(), SIZE) as driver:
+        await words.show(driver)
         made, given = words.surprise.totals(0), words.surprise.totals(0, "given")
-        assert lines(app)[:6] == [
+        assert lines(driver)[:6] == [
             f" {made.bits:,.0f} bits in 180 tokens",
             f" {made.bits / 180:.2f} bits a token",
             f" like {made.perplexity:.1f} equal choices",
@@ -38,10 +82,9 @@ async def test_a_person_reads_the_totals_in_words(words: Run) -> None:
 
 
 async def test_the_most_surprising_tokens_stand_with_their_bits_names_and_places(words: Run) -> None:
-    async with beside(size=(34, 30)) as (app, pilot):
-        words.show(app.panel)
-        await pilot.pause()
-        shown = [line.split() for line in lines(app)]
+    async with alone(SurprisalPanel(), (34, 30)) as driver:
+        await words.show(driver)
+        shown = [line.split() for line in lines(driver)]
         for peak in words.surprise.top(0):
             place = [f"{peak.position - words.head + 1}"] if peak.origin == "drawn" else ["prompt", f"{peak.position}"]
             assert [f"{peak.bits:.1f}", words.name(peak.token), *place] in shown
@@ -49,27 +92,23 @@ async def test_the_most_surprising_tokens_stand_with_their_bits_names_and_places
 
 async def test_what_a_person_chose_and_what_the_prompt_gave_is_marked_and_the_marks_are_explained(words: Run) -> None:
     run = Run(words.loaded_model, "the the").grow(9)
-    branch = Branch("2", run.branch.changed(6, np.array([[toys.UNKNOWN]])), run.loaded_model.model, parent=run.branch)
-    run.branch, run.surprise = branch, BranchSurprisal(branch, run.loaded_model.codec)
+    run.leave(6, [toys.UNKNOWN])
     run.grow(4)
-    async with beside(size=(28, 26)) as (app, pilot):
-        run.show(app.panel)
-        await pilot.pause()
-        shown = "\n".join(lines(app))
+    async with alone(SurprisalPanel(), (28, 26)) as driver:
+        await run.show(driver)
+        shown = "\n".join(lines(driver))
         assert f" * {run.surprise.top(0)[0].bits:.1f} <unk>" in shown
-        assert any(line.startswith(" =") and line.endswith(("prompt 1", "prompt 2")) for line in lines(app))
+        assert any(line.startswith(" =") and line.endswith(("prompt 1", "prompt 2")) for line in lines(driver))
         assert "= given  * chosen" in shown
 
 
 @pytest.mark.parametrize("theme", ["textual-dark", "textual-light"])
 async def test_the_bands_differ_without_colour(words: Run, theme: str) -> None:
-    async with beside(size=(30, 30), theme=theme) as (app, pilot):
-        words.show(app.panel)
-        await pilot.pause()
-        segments = [segment for strip in app.screen._compositor.render_strips(app.size) for segment in strip]
+    async with alone(SurprisalPanel(), (30, 30), theme=theme) as driver:
+        await words.show(driver)
         looks = set()
         for word in ("expected", "likely", "possible", "surprising", "startling"):
-            [style] = [segment.style for segment in segments if segment.text == word]
+            [style] = [segment.style for segment in driver.segments(word)]
             assert style
             assert style.color
             brightness = sum(style.color.get_truecolor())
@@ -78,49 +117,46 @@ async def test_the_bands_differ_without_colour(words: Run, theme: str) -> None:
 
 
 async def test_arrows_select_a_token_and_enter_leads_to_it(words: Run) -> None:
-    async with beside() as (app, pilot):
-        words.show(app.panel)
-        app.panel.focus()
-        await pilot.press("enter", "down", "down", "enter", "up", "enter", "end", "enter", "home", "up", "enter")
+    async with alone(SurprisalPanel(), SIZE) as driver:
+        await words.show(driver)
+        driver.app.widget.focus()
+        await driver.press("enter", "down", "down", "enter", "up", "enter", "end", "enter", "home", "up", "enter")
         top = [peak.position for peak in words.surprise.top(0)]
-        assert app.chosen == [top[0], top[2], top[1], top[9], top[0]]
+        assert chosen(driver) == [top[0], top[2], top[1], top[9], top[0]]
 
 
 async def test_a_selected_token_is_in_sight_also_where_few_have_room_and_is_marked(words: Run) -> None:
-    async with beside(size=(28, 9)) as (app, pilot):
-        words.show(app.panel)
-        app.panel.focus()
+    async with alone(SurprisalPanel(), (28, 9)) as driver:
+        await words.show(driver)
+        driver.app.widget.focus()
         for peak in words.surprise.top(0):
-            await pilot.pause()
-            [line] = [line for line in lines(app) if line.startswith(">")]
+            await driver.settle()
+            [line] = [line for line in lines(driver) if line.startswith(">")]
             assert f"{peak.bits:.1f} {words.name(peak.token)}" in line
-            await pilot.press("down")
+            await driver.press("down")
 
 
 async def test_a_click_leads_to_a_token_and_elsewhere_to_nothing(words: Run) -> None:
-    async with beside(size=(28, 9)) as (app, pilot):
-        words.show(app.panel)
-        await pilot.pause()
-        row = next(at for at, line in enumerate(lines(app)) if line.startswith("   bits token")) + 2
-        await pilot.click(SurprisalPanel, offset=(5, 2))
-        assert app.chosen == []
-        await pilot.click(SurprisalPanel, offset=(5, row + 1))
-        assert app.chosen == [words.surprise.top(0)[1].position]
+    async with alone(SurprisalPanel(), (28, 9)) as driver:
+        await words.show(driver)
+        row = next(at for at, line in enumerate(lines(driver)) if line.startswith("   bits token")) + 2
+        await driver.click(driver.app.widget, offset=(5, 2))
+        assert chosen(driver) == []
+        await driver.click(driver.app.widget, offset=(5, row + 1))
+        assert chosen(driver) == [words.surprise.top(0)[1].position]
 
 
 async def test_the_selection_stays_on_its_token_while_others_come(words: Run) -> None:
-    async with beside() as (app, pilot):
-        words.show(app.panel)
-        app.panel.focus()
+    async with alone(SurprisalPanel(), SIZE) as driver:
+        await words.show(driver)
+        driver.app.widget.focus()
         before = [peak.position for peak in words.surprise.top(0)]
         number, kept = next((number, at) for number, at in enumerate(before) if at < 100)
-        await pilot.press(*["down"] * number)
-        override = np.array([[toys.UNKNOWN] * 3])
-        words.branch = Branch("2", words.branch.changed(100, override), words.loaded_model.model, parent=words.branch)
-        words.surprise = BranchSurprisal(words.branch, words.loaded_model.codec)
-        words.grow(60).show(app.panel)
-        await pilot.press("enter")
-        assert app.chosen == [kept]
+        await driver.press(*["down"] * number)
+        words.leave(100, [toys.UNKNOWN] * 3)
+        await words.grow(60).show(driver)
+        await driver.press("enter")
+        assert chosen(driver) == [kept]
         assert words.surprise.top(0)[number].position != kept
 
 
@@ -135,59 +171,52 @@ async def test_nothing_is_worked_out_again_until_something_new_was_read(
         return top(self, sample)
 
     monkeypatch.setattr(BranchSurprisal, "top", counted)
-    async with beside() as (app, pilot):
+    async with alone(SurprisalPanel(), SIZE) as driver:
         for _ in range(3):
-            words.show(app.panel)
-            await pilot.pause()
+            await words.show(driver)
         assert asked == [0]
-        words.grow(1).show(app.panel)
+        await words.grow(1).show(driver)
         assert asked == [0, 0]
 
 
 async def test_it_says_what_it_waits_for_and_can_be_emptied(words: Run) -> None:
-    async with beside() as (app, pilot):
-        app.panel.waiting("reading 5,000 tokens [/b] \x1b[2J")
-        await pilot.pause()
-        assert " ".join(" ".join(lines(app)).split()) == "reading 5,000 tokens [/b] ␛[2J"
-        words.show(app.panel)
-        await pilot.pause()
-        assert "bits in 180 tokens" in lines(app)[0]
-        app.panel.clear()
-        app.panel.focus()
-        await pilot.press("down", "enter")
-        assert not any(lines(app))
-        assert app.chosen == []
-        words.show(app.panel)
-        await pilot.pause()
-        assert "bits in 180 tokens" in lines(app)[0]
+    async with alone(SurprisalPanel(), SIZE) as driver:
+        driver.app.widget.waiting("reading 5,000 tokens [/b] \x1b[2J")
+        await driver.settle()
+        assert " ".join(" ".join(lines(driver)).split()) == "reading 5,000 tokens [/b] ␛[2J"
+        await words.show(driver)
+        assert "bits in 180 tokens" in lines(driver)[0]
+        driver.app.widget.clear()
+        driver.app.widget.focus()
+        await driver.press("down", "enter")
+        assert not any(lines(driver))
+        assert chosen(driver) == []
+        await words.show(driver)
+        assert "bits in 180 tokens" in lines(driver)[0]
 
 
 async def test_names_of_tokens_are_made_harmless(words: Run) -> None:
-    async with beside() as (app, pilot):
-        words.show(app.panel, name_of=lambda token: f"\x1b]0;{token}\n[b]")
-        await pilot.pause()
-        shown = "\n".join(lines(app))
+    async with alone(SurprisalPanel(), SIZE) as driver:
+        await words.show(driver, name_of=lambda token: f"\x1b]0;{token}\n[b]")
+        shown = "\n".join(lines(driver))
         assert "␛]0;" in shown
         assert "\x1b" not in shown
 
 
 async def test_nothing_made_yet_is_said(words: Run) -> None:
     run = Run(words.loaded_model, "the cat")
-    async with beside() as (app, pilot):
-        run.show(app.panel)
-        await pilot.pause()
-        assert lines(app)[0] == " no token is made yet"
-        run.grow(2).show(app.panel)
-        await pilot.pause()
-        assert lines(app)[1].startswith(" given: ")
+    async with alone(SurprisalPanel(), SIZE) as driver:
+        await run.show(driver)
+        assert lines(driver)[0] == " no token is made yet"
+        await run.grow(2).show(driver)
+        assert lines(driver)[1].startswith(" given: ")
 
 
 async def test_a_picture_has_rows_columns_and_the_colours_of_its_heat(image: LoadedModel) -> None:
     run = Run(image, "bright").grow(25)
-    async with beside(size=(28, 26)) as (app, pilot):
-        run.show(app.panel)
-        await pilot.pause()
-        shown = lines(app)
+    async with alone(SurprisalPanel(), (28, 26)) as driver:
+        await run.show(driver)
+        shown = lines(driver)
         assert shown[0].endswith(" bits in 24 pixels")
         assert not any("character" in line for line in shown)
         assert [line for line in shown if line.startswith(" ██")] == [
@@ -200,10 +229,9 @@ async def test_a_picture_has_rows_columns_and_the_colours_of_its_heat(image: Loa
 
 async def test_a_picture_in_colour_counts_values_and_names_their_channel(colour: LoadedModel) -> None:
     run = Run(colour, "").grow(30)
-    async with beside(size=(28, 26)) as (app, pilot):
-        run.show(app.panel)
-        await pilot.pause()
-        shown = "\n".join(lines(app))
+    async with alone(SurprisalPanel(), (28, 26)) as driver:
+        await run.show(driver)
+        shown = "\n".join(lines(driver))
         assert " bits in 30 values" in shown
         assert " bits a pixel" in shown
         peak = run.surprise.top(0)[0]
@@ -213,12 +241,12 @@ async def test_a_picture_in_colour_counts_values_and_names_their_channel(colour:
 @pytest.mark.parametrize("size", [(34, 60), (28, 21), (28, 12), (28, 9), (18, 7), (9, 4), (2, 3)], ids=str)
 async def test_it_fits_where_it_stands(words: Run, image: LoadedModel, size: tuple[int, int]) -> None:
     pictured = Run(image, "").grow(24)
-    async with beside(size=size) as (app, pilot):
+    async with alone(SurprisalPanel(), size) as driver:
         for run in (words, pictured):
-            run.show(app.panel)
-            app.panel.focus()
-            await pilot.press("down", "end")
-            assert any(lines(app))
+            await run.show(driver)
+            driver.app.widget.focus()
+            await driver.press("down", "end")
+            assert any(lines(driver))
 
 
 def test_long_numbers_are_told_in_fewer_words_and_infinite_ones_by_name() -> None:

@@ -1,22 +1,17 @@
-"""The keys do what the table, the help, the list of actions and the last line say, and never two things at once."""
+"""The table of keys: every key has an action, never two at once, and the last line says what they do now."""
 
 from __future__ import annotations
 
 from collections import Counter
 from itertools import combinations
+from pathlib import Path
 
 import pytest
-from textual.app import App, ComposeResult
-from textual.command import CommandList
-from textual.screen import Screen
-from textual.widgets import Input
 
-from tests.support.driver import until
+from tests.support.driver import on_screen
 from tui_gen.tui.app import TuiGen
 from tui_gen.tui.bindings import KEYS, Context, Owner, is_bound, keys_of, markdown_table, pairs_now, works
-from tui_gen.tui.dialogs.help import Actions, help_text
 from tui_gen.tui.playground import PlaygroundScreen
-from tui_gen.tui.widgets.header import KeyBar
 from tui_gen.tui.widgets.lists import BranchList
 
 OWNERS: dict[Owner, type] = {"app": TuiGen, "screen": PlaygroundScreen, "BranchList": BranchList}
@@ -30,7 +25,7 @@ CONTEXTS = [
 """Also some that never are."""
 
 
-def said(now: Context) -> str:
+def hints(now: Context) -> str:
     return "  ".join(f"{key} {meaning}" for key, meaning in pairs_now(now))
 
 
@@ -74,17 +69,6 @@ def test_letters_of_a_prompt_are_typed_and_not_obeyed() -> None:
     assert not any(is_bound(letter) for letter in "acdr1.")
 
 
-def test_the_help_names_every_key_and_explains_the_words_of_the_screen() -> None:
-    text = help_text()
-    lines = text.splitlines()
-    for key in KEYS:
-        assert any(line.startswith("  ") and f" {key.shown} " in line for line in lines), key
-        assert " ".join(key.meaning.split()) in " ".join(text.split())
-    for word in ("raw", "now", "bits", "cut", "branch", "surprise", "same noise"):
-        assert any(line.startswith(f"  {word} ") for line in lines), word
-    assert max(map(len, lines)) <= 72
-
-
 def test_a_page_can_list_the_keys() -> None:
     rows = markdown_table().splitlines()
     assert rows[:2] == ["| key | does |", "|---|---|"]
@@ -116,15 +100,15 @@ def test_every_action_that_a_name_can_find_has_a_name_of_its_own() -> None:
     (Context(in_knobs=True), "↑↓ select  ←→ turn  0-9 type  f5 five values  esc back"),
 ])  # fmt: skip
 def test_the_last_line_says_what_the_keys_do_now(now: Context, first: str) -> None:
-    assert said(now).startswith(first)
-    assert said(now).endswith("f1 help  ^q quit" if now.in_prompt else "? help  ^q quit")
+    assert hints(now).startswith(first)
+    assert hints(now).endswith("f1 help  ^q quit" if now.in_prompt else "? help  ^q quit")
 
 
 def test_the_last_line_never_offers_what_does_nothing() -> None:
     for now in CONTEXTS:
         if any(getattr(now, fact) for fact in FOCUS[1:]):
             continue
-        offered = said(now)
+        offered = hints(now)
         assert ("enter choose" in offered) <= now.walking
         assert ("space" in offered) <= (now.running and not now.in_prompt)
         assert ("f2 " in offered) <= now.drawing
@@ -133,78 +117,29 @@ def test_the_last_line_never_offers_what_does_nothing() -> None:
             assert (f"{key} " in offered) <= now.made
 
 
-class Room(App[None]):
-    """Finds actions of its screen."""
+async def test_the_last_line_follows_a_person_from_place_to_place(models: Path) -> None:
+    async with on_screen(models / "endless", prompt="the", pace=16, length=100_000) as driver:
 
-    COMMANDS = {Actions}  # noqa: RUF012
+        async def offers(*hints: str) -> None:
+            await driver.until(lambda: all(hint in driver.footer for hint in (*hints, "help", "^q quit")))
 
-    def get_default_screen(self) -> Floor:
-        return Floor()
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        return action == "command_palette"
-
-
-class Floor(Screen[None]):
-    """Notes which actions are done."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.done: list[object] = []
-
-    def compose(self) -> ComposeResult:
-        yield Input()
-        yield KeyBar()
-
-    def note(self, what: object) -> None:
-        assert self.app.screen is self
-        self.done.append(what)
-
-    async def action_save(self) -> None:
-        self.note("save")
-
-    def action_walk(self, by: int) -> None:
-        self.note(("walk", by))
-
-    def action_sweep(self) -> None:
-        self.note("sweep")
-
-
-@pytest.mark.parametrize(("typed", "done"), [
-    ("png", "save"), ("compare temp", "sweep"), ("token back", ("walk", -1)), ("same noise", "sweep"),
-])  # fmt: skip
-async def test_an_action_is_found_by_its_name_and_done_wherever_the_focus_is(typed: str, done: object) -> None:
-    app = Room()
-    async with app.run_test(size=(100, 40)) as pilot:
-        await pilot.press("ctrl+p")
-        await pilot.press(*(character if character != " " else "space" for character in typed))
-        await until(lambda: app.screen.query_one(CommandList).option_count > 0)
-        await pilot.press("enter")
-        floor = app.screen_stack[0]
-        assert isinstance(floor, Floor)
-        await until(lambda: floor.done)
-    assert floor.done == [done]
-
-
-async def test_all_actions_are_listed_with_their_keys_before_anything_is_typed() -> None:
-    app = Room()
-    async with app.run_test(size=(100, 120)) as pilot:
-        await pilot.press("ctrl+p")
-        await until(lambda: app.screen.query_one(CommandList).option_count > 20)
-        screen = "\n".join(strip.text for strip in app.screen._compositor.render_strips(app.size))
-    for key in (*keys_of("app"), *keys_of("screen")):
-        assert not key.name or f"{key.name}  {key.shown}" in screen
-
-
-@pytest.mark.parametrize("width", [80, 60, 40])
-@pytest.mark.parametrize("now", [Context(walking=True, running=True, paused=True, made=True), Context(made=True)])
-async def test_the_last_line_cuts_no_key_and_keeps_help_and_quit(width: int, now: Context) -> None:
-    app = Room()
-    async with app.run_test(size=(width, 10)) as pilot:
-        bar = app.query_one(KeyBar)
-        bar.show(now)
-        await pilot.pause()
-        pairs = bar.render().plain.rstrip().split("  ")
-    assert set(pairs) <= set(said(now).split("  "))
-    assert pairs[-2:] == ["? help", "^q quit"]
-    assert len("  ".join(pairs)) <= width
+        await offers("enter generate")
+        await driver.press("enter")
+        await offers("esc stop", "space pause")
+        await driver.until(lambda: driver.length > 4)
+        await driver.press("space")
+        await driver.stands_still()
+        await offers("space go on", "←→ token")
+        for keys, hints in {
+            "left": ["enter choose", "type a word", "esc leave"],
+            "enter": ["↑↓ choose", "enter take", "esc back"],
+            "f8": ["↑↓ select", "←→ turn", "0-9 type", "esc back"],
+            "f3": ["enter open", "esc back"],
+            "f4": ["enter switch", "c compare", "r rename", "del delete"],
+        }.items():
+            await driver.press(keys)
+            await offers(*hints)
+        await driver.press("escape", "escape", "escape")
+        await driver.until(driver.says_end)
+        await offers("enter generate", "←→ token")
+        assert "esc stop" not in driver.footer

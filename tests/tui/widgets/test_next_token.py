@@ -1,4 +1,4 @@
-"""The distribution at one position, as a person reads it and takes an entry from it."""
+"""The distribution at one position, as a person reads it and takes an entry from it, and its numbers."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 from textual import events
-from textual.pilot import Pilot
 from tokenizers import Tokenizer, models
 
 from tests.support import toys
-from tests.support.panel import SIZES, Panel, alone, arguments, check_kept
+from tests.support.widget_app import PANEL_SIZES, WidgetDriver, alone, check_panel
 from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.library import LoadedModel
@@ -50,9 +49,9 @@ def show(panel: NextToken, step: Step, **facts: Any) -> None:
     panel.show_step(step, **{"title": "token 14", "place": 13, **facts})
 
 
-def rows(app: Panel) -> dict[str, list[str]]:
+def rows(driver: WidgetDriver) -> dict[str, list[str]]:
     """The parts of the entries between spaces, by their label."""
-    found = (line[2:].split() for line in app.lines())
+    found = (line[2:].split() for line in driver.lines())
     return {parts[0]: parts[1:] for parts in found if parts}
 
 
@@ -70,61 +69,61 @@ def panel(words: TextCodec) -> NextToken:
 
 async def test_a_person_reads_what_the_token_was_drawn_from(words: TextCodec) -> None:
     screens = {}
-    for size in SIZES:
+    for size in PANEL_SIZES:
         panel = NextToken()
         panel.clear(words)
-        async with alone(panel, size) as (app, pilot):
+        async with alone(panel, size) as driver:
             show(panel, step_of(WORD_PROBS, toys.RAN, SamplingParams(0.8, top_p=0.95)))
-            await pilot.pause()
-            screens[size] = app.lines()
-    check_kept("distribution-panel", screens)
+            await driver.settle()
+            screens[size] = driver.lines()
+    check_panel("distribution-panel", screens)
 
 
 async def test_both_columns_are_the_probabilities_before_and_after_the_knobs(panel: NextToken) -> None:
-    async with alone(panel, (40, 12)) as (app, pilot):
+    async with alone(panel, (40, 12)) as driver:
         show(panel, step_of(WORD_PROBS, toys.CAT, SamplingParams(top_k=2)))
-        await pilot.pause()
-        assert rows(app)["cat"][-2:] == ["66.7%", "50.0%"]
-        assert rows(app)["dog"][-2:] == ["33.3%", "25.0%"]
+        await driver.settle()
+        assert rows(driver)["cat"][-2:] == ["66.7%", "50.0%"]
+        assert rows(driver)["dog"][-2:] == ["33.3%", "25.0%"]
 
 
 async def test_entropy_is_told_in_bits_and_as_so_many_equal_tokens(panel: NextToken) -> None:
-    async with alone(panel, (40, 12)) as (app, pilot):
+    async with alone(panel, (40, 12)) as driver:
         show(panel, step_of([0.125] * 8, params=SamplingParams(top_k=4)))
-        await pilot.pause()
-        told = [line.split() for line in app.lines()[2:4]]
+        await driver.settle()
+        told = [line.split() for line in driver.lines()[2:4]]
         assert told == [["entropy", "in", "bits", "2.00", "3.00"], ["like", "equal", "tokens", "4.0", "8.0"]]
 
 
 async def test_where_there_is_little_room_entropy_is_one_sentence(panel: NextToken) -> None:
-    async with alone(panel, (40, 6)) as (app, pilot):
+    async with alone(panel, (40, 6)) as driver:
         show(panel, step_of([0.125] * 8, params=SamplingParams(top_k=4)))
-        await pilot.pause()
-        assert " 2.00 bits, like 4.0 equal tokens" in app.lines()
+        await driver.settle()
+        assert " 2.00 bits, like 4.0 equal tokens" in driver.lines()
 
 
 async def test_what_a_knob_has_cut_stays_in_sight_and_says_so(panel: NextToken) -> None:
-    async with alone(panel, (40, 12)) as (app, pilot):
+    async with alone(panel, (40, 12)) as driver:
         show(panel, step_of(WORD_PROBS, toys.CAT, SamplingParams(top_k=2)))
-        await pilot.pause()
-        assert rows(app)["sat"][-2:] == ["cut", "10.0%"]
-        assert rows(app)["<unk>"][-2:] == ["cut", "1.0%"]
+        await driver.settle()
+        assert rows(driver)["sat"][-2:] == ["cut", "10.0%"]
+        assert rows(driver)["<unk>"][-2:] == ["cut", "1.0%"]
 
 
 async def test_turning_a_knob_changes_the_bars_of_the_position_that_is_shown(panel: NextToken) -> None:
-    async with alone(panel, (40, 12)) as (app, pilot):
+    async with alone(panel, (40, 12)) as driver:
         show(panel, step_of(WORD_PROBS, toys.CAT))
         params = SamplingParams(top_k=1)
         panel.show_knobs(params)
-        await pilot.pause()
-        assert rows(app)["cat"][-2:] == ["100.0%", "50.0%"]
+        await driver.settle()
+        assert rows(driver)["cat"][-2:] == ["100.0%", "50.0%"]
         params.top_k = 2  # the app's own, which it goes on turning
         show(panel, step_of(WORD_PROBS, toys.DOG, index=15))
-        await pilot.pause()
-        assert rows(app)["cat"][-2:] == ["100.0%", "50.0%"]
+        await driver.settle()
+        assert rows(driver)["cat"][-2:] == ["100.0%", "50.0%"]
         panel.show_knobs(params)
-        await pilot.pause()
-        assert rows(app)["dog"][-2:] == ["33.3%", "25.0%"]
+        await driver.settle()
+        assert rows(driver)["dog"][-2:] == ["33.3%", "25.0%"]
 
 
 @pytest.mark.parametrize(
@@ -133,9 +132,9 @@ async def test_turning_a_knob_changes_the_bars_of_the_position_that_is_shown(pan
 async def test_entries_stand_in_the_order_of_both_columns(panel: NextToken, params: SamplingParams) -> None:
     probs = np.random.default_rng(1).integers(1, 5, 8) / 20  # with many equals
     step = step_of(probs.tolist(), params=params)
-    async with alone(panel, (40, 12), focus=True) as (_, pilot):
+    async with alone(panel, (40, 12), focus=True) as driver:
         show(panel, step)
-        await pilot.pause()
+        await driver.settle()
         shown = list(panel._panel_lines.tokens.values())
     assert shown == sorted(range(8), key=lambda token: (-step.probs[0, token], -probs[token], token))
 
@@ -148,155 +147,148 @@ async def test_entries_stand_in_the_order_of_both_columns(panel: NextToken, para
 async def test_a_sign_tells_how_the_token_came_there(
     panel: NextToken, facts: Mapping[str, bool], given: bool, says: str
 ) -> None:
-    async with alone(panel, (40, 12)) as (app, pilot):
+    async with alone(panel, (40, 12)) as driver:
         show(panel, step_of(WORD_PROBS, toys.DOG, given=given), **facts)
-        await pilot.pause()
-        marked = [line for line in app.lines() if line.startswith(says[0])]
+        await driver.settle()
+        marked = [line for line in driver.lines() if line.startswith(says[0])]
         assert marked[0].split()[:2] == says.split()
         assert marked[1].startswith(f"{says[0]} dog")
         assert len(marked) == 2
 
 
 async def test_nothing_is_marked_before_anything_is_drawn(panel: NextToken) -> None:
-    async with alone(panel, (40, 12)) as (app, pilot):
+    async with alone(panel, (40, 12)) as driver:
         show(panel, step_of(WORD_PROBS))
-        await pilot.pause()
-        assert "cat" in rows(app)
-        assert not any(line.startswith(("▸", "*", "=")) for line in app.lines())
+        await driver.settle()
+        assert "cat" in rows(driver)
+        assert not any(line.startswith(("▸", "*", "=")) for line in driver.lines())
 
 
 async def test_a_token_that_is_not_among_the_likeliest_is_shown_below_them(panel: NextToken) -> None:
-    async with alone(panel, (28, 6)) as (app, pilot):
+    async with alone(panel, (28, 6)) as driver:
         show(panel, step_of(WORD_PROBS, toys.UNKNOWN))
-        await pilot.pause()
-        assert [line.split()[0] for line in app.lines()[3:]] == ["cat", "dog", "▸"]
-        assert app.lines()[-1].startswith("▸ <unk>")
+        await driver.settle()
+        assert [line.split()[0] for line in driver.lines()[3:]] == ["cat", "dog", "▸"]
+        assert driver.lines()[-1].startswith("▸ <unk>")
 
 
 async def test_how_much_is_not_shown_is_counted(words: TextCodec) -> None:
     panel = NextToken()
     panel.clear(codec_of([f"word{number}" for number in range(1000)]))
-    async with alone(panel, (28, 12)) as (app, pilot):
+    async with alone(panel, (28, 12)) as driver:
         show(panel, step_of([0.001] * 1000, 999, SamplingParams(top_k=500)))
-        await pilot.pause()
-        assert app.lines()[-2].startswith("▸ word999")
-        assert app.lines()[-1].split() == ["993", "others", "98.8%", "99.3%"]
+        await driver.settle()
+        assert driver.lines()[-2].startswith("▸ word999")
+        assert driver.lines()[-1].split() == ["993", "others", "98.8%", "99.3%"]
 
 
 async def test_every_entry_can_be_scrolled_to_and_enter_takes_it(panel: NextToken) -> None:
-    async with alone(panel, (28, 6), focus=True) as (app, pilot):
+    async with alone(panel, (28, 6), focus=True) as driver:
         show(panel, step_of(WORD_PROBS, toys.CAT))
-        taken = []
         for _ in toys.WORDS:
-            await pilot.press("enter", "down")
-            assert len(app.reversed_lines()) == 1
-            taken = [token for message in app.heard for token in arguments(message)]
-        assert taken == [3, 4, 5, 6, 2, 7, 0, 1]
-        assert app.reversed_lines()[0].startswith(" ><unk>")
-        assert any(line.startswith("▸ cat") for line in app.lines())
+            await driver.press("enter", "down")
+            assert len(driver.reversed_lines()) == 1
+        assert [token for _, token in driver.contents] == [3, 4, 5, 6, 2, 7, 0, 1]
+        assert driver.reversed_lines()[0].startswith(" ><unk>")
+        assert any(line.startswith("▸ cat") for line in driver.lines())
 
 
 async def test_pages_and_ends_of_a_long_list(words: TextCodec) -> None:
     panel = NextToken()
     panel.clear(codec_of([f"word{number}" for number in range(10_000)]))
-    async with alone(panel, (28, 12), focus=True) as (app, pilot):
+    async with alone(panel, (28, 12), focus=True) as driver:
         show(panel, step_of(np.linspace(2, 1, 10_000).tolist()))
         for key, rank in [("end", 10_000), ("pageup", 9_993), ("home", 1), ("pagedown", 8), ("up", 7), ("up", 6)]:
-            await pilot.press(key)
-            assert app.lines()[1].startswith(f" rank {rank:,} ")
-            assert app.reversed_lines()[0].startswith(f" >word{rank - 1}")
+            await driver.press(key)
+            assert driver.lines()[1].startswith(f" rank {rank:,} ")
+            assert driver.reversed_lines()[0].startswith(f" >word{rank - 1}")
 
 
 async def test_the_selection_starts_at_the_token_that_stands_there(panel: NextToken) -> None:
-    async with alone(panel, (28, 12)) as (app, pilot):
+    async with alone(panel, (28, 12)) as driver:
         show(panel, step_of(WORD_PROBS, toys.SAT))
         panel.focus()
-        await pilot.pause()
-        assert app.reversed_lines()[0].startswith("▸>sat")
+        await driver.settle()
+        assert driver.reversed_lines()[0].startswith("▸>sat")
 
 
 async def test_the_selection_stays_while_a_knob_is_turned(panel: NextToken) -> None:
-    async with alone(panel, (28, 12), focus=True) as (app, pilot):
+    async with alone(panel, (28, 12), focus=True) as driver:
         show(panel, step_of(WORD_PROBS, toys.CAT))
-        await pilot.press("down", "down")
+        await driver.press("down", "down")
         panel.show_knobs(SamplingParams(top_k=1))
         show(panel, step_of(WORD_PROBS, toys.CAT))  # the same, looked up anew
-        await pilot.pause()
-        assert app.reversed_lines()[0].startswith(" >sat")
+        await driver.settle()
+        assert driver.reversed_lines()[0].startswith(" >sat")
 
 
 async def test_a_click_takes_the_entry_under_it(panel: NextToken) -> None:
-    async with alone(panel, (28, 12)) as (app, pilot):
+    async with alone(panel, (28, 12)) as driver:
         show(panel, step_of(WORD_PROBS, toys.CAT))
-        await pilot.pause()
-        line = next(number for number, line in enumerate(app.lines()) if "sat" in line)
-        await pilot.click(NextToken, offset=(5, line))
-        assert [arguments(message) for message in app.heard] == [(toys.SAT,)]
-        assert app.reversed_lines()[0].startswith(" >sat")
+        await driver.settle()
+        line = next(number for number, line in enumerate(driver.lines()) if "sat" in line)
+        await driver.click(panel, offset=(5, line))
+        assert driver.contents == [("Chosen", toys.SAT)]
+        assert driver.reversed_lines()[0].startswith(" >sat")
 
 
 async def test_a_click_beside_the_entries_takes_nothing(words: TextCodec) -> None:
     panel = NextToken()
     panel.clear(codec_of([f"word{number}" for number in range(100)]))
-    async with alone(panel, (28, 12)) as (app, pilot):
+    async with alone(panel, (28, 12)) as driver:
         show(panel, step_of([0.01] * 100, 50))
-        await pilot.pause()
+        await driver.settle()
         for line in (0, 1, 2, 11):  # title, headings, the count of the others: an entry once the focus has come
-            await pilot.click(NextToken, offset=(5, line))
-            app.set_focus(None)
-            await pilot.pause()
-        assert not app.heard
+            await driver.click(panel, offset=(5, line))
+            driver.app.set_focus(None)
+            await driver.settle()
+        assert not driver.messages
 
 
 async def test_the_wheel_moves_through_the_list_only_where_a_person_is_at_it(panel: NextToken) -> None:
-    async with alone(panel, (28, 6)) as (app, pilot):
+    async with alone(panel, (28, 6)) as driver:
         show(panel, step_of(WORD_PROBS, toys.CAT))
-        await wheel(pilot, panel)
-        assert rows(app)["cat"]
+        await driver.mouse(events.MouseScrollDown, (3, 3))
+        assert rows(driver)["cat"]
         panel.focus()
-        await wheel(pilot, panel)
-        assert app.reversed_lines()[0].startswith(" >dog")
-
-
-async def wheel(pilot: Pilot[None], panel: NextToken) -> None:
-    panel.post_message(events.MouseScrollDown(panel, 3, 3, 0, 1, 0, False, False, False))
-    await pilot.pause()
+        await driver.mouse(events.MouseScrollDown, (3, 3))
+        assert driver.reversed_lines()[0].startswith(" >dog")
 
 
 async def test_keys_mean_nothing_while_nothing_is_shown(panel: NextToken) -> None:
-    async with alone(panel, (28, 6), focus=True) as (app, pilot):
-        await pilot.press("down", "end", "pageup", "enter")
-        assert not app.heard
-        assert app.lines()[0].startswith("─ next token ─")
+    async with alone(panel, (28, 6), focus=True) as driver:
+        await driver.press("down", "end", "pageup", "enter")
+        assert not driver.messages
+        assert driver.lines()[0].startswith("─ next token ─")
 
 
 @pytest.mark.parametrize(("width", "shown"), [(40, "pixel 412, row 12, column 28"), (28, "row 12, column 28")])
 async def test_of_a_long_title_what_is_nearest_stays(image: LoadedModel, width: int, shown: str) -> None:
     panel = NextToken()
     panel.clear(image.codec)
-    async with alone(panel, (width, 12)) as (app, pilot):
+    async with alone(panel, (width, 12)) as driver:
         show(panel, step_of([0.2, 0.3, 0.5], 2), title="pixel 412, row 12, column 28")
-        await pilot.pause()
-        assert app.lines()[0].startswith(f"─ {shown} ─")
+        await driver.settle()
+        assert driver.lines()[0].startswith(f"─ {shown} ─")
 
 
 async def test_pixel_values_are_shown_with_their_grey(image: LoadedModel) -> None:
     panel = NextToken()
     panel.clear(image.codec)
-    async with alone(panel, (28, 12)) as (app, pilot):
+    async with alone(panel, (28, 12)) as driver:
         show(panel, step_of([0.2, 0.3, 0.5], 1, SamplingParams(top_k=2)), title="pixel 5", place=4)
-        await pilot.pause()
-        assert [line[:6] for line in app.lines()[4:7]] == ["  ██ 2", "▸ ██ 1", "  ██ 0"]
+        await driver.settle()
+        assert [line[:6] for line in driver.lines()[4:7]] == ["  ██ 2", "▸ ██ 1", "  ██ 0"]
         assert swatches(panel) == ["#ffffff", "#808080", "#000000"]
-        assert "equal values" in "\n".join(app.lines())
+        assert "equal values" in "\n".join(driver.lines())
 
 
 async def test_values_of_a_channel_are_shown_as_so_much_of_its_colour(colour: LoadedModel) -> None:
     panel = NextToken()
     panel.clear(colour.codec)
-    async with alone(panel, (28, 12), focus=True) as (_, pilot):
+    async with alone(panel, (28, 12), focus=True) as driver:
         show(panel, step_of([0.2, 0.3, 0.5], 2), title="value 5", place=4)
-        await pilot.pause()
+        await driver.settle()
         assert swatches(panel) == ["#00ff00", "#008000", "#000000"]
 
 
@@ -308,20 +300,20 @@ def swatches(panel: NextToken) -> list[str]:
 async def test_what_a_prompt_gives_past_the_vocabulary_is_no_entry(image: LoadedModel) -> None:
     panel = NextToken()
     panel.clear(image.codec)
-    async with alone(panel, (28, 12)) as (app, pilot):
+    async with alone(panel, (28, 12)) as driver:
         show(panel, step_of([0.2, 0.3, 0.5], toys.BRIGHT, given=True))
-        await pilot.pause()
-        assert "given" not in "\n".join(app.lines())
+        await driver.settle()
+        assert "given" not in "\n".join(driver.lines())
 
 
 async def test_hostile_tokens_are_shown_and_never_obeyed() -> None:
     hostile = ["[/b]", "\x1b[2J", "a\nb", "\u202eevil", "x" * 100_000, "日本語日本語日本語日本語", "[@click=quit]"]
     panel = NextToken()
     panel.clear(codec_of(hostile))
-    async with alone(panel, (40, 12), focus=True) as (app, pilot):
+    async with alone(panel, (40, 12), focus=True) as driver:
         show(panel, step_of(np.linspace(2, 1, 7).tolist()), title="token [/b]\x1b")
-        await pilot.pause()
-        screen = "\n".join(app.lines())
+        await driver.settle()
+        screen = "\n".join(driver.lines())
         assert not set("\x1b\u202e") & set(screen)
         for seen in ("─ token [/b]␛ ─", "[/b]", "␛[2J", "a␊b", "\ufffdevil", "xxx…", "日本", "[@click=q"):
             assert seen in screen
@@ -334,14 +326,14 @@ async def test_logits_that_cannot_be_had_are_told_in_place_of_the_bars(panel: Ne
     whole = step_of(WORD_PROBS, toys.CAT)
     flags = np.array([True]), np.array([True])
     damaged = Step(3, np.array([2]), *flags, fail, None, SamplingParams(), 0.001, None)
-    async with alone(panel, (28, 12), focus=True) as (app, pilot):
+    async with alone(panel, (28, 12), focus=True) as driver:
         show(panel, damaged)
-        await pilot.press("enter")
-        assert "non-finite" in "\n".join(app.lines())
-        assert not app.heard
+        await driver.press("enter")
+        assert "non-finite" in "\n".join(driver.lines())
+        assert not driver.messages
         show(panel, whole)
-        await pilot.pause()
-        assert rows(app)["cat"][-1] == "50.0%"
+        await driver.settle()
+        assert rows(driver)["cat"][-1] == "50.0%"
 
 
 def test_what_is_possible_never_looks_impossible_nor_what_is_uncertain_certain() -> None:

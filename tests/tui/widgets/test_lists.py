@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from textual import events
-from textual.app import App, ComposeResult
-from textual.message import Message
-from textual.widgets import OptionList
 
 from tests.support import toys
-from tests.support.branches import grown
-from tests.support.driver import until
+from tests.support.widget_app import WidgetDriver, alone, grow
 from tui_gen.generation.branch import BranchStart
 from tui_gen.library import LoadedModel, open_model
 from tui_gen.sampling.params import SamplingParams
@@ -23,31 +20,6 @@ from tui_gen.sessions.workspace import Workspace
 from tui_gen.tui.widgets.lists import BranchList
 
 PLAIN = SamplingParams(1.2)
-
-
-class Room(App[None]):
-    """Notes what the list asks for, and which letters it leaves to the rest of the screen."""
-
-    CSS = "BranchList { width: 30; }"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.asked: list[Message] = []
-        self.left_over = ""
-
-    def compose(self) -> ComposeResult:
-        yield BranchList()
-
-    def on_key(self, event: events.Key) -> None:
-        self.left_over += event.character or ""
-
-    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        raise AssertionError("the list of models would take this for a model")
-
-    def note(self, message: Message) -> None:
-        self.asked.append(message)
-
-    on_branch_list_selected = on_branch_list_compared = on_branch_list_renamed = on_branch_list_told = note
 
 
 @pytest.fixture
@@ -60,13 +32,23 @@ def workspace(loaded_model: LoadedModel, tmp_path: Path) -> Workspace:
     """1; 2 and 3 that left 1, 4 that left 2; and 5, a sweep."""
     workspace = Workspace(loaded_model, folder=tmp_path / "journals")
     tree = workspace.tree
-    first = grown(tree.begin(BranchStart(loaded_model.codec.prompt(["the"]), 7, PLAIN, text="the")))
-    second = grown(tree.begin(first.changed(20, np.array([[toys.DOG]]))))
-    grown(tree.begin(first.changed(25, seed=77)))
-    grown(tree.begin(second.changed(30, params=replace(PLAIN, temperature=0.5, top_k=3))))
+    first = grow(tree.begin(BranchStart(loaded_model.codec.prompt(["the"]), 7, PLAIN, text="the")))
+    second = grow(tree.begin(first.changed(20, np.array([[toys.DOG]]))))
+    grow(tree.begin(first.changed(25, seed=77)))
+    grow(tree.begin(second.changed(30, params=replace(PLAIN, temperature=0.5, top_k=3))))
     sweep = Sweep("top_p", (0.5, 0.9))
     tree.begin(BranchStart(loaded_model.codec.prompt(["the", "the"]), 7, PLAIN, text="the", sweep=sweep))
     return workspace
+
+
+@asynccontextmanager
+async def list_alone() -> AsyncIterator[tuple[WidgetDriver, BranchList]]:
+    """The list; its messages never look like those of the list of models."""
+    branches = BranchList()
+    branches.styles.width = 30
+    async with alone(branches, (80, 20)) as driver:
+        yield driver, branches
+        assert not driver.app.leaks
 
 
 def listed(branches: BranchList) -> list[str]:
@@ -74,11 +56,9 @@ def listed(branches: BranchList) -> list[str]:
 
 
 async def test_branches_stand_below_those_that_they_left_and_say_how_they_began(workspace: Workspace) -> None:
-    app = Room()
-    async with app.run_test(size=(80, 20)) as pilot:
-        branches = app.query_one(BranchList)
+    async with list_alone() as (driver, branches):
         branches.show(workspace, "2")
-        await pilot.pause()
+        await driver.settle()
         assert listed(branches) == [
             "  1  seed 7: the",
             "▸ ├ 2  token 20: dog",
@@ -95,15 +75,13 @@ async def test_branches_far_down_name_the_one_that_they_left_and_stay_readable(
 ) -> None:
     workspace = Workspace(loaded_model, folder=tmp_path)
     tree = workspace.tree
-    branch = grown(tree.begin(BranchStart(loaded_model.codec.prompt(["the"]), 7, PLAIN)))
+    branch = grow(tree.begin(BranchStart(loaded_model.codec.prompt(["the"]), 7, PLAIN)))
     for at in (5, 10, 15, 20, 25, 30):
-        branch = grown(tree.begin(branch.changed(at, np.array([[toys.DOG]]))))
-    grown(tree.begin(tree["3"].changed(12, seed=9)))
-    app = Room()
-    async with app.run_test(size=(80, 20)) as pilot:
-        branches = app.query_one(BranchList)
+        branch = grow(tree.begin(branch.changed(at, np.array([[toys.DOG]]))))
+    grow(tree.begin(tree["3"].changed(12, seed=9)))
+    async with list_alone() as (driver, branches):
         branches.show(workspace, "1")
-        await pilot.pause()
+        await driver.settle()
         assert listed(branches) == [
             "▸ 1  seed 7",
             "  └ 2  token 5: dog",
@@ -117,65 +95,51 @@ async def test_branches_far_down_name_the_one_that_they_left_and_stay_readable(
 
 
 async def test_a_person_asks_for_a_branch_a_comparison_or_a_name_and_deletes_here(workspace: Workspace) -> None:
-    app = Room()
-    async with app.run_test(size=(80, 20)) as pilot:
-        branches = app.query_one(BranchList)
+    async with list_alone() as (driver, branches):
         branches.show(workspace, "1")
         branches.focus()
-        await pilot.press("down", "enter", "c", "down", "r", "delete", "delete")
-        await until(lambda: "4" not in workspace.tree)
-    told = [message.text for message in app.asked if isinstance(message, BranchList.Told)]
-    assert told == ["del once more deletes branch 4", "branch 4 is deleted"]
-    asked = (BranchList.Selected, BranchList.Compared, BranchList.Renamed)
-    assert [message for message in app.asked if isinstance(message, asked)] == [
-        BranchList.Selected("2"), BranchList.Compared("2"), BranchList.Renamed("4"),
-    ]  # fmt: skip
+        await driver.press("down", "enter", "c", "down", "r", "delete", "delete")
+        await driver.until(lambda: "4" not in workspace.tree)
+    texts = [text for name, *rest in driver.contents if name == "Told" for text in rest]
+    assert texts == ["del once more deletes branch 4", "branch 4 is deleted"]
+    requests = [content for content in driver.contents if content[0] in ("Selected", "Compared", "Renamed")]
+    assert requests == [("Selected", "2"), ("Compared", "2"), ("Renamed", "4")]
 
 
 async def test_what_the_arrows_chose_stays_chosen_until_another_branch_is_on_the_screen(workspace: Workspace) -> None:
-    app = Room()
-    async with app.run_test(size=(80, 20)) as pilot:
-        branches = app.query_one(BranchList)
+    async with list_alone() as (driver, branches):
         branches.show(workspace, "1")
         branches.focus()
-        await pilot.press("end")
+        await driver.press("end")
         workspace.tree.rename("4", "fours")
         branches.show(workspace, "1")
-        await pilot.press("c")
+        await driver.press("c")
         workspace.tree.delete("5")
         branches.show(workspace, "3")
-        await pilot.press("c")
-        await pilot.pause()
+        await driver.press("c")
         assert "  │ └ fours  temperature 0.50…" in listed(branches)
-    assert app.asked == [BranchList.Compared("5"), BranchList.Compared("3")]
+    assert driver.contents == [("Compared", "5"), ("Compared", "3")]
 
 
 async def test_showing_the_same_again_draws_nothing(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    app = Room()
-    async with app.run_test(size=(80, 20)):
-        branches = app.query_one(BranchList)
+    async with list_alone() as (_, branches):
         branches.show(workspace, "1")
         monkeypatch.setattr(branches, "clear_options", lambda: pytest.fail("drawn again"))
-        grown(workspace.tree["1"])
+        grow(workspace.tree["1"])
         branches.show(workspace, "1")
 
 
 async def test_an_empty_list_asks_for_nothing(loaded_model: LoadedModel, tmp_path: Path) -> None:
-    app = Room()
-    async with app.run_test() as pilot:
-        branches = app.query_one(BranchList)
+    async with list_alone() as (driver, branches):
         branches.show(Workspace(loaded_model, folder=tmp_path), "")
         branches.focus()
-        await pilot.press("enter", "c", "r", "delete")
-        await pilot.pause()
-    assert app.asked == []
+        await driver.press("enter", "c", "r", "delete")
+    assert driver.messages == []
 
 
 async def test_a_name_is_shown_and_never_obeyed(workspace: Workspace) -> None:
     workspace.tree.rename("4", "[b]x\x1b]0;owned\x07\n[/y]")
-    app = Room()
-    async with app.run_test(size=(80, 20)) as pilot:
-        branches = app.query_one(BranchList)
+    async with list_alone() as (driver, branches):
         branches.show(workspace, "1")
-        await pilot.pause()
+        await driver.settle()
         assert listed(branches)[2].startswith("  │ └ [b]x␛]0;owned␇␊[/y]")

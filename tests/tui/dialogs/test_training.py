@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.support import toys
-from tests.support.dialogs import OPEN, Bare, opened
 from tests.support.driver import on_screen
-from tests.support.instrument import at_rest, grown, told
+from tests.support.widget_app import OPEN, DialogDriver, opened
 from tui_gen.library import read_card
 from tui_gen.training_log import read_learning
 from tui_gen.tui.dialogs import training
@@ -30,117 +30,115 @@ def cats(models: Path) -> Path:
 
 
 async def test_it_opens_at_the_last_epoch_and_arrows_go_through_them(cats: Path) -> None:
-    async with opened(lambda: _dialog(cats)) as (app, pilot):
-        await app.shows("after epoch 3: the")
-        await app.shows("how cats learned")
-        await app.shows("Loss in nats per token, lower is better.")
-        row = next(line for line in app.text.splitlines() if "1.333" in line)
+    async with opened(lambda: _dialog(cats)) as driver:
+        await driver.shows("after epoch 3: the")
+        await driver.shows("how cats learned")
+        await driver.shows("Loss in nats per token, lower is better.")
+        row = next(line for line in driver.screen().splitlines() if "1.333" in line)
         assert row.split("│")[1].split()[:3] == ["3", "1.333", "1.000"]
-        await pilot.press("up")
-        await app.shows("the ␛]0;[b]second")
-        await pilot.press("left", "left", "left")
-        await app.shows("the first")
-        await pilot.press("right")
-        await app.shows("after epoch 2: the")
-        await pilot.press("enter", "escape")
-        assert app.result is None
+        await driver.press("up")
+        await driver.shows("the ␛]0;[b]second")
+        await driver.press("left", "left", "left")
+        await driver.shows("the first")
+        await driver.press("right")
+        await driver.shows("after epoch 2: the")
+        await driver.press("enter", "escape")
+        assert driver.result is None
 
 
 async def test_losses_are_marked_between_the_lowest_and_the_highest(cats: Path) -> None:
-    async with opened(lambda: _dialog(cats)) as (app, _):
-        await app.shows("epoch  ○ train   ● held  1.00     4.00")
-        assert _marks(app, 3) == ["        ●   ○", "  ● ○        ", "●○           "]
+    async with opened(lambda: _dialog(cats)) as driver:
+        await driver.shows("epoch  ○ train   ● held  1.00     4.00")
+        assert _marks(driver, 3) == ["        ●   ○", "  ● ○        ", "●○           "]
 
 
 async def test_a_long_text_scrolls(cats: Path) -> None:
-    async with opened(lambda: _dialog(cats)) as (app, pilot):
-        await app.shows("word word")
-        assert " end" not in app.text
-        await pilot.press("tab", "end")
-        await app.shows(" end")
+    async with opened(lambda: _dialog(cats)) as driver:
+        await driver.shows("word word")
+        assert " end" not in driver.screen()
+        await driver.press("tab", "end")
+        await driver.shows(" end")
 
 
 async def test_many_epochs_stand_in_one_line_each_and_scroll(models: Path) -> None:
     toys.learned(models / "cats", *(f"sample {number}" for number in range(1, 31)))
-    async with opened(lambda: _dialog(models / "cats")) as (app, pilot):
-        await app.shows("sample 30")
-        rows = [line.split("│")[1][:26].split() for line in app.text.splitlines()[3:12]]
+    async with opened(lambda: _dialog(models / "cats")) as driver:
+        await driver.shows("sample 30")
+        rows = [line.split("│")[1][:26].split() for line in driver.screen().splitlines()[3:12]]
         assert [len(row) for row in rows] == [3] * 9
-        await pilot.press("home")
-        await app.shows("sample 1")
-        assert _marks(app, 1) == ["         ●  ○"]
+        await driver.press("home")
+        await driver.shows("sample 1")
+        assert _marks(driver, 1) == ["         ●  ○"]
 
 
 @pytest.mark.parametrize("key", ["escape", "f9", "q"])
 async def test_it_is_closed_by_several_keys(key: str, cats: Path) -> None:
-    async with opened(lambda: _dialog(cats)) as (app, pilot):
-        await app.shows("how cats learned")
-        await pilot.press(key)
-        assert app.result is None
+    async with opened(lambda: _dialog(cats)) as driver:
+        await driver.shows("how cats learned")
+        await driver.press(key)
+        assert driver.result is None
 
 
 @pytest.mark.parametrize("prompt", ["[/b]", "a[@click=q]x"])
 async def test_a_prompt_is_never_read_as_markup(prompt: str, models: Path) -> None:
     for folder, sample in ((models / "cats", "said"), (models / "stripes", STRIPES)):
         toys.learned(folder, sample, prompt=prompt)
-        async with opened(lambda folder=folder: _dialog(folder)) as (app, _):  # type: ignore[misc]
-            await app.shows(f"after epoch 1: {prompt}")
+        async with opened(lambda folder=folder: _dialog(folder)) as driver:  # type: ignore[misc]
+            await driver.shows(f"after epoch 1: {prompt}")
 
 
 async def test_space_plays_all_epochs_and_holds(cats: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "_TURN", 0.05)
     seen, show = list[int](), TrainingDialog._show
     monkeypatch.setattr(TrainingDialog, "_show", lambda self, epoch: (seen.append(epoch.number), show(self, epoch)))
-    async with opened(lambda: _dialog(cats)) as (app, pilot):
-        await pilot.press("space")
-        await app.until(lambda: seen == [3, 1, 2, 3])
-        await app.shows("space play")
+    async with opened(lambda: _dialog(cats)) as driver:
+        await driver.press("space")
+        await driver.until(lambda: seen == [3, 1, 2, 3])
+        await driver.shows("space play")
         monkeypatch.setattr(training, "_TURN", 60)
-        await pilot.press("space")
-        await app.shows("space hold")
-        await pilot.press("space")
-        await app.shows("space play")
-        await app.shows("after epoch 1")
-        assert app.result is OPEN
+        await driver.press("space")
+        await driver.shows("space hold")
+        await driver.press("space")
+        await driver.shows("space play")
+        await driver.shows("after epoch 1")
+        assert driver.result is OPEN
 
 
 async def test_a_picture_is_drawn_as_it_was_after_each_epoch(models: Path) -> None:
     folder = toys.learned(models / "stripes", BLACK, STRIPES, unit="bits per pixel", prompt="bright")
-    async with opened(lambda: _dialog(folder)) as (app, pilot):
-        await app.shows("after epoch 2: bright")
-        assert "scroll the text" not in app.text
-        colours = _colours(app)
+    async with opened(lambda: _dialog(folder)) as driver:
+        await driver.shows("after epoch 2: bright")
+        assert "scroll the text" not in driver.screen()
+        colours = _colours(driver)
         assert len(colours) == 3
-        await pilot.press("up")
-        await app.until(lambda: _colours(app) == {(0, 0, 0)})
+        await driver.press("up")
+        await driver.until(lambda: _colours(driver) == {(0, 0, 0)})
 
 
-def _marks(app: Bare, count: int) -> list[str]:
+def _marks(driver: DialogDriver, count: int) -> list[str]:
     """Where the losses of the first epochs on the screen are marked."""
-    return [line.split("│")[1][27:40] for line in app.text.splitlines()[2 : 2 + count]]
+    return [line.split("│")[1][27:40] for line in driver.screen().splitlines()[2 : 2 + count]]
 
 
-def _colours(app: object) -> set[tuple[int, ...]]:
+def _colours(driver: DialogDriver) -> set[tuple[int, ...]]:
     """Of the half blocks on the screen."""
-    strips = app.screen._compositor.render_strips(app.size)  # type: ignore[attr-defined]
-    styles = [segment.style for strip in strips for segment in strip if "▀" in segment.text]
+    styles: list[Any] = [segment.style for strip in driver.strips() for segment in strip if "▀" in segment.text]
     return {tuple(part.triplet) for style in styles for part in (style.color, style.bgcolor)}
 
 
 async def test_the_page_about_a_model_says_that_it_can_be_seen(cats: Path) -> None:
-    async with on_screen(cats) as (driver, _):
+    async with on_screen(cats) as driver:
         await driver.shows("learned  in 3 epochs; f9 shows them")
     (cats / "training.jsonl").write_text("{")
-    async with on_screen(cats) as (driver, _):
+    async with on_screen(cats) as driver:
         await driver.shows("Writes about cats.")
         assert "learned" not in driver.screen()
 
 
 async def test_f9_shows_it_while_a_run_goes_on(cats: Path) -> None:
     toys.learned(cats.parent / "endless", "the first", "the last")
-    async with on_screen(cats.parent / "endless", prompt="the", pace=64, length=100_000) as (driver, _):
-        await driver.press("enter")
-        await driver.until(lambda: grown(driver, 4))
+    async with on_screen(cats.parent / "endless", prompt="the", pace=64, length=100_000) as driver:
+        await driver.grow_beyond(4)
         await driver.press("f9")
         await driver.shows("how endless learned")
         made = len(driver.steps)
@@ -148,13 +146,13 @@ async def test_f9_shows_it_while_a_run_goes_on(cats: Path) -> None:
         await driver.press("space", "escape")
         await driver.hides("how endless learned")
         assert driver.running
-        assert not at_rest(driver)
+        assert not driver.view.still
 
 
 async def test_a_model_without_a_log_or_with_a_damaged_one_says_so(models: Path) -> None:
-    async with on_screen(models / "cats") as (driver, _):
+    async with on_screen(models / "cats") as driver:
         await driver.press("f9")
-        await driver.until(lambda: told(driver) == "cats does not say how it learned: it has no training log")
+        await driver.says("cats does not say how it learned: it has no training log")
         (models / "cats" / "training.jsonl").write_text("{")
         await driver.press("f9")
-        await driver.until(lambda: "line 1 is not JSON" in told(driver))
+        await driver.until(lambda: "line 1 is not JSON" in driver.notice)

@@ -1,0 +1,77 @@
+"""The first and the last line keep what matters when there is little room; the prompt knows what the model knows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from textual import events
+
+from tests.support import toys
+from tests.support.driver import on_screen
+from tests.support.widget_app import alone
+from tui_gen.library import LoadedModel
+from tui_gen.tui.bindings import Context, pairs_now
+from tui_gen.tui.widgets.header import Header, KeyBar
+from tui_gen.tui.widgets.prompt import Prompt
+
+
+@pytest.mark.parametrize("width", [30, 40, 50, 60, 80, 120])
+async def test_no_fact_of_the_header_is_cut(text: LoadedModel, width: int) -> None:
+    header = Header()
+    async with alone(header, (width, 1)) as driver:
+        header.show_model(text)
+        header.show_rate(12345.6, 0.00012)
+        await driver.settle()
+        facts = driver.lines()[0].split("─ ")[-1].split(" · ")
+        assert set(facts) <= {"text", "toy bigrams", "CPU", "12,346 tokens/s", "0.12 ms/step"}
+        assert facts[0] == "text"
+
+
+@pytest.mark.parametrize("width", [80, 60, 40, 30])
+@pytest.mark.parametrize("now", [Context(walking=True, running=True, paused=True, made=True), Context(made=True)])
+async def test_the_last_line_cuts_no_key_and_keeps_help_and_quit(width: int, now: Context) -> None:
+    bar = KeyBar()
+    async with alone(bar, (width, 10)) as driver:
+        bar.show(now)
+        await driver.settle()
+        pairs = bar.render().plain.rstrip().split("  ")
+    assert set(pairs) <= {f"{key} {meaning}" for key, meaning in pairs_now(now)}
+    assert pairs[-2:] == ["? help", "^q quit"]
+    assert len("  ".join(pairs)) <= width
+
+
+async def test_lines_that_are_pasted_are_all_kept_and_read_as_lines(models: Path) -> None:
+    async with on_screen(models / "letters") as driver:
+        driver.playground.prompt.post_message(events.Paste("ab\r\nc\x1b[2J\n"))
+        await driver.until(lambda: driver.playground.prompt.value)
+        assert driver.playground.prompt.text == "ab\nc\u241b[2J"
+
+
+async def test_unknown_words_are_marked_before_anything_runs_and_read_as_unknown(models: Path) -> None:
+    async with on_screen(models / "cats") as driver:
+        await driver.type("the zebra")
+        prompt = driver.app.query_one(Prompt)
+        assert prompt.unknown() == ["zebra"]
+        styled = [segment.text for segment in prompt.render_line(0) if segment.style and segment.style.underline]
+        assert "".join(styled) == "zebra"
+        await driver.run_to_end()
+        assert driver.page.startswith("the <unk>")
+
+
+async def test_a_phrase_is_completed_after_a_comma(models: Path) -> None:
+    async with on_screen(models / "stripes") as driver:
+        await driver.type("bright, de")
+        await driver.until(lambda: driver.app.query_one(Prompt)._suggestion)
+        await driver.press("right")
+        assert driver.app.query_one(Prompt).value == "bright, deep dark"
+
+
+async def test_a_phrase_that_a_terminal_would_obey_is_not_suggested(models: Path) -> None:
+    hostile = toys.phrase_tokenizer(("bright", "da\x1b]0;owned\x07"), first_id=toys.BRIGHT).to_str()
+    async with on_screen(toys.image_folder(models / "hostile", tokenizer=hostile)) as driver:
+        await driver.type("da")
+        await driver.app.workers.wait_for_complete()
+        await driver.settle()
+        assert not driver.playground.prompt._suggestion
+        await driver.hides("\x1b")
