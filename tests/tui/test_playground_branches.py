@@ -175,17 +175,6 @@ async def test_a_run_that_was_stopped_can_be_left_anywhere_and_stays_as_it_was(m
         assert driver.page == page
 
 
-async def test_a_run_in_a_pause_can_be_left_too(models: Path) -> None:
-    async with on_screen(models / "endless", prompt="the", pace=64, length=100_000, size=WIDE) as driver:
-        await driver.pause_beyond(3)
-        before = driver.tokens()
-        await driver.type("dog")
-        await driver.press("enter")
-        await driver.until(lambda: driver.shown == "2" and driver.length > len(before))
-        assert driver.tokens()[: len(before) + 1] == [*before, toys.DOG]
-        assert driver.tokens(branch="1") == before
-
-
 async def test_in_one_of_several_samples_the_others_stay_as_they_were(models: Path) -> None:
     async with on_screen(models / "endless", prompt="the", samples=2, length=8, seed=3, size=WIDE) as driver:
         await driver.run_to_end()

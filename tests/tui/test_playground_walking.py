@@ -58,20 +58,6 @@ async def test_the_panel_says_what_the_model_gave_each_token_and_what_the_knobs_
         assert f"▸ {toys.WORDS[driver.tokens()[4]]} " in driver.panel
 
 
-async def test_a_filter_cuts_tokens_and_says_so(models: Path) -> None:
-    async with on_screen(models / "endless", prompt="the", length=3, size=TALL) as driver:
-        await driver.run_to_end()
-        await driver.press("left")
-        await driver.shows("─ token 4 ─")
-        assert "cut" not in driver.panel
-        await driver.press("f8", "down", "right", "right")
-        await driver.shows("top-k       2")
-        cut = SamplingParams(1.0, top_k=2)
-        wanted = dict(zip(toys.WORDS, rows(driver.shares(4, cut), driver.shares(4, SamplingParams())), strict=True))
-        await driver.until(lambda: entries(driver) == wanted)
-        assert driver.panel.count("cut") == len(toys.WORDS) - 2
-
-
 @pytest.mark.parametrize("key", ["space", "left"])
 async def test_a_knob_turned_in_a_pause_redraws_the_panel_and_the_model_stands_still(
     models: Path, monkeypatch: pytest.MonkeyPatch, key: str
@@ -106,7 +92,7 @@ async def test_what_a_knob_shows_is_what_the_next_token_is_drawn_from(models: Pa
 
 @pytest.mark.parametrize("pace", [16, 64, 4096])
 async def test_space_holds_the_run_and_right_makes_exactly_one(models: Path, pace: float) -> None:
-    async with on_screen(models / "endless", prompt="the", pace=pace, length=100_000) as driver:
+    async with on_screen(models / "endless", prompt="the", pace=pace, length=100_000, size=TALL) as driver:
         await driver.pause_beyond(3)
         made = driver.length
         for more in range(1, 4):

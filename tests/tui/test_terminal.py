@@ -45,16 +45,6 @@ def test_a_whole_visit(models: Path, tmp_path: Path) -> None:
         assert LEAVES_ALTERNATE_SCREEN in screen.output
 
 
-def test_a_picture_in_the_middle_of_drawing_does_not_keep_the_program(models: Path, tmp_path: Path) -> None:
-    with terminal(f"{TUI_GEN} stripes", models, tmp_path) as screen:
-        screen.until(b"Draws stripes.")
-        screen.type("\r")
-        screen.until("▀".encode())
-        screen.type("\x11")
-        assert screen.wait() == 0
-        assert LEAVES_ALTERNATE_SCREEN in screen.output
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_in_mid_run_leaves_a_sane_terminal(models: Path, tmp_path: Path, number: signal.Signals) -> None:
     with terminal(f"{TUI_GEN} endless", models, tmp_path) as screen:

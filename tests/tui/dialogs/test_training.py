@@ -146,7 +146,7 @@ async def test_f9_shows_it_while_a_run_goes_on(cats: Path) -> None:
         await driver.press("space", "escape")
         await driver.hides("how endless learned")
         assert driver.running
-        assert not driver.view.still
+        assert not driver.view.paused
 
 
 async def test_a_model_without_a_log_or_with_a_damaged_one_says_so(models: Path) -> None:

@@ -80,9 +80,12 @@ async def test_what_is_selected_is_marked_without_the_focus_too() -> None:
 async def test_a_click_selects_a_line() -> None:
     panel = knobs_panel()
     async with alone(panel, (28, 12)) as driver:
-        await driver.click(panel, offset=(8, 5))
+        await driver.click(panel, (8, 5))
         assert panel.selected == "pace"
-        await driver.click(panel, offset=(8, 9))  # the progress
+        await driver.click(panel, (0, 1))
+        assert panel.selected == "temperature"
+        await driver.click(panel, (8, 5))
+        await driver.click(panel, (8, 9))  # the progress
         assert panel.selected == "pace"
         assert not driver.messages
 

@@ -45,8 +45,9 @@ def step_of(
     return Step(index, np.array([token]), *flags, logits, made, knobs, 0.001, None)
 
 
-def show(panel: NextToken, step: Step, **facts: Any) -> None:
-    panel.show_step(step, **{"title": "token 14", "place": 13, **facts})
+async def show(driver: WidgetDriver, step: Step, **facts: Any) -> None:
+    driver.app.widget.show_step(step, **{"title": "token 14", "place": 13, **facts})
+    await driver.settle()
 
 
 def rows(driver: WidgetDriver) -> dict[str, list[str]]:
@@ -73,53 +74,34 @@ async def test_a_person_reads_what_the_token_was_drawn_from(words: TextCodec) ->
         panel = NextToken()
         panel.clear(words)
         async with alone(panel, size) as driver:
-            show(panel, step_of(WORD_PROBS, toys.RAN, SamplingParams(0.8, top_p=0.95)))
-            await driver.settle()
+            await show(driver, step_of(WORD_PROBS, toys.RAN, SamplingParams(0.8, top_p=0.95)))
             screens[size] = driver.lines()
     check_panel("distribution-panel", screens)
 
 
 async def test_both_columns_are_the_probabilities_before_and_after_the_knobs(panel: NextToken) -> None:
     async with alone(panel, (40, 12)) as driver:
-        show(panel, step_of(WORD_PROBS, toys.CAT, SamplingParams(top_k=2)))
-        await driver.settle()
+        await show(driver, step_of(WORD_PROBS, toys.CAT, SamplingParams(top_k=2)))
         assert rows(driver)["cat"][-2:] == ["66.7%", "50.0%"]
         assert rows(driver)["dog"][-2:] == ["33.3%", "25.0%"]
 
 
-async def test_entropy_is_told_in_bits_and_as_so_many_equal_tokens(panel: NextToken) -> None:
-    async with alone(panel, (40, 12)) as driver:
-        show(panel, step_of([0.125] * 8, params=SamplingParams(top_k=4)))
-        await driver.settle()
-        told = [line.split() for line in driver.lines()[2:4]]
-        assert told == [["entropy", "in", "bits", "2.00", "3.00"], ["like", "equal", "tokens", "4.0", "8.0"]]
-
-
-async def test_where_there_is_little_room_entropy_is_one_sentence(panel: NextToken) -> None:
-    async with alone(panel, (40, 6)) as driver:
-        show(panel, step_of([0.125] * 8, params=SamplingParams(top_k=4)))
-        await driver.settle()
-        assert " 2.00 bits, like 4.0 equal tokens" in driver.lines()
-
-
 async def test_what_a_knob_has_cut_stays_in_sight_and_says_so(panel: NextToken) -> None:
     async with alone(panel, (40, 12)) as driver:
-        show(panel, step_of(WORD_PROBS, toys.CAT, SamplingParams(top_k=2)))
-        await driver.settle()
+        await show(driver, step_of(WORD_PROBS, toys.CAT, SamplingParams(top_k=2)))
         assert rows(driver)["sat"][-2:] == ["cut", "10.0%"]
         assert rows(driver)["<unk>"][-2:] == ["cut", "1.0%"]
 
 
 async def test_turning_a_knob_changes_the_bars_of_the_position_that_is_shown(panel: NextToken) -> None:
     async with alone(panel, (40, 12)) as driver:
-        show(panel, step_of(WORD_PROBS, toys.CAT))
+        await show(driver, step_of(WORD_PROBS, toys.CAT))
         params = SamplingParams(top_k=1)
         panel.show_knobs(params)
         await driver.settle()
         assert rows(driver)["cat"][-2:] == ["100.0%", "50.0%"]
         params.top_k = 2  # the app's own, which it goes on turning
-        show(panel, step_of(WORD_PROBS, toys.DOG, index=15))
-        await driver.settle()
+        await show(driver, step_of(WORD_PROBS, toys.DOG, index=15))
         assert rows(driver)["cat"][-2:] == ["100.0%", "50.0%"]
         panel.show_knobs(params)
         await driver.settle()
@@ -133,8 +115,7 @@ async def test_entries_stand_in_the_order_of_both_columns(panel: NextToken, para
     probs = np.random.default_rng(1).integers(1, 5, 8) / 20  # with many equals
     step = step_of(probs.tolist(), params=params)
     async with alone(panel, (40, 12), focus=True) as driver:
-        show(panel, step)
-        await driver.settle()
+        await show(driver, step)
         shown = list(panel._panel_lines.tokens.values())
     assert shown == sorted(range(8), key=lambda token: (-step.probs[0, token], -probs[token], token))
 
@@ -148,8 +129,7 @@ async def test_a_sign_tells_how_the_token_came_there(
     panel: NextToken, facts: Mapping[str, bool], given: bool, says: str
 ) -> None:
     async with alone(panel, (40, 12)) as driver:
-        show(panel, step_of(WORD_PROBS, toys.DOG, given=given), **facts)
-        await driver.settle()
+        await show(driver, step_of(WORD_PROBS, toys.DOG, given=given), **facts)
         marked = [line for line in driver.lines() if line.startswith(says[0])]
         assert marked[0].split()[:2] == says.split()
         assert marked[1].startswith(f"{says[0]} dog")
@@ -158,16 +138,14 @@ async def test_a_sign_tells_how_the_token_came_there(
 
 async def test_nothing_is_marked_before_anything_is_drawn(panel: NextToken) -> None:
     async with alone(panel, (40, 12)) as driver:
-        show(panel, step_of(WORD_PROBS))
-        await driver.settle()
+        await show(driver, step_of(WORD_PROBS))
         assert "cat" in rows(driver)
         assert not any(line.startswith(("▸", "*", "=")) for line in driver.lines())
 
 
 async def test_a_token_that_is_not_among_the_likeliest_is_shown_below_them(panel: NextToken) -> None:
     async with alone(panel, (28, 6)) as driver:
-        show(panel, step_of(WORD_PROBS, toys.UNKNOWN))
-        await driver.settle()
+        await show(driver, step_of(WORD_PROBS, toys.UNKNOWN))
         assert [line.split()[0] for line in driver.lines()[3:]] == ["cat", "dog", "▸"]
         assert driver.lines()[-1].startswith("▸ <unk>")
 
@@ -176,15 +154,14 @@ async def test_how_much_is_not_shown_is_counted(words: TextCodec) -> None:
     panel = NextToken()
     panel.clear(codec_of([f"word{number}" for number in range(1000)]))
     async with alone(panel, (28, 12)) as driver:
-        show(panel, step_of([0.001] * 1000, 999, SamplingParams(top_k=500)))
-        await driver.settle()
+        await show(driver, step_of([0.001] * 1000, 999, SamplingParams(top_k=500)))
         assert driver.lines()[-2].startswith("▸ word999")
         assert driver.lines()[-1].split() == ["993", "others", "98.8%", "99.3%"]
 
 
 async def test_every_entry_can_be_scrolled_to_and_enter_takes_it(panel: NextToken) -> None:
     async with alone(panel, (28, 6), focus=True) as driver:
-        show(panel, step_of(WORD_PROBS, toys.CAT))
+        await show(driver, step_of(WORD_PROBS, toys.CAT))
         for _ in toys.WORDS:
             await driver.press("enter", "down")
             assert len(driver.reversed_lines()) == 1
@@ -197,7 +174,7 @@ async def test_pages_and_ends_of_a_long_list(words: TextCodec) -> None:
     panel = NextToken()
     panel.clear(codec_of([f"word{number}" for number in range(10_000)]))
     async with alone(panel, (28, 12), focus=True) as driver:
-        show(panel, step_of(np.linspace(2, 1, 10_000).tolist()))
+        await show(driver, step_of(np.linspace(2, 1, 10_000).tolist()))
         for key, rank in [("end", 10_000), ("pageup", 9_993), ("home", 1), ("pagedown", 8), ("up", 7), ("up", 6)]:
             await driver.press(key)
             assert driver.lines()[1].startswith(f" rank {rank:,} ")
@@ -206,7 +183,7 @@ async def test_pages_and_ends_of_a_long_list(words: TextCodec) -> None:
 
 async def test_the_selection_starts_at_the_token_that_stands_there(panel: NextToken) -> None:
     async with alone(panel, (28, 12)) as driver:
-        show(panel, step_of(WORD_PROBS, toys.SAT))
+        await show(driver, step_of(WORD_PROBS, toys.SAT))
         panel.focus()
         await driver.settle()
         assert driver.reversed_lines()[0].startswith("▸>sat")
@@ -214,18 +191,16 @@ async def test_the_selection_starts_at_the_token_that_stands_there(panel: NextTo
 
 async def test_the_selection_stays_while_a_knob_is_turned(panel: NextToken) -> None:
     async with alone(panel, (28, 12), focus=True) as driver:
-        show(panel, step_of(WORD_PROBS, toys.CAT))
+        await show(driver, step_of(WORD_PROBS, toys.CAT))
         await driver.press("down", "down")
         panel.show_knobs(SamplingParams(top_k=1))
-        show(panel, step_of(WORD_PROBS, toys.CAT))  # the same, looked up anew
-        await driver.settle()
+        await show(driver, step_of(WORD_PROBS, toys.CAT))  # the same, looked up anew
         assert driver.reversed_lines()[0].startswith(" >sat")
 
 
 async def test_a_click_takes_the_entry_under_it(panel: NextToken) -> None:
     async with alone(panel, (28, 12)) as driver:
-        show(panel, step_of(WORD_PROBS, toys.CAT))
-        await driver.settle()
+        await show(driver, step_of(WORD_PROBS, toys.CAT))
         line = next(number for number, line in enumerate(driver.lines()) if "sat" in line)
         await driver.click(panel, offset=(5, line))
         assert driver.contents == [("Chosen", toys.SAT)]
@@ -236,8 +211,7 @@ async def test_a_click_beside_the_entries_takes_nothing(words: TextCodec) -> Non
     panel = NextToken()
     panel.clear(codec_of([f"word{number}" for number in range(100)]))
     async with alone(panel, (28, 12)) as driver:
-        show(panel, step_of([0.01] * 100, 50))
-        await driver.settle()
+        await show(driver, step_of([0.01] * 100, 50))
         for line in (0, 1, 2, 11):  # title, headings, the count of the others: an entry once the focus has come
             await driver.click(panel, offset=(5, line))
             driver.app.set_focus(None)
@@ -247,7 +221,7 @@ async def test_a_click_beside_the_entries_takes_nothing(words: TextCodec) -> Non
 
 async def test_the_wheel_moves_through_the_list_only_where_a_person_is_at_it(panel: NextToken) -> None:
     async with alone(panel, (28, 6)) as driver:
-        show(panel, step_of(WORD_PROBS, toys.CAT))
+        await show(driver, step_of(WORD_PROBS, toys.CAT))
         await driver.mouse(events.MouseScrollDown, (3, 3))
         assert rows(driver)["cat"]
         panel.focus()
@@ -267,8 +241,7 @@ async def test_of_a_long_title_what_is_nearest_stays(image: LoadedModel, width: 
     panel = NextToken()
     panel.clear(image.codec)
     async with alone(panel, (width, 12)) as driver:
-        show(panel, step_of([0.2, 0.3, 0.5], 2), title="pixel 412, row 12, column 28")
-        await driver.settle()
+        await show(driver, step_of([0.2, 0.3, 0.5], 2), title="pixel 412, row 12, column 28")
         assert driver.lines()[0].startswith(f"─ {shown} ─")
 
 
@@ -276,8 +249,7 @@ async def test_pixel_values_are_shown_with_their_grey(image: LoadedModel) -> Non
     panel = NextToken()
     panel.clear(image.codec)
     async with alone(panel, (28, 12)) as driver:
-        show(panel, step_of([0.2, 0.3, 0.5], 1, SamplingParams(top_k=2)), title="pixel 5", place=4)
-        await driver.settle()
+        await show(driver, step_of([0.2, 0.3, 0.5], 1, SamplingParams(top_k=2)), title="pixel 5", place=4)
         assert [line[:6] for line in driver.lines()[4:7]] == ["  ██ 2", "▸ ██ 1", "  ██ 0"]
         assert swatches(panel) == ["#ffffff", "#808080", "#000000"]
         assert "equal values" in "\n".join(driver.lines())
@@ -287,8 +259,7 @@ async def test_values_of_a_channel_are_shown_as_so_much_of_its_colour(colour: Lo
     panel = NextToken()
     panel.clear(colour.codec)
     async with alone(panel, (28, 12), focus=True) as driver:
-        show(panel, step_of([0.2, 0.3, 0.5], 2), title="value 5", place=4)
-        await driver.settle()
+        await show(driver, step_of([0.2, 0.3, 0.5], 2), title="value 5", place=4)
         assert swatches(panel) == ["#00ff00", "#008000", "#000000"]
 
 
@@ -301,8 +272,7 @@ async def test_what_a_prompt_gives_past_the_vocabulary_is_no_entry(image: Loaded
     panel = NextToken()
     panel.clear(image.codec)
     async with alone(panel, (28, 12)) as driver:
-        show(panel, step_of([0.2, 0.3, 0.5], toys.BRIGHT, given=True))
-        await driver.settle()
+        await show(driver, step_of([0.2, 0.3, 0.5], toys.BRIGHT, given=True))
         assert "given" not in "\n".join(driver.lines())
 
 
@@ -311,8 +281,7 @@ async def test_hostile_tokens_are_shown_and_never_obeyed() -> None:
     panel = NextToken()
     panel.clear(codec_of(hostile))
     async with alone(panel, (40, 12), focus=True) as driver:
-        show(panel, step_of(np.linspace(2, 1, 7).tolist()), title="token [/b]\x1b")
-        await driver.settle()
+        await show(driver, step_of(np.linspace(2, 1, 7).tolist()), title="token [/b]\x1b")
         screen = "\n".join(driver.lines())
         assert not set("\x1b\u202e") & set(screen)
         for seen in ("─ token [/b]␛ ─", "[/b]", "␛[2J", "a␊b", "\ufffdevil", "xxx…", "日本", "[@click=q"):
@@ -327,12 +296,11 @@ async def test_logits_that_cannot_be_had_are_told_in_place_of_the_bars(panel: Ne
     flags = np.array([True]), np.array([True])
     damaged = Step(3, np.array([2]), *flags, fail, None, SamplingParams(), 0.001, None)
     async with alone(panel, (28, 12), focus=True) as driver:
-        show(panel, damaged)
+        await show(driver, damaged)
         await driver.press("enter")
         assert "non-finite" in "\n".join(driver.lines())
         assert not driver.messages
-        show(panel, whole)
-        await driver.settle()
+        await show(driver, whole)
         assert rows(driver)["cat"][-1] == "50.0%"
 
 
