@@ -180,6 +180,7 @@ def test_branches_are_listed_below_those_that_they_left_also_under_a_new_name(tr
     tree.rename("2", " dogs ")
     assert outline(tree) == ["1", "  dogs.", "    3.", "4."]
     assert tree["3"].start.parent == tree["dogs"].name == "dogs"
+    tree.rename("dogs", "dogs ")  # its own name
     for name, fault in (("", "needs a name"), ("3", "there is a branch '3' already")):
         with pytest.raises(TuiGenError, match=fault):
             tree.rename("dogs", name)

@@ -3,17 +3,39 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
+import textual.containers
+import textual.widgets
 
 from tests.support import toys
 from tests.support.driver import engines_end, on_screen
+from tui_gen import tui
 from tui_gen.tui.widgets.image_view import ImageView
 from tui_gen.tui.widgets.prompt import Prompt
 from tui_gen.tui.widgets.text_view import TextView
+
+
+def test_style_sheets_name_classes_that_exist() -> None:
+    folder, known, css = Path(tui.__file__).parent, set[str](), ""
+    for path in folder.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        known |= {*re.findall(r"^class (\w+)", text, re.MULTILINE)}
+        css += "".join(re.findall(r'CSS = """(.*?)"""', text, re.DOTALL))
+    css += (folder / "app.tcss").read_text(encoding="utf-8")
+    known |= {
+        *textual.widgets.__all__,
+        *dir(textual.containers),
+        "CommandList",
+        "CommandPalette",
+        "SearchIcon",
+        "Screen",
+    }
+    assert {*re.findall(r"(?<![\w.$#-])([A-Z]\w+)", css)} <= known
 
 
 async def test_another_model_is_chosen_by_keyboard_and_each_keeps_its_prompt(models: Path) -> None:

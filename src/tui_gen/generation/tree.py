@@ -58,7 +58,7 @@ class Tree:
     def rename(self, old: str, new: str) -> None:
         """Renames a branch, also as the parent of others. Raises TuiGenError for a name that is taken or empty."""
         branch = self[old]
-        if old == new:
+        if old == new.strip():
             return
         name = self._check_name(new)
         self._branches = {name if key == old else key: value for key, value in self._branches.items()}

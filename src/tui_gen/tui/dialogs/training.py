@@ -75,7 +75,7 @@ class TrainingDialog(Dialog[None]):
             border: round $accent;
             border-title-color: $text;
         }
-        PictureView {
+        SinglePicture {
             width: 1fr;
             height: 100%;
         }
