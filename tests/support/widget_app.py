@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import fields, is_dataclass
-from itertools import islice
 from typing import Any
 
 from textual.app import App, ComposeResult
@@ -13,6 +12,7 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import OptionList
 
+from tests.support.branches import grown
 from tests.support.driver import AppDriver, check_snapshot
 from tui_gen.generation.branch import Branch
 from tui_gen.sampling.params import SamplingParams
@@ -119,11 +119,7 @@ async def opened(dialog: Callable[[], Dialog[Any]], size: tuple[int, int] = (80,
 
 def grow(branch: Branch, count: int = 50, temperature: float = 1.2) -> Branch:
     """Makes so many more steps, to show something of them."""
-    steps = branch.step_buffer()
-    for step in islice(branch.steps(SamplingParams(temperature)), count):
-        steps.append(step)
-    branch.record(steps)
-    return branch
+    return grown(branch, count, SamplingParams(temperature))
 
 
 def check_panel(name: str, screens: dict[tuple[int, int], list[str]]) -> None:
