@@ -57,7 +57,7 @@ def _show(source: LoadedSession, args: argparse.Namespace) -> int:
     settings = Settings(
         source.folder,
         prompt=record.text,
-        samples=record.samples,
+        samples=1 if record.sweep else record.samples,
         seed=record.seed,
         temperature=knobs.temperature,
         params=SamplingParams(knobs.temperature, knobs.top_k, knobs.top_p, knobs.min_p),

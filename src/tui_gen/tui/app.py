@@ -15,11 +15,13 @@ from textual.app import App
 from textual.binding import BindingType
 from textual.message import Message
 from textual.message_pump import MessagePump
+from textual.notifications import SeverityLevel
 from textual.screen import ModalScreen, Screen
 from textual.timer import Timer
 
 from tui_gen.library import Entry
 from tui_gen.sessions.workspace import Workspace
+from tui_gen.terminal_text import scrub
 from tui_gen.tui.bindings import bindings_of, owns
 from tui_gen.tui.dialogs.help import HelpScreen
 from tui_gen.tui.knob_state import Settings
@@ -93,6 +95,19 @@ class TuiGen(App[None]):
     def failure(self) -> Exception | None:
         """What ended the screen, if it was not a person."""
         return self._exception
+
+    def notify(
+        self,
+        message: str,
+        *,
+        title: str = "",
+        severity: SeverityLevel = "information",
+        timeout: float | None = None,
+        markup: bool = False,
+    ) -> None:
+        """Tells one thing at a time."""
+        self.clear_notifications()
+        super().notify(scrub(message), title=title, severity=severity, timeout=timeout, markup=markup)
 
     def action_theme(self) -> None:
         """Light or dark."""

@@ -7,27 +7,21 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import events, work
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container, Horizontal
-from textual.notifications import SeverityLevel
 from textual.screen import Screen
-from textual.worker import get_current_worker
 
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.branch import Branch
 from tui_gen.images.codec import ImageCodec
 from tui_gen.images.raster import RENDERING_NAMES, RENDERINGS, Rendering
-from tui_gen.library import Entry, LoadedModel
-from tui_gen.sessions.replay import Replay
-from tui_gen.sessions.session import Session
+from tui_gen.library import Entry
 from tui_gen.sessions.workspace import Workspace
-from tui_gen.terminal_text import scrub
-from tui_gen.tui import model_loader
 from tui_gen.tui.bindings import Context, bindings_of, is_bound, works
 from tui_gen.tui.knob_state import KnobState, Settings
-from tui_gen.tui.model_loader import ModelOpened, ModelRefused, ReplayEnded, ReplayProgress
+from tui_gen.tui.model_loader import ModelLoader, ModelOpened, ModelRefused, ReplayEnded, ReplayProgress
 from tui_gen.tui.widgets.header import About, Header, KeyBar, about_text
 from tui_gen.tui.widgets.image_view import ImageView
 from tui_gen.tui.widgets.knob_panel import KnobPanel
@@ -51,12 +45,13 @@ class PlaygroundScreen(Screen[None]):
     def __init__(self, settings: Settings, entries: Sequence[Entry], workspaces: dict[Path, Workspace]) -> None:
         """workspaces: of the models that were played, by their folders; grows."""
         super().__init__()
-        self.settings, self.workspaces = settings, workspaces
+        self.settings = settings
         self.knobs = KnobState(settings.params, samples=settings.samples, seed=settings.seed, length=settings.length)
         self.workspace: Workspace | None = None
         self.run_view: RunView | None = None
         """The branch in the middle; None while a model's card or a comparison stands there."""
         self.rendering: Rendering = "blocks"
+        self.loader = ModelLoader(settings, workspaces)
         self.header, self.prompt, self.key_bar = Header(), Prompt(""), KeyBar()
         self.models, self.branches = ModelList(entries), BranchList()
         self.lists = Sidebar(self.models, self.branches, id="lists")
@@ -64,13 +59,13 @@ class PlaygroundScreen(Screen[None]):
         self._prompts: dict[Path, str] = {}
         self._sample = 0
         """The one that a person looked at last."""
-        self._opening = self._generate_when_open = False
-        self._session = settings.session
+        self._generate_when_open = False
         self._compared: Branch | None = None
         """The branch to which escape leads back from a comparison."""
 
     def compose(self) -> ComposeResult:
         """Header, three columns, prompt, keys."""
+        yield self.loader
         yield self.header
         with Horizontal(id="body"):
             yield self.lists
@@ -112,21 +107,12 @@ class PlaygroundScreen(Screen[None]):
         """Leaves keys to lists and panels where they mean something there."""
         return works(action, parameters, self.context)
 
-    def say(self, text: str, severity: SeverityLevel = "information") -> None:
-        """Tells one thing at a time."""
-        self.app.clear_notifications()
-        self.notify(scrub(text), severity=severity, timeout=5, markup=False)
-
-    def complain(self, fault: str) -> None:
-        """Tells what went wrong."""
-        self.say(fault, severity="error")
-
     def _succeeds(self, operation: Callable[[], object]) -> bool:
         """Does something that may raise TuiGenError, which is told then."""
         try:
             operation()
         except TuiGenError as fault:
-            self.complain(str(fault))
+            self.notify(str(fault), severity="error")
             return False
         return True
 
@@ -176,32 +162,21 @@ class PlaygroundScreen(Screen[None]):
         """Where the model runs, if that has changed, and what went wrong there."""
         if self.workspace and self.header.show_model(self.workspace.loaded_model):
             for warning in self.workspace.loaded_model.model.take_warnings():
-                self.say(warning, severity="warning")
+                self.notify(warning, severity="warning")
 
     # --- models ---
 
     def open(self, folder: Path) -> None:
         """Opens a model beside the screen; the one that plays goes on."""
-        if self.workspace and self.workspace.loaded_model.path == folder and not self._opening:
-            return
-        self._opening = True
-        if folder in self.workspaces:
-            self.workers.cancel_group(self, "model loader")
-            self.post_message(ModelOpened(self.workspaces[folder].loaded_model))
-        else:
+        playing = self.workspace.loaded_model.path if self.workspace else None
+        if folder != (self.loader.folder or playing):
             self.header.show(f"opening {folder.name} ...")
-            self._load(folder)
-
-    @work(thread=True, exclusive=True, group="model loader")
-    def _load(self, folder: Path) -> None:
-        message = model_loader.load(folder, self.settings)
-        if not get_current_worker().is_cancelled:  # by the choice of another model
-            self.post_message(message)
+            self.loader.open(folder)
 
     def on_model_refused(self, message: ModelRefused) -> None:
         """A model that cannot be opened; what is on the screen stays."""
-        self._opening = self._generate_when_open = False
-        self.complain(message.fault)
+        self._generate_when_open = False
+        self.notify(message.fault, severity="error")
         if self.workspace:
             self.header.show_model(self.workspace.loaded_model)
         else:
@@ -209,51 +184,35 @@ class PlaygroundScreen(Screen[None]):
 
     async def on_model_opened(self, message: ModelOpened) -> None:
         """A model is ready; its card is shown until it runs."""
-        await self.serve(message.loaded_model)
-        self._opening = False
-        if self._session:
-            await self._start_replay(message.loaded_model, self._session.session)
-        elif self._generate_when_open:
+        await self.serve(message.workspace)
+        if message.session:
+            await self.put(About("making the session again ..."))
+        await self._generate_if_asked()
+
+    async def _generate_if_asked(self) -> None:
+        if self._generate_when_open and not self.loader.folder:
             self._generate_when_open = False
             await self.action_generate()
 
-    async def serve(self, loaded_model: LoadedModel) -> None:
+    async def serve(self, workspace: Workspace) -> None:
         """Lets a model be played; what was done with it before is there again."""
-        card = loaded_model.card
+        loaded_model = workspace.loaded_model
         if before := self.workspace:
             self._prompts[before.loaded_model.path] = self.prompt.value
             self.prompt.value = self._prompts.get(loaded_model.path, "")
-        if loaded_model.path not in self.workspaces:
-            self.workspaces[loaded_model.path] = Workspace(loaded_model)
-        self.workspace = self.workspaces[loaded_model.path]
-        self.knobs.serve(card, self.settings.temperature)
+        self.workspace = workspace
+        self.knobs.serve(loaded_model.card, self.settings.temperature)
         self.side.attend(None)
         await self.put(About(about_text(loaded_model)))
-        self.prompt.serve(loaded_model.codec, card.prompt_example)
+        self.prompt.serve(loaded_model.codec, loaded_model.card.prompt_example)
         self.models.mark(loaded_model.path.name)
         self.side.next_token.clear(loaded_model.codec)
         self.side.knobs.serve(self.knobs.table)
         self.header.show_model(loaded_model)
         self.show_state()
-        if self.workspace.shown in self.workspace.tree:
-            await self.show(self.workspace.tree[self.workspace.shown])
+        if workspace.shown in workspace.tree:
+            await self.show(workspace.tree[workspace.shown])
             self.prompt.focus()
-
-    async def _start_replay(self, loaded_model: LoadedModel, session: Session) -> None:
-        """Makes the session again that the screen was started with."""
-        try:
-            replay = Replay(session, loaded_model)
-        except TuiGenError as fault:
-            self.complain(str(fault))
-        else:
-            await self.put(About("making the session again ..."))
-            self._replay(loaded_model, replay)
-
-    @work(thread=True, group="replay")
-    def _replay(self, loaded_model: LoadedModel, replay: Replay) -> None:
-        worker = get_current_worker()
-        for message in model_loader.run_replay(loaded_model, replay, lambda: worker.is_cancelled):
-            self.post_message(message)
 
     def on_replay_progress(self, message: ReplayProgress) -> None:
         """Says how far it is."""
@@ -261,11 +220,8 @@ class PlaygroundScreen(Screen[None]):
 
     async def on_replay_ended(self, message: ReplayEnded) -> None:
         """Goes on with the branches that were made again, with the knobs as they were left."""
-        session, self._session = self._session, None
-        assert session
-        replay, loaded_model = message.replay, message.loaded_model
-        self.workspace = self.workspaces[loaded_model.path] = Workspace.of_replay(loaded_model, replay)
-        self.header.show_model(loaded_model)
+        self.workspace, replay, session = message.workspace, message.replay, message.session
+        self.header.show_model(self.workspace.loaded_model)
         branch = replay.branches.get(session.chosen.number)
         if branch is None or branch.name not in replay.tree:
             branch = next((row.branch for row in replay.tree.rows()), None)
@@ -273,15 +229,16 @@ class PlaygroundScreen(Screen[None]):
             self.knobs.follow(branch)
             self.prompt.value = self.prompt.validate_value(branch.start.text)
             await self.show(branch)
-        if message.fault or (fault := session.fault(replay)):
-            self.complain(message.fault or fault)
+        if fault := message.fault or session.fault(replay):
+            self.notify(fault, severity="error")
         else:
-            self.say(f"replayed exactly: {len(replay.tree)} branch{'es' if len(replay.tree) != 1 else ''}")
+            self.notify(f"replayed exactly: {len(replay.tree)} branch{'es' if len(replay.tree) != 1 else ''}")
+        await self._generate_if_asked()
 
     # --- runs ---
 
     async def action_generate(self) -> None:
-        if self._opening:
+        if self.loader.folder:
             self._generate_when_open = True
             return
         knobs, unknown = self.knobs, ", ".join(dict.fromkeys(self.prompt.unknown()))
@@ -291,7 +248,7 @@ class PlaygroundScreen(Screen[None]):
             )
         )
         if branch and unknown:
-            self.say(f"read as unknown: {unknown}")
+            self.notify(f"read as unknown: {unknown}")
 
     async def action_sweep(self) -> None:
         knobs = self.knobs
@@ -315,7 +272,7 @@ class PlaygroundScreen(Screen[None]):
         )
         if branch:
             same = branch.start.seed == view.branch.start.seed
-            self.say("a new branch: " + ("same noise, knobs as they are" if same else f"seed {branch.start.seed}"))
+            self.notify("a new branch: " + ("same noise, knobs as they are" if same else f"seed {branch.start.seed}"))
 
     async def on_next_token_chosen(self, message: NextToken.Chosen) -> None:
         await self._replace([message.token])
@@ -358,7 +315,7 @@ class PlaygroundScreen(Screen[None]):
             return
         branch, position, sample, params = view.branch, view.position, view.sample, self.knobs.params
         if position < len(branch) and tokens == [branch.tokens[position, sample]]:
-            self.say("that is what stands there already")
+            self.notify("that is what stands there already")
         else:
             await self._begin(lambda workspace: workspace.replace_tokens(branch, position, sample, tokens, params))
 
@@ -370,7 +327,7 @@ class PlaygroundScreen(Screen[None]):
         try:
             branch = begin(workspace)
         except TuiGenError as fault:
-            self.complain(str(fault))
+            self.notify(str(fault), severity="error")
             return None
         self._tell_of_journal(workspace)
         await self.show(branch, start=True)
@@ -379,7 +336,7 @@ class PlaygroundScreen(Screen[None]):
     def action_pause(self) -> None:
         if view := self.run_view:
             if not view.toggle_pause(self.knobs.length, self.knobs.rate):
-                self.say("the picture is complete")
+                self.notify("the picture is complete")
             self.show_state()
 
     def on_run_view_advanced(self, message: RunView.Advanced) -> None:
@@ -410,7 +367,7 @@ class PlaygroundScreen(Screen[None]):
             return
         view.rest(message.ending)
         if message.fault:
-            self.complain(message.fault)
+            self.notify(message.fault, severity="error")
         self.header.show_rate(view.meter.average_rate(), view.meter.step_seconds)
         self.side.follow_surprisal()
         view.workspace.note_growth(view.branch, resting=True)
@@ -419,7 +376,7 @@ class PlaygroundScreen(Screen[None]):
 
     def _tell_of_journal(self, workspace: Workspace) -> None:
         if fault := workspace.take_fault():
-            self.complain(fault)
+            self.notify(fault, severity="error")
 
     # --- walking ---
 
@@ -429,11 +386,11 @@ class PlaygroundScreen(Screen[None]):
             return
         if by == 1 and view.behind_the_end and not view.running:
             if view.branch.ended:
-                self.say("it has come to its end; choose another token before it")
+                self.notify("it has come to its end; choose another token before it")
             elif not view.grow(1, self.knobs.rate):
-                self.say("the picture is complete")
+                self.notify("the picture is complete")
         elif not view.walk(by):
-            self.say("here it ends; another token here, or before, begins a branch")
+            self.notify("here it ends; another token here, or before, begins a branch")
 
     def action_walk_to(self, end: str) -> None:
         if view := self.run_view:
@@ -476,9 +433,6 @@ class PlaygroundScreen(Screen[None]):
 
     def action_surprisal(self) -> None:
         self.side.show_surprisal(not self.side.surprisal.display)
-
-    def on_side_failed(self, message: Side.Failed) -> None:
-        self.complain(message.fault)
 
     # --- knobs ---
 
@@ -536,7 +490,7 @@ class PlaygroundScreen(Screen[None]):
         if not view or not workspace or message.name not in workspace.tree:
             return
         if message.name == view.branch.name:
-            self.say("that is the branch on the screen; choose another one to compare it with")
+            self.notify("that is the branch on the screen; choose another one to compare it with")
             return
         from tui_gen.tui.widgets.comparison import Comparison
 
@@ -559,7 +513,7 @@ class PlaygroundScreen(Screen[None]):
                 self.show_state()
 
         check = partial(workspace.complaint_about_name, name)
-        self.app.push_screen(Ask("name of the branch", name, check=check), take)
+        self.app.push_screen(Ask("name of the branch", name, check=check, select=True), take)
 
     async def on_branch_list_changed(self) -> None:
         """A branch is gone; the one on the screen gives its place to the nearest."""
@@ -568,9 +522,6 @@ class PlaygroundScreen(Screen[None]):
             await self.show(workspace.tree[workspace.shown])
             self.branches.focus()
         self.show_state()
-
-    def on_branch_list_told(self, message: BranchList.Told) -> None:
-        self.say(message.text)
 
     def action_unfold(self, name: str) -> None:
         """Goes to a list or panel, also where it is folded away."""
@@ -588,7 +539,7 @@ class PlaygroundScreen(Screen[None]):
         self.rendering = RENDERINGS[(RENDERINGS.index(self.rendering) + 1) % len(RENDERINGS)]
         views = self.output.query(ImageView)
         if not views:
-            self.say(f"pictures will be drawn in {RENDERING_NAMES[self.rendering]}")
+            self.notify(f"pictures will be drawn in {RENDERING_NAMES[self.rendering]}")
         for view in views:
             view.draw_in(self.rendering)
 
@@ -608,7 +559,7 @@ class PlaygroundScreen(Screen[None]):
 
             def take(path: Path | None) -> None:
                 if path and self._succeeds(lambda: write(path)):
-                    self.say(f"saved as {path}")
+                    self.notify(f"saved as {path}")
 
             self.app.push_screen(dialog, take)
 
@@ -635,7 +586,7 @@ class PlaygroundScreen(Screen[None]):
 
     def _copy(self, text: str, what: str) -> None:
         self.app.copy_to_clipboard(text)
-        self.say(f"copied {what} (through the terminal, which must allow it)")
+        self.notify(f"copied {what} (through the terminal, which must allow it)")
 
     # --- what is typed ---
 

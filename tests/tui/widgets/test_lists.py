@@ -100,10 +100,11 @@ async def test_a_person_asks_for_a_branch_a_comparison_or_a_name_and_deletes_her
         branches.focus()
         await driver.press("down", "enter", "c", "down", "r", "delete", "delete")
         await driver.until(lambda: "4" not in workspace.tree)
-    texts = [text for name, *rest in driver.contents if name == "Told" for text in rest]
-    assert texts == ["del once more deletes branch 4", "branch 4 is deleted"]
-    requests = [content for content in driver.contents if content[0] in ("Selected", "Compared", "Renamed")]
-    assert requests == [("Selected", "2"), ("Compared", "2"), ("Renamed", "4")]
+        assert [each.message for each in driver.app._notifications] == [
+            "del once more deletes branch 4",
+            "branch 4 is deleted",
+        ]
+    assert driver.contents == [("Selected", "2"), ("Compared", "2"), ("Renamed", "4"), ("Changed",)]
 
 
 async def test_what_the_arrows_chose_stays_chosen_until_another_branch_is_on_the_screen(workspace: Workspace) -> None:

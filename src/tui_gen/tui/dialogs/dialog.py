@@ -183,13 +183,18 @@ class Ask(Dialog[str]):
         hint: str = "",
         check: Callable[[str], str] = no_complaint,
         suggestions: Sequence[str] = (),
+        *,
+        select: bool = False,
     ) -> None:
-        """check: says what is wrong with a text, or nothing. It is asked whenever typing pauses, and by enter."""
+        """value: what stands there already; select: what is typed replaces it.
+
+        check: says what is wrong with a text, or nothing. It is asked whenever typing pauses, and by enter.
+        """
         super().__init__()
         self._heading, self._hint, self._check = title, hint, check
         harmless = [suggestion for suggestion in suggestions if suggestion == scrub_line(suggestion)]
         self._line = LineInput(value, suggester=SuggestFromList(harmless, case_sensitive=False) if harmless else None)
-        self._note, self._initial = Note(hint), value
+        self._note, self._initial, self._select = Note(hint), value, select
         self._waiting: Timer | None = None
 
     def compose(self) -> ComposeResult:
@@ -202,11 +207,13 @@ class Ask(Dialog[str]):
     def on_mount(self) -> None:
         """The cursor stands behind what is there already."""
         self._line.focus()
+        if self._select:
+            self._line.select_all()
 
     def on_key(self, event: events.Key) -> None:
         """What is typed before the line has the focus."""
         if event.character and event.is_printable and not self._line.has_focus:
-            self._line.insert_text_at_cursor(scrub_line(event.character))
+            self._line.take(event.character)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """A complaint waits for a pause: the beginning of a word is seldom one."""

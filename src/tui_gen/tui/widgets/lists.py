@@ -77,12 +77,6 @@ class BranchList(SteadyOptionList):
     class Changed(Message):
         """A branch is gone."""
 
-    @dataclass
-    class Told(Message):
-        """Something to tell a person."""
-
-        text: str
-
     def __init__(self) -> None:
         super().__init__(markup=False)
         self._content: list[object] = []
@@ -128,15 +122,15 @@ class BranchList(SteadyOptionList):
             return
         if name != self._to_delete and len(workspace.tree) > 1:
             self._to_delete = name
-            self.post_message(self.Told(f"del once more deletes branch {name}"))
+            self.notify(f"del once more deletes branch {name}")
             return
         self._to_delete = ""
         try:
             workspace.delete(name)
         except TuiGenError as fault:
-            self.post_message(self.Told(str(fault)))
+            self.notify(str(fault), severity="error")
         else:
-            self.post_message(self.Told(f"branch {name} is deleted"))
+            self.notify(f"branch {name} is deleted")
             self.post_message(self.Changed())
 
     @property

@@ -25,16 +25,11 @@ class Side(Sidebar):
     """The distribution or the surprisal of the branch in the middle above, the knobs below."""
 
     @dataclass
-    class Failed(Message):
-        """The model cannot say what is to be shown."""
-
-        fault: str
-
-    @dataclass
     class Read(Message):
-        """The surprisal of more tokens is known."""
+        """The surprisal of more tokens is known, if there is no fault."""
 
         scores: BranchSurprisal
+        fault: str = ""
 
     def __init__(self, params: SamplingParams) -> None:
         """params: the knobs, which change while the model runs."""
@@ -65,7 +60,7 @@ class Side(Sidebar):
         try:
             step = view.step(buffer) if view else None
         except TuiGenError as fault:
-            self.post_message(self.Failed(str(fault)))
+            self.notify(str(fault), severity="error")
             return
         if view and step:
             title, chosen = (
@@ -118,7 +113,9 @@ class Side(Sidebar):
 
     def on_side_read(self, message: Read) -> None:
         """More is known, and may be behind again."""
-        if message.scores is self._scores:
+        if message.fault:
+            self.notify(message.fault, severity="error")
+        elif message.scores is self._scores:
             self._reader = None
             self.show_scores()
             self.follow_surprisal()
@@ -128,6 +125,6 @@ class Side(Sidebar):
         try:
             scores.update(lambda: self._scores is not scores)
         except TuiGenError as fault:
-            self.post_message(self.Failed(str(fault)))
+            self.post_message(self.Read(scores, str(fault)))
         else:
             self.post_message(self.Read(scores))
