@@ -10,23 +10,23 @@ from typing import TYPE_CHECKING, ClassVar
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Container, Horizontal
+from textual.containers import Horizontal
 from textual.screen import Screen
 
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.branch import Branch
 from tui_gen.images.codec import ImageCodec
-from tui_gen.images.raster import RENDERING_NAMES, RENDERINGS, Rendering
+from tui_gen.images.raster import RENDERING_NAMES
 from tui_gen.library import Entry
 from tui_gen.sessions.workspace import Workspace
 from tui_gen.tui.bindings import Context, bindings_of, is_bound, works
 from tui_gen.tui.knob_state import KnobState, Settings
 from tui_gen.tui.model_loader import ModelLoader, ModelOpened, ModelRefused, ReplayEnded, ReplayProgress
-from tui_gen.tui.widgets.header import About, Header, KeyBar, about_text
-from tui_gen.tui.widgets.image_view import ImageView
+from tui_gen.tui.widgets.header import Header, KeyBar, about_text
 from tui_gen.tui.widgets.knob_panel import KnobPanel
 from tui_gen.tui.widgets.lists import BranchList, ModelList, Sidebar
 from tui_gen.tui.widgets.next_token import NextToken
+from tui_gen.tui.widgets.output import Output
 from tui_gen.tui.widgets.prompt import Prompt
 from tui_gen.tui.widgets.run_view import BEHIND, RunView
 from tui_gen.tui.widgets.side import Side
@@ -34,7 +34,6 @@ from tui_gen.tui.widgets.surprisal_panel import SurprisalPanel
 
 if TYPE_CHECKING:
     from tui_gen.tui.dialogs.completion import Completion
-    from tui_gen.tui.widgets.comparison import Comparison
 
 
 class PlaygroundScreen(Screen[None]):
@@ -48,20 +47,13 @@ class PlaygroundScreen(Screen[None]):
         self.settings = settings
         self.knobs = KnobState(settings.params, samples=settings.samples, seed=settings.seed, length=settings.length)
         self.workspace: Workspace | None = None
-        self.run_view: RunView | None = None
-        """The branch in the middle; None while a model's card or a comparison stands there."""
-        self.rendering: Rendering = "blocks"
         self.loader = ModelLoader(settings, workspaces)
         self.header, self.prompt, self.key_bar = Header(), Prompt(""), KeyBar()
         self.models, self.branches = ModelList(entries), BranchList()
         self.lists = Sidebar(self.models, self.branches, id="lists")
-        self.output, self.side = Container(id="output"), Side(self.knobs.params)
+        self.output, self.side = Output(), Side(self.knobs.params)
         self._prompts: dict[Path, str] = {}
-        self._sample = 0
-        """The one that a person looked at last."""
         self._generate_when_open = False
-        self._compared: Branch | None = None
-        """The branch to which escape leads back from a comparison."""
 
     def compose(self) -> ComposeResult:
         """Header, three columns, prompt, keys."""
@@ -83,6 +75,11 @@ class PlaygroundScreen(Screen[None]):
     # --- what is on the screen ---
 
     @property
+    def run_view(self) -> RunView | None:
+        """The branch in the middle; None while a model's card or a comparison stands there."""
+        return self.output.run_view
+
+    @property
     def context(self) -> Context:
         """What a person is doing."""
         view, focus = self.run_view, self.focused
@@ -100,7 +97,7 @@ class PlaygroundScreen(Screen[None]):
             several=view is not None and view.branch.samples > 1,
             drawing=self.workspace is not None and self.workspace.loaded_model.card.image is not None,
             made=view is not None,
-            comparing=bool(self.output.query("Comparison")),
+            comparing=self.output.compared is not None,
         )
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -116,22 +113,12 @@ class PlaygroundScreen(Screen[None]):
             return False
         return True
 
-    async def put(self, widget: About | RunView | Comparison) -> None:
-        """Replaces what is in the middle; a run that is there ends."""
-        self.run_view = widget if isinstance(widget, RunView) else None
-        await self.output.remove_children()
-        await self.output.mount(widget)
-
     async def show(self, branch: Branch, *, start: bool = False) -> None:
         """Puts a branch in the middle, and lets it grow if it is told to."""
         workspace = self.workspace
         assert workspace
-        params, rendering, sample = self.knobs.params, self.rendering, self._sample
-        view = RunView(workspace, branch, params=params, rendering=rendering, sample=sample)
-        workspace.show(branch)
-        await self.put(view)
+        view = await self.output.show_branch(workspace, branch, self.knobs.params)
         self.set_class(branch.start.sweep is not None, "-sweeping")
-        view.focus_sample()
         if start:
             view.start(self.knobs.rate)
         self.side.attend(view)
@@ -173,20 +160,20 @@ class PlaygroundScreen(Screen[None]):
             self.header.show(f"opening {folder.name} ...")
             self.loader.open(folder)
 
-    def on_model_refused(self, message: ModelRefused) -> None:
+    async def on_model_refused(self, message: ModelRefused) -> None:
         """A model that cannot be opened; what is on the screen stays."""
         self._generate_when_open = False
         self.notify(message.fault, severity="error")
         if self.workspace:
             self.header.show_model(self.workspace.loaded_model)
         else:
-            self.output.mount(About(f"{message.fault}\n\nChoose another model with f3."))
+            await self.output.show_card(f"{message.fault}\n\nChoose another model with f3.")
 
     async def on_model_opened(self, message: ModelOpened) -> None:
         """A model is ready; its card is shown until it runs."""
         await self.serve(message.workspace)
         if message.session:
-            await self.put(About("making the session again ..."))
+            await self.output.show_card("making the session again ...")
         await self._generate_if_asked()
 
     async def _generate_if_asked(self) -> None:
@@ -203,7 +190,7 @@ class PlaygroundScreen(Screen[None]):
         self.workspace = workspace
         self.knobs.serve(loaded_model.card, self.settings.temperature)
         self.side.attend(None)
-        await self.put(About(about_text(loaded_model)))
+        await self.output.show_card(about_text(loaded_model))
         self.prompt.serve(loaded_model.codec, loaded_model.card.prompt_example)
         self.models.mark(loaded_model.path.name)
         self.side.next_token.clear(loaded_model.codec)
@@ -403,7 +390,7 @@ class PlaygroundScreen(Screen[None]):
     def on_run_view_moved(self, message: RunView.Moved) -> None:
         """The panels follow the cursor."""
         if message.view is self.run_view:
-            self._sample = message.view.sample
+            self.output.sample = message.view.sample
             self.side.show_position()
             self.side.show_scores()
             self.show_progress()
@@ -416,8 +403,8 @@ class PlaygroundScreen(Screen[None]):
 
     async def action_stop(self) -> None:
         now, view = self.context, self.run_view
-        if now.comparing and self._compared:
-            await self.show(self._compared)
+        if compared := self.output.compared:
+            await self.show(compared)
         elif view and not (now.on_output() or now.in_prompt):
             view.focus_sample()
         elif view and view.leave_cursor():
@@ -492,12 +479,7 @@ class PlaygroundScreen(Screen[None]):
         if message.name == view.branch.name:
             self.notify("that is the branch on the screen; choose another one to compare it with")
             return
-        from tui_gen.tui.widgets.comparison import Comparison
-
-        self._compared, other = view.branch, workspace.tree[message.name]
-        comparison = Comparison(view.branch, other, workspace.loaded_model, view.sample, self.rendering)
-        await self.put(comparison)
-        comparison.focus()
+        await self.output.compare(workspace, view.branch, workspace.tree[message.name])
         self.show_state()
 
     def on_branch_list_renamed(self, message: BranchList.Renamed) -> None:
@@ -536,17 +518,11 @@ class PlaygroundScreen(Screen[None]):
             self._succeeds(lambda: self.app.push_screen(training_dialog(loaded_model)))
 
     def action_rendering(self) -> None:
-        self.rendering = RENDERINGS[(RENDERINGS.index(self.rendering) + 1) % len(RENDERINGS)]
-        views = self.output.query(ImageView)
-        if not views:
-            self.notify(f"pictures will be drawn in {RENDERING_NAMES[self.rendering]}")
-        for view in views:
-            view.draw_in(self.rendering)
+        if not self.output.turn_rendering():
+            self.notify(f"pictures will be drawn in {RENDERING_NAMES[self.output.rendering]}")
 
     def action_scroll_output(self, direction: int) -> None:
-        view = self.run_view
-        for widget in view.views if view and len(view.views) == 1 else list(self.output.children):
-            (widget.scroll_page_down if direction > 0 else widget.scroll_page_up)(animate=False)
+        self.output.scroll_page(direction)
 
     # --- keeping ---
 
