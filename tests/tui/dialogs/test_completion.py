@@ -117,6 +117,9 @@ async def test_nothing_free_is_nothing_to_draw(codec: ImageCodec) -> None:
         await driver.shows("None of 24 pixels is free")
         await driver.press("enter")
         await driver.shows("! no pixel is free")
+        typing_pause = driver.app.screen._waiting._task
+        await driver.until(lambda: typing_pause is None or typing_pause.done())
+        await driver.shows("! no pixel is free")
         assert driver.result is OPEN
 
 

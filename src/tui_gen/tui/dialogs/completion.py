@@ -171,6 +171,8 @@ class CompletionDialog(Dialog[Completion]):
 
     def action_accept(self) -> None:
         """Closes the dialog, unless something is wrong; a file that is not read yet is waited for."""
+        if self._waiting:
+            self._waiting.stop()
         self._look()
         levels = self._levels()
         self._accepting = not self._file.ready

@@ -101,6 +101,8 @@ class TrainingDialog(Dialog[None]):
         self._picture, self._text = SinglePicture(), Static(markup=False)
         self._key_hints = KeyHints()
         self._playing: Timer | None = None
+        self._epoch: Epoch | None = None
+        """The one that is on the screen."""
 
     def compose(self) -> ComposeResult:
         """The epochs on the left, what was made on the right."""
@@ -149,6 +151,8 @@ class TrainingDialog(Dialog[None]):
         self._show_keys()
 
     def _next(self) -> None:
+        if self._epoch is not self._learning.epochs[self._list.highlighted or 0]:
+            return  # a busy machine: the list has moved on, and its epoch is not on the screen yet
         self.action_turn(1)
         if self._list.highlighted == len(self._learning) - 1:
             self._hold()
@@ -160,6 +164,7 @@ class TrainingDialog(Dialog[None]):
         self._show_keys()
 
     def _show(self, epoch: Epoch) -> None:
+        self._epoch = epoch
         prompt = f": {scrub_line(self._learning.prompt)}" if self._learning.prompt else ""
         title = Text(f"after epoch {epoch.number}{prompt}")  # a text would be read as markup
         if self._card.image:
