@@ -163,8 +163,9 @@ def _divergence(comparison: ModelComparison, number: int, first: str) -> str:
         return ""
     samples = range(divergence.branch.samples)
     bits, tokens = sum(map(divergence.total, samples)), sum(map(divergence.count, samples))
-    each = f", {bits / tokens:.3f} a token" if tokens else ""
-    return f"KL divergence from {first} {bits:,.2f} bits over {counted(tokens, 'token')}{each}"
+    each = f", {bits / tokens:.3g} a token" if tokens else ""
+    total = f"{bits:,.1f}" if bits >= 1000 else f"{bits:.4g}"
+    return f"KL divergence from {first} {total} bits over {counted(tokens, 'token')}{each}"
 
 
 def _reading(comparison: ModelComparison, number: int, first: str) -> str:
