@@ -126,13 +126,14 @@ class TextReading:
         final: the last word counts as it stands, for nothing will follow. Raises TuiGenError where the model fails.
         """
         with self._reading:
+            # Asked first: what has ended now has all its tokens before `end`, however the branch grows meanwhile.
+            ended = [final or self.branch.has_ended(sample) for sample in range(self.branch.samples)]
             end = len(self.branch)
             if self._position < end:
                 for sample, reading in enumerate(self._samples):
                     self._take(sample, reading, end)
                 self._position = end
-            for sample, reading in enumerate(self._samples):
-                is_final = final or self.branch.has_ended(sample)
+            for is_final, reading in zip(ended, self._samples, strict=True):
                 while block := reading.next_block(final=is_final):
                     if stopped():
                         return False
