@@ -6,17 +6,16 @@ import argparse
 import io
 import sys
 import time
+from typing import TYPE_CHECKING
 
 from tui_gen.cli import options
 from tui_gen.errors import TuiGenError, UsageError
-from tui_gen.generation.generate import generate
-from tui_gen.generation.pacing import frames
-from tui_gen.images.completion import completion_prompt, erased, free_pixels, parse_part, shortened
-from tui_gen.library import LoadedModel, open_model
-from tui_gen.output.writers import checked_format, closing, destination, say, writer_for
-from tui_gen.sampling.params import SamplingParams, Tokens, new_seed
-from tui_gen.sampling.sweep import Sweep, read_sweep
-from tui_gen.text.codec import TextCodec
+from tui_gen.terminal_text import say
+
+if TYPE_CHECKING:  # the help loads nothing that a run needs
+    from tui_gen.library import LoadedModel
+    from tui_gen.sampling.params import SamplingParams, Tokens
+    from tui_gen.sampling.sweep import Sweep
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -39,8 +38,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Generates as the command line asks; returns the exit status."""
+    from tui_gen.generation.generate import generate
+    from tui_gen.generation.pacing import frames
+    from tui_gen.library import open_model
+    from tui_gen.output.writers import checked_format, closing, destination, writer_for
+    from tui_gen.sampling.params import new_seed
+
     loaded_model = open_model(args.model, **options.engine(args))
-    form = checked_format(loaded_model, args.format, args.output)
+    form = checked_format(loaded_model, args.format, args.output, null=args.null)
     text = _read_stdin() if args.prompt == "-" else args.prompt
     knobs = options.knobs(args, temperature=loaded_model.card.temperature)
     levels = _levels(args, loaded_model)
@@ -53,7 +58,8 @@ def run(args: argparse.Namespace) -> int:
     facts = f"{sweep.describe(knobs) if sweep else knobs.describe()} · seed {seed}"
     with destination(args.output) as file:
         start, count = time.perf_counter(), 0
-        with closing(writer_for(loaded_model, form, samples, file, given=levels, sweep=sweep)) as writer:
+        writer = writer_for(loaded_model, form, samples, file, prompt=text, given=levels, sweep=sweep, null=args.null)
+        with closing(writer):
             try:
                 for bundle in frames(steps, writer.bundle):
                     count += sum(int((step.live & ~step.given).sum()) for step in bundle)
@@ -75,6 +81,7 @@ def _levels(args: argparse.Namespace, loaded_model: LoadedModel) -> Tokens | Non
         raise UsageError(f"{loaded_model.card.name} writes text; --image and --erase are for models that draw pictures")
     if args.image is None:
         raise UsageError("--erase needs a picture to erase from; add --image FILE")
+    from tui_gen.images.completion import erased, parse_part
     from tui_gen.images.read import read_levels
 
     parts = [parse_part(part, loaded_model.card.image) for part in args.erase]
@@ -87,6 +94,8 @@ def _sweep(args: argparse.Namespace, loaded_model: LoadedModel, knobs: SamplingP
         return None
     if args.samples > 1:
         raise UsageError(f"--sweep makes one sample of each value; leave out -n {args.samples}")
+    from tui_gen.sampling.sweep import read_sweep
+
     return read_sweep(args.sweep, knobs, loaded_model.card.vocab_size)
 
 
@@ -94,6 +103,9 @@ def _prompt(
     args: argparse.Namespace, loaded_model: LoadedModel, text: str, levels: Tokens | None, samples: int
 ) -> tuple[Tokens, int]:
     """What stands at the start of every sample, and how many tokens to sample past its end."""
+    from tui_gen.images.completion import completion_prompt, free_pixels, shortened
+    from tui_gen.text.codec import TextCodec
+
     codec = loaded_model.codec
     if levels is None or isinstance(codec, TextCodec):
         return codec.prompt([text] * samples), codec.length(args.length)

@@ -24,6 +24,13 @@ class Parser(argparse.ArgumentParser):
         self.exit(WRONG_USAGE, f"{self.prog}: {message} ({self.prog} --help shows what it takes)\n")
 
 
+def add_verbose(parser: argparse.ArgumentParser) -> None:
+    """The option that counts for every command, before or after its name."""
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", default=argparse.SUPPRESS, help="show the traceback of a failure"
+    )
+
+
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """What a run is made with, and where the model runs."""
     parser.add_argument(
@@ -46,7 +53,13 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
 
 def add_output_options(parser: argparse.ArgumentParser) -> None:
     """How and where to write what is made."""
-    parser.add_argument("--format", choices=("text", "jsonl", "ascii", "blocks", "png", "gif"), help="how to write it")
+    parser.add_argument(
+        "--format",
+        choices=("text", "samples", "jsonl", "ascii", "blocks", "png", "gif"),
+        help="how to write it; samples: a JSON object per sample, as soon as it has ended; jsonl: one per token",
+    )
+    parser.add_argument("-0", "--null", action="store_true", help="end each text with NUL, as xargs -0 reads it")
+    parser._has_negative_number_optionals.clear()  # else -0 would make an option of every negative number
     parser.add_argument("-o", "--output", metavar="FILE", help="write there instead of to stdout")
 
 

@@ -5,19 +5,18 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tui_gen.cli import options, play
+from tui_gen.cli import options
 from tui_gen.errors import UsageError
-from tui_gen.generation.pacing import frames
-from tui_gen.images.codec import ImageCodec
-from tui_gen.images.picture import given_levels
-from tui_gen.library import LoadedModel, find_models, open_model
-from tui_gen.output.writers import checked_format, closing, destination, say, writer_for
-from tui_gen.sampling.params import FREE, SamplingParams, Tokens
-from tui_gen.sampling.step import Step
-from tui_gen.sessions.file import model_folder, read_session
-from tui_gen.sessions.replay import LoadedSession, Replay, retold
-from tui_gen.sessions.session import Record, Session
+from tui_gen.terminal_text import say
+
+if TYPE_CHECKING:  # the help loads nothing that a replay needs
+    from tui_gen.library import LoadedModel
+    from tui_gen.sampling.params import Tokens
+    from tui_gen.sampling.step import Step
+    from tui_gen.sessions.replay import LoadedSession, Replay
+    from tui_gen.sessions.session import Record, Session
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -34,14 +33,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Replays as the command line asks; returns the exit status: 1 if what came out is not what it was."""
-    if args.screen and (args.format or args.output):
-        raise UsageError("--screen shows the session; leave out --format and -o, which are for writing it")
+    if args.screen and (args.format or args.output or args.null):
+        raise UsageError("--screen shows the session; leave out --format, -0 and -o, which are for writing it")
     source = _load(args)
     return _show(source, args) if args.screen else _write(source, args)
 
 
 def _load(args: argparse.Namespace) -> LoadedSession:
     """Reads the file and finds the model. Raises TuiGenError for what is damaged, missing or another one."""
+    from tui_gen.sessions.file import model_folder, read_session
+    from tui_gen.sessions.replay import LoadedSession
+
     session = read_session(Path(args.file))
     record = session.chosen(args.branch)
     folder, same = model_folder(session, args.model, anyway=args.anyway)
@@ -50,7 +52,11 @@ def _load(args: argparse.Namespace) -> LoadedSession:
 
 def _show(source: LoadedSession, args: argparse.Namespace) -> int:
     """The screen, as if started for the branch, with the rest of the session in it."""
+    from tui_gen.cli import play
+
     play.load_screen()
+    from tui_gen.library import find_models
+    from tui_gen.sampling.params import SamplingParams
     from tui_gen.tui.knob_state import Settings
 
     record, knobs = source.chosen, source.chosen.params
@@ -68,13 +74,27 @@ def _show(source: LoadedSession, args: argparse.Namespace) -> int:
 
 
 def _write(source: LoadedSession, args: argparse.Namespace) -> int:
+    from tui_gen.generation.pacing import frames
+    from tui_gen.library import open_model
+    from tui_gen.output.writers import checked_format, closing, destination, writer_for
+    from tui_gen.sessions.replay import Replay
+
     loaded_model = open_model(source.folder, **options.engine(args))
-    form = checked_format(loaded_model, args.format, args.output)
+    form = checked_format(loaded_model, args.format, args.output, null=args.null)
     replay = Replay(source.session, loaded_model)
     with destination(args.output) as file:
-        samples, sweep = source.chosen.samples, source.chosen.sweep
-        levels = _given_picture(loaded_model, source.session, source.chosen)
-        with closing(writer_for(loaded_model, form, samples, file, given=levels, sweep=sweep)) as writer:
+        chosen, levels = source.chosen, _given_picture(loaded_model, source.session, source.chosen)
+        writer = writer_for(
+            loaded_model,
+            form,
+            chosen.samples,
+            file,
+            prompt=chosen.text,
+            given=levels,
+            sweep=chosen.sweep,
+            null=args.null,
+        )
+        with closing(writer):
             for bundle in frames(_steps(replay, source.chosen), writer.bundle):
                 writer.write(bundle)
                 say(*loaded_model.model.take_warnings())
@@ -84,6 +104,8 @@ def _write(source: LoadedSession, args: argparse.Namespace) -> int:
 
 def _steps(replay: Replay, branch: Record) -> Iterator[Step | None]:
     """The steps of one branch, while all are made. What it shares with its parent is told afterwards."""
+    from tui_gen.sessions.replay import retold
+
     for record, step in replay.run():
         yield step if record is branch and branch.parent is None else None
     if branch.parent is not None and branch.number in replay.branches:
@@ -92,6 +114,10 @@ def _steps(replay: Replay, branch: Record) -> Iterator[Step | None]:
 
 def _given_picture(loaded_model: LoadedModel, session: Session, record: Record) -> Tokens | None:
     """The levels, [height, width] or [height, width, 3], of the picture that a branch completes, if it does."""
+    from tui_gen.images.codec import ImageCodec
+    from tui_gen.images.picture import given_levels
+    from tui_gen.sampling.params import FREE
+
     if not isinstance(loaded_model.codec, ImageCodec):
         return None
     while record.parent is not None:
