@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     sweep = _sweep(args, loaded_model, knobs)
     samples = len(sweep) if sweep else args.samples
     prompt, length = _prompt(args, loaded_model, text, levels, samples)
-    _warn(loaded_model, text, knobs)
+    _warn(loaded_model, text, knobs, args.length)
     seed = new_seed() if args.seed is None else args.seed
     steps = generate(loaded_model.model, prompt, knobs, length=length, seed=seed, sweep=sweep)
     facts = f"{sweep.describe(knobs) if sweep else knobs.describe()} · seed {seed}"
@@ -122,12 +122,15 @@ def _read_stdin() -> str:
     return io.TextIOWrapper(sys.stdin.buffer, "utf-8", "replace").read().rstrip("\n")
 
 
-def _warn(loaded_model: LoadedModel, text: str, knobs: SamplingParams) -> None:
+def _warn(loaded_model: LoadedModel, text: str, knobs: SamplingParams, length: int | None) -> None:
+    image = loaded_model.card.image
     words = [text[start:end] for start, end in loaded_model.codec.unknown(text)]
     if words:
         say(f"{loaded_model.card.name} does not know {', '.join(words)} and reads it as unknown")
     if knobs.top_k > loaded_model.card.vocab_size:
         say(f"top-k {knobs.top_k} keeps all tokens: {loaded_model.card.name} has {loaded_model.card.vocab_size}")
+    if image and length is not None and length > image.area:
+        say(f"length {length} is a whole picture: one of {loaded_model.card.name} has {image.area} tokens")
 
 
 def _report(loaded_model: LoadedModel, facts: str, count: int, seconds: float) -> None:
