@@ -7,7 +7,6 @@ it also writes down what it writes: samples, and how far they repeat themselves 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,8 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from tui_gen.card import ModelCard, Quality
+from tui_gen.cli.main import exit_status
+from tui_gen.cli.options import Parser, add_verbose
 from tui_gen.errors import TuiGenError
 from tui_gen.library import LoadedModel, open_model
 from tui_gen.runtime.model import Model
@@ -37,9 +38,8 @@ Split = Literal["held-out", "training"]
 
 def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m export.evaluate") -> int:
     """The command line; returns the exit status. prog: what the help calls the program."""
-    parser = argparse.ArgumentParser(
-        prog=prog, description=f"Measures a model folder on held-out data: `{prog} DIR --data FILE`."
-    )
+    parser = Parser(prog=prog, description=f"Measures a model folder on held-out data: `{prog} DIR --data FILE`.")
+    add_verbose(parser)
     parser.add_argument("folder", type=Path, help="a model folder")
     parser.add_argument(
         "--data", type=Path, required=True, help="the data it was trained on; the held-out part is scored"
@@ -47,18 +47,18 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m expor
     parser.add_argument("--preset", choices=sorted(PRESETS), help="how to read the data; default: the model's name")
     parser.add_argument("--train", action="store_true", help="score the training data as well, which takes longer")
     args = parser.parse_args(arguments)
-    try:
-        loaded_model = open_model(args.folder, provider="cpu")
-        name = args.preset or loaded_model.card.name
-        if name not in PRESETS:
-            raise TuiGenError(f"how to read the data of {name!r} is not known; name a --preset")
-        training = PRESETS[name].prepare(args.data, BATCH)
-        check_data(loaded_model, training, args.data)
-        card = measure(loaded_model, training.task, train=args.train)
-        update_card(args.folder, card)
-    except (TuiGenError, OSError) as fault:
-        print(f"export.evaluate: {fault}", file=sys.stderr)
-        return 1
+    return exit_status(lambda: _run(args), args, prog=prog)
+
+
+def _run(args: argparse.Namespace) -> int:
+    loaded_model = open_model(args.folder, provider="cpu")
+    name = args.preset or loaded_model.card.name
+    if name not in PRESETS:
+        raise TuiGenError(f"how to read the data of {name!r} is not known; name a --preset")
+    training = PRESETS[name].prepare(args.data, BATCH)
+    check_data(loaded_model, training, args.data)
+    card = measure(loaded_model, training.task, train=args.train)
+    update_card(args.folder, card)
     assert card.quality
     print(f"{card.name}: {card.quality.value} {card.quality.unit} on {card.quality.split}")
     for name, figure in card.measured.get("figures", {}).items():

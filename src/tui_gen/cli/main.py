@@ -10,7 +10,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeGuard
 
 from tui_gen import __version__
 from tui_gen.cli.options import WRONG_USAGE, Parser, add_verbose
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def exit_status(run: Callable[[], int], args: argparse.Namespace, *, prog: str = "tui-gen") -> int:
     """Runs a command and tells in one line on stderr what it fails of; returns the exit status, as of `main`.
 
-    args: has `verbose`, for the traceback of a failure. prog: what the line begins with.
+    args: with `verbose`, a failure has its traceback. prog: what the line begins with.
     """
     try:
         status = _run_to_end(run)
@@ -71,11 +71,11 @@ def exit_status(run: Callable[[], int], args: argparse.Namespace, *, prog: str =
         _abandon_stdout()  # what could be written is; its reader may have been interrupted too
         return INTERRUPTED
     except (TuiGenError, OSError) as fault:
-        if args.verbose:
+        if "verbose" in args and args.verbose:
             print(scrub(traceback.format_exc()), file=sys.stderr)
         print(f"{prog}: {scrub_line(_cause(fault))}", file=sys.stderr)
-        if isinstance(fault, OSError):
-            _abandon_stdout()  # it may be what is at fault, as on a full disk
+        if _is_of_stdout(fault):
+            _abandon_stdout()
         return WRONG_USAGE if isinstance(fault, UsageError) else FAILED
     return status
 
@@ -88,9 +88,15 @@ def _run_to_end(run: Callable[[], int]) -> int:
         return end.code if isinstance(end.code, int) else OK
 
 
+def _is_of_stdout(fault: TuiGenError | OSError) -> TypeGuard[OSError]:
+    return isinstance(fault, OSError) and fault.filename is None and fault.errno in _WRITING_FAULTS
+
+
 def _cause(fault: TuiGenError | OSError) -> str:
-    if isinstance(fault, OSError) and fault.filename is None and fault.errno in _WRITING_FAULTS:
+    if _is_of_stdout(fault):
         return f"stdout cannot be written: {fault.strerror}"
+    if isinstance(fault, OSError) and fault.filename is not None:
+        return f"{fault.filename}: {fault.strerror}"
     return str(fault)
 
 
