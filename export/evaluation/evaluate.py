@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -25,12 +25,12 @@ from tui_gen.sampling.params import Tokens
 from tui_gen.scoring.score import score
 
 from ..files import fingerprint
-from ..folder import update_card, with_figures
-from ..images.streaming import phrase, without_guidance
 from ..training.data import Images, pad
 from ..training.presets import PRESETS, Training
-from ..training.tasks import ImageTask, Task, TextTask, in_unit
 from .text_report import text_report
+
+if TYPE_CHECKING:  # the help would wait for PyTorch
+    from ..training.tasks import Task
 
 BATCH = 250
 Split = Literal["held-out", "training"]
@@ -51,6 +51,8 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m expor
 
 
 def _run(args: argparse.Namespace) -> int:
+    from ..folder import update_card
+
     loaded_model = open_model(args.folder, provider="cpu")
     name = args.preset or loaded_model.card.name
     if name not in PRESETS:
@@ -68,6 +70,8 @@ def _run(args: argparse.Namespace) -> int:
 
 def check_data(loaded_model: LoadedModel, training: Training, data: Path) -> None:
     """Raises TuiGenError if it was not held out of this data, or its token ids mean something else to the model."""
+    from ..images.streaming import without_guidance
+
     card, vocab = without_guidance(loaded_model.card, _vocabulary(loaded_model))
     data_sha256 = card.export.get("data_sha256")
     if data_sha256 and data_sha256 != fingerprint(data):
@@ -90,6 +94,10 @@ def measure(loaded_model: LoadedModel, task: Task, *, train: bool) -> ModelCard:
 
     train: also how well it predicts the training data.
     """
+    from ..folder import with_figures
+    from ..images.streaming import phrase
+    from ..training.tasks import TextTask
+
     card, model, figures = loaded_model.card, loaded_model.model, dict[str, str]()
     if isinstance(task, TextTask):
         card = replace(card, measured={**card.measured, **text_report(loaded_model, task.texts)})
@@ -111,6 +119,8 @@ def evaluate(model: Model, task: Task, *, split: Split = "held-out", extra: Sequ
     extra: ids of what a prompt says besides a picture's conditions. Raises TuiGenError for data of which that part is
     empty.
     """
+    from ..training.tasks import ImageTask, TextTask, in_unit
+
     if isinstance(task, ImageTask):
         nats, count = _total(model, _picture_batches(model, task.images, split, extra))
         given = ", their conditions given" if task.images.phrases else ""

@@ -11,18 +11,17 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from tui_gen.cli.main import exit_status
 from tui_gen.cli.options import Parser, add_verbose
 from tui_gen.errors import TuiGenError, UsageError
 
 from ..files import fingerprint
-from .networks import PixelCNNConfig, RecurrentConfig
 from .presets import PRESETS, Training
-from .trainer import Options, Trainer
+
+if TYPE_CHECKING:  # the help would wait for PyTorch
+    from .trainer import Trainer
 
 
 def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m export.train") -> int:
@@ -32,6 +31,8 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m expor
 
 
 def _run(args: argparse.Namespace) -> int:
+    import torch
+
     if args.device == "cuda" and not torch.cuda.is_available():
         raise UsageError("PyTorch finds no CUDA device; leave --device out to train on the CPU")
     device = args.device if args.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
@@ -51,6 +52,9 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _train(args: argparse.Namespace, device: str) -> None:
+    from .networks import RecurrentConfig
+    from .trainer import Options, Trainer
+
     preset = PRESETS[args.name]
     batch_size = args.batch_size or preset.batch_size
     args.output.mkdir(parents=True, exist_ok=True)
@@ -110,6 +114,8 @@ def _parser(prog: str) -> argparse.ArgumentParser:
 def _with_stacks(training: Training, stacks: int | None) -> Training:
     if stacks is None:
         return training
+    from .networks import PixelCNNConfig
+
     if not isinstance(training.network, PixelCNNConfig):
         raise TuiGenError("--stacks is for gated networks that draw pictures")
     return replace(training, network=replace(training.network, stacks=stacks))
@@ -135,6 +141,8 @@ def _rate(text: str) -> float:
 
 
 def _fast_bfloat16(device: str) -> bool:
+    import torch
+
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return bool(torch.cpu._is_amx_tile_supported())
