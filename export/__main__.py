@@ -6,15 +6,13 @@ decoded text.
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 
-from tui_gen.errors import TuiGenError
-from tui_gen.terminal_text import scrub_line
+from tui_gen.cli.main import exit_status
 
 from .arguments import parse, read_options
-from .convert import convert, diagnosis_lines
-from .read import read
 
 
 def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m export") -> int:
@@ -32,28 +30,27 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m expor
         from .evaluation.prompt_adherence import main as measure_adherence
 
         return measure_adherence(words[1:], prog=f"{prog} adherence")
-    return _convert(words, prog)
-
-
-def _convert(words: list[str], prog: str) -> int:
     args = parse(words, prog=prog)
-    try:
-        checkpoint, reading = read(args.checkpoint, read_options(args), factory=args.factory)
-        print("\n".join(diagnosis_lines(checkpoint, reading.diagnosis)), flush=True)
-        if args.inspect:
-            return 0
-        convert(
-            reading,
-            args.output,
-            source=args.checkpoint,
-            name=args.name or args.output.resolve().name,
-            dtype=args.dtype,
-            force=args.force,
-            guidance=args.guidance,
-        )
-    except (TuiGenError, OSError) as fault:
-        print(f"export: {scrub_line(str(fault))}", file=sys.stderr)
-        return 1
+    return exit_status(lambda: _convert(args), args, prog=prog)
+
+
+def _convert(args: argparse.Namespace) -> int:
+    from .convert import convert, diagnosis_lines
+    from .read import read
+
+    checkpoint, reading = read(args.checkpoint, read_options(args), factory=args.factory)
+    print("\n".join(diagnosis_lines(checkpoint, reading.diagnosis)), flush=True)
+    if args.inspect:
+        return 0
+    convert(
+        reading,
+        args.output,
+        source=args.checkpoint,
+        name=args.name or args.output.resolve().name,
+        dtype=args.dtype,
+        force=args.force,
+        guidance=args.guidance,
+    )
     return 0
 
 

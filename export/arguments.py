@@ -7,9 +7,9 @@ import math
 import re
 from pathlib import Path
 
+from tui_gen.cli.options import Parser, add_verbose
 from tui_gen.errors import TuiGenError
 
-from .images.streaming import GREATEST_SCALE
 from .reader import ReadOptions
 from .text.vocabulary import ADJUSTMENTS, RULES
 
@@ -20,9 +20,8 @@ def parse(words: list[str], *, prog: str = "python -m export") -> argparse.Names
     prog: what the help calls the program.
     """
     inspect = words[:1] == ["inspect"]
-    parser = argparse.ArgumentParser(
-        prog=f"{prog} inspect" if inspect else prog, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(prog=f"{prog} inspect" if inspect else prog, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_verbose(parser)
     if inspect:
         parser.description = "Says what a checkpoint is, without converting it."
     else:
@@ -98,6 +97,8 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _scale(text: str) -> float:
+    from .images.streaming import GREATEST_SCALE
+
     try:
         scale = float(text)
     except ValueError:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-import onnx
-from torch import Tensor
+if TYPE_CHECKING:  # the help would wait for PyTorch
+    import numpy as np
+    import onnx
+    from torch import Tensor
 
-from tui_gen.card import ModelCard
-from tui_gen.sampling.params import Tokens
+    from tui_gen.card import ModelCard
+    from tui_gen.sampling.params import Tokens
 
 
 @dataclass(frozen=True)

@@ -117,6 +117,16 @@ def test_listing_models_needs_the_standard_library_alone() -> None:
     assert loaded_after(code).isdisjoint(HEAVY)
 
 
+def test_the_help_of_a_command_loads_nothing_that_only_its_run_needs() -> None:
+    code = "from tui_gen.cli.main import COMMANDS, main\nfor name in ['', *COMMANDS]: main([*name.split(), '--help'])"
+    assert loaded_after(code).isdisjoint((*HEAVY, "platformdirs"))
+    modules = ("export.__main__", "export.training.train", "export.evaluation.evaluate")
+    code = "from contextlib import suppress\n" + "".join(
+        f"from {module} import main\nwith suppress(SystemExit): main(['--help'])\n" for module in modules
+    )
+    assert loaded_after(code).isdisjoint({"torch"})
+
+
 def test_the_exporter_never_names_itself_for_the_wheel_calls_it_otherwise() -> None:
     for path in (ROOT / "export").rglob("*.py"):
         nodes = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if hasattr(node, "names")]

@@ -7,16 +7,17 @@ it also writes down what it writes: samples, and how far they repeat themselves 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from tokenizers import Tokenizer
 
 from tui_gen.card import ModelCard, Quality
+from tui_gen.cli.main import exit_status
+from tui_gen.cli.options import Parser, add_verbose
 from tui_gen.errors import TuiGenError
 from tui_gen.library import LoadedModel, open_model
 from tui_gen.runtime.model import Model
@@ -24,12 +25,12 @@ from tui_gen.sampling.params import Tokens
 from tui_gen.scoring.score import score
 
 from ..files import fingerprint
-from ..folder import update_card, with_figures
-from ..images.streaming import phrase, without_guidance
 from ..training.data import Images, pad
 from ..training.presets import PRESETS, Training
-from ..training.tasks import ImageTask, Task, TextTask, in_unit
 from .text_report import text_report
+
+if TYPE_CHECKING:  # the help would wait for PyTorch
+    from ..training.tasks import Task
 
 BATCH = 250
 Split = Literal["held-out", "training"]
@@ -37,9 +38,8 @@ Split = Literal["held-out", "training"]
 
 def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m export.evaluate") -> int:
     """The command line; returns the exit status. prog: what the help calls the program."""
-    parser = argparse.ArgumentParser(
-        prog=prog, description=f"Measures a model folder on held-out data: `{prog} DIR --data FILE`."
-    )
+    parser = Parser(prog=prog, description=f"Measures a model folder on held-out data: `{prog} DIR --data FILE`.")
+    add_verbose(parser)
     parser.add_argument("folder", type=Path, help="a model folder")
     parser.add_argument(
         "--data", type=Path, required=True, help="the data it was trained on; the held-out part is scored"
@@ -47,18 +47,20 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m expor
     parser.add_argument("--preset", choices=sorted(PRESETS), help="how to read the data; default: the model's name")
     parser.add_argument("--train", action="store_true", help="score the training data as well, which takes longer")
     args = parser.parse_args(arguments)
-    try:
-        loaded_model = open_model(args.folder, provider="cpu")
-        name = args.preset or loaded_model.card.name
-        if name not in PRESETS:
-            raise TuiGenError(f"how to read the data of {name!r} is not known; name a --preset")
-        training = PRESETS[name].prepare(args.data, BATCH)
-        check_data(loaded_model, training, args.data)
-        card = measure(loaded_model, training.task, train=args.train)
-        update_card(args.folder, card)
-    except (TuiGenError, OSError) as fault:
-        print(f"export.evaluate: {fault}", file=sys.stderr)
-        return 1
+    return exit_status(lambda: _run(args), args, prog=prog)
+
+
+def _run(args: argparse.Namespace) -> int:
+    from ..folder import update_card
+
+    loaded_model = open_model(args.folder, provider="cpu")
+    name = args.preset or loaded_model.card.name
+    if name not in PRESETS:
+        raise TuiGenError(f"how to read the data of {name!r} is not known; name a --preset")
+    training = PRESETS[name].prepare(args.data, BATCH)
+    check_data(loaded_model, training, args.data)
+    card = measure(loaded_model, training.task, train=args.train)
+    update_card(args.folder, card)
     assert card.quality
     print(f"{card.name}: {card.quality.value} {card.quality.unit} on {card.quality.split}")
     for name, figure in card.measured.get("figures", {}).items():
@@ -68,6 +70,8 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m expor
 
 def check_data(loaded_model: LoadedModel, training: Training, data: Path) -> None:
     """Raises TuiGenError if it was not held out of this data, or its token ids mean something else to the model."""
+    from ..images.streaming import without_guidance
+
     card, vocab = without_guidance(loaded_model.card, _vocabulary(loaded_model))
     data_sha256 = card.export.get("data_sha256")
     if data_sha256 and data_sha256 != fingerprint(data):
@@ -90,6 +94,10 @@ def measure(loaded_model: LoadedModel, task: Task, *, train: bool) -> ModelCard:
 
     train: also how well it predicts the training data.
     """
+    from ..folder import with_figures
+    from ..images.streaming import phrase
+    from ..training.tasks import TextTask
+
     card, model, figures = loaded_model.card, loaded_model.model, dict[str, str]()
     if isinstance(task, TextTask):
         card = replace(card, measured={**card.measured, **text_report(loaded_model, task.texts)})
@@ -111,6 +119,8 @@ def evaluate(model: Model, task: Task, *, split: Split = "held-out", extra: Sequ
     extra: ids of what a prompt says besides a picture's conditions. Raises TuiGenError for data of which that part is
     empty.
     """
+    from ..training.tasks import ImageTask, TextTask, in_unit
+
     if isinstance(task, ImageTask):
         nats, count = _total(model, _picture_batches(model, task.images, split, extra))
         given = ", their conditions given" if task.images.phrases else ""

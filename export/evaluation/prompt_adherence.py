@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -21,6 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tui_gen.cli.main import exit_status
+from tui_gen.cli.options import Parser, add_verbose
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.generate import generate
 from tui_gen.images.codec import ImageCodec
@@ -45,20 +46,20 @@ Labels = NDArray[np.int64]
 
 def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m export.obedience") -> int:
     """The command line; returns the exit status. prog: what the help calls the program."""
-    parser = argparse.ArgumentParser(
-        prog=prog, description=f"Whether a picture model draws what its prompt asks for: `{prog} DIR --data FILE`."
-    )
+    does = "Whether a picture model draws what its prompt asks for"
+    parser = Parser(prog=prog, description=f"{does}: `{prog} DIR --data FILE`.")
+    add_verbose(parser)
     parser.add_argument("folder", type=Path, help="a model folder")
     parser.add_argument("--data", type=Path, required=True, help="the pictures and captions that it was trained on")
     args = parser.parse_args(arguments)
-    try:
-        loaded_model, images = _open(args.folder, args.data)
-        adherences = measure(loaded_model, images, train_classifier(images))
-        figures = {f"prompts obeyed: {one.attribute}": _figure(one, loaded_model) for one in adherences}
-        update_card(args.folder, with_figures(loaded_model.card, figures))
-    except (TuiGenError, OSError) as fault:
-        print(f"export.obedience: {fault}", file=sys.stderr)
-        return 1
+    return exit_status(lambda: _run(args), args, prog=prog)
+
+
+def _run(args: argparse.Namespace) -> int:
+    loaded_model, images = _open(args.folder, args.data)
+    adherences = measure(loaded_model, images, train_classifier(images))
+    figures = {f"prompts obeyed: {one.attribute}": _figure(one, loaded_model) for one in adherences}
+    update_card(args.folder, with_figures(loaded_model.card, figures))
     print("\n".join(f"{name}: {value}" for name, value in figures.items()))
     return 0
 

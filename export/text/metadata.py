@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tui_gen.errors import TuiGenError
 
-from ..checkpoints.checkpoint import Checkpoint
+if TYPE_CHECKING:
+    from ..checkpoints.checkpoint import Checkpoint
 
 _ATTENTION = re.compile(
     r"attn|attention|in_proj_weight|(^|[._])(q|k|v|qkv|query|key|value)(_proj|_lin|_linear)?\.weight"

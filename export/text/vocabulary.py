@@ -7,11 +7,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tui_gen.errors import TuiGenError
 
-from ..assumptions import Assumptions
-from ..checkpoints.checkpoint import Checkpoint
 from ..reader import Missing, ReadOptions
 from . import metadata
 from .vocabulary_files import (
@@ -33,6 +32,10 @@ from .vocabulary_files import (
     token_name,
     word_tokenizer_json,
 )
+
+if TYPE_CHECKING:  # the help names the rules, and would wait for PyTorch
+    from ..assumptions import Assumptions
+    from ..checkpoints.checkpoint import Checkpoint
 
 STOP = "<stop>"
 """The token without a text that stands before and after every line of a list of names."""

@@ -14,7 +14,6 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 from tui_gen.errors import TuiGenError
 
 from ..build_tokenizer import UNKNOWN
-from ..checkpoints.load import load_values
 from .metadata import Setting, walk
 
 CHARACTER_SETS: dict[str, tuple[str, ...]] = {
@@ -67,6 +66,8 @@ def read_vocabulary_file(name: str, size: int) -> VocabularyFile:
         return VocabularyFile(f"the {len(CHARACTER_SETS[name])} characters called {name}", [*CHARACTER_SETS[name]])
     beginning = _beginning(path)
     if beginning.startswith((b"\x80", b"PK")) or path.suffix in _PICKLES:
+        from ..checkpoints.load import load_values  # the help would wait for PyTorch
+
         return _of_values(path, load_values(path), size)
     text = read_text_file(path)
     value = _json(text) if beginning.lstrip()[:1] in (b"{", b"[") else None

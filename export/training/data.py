@@ -23,6 +23,7 @@ from ..build_tokenizer import END, character_tokenizer, word_tokenizer
 
 MAX_CHARACTERS = 10_000
 """Different ones in a text."""
+_NPZ_NEEDED = "it must be what numpy.savez writes of pixels uint8[n, h, w], palette uint8[k, 3] and captions [n]"
 DIGITS = tuple("0123456789")
 FASHION_CLASSES = (
     "t-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
@@ -158,8 +159,12 @@ def read_npz(path: Path, *, held_out: int = 2000) -> Images:
     try:
         with np.load(path, allow_pickle=False) as archive:
             pixels, palette, captions = archive["pixels"], archive["palette"], archive["captions"]
-    except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as fault:
-        raise TuiGenError(f"{path} is not an archive of pixels, palette and captions: {fault}") from fault
+    except FileNotFoundError as fault:
+        raise TuiGenError(f"{path} cannot be read: {fault.strerror}") from fault
+    except KeyError as fault:
+        raise TuiGenError(f"{path}: {fault.args[0]}; {_NPZ_NEEDED}") from fault
+    except (OSError, EOFError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as fault:
+        raise TuiGenError(f"{path} is damaged or no .npz file; {_NPZ_NEEDED}") from fault
     if pixels.ndim != 3 or palette.shape[1:] != (3,) or captions.shape != pixels.shape[:1] or not pixels.size:
         shapes = f"{list(pixels.shape)}, {list(palette.shape)} and {list(captions.shape)}"
         raise TuiGenError(f"{path}: pixels, palette and captions must be [n, h, w], [k, 3] and [n], not {shapes}")

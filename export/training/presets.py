@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tokenizers import Tokenizer
 
@@ -18,8 +18,10 @@ from tui_gen.text.tokenizer import PromptTokenizer
 from ..build_tokenizer import phrase_tokenizer
 from ..files import Source, source_of
 from . import data
-from .networks import BookConfig, CellName, NetworkConfig, PixelCNNConfig, RecurrentConfig
-from .tasks import DocumentTask, ImageTask, StreamTask, Task
+
+if TYPE_CHECKING:  # the help names the trainings, and would wait for PyTorch
+    from .networks import BookConfig, CellName, NetworkConfig, PixelCNNConfig
+    from .tasks import ImageTask, Task
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,9 @@ def _recipes(
     description: str = "Writes recipes, word by word, in the language of old cookbooks.",
 ) -> Training:
     """The networks of the book's chapter 5: an embedding of 100 and layers of units."""
+    from .networks import RecurrentConfig
+    from .tasks import DocumentTask
+
     texts = data.read_recipes(path)
     card = _text_card(
         name,
@@ -90,6 +95,9 @@ def _one_of_three(cell: CellName, label: str) -> Preset:
 
 def _characters(name: str, path: Path, batch_size: int, *, dropout: float, **facts: Any) -> Training:
     """Two layers of 256 gated units over one long text. facts: of the card."""
+    from .networks import RecurrentConfig
+    from .tasks import StreamTask
+
     texts = data.read_stream(path)
     card = _text_card(name, path, texts, **facts)
     network = RecurrentConfig("gru", card.vocab_size, 64, 256, 2, dropout)
@@ -98,6 +106,9 @@ def _characters(name: str, path: Path, batch_size: int, *, dropout: float, **fac
 
 def _names(name: str, path: Path, batch_size: int, **facts: Any) -> Training:
     """A layer of 128 plain units over a name at a time. facts: of the card."""
+    from .networks import RecurrentConfig
+    from .tasks import DocumentTask
+
     texts = data.read_lines(path)
     card = _text_card(name, path, texts, **facts)
     network = RecurrentConfig("rnn", card.vocab_size, 32, 128)
@@ -121,13 +132,23 @@ def _pictures(
 
 
 def _two_stacks(images: data.Images, **sizes: Any) -> PixelCNNConfig:
+    from .networks import PixelCNNConfig
+
     height, width = map(int, images.pixels.shape[1:])
     return PixelCNNConfig(height, width, images.levels, conditions=len(images.phrases), stacks=2, **sizes)
 
 
 def _book(images: data.Images) -> BookConfig:
+    from .networks import BookConfig
+
     height, width = map(int, images.pixels.shape[1:])
     return BookConfig(height, width, images.levels)
+
+
+def _image_task(images: data.Images, batch_size: int, **options: Any) -> ImageTask:
+    from .tasks import ImageTask
+
+    return ImageTask(images, batch_size, **options)
 
 
 def _book_images(path: Path) -> data.Images:
@@ -139,7 +160,7 @@ _FASHION = "fashion_mnist: the folder of its four .gz files"
 _labelled_greys = partial(
     _pictures,
     network=partial(_two_stacks, one_hot=False, kernel=5, channels=34, blocks=6),
-    task=partial(ImageTask, drop_condition=0.0),
+    task=partial(_image_task, drop_condition=0.0),
 )
 _PRESETS = (
     Preset("recipes", partial(_recipes, hidden_size=192, layers=2, dropout=0.2), _RECIPES, 7, 32, 4e-3),
@@ -195,7 +216,7 @@ _PRESETS = (
             _pictures,
             read=_book_images,
             network=_book,
-            task=partial(ImageTask, unit="nats per pixel"),
+            task=partial(_image_task, unit="nats per pixel"),
             description="Draws clothes in 4 greys and 16x16 pixels: the PixelCNN of the book's chapter 5.",
             prompt_example="",
         ),
@@ -222,7 +243,7 @@ _PRESETS = (
             _pictures,
             read=data.read_npz,
             network=partial(_two_stacks, one_hot=True, kernel=3, channels=40, blocks=7),
-            task=partial(ImageTask, drop_condition=0.1, short_prompts=0.2),
+            task=partial(_image_task, drop_condition=0.1, short_prompts=0.2),
             description="Draws pixel-art adventurers with the dress and the arms that the prompt names.",
             prompt_example="elf woman, red cloak, bow",
             temperature=0.85,

@@ -11,47 +11,50 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from tui_gen.errors import TuiGenError
+from tui_gen.cli.main import exit_status
+from tui_gen.cli.options import Parser, add_verbose
+from tui_gen.errors import TuiGenError, UsageError
 
 from ..files import fingerprint
-from .networks import PixelCNNConfig, RecurrentConfig
 from .presets import PRESETS, Training
-from .trainer import Options, Trainer
+
+if TYPE_CHECKING:  # the help would wait for PyTorch
+    from .trainer import Trainer
 
 
 def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m export.train") -> int:
     """The command line; returns the exit status. prog: what the help calls the program."""
-    parser = _parser(prog)
-    args = parser.parse_args(arguments)
+    args = _parser(prog).parse_args(arguments)
+    return exit_status(lambda: _run(args), args, prog=prog)
+
+
+def _run(args: argparse.Namespace) -> int:
+    import torch
+
     if args.device == "cuda" and not torch.cuda.is_available():
-        parser.error("PyTorch finds no CUDA device; leave --device out to train on the CPU")
+        raise UsageError("PyTorch finds no CUDA device; leave --device out to train on the CPU")
     device = args.device if args.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     try:
         _train(args, device)
-    except (TuiGenError, OSError) as fault:
-        return _told(str(fault))
-    except torch.OutOfMemoryError:
-        return _told("the GPU has too little memory for such batches; ask for smaller ones with --batch-size")
+    except torch.OutOfMemoryError as fault:
+        cure = "ask for smaller ones with --batch-size"
+        raise TuiGenError(f"the GPU has too little memory for such batches; {cure}") from fault
     except RuntimeError as fault:
         if "primitive descriptor" not in str(fault):  # how PyTorch says that the processor cannot compute it
             raise
-        return _told("this processor cannot train this network in bf16; use --precision fp32")
+        raise TuiGenError("this processor cannot train this network in bf16; use --precision fp32") from fault
     except KeyboardInterrupt:
         print("stopped; run the same command again to go on from the last whole epoch", file=sys.stderr)
-        return 130
+        raise
     return 0
 
 
-def _told(fault: str) -> int:
-    print(f"export.train: {fault}", file=sys.stderr)
-    return 1
-
-
 def _train(args: argparse.Namespace, device: str) -> None:
+    from .networks import RecurrentConfig
+    from .trainer import Options, Trainer
+
     preset = PRESETS[args.name]
     batch_size = args.batch_size or preset.batch_size
     args.output.mkdir(parents=True, exist_ok=True)
@@ -85,9 +88,8 @@ def _precision(asked: str, device: str, *, recurrent: bool) -> str:
 
 def _parser(prog: str) -> argparse.ArgumentParser:
     usage = f"`{prog} NAME --data FILE -o DIR`"
-    parser = argparse.ArgumentParser(
-        prog=prog, description=f"Trains a network by name: {usage}. Run it again to resume."
-    )
+    parser = Parser(prog=prog, description=f"Trains a network by name: {usage}. Run it again to resume.")
+    add_verbose(parser)
     parser.add_argument("name", choices=sorted(PRESETS))
     needed = "; ".join(f"{name}: {preset.data}" for name, preset in PRESETS.items())
     parser.add_argument("--data", type=Path, required=True, help=needed)
@@ -112,6 +114,8 @@ def _parser(prog: str) -> argparse.ArgumentParser:
 def _with_stacks(training: Training, stacks: int | None) -> Training:
     if stacks is None:
         return training
+    from .networks import PixelCNNConfig
+
     if not isinstance(training.network, PixelCNNConfig):
         raise TuiGenError("--stacks is for gated networks that draw pictures")
     return replace(training, network=replace(training.network, stacks=stacks))
@@ -137,6 +141,8 @@ def _rate(text: str) -> float:
 
 
 def _fast_bfloat16(device: str) -> bool:
+    import torch
+
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return bool(torch.cpu._is_amx_tile_supported())

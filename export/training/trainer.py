@@ -22,6 +22,7 @@ from tui_gen.errors import TuiGenError
 from tui_gen.generation.generate import generate
 from tui_gen.runtime.model import Model
 from tui_gen.sampling.params import SamplingParams
+from tui_gen.terminal_text import shows_colours
 
 from ..files import json_lines, replace_text
 from . import checkpoint
@@ -193,7 +194,7 @@ def _progress(title: str, total: int) -> Progress:
         TextColumn("loss {task.fields[loss]:.3f}"),
         console=Console(stderr=True),
         transient=True,
-        disable=not sys.stderr.isatty(),
+        disable=not shows_colours(sys.stderr),  # it moves the cursor
     )
     progress.add_task(title, total=total, loss=float("nan"))
     return progress

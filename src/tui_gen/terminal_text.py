@@ -1,9 +1,12 @@
-"""Text for a terminal: `scrub`, the one door for foreign text, and plurals and lists in sentences."""
+"""Text for a terminal: `scrub`, the one door for foreign text; whether it takes colours; and words in sentences."""
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
+from typing import IO, Any
 
 _HIDDEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufe00-\ufe0f\ufeff\ufff9-\ufffb"
@@ -30,6 +33,24 @@ def _visible(match: re.Match[str]) -> str:
     return chr(0x2400 + code) if code < 0x20 else "\u2421" if code == 0x7F else SIGN
 
 
+def say(*lines: str) -> None:
+    """Tells things on stderr, each in one line."""
+    for line in lines:
+        print(f"tui-gen: {scrub_line(line)}", file=sys.stderr)
+
+
+def allows_escapes() -> bool:
+    """Whether escape codes may be written, wherever to: neither where a person wants no colours (no-color.org), nor for
+    a terminal that would show them as text.
+    """
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def shows_colours(file: IO[Any]) -> bool:
+    """Whether what is written to a file is seen on a terminal that takes colours."""
+    return file.isatty() and allows_escapes()
+
+
 def counted(number: int, unit: str) -> str:
     """A number of things that take an s in the plural, as in `1 word` and `1,204 words`."""
     return f"{number:,} {unit}{'' if number == 1 else 's'}"
@@ -38,3 +59,18 @@ def counted(number: int, unit: str) -> str:
 def listed(names: Sequence[str]) -> str:
     """Alternatives, as in `a, b or c`."""
     return " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def nearest(word: str, names: Iterable[str], *, cutoff: float = 0.6) -> list[str]:
+    """The names that a person may have meant by a word which is none of them: at most four, the nearest first.
+
+    cutoff: how much of the letters must agree, as of `difflib.get_close_matches`; of names that begin with the word,
+    none need.
+    """
+    import difflib  # of use for mistakes alone
+
+    by_lower_case = {name.lower(): name for name in names}
+    start = word.lower()
+    longer = sorted((name for name in by_lower_case if start and name.startswith(start)), key=len)
+    close = difflib.get_close_matches(start, by_lower_case, n=4, cutoff=cutoff)
+    return [by_lower_case[name] for name in dict.fromkeys([*longer, *close])][:4]

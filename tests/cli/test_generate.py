@@ -76,12 +76,38 @@ def test_ctrl_c_writes_every_sample_as_far_as_it_came_also_to_a_file(
 
     command = ("generate", "endless", "the", "-n", "2", "--seed", "3")
     whole = tui_gen(*command, "-l", "20")
-    monkeypatch.setattr("tui_gen.cli.generate.frames", interrupted)
+    monkeypatch.setattr("tui_gen.generation.pacing.frames", interrupted)
     done = tui_gen(*command, "-l", "1000000")
     assert (done.returncode, done.stdout) == (130, whole.stdout)
     assert b"seed 3 \xc2\xb7 40 tokens in" in done.stderr
     assert tui_gen(*command, "-l", "1000000", "-o", str(tmp_path / "out.txt")).returncode == 130
     assert (tmp_path / "out.txt").read_bytes() == whole.stdout
+
+
+def test_many_samples_are_a_line_each_in_a_pipe_and_numbered_on_a_terminal(tui_gen: Run) -> None:
+    command = ("generate", "text", "the", "-n", "50", "--seed", "3")
+    lines = tui_gen(*command).stdout.decode().splitlines()
+    assert len(lines) == 50
+    assert tui_gen(*command, "-0").stdout.decode().split("\0") == [*lines, ""]
+    shown = tui_gen(*command, terminal=True).stdout.decode().splitlines()
+    assert shown[::2] == [f"--- {number} of 50 ---" for number in range(1, 51)]
+    assert shown[1::2] == lines
+
+
+def test_a_sample_is_an_object_that_agrees_with_its_tokens(tui_gen: Run) -> None:
+    command = ("generate", "text", "the", "-n", "8", "--seed", "3", "-t", "2", "-l", "6", "--format")
+    tokens = [json.loads(line) for line in tui_gen(*command, "jsonl").stdout.splitlines()]
+    samples = [json.loads(line) for line in tui_gen(*command, "samples").stdout.splitlines()]
+    texts = tui_gen(*command, "text").stdout.decode().splitlines()
+    assert [sample["tokens"] for sample in samples] == sorted(sample["tokens"] for sample in samples)
+    assert sorted(sample["sample"] for sample in samples) == list(range(8))
+    for sample in samples:
+        assert list(sample) == ["sample", "prompt", "text", "tokens", "logprob", "ended"]
+        own = [token for token in tokens if token["sample"] == sample["sample"]]
+        assert (sample["prompt"], sample["text"], sample["tokens"]) == ("the", texts[sample["sample"]], len(own))
+        assert sample["logprob"] == pytest.approx(sum(token["logprob"] for token in own), abs=1e-4)
+        assert sample["ended"] == (own[-1]["id"] == toys.END)
+    assert {sample["ended"] for sample in samples} == {True, False}
 
 
 @pytest.fixture
@@ -139,6 +165,21 @@ def test_the_length_of_a_completion_counts_what_is_drawn_and_0_shows_what_the_mo
     assert b" 8 tokens in " in tui_gen(*command, "8").stderr
 
 
+def test_a_picture_as_an_object_has_its_levels_also_those_that_were_given(tui_gen: Run, bright: Path) -> None:
+    command = ("generate", "image", "-t", "0", "--image", str(bright), "--erase", "rows:0-2", "--format", "samples")
+    whole, cut = (json.loads(tui_gen(*command, *more).stdout) for more in ((), ("-l", "8")))
+    assert list(whole) == ["sample", "prompt", "pixels", "tokens", "logprob", "ended"]
+    assert whole["pixels"] == [*toys.STRIPES[:3].tolist(), [2] * 6]
+    assert (whole["tokens"], whole["ended"]) == (18, True)
+    assert cut["pixels"] == [
+        toys.STRIPES[0].tolist(),
+        [*toys.STRIPES[1, :2].tolist(), *[None] * 4],
+        [None] * 6,
+        [2] * 6,
+    ]
+    assert (cut["tokens"], cut["ended"]) == (8, False)
+
+
 def test_json_lines_tell_the_places_of_what_was_drawn(tui_gen: Run, bright: Path) -> None:
     parts = ("--erase", "pixel:4,1", "--erase", "rows:3")
     done = tui_gen("generate", "image", "-n", "2", "--image", str(bright), *parts, "--format", "jsonl")
@@ -171,6 +212,8 @@ def test_json_lines_of_a_sweep_name_the_knob_and_its_value(tui_gen: Run) -> None
         lines = [json.loads(line) for line in done.stdout.splitlines()]
         assert list(lines[0]) == ["sample", "knob", "value", "index", "id", *place, "logprob", "entropy", "ms"]
         assert {(line["sample"], line["knob"], line["value"]) for line in lines} == {(0, "min_p", 0.5), (1, "min_p", 0)}
+        done = tui_gen("generate", model, "-l", "4", "--sweep", "min_p=0.5,off", "--format", "samples")
+        assert [json.loads(line)["value"] for line in done.stdout.splitlines()] == [0.5, 0]
 
 
 @pytest.fixture(scope="module")
@@ -296,11 +339,13 @@ def test_ctrl_c_in_a_comparison_leaves_what_was_made(
         ("text --top-k -1", 2, "top-k must be 0 (off) or more, not -1"),
         ("text --top-p 1.5", 2, "top-p must be from 0 to 1, not 1.5"),
         ("text --min-p nan", 2, "min-p must be from 0 to 1, not nan"),
-        ("text -l -1", 2, "must be a whole number of at least 0, not '-1'"),
-        ("text -l many", 2, "must be a whole number of at least 0, not 'many'"),
+        ("text -l -1", 2, "must be a whole number from 0 to 10000000, not '-1'"),
+        ("text -l many", 2, "must be a whole number from 0 to 10000000, not 'many'"),
         ("text -n 0", 2, "must be a whole number from 1 to 4096, not '0'"),
         ("text --seed -1", 2, "must be a whole number of at least 0, not '-1'"),
         ("text --format png", 2, "text writes text; --format png is for pictures"),
+        ("text -0 --format samples", 2, "-0 ends texts with NUL; leave it out"),
+        ("image -0", 2, "-0 ends texts with NUL; leave it out"),
         ("text --format tiff", 2, "invalid choice: 'tiff'"),
         ("text --provider tpu", 2, "invalid choice: 'tpu'"),
         ("letters xyz", 1, "letters has never seen 'x'"),

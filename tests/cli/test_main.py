@@ -75,7 +75,8 @@ def complaint(tui_gen: Run) -> Callable[..., tuple[int, str]]:
 
 
 def test_help_and_version_go_to_stdout(tui_gen: Run) -> None:
-    assert tui_gen("--version").stdout.decode() == f"tui-gen {__version__}\n"
+    for words in (["--version"], ["generate", "--version"], ["-v", "--version"]):
+        assert tui_gen(*words).stdout.decode() == f"tui-gen {__version__}\n"
     for command in ("", "generate", "replay", "score", "models", "inspect", "learned", "bench"):
         done = tui_gen(*command.split(), "--help")
         assert (done.returncode, done.stderr) == (0, b"")
@@ -90,10 +91,19 @@ def test_help_and_version_go_to_stdout(tui_gen: Run) -> None:
         ("--nonsense", 2, "unrecognized arguments: --nonsense"),
         ("text", 2, "without one, use `tui-gen generate`"),
         ("", 2, "without one, use `tui-gen generate`"),
-        ("generate tetx", 1, "there is no model 'tetx', by name or as a folder; installed: endless, grimm, letters, "),
-        ("generate text -o /no/such/folder/file", 1, "/no/such/folder/file"),
-        ("generate text -o /", 1, "/"),
-        pytest.param("generate text -o /dev/full", 1, "No space left on device", marks=with_full_device),
+        ("-n 2 text --seed 1", 2, "without one, use `tui-gen generate`"),
+        ("genrate text -n 2 --sweep top-k", 2, "'genrate' is no command, no model and no path; did you mean generate?"),
+        ("-n 2 letter", 2, "'letter' is no command, no model and no path; did you mean letters?"),
+        ("xyzzy", 2, "tui-gen models lists the models, tui-gen --help the commands"),
+        ("-n 2 generate text", 2, "generate is a command, and the options of a command stand after it"),
+        (
+            "generate tetx",
+            1,
+            "there is no model 'tetx', by name or as a folder; did you mean text? installed: endless, ",
+        ),
+        ("generate text -o /no/such/folder/file", 1, "/no/such/folder/file cannot be written: No such file"),
+        ("generate text -o /", 1, "/ cannot be written: Is a directory"),
+        pytest.param("generate text -o /dev/full", 1, "/dev/full cannot be written: No space", marks=with_full_device),
         pytest.param(
             "generate text --provider cuda", 1, "CUDA cannot be used: no NVIDIA driver found", marks=without_cuda
         ),
@@ -115,18 +125,26 @@ def test_a_name_from_a_folder_cannot_talk_to_the_terminal(
 
 
 def test_verbose_shows_where_it_failed_and_ends_with_the_same_line(tui_gen: Run) -> None:
-    quiet, verbose = (tui_gen("generate", "tetx", *option).stderr.decode() for option in ([], ["-v"]))
-    assert verbose.startswith("Traceback (most recent call last):")
-    assert "in locate" in verbose
-    assert verbose.endswith(quiet)
+    quiet = tui_gen("generate", "tetx").stderr.decode()
+    for words in (("generate", "tetx", "-v"), ("-v", "generate", "tetx")):
+        verbose = tui_gen(*words).stderr.decode()
+        assert verbose.startswith("Traceback (most recent call last):")
+        assert "in locate" in verbose
+        assert verbose.endswith(quiet)
+
+
+def test_the_screen_is_not_for_a_terminal_that_takes_no_escape_codes(tui_gen: Run) -> None:
+    done = tui_gen("text", terminal=True, TERM="dumb")
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"TERM is dumb; use `tui-gen generate`" in done.stderr
 
 
 @with_full_device
-@pytest.mark.parametrize("words", ["models", "inspect text", "generate image --format png"])
+@pytest.mark.parametrize("words", ["models", "inspect text", "generate image --format png", "score --help"])
 def test_a_full_disk_behind_stdout_is_told_in_one_line(words: str, tui_gen: Run) -> None:
     done = tui_gen(*words.split(), stdout=io.FileIO("/dev/full", "w"))
     assert done.returncode == 1
-    assert done.stderr.decode().splitlines() == ["tui-gen: [Errno 28] No space left on device"]
+    assert done.stderr.decode().splitlines() == ["tui-gen: stdout cannot be written: No space left on device"]
 
 
 def test_ctrl_c_in_front_of_a_pager_that_is_then_left_is_quiet(tui_gen: Run, tmp_path: Path) -> None:
@@ -200,7 +218,20 @@ def test_a_full_disk_is_not_told_once_more_when_the_program_exits(program: Progr
     with open("/dev/full", "wb") as full:
         done = subprocess.run(**program("generate", "text"), stdout=full, stderr=subprocess.PIPE, check=False)
     assert done.returncode == 1
-    assert done.stderr.decode().splitlines() == ["tui-gen: [Errno 28] No space left on device"]
+    assert done.stderr.decode().splitlines() == ["tui-gen: stdout cannot be written: No space left on device"]
+
+
+@pytest.mark.skipif(not shutil.which("sh"), reason="needs a shell")
+@pytest.mark.parametrize(("closed", "status"), [(">&-", 1), ("2>&-", 0)])
+def test_a_closed_stdout_is_told_and_a_closed_stderr_adds_nothing_to_stdout(
+    closed: str, status: int, program: Program
+) -> None:
+    command = program("generate", "text", "the", "-t", "0")
+    command["args"] = ["sh", "-c", f'"$@" {closed}', "sh", *command["args"]]
+    done = subprocess.run(**command, capture_output=True, check=False)
+    told = b"tui-gen: stdout cannot be written: Bad file descriptor\n"
+    expected = (b"", told) if status else (f"the {toys.GREEDY_TEXT}\n".encode(), b"")
+    assert (done.returncode, done.stdout, done.stderr) == (status, *expected)
 
 
 @pytest.fixture
@@ -272,8 +303,10 @@ def test_a_command_of_another_package_is_given_its_words_and_its_name(
 ) -> None:
     module.write_text("def main(words, *, prog):\n    print(words, prog)\n    return 7\n")
     points.append(EntryPoint("train", "brought:main", GROUP))
-    assert main(["train", "names", "--data", "x", "-v"]) == 7
-    assert capsys.readouterr().out == "['names', '--data', 'x', '-v'] tui-gen train\n"
+    assert main(["train", "--data", "x", "--help", "names"]) == 7
+    assert capsys.readouterr().out == "['--data', 'x', '--help', 'names'] tui-gen train\n"
+    assert main(["-v", "train", "names"]) == 7
+    assert capsys.readouterr().out == "['names', '-v'] tui-gen train\n"
 
 
 @pytest.mark.parametrize("missing", ["torch", "onnx.helper", "safetensors"])
@@ -312,10 +345,9 @@ def test_what_the_project_declares_is_there(point: EntryPoint) -> None:
 
 
 def test_each_command_of_the_exporter_is_one_of_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["--help"])
+    assert main(["--help"]) == 0
     commands = capsys.readouterr().out
-    assert all(f"  tui-gen {point.name} --help\n" in commands for point in POINTS)
+    assert all(f"  tui-gen {point.name} " in commands for point in POINTS)
 
 
 @pytest.mark.parametrize("command", ["train", "evaluate", "adherence"])

@@ -175,7 +175,7 @@ def test_what_is_not_exact_is_status_1(session: Path, tui_gen: Run) -> None:
         (["--branch", "cats"], 1, "the session has no branch 'cats'; it has: 1, dogs"),
         (["--format", "png"], 2, "endless writes text; --format png is for pictures"),
         (["--screen"], 2, "the screen needs a terminal on stdin and stdout"),
-        (["--screen", "-o", "x"], 2, "--screen shows the session; leave out --format and -o"),
+        (["--screen", "-o", "x"], 2, "--screen shows the session; leave out --format, -0 and -o"),
         (["--model", "nothing"], 1, "there is no model 'nothing'"),
     ],
 )

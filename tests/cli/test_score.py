@@ -186,8 +186,8 @@ def test_ctrl_c_ends_it_and_what_was_read_is_scored(tui_gen: Run) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (130, b"the cat sat\n", b"")
 
 
-@pytest.mark.parametrize(("variables", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
-def test_a_terminal_shows_bits_as_colours_that_a_legend_names_unless_no_color_is_set(
+@pytest.mark.parametrize(("variables", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)])
+def test_a_terminal_shows_bits_as_colours_that_a_legend_names_unless_it_takes_none(
     variables: dict[str, str], coloured: bool, tui_gen: Run
 ) -> None:
     done = tui_gen("score", "text", "-", stdin=b"the cat sat the \x1b[1mcat", terminal=True, **variables)

@@ -100,7 +100,7 @@ def test_nothing_is_written_when_the_proof_fails(
     monkeypatch.setattr(TextNetwork, "step_graph", damage)
     assert main([str(names_checkpoint), "-o", str(tmp_path / "model")]) == 1
     fault = capsys.readouterr().err
-    assert fault.startswith("export: the exported model differs from PyTorch by 1 in its logits")
+    assert fault.startswith("python -m export: the exported model differs from PyTorch by 1 in its logits")
     assert fault.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 

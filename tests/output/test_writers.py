@@ -49,10 +49,34 @@ def test_text_appears_as_it_is_made(text: LoadedModel) -> None:
         assert file.getvalue().decode() == shown
 
 
-def test_several_texts_are_numbered_and_follow_each_other(text: LoadedModel) -> None:
-    shown = written(text, None, run(text, "the", "the dog"))
+def test_several_texts_are_numbered_on_a_terminal_alone(text: LoadedModel) -> None:
+    steps = run(text, "the", "the dog")
     first, second = f"the {toys.GREEDY_TEXT}", "the dog ran. the cat sat. the cat sat. the"
-    assert shown == f"--- 1 of 2 ---\n{first}\n--- 2 of 2 ---\n{second}\n"
+    shown = f"--- 1 of 2 ---\n{first}\n--- 2 of 2 ---\n{second}\n"
+    assert written(text, None, steps, Terminal()) == shown
+    assert written(text, None, steps) == f"{first}\n{second}\n"
+
+
+def test_a_text_is_written_once_all_before_it_have_ended_and_an_object_once_its_own_has(text: LoadedModel) -> None:
+    samples = 8
+    steps = run(text, *["the"] * samples, temperature=2)
+    ended = np.cumsum([step.live & (step.tokens == toys.END) for step in steps], axis=0).astype(bool)
+    counts: dict[str, list[int]] = {"text": [], "samples": []}
+    for form, lines in counts.items():
+        file = io.BytesIO()
+        writer = writer_for(text, form, samples, file)
+        for step in steps:
+            writer.write([step])
+            lines.append(file.getvalue().count(b"\n"))
+    assert counts["samples"] == ended.sum(axis=1).tolist()
+    assert counts["text"] == np.logical_and.accumulate(ended, axis=1).sum(axis=1).tolist()
+    assert counts["text"] != counts["samples"]
+
+
+def test_a_text_of_several_lines_stands_apart_from_the_others(tmp_path: Path) -> None:
+    letters = open_model(toys.character_folder(tmp_path / "letters", eos=None), provider="cpu")
+    steps = run(letters, "a\nb", "abc", "bc\n", "b\na", length=0)
+    assert written(letters, None, steps) == "a\nb\n\nabc\nbc\n\nb\na\n"
 
 
 def test_only_a_terminal_is_shielded_from_control_characters(tmp_path: Path) -> None:
@@ -151,9 +175,11 @@ def test_blocks_have_colours_and_none_where_a_person_wants_none(
     steps = run(image, "bright")
     assert "\x1b[0;38;2;255;255;255;48;2;255;255;255m▀▀▀▀▀▀\x1b[0m\n" in written(image, "blocks", steps)
     assert "\x1b[" in written(image, None, steps, Terminal())
-    monkeypatch.setenv("NO_COLOR", "1")
-    assert written(image, "blocks", steps) == "██████\n██████\n"
-    assert written(image, None, steps, Terminal()) == "@@@@@@\n@@@@@@\n"
+    for variable, value in (("NO_COLOR", "1"), ("TERM", "dumb")):
+        with monkeypatch.context() as patch:
+            patch.setenv(variable, value)
+            assert written(image, "blocks", steps) == "██████\n██████\n"
+            assert written(image, None, steps, Terminal()) == "@@@@@@\n@@@@@@\n"
 
 
 def test_a_png_is_the_pictures_side_by_side_enlarged_with_the_undrawn_transparent(image: LoadedModel) -> None:
@@ -192,7 +218,7 @@ def test_a_format_must_suit_the_model(text: LoadedModel, image: LoadedModel) -> 
     for form in ("ascii", "blocks", "png"):
         with pytest.raises(UsageError, match=f"text writes text; --format {form} is for pictures"):
             checked_format(text, form)
-    with pytest.raises(UsageError, match="image draws pictures; use --format ascii, blocks, png, gif or jsonl"):
+    with pytest.raises(UsageError, match="image draws pictures; use --format ascii, blocks, png, gif, jsonl or "):
         checked_format(image, "text")
     for loaded_model in (text, image):
         checked_format(loaded_model, None)

@@ -70,7 +70,8 @@ def test_values_can_be_typed(knobs: KnobState, name: str, text: str, value: floa
 @pytest.mark.parametrize(
     ("name", "text", "fault"),
     [("temperature", "hot", "takes a number"), ("temperature", "99", "goes from 0.00 to 10.00"),
-     ("samples", "0", "goes from 1 to 16"), ("top_p", "1.5", "top-p goes from"), ("seed", "nan", "goes from")],
+     ("samples", "0", "goes from 1 to 4096"), ("top_p", "1.5", "top-p goes from"), ("seed", "nan", "goes from"),
+     ("seed", "inf", "seed goes from 0 on")],
 )  # fmt: skip
 def test_what_cannot_be_is_refused_and_changes_nothing(knobs: KnobState, name: str, text: str, fault: str) -> None:
     before = knobs.values()

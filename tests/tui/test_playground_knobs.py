@@ -59,7 +59,7 @@ async def test_a_value_that_cannot_be_is_refused_and_the_knob_stays(models: Path
         await select(driver, "top-p")
         await driver.type("3")
         await driver.press("enter")
-        await driver.says("top-p goes from 0.01 to off")
+        await driver.says("top-p goes from 0.00 to off")
         assert knob(driver, "top-p") == "off"
 
 

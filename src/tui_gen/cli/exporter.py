@@ -14,6 +14,11 @@ _NEEDS = ("torch", "onnx", "onnxscript", "safetensors")
 """What `pip install 'tui-gen[export]'` adds."""
 
 
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Leaves all words to the exporter."""
+    parser.add_argument("words", nargs=argparse.REMAINDER)
+
+
 def run(args: argparse.Namespace) -> int:
     """Runs the exporter's `command` with `words`, which it parses itself; returns the exit status."""
     from importlib.metadata import entry_points
@@ -26,6 +31,7 @@ def run(args: argparse.Namespace) -> int:
         )
     try:
         command = points[0].load()
+        status: int = command([*args.words, *(["-v"] if args.verbose else [])], prog=f"tui-gen {args.command}")
     except ModuleNotFoundError as fault:
         if (fault.name or "").partition(".")[0] not in _NEEDS:
             raise
@@ -33,5 +39,4 @@ def run(args: argparse.Namespace) -> int:
             f"{args.command} needs PyTorch and ONNX, and {fault.name} is not installed; "
             "install them with: pip install 'tui-gen[export]'"
         ) from fault
-    status: int = command(args.words, prog=f"tui-gen {args.command}")
     return status

@@ -5,16 +5,20 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import sys
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Sequence
+from textwrap import wrap
+from typing import TYPE_CHECKING
 
 from tui_gen.cli import options
 from tui_gen.errors import UsageError
-from tui_gen.library import LoadedModel, open_model
-from tui_gen.runtime.receptive_field import Audit, audit
-from tui_gen.terminal_text import scrub_line
+from tui_gen.terminal_text import say, scrub_line
+
+if TYPE_CHECKING:  # the help loads nothing that an inspection needs
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from tui_gen.library import LoadedModel
+    from tui_gen.runtime.receptive_field import Audit
 
 MAX_ROWS = 64
 _ITSELF, _SEEN, _BLIND, _FAR, _LATER = "@#o-."
@@ -36,12 +40,16 @@ def run(args: argparse.Namespace) -> int:
 
     Returns the exit status.
     """
+    from tui_gen.library import open_model
+
     loaded_model = open_model(args.model, **options.engine(args))
     loaded_model.model.place(1)
     if args.audit and not loaded_model.card.image:
         raise UsageError(f"--audit is for models that draw; {loaded_model.card.name} writes text")
-    for key, value in loaded_model.card.known_facts().items():
+    for key, value in _facts(loaded_model).items():
         print(f"{key:15} {scrub_line(_brief(value))}")
+    if loaded_model.codec.phrases:
+        print("\n".join(phrase_lines(loaded_model.codec.phrases)))
     print(f"{'folder':15} {scrub_line(str(loaded_model.path))}")
     print(f"{'provider':15} {loaded_model.model.runs_on}")
     print(f"{'threads':15} {loaded_model.model.threads}")
@@ -54,9 +62,26 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print_audit(loaded_model: LoadedModel) -> None:
-    print("tui-gen: auditing, for about a minute at most", file=sys.stderr)
+    from tui_gen.runtime.receptive_field import audit
+
+    say("auditing, for about a minute at most")
     report = audit(loaded_model.model, loaded_model.card)
     print("\n".join(report_lines(report, shutil.get_terminal_size().columns)))
+
+
+def _facts(loaded_model: LoadedModel) -> dict[str, object]:
+    """What the card says; the words of a prompt stand in place of their token ids."""
+    facts = loaded_model.card.known_facts()
+    if loaded_model.card.image:
+        facts["image"] = {key: value for key, value in facts["image"].items() if key not in ("conditions", "exclusive")}
+    return facts
+
+
+def phrase_lines(phrases: Sequence[str]) -> list[str]:
+    """All that a prompt can be made of, at the width of the terminal; lines break between phrases, not within."""
+    unbroken = ", ".join(phrase.replace(" ", "\xa0") for phrase in phrases)
+    lines = wrap(scrub_line(unbroken), max(20, shutil.get_terminal_size().columns - 16), break_on_hyphens=False)
+    return [f"{'' if number else 'prompt words':15} {line}".replace("\xa0", " ") for number, line in enumerate(lines)]
 
 
 def _brief(value: object) -> str:
@@ -88,6 +113,8 @@ def _higher(audit: Audit) -> list[str]:
 
 def _drawing(audit: Audit) -> NDArray[np.str_]:
     """[height, width]: a character per pixel."""
+    import numpy as np
+
     masks = [audit.sees, audit.blind_spot, audit.earlier]
     drawing = np.select(masks, [_SEEN, _BLIND, _FAR], _LATER)
     drawing[audit.row, audit.column] = _ITSELF

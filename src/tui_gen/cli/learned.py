@@ -6,14 +6,15 @@ import argparse
 import shutil
 import sys
 from textwrap import wrap
+from typing import TYPE_CHECKING
 
-from tui_gen.card import ImageSpec
 from tui_gen.cli import options
 from tui_gen.errors import TuiGenError, UsageError
-from tui_gen.images.encode import row_writer
-from tui_gen.library import locate, read_card
 from tui_gen.terminal_text import scrub
-from tui_gen.training_log import Epoch, Learning, pictures, read_learning
+
+if TYPE_CHECKING:  # the help loads nothing that a table needs
+    from tui_gen.card import ImageSpec
+    from tui_gen.training_log import Epoch, Learning
 
 _LOSSES = "the training loss is averaged over the epoch; the held-out loss is taken after it, so that it may be lower"
 
@@ -28,6 +29,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints what was asked for; returns the exit status."""
+    from tui_gen.library import locate, read_card
+    from tui_gen.training_log import read_learning
+
     folder = locate(args.model)
     card = read_card(folder)
     learning = read_learning(folder, card)
@@ -73,5 +77,8 @@ def _wrap(text: str) -> str:
 
 
 def _draw(image: ImageSpec, epochs: tuple[Epoch, ...], form: str | None) -> None:
+    from tui_gen.images.encode import row_writer
+    from tui_gen.training_log import pictures
+
     captions = [f"epoch {epoch.number}" for epoch in epochs]
     row_writer(pictures(epochs, image), sys.stdout.buffer, form, captions).close()

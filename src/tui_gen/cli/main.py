@@ -1,36 +1,69 @@
-"""The command line: picks the command by the first word, runs it, and tells failures."""
+"""The command line: a parser for each command, loaded when its command is asked for; and how failures are told."""
 
 from __future__ import annotations
 
 import argparse
+import errno
 import io
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
+from typing import Any, TypeGuard
 
-from tui_gen.cli.options import WRONG_USAGE, Parser
+from tui_gen import __version__
+from tui_gen.cli.options import WRONG_USAGE, Parser, add_verbose
 from tui_gen.errors import TuiGenError, UsageError
 from tui_gen.terminal_text import scrub, scrub_line
 
 OK, FAILED, INTERRUPTED = 0, 1, 130
-_COMMANDS = ("models", "generate", "replay", "score", "inspect", "learned", "bench")
+COMMANDS = {
+    "models": "what is installed",
+    "generate": "text or pictures, to stdout or a file",
+    "score": "how surprised a model is by a file",
+    "replay": "a saved session, made again",
+    "inspect": "a model's card, its graph, the words that it knows",
+    "learned": "how a model learned, epoch by epoch",
+    "bench": "times the engine and the screen",
+}
 """Modules beside this one; each has `configure(parser)` and `run(args)`."""
-_EXPORTER_COMMANDS = ("export", "train", "evaluate", "adherence")
+EXPORTER_COMMANDS = {
+    "export": "makes a model of a checkpoint",
+    "train": "trains a network by name",
+    "evaluate": "measures a model on held-out data",
+    "adherence": "how often pictures show what their prompts ask for",
+}
 """What the exporter brings, and parses itself."""
+_SCREEN = ""
+"""The command where no word names one."""
+_WRITING_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
+"""Of a file that was open already, which is stdout: what opens a file names it in its fault."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns the exit status: 0, 1 for a failure, 2 for wrong usage, 130 after Ctrl-C."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    _stand_in_for_closed_streams()
     _tolerate_narrow_encodings()
     args = argparse.Namespace(verbose=False)
-    try:
-        args = _parse(words)
+
+    def run() -> int:
+        _parser().parse_args(_with_command(words), args)
         status: int = args.run(args)
-        sys.stdout.flush()
         return status
+
+    return exit_status(run, args)
+
+
+def exit_status(run: Callable[[], int], args: argparse.Namespace, *, prog: str = "tui-gen") -> int:
+    """Runs a command and tells in one line on stderr what it fails of; returns the exit status, as of `main`.
+
+    args: with `verbose`, a failure has its traceback. prog: what the line begins with.
+    """
+    try:
+        status = _run_to_end(run)
+        sys.stdout.flush()
     except BrokenPipeError:
         _abandon_stdout()  # whoever read it has seen enough
         return OK
@@ -38,38 +71,88 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _abandon_stdout()  # what could be written is; its reader may have been interrupted too
         return INTERRUPTED
     except (TuiGenError, OSError) as fault:
-        if args.verbose:
+        if "verbose" in args and args.verbose:
             print(scrub(traceback.format_exc()), file=sys.stderr)
-        print(f"tui-gen: {scrub_line(str(fault))}", file=sys.stderr)
-        if isinstance(fault, OSError):
-            _abandon_stdout()  # it may be what is at fault, as on a full disk
+        print(f"{prog}: {scrub_line(_cause(fault))}", file=sys.stderr)
+        if _is_of_stdout(fault):
+            _abandon_stdout()
         return WRONG_USAGE if isinstance(fault, UsageError) else FAILED
+    return status
 
 
-def _parse(words: Sequence[str]) -> argparse.Namespace:
-    """What was asked for, and in `run` the function that does it. Without a command, that is the screen.
+def _run_to_end(run: Callable[[], int]) -> int:
+    """Its exit status, also where argparse would end the program: after a help, or a line about wrong usage."""
+    try:
+        return run()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else OK
 
-    Ends the program with a line on stderr for wrong usage, and after the help.
-    """
-    command = next((word for word in words[:1] if word in _COMMANDS), "")
-    if not command and words and words[0] in _EXPORTER_COMMANDS:
-        from tui_gen.cli.exporter import run
 
-        return argparse.Namespace(verbose=False, run=run, command=words[0], words=words[1:])
-    module = import_module(f"tui_gen.cli.{command or 'play'}")
-    parser = Parser(prog=f"tui-gen {command}".rstrip(), formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-v", "--verbose", action="store_true", help="show the traceback of a failure")
-    if not command:
-        words_of_commands = (*_COMMANDS, *_EXPORTER_COMMANDS)
-        parser.epilog = "commands:\n" + "\n".join(f"  tui-gen {word} --help" for word in words_of_commands)
-    module.configure(parser)
-    parser.set_defaults(run=module.run)
-    return parser.parse_args(words[1:] if command else words)
+def _is_of_stdout(fault: TuiGenError | OSError) -> TypeGuard[OSError]:
+    return isinstance(fault, OSError) and fault.filename is None and fault.errno in _WRITING_FAULTS
+
+
+def _cause(fault: TuiGenError | OSError) -> str:
+    if _is_of_stdout(fault):
+        return f"stdout cannot be written: {fault.strerror}"
+    if isinstance(fault, OSError) and fault.filename is not None:
+        return f"{fault.filename}: {fault.strerror}"
+    return str(fault)
+
+
+class CommandParser(Parser):
+    """Of one command, whose module is imported when its words are parsed, and not before."""
+
+    def __init__(self, *, module: str, **facts: Any) -> None:
+        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **facts)
+        self._module = module
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Of the words of the command. Ends the program with a line on stderr for one that it does not take."""
+        command = import_module(f"tui_gen.cli.{self._module}")
+        self.set_defaults(run=command.run)
+        command.configure(self)
+        namespace, others = super().parse_known_args(args, namespace)
+        if others:
+            self.error(f"unrecognized arguments: {' '.join(others)}")
+        return namespace, others
+
+
+def _parser() -> Parser:
+    """Of all commands; what it finds has, in `run`, the function that does what was asked for."""
+    parser = Parser(prog="tui-gen", add_help=False, allow_abbrev=False)
+    add_verbose(parser)
+    commands = parser.add_subparsers(dest="command", parser_class=CommandParser)
+    screen = commands.add_parser(_SCREEN, prog="tui-gen", module="play")
+    summaries = COMMANDS | EXPORTER_COMMANDS
+    screen.epilog = "\n".join(["commands:", *(f"  tui-gen {name:10} {does}" for name, does in summaries.items())])
+    screen.epilog += "\n\ntui-gen COMMAND --help says what a command takes."
+    for own in (screen, *(commands.add_parser(name, module=name) for name in COMMANDS)):
+        add_verbose(own)
+        own.add_argument("--version", action="version", version=f"tui-gen {__version__}")
+    for name in EXPORTER_COMMANDS:  # no word begins with NUL, so that all of them are left to the exporter
+        commands.add_parser(name, module="exporter", add_help=False, prefix_chars="\0")
+    return parser
+
+
+def _with_command(words: Sequence[str]) -> list[str]:
+    """The words with the screen's name where no command stands, which may follow options that count for all."""
+    first = next((at for at, word in enumerate(words) if word not in ("-v", "--verbose")), len(words))
+    named = words[first : first + 1] and words[first] in COMMANDS | EXPORTER_COMMANDS
+    return [*words[:first], *([] if named else [_SCREEN]), *words[first:]]
 
 
 def _abandon_stdout() -> None:
     """Drops what is not written yet; Python would complain once more when it flushes at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _stand_in_for_closed_streams() -> None:
+    """A closed stdout becomes one that cannot be written, and says so; its number goes to no other file."""
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_RDONLY), "w", encoding="utf-8")
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
 def _tolerate_narrow_encodings() -> None:

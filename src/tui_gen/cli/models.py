@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict
+from typing import TYPE_CHECKING
 
-from tui_gen.library import Entry, find_models, search_path
 from tui_gen.terminal_text import scrub_line
+
+if TYPE_CHECKING:
+    from tui_gen.library import Entry
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -18,6 +20,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints what is installed; returns the exit status."""
+    from tui_gen.library import find_models, search_path
+
     entries = find_models()
     if args.json:
         print(json.dumps([_facts(entry) for entry in entries], indent=2))
@@ -36,6 +40,8 @@ def _facts(entry: Entry) -> dict[str, object]:
     facts: dict[str, object] = {"name": entry.name, "path": str(entry.path), "bytes": entry.size}
     if entry.card is None:
         return {**facts, "error": entry.fault}
+    from dataclasses import asdict
+
     quality = asdict(entry.card.quality) if entry.card.quality else None
     return {**facts, "kind": entry.card.kind, "architecture": entry.card.architecture, "quality": quality}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn, TypedDict
 
@@ -24,29 +25,50 @@ class Parser(argparse.ArgumentParser):
         self.exit(WRONG_USAGE, f"{self.prog}: {message} ({self.prog} --help shows what it takes)\n")
 
 
+def add_verbose(parser: argparse.ArgumentParser) -> None:
+    """The option that counts for every command, before or after its name."""
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", default=argparse.SUPPRESS, help="show the traceback of a failure"
+    )
+
+
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """What a run is made with, and where the model runs."""
     parser.add_argument(
-        "-t", "--temperature", type=float, metavar="T", help="0 takes the likeliest token; default: the model card's"
+        "-t",
+        "--temperature",
+        type=float,
+        metavar="T",
+        help="0 to 10; 0 takes the likeliest token; default: the model card's",
     )
     parser.add_argument(
         "--top-k", type=int, default=0, metavar="K", help="sample from the K likeliest tokens; 0 is off"
     )
-    parser.add_argument("--top-p", type=float, default=1.0, metavar="P", help="from the likeliest that add up to P")
     parser.add_argument(
-        "--min-p", type=float, default=0.0, metavar="P", help="from those at least P times the likeliest"
+        "--top-p", type=float, default=1.0, metavar="P", help="0 to 1: from the likeliest that add up to P"
     )
-    parser.add_argument("-l", "--length", type=_count(0), metavar="N", help="how many tokens to sample at most")
     parser.add_argument(
-        "-n", "--samples", type=_count(1, 4096), default=1, metavar="N", help="how many samples at once"
+        "--min-p", type=float, default=0.0, metavar="P", help="0 to 1: from those at least P times the likeliest"
     )
-    parser.add_argument("--seed", type=_count(0), metavar="S", help="same seed, same output")
+    parser.add_argument(
+        "-l", "--length", type=_knob_count("length"), metavar="N", help="how many tokens to sample at most; 0 for none"
+    )
+    parser.add_argument(
+        "-n", "--samples", type=_knob_count("samples"), default=1, metavar="N", help="1 to 4096 samples at once"
+    )
+    parser.add_argument("--seed", type=_knob_count("seed"), metavar="S", help="same seed, same output")
     add_engine_options(parser)
 
 
 def add_output_options(parser: argparse.ArgumentParser) -> None:
     """How and where to write what is made."""
-    parser.add_argument("--format", choices=("text", "jsonl", "ascii", "blocks", "png", "gif"), help="how to write it")
+    parser.add_argument(
+        "--format",
+        choices=("text", "samples", "jsonl", "ascii", "blocks", "png", "gif"),
+        help="how to write it; samples: a JSON object per sample, as soon as it has ended; jsonl: one per token",
+    )
+    parser.add_argument("-0", "--null", action="store_true", help="end each text with NUL, as xargs -0 reads it")
+    parser._has_negative_number_optionals.clear()  # else -0 would make an option of every negative number
     parser.add_argument("-o", "--output", metavar="FILE", help="write there instead of to stdout")
 
 
@@ -64,12 +86,23 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _count(minimum: int, maximum: int | None = None) -> Callable[[str], int]:
-    limits = f"of at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
+def _knob_count(name: str) -> Callable[[str], int]:
+    """Reads a whole number within the limits of a knob."""
+
+    def parse(text: str) -> int:
+        from tui_gen.sampling.knobs import LIMITS
+
+        return _count(*LIMITS[name])(text)
+
+    return parse
+
+
+def _count(minimum: float, maximum: float) -> Callable[[str], int]:
+    limits = f"of at least {minimum}" if math.isinf(maximum) else f"from {minimum} to {maximum:.0f}"
 
     def parse(text: str) -> int:
         value = int(text) if text.lstrip("+-").isdecimal() else None
-        if value is None or value < minimum or (maximum is not None and value > maximum):
+        if value is None or not minimum <= value <= maximum:
             raise argparse.ArgumentTypeError(f"must be a whole number {limits}, not {text!r}")
         return value
 

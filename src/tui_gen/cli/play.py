@@ -12,9 +12,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tui_gen import __version__
 from tui_gen.cli import options
 from tui_gen.errors import TuiGenError, UsageError
+from tui_gen.terminal_text import listed, nearest
 
 if TYPE_CHECKING:
     from tui_gen.library import Entry
@@ -30,9 +30,8 @@ _FRAMES_PER_SECOND = "80"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Describes the screen's options."""
     parser.description = "A terminal playground for autoregressive neural networks."
-    parser.add_argument("model", nargs="?", metavar="MODEL", help=options.MODEL)
+    parser.add_argument("model", nargs="?", type=_model, metavar="MODEL", help=options.MODEL)
     parser.add_argument("--prompt", default="", metavar="TEXT", help="what stands in the prompt at the start")
-    parser.add_argument("--version", action="version", version=f"tui-gen {__version__}")
     options.add_run_options(parser)
 
 
@@ -62,8 +61,28 @@ def run(args: argparse.Namespace) -> int:
     return show(settings, entries)
 
 
+def _model(word: str) -> str:
+    """A word that names a model, or what is there as a path; empty for none.
+
+    Raises UsageError with what may have been meant, before other words are looked at: they may be those of a command.
+    """
+    from tui_gen.cli.main import COMMANDS, EXPORTER_COMMANDS
+    from tui_gen.library import find_models
+
+    commands, models = [*COMMANDS, *EXPORTER_COMMANDS], [entry.name for entry in find_models()]
+    if word in commands:
+        raise UsageError(f"{word} is a command, and the options of a command stand after it: tui-gen {word} ...")
+    if not word or word in models or os.path.exists(word):
+        return word
+    near = nearest(word, [*commands, *models])
+    cure = f"did you mean {listed(near)}?" if near else "tui-gen models lists the models, tui-gen --help the commands"
+    raise UsageError(f"{word!r} is no command, no model and no path; {cure}")
+
+
 def load_screen() -> None:
     """Imports the screen, the faster way. Raises UsageError without a terminal to show it on."""
+    if os.environ.get("TERM") == "dumb":
+        raise UsageError("the screen needs a terminal that moves its cursor, and TERM is dumb; use `tui-gen generate`")
     if not all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout)):
         raise UsageError("the screen needs a terminal on stdin and stdout; without one, use `tui-gen generate`")
     os.environ.setdefault("TEXTUAL_FPS", _FRAMES_PER_SECOND)  # read when it is imported

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-from tui_gen.cli import options, play
+from tui_gen.cli import options
 from tui_gen.errors import UsageError
-from tui_gen.generation.pacing import frames
-from tui_gen.images.codec import ImageCodec
-from tui_gen.images.picture import given_levels
-from tui_gen.library import LoadedModel, distinct_names, find_models, open_model
-from tui_gen.output.comparison import ComparisonWriter, comparison_lines
-from tui_gen.output.writers import StepWriter, checked_format, closing, destination, say, writer_for
-from tui_gen.sampling.params import FREE, SamplingParams, Tokens
-from tui_gen.sampling.step import Step
-from tui_gen.scoring.comparison import ModelBranch, ModelComparison
-from tui_gen.sessions.file import model_folders, read_session
-from tui_gen.sessions.replay import LoadedSession, Replay, retold
-from tui_gen.sessions.session import Record, Session
+from tui_gen.terminal_text import say
+
+if TYPE_CHECKING:  # the help loads nothing that a replay needs
+    from tui_gen.library import LoadedModel
+    from tui_gen.sampling.params import Tokens
+    from tui_gen.sampling.step import Step
+    from tui_gen.sessions.replay import LoadedSession, Replay
+    from tui_gen.sessions.session import Record, Session
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -43,14 +39,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Replays as the command line asks; returns the exit status: 1 if what came out is not what it was."""
-    if args.screen and (args.format or args.output):
-        raise UsageError("--screen shows the session; leave out --format and -o, which are for writing it")
+    if args.screen and (args.format or args.output or args.null):
+        raise UsageError("--screen shows the session; leave out --format, -0 and -o, which are for writing it")
     source = _load(args)
     return _show(source, args) if args.screen else _write(source, args)
 
 
 def _load(args: argparse.Namespace) -> LoadedSession:
     """Reads the file and finds the model. Raises TuiGenError for what is damaged, missing or another one."""
+    from tui_gen.sessions.file import model_folders, read_session
+    from tui_gen.sessions.replay import LoadedSession
+
     session = read_session(Path(args.file))
     record = session.chosen(args.branch)
     folders, replaced = model_folders(session, args.model, anyway=args.anyway)
@@ -59,7 +58,11 @@ def _load(args: argparse.Namespace) -> LoadedSession:
 
 def _show(source: LoadedSession, args: argparse.Namespace) -> int:
     """The screen, as if started for the branch, with the rest of the session in it."""
+    from tui_gen.cli import play
+
     play.load_screen()
+    from tui_gen.library import find_models
+    from tui_gen.sampling.params import SamplingParams
     from tui_gen.tui.knob_state import Settings
 
     record, knobs = source.chosen, source.chosen.params
@@ -77,64 +80,67 @@ def _show(source: LoadedSession, args: argparse.Namespace) -> int:
 
 
 def _write(source: LoadedSession, args: argparse.Namespace) -> int:
+    from tui_gen.library import open_model
+    from tui_gen.output.writers import checked_format, destination
+    from tui_gen.sessions.replay import Replay
+
     loaded_models = {index: open_model(folder, **options.engine(args)) for index, folder in source.folders.items()}
     loaded_model = loaded_models[source.chosen.model]
-    form = checked_format(loaded_model, args.format, args.output)
+    form = checked_format(loaded_model, args.format, args.output, null=args.null)
     replay = Replay(source.session, loaded_models[0], loaded_models)
     with destination(args.output) as file:
         records = source.session.compared(source.chosen)
         if len(records) > 1:
-            _write_comparison(replay, records, form, file)
+            from tui_gen.cli.comparison import write_replay
+
+            levels = [given_picture(replay.models[each.model], source.session, each) for each in records]
+            write_replay(replay, records, levels, form=form, null=args.null, file=file)
         else:
-            _write_branch(source, replay, loaded_model, form, file)
+            _write_branch(source, replay, loaded_model, form, file, null=args.null)
     say(_report(source, replay, loaded_models[0]))
     return 0 if args.anyway or (replay.exact and not source.replaced) else 1
 
 
 def _write_branch(
-    source: LoadedSession, replay: Replay, loaded_model: LoadedModel, form: str | None, file: BinaryIO
+    source: LoadedSession, replay: Replay, loaded_model: LoadedModel, form: str | None, file: BinaryIO, *, null: bool
 ) -> None:
     """The branch as it is made again."""
-    samples, sweep = source.chosen.samples, source.chosen.sweep
-    levels = _given_picture(loaded_model, source.session, source.chosen)
-    with closing(writer_for(loaded_model, form, samples, file, given=levels, sweep=sweep)) as writer:
+    from tui_gen.generation.pacing import frames
+    from tui_gen.output.writers import closing, writer_for
+
+    chosen, levels = source.chosen, given_picture(loaded_model, source.session, source.chosen)
+    writer = writer_for(
+        loaded_model,
+        form,
+        chosen.samples,
+        file,
+        prompt=chosen.text,
+        given=levels,
+        sweep=chosen.sweep,
+        null=null,
+    )
+    with closing(writer):
         for bundle in frames(_steps(replay, source.chosen), writer.bundle):
             writer.write(bundle)
             say(*loaded_model.model.take_warnings())
 
 
-def _write_comparison(replay: Replay, records: Sequence[Record], form: str | None, file: BinaryIO) -> None:
-    """All branches that stand beside each other, once all are made, and what differs."""
-    for _ in replay.run():
-        pass
-    records = [record for record in records if record.number in replay.branches]
-    models, branches = (
-        [replay.models[each.model] for each in records],
-        [replay.branches[each.number] for each in records],
-    )
-    comparison, names = ModelComparison(*map(ModelBranch, models, branches)), distinct_names(models)
-    levels = [_given_picture(model, replay.session, record) for model, record in zip(models, records, strict=True)]
-
-    def open_writer(number: int, file: BinaryIO) -> StepWriter:
-        samples, sweep = records[number].samples, records[number].sweep
-        return writer_for(models[number], form, samples, file, given=levels[number], sweep=sweep)
-
-    writer = ComparisonWriter(comparison, names, open_writer, form=form, file=file, given=levels)
-    writer.write(map(retold, branches))
-    comparison.update(final=True)
-    say(*(line for model in models for line in model.model.take_warnings()), *comparison_lines(comparison, names))
-
-
 def _steps(replay: Replay, branch: Record) -> Iterator[Step | None]:
     """The steps of one branch, while all are made. What it shares with its parent is told afterwards."""
+    from tui_gen.sessions.replay import retold
+
     for record, step in replay.run():
         yield step if record is branch and branch.parent is None else None
     if branch.parent is not None and branch.number in replay.branches:
         yield from retold(replay.branches[branch.number])
 
 
-def _given_picture(loaded_model: LoadedModel, session: Session, record: Record) -> Tokens | None:
+def given_picture(loaded_model: LoadedModel, session: Session, record: Record) -> Tokens | None:
     """The levels, [height, width] or [height, width, 3], of the picture that a branch completes, if it does."""
+    from tui_gen.images.codec import ImageCodec
+    from tui_gen.images.picture import given_levels
+    from tui_gen.sampling.params import FREE
+
     if not isinstance(loaded_model.codec, ImageCodec):
         return None
     while record.parent is not None:

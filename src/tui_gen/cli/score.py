@@ -5,25 +5,22 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-from tui_gen.card import ImageSpec
 from tui_gen.cli import options
 from tui_gen.errors import TuiGenError, UsageError
-from tui_gen.images.codec import ImageCodec
-from tui_gen.images.read import read_levels
-from tui_gen.library import LoadedModel, open_model
-from tui_gen.output.writers import say
-from tui_gen.sampling.params import FREE
-from tui_gen.scoring.report import Report, ScoreLines, ScoreWriter, legend
-from tui_gen.scoring.score import StreamScorer, Totals
-from tui_gen.terminal_text import counted
-from tui_gen.text.codec import TextCodec
-from tui_gen.text.tokenizer import TextTokens, text_blocks
+from tui_gen.terminal_text import counted, say, shows_colours
+
+if TYPE_CHECKING:  # the help loads nothing that a score needs
+    from tui_gen.card import ImageSpec
+    from tui_gen.library import LoadedModel
+    from tui_gen.scoring.report import ScoreWriter
+    from tui_gen.scoring.score import StreamScorer
+    from tui_gen.text.codec import TextCodec
+    from tui_gen.text.tokenizer import TextTokens
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -40,8 +37,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Scores as the command line asks; returns the exit status."""
-    if sys.stdout is None:
-        raise TuiGenError("stdout is closed, so a score cannot be written")
+    from tui_gen.images.codec import ImageCodec
+    from tui_gen.library import open_model
+    from tui_gen.scoring.score import StreamScorer
+
     loaded_model = open_model(args.model, **options.engine(args))
     measure = StreamScorer(loaded_model.model, loaded_model.codec.prompt([args.prompt]))
     if isinstance(loaded_model.codec, ImageCodec):
@@ -54,6 +53,10 @@ def run(args: argparse.Namespace) -> int:
 def _score_picture(image: ImageSpec, measure: StreamScorer, args: argparse.Namespace) -> None:
     if args.file == "-":
         raise UsageError("a picture is read from a file, not from stdin")
+    from tui_gen.images.read import read_levels
+    from tui_gen.sampling.params import FREE
+    from tui_gen.scoring.score import Totals
+
     levels = read_levels(args.file, image)
     if (levels == FREE).any():
         raise TuiGenError(f"{args.file} has transparent pixels, which no model predicts; fill them first")
@@ -65,6 +68,9 @@ def _score_picture(image: ImageSpec, measure: StreamScorer, args: argparse.Names
 
 
 def _score_text(loaded_model: LoadedModel, codec: TextCodec, measure: StreamScorer, args: argparse.Namespace) -> None:
+    from tui_gen.scoring.score import Totals
+    from tui_gen.text.tokenizer import TextTokens, text_blocks
+
     name = "stdin" if args.file == "-" else args.file
     tokens = TextTokens(codec.tokenizer, loaded_model.card.name, name)
     writer, totals = _writer(args.format, None), Totals("character")
@@ -94,17 +100,17 @@ def _breaking_off(writer: ScoreWriter) -> Iterator[None]:
 
 
 def _writer(form: str, image: ImageSpec | None) -> ScoreWriter:
+    from tui_gen.scoring.report import Report, ScoreLines
+
     file = sys.stdout.buffer
-    return ScoreLines(file, image) if form == "jsonl" else Report(file, image, coloured=_has_colours())
-
-
-def _has_colours() -> bool:
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    return ScoreLines(file, image) if form == "jsonl" else Report(file, image)
 
 
 def _explain_colours(form: str) -> None:
-    if form == "text" and _has_colours():
-        print(f"tui-gen: {legend(coloured=sys.stderr.isatty())}", file=sys.stderr)
+    from tui_gen.scoring.report import legend
+
+    if form == "text" and shows_colours(sys.stdout):
+        print(f"tui-gen: {legend(coloured=shows_colours(sys.stderr))}", file=sys.stderr)
 
 
 @contextlib.contextmanager

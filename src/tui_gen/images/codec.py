@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,8 +10,11 @@ from tui_gen.card import Colour, ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.images.picture import Picture
 from tui_gen.sampling.params import Tokens
-from tui_gen.terminal_text import listed
+from tui_gen.terminal_text import listed, nearest
 from tui_gen.text.tokenizer import PromptTokenizer
+
+_HINTS = 12
+"""Phrases up to which all are named to somebody who asked for another one."""
 
 
 class ImageCodec:
@@ -78,8 +80,13 @@ class ImageCodec:
     def _hint(self, phrase: str) -> str:
         if not self.phrases:
             return "it takes no prompt"
-        close = difflib.get_close_matches(phrase.lower(), self.phrases, n=4, cutoff=0.5) or self.phrases[:8]
-        return f"it knows {', '.join(close)}" + (", ..." if len(close) < len(self.phrases) else "")
+        near = nearest(phrase, self.phrases, cutoff=0.5)
+        if len(self.phrases) > _HINTS:
+            shown = near or self.phrases[:_HINTS]
+            return (
+                f"it knows {', '.join(shown)} and {len(self.phrases) - len(shown)} others, which tui-gen inspect lists"
+            )
+        return f"it knows {', '.join(dict.fromkeys([*near, *self.phrases]))}"
 
     def _known_phrases(self) -> tuple[str, ...]:
         vocab = self.vocabulary

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
@@ -17,6 +16,7 @@ from tui_gen.images.picture import UNDRAWN, Picture
 from tui_gen.images.raster import Raster, ansi, plain
 from tui_gen.sampling.params import Mask
 from tui_gen.sampling.step import Step
+from tui_gen.terminal_text import allows_escapes, shows_colours
 
 MAX_FRAMES = 100
 """Of the drawing; before them comes one of what is given."""
@@ -34,9 +34,9 @@ _PNG_ROW = 4
 
 
 def row_writer(picture: Picture, file: BinaryIO, form: str | None, captions: Sequence[str] = ()) -> RowWriter:
-    """form: ascii or blocks; None for what suits where it is written. NO_COLOR is honoured."""
-    coloured = not os.environ.get("NO_COLOR")
-    return RowWriter(picture, file, form or ("blocks" if file.isatty() and coloured else "ascii"), coloured, captions)
+    """form: ascii or blocks; None for what suits where it is written. NO_COLOR and TERM=dumb are honoured."""
+    form = form or ("blocks" if shows_colours(file) else "ascii")
+    return RowWriter(picture, file, form, allows_escapes(), captions)
 
 
 class RowWriter:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from tui_gen.images.codec import ImageCodec
 from tui_gen.images.encode import RowWriter, gif, png
 from tui_gen.images.picture import Picture, first_pixel, given_levels
 from tui_gen.library import LoadedModel
-from tui_gen.output.writers import text_headings
+from tui_gen.output.writers import text_gap, text_headings
 from tui_gen.sampling.params import FREE, Mask, Tokens
 from tui_gen.terminal_text import counted, listed, scrub
 from tui_gen.text.codec import TextCodec
@@ -86,11 +87,13 @@ def _content(ending: str, loaded_model: LoadedModel, branch: Branch) -> bytes:
 
 
 def _join_texts(branch: Branch, loaded_model: LoadedModel) -> str:
-    """All texts, each under a heading where there are several."""
+    """All texts; each of a sweep under its heading, others apart where one has several lines."""
     texts = [text_of(branch, loaded_model, sample) for sample in range(branch.samples)]
-    texts = [text if text.endswith("\n") else text + "\n" for text in texts]
     headings = text_headings(len(texts), branch.start.sweep)
-    return "".join(heading + text for heading, text in zip(headings, texts, strict=True))
+    if not headings[0]:
+        headings = ["", *(text_gap(before, text) for before, text in pairwise(texts))]
+    lines = (text if text.endswith("\n") else text + "\n" for text in texts)
+    return "".join(heading + text for heading, text in zip(headings, lines, strict=True))
 
 
 def _ascii(picture: Picture) -> str:

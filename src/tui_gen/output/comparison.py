@@ -36,8 +36,9 @@ class ComparisonWriter:
         file: BinaryIO,
         given: Sequence[Tokens | None],
     ) -> None:
-        """names: of the models. writer: opens the usual writer for what one of them makes, by its number.
+        """names: of the models, which stand above texts; empty for none.
 
+        writer: opens the usual writer for what one of them makes, by its number.
         given: of each model, the levels of a picture that is completed.
         """
         self._comparison, self._file, self._writer = comparison, file, writer
@@ -74,7 +75,8 @@ class ComparisonWriter:
         if self._form in _LINES:
             figures = _Figures(self._comparison, self._names if number == 0 else [])
             return self._writer(number, ModelLines(self._file, self._names[number], figures))
-        self._file.write(f"--- {self._names[number]} ---\n".encode("utf-8", "replace"))
+        if self._names:
+            self._file.write(f"--- {self._names[number]} ---\n".encode("utf-8", "replace"))
         return self._writer(number, self._file)
 
     def _write_pictures(self) -> None:

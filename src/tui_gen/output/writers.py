@@ -1,4 +1,4 @@
-"""Writers of runs without a screen: text and JSON lines, or a writer of pictures; and where they write to."""
+"""Writers of runs without a screen: text, JSON lines of tokens or samples, or a writer of pictures; and where to."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 
+from tui_gen.card import ImageSpec
 from tui_gen.errors import TuiGenError, UsageError
 from tui_gen.images.codec import ImageCodec
 from tui_gen.images.encode import FileWriter, row_writer
 from tui_gen.library import LoadedModel
-from tui_gen.sampling.params import Tokens
+from tui_gen.sampling.params import FREE, Mask, Tokens
 from tui_gen.sampling.step import Step
 from tui_gen.sampling.sweep import Sweep
-from tui_gen.terminal_text import scrub, scrub_line
+from tui_gen.terminal_text import scrub
 from tui_gen.text.codec import Codec, TextCodec
 
 _FORMS = {".png": "png", ".gif": "gif", ".jsonl": "jsonl"}
@@ -42,25 +43,39 @@ class StepWriter(Protocol):
         ...
 
 
-class StepsWithFigures(list[Step]):
-    """Steps whose figures are computed as they come, while a model on a GPU still has their logits at hand."""
+class StepsWithLogprobs(list[Step]):
+    """Steps whose log-probabilities are computed as they come, while a model on a GPU still has the logits."""
 
     def append(self, step: Step, /) -> None:
         """Takes the next step."""
-        _ = step.logprob, step.entropy
+        _ = step.logprob
         super().append(step)
 
 
-def checked_format(loaded_model: LoadedModel, form: str | None, path: str | None = None) -> str | None:
+class StepsWithFigures(StepsWithLogprobs):
+    """The same for their entropies too."""
+
+    def append(self, step: Step, /) -> None:
+        """Takes the next step."""
+        _ = step.entropy
+        super().append(step)
+
+
+def checked_format(
+    loaded_model: LoadedModel, form: str | None, path: str | None = None, *, null: bool = False
+) -> str | None:
     """The format that was asked for, or that the ending of a file's name says; None for what suits the model.
 
-    Raises UsageError for one that does not suit the model.
+    null: whether NUL is to end each sample. Raises UsageError for what does not suit the model or the format.
     """
     form = form or _FORMS.get(Path(path or "").suffix.lower())
-    if isinstance(loaded_model.codec, TextCodec) and form not in (None, "text", "jsonl"):
+    if null and (form not in (None, "text") or isinstance(loaded_model.codec, ImageCodec)):
+        raise UsageError("-0 ends texts with NUL; leave it out for pictures and for --format other than text")
+    if isinstance(loaded_model.codec, TextCodec) and form not in (None, "text", "jsonl", "samples"):
         raise UsageError(f"{loaded_model.card.name} writes text; --format {form} is for pictures")
     if isinstance(loaded_model.codec, ImageCodec) and form == "text":
-        raise UsageError(f"{loaded_model.card.name} draws pictures; use --format ascii, blocks, png, gif or jsonl")
+        forms = "ascii, blocks, png, gif, jsonl or samples"
+        raise UsageError(f"{loaded_model.card.name} draws pictures; use --format {forms}")
     return form
 
 
@@ -70,19 +85,26 @@ def writer_for(
     samples: int,
     file: BinaryIO,
     *,
+    prompt: str = "",
     given: Tokens | None = None,
     sweep: Sweep | None = None,
+    null: bool = False,
 ) -> StepWriter:
     """The writer for a format that suits the model, or for what suits model and destination.
 
-    given: the levels of a picture that is completed; they are seen even if the run does not come to them.
-    sweep: what the samples differ by, if it is a knob.
+    prompt: as a person typed it. given: the levels of a picture that is completed; they are seen even if the run does
+    not come to them. sweep: what the samples differ by, if it is a knob. null: ends each text with NUL.
     """
     codec = loaded_model.codec
     if form == "jsonl":
         return JsonLines(codec, samples, file, sweep)
+    if form == "samples":
+        texts_or_pictures = (
+            _Texts(loaded_model, samples) if isinstance(codec, TextCodec) else _Pixels(codec.image, samples, given)
+        )
+        return SampleLines(texts_or_pictures, samples, file, prompt, sweep)
     if isinstance(codec, TextCodec):
-        return TextWriter(codec, samples, file, sweep)
+        return TextWriter(loaded_model, samples, file, sweep, null=null)
     picture = codec.picture(samples)
     if given is not None:
         picture.preset(given)
@@ -91,51 +113,185 @@ def writer_for(
     return row_writer(picture, file, form)
 
 
-def text_headings(samples: int, sweep: Sweep | None = None) -> list[str]:
-    """A line above each of several texts: its number, or what it is made with; nothing above a single one."""
-    if samples == 1:
-        return [""]
-    names = sweep.headings() if sweep else [f"{number} of {samples}" for number in range(1, samples + 1)]
-    return [f"--- {name} ---\n" for name in names]
+def text_headings(samples: int, sweep: Sweep | None = None, *, terminal: bool = False) -> list[str]:
+    """A line above each of several texts: what it is made with, or on a terminal its number; else nothing."""
+    if samples > 1 and sweep:
+        return [f"--- {name} ---\n" for name in sweep.headings()]
+    numbered = samples > 1 and terminal
+    return [f"--- {number} of {samples} ---\n" if numbered else "" for number in range(1, samples + 1)]
+
+
+def text_gap(before: str, text: str) -> str:
+    """What stands between the lines of two texts without headings: an empty line, if one of them has several lines."""
+    return "\n" if any("\n" in one.removesuffix("\n") for one in (before, text)) else ""
 
 
 class TextWriter:
-    """The first sample as it appears; the others after it, each under its heading."""
+    """Texts in the order of the samples, each as soon as all before it have ended.
+
+    A single one, or one under a heading, is written as it appears; others as a whole, a line of their own or with an
+    empty line between them. A text that waits is kept as token ids.
+    """
 
     bundle = list[Step]
 
-    def __init__(self, codec: TextCodec, samples: int, file: BinaryIO, sweep: Sweep | None = None) -> None:
-        self._readers = [codec.reader() for _ in range(samples)]
-        self._texts: list[list[str]] = [[] for _ in range(samples)]
-        self._file, self._terminal = file, file.isatty()
-        self._headings = text_headings(samples, sweep)
+    def __init__(
+        self,
+        loaded_model: LoadedModel,
+        samples: int,
+        file: BinaryIO,
+        sweep: Sweep | None = None,
+        *,
+        null: bool = False,
+    ) -> None:
+        self._texts, self._file, self._terminal, self._null = _Texts(loaded_model, samples), file, file.isatty(), null
+        self._headings = [""] * samples if null else text_headings(samples, sweep, terminal=self._terminal)
+        self._whole = samples > 1 and not null and not self._headings[0]
+        self._turn, self._reader, self._text, self._before = 0, self._texts.codec.reader(), "", ""
         self._put(self._headings[0])
 
     def write(self, steps: Sequence[Step]) -> None:
         for step in steps:
-            for sample in np.flatnonzero(step.live):
-                text = self._readers[sample].read(int(step.tokens[sample]))
-                if sample == 0:
-                    self._put(text)
-                    self._texts[0] = [text or "".join(self._texts[0])]  # only how it ends will matter
-                else:
-                    self._texts[sample].append(text)
-        self._file.flush()
+            self._texts.add(step)
+        self._write_ready()
 
     def close(self) -> None:
-        self._end_line("".join(self._texts[0]))
-        for heading, text in zip(self._headings[1:], map("".join, self._texts[1:]), strict=True):
-            self._put(heading + text)
-            self._end_line(text)
+        self._texts.ended[:] = True
+        self._write_ready()
+
+    def _write_ready(self) -> None:
+        while self._turn < len(self._headings):
+            ended = bool(self._texts.ended[self._turn])
+            if ended or not self._whole:
+                self._write_part()
+            if not ended:
+                break
+            self._end()
         self._file.flush()
 
-    def _end_line(self, text: str) -> None:
-        if not text.endswith("\n"):
+    def _write_part(self) -> None:
+        """What the text whose turn it is has got since."""
+        text = self._reader.read_all(self._texts.take(self._turn))
+        if self._whole and self._turn:
+            self._put(text_gap(self._before, text))
+        self._put(text)
+        self._text = text if self._whole else text or self._text  # of a part, only how it ends matters
+
+    def _end(self) -> None:
+        """Ends the text whose turn it is, and begins the next one."""
+        if self._null:
+            self._file.write(b"\0")
+        elif not self._text.endswith("\n"):
             self._put("\n")
+        self._turn, self._reader, self._text, self._before = self._turn + 1, self._texts.codec.reader(), "", self._text
+        self._put("".join(self._headings[self._turn : self._turn + 1]))
 
     def _put(self, text: str) -> None:
         content = scrub(text) if self._terminal else text
         self._file.write(content.encode("utf-8", "replace"))
+
+
+class _Texts:
+    """The tokens of texts as they come, without end tokens, and which of the texts have ended."""
+
+    key = "text"
+
+    def __init__(self, loaded_model: LoadedModel, samples: int) -> None:
+        assert isinstance(loaded_model.codec, TextCodec)
+        self.codec, self._eos = loaded_model.codec, FREE if loaded_model.card.eos is None else loaded_model.card.eos
+        self._tokens = [list[int]() for _ in range(samples)]
+        self.ended: Mask = np.zeros(samples, dtype=bool)
+        """[samples]: whether the model ended it."""
+
+    def add(self, step: Step) -> None:
+        """Takes the next token of every text that still runs."""
+        ends = step.tokens == self._eos
+        for sample in np.flatnonzero(step.live & ~ends):
+            self._tokens[sample].append(int(step.tokens[sample]))
+        self.ended |= step.live & ends & ~step.given
+
+    def take(self, sample: int) -> list[int]:
+        """The tokens of a text that were not taken yet."""
+        tokens, self._tokens[sample] = self._tokens[sample], []
+        return tokens
+
+    def content(self, sample: int) -> str:
+        """A text that is whole."""
+        return self.codec.reader().read_all(self.take(sample))
+
+
+class _Pixels:
+    """The levels of pictures as they come; all of them end together, with the last pixel."""
+
+    key = "pixels"
+
+    def __init__(self, image: ImageSpec, samples: int, given: Tokens | None) -> None:
+        self._image, self._count = image, 0
+        start = np.full(image.area, FREE) if given is None else given.ravel()
+        self._levels = np.tile(start, (samples, 1))
+        self.ended: Mask = np.zeros(samples, dtype=bool)
+        """[samples]: whether it is drawn to its end."""
+
+    def add(self, step: Step) -> None:
+        """Takes the next value of every picture; a step that is part of the prompt brings none."""
+        if self._count < self._image.area and step.tokens[0] < self._image.levels:
+            self._levels[:, self._count] = step.tokens
+            self._count += 1
+            self.ended[:] = self._count == self._image.area
+
+    def content(self, sample: int) -> Any:
+        """The levels, row by row, of three channels pixel by pixel; None where nothing is drawn."""
+        levels = self._levels[sample].reshape(self._image.shape)
+        content = levels.astype(object)
+        content[levels == FREE] = None
+        return content.tolist()
+
+
+class SampleLines:
+    """One object per sample, written when the sample has ended, whichever ends first.
+
+    `text` is the whole text, prompt included; `pixels` are levels. `tokens` counts what was sampled, and `logprob`
+    (nats) is the sum over it, of the model's own distribution, at temperature 1 and with nothing cut. `ended` says
+    whether the model came to an end, or the picture to its last pixel, before the length or a person cut it short.
+    """
+
+    bundle = StepsWithLogprobs
+
+    def __init__(
+        self, content: _Texts | _Pixels, samples: int, file: BinaryIO, prompt: str = "", sweep: Sweep | None = None
+    ) -> None:
+        self._content, self._file, self._prompt = content, file, prompt
+        self._sweep_facts = _sweep_facts(samples, sweep)
+        self._counts, self._logprobs = np.zeros(samples, dtype=np.int64), np.zeros(samples)
+        self._waiting: Mask = np.ones(samples, dtype=bool)
+
+    def write(self, steps: Sequence[Step]) -> None:
+        for step in steps:
+            self._content.add(step)
+            sampled = step.live & ~step.given
+            self._counts += sampled
+            self._logprobs += np.where(sampled, step.logprob, 0)
+        self._put(self._waiting & self._content.ended)
+
+    def close(self) -> None:
+        self._put(self._waiting)
+
+    def _put(self, which: Mask) -> None:
+        for sample in np.flatnonzero(which).tolist():
+            self._waiting[sample] = False
+            self._file.write(json.dumps(self._facts(sample)).encode() + b"\n")
+        self._file.flush()
+
+    def _facts(self, sample: int) -> dict[str, Any]:
+        return {
+            "sample": sample,
+            **self._sweep_facts[sample],
+            "prompt": self._prompt,
+            self._content.key: self._content.content(sample),
+            "tokens": int(self._counts[sample]),
+            "logprob": round(float(self._logprobs[sample]), 6),
+            "ended": bool(self._content.ended[sample]),
+        }
 
 
 class JsonLines:
@@ -148,9 +304,7 @@ class JsonLines:
 
     def __init__(self, codec: Codec, samples: int, file: BinaryIO, sweep: Sweep | None = None) -> None:
         self._codec, self._file = codec, file
-        self._sweep_facts = (
-            [{"knob": sweep.knob, "value": value} for value in sweep.values] if sweep else [{}] * samples
-        )
+        self._sweep_facts = _sweep_facts(samples, sweep)
         self._readers = [codec.reader() for _ in range(samples)] if isinstance(codec, TextCodec) else []
         self._counts, self._values = [0] * samples, 0
 
@@ -182,10 +336,9 @@ class JsonLines:
         self._file.write(json.dumps(facts).encode() + b"\n")
 
 
-def say(*lines: str) -> None:
-    """Tells things on stderr, each in one line."""
-    for line in lines:
-        print(f"tui-gen: {scrub_line(line)}", file=sys.stderr)
+def _sweep_facts(samples: int, sweep: Sweep | None) -> Sequence[dict[str, object]]:
+    """What each sample of a sweep was made with."""
+    return [{"knob": sweep.knob, "value": value} for value in sweep.values] if sweep else [{}] * samples
 
 
 @contextlib.contextmanager
@@ -204,8 +357,6 @@ def destination(path: str | None) -> Iterator[BinaryIO]:
     there already: nothing is overwritten.
     """
     if path is None:
-        if sys.stdout is None:
-            raise TuiGenError("stdout is closed; add -o FILE")
         yield sys.stdout.buffer
         return
     try:
@@ -214,8 +365,13 @@ def destination(path: str | None) -> Iterator[BinaryIO]:
         raise TuiGenError(f"{path} exists already and is left as it is; choose another name") from fault
     except OSError as fault:
         raise TuiGenError(f"{path} cannot be written: {fault.strerror}") from fault
-    with file:
-        yield file
+    try:
+        with file:
+            yield file
+    except OSError as fault:
+        if isinstance(fault, BrokenPipeError) or fault.filename is not None:  # that is another file
+            raise
+        raise TuiGenError(f"{path} cannot be written: {fault.strerror}") from fault
 
 
 def _is_device(path: str) -> bool:

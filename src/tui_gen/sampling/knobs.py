@@ -16,6 +16,16 @@ MAX_TURNED_TEMPERATURE = 2.0
 MAX_PACE = 4096
 """Tokens a second, of text; the next value is unlimited."""
 STARTING_SEED = 42
+LIMITS: dict[str, tuple[float, float]] = {
+    "temperature": (0, MAX_TEMPERATURE),
+    "top_p": (0.0, 1.0),
+    "min_p": (0.0, 1.0),
+    "pace": (1, 1e6),
+    "samples": (1, 4096),
+    "length": (0, 1e7),
+    "seed": (0, math.inf),
+}
+"""What can be asked for of a knob, typed on the screen or on the command line: more than it is turned through."""
 _PICTURE_SECONDS = 4
 """What a picture takes at first, about."""
 
@@ -68,6 +78,12 @@ def knobs_for(card: ModelCard) -> dict[str, Knob]:
     """All knobs of a model by name, in the order in which they are listed."""
     knobs = (*_sampling_knobs(card), *_run_knobs(card))
     return {knob.name: knob for knob in knobs}
+
+
+def limits_for(card: ModelCard) -> dict[str, tuple[float, float]]:
+    """`LIMITS` of all knobs of a model. A larger top-k or length than these does what the largest does."""
+    length = card.image.area if card.image else LIMITS["length"][1]
+    return {**LIMITS, "top_k": (0, card.vocab_size), "length": (0, length)}
 
 
 def shown_hundredths(value: float) -> str:

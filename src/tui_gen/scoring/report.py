@@ -11,7 +11,7 @@ from typing import BinaryIO, NamedTuple, Protocol
 from tui_gen.card import Colour, ImageSpec
 from tui_gen.images.raster import Cell, ansi
 from tui_gen.scoring.score import BANDS, TAIL, Surprisal, SurprisalInContext, TopSurprisals, Totals, band
-from tui_gen.terminal_text import scrub, scrub_line
+from tui_gen.terminal_text import scrub, scrub_line, shows_colours
 
 _LONGEST = 24
 """Characters of a token that are shown."""
@@ -37,9 +37,9 @@ class ScoreWriter(Protocol):
 class Report:
     """What the tokens come to, for people. Of a text, the text itself stands before it, token by token."""
 
-    def __init__(self, file: BinaryIO, image: ImageSpec | None = None, *, coloured: bool = False) -> None:
-        """image: of a picture. coloured: each token is painted by its bits."""
-        self._file, self._image, self._colours = file, image, coloured
+    def __init__(self, file: BinaryIO, image: ImageSpec | None = None) -> None:
+        """image: of a picture. Where the file shows colours, each token is painted by its bits."""
+        self._file, self._image, self._colours = file, image, shows_colours(file)
         self._scrubs, self._top, self._at_line_end = file.isatty(), TopSurprisals(), True
 
     def write(self, surprisals: Sequence[Surprisal]) -> None:

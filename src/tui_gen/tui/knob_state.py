@@ -11,7 +11,7 @@ from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.branch import Branch
 from tui_gen.runtime.session import Provider
-from tui_gen.sampling.knobs import Knob, knobs_for
+from tui_gen.sampling.knobs import Knob, knobs_for, limits_for
 from tui_gen.sampling.params import SamplingParams, new_seed
 
 if TYPE_CHECKING:
@@ -28,13 +28,13 @@ class KnobState:
         self.params = params
         self.rate, self.samples, self.seed, self._length = math.inf, samples, seed, length
         self._knobs: dict[str, Knob] = {}
-        self._typed_up_to: dict[str, float] = {}
-        """Knobs that can be typed beyond what they turn through."""
+        self._limits: dict[str, tuple[float, float]] = {}
+        """What can be typed."""
 
     def serve(self, card: ModelCard, temperature: float | None) -> None:
         """Takes the limits of a model, and its pace and temperature unless a person asked for another."""
         self._knobs = knobs_for(card)
-        self._typed_up_to = {"top_k": card.vocab_size, "pace": 1e6, "length": card.image.area if card.image else 1e7}
+        self._limits = limits_for(card)
         self.params.temperature = card.temperature if temperature is None else temperature
         self.rate = self._knobs["pace"].default
 
@@ -69,12 +69,13 @@ class KnobState:
             self._set(name, knob.default if text == "off" else math.inf)
             return
         try:
-            value = float(text)
+            value = int(text) if text.isdecimal() else float(text)
         except ValueError as fault:
             raise TuiGenError(f"{knob.label} takes a number, not {text!r:.40}") from fault
-        most = self._typed_up_to.get(name, knob.stops[-1])
-        if not knob.lowest <= value <= most:
-            raise TuiGenError(f"{knob.label} goes from {knob.shown(knob.lowest)} to {knob.shown(most)}")
+        least, most = self._limits[name]
+        if not least <= value <= most or math.isinf(value):
+            end = "on" if math.isinf(most) else f"to {knob.shown(most)}"
+            raise TuiGenError(f"{knob.label} goes from {knob.shown(least)} {end}")
         self._set(name, value)
 
     def draw_seed(self) -> None:

@@ -178,7 +178,7 @@ def test_what_cannot_be_measured_is_one_clear_line_and_changes_nothing(
     capsys.readouterr()
     assert main([str(folder), "--data", str(data)]) == 1
     output = capsys.readouterr().err
-    assert output.startswith("export.evaluate: ")
+    assert output.startswith("python -m export.evaluate: ")
     assert says[fault] in output
     assert output.count("\n") == 1
     assert {path.name: path.read_bytes() for path in folder.glob("*")} == before

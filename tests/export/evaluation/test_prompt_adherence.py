@@ -112,7 +112,7 @@ def test_a_model_of_other_data_is_refused_before_anything_is_trained(
 
 def test_data_without_cloaks_or_a_missing_file_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path), "--data", str(tmp_path / "none.npz")]) == 1
-    assert "export.obedience: " in capsys.readouterr().err
+    assert "python -m export.obedience: " in capsys.readouterr().err
     plain = tmp_path / "plain.npz"
     captions = np.array(["elf"] * 20)
     np.savez(plain, pixels=np.zeros((20, 4, 4), np.uint8), palette=np.zeros((2, 3), np.uint8), captions=captions)

@@ -56,7 +56,7 @@ def test_a_bad_checkpoint_is_one_clear_line(
     assert main([str(bad), "-o", str(target)]) == 1
     output = capsys.readouterr()
     assert says in output.err
-    assert output.err.startswith("export: ")
+    assert output.err.startswith("python -m export: ")
     assert output.err.count("\n") == 1
     assert not target.exists()
 

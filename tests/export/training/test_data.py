@@ -144,11 +144,11 @@ RECIPE_FAULTS: dict[str, tuple[Spoil, str]] = {
     "a number": (lambda path: path.write_text("7\n"), "line 1, is not a JSON object"),
 }
 NPZ_FAULTS: dict[str, tuple[Spoil, str]] = {
-    "missing": (lambda path: None, "is not an archive"),
-    "empty": (lambda path: path.write_bytes(b""), "is not an archive"),
-    "text": (lambda path: path.write_text("pixels"), "is not an archive"),
-    "one array": (_npy, "is not an archive"),
-    "pickles": (lambda path: _npz(path, captions=np.array([{"a": 1}] * 3, dtype=object)), "is not an archive"),
+    "missing": (lambda path: None, "cannot be read: No such file"),
+    "empty": (lambda path: path.write_bytes(b""), "is damaged or no .npz file"),
+    "text": (lambda path: path.write_text("pixels"), "no .npz file; it must be what numpy.savez writes of pixels"),
+    "one array": (_npy, "is damaged or no .npz file"),
+    "pickles": (lambda path: _npz(path, captions=np.array([{"a": 1}] * 3, dtype=object)), "is damaged or no .npz"),
     "no palette": (lambda path: _npz(path, palette=None), "palette is not a file in the archive"),
     "no captions": (lambda path: _npz(path, captions=None), "captions is not a file in the archive"),
     "colour pixels": (lambda path: _npz(path, pixels=np.zeros((3, 4, 4, 3), np.uint8)), r"must be \[n, h, w\]"),

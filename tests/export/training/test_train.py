@@ -77,9 +77,9 @@ def test_what_cannot_be_trained_is_one_clear_line(
     if size == "output taken":
         run.write_text("mine")
     command = ["shakespeare", "--data", str(data), "-o", str(run), "--device", "cpu"]
-    assert main(command) == 1
+    assert main(command, prog="tui-gen train") == 1
     fault = capsys.readouterr().err
-    assert fault.startswith("export.train: ")
+    assert fault.startswith("tui-gen train: ")
     assert fault.count("\n") == 1
     assert {"no data": str(data), "too small": "--batch-size", "output taken": str(run)}[size] in fault
 
