@@ -180,6 +180,12 @@ def test_a_picture_as_an_object_has_its_levels_also_those_that_were_given(tui_ge
     assert (cut["tokens"], cut["ended"]) == (8, False)
 
 
+def test_a_length_of_more_than_a_picture_is_remarked_upon(tui_gen: Run) -> None:
+    [remark, report] = tui_gen("generate", "image", "-l", "25").stderr.decode().splitlines()
+    assert remark == "tui-gen: length 25 is a whole picture: one of image has 24 tokens"
+    assert " 24 tokens in " in report
+
+
 def test_json_lines_tell_the_places_of_what_was_drawn(tui_gen: Run, bright: Path) -> None:
     parts = ("--erase", "pixel:4,1", "--erase", "rows:3")
     done = tui_gen("generate", "image", "-n", "2", "--image", str(bright), *parts, "--format", "jsonl")

@@ -229,8 +229,8 @@ def test_a_closed_stdout_is_told_and_a_closed_stderr_adds_nothing_to_stdout(
     command = program("generate", "text", "the", "-t", "0")
     command["args"] = ["sh", "-c", f'"$@" {closed}', "sh", *command["args"]]
     done = subprocess.run(**command, capture_output=True, check=False)
-    told = b"tui-gen: stdout cannot be written: Bad file descriptor\n"
-    expected = (b"", told) if status else (f"the {toys.GREEDY_TEXT}\n".encode(), b"")
+    complaint = b"tui-gen: stdout cannot be written: Bad file descriptor\n"
+    expected = (b"", complaint) if status else (f"the {toys.GREEDY_TEXT}\n".encode(), b"")
     assert (done.returncode, done.stdout, done.stderr) == (status, *expected)
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from tests.conftest import Run
 from tests.support import toys
+from tui_gen.cli.inspect import phrase_lines
 
 QUALITY = {"value": 1.25, "unit": "nats per token", "split": "test"}
 
@@ -73,6 +74,21 @@ def test_inspect_shows_the_card_the_graph_and_where_it_runs(installed: Path, pri
     assert (facts["provider"], facts["threads"]) == ("CPU", "3")
     assert facts["inputs"] == "token: tensor(int64)[batch]"
     assert facts["outputs"] == "logits: tensor(float)[batch, 8]"
+
+
+def test_inspect_lists_the_words_that_a_prompt_is_made_of_and_not_their_ids(printed: Callable[..., str]) -> None:
+    lines = printed("inspect", "plain").splitlines()
+    assert "prompt words    bright, deep dark" in lines
+    [image] = [line for line in lines if line.startswith("image ")]
+    assert "conditions" not in image
+
+
+def test_lines_of_words_break_between_phrases(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    assert phrase_lines(["red hat", "t-shirt/top", "black horned helmet", "bow"]) == [
+        "prompt words    red hat, t-shirt/top,",
+        "                black horned helmet, bow",
+    ]
 
 
 def test_an_audit_draws_what_the_model_sees_below_what_its_card_says(

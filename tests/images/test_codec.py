@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from export.build_tokenizer import phrase_tokenizer
 from tests.support import toys
 from tests.support.toys import BRIGHT, DARK, START, WARM_UP
 from tui_gen.card import ImageSpec, ModelCard
@@ -56,6 +57,15 @@ def test_phrases_that_exclude_each_other_are_refused_together() -> None:
 def test_shorter_image_prompts_begin_with_more_start_tokens(pictures: ImageCodec) -> None:
     prompt = pictures.prompt(["", "bright", "bright, deep dark", " , "])
     assert prompt.tolist() == [[START] * 3, [START, START, BRIGHT], [START, BRIGHT, DARK], [START] * 3]
+
+
+def test_of_many_phrases_the_nearest_are_named_and_the_others_counted() -> None:
+    things = ("hat", "cloak", "robe", "bow", "axe")
+    phrases = [f"{colour} {thing}" for colour in ("red", "blue", "green") for thing in things]
+    image = ImageSpec(4, 6, 3, conditions=tuple(range(BRIGHT, BRIGHT + len(phrases))))
+    codec = ImageCodec(replace(PICTURES, image=image), phrase_tokenizer(phrases, first_id=BRIGHT).to_str())
+    with pytest.raises(TuiGenError, match=r"it knows red hat, .* and 11 others, which tui-gen inspect lists$"):
+        codec.prompt(["rod hat"])
 
 
 def test_an_unknown_phrase_is_marked_and_close_ones_are_suggested(pictures: ImageCodec) -> None:

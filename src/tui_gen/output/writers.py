@@ -187,7 +187,7 @@ class TextWriter:
         self._put("".join(self._headings[self._turn : self._turn + 1]))
 
     def _put(self, text: str) -> None:
-        content = scrub(text) if self._terminal else text
+        content = scrub(text) if self._terminal else text.replace("\0", "\u2400") if self._null else text
         self._file.write(content.encode("utf-8", "replace"))
 
 
