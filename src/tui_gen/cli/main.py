@@ -15,7 +15,7 @@ from tui_gen.errors import TuiGenError, UsageError
 from tui_gen.terminal_text import scrub, scrub_line
 
 OK, FAILED, INTERRUPTED = 0, 1, 130
-_COMMANDS = ("models", "generate", "replay", "score", "inspect", "learned", "bench")
+_COMMANDS = ("models", "generate", "replay", "score", "inspect", "learned", "bench", "config")
 """Modules beside this one; each has `configure(parser)` and `run(args)`."""
 _EXPORTER_COMMANDS = ("export", "train", "evaluate", "adherence")
 """What the exporter brings, and parses itself."""

@@ -51,8 +51,10 @@ def _load(args: argparse.Namespace) -> LoadedSession:
 def _show(source: LoadedSession, args: argparse.Namespace) -> int:
     """The screen, as if started for the branch, with the rest of the session in it."""
     play.load_screen()
+    from tui_gen.config import read_config
     from tui_gen.tui.knob_state import Settings
 
+    config = read_config()
     record, knobs = source.chosen, source.chosen.params
     settings = Settings(
         source.folder,
@@ -62,7 +64,8 @@ def _show(source: LoadedSession, args: argparse.Namespace) -> int:
         temperature=knobs.temperature,
         params=SamplingParams(knobs.temperature, knobs.top_k, knobs.top_p, knobs.min_p),
         session=source,
-        **options.engine(args),
+        **play.look(config),
+        **options.engine(args, config),
     )
     return play.show(settings, find_models())
 
