@@ -67,10 +67,7 @@ def read_config() -> Config:
         config.faults.append(scrub_line(f"{str(fault).removeprefix(f'{path} ')}; nothing is set"))
         return config
     for name, value in content.items():
-        try:
-            _take(config, name, value)
-        except TuiGenError as fault:
-            config.faults.append(scrub_line(f"{name} {fault}; the default counts"))
+        _take(config, name, value)
     return config
 
 
@@ -84,28 +81,34 @@ def _text_of(path: Path) -> str:
 
 
 def _take(config: Config, name: str, value: object) -> None:
+    readers = {setting.name: setting.read for setting in SETTINGS}
     if name == "keys":
-        config.keys = _table(config, name, value, _keys)
+        config.keys = _section(config, name, value, _keys)
     elif name == "themes":
-        config.themes = _table(config, name, value, _theme)
-    elif setting := next((setting for setting in SETTINGS if setting.name == name), None):
-        config.values[name] = setting.read(value)
+        config.themes = _section(config, name, value, _theme)
+    elif name in readers:
+        config.values |= _entry(config, name, value, readers[name], name)
     else:
-        near = get_close_matches(name.replace("-", "_"), [*(setting.name for setting in SETTINGS), "keys", "themes"], 1)
+        near = get_close_matches(name.replace("-", "_"), [*readers, "keys", "themes"], 1)
         advice = f"did you mean {near[0]}?" if near else "tui-gen config --init lists all"
-        raise TuiGenError(f"is no setting; {advice}")
+        config.faults.append(scrub_line(f"{name} is no setting; {advice}"))
 
 
-def _table(config: Config, section: str, value: object, read: Callable[[object], Any]) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise TuiGenError(f"must be a section, [{section}]")
-    entries = {}
-    for name, entry in value.items():
-        try:
-            entries[name] = read(entry)
-        except TuiGenError as fault:
-            config.faults.append(scrub_line(f"{section}.{name} {fault}; the default counts"))
-    return entries
+def _section(config: Config, section: str, value: object, read: Callable[[object], Any]) -> dict[str, Any]:
+    if isinstance(value, dict):
+        entries = (_entry(config, name, entry, read, f"{section}.{name}") for name, entry in value.items())
+        return {name: entry for pair in entries for name, entry in pair.items()}
+    config.faults.append(f"{section} must be a section, [{section}]")
+    return {}
+
+
+def _entry(config: Config, name: str, value: object, read: Callable[[object], Any], place: str) -> dict[str, Any]:
+    """The value by its name; nothing if it is wrong, which is told with its place."""
+    try:
+        return {name: read(value)}
+    except TuiGenError as fault:
+        config.faults.append(scrub_line(f"{place} {fault}; the default counts"))
+        return {}
 
 
 def _keys(value: object) -> str:

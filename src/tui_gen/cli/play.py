@@ -42,18 +42,27 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Shows the screen as the command line asks, and where it does not, the configuration; returns the exit status."""
     from tui_gen.config import read_config
-    from tui_gen.library import find_models, locate, refuse_checkpoint
+    from tui_gen.library import find_models, refuse_checkpoint
 
     if args.model:
         refuse_checkpoint(args.model)
     load_screen()
+    entries = find_models()
+    return show(settings_of(args, read_config(), entries), entries)
+
+
+def settings_of(args: argparse.Namespace, config: Config, entries: list[Entry]) -> Settings:
+    """What the command line says, else the configuration, else what is built in; where that is None, the model's card.
+
+    Adds to the faults of the configuration if its model cannot be played.
+    """
+    from tui_gen.library import locate
     from tui_gen.sampling.params import SamplingParams
     from tui_gen.tui.knob_state import Settings
 
-    entries, config = find_models(), read_config()
     asked = {name: value for name, value in vars(args).items() if value is not None}
     args = argparse.Namespace(**{**vars(args), **args.built_in, **config.values, **asked})
-    settings = Settings(
+    return Settings(
         locate(asked["model"]) if asked.get("model") else _first(entries, config),
         prompt=args.prompt,
         samples=args.samples,
@@ -64,7 +73,6 @@ def run(args: argparse.Namespace) -> int:
         **look(config),
         **options.engine(args, config),
     )
-    return show(settings, entries)
 
 
 class Look(TypedDict):

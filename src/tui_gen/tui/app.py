@@ -22,8 +22,8 @@ from textual.timer import Timer
 
 from tui_gen.library import Entry
 from tui_gen.sessions.workspace import Workspace
-from tui_gen.terminal_text import counted, scrub
-from tui_gen.tui.bindings import bind, bindings_of, owns
+from tui_gen.terminal_text import scrub
+from tui_gen.tui.bindings import bind, bindings_of, key_of, owns
 from tui_gen.tui.dialogs.help import HelpScreen
 from tui_gen.tui.keymap import Keymap
 from tui_gen.tui.knob_state import Settings
@@ -94,7 +94,7 @@ class TuiGen(App[None]):
     def _tell_faults(self) -> None:
         """What is wrong with the configuration, once the prompt is there: its first text ends what was told before."""
         if faults := self._faults:
-            more = f" (and {counted(len(faults) - 1, 'mistake')} more: tui-gen config)" if len(faults) > 1 else ""
+            more = f" ({len(faults) - 1} more: tui-gen config lists them)" if len(faults) > 1 else ""
             self.notify(f"configuration: {faults[0]}{more}", severity="warning", timeout=_TIME_TO_READ)
 
     def on_unmount(self) -> None:
@@ -123,6 +123,10 @@ class TuiGen(App[None]):
     def action_theme(self) -> None:
         """Our light theme after any dark one, and the other way round."""
         self.theme = (LIGHT if self.current_theme.dark else DARK).name
+
+    def action_help_quit(self) -> None:
+        """Says how to leave, to whom ctrl+c has done nothing."""
+        self.notify(f"{key_of('quit', self._bound.keys)} quits")
 
     def action_help(self) -> None:
         """Shows the help."""

@@ -152,7 +152,8 @@ def shown_key(name: str) -> str:
 
 def is_letter(name: str) -> bool:
     """Whether a key types something: a letter, a digit, a sign or a space."""
-    return name == "space" or (name not in _TYPES_NOTHING and len(format_key(name)) == 1)
+    sign = format_key(name)
+    return name == "space" or (name not in _TYPES_NOTHING and len(sign) == 1 and sign.isprintable())
 
 
 @cache
@@ -195,9 +196,12 @@ class Key:
         return tuple(filter(None, self.key.split(",")))
 
     def bindings(self) -> Iterator[Binding]:
-        """For Textual. What can be typed goes to what has the focus first, so that no letter of a text is lost."""
+        """For Textual. What can be typed goes to what has the focus first, so that no letter of a text is lost.
+
+        With alt a letter goes there last: it comes with its character, and would be typed.
+        """
         for name in self.names:
-            priority = self.priority and not is_letter(name)
+            priority = name.startswith("alt+") or (self.priority and not is_letter(name))
             yield Binding(name, self.action, self.meaning, show=False, priority=priority)
 
     def brief_key(self, now: Context) -> str:

@@ -100,7 +100,7 @@ def _read_key(text: str) -> str:
     if len(sign) == 1:
         sign = next(iter(Binding.make_bindings([(sign, "")]))).key
     if not {*modifiers} <= _MODIFIERS or not (sign in _NAMED or is_letter(sign)):
-        near = get_close_matches(sign, [*_NAMED, *_OTHER_NAMES], 1) if {*modifiers} <= _MODIFIERS else []
+        near = get_close_matches(sign, _NAMED, 1, 0.8) if {*modifiers} <= _MODIFIERS else []
         raise TuiGenError(f"there is no key {text!r:.40}" + (f"; did you mean {near[0]}?" if near else ""))
     name = "+".join([*modifiers, sign])
     return _OTHER_NAMES.get(name, name)
