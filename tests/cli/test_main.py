@@ -76,7 +76,7 @@ def complaint(tui_gen: Run) -> Callable[..., tuple[int, str]]:
 
 def test_help_and_version_go_to_stdout(tui_gen: Run) -> None:
     assert tui_gen("--version").stdout.decode() == f"tui-gen {__version__}\n"
-    for command in ("", "generate", "replay", "score", "models", "inspect", "learned", "bench"):
+    for command in ("", "generate", "replay", "score", "models", "inspect", "learned", "bench", "config"):
         done = tui_gen(*command.split(), "--help")
         assert (done.returncode, done.stderr) == (0, b"")
         assert done.stdout.startswith(f"usage: tui-gen {command}".rstrip().encode())

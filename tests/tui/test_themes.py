@@ -19,6 +19,7 @@ PAIRS = (
     ("block-cursor-foreground", "block-cursor-background"),
     ("block-cursor-blurred-foreground", "block-cursor-blurred-background"),
     ("text-muted", "block-cursor-blurred-background"),
+    ("text-accent", "block-cursor-blurred-background"),
     ("input-selection-foreground", "input-selection-background"),
     ("input-cursor-foreground", "input-cursor-background"),
     ("link-color-hover", "link-background-hover"),

@@ -133,7 +133,7 @@ def _first(entries: list[Entry], config: Config) -> Path:
     """The model of the configuration, if it can be played; its fault is one of the configuration then."""
     from tui_gen.library import locate, read_card, refuse_checkpoint
 
-    if name := config.values.get("model"):
+    if name := os.path.expanduser(config.values.get("model", "")):
         try:
             refuse_checkpoint(name)
             read_card(folder := locate(name))

@@ -144,4 +144,4 @@ class Actions(Provider):
 
 
 def _with_key(name: Content, key: Key) -> Content:
-    return Content.assemble(name, "  ", (key.shown, "not bold dim"))
+    return Content.assemble(name, "  ", (key.shown, "not bold $text-accent"))
