@@ -27,8 +27,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("TERM", "xterm-256color")
         for name in (
             "XDG_CACHE_HOME",
+            "XDG_CONFIG_HOME",
             "XDG_DATA_HOME",
             "XDG_STATE_HOME",
+            "TUI_GEN_CONFIG",
             "TUI_GEN_MODELS",
             "NO_COLOR",
             "COLUMNS",

@@ -13,12 +13,12 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = {
-    "src/tui_gen": "errors, terminal_text < files, json_fields < card < sampling < text < images"
+    "src/tui_gen": "errors, terminal_text < files, json_fields < card < config, sampling < text < images"
     " < generation, training_log < runtime < scoring < library < sessions, output, bench < tui < cli < __main__",
     "export": "graph < image_network, reader, files, build_tokenizer, quantise, checkpoints < assumptions, compiler"
     " < images, text < training, verify, arguments < folder, read < evaluation, convert"
     " < __main__ < train, evaluate, obedience",
-    "src/tui_gen/tui": "bindings, knob_state < widgets < dialogs < model_loader < playground < app",
+    "src/tui_gen/tui": "bindings, knob_state, themes < keymap, widgets < dialogs < model_loader < playground < app",
 }
 """A package or module imports only what stands to its left, lazily and for types too."""
 HEAVY = ("numpy", "onnxruntime", "tokenizers", "textual", "torch", "PIL")

@@ -34,7 +34,8 @@ with contextlib.suppress(ImportError):  # Windows has none of these
 
 SIZE = 80, 24
 """Columns and lines."""
-_COLOURS = {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
+_COLOURS = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "TUI_GEN_CONFIG": os.devnull}
+"""And nothing of a person's own, so that the same is measured everywhere."""
 _READ = 1 << 16
 _LONGEST_MATCH = 1000
 AVAILABLE = "pty" in globals()

@@ -26,6 +26,7 @@ COMMANDS = {
     "inspect": "a model's card, its graph, the words that it knows",
     "learned": "how a model learned, epoch by epoch",
     "bench": "times the engine and the screen",
+    "config": "where your settings and keys are kept",
 }
 """Modules beside this one; each has `configure(parser)` and `run(args)`."""
 EXPORTER_COMMANDS = {

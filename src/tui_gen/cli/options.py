@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn, TypedDict
 
 from tui_gen.errors import TuiGenError, UsageError
+from tui_gen.terminal_text import scrub_line
 
 if TYPE_CHECKING:
+    from tui_gen.config import Config
     from tui_gen.runtime.session import Provider
     from tui_gen.sampling.params import SamplingParams
 
@@ -77,12 +80,11 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--provider",
         choices=("auto", "cpu", "cuda"),
-        default="auto",
         help="where the model runs; auto measures once which is faster",
     )
-    parser.add_argument("--device", type=_count(0, 1023), default=0, metavar="N", help="which GPU, of several")
+    parser.add_argument("--device", type=_count(0, 1023), metavar="N", help="which GPU, of several")
     parser.add_argument(
-        "--threads", type=_count(1, 256), default=0, metavar="N", help="for a step on the CPU; default: measured once"
+        "--threads", type=_count(1, 256), metavar="N", help="for a step on the CPU; default: measured once"
     )
 
 
@@ -128,6 +130,20 @@ class EngineOptions(TypedDict):
     device: int
 
 
-def engine(args: argparse.Namespace) -> EngineOptions:
-    """Where and how the model runs, as asked for."""
-    return EngineOptions(provider=args.provider, threads=args.threads, device=args.device)
+def engine(args: argparse.Namespace, config: Config | None = None) -> EngineOptions:
+    """Where and how the model runs: as asked for, else as a person has configured it.
+
+    config: where it is read already, and its mistakes are told.
+    """
+    asked = {name: value for name, value in vars(args).items() if value is not None}
+    values = {"provider": "auto", "threads": 0, "device": 0, **(config or _read_config()).values, **asked}
+    return EngineOptions(provider=values["provider"], threads=values["threads"], device=values["device"])
+
+
+def _read_config() -> Config:
+    from tui_gen.config import config_path, read_config
+
+    config = read_config()
+    for fault in config.faults:
+        print(scrub_line(f"tui-gen: {config_path()}: {fault}"), file=sys.stderr)
+    return config

@@ -7,16 +7,17 @@ import contextlib
 import gc
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from tui_gen.cli import options
 from tui_gen.errors import TuiGenError, UsageError
 from tui_gen.terminal_text import listed, nearest
 
 if TYPE_CHECKING:
+    from tui_gen.config import Config
     from tui_gen.library import Entry
     from tui_gen.tui.knob_state import Settings
 
@@ -33,32 +34,65 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", nargs="?", type=_model, metavar="MODEL", help=options.MODEL)
     parser.add_argument("--prompt", default="", metavar="TEXT", help="what stands in the prompt at the start")
     options.add_run_options(parser)
+    built_in = {name: parser.get_default(name) for name in ("top_k", "top_p", "min_p", "samples")}
+    parser.set_defaults(built_in=built_in, **dict.fromkeys(built_in))  # None, for what nobody asked for
 
 
 def run(args: argparse.Namespace) -> int:
-    """Shows the screen as the command line asks; returns the exit status."""
-    from tui_gen.library import find_models, locate, refuse_checkpoint
+    """Shows the screen as the command line asks, and where it does not, the configuration; returns the exit status."""
+    from tui_gen.config import read_config
+    from tui_gen.library import find_models, refuse_checkpoint
 
     if args.model:
         refuse_checkpoint(args.model)
     load_screen()
+    entries = find_models()
+    return show(settings_of(args, read_config(), entries), entries)
+
+
+def settings_of(args: argparse.Namespace, config: Config, entries: list[Entry]) -> Settings:
+    """What the command line says, else the configuration, else what is built in; where that is None, the model's card.
+
+    Adds to the faults of the configuration if its model cannot be played.
+    """
+    from tui_gen.library import locate
     from tui_gen.sampling.params import SamplingParams
     from tui_gen.tui.knob_state import Settings
 
-    entries = find_models()
-    settings = Settings(
-        locate(args.model) if args.model else _first(entries),
+    asked = {name: value for name, value in vars(args).items() if value is not None}
+    args = argparse.Namespace(**{**vars(args), **args.built_in, **config.values, **asked})
+    return Settings(
+        locate(asked["model"]) if asked.get("model") else _first(entries, config),
         prompt=args.prompt,
         samples=args.samples,
         seed=Settings.seed if args.seed is None else args.seed,
-        provider=args.provider,
         temperature=args.temperature,
         params=options.knobs(args, temperature=SamplingParams.temperature),
         length=args.length,
-        threads=args.threads,
-        device=args.device,
+        **look(config),
+        **options.engine(args, config),
     )
-    return show(settings, entries)
+
+
+class Look(TypedDict):
+    """What `Settings` takes of a configuration besides what the command line can ask for too."""
+
+    rate: float | None
+    theme: str
+    themes: Mapping[str, Mapping[str, object]]
+    keys: Mapping[str, str]
+    faults: Sequence[str]
+
+
+def look(config: Config) -> Look:
+    """How the screen looks and which keys it has, as a person has configured it."""
+    return Look(
+        rate=config.values.get("pace"),
+        theme=config.values.get("theme", ""),
+        themes=config.themes,
+        keys=config.keys,
+        faults=config.faults,
+    )
 
 
 def _model(word: str) -> str:
@@ -114,7 +148,18 @@ def show(settings: Settings, entries: list[Entry]) -> int:
     return app.return_code or 0
 
 
-def _first(entries: list[Entry]) -> Path:
+def _first(entries: list[Entry], config: Config) -> Path:
+    """The model of the configuration, if it can be played; its fault is one of the configuration then."""
+    from tui_gen.library import locate, read_card, refuse_checkpoint
+
+    if name := os.path.expanduser(config.values.get("model", "")):
+        try:
+            refuse_checkpoint(name)
+            read_card(folder := locate(name))
+        except TuiGenError as fault:
+            config.faults.append(f"model: {fault}")
+        else:
+            return folder
     usable = [entry for entry in entries if entry.card]
     if not usable:
         from tui_gen.library import search_path

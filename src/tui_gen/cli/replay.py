@@ -61,10 +61,12 @@ def _show(source: LoadedSession, args: argparse.Namespace) -> int:
     from tui_gen.cli import play
 
     play.load_screen()
+    from tui_gen.config import read_config
     from tui_gen.library import find_models
     from tui_gen.sampling.params import SamplingParams
     from tui_gen.tui.knob_state import Settings
 
+    config = read_config()
     record, knobs = source.chosen, source.chosen.params
     settings = Settings(
         source.folder,
@@ -74,7 +76,8 @@ def _show(source: LoadedSession, args: argparse.Namespace) -> int:
         temperature=knobs.temperature,
         params=SamplingParams(knobs.temperature, knobs.top_k, knobs.top_p, knobs.min_p),
         session=source,
-        **options.engine(args),
+        **play.look(config),
+        **options.engine(args, config),
     )
     return play.show(settings, find_models())
 

@@ -1,5 +1,6 @@
 """The screen, in Textual.
 
 May import: everything of tui_gen but cli.
-Public names: `app` (TuiGen), `playground` (PlaygroundScreen), `bindings` (KEYS, Context), `knob_state` (Settings).
+Public names: `app` (TuiGen), `playground` (PlaygroundScreen), `bindings` (KEYS, Context), `keymap` (Keymap),
+`themes` (Themes), `knob_state` (Settings).
 """

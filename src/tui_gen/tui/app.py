@@ -7,8 +7,9 @@ import contextlib
 import signal
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import events
 from textual.app import App
@@ -22,24 +23,20 @@ from textual.timer import Timer
 from tui_gen.library import Entry
 from tui_gen.sessions.workspace import Workspace
 from tui_gen.terminal_text import scrub
-from tui_gen.tui.bindings import bindings_of, owns
+from tui_gen.tui.bindings import bind, bindings_of, key_of, owns
 from tui_gen.tui.dialogs.help import HelpScreen
+from tui_gen.tui.keymap import Keymap
 from tui_gen.tui.knob_state import Settings
 from tui_gen.tui.playground import PlaygroundScreen
+from tui_gen.tui.themes import DARK, LIGHT, Themes
 
 if TYPE_CHECKING:
     from textual.command import Provider
 
-THEMES = ("textual-dark", "textual-light")
+_TIME_TO_READ = 12
+"""Seconds that a mistake in the configuration stays on the screen."""
 _PATIENCE = 1.0
 """Seconds after which a key counts as handled, be it that the widget which had it went away."""
-
-
-def _actions() -> type[Provider]:
-    """What the command palette finds; it is loaded when somebody asks."""
-    from tui_gen.tui.dialogs.help import Actions
-
-    return Actions
 
 
 _ROUNDS = 3
@@ -60,7 +57,7 @@ class TuiGen(App[None]):
 
     CSS_PATH = "app.tcss"
     TITLE = "tui-gen"
-    COMMANDS = {_actions}  # noqa: RUF012 (so it is in Textual)
+    COMMANDS = set()  # noqa: RUF012 (so it is in Textual)
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (70, "-normal"), (100, "-roomy"), (150, "-wide")]  # noqa: RUF012 (likewise)
     VERTICAL_BREAKPOINTS = [(0, "-short"), (20, "-tall")]  # noqa: RUF012 (likewise)
     BINDINGS: ClassVar[list[BindingType]] = bindings_of("app")
@@ -69,9 +66,16 @@ class TuiGen(App[None]):
     def __init__(self, settings: Settings, entries: Sequence[Entry]) -> None:
         super().__init__()
         self.animation_level = "none"  # what is scrolled to is there at once, also over a slow line
+        self._bound = Keymap(settings.keys)
+        bind(self, "app", self._bound.keys)
+        self._themes = Themes(settings.theme, settings.themes)
+        for theme in self._themes.added.values():
+            self.register_theme(theme)
+        self.theme = self._themes.first
+        self._faults = [*settings.faults, *self._themes.faults, *self._bound.faults]
         self.workspaces: dict[Path, Workspace] = {}
         """Of every model that was played, by its folder."""
-        self.playground = PlaygroundScreen(settings, entries, self.workspaces)
+        self.playground = PlaygroundScreen(settings, entries, self.workspaces, self._bound.keys)
         self._keys = deque[events.Key | events.Paste]()
         self._key_at_work: KeyHandled | None = None
         self._key_timer: Timer | None = None
@@ -85,6 +89,13 @@ class TuiGen(App[None]):
         for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
             with contextlib.suppress(NotImplementedError, RuntimeError):  # Windows; not in the main thread
                 asyncio.get_running_loop().add_signal_handler(number, self.exit, None, 128 + number)
+        self.call_after_refresh(self._tell_faults)
+
+    def _tell_faults(self) -> None:
+        """What is wrong with the configuration, once the prompt is there: its first text ends what was told before."""
+        if faults := self._faults:
+            more = f" ({len(faults) - 1} more: tui-gen config lists them)" if len(faults) > 1 else ""
+            self.notify(f"configuration: {faults[0]}{more}", severity="warning", timeout=_TIME_TO_READ)
 
     def on_unmount(self) -> None:
         """What is noted is closed."""
@@ -110,18 +121,29 @@ class TuiGen(App[None]):
         super().notify(scrub(message), title=title, severity=severity, timeout=timeout, markup=markup)
 
     def action_theme(self) -> None:
-        """Light or dark."""
-        self.theme = THEMES[self.theme == THEMES[0]]
+        """Our light theme after any dark one, and the other way round."""
+        self.theme = (LIGHT if self.current_theme.dark else DARK).name
+
+    def action_help_quit(self) -> None:
+        """Says how to leave, to whom ctrl+c has done nothing."""
+        self.notify(f"{key_of('quit', self._bound.keys)} quits")
 
     def action_help(self) -> None:
         """Shows the help."""
-        self.push_screen(HelpScreen())
+        self.push_screen(HelpScreen(self._bound.tasks))
 
     def action_command_palette(self) -> None:
         """Finds actions by their names."""
         from tui_gen.tui.dialogs.help import Palette
 
-        self.push_screen(Palette(id="--command-palette"))
+        self.push_screen(Palette([*self.COMMANDS, self._actions], id="--command-palette"))
+
+    def _actions(self) -> type[Provider]:
+        """What the command palette finds; it is loaded when somebody asks."""
+        from tui_gen.tui.dialogs.help import Actions
+
+        keys = self._bound.keys
+        return cast("type[Provider]", partial(Actions, keys=keys))  # Textual only calls it, as it would the class
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Leaves the keys to a dialog while one is open."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
 from typing import Literal
 
 from textual import actions
-from textual.binding import Binding, BindingType
+from textual.binding import Binding, BindingsMap, BindingType
+from textual.dom import DOMNode
+from textual.keys import format_key
 
 _WALK = "one token back or on; at the end, → makes one"
 _JUMP = "to the first token, to the last"
@@ -21,6 +23,9 @@ _SCROLL = "scroll what was made"
 Owner = Literal["app", "screen", "BranchList"]
 Pair = tuple[str, str]
 """Key and meaning."""
+_SHOWN = {"enter": "enter", "backspace": "backspace"}
+"""Where Textual has a sign that few people know."""
+_TYPES_NOTHING = {"up", "down", "left", "right", "enter", "backspace"}
 _COMPARING = ("scroll", "stop", "branches", "style", "save", "copy")
 _WALKING = (
     "token",
@@ -138,6 +143,19 @@ class Context:
         return self.in_branches
 
 
+def shown_key(name: str) -> str:
+    """A key as people read it: `ctrl+g` is `^g`, `left_square_bracket` is `[`, `alt+up` is `alt+↑`."""
+    *modifiers, key = name.split("+")
+    sign = _SHOWN.get(key) or format_key(key)
+    return f"^{sign}" if modifiers == ["ctrl"] and len(sign) == 1 else "+".join([*modifiers, sign])
+
+
+def is_letter(name: str) -> bool:
+    """Whether a key types something: a letter, a digit, a sign or a space."""
+    sign = format_key(name)
+    return name == "space" or (name not in _TYPES_NOTHING and len(sign) == 1 and sign.isprintable())
+
+
 @cache
 def _parts(action: str) -> tuple[str, tuple[object, ...]]:
     _, name, arguments = actions.parse(action)
@@ -164,10 +182,35 @@ class Key:
     """Whether it goes before what has the focus."""
     owner: Owner = "screen"
     """The class whose binding it is."""
+    alias: str = ""
+    """What the configuration calls it, where that is not the name of the action."""
 
-    def binding(self) -> Binding:
-        """For Textual."""
-        return Binding(self.key, self.action, self.meaning, show=False, priority=self.priority)
+    @property
+    def id(self) -> str:
+        """What the configuration calls it; empty for typing."""
+        return self.alias or self.action
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The keys one by one, as Textual names them; none for typing, and where a person has taken them away."""
+        return tuple(filter(None, self.key.split(",")))
+
+    def bindings(self) -> Iterator[Binding]:
+        """For Textual. What can be typed goes to what has the focus first, so that no letter of a text is lost.
+
+        With alt a letter goes there last: it comes with its character, and would be typed.
+        """
+        for name in self.names:
+            priority = name.startswith("alt+") or (self.priority and not is_letter(name))
+            yield Binding(name, self.action, self.meaning, show=False, priority=priority)
+
+    def brief_key(self, now: Context) -> str:
+        """The shortest of the keys, as it is shown, that works where the focus is; empty where none does."""
+        if not self.action:
+            return self.shown
+        return min(
+            (shown_key(name) for name in self.names if not (now.in_prompt and is_letter(name))), key=len, default=""
+        )
 
     @property
     def parts(self) -> tuple[str, tuple[object, ...]]:
@@ -175,7 +218,8 @@ class Key:
         return _parts(self.action)
 
 
-TASKS: dict[str, tuple[Key, ...]] = {
+Tasks = Mapping[str, tuple[Key, ...]]
+TASKS: Tasks = {
     "write or draw": (
         Key("enter", "enter", "generate", "generate from the prompt", "make a text or a picture from the prompt",
             "generate", Context.can_generate, priority=False),
@@ -185,14 +229,15 @@ TASKS: dict[str, tuple[Key, ...]] = {
         Key("ctrl+n", "^n", "new_seed", "another seed", "draw another seed and generate", "seed"),
     ),
     "walk through what was made": (
-        Key("left", "←", "walk(-1)", "one token back", _WALK, "token", Context.can_walk),
-        Key("right", "→", "walk(1)", "one token on", _WALK, "token", Context.can_walk),
-        Key("home", "home", "walk_to('first')", "to the first token", _JUMP, "first", Context.can_jump),
-        Key("end", "end", "walk_to('last')", "to the last token", _JUMP, "last", Context.can_jump),
+        Key("left", "←", "walk(-1)", "one token back", _WALK, "token", Context.can_walk, alias="token_back"),
+        Key("right", "→", "walk(1)", "one token on", _WALK, "token", Context.can_walk, alias="token_on"),
+        Key("home", "home", "walk_to('first')", "to the first token", _JUMP, "first", Context.can_jump,
+            alias="first_token"),
+        Key("end", "end", "walk_to('last')", "to the last token", _JUMP, "last", Context.can_jump, alias="last_token"),
         Key("less_than_sign", "<", "turn_sample(-1)", "previous sample", _SAMPLE, "sample", Context.has_several,
-            priority=False),
+            priority=False, alias="previous_sample"),
         Key("greater_than_sign", ">", "turn_sample(1)", "next sample", _SAMPLE, "sample", Context.has_several,
-            priority=False),
+            priority=False, alias="next_sample"),
     ),
     "choose otherwise at the cursor": (
         Key("enter", "enter", "choose", "choose another token here", "into the list of tokens; enter there takes one",
@@ -202,28 +247,31 @@ TASKS: dict[str, tuple[Key, ...]] = {
             "a branch from here with the knobs as they are now", "anew", Context.can_begin_anew),
         Key("f4", "f4", "unfold('branches')", "branches: switch, compare, rename, delete",
             "the list of branches; enter switches",
-            "branches", Context.has_made),
+            "branches", Context.has_made, alias="branches"),
         Key("c", "c", "compare", "", "in that list: compare with what is on the screen", "compare",
-            Context.lists_branches, priority=False, owner="BranchList"),
+            Context.lists_branches, priority=False, owner="BranchList", alias="compare_branch"),
         Key("r", "r", "rename", "", "in that list: rename",
-            "rename", Context.lists_branches, priority=False, owner="BranchList"),
+            "rename", Context.lists_branches, priority=False, owner="BranchList", alias="rename_branch"),
         Key("delete,backspace", "del", "delete", "", "in that list: delete", "delete", Context.lists_branches,
-            priority=False, owner="BranchList"),
+            priority=False, owner="BranchList", alias="delete_branch"),
     ),
     "turn the knobs": (
-        Key("up", "↑", "temperature(1)", "temperature up", _HEAT, "temperature", Context.can_heat),
-        Key("down", "↓", "temperature(-1)", "temperature down", _HEAT, "temperature", Context.can_heat),
+        Key("up", "↑", "temperature(1)", "temperature up", _HEAT, "temperature", Context.can_heat,
+            alias="temperature_up"),
+        Key("down", "↓", "temperature(-1)", "temperature down", _HEAT, "temperature", Context.can_heat,
+            alias="temperature_down"),
         Key("plus,equals_sign", "+", "turn(1)", "selected knob up", _TURN, "knob", Context.outside_prompt,
-            priority=False),
-        Key("minus", "-", "turn(-1)", "selected knob down", _TURN, "knob", Context.outside_prompt, priority=False),
+            priority=False, alias="knob_up"),
+        Key("minus", "-", "turn(-1)", "selected knob down", _TURN, "knob", Context.outside_prompt, priority=False,
+            alias="knob_down"),
         Key("left_square_bracket", "[", "turn(-1, 'pace')", "slower: half the pace", _PACE,
             "pace", Context.outside_prompt,
-            priority=False),
+            priority=False, alias="slower"),
         Key("right_square_bracket", "]", "turn(1, 'pace')", "faster: twice the pace", _PACE,
             "pace", Context.outside_prompt,
-            priority=False),
+            priority=False, alias="faster"),
         Key("f8", "f8", "unfold('knobs')", "knobs: top-k, top-p, min-p, samples, length, seed",
-            "all knobs: select one, turn it, or type its value", "knobs"),
+            "all knobs: select one, turn it, or type its value", "knobs", alias="knobs"),
         Key("f5", "f5", "sweep", "compare temperatures: five values of the selected knob",
             "five values of the selected knob at once, with the same noise", "five values"),
     ),
@@ -232,10 +280,12 @@ TASKS: dict[str, tuple[Key, ...]] = {
             "how surprised the model was by each token", "surprise", Context.has_made),
         Key("f9", "f9", "training", "how the model learned, epoch by epoch",
             "how the model learned: losses and a sample of every epoch", "learned"),
-        Key("pageup", "pgup", "scroll_output(-1)", "scroll up", _SCROLL, "scroll", Context.can_scroll),
-        Key("pagedown", "pgdn", "scroll_output(1)", "scroll down", _SCROLL, "scroll", Context.can_scroll),
+        Key("pageup", "pgup", "scroll_output(-1)", "scroll up", _SCROLL, "scroll", Context.can_scroll,
+            alias="scroll_up"),
+        Key("pagedown", "pgdn", "scroll_output(1)", "scroll down", _SCROLL, "scroll", Context.can_scroll,
+            alias="scroll_down"),
         Key("tab", "tab", "app.focus_next", "next part of the screen", "to the next part of the screen", "focus",
-            priority=False, owner="app"),
+            priority=False, owner="app", alias="next_part"),
     ),
     "pictures": (
         Key("f2", "f2", "rendering", "picture style: half blocks, ASCII, braille",
@@ -252,10 +302,11 @@ TASKS: dict[str, tuple[Key, ...]] = {
     ),
     "program": (
         Key("f3", "f3", "unfold('models')", "models: choose another one", "choose a model: arrows, then enter",
-            "models"),
+            "models", alias="models"),
         Key("f1,question_mark", "f1", "help", "help: keys and words", "this help; outside of the prompt also ?",
             "help", priority=False, owner="app"),
-        Key("ctrl+p", "^p", "command_palette", "", "find any action by its name", "actions", owner="app"),
+        Key("ctrl+p", "^p", "command_palette", "", "find any action by its name", "actions", owner="app",
+            alias="palette"),
         Key("ctrl+t", "^t", "theme", "theme: light or dark", "light or dark", "theme", owner="app"),
         Key("ctrl+q", "^q", "quit", "quit", "quit", "quit", owner="app"),
     ),
@@ -267,14 +318,32 @@ KEYS = tuple(key for keys in TASKS.values() for key in keys)
 """All of them, as the help lists them."""
 
 
-def keys_of(owner: Owner) -> tuple[Key, ...]:
+def keys_of(owner: Owner, keys: Sequence[Key] = KEYS) -> tuple[Key, ...]:
     """The keys that are bound by a class."""
-    return tuple(key for key in KEYS if key.key and key.owner == owner)
+    return tuple(key for key in keys if key.key and key.owner == owner)
 
 
-def bindings_of(owner: Owner) -> list[BindingType]:
+def bindings_of(owner: Owner, keys: Sequence[Key] = KEYS) -> list[BindingType]:
     """The `BINDINGS` of a class."""
-    return [key.binding() for key in keys_of(owner)]
+    return [binding for key in keys_of(owner, keys) for binding in key.bindings()]
+
+
+def bind(node: DOMNode, owner: Owner, keys: Sequence[Key]) -> None:
+    """Gives a widget, screen or app the keys that a person wants in place of those of its class.
+
+    Textual's own keymap is not enough: it cannot take a key away, it takes letters from what is typed into, and of two
+    actions on one key it loses one. Keys of the table that Textual binds too, such as tab, are taken from it.
+    """
+    free = {name for key in KEYS if key.owner in {owner, "app"} for name in key.names}
+    others = {name: bound for name, bound in node._bindings.key_to_bindings.items() if name not in free}
+    own = BindingsMap(bindings_of(owner, keys)).key_to_bindings
+    node._bindings = BindingsMap.from_keys({**others, **own})
+
+
+def key_of(action: str, keys: Sequence[Key]) -> str:
+    """How the key of an action, by its id, is shown; where it has none, the way to every action."""
+    shown = {key.id: key.shown for key in keys}
+    return shown[action] or f"{shown['palette']} {action}".strip()
 
 
 def owns(owner: Owner, action: str) -> bool:
@@ -288,15 +357,16 @@ def works(action: str, parameters: tuple[object, ...], now: Context) -> bool:
     return not keys or any(key.when(now) for key in keys)
 
 
-def is_bound(key: str) -> bool:
+def is_bound(key: str, keys: Sequence[Key] = KEYS) -> bool:
     """Whether a key, as Textual names it, means something outside of the prompt, so that it begins no word."""
-    return any(key in other.key.split(",") for other in KEYS if other.owner != "BranchList")
+    return any(key in other.names for other in keys if other.owner != "BranchList")
 
 
 def explained(keys: tuple[Key, ...]) -> Iterator[tuple[str, str]]:
     """Keys as they are shown and their meaning; those that mean the same stand together."""
     for meaning, group in groupby(keys, key=lambda key: key.meaning):
-        yield " ".join(key.shown for key in group), meaning
+        if shown := " ".join(key.shown for key in group if key.shown):
+            yield shown, meaning
 
 
 def markdown_table() -> str:
@@ -309,26 +379,30 @@ def _spell(shown: str) -> str:
     return " ".join(f"ctrl+{part[1:]}" if part.startswith("^") else part for part in shown.split(" "))
 
 
-_PARTS: dict[str, tuple[Pair, ...]] = {
-    "in_list": (("↑↓", "choose"), ("enter", "open"), ("esc", "back"), ("tab", "focus")),
-    "in_branches": (
-        ("↑↓", "choose"),
-        ("enter", "switch"),
-        *((key.shown, key.brief) for key in keys_of("BranchList")),
-        ("esc", "back"),
-    ),
-    "in_panel": (("↑↓", "choose"), ("enter", "take"), ("←→", "token"), ("esc", "back")),
-    "in_surprisal": (("↑↓", "choose"), ("enter", "go there"), ("f6", "off"), ("esc", "back")),
-    "in_knobs": (("↑↓", "select"), ("←→", "turn"), ("0-9", "type"), ("f5", "five values"), ("esc", "back")),
-}
-"""Where a part of the screen has keys of its own."""
+def _parts_of_screen(keys: Sequence[Key]) -> dict[str, tuple[Pair, ...]]:
+    """Where a part of the screen has keys of its own."""
+    shown = {key.id: key.shown for key in keys}
+    back, walk = (shown["stop"], "back"), _beside(shown["token_back"], shown["token_on"])
+    return {
+        "in_list": (("↑↓", "choose"), ("enter", "open"), back, (shown["next_part"], "focus")),
+        "in_branches": (
+            ("↑↓", "choose"),
+            ("enter", "switch"),
+            *((key.brief_key(Context()), key.brief) for key in keys_of("BranchList", keys)),
+            back,
+        ),
+        "in_panel": (("↑↓", "choose"), ("enter", "take"), (walk, "token"), back),
+        "in_surprisal": (("↑↓", "choose"), ("enter", "go there"), (shown["surprisal"], "off"), back),
+        "in_knobs": (("↑↓", "select"), ("←→", "turn"), ("0-9", "type"), (shown["sweep"], "five values"), back),
+    }
 
 
-def pairs_now(now: Context) -> tuple[Pair, ...]:
+def pairs_now(now: Context, keys: Sequence[Key] = KEYS) -> tuple[Pair, ...]:
     """Key and meaning for the last line of the screen, the most useful first; help and quit are always the last."""
-    part = next((pairs for fact, pairs in _PARTS.items() if getattr(now, fact)), None)
-    pairs = tuple(_pairs(_order(now), now)) if part is None else part
-    return (*pairs, ("f1" if now.in_prompt else "?", "help"), ("^q", "quit"))
+    part = next((pairs for fact, pairs in _parts_of_screen(keys).items() if getattr(now, fact)), None)
+    pairs = tuple(_pairs(_order(now), now, keys)) if part is None else part
+    last = tuple((key.brief_key(now), key.brief) for key in keys if key.id in {"help", "quit"})
+    return tuple((key, meaning) for key, meaning in (*pairs, *last) if key)
 
 
 def _order(now: Context) -> tuple[str, ...]:
@@ -341,14 +415,16 @@ def _order(now: Context) -> tuple[str, ...]:
     return _PAUSED if now.paused and not now.in_prompt else _RUNNING
 
 
-def _pairs(order: tuple[str, ...], now: Context) -> list[Pair]:
-    working = [key for key in KEYS if key.brief in order and key.when(now)]
+def _pairs(order: tuple[str, ...], now: Context, keys: Sequence[Key]) -> list[Pair]:
+    working = [key for key in keys if key.brief in order and key.when(now)]
     working.sort(key=lambda key: order.index(key.brief))
-    return [(_together(list(keys)), _word(brief, now)) for brief, keys in groupby(working, lambda key: key.brief)]
+    groups = groupby(working, lambda key: key.brief)
+    return [(_beside(*(key.brief_key(now) for key in group)), _word(brief, now)) for brief, group in groups]
 
 
-def _together(keys: list[Key]) -> str:
-    return ("" if keys[0].shown in "←→↑↓" else " ").join(key.shown for key in keys)
+def _beside(*shown: str) -> str:
+    """Keys that do alike; arrows stand close to each other."""
+    return ("" if all(key in "←→↑↓" for key in shown) else " ").join(filter(None, shown))
 
 
 def _word(brief: str, now: Context) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,8 +25,11 @@ SAMPLING = frozenset(field.name for field in fields(SamplingParams))
 class KnobState:
     """The knobs' values. `params` is read by the engine at every step, so it is changed in place and never replaced."""
 
-    def __init__(self, params: SamplingParams, *, samples: int, seed: int, length: int | None) -> None:
-        self.params = params
+    def __init__(
+        self, params: SamplingParams, *, samples: int, seed: int, length: int | None, rate: float | None = None
+    ) -> None:
+        """rate: tokens a second at the start; None takes each model's."""
+        self.params, self._starting_rate = params, rate
         self.rate, self.samples, self.seed, self._length = math.inf, samples, seed, length
         self._knobs: dict[str, Knob] = {}
         self._limits: dict[str, tuple[float, float]] = {}
@@ -36,7 +40,7 @@ class KnobState:
         self._knobs = knobs_for(card)
         self._limits = limits_for(card)
         self.params.temperature = card.temperature if temperature is None else temperature
-        self.rate = self._knobs["pace"].default
+        self.rate = self._knobs["pace"].default if self._starting_rate is None else self._starting_rate
 
     @property
     def table(self) -> dict[str, Knob]:
@@ -114,7 +118,7 @@ class KnobState:
 
 @dataclass
 class Settings:
-    """What the command line asks of the screen."""
+    """What the command line and the configuration ask of the screen."""
 
     folder: Path
     """The model to start with."""
@@ -133,3 +137,13 @@ class Settings:
     """For a step on the CPU; 0 measures once which number is fastest."""
     device: int = 0
     """Which GPU, of several."""
+    rate: float | None = None
+    """Tokens a second; None takes the model's."""
+    theme: str = ""
+    """The name of one of Textual, of ours or of `themes`; empty takes ours."""
+    themes: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    """A person's own, by name: the fields of Textual's `Theme`, not checked."""
+    keys: Mapping[str, str] = field(default_factory=dict)
+    """Ids of actions and the keys that a person wants for them, not checked; see `Keymap`."""
+    faults: Sequence[str] = ()
+    """What is wrong with the configuration."""

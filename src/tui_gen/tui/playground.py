@@ -19,7 +19,7 @@ from tui_gen.images.codec import ImageCodec
 from tui_gen.images.raster import RENDERING_NAMES
 from tui_gen.library import Entry
 from tui_gen.sessions.workspace import Workspace
-from tui_gen.tui.bindings import Context, bindings_of, is_bound, works
+from tui_gen.tui.bindings import KEYS, Context, Key, bind, bindings_of, is_bound, key_of, works
 from tui_gen.tui.knob_state import KnobState, Settings
 from tui_gen.tui.model_loader import ModelLoader, ModelOpened, ModelRefused, ReplayEnded, ReplayProgress
 from tui_gen.tui.widgets.header import Header, KeyBar, about_text
@@ -41,15 +41,28 @@ class PlaygroundScreen(Screen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = bindings_of("screen")
 
-    def __init__(self, settings: Settings, entries: Sequence[Entry], workspaces: dict[Path, Workspace]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        entries: Sequence[Entry],
+        workspaces: dict[Path, Workspace],
+        keys: Sequence[Key] = KEYS,
+    ) -> None:
         """workspaces: of the models that were played, by their folders; grows."""
         super().__init__()
-        self.settings = settings
-        self.knobs = KnobState(settings.params, samples=settings.samples, seed=settings.seed, length=settings.length)
+        bind(self, "screen", keys)
+        self.settings, self._keys = settings, keys
+        self.knobs = KnobState(
+            settings.params,
+            samples=settings.samples,
+            seed=settings.seed,
+            length=settings.length,
+            rate=settings.rate,
+        )
         self.workspace: Workspace | None = None
         self.loader = ModelLoader(settings, workspaces)
-        self.header, self.prompt, self.key_bar = Header(), Prompt(""), KeyBar()
-        self.models, self.branches = ModelList(entries), BranchList()
+        self.header, self.prompt, self.key_bar = Header(), Prompt(""), KeyBar(keys)
+        self.models, self.branches = ModelList(entries), BranchList(keys)
         self.lists = Sidebar(self.models, self.branches, id="lists")
         self.output, self.side = Output(), Side(self.knobs.params)
         self._prompts: dict[Path, str] = {}
@@ -167,7 +180,7 @@ class PlaygroundScreen(Screen[None]):
         if self.workspace:
             self.header.show_model(self.workspace.loaded_model)
         else:
-            await self.output.show_card(f"{message.fault}\n\nChoose another model with f3.")
+            await self.output.show_card(f"{message.fault}\n\nChoose another model with {key_of('models', self._keys)}.")
 
     async def on_model_opened(self, message: ModelOpened) -> None:
         """A model is ready; its card is shown until it runs."""
@@ -190,7 +203,7 @@ class PlaygroundScreen(Screen[None]):
         self.workspace = workspace
         self.knobs.serve(loaded_model.card, self.settings.temperature)
         self.side.attend(None)
-        await self.output.show_card(about_text(loaded_model))
+        await self.output.show_card(about_text(loaded_model, self._keys))
         self.prompt.serve(loaded_model.codec, loaded_model.card.prompt_example)
         self.models.mark(loaded_model.path.name)
         self.side.next_token.clear(loaded_model.codec)
@@ -569,7 +582,7 @@ class PlaygroundScreen(Screen[None]):
     def on_key(self, event: events.Key) -> None:
         """What is typed while nothing is typed into goes to the prompt, or in the place of the token at the cursor."""
         letter, now = event.character if event.is_printable else None, self.context
-        if letter and not is_bound(event.key) and now.on_output():
+        if letter and not is_bound(event.key, self._keys) and now.on_output():
             event.stop()
             if now.can_type_over() or (now.can_choose() and now.drawing and letter.isdigit()):
                 self.ask_for_word(letter)

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from textwrap import wrap
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.command import CommandList, CommandPalette, DiscoveryHit, Hit, Hits, Provider
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
+from textual.screen import ModalScreen, Screen
+from textual.style import Style
 from textual.widgets import Static
 
-from tui_gen.tui.bindings import KEYS, TASKS, Key, explained
+from tui_gen.tui.bindings import KEYS, TASKS, Key, Tasks, explained, is_letter, key_of, shown_key
 
 _WIDTH = 72
 """Characters of a line: what an 80 column screen leaves."""
-_LEGEND = "^n is ctrl+n. In the prompt, space [ ] + - ? are letters like others."
 _WORDS = (
     ("next token", "the likeliest tokens at the cursor, or at the end; ▸ is the one that was taken; of several "
      "samples, the first"),
@@ -29,11 +30,11 @@ _WORDS = (
     ("cut", "a token that top-k, top-p or min-p has made impossible"),
     ("bits", "how surprising a token is: 1 bit for a probability of 1 in 2, 2 for 1 in 4, 10 for 1 in 1024; above "
      "a list of tokens, how open the choice is: 3 bits are as open as one among 8 equal ones"),
-    ("surprise", "f6: the bits of every token, as the model expected it from those before it"),
+    ("surprise", "{surprisal}: the bits of every token, as the model expected it from those before it"),
     ("temperature", "divides the logits before the softmax: 0 always takes the likeliest token, 1 is what the model "
      "learned, above 1 unlikely tokens become likelier"),
     ("top-k, top-p, min-p", "draw from fewer tokens: the k likeliest; the likeliest that reach p together; those at "
-     "least that many times as likely as the likeliest. f8 has them all"),
+     "least that many times as likely as the likeliest. {knobs} has them all"),
     ("branch", "another ending: all that follows from another token, seed or knob; what it left is kept"),
     ("seed", "where the random numbers begin: same model, prompt, seed and knobs give the same tokens, also with "
      "tui-gen generate"),
@@ -50,12 +51,17 @@ _IN_MEANING = 0.1
 class HelpScreen(ModalScreen[None]):
     """The help as a text that scrolls."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [("escape,f1,question_mark,q,enter", "dismiss", "close")]
+    BINDINGS: ClassVar[list[BindingType]] = [("escape,q,enter", "dismiss", "close")]
+
+    def __init__(self, tasks: Tasks = TASKS) -> None:
+        """tasks: the keys as they are bound."""
+        super().__init__()
+        self._tasks = tasks
 
     def compose(self) -> ComposeResult:
         """One text that scrolls."""
         with VerticalScroll():
-            yield Static(help_text(), markup=False)
+            yield Static(help_text(self._tasks), markup=False)
 
     def on_mount(self) -> None:
         """Lets the arrow keys scroll."""
@@ -63,11 +69,22 @@ class HelpScreen(ModalScreen[None]):
         scroll.border_title, scroll.border_subtitle = "help", "esc closes"
         scroll.focus()
 
+    def on_key(self, event: events.Key) -> None:
+        """The key that opens the help closes it too."""
+        if any(event.key in key.names for keys in self._tasks.values() for key in keys if key.id == "help"):
+            event.stop()
+            self.dismiss()
 
-def help_text() -> str:
+
+def help_text(tasks: Tasks = TASKS) -> str:
     """All keys by what they are for, then the words on the screen."""
-    parts = [_section(task, explained(keys)) for task, keys in TASKS.items()]
-    return "\n\n".join([_LEGEND, *parts, _section("words on the screen", _WORDS)])
+    keys = [key for group in tasks.values() for key in group]
+    signs = (shown_key(name) for key in keys if key.owner in {"app", "screen"} for name in filter(is_letter, key.names))
+    legend = wrap(f"^n is ctrl+n. In the prompt, {' '.join(dict.fromkeys(signs))} are letters.", _WIDTH)
+    parts = [_section(task, explained(group)) for task, group in tasks.items()]
+    shown = {name: key_of(name, keys) for name in ("surprisal", "knobs")}
+    words = [(name, meaning.format_map(shown)) for name, meaning in _WORDS]
+    return "\n\n".join(["\n".join(legend), *parts, _section("words on the screen", words)])
 
 
 def _section(heading: str, rows: Iterable[tuple[str, str]]) -> str:
@@ -98,15 +115,20 @@ class Palette(CommandPalette):
 class Actions(Provider):
     """Finds actions by what they are called and what they do, and shows the key beside the name."""
 
+    def __init__(self, screen: Screen[Any], match_style: Style | None = None, keys: Sequence[Key] = KEYS) -> None:
+        """keys: as they are bound."""
+        super().__init__(screen, match_style)
+        self._named_keys = [key for key in keys if key.name]
+
     async def discover(self) -> Hits:
         """All of them, in the order of the help."""
-        for key in _named_keys():
+        for key in self._named_keys:
             yield DiscoveryHit(_with_key(Content(key.name), key), partial(self.run, key), key.name, key.meaning)
 
     async def search(self, query: str) -> Hits:
         """Those that match what was typed."""
         matcher = self.matcher(query)
-        for key in _named_keys():
+        for key in self._named_keys:
             score = matcher.match(key.name) or _IN_MEANING * (query.lower() in key.meaning.lower())
             if score:
                 content = _with_key(matcher.highlight(key.name), key)
@@ -121,9 +143,5 @@ class Actions(Provider):
             await result
 
 
-def _named_keys() -> list[Key]:
-    return [key for key in KEYS if key.name]
-
-
 def _with_key(name: Content, key: Key) -> Content:
-    return Content.assemble(name, "  ", (key.shown, "not bold dim"))
+    return Content.assemble(name, "  ", (key.shown, "not bold $text-accent"))

@@ -17,7 +17,7 @@ from tui_gen.errors import TuiGenError
 from tui_gen.library import LoadedModel
 from tui_gen.terminal_text import counted, scrub, scrub_line
 from tui_gen.training_log import read_learning
-from tui_gen.tui.bindings import Context, Pair, pairs_now
+from tui_gen.tui.bindings import KEYS, Context, Key, Pair, key_of, pairs_now
 
 _SEPARATOR = " · "
 
@@ -67,13 +67,14 @@ class KeyBar(Widget):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"key-bar--key"}
 
-    def __init__(self) -> None:
+    def __init__(self, keys: Sequence[Key] = KEYS) -> None:
         super().__init__()
+        self._keys = keys
         self._pairs: Sequence[Pair] = ()
 
     def show(self, now: Context) -> None:
         """Shows what the keys do in a context."""
-        pairs = pairs_now(now)
+        pairs = pairs_now(now, self._keys)
         if pairs != self._pairs:
             self._pairs = pairs
             self.refresh()
@@ -103,7 +104,7 @@ class About(VerticalScroll):
         yield Static(scrub(self._text), markup=False)
 
 
-def about_text(loaded_model: LoadedModel) -> str:
+def about_text(loaded_model: LoadedModel, keys: Sequence[Key] = KEYS) -> str:
     """Description, figures, data, and for a picture what can be asked for."""
     card = loaded_model.card
     quality = f"{card.quality} on {card.quality.split}" if card.quality else ""
@@ -112,7 +113,7 @@ def about_text(loaded_model: LoadedModel) -> str:
         ("predicts", f"one of {card.vocab_size:,} tokens at a time"),
         ("quality", quality),
         ("data", card.data),
-        ("learned", _epochs(loaded_model)),
+        ("learned", _epochs(loaded_model, key_of("training", keys))),
         ("runs on", loaded_model.model.runs_on),
     ]
     lines = [f"{name:8} {value}" for name, value in facts if value]
@@ -120,13 +121,13 @@ def about_text(loaded_model: LoadedModel) -> str:
     return f"{card.name}\n{card.description}{example}\n\n" + "\n".join(lines) + _phrases(loaded_model)
 
 
-def _epochs(loaded_model: LoadedModel) -> str:
+def _epochs(loaded_model: LoadedModel, key: str) -> str:
     """In how many epochs; nothing where its folder does not say, or what cannot be read."""
     try:
         epochs = len(read_learning(loaded_model.path, loaded_model.card))
     except TuiGenError:
         return ""
-    return f"in {counted(epochs, 'epoch')}; f9 shows them" if epochs else ""
+    return f"in {counted(epochs, 'epoch')}; {key} shows them" if epochs else ""
 
 
 def _phrases(loaded_model: LoadedModel) -> str:

@@ -21,7 +21,7 @@ from tui_gen.library import Entry
 from tui_gen.sessions.workspace import Workspace
 from tui_gen.terminal_text import scrub_line
 from tui_gen.text.codec import Codec
-from tui_gen.tui.bindings import bindings_of
+from tui_gen.tui.bindings import KEYS, Key, bind, bindings_of, key_of
 from tui_gen.tui.widgets.cells import SteadyOptionList
 
 _DEEPEST = 3
@@ -77,8 +77,10 @@ class BranchList(SteadyOptionList):
     class Changed(Message):
         """A branch is gone."""
 
-    def __init__(self) -> None:
+    def __init__(self, keys: Sequence[Key] = KEYS) -> None:
         super().__init__(markup=False)
+        bind(self, "BranchList", keys)
+        self._delete_key = key_of("delete_branch", keys)
         self._content: list[object] = []
         self._workspace: Workspace | None = None
         self._to_delete = ""
@@ -122,7 +124,7 @@ class BranchList(SteadyOptionList):
             return
         if name != self._to_delete and len(workspace.tree) > 1:
             self._to_delete = name
-            self.notify(f"del once more deletes branch {name}")
+            self.notify(f"{self._delete_key} once more deletes branch {name}")
             return
         self._to_delete = ""
         try:
