@@ -24,11 +24,23 @@ class ImageCodec:
         self.unit = "pixel" if self.image.channels == 1 else "value"
         self._tokens = PromptTokenizer(tokenizer) if tokenizer else None
         self.phrases = self._known_phrases()
+        self._rivals = {phrase for phrase in self.phrases if self._id(phrase) in self.image.exclusive}
 
     def unknown(self, text: str) -> list[tuple[int, int]]:
         if self._tokens:
             return self._tokens.unknown(text)
         return [(0, len(text))] if text.strip() else []
+
+    def endings(self, text: str) -> list[str]:
+        """Of the phrase after the last comma; of phrases that the prompt has, or that exclude one of its, none."""
+        before, _, start = text.lower().rpartition(",")
+        chosen = {" ".join(phrase.split()) for phrase in before.split(",")}
+        start = start.lstrip()
+        return [
+            phrase[len(start) :]
+            for phrase in self.phrases
+            if phrase.startswith(start) and phrase != start and not self._excludes(phrase, chosen)
+        ]
 
     def prompt(self, texts: Sequence[str]) -> Tokens:
         rows = [self._ids(text) for text in texts]
@@ -70,11 +82,17 @@ class ImageCodec:
             raise TuiGenError(f"{self._card.name} takes one of {names}, not several")
         return ids
 
+    def _excludes(self, phrase: str, others: set[str]) -> bool:
+        return phrase in others or (phrase in self._rivals and not others.isdisjoint(self._rivals))
+
     def _hint(self, phrase: str) -> str:
         if not self.phrases:
             return "it takes no prompt"
         close = difflib.get_close_matches(phrase.lower(), self.phrases, n=4, cutoff=0.5) or self.phrases[:8]
         return f"it knows {', '.join(close)}" + (", ..." if len(close) < len(self.phrases) else "")
+
+    def _id(self, phrase: str) -> int | None:
+        return self._tokens.tokenizer.token_to_id(phrase) if self._tokens else None
 
     def _known_phrases(self) -> tuple[str, ...]:
         if not self._tokens:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import threading
 import time
 from collections import deque
@@ -385,6 +386,11 @@ class RunView(Container):
                 view.show_bits(None)
             else:
                 view.show_bits(scores.pixels() if isinstance(view, ImageView) else scores.bits[:, view.sample])
+
+    def mark(self, pattern: re.Pattern[str] | None) -> None:
+        """Marks the texts that match, or none."""
+        for view in self.query(TextView):
+            view.mark(pattern)
 
     def levels(self, sample: int) -> Tokens | None:
         """The picture of a sample, FREE where nothing is drawn: [height, width] or [height, width, 3]."""
