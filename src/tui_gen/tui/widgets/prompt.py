@@ -132,7 +132,8 @@ class Prompt(SignedInput):
         """Marks and suggests by what this model knows. model: its name, where prompts can be recalled."""
         self._marker.codec, self._model = codec, model
         self.placeholder = scrub_line(f"for example: {example}") if example else "enter generates without a prompt"
-        self.suggester = _EndingSuggester(self._endings)
+        self.suggester = _EndingSuggester(self._with_ending)
+        self._suggestion = self._with_ending(self.value) or ""
         self._show_title()
         self.refresh()
 
@@ -190,6 +191,12 @@ class Prompt(SignedInput):
             at = endings.index(present) + 1 if present in endings else 0
             self._suggestion = self.value + endings[at % len(endings)]
 
+    def _with_ending(self, value: str) -> str | None:
+        """Of a prompt and of a phrase that are not begun yet, nothing is suggested."""
+        begun = value and not value.rstrip(" ").endswith(",")
+        endings = self._endings(with_newlines(value)) if begun else []
+        return value + endings[0] if endings else None
+
     def _endings(self, text: str) -> list[str]:
         try:
             endings = self._marker.codec.endings(text) if self._marker.codec else []
@@ -230,14 +237,12 @@ class _UnknownMarker(Highlighter):
 class _EndingSuggester(Suggester):
     """Completes the word or phrase that is being typed."""
 
-    def __init__(self, endings: Callable[[str], list[str]]) -> None:
+    def __init__(self, complete: Callable[[str], str | None]) -> None:
         super().__init__(use_cache=False, case_sensitive=True)
-        self._endings = endings
+        self._complete = complete
 
     async def get_suggestion(self, value: str) -> str | None:
-        begun = value and not value.rstrip(" ").endswith(",")
-        endings = self._endings(with_newlines(value)) if begun else []
-        return value + endings[0] if endings else None
+        return self._complete(value)
 
 
 def one_line(text: str) -> str:
