@@ -130,8 +130,9 @@ class TuiGen(App[None]):
         self._copy(message.text, message.what)
 
     def _copy(self, text: str, what: str) -> None:
-        super().copy_to_clipboard(text)
-        self.run_worker(self._pass_on(text, what))
+        if text:
+            super().copy_to_clipboard(text)
+            self.run_worker(self._pass_on(text, what))
 
     async def _pass_on(self, text: str, what: str) -> None:
         """In a thread: a program may take its time. Of two texts, the later one stays."""

@@ -355,7 +355,7 @@ def pairs_now(now: Context) -> tuple[Pair, ...]:
     """Key and meaning for the last line of the screen, the most useful first; help and quit are always the last."""
     part = next((pairs for fact, pairs in _PARTS.items() if getattr(now, fact)), None)
     pairs = tuple(_pairs(_order(now), now)) if part is None else part
-    return (*pairs, ("f1" if now.in_prompt else "?", "help"), ("^q", "quit"))
+    return (*pairs, ("?" if now.outside_prompt() else "f1", "help"), ("^q", "quit"))
 
 
 def _order(now: Context) -> tuple[str, ...]:

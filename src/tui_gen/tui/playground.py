@@ -459,9 +459,9 @@ class PlaygroundScreen(Screen[None]):
         """The cursor goes to a match, wherever it is."""
         if not self.run_view or message.branch is not self.run_view.branch:
             await self.show(message.branch)
+            self.on_search_bar_sought(message)
             self.search.focus_line()
         if view := self.run_view:
-            view.mark(message.pattern)
             view.walk_to(message.position, message.sample)
 
     def action_choose(self) -> None:

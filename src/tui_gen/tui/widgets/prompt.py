@@ -210,11 +210,18 @@ class Prompt(SignedInput):
         other = self._past[self._at].model if self._at < len(self._past) else self._model
         if other != self._model:
             self.border_title = Text(scrub_line(f"prompt of {other}"))
-        elif self.has_focus and codec and codec.phrases and (endings := self._endings(self.text)):
-            start = self.value.rpartition(",")[2].lstrip().lower()
-            self.border_title = Text("prompt: " + ", ".join(start + ending for ending in endings))
+        elif self.has_focus and codec and codec.phrases and (phrases := self._fitting_phrases()):
+            self.border_title = Text("prompt: " + ", ".join(phrases))
         else:
             self.border_title = "prompt"
+
+    def _fitting_phrases(self) -> list[str]:
+        """That begin with what is typed; all where none does."""
+        before, comma, start = self.value.lower().rpartition(",")
+        start = start.lstrip()
+        if endings := self._endings(self.text):
+            return [start + ending for ending in endings]
+        return self._endings(before + comma) if start in self.unknown() else []
 
 
 class _UnknownMarker(Highlighter):

@@ -129,10 +129,9 @@ class SearchBar(Horizontal):
         pattern: re.Pattern[str] | None
 
     @dataclass
-    class Reached(Message):
-        """The match to which the cursor is to go, and what else is to be marked there."""
+    class Reached(Sought):
+        """The match to which the cursor is to go."""
 
-        pattern: re.Pattern[str] | None
         branch: Branch
         sample: int
         position: int

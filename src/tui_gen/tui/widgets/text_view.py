@@ -126,9 +126,11 @@ class TextView(ScrollView, can_focus=True):
             self.post_message(self.Clicked(self.sample, self._script.token_at(line.offset_at(at.x))))
 
     def on_resize(self) -> None:
-        """Wraps anew."""
+        """Wraps anew; the cursor stays in sight."""
         if self._fit_width():
             self._changed_from(0)
+        if self._cursor is not None:
+            self._scroll_to_token(self._cursor)
 
     def watch_scroll_y(self, old: float, new: float) -> None:
         """Follows the end of the text, unless a person has scrolled away from it."""
