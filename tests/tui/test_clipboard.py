@@ -44,7 +44,7 @@ def test_the_first_program_that_takes_the_text_has_it(
     monkeypatch.setenv("DISPLAY", ":0")
     install("wl-copy", f"cat > {tmp_path}/wayland")  # of no use here
     install("xclip", "exit 1")
-    install("xsel", f"echo $* > {tmp_path}/options; cat > {tmp_path}/copied; sleep 1000 &")
+    install("xsel", f"echo $* > {tmp_path}/options; cat > {tmp_path}/copied; sleep 10 &")
     assert pass_on(TEXT) == "with xsel, and through the terminal if it allows that"
     assert (tmp_path / "copied").read_text(encoding="utf-8") == TEXT
     assert (tmp_path / "options").read_text() == "--clipboard --input\n"
