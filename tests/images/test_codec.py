@@ -290,3 +290,13 @@ def test_nonsense_is_refused_in_one_short_line(text: str, reason: str) -> None:
         parse_part(text, SPEC)
     assert reason in str(told.value)
     assert len(str(told.value)) < 160
+
+
+def test_the_phrase_after_the_last_comma_is_completed_by_those_that_can_still_be_said(pictures: ImageCodec) -> None:
+    assert pictures.endings("") == ["bright", "deep dark"]
+    assert pictures.endings("Bright,  DE") == ["ep dark"]
+    assert pictures.endings("deep  dark, ") == ["bright"]
+    assert pictures.endings("bright") == pictures.endings("bright, br") == pictures.endings("hat") == []
+    assert PICTURES.image
+    rivals = ImageCodec(replace(PICTURES, image=replace(PICTURES.image, exclusive=(BRIGHT, DARK))), toys.phrases())
+    assert rivals.endings("bright, ") == []

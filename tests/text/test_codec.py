@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from export.build_tokenizer import word_tokenizer
 from tests.support import toys
 from tests.support.toys import CAT, DOG, DOT, END, SAT, THE, UNKNOWN
 from tui_gen.card import ModelCard
@@ -232,3 +233,15 @@ def test_one_token_of_a_long_text_is_found_without_reading_all_of_it(
     transcript.span(49_000)
     transcript.span(49_001)
     assert 0 < len(tokens) <= BLOCK + 16
+
+
+def test_a_word_that_is_begun_is_completed_by_the_most_frequent_words_first() -> None:
+    tokenizer = word_tokenizer(["chopped chopped chop chopped chop chocolate the"], vocab_size=8, min_count=1)
+    codec = TextCodec(WORDS, tokenizer.to_str())
+    assert codec.endings("the CHO") == ["pped", "p", "colate"]
+    assert codec.endings("(cho") == ["pped", "p", "colate"]
+    assert [codec.endings(text) for text in ("the chop", "the cho ", "c", "", "<e", "xy")] == [[]] * 6
+
+
+def test_letters_and_pieces_of_words_are_not_completed(letters: TextCodec, pieces: TextCodec) -> None:
+    assert letters.endings("ab") == pieces.endings("th") == []

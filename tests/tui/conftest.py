@@ -18,6 +18,7 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TUI_GEN_MODELS", str(folder))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setattr("tui_gen.library.shipped_folder", lambda: tmp_path / "none")
     monkeypatch.setattr("tui_gen.library.check", lambda *_: None)  # tests/test_probe.py tries it; it takes 0.3 s each
     return folder

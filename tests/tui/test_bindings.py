@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from tui_gen.tui.playground import PlaygroundScreen
 from tui_gen.tui.widgets.lists import BranchList
 
 OWNERS: dict[Owner, type] = {"app": TuiGen, "screen": PlaygroundScreen, "BranchList": BranchList}
-FOCUS = ("in_prompt", "in_list", "in_branches", "in_panel", "in_knobs")
+FOCUS = ("in_prompt", "in_list", "in_branches", "in_panel", "in_knobs", "in_search")
 CONTEXTS = [
     Context(**dict.fromkeys(facts, True), **({focus: True} if focus else {}))
     for focus in ("", *FOCUS)
@@ -46,11 +47,14 @@ def test_no_key_means_two_things_at_once() -> None:
 def test_keys_are_left_to_what_has_the_focus_and_needs_them() -> None:
     prompt, branches = Context(in_prompt=True, made=True), Context(in_branches=True, made=True)
     panel, knobs = Context(in_panel=True, walking=True, made=True), Context(in_knobs=True, made=True)
+    search, yanking = Context(in_search=True, walking=True, several=True, made=True), replace(prompt, can_yank=True)
     elsewhere = {
         prompt: {"walk", "walk_to", "pause", "turn", "choose"},
         branches: {"walk", "walk_to", "temperature", "generate", "choose", "scroll_output"},
         panel: {"walk_to", "temperature", "generate", "choose", "scroll_output"},
         knobs: {"walk", "walk_to", "temperature", "generate", "scroll_output"},
+        search: {"walk", "walk_to", "temperature", "pause", "turn", "turn_sample", "choose", "recall"},
+        yanking: {"copy"},
     }
     for now, actions in elsewhere.items():
         assert [key for key in keys_of("screen") if key.parts[0] in actions and works(*key.parts, now)] == []
@@ -97,11 +101,12 @@ def test_every_action_that_a_name_can_find_has_a_name_of_its_own() -> None:
     (Context(in_list=True), "↑↓ choose  enter open  esc back  tab focus"),
     (Context(in_branches=True), "↑↓ choose  enter switch  c compare  r rename  del delete  esc back"),
     (Context(in_panel=True), "↑↓ choose  enter take  ←→ token  esc back"),
+    (Context(in_search=True, walking=True, made=True), "enter ↓ next  ↑ the one before  esc leave"),
     (Context(in_knobs=True), "↑↓ select  ←→ turn  0-9 type  f5 five values  esc back"),
 ])  # fmt: skip
 def test_the_last_line_says_what_the_keys_do_now(now: Context, first: str) -> None:
     assert hints(now).startswith(first)
-    assert hints(now).endswith("f1 help  ^q quit" if now.in_prompt else "? help  ^q quit")
+    assert hints(now).endswith("f1 help  ^q quit" if now.in_prompt or now.in_search else "? help  ^q quit")
 
 
 def test_the_last_line_never_offers_what_does_nothing() -> None:

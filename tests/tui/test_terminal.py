@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -119,6 +120,49 @@ def test_a_fault_of_the_screen_is_told_in_a_line_and_what_was_made_can_be_made_a
     assert len(result.stdout.split()) > 20
 
 
+def session_of(command: str) -> str:
+    """A command that runs another one in a session and a terminal of its own, as a login does."""
+    script = f"stty rows 24 columns 80; exec {command}"
+    return f"""'{sys.executable}' -c 'import pty, sys; pty.spawn(["sh", "-c", sys.argv[1]])' "{script}"
+"""
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs a shell with job control")
+def test_a_run_is_suspended_to_a_clean_shell_and_goes_on_after_fg(models: Path, tmp_path: Path) -> None:
+    with terminal(session_of("bash --norc -i"), models, tmp_path) as screen:
+        screen.until(rb"[#$] $")
+        screen.type(f"{TUI_GEN} endless -l 100000\r")
+        screen.until(b"prompt")
+        screen.type("\r")
+        screen.until(rb"tokens/s")
+        screen.type("\x1a")
+        screen.until(rb"Stopped")
+        visit, left = screen.output.partition(b"Stopped")[0], len(screen.output)
+        for mode in (b"?1049", b"?1000", b"?1003", b"?1004", b"?2004"):  # the other screen, mouse, focus, pastes
+            assert visit.rindex(b"\x1b[" + mode + b"l") > visit.rindex(b"\x1b[" + mode + b"h")
+        screen.type("stty -a; echo clean\r")
+        screen.until(rb"icanon iexten echo [^;]*clean\r", after=left)
+        seen = len(screen.output)
+        screen.type("fg\r")
+        for part in (rb"\x1b\[\?1049h", b"endless", b"knobs", b"prompt", rb"\^q"):  # all of it is drawn again
+            screen.until(part, after=seen)
+        screen.type(" ")
+        screen.until(b"paused at", after=seen)
+        screen.type("\x11")
+        screen.until(rb"\x1b\[\?1049l", after=seen)
+        screen.type("exit\r")
+        assert screen.wait() == 0
+
+
+def test_where_no_shell_waits_the_program_does_not_stop_for_ever(models: Path, tmp_path: Path) -> None:
+    with terminal(session_of(f"{TUI_GEN} cats"), models, tmp_path) as screen:
+        screen.until(b"Writes about cats.")
+        screen.type("\x1a")
+        screen.until(b"no shell waits")
+        screen.type("\x11")
+        assert screen.wait() == 0
+
+
 def test_a_picture_is_drawn_looked_at_changed_and_saved(models: Path, tmp_path: Path) -> None:
     with terminal(f"{TUI_GEN} stripes -t 0", models, tmp_path) as screen:
         screen.until(b"Draws stripes.")
@@ -158,7 +202,7 @@ def test_the_journal_of_a_program_that_was_killed_replays_exactly(models: Path, 
         screen.until(rb"token \d,\d\d\d of", seconds=60)
         screen.process.kill()
         screen.wait()
-    [journal] = (tmp_path / "STATE").rglob("*.jsonl")
+    [journal] = (tmp_path / "STATE").rglob("sessions/*.jsonl")
     session = read_session(journal)
     session_again = replay(session, open_model(models / "endless", provider="cpu"))
     assert session_again.exact

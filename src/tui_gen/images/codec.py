@@ -26,6 +26,7 @@ class ImageCodec:
         self.unit = "pixel" if self.image.channels == 1 else "value"
         self._tokens = PromptTokenizer(tokenizer) if tokenizer else None
         self.phrases = self._known_phrases()
+        self._rivals = {phrase for phrase in self.phrases if self._id(phrase) in self.image.exclusive}
 
     @property
     def vocabulary(self) -> dict[str, int]:
@@ -36,6 +37,17 @@ class ImageCodec:
         if self._tokens:
             return self._tokens.unknown(text)
         return [(0, len(text))] if text.strip() else []
+
+    def endings(self, text: str) -> list[str]:
+        """Of the phrase after the last comma; of phrases that the prompt has, or that exclude one of its, none."""
+        before, _, start = text.lower().rpartition(",")
+        chosen = {" ".join(phrase.split()) for phrase in before.split(",")}
+        start = start.lstrip()
+        return [
+            phrase[len(start) :]
+            for phrase in self.phrases
+            if phrase.startswith(start) and phrase != start and not self._excludes(phrase, chosen)
+        ]
 
     def prompt(self, texts: Sequence[str]) -> Tokens:
         rows = [self._ids(text) for text in texts]
@@ -77,6 +89,9 @@ class ImageCodec:
             raise TuiGenError(f"{self._card.name} takes one of {names}, not several")
         return ids
 
+    def _excludes(self, phrase: str, others: set[str]) -> bool:
+        return phrase in others or (phrase in self._rivals and not others.isdisjoint(self._rivals))
+
     def _hint(self, phrase: str) -> str:
         if not self.phrases:
             return "it takes no prompt"
@@ -87,6 +102,9 @@ class ImageCodec:
                 f"it knows {', '.join(shown)} and {len(self.phrases) - len(shown)} others, which tui-gen inspect lists"
             )
         return f"it knows {', '.join(dict.fromkeys([*near, *self.phrases]))}"
+
+    def _id(self, phrase: str) -> int | None:
+        return self._tokens.tokenizer.token_to_id(phrase) if self._tokens else None
 
     def _known_phrases(self) -> tuple[str, ...]:
         vocab = self.vocabulary

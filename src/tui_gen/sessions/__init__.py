@@ -2,5 +2,5 @@
 
 May import: library and what it may import.
 Public names: `workspace` (Workspace), `session` (Session), `file` (read_session, model_folders), `journal` (Journal),
-`replay` (Replay, replay), `command` (command_for).
+`replay` (Replay, replay), `command` (command_for), `history` (PromptHistory).
 """

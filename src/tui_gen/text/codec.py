@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -14,6 +15,9 @@ from tui_gen.card import Colour, ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.sampling.params import FREE, TEXT_LENGTH, Tokens
 from tui_gen.text.tokenizer import NOWHERE, PromptTokenizer, errors_as
+
+_LEAST_BEGINNING = 2
+"""Letters of a word before it is completed: too many words begin with any one letter."""
 
 
 class Codec(Protocol):
@@ -36,6 +40,10 @@ class Codec(Protocol):
 
     def unknown(self, text: str) -> list[tuple[int, int]]:
         """The parts of a prompt, as (start, end), that the model does not know."""
+        ...
+
+    def endings(self, text: str) -> list[str]:
+        """What can follow a prompt to end the word or phrase that it breaks off in, the most frequent one first."""
         ...
 
     def prompt(self, texts: Sequence[str]) -> Tokens:
@@ -90,6 +98,13 @@ class TextCodec:
         """The parts of a prompt, as (start, end), that the model does not know."""
         return self.tokenizer.unknown(text)
 
+    def endings(self, text: str) -> list[str]:
+        """Of words that the model knows as one token; none for a word that is whole, or hardly begun."""
+        start = self.tokenizer.last_word(text)
+        if len(start) < _LEAST_BEGINNING or start in self._words:
+            return []
+        return [word[len(start) :] for word in self._words if word.startswith(start)]
+
     def prompt(self, texts: Sequence[str]) -> Tokens:
         """Token ids int64[samples, n] of one prompt per sample. Raises TuiGenError that names what is not known."""
         rows = [[self._card.bos, *self._ids(text)] for text in texts]
@@ -118,6 +133,12 @@ class TextCodec:
 
     def token_colour(self, token: int, place: int) -> None:
         """Text has no colours."""
+
+    @cached_property
+    def _words(self) -> dict[str, int]:
+        """Those of a vocabulary of whole words, by their ids: the exporter numbers them by their frequency."""
+        signs = (self._card.bos, self._card.eos, self.tokenizer.unknown_id)
+        return {word: token for word, token in self.tokenizer.whole_words() if token not in signs}
 
     def _ids(self, text: str) -> list[int]:
         text = self.complete(text)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from tokenizers import Encoding, Tokenizer
+from tokenizers.models import WordLevel
 
 from tui_gen.errors import TuiGenError
 
@@ -63,6 +64,24 @@ class PromptTokenizer:
         encoding = self._encode(text)
         pairs = zip(encoding.ids, encoding.offsets, strict=True)
         return [span for token, span in pairs if token == self.unknown_id]
+
+    def whole_words(self) -> list[tuple[str, int]]:
+        """Words and their ids, in the order of the ids; none of a vocabulary of pieces of words."""
+        if not isinstance(self.tokenizer.model, WordLevel):
+            return []
+        vocabulary = self.tokenizer.get_vocab(with_added_tokens=False)
+        return sorted(
+            ((word, token) for word, token in vocabulary.items() if token < NOWHERE), key=lambda pair: pair[1]
+        )
+
+    def last_word(self, text: str) -> str:
+        """The word that a text breaks off in, as the vocabulary would have it; empty after a space."""
+        with errors_as("tokenizer.json fails on this prompt"):
+            normalizer, splitter = self.tokenizer.normalizer, self.tokenizer.pre_tokenizer
+            text = _SURROGATE.sub("\ufffd", text)
+            text = normalizer.normalize_str(text) if normalizer else text
+            words = splitter.pre_tokenize_str(text) if splitter else []
+        return words[-1][0] if words and words[-1][1][1] == len(text) else ""
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of token ids, special ones included."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
+import sys
+import threading
 from collections import deque
 from collections.abc import Sequence
 from functools import partial
@@ -22,8 +25,9 @@ from textual.timer import Timer
 
 from tui_gen.library import Entry
 from tui_gen.sessions.workspace import Workspace
-from tui_gen.terminal_text import scrub
+from tui_gen.terminal_text import counted, scrub
 from tui_gen.tui.bindings import bind, bindings_of, key_of, owns
+from tui_gen.tui.clipboard import CopyRequest, pass_on
 from tui_gen.tui.dialogs.help import HelpScreen
 from tui_gen.tui.keymap import Keymap
 from tui_gen.tui.knob_state import Settings
@@ -37,6 +41,13 @@ _TIME_TO_READ = 12
 """Seconds that a mistake in the configuration stays on the screen."""
 _PATIENCE = 1.0
 """Seconds after which a key counts as handled, be it that the widget which had it went away."""
+
+
+def _prompts() -> type[Provider]:
+    """What the command palette finds beside the actions; it is loaded when somebody asks."""
+    from tui_gen.tui.dialogs.help import PastPrompts
+
+    return PastPrompts
 
 
 _ROUNDS = 3
@@ -57,7 +68,7 @@ class TuiGen(App[None]):
 
     CSS_PATH = "app.tcss"
     TITLE = "tui-gen"
-    COMMANDS = set()  # noqa: RUF012 (so it is in Textual)
+    COMMANDS = {_prompts}  # noqa: RUF012 (so it is in Textual)
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (70, "-normal"), (100, "-roomy"), (150, "-wide")]  # noqa: RUF012 (likewise)
     VERTICAL_BREAKPOINTS = [(0, "-short"), (20, "-tall")]  # noqa: RUF012 (likewise)
     BINDINGS: ClassVar[list[BindingType]] = bindings_of("app")
@@ -76,6 +87,7 @@ class TuiGen(App[None]):
         self.workspaces: dict[Path, Workspace] = {}
         """Of every model that was played, by its folder."""
         self.playground = PlaygroundScreen(settings, entries, self.workspaces, self._bound.keys)
+        self._copying = threading.Lock()
         self._keys = deque[events.Key | events.Paste]()
         self._key_at_work: KeyHandled | None = None
         self._key_timer: Timer | None = None
@@ -86,6 +98,7 @@ class TuiGen(App[None]):
 
     def on_mount(self) -> None:
         """Ends with the terminal, and when it is asked to: the exit status is 128 and the signal's number."""
+        self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))  # the terminal has forgotten all
         for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
             with contextlib.suppress(NotImplementedError, RuntimeError):  # Windows; not in the main thread
                 asyncio.get_running_loop().add_signal_handler(number, self.exit, None, 128 + number)
@@ -120,6 +133,44 @@ class TuiGen(App[None]):
         self.clear_notifications()
         super().notify(scrub(message), title=title, severity=severity, timeout=timeout, markup=markup)
 
+    def copy_to_clipboard(self, text: str) -> None:
+        """Copies by every way there is, and says which."""
+        self._copy(text, counted(len(text), "character"))
+
+    def on_copy_request(self, message: CopyRequest) -> None:
+        """Copies what the screen asks for."""
+        self._copy(message.text, message.what)
+
+    def _copy(self, text: str, what: str) -> None:
+        if text:
+            super().copy_to_clipboard(text)
+            self.run_worker(self._pass_on(text, what))
+
+    async def _pass_on(self, text: str, what: str) -> None:
+        """In a thread: a program may take its time. Of two texts, the later one stays."""
+
+        def copy() -> str:
+            with self._copying:
+                return pass_on(text) if text == self.clipboard else ""
+
+        if ways := await asyncio.to_thread(copy):
+            self.notify(f"copied {what} {ways}")
+
+    def action_suspend(self) -> None:
+        """Stops the program, a run with it; the shell that waits for it has the terminal until `fg`."""
+        if reason := self._reason_to_stay():
+            self.notify(f"{reason}; {key_of('quit', self._bound.keys)} quits", severity="warning")
+        elif sys.platform != "win32":
+            os.killpg(os.getpgrp(), signal.SIGTSTP)  # as the terminal does it: also what has started this program
+
+    def _reason_to_stay(self) -> str:
+        if sys.platform == "win32":
+            return "Windows cannot suspend a program"
+        if self.is_headless or self.is_web:
+            return "there is no shell here to go back to"
+        # the first process of a session was started by a terminal or a script, not by a shell that knows `fg`
+        return "no shell waits that could bring this back" if os.getsid(0) == os.getpgrp() else ""
+
     def action_theme(self) -> None:
         """Our light theme after any dark one, and the other way round."""
         self.theme = (LIGHT if self.current_theme.dark else DARK).name
@@ -147,7 +198,7 @@ class TuiGen(App[None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Leaves the keys to a dialog while one is open."""
-        return action == "quit" or not isinstance(self.screen, ModalScreen) or not owns("app", action)
+        return action in ("quit", "suspend") or not isinstance(self.screen, ModalScreen) or not owns("app", action)
 
     async def on_event(self, event: events.Event) -> None:
         """Queues what a person types; everything else as always."""

@@ -20,6 +20,7 @@ _HEAT = "temperature up or down by 0.05; over a picture with a cursor in it, a r
 _TURN = "the selected knob up or down"
 _PACE = "half or twice the pace, up to unlimited"
 _SCROLL = "scroll what was made"
+_RECALL = "a prompt that was used before, in this session or another; back to what was typed"
 Owner = Literal["app", "screen", "BranchList"]
 Pair = tuple[str, str]
 """Key and meaning."""
@@ -68,6 +69,10 @@ class Context:
     in_knobs: bool = False
     in_surprisal: bool = False
     """In the list of the most surprising tokens."""
+    in_search: bool = False
+    """In the line of the text that is searched for."""
+    can_yank: bool = False
+    """In the prompt, what its keys have cut can be put back."""
     several: bool = False
     """There are several samples."""
     drawing: bool = False
@@ -84,11 +89,19 @@ class Context:
     def on_output(self) -> bool:
         """The keys go to what was made, or to the page about a model."""
         inside = self.in_list or self.in_branches or self.in_panel or self.in_knobs or self.in_surprisal
-        return not (self.in_prompt or inside)
+        return not (self.in_prompt or self.in_search or inside)
 
     def outside_prompt(self) -> bool:
-        """A letter is no text of a prompt."""
-        return not self.in_prompt
+        """A letter is no text of a prompt, nor one that is searched for."""
+        return not (self.in_prompt or self.in_search)
+
+    def can_recall(self) -> bool:
+        """An earlier prompt can take the place of this one."""
+        return self.in_prompt or self.on_output()
+
+    def can_copy(self) -> bool:
+        """There is something to copy, and the key is not the prompt's."""
+        return self.made and not self.can_yank
 
     def can_generate(self) -> bool:
         """Enter generates: the focus is in the prompt, or on the output with no cursor and no comparison."""
@@ -108,7 +121,7 @@ class Context:
 
     def has_several(self) -> bool:
         """There is another sample to go to."""
-        return self.several and not self.in_prompt and not self.comparing
+        return self.several and self.outside_prompt() and not self.comparing
 
     def can_choose(self) -> bool:
         """Another token can take the place of the one at the cursor."""
@@ -209,7 +222,7 @@ class Key:
         if not self.action:
             return self.shown
         return min(
-            (shown_key(name) for name in self.names if not (now.in_prompt and is_letter(name))), key=len, default=""
+            (shown_key(name) for name in self.names if now.outside_prompt() or not is_letter(name)), key=len, default=""
         )
 
     @property
@@ -227,6 +240,15 @@ TASKS: Tasks = {
             priority=False),
         Key("escape", "esc", "stop", "stop the run", "leave the cursor, a list or a comparison; stop the run", "stop"),
         Key("ctrl+n", "^n", "new_seed", "another seed", "draw another seed and generate", "seed"),
+        Key("alt+up", "alt+↑", "recall(-1)", "prompt history: the prompt before", _RECALL, "earlier",
+            Context.can_recall, alias="earlier_prompt"),
+        Key("alt+down", "alt+↓", "recall(1)", "prompt history: the prompt after", _RECALL, "later",
+            Context.can_recall, alias="later_prompt"),
+        Key("", "→ end", "", "", "at the end of the prompt: take the word that is suggested", "take"),
+        Key("", "^space", "", "", "another suggestion", "suggestion"),
+        Key("", "^a ^e", "", "", "in the prompt, as in a shell: to its beginning, to its end", "edit"),
+        Key("", "^k ^u ^w", "", "",
+            "there, cut what follows the cursor, what stands before it, a word; ctrl+y then puts it back", "cut"),
     ),
     "walk through what was made": (
         Key("left", "←", "walk(-1)", "one token back", _WALK, "token", Context.can_walk, alias="token_back"),
@@ -278,6 +300,8 @@ TASKS: Tasks = {
     "look": (
         Key("f6", "f6", "surprisal", "surprise: bits per token, the most surprising ones",
             "how surprised the model was by each token", "surprise", Context.has_made),
+        Key("ctrl+f", "^f", "search", "search what was made",
+            "search all samples and branches; there, enter or ↓ goes to the next one, ↑ to the one before", "search"),
         Key("f9", "f9", "training", "how the model learned, epoch by epoch",
             "how the model learned: losses and a sample of every epoch", "learned"),
         Key("pageup", "pgup", "scroll_output(-1)", "scroll up", _SCROLL, "scroll", Context.can_scroll,
@@ -298,7 +322,7 @@ TASKS: Tasks = {
             "save, by the name's ending: text, PNG, GIF of the drawing, or the session", "save", Context.has_made),
         Key("ctrl+r", "^r", "command", "show the command that reproduces this", "the command that makes this again",
             "command", Context.has_made),
-        Key("ctrl+y", "^y", "copy", "copy the output", "copy what was made", "copy", Context.has_made),
+        Key("ctrl+y", "^y", "copy", "copy the output", "copy what was made", "copy", Context.can_copy),
     ),
     "program": (
         Key("f3", "f3", "unfold('models')", "models: choose another one", "choose a model: arrows, then enter",
@@ -308,6 +332,8 @@ TASKS: Tasks = {
         Key("ctrl+p", "^p", "command_palette", "", "find any action by its name", "actions", owner="app",
             alias="palette"),
         Key("ctrl+t", "^t", "theme", "theme: light or dark", "light or dark", "theme", owner="app"),
+        Key("ctrl+z", "^z", "suspend", "suspend: back to the shell", "back to the shell; `fg` there comes back here",
+            "shell", owner="app"),
         Key("ctrl+q", "^q", "quit", "quit", "quit", "quit", owner="app"),
     ),
 }  # fmt: skip
@@ -393,6 +419,7 @@ def _parts_of_screen(keys: Sequence[Key]) -> dict[str, tuple[Pair, ...]]:
         ),
         "in_panel": (("↑↓", "choose"), ("enter", "take"), (walk, "token"), back),
         "in_surprisal": (("↑↓", "choose"), ("enter", "go there"), (shown["surprisal"], "off"), back),
+        "in_search": (("enter ↓", "next"), ("↑", "the one before"), (shown["stop"], "leave")),
         "in_knobs": (("↑↓", "select"), ("←→", "turn"), ("0-9", "type"), (shown["sweep"], "five values"), back),
     }
 

@@ -18,8 +18,10 @@ from tui_gen.generation.branch import Branch
 from tui_gen.images.codec import ImageCodec
 from tui_gen.images.raster import RENDERING_NAMES
 from tui_gen.library import Entry
+from tui_gen.sessions.history import PromptHistory
 from tui_gen.sessions.workspace import Workspace
 from tui_gen.tui.bindings import KEYS, Context, Key, bind, bindings_of, is_bound, key_of, works
+from tui_gen.tui.clipboard import CopyRequest
 from tui_gen.tui.knob_state import KnobState, Settings
 from tui_gen.tui.model_loader import ModelLoader, ModelOpened, ModelRefused, ReplayEnded, ReplayProgress
 from tui_gen.tui.widgets.header import Header, KeyBar, about_text
@@ -27,8 +29,9 @@ from tui_gen.tui.widgets.knob_panel import KnobPanel
 from tui_gen.tui.widgets.lists import BranchList, ModelList, Sidebar
 from tui_gen.tui.widgets.next_token import NextToken
 from tui_gen.tui.widgets.output import Output
-from tui_gen.tui.widgets.prompt import Prompt
+from tui_gen.tui.widgets.prompt import Prompt, SignedInput
 from tui_gen.tui.widgets.run_view import BEHIND, RunView
+from tui_gen.tui.widgets.search import BranchSearch, SearchBar
 from tui_gen.tui.widgets.side import Side
 from tui_gen.tui.widgets.surprisal_panel import SurprisalPanel
 
@@ -62,6 +65,7 @@ class PlaygroundScreen(Screen[None]):
         self.workspace: Workspace | None = None
         self.loader = ModelLoader(settings, workspaces)
         self.header, self.prompt, self.key_bar = Header(), Prompt(""), KeyBar(keys)
+        self.history, self.search = PromptHistory(), SearchBar()
         self.models, self.branches = ModelList(entries), BranchList(keys)
         self.lists = Sidebar(self.models, self.branches, id="lists")
         self.output, self.side = Output(), Side(self.knobs.params)
@@ -76,6 +80,7 @@ class PlaygroundScreen(Screen[None]):
             yield self.lists
             yield self.output
             yield self.side
+        yield self.search
         yield self.prompt
         yield self.key_bar
 
@@ -107,6 +112,8 @@ class PlaygroundScreen(Screen[None]):
             in_panel=focus is self.side.next_token,
             in_knobs=focus is self.side.knobs,
             in_surprisal=self.side.surprisal.has_focus_within,
+            in_search=self.search.has_focus_within,
+            can_yank=isinstance(focus, SignedInput) and focus.can_yank,
             several=view is not None and view.branch.samples > 1,
             drawing=self.workspace is not None and self.workspace.loaded_model.card.image is not None,
             made=view is not None,
@@ -204,7 +211,7 @@ class PlaygroundScreen(Screen[None]):
         self.knobs.serve(loaded_model.card, self.settings.temperature)
         self.side.attend(None)
         await self.output.show_card(about_text(loaded_model, self._keys))
-        self.prompt.serve(loaded_model.codec, loaded_model.card.prompt_example)
+        self.prompt.serve(loaded_model.codec, loaded_model.card.prompt_example, loaded_model.card.name)
         self.models.mark(loaded_model.path.name)
         self.side.next_token.clear(loaded_model.codec)
         self.side.knobs.serve(self.knobs.table)
@@ -247,16 +254,30 @@ class PlaygroundScreen(Screen[None]):
                 self.prompt.text, samples=knobs.samples, params=knobs.params, seed=knobs.seed, length=knobs.length
             )
         )
+        self._note_prompt(branch)
         if branch and unknown:
             self.notify(f"read as unknown: {unknown}")
 
     async def action_sweep(self) -> None:
         knobs = self.knobs
-        await self._begin(
+        branch = await self._begin(
             lambda workspace: workspace.sweep(
                 self.prompt.text, self.side.knobs.selected, params=knobs.params, seed=knobs.seed, length=knobs.length
             )
         )
+        self._note_prompt(branch)
+
+    def _note_prompt(self, branch: Branch | None) -> None:
+        """Keeps the prompt of a branch that has begun for later sessions."""
+        if branch and self.workspace:
+            self.history.add(self.workspace.loaded_model.card.name, branch.start.text)
+            self.prompt.end_recall()
+            if fault := self.history.take_fault():
+                self.notify(fault, severity="warning")
+
+    def action_recall(self, direction: int) -> None:
+        if not self.prompt.recall(self.history.prompts, direction):
+            self.notify(f"there is no {'earlier' if direction < 0 else 'later'} prompt")
 
     async def action_new_seed(self) -> None:
         self.knobs.draw_seed()
@@ -427,6 +448,35 @@ class PlaygroundScreen(Screen[None]):
         else:
             self.prompt.focus()
 
+    async def action_search(self) -> None:
+        codec = self.workspace.loaded_model.codec if self.workspace else None
+        if compared := self.output.compared:
+            await self.show(compared)
+        view = self.run_view
+        if isinstance(codec, ImageCodec):
+            self.notify("a picture has no text to search")
+        elif self.search.has_focus_within:
+            self.search.action_step(1)
+        elif view and codec:
+            sample, position = (view.sample, view.position) if view.position else (0, 1)
+            self.search.open(BranchSearch(view.workspace.tree, codec, view.branch), sample, position)
+        else:
+            self.notify("there is nothing to search yet; enter generates")
+
+    def on_search_bar_sought(self, message: SearchBar.Sought) -> None:
+        """Marks what matches."""
+        if view := self.run_view:
+            view.mark(message.pattern)
+
+    async def on_search_bar_reached(self, message: SearchBar.Reached) -> None:
+        """The cursor goes to a match, wherever it is."""
+        if not self.run_view or message.branch is not self.run_view.branch:
+            await self.show(message.branch)
+            self.on_search_bar_sought(message)
+            self.search.focus_line()
+        if view := self.run_view:
+            view.walk_to(message.position, message.sample)
+
     def action_choose(self) -> None:
         self.side.show_surprisal(False)
         self.side.unfold(self.side.next_token)
@@ -561,7 +611,7 @@ class PlaygroundScreen(Screen[None]):
 
             def take(choice: str | None) -> None:
                 if choice == "copy":
-                    self._copy(dialog.command, "the command")
+                    self.post_message(CopyRequest(dialog.command, "the command"))
                 elif choice == "save":
                     self.action_save(SESSION)
 
@@ -571,11 +621,8 @@ class PlaygroundScreen(Screen[None]):
         from tui_gen.output.branch_file import clipboard_text
 
         if view := self.run_view:
-            self._copy(*clipboard_text(view.branch, view.workspace.loaded_model, view.sample))
-
-    def _copy(self, text: str, what: str) -> None:
-        self.app.copy_to_clipboard(text)
-        self.notify(f"copied {what} (through the terminal, which must allow it)")
+            text, what = clipboard_text(view.branch, view.workspace.loaded_model, view.sample)
+            self.post_message(CopyRequest(text, what))
 
     # --- what is typed ---
 
@@ -608,6 +655,7 @@ class PlaygroundScreen(Screen[None]):
         """The keys mean other things elsewhere."""
         self.lists.fold()
         self.side.fold()
+        self.search.fold()
         if view := self.run_view:
             view.follow_focus(self.focused)
         self.key_bar.show(self.context)

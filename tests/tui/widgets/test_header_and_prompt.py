@@ -75,3 +75,88 @@ async def test_a_phrase_that_a_terminal_would_obey_is_not_suggested(models: Path
         await driver.settle()
         assert not driver.playground.prompt._suggestion
         await driver.hides("\x1b")
+
+
+async def test_a_word_is_completed_at_the_end_of_the_line_and_there_are_others(models: Path) -> None:
+    tokenizer = toys.word_tokenizer(["carrot carve cat a b c"], vocab_size=8, min_count=1).to_str()
+    async with on_screen(toys.text_folder(models / "kitchen", tokenizer=tokenizer), prompt="a ca") as driver:
+        prompt = driver.playground.prompt
+        await driver.shows("a carrot")
+        for word in ("a carve", "a cat", "a carrot", "a carve"):
+            await driver.press("ctrl+@")
+            await driver.shows(word)
+        await driver.press("home", "end")
+        assert prompt.value == "a ca"
+        await driver.press("ctrl+@", "end")
+        assert prompt.value == "a cat"
+
+
+async def test_the_phrases_that_fit_are_said_while_a_prompt_is_typed(models: Path) -> None:
+    async with on_screen(models / "stripes") as driver:
+        await driver.shows("prompt: bright, deep dark")
+        await driver.type("bright, ")
+        await driver.shows("prompt: deep dark")
+        await driver.type("de")
+        await driver.shows("bright, deep dark")
+        await driver.press("end")
+        await driver.shows("─ prompt ─")
+
+
+async def test_the_prompt_is_edited_as_in_a_shell(models: Path) -> None:
+    async with on_screen(models / "cats", prompt="the cat, sat-down ran") as driver:
+        prompt = driver.playground.prompt
+        await driver.run_to_end()
+        await driver.type("the cat, sat-down ran")
+        await driver.press("ctrl+w", "ctrl+w")
+        assert prompt.value == "the cat, "
+        await driver.press("ctrl+a", "ctrl+k")
+        assert prompt.value == ""
+        await driver.press("ctrl+y", "ctrl+y")
+        assert prompt.value == "the cat, the cat, "
+        await driver.press("ctrl+a", "x", "ctrl+e", "y", "ctrl+w", "ctrl+w", "ctrl+u")
+        assert prompt.value == ""
+        await driver.press("ctrl+y")
+        assert prompt.value == "xthe cat, the cat, y"
+        assert not driver.notice
+
+
+async def test_earlier_prompts_come_back_and_so_does_what_was_being_typed(models: Path) -> None:
+    async with on_screen(models / "endless", prompt="the\u240acat", length=3) as driver:
+        await driver.run_to_end()
+    async with on_screen(models / "cats", prompt="the dog") as driver:
+        prompt = driver.playground.prompt
+        await driver.run_to_end()
+        await driver.type("the cat")
+        await driver.run_to_end()
+        await driver.type("sa")
+        await driver.press("alt+up")
+        assert prompt.value == "the cat"
+        await driver.press("alt+up", "alt+up")
+        assert prompt.text == "the\ncat"
+        await driver.shows("prompt of endless")
+        await driver.press("alt+up")
+        await driver.says("there is no earlier prompt")
+        await driver.press("alt+down", "x", "alt+down", "alt+down")
+        assert prompt.value == "sa"
+        await driver.press("alt+down")
+        await driver.says("there is no later prompt")
+        await driver.press("alt+up", "alt+up")
+        assert prompt.value == "the dogx"
+        await driver.run_to_end()
+        await driver.press("alt+up")
+        assert prompt.value == "the cat"
+
+
+async def test_a_prompt_that_the_model_cannot_read_is_only_found_in_the_palette(models: Path) -> None:
+    async with on_screen(models / "cats", prompt="the [b]cat\x1b[2J") as driver:
+        await driver.run_to_end()
+    async with on_screen(models / "stripes", prompt="bright") as driver:
+        await driver.run_to_end()
+        await driver.press("alt+up")
+        assert driver.playground.prompt.value == "bright"
+        await driver.press("ctrl+p")
+        await driver.type("prompt: cat")
+        await driver.shows("prompt: the [b]cat\u241b[2J")
+        await driver.shows("of cats")
+        await driver.press("down", "enter")
+        await driver.until(lambda: driver.playground.prompt.value == "the [b]cat\u241b[2J")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Sequence
 from functools import partial
+from itertools import islice
 from textwrap import wrap
 from typing import Any, ClassVar
 
@@ -18,7 +19,10 @@ from textual.screen import ModalScreen, Screen
 from textual.style import Style
 from textual.widgets import Static
 
+from tui_gen.sessions.history import PastPrompt, PromptHistory
+from tui_gen.terminal_text import scrub_line
 from tui_gen.tui.bindings import KEYS, TASKS, Key, Tasks, explained, is_letter, key_of, shown_key
+from tui_gen.tui.widgets.prompt import Prompt, one_line
 
 _WIDTH = 72
 """Characters of a line: what an 80 column screen leaves."""
@@ -46,6 +50,11 @@ _WORDS = (
 )  # fmt: skip
 _IN_MEANING = 0.1
 """How well a key matches whose meaning has what was typed, and whose name has not."""
+_AFTER_ACTIONS = 0.09
+"""How well the newest prompt matches."""
+_PROMPT = "prompt: "
+_MOST_PROMPTS = 100
+"""That are listed at once."""
 
 
 class HelpScreen(ModalScreen[None]):
@@ -141,6 +150,25 @@ class Actions(Provider):
         result = getattr(owner, f"action_{name}")(*arguments)
         if inspect.isawaitable(result):
             await result
+
+
+class PastPrompts(Provider):
+    """Finds prompts that were used, in any session, by what stands in them; the newest first."""
+
+    async def search(self, query: str) -> Hits:
+        """Those that have every word that was typed."""
+        put = self.screen.query_one(Prompt).put
+        for number, prompt in enumerate(_prompts_with(query.lower().split()), start=1):
+            text = f"{_PROMPT}{one_line(prompt.text):.160}"
+            content, model = Content(text), f"of {scrub_line(prompt.model)}"
+            yield Hit(_AFTER_ACTIONS / number, content, partial(put, prompt.text), text, model)
+
+
+def _prompts_with(words: list[str]) -> list[PastPrompt]:
+    """The newest prompts that have some words; those of one model that are the same, once."""
+    newest = dict.fromkeys(reversed(PromptHistory().prompts()))
+    fitting = (prompt for prompt in newest if all(word in _PROMPT + prompt.text.lower() for word in words))
+    return list(islice(fitting, _MOST_PROMPTS))
 
 
 def _with_key(name: Content, key: Key) -> Content:

@@ -2,5 +2,5 @@
 
 May import: everything of tui_gen but cli, the app and the playground.
 Public names: `run_view` (RunView), `side` (Side), `lists` (ModelList, BranchList), `header` (Header, KeyBar),
-`prompt` (Prompt), `comparison` (Comparison).
+`prompt` (Prompt), `comparison` (Comparison), `search` (SearchBar).
 """

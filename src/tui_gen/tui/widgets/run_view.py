@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import threading
 import time
 from collections import deque
@@ -128,6 +129,7 @@ class RunView(Container):
         else:
             for view in views:
                 view.styles.height = max(_LEAST_LINES, self.size.height // len(views))
+        self.call_after_refresh(self._scroll_to_sample)
 
     def on_unmount(self) -> None:
         """Ends the run, also when the whole screen goes away."""
@@ -362,7 +364,14 @@ class RunView(Container):
     def _stand(self, cursor: Cursor) -> None:
         self.cursor = cursor
         self.draw_cursor()
+        self._scroll_to_sample()
         self.post_message(self.Moved(self))
+
+    def _scroll_to_sample(self) -> None:
+        """Brings the text with the cursor into sight; pictures do so themselves."""
+        for view in self.query(TextView):
+            if view.sample == self.sample and self.cursor:
+                view.scroll_visible(animate=False, force=True)
 
     def _hold(self) -> None:
         """Walking pauses a run."""
@@ -385,6 +394,11 @@ class RunView(Container):
                 view.show_bits(None)
             else:
                 view.show_bits(scores.pixels() if isinstance(view, ImageView) else scores.bits[:, view.sample])
+
+    def mark(self, pattern: re.Pattern[str] | None) -> None:
+        """Marks the texts that match, or none."""
+        for view in self.query(TextView):
+            view.mark(pattern)
 
     def levels(self, sample: int) -> Tokens | None:
         """The picture of a sample, FREE where nothing is drawn: [height, width] or [height, width, 3]."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -28,7 +29,7 @@ CURSOR = "▌"
 _CACHED_LINES = 512
 _THUMB_STEPS = 8
 """A scroll bar is drawn in eighths of a cell."""
-_PARTS = ("given", "chosen", "cursor", "at-cursor", *(f"band-{number}" for number in range(5)))
+_PARTS = ("given", "chosen", "match", "cursor", "at-cursor", *(f"band-{number}" for number in range(5)))
 _CHARACTERS_A_CELL = 4
 """How many may share a cell, such as a letter and its accents; what is beyond is not looked at for a line."""
 
@@ -54,6 +55,8 @@ class TextView(ScrollView, can_focus=True):
         self._script, self._body = Transcript(reader), WrappedText(80)
         self._given_end, self._choices = 0, set[int]()
         self._bits: Floats | None = None
+        self._pattern: re.Pattern[str] | None = None
+        self._matches: list[tuple[int, int]] = []
         self._cursor: int | None = None
         self._ink, self._style_key, self._part_styles = Style(), (Style(), 0, 0, False), dict[str, Style]()
         self._strips: LRUCache[int, Strip] = LRUCache(_CACHED_LINES)
@@ -77,6 +80,8 @@ class TextView(ScrollView, can_focus=True):
             self._given_end = self._end_of_given(before[0], given[mine, self.sample])
         self._fit_width()
         self._changed_from(self._body.append(text))
+        if self._pattern:
+            self.mark(self._pattern)
 
     def choose(self, numbers: Iterable[int]) -> None:
         """Marks tokens that a person chose."""
@@ -86,6 +91,12 @@ class TextView(ScrollView, can_focus=True):
     def show_bits(self, bits: Floats | None) -> None:
         """Marks each token by its surprise, float[tokens]; None for no marks."""
         self._bits = bits
+        self._redraw()
+
+    def mark(self, pattern: re.Pattern[str] | None) -> None:
+        """Marks what matches, also in what is still to come; None marks nothing."""
+        self._pattern = pattern
+        self._matches = [match.span() for match in pattern.finditer(self.text)] if pattern else []
         self._redraw()
 
     def walk_to(self, number: int | None) -> None:
@@ -115,9 +126,11 @@ class TextView(ScrollView, can_focus=True):
             self.post_message(self.Clicked(self.sample, self._script.token_at(line.offset_at(at.x))))
 
     def on_resize(self) -> None:
-        """Wraps anew."""
+        """Wraps anew; the cursor stays in sight."""
         if self._fit_width():
             self._changed_from(0)
+        if self._cursor is not None:
+            self._scroll_to_token(self._cursor)
 
     def watch_scroll_y(self, old: float, new: float) -> None:
         """Follows the end of the text, unless a person has scrolled away from it."""
@@ -158,6 +171,7 @@ class TextView(ScrollView, can_focus=True):
     def _cuts(self, line: TextLine) -> Iterable[int]:
         """Where in a line the style may change."""
         yield self._given_end - line.start
+        yield from (at - line.start for match in self._matches_in(line) for at in match)
         if self._bits is not None and line.text:
             first, last = (self._script.token_at(line.start + at) for at in (0, len(line.text) - 1))
             yield from (at - line.start for number in range(first, last + 1) for at in self._letters(number))
@@ -169,6 +183,8 @@ class TextView(ScrollView, can_focus=True):
         """Of the character at an offset of the text."""
         if self._is_on(offset, self._cursor):
             return self._part_styles["at-cursor"]
+        if self._is_match(offset):
+            return self._part_styles["match"]
         if self._bits is not None:
             number = self._script.token_at(offset)
             has_bits = number < len(self._bits) and self._is_on(offset, number)
@@ -176,6 +192,16 @@ class TextView(ScrollView, can_focus=True):
         if any(self._is_on(offset, number) for number in self._choices):
             return self._part_styles["chosen"]
         return self._part_styles["given"] if offset < self._given_end else self._ink
+
+    def _matches_in(self, line: TextLine) -> list[tuple[int, int]]:
+        """Those of which a part stands in a line."""
+        first = bisect_right(self._matches, line.start, key=lambda match: match[1])
+        past = bisect_left(self._matches, line.start + len(line.text), key=lambda match: match[0])
+        return self._matches[first:past]
+
+    def _is_match(self, offset: int) -> bool:
+        at = bisect_right(self._matches, offset, key=lambda match: match[0]) - 1
+        return at >= 0 and offset < self._matches[at][1]
 
     def _is_on(self, offset: int, number: int | None) -> bool:
         if number is None or number >= self.count:
