@@ -7,7 +7,6 @@ import contextlib
 import signal
 from collections import deque
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
@@ -69,8 +68,8 @@ class TuiGen(App[None]):
     def __init__(self, settings: Settings, entries: Sequence[Entry]) -> None:
         super().__init__()
         self.animation_level = "none"  # what is scrolled to is there at once, also over a slow line
-        self.workspaces: dict[Path, Workspace] = {}
-        """Of every model that was played, by its folder."""
+        self.workspaces: list[Workspace] = []
+        """Of every model that was opened."""
         self.playground = PlaygroundScreen(settings, entries, self.workspaces)
         self._keys = deque[events.Key | events.Paste]()
         self._key_at_work: KeyHandled | None = None
@@ -88,7 +87,7 @@ class TuiGen(App[None]):
 
     def on_unmount(self) -> None:
         """What is noted is closed."""
-        for workspace in self.workspaces.values():
+        for workspace in self.workspaces:
             workspace.close()
 
     @property

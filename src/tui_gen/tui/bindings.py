@@ -1,4 +1,4 @@
-"""The keys of the app, the screen and the list of branches: one table for bindings, help, palette and key bar."""
+"""The keys of the app, the screen and its lists: one table for bindings, help, palette and key bar."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ _HEAT = "temperature up or down by 0.05; over a picture with a cursor in it, a r
 _TURN = "the selected knob up or down"
 _PACE = "half or twice the pace, up to unlimited"
 _SCROLL = "scroll what was made"
-Owner = Literal["app", "screen", "BranchList"]
+Owner = Literal["app", "screen", "BranchList", "ModelList"]
 Pair = tuple[str, str]
 """Key and meaning."""
 _COMPARING = ("scroll", "stop", "branches", "style", "save", "copy")
 _WALKING = (
+    "load anew",
     "token",
     "choose",
     "a word",
@@ -35,11 +36,13 @@ _WALKING = (
     "surprise",
     "save",
 )
-_WALKING_PICTURE = ("token", "temperature", "choose", "pause", "sample", "stop", "anew", "branches", "surprise", "save")
-_PAUSED = ("pause", "token", "temperature", "stop", "seed", "pace", "knob", "style", "save")
-_RUNNING = ("stop", "pause", "temperature", "pace", "token", "style", "knob", "generate", "seed")
-_RESTING = ("generate", "pause", "token", "temperature", "seed", "style", "save", "surprise", "five values", "branches",
-            "complete", "models", "learned", "knobs", "copy", "command", "actions")  # fmt: skip
+_WALKING_PICTURE = ("load anew", "token", "temperature", "choose", "pause", "sample", "stop", "anew", "branches",
+                    "surprise", "save")  # fmt: skip
+_PAUSED = ("load anew", "pause", "token", "temperature", "stop", "seed", "pace", "knob", "style", "save")
+_RUNNING = ("load anew", "stop", "pause", "temperature", "pace", "token", "style", "knob", "generate", "seed")
+_RESTING = ("load anew", "generate", "pause", "token", "temperature", "seed", "style", "save", "surprise",
+            "five values", "branches", "complete", "models", "learned", "knobs", "copy", "command",
+            "actions")  # fmt: skip
 """Briefs of keys; those that do nothing are left out."""
 
 
@@ -71,6 +74,10 @@ class Context:
     """Something that a model made is on the screen."""
     comparing: bool = False
     """Two branches are on the screen."""
+    played: bool = False
+    """Other models were played too."""
+    outdated: bool = False
+    """The folder of the model was written anew."""
 
     def always(self) -> bool:
         """For keys that mean the same everywhere."""
@@ -129,6 +136,14 @@ class Context:
         """There is something to look at and to keep."""
         return self.made
 
+    def can_list(self) -> bool:
+        """There are branches, of this model or of another one."""
+        return self.made or self.played
+
+    def is_outdated(self) -> bool:
+        """There is a newer model in the folder of this one."""
+        return self.outdated
+
     def draws(self) -> bool:
         """For what only pictures have."""
         return self.drawing
@@ -136,6 +151,10 @@ class Context:
     def lists_branches(self) -> bool:
         """For the keys of the list of branches."""
         return self.in_branches
+
+    def lists_models(self) -> bool:
+        """For the keys of the list of models."""
+        return self.in_list
 
 
 @cache
@@ -202,7 +221,7 @@ TASKS: dict[str, tuple[Key, ...]] = {
             "a branch from here with the knobs as they are now", "anew", Context.can_begin_anew),
         Key("f4", "f4", "unfold('branches')", "branches: switch, compare, rename, delete",
             "the list of branches; enter switches",
-            "branches", Context.has_made),
+            "branches", Context.can_list),
         Key("c", "c", "compare", "", "in that list: compare with what is on the screen", "compare",
             Context.lists_branches, priority=False, owner="BranchList"),
         Key("r", "r", "rename", "", "in that list: rename",
@@ -253,6 +272,11 @@ TASKS: dict[str, tuple[Key, ...]] = {
     "program": (
         Key("f3", "f3", "unfold('models')", "models: choose another one", "choose a model: arrows, then enter",
             "models"),
+        Key("c", "c", "compare", "", "in that list: the same prompt and random numbers beside the present model, up to "
+            "three", "compare", Context.lists_models, priority=False, owner="ModelList"),
+        Key("ctrl+l", "^l", "load_anew", "load the model anew, after its folder was written",
+            "where a model's folder was written anew: load it; prompt and branches stay", "load anew",
+            Context.is_outdated),
         Key("f1,question_mark", "f1", "help", "help: keys and words", "this help; outside of the prompt also ?",
             "help", priority=False, owner="app"),
         Key("ctrl+p", "^p", "command_palette", "", "find any action by its name", "actions", owner="app"),
@@ -290,7 +314,7 @@ def works(action: str, parameters: tuple[object, ...], now: Context) -> bool:
 
 def is_bound(key: str) -> bool:
     """Whether a key, as Textual names it, means something outside of the prompt, so that it begins no word."""
-    return any(key in other.key.split(",") for other in KEYS if other.owner != "BranchList")
+    return any(key in other.key.split(",") for other in KEYS if other.owner in ("app", "screen"))
 
 
 def explained(keys: tuple[Key, ...]) -> Iterator[tuple[str, str]]:
@@ -310,7 +334,7 @@ def _spell(shown: str) -> str:
 
 
 _PARTS: dict[str, tuple[Pair, ...]] = {
-    "in_list": (("↑↓", "choose"), ("enter", "open"), ("esc", "back"), ("tab", "focus")),
+    "in_list": (("↑↓", "choose"), ("enter", "open"), ("c", "compare"), ("esc", "back"), ("tab", "focus")),
     "in_branches": (
         ("↑↓", "choose"),
         ("enter", "switch"),

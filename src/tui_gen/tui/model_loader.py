@@ -1,8 +1,9 @@
-"""Opens models and makes sessions again, in a thread beside the screen."""
+"""Opens models and makes sessions again, in a thread beside the screen; notices models that were written anew."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,11 @@ from tui_gen.sessions.workspace import Workspace
 from tui_gen.tui.knob_state import Settings
 
 _TOKENS_BETWEEN_REPORTS = 500
+_SECONDS_BETWEEN_LOOKS = 1.0
+_EARLIER_VERSIONS = 4
+"""Of a model whose folder is written anew again and again, so many stay open besides the newest."""
+FileTimes = tuple[tuple[int, int], ...]
+"""When each file of a model was last changed, in nanoseconds, and its bytes."""
 
 
 @dataclass
@@ -27,6 +33,8 @@ class ModelOpened(Message):
     workspace: Workspace
     session: LoadedSession | None
     """What is made again with it now."""
+    times: FileTimes
+    """Of its files, just before they were read."""
 
 
 @dataclass
@@ -34,6 +42,13 @@ class ModelRefused(Message):
     """A model could not be opened, or not be what a session is made again with."""
 
     fault: str
+
+
+@dataclass
+class ModelWritten(Message):
+    """The folder of an open model holds another one now."""
+
+    folder: Path
 
 
 @dataclass
@@ -59,20 +74,59 @@ class ModelLoader(Widget):
 
     DEFAULT_CSS = "ModelLoader { display: none; }"
 
-    def __init__(self, settings: Settings, workspaces: dict[Path, Workspace]) -> None:
+    def __init__(self, settings: Settings, workspaces: list[Workspace]) -> None:
         """settings: how models are opened, and the session that is made again with the first one.
 
-        workspaces: by the folders of their models; grows.
+        workspaces: of the models that were opened, of one folder the newest last; grows.
         """
         super().__init__()
         self.folder: Path | None = None
         """Of the model that is being opened, or with which a session is made again."""
-        self._settings, self._workspaces, self._session = settings, workspaces, settings.session
+        self.workspaces, self._settings, self._session = workspaces, settings, settings.session
+        self._read_times, self._last_times = dict[Path, FileTimes](), dict[Path, FileTimes]()
+        self._newer = dict[Path, FileTimes]()
+        """Of the files in folders that hold another model now than the one that was read there."""
+
+    def on_mount(self) -> None:
+        """Looks at the folders of open models from now on."""
+        self.set_interval(_SECONDS_BETWEEN_LOOKS, self.look)
 
     def open(self, folder: Path) -> None:
         """Opens a model, in place of the one that is being opened."""
         self.folder = folder
-        self._run(folder, self._workspaces.get(folder), self._session if folder == self._settings.folder else None)
+        self._run(folder, self.newest(folder), self._session if folder == self._settings.folder else None)
+
+    def cancel(self) -> None:
+        """Opens nothing any more."""
+        self.workers.cancel_node(self)
+        self.folder = None
+
+    def reload(self, folder: Path) -> None:
+        """Opens a model as its folder is now, whatever was opened before."""
+        self.folder = folder
+        self._run(folder, None, None)
+
+    def newest(self, folder: Path) -> Workspace | None:
+        """Of the model in a folder, as it was opened last; None where it never was."""
+        return next((each for each in reversed(self.workspaces) if each.loaded_model.path == folder), None)
+
+    def ready(self, folder: Path) -> Workspace | None:
+        """The same, unless a session is still to be made again with it."""
+        return None if self._session and folder == self._settings.folder else self.newest(folder)
+
+    def is_outdated(self, workspace: Workspace) -> bool:
+        """Whether the folder of this model holds another one now."""
+        folder = workspace.loaded_model.path
+        return folder in self._newer or workspace is not self.newest(folder)
+
+    def look(self) -> None:
+        """Looks whether folders of open models were written anew; one that is still being written waits."""
+        for folder, read in self._read_times.items():
+            times = _file_times(folder)
+            settled, self._last_times[folder] = times == self._last_times.get(folder), times
+            if times and times not in (read, self._newer.get(folder)) and settled:
+                self._newer[folder] = times
+                self.post_message(ModelWritten(folder))
 
     @work(thread=True, exclusive=True)
     def _run(self, folder: Path, workspace: Workspace | None, session: LoadedSession | None) -> None:
@@ -85,12 +139,15 @@ class ModelLoader(Widget):
 
     def on_model_opened(self, message: ModelOpened) -> None:
         """Keeps the workspace."""
-        self._workspaces[message.workspace.loaded_model.path] = message.workspace
-        self._end(message.workspace if message.session is None else None)
+        workspace = message.workspace
+        if workspace not in self.workspaces:
+            self._keep(workspace, message.times)
+        self._end(workspace if message.session is None else None)
 
     def on_replay_ended(self, message: ReplayEnded) -> None:
         """Keeps the workspace in place of the empty one."""
-        self._workspaces[message.workspace.loaded_model.path] = message.workspace
+        model = message.workspace.loaded_model
+        self.workspaces[:] = [message.workspace if each.loaded_model is model else each for each in self.workspaces]
         self._session = None
         self._end(message.workspace)
 
@@ -98,9 +155,45 @@ class ModelLoader(Widget):
         """Nothing is being opened."""
         self.folder = None
 
+    def _keep(self, workspace: Workspace, times: FileTimes) -> None:
+        """Of the earlier versions, the last few stay that were played."""
+        folder = workspace.loaded_model.path
+        versions = [each for each in self.workspaces if each.loaded_model.path == folder]
+        stay = [each for each in versions if len(each.tree)][-_EARLIER_VERSIONS:]
+        for version in versions:
+            if version not in stay:
+                self.workspaces.remove(version)
+                version.close()
+        self.workspaces.append(workspace)
+        self._read_times[folder] = self._last_times[folder] = times
+        self._newer.pop(folder, None)
+
     def _end(self, workspace: Workspace | None) -> None:
         if workspace and workspace.loaded_model.path == self.folder:
             self.folder = None
+
+
+def labels(workspaces: Sequence[Workspace]) -> list[str]:
+    """Names of their models, with the folder above where two have the same; of one folder, all but the last are
+    `(before)`.
+    """
+    folders = [workspace.loaded_model.path for workspace in workspaces]
+    return [_label(folder, set(folders), folders[number + 1 :].count(folder)) for number, folder in enumerate(folders)]
+
+
+def _label(folder: Path, folders: set[Path], later: int) -> str:
+    alone = sum(other.name == folder.name for other in folders) == 1
+    name = folder.name if alone else f"{folder.parent.name}/{folder.name}"
+    return name + ("" if not later else " (before)" if later == 1 else f" ({later} before)")
+
+
+def _file_times(folder: Path) -> FileTimes:
+    """Of the files of a model; nothing where one of them is missing for a moment."""
+    try:
+        facts = [os.stat(folder / name) for name in ("config.json", "model.onnx")]
+    except OSError:
+        return ()
+    return tuple((fact.st_mtime_ns, fact.st_size) for fact in facts)
 
 
 def _messages(
@@ -108,8 +201,9 @@ def _messages(
 ) -> Iterator[Message | None]:
     """What happens, as it happens; None where it may be cancelled."""
     try:
+        times = _file_times(folder)
         workspace = workspace or Workspace(_load(folder, settings))
-        yield ModelOpened(workspace, session)
+        yield ModelOpened(workspace, session, times)
         if session:
             yield from _replay(workspace.loaded_model, session)
     except (TuiGenError, OSError, MemoryError) as fault:

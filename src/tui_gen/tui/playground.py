@@ -21,14 +21,22 @@ from tui_gen.library import Entry
 from tui_gen.sessions.workspace import Workspace
 from tui_gen.tui.bindings import Context, bindings_of, is_bound, works
 from tui_gen.tui.knob_state import KnobState, Settings
-from tui_gen.tui.model_loader import ModelLoader, ModelOpened, ModelRefused, ReplayEnded, ReplayProgress
+from tui_gen.tui.model_loader import (
+    ModelLoader,
+    ModelOpened,
+    ModelRefused,
+    ModelWritten,
+    ReplayEnded,
+    ReplayProgress,
+    labels,
+)
 from tui_gen.tui.widgets.header import Header, KeyBar, about_text
 from tui_gen.tui.widgets.knob_panel import KnobPanel
 from tui_gen.tui.widgets.lists import BranchList, ModelList, Sidebar
 from tui_gen.tui.widgets.next_token import NextToken
 from tui_gen.tui.widgets.output import Output
 from tui_gen.tui.widgets.prompt import Prompt
-from tui_gen.tui.widgets.run_view import BEHIND, RunView
+from tui_gen.tui.widgets.run_view import BEHIND, Cursor, RunView
 from tui_gen.tui.widgets.side import Side
 from tui_gen.tui.widgets.surprisal_panel import SurprisalPanel
 
@@ -41,18 +49,25 @@ class PlaygroundScreen(Screen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = bindings_of("screen")
 
-    def __init__(self, settings: Settings, entries: Sequence[Entry], workspaces: dict[Path, Workspace]) -> None:
-        """workspaces: of the models that were played, by their folders; grows."""
+    def __init__(self, settings: Settings, entries: Sequence[Entry], workspaces: list[Workspace]) -> None:
+        """workspaces: of the models that were opened; grows."""
         super().__init__()
         self.settings = settings
-        self.knobs = KnobState(settings.params, samples=settings.samples, seed=settings.seed, length=settings.length)
+        self.knobs = KnobState(
+            settings.params,
+            samples=settings.samples,
+            seed=settings.seed,
+            length=settings.length,
+            temperature=settings.temperature,
+        )
         self.workspace: Workspace | None = None
         self.loader = ModelLoader(settings, workspaces)
         self.header, self.prompt, self.key_bar = Header(), Prompt(""), KeyBar()
         self.models, self.branches = ModelList(entries), BranchList()
         self.lists = Sidebar(self.models, self.branches, id="lists")
         self.output, self.side = Output(), Side(self.knobs.params)
-        self._prompts: dict[Path, str] = {}
+        self._cursors = dict[Workspace, Cursor | None]()
+        """Where they stood when another model was chosen."""
         self._generate_when_open = False
 
     def compose(self) -> ComposeResult:
@@ -98,7 +113,15 @@ class PlaygroundScreen(Screen[None]):
             drawing=self.workspace is not None and self.workspace.loaded_model.card.image is not None,
             made=view is not None,
             comparing=self.output.compared is not None,
+            played=bool(self._other_models()),
+            outdated=self.workspace is not None and self.loader.is_outdated(self.workspace),
         )
+
+    def _other_models(self) -> list[tuple[str, Workspace]]:
+        """Those that were played too, and their names."""
+        workspaces = self.loader.workspaces
+        pairs = zip(labels(workspaces), workspaces, strict=True)
+        return [(label, each) for label, each in pairs if each is not self.workspace and len(each.tree)]
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Leaves keys to lists and panels where they mean something there."""
@@ -132,7 +155,7 @@ class PlaygroundScreen(Screen[None]):
         later = self.knobs.later(view.branch) if view and view.running else set()
         self.side.knobs.show(self.knobs.values(), changed_for_next=later)
         self.show_progress()
-        self.branches.show(self.workspace, view.branch.name if view else "")
+        self.branches.show(self.workspace, view.branch.name if view else "", self._other_models())
         self.key_bar.show(self.context)
 
     def show_progress(self) -> None:
@@ -155,8 +178,7 @@ class PlaygroundScreen(Screen[None]):
 
     def open(self, folder: Path) -> None:
         """Opens a model beside the screen; the one that plays goes on."""
-        playing = self.workspace.loaded_model.path if self.workspace else None
-        if folder != (self.loader.folder or playing):
+        if folder != self.loader.folder:
             self.header.show(f"opening {folder.name} ...")
             self.loader.open(folder)
 
@@ -182,13 +204,12 @@ class PlaygroundScreen(Screen[None]):
             await self.action_generate()
 
     async def serve(self, workspace: Workspace) -> None:
-        """Lets a model be played; what was done with it before is there again."""
+        """Lets a model be played, with the prompt that is there; its branches and the cursor are as they were left."""
         loaded_model = workspace.loaded_model
-        if before := self.workspace:
-            self._prompts[before.loaded_model.path] = self.prompt.value
-            self.prompt.value = self._prompts.get(loaded_model.path, "")
+        if self.workspace and self.run_view:
+            self._cursors[self.workspace] = self.run_view.cursor
         self.workspace = workspace
-        self.knobs.serve(loaded_model.card, self.settings.temperature)
+        self.knobs.serve(loaded_model.card)
         self.side.attend(None)
         await self.output.show_card(about_text(loaded_model))
         self.prompt.serve(loaded_model.codec, loaded_model.card.prompt_example)
@@ -199,7 +220,33 @@ class PlaygroundScreen(Screen[None]):
         self.show_state()
         if workspace.shown in workspace.tree:
             await self.show(workspace.tree[workspace.shown])
+            if self.run_view and (cursor := self._cursors.pop(workspace, None)):
+                self.run_view.walk_to(BEHIND if cursor.position is None else cursor.position, cursor.sample)
+        else:
             self.prompt.focus()
+        if self.loader.is_outdated(workspace):
+            self._tell_of_newer(loaded_model.path)
+
+    def on_model_written(self, message: ModelWritten) -> None:
+        """The model on the screen has a successor, which one key loads."""
+        if self.workspace and self.workspace.loaded_model.path == message.folder:
+            self._tell_of_newer(message.folder)
+            self.key_bar.show(self.context)
+
+    def _tell_of_newer(self, folder: Path) -> None:
+        self.notify(f"{folder.name} was written anew; ctrl+l loads it, and prompt and branches stay")
+
+    async def action_load_anew(self) -> None:
+        workspace = self.workspace
+        if not workspace:
+            return
+        folder = workspace.loaded_model.path
+        newest = self.loader.newest(folder)
+        if newest and not self.loader.is_outdated(newest):
+            await self._return_to(newest)
+        else:
+            self.header.show(f"opening {folder.name} ...")
+            self.loader.reload(folder)
 
     def on_replay_progress(self, message: ReplayProgress) -> None:
         """Says how far it is."""
@@ -214,7 +261,7 @@ class PlaygroundScreen(Screen[None]):
             branch = next((row.branch for row in replay.tree.rows()), None)
         if branch:
             self.knobs.follow(branch)
-            self.prompt.value = self.prompt.validate_value(branch.start.text)
+            self.prompt.show_text(branch.start.text)
             await self.show(branch)
         if fault := message.fault or session.fault(replay):
             self.notify(fault, severity="error")
@@ -311,6 +358,7 @@ class PlaygroundScreen(Screen[None]):
         workspace = self.workspace
         if not workspace:
             return None
+        self.loader.look()
         try:
             branch = begin(workspace)
         except TuiGenError as fault:
@@ -462,14 +510,33 @@ class PlaygroundScreen(Screen[None]):
 
     # --- branches and models ---
 
-    def on_model_list_selected(self, message: ModelList.Selected) -> None:
-        self.open(message.folder)
+    async def on_model_list_selected(self, message: ModelList.Selected) -> None:
         self.prompt.focus()
+        if workspace := self.loader.ready(message.folder):
+            await self._return_to(workspace)
+        else:
+            self.open(message.folder)
+
+    async def on_branch_list_model_selected(self, message: BranchList.ModelSelected) -> None:
+        """Plays another model that is open."""
+        await self._return_to(message.workspace)
+
+    async def _return_to(self, workspace: Workspace) -> None:
+        """Plays a model that is open, and opens no other one."""
+        self.loader.cancel()
+        if workspace is self.workspace:
+            self.header.show_model(workspace.loaded_model)
+            if view := self.run_view:
+                view.focus_sample()
+        else:
+            await self.serve(workspace)
 
     async def on_branch_list_selected(self, message: BranchList.Selected) -> None:
-        """Shows another branch."""
+        """Shows another branch, and its prompt."""
         if self.workspace and message.name in self.workspace.tree:
-            await self.show(self.workspace.tree[message.name])
+            branch = self.workspace.tree[message.name]
+            self.prompt.show_text(branch.start.text)
+            await self.show(branch)
 
     async def on_branch_list_compared(self, message: BranchList.Compared) -> None:
         """Shows a branch beside the one on the screen."""
@@ -501,7 +568,9 @@ class PlaygroundScreen(Screen[None]):
         """A branch is gone; the one on the screen gives its place to the nearest."""
         workspace, view = self.workspace, self.run_view
         if workspace and (view is None or view.branch.name not in workspace.tree):
-            await self.show(workspace.tree[workspace.shown])
+            branch = workspace.tree[workspace.shown]
+            self.prompt.show_text(branch.start.text)
+            await self.show(branch)
             self.branches.focus()
         self.show_state()
 

@@ -64,6 +64,12 @@ class Prompt(SignedInput):
         """Types text at the cursor; its newlines become signs, the last ones nothing."""
         self.insert_text_at_cursor(one_line(text.rstrip("\r\n")))
 
+    def show_text(self, text: str) -> None:
+        """Shows a prompt that nobody has typed here."""
+        with self.prevent(Input.Changed):
+            self.value = scrub_line(text)
+            self.cursor_position = len(self.value)
+
     def serve(self, codec: TextCodec | ImageCodec, example: str) -> None:
         """Marks and suggests by what this model knows."""
         self._marker.codec = codec
