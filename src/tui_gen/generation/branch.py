@@ -105,6 +105,10 @@ class Branch:
         """Whether every sample has come to its end."""
         return not self._live_after(len(self) - 1).any()
 
+    def has_ended(self, sample: int) -> bool:
+        """Whether one of the samples has come to its end."""
+        return not self._live_after(len(self) - 1)[sample]
+
     def adopt(self, parent: str) -> None:
         """Sets the name of the parent branch, after the parent was renamed or deleted."""
         self.start = replace(self.start, parent=parent)

@@ -142,7 +142,7 @@ def text_summary(one: Branch, other: Branch, codec: TextCodec, sample: int = 0) 
 
 def compared_pictures(one: Branch, other: Branch, image: ImageSpec, sample: int = 0) -> Picture:
     """Three pictures: one, the other, and the pixels that differ in white on a dark copy of those that do not."""
-    both = np.concatenate([_picture_of(branch, image, sample) for branch in (one, other)])
+    both = np.concatenate([pixels_of(branch, image, sample) for branch in (one, other)])
     differ = pixel_differences(both)
     third = np.where(both[0] == UNDRAWN, UNDRAWN, both[0] // _DIMMED)
     third[differ] = 255
@@ -175,7 +175,7 @@ def _token(branch: Branch, position: int, sample: int, codec: TextCodec) -> str:
     return shown_token(int(branch.tokens[position, sample]), codec)
 
 
-def _picture_of(branch: Branch, image: ImageSpec, sample: int) -> Pixels:
+def pixels_of(branch: Branch, image: ImageSpec, sample: int) -> Pixels:
     """[1, height, width, 3]: what a branch has drawn."""
     picture, levels = Picture(image, 1), np.full(image.area, FREE, dtype=np.int64)
     values: Tokens = branch.tokens[first_pixel(branch.start.prompt, image) :, sample][: image.area]

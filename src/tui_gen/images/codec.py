@@ -12,7 +12,7 @@ from tui_gen.errors import TuiGenError
 from tui_gen.images.picture import Picture
 from tui_gen.sampling.params import Tokens
 from tui_gen.terminal_text import listed
-from tui_gen.text.tokenizer import NOWHERE, PromptTokenizer
+from tui_gen.text.tokenizer import PromptTokenizer
 
 
 class ImageCodec:
@@ -24,6 +24,11 @@ class ImageCodec:
         self.unit = "pixel" if self.image.channels == 1 else "value"
         self._tokens = PromptTokenizer(tokenizer) if tokenizer else None
         self.phrases = self._known_phrases()
+
+    @property
+    def vocabulary(self) -> dict[str, int]:
+        """The id of every phrase."""
+        return self._tokens.vocabulary if self._tokens else {}
 
     def unknown(self, text: str) -> list[tuple[int, int]]:
         if self._tokens:
@@ -77,10 +82,8 @@ class ImageCodec:
         return f"it knows {', '.join(close)}" + (", ..." if len(close) < len(self.phrases) else "")
 
     def _known_phrases(self) -> tuple[str, ...]:
-        if not self._tokens:
-            return ()
-        vocab = self._tokens.tokenizer.get_vocab(with_added_tokens=True)
-        strange = set(vocab.values()) - set(self.image.conditions) - {NOWHERE}
+        vocab = self.vocabulary
+        strange = set(vocab.values()) - set(self.image.conditions)
         if strange:
             raise TuiGenError(f"has the id {min(strange)}, which is not one of image.conditions in config.json")
-        return tuple(sorted(phrase for phrase, token in vocab.items() if token != NOWHERE))
+        return tuple(sorted(vocab))

@@ -1,5 +1,6 @@
 """How likely a model finds given data.
 
 May import: runtime and what it may import.
-Public names: `score` (score, score_given, StreamScorer), `branch_scores` (BranchSurprisal), `report` (Report).
+Public names: `score` (score, score_given, StreamScorer), `branch_scores` (BranchSurprisal), `divergence` (Divergence,
+TextReading), `comparison` (ModelComparison), `report` (Report).
 """

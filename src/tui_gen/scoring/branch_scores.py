@@ -1,8 +1,9 @@
-"""The surprisal of each token of a branch, scored in the background as the branch grows."""
+"""Scores of each token of a branch, computed in the background as the branch grows; of them, its surprisal."""
 
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from copy import copy
 from itertools import groupby
@@ -11,6 +12,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from tui_gen.card import ImageSpec
 from tui_gen.generation.branch import Branch, GrowableArray
 from tui_gen.generation.protocol import CHUNK
 from tui_gen.images.codec import ImageCodec
@@ -36,21 +38,18 @@ class Peak(NamedTuple):
     origin: Origin
 
 
-class BranchSurprisal:
-    """Scores a branch while it grows, all samples at once, each token once.
+class BranchScores(ABC):
+    """A number in bits for each token of a branch, computed while it grows, all samples at once, each token once.
 
     `update` is for a worker thread; everything else may be asked at any time and is of what was read until then.
     """
 
-    def __init__(self, branch: Branch, codec: Codec) -> None:
-        """codec: of the branch's model."""
-        self.branch, self.unit = branch, codec.unit
-        self.image = codec.image if isinstance(codec, ImageCodec) else None
-        self._scorer = Scorer(branch.model, _columns(branch.tokens[:1]))
+    def __init__(self, branch: Branch, image: ImageSpec | None) -> None:
+        """image: what the branch's model draws, if it does."""
+        self.branch, self.image = branch, image
         self._bits = GrowableArray(branch.samples, np.float64)
-        self._characters = _Characters(codec, branch.samples) if isinstance(codec, TextCodec) else None
         # Models of pictures predict nothing that stands before the picture.
-        self._first = first_pixel(branch.start.prompt, self.image) if self.image else 1
+        self._first = first_pixel(branch.start.prompt, image) if image else 1
         self._reading = threading.Lock()
 
     def __len__(self) -> int:
@@ -64,9 +63,9 @@ class BranchSurprisal:
 
     @property
     def bits(self) -> Floats:
-        """Surprise at the tokens at positions 1, 2, ..., float64[positions - 1, samples]; not to be changed.
+        """Of the tokens at positions 1, 2, ..., float64[positions - 1, samples]; not to be changed.
 
-        NaN after the end of a sample, infinite for what the model never predicts: a picture's condition, for one.
+        NaN after the end of a sample.
         """
         return self._bits.rows
 
@@ -79,8 +78,32 @@ class BranchSurprisal:
         with self._reading:
             end = len(self.branch)
             while len(self) + 1 < end and not stopped():
-                self._read(len(self) + 1, end)
+                first = len(self) + 1
+                self._read(first, min(end, first + max(1, CHUNK // self.branch.samples)))
             return len(self) + 1 >= end
+
+    @abstractmethod
+    def _read(self, first: int, end: int) -> None:
+        """Reads the tokens at positions from `first` to before `end`. Whatever fails, all is then as it was."""
+
+    def _mask(self, sample: int, part: Part, count: int) -> Mask:
+        """Which of the first tokens that were read belong to a part, bool[count]. More may be read meanwhile."""
+        read = slice(1, count + 1)
+        live, given = self.branch.live[read, sample], self.branch.given[read, sample]
+        mask: Mask = live & {"made": ~given, "given": given, "all": live}[part]
+        mask[: self._first - 1] = False
+        return mask
+
+
+class BranchSurprisal(BranchScores):
+    """The surprise at each token: infinite for what the model never predicts, a picture's condition for one."""
+
+    def __init__(self, branch: Branch, codec: Codec) -> None:
+        """codec: of the branch's model."""
+        super().__init__(branch, codec.image if isinstance(codec, ImageCodec) else None)
+        self.unit = codec.unit
+        self._scorer = Scorer(branch.model, _columns(branch.tokens[:1]))
+        self._characters = _Characters(codec, branch.samples) if isinstance(codec, TextCodec) else None
 
     def totals(self, sample: int, part: Part = "made") -> Totals:
         """Tokens, bits and perplexity of a sample, and its characters or pixels; what begins a picture is left out."""
@@ -114,8 +137,7 @@ class BranchSurprisal:
         return bits
 
     def _read(self, first: int, end: int) -> None:
-        """Reads a few tokens from a position on. Whatever fails, all is then as it was."""
-        part = slice(first, min(end, first + max(1, CHUNK // self.branch.samples)))
+        part = slice(first, end)
         live, scorer = self.branch.live[part], copy(self._scorer)
         tokens = np.where(live, self.branch.tokens[part], 0)
         bits = np.where(live, to_bits(scorer.feed(_columns(tokens))).T, np.nan)
@@ -124,14 +146,6 @@ class BranchSurprisal:
             self._characters.count(tokens, self.branch.given[part], live)
         self._scorer = scorer
         self._bits.extend(bits)  # last, for it is what others look at
-
-    def _mask(self, sample: int, part: Part, count: int) -> Mask:
-        """Which of the first tokens that were read belong to a part, bool[count]. More may be read meanwhile."""
-        read = slice(1, count + 1)
-        live, given = self.branch.live[read, sample], self.branch.given[read, sample]
-        mask: Mask = live & {"made": ~given, "given": given, "all": live}[part]
-        mask[: self._first - 1] = False
-        return mask
 
     def _pixels(self, tokens: int) -> int:
         assert self.image

@@ -29,6 +29,11 @@ class Codec(Protocol):
         """What a prompt can be completed with."""
         ...
 
+    @property
+    def vocabulary(self) -> dict[str, int]:
+        """The id of every token that has a name."""
+        ...
+
     def unknown(self, text: str) -> list[tuple[int, int]]:
         """The parts of a prompt, as (start, end), that the model does not know."""
         ...
@@ -60,10 +65,14 @@ class TextCodec:
         self._card = card
         self.tokenizer = PromptTokenizer(tokenizer)
         """Text to ids as the model reads it, without what a prompt begins with."""
-        ids = self.tokenizer.tokenizer.get_vocab(with_added_tokens=True).values()
-        largest = max((token for token in ids if token < NOWHERE), default=-1)
+        largest = max(self.vocabulary.values(), default=-1)
         if largest >= card.vocab_size:
             raise TuiGenError(f"has token ids up to {largest}, but the model predicts only {card.vocab_size} tokens")
+
+    @property
+    def vocabulary(self) -> dict[str, int]:
+        """The id of every token."""
+        return self.tokenizer.vocabulary
 
     def complete(self, text: str) -> str:
         """The prompt as the model sees it: with the prefix that the model's texts begin with."""

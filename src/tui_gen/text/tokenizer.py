@@ -48,6 +48,12 @@ class PromptTokenizer:
         unknown = facts["model"].get("unk_token")
         self.unknown_id = None if unknown is None else self.tokenizer.token_to_id(unknown)
 
+    @property
+    def vocabulary(self) -> dict[str, int]:
+        """The id of every token, as it is written in the file."""
+        vocab = self.tokenizer.get_vocab(with_added_tokens=True)
+        return {token: number for token, number in vocab.items() if number != NOWHERE}
+
     def ids(self, text: str) -> list[int]:
         """Token ids; one that is `NOWHERE` or more stands for an unknown word."""
         return list(self._encode(text).ids)
