@@ -24,13 +24,7 @@ from tui_gen.text.codec import TextCodec
 
 @pytest.fixture(scope="module")
 def other(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
-    """The words of `endless`, and another opinion of what a cat does."""
-    table = toys.BIGRAMS.copy()
-    table[toys.CAT, toys.RAN] += 2
-    folder = toys.endless_text_folder(
-        tmp_path_factory.mktemp("other") / "other", graph=toys.text_graph(table, growth=-1.0)
-    )
-    return open_model(folder, provider="cpu")
+    return open_model(toys.running_text_folder(tmp_path_factory.mktemp("models") / "other"), provider="cpu")
 
 
 @pytest.fixture(scope="module")

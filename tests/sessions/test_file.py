@@ -125,11 +125,15 @@ HEADER, FIRST, MADE, SECOND, SHOWN = 0, 1, 2, 4, 6
 @pytest.mark.parametrize(
     ("line", "change", "fault"),
     [
-        (HEADER, {"format": 2}, "line 1: format 2 is newer than this tui-gen, which reads 1"),
+        (HEADER, {"format": 3}, "line 1: format 3 is newer than this tui-gen, which reads 2"),
         (HEADER, {"kind": "sound"}, "line 1: 'kind' must be text or image, not 'sound'"),
         (HEADER, {"sha256": "x"}, "line 1: 'sha256' must be 64 hexadecimal digits"),
         (HEADER, {"model": None}, "line 1: 'model' is missing"),
-        (FIRST, {"event": "burst"}, "line 2: 'event' must be one of begun, made, renamed, deleted, shown, not 'burst'"),
+        (
+            FIRST,
+            {"event": "burst"},
+            "line 2: 'event' must be one of begun, made, renamed, deleted, shown, compared, not 'burst'",
+        ),
         (FIRST, {"branch": "one"}, "line 2: 'branch' must be a whole number, not 'one'"),
         (FIRST, {"samples": 0}, "line 2: 'samples' must be a whole number of at least 1"),
         (FIRST, {"samples": 5000}, "line 2: 'samples' must be at most 4096, not 5000"),

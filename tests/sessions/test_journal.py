@@ -18,6 +18,7 @@ from tui_gen.sessions import records
 from tui_gen.sessions.file import read_session
 from tui_gen.sessions.journal import KEPT, Journal
 from tui_gen.sessions.replay import replay
+from tui_gen.sessions.session import SessionModel
 
 RUN = """
 import sys
@@ -113,7 +114,7 @@ def test_its_name_is_harmless_whatever_the_models_is(endless: LoadedModel, tmp_p
     names = []
     for model in ("../../evil", "\x1b[31m\u202e" + "x" * 300, "...", "a b"):
         workspace = JournaledTree(endless, tmp_path / "journals")
-        workspace.journal.session.model = model
+        workspace.journal.session.models = [SessionModel(model, "text", "0" * 64)]
         workspace.start("the")
         assert workspace.file.parent == tmp_path / "journals"
         names.append(workspace.file.name)

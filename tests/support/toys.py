@@ -133,6 +133,13 @@ def endless_text_folder(path: Path, **changes: Any) -> Path:
     return text_folder(path, **{"graph": text_graph(growth=-1.0), "eos": None, **changes})
 
 
+def running_text_folder(path: Path) -> Path:
+    """The same words and no end, but in these texts most cats run."""
+    table = BIGRAMS.copy()
+    table[CAT, RAN] += 2
+    return endless_text_folder(path, graph=text_graph(table, growth=-1.0))
+
+
 def character_folder(path: Path, **changes: Any) -> Path:
     """The letters a, b and c, the space and the newline, which ends a text; no token stands for unknown letters."""
     table = np.zeros((len(CHARACTERS), len(CHARACTERS)), dtype=np.float32)

@@ -15,7 +15,7 @@ from tui_gen.library import LoadedModel, find_models, open_model
 from tui_gen.output.writers import checked_format, closing, destination, say, writer_for
 from tui_gen.sampling.params import FREE, SamplingParams, Tokens
 from tui_gen.sampling.step import Step
-from tui_gen.sessions.file import model_folder, read_session
+from tui_gen.sessions.file import model_folders, read_session
 from tui_gen.sessions.replay import LoadedSession, Replay, retold
 from tui_gen.sessions.session import Record, Session
 
@@ -26,7 +26,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="a session that was saved, or one that a crash left behind")
     parser.add_argument("--branch", metavar="NAME", help="write this branch")
     parser.add_argument("--screen", action="store_true", help="open the screen on the session")
-    parser.add_argument("--model", metavar="MODEL", help="the name or folder of the model that it was made with")
+    parser.add_argument(
+        "--model",
+        action="append",
+        default=[],
+        metavar="MODEL",
+        help="the name or folder of the model that it was made with; repeatable, where it was made with several",
+    )
     parser.add_argument("--anyway", action="store_true", help="also with a model that is not the same")
     options.add_output_options(parser)
     options.add_engine_options(parser)
@@ -44,8 +50,8 @@ def _load(args: argparse.Namespace) -> LoadedSession:
     """Reads the file and finds the model. Raises TuiGenError for what is damaged, missing or another one."""
     session = read_session(Path(args.file))
     record = session.chosen(args.branch)
-    folder, same = model_folder(session, args.model, anyway=args.anyway)
-    return LoadedSession(session, folder, same, record)
+    folders, replaced = model_folders(session, args.model, anyway=args.anyway)
+    return LoadedSession(session, folders, replaced, record)
 
 
 def _show(source: LoadedSession, args: argparse.Namespace) -> int:
@@ -68,9 +74,10 @@ def _show(source: LoadedSession, args: argparse.Namespace) -> int:
 
 
 def _write(source: LoadedSession, args: argparse.Namespace) -> int:
-    loaded_model = open_model(source.folder, **options.engine(args))
+    loaded_models = {index: open_model(folder, **options.engine(args)) for index, folder in source.folders.items()}
+    loaded_model = loaded_models[0]
     form = checked_format(loaded_model, args.format, args.output)
-    replay = Replay(source.session, loaded_model)
+    replay = Replay(source.session, loaded_model, loaded_models)
     with destination(args.output) as file:
         samples, sweep = source.chosen.samples, source.chosen.sweep
         levels = _given_picture(loaded_model, source.session, source.chosen)
@@ -79,7 +86,7 @@ def _write(source: LoadedSession, args: argparse.Namespace) -> int:
                 writer.write(bundle)
                 say(*loaded_model.model.take_warnings())
     say(_report(source, replay, loaded_model))
-    return 0 if args.anyway or (replay.exact and source.same_model) else 1
+    return 0 if args.anyway or (replay.exact and not source.replaced) else 1
 
 
 def _steps(replay: Replay, branch: Record) -> Iterator[Step | None]:
@@ -108,7 +115,7 @@ def _report(source: LoadedSession, replay: Replay, loaded_model: LoadedModel) ->
 
 
 def _verdict(source: LoadedSession, replay: Replay) -> str:
-    reasons = [] if source.same_model else [f"another model than {source.session.model}"]
+    reasons = [f"another model than {model.name}" for model in source.replaced]
     reasons += [str(difference) for difference in replay.differences[:1]]
     more = len(replay.differences) - 1
     if more > 0:

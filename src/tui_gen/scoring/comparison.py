@@ -71,8 +71,8 @@ class ModelComparison:
         stopped: asked every few tokens; a later call goes on from there. final: nothing will follow, see `TextReading`.
         Raises TuiGenError where a model fails.
         """
-        divergences = [divergence.update(stopped) for divergence in self.divergences if divergence]
-        readings = [reading.update(stopped, final=final) for reading in self.readings if reading]
+        divergences = [divergence.update(stopped) for divergence in self.divergences if divergence is not None]
+        readings = [reading.update(stopped, final=final) for reading in self.readings if reading is not None]
         return all(divergences + readings)
 
     def first_difference(self, column: int, sample: int) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +13,34 @@ from tui_gen.errors import TuiGenError
 from tui_gen.files import digest, read_bytes
 from tui_gen.json_fields import JsonFields
 from tui_gen.library import Entry, LoadedModel, find_models, locate, read_card
-from tui_gen.sessions.records import Line, apply, begun_line, deleted_line, made_line, read_hash, shown_line
-from tui_gen.sessions.session import Record, Session
-from tui_gen.terminal_text import scrub_line
+from tui_gen.sessions.records import (
+    MAX_MODELS,
+    Line,
+    apply,
+    begun_line,
+    compared_line,
+    deleted_line,
+    made_line,
+    read_hash,
+    shown_line,
+)
+from tui_gen.sessions.session import Record, Session, SessionModel
+from tui_gen.terminal_text import counted, scrub_line
 
-FORMAT = 1
-"""What this tui-gen writes, and the newest that it reads."""
+FORMAT = 2
+"""The newest that this tui-gen reads. It writes the first one where one model is enough, for older versions to read."""
 MAX_FILE_BYTES = 2**26
+
+
+def session_model(loaded_model: LoadedModel) -> SessionModel:
+    """What a session says of a model."""
+    sha256 = loaded_model.card.sha256 or digest(read_bytes(loaded_model.path / "model.onnx"))
+    return SessionModel(loaded_model.path.resolve().name, loaded_model.card.kind, sha256)
 
 
 def session_of(loaded_model: LoadedModel) -> Session:
     """A session with a model in which nothing has happened yet."""
-    sha256 = loaded_model.card.sha256 or digest(read_bytes(loaded_model.path / "model.onnx"))
-    return Session(loaded_model.path.resolve().name, loaded_model.card.kind, sha256, __version__)
+    return Session([session_model(loaded_model)], __version__)
 
 
 def read_session(path: Path) -> Session:
@@ -50,15 +65,21 @@ def session_text(session: Session) -> str:
 
 
 def header_line(session: Session) -> Line:
-    """What a session is about."""
-    about = {"model": session.model, "kind": session.kind, "sha256": session.sha256}
-    return {"session": "tui-gen", "format": FORMAT, "version": __version__, **about}
+    """What a session is about: the first model alone if it made all branches, else all models."""
+    about = [{"name": model.name, "kind": model.kind, "sha256": model.sha256} for model in session.models]
+    if len(session.needed_models()) > 1:
+        return {"session": "tui-gen", "format": 2, "version": __version__, "models": about}
+    first = {"model" if key == "name" else key: value for key, value in about[0].items()}
+    return {"session": "tui-gen", "format": 1, "version": __version__, **first}
 
 
 def needed_lines(session: Session) -> Iterator[Line]:
     """The events that rebuild the session as it is now, without renames and deleted branches that have no children."""
     for record in session.needed():
         yield from _record_lines(record)
+    for record in session.living():
+        if len(together := session.compared(record)) > 1:
+            yield compared_line([each.number for each in together])
     if any(record.number == session.shown for record in session.living()):
         assert session.shown is not None
         yield shown_line(session.shown)
@@ -110,10 +131,19 @@ def _about(facts: JsonFields) -> Session:
         raise TuiGenError(
             f"format {format_number} is newer than this tui-gen, which reads {FORMAT}; tui-gen {version!r:.20} wrote it"
         )
-    model, kind, sha256 = facts.text("model"), facts.text("kind"), read_hash(facts)
+    if format_number == 1:
+        return Session([_model_facts(facts, "model")], version)
+    models = facts.items("models")
+    if not 1 <= len(models) <= MAX_MODELS or not all(isinstance(model, dict) for model in models):
+        raise facts.fault("models", f"must be 1 to {MAX_MODELS} objects")
+    return Session([_model_facts(JsonFields(model, "models."), "name") for model in models], version)
+
+
+def _model_facts(facts: JsonFields, name_key: str) -> SessionModel:
+    name, kind = facts.text(name_key), facts.text("kind")
     if kind not in ("text", "image"):
         raise facts.fault("kind", f"must be text or image, not {kind!r:.60}")
-    return Session(model, kind, sha256, version)
+    return SessionModel(name, kind, read_hash(facts))
 
 
 def _object(line: bytes) -> dict[str, Any]:
@@ -139,39 +169,58 @@ def _error(message: str) -> TuiGenError:
     return TuiGenError(scrub_line(message))
 
 
-def model_folder(session: Session, model: str | None, *, anyway: bool) -> tuple[Path, bool]:
-    """The folder of the model to play a session with, and whether it is the very one that it was made with.
+def model_folders(
+    session: Session, asked: Sequence[str], *, anyway: bool
+) -> tuple[dict[int, Path], list[SessionModel]]:
+    """The folders of the models that a session needs, by their index in it, and those of which it has another one.
 
-    model: another one, by name or folder, if somebody asked for it. anyway: takes it even if it is not the same.
+    asked: models, by name or folder, that somebody asked for: each stands for the session's model that is the same,
+    else for that of the same name, else for the first that is left. anyway: takes one even if it is not the same.
     Raises TuiGenError that says which model is missing or another one.
     """
-    folder = _find_installed(session) if model is None else locate(model)
-    sha256 = _sha256(folder)
-    if sha256 != session.sha256 and not anyway:
-        raise TuiGenError(
-            f"the session was made with {_model(session)}, and {folder} has another model.onnx (sha256 {sha256[:12]}); "
-            "--model names the right one, --anyway plays it with this one"
-        )
-    return folder, sha256 == session.sha256
+    needed = session.needed_models()
+    folders = _assign(session, needed, [locate(model) for model in asked])
+    others = []
+    for index in needed:
+        model = session.models[index]
+        folder = folders.get(index) or _find_installed(model)
+        folders[index], sha256 = folder, _sha256(folder)
+        if sha256 != model.sha256 and not anyway:
+            raise TuiGenError(
+                f"the session was made with {model}, and {folder} has another model.onnx (sha256 {sha256[:12]}); "
+                "--model names the right one, --anyway plays it with this one"
+            )
+        others += [model] if sha256 != model.sha256 else []
+    return folders, others
 
 
-def _find_installed(session: Session) -> Path:
+def _assign(session: Session, needed: Sequence[int], folders: Sequence[Path]) -> dict[int, Path]:
+    """Which folder that was asked for stands for which model."""
+    models, assigned, hashes = session.models, dict[int, Path](), {folder: _sha256(folder) for folder in folders}
+    exact = {models[index].sha256 for index in needed}
+    for folder in sorted(folders, key=lambda folder: hashes[folder] not in exact):
+        left = [index for index in needed if index not in assigned]
+        if not left:
+            raise TuiGenError(f"the session has {counted(len(needed), 'model')}, and --model names more")
+        sha256, name = hashes[folder], folder.resolve().name
+        left.sort(key=lambda index: (models[index].sha256 != sha256, models[index].name != name))
+        assigned[left[0]] = folder
+    return assigned
+
+
+def _find_installed(model: SessionModel) -> Path:
     """The same file under whatever name, or else what has the same name."""
     entries = [entry for entry in find_models() if entry.card]
-    entries.sort(key=lambda entry: (not _is_same(entry, session), entry.name != session.model))
-    if entries and (_is_same(entries[0], session) or entries[0].name == session.model):
+    entries.sort(key=lambda entry: (not _is_same(entry, model), entry.name != model.name))
+    if entries and (_is_same(entries[0], model) or entries[0].name == model.name):
         return entries[0].path
     names = ", ".join(entry.name for entry in entries) or "none"
-    raise TuiGenError(f"{_model(session)} is not installed; --model takes its folder; installed: {names}")
+    raise TuiGenError(f"{model} is not installed; --model takes its folder; installed: {names}")
 
 
-def _is_same(entry: Entry, session: Session) -> bool:
-    return entry.card is not None and entry.card.sha256 == session.sha256
+def _is_same(entry: Entry, model: SessionModel) -> bool:
+    return entry.card is not None and entry.card.sha256 == model.sha256
 
 
 def _sha256(folder: Path) -> str:
     return read_card(folder).sha256 or digest(read_bytes(folder / "model.onnx"))
-
-
-def _model(session: Session) -> str:
-    return f"the model {session.model!r:.60} (sha256 {session.sha256[:12]})"

@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -18,18 +18,20 @@ from tui_gen.files import write_new
 from tui_gen.generation.branch import Branch
 from tui_gen.library import LoadedModel
 from tui_gen.sampling.params import SamplingParams
-from tui_gen.sessions.file import header_line, line_text, session_of, session_text
+from tui_gen.sessions.file import header_line, line_text, session_model, session_of, session_text
 from tui_gen.sessions.records import (
+    MAX_MODELS,
     Line,
     apply,
     begun_line,
+    compared_line,
     deleted_line,
     made_line,
     record_of,
     renamed_line,
     shown_line,
 )
-from tui_gen.sessions.session import Fingerprint, Session
+from tui_gen.sessions.session import Fingerprint, Session, SessionModel
 
 SECONDS = 1.0
 """Between two notes of how far a running branch is."""
@@ -55,6 +57,8 @@ class _Entry:
     """Its first own position."""
     positions: int
     name: str
+    model: int
+    """Whose it is, by its index in the session."""
     at: float
     """When its positions were noted, by the clock."""
     turns: int = 0
@@ -85,13 +89,19 @@ class Journal:
         """The file, once there is one."""
         self._folder, self._clock = folder or journal_folder(), clock
         self._file: JournalFile | None = None
+        self._models_in_file = 1
         self._whole = True
         self._entries: dict[Branch, _Entry] = {}
 
-    def note_start(self, branch: Branch) -> None:
-        """A branch begins; to be told at once, before any branch is renamed or deleted."""
-        parents = [other for other in self._entries if other.name == branch.start.parent]
-        self._begin(branch, parents[0] if parents else None)
+    def note_start(self, branch: Branch, loaded_model: LoadedModel | None = None) -> None:
+        """A branch begins; to be told at once, before any branch is renamed or deleted.
+
+        loaded_model: another model that makes it, to be compared with the first.
+        """
+        model = self._model_number(session_model(loaded_model)) if loaded_model else 0
+        ours = [other for other, entry in self._entries.items() if entry.model == model]
+        parents = [other for other in ours if other.name == branch.start.parent]
+        self._begin(branch, parents[0] if parents else None, model)
 
     def note_growth(self, branch: Branch, *, now: bool = False) -> None:
         """A branch may have grown; to be told often. now: it pauses or ends, so that nothing is put off."""
@@ -122,14 +132,31 @@ class Journal:
         if entry and entry.number != self.session.shown:
             self._note(shown_line(entry.number))
 
-    def take_over(self, session: Session, branches: Mapping[int, Branch]) -> None:
-        """Goes on with a session that was made again. branches: by their numbers in it, the deleted ones too."""
+    def note_comparison(self, branches: Sequence[Branch]) -> None:
+        """Branches of several models stand beside each other now; one alone beside no other."""
+        numbers = tuple(self._entries[branch].number for branch in branches if branch in self._entries)
+        if numbers and numbers != self.session.comparisons.get(numbers[0], numbers[:1]):
+            self._note(compared_line(numbers))
+
+    def take_over(
+        self, session: Session, branches: Mapping[int, Branch], models: Mapping[int, LoadedModel] | None = None
+    ) -> None:
+        """Goes on with a session that was made again. branches: by their numbers in it, the deleted ones too.
+
+        models: those besides the first, by their index in it.
+        """
         pairs = [(branches[each.number], each) for each in session.needed() if each.number in branches]
+        numbers = {index: self._model_number(session_model(model)) for index, model in (models or {}).items()}
         for branch, record in pairs:
-            self._begin(branch, None if record.parent is None else branches[record.parent])
+            parent = None if record.parent is None else branches[record.parent]
+            self._begin(branch, parent, numbers.get(record.model, 0))
             self.note_growth(branch, now=True)
         for branch in [branch for branch, record in pairs if record.deleted]:
             self.note_deletion(branch)
+        for _, record in pairs:
+            self.note_comparison(
+                [branches[each.number] for each in session.compared(record) if each.number in branches]
+            )
         for branch, record in pairs:
             if record.number == session.shown:
                 self.note_shown(branch)
@@ -149,13 +176,20 @@ class Journal:
         self._catch_up()
         self._close_file()
 
-    def _begin(self, branch: Branch, parent: Branch | None) -> None:
+    def _model_number(self, model: SessionModel) -> int:
+        """Which of the session's models it is, from now on if it is a new one."""
+        models = self.session.models
+        if model not in models and len(models) < MAX_MODELS:
+            models.append(model)
+        return models.index(model) if model in models else len(models)  # which cannot be noted
+
+    def _begin(self, branch: Branch, parent: Branch | None, model: int) -> None:
         if parent:
             self.note_growth(parent, now=True)  # at least up to where this one leaves it
         number = len(self.session.records) + 1
-        record = record_of(number, branch, self._entries[parent].number if parent else None)
+        record = record_of(number, branch, self._entries[parent].number if parent else None, model)
         self._note(begun_line(record))
-        self._entries[branch] = _Entry(number, record.start, record.positions, branch.name, self._clock())
+        self._entries[branch] = _Entry(number, record.start, record.positions, branch.name, model, self._clock())
 
     def _catch_up(self) -> None:
         for branch in self._entries:
@@ -181,7 +215,11 @@ class Journal:
                 self._file = JournalFile(self._folder, self.session.model)
                 self.path = self._file.path
                 self._file.write(line_text(header_line(self.session)))
-            self._file.write(line_text(line))
+            if line.get("model", 0) < self._models_in_file:
+                self._file.write(line_text(line))
+            else:  # the first line has to name the new model
+                self._file.rewrite(session_text(self.session))
+                self._models_in_file = len(self.session.models)
         except OSError as fault:
             self._fail(f"the session is no longer kept in {self.path or self._folder}: {fault.strerror}")
 
@@ -209,6 +247,20 @@ class JournalFile:
         content = text.encode("ascii")
         while content:
             content = content[os.write(self._file, content) :]
+
+    def rewrite(self, text: str) -> None:
+        """Puts a text in the place of all that was written, at once: the file is never half of it."""
+        new = self.path.with_name(f"{self.path.name}.new")
+        try:
+            new.write_bytes(text.encode("ascii"))
+            new.chmod(0o600)
+            os.close(self._file)  # for Windows replaces no file that is open
+            try:
+                new.replace(self.path)
+            finally:
+                self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0))
+        finally:
+            new.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Nothing can be written any more."""

@@ -15,12 +15,13 @@ from tui_gen.generation.branch import Branch
 from tui_gen.json_fields import MAX_NUMBER, JsonFields
 from tui_gen.sampling.params import FREE, SamplingParams, Tokens
 from tui_gen.sampling.sweep import Sweep
+from tui_gen.scoring.comparison import MOST
 from tui_gen.sessions.session import Record, Session
 
 Line = Mapping[str, Any]
 MAX_CELLS = 2**25
 """Tokens that all branches and prompts of a session may have, with all their samples."""
-MAX_SAMPLES, MAX_NAME, MAX_BRANCHES = 4096, 200, 10_000
+MAX_SAMPLES, MAX_NAME, MAX_BRANCHES, MAX_MODELS = 4096, 200, 10_000, 1000
 _HASH = re.compile(r"[0-9a-f]{64}")
 Row = list[int | list[int]]
 """Tokens, and [token, count] for one that stands several times."""
@@ -31,16 +32,20 @@ _SORTS = "knobs", "sweep"
 """Of parameters: those of all samples, and those of a sweep, with its knob and its values."""
 
 
-def record_of(number: int, branch: Branch, parent: int | None) -> Record:
-    """A branch that begins. number: its own. parent: the number of the one that it leaves."""
+def record_of(number: int, branch: Branch, parent: int | None, model: int = 0) -> Record:
+    """A branch that begins. number: its own. parent: the number of the one that it leaves. model: which one's it is."""
     start, parent_length = branch.start, 0 if parent is None else branch.start.at
     how = (start.seed, start.params, start.sweep, start.text, parent, start.at, start.override)
-    return Record(number, branch.name, start.prompt[:, parent_length:], *how, positions=max(1, parent_length))
+    return Record(
+        number, branch.name, start.prompt[:, parent_length:], *how, positions=max(1, parent_length), model=model
+    )
 
 
 def begun_line(record: Record) -> Line:
     """A branch begins."""
     line: dict[str, Any] = {"event": "begun", "branch": record.number, "name": record.name, "text": record.text}
+    if record.model:
+        line["model"] = record.model
     if record.parent is not None:
         line |= {"parent": record.parent, "at": record.at}
     if record.override is not None:
@@ -82,6 +87,11 @@ def shown_line(number: int) -> Line:
     return {"event": "shown", "branch": number}
 
 
+def compared_line(numbers: Sequence[int]) -> Line:
+    """Branches stand beside each other, each of another model; one alone stands beside no other any more."""
+    return {"event": "compared", "branches": list(numbers)}
+
+
 def read_hash(facts: JsonFields) -> str:
     """What `sha256` says. Raises TuiGenError for anything else than that."""
     sha256 = facts.text("sha256")
@@ -112,7 +122,9 @@ def _apply_start(session: Session, facts: _Facts) -> None:
     number, samples = facts.integer("branch"), facts.integer("samples", minimum=1)
     if number in session.records or len(session.records) >= MAX_BRANCHES:
         raise facts.fault("branch", f"must be a new one of at most {MAX_BRANCHES}, not {number}")
-    parent = _record(session, facts, "parent") if facts.has("parent") else None
+    model, parent = _model(session, facts), _record(session, facts, "parent") if facts.has("parent") else None
+    if parent and parent.model != model:
+        raise facts.fault("parent", f"names a branch of another model: {parent.number}")
     if samples > MAX_SAMPLES or (parent and samples != parent.samples):
         expectation = parent.samples if parent else f"at most {MAX_SAMPLES}"
         raise facts.fault("samples", f"must be {expectation}, not {samples}")
@@ -121,7 +133,7 @@ def _apply_start(session: Session, facts: _Facts) -> None:
     params, sweep = _params(facts, "params", facts.raw("params"), samples)
     record = Record(
         number,
-        _name(session, facts),
+        _name(session, facts, model),
         prompt,
         seed,
         params,
@@ -130,6 +142,7 @@ def _apply_start(session: Session, facts: _Facts) -> None:
         parent.number if parent else None,
         _at(facts, parent) if parent else 1,
         override,
+        model=model,
     )
     record.positions = record.start
     cells = samples * (record.positions + record.prompt.shape[1] + (0 if override is None else override.shape[1]))
@@ -153,7 +166,7 @@ def _apply_growth(session: Session, facts: JsonFields) -> None:
 
 def _apply_rename(session: Session, facts: JsonFields) -> None:
     record = _record(session, facts)
-    record.name = _name(session, facts)
+    record.name = _name(session, facts, record.model)
 
 
 def _apply_deletion(session: Session, facts: JsonFields) -> None:
@@ -164,6 +177,27 @@ def _apply_view(session: Session, facts: JsonFields) -> None:
     session.shown = _record(session, facts).number
 
 
+def _apply_comparison(session: Session, facts: JsonFields) -> None:
+    numbers = facts.items("branches")
+    if not 1 <= len(numbers) <= MOST or not all(type(number) is int for number in numbers):
+        raise facts.fault("branches", f"must be the numbers of 1 to {MOST} branches, not {numbers!r:.60}")
+    if unknown := [number for number in numbers if number not in session.records]:
+        raise facts.fault("branches", f"names a branch that is unknown: {unknown[0]!r:.60}")
+    records = [session.records[number] for number in numbers]
+    if records[0].model or len({record.model for record in records}) < len(records):
+        raise facts.fault("branches", "must be one of the first model and then each of another one")
+    if len({(record.samples, session.models[record.model].kind) for record in records}) > 1:
+        raise facts.fault("branches", "must have as many samples, and all be text or all pictures")
+    session.comparisons[records[0].number] = tuple(numbers)
+
+
+def _model(session: Session, facts: JsonFields) -> int:
+    model = facts.integer("model") if facts.has("model") else 0
+    if model >= len(session.models):
+        raise facts.fault("model", f"names a model that is unknown: {model}")
+    return model
+
+
 def _record(session: Session, facts: JsonFields, key: str = "branch") -> Record:
     number = facts.integer(key)
     if number not in session.records:
@@ -171,11 +205,11 @@ def _record(session: Session, facts: JsonFields, key: str = "branch") -> Record:
     return session.records[number]
 
 
-def _name(session: Session, facts: JsonFields) -> str:
+def _name(session: Session, facts: JsonFields, model: int) -> str:
     name = facts.text("name")
     if not 0 < len(name.strip()) == len(name) <= MAX_NAME:
         raise facts.fault("name", f"must be a text of 1 to {MAX_NAME} characters, not {name!r:.60}")
-    if any(record.name == name for record in session.living()):
+    if any(record.name == name and record.model == model for record in session.living()):
         raise facts.fault("name", f"is that of another branch: {name!r:.60}")
     return name
 
@@ -233,6 +267,7 @@ _EVENTS: dict[str, Callable[[Session, _Facts], None]] = {
     "renamed": _apply_rename,
     "deleted": _apply_deletion,
     "shown": _apply_view,
+    "compared": _apply_comparison,
 }
 
 

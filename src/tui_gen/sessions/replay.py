@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from tui_gen.generation.tree import Tree
 from tui_gen.library import LoadedModel
 from tui_gen.sampling.params import SamplingParams, Tokens
 from tui_gen.sampling.step import Step
-from tui_gen.sessions.session import Fingerprint, Record, Session
+from tui_gen.sessions.session import Fingerprint, Record, Session, SessionModel
 
 _KINDS = {"text": "text", "image": "pictures"}
 _PIECE = 256
@@ -32,20 +32,32 @@ class Difference:
     first: int
     last: int
     """The first other token is one from `first` to `last`."""
+    model: str = ""
+    """Whose branch it is, of several."""
 
     def __str__(self) -> str:
         where = f"token {self.first}" if self.first == self.last else f"a token from {self.first} to {self.last}"
-        return f"branch {self.branch} differs from {where} on"
+        branch = f"{self.branch} of {self.model}" if self.model else self.branch
+        return f"branch {branch} differs from {where} on"
 
 
 class Replay:
     """The branches of a session, made again one after the other while somebody iterates over `run`."""
 
-    def __init__(self, session: Session, loaded_model: LoadedModel) -> None:
-        """Raises TuiGenError for a model that the session cannot have been made with."""
+    def __init__(
+        self, session: Session, loaded_model: LoadedModel, others: Mapping[int, LoadedModel] | None = None
+    ) -> None:
+        """others: models besides the first, by their index in the session, see `Session.needed_models`.
+
+        Raises TuiGenError for a model that the session cannot have been made with, and for one that is not there.
+        """
         self.session = session
-        self.tree = Tree(loaded_model.model)
-        """The branches so far; after the end, those that were not deleted."""
+        self.models = {0: loaded_model, **(others or {})}
+        """By their index in the session."""
+        self.trees = {index: Tree(model.model) for index, model in self.models.items()}
+        """Of each model, the branches so far; after the end, those that were not deleted."""
+        self.tree = self.trees[0]
+        """That of the first model."""
         self.branches: dict[int, Branch] = {}
         """All of them, by their numbers in the session."""
         self.differences: list[Difference] = []
@@ -54,7 +66,11 @@ class Replay:
         self._records = session.needed()
         self.total = sum(record.positions - record.start for record in self._records)
         """Positions that are to be made."""
-        _check(session, self._records, loaded_model.card)
+        for index in session.needed_models():
+            if index not in self.models:
+                raise TuiGenError(f"the session was made with {session.models[index]} too, which is not open")
+            records = [record for record in self._records if record.model == index]
+            _check(session.models[index].kind, records, self.models[index].card)
 
     @property
     def exact(self) -> bool:
@@ -72,22 +88,23 @@ class Replay:
                 self._compare(record, branch)
         for record in self._records:
             if record.deleted and record.number in self.branches:
-                self.tree.delete(self.branches[record.number].name)
+                self.trees[record.model].delete(self.branches[record.number].name)
 
     def _begin(self, record: Record) -> Branch | None:
         """None where its parent has come to an end before."""
         parent = None if record.parent is None else self.branches.get(record.parent)
         if record.parent is not None and (parent is None or len(parent) < record.at):
-            self.differences.append(Difference(record.name, record.at, record.at))
+            self._differ(record, record.at, record.at)
             return None
-        name = self._free_name() if record.deleted else record.name
-        branch = self.branches[record.number] = self.tree.begin(record.beginning(parent), name)
+        tree = self.trees[record.model]
+        name = self._free_name(tree) if record.deleted else record.name
+        branch = self.branches[record.number] = tree.begin(record.beginning(parent), name)
         return branch
 
-    def _free_name(self) -> str:
+    def _free_name(self, tree: Tree) -> str:
         """For a branch that will be deleted; its own may belong to another one by now."""
         names, number = {record.name for record in self._records}, 1
-        while (name := f"deleted {number}") in names or name in self.tree:
+        while (name := f"deleted {number}") in names or name in tree:
             number += 1
         return name
 
@@ -95,17 +112,22 @@ class Replay:
         fingerprint, alike = Fingerprint(), record.start
         for positions, sha256 in record.checks:
             if positions > len(branch):
-                self.differences.append(Difference(branch.name, alike, len(branch)))
+                self._differ(record, alike, len(branch))
                 return
             if fingerprint.of(branch, positions) != sha256:
-                self.differences.append(Difference(branch.name, min(alike, positions - 1), positions - 1))
+                self._differ(record, min(alike, positions - 1), positions - 1)
                 return
             alike = positions
 
+    def _differ(self, record: Record, first: int, last: int) -> None:
+        branch, model = self.branches.get(record.number), self.session.models[record.model].name
+        name = branch.name if branch else record.name
+        self.differences.append(Difference(name, first, last, model if record.model else ""))
 
-def replay(session: Session, loaded_model: LoadedModel) -> Replay:
-    """Makes a whole session again. Raises TuiGenError for a model that it cannot have been made with."""
-    made = Replay(session, loaded_model)
+
+def replay(session: Session, loaded_model: LoadedModel, others: Mapping[int, LoadedModel] | None = None) -> Replay:
+    """Makes a whole session again. Raises TuiGenError as `Replay` does."""
+    made = Replay(session, loaded_model, others)
     for _ in made.run():
         pass
     return made
@@ -119,6 +141,15 @@ def grow(branch: Branch, record: Record) -> Iterator[Step]:
     first = len(branch)
     knobs = replace(record.params_at(first) or branch.params_at(first))
     yield from _run(branch, knobs, dict(record.turns), range(first, record.positions))
+
+
+def grow_along(branch: Branch, first: Branch) -> Iterator[Step]:
+    """Makes a branch as long as one beside it, with the knobs turned where they were turned there, if it does not end.
+
+    Yields the steps and records them.
+    """
+    knobs = replace(first.params_at(len(branch)))
+    yield from _run(branch, knobs, dict(first.turns), range(len(branch), len(first)))
 
 
 def retold(branch: Branch) -> Iterator[Step]:
@@ -152,10 +183,10 @@ def _turn(knobs: SamplingParams, target: Any) -> None:
             setattr(knobs, knob.name, getattr(target, knob.name))
 
 
-def _check(session: Session, records: list[Record], card: ModelCard) -> None:
+def _check(kind: str, records: list[Record], card: ModelCard) -> None:
     """What a file says must not reach a model that has no such tokens."""
-    if session.kind != card.kind:
-        made, makes = _KINDS[session.kind], _KINDS[card.kind]
+    if kind != card.kind:
+        made, makes = _KINDS[kind], _KINDS[card.kind]
         raise TuiGenError(f"the session was made with a model that makes {made}, and {card.name} makes {makes}")
     past = {card.bos, *(card.image.conditions if card.image else ()), *(card.image.warm_up if card.image else ())}
     for record in records:
@@ -177,18 +208,23 @@ def _past(tokens: Tokens, card: ModelCard) -> list[int]:
 
 @dataclass(frozen=True)
 class LoadedSession:
-    """A session that was read, and the model to play it with."""
+    """A session that was read, and the models to play it with."""
 
     session: Session
-    folder: Path
-    """Of the model."""
-    same_model: bool
-    """Whether it is the one that the session was made with."""
+    folders: Mapping[int, Path]
+    """Of the models that it needs, by their index in it."""
+    replaced: Sequence[SessionModel]
+    """Those in whose folders there is another model."""
     chosen: Record
     """The branch to show or to write."""
 
+    @property
+    def folder(self) -> Path:
+        """Of the first model."""
+        return self.folders[0]
+
     def fault(self, replay: Replay) -> str:
         """Why a replay was not exact; empty if it was."""
-        if not self.same_model:
+        if self.replaced:
             return "not exact: this is another model than the one that the session was made with"
         return f"not exact: {replay.differences[0]}" if replay.differences else ""

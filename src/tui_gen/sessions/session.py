@@ -1,4 +1,4 @@
-"""What a session was: its model, and of every branch how it began, which knobs counted where, and how far it went."""
+"""What a session was: its models, and of every branch how it began, which knobs counted where, and how far it went."""
 
 from __future__ import annotations
 
@@ -44,6 +44,8 @@ class Record:
     checks: list[tuple[int, str]] = field(default_factory=list)
     """After how many positions, in order, the tokens had which `Fingerprint`."""
     deleted: bool = False
+    model: int = 0
+    """Which of the session's models made it; the others than the first stand beside it in comparisons."""
 
     @property
     def samples(self) -> int:
@@ -69,24 +71,44 @@ class Record:
         return self.turns[at - 1][1] if at else None
 
 
-@dataclass
-class Session:
-    """The branches of a sitting with one model, by number, each after the one that it left."""
+@dataclass(frozen=True)
+class SessionModel:
+    """What tells a model from others."""
 
-    model: str
-    """The name of its folder."""
+    name: str
+    """Of its folder."""
     kind: str
     sha256: str
     """Of model.onnx, in hexadecimal."""
+
+    def __str__(self) -> str:
+        return f"the model {self.name!r:.60} (sha256 {self.sha256[:12]})"
+
+
+@dataclass
+class Session:
+    """The branches of a sitting with a model, by number, each after the one that it left; those of other models too,
+    which were compared with them.
+    """
+
+    models: list[SessionModel]
+    """The model of the sitting, and the others."""
     version: str = ""
     """Of tui-gen, that wrote it."""
     records: dict[int, Record] = field(default_factory=dict)
     shown: int | None = None
     """Which branch was on the screen last."""
+    comparisons: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    """Which branches of other models stand beside a branch: all their numbers, its own first."""
     cut: bool = False
     """Whether the last line of the file was cut off, as by a crash, and left out."""
     cells: int = 0
     """Tokens in all: what was made and what is in prompts, of all samples and branches."""
+
+    @property
+    def model(self) -> str:
+        """The name of the first model."""
+        return self.models[0].name
 
     def living(self) -> list[Record]:
         """Branches that were not deleted."""
@@ -100,17 +122,28 @@ class Session:
     def chosen(self, name: str | None = None) -> Record:
         """The living branch of this name; without a name, the one last on the screen, else the newest.
 
-        Raises TuiGenError if there is none.
+        Those of the first model come before others. Raises TuiGenError if there is none.
         """
-        living = self.living()
+        living = sorted(self.living(), key=lambda record: record.model)
         if not living:
             raise TuiGenError("the session has no branches")
         if name is None:
-            return next((record for record in living if record.number == self.shown), living[-1])
+            newest = [record for record in living if record.model == living[0].model][-1]
+            return next((record for record in living if record.number == self.shown), newest)
         for record in living:
             if record.name == name:
                 return record
-        raise TuiGenError(f"the session has no branch {name!r}; it has: {', '.join(each.name for each in living)}")
+        names = dict.fromkeys(record.name for record in living)
+        raise TuiGenError(f"the session has no branch {name!r}; it has: {', '.join(names)}")
+
+    def compared(self, record: Record) -> list[Record]:
+        """The living branches that a branch is compared with, its own first; itself alone if with none."""
+        numbers = self.comparisons.get(record.number, (record.number,))
+        return [self.records[number] for number in numbers if not self.records[number].deleted]
+
+    def needed_models(self) -> list[int]:
+        """Which models it takes to make the branches again; the first always."""
+        return sorted({0, *(record.model for record in self.needed())})
 
     def _line(self, record: Record) -> Iterator[int]:
         """The numbers of a branch and of all that it comes from."""

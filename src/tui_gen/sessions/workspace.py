@@ -19,19 +19,38 @@ from tui_gen.library import LoadedModel
 from tui_gen.sampling.knobs import SHOWN
 from tui_gen.sampling.params import FREE, SamplingParams, Tokens, new_seed
 from tui_gen.sampling.sweep import Sweep, default_values
+from tui_gen.scoring.comparison import ModelBranch, ModelComparison, check_comparable
+from tui_gen.sessions.file import session_model
 from tui_gen.sessions.journal import Journal
 from tui_gen.sessions.replay import Replay
+from tui_gen.sessions.session import SessionModel
 from tui_gen.text.codec import TextCodec
 
 
 class Workspace:
     """What is done with one model: each operation changes the tree and is written to the journal."""
 
-    def __init__(self, loaded_model: LoadedModel, *, tree: Tree | None = None, folder: Path | None = None) -> None:
-        """folder: where the journal is kept, in place of the user's own."""
+    def __init__(
+        self,
+        loaded_model: LoadedModel,
+        *,
+        tree: Tree | None = None,
+        folder: Path | None = None,
+        journal: Journal | None = None,
+    ) -> None:
+        """folder: where the journal is kept, in place of the user's own. journal: that of another model's workspace, of
+        which this one is a companion.
+        """
         self.loaded_model = loaded_model
         self.tree = Tree(loaded_model.model) if tree is None else tree
-        self.journal = Journal(loaded_model, folder=folder)
+        self.journal = journal or Journal(loaded_model, folder=folder)
+        self._is_companion = journal is not None
+        self._companions: dict[SessionModel, Workspace] = {}
+        self._beside: dict[Branch, dict[Workspace, Branch]] = {}
+        """Of each branch, those of other models that ever stood beside it."""
+        self._columns: dict[Branch, list[Workspace]] = {}
+        """Of each branch, whose stand beside it now."""
+        self._comparisons: dict[Branch, ModelComparison] = {}
         self.shown = ""
         """The name of the branch that a person looked at last."""
         self._lengths: dict[str, int] = {}
@@ -41,7 +60,14 @@ class Workspace:
     def of_replay(cls, loaded_model: LoadedModel, replay: Replay) -> Self:
         """Goes on with a session that was made again."""
         workspace = cls(loaded_model, tree=replay.tree)
-        workspace.journal.take_over(replay.session, replay.branches)
+        others = {index: model for index, model in replay.models.items() if index}
+        workspace.journal.take_over(replay.session, replay.branches, others)
+        companions = {index: workspace._companion(model, tree=replay.trees[index]) for index, model in others.items()}
+        for record in replay.session.living():
+            for other in replay.session.compared(record)[1:]:
+                if record.number in replay.branches and other.number in replay.branches:
+                    branch, companion = replay.branches[record.number], companions[other.model]
+                    workspace._stand_beside(branch, companion, replay.branches[other.number])
         return workspace
 
     def start(self, text: str, *, samples: int, params: SamplingParams, seed: int, length: int | None) -> Branch:
@@ -85,12 +111,55 @@ class Workspace:
             seed = new_seed() if same else branch.start.seed
         return self._leave(branch, at, None, params, seed)
 
+    def compare(self, branch: Branch, loaded_model: LoadedModel) -> tuple[Workspace, Branch]:
+        """A branch of another model beside one of this tree, from the same prompt with the same random numbers.
+
+        Seed, samples, knobs at the start, what is swept and the length are the branch's. Returns the other model's
+        workspace, which keeps this one's journal, and the branch there: what that model made beside this branch before,
+        if it did. Raises TuiGenError for the model itself and those that stand there already, for models that cannot be
+        compared, for a branch that left another one, and for a prompt that the model does not know.
+        """
+        if session_model(loaded_model) == session_model(self.loaded_model):
+            raise TuiGenError(f"{loaded_model.card.name} is this model itself; choose another one to compare it with")
+        companion = self._companion(loaded_model)
+        if companion in self._columns.get(branch, []):
+            raise TuiGenError(f"{loaded_model.card.name} stands beside it already")
+        check_comparable([*(column.loaded_model for column, _ in self.columns(branch)), loaded_model])
+        other = self._beside.get(branch, {}).get(companion)
+        if other is None:
+            other = companion._begin_beside(self, branch)
+        self._stand_beside(branch, companion, other)
+        self.journal.note_comparison([each for _, each in self.columns(branch)])
+        return companion, other
+
+    def columns(self, branch: Branch) -> list[tuple[Workspace, Branch]]:
+        """What stands beside a branch now, with the workspaces of its models: itself, then those of other models."""
+        beside = [(column, self._beside[branch][column]) for column in self._columns.get(branch, [])]
+        return [(self, branch), *beside]
+
+    def comparison(self, branch: Branch) -> ModelComparison | None:
+        """The branch with those that stand beside it, always the same while they stay; None if it is alone."""
+        columns = self.columns(branch)
+        if len(columns) > 1 and branch not in self._comparisons:
+            sides = [ModelBranch(workspace.loaded_model, each) for workspace, each in columns]
+            self._comparisons[branch] = ModelComparison(*sides)
+        return self._comparisons.get(branch)
+
+    def separate(self, branch: Branch) -> None:
+        """The branch stands alone again. What other models made beside it stays, for the next comparison with them."""
+        self._columns.pop(branch, None)
+        self._comparisons.pop(branch, None)
+        self.journal.note_comparison([branch])
+
     def rename(self, name: str, other: str) -> None:
-        """Raises TuiGenError for a name that is taken or empty."""
+        """Renames a branch and those beside it. Raises TuiGenError for a name that is taken or empty."""
         branch = self.tree[name]
         self.tree.rename(name, other)
         self.shown = branch.name if self.shown == name else self.shown
         self.journal.note_rename(branch)
+        for companion, each in self._beside.get(branch, {}).items():
+            if branch.name not in companion.tree:
+                companion.rename(each.name, branch.name)
 
     def complaint_about_name(self, name: str, other: str) -> str:
         """Why a branch cannot be renamed so; empty if it can."""
@@ -98,19 +167,27 @@ class Workspace:
         return "there is such a branch already" if other != name and other in self.tree else ""
 
     def delete(self, name: str) -> Branch:
-        """Deletes a branch; returns the nearest that stays, which is shown in its place.
+        """Deletes a branch, with those of other models beside it; returns the nearest that stays, to be shown instead.
 
         Raises TuiGenError for the only one.
         """
         if len(self.tree) == 1:
             raise TuiGenError("the only branch stays")
-        branch = self.tree[name]
-        self.tree.delete(name)
-        self.journal.note_deletion(branch)
+        branch = self._delete(name)
         parent = branch.start.parent
         near = self.tree[parent] if parent in self.tree else next(self.tree.rows()).branch
         self.shown = near.name if self.shown == name else self.shown
         return near
+
+    def _delete(self, name: str) -> Branch:
+        branch = self.tree[name]
+        self.tree.delete(name)
+        self.journal.note_deletion(branch)
+        self._columns.pop(branch, None)
+        self._comparisons.pop(branch, None)
+        for companion, each in self._beside.pop(branch, {}).items():
+            companion._delete(each.name)
+        return branch
 
     def show(self, branch: Branch) -> None:
         """A person looks at this branch now."""
@@ -178,11 +255,42 @@ class Workspace:
         row, column, _ = image.place(number)
         return f"{name}, row {row}, column {column}"
 
-    def _begin(self, start: BranchStart, length: int | None) -> Branch:
-        branch = self.tree.begin(start)
+    def _begin(self, start: BranchStart, length: int | None, name: str = "") -> Branch:
+        branch = self.tree.begin(start, name)
         self._lengths[branch.name] = self.loaded_model.codec.length(length)
-        self.journal.note_start(branch)
+        self.journal.note_start(branch, self.loaded_model if self._is_companion else None)
         return branch
+
+    def _companion(self, loaded_model: LoadedModel, tree: Tree | None = None) -> Workspace:
+        """The workspace of another model that keeps this one's journal, always the same."""
+        model = session_model(loaded_model)
+        if model not in self._companions:
+            self._companions[model] = Workspace(loaded_model, tree=tree, journal=self.journal)
+        return self._companions[model]
+
+    def _stand_beside(self, branch: Branch, companion: Workspace, other: Branch) -> None:
+        self._beside.setdefault(branch, {})[companion] = other
+        self._columns.setdefault(branch, []).append(companion)
+        self._comparisons.pop(branch, None)
+
+    def _begin_beside(self, first: Workspace, branch: Branch) -> Branch:
+        """A branch as one of another model began."""
+        start = branch.start
+        if start.parent or start.at > 1:
+            raise TuiGenError("it left another branch; compare the one that it comes from")
+        prompt = self.loaded_model.codec.prompt([start.text] * branch.samples)
+        prompt = np.concatenate([prompt, self._pixels_of(first.loaded_model, start.prompt)], axis=1)
+        name = branch.name if branch.name not in self.tree else ""
+        return self._begin(replace(start, prompt=prompt), first._lengths.get(branch.name), name)
+
+    def _pixels_of(self, other: LoadedModel, prompt: Tokens) -> Tokens:
+        """[samples, n]: the part of another model's prompt that is a picture to complete, if it has one."""
+        image, own = other.card.image, self.loaded_model.card.image
+        pixels = prompt[:, first_pixel(prompt, image) :] if image else prompt[:, :0]
+        if image and own and pixels.size and (image.shape, image.colours()) != (own.shape, own.colours()):
+            name = self.loaded_model.card.name
+            raise TuiGenError(f"{name} has other levels, so it cannot complete a picture of {other.card.name}")
+        return pixels
 
     def _leave(self, branch: Branch, at: int, override: Tokens | None, params: SamplingParams, seed: int) -> Branch:
         if at not in self.room(branch):
