@@ -35,6 +35,8 @@ class ModelOpened(Message):
     """What is made again with it now."""
     times: FileTimes
     """Of its files, just before they were read."""
+    beside: bool = False
+    """Whether it is to be compared with the model on the screen."""
 
 
 @dataclass
@@ -96,6 +98,10 @@ class ModelLoader(Widget):
         self.folder = folder
         self._run(folder, self.newest(folder), self._session if folder == self._settings.folder else None)
 
+    def open_beside(self, folder: Path) -> None:
+        """Opens a model to be compared with the one on the screen."""
+        self._run(folder, None, None, beside=True)
+
     def cancel(self) -> None:
         """Opens nothing any more."""
         self.workers.cancel_node(self)
@@ -129,11 +135,15 @@ class ModelLoader(Widget):
                 self.post_message(ModelWritten(folder))
 
     @work(thread=True, exclusive=True)
-    def _run(self, folder: Path, workspace: Workspace | None, session: LoadedSession | None) -> None:
+    def _run(
+        self, folder: Path, workspace: Workspace | None, session: LoadedSession | None, *, beside: bool = False
+    ) -> None:
         worker = get_current_worker()
         for message in _messages(folder, workspace, session, self._settings):
             if worker.is_cancelled:  # by the choice of another model
                 return
+            if isinstance(message, ModelOpened):
+                message.beside = beside
             if message:
                 self.post_message(message)
 
@@ -173,11 +183,9 @@ class ModelLoader(Widget):
             self.folder = None
 
 
-def labels(workspaces: Sequence[Workspace]) -> list[str]:
-    """Names of their models, with the folder above where two have the same; of one folder, all but the last are
-    `(before)`.
-    """
-    folders = [workspace.loaded_model.path for workspace in workspaces]
+def labels(models: Sequence[LoadedModel]) -> list[str]:
+    """Their names, with the folder above where two have the same; of one folder, all but the last are `(before)`."""
+    folders = [model.path for model in models]
     return [_label(folder, set(folders), folders[number + 1 :].count(folder)) for number, folder in enumerate(folders)]
 
 
@@ -205,7 +213,7 @@ def _messages(
         workspace = workspace or Workspace(_load(folder, settings))
         yield ModelOpened(workspace, session, times)
         if session:
-            yield from _replay(workspace.loaded_model, session)
+            yield from _replay(workspace.loaded_model, session, settings)
     except (TuiGenError, OSError, MemoryError) as fault:
         yield ModelRefused(str(fault) or type(fault).__name__)
 
@@ -217,8 +225,9 @@ def _load(folder: Path, settings: Settings) -> LoadedModel:
     return loaded_model
 
 
-def _replay(loaded_model: LoadedModel, session: LoadedSession) -> Iterator[Message | None]:
-    replay, fault = Replay(session.session, loaded_model), ""
+def _replay(loaded_model: LoadedModel, session: LoadedSession, settings: Settings) -> Iterator[Message | None]:
+    others = {index: _load(folder, settings) for index, folder in session.folders.items() if index}
+    replay, fault = Replay(session.session, loaded_model, others), ""
     try:
         for _ in replay.run():
             due = replay.done % _TOKENS_BETWEEN_REPORTS == 0

@@ -17,7 +17,7 @@ from tui_gen.errors import TuiGenError
 from tui_gen.generation.branch import Branch
 from tui_gen.images.codec import ImageCodec
 from tui_gen.images.raster import RENDERING_NAMES
-from tui_gen.library import Entry
+from tui_gen.library import Entry, LoadedModel
 from tui_gen.sessions.workspace import Workspace
 from tui_gen.tui.bindings import Context, bindings_of, is_bound, works
 from tui_gen.tui.knob_state import KnobState, Settings
@@ -37,6 +37,7 @@ from tui_gen.tui.widgets.next_token import NextToken
 from tui_gen.tui.widgets.output import Output
 from tui_gen.tui.widgets.prompt import Prompt
 from tui_gen.tui.widgets.run_view import BEHIND, Cursor, RunView
+from tui_gen.tui.widgets.runs import LEAST_COLUMN
 from tui_gen.tui.widgets.side import Side
 from tui_gen.tui.widgets.surprisal_panel import SurprisalPanel
 
@@ -97,11 +98,11 @@ class PlaygroundScreen(Screen[None]):
     @property
     def context(self) -> Context:
         """What a person is doing."""
-        view, focus = self.run_view, self.focused
+        view, runs, focus = self.run_view, self.output.runs, self.focused
         return Context(
-            running=view is not None and view.running,
-            paused=view is not None and view.paused,
-            unfinished=view is not None and view.can_grow,
+            running=runs is not None and runs.running,
+            paused=runs is not None and runs.paused,
+            unfinished=runs is not None and runs.can_grow,
             walking=view is not None and view.cursor is not None,
             in_prompt=focus is self.prompt,
             in_list=focus is self.models,
@@ -120,7 +121,7 @@ class PlaygroundScreen(Screen[None]):
     def _other_models(self) -> list[tuple[str, Workspace]]:
         """Those that were played too, and their names."""
         workspaces = self.loader.workspaces
-        pairs = zip(labels(workspaces), workspaces, strict=True)
+        pairs = zip(labels([each.loaded_model for each in workspaces]), workspaces, strict=True)
         return [(label, each) for label, each in pairs if each is not self.workspace and len(each.tree)]
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -140,12 +141,23 @@ class PlaygroundScreen(Screen[None]):
         """Puts a branch in the middle, and lets it grow if it is told to."""
         workspace = self.workspace
         assert workspace
-        view = await self.output.show_branch(workspace, branch, self.knobs.params)
+        columns = len(workspace.columns(branch))
         self.set_class(branch.start.sweep is not None, "-sweeping")
+        self.set_class(columns > 1, "-columns")
+        self.set_class(columns > 2, "-three")
+        runs = await self.output.show_branch(workspace, branch, self.knobs.params, self._names(workspace, branch))
         if start:
-            view.start(self.knobs.rate)
-        self.side.attend(view)
+            runs.start(self.knobs.rate)
+        self.side.attend(runs.first)
         self.show_state()
+
+    def _names(self, workspace: Workspace, branch: Branch) -> list[str]:
+        """Of the models whose branches stand beside each other."""
+        models = [owner.loaded_model for owner, _ in workspace.columns(branch)]
+        known = [each.loaded_model for each in self.loader.workspaces]
+        every = [model for model in models if model not in known] + known
+        names = dict(zip(map(id, every), labels(every), strict=True))
+        return [names[id(model)] for model in models]
 
     def show_state(self) -> None:
         """Knobs, progress, branches and keys as they are."""
@@ -193,6 +205,9 @@ class PlaygroundScreen(Screen[None]):
 
     async def on_model_opened(self, message: ModelOpened) -> None:
         """A model is ready; its card is shown until it runs."""
+        if message.beside:
+            await self._compare(message.workspace.loaded_model)
+            return
         await self.serve(message.workspace)
         if message.session:
             await self.output.show_card("making the session again ...")
@@ -275,14 +290,15 @@ class PlaygroundScreen(Screen[None]):
         if self.loader.folder:
             self._generate_when_open = True
             return
-        knobs, unknown = self.knobs, ", ".join(dict.fromkeys(self.prompt.unknown()))
-        branch = await self._begin(
-            lambda workspace: workspace.start(
-                self.prompt.text, samples=knobs.samples, params=knobs.params, seed=knobs.seed, length=knobs.length
-            )
-        )
-        if branch and unknown:
+        unknown = ", ".join(dict.fromkeys(self.prompt.unknown()))
+        if await self._begin(self._start) and unknown:
             self.notify(f"read as unknown: {unknown}")
+
+    def _start(self, workspace: Workspace) -> Branch:
+        knobs = self.knobs
+        return workspace.start(
+            self.prompt.text, samples=knobs.samples, params=knobs.params, seed=knobs.seed, length=knobs.length
+        )
 
     async def action_sweep(self) -> None:
         knobs = self.knobs
@@ -364,13 +380,16 @@ class PlaygroundScreen(Screen[None]):
         except TuiGenError as fault:
             self.notify(str(fault), severity="error")
             return None
+        if self.run_view and not branch.start.parent:
+            for owner, _ in workspace.columns(self.run_view.branch)[1:]:
+                self._stand_beside(branch, owner.loaded_model)
         self._tell_of_journal(workspace)
         await self.show(branch, start=True)
         return branch
 
     def action_pause(self) -> None:
-        if view := self.run_view:
-            if not view.toggle_pause(self.knobs.length, self.knobs.rate):
+        if runs := self.output.runs:
+            if not runs.toggle_pause(self.knobs.length, self.knobs.rate):
                 self.notify("the picture is complete")
             self.show_state()
 
@@ -384,6 +403,8 @@ class PlaygroundScreen(Screen[None]):
         self.show_device()
         self.header.show_rate(view.meter.rate(), view.meter.step_seconds)
         self.side.follow_surprisal()
+        if self.output.runs:
+            self.output.runs.follow()
         view.workspace.note_growth(view.branch)
         self._tell_of_journal(view.workspace)
         self.show_progress()
@@ -399,6 +420,7 @@ class PlaygroundScreen(Screen[None]):
         """Says why no more is made."""
         view = message.view
         if view is not self.run_view:
+            self.show_state()  # one beside it may have ended last
             return
         view.rest(message.ending)
         if message.fault:
@@ -416,15 +438,15 @@ class PlaygroundScreen(Screen[None]):
     # --- walking ---
 
     def action_walk(self, by: int) -> None:
-        view = self.run_view
-        if not view:
+        view, runs = self.run_view, self.output.runs
+        if not view or not runs:
             return
         if by == 1 and view.behind_the_end and not view.running:
             if view.branch.ended:
                 self.notify("it has come to its end; choose another token before it")
-            elif not view.grow(1, self.knobs.rate):
+            elif not runs.grow(1, self.knobs.rate):
                 self.notify("the picture is complete")
-        elif not view.walk(by):
+        elif not runs.walk(by):
             self.notify("here it ends; another token here, or before, begins a branch")
 
     def action_walk_to(self, end: str) -> None:
@@ -450,15 +472,18 @@ class PlaygroundScreen(Screen[None]):
             view.walk_to(message.position)
 
     async def action_stop(self) -> None:
-        now, view = self.context, self.run_view
+        now, view, runs = self.context, self.run_view, self.output.runs
         if compared := self.output.compared:
             await self.show(compared)
         elif view and not (now.on_output() or now.in_prompt):
             view.focus_sample()
         elif view and view.leave_cursor():
             return
-        elif view and view.running:
-            view.stop()
+        elif runs and runs.running:
+            runs.stop()
+        elif runs and runs.others and self.workspace:
+            self.workspace.separate(runs.first.branch)
+            await self.show(runs.first.branch)
         else:
             self.prompt.focus()
 
@@ -500,11 +525,11 @@ class PlaygroundScreen(Screen[None]):
 
     def _obey(self, knob: str) -> None:
         """A knob stands elsewhere now: what it means for the run and the panels."""
-        view = self.run_view
-        if view and knob == "pace":
-            view.pace.set_rate(self.knobs.rate)
-        if view and knob == "length":
-            view.set_length(self.knobs.length)
+        runs = self.output.runs
+        if runs and knob == "pace":
+            runs.set_rate(self.knobs.rate)
+        if runs and knob == "length":
+            runs.set_length(self.knobs.length)
         self.side.show_knobs()
         self.show_state()
 
@@ -548,6 +573,58 @@ class PlaygroundScreen(Screen[None]):
             return
         await self.output.compare(workspace, view.branch, workspace.tree[message.name])
         self.show_state()
+
+    async def on_model_list_compared(self, message: ModelList.Compared) -> None:
+        """Plays the same beside the model on the screen with another one, once that is open."""
+        if self.loader.folder:
+            self.notify("a model is being opened; compare when it is there")
+        elif workspace := self.loader.newest(message.folder):
+            await self._compare(workspace.loaded_model)
+        else:
+            self.header.show(f"opening {message.folder.name} beside it ...")
+            self.loader.open_beside(message.folder)
+
+    async def on_branch_list_model_compared(self, message: BranchList.ModelCompared) -> None:
+        """The same with one that was played."""
+        await self._compare(message.workspace.loaded_model)
+
+    async def _compare(self, loaded_model: LoadedModel) -> None:
+        """Shows how another model goes on from the same prompt, with the same random numbers and knobs."""
+        workspace, view, runs = self.workspace, self.run_view, self.output.runs
+        if not workspace:
+            return
+        self.header.show_model(workspace.loaded_model)
+        if loaded_model is workspace.loaded_model:
+            self.notify("that is the model on the screen; choose another one to compare it with")
+        elif fault := self._room_fault(len(runs.others) + 2 if runs else 2):
+            self.notify(fault)
+        elif not view or view.branch.start.parent or view.branch.start.text != self.prompt.text:
+            if (branch := self._start(workspace)) and self._stand_beside(branch, loaded_model):
+                await self.show(branch, start=True)
+        elif self._stand_beside(view.branch, loaded_model):
+            await self._go_on_beside(view)
+
+    async def _go_on_beside(self, view: RunView) -> None:
+        """Shows another model beside a branch; what ran goes on, what rests is caught up with."""
+        goes_on = view.running and not view.paused
+        await self.show(view.branch, start=goes_on)
+        if self.output.runs and not goes_on:
+            self.output.runs.catch_up(self.knobs.rate)
+        self.show_state()
+
+    def _stand_beside(self, branch: Branch, loaded_model: LoadedModel) -> bool:
+        """Begins the same with another model; False where that cannot be, which is told."""
+        workspace = self.workspace
+        return workspace is not None and self._succeeds(lambda: workspace.compare(branch, loaded_model))
+
+    def _room_fault(self, models: int) -> str:
+        """Why so many models do not fit beside each other; empty where they do."""
+        image = self.workspace.loaded_model.card.image if self.workspace else None
+        least = models * max(LEAST_COLUMN, image.width + 1 if image else 0)
+        room = self.size.width
+        return (
+            f"{models} models beside each other need {least} columns, and the screen has {room}" if room < least else ""
+        )
 
     def on_branch_list_renamed(self, message: BranchList.Renamed) -> None:
         """Asks for another name."""

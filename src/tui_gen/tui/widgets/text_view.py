@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar, NamedTuple
 
+import numpy as np
 from rich.cells import cell_len, chop_cells
 from rich.segment import Segment
 from rich.style import Style
@@ -28,7 +29,7 @@ CURSOR = "▌"
 _CACHED_LINES = 512
 _THUMB_STEPS = 8
 """A scroll bar is drawn in eighths of a cell."""
-_PARTS = ("given", "chosen", "cursor", "at-cursor", *(f"band-{number}" for number in range(5)))
+_PARTS = ("given", "chosen", "differs", "cursor", "at-cursor", *(f"band-{number}" for number in range(5)))
 _CHARACTERS_A_CELL = 4
 """How many may share a cell, such as a letter and its accents; what is beyond is not looked at for a line."""
 
@@ -54,6 +55,7 @@ class TextView(ScrollView, can_focus=True):
         self._script, self._body = Transcript(reader), WrappedText(80)
         self._given_end, self._choices = 0, set[int]()
         self._bits: Floats | None = None
+        self._differences: Mask = np.zeros(0, dtype=bool)
         self._cursor: int | None = None
         self._ink, self._style_key, self._part_styles = Style(), (Style(), 0, 0, False), dict[str, Style]()
         self._strips: LRUCache[int, Strip] = LRUCache(_CACHED_LINES)
@@ -87,6 +89,25 @@ class TextView(ScrollView, can_focus=True):
         """Marks each token by its surprise, float[tokens]; None for no marks."""
         self._bits = bits
         self._redraw()
+
+    def mark_differences(self, differ: Mask) -> None:
+        """Marks tokens, bool[tokens], that differ from those of another text; those behind its end do not."""
+        before, self._differences = self._differences, differ
+        masks = np.zeros((2, max(len(before), len(differ))), dtype=bool)
+        for row, mask in zip(masks, (before, differ), strict=True):
+            row[: len(mask)] = mask
+        changes = np.flatnonzero(masks[0] != masks[1])
+        if len(changes) and changes[0] < self.count:
+            self._strips.clear()
+            self._changed_from(self._body.line_at(self._letters(int(changes[0]))[0]))
+
+    def place_of(self, number: int) -> int:
+        """Where in the text a token begins; of one that is still to come, the text's end."""
+        return self._letters(number)[0] if number < self.count else len(self.text)
+
+    def token_at(self, place: int) -> int:
+        """The number of the token that a place in the text belongs to."""
+        return self._script.token_at(place)
 
     def walk_to(self, number: int | None) -> None:
         """Puts the cursor on a token; behind the last one, if there is no such token yet; None takes it away."""
@@ -158,7 +179,7 @@ class TextView(ScrollView, can_focus=True):
     def _cuts(self, line: TextLine) -> Iterable[int]:
         """Where in a line the style may change."""
         yield self._given_end - line.start
-        if self._bits is not None and line.text:
+        if (self._bits is not None or self._differences.any()) and line.text:
             first, last = (self._script.token_at(line.start + at) for at in (0, len(line.text) - 1))
             yield from (at - line.start for number in range(first, last + 1) for at in self._letters(number))
         for number in (*self._choices, *([] if self._cursor is None else [self._cursor])):
@@ -175,7 +196,13 @@ class TextView(ScrollView, can_focus=True):
             return self._part_styles[f"band-{band(self._bits[number])}"] if has_bits else self._ink
         if any(self._is_on(offset, number) for number in self._choices):
             return self._part_styles["chosen"]
+        if len(self._differences) and self._is_different(offset):
+            return self._part_styles["differs"]
         return self._part_styles["given"] if offset < self._given_end else self._ink
+
+    def _is_different(self, offset: int) -> bool:
+        number = self._script.token_at(offset)
+        return number < len(self._differences) and bool(self._differences[number]) and self._is_on(offset, number)
 
     def _is_on(self, offset: int, number: int | None) -> bool:
         if number is None or number >= self.count:
