@@ -12,7 +12,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,6 +71,23 @@ class LoadedModel:
     codec: TextCodec | ImageCodec
     model: Model
     path: Path
+
+
+def distinct_names(loaded_models: Sequence[LoadedModel]) -> list[str]:
+    """What to call several models: their names; of those with one name, the ends of their paths that differ."""
+    names = [model.card.name for model in loaded_models]
+    paths = [model.path.resolve() for model in loaded_models]
+    for name in {name for name in names if names.count(name) > 1}:
+        alike = [number for number, other in enumerate(names) if other == name]
+        if len({paths[number] for number in alike}) < len(alike):
+            labels = [name, *(f"{name} ({count})" for count in range(2, len(alike) + 1))]
+        else:
+            parts = [paths[number].parts for number in alike]
+            common = next(at for at, folders in enumerate(zip(*parts, strict=False)) if len(set(folders)) > 1)
+            labels = [os.path.join(*each[common:]) for each in parts]
+        for number, label in zip(alike, labels, strict=True):
+            names[number] = label
+    return names
 
 
 def shipped_folder() -> Path:

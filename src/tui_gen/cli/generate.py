@@ -6,16 +6,22 @@ import argparse
 import io
 import sys
 import time
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO
 
 from tui_gen.cli import options
 from tui_gen.errors import TuiGenError, UsageError
+from tui_gen.generation.branch import Branch, BranchStart
 from tui_gen.generation.generate import generate
 from tui_gen.generation.pacing import frames
 from tui_gen.images.completion import completion_prompt, erased, free_pixels, parse_part, shortened
-from tui_gen.library import LoadedModel, open_model
-from tui_gen.output.writers import checked_format, closing, destination, say, writer_for
+from tui_gen.library import LoadedModel, distinct_names, open_model
+from tui_gen.output.comparison import ComparisonWriter, comparison_lines
+from tui_gen.output.writers import StepWriter, checked_format, closing, destination, say, writer_for
 from tui_gen.sampling.params import SamplingParams, Tokens, new_seed
+from tui_gen.sampling.step import Step
 from tui_gen.sampling.sweep import Sweep, read_sweep
+from tui_gen.scoring.comparison import ModelBranch, ModelComparison, check_comparable
 from tui_gen.text.codec import TextCodec
 
 
@@ -34,11 +40,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--erase", action="append", default=[], metavar="PART", help="rows:14-27, rect:4,4,20,20, pixel:3,5; repeatable"
     )
+    parser.add_argument(
+        "--with",
+        dest="beside",
+        action="append",
+        default=[],
+        metavar="MODEL",
+        help="compare: the same on this model too, with the same random numbers; repeatable, three models at most",
+    )
     options.add_output_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Generates as the command line asks; returns the exit status."""
+    if args.beside:
+        return _compare(args)
     loaded_model = open_model(args.model, **options.engine(args))
     form = checked_format(loaded_model, args.format, args.output)
     text = _read_stdin() if args.prompt == "-" else args.prompt
@@ -121,3 +137,75 @@ def _warn(loaded_model: LoadedModel, text: str, knobs: SamplingParams) -> None:
 def _report(loaded_model: LoadedModel, facts: str, count: int, seconds: float) -> None:
     rate = f"{count} tokens in {seconds:.2f} s"
     say(f"{loaded_model.card.name} · {loaded_model.model.runs_on} · {facts} · {rate}")
+
+
+def _compare(args: argparse.Namespace) -> int:
+    """The same on several models, with the knobs that the first one has, and how far they lie apart."""
+    loaded_models = [open_model(model, **options.engine(args)) for model in (args.model, *args.beside)]
+    form = checked_format(loaded_models[0], args.format, args.output)
+    levels = [_levels(args, loaded_model) for loaded_model in loaded_models]
+    branches, limits = _branches(args, loaded_models, levels)
+    comparison, names = ModelComparison(*map(ModelBranch, loaded_models, branches)), distinct_names(loaded_models)
+    seconds = [0.0 for _ in branches]
+
+    def note(number: int, bundle: Sequence[Step]) -> None:
+        buffer = branches[number].step_buffer()
+        for step in bundle:
+            buffer.append(step)
+        branches[number].record(buffer)
+        seconds[number] += buffer.seconds
+        say(*loaded_models[number].model.take_warnings())
+
+    def open_writer(number: int, file: BinaryIO) -> StepWriter:
+        samples, sweep = branches[number].samples, branches[number].start.sweep
+        return writer_for(loaded_models[number], form, samples, file, given=levels[number], sweep=sweep)
+
+    with destination(args.output) as file:
+        writer = ComparisonWriter(comparison, names, open_writer, form=form, file=file, given=levels)
+        try:
+            writer.write(map(_steps, branches, limits), note)
+        except KeyboardInterrupt:
+            print(file=sys.stderr)
+            _report_comparison(comparison, names, loaded_models, seconds)
+            raise
+    _report_comparison(comparison, names, loaded_models, seconds)
+    return 0
+
+
+def _branches(
+    args: argparse.Namespace, loaded_models: Sequence[LoadedModel], levels: Sequence[Tokens | None]
+) -> tuple[list[Branch], list[int]]:
+    """What each model is to make, and how many positions that may become."""
+    text = _read_stdin() if args.prompt == "-" else args.prompt
+    knobs = options.knobs(args, temperature=loaded_models[0].card.temperature)
+    sweep = _sweep(args, loaded_models[0], knobs)
+    samples = len(sweep) if sweep else args.samples
+    seed = new_seed() if args.seed is None else args.seed
+    check_comparable(loaded_models)
+    branches, limits = [], []
+    for loaded_model, own_levels in zip(loaded_models, levels, strict=True):
+        prompt, length = _prompt(args, loaded_model, text, own_levels, samples)
+        _warn(loaded_model, text, knobs)
+        if args.temperature is None and loaded_model.card.temperature != knobs.temperature:
+            say(f"{loaded_model.card.name} takes temperature {knobs.temperature:g} from {loaded_models[0].card.name}")
+        start = BranchStart(prompt, seed, knobs, text=text, sweep=sweep)
+        branches.append(Branch("1", start, loaded_model.model))
+        limits.append(prompt.shape[1] + length)
+    return branches, limits
+
+
+def _steps(branch: Branch, limit: int) -> Iterator[Step]:
+    return branch.steps(branch.start.params, lambda: limit)
+
+
+def _report_comparison(
+    comparison: ModelComparison, names: Sequence[str], loaded_models: Sequence[LoadedModel], seconds: Sequence[float]
+) -> None:
+    """How each run went, and what lies between them."""
+    for loaded_model, column, time_taken in zip(loaded_models, comparison.columns, seconds, strict=True):
+        branch, start = column.branch, column.branch.start
+        knobs = start.sweep.describe(start.params) if start.sweep else start.params.describe()
+        count = int((branch.live & ~branch.given).sum())
+        _report(loaded_model, f"{knobs} · seed {start.seed}", count, time_taken)
+    comparison.update(final=True)
+    say(*comparison_lines(comparison, names))

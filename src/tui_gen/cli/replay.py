@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from tui_gen.cli import options, play
 from tui_gen.errors import UsageError
 from tui_gen.generation.pacing import frames
 from tui_gen.images.codec import ImageCodec
 from tui_gen.images.picture import given_levels
-from tui_gen.library import LoadedModel, find_models, open_model
-from tui_gen.output.writers import checked_format, closing, destination, say, writer_for
+from tui_gen.library import LoadedModel, distinct_names, find_models, open_model
+from tui_gen.output.comparison import ComparisonWriter, comparison_lines
+from tui_gen.output.writers import StepWriter, checked_format, closing, destination, say, writer_for
 from tui_gen.sampling.params import FREE, SamplingParams, Tokens
 from tui_gen.sampling.step import Step
+from tui_gen.scoring.comparison import ModelBranch, ModelComparison
 from tui_gen.sessions.file import model_folders, read_session
 from tui_gen.sessions.replay import LoadedSession, Replay, retold
 from tui_gen.sessions.session import Record, Session
@@ -75,18 +78,51 @@ def _show(source: LoadedSession, args: argparse.Namespace) -> int:
 
 def _write(source: LoadedSession, args: argparse.Namespace) -> int:
     loaded_models = {index: open_model(folder, **options.engine(args)) for index, folder in source.folders.items()}
-    loaded_model = loaded_models[0]
+    loaded_model = loaded_models[source.chosen.model]
     form = checked_format(loaded_model, args.format, args.output)
-    replay = Replay(source.session, loaded_model, loaded_models)
+    replay = Replay(source.session, loaded_models[0], loaded_models)
     with destination(args.output) as file:
-        samples, sweep = source.chosen.samples, source.chosen.sweep
-        levels = _given_picture(loaded_model, source.session, source.chosen)
-        with closing(writer_for(loaded_model, form, samples, file, given=levels, sweep=sweep)) as writer:
-            for bundle in frames(_steps(replay, source.chosen), writer.bundle):
-                writer.write(bundle)
-                say(*loaded_model.model.take_warnings())
-    say(_report(source, replay, loaded_model))
+        records = source.session.compared(source.chosen)
+        if len(records) > 1:
+            _write_comparison(replay, records, form, file)
+        else:
+            _write_branch(source, replay, loaded_model, form, file)
+    say(_report(source, replay, loaded_models[0]))
     return 0 if args.anyway or (replay.exact and not source.replaced) else 1
+
+
+def _write_branch(
+    source: LoadedSession, replay: Replay, loaded_model: LoadedModel, form: str | None, file: BinaryIO
+) -> None:
+    """The branch as it is made again."""
+    samples, sweep = source.chosen.samples, source.chosen.sweep
+    levels = _given_picture(loaded_model, source.session, source.chosen)
+    with closing(writer_for(loaded_model, form, samples, file, given=levels, sweep=sweep)) as writer:
+        for bundle in frames(_steps(replay, source.chosen), writer.bundle):
+            writer.write(bundle)
+            say(*loaded_model.model.take_warnings())
+
+
+def _write_comparison(replay: Replay, records: Sequence[Record], form: str | None, file: BinaryIO) -> None:
+    """All branches that stand beside each other, once all are made, and what differs."""
+    for _ in replay.run():
+        pass
+    records = [record for record in records if record.number in replay.branches]
+    models, branches = (
+        [replay.models[each.model] for each in records],
+        [replay.branches[each.number] for each in records],
+    )
+    comparison, names = ModelComparison(*map(ModelBranch, models, branches)), distinct_names(models)
+    levels = [_given_picture(model, replay.session, record) for model, record in zip(models, records, strict=True)]
+
+    def open_writer(number: int, file: BinaryIO) -> StepWriter:
+        samples, sweep = records[number].samples, records[number].sweep
+        return writer_for(models[number], form, samples, file, given=levels[number], sweep=sweep)
+
+    writer = ComparisonWriter(comparison, names, open_writer, form=form, file=file, given=levels)
+    writer.write(map(retold, branches))
+    comparison.update(final=True)
+    say(*(line for model in models for line in model.model.take_warnings()), *comparison_lines(comparison, names))
 
 
 def _steps(replay: Replay, branch: Record) -> Iterator[Step | None]:
@@ -108,8 +144,9 @@ def _given_picture(loaded_model: LoadedModel, session: Session, record: Record) 
 
 
 def _report(source: LoadedSession, replay: Replay, loaded_model: LoadedModel) -> str:
-    count = len(replay.tree)
-    facts = [f"{loaded_model.card.name} · {loaded_model.model.runs_on} · {count} branch{'es' if count != 1 else ''}"]
+    count = sum(map(len, replay.trees.values()))
+    names = ", ".join(model.card.name for model in replay.models.values())
+    facts = [f"{names} · {loaded_model.model.runs_on} · {count} branch{'es' if count != 1 else ''}"]
     facts += ["the last line of the file is cut off and was left out"] if source.session.cut else []
     return " · ".join([_verdict(source, replay), *facts])
 

@@ -55,6 +55,7 @@ class RowWriter:
         self._columns, self._rows = self._raster.size(picture.image.height, picture.image.width)
         width = shutil.get_terminal_size().columns if file.isatty() else 80
         beside = max(1, (width + len(_GAP)) // (self._columns + len(_GAP)))
+        beside = _across(picture, beside) if beside >= picture.group else beside
         self._groups = [range(at, min(at + beside, samples)) for at in range(0, samples, beside)]
         self._rows_done = 0
 
@@ -117,7 +118,7 @@ def png(picture: Picture) -> bytes:
 
     drawn = picture.rgb != UNDRAWN
     opaque = np.concatenate([np.where(drawn, picture.rgb, 0), 255 * drawn[..., :1]], axis=-1).astype(np.uint8)
-    across = len(picture) if len(picture) <= _PNG_ROW else near_square(len(picture))
+    across = _across(picture, len(picture) if len(picture) <= _PNG_ROW else near_square(len(picture)))
     whole = lay_out(opaque, across, ground=0)
     scale = max(1, _SIDE // max(picture.image.height, picture.image.width))
     out = io.BytesIO()
@@ -134,7 +135,7 @@ def gif(picture: Picture) -> bytes:
     from PIL import Image
 
     palette, last, blank = _index_colours(picture)
-    across, ground = near_square(len(picture)), int(blank[0, 0])
+    across, ground = _across(picture, near_square(len(picture))), int(blank[0, 0])
     frames = [lay_out(np.where(drawn, last, blank), across, ground) for drawn in _stages(picture)]
     scale = max(1, _SIDE // max(frames[0].shape))
     images = [Image.fromarray(frame.repeat(scale, axis=0).repeat(scale, axis=1)) for frame in frames]
@@ -179,6 +180,11 @@ def _reduce_colours(rgb: _Colours, count: int) -> tuple[_Colours, _Indices]:
     palette_image = flat.quantize(count, dither=Image.Dither.NONE)
     colours = np.array(palette_image.getpalette(), dtype=np.uint8).reshape(-1, 3)
     return colours, np.asarray(palette_image).reshape(rgb.shape[:3])
+
+
+def _across(picture: Picture, count: int) -> int:
+    """About so many samples in a row, and no group of them in several rows."""
+    return max(1, count // picture.group) * picture.group
 
 
 def near_square(samples: int) -> int:

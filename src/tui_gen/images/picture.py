@@ -30,6 +30,8 @@ class Picture:
         """[height, width]: what was preset."""
         self.drawn = 0
         """Pixels whose turn has come, in raster order."""
+        self.group = 1
+        """How many samples that follow each other stand beside each other, as those of several models do."""
         self._colours, self._pending = np.array(image.colours(), dtype=np.int16), list[Tokens]()
 
     def __len__(self) -> int:

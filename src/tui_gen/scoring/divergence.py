@@ -67,18 +67,19 @@ class Divergence(BranchScores):
         self.other = other
         self._states: tuple[State, State] = branch.model.start(branch.samples), other.start(branch.samples)
 
+    def of(self, sample: int, part: Part = "made") -> Floats:
+        """Of a sample's tokens in order, in bits: float64[tokens]."""
+        bits = self.bits[:, sample]
+        own: Floats = bits[self._mask(sample, part, len(bits))]
+        return own
+
     def total(self, sample: int, part: Part = "made") -> float:
         """The sum over a sample's tokens, in bits."""
-        return float(self._of(sample, part).sum())
+        return float(self.of(sample, part).sum())
 
     def count(self, sample: int, part: Part = "made") -> int:
         """How many tokens of a sample that sum is over."""
-        return len(self._of(sample, part))
-
-    def _of(self, sample: int, part: Part) -> Floats:
-        bits = self.bits[:, sample]
-        chosen: Floats = bits[self._mask(sample, part, len(bits))]
-        return chosen
+        return len(self.of(sample, part))
 
     def _read(self, first: int, end: int) -> None:
         before = slice(first - 1, end - 1)

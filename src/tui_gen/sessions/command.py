@@ -1,9 +1,11 @@
-"""The command line that makes a branch again, for one that a single run makes."""
+"""The command line that makes a branch again, or a comparison, where a single run of each model makes it."""
 
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,10 +27,26 @@ class Reproduction:
     """Why there is none, as in `it left another branch`."""
 
 
-def command_for(name: str, loaded_model: LoadedModel, branch: Branch) -> Reproduction:
-    """The `tui-gen generate` that prints what a branch shows. name: of the model, or its folder, as to be typed."""
-    reason = _hindrance(name, loaded_model, branch)
-    return Reproduction(None, reason) if reason else Reproduction(_command(name, branch))
+class NamedBranch(NamedTuple):
+    """A branch with its model."""
+
+    name: str
+    """Of the model, or its folder, as to be typed."""
+    loaded_model: LoadedModel
+    branch: Branch
+
+
+def command_for(
+    name: str, loaded_model: LoadedModel, branch: Branch, *, beside: Sequence[NamedBranch] = ()
+) -> Reproduction:
+    """The `tui-gen generate` that prints what a branch shows. name: of the model, or its folder, as to be typed.
+
+    beside: what it is compared with.
+    """
+    columns = [NamedBranch(name, loaded_model, branch), *beside]
+    reasons = [*(_hindrance(*column) for column in columns), _unlikeness([column.branch for column in columns])]
+    reason = next(filter(None, reasons), "")
+    return Reproduction(None, reason) if reason else Reproduction(_command(columns))
 
 
 def _hindrance(name: str, loaded_model: LoadedModel, branch: Branch) -> str:
@@ -55,14 +73,38 @@ def _prompt(loaded_model: LoadedModel, branch: Branch) -> Tokens | None:
         return None
 
 
-def _command(name: str, branch: Branch) -> str:
-    params = branch.turns[0][1] if branch.turns else branch.start.params
-    length = len(branch) - branch.start.prompt.shape[1]
+def _unlikeness(branches: Sequence[Branch]) -> str:
+    """Why the branches of a comparison cannot come of one command; empty if they can."""
+    starts = [(each.start.text, each.start.seed, each.samples, each.start.sweep) for each in branches]
+    if any(start != starts[0] for start in starts) or any(_params(each) != _params(branches[0]) for each in branches):
+        return "the models ran with other knobs"
+    length = max(map(_length, branches))
+    if any(_length(each) < length and not each.ended for each in branches):
+        return "the models were stopped at other places"
+    return ""
+
+
+def _params(branch: Branch) -> SamplingParams:
+    return branch.turns[0][1] if branch.turns else branch.start.params
+
+
+def _length(branch: Branch) -> int:
+    """Tokens that were made past the prompt."""
+    return len(branch) - branch.start.prompt.shape[1]
+
+
+def _command(columns: Sequence[NamedBranch]) -> str:
+    name, branch = columns[0].name, columns[0].branch
     options = [
-        *_knobs(params, branch.start.sweep),
+        *(
+            f"--with={column.name}" if column.name.startswith("-") else word
+            for column in columns[1:]
+            for word in ("--with", column.name)
+        ),
+        *_knobs(_params(branch), branch.start.sweep),
         *_samples(branch),
         "-l",
-        str(length),
+        str(max(_length(column.branch) for column in columns)),
         "--seed",
         str(branch.start.seed),
     ]
