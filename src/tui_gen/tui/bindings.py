@@ -74,6 +74,8 @@ class Context:
     """Something that a model made is on the screen."""
     comparing: bool = False
     """Two branches are on the screen."""
+    beside: bool = False
+    """Branches of several models are on the screen."""
     played: bool = False
     """Other models were played too."""
     outdated: bool = False
@@ -361,7 +363,7 @@ def _order(now: Context) -> tuple[str, ...]:
     if now.walking and not now.in_prompt:
         return _WALKING_PICTURE if now.drawing else _WALKING
     if not now.running:
-        return _RESTING
+        return ("stop", *_RESTING) if now.beside and not now.in_prompt else _RESTING
     return _PAUSED if now.paused and not now.in_prompt else _RUNNING
 
 
@@ -379,8 +381,8 @@ def _word(brief: str, now: Context) -> str:
     """What a key is said to do where that depends on more than the key."""
     if brief == "pause" and (now.paused or not now.running):
         return "go on"
-    if brief == "stop" and not now.in_prompt and (now.comparing or now.walking):
-        return "back" if now.comparing else "leave"
+    if brief == "stop" and not now.in_prompt and (now.comparing or now.walking or not now.running):
+        return "leave" if now.walking else "back"
     if now.drawing and (brief == "token" or (brief == "temperature" and now.walking and now.on_output())):
         return "pixel" if brief == "token" else "row"
     return brief

@@ -114,6 +114,7 @@ class PlaygroundScreen(Screen[None]):
             drawing=self.workspace is not None and self.workspace.loaded_model.card.image is not None,
             made=view is not None,
             comparing=self.output.compared is not None,
+            beside=runs is not None and bool(runs.others),
             played=bool(self._other_models()),
             outdated=self.workspace is not None and self.loader.is_outdated(self.workspace),
         )
@@ -614,8 +615,13 @@ class PlaygroundScreen(Screen[None]):
 
     def _stand_beside(self, branch: Branch, loaded_model: LoadedModel) -> bool:
         """Begins the same with another model; False where that cannot be, which is told."""
-        workspace = self.workspace
-        return workspace is not None and self._succeeds(lambda: workspace.compare(branch, loaded_model))
+        workspace, codec = self.workspace, loaded_model.codec
+        if not workspace or not self._succeeds(lambda: workspace.compare(branch, loaded_model)):
+            return False
+        text = branch.start.text
+        if unknown := ", ".join(dict.fromkeys(text[start:end] for start, end in codec.unknown(text))):
+            self.notify(f"{loaded_model.card.name} reads as unknown: {unknown}")
+        return True
 
     def _room_fault(self, models: int) -> str:
         """Why so many models do not fit beside each other; empty where they do."""

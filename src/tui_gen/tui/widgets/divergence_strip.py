@@ -94,16 +94,25 @@ class DivergenceStrip(Widget):
         most = float(np.quantile(bits, 0.95))
         return 2.0 ** max(_LEAST_SCALE, math.ceil(math.log2(most)) if most > 0 else _LEAST_SCALE)
 
+    @property
+    def _has_bars(self) -> bool:
+        return any(row.bits is not None for row in self._rows)
+
     def _title(self) -> list[Segment]:
-        numbers = f"{self._place:>{_NUMBER}}{'in all':>{_NUMBER}}" if self._rows else ""
-        numbers += f"{'a character':>{_NUMBER + 3}}" if self._has_characters else ""
+        headings = [f"{self._place:>{_NUMBER}}", f"{'in all':>{_NUMBER}}"] if self._has_bars else []
+        headings += [f"{'a character':>{_NUMBER + 3}}"] if self._has_characters else []
+        numbers = "".join(headings)
         room = self.size.width - cell_len(numbers)
         long = f"divergence from {self._first}, in bits; █ from {self._scale:g} on"
-        title = long if cell_len(long) < room else f"bits from {self._first}; █ {self._scale:g}"
+        titles = [long, f"bits from {self._first}; █ {self._scale:g}"]
+        if not self._has_bars:
+            titles = [f"the text of {self._first} as each reads it, in bits", "in bits"]
+        title = next((title for title in titles if cell_len(title) < room), titles[-1])
         return [Segment(fit(title, room) + numbers, self.rich_style)]
 
     def _line(self, row: StripRow) -> list[Segment]:
-        numbers = "".join(f"{_number(value):>{_NUMBER}}" for value in (self._value(row), row.total))
+        values = [self._value(row), row.total] if self._has_bars else []
+        numbers = "".join(f"{_number(value):>{_NUMBER}}" for value in values)
         numbers += f"{_number(row.per_character):>{_NUMBER + 3}}" if self._has_characters else ""
         name_width = min(_LONGEST_NAME, max(cell_len(each.name) for each in self._rows))
         room = max(1, self.size.width - name_width - 1 - len(numbers))

@@ -86,6 +86,8 @@ class Runs(Container):
         self._strip = DivergenceStrip(self._names[0], rows) if rows else None
         image = self.first.workspace.loaded_model.card.image
         self._pictures = [SinglePicture() for _ in self.others] if image else []
+        self._first_places = dict[tuple[int, int], int]()
+        """Where columns first differ, by column and sample; that never changes."""
         self._waits = False
         self._reader: Worker[None] | None = None
         self._read_state: tuple[int, bool] | None = None
@@ -118,7 +120,9 @@ class Runs(Container):
         for picture in self._pictures:
             assert image
             whole = width >= (len(self.views) + 1) * (image.width + 2)
-            picture.styles.width = width // (len(self.views) + 1) if whole else math.ceil(image.width / 2) + 2
+            dots = math.ceil(image.width / 2) + 2
+            picture.styles.width = width // (len(self.views) + 1) if whole else dots
+            picture.display = width >= dots + len(self.views) * (image.width + 1)
         self.follow(now=True)
 
     # --- what all do together ---
@@ -281,8 +285,16 @@ class Runs(Container):
         for page in self.views[number].query(TextView):
             if not self._difference_of_tokens(number):
                 page.mark_differences(_differing(self.first, self.views[number], page.sample))
-            elif (place := self._comparison.first_difference(number, page.sample)) is not None:
+            elif (place := self._first_place(number, page.sample)) is not None and place < len(page.text):
                 page.mark_differences(np.arange(page.count) >= page.token_at(place))
+
+    def _first_place(self, number: int, sample: int) -> int | None:
+        """As `ModelComparison.first_difference`, which reads whole texts, but once it is known no more."""
+        assert self._comparison
+        place = self._first_places.get((number, sample))
+        if place is None and (place := self._comparison.first_difference(number, sample)) is not None:
+            self._first_places[number, sample] = place
+        return place
 
     # --- summing up ---
 
@@ -293,7 +305,9 @@ class Runs(Container):
             return
         for number, heading in enumerate(self._headings[1:], start=1):
             texts = [f"{self._names[number]}  {difference}" for difference in self._difference(number)]
-            heading.update(next((text for text in texts if cell_len(text) <= heading.content_size.width), texts[-1]))
+            text = next((text for text in texts if cell_len(text) <= heading.content_size.width), texts[-1])
+            if heading.content != text:
+                heading.update(text, layout=False)
         for number, picture in enumerate(self._pictures, start=1):
             picture.show(self._differing_pixels(number))
         self._show_strip()
@@ -305,8 +319,8 @@ class Runs(Container):
         sample = self.first.sample
         if self._pictures:
             count = int(self._comparison.pixel_differences(number, sample).sum())
-            return f"{counted(count, 'pixel')} differ", f"≠ {count:,}"
-        place = self._comparison.first_difference(number, sample)
+            return f"{counted(count, 'pixel')} differ", f"≠ {counted(count, 'pixel')}"
+        place = self._first_place(number, sample)
         if place is None:
             return ("no difference" + (" yet" if self.running else ""),)
         other_tokens = self._difference_of_tokens(number)
