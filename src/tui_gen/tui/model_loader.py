@@ -13,7 +13,7 @@ from textual.widget import Widget
 from textual.worker import get_current_worker
 
 from tui_gen.errors import TuiGenError
-from tui_gen.library import LoadedModel, open_model
+from tui_gen.library import LoadedModel, distinct_names, open_model
 from tui_gen.sessions.replay import LoadedSession, Replay
 from tui_gen.sessions.workspace import Workspace
 from tui_gen.tui.knob_state import Settings
@@ -117,13 +117,16 @@ class ModelLoader(Widget):
         return next((each for each in reversed(self.workspaces) if each.loaded_model.path == folder), None)
 
     def ready(self, folder: Path) -> Workspace | None:
-        """The same, unless a session is still to be made again with it."""
-        return None if self._session and folder == self._settings.folder else self.newest(folder)
+        """The same, by whatever path, unless a session is still to be made again with it."""
+        if self._session and folder == self._settings.folder:
+            return None
+        same = (each for each in self.workspaces if each.loaded_model.path.resolve() == folder.resolve())
+        return next((self.newest(each.loaded_model.path) for each in same), None)
 
-    def is_outdated(self, workspace: Workspace) -> bool:
+    def is_outdated(self, loaded_model: LoadedModel) -> bool:
         """Whether the folder of this model holds another one now."""
-        folder = workspace.loaded_model.path
-        return folder in self._newer or workspace is not self.newest(folder)
+        newest = self.newest(loaded_model.path)
+        return newest is not None and (newest.loaded_model is not loaded_model or loaded_model.path in self._newer)
 
     def look(self) -> None:
         """Looks whether folders of open models were written anew; one that is still being written waits."""
@@ -184,15 +187,12 @@ class ModelLoader(Widget):
 
 
 def labels(models: Sequence[LoadedModel]) -> list[str]:
-    """Their names, with the folder above where two have the same; of one folder, all but the last are `(before)`."""
-    folders = [model.path for model in models]
-    return [_label(folder, set(folders), folders[number + 1 :].count(folder)) for number, folder in enumerate(folders)]
-
-
-def _label(folder: Path, folders: set[Path], later: int) -> str:
-    alone = sum(other.name == folder.name for other in folders) == 1
-    name = folder.name if alone else f"{folder.parent.name}/{folder.name}"
-    return name + ("" if not later else " (before)" if later == 1 else f" ({later} before)")
+    """Names that tell them apart; of one folder, all but the last are `(before)`."""
+    folders, newest = [model.path for model in models], {model.path: model for model in models}
+    names = dict(zip(newest, distinct_names(list(newest.values())), strict=True))
+    later = [folders[number + 1 :].count(folder) for number, folder in enumerate(folders)]
+    ages = ["" if not count else " (before)" if count == 1 else f" ({count} before)" for count in later]
+    return [names[folder] + age for folder, age in zip(folders, ages, strict=True)]
 
 
 def _file_times(folder: Path) -> FileTimes:

@@ -115,8 +115,8 @@ class PlaygroundScreen(Screen[None]):
             made=view is not None,
             comparing=self.output.compared is not None,
             beside=runs is not None and bool(runs.others),
-            played=bool(self._other_models()),
-            outdated=self.workspace is not None and self.loader.is_outdated(self.workspace),
+            played=any(each is not self.workspace and len(each.tree) for each in self.loader.workspaces),
+            outdated=self.workspace is not None and self.loader.is_outdated(self.workspace.loaded_model),
         )
 
     def _other_models(self) -> list[tuple[str, Workspace]]:
@@ -229,7 +229,7 @@ class PlaygroundScreen(Screen[None]):
         self.side.attend(None)
         await self.output.show_card(about_text(loaded_model))
         self.prompt.serve(loaded_model.codec, loaded_model.card.prompt_example)
-        self.models.mark(loaded_model.path.name)
+        self.models.mark(loaded_model)
         self.side.next_token.clear(loaded_model.codec)
         self.side.knobs.serve(self.knobs.table)
         self.header.show_model(loaded_model)
@@ -240,7 +240,7 @@ class PlaygroundScreen(Screen[None]):
                 self.run_view.walk_to(BEHIND if cursor.position is None else cursor.position, cursor.sample)
         else:
             self.prompt.focus()
-        if self.loader.is_outdated(workspace):
+        if self.loader.is_outdated(loaded_model):
             self._tell_of_newer(loaded_model.path)
 
     def on_model_written(self, message: ModelWritten) -> None:
@@ -258,7 +258,7 @@ class PlaygroundScreen(Screen[None]):
             return
         folder = workspace.loaded_model.path
         newest = self.loader.newest(folder)
-        if newest and not self.loader.is_outdated(newest):
+        if newest and not self.loader.is_outdated(newest.loaded_model):
             await self._return_to(newest)
         else:
             self.header.show(f"opening {folder.name} ...")
@@ -579,7 +579,7 @@ class PlaygroundScreen(Screen[None]):
         """Plays the same beside the model on the screen with another one, once that is open."""
         if self.loader.folder:
             self.notify("a model is being opened; compare when it is there")
-        elif workspace := self.loader.newest(message.folder):
+        elif workspace := self.loader.ready(message.folder):
             await self._compare(workspace.loaded_model)
         else:
             self.header.show(f"opening {message.folder.name} beside it ...")
@@ -696,7 +696,9 @@ class PlaygroundScreen(Screen[None]):
         from tui_gen.tui.dialogs.save import command_dialog
 
         if view := self.run_view:
-            dialog = command_dialog(view.workspace.loaded_model, view.branch)
+            columns = [(each.loaded_model, branch) for each, branch in view.workspace.columns(view.branch)]
+            outdated = any(self.loader.is_outdated(loaded_model) for loaded_model, _ in columns)
+            dialog = command_dialog(columns, outdated=outdated)
 
             def take(choice: str | None) -> None:
                 if choice == "copy":

@@ -17,7 +17,7 @@ from textual.widgets.option_list import Option
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.describe import describe
 from tui_gen.generation.tree import Tree, TreeRow
-from tui_gen.library import Entry
+from tui_gen.library import Entry, LoadedModel
 from tui_gen.sessions.workspace import Workspace
 from tui_gen.terminal_text import scrub_line
 from tui_gen.text.codec import Codec
@@ -230,7 +230,7 @@ class ModelList(SteadyOptionList):
 
     def __init__(self, entries: Sequence[Entry]) -> None:
         super().__init__(markup=False, compact=True)
-        self._entries = {entry.name: entry for entry in entries}
+        self._entries = {str(entry.path.resolve()): entry for entry in entries}
         self._playing = ""
         self._fill()
 
@@ -244,23 +244,25 @@ class ModelList(SteadyOptionList):
         if (option := self.highlighted_option) and not option.disabled:
             self.post_message(self.Compared(self._entries[str(option.id)].path))
 
-    def mark(self, name: str) -> None:
-        """Marks the model that plays."""
-        self._playing = name
-        highlighted = self.highlighted
+    def mark(self, loaded_model: LoadedModel) -> None:
+        """Marks the model that plays, which is listed from then on."""
+        folder = loaded_model.path
+        self._playing = str(folder.resolve())
+        if self._playing not in self._entries:
+            self._entries = {self._playing: Entry(folder.name, folder, loaded_model.card), **self._entries}
         self._fill()
-        self.highlighted = self.get_option_index(name) if name in self._entries else highlighted
+        self.highlighted = self.get_option_index(self._playing)
 
     def _fill(self) -> None:
         self.clear_options()
         heading = ""
-        for entry in self._entries.values():
+        for key, entry in self._entries.items():
             kind = entry.card.kind if entry.card else "damaged"
             if kind != heading:
                 self.add_option(Option(kind, disabled=True))
                 heading = kind
-            sign = "▸" if entry.name == self._playing else " "
-            self.add_option(Option(f"{sign} {scrub_line(entry.name)}", id=entry.name))
+            sign = "▸" if key == self._playing else " "
+            self.add_option(Option(f"{sign} {scrub_line(entry.name)}", id=key))
 
 
 class Sidebar(Vertical):
