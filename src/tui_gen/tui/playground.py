@@ -18,6 +18,7 @@ from tui_gen.generation.branch import Branch
 from tui_gen.images.codec import ImageCodec
 from tui_gen.images.raster import RENDERING_NAMES
 from tui_gen.library import Entry, LoadedModel
+from tui_gen.scoring.comparison import check_comparable
 from tui_gen.sessions.workspace import Workspace
 from tui_gen.tui.bindings import Context, bindings_of, is_bound, works
 from tui_gen.tui.knob_state import KnobState, Settings
@@ -370,8 +371,13 @@ class PlaygroundScreen(Screen[None]):
         else:
             await self._begin(lambda workspace: workspace.replace_tokens(branch, position, sample, tokens, params))
 
-    async def _begin(self, begin: Callable[[Workspace], Branch]) -> Branch | None:
-        """Begins a branch and shows how it grows; None where that cannot be, which is told."""
+    async def _begin(
+        self, begin: Callable[[Workspace], Branch], *, beside: Sequence[LoadedModel] = ()
+    ) -> Branch | None:
+        """Begins a branch and shows how it grows; None where that cannot be, which is told.
+
+        beside: models to be compared with; of one from a prompt, those on the screen are too.
+        """
         workspace = self.workspace
         if not workspace:
             return None
@@ -381,9 +387,9 @@ class PlaygroundScreen(Screen[None]):
         except TuiGenError as fault:
             self.notify(str(fault), severity="error")
             return None
-        if self.run_view and not branch.start.parent:
-            for owner, _ in workspace.columns(self.run_view.branch)[1:]:
-                self._stand_beside(branch, owner.loaded_model)
+        columns = workspace.columns(self.run_view.branch) if self.run_view and not branch.start.parent else []
+        for loaded_model in (*(owner.loaded_model for owner, _ in columns[1:]), *beside):
+            self._stand_beside(branch, loaded_model)
         self._tell_of_journal(workspace)
         await self.show(branch, start=True)
         return branch
@@ -591,19 +597,30 @@ class PlaygroundScreen(Screen[None]):
 
     async def _compare(self, loaded_model: LoadedModel) -> None:
         """Shows how another model goes on from the same prompt, with the same random numbers and knobs."""
-        workspace, view, runs = self.workspace, self.run_view, self.output.runs
+        workspace, view, text = self.workspace, self.run_view, self.prompt.text
         if not workspace:
             return
         self.header.show_model(workspace.loaded_model)
+        models = (
+            [owner.loaded_model for owner, _ in workspace.columns(view.branch)] if view else [workspace.loaded_model]
+        )
         if loaded_model is workspace.loaded_model:
             self.notify("that is the model on the screen; choose another one to compare it with")
-        elif fault := self._room_fault(len(runs.others) + 2 if runs else 2):
-            self.notify(fault)
-        elif not view or view.branch.start.parent or view.branch.start.text != self.prompt.text:
-            if (branch := self._start(workspace)) and self._stand_beside(branch, loaded_model):
-                await self.show(branch, start=True)
+        elif not self._succeeds(lambda: self._check_beside([*models, loaded_model])):
+            return
+        elif not view or view.branch.start.parent or view.branch.start.text != text:
+            if self._succeeds(lambda: loaded_model.codec.prompt([text])):
+                await self._begin(self._start, beside=[loaded_model])
         elif self._stand_beside(view.branch, loaded_model):
             await self._go_on_beside(view)
+
+    def _check_beside(self, models: Sequence[LoadedModel]) -> None:
+        """Raises TuiGenError for models that cannot be compared, or that do not fit beside each other."""
+        check_comparable(models)
+        image, room = models[0].card.image, self.size.width
+        least = len(models) * max(LEAST_COLUMN, image.width + 1 if image else 0)
+        if room < least:
+            raise TuiGenError(f"{len(models)} models beside each other need {least} columns; the screen has {room}")
 
     async def _go_on_beside(self, view: RunView) -> None:
         """Shows another model beside a branch; what ran goes on, what rests is caught up with."""
@@ -622,15 +639,6 @@ class PlaygroundScreen(Screen[None]):
         if unknown := ", ".join(dict.fromkeys(text[start:end] for start, end in codec.unknown(text))):
             self.notify(f"{loaded_model.card.name} reads as unknown: {unknown}")
         return True
-
-    def _room_fault(self, models: int) -> str:
-        """Why so many models do not fit beside each other; empty where they do."""
-        image = self.workspace.loaded_model.card.image if self.workspace else None
-        least = models * max(LEAST_COLUMN, image.width + 1 if image else 0)
-        room = self.size.width
-        return (
-            f"{models} models beside each other need {least} columns, and the screen has {room}" if room < least else ""
-        )
 
     def on_branch_list_renamed(self, message: BranchList.Renamed) -> None:
         """Asks for another name."""

@@ -338,7 +338,7 @@ class Runs(Container):
     def _show_strip(self) -> None:
         """What is known of how the others read what the first one made."""
         first, sample = self.first, self.first.sample
-        position = first.position if first.position is not None else len(first.branch) - 1
+        position = first.position if first.position is not None else int(first.branch.live[:, sample].sum()) - 1
         number = position - first.head
         if self._strip and number >= 0:
             rows = [self._row(column, sample) for column in self._read_columns()]
@@ -354,7 +354,7 @@ class Runs(Container):
             totals = reading.totals(sample)
             per_character = totals.bits_per_unit if totals.units else math.nan
             unknown = f"reads {counted(reading.unknown, 'word')} as unknown" if reading.unknown else ""
-            note = reading.fault(sample) or unknown or ("reads it in other tokens" if column else "its own text")
+            note = reading.fault(sample) or unknown or self._difference_of_tokens(column) or "its own text"
         return StripRow(self._names[column], bits, total, per_character, scrub_line(note))
 
     def _read_columns(self) -> list[int]:
