@@ -106,8 +106,13 @@ async def test_a_model_that_is_written_anew_is_noticed_and_one_key_loads_it(
         await driver.press("f4", "down", "enter")
         await driver.until(lambda: driver.page == before)
         assert "^l load anew" in driver.footer
-        await driver.press("ctrl+l")
+        await driver.press("ctrl+r")
+        await driver.shows("its model's folder was written anew since")
+        await driver.press("escape", "ctrl+l")
         await driver.until(lambda: driver.page == "the")
+        await driver.press("f4", "down", "c")
+        await driver.shows("cats (before)  differs from")
+        assert driver.pages == ["the", before]
 
 
 async def test_arrows_move_in_the_list_and_leave_the_temperature_alone(models: Path) -> None:

@@ -127,7 +127,7 @@ class DivergenceStrip(Widget):
         at = len(bits) - 1 if self._at is None else min(self._at, len(bits) - 1)
         start = max(0, min(at - room // 2, len(bits) - room))
         part, scale = bits[start : start + room], self._scale
-        levels = np.nan_to_num(np.clip(np.round(part / scale * 8), 0, 8)).astype(int)
+        levels = np.nan_to_num(np.clip(np.floor(part / scale * 8 + 0.5), 0, 8)).astype(int)
         line = "".join(_BARS[level] for level in levels).ljust(room)
         at -= start
         style, cursor = (part_style(self, f"divergence-strip--{name}") for name in ("bars", "cursor"))

@@ -98,8 +98,10 @@ class TextView(ScrollView, can_focus=True):
             row[: len(mask)] = mask
         changes = np.flatnonzero(masks[0] != masks[1])
         if len(changes) and changes[0] < self.count:
-            self._strips.clear()
-            self._changed_from(self._body.line_at(self._letters(int(changes[0]))[0]))
+            first = self._body.line_at(self._letters(int(changes[0]))[0])
+            for line in [line for line in self._strips.keys() if line >= first]:  # noqa: SIM118 (it is no dictionary)
+                self._strips.discard(line)
+            self._changed_from(first)
 
     def place_of(self, number: int) -> int:
         """Where in the text a token begins; of one that is still to come, the text's end."""
