@@ -18,7 +18,7 @@ from tui_gen.sampling.params import Floats
 from tui_gen.tui.widgets.cells import fit, part_style
 
 _BARS = " ▁▂▃▄▅▆▇█"
-_LONGEST_NAME = 16
+_LONGEST_NAME = 22
 _LEAST_SCALE = -3
 """A full bar never stands for less than an eighth of a bit."""
 _NUMBER = 10
