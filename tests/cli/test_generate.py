@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -170,6 +171,121 @@ def test_json_lines_of_a_sweep_name_the_knob_and_its_value(tui_gen: Run) -> None
         lines = [json.loads(line) for line in done.stdout.splitlines()]
         assert list(lines[0]) == ["sample", "knob", "value", "index", "id", *place, "logprob", "entropy", "ms"]
         assert {(line["sample"], line["knob"], line["value"]) for line in lines} == {(0, "min_p", 0.5), (1, "min_p", 0)}
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The folder of a model with the words of `endless`."""
+    return str(toys.running_text_folder(tmp_path_factory.mktemp("models") / "running"))
+
+
+def test_each_model_writes_what_it_writes_alone_under_its_name_and_their_divergence_is_told(
+    tui_gen: Run, running: str
+) -> None:
+    words = ("the", "--seed", "3", "-l", "20", "-t", "1.2", "-n", "2")
+    done = tui_gen("generate", "endless", *words, "--with", running, "--with", "endless")
+    alone = [tui_gen("generate", model, *words).stdout.decode() for model in ("endless", running)]
+    headings = ("--- endless ---\n", "--- running ---\n", "--- endless (2) ---\n")
+    texts = (*alone, alone[0])
+    assert done.stdout.decode() == "".join(map("".join, zip(headings, texts, strict=True)))
+    lines = done.stderr.decode().splitlines()
+    assert [line.split(" · ")[0] for line in lines[:3]] == [
+        "tui-gen: endless",
+        "tui-gen: running",
+        "tui-gen: endless (2)",
+    ]
+    assert re.fullmatch(
+        r"tui-gen: running: KL divergence from endless [\d.]+ bits over 40 tokens, 0.\d+ a token · 2 of 2 texts differ",
+        lines[3],
+    )
+    assert lines[4].endswith("KL divergence from endless 0 bits over 40 tokens, 0 a token · 0 of 2 texts differ")
+
+
+def test_json_lines_name_the_model_and_those_of_the_first_the_divergence_of_the_others(
+    tui_gen: Run, running: str
+) -> None:
+    words = ("the", "--seed", "3", "-l", "9", "-n", "2", "--format", "jsonl")
+    rows = [json.loads(line) for line in tui_gen("generate", "endless", *words, "--with", running).stdout.splitlines()]
+    alone = [json.loads(line) for line in tui_gen("generate", running, *words).stdout.splitlines()]
+    assert [row["model"] for row in rows] == ["endless"] * 18 + ["running"] * 18
+    assert [(row["sample"], row["text"], row["logprob"]) for row in rows[18:]] == [
+        (row["sample"], row["text"], row["logprob"]) for row in alone
+    ]
+    assert all(list(row["divergence"]) == ["running"] for row in rows[:18])
+    cats = {row["divergence"]["running"] for row in rows[1:18] if row["sample"] == 0 and row["index"] == 1}
+    assert max(cats) > 0
+    total = re.search(
+        rb"KL divergence from endless ([\d.]+) bits", tui_gen("generate", "endless", *words, "--with", running).stderr
+    )
+    assert total
+    assert float(total[1]) == pytest.approx(sum(row["divergence"]["running"] for row in rows[:18]), rel=1e-3)
+
+
+def test_texts_of_other_vocabularies_are_measured_in_bits_per_character(tui_gen: Run) -> None:
+    done = tui_gen("generate", "text", "the", "-t", "0", "--with", "endless", "-l", "6")
+    own, other = done.stderr.decode().splitlines()[-2:]
+    assert re.fullmatch(r"tui-gen: text: [\d.]+ bits a character of its own text, 21 characters", own)
+    assert re.match(r"tui-gen: endless: [\d.]+ bits a character of text's text, 21 characters · ", other)
+
+
+def test_pictures_stand_beside_each_other_and_their_differing_pixels_are_counted(tui_gen: Run, tmp_path: Path) -> None:
+    turned = toys.STRIPES.copy()
+    turned[1, 2] = 1
+    other = str(toys.image_folder(tmp_path / "turned", graph=toys.image_graph(turned)))
+    words = ("generate", "image", "-t", "0", "-n", "2", "--with", other)
+    done = tui_gen(*words, "--format", "png")
+    pixels = small(done.stdout)[..., 0]
+    assert pixels.shape == (9, 13)  # a row for each sample
+    for top in (0, 5):
+        np.testing.assert_array_equal(pixels[top : top + 4, :6], toys.STRIPE_GREYS)
+        differing = np.argwhere(pixels[top : top + 4, 7:] != toys.STRIPE_GREYS)
+        assert differing.tolist() == [[1, 2]]
+    assert done.stderr.decode().splitlines()[-1].endswith("2 of 48 pixels differ")
+    assert tui_gen(*words).stdout.decode().splitlines()[0] == "image   turned  image   turned"
+    assert tui_gen(*words, "--format", "gif").stdout.startswith(b"GIF89a")
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "reason"),
+    [
+        ("text --with image", 1, "text writes text and image draws pictures; models of one kind can be compared"),
+        ("text --with text --with text --with text", 1, "at most 3 models are compared at once, not 4"),
+        ("text the --with letters", 1, "letters has never seen 't'"),
+        ("text --with nothing", 1, "there is no model 'nothing'"),
+        ("image --with colour --format text", 2, "image draws pictures; use --format ascii"),
+    ],
+)
+def test_what_cannot_be_compared_is_told_in_one_line_and_no_file_is_made(
+    words: str, status: int, reason: str, tui_gen: Run, tmp_path: Path
+) -> None:
+    done = tui_gen("generate", *words.split(), "-o", str(tmp_path / "out"))
+    assert (done.returncode, done.stdout) == (status, b"")
+    [line] = done.stderr.decode().splitlines()
+    assert reason in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_first_models_temperature_counts_for_all_and_that_is_told(tui_gen: Run, tmp_path: Path) -> None:
+    cold = str(toys.endless_text_folder(tmp_path / "cold", temperature=0))
+    done = tui_gen("generate", cold, "the", "-l", "9", "--with", "endless")
+    first, second = done.stdout.decode().split("--- endless ---\n")
+    assert first == f"--- cold ---\n{second}"
+    assert b"tui-gen: endless takes temperature 0 from cold\n" in done.stderr
+
+
+def test_ctrl_c_in_a_comparison_leaves_what_was_made(
+    tui_gen: Run, running: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(steps: Iterator[Step], bundle: type[list[Step]]) -> Iterator[list[Step]]:
+        for step in islice(steps, 1 + 20):
+            yield bundle([step])
+        raise KeyboardInterrupt
+
+    whole = tui_gen("generate", "endless", "the", "--seed", "3", "-l", "20")
+    monkeypatch.setattr("tui_gen.output.comparison.frames", interrupted)
+    done = tui_gen("generate", "endless", "the", "--seed", "3", "-l", "1000000", "--with", running)
+    assert (done.returncode, done.stdout) == (130, b"--- endless ---\n" + whole.stdout)
+    assert b"running: KL divergence from endless " in done.stderr
 
 
 @pytest.mark.parametrize(

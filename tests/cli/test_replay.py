@@ -11,13 +11,14 @@ import pytest
 
 from tests.conftest import Run
 from tests.support import toys
-from tests.support.journals import JournaledTree
+from tests.support.journals import JournaledTree, grow
 from tui_gen.images.codec import ImageCodec
 from tui_gen.images.completion import completion_prompt, erased, parse_part
-from tui_gen.library import LoadedModel
+from tui_gen.library import LoadedModel, open_model
 from tui_gen.runtime.model import Model
 from tui_gen.sampling.params import SamplingParams
 from tui_gen.sampling.sweep import Sweep
+from tui_gen.sessions.workspace import Workspace
 
 
 @pytest.fixture
@@ -124,6 +125,40 @@ def test_another_model_is_refused_and_taken_only_if_asked_for_and_then_said(sess
     assert done.returncode == 0
     assert done.stdout
     assert told(done.stderr).startswith("tui-gen: not exact: another model than endless, branch 1 differs from")
+
+
+@pytest.fixture
+def compared(endless: LoadedModel, tmp_path: Path) -> Path:
+    """A saved session: branch 1, and what a model that is not installed made beside it."""
+    folder = toys.running_text_folder(tmp_path / "running")
+    workspace = Workspace(endless, folder=tmp_path / "journals")
+    branch = workspace.start("the", samples=2, params=SamplingParams(1.2), seed=5, length=20)
+    for each, other in (workspace.columns(branch)[0], workspace.compare(branch, open_model(folder, provider="cpu"))):
+        grow(other, limit=each.limit(other))
+    workspace.journal.save(tmp_path / "compared.jsonl")
+    return tmp_path / "compared.jsonl"
+
+
+@pytest.mark.parametrize("form", ["text", "jsonl"])
+def test_a_comparison_is_written_as_generate_writes_it(compared: Path, tui_gen: Run, form: str) -> None:
+    running = str(compared.parent / "running")
+    done = tui_gen("replay", str(compared), "--model", running, "--format", form)
+    words = ("the", "-n", "2", "-l", "20", "-t", "1.2", "--seed", "5", "--format", form)
+    expected = tui_gen("generate", "endless", *words, "--with", running)
+    measured = re.compile(rb'"(ms|entropy|logprob)": -?[\d.]+')  # a second reading rounds otherwise
+    assert measured.sub(b"", done.stdout) == measured.sub(b"", expected.stdout) != b""
+    assert done.returncode == 0
+    divergence, report = done.stderr.decode().splitlines()
+    assert divergence == expected.stderr.decode().splitlines()[-1]
+    assert re.fullmatch(r"tui-gen: exact · endless, running · CPU.* · 2 branches", report)
+
+
+def test_the_model_that_is_missing_is_named_and_another_one_in_its_place_is_not_exact(
+    compared: Path, tui_gen: Run
+) -> None:
+    assert "the model 'running' (sha256 " in told(tui_gen("replay", str(compared)).stderr)
+    done = tui_gen("replay", str(compared), "--model", "text", "--model", "endless", "--anyway")
+    assert b"tui-gen: not exact: another model than running, branch 1 of running differs from a token" in done.stderr
 
 
 def test_what_is_not_exact_is_status_1(session: Path, tui_gen: Run) -> None:

@@ -219,7 +219,7 @@ def test_what_stands_before_something_that_a_model_cannot_read_still_counts(tmp_
     assert reading
     assert isinstance(codec, TextCodec)
     text = codec.decode(branch.tokens[1:, 0].tolist())
-    assert reading.fault(0).startswith("few has never seen 'c' (line ")
+    assert reading.fault(0) == "few has never seen 'c'"
     assert reading.totals(0).units == text.index("c") - len("abba") > 0
 
 
@@ -236,7 +236,7 @@ def test_pictures_differ_where_both_are_drawn_and_have_other_colours(image: Load
     comparison = ModelComparison(*map(ModelBranch, (image, other, blue), branches))
     assert np.argwhere(comparison.pixel_differences(1, 0)).tolist() == [[1, 2]]
     assert comparison.first_difference(1, 0) == 1 + 6 + 2
-    assert comparison.vocabulary_differences[2] == "image and blue draw pictures of other sizes, levels or conditions"
+    assert comparison.vocabulary_differences[2] == "image and blue draw pictures with other palette"
     drawn = np.arange(24).reshape(4, 6) < 10
     np.testing.assert_array_equal(comparison.pixel_differences(2, 0), drawn & (toys.STRIPES == 1))
     assert comparison.first_difference(2, 0) == 1

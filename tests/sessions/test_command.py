@@ -14,10 +14,10 @@ from tests.conftest import Run
 from tests.support import toys
 from tests.support.journals import JournaledTree
 from tui_gen.generation.branch import Branch
-from tui_gen.library import LoadedModel
+from tui_gen.library import LoadedModel, open_model
 from tui_gen.sampling.params import FREE, SamplingParams
 from tui_gen.sampling.sweep import Sweep
-from tui_gen.sessions.command import command_for
+from tui_gen.sessions.command import NamedBranch, command_for
 from tui_gen.text.codec import TextCodec
 
 
@@ -109,6 +109,30 @@ def test_a_folder_with_spaces_is_quoted(endless: LoadedModel, tmp_path: Path, pr
     branch = workspace.go(workspace.start("the"), 20)
     line = command_for(str(folder), endless, branch).command
     assert printed(line).decode() == texts(endless, branch)[0] + "\n"
+
+
+def test_one_command_makes_a_comparison_again(
+    endless: LoadedModel, text: LoadedModel, printed: Callable[..., bytes], tmp_path: Path
+) -> None:
+    folder = toys.running_text_folder(tmp_path / "running")
+    models = {"endless": endless, "text": text, str(folder): open_model(folder, provider="cpu")}
+    workspaces = [JournaledTree(model, tmp_path / "journals") for model in models.values()]
+    branches = [each.go(each.start("the", params=SamplingParams(1.5)), 60) for each in workspaces]
+    beside = list(map(NamedBranch, models, models.values(), branches))[1:]
+    line = command_for("endless", endless, branches[0], beside=beside).command
+    assert line == f"tui-gen generate endless the --with text --with {folder} -t 1.5 -l 59 --seed 5"
+    shown = [texts(model, branch)[0] for model, branch in zip(models.values(), branches, strict=True)]
+    names = ("endless", "text", "running")
+    parts = (f"--- {name} ---\n{one}\n" for name, one in zip(names, shown, strict=True))
+    assert printed(line).decode() == "".join(parts)
+    shorter = workspaces[0].go(workspaces[0].start("the", params=SamplingParams(1.5)), 30)
+    colder = workspaces[0].go(workspaces[0].start("the", params=SamplingParams(0.5)), 60, SamplingParams(0.5))
+    for branch, reason in (
+        (shorter, "the models were stopped at other places"),
+        (colder, "the models ran with other knobs"),
+    ):
+        answer = command_for("endless", endless, branch, beside=beside)
+        assert (answer.command, answer.reason) == (None, reason)
 
 
 def test_what_no_single_run_makes_has_no_command_but_a_reason(

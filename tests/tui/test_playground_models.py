@@ -146,6 +146,7 @@ async def test_a_screen_that_becomes_too_narrow_shows_the_first_alone(several: P
         await compare(driver, "running")
         await rest(driver)
         await driver.resize(40, 20)
-        await driver.until(lambda: not columns(driver)[1].region)
+        await driver.shows("endless  2 models need 52 columns")
+        assert not columns(driver)[1].region
         await driver.resize(80, 24)
         await driver.until(lambda: columns(driver)[1].region)

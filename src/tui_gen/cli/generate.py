@@ -134,9 +134,9 @@ def _warn(loaded_model: LoadedModel, text: str, knobs: SamplingParams) -> None:
         say(f"top-k {knobs.top_k} keeps all tokens: {loaded_model.card.name} has {loaded_model.card.vocab_size}")
 
 
-def _report(loaded_model: LoadedModel, facts: str, count: int, seconds: float) -> None:
+def _report(loaded_model: LoadedModel, facts: str, count: int, seconds: float, *, name: str = "") -> None:
     rate = f"{count} tokens in {seconds:.2f} s"
-    say(f"{loaded_model.card.name} · {loaded_model.model.runs_on} · {facts} · {rate}")
+    say(f"{name or loaded_model.card.name} · {loaded_model.model.runs_on} · {facts} · {rate}")
 
 
 def _compare(args: argparse.Namespace) -> int:
@@ -202,10 +202,10 @@ def _report_comparison(
     comparison: ModelComparison, names: Sequence[str], loaded_models: Sequence[LoadedModel], seconds: Sequence[float]
 ) -> None:
     """How each run went, and what lies between them."""
-    for loaded_model, column, time_taken in zip(loaded_models, comparison.columns, seconds, strict=True):
+    for name, loaded_model, column, duration in zip(names, loaded_models, comparison.columns, seconds, strict=True):
         branch, start = column.branch, column.branch.start
         knobs = start.sweep.describe(start.params) if start.sweep else start.params.describe()
         count = int((branch.live & ~branch.given).sum())
-        _report(loaded_model, f"{knobs} · seed {start.seed}", count, time_taken)
+        _report(loaded_model, f"{knobs} · seed {start.seed}", count, duration, name=name)
     comparison.update(final=True)
     say(*comparison_lines(comparison, names))

@@ -112,13 +112,14 @@ class FileWriter:
 def png(picture: Picture) -> bytes:
     """All samples one pixel apart, enlarged by a whole factor; undrawn pixels are transparent.
 
-    Up to four stand side by side, more of them in rows.
+    Up to four stand side by side, more of them, and groups, in rows.
     """
     from PIL import Image
 
     drawn = picture.rgb != UNDRAWN
     opaque = np.concatenate([np.where(drawn, picture.rgb, 0), 255 * drawn[..., :1]], axis=-1).astype(np.uint8)
-    across = _across(picture, len(picture) if len(picture) <= _PNG_ROW else near_square(len(picture)))
+    in_a_row = picture.group == 1 and len(picture) <= _PNG_ROW
+    across = len(picture) if in_a_row else _across(picture, near_square(len(picture)))
     whole = lay_out(opaque, across, ground=0)
     scale = max(1, _SIDE // max(picture.image.height, picture.image.width))
     out = io.BytesIO()

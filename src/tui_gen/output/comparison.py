@@ -153,18 +153,19 @@ def comparison_lines(comparison: ModelComparison, names: Sequence[str]) -> Itera
         facts = [_reading(comparison, number, names[0])] if comparison.readings[number] else []
         if number:
             facts += [_divergence(comparison, number, names[0]), _differences(comparison, number, names[0])]
-        if facts := [fact for fact in facts if fact]:
+        if facts:
             yield f"{name}: {' · '.join(facts)}"
 
 
 def _divergence(comparison: ModelComparison, number: int, first: str) -> str:
     divergence = comparison.divergences[number]
     if divergence is None:
-        return ""
+        return f"no KL divergence, for {comparison.vocabulary_differences[number]}"
     samples = range(divergence.branch.samples)
     bits, tokens = sum(map(divergence.total, samples)), sum(map(divergence.count, samples))
-    each = f", {bits / tokens:.3f} a token" if tokens else ""
-    return f"KL divergence from {first} {bits:,.2f} bits over {counted(tokens, 'token')}{each}"
+    each = f", {bits / tokens:.3g} a token" if tokens else ""
+    total = f"{bits:,.1f}" if bits >= 1000 else f"{bits:.4g}"
+    return f"KL divergence from {first} {total} bits over {counted(tokens, 'token')}{each}"
 
 
 def _reading(comparison: ModelComparison, number: int, first: str) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable
+from dataclasses import fields
 
 import numpy as np
 
+from tui_gen.card import ImageSpec
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.branch import Branch
 from tui_gen.generation.protocol import State, StepModel
@@ -30,8 +32,10 @@ def vocabulary_difference(one: CodedModel, other: CodedModel) -> str:
     if one.card.kind != other.card.kind:
         kinds = {"text": "writes text", "image": "draws pictures"}
         return " and ".join(f"{model.card.name} {kinds[model.card.kind]}" for model in (one, other))
-    if one.card.image != other.card.image:
-        return f"{names} draw pictures of other sizes, levels or conditions"
+    if one.card.image and other.card.image and one.card.image != other.card.image:
+        facts = (field.name for field in fields(ImageSpec))
+        differing = [fact for fact in facts if getattr(one.card.image, fact) != getattr(other.card.image, fact)]
+        return f"{names} draw pictures with other {' and '.join(differing)}"
     if one.card.vocab_size != other.card.vocab_size:
         return f"{names} have {one.card.vocab_size:,} and {other.card.vocab_size:,} tokens"
     if (one.card.bos, one.card.eos) != (other.card.bos, other.card.eos):
@@ -122,13 +126,14 @@ class TextReading:
         final: the last word counts as it stands, for nothing will follow. Raises TuiGenError where the model fails.
         """
         with self._reading:
+            # Asked first: what has ended now has all its tokens before `end`, however the branch grows meanwhile.
+            ended = [final or self.branch.has_ended(sample) for sample in range(self.branch.samples)]
             end = len(self.branch)
             if self._position < end:
                 for sample, reading in enumerate(self._samples):
                     self._take(sample, reading, end)
                 self._position = end
-            for sample, reading in enumerate(self._samples):
-                is_final = final or self.branch.has_ended(sample)
+            for is_final, reading in zip(ended, self._samples, strict=True):
                 while block := reading.next_block(final=is_final):
                     if stopped():
                         return False
@@ -163,7 +168,7 @@ class _SampleReading:
         self.tokens = TextTokens(codec.tokenizer, reader.card.name, "the text")
         self.totals = Totals("character")
         self.fault = ""
-        self._codec = codec
+        self._codec, self._name = codec, reader.card.name
         self._decoder, self._scorer = decoder, StreamScorer(reader.model, codec.prompt([""]))
         self._pending = ""
         self._prompt = 0
@@ -191,9 +196,9 @@ class _SampleReading:
         try:
             piece = self.tokens.read(block)
         except TuiGenError as fault:
-            self.fault = str(fault)
-            spans = self._codec.unknown(block)
-            piece = self.tokens.read(block[: spans[0][0] if spans else 0])
+            start, end = next(iter(self._codec.unknown(block)), (0, 0))
+            self.fault = f"{self._name} has never seen {block[start:end]!r}" if end else str(fault)
+            piece = self.tokens.read(block[:start])
         for surprisals in self._scorer.text(piece):
             for surprisal in surprisals:
                 self._count(surprisal)

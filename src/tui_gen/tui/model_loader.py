@@ -128,6 +128,19 @@ class ModelLoader(Widget):
         newest = self.newest(loaded_model.path)
         return newest is not None and (newest.loaded_model is not loaded_model or loaded_model.path in self._newer)
 
+    def names(self, models: Sequence[LoadedModel]) -> list[str]:
+        """What to call models, open ones here or those of a session, to tell them apart."""
+        known = [each.loaded_model for each in self.workspaces]
+        every = [model for model in models if model not in known] + known
+        names = dict(zip(map(id, every), labels(every), strict=True))
+        return [names[id(model)] for model in models]
+
+    def played_beside(self, workspace: Workspace) -> list[tuple[str, Workspace]]:
+        """The models that were played besides one, and their names."""
+        names = labels([each.loaded_model for each in self.workspaces])
+        pairs = zip(names, self.workspaces, strict=True)
+        return [(name, each) for name, each in pairs if each is not workspace and len(each.tree)]
+
     def look(self) -> None:
         """Looks whether folders of open models were written anew; one that is still being written waits."""
         for folder, read in self._read_times.items():

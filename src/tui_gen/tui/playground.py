@@ -18,7 +18,6 @@ from tui_gen.generation.branch import Branch
 from tui_gen.images.codec import ImageCodec
 from tui_gen.images.raster import RENDERING_NAMES
 from tui_gen.library import Entry, LoadedModel
-from tui_gen.scoring.comparison import check_comparable
 from tui_gen.sessions.workspace import Workspace
 from tui_gen.tui.bindings import Context, bindings_of, is_bound, works
 from tui_gen.tui.knob_state import KnobState, Settings
@@ -29,7 +28,6 @@ from tui_gen.tui.model_loader import (
     ModelWritten,
     ReplayEnded,
     ReplayProgress,
-    labels,
 )
 from tui_gen.tui.widgets.header import Header, KeyBar, about_text
 from tui_gen.tui.widgets.knob_panel import KnobPanel
@@ -38,7 +36,7 @@ from tui_gen.tui.widgets.next_token import NextToken
 from tui_gen.tui.widgets.output import Output
 from tui_gen.tui.widgets.prompt import Prompt
 from tui_gen.tui.widgets.run_view import BEHIND, Cursor, RunView
-from tui_gen.tui.widgets.runs import LEAST_COLUMN
+from tui_gen.tui.widgets.runs import check_beside
 from tui_gen.tui.widgets.side import Side
 from tui_gen.tui.widgets.surprisal_panel import SurprisalPanel
 
@@ -120,12 +118,6 @@ class PlaygroundScreen(Screen[None]):
             outdated=self.workspace is not None and self.loader.is_outdated(self.workspace.loaded_model),
         )
 
-    def _other_models(self) -> list[tuple[str, Workspace]]:
-        """Those that were played too, and their names."""
-        workspaces = self.loader.workspaces
-        pairs = zip(labels([each.loaded_model for each in workspaces]), workspaces, strict=True)
-        return [(label, each) for label, each in pairs if each is not self.workspace and len(each.tree)]
-
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Leaves keys to lists and panels where they mean something there."""
         return works(action, parameters, self.context)
@@ -143,23 +135,15 @@ class PlaygroundScreen(Screen[None]):
         """Puts a branch in the middle, and lets it grow if it is told to."""
         workspace = self.workspace
         assert workspace
-        columns = len(workspace.columns(branch))
+        models = [owner.loaded_model for owner, _ in workspace.columns(branch)]
         self.set_class(branch.start.sweep is not None, "-sweeping")
-        self.set_class(columns > 1, "-columns")
-        self.set_class(columns > 2, "-three")
-        runs = await self.output.show_branch(workspace, branch, self.knobs.params, self._names(workspace, branch))
+        self.set_class(len(models) > 1, "-columns")
+        self.set_class(len(models) > 2, "-three")
+        runs = await self.output.show_branch(workspace, branch, self.knobs.params, self.loader.names(models))
         if start:
             runs.start(self.knobs.rate)
         self.side.attend(runs.first)
         self.show_state()
-
-    def _names(self, workspace: Workspace, branch: Branch) -> list[str]:
-        """Of the models whose branches stand beside each other."""
-        models = [owner.loaded_model for owner, _ in workspace.columns(branch)]
-        known = [each.loaded_model for each in self.loader.workspaces]
-        every = [model for model in models if model not in known] + known
-        names = dict(zip(map(id, every), labels(every), strict=True))
-        return [names[id(model)] for model in models]
 
     def show_state(self) -> None:
         """Knobs, progress, branches and keys as they are."""
@@ -169,7 +153,7 @@ class PlaygroundScreen(Screen[None]):
         later = self.knobs.later(view.branch) if view and view.running else set()
         self.side.knobs.show(self.knobs.values(), changed_for_next=later)
         self.show_progress()
-        self.branches.show(self.workspace, view.branch.name if view else "", self._other_models())
+        self.branches.show(self.workspace, view.branch.name if view else "", self.loader.played_beside(self.workspace))
         self.key_bar.show(self.context)
 
     def show_progress(self) -> None:
@@ -606,21 +590,13 @@ class PlaygroundScreen(Screen[None]):
         )
         if loaded_model is workspace.loaded_model:
             self.notify("that is the model on the screen; choose another one to compare it with")
-        elif not self._succeeds(lambda: self._check_beside([*models, loaded_model])):
+        elif not self._succeeds(lambda: check_beside([*models, loaded_model], self.size.width)):
             return
         elif not view or view.branch.start.parent or view.branch.start.text != text:
             if self._succeeds(lambda: loaded_model.codec.prompt([text])):
                 await self._begin(self._start, beside=[loaded_model])
         elif self._stand_beside(view.branch, loaded_model):
             await self._go_on_beside(view)
-
-    def _check_beside(self, models: Sequence[LoadedModel]) -> None:
-        """Raises TuiGenError for models that cannot be compared, or that do not fit beside each other."""
-        check_comparable(models)
-        image, room = models[0].card.image, self.size.width
-        least = len(models) * max(LEAST_COLUMN, image.width + 1 if image else 0)
-        if room < least:
-            raise TuiGenError(f"{len(models)} models beside each other need {least} columns; the screen has {room}")
 
     async def _go_on_beside(self, view: RunView) -> None:
         """Shows another model beside a branch; what ran goes on, what rests is caught up with."""

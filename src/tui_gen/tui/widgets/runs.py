@@ -19,18 +19,32 @@ from tui_gen.errors import TuiGenError
 from tui_gen.generation.describe import pixels_of, with_differences
 from tui_gen.generation.tree import differences
 from tui_gen.images.picture import Pixels
+from tui_gen.library import LoadedModel
 from tui_gen.sampling.params import Mask
-from tui_gen.scoring.comparison import ModelComparison
+from tui_gen.scoring.comparison import ModelComparison, check_comparable
 from tui_gen.terminal_text import counted, scrub_line
 from tui_gen.tui.widgets.divergence_strip import DivergenceStrip, StripRow
 from tui_gen.tui.widgets.image_view import SinglePicture
 from tui_gen.tui.widgets.run_view import BEHIND, RunView
 from tui_gen.tui.widgets.text_view import TextView
 
-LEAST_COLUMN = 26
+_LEAST_COLUMN = 26
 """Cells that a model needs beside another one."""
 _SECONDS = 0.25
 """Between two drawings of what sums up a run that goes on."""
+
+
+def least_width(models: Sequence[LoadedModel]) -> int:
+    """Cells that models need to stand beside each other; a picture is not cut."""
+    image = models[0].card.image
+    return len(models) * max(_LEAST_COLUMN, image.width + 1 if image and len(models) > 1 else 0)
+
+
+def check_beside(models: Sequence[LoadedModel], width: int) -> None:
+    """Raises TuiGenError for models that cannot be compared, or have no room beside each other on a screen's width."""
+    check_comparable(models)
+    if width < (least := least_width(models)):
+        raise TuiGenError(f"{len(models)} models beside each other need {least} columns; the screen has {width}")
 
 
 class Runs(Container):
@@ -116,7 +130,7 @@ class Runs(Container):
     def on_resize(self) -> None:
         """Pictures that show what differs take what the others leave; too narrow a screen shows the first alone."""
         image, width = self.first.workspace.loaded_model.card.image, self.size.width
-        self.set_class(width < LEAST_COLUMN * len(self.views), "-tight")
+        self.set_class(width < least_width([view.workspace.loaded_model for view in self.views]), "-tight")
         for picture in self._pictures:
             assert image
             whole = width >= (len(self.views) + 1) * (image.width + 2)
@@ -303,8 +317,8 @@ class Runs(Container):
         self._waits = False
         if not self.is_mounted or not self._comparison:
             return
-        for number, heading in enumerate(self._headings[1:], start=1):
-            texts = [f"{self._names[number]}  {difference}" for difference in self._difference(number)]
+        for number, heading in enumerate(self._headings):
+            texts = ["  ".join(filter(None, (self._names[number], part))) for part in self._difference(number)]
             text = next((text for text in texts if cell_len(text) <= heading.content_size.width), texts[-1])
             if heading.content != text:
                 heading.update(text, layout=False)
@@ -314,9 +328,15 @@ class Runs(Container):
         self._read_on()
 
     def _difference(self, number: int) -> tuple[str, ...]:
-        """Where a column first differs, or in how many pixels; in many words, and in few."""
+        """Where a column first differs, or in how many pixels; in many words, and in few.
+
+        Of the first column, how wide a screen would show the others, where it does not.
+        """
         assert self._comparison
         sample = self.first.sample
+        if not number:
+            least = least_width([view.workspace.loaded_model for view in self.views])
+            return (f"{len(self.views)} models need {least} columns" if self.has_class("-tight") else "",)
         if self._pictures:
             count = int(self._comparison.pixel_differences(number, sample).sum())
             return f"{counted(count, 'pixel')} differ", f"≠ {counted(count, 'pixel')}"
