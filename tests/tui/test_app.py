@@ -16,8 +16,9 @@ from tests.support import toys
 from tests.support.driver import engines_end, on_screen
 from tui_gen import tui
 from tui_gen.tui.widgets.image_view import ImageView
-from tui_gen.tui.widgets.prompt import Prompt
 from tui_gen.tui.widgets.text_view import TextView
+
+WIDE = (120, 30)
 
 
 def test_style_sheets_name_classes_that_exist() -> None:
@@ -38,15 +39,80 @@ def test_style_sheets_name_classes_that_exist() -> None:
     assert {*re.findall(r"(?<![\w.$#-])([A-Z]\w+)", css)} <= known
 
 
-async def test_another_model_is_chosen_by_keyboard_and_each_keeps_its_prompt(models: Path) -> None:
-    async with on_screen(models / "cats") as driver:
+async def test_prompt_and_turned_knobs_travel_and_each_model_keeps_its_branches(models: Path) -> None:
+    async with on_screen(models / "cats", seed=9, size=WIDE) as driver:
         await driver.type("the")
+        await driver.press("up")
+        await driver.run_to_end()
+        await driver.press("home", "right")
+        page, temperature = driver.page, driver.params.temperature
         await driver.press("f3", "end", "enter")
         await driver.shows("Draws stripes.")
-        assert driver.app.query_one(Prompt).value == ""
-        await driver.press("f3", "home", "enter")
-        await driver.shows("Writes about cats.")
-        assert driver.app.query_one(Prompt).value == "the"
+        assert (driver.playground.prompt.value, driver.playground.prompt.unknown()) == ("the", ["the"])
+        assert (driver.params.temperature, driver.playground.knobs.seed) == (temperature, 9)
+        assert driver.branches[-1:] == ["▸ cats (1)"]
+        await driver.press("ctrl+u")
+        await driver.type("bright")
+        await driver.run_to_end()
+        await driver.press("f3", "home", "enter", "space")
+        await driver.until(lambda: driver.shown == "1" and driver.page == page)
+        assert driver.playground.prompt.value == "bright"
+        await driver.reads("token 2")
+        await driver.press("f4", "r")
+        await driver.shows("name of the branch")
+        await driver.press("escape", "f4", "down", "r")
+        await driver.says("that is a model with its branches: enter opens it, c compares it")
+        await driver.press("enter")
+        await driver.until(lambda: driver.workspace.loaded_model.card.name == "stripes" and driver.shown == "1")
+        assert driver.branches[-1:] == ["▸ cats (1)"]
+
+
+async def test_a_branch_that_is_switched_to_brings_its_prompt(models: Path) -> None:
+    async with on_screen(models / "cats", prompt="the") as driver:
+        await driver.run_to_end()
+        await driver.press("escape", "ctrl+u")
+        await driver.type("dog")
+        await driver.run_to_end()
+        await driver.press("f4", "up", "enter")
+        await driver.until(lambda: driver.shown == "1" and driver.playground.prompt.value == "the")
+        await driver.press("f4", "delete", "delete")
+        await driver.says("branch 1 is deleted")
+        await driver.until(lambda: driver.shown == "2" and driver.playground.prompt.value == "dog")
+
+
+async def test_a_model_that_is_written_anew_is_noticed_and_one_key_loads_it(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tui_gen.tui.model_loader._SECONDS_BETWEEN_LOOKS", 3600.0)
+    async with on_screen(models / "cats", prompt="the", temperature=0.0, size=WIDE) as driver:
+        await driver.run_to_end()
+        before, loader = driver.page, driver.playground.loader
+        await driver.press("ctrl+l")
+        (models / "cats" / "model.onnx").write_bytes(b"half of it")
+        loader.look()
+        await driver.settle()
+        assert driver.notice == ""
+        for write in (lambda: None, lambda: toys.text_folder(models / "cats", graph=toys.text_graph(growth=9.0))):
+            write()
+            for _ in range(2):
+                loader.look()
+            await driver.says("cats was written anew; ctrl+l loads it, and prompt and branches stay")
+            await driver.press("ctrl+l")
+            await driver.until(lambda: loader.folder is None)
+        await driver.run_to_end()
+        assert (driver.branch.start.text, driver.page) == ("the", "the")
+        assert "^l" not in driver.footer
+        assert (driver.branches[0], driver.branches[-1]) == ("▸ 1  seed 42: the", "▸ cats (before) (1)")
+        await driver.press("f4", "down", "enter")
+        await driver.until(lambda: driver.page == before)
+        assert "^l load anew" in driver.footer
+        await driver.press("ctrl+r")
+        await driver.shows("its model's folder was written anew since")
+        await driver.press("escape", "ctrl+l")
+        await driver.until(lambda: driver.page == "the")
+        await driver.press("f4", "down", "c")
+        await driver.shows("cats (before)  differs from")
+        assert driver.pages == ["the", before]
 
 
 async def test_arrows_move_in_the_list_and_leave_the_temperature_alone(models: Path) -> None:

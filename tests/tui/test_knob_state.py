@@ -23,14 +23,14 @@ def card(tmp_path: Path) -> ModelCard:
 @pytest.fixture
 def knobs(card: ModelCard) -> KnobState:
     knobs = KnobState(SamplingParams(), samples=1, seed=42, length=None)
-    knobs.serve(card, None)
+    knobs.serve(card)
     return knobs
 
 
 def test_a_model_brings_its_temperature_and_pace_unless_a_person_asked_for_another(card: ModelCard) -> None:
     for wanted, found in ((None, 0.8), (0.3, 0.3)):
-        knobs = KnobState(SamplingParams(), samples=1, seed=42, length=None)
-        knobs.serve(card, wanted)
+        knobs = KnobState(SamplingParams(), samples=1, seed=42, length=None, temperature=wanted)
+        knobs.serve(card)
         assert knobs.values() == {
             "temperature": found, "top_k": 0, "top_p": 1.0, "min_p": 0.0, "pace": 64.0, "samples": 1, "length": 300,
             "seed": 42,
@@ -78,3 +78,18 @@ def test_what_cannot_be_is_refused_and_changes_nothing(knobs: KnobState, name: s
     with pytest.raises(TuiGenError, match=fault):
         knobs.type(name, text)
     assert knobs.values() == before
+
+
+def test_only_what_a_person_turned_travels_to_the_next_model(knobs: KnobState, tmp_path: Path) -> None:
+    stripes = read_card(toys.image_folder(tmp_path / "stripes", temperature=1.1))
+    knobs.serve(stripes)
+    assert (knobs.params.temperature, knobs.values()["length"]) == (1.1, toys.HEIGHT * toys.WIDTH)
+    for name, text in (("temperature", "0.3"), ("top_k", "2"), ("pace", "9"), ("samples", "3"), ("length", "7")):
+        knobs.type(name, text)
+    knobs.reset("length")
+    before = knobs.values()
+    knobs.serve(read_card(toys.text_folder(tmp_path / "dogs", temperature=0.9)))
+    assert knobs.values() == {**before, "length": 300}
+    knobs.reset("temperature")
+    knobs.serve(stripes)
+    assert knobs.values() == {**before, "temperature": 1.1}

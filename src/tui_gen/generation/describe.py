@@ -143,12 +143,16 @@ def text_summary(one: Branch, other: Branch, codec: TextCodec, sample: int = 0) 
 def compared_pictures(one: Branch, other: Branch, image: ImageSpec, sample: int = 0) -> Picture:
     """Three pictures: one, the other, and the pixels that differ in white on a dark copy of those that do not."""
     both = np.concatenate([pixels_of(branch, image, sample) for branch in (one, other)])
-    differ = pixel_differences(both)
-    third = np.where(both[0] == UNDRAWN, UNDRAWN, both[0] // _DIMMED)
-    third[differ] = 255
     picture = Picture(image, 3)
-    picture.rgb[:] = np.concatenate([both, third[None]])
+    picture.rgb[:] = np.concatenate([both, with_differences(both[0], pixel_differences(both))[None]])
     return picture
+
+
+def with_differences(pixels: Pixels, differ: Mask) -> Pixels:
+    """Some pixels in white on a dark copy of a picture [height, width, 3]. differ: bool[height, width]."""
+    dark: Pixels = np.where(pixels == UNDRAWN, UNDRAWN, pixels // _DIMMED)
+    dark[differ] = 255
+    return dark
 
 
 def pixel_differences(rgb: Pixels) -> Mask:

@@ -11,7 +11,6 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import events
@@ -84,8 +83,8 @@ class TuiGen(App[None]):
             self.register_theme(theme)
         self.theme = self._themes.first
         self._faults = [*settings.faults, *self._themes.faults, *self._bound.faults]
-        self.workspaces: dict[Path, Workspace] = {}
-        """Of every model that was played, by its folder."""
+        self.workspaces: list[Workspace] = []
+        """Of every model that was opened."""
         self.playground = PlaygroundScreen(settings, entries, self.workspaces, self._bound.keys)
         self._copying = threading.Lock()
         self._keys = deque[events.Key | events.Paste]()
@@ -112,7 +111,7 @@ class TuiGen(App[None]):
 
     def on_unmount(self) -> None:
         """What is noted is closed."""
-        for workspace in self.workspaces.values():
+        for workspace in self.workspaces:
             workspace.close()
 
     @property

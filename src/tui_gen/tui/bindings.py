@@ -1,4 +1,4 @@
-"""The keys of the app, the screen and the list of branches: one table for bindings, help, palette and key bar."""
+"""The keys of the app, the screen and its lists: one table for bindings, help, palette and key bar."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TURN = "the selected knob up or down"
 _PACE = "half or twice the pace, up to unlimited"
 _SCROLL = "scroll what was made"
 _RECALL = "a prompt that was used before, in this session or another; back to what was typed"
-Owner = Literal["app", "screen", "BranchList"]
+Owner = Literal["app", "screen", "BranchList", "ModelList"]
 Pair = tuple[str, str]
 """Key and meaning."""
 _SHOWN = {"enter": "enter", "backspace": "backspace"}
@@ -29,6 +29,7 @@ _SHOWN = {"enter": "enter", "backspace": "backspace"}
 _TYPES_NOTHING = {"up", "down", "left", "right", "enter", "backspace"}
 _COMPARING = ("scroll", "stop", "branches", "style", "save", "copy")
 _WALKING = (
+    "load anew",
     "token",
     "choose",
     "a word",
@@ -41,11 +42,13 @@ _WALKING = (
     "surprise",
     "save",
 )
-_WALKING_PICTURE = ("token", "temperature", "choose", "pause", "sample", "stop", "anew", "branches", "surprise", "save")
-_PAUSED = ("pause", "token", "temperature", "stop", "seed", "pace", "knob", "style", "save")
-_RUNNING = ("stop", "pause", "temperature", "pace", "token", "style", "knob", "generate", "seed")
-_RESTING = ("generate", "pause", "token", "temperature", "seed", "style", "save", "surprise", "five values", "branches",
-            "complete", "models", "learned", "knobs", "copy", "command", "actions")  # fmt: skip
+_WALKING_PICTURE = ("load anew", "token", "temperature", "choose", "pause", "sample", "stop", "anew", "branches",
+                    "surprise", "save")  # fmt: skip
+_PAUSED = ("load anew", "pause", "token", "temperature", "stop", "seed", "pace", "knob", "style", "save")
+_RUNNING = ("load anew", "stop", "pause", "temperature", "pace", "token", "style", "knob", "generate", "seed")
+_RESTING = ("load anew", "generate", "pause", "token", "temperature", "seed", "style", "save", "surprise",
+            "five values", "branches", "complete", "models", "learned", "knobs", "copy", "command",
+            "actions")  # fmt: skip
 """Briefs of keys; those that do nothing are left out."""
 
 
@@ -81,6 +84,12 @@ class Context:
     """Something that a model made is on the screen."""
     comparing: bool = False
     """Two branches are on the screen."""
+    beside: bool = False
+    """Branches of several models are on the screen."""
+    played: bool = False
+    """Other models were played too."""
+    outdated: bool = False
+    """The folder of the model was written anew."""
 
     def always(self) -> bool:
         """For keys that mean the same everywhere."""
@@ -147,6 +156,14 @@ class Context:
         """There is something to look at and to keep."""
         return self.made
 
+    def can_list(self) -> bool:
+        """There are branches, of this model or of another one."""
+        return self.made or self.played
+
+    def is_outdated(self) -> bool:
+        """There is a newer model in the folder of this one."""
+        return self.outdated
+
     def draws(self) -> bool:
         """For what only pictures have."""
         return self.drawing
@@ -154,6 +171,10 @@ class Context:
     def lists_branches(self) -> bool:
         """For the keys of the list of branches."""
         return self.in_branches
+
+    def lists_models(self) -> bool:
+        """For the keys of the list of models."""
+        return self.in_list
 
 
 def shown_key(name: str) -> str:
@@ -269,7 +290,7 @@ TASKS: Tasks = {
             "a branch from here with the knobs as they are now", "anew", Context.can_begin_anew),
         Key("f4", "f4", "unfold('branches')", "branches: switch, compare, rename, delete",
             "the list of branches; enter switches",
-            "branches", Context.has_made, alias="branches"),
+            "branches", Context.can_list, alias="branches"),
         Key("c", "c", "compare", "", "in that list: compare with what is on the screen", "compare",
             Context.lists_branches, priority=False, owner="BranchList", alias="compare_branch"),
         Key("r", "r", "rename", "", "in that list: rename",
@@ -327,6 +348,11 @@ TASKS: Tasks = {
     "program": (
         Key("f3", "f3", "unfold('models')", "models: choose another one", "choose a model: arrows, then enter",
             "models", alias="models"),
+        Key("c", "c", "compare", "", "in that list: the same prompt and random numbers beside the present model, up to "
+            "three", "compare", Context.lists_models, priority=False, owner="ModelList", alias="compare_model"),
+        Key("ctrl+l", "^l", "load_anew", "load the model anew, after its folder was written",
+            "where a model's folder was written anew: load it; prompt and branches stay", "load anew",
+            Context.is_outdated),
         Key("f1,question_mark", "f1", "help", "help: keys and words", "this help; outside of the prompt also ?",
             "help", priority=False, owner="app"),
         Key("ctrl+p", "^p", "command_palette", "", "find any action by its name", "actions", owner="app",
@@ -385,7 +411,7 @@ def works(action: str, parameters: tuple[object, ...], now: Context) -> bool:
 
 def is_bound(key: str, keys: Sequence[Key] = KEYS) -> bool:
     """Whether a key, as Textual names it, means something outside of the prompt, so that it begins no word."""
-    return any(key in other.names for other in keys if other.owner != "BranchList")
+    return any(key in other.names for other in keys if other.owner in ("app", "screen"))
 
 
 def explained(keys: tuple[Key, ...]) -> Iterator[tuple[str, str]]:
@@ -410,7 +436,13 @@ def _parts_of_screen(keys: Sequence[Key]) -> dict[str, tuple[Pair, ...]]:
     shown = {key.id: key.shown for key in keys}
     back, walk = (shown["stop"], "back"), _beside(shown["token_back"], shown["token_on"])
     return {
-        "in_list": (("↑↓", "choose"), ("enter", "open"), back, (shown["next_part"], "focus")),
+        "in_list": (
+            ("↑↓", "choose"),
+            ("enter", "open"),
+            (shown["compare_model"], "compare"),
+            back,
+            (shown["next_part"], "focus"),
+        ),
         "in_branches": (
             ("↑↓", "choose"),
             ("enter", "switch"),
@@ -438,7 +470,7 @@ def _order(now: Context) -> tuple[str, ...]:
     if now.walking and not now.in_prompt:
         return _WALKING_PICTURE if now.drawing else _WALKING
     if not now.running:
-        return _RESTING
+        return ("stop", *_RESTING) if now.beside and not now.in_prompt else _RESTING
     return _PAUSED if now.paused and not now.in_prompt else _RUNNING
 
 
@@ -458,8 +490,8 @@ def _word(brief: str, now: Context) -> str:
     """What a key is said to do where that depends on more than the key."""
     if brief == "pause" and (now.paused or not now.running):
         return "go on"
-    if brief == "stop" and not now.in_prompt and (now.comparing or now.walking):
-        return "back" if now.comparing else "leave"
+    if brief == "stop" and not now.in_prompt and (now.comparing or now.walking or not now.running):
+        return "leave" if now.walking else "back"
     if now.drawing and (brief == "token" or (brief == "temperature" and now.walking and now.on_output())):
         return "pixel" if brief == "token" else "row"
     return brief

@@ -26,21 +26,39 @@ class KnobState:
     """The knobs' values. `params` is read by the engine at every step, so it is changed in place and never replaced."""
 
     def __init__(
-        self, params: SamplingParams, *, samples: int, seed: int, length: int | None, rate: float | None = None
+        self,
+        params: SamplingParams,
+        *,
+        samples: int,
+        seed: int,
+        length: int | None,
+        temperature: float | None = None,
+        rate: float | None = None,
     ) -> None:
-        """rate: tokens a second at the start; None takes each model's."""
-        self.params, self._starting_rate = params, rate
+        """Values that a person asked for.
+
+        temperature, and rate in tokens a second: None takes that of each model's card.
+        """
+        self.params = params
         self.rate, self.samples, self.seed, self._length = math.inf, samples, seed, length
+        self._turned = set[str]()
+        """Knobs that a person has set to another value than the card's; the others take that of the next card."""
+        if temperature is not None:
+            self.params.temperature = temperature
+            self._turned.add("temperature")
+        if rate is not None:
+            self.rate = rate
+            self._turned.add("pace")
         self._knobs: dict[str, Knob] = {}
         self._limits: dict[str, tuple[float, float]] = {}
         """What can be typed."""
 
-    def serve(self, card: ModelCard, temperature: float | None) -> None:
-        """Takes the limits of a model, and its pace and temperature unless a person asked for another."""
+    def serve(self, card: ModelCard) -> None:
+        """Takes the limits of a model, and its pace and temperature unless a person has turned them."""
         self._knobs = knobs_for(card)
         self._limits = limits_for(card)
-        self.params.temperature = card.temperature if temperature is None else temperature
-        self.rate = self._knobs["pace"].default if self._starting_rate is None else self._starting_rate
+        for name in {"temperature", "pace"} - self._turned:
+            self._set(name, self._knobs[name].default)
 
     @property
     def table(self) -> dict[str, Knob]:
@@ -97,18 +115,19 @@ class KnobState:
         """Sets the sampling knobs to their values at the branch's last token, and seed and samples to the branch's."""
         params = branch.params_at(len(branch) - 1)
         for name in SAMPLING:
-            setattr(self.params, name, getattr(params, name))
+            self._set(name, getattr(params, name))
         self.seed, self.samples = branch.start.seed, branch.samples
 
     def _set(self, name: str, value: float) -> None:
         whole = name in {"top_k", "samples", "length", "seed"}
-        value = round(value) if whole else value
+        value, default = round(value) if whole else value, self._knobs[name].default
+        (self._turned.discard if value == default else self._turned.add)(name)
         if name in SAMPLING:
             setattr(self.params, name, value)
         elif name == "pace":
             self.rate = value
         elif name == "length":
-            self._length = int(value)
+            self._length = None if value == default else int(value)
         else:
             setattr(self, name, int(value))
 

@@ -1,8 +1,9 @@
-"""Opens models and makes sessions again, in a thread beside the screen."""
+"""Opens models and makes sessions again, in a thread beside the screen; notices models that were written anew."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +13,17 @@ from textual.widget import Widget
 from textual.worker import get_current_worker
 
 from tui_gen.errors import TuiGenError
-from tui_gen.library import LoadedModel, open_model
+from tui_gen.library import LoadedModel, distinct_names, open_model
 from tui_gen.sessions.replay import LoadedSession, Replay
 from tui_gen.sessions.workspace import Workspace
 from tui_gen.tui.knob_state import Settings
 
 _TOKENS_BETWEEN_REPORTS = 500
+_SECONDS_BETWEEN_LOOKS = 1.0
+_EARLIER_VERSIONS = 4
+"""Of a model whose folder is written anew again and again, so many stay open besides the newest."""
+FileTimes = tuple[tuple[int, int], ...]
+"""When each file of a model was last changed, in nanoseconds, and its bytes."""
 
 
 @dataclass
@@ -27,6 +33,10 @@ class ModelOpened(Message):
     workspace: Workspace
     session: LoadedSession | None
     """What is made again with it now."""
+    times: FileTimes
+    """Of its files, just before they were read."""
+    beside: bool = False
+    """Whether it is to be compared with the model on the screen."""
 
 
 @dataclass
@@ -34,6 +44,13 @@ class ModelRefused(Message):
     """A model could not be opened, or not be what a session is made again with."""
 
     fault: str
+
+
+@dataclass
+class ModelWritten(Message):
+    """The folder of an open model holds another one now."""
+
+    folder: Path
 
 
 @dataclass
@@ -59,38 +76,104 @@ class ModelLoader(Widget):
 
     DEFAULT_CSS = "ModelLoader { display: none; }"
 
-    def __init__(self, settings: Settings, workspaces: dict[Path, Workspace]) -> None:
+    def __init__(self, settings: Settings, workspaces: list[Workspace]) -> None:
         """settings: how models are opened, and the session that is made again with the first one.
 
-        workspaces: by the folders of their models; grows.
+        workspaces: of the models that were opened, of one folder the newest last; grows.
         """
         super().__init__()
         self.folder: Path | None = None
         """Of the model that is being opened, or with which a session is made again."""
-        self._settings, self._workspaces, self._session = settings, workspaces, settings.session
+        self.workspaces, self._settings, self._session = workspaces, settings, settings.session
+        self._read_times, self._last_times = dict[Path, FileTimes](), dict[Path, FileTimes]()
+        self._newer = dict[Path, FileTimes]()
+        """Of the files in folders that hold another model now than the one that was read there."""
+
+    def on_mount(self) -> None:
+        """Looks at the folders of open models from now on."""
+        self.set_interval(_SECONDS_BETWEEN_LOOKS, self.look)
 
     def open(self, folder: Path) -> None:
         """Opens a model, in place of the one that is being opened."""
         self.folder = folder
-        self._run(folder, self._workspaces.get(folder), self._session if folder == self._settings.folder else None)
+        self._run(folder, self.newest(folder), self._session if folder == self._settings.folder else None)
+
+    def open_beside(self, folder: Path) -> None:
+        """Opens a model to be compared with the one on the screen."""
+        self._run(folder, None, None, beside=True)
+
+    def cancel(self) -> None:
+        """Opens nothing any more."""
+        self.workers.cancel_node(self)
+        self.folder = None
+
+    def reload(self, folder: Path) -> None:
+        """Opens a model as its folder is now, whatever was opened before."""
+        self.folder = folder
+        self._run(folder, None, None)
+
+    def newest(self, folder: Path) -> Workspace | None:
+        """Of the model in a folder, as it was opened last; None where it never was."""
+        return next((each for each in reversed(self.workspaces) if each.loaded_model.path == folder), None)
+
+    def ready(self, folder: Path) -> Workspace | None:
+        """The same, by whatever path, unless a session is still to be made again with it."""
+        if self._session and folder == self._settings.folder:
+            return None
+        same = (each for each in self.workspaces if each.loaded_model.path.resolve() == folder.resolve())
+        return next((self.newest(each.loaded_model.path) for each in same), None)
+
+    def is_outdated(self, loaded_model: LoadedModel) -> bool:
+        """Whether the folder of this model holds another one now."""
+        newest = self.newest(loaded_model.path)
+        return newest is not None and (newest.loaded_model is not loaded_model or loaded_model.path in self._newer)
+
+    def names(self, models: Sequence[LoadedModel]) -> list[str]:
+        """What to call models, open ones here or those of a session, to tell them apart."""
+        known = [each.loaded_model for each in self.workspaces]
+        every = [model for model in models if model not in known] + known
+        names = dict(zip(map(id, every), labels(every), strict=True))
+        return [names[id(model)] for model in models]
+
+    def played_beside(self, workspace: Workspace) -> list[tuple[str, Workspace]]:
+        """The models that were played besides one, and their names."""
+        names = labels([each.loaded_model for each in self.workspaces])
+        pairs = zip(names, self.workspaces, strict=True)
+        return [(name, each) for name, each in pairs if each is not workspace and len(each.tree)]
+
+    def look(self) -> None:
+        """Looks whether folders of open models were written anew; one that is still being written waits."""
+        for folder, read in self._read_times.items():
+            times = _file_times(folder)
+            settled, self._last_times[folder] = times == self._last_times.get(folder), times
+            if times and times not in (read, self._newer.get(folder)) and settled:
+                self._newer[folder] = times
+                self.post_message(ModelWritten(folder))
 
     @work(thread=True, exclusive=True)
-    def _run(self, folder: Path, workspace: Workspace | None, session: LoadedSession | None) -> None:
+    def _run(
+        self, folder: Path, workspace: Workspace | None, session: LoadedSession | None, *, beside: bool = False
+    ) -> None:
         worker = get_current_worker()
         for message in _messages(folder, workspace, session, self._settings):
             if worker.is_cancelled:  # by the choice of another model
                 return
+            if isinstance(message, ModelOpened):
+                message.beside = beside
             if message:
                 self.post_message(message)
 
     def on_model_opened(self, message: ModelOpened) -> None:
         """Keeps the workspace."""
-        self._workspaces[message.workspace.loaded_model.path] = message.workspace
-        self._end(message.workspace if message.session is None else None)
+        workspace = message.workspace
+        if workspace not in self.workspaces:
+            self._keep(workspace, message.times)
+        self._end(workspace if message.session is None else None)
 
     def on_replay_ended(self, message: ReplayEnded) -> None:
         """Keeps the workspace in place of the empty one."""
-        self._workspaces[message.workspace.loaded_model.path] = message.workspace
+        model = message.workspace.loaded_model
+        self.workspaces[:] = [message.workspace if each.loaded_model is model else each for each in self.workspaces]
         self._session = None
         self._end(message.workspace)
 
@@ -98,9 +181,40 @@ class ModelLoader(Widget):
         """Nothing is being opened."""
         self.folder = None
 
+    def _keep(self, workspace: Workspace, times: FileTimes) -> None:
+        """Of the earlier versions, the last few stay that were played."""
+        folder = workspace.loaded_model.path
+        versions = [each for each in self.workspaces if each.loaded_model.path == folder]
+        stay = [each for each in versions if len(each.tree)][-_EARLIER_VERSIONS:]
+        for version in versions:
+            if version not in stay:
+                self.workspaces.remove(version)
+                version.close()
+        self.workspaces.append(workspace)
+        self._read_times[folder] = self._last_times[folder] = times
+        self._newer.pop(folder, None)
+
     def _end(self, workspace: Workspace | None) -> None:
         if workspace and workspace.loaded_model.path == self.folder:
             self.folder = None
+
+
+def labels(models: Sequence[LoadedModel]) -> list[str]:
+    """Names that tell them apart; of one folder, all but the last are `(before)`."""
+    folders, newest = [model.path for model in models], {model.path: model for model in models}
+    names = dict(zip(newest, distinct_names(list(newest.values())), strict=True))
+    later = [folders[number + 1 :].count(folder) for number, folder in enumerate(folders)]
+    ages = ["" if not count else " (before)" if count == 1 else f" ({count} before)" for count in later]
+    return [names[folder] + age for folder, age in zip(folders, ages, strict=True)]
+
+
+def _file_times(folder: Path) -> FileTimes:
+    """Of the files of a model; nothing where one of them is missing for a moment."""
+    try:
+        facts = [os.stat(folder / name) for name in ("config.json", "model.onnx")]
+    except OSError:
+        return ()
+    return tuple((fact.st_mtime_ns, fact.st_size) for fact in facts)
 
 
 def _messages(
@@ -108,10 +222,11 @@ def _messages(
 ) -> Iterator[Message | None]:
     """What happens, as it happens; None where it may be cancelled."""
     try:
+        times = _file_times(folder)
         workspace = workspace or Workspace(_load(folder, settings))
-        yield ModelOpened(workspace, session)
+        yield ModelOpened(workspace, session, times)
         if session:
-            yield from _replay(workspace.loaded_model, session)
+            yield from _replay(workspace.loaded_model, session, settings)
     except (TuiGenError, OSError, MemoryError) as fault:
         yield ModelRefused(str(fault) or type(fault).__name__)
 
@@ -123,8 +238,9 @@ def _load(folder: Path, settings: Settings) -> LoadedModel:
     return loaded_model
 
 
-def _replay(loaded_model: LoadedModel, session: LoadedSession) -> Iterator[Message | None]:
-    replay, fault = Replay(session.session, loaded_model), ""
+def _replay(loaded_model: LoadedModel, session: LoadedSession, settings: Settings) -> Iterator[Message | None]:
+    others = {index: _load(folder, settings) for index, folder in session.folders.items() if index}
+    replay, fault = Replay(session.session, loaded_model, others), ""
     try:
         for _ in replay.run():
             due = replay.done % _TOKENS_BETWEEN_REPORTS == 0

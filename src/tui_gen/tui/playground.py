@@ -17,20 +17,28 @@ from tui_gen.errors import TuiGenError
 from tui_gen.generation.branch import Branch
 from tui_gen.images.codec import ImageCodec
 from tui_gen.images.raster import RENDERING_NAMES
-from tui_gen.library import Entry
+from tui_gen.library import Entry, LoadedModel
 from tui_gen.sessions.history import PromptHistory
 from tui_gen.sessions.workspace import Workspace
 from tui_gen.tui.bindings import KEYS, Context, Key, bind, bindings_of, is_bound, key_of, works
 from tui_gen.tui.clipboard import CopyRequest
 from tui_gen.tui.knob_state import KnobState, Settings
-from tui_gen.tui.model_loader import ModelLoader, ModelOpened, ModelRefused, ReplayEnded, ReplayProgress
+from tui_gen.tui.model_loader import (
+    ModelLoader,
+    ModelOpened,
+    ModelRefused,
+    ModelWritten,
+    ReplayEnded,
+    ReplayProgress,
+)
 from tui_gen.tui.widgets.header import Header, KeyBar, about_text
 from tui_gen.tui.widgets.knob_panel import KnobPanel
 from tui_gen.tui.widgets.lists import BranchList, ModelList, Sidebar
 from tui_gen.tui.widgets.next_token import NextToken
 from tui_gen.tui.widgets.output import Output
 from tui_gen.tui.widgets.prompt import Prompt, SignedInput
-from tui_gen.tui.widgets.run_view import BEHIND, RunView
+from tui_gen.tui.widgets.run_view import BEHIND, Cursor, RunView
+from tui_gen.tui.widgets.runs import check_beside
 from tui_gen.tui.widgets.search import BranchSearch, SearchBar
 from tui_gen.tui.widgets.side import Side
 from tui_gen.tui.widgets.surprisal_panel import SurprisalPanel
@@ -45,13 +53,9 @@ class PlaygroundScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = bindings_of("screen")
 
     def __init__(
-        self,
-        settings: Settings,
-        entries: Sequence[Entry],
-        workspaces: dict[Path, Workspace],
-        keys: Sequence[Key] = KEYS,
+        self, settings: Settings, entries: Sequence[Entry], workspaces: list[Workspace], keys: Sequence[Key] = KEYS
     ) -> None:
-        """workspaces: of the models that were played, by their folders; grows."""
+        """workspaces: of the models that were opened; grows."""
         super().__init__()
         bind(self, "screen", keys)
         self.settings, self._keys = settings, keys
@@ -60,16 +64,18 @@ class PlaygroundScreen(Screen[None]):
             samples=settings.samples,
             seed=settings.seed,
             length=settings.length,
+            temperature=settings.temperature,
             rate=settings.rate,
         )
         self.workspace: Workspace | None = None
         self.loader = ModelLoader(settings, workspaces)
         self.header, self.prompt, self.key_bar = Header(), Prompt(""), KeyBar(keys)
         self.history, self.search = PromptHistory(), SearchBar()
-        self.models, self.branches = ModelList(entries), BranchList(keys)
+        self.models, self.branches = ModelList(entries, keys), BranchList(keys)
         self.lists = Sidebar(self.models, self.branches, id="lists")
         self.output, self.side = Output(), Side(self.knobs.params)
-        self._prompts: dict[Path, str] = {}
+        self._cursors = dict[Workspace, Cursor | None]()
+        """Where they stood when another model was chosen."""
         self._generate_when_open = False
 
     def compose(self) -> ComposeResult:
@@ -100,11 +106,11 @@ class PlaygroundScreen(Screen[None]):
     @property
     def context(self) -> Context:
         """What a person is doing."""
-        view, focus = self.run_view, self.focused
+        view, runs, focus = self.run_view, self.output.runs, self.focused
         return Context(
-            running=view is not None and view.running,
-            paused=view is not None and view.paused,
-            unfinished=view is not None and view.can_grow,
+            running=runs is not None and runs.running,
+            paused=runs is not None and runs.paused,
+            unfinished=runs is not None and runs.can_grow,
             walking=view is not None and view.cursor is not None,
             in_prompt=focus is self.prompt,
             in_list=focus is self.models,
@@ -118,6 +124,9 @@ class PlaygroundScreen(Screen[None]):
             drawing=self.workspace is not None and self.workspace.loaded_model.card.image is not None,
             made=view is not None,
             comparing=self.output.compared is not None,
+            beside=runs is not None and bool(runs.others),
+            played=any(each is not self.workspace and len(each.tree) for each in self.loader.workspaces),
+            outdated=self.workspace is not None and self.loader.is_outdated(self.workspace.loaded_model),
         )
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -137,11 +146,14 @@ class PlaygroundScreen(Screen[None]):
         """Puts a branch in the middle, and lets it grow if it is told to."""
         workspace = self.workspace
         assert workspace
-        view = await self.output.show_branch(workspace, branch, self.knobs.params)
+        models = [owner.loaded_model for owner, _ in workspace.columns(branch)]
         self.set_class(branch.start.sweep is not None, "-sweeping")
+        self.set_class(len(models) > 1, "-columns")
+        self.set_class(len(models) > 2, "-three")
+        runs = await self.output.show_branch(workspace, branch, self.knobs.params, self.loader.names(models))
         if start:
-            view.start(self.knobs.rate)
-        self.side.attend(view)
+            runs.start(self.knobs.rate)
+        self.side.attend(runs.first)
         self.show_state()
 
     def show_state(self) -> None:
@@ -152,7 +164,7 @@ class PlaygroundScreen(Screen[None]):
         later = self.knobs.later(view.branch) if view and view.running else set()
         self.side.knobs.show(self.knobs.values(), changed_for_next=later)
         self.show_progress()
-        self.branches.show(self.workspace, view.branch.name if view else "")
+        self.branches.show(self.workspace, view.branch.name if view else "", self.loader.played_beside(self.workspace))
         self.key_bar.show(self.context)
 
     def show_progress(self) -> None:
@@ -175,8 +187,7 @@ class PlaygroundScreen(Screen[None]):
 
     def open(self, folder: Path) -> None:
         """Opens a model beside the screen; the one that plays goes on."""
-        playing = self.workspace.loaded_model.path if self.workspace else None
-        if folder != (self.loader.folder or playing):
+        if folder != self.loader.folder:
             self.header.show(f"opening {folder.name} ...")
             self.loader.open(folder)
 
@@ -191,6 +202,9 @@ class PlaygroundScreen(Screen[None]):
 
     async def on_model_opened(self, message: ModelOpened) -> None:
         """A model is ready; its card is shown until it runs."""
+        if message.beside:
+            await self._compare(message.workspace.loaded_model)
+            return
         await self.serve(message.workspace)
         if message.session:
             await self.output.show_card("making the session again ...")
@@ -202,24 +216,49 @@ class PlaygroundScreen(Screen[None]):
             await self.action_generate()
 
     async def serve(self, workspace: Workspace) -> None:
-        """Lets a model be played; what was done with it before is there again."""
+        """Lets a model be played, with the prompt that is there; its branches and the cursor are as they were left."""
         loaded_model = workspace.loaded_model
-        if before := self.workspace:
-            self._prompts[before.loaded_model.path] = self.prompt.value
-            self.prompt.value = self._prompts.get(loaded_model.path, "")
+        if self.workspace and self.run_view:
+            self._cursors[self.workspace] = self.run_view.cursor
         self.workspace = workspace
-        self.knobs.serve(loaded_model.card, self.settings.temperature)
+        self.knobs.serve(loaded_model.card)
         self.side.attend(None)
         await self.output.show_card(about_text(loaded_model, self._keys))
         self.prompt.serve(loaded_model.codec, loaded_model.card.prompt_example, loaded_model.card.name)
-        self.models.mark(loaded_model.path.name)
+        self.models.mark(loaded_model)
         self.side.next_token.clear(loaded_model.codec)
         self.side.knobs.serve(self.knobs.table)
         self.header.show_model(loaded_model)
         self.show_state()
         if workspace.shown in workspace.tree:
             await self.show(workspace.tree[workspace.shown])
+            if self.run_view and (cursor := self._cursors.pop(workspace, None)):
+                self.run_view.walk_to(BEHIND if cursor.position is None else cursor.position, cursor.sample)
+        else:
             self.prompt.focus()
+        if self.loader.is_outdated(loaded_model):
+            self._tell_of_newer(loaded_model.path)
+
+    def on_model_written(self, message: ModelWritten) -> None:
+        """The model on the screen has a successor, which one key loads."""
+        if self.workspace and self.workspace.loaded_model.path == message.folder:
+            self._tell_of_newer(message.folder)
+            self.key_bar.show(self.context)
+
+    def _tell_of_newer(self, folder: Path) -> None:
+        self.notify(f"{folder.name} was written anew; {key_of('load_anew', self._keys)} loads it; prompt and branches stay")
+
+    async def action_load_anew(self) -> None:
+        workspace = self.workspace
+        if not workspace:
+            return
+        folder = workspace.loaded_model.path
+        newest = self.loader.newest(folder)
+        if newest and not self.loader.is_outdated(newest.loaded_model):
+            await self._return_to(newest)
+        else:
+            self.header.show(f"opening {folder.name} ...")
+            self.loader.reload(folder)
 
     def on_replay_progress(self, message: ReplayProgress) -> None:
         """Says how far it is."""
@@ -234,7 +273,7 @@ class PlaygroundScreen(Screen[None]):
             branch = next((row.branch for row in replay.tree.rows()), None)
         if branch:
             self.knobs.follow(branch)
-            self.prompt.value = self.prompt.validate_value(branch.start.text)
+            self.prompt.show_text(branch.start.text)
             await self.show(branch)
         if fault := message.fault or session.fault(replay):
             self.notify(fault, severity="error")
@@ -248,15 +287,17 @@ class PlaygroundScreen(Screen[None]):
         if self.loader.folder:
             self._generate_when_open = True
             return
-        knobs, unknown = self.knobs, ", ".join(dict.fromkeys(self.prompt.unknown()))
-        branch = await self._begin(
-            lambda workspace: workspace.start(
-                self.prompt.text, samples=knobs.samples, params=knobs.params, seed=knobs.seed, length=knobs.length
-            )
-        )
+        unknown = ", ".join(dict.fromkeys(self.prompt.unknown()))
+        branch = await self._begin(self._start)
         self._note_prompt(branch)
         if branch and unknown:
             self.notify(f"read as unknown: {unknown}")
+
+    def _start(self, workspace: Workspace) -> Branch:
+        knobs = self.knobs
+        return workspace.start(
+            self.prompt.text, samples=knobs.samples, params=knobs.params, seed=knobs.seed, length=knobs.length
+        )
 
     async def action_sweep(self) -> None:
         knobs = self.knobs
@@ -340,23 +381,32 @@ class PlaygroundScreen(Screen[None]):
         else:
             await self._begin(lambda workspace: workspace.replace_tokens(branch, position, sample, tokens, params))
 
-    async def _begin(self, begin: Callable[[Workspace], Branch]) -> Branch | None:
-        """Begins a branch and shows how it grows; None where that cannot be, which is told."""
+    async def _begin(
+        self, begin: Callable[[Workspace], Branch], *, beside: Sequence[LoadedModel] = ()
+    ) -> Branch | None:
+        """Begins a branch and shows how it grows; None where that cannot be, which is told.
+
+        beside: models to be compared with; of one from a prompt, those on the screen are too.
+        """
         workspace = self.workspace
         if not workspace:
             return None
+        self.loader.look()
         try:
             branch = begin(workspace)
         except TuiGenError as fault:
             self.notify(str(fault), severity="error")
             return None
+        columns = workspace.columns(self.run_view.branch) if self.run_view and not branch.start.parent else []
+        for loaded_model in (*(owner.loaded_model for owner, _ in columns[1:]), *beside):
+            self._stand_beside(branch, loaded_model)
         self._tell_of_journal(workspace)
         await self.show(branch, start=True)
         return branch
 
     def action_pause(self) -> None:
-        if view := self.run_view:
-            if not view.toggle_pause(self.knobs.length, self.knobs.rate):
+        if runs := self.output.runs:
+            if not runs.toggle_pause(self.knobs.length, self.knobs.rate):
                 self.notify("the picture is complete")
             self.show_state()
 
@@ -370,6 +420,8 @@ class PlaygroundScreen(Screen[None]):
         self.show_device()
         self.header.show_rate(view.meter.rate(), view.meter.step_seconds)
         self.side.follow_surprisal()
+        if self.output.runs:
+            self.output.runs.follow()
         view.workspace.note_growth(view.branch)
         self._tell_of_journal(view.workspace)
         self.show_progress()
@@ -385,6 +437,7 @@ class PlaygroundScreen(Screen[None]):
         """Says why no more is made."""
         view = message.view
         if view is not self.run_view:
+            self.show_state()  # one beside it may have ended last
             return
         view.rest(message.ending)
         if message.fault:
@@ -402,15 +455,15 @@ class PlaygroundScreen(Screen[None]):
     # --- walking ---
 
     def action_walk(self, by: int) -> None:
-        view = self.run_view
-        if not view:
+        view, runs = self.run_view, self.output.runs
+        if not view or not runs:
             return
         if by == 1 and view.behind_the_end and not view.running:
             if view.branch.ended:
                 self.notify("it has come to its end; choose another token before it")
-            elif not view.grow(1, self.knobs.rate):
+            elif not runs.grow(1, self.knobs.rate):
                 self.notify("the picture is complete")
-        elif not view.walk(by):
+        elif not runs.walk(by):
             self.notify("here it ends; another token here, or before, begins a branch")
 
     def action_walk_to(self, end: str) -> None:
@@ -436,15 +489,18 @@ class PlaygroundScreen(Screen[None]):
             view.walk_to(message.position)
 
     async def action_stop(self) -> None:
-        now, view = self.context, self.run_view
+        now, view, runs = self.context, self.run_view, self.output.runs
         if compared := self.output.compared:
             await self.show(compared)
         elif view and not (now.on_output() or now.in_prompt):
             view.focus_sample()
         elif view and view.leave_cursor():
             return
-        elif view and view.running:
-            view.stop()
+        elif runs and runs.running:
+            runs.stop()
+        elif runs and runs.others and self.workspace:
+            self.workspace.separate(runs.first.branch)
+            await self.show(runs.first.branch)
         else:
             self.prompt.focus()
 
@@ -515,24 +571,43 @@ class PlaygroundScreen(Screen[None]):
 
     def _obey(self, knob: str) -> None:
         """A knob stands elsewhere now: what it means for the run and the panels."""
-        view = self.run_view
-        if view and knob == "pace":
-            view.pace.set_rate(self.knobs.rate)
-        if view and knob == "length":
-            view.set_length(self.knobs.length)
+        runs = self.output.runs
+        if runs and knob == "pace":
+            runs.set_rate(self.knobs.rate)
+        if runs and knob == "length":
+            runs.set_length(self.knobs.length)
         self.side.show_knobs()
         self.show_state()
 
     # --- branches and models ---
 
-    def on_model_list_selected(self, message: ModelList.Selected) -> None:
-        self.open(message.folder)
+    async def on_model_list_selected(self, message: ModelList.Selected) -> None:
         self.prompt.focus()
+        if workspace := self.loader.ready(message.folder):
+            await self._return_to(workspace)
+        else:
+            self.open(message.folder)
+
+    async def on_branch_list_model_selected(self, message: BranchList.ModelSelected) -> None:
+        """Plays another model that is open."""
+        await self._return_to(message.workspace)
+
+    async def _return_to(self, workspace: Workspace) -> None:
+        """Plays a model that is open, and opens no other one."""
+        self.loader.cancel()
+        if workspace is self.workspace:
+            self.header.show_model(workspace.loaded_model)
+            if view := self.run_view:
+                view.focus_sample()
+        else:
+            await self.serve(workspace)
 
     async def on_branch_list_selected(self, message: BranchList.Selected) -> None:
-        """Shows another branch."""
+        """Shows another branch, and its prompt."""
         if self.workspace and message.name in self.workspace.tree:
-            await self.show(self.workspace.tree[message.name])
+            branch = self.workspace.tree[message.name]
+            self.prompt.show_text(branch.start.text)
+            await self.show(branch)
 
     async def on_branch_list_compared(self, message: BranchList.Compared) -> None:
         """Shows a branch beside the one on the screen."""
@@ -544,6 +619,57 @@ class PlaygroundScreen(Screen[None]):
             return
         await self.output.compare(workspace, view.branch, workspace.tree[message.name])
         self.show_state()
+
+    async def on_model_list_compared(self, message: ModelList.Compared) -> None:
+        """Plays the same beside the model on the screen with another one, once that is open."""
+        if self.loader.folder:
+            self.notify("a model is being opened; compare when it is there")
+        elif workspace := self.loader.ready(message.folder):
+            await self._compare(workspace.loaded_model)
+        else:
+            self.header.show(f"opening {message.folder.name} beside it ...")
+            self.loader.open_beside(message.folder)
+
+    async def on_branch_list_model_compared(self, message: BranchList.ModelCompared) -> None:
+        """The same with one that was played."""
+        await self._compare(message.workspace.loaded_model)
+
+    async def _compare(self, loaded_model: LoadedModel) -> None:
+        """Shows how another model goes on from the same prompt, with the same random numbers and knobs."""
+        workspace, view, text = self.workspace, self.run_view, self.prompt.text
+        if not workspace:
+            return
+        self.header.show_model(workspace.loaded_model)
+        models = (
+            [owner.loaded_model for owner, _ in workspace.columns(view.branch)] if view else [workspace.loaded_model]
+        )
+        if loaded_model is workspace.loaded_model:
+            self.notify("that is the model on the screen; choose another one to compare it with")
+        elif not self._succeeds(lambda: check_beside([*models, loaded_model], self.size.width)):
+            return
+        elif not view or view.branch.start.parent or view.branch.start.text != text:
+            if self._succeeds(lambda: loaded_model.codec.prompt([text])):
+                await self._begin(self._start, beside=[loaded_model])
+        elif self._stand_beside(view.branch, loaded_model):
+            await self._go_on_beside(view)
+
+    async def _go_on_beside(self, view: RunView) -> None:
+        """Shows another model beside a branch; what ran goes on, what rests is caught up with."""
+        goes_on = view.running and not view.paused
+        await self.show(view.branch, start=goes_on)
+        if self.output.runs and not goes_on:
+            self.output.runs.catch_up(self.knobs.rate)
+        self.show_state()
+
+    def _stand_beside(self, branch: Branch, loaded_model: LoadedModel) -> bool:
+        """Begins the same with another model; False where that cannot be, which is told."""
+        workspace, codec = self.workspace, loaded_model.codec
+        if not workspace or not self._succeeds(lambda: workspace.compare(branch, loaded_model)):
+            return False
+        text = branch.start.text
+        if unknown := ", ".join(dict.fromkeys(text[start:end] for start, end in codec.unknown(text))):
+            self.notify(f"{loaded_model.card.name} reads as unknown: {unknown}")
+        return True
 
     def on_branch_list_renamed(self, message: BranchList.Renamed) -> None:
         """Asks for another name."""
@@ -564,7 +690,9 @@ class PlaygroundScreen(Screen[None]):
         """A branch is gone; the one on the screen gives its place to the nearest."""
         workspace, view = self.workspace, self.run_view
         if workspace and (view is None or view.branch.name not in workspace.tree):
-            await self.show(workspace.tree[workspace.shown])
+            branch = workspace.tree[workspace.shown]
+            self.prompt.show_text(branch.start.text)
+            await self.show(branch)
             self.branches.focus()
         self.show_state()
 
@@ -607,7 +735,9 @@ class PlaygroundScreen(Screen[None]):
         from tui_gen.tui.dialogs.save import command_dialog
 
         if view := self.run_view:
-            dialog = command_dialog(view.workspace.loaded_model, view.branch)
+            columns = [(each.loaded_model, branch) for each, branch in view.workspace.columns(view.branch)]
+            outdated = any(self.loader.is_outdated(loaded_model) for loaded_model, _ in columns)
+            dialog = command_dialog(columns, outdated=outdated)
 
             def take(choice: str | None) -> None:
                 if choice == "copy":

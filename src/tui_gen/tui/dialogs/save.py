@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,7 +18,7 @@ from tui_gen.files import free_path
 from tui_gen.generation.branch import Branch
 from tui_gen.library import LoadedModel, find_models
 from tui_gen.output.branch_file import forms_of, write_output
-from tui_gen.sessions.command import command_for
+from tui_gen.sessions.command import NamedBranch, command_for
 from tui_gen.sessions.workspace import Workspace
 from tui_gen.terminal_text import listed, scrub_line
 from tui_gen.tui.dialogs.dialog import Dialog, Frame, KeyHints, LineInput, Note
@@ -224,8 +224,17 @@ class CommandDialog(Dialog[str]):
         self.dismiss("save")
 
 
-def command_dialog(loaded_model: LoadedModel, branch: Branch) -> CommandDialog:
-    """The command that makes a branch again; a model that is installed is called by its name."""
-    is_installed = any(entry.path == loaded_model.path for entry in find_models())
-    answer = command_for(loaded_model.path.name if is_installed else str(loaded_model.path), loaded_model, branch)
+def command_dialog(columns: Sequence[tuple[LoadedModel, Branch]], *, outdated: bool = False) -> CommandDialog:
+    """The command that makes a branch again, with those beside it; a model that is installed is called by its name.
+
+    outdated: whether the folder of a model holds another one now.
+    """
+    if outdated:
+        return CommandDialog("", "its model's folder was written anew since")
+    installed = {entry.path for entry in find_models()}
+    first, *beside = [
+        NamedBranch(model.path.name if model.path in installed else str(model.path), model, branch)
+        for model, branch in columns
+    ]
+    answer = command_for(*first, beside=beside)
     return CommandDialog(answer.command or "", answer.reason)

@@ -17,7 +17,7 @@ from textual.widgets.option_list import Option
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.describe import describe
 from tui_gen.generation.tree import Tree, TreeRow
-from tui_gen.library import Entry
+from tui_gen.library import Entry, LoadedModel
 from tui_gen.sessions.workspace import Workspace
 from tui_gen.terminal_text import scrub_line
 from tui_gen.text.codec import Codec
@@ -29,7 +29,7 @@ _DEEPEST = 3
 
 
 class BranchList(SteadyOptionList):
-    """Branches below those that they left; the one on the screen is marked."""
+    """Branches below those that they left, the one on the screen marked; then other models that were played."""
 
     DEFAULT_CSS = """
     BranchList {
@@ -77,50 +77,74 @@ class BranchList(SteadyOptionList):
     class Changed(Message):
         """A branch is gone."""
 
+    @dataclass
+    class ModelSelected(Message):
+        """A person wants to play this other model."""
+
+        workspace: Workspace
+
+    @dataclass
+    class ModelCompared(Message):
+        """A person wants to compare this other model with the one on the screen."""
+
+        workspace: Workspace
+
     def __init__(self, keys: Sequence[Key] = KEYS) -> None:
         super().__init__(markup=False)
         bind(self, "BranchList", keys)
         self._delete_key = key_of("delete_branch", keys)
         self._content: list[object] = []
+        self._others = dict[str, Workspace]()
+        """Other models, by the ids of their lines."""
         self._workspace: Workspace | None = None
         self._to_delete = ""
         """The branch that goes when it is to be deleted once more."""
 
-    def show(self, workspace: Workspace, current: str) -> None:
-        """Lists the branches; costs little when it is called again and nothing has changed."""
+    def show(self, workspace: Workspace, current: str, others: Sequence[tuple[str, Workspace]] = ()) -> None:
+        """Lists the branches; costs little when it is called again and nothing has changed.
+
+        others: models that were played too, and their names.
+        """
         self._workspace, tree, codec = workspace, workspace.tree, workspace.loaded_model.codec
         rows = list(tree.rows())
         content: list[object] = [current, *((row.branch.name, row.branch.start) for row in rows)]
+        content += [(label, other, len(other.tree)) for label, other in others]
         if content == self._content:
             return
         moved, self._content = not self._content or current != self._content[0], content
+        self._others = {
+            f" {number}": other for number, (_, other) in enumerate(others)
+        }  # no branch's name, by its space
         name = self.selected
-        name = current if moved or name not in tree else name
+        name = current if moved or not (name in tree or name in self._others) else name
         self.clear_options()
         self.add_options(_options(tree, rows, current, codec))
-        if name in tree:
+        self.add_options(_folded(others))
+        if name in tree or name in self._others:
             self.highlighted = self.get_option_index(name)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Enter, or a click."""
         event.stop()
-        self._to_delete = ""
-        self.post_message(self.Selected(str(event.option.id)))
+        self._to_delete, name = "", str(event.option.id)
+        other = self._others.get(name)
+        self.post_message(self.ModelSelected(other) if other else self.Selected(name))
 
     def action_compare(self) -> None:
-        """Asks for a comparison with the branch on the screen."""
+        """Asks for a comparison with the branch, or the model, on the screen."""
         if name := self.selected:
-            self.post_message(self.Compared(name))
+            other = self._others.get(name)
+            self.post_message(self.ModelCompared(other) if other else self.Compared(name))
 
     def action_rename(self) -> None:
         """Asks for another name."""
-        if name := self.selected:
+        if (name := self.selected) and not self._tells_of_model(name):
             self.post_message(self.Renamed(name))
 
     def action_delete(self) -> None:
         """Deletes a branch when it is asked twice."""
         name, workspace = self.selected, self._workspace
-        if not name or not workspace:
+        if not name or not workspace or self._tells_of_model(name):
             return
         if name != self._to_delete and len(workspace.tree) > 1:
             self._to_delete = name
@@ -135,11 +159,24 @@ class BranchList(SteadyOptionList):
             self.notify(f"branch {name} is deleted")
             self.post_message(self.Changed())
 
+    def _tells_of_model(self, name: str) -> bool:
+        if name in self._others:
+            self.notify("that is a model with its branches: enter opens it, c compares it")
+        return name in self._others
+
     @property
     def selected(self) -> str:
-        """The branch that the arrows have selected; empty where there is none."""
+        """The branch that the arrows have selected, or the id of another model; empty where there is none."""
         option = self.highlighted_option
         return str(option.id) if option else ""
+
+
+def _folded(others: Sequence[tuple[str, Workspace]]) -> Iterator[Option | None]:
+    """A line for each other model, below a rule."""
+    if others:
+        yield None
+    for number, (label, other) in enumerate(others):
+        yield Option(f"▸ {scrub_line(label)} ({len(other.tree)})", id=f" {number}")
 
 
 def _options(tree: Tree, rows: list[TreeRow], current: str, codec: Codec) -> Iterator[Option]:
@@ -179,15 +216,24 @@ def _parent_note(row: TreeRow) -> str:
 class ModelList(SteadyOptionList):
     """Models under their kinds; the one that plays is marked."""
 
+    BINDINGS: ClassVar[list[BindingType]] = bindings_of("ModelList")
+
     @dataclass
     class Selected(Message):
         """A person wants to play this model."""
 
         folder: Path
 
-    def __init__(self, entries: Sequence[Entry]) -> None:
+    @dataclass
+    class Compared(Message):
+        """A person wants to compare this model with the one that plays."""
+
+        folder: Path
+
+    def __init__(self, entries: Sequence[Entry], keys: Sequence[Key] = KEYS) -> None:
         super().__init__(markup=False, compact=True)
-        self._entries = {entry.name: entry for entry in entries}
+        bind(self, "ModelList", keys)
+        self._entries = {str(entry.path.resolve()): entry for entry in entries}
         self._playing = ""
         self._fill()
 
@@ -196,23 +242,30 @@ class ModelList(SteadyOptionList):
         event.stop()
         self.post_message(self.Selected(self._entries[str(event.option.id)].path))
 
-    def mark(self, name: str) -> None:
-        """Marks the model that plays."""
-        self._playing = name
-        highlighted = self.highlighted
+    def action_compare(self) -> None:
+        """Asks for a comparison with the model that plays."""
+        if (option := self.highlighted_option) and not option.disabled:
+            self.post_message(self.Compared(self._entries[str(option.id)].path))
+
+    def mark(self, loaded_model: LoadedModel) -> None:
+        """Marks the model that plays, which is listed from then on."""
+        folder = loaded_model.path
+        self._playing = str(folder.resolve())
+        if self._playing not in self._entries:
+            self._entries = {self._playing: Entry(folder.name, folder, loaded_model.card), **self._entries}
         self._fill()
-        self.highlighted = self.get_option_index(name) if name in self._entries else highlighted
+        self.highlighted = self.get_option_index(self._playing)
 
     def _fill(self) -> None:
         self.clear_options()
         heading = ""
-        for entry in self._entries.values():
+        for key, entry in self._entries.items():
             kind = entry.card.kind if entry.card else "damaged"
             if kind != heading:
                 self.add_option(Option(kind, disabled=True))
                 heading = kind
-            sign = "▸" if entry.name == self._playing else " "
-            self.add_option(Option(f"{sign} {scrub_line(entry.name)}", id=entry.name))
+            sign = "▸" if key == self._playing else " "
+            self.add_option(Option(f"{sign} {scrub_line(entry.name)}", id=key))
 
 
 class Sidebar(Vertical):

@@ -128,6 +128,12 @@ class Prompt(SignedInput):
         self.cursor_position = len(self.value)
         self.screen.set_focus(self)
 
+    def show_text(self, text: str) -> None:
+        """Shows a prompt that nobody has typed here."""
+        with self.prevent(Input.Changed):
+            self.value = scrub_line(text)
+            self.cursor_position = len(self.value)
+
     def serve(self, codec: TextCodec | ImageCodec, example: str, model: str = "") -> None:
         """Marks and suggests by what this model knows. model: its name, where prompts can be recalled."""
         self._marker.codec, self._model = codec, model

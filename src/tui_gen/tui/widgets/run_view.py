@@ -7,8 +7,10 @@ import re
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
 from functools import partial
+from itertools import count
 from typing import Literal
 
 import numpy as np
@@ -78,9 +80,19 @@ class RunView(Container):
         view: RunView
 
     def __init__(
-        self, workspace: Workspace, branch: Branch, *, params: SamplingParams, rendering: Rendering, sample: int = 0
+        self,
+        workspace: Workspace,
+        branch: Branch,
+        *,
+        params: SamplingParams,
+        rendering: Rendering,
+        sample: int = 0,
+        beside: Branch | None = None,
     ) -> None:
-        """params: the knobs, read at every step. sample: the one that the cursor and the panels are about at first."""
+        """params: the knobs, read at every step. sample: the one that the cursor and the panels are about at first.
+
+        beside: a branch of another model; at positions that it has already, its knobs count.
+        """
         super().__init__()
         self.workspace, self.branch, self.head = workspace, branch, workspace.head(branch)
         """head: the first position of what the model makes."""
@@ -89,6 +101,7 @@ class RunView(Container):
         self.pace, self.ending = Pace(), self._resting("length" if workspace.is_full(branch) else "stopped")
         self.meter = Meter(unit=workspace.loaded_model.codec.unit)
         self._params, self._rendering, self._limit = params, rendering, workspace.limit(branch)
+        self._beside = beside
         self._titles = branch.start.sweep.headings() if branch.start.sweep else []
         self._room = threading.Semaphore(_FRAMES_AHEAD)
         self._frames_made = self._frames_shown = 0
@@ -243,7 +256,7 @@ class RunView(Container):
         ending: Ending = "length"
         fault = ""
         try:
-            steps = paced(branch.steps(self._params, lambda: self._limit), pace)
+            steps = paced(self._steps(), pace)
             for buffer in frames(steps, branch.step_buffer, lambda: self._drawing):
                 if not self._hand_over(buffer, pace, room, worker):
                     break
@@ -252,6 +265,22 @@ class RunView(Container):
         if ending == "length" and pace.closed:
             ending = "stopped"
         self.post_message(self.Rested(self, ending, fault))
+
+    def _steps(self) -> Iterator[Step]:
+        """With the knobs as they are; what another branch has at the same position already, with its knobs there."""
+        beside = self._beside
+        if beside is None:
+            yield from self.branch.steps(self._params, lambda: self._limit)
+            return
+        params = replace(self._params)
+        steps = self.branch.steps(params, lambda: self._limit)
+        for position in count(len(self.branch)):
+            source = beside.params_at(position) if position < len(beside) else self._params
+            for knob in fields(params):
+                setattr(params, knob.name, getattr(source, knob.name))
+            if (step := next(steps, None)) is None:
+                return
+            yield step
 
     def _tell_pause(self) -> None:
         self.post_message(self.Paused(self))
@@ -293,7 +322,7 @@ class RunView(Container):
 
     def walk(self, by: int) -> bool:
         """Moves the cursor; from behind the last token on, makes one more. False where it can go no further."""
-        self._hold()
+        self.hold()
         if by == 1 and self.cursor and self.cursor.position is None and self.running:
             self.pace.grant()
             return True
@@ -310,7 +339,7 @@ class RunView(Container):
 
     def walk_to(self, position: int, sample: int | None = None) -> None:
         """Puts the cursor on a position, or behind the last one."""
-        self._hold()
+        self.hold()
         self.sample = self.sample if sample is None else sample
         self._stand(Cursor(self.sample).to(self.branch, position, self.workspace.room(self.branch)))
 
@@ -373,7 +402,7 @@ class RunView(Container):
             if view.sample == self.sample and self.cursor:
                 view.scroll_visible(animate=False, force=True)
 
-    def _hold(self) -> None:
+    def hold(self) -> None:
         """Walking pauses a run."""
         if self.running and not self.pace.paused:
             self.pace.toggle_pause()

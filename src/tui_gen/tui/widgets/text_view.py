@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar, NamedTuple
 
+import numpy as np
 from rich.cells import cell_len, chop_cells
 from rich.segment import Segment
 from rich.style import Style
@@ -29,7 +30,15 @@ CURSOR = "▌"
 _CACHED_LINES = 512
 _THUMB_STEPS = 8
 """A scroll bar is drawn in eighths of a cell."""
-_PARTS = ("given", "chosen", "match", "cursor", "at-cursor", *(f"band-{number}" for number in range(5)))
+_PARTS = (
+    "given",
+    "chosen",
+    "match",
+    "differs",
+    "cursor",
+    "at-cursor",
+    *(f"band-{number}" for number in range(5)),
+)
 _CHARACTERS_A_CELL = 4
 """How many may share a cell, such as a letter and its accents; what is beyond is not looked at for a line."""
 
@@ -57,6 +66,7 @@ class TextView(ScrollView, can_focus=True):
         self._bits: Floats | None = None
         self._pattern: re.Pattern[str] | None = None
         self._matches: list[tuple[int, int]] = []
+        self._differences: Mask = np.zeros(0, dtype=bool)
         self._cursor: int | None = None
         self._ink, self._style_key, self._part_styles = Style(), (Style(), 0, 0, False), dict[str, Style]()
         self._strips: LRUCache[int, Strip] = LRUCache(_CACHED_LINES)
@@ -98,6 +108,27 @@ class TextView(ScrollView, can_focus=True):
         self._pattern = pattern
         self._matches = [match.span() for match in pattern.finditer(self.text)] if pattern else []
         self._redraw()
+
+    def mark_differences(self, differ: Mask) -> None:
+        """Marks tokens, bool[tokens], that differ from those of another text; those behind its end do not."""
+        before, self._differences = self._differences, differ
+        masks = np.zeros((2, max(len(before), len(differ))), dtype=bool)
+        for row, mask in zip(masks, (before, differ), strict=True):
+            row[: len(mask)] = mask
+        changes = np.flatnonzero(masks[0] != masks[1])
+        if len(changes) and changes[0] < self.count:
+            first = self._body.line_at(self._letters(int(changes[0]))[0])
+            for line in [line for line in self._strips.keys() if line >= first]:  # noqa: SIM118 (it is no dictionary)
+                self._strips.discard(line)
+            self._changed_from(first)
+
+    def place_of(self, number: int) -> int:
+        """Where in the text a token begins; of one that is still to come, the text's end."""
+        return self._letters(number)[0] if number < self.count else len(self.text)
+
+    def token_at(self, place: int) -> int:
+        """The number of the token that a place in the text belongs to."""
+        return self._script.token_at(place)
 
     def walk_to(self, number: int | None) -> None:
         """Puts the cursor on a token; behind the last one, if there is no such token yet; None takes it away."""
@@ -172,7 +203,7 @@ class TextView(ScrollView, can_focus=True):
         """Where in a line the style may change."""
         yield self._given_end - line.start
         yield from (at - line.start for match in self._matches_in(line) for at in match)
-        if self._bits is not None and line.text:
+        if (self._bits is not None or self._differences.any()) and line.text:
             first, last = (self._script.token_at(line.start + at) for at in (0, len(line.text) - 1))
             yield from (at - line.start for number in range(first, last + 1) for at in self._letters(number))
         for number in (*self._choices, *([] if self._cursor is None else [self._cursor])):
@@ -191,6 +222,8 @@ class TextView(ScrollView, can_focus=True):
             return self._part_styles[f"band-{band(self._bits[number])}"] if has_bits else self._ink
         if any(self._is_on(offset, number) for number in self._choices):
             return self._part_styles["chosen"]
+        if len(self._differences) and self._is_different(offset):
+            return self._part_styles["differs"]
         return self._part_styles["given"] if offset < self._given_end else self._ink
 
     def _matches_in(self, line: TextLine) -> list[tuple[int, int]]:
@@ -202,6 +235,10 @@ class TextView(ScrollView, can_focus=True):
     def _is_match(self, offset: int) -> bool:
         at = bisect_right(self._matches, offset, key=lambda match: match[0]) - 1
         return at >= 0 and offset < self._matches[at][1]
+
+    def _is_different(self, offset: int) -> bool:
+        number = self._script.token_at(offset)
+        return number < len(self._differences) and bool(self._differences[number]) and self._is_on(offset, number)
 
     def _is_on(self, offset: int, number: int | None) -> bool:
         if number is None or number >= self.count:
