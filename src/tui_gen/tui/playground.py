@@ -246,7 +246,8 @@ class PlaygroundScreen(Screen[None]):
             self.key_bar.show(self.context)
 
     def _tell_of_newer(self, folder: Path) -> None:
-        self.notify(f"{folder.name} was written anew; {key_of('load_anew', self._keys)} loads it; prompt and branches stay")
+        key = key_of("load_anew", self._keys)
+        self.notify(f"{folder.name} was written anew; {key} loads it, and prompt and branches stay")
 
     async def action_load_anew(self) -> None:
         workspace = self.workspace
