@@ -167,7 +167,7 @@ async def test_a_column_of_a_sweep_is_left_like_any_run_and_keeps_its_value(mode
         await driver.press("f5")
         await driver.until(driver.says_end)
         await driver.press("home", "right", "right")
-        await driver.shows("─ token 3")
+        await driver.shows("─ token 2")
         await driver.type("dog")
         await driver.press("enter")
         await driver.ends("2")

@@ -204,7 +204,7 @@ async def test_another_level_is_chosen_and_the_rest_is_drawn_from_there(models: 
         assert levels(driver)[7] != before[7]
         assert driver.branch.is_chosen(8, 0)
         await driver.shows("complete: 24")
-        await driver.until(lambda: f"└ 2  pixel 7: {levels(driver)[7]}"[:12] in driver.screen())
+        await driver.until(lambda: f"└ 2  pixel 8: {levels(driver)[7]}"[:12] in driver.screen())
         await on_pixel(driver, 1, 1)
         await driver.until(lambda: f"* ██ {levels(driver)[7]}" in driver.panel)
 

@@ -12,6 +12,7 @@ import numpy as np
 from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.branch import Branch
+from tui_gen.generation.describe import head_of, place
 from tui_gen.generation.generate import generate
 from tui_gen.generation.tree import Tree
 from tui_gen.library import LoadedModel
@@ -31,11 +32,12 @@ class Difference:
     branch: str
     first: int
     last: int
-    """The first other token is one from `first` to `last`."""
+    """Positions; the first other token stands at one from `first` to `last`."""
+    where: str
+    """The same as people count it, such as `token 12`."""
 
     def __str__(self) -> str:
-        where = f"token {self.first}" if self.first == self.last else f"a token from {self.first} to {self.last}"
-        return f"branch {self.branch} differs from {where} on"
+        return f"branch {self.branch} differs from {self.where} on"
 
 
 class Replay:
@@ -43,7 +45,7 @@ class Replay:
 
     def __init__(self, session: Session, loaded_model: LoadedModel) -> None:
         """Raises TuiGenError for a model that the session cannot have been made with."""
-        self.session = session
+        self.session, self._codec = session, loaded_model.codec
         self.tree = Tree(loaded_model.model)
         """The branches so far; after the end, those that were not deleted."""
         self.branches: dict[int, Branch] = {}
@@ -78,7 +80,8 @@ class Replay:
         """None where its parent has come to an end before."""
         parent = None if record.parent is None else self.branches.get(record.parent)
         if record.parent is not None and (parent is None or len(parent) < record.at):
-            self.differences.append(Difference(record.name, record.at, record.at))
+            where = place(parent, record.at, self._codec) if parent else "its beginning"
+            self.differences.append(Difference(record.name, record.at, record.at, where))
             return None
         name = self._free_name() if record.deleted else record.name
         branch = self.branches[record.number] = self.tree.begin(record.beginning(parent), name)
@@ -95,12 +98,18 @@ class Replay:
         fingerprint, alike = Fingerprint(), record.start
         for positions, sha256 in record.checks:
             if positions > len(branch):
-                self.differences.append(Difference(branch.name, alike, len(branch)))
+                self._note_difference(branch, alike, len(branch))
                 return
             if fingerprint.of(branch, positions) != sha256:
-                self.differences.append(Difference(branch.name, min(alike, positions - 1), positions - 1))
+                self._note_difference(branch, min(alike, positions - 1), positions - 1)
                 return
             alike = positions
+
+    def _note_difference(self, branch: Branch, first: int, last: int) -> None:
+        begin = max(first, min(last, head_of(branch, self._codec)))  # what the prompt gives is the same
+        names = [place(branch, position, self._codec) for position in (begin, last)]
+        where = names[0] if begin == last else "a place from {} to {}".format(*names)
+        self.differences.append(Difference(branch.name, first, last, where))
 
 
 def replay(session: Session, loaded_model: LoadedModel) -> Replay:

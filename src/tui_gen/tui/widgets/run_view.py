@@ -19,6 +19,7 @@ from textual.worker import Worker, get_current_worker
 
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.branch import Branch, StepBuffer
+from tui_gen.generation.describe import number_of
 from tui_gen.generation.pacing import Pace, frames, paced
 from tui_gen.images.codec import ImageCodec
 from tui_gen.images.picture import given_levels
@@ -226,8 +227,11 @@ class RunView(Container):
             view.end()
 
     def progress(self) -> str:
-        """How far the run is; of several samples, what each has."""
-        count, goal = max(0, len(self.branch) - self.head), self.workspace.limit(self.branch) - self.head
+        """How far the run is: the number of its last token; of several samples, that of the longest."""
+        last, goal = (number_of(end - 1, self.head) for end in (len(self.branch), self.workspace.limit(self.branch)))
+        count = max(0, last)
+        if self.ending == "ended" and self.branch.samples > 1:
+            return f"all ended by {count:,}"
         if self.ending:
             return f"{_RESULTS[self.ending]} {count:,}"
         return f"{'paused at' if self.paused else self.meter.unit} {count:,} of {goal:,}"
