@@ -16,6 +16,8 @@ MAX_TURNED_TEMPERATURE = 2.0
 MAX_PACE = 4096
 """Tokens a second, of text; the next value is unlimited."""
 STARTING_SEED = 42
+_FASTEST, _LONGEST = 1_000_000, 10_000_000
+"""The pace and the length of a text that can be typed at most."""
 _PICTURE_SECONDS = 4
 """What a picture takes at first, about."""
 
@@ -29,7 +31,7 @@ class Knob:
     label: str
     """For people."""
     explains: str
-    """What it does, in one sentence for someone who is learning it."""
+    """What it does, in one sentence for someone who is learning it, with the formula of what changes probabilities."""
     stops: Sequence[float]
     """The values that it is turned through, in ascending order."""
     default: float
@@ -38,6 +40,8 @@ class Knob:
     """A value as people read it, such as `0.80`, `off` or `unlimited`."""
     top: float = math.inf
     """As far as it can be turned up; stops above are only for turning down what was set otherwise."""
+    typed_to: float = math.nan
+    """As far as it can be typed; not a number where that is as far as the stops go."""
 
     def turned(self, value: float, direction: int) -> float:
         """The next stop up (direction 1) or down (-1) from any value; the value itself where there is none."""
@@ -50,8 +54,19 @@ class Knob:
     @property
     def explanation(self) -> str:
         """Its range and what it does."""
-        most = "or more" if self.name == "seed" else f"to {self.shown(self.highest)}"
-        return f"{self.shown(self.lowest)} {most}. {self.explains}"
+        limits = f"{self.shown(self.lowest)} or more" if self.name == "seed" else self.limits
+        return f"{limits}. {self.explains}"
+
+    @property
+    def limits(self) -> str:
+        """The lowest value and the highest that can be typed."""
+        beyond = f", or {self.shown(math.inf)}" if self.stops[-1] == math.inf else ""
+        return f"{self.shown(self.lowest)} to {self.shown(self.most)}{beyond}"
+
+    @property
+    def most(self) -> float:
+        """The highest value that can be typed."""
+        return self.stops[-1] if math.isnan(self.typed_to) else self.typed_to
 
     @property
     def lowest(self) -> float:
@@ -104,8 +119,8 @@ def _sampling_knobs(card: ModelCard) -> tuple[Knob, ...]:
         Knob(
             "temperature",
             "temperature",
-            "Divides the logits before the softmax: 0 always takes the likeliest token, 1 is what the model learned, "
-            "and more makes unlikely tokens likelier.",
+            "p ∝ exp(logit / T): 0 always takes the likeliest token, 1 is what the model learned, and more makes "
+            "unlikely tokens likelier.",
             [step / 20 for step in range(round(20 * MAX_TEMPERATURE) + 1)],
             card.temperature,
             SHOWN["temperature"],
@@ -114,16 +129,18 @@ def _sampling_knobs(card: ModelCard) -> tuple[Knob, ...]:
         Knob(
             "top_k",
             "top-k",
-            "Draws from the k likeliest tokens only, however likely they are; 1 always takes the likeliest.",
+            "p = 0 unless rank ≤ k: draws from the k likeliest tokens only, however likely they are; 1 always takes "
+            "the likeliest.",
             [0, *_round_counts(below=card.vocab_size)],
             SamplingParams.top_k,
             SHOWN["top_k"],
+            typed_to=card.vocab_size,
         ),
         Knob(
             "top_p",
             "top-p",
-            "Draws from the likeliest tokens that together reach this probability: few where the model is sure, "
-            "many where it is not.",
+            "Keeps the fewest of the likeliest tokens with Σ p ≥ top-p: few where the model is sure, many where it is "
+            "not.",
             [0.01, 0.02, *(step / 20 for step in range(1, 21))],
             SamplingParams.top_p,
             SHOWN["top_p"],
@@ -131,7 +148,8 @@ def _sampling_knobs(card: ModelCard) -> tuple[Knob, ...]:
         Knob(
             "min_p",
             "min-p",
-            "Draws from the tokens that are at least this many times as likely as the likeliest.",
+            "p = 0 unless p ≥ min-p · max p: draws from the tokens that are at least this many times as likely as the "
+            "likeliest.",
             [0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5],
             SamplingParams.min_p,
             SHOWN["min_p"],
@@ -148,6 +166,7 @@ def _run_knobs(card: ModelCard) -> tuple[Knob, ...]:
             _paces(card),
             starting_pace(card),
             partial(_shown_pace, row=_row(card)),
+            typed_to=_FASTEST,
         ),
         Knob(
             "samples",
@@ -164,6 +183,7 @@ def _run_knobs(card: ModelCard) -> tuple[Knob, ...]:
             _lengths(card),
             card.image.area if card.image else TEXT_LENGTH,
             partial(_shown_length, row=_row(card), whole=card.image.area if card.image else 0),
+            typed_to=card.image.area if card.image else _LONGEST,
         ),
         Knob(
             "seed",
@@ -214,13 +234,18 @@ def _shown_count(value: float) -> str:
 def _shown_pace(rate: float, *, row: int) -> str:
     if math.isinf(rate):
         return "unlimited"
-    return f"{_rows(rate, row)} a second" if row and rate % row == 0 else f"{rate:g} a second"
+    return f"{_rows(rate, row)} a second" if row and rate % row == 0 else f"{_grouped(rate)} a second"
 
 
 def _shown_length(length: float, *, row: int, whole: int) -> str:
     if row and length == whole:
         return "whole picture"
-    return _rows(length, row) if row and length and length % row == 0 else f"{length:.0f}"
+    return _rows(length, row) if row and length and length % row == 0 else _grouped(length)
+
+
+def _grouped(value: float) -> str:
+    """Five digits and more in groups of three."""
+    return f"{value:,.10g}" if value >= 10_000 else f"{value:g}"
 
 
 def _rows(tokens: float, row: int) -> str:

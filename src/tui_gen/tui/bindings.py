@@ -241,7 +241,7 @@ TASKS: dict[str, tuple[Key, ...]] = {
         Key("f2", "f2", "rendering", "picture style: half blocks, ASCII, braille",
             "draw in half blocks, ASCII or braille", "style", Context.draws),
         Key("f7", "f7", "complete", "complete a picture (inpainting)",
-            "complete a picture: a file, or this one with parts erased", "complete", Context.draws),
+            "complete a picture: a file, or this one with parts erased", "complete"),
     ),
     "keep": (
         Key("ctrl+s", "^s", "save", "save as text, PNG, GIF or session",
@@ -327,7 +327,7 @@ _PARTS: dict[str, tuple[Pair, ...]] = {
 def pairs_now(now: Context) -> tuple[Pair, ...]:
     """Key and meaning for the last line of the screen, the most useful first; help and quit are always the last."""
     part = next((pairs for fact, pairs in _PARTS.items() if getattr(now, fact)), None)
-    pairs = tuple(_pairs(_order(now), now)) if part is None else part
+    pairs = tuple(_pairs(_order(now), now)) if part is None else [(key, _word(meaning, now)) for key, meaning in part]
     return (*pairs, ("f1" if now.in_prompt else "?", "help"), ("^q", "quit"))
 
 
@@ -337,7 +337,7 @@ def _order(now: Context) -> tuple[str, ...]:
     if now.walking and not now.in_prompt:
         return _WALKING_PICTURE if now.drawing else _WALKING
     if not now.running:
-        return _RESTING
+        return _RESTING if now.drawing else tuple(brief for brief in _RESTING if brief != "complete")
     return _PAUSED if now.paused and not now.in_prompt else _RUNNING
 
 

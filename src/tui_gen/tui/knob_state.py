@@ -28,13 +28,10 @@ class KnobState:
         self.params = params
         self.rate, self.samples, self.seed, self._length = math.inf, samples, seed, length
         self._knobs: dict[str, Knob] = {}
-        self._typed_up_to: dict[str, float] = {}
-        """Knobs that can be typed beyond what they turn through."""
 
     def serve(self, card: ModelCard, temperature: float | None) -> None:
         """Takes the limits of a model, and its pace and temperature unless a person asked for another."""
         self._knobs = knobs_for(card)
-        self._typed_up_to = {"top_k": card.vocab_size, "pace": 1e6, "length": card.image.area if card.image else 1e7}
         self.params.temperature = card.temperature if temperature is None else temperature
         self.rate = self._knobs["pace"].default
 
@@ -72,9 +69,8 @@ class KnobState:
             value = float(text)
         except ValueError as fault:
             raise TuiGenError(f"{knob.label} takes a number, not {text!r:.40}") from fault
-        most = self._typed_up_to.get(name, knob.stops[-1])
-        if not knob.lowest <= value <= most:
-            raise TuiGenError(f"{knob.label} goes from {knob.shown(knob.lowest)} to {knob.shown(most)}")
+        if not knob.lowest <= value <= knob.most:
+            raise TuiGenError(f"{knob.label} goes from {knob.limits}")
         self._set(name, value)
 
     def draw_seed(self) -> None:

@@ -92,6 +92,7 @@ async def test_space_plays_all_epochs_and_holds(cats: Path, monkeypatch: pytest.
     seen, show = list[int](), TrainingDialog._show
     monkeypatch.setattr(TrainingDialog, "_show", lambda self, epoch: (seen.append(epoch.number), show(self, epoch)))
     async with opened(lambda: _dialog(cats)) as driver:
+        await driver.until(lambda: seen == [3])
         await driver.press("space")
         await driver.until(lambda: seen == [3, 1, 2, 3])
         await driver.shows("space play")

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 from textual.app import ComposeResult
 from textual.containers import Container
+from textual.content import Content
 from textual.message import Message
 from textual.widget import Widget
 from textual.worker import Worker, get_current_worker
@@ -389,6 +390,12 @@ class RunView(Container):
                 view.show_bits(None)
             else:
                 view.show_bits(scores.pixels() if isinstance(view, ImageView) else scores.bits[:, view.sample])
+
+    def show_legend(self, legend: Content | None) -> None:
+        """What the marks of `show_scores` mean, in a line below the samples; None where it stands elsewhere."""
+        self.set_class(legend is not None, "-legend")
+        if legend and legend.markup != self.border_subtitle:
+            self.border_subtitle = legend
 
     def levels(self, sample: int) -> Tokens | None:
         """The picture of a sample, FREE where nothing is drawn: [height, width] or [height, width, 3]."""
