@@ -231,7 +231,7 @@ TASKS: dict[str, tuple[Key, ...]] = {
         Key("f6", "f6", "surprisal", "surprise: bits per token, the most surprising ones",
             "how surprised the model was by each token", "surprise", Context.has_made),
         Key("f9", "f9", "training", "how the model learned, epoch by epoch",
-            "how the model learned: losses and a sample of every epoch", "learned"),
+            "how the model learned: losses and samples of every epoch", "learned"),
         Key("pageup", "pgup", "scroll_output(-1)", "scroll up", _SCROLL, "scroll", Context.can_scroll),
         Key("pagedown", "pgdn", "scroll_output(1)", "scroll down", _SCROLL, "scroll", Context.can_scroll),
         Key("tab", "tab", "app.focus_next", "next part of the screen", "to the next part of the screen", "focus",
