@@ -148,6 +148,17 @@ async def test_a_text_that_has_come_to_its_end_stays_as_it_is(models: Path) -> N
         assert driver.length == made
 
 
+async def test_the_number_of_the_last_token_is_where_the_run_has_ended(models: Path) -> None:
+    for samples, words in ((1, "the model ended at"), (3, "all ended by")):
+        async with on_screen(models / "cats", prompt="the", samples=samples, seed=3, size=TALL) as driver:
+            await driver.run_to_end()
+            longest = int(driver.branch.live.sum(axis=0).argmax())
+            await driver.press(*["greater_than_sign"] * longest, "end")
+            number = driver.length - 2
+            await driver.shows(f"{words} {number}")
+            await driver.shows(f"─ token {number} ")
+
+
 async def test_a_click_on_a_word_puts_the_cursor_there(models: Path) -> None:
     async with on_screen(models / "cats", prompt="the", temperature=0.0) as driver:
         await driver.run_to_end()
