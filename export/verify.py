@@ -111,7 +111,7 @@ def compare_greedy(network: Network, greedy: Tokens) -> None:
     of_greedy = logits[np.arange(len(logits)), greedy[0, -len(logits) :]]
     wrong = np.flatnonzero(logits.max(axis=1) - of_greedy > TOLERANCE * max(1.0, float(np.ptp(logits))))
     if len(wrong):
-        raise TuiGenError(f"greedy token {wrong[0]} differs from PyTorch's, so nothing was written")
+        raise TuiGenError(f"greedy token {wrong[0] + 1} differs from PyTorch's, so nothing was written")
 
 
 def _compare_decoded(codec: TextCodec | ImageCodec, greedy: Tokens) -> None:
@@ -150,7 +150,7 @@ def compare_spread(network: StreamingNetwork, model: Model, *, seed: int = 0) ->
         difference = float(np.abs(logits - expected[:, place]).max())
         if not difference <= allowed:
             raise TuiGenError(
-                f"the exported model differs from PyTorch by {difference:.2g} in the logits of token {place}; "
+                f"the exported model differs from PyTorch by {difference:.2g} in the logits of token {place + 1}; "
                 f"{allowed:.2g} is allowed, so nothing was written"
             )
         worst = max(worst, difference)

@@ -82,7 +82,7 @@ def test_its_training_can_be_watched(name: str) -> None:
     assert [epoch.number for epoch in learning.epochs] == list(range(1, len(learning) + 1))
     assert len(learning) > 1
     assert learning.epochs[-1].validation_loss < learning.epochs[0].validation_loss
-    assert len({np.array(epoch.sample).tobytes() for epoch in learning.epochs}) > 1
+    assert len({np.array(epoch.samples[0]).tobytes() for epoch in learning.epochs}) > 1
 
 
 @pytest.mark.parametrize("name", [name for name in BARS if read_card(ROOT / "models" / name).kind == "text"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from tests.conftest import Run
 from tests.support import toys
 from tui_gen.errors import TuiGenError
 from tui_gen.library import read_card
-from tui_gen.training_log import pictures, read_learning
+from tui_gen.training_log import SampleSettings, picture_of, read_learning
 
 STRIPES, BLACK = toys.STRIPES.tolist(), np.zeros_like(toys.STRIPES).tolist()
 
@@ -35,14 +36,52 @@ def test_every_epoch_has_its_losses_and_its_sample(cats: Path) -> None:
     assert (learning.unit, learning.prompt, len(learning)) == ("nats per token", "the", 3)
     last = learning.epochs[-1]
     assert (last.number, last.train_loss, last.validation_loss) == (3, 4 / 3, 1.0)
-    assert last.sample == "the cat sat.\nthe end"
+    assert last.samples == ("the cat sat.\nthe end",)
+    assert last.headings == [""]
 
 
 def test_pictures_are_drawn_in_the_models_colours(stripes: Path) -> None:
     card = read_card(stripes)
     assert card.image
-    picture = pictures(read_learning(stripes, card).epochs, card.image)
+    picture = picture_of([epoch.samples[0] for epoch in read_learning(stripes, card).epochs], card.image)
     np.testing.assert_array_equal(picture.rgb[:, ..., 0], [np.zeros_like(toys.STRIPES), toys.STRIPE_GREYS])
+
+
+def test_a_log_says_how_its_samples_were_drawn(cats: Path, stripes: Path) -> None:
+    """The first version drew one, texts at the temperature of their card and pictures at 1, and did not say so."""
+    warm, guided = replace(read_card(cats), temperature=0.7), replace(read_card(stripes), temperature=0.85)
+    guided = replace(guided, export={"guidance": 1.25})
+    first = [read_learning(folder, card).epochs[0].settings for folder, card in ((cats, warm), (stripes, guided))]
+    assert first[0].caption(warm) == "one sample, temperature 0.7, seed 1"
+    assert first[1].caption(guided) == "one sample, temperature 1, no guidance, seed 1"
+    assert [settings.remark(card) for settings, card in zip(first, (warm, guided), strict=True)] == [
+        "",
+        "the model: 0.85, guidance 1.25",
+    ]
+    toys.learned(stripes, [BLACK, STRIPES], seeds=[1, 2], temperature=0.85, guidance=1.25)
+    (epoch,) = read_learning(stripes, guided).epochs
+    assert (epoch.settings.caption(guided), epoch.settings.remark(guided)) == (
+        "temperature 0.85, guidance 1.25, seeds 1 to 2",
+        "",
+    )
+    assert epoch.headings == ["seed 1", "seed 2"]
+    np.testing.assert_array_equal(epoch.samples, [BLACK, STRIPES])
+    assert SampleSettings((7, 3), 1, None).caption(warm) == "temperature 1, seeds 7 3"
+
+
+def test_a_log_that_two_versions_have_written_is_read(cats: Path, tui_gen: Run) -> None:
+    toys.learned(cats, "the old")
+    old = (cats / "training.jsonl").read_text()
+    toys.learned(cats, ["the new", "the newer"], seeds=[1, 2], temperature=0.5)
+    (cats / "training.jsonl").write_text(
+        old + (cats / "training.jsonl").read_text().replace('"epoch": 1', '"epoch": 2')
+    )
+    written = tui_gen("learned", str(cats)).stdout.decode()
+    assert "made after it from “the”: one sample, temperature 1, seed 1\n\nafter epoch 1:\nthe old\n" in written
+    assert (
+        "made after it from “the”: temperature 0.5, seeds 1 to 2 (the model: 1)\n\nafter epoch 2, seed 1:\n" in written
+    )
+    assert written.endswith("after epoch 2, seed 2:\nthe newer\n\n")
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\n\n"])
@@ -64,6 +103,10 @@ ENTRY = {"epoch": 1, "unit": "nats", "train_loss": 2.0, "validation_loss": 3.0, 
         ({**ENTRY, "train_loss": None}, "line 2: train_loss' is missing"),
         ('{"epoch": 1, "unit": "nats", "train_loss": NaN, "validation_loss": 1, "sample": ""}', "a finite number"),
         ({**ENTRY, "sample": [[1]]}, "line 2: sample' must be text"),
+        ({**ENTRY, "samples": ["x", 3]}, "line 2: samples' must be text"),
+        ({**ENTRY, "samples": []}, "line 2: samples' must hold one sample at least"),
+        ({**ENTRY, "samples": ["x", "y"], "seeds": [1]}, "line 2: seeds' must be 2 whole numbers, one a sample"),
+        ({**ENTRY, "samples": ["x"], "temperature": "hot"}, "line 2: temperature' must be a number"),
         ({**ENTRY, "unit": 3}, "line 2: unit' must be text"),
     ],
 )
@@ -92,7 +135,7 @@ def test_the_command_writes_losses_and_samples(cats: Path, tui_gen: Run) -> None
         ["3", "1.333", "1.000"],
     ]
     assert remark.startswith("the training loss is averaged over the epoch")
-    assert "made after each from “the”, always with the same random numbers:" in rest
+    assert "made after each from “the”: one sample, temperature 1, seed 1" in rest
     assert rest[-4:] == ["after epoch 3:", "the cat sat.", "the end", ""]
 
 
@@ -110,6 +153,9 @@ def test_pictures_stand_side_by_side(stripes: Path, tui_gen: Run) -> None:
     assert written.splitlines()[-3] == "epoch   epoch"  # as far as there is room
     assert written.splitlines()[-2:] == ["        :#+:#+", "        +:#+:#"]
     assert tui_gen("learned", str(stripes)).stdout.decode() == written
+    toys.learned(stripes, [BLACK, STRIPES], [STRIPES, BLACK], seeds=[1, 2], temperature=1.0)
+    written = tui_gen("learned", str(stripes)).stdout.decode()
+    assert written.splitlines()[-3:] == ["epoch   epoch", ":#+:#+", "+:#+:#"]
 
 
 def test_what_cannot_be_shown_is_told_in_a_line(cats: Path, tui_gen: Run, tmp_path: Path) -> None:

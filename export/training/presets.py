@@ -35,7 +35,9 @@ class Training:
     card: ModelCard
     """The model card as far as it is known before the export."""
     sample_length: int = 200
-    """Tokens of the sample drawn after every epoch; its prompt is the card's example."""
+    """Tokens of each sample drawn after an epoch; their prompt is the card's example."""
+    guidance: float | None = None
+    """The scale of classifier-free guidance that those of pictures are drawn with; None for a network without."""
 
 
 @dataclass(frozen=True)
@@ -123,12 +125,14 @@ def _pictures(
     read: Callable[[Path], data.Images] = data.read_idx,
     network: Callable[[data.Images], PixelCNNConfig | BookConfig],
     task: Callable[[data.Images, int], ImageTask],
+    guidance: float | None = None,
     **facts: Any,
 ) -> Training:
     """facts: of the card."""
     images = read(path)
     card, tokenizer = _image_card(name, path, images, **facts)
-    return Training(task(images, batch_size), network(images), tokenizer, card)
+    guidance = guidance if images.phrases else None
+    return Training(task(images, batch_size), network(images), tokenizer, card, guidance=guidance)
 
 
 def _two_stacks(images: data.Images, **sizes: Any) -> PixelCNNConfig:
@@ -247,6 +251,7 @@ _PRESETS = (
             description="Draws pixel-art adventurers with the dress and the arms that the prompt names.",
             prompt_example="elf woman, red cloak, bow",
             temperature=0.85,
+            guidance=1.25,
         ),
         "adventurers.npz: pixels, palette and captions",
         epochs=8,

@@ -1,7 +1,7 @@
 """Trains a network by name, from its data to a checkpoint. Run again, it resumes.
 
-DIR gets `checkpoint.pt` and `training.jsonl`, one line per epoch: losses, and a sample drawn with the same seed and
-prompt every time. The samples come from the exported step function, through the loop that the player uses.
+DIR gets `checkpoint.pt` and `training.jsonl`, one line per epoch: losses, and four samples drawn with the same
+seeds and prompt every time. The samples come from the exported step function, through the loop that the player uses.
 """
 
 from __future__ import annotations
@@ -161,7 +161,8 @@ def _report_start(trainer: Trainer, *, resumed: bool) -> None:
 
 def _summary(entry: dict[str, Any]) -> str:
     losses = f"train {entry['train_loss']:.4f}, held out {entry['validation_loss']:.4f} {entry['unit']}"
-    sample = f"\n  {entry['sample']!r:.400}" if isinstance(entry["sample"], str) else ""
+    first = entry["samples"][0]
+    sample = f"\n  {first!r:.400}" if isinstance(first, str) else ""
     return f"epoch {entry['epoch']}: {losses}, {entry['seconds']:.0f} s{sample}"
 
 

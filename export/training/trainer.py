@@ -18,13 +18,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.generate import generate
 from tui_gen.runtime.model import Model
 from tui_gen.sampling.params import SamplingParams
+from tui_gen.sampling.step import Step
 from tui_gen.terminal_text import shows_colours
 
 from ..files import json_lines, replace_text
+from ..images.streaming import with_guidance
+from ..reader import Exportable
 from . import checkpoint
 from .native import complete_card, network_of
 from .networks import TrainedNet, build_network
@@ -32,7 +36,7 @@ from .presets import Training, sample_prompt
 from .tasks import Batch, in_unit
 
 WARM_UP_STEPS = 200
-SAMPLE_SEED = 1
+SAMPLE_SEEDS = (1, 2, 3, 4)
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,7 @@ class Trainer:
                     "train_loss": round(train_loss, 4),
                     "validation_loss": round(self._held_out_loss(), 4),
                     "seconds": round(time.monotonic() - start, 1),
-                    **draw_sample(self.training, self.average.module.state_dict()),
+                    **draw_samples(self.training, self.average.module.state_dict()),
                 }
             )
             self.save()
@@ -200,19 +204,33 @@ def _progress(title: str, total: int) -> Progress:
     return progress
 
 
-def draw_sample(training: Training, weights: dict[str, Tensor]) -> dict[str, Any]:
-    """`prompt` and `sample`: text, or a picture's levels row by row. weights: a state dict of the network."""
+def draw_samples(training: Training, weights: dict[str, Tensor]) -> dict[str, Any]:
+    """`prompt` and `samples`, texts or a picture's levels row by row, with the `seeds`, the `temperature` and the
+    `guidance`, where there is one, that they were drawn with: those of the model that is to be exported.
+
+    weights: a state dict of the network.
+    """
     net = build_network(training.network)
     net.load_state_dict(weights)
-    network = network_of(net.eval())
-    card = complete_card(training.card, network)
-    model = Model(network.step_graph().SerializeToString(), card, provider="cpu")
-    prompt = sample_prompt(training, card)
+    exportable = Exportable(network_of(net.eval()), training.card, training.tokenizer.to_str())
+    if training.guidance is not None:
+        exportable = with_guidance(exportable, training.guidance)
+    card = complete_card(exportable.card, exportable.network)
+    model = Model(exportable.network.step_graph().SerializeToString(), card, provider="cpu")
+    prompt = sample_prompt(training, card).repeat(len(SAMPLE_SEEDS), axis=0)
     length = card.image.area if card.image else training.sample_length
-    steps = generate(model, prompt, SamplingParams(card.temperature), length=length, seed=SAMPLE_SEED)
-    tokens = [int(step.tokens[0]) for step in steps if not step.given[0]]
+    steps = list(generate(model, prompt, SamplingParams(card.temperature), length=length, seed=SAMPLE_SEEDS))
+    settings: dict[str, Any] = {"seeds": list(SAMPLE_SEEDS), "temperature": card.temperature}
+    if training.guidance is not None:
+        settings["guidance"] = training.guidance
+    samples = [_sample(training, card, steps, number) for number in range(len(SAMPLE_SEEDS))]
+    return {"prompt": card.prompt_example, **settings, "samples": samples}
+
+
+def _sample(training: Training, card: ModelCard, steps: list[Step], number: int) -> Any:
+    """A picture's levels row by row, or a text with its prompt."""
+    live = [step for step in steps if step.live[number]]
     if card.image:
-        sample = np.reshape(tokens, card.image.shape).tolist()
-    else:
-        sample = training.tokenizer.decode([token for token in [*prompt[0, 1:].tolist(), *tokens] if token != card.eos])
-    return {"prompt": card.prompt_example, "sample": sample}
+        levels = [int(step.tokens[number]) for step in live if not step.given[number]]
+        return np.reshape(levels, card.image.shape).tolist()
+    return training.tokenizer.decode([token for step in live if (token := int(step.tokens[number])) != card.eos])

@@ -1,4 +1,4 @@
-"""The training log of a model, training.jsonl: losses and a sample of every epoch."""
+"""The training log of a model, training.jsonl: losses and samples of every epoch."""
 
 from __future__ import annotations
 
@@ -19,6 +19,40 @@ from tui_gen.sampling.params import Tokens
 LOG = "training.jsonl"
 
 
+@dataclass(frozen=True)
+class SampleSettings:
+    """How the samples of an epoch were drawn."""
+
+    seeds: tuple[int, ...]
+    """Of each sample, which is the only one of a run with that seed; empty where the log does not say."""
+    temperature: float
+    guidance: float | None
+    """The scale of classifier-free guidance; None for none."""
+
+    def caption(self, card: ModelCard) -> str:
+        """Such as `temperature 0.8, guidance 2, seeds 1 to 4`. card: of the model that was exported in the end."""
+        parts = ["one sample"] * (len(self.seeds) == 1) + [f"temperature {self.temperature:g}"]
+        if self.guidance is not None:
+            parts.append(f"guidance {self.guidance:g}")
+        elif card.export.get("guidance") is not None:
+            parts.append("no guidance")
+        return ", ".join([*parts, *self._named_seeds()])
+
+    def remark(self, card: ModelCard) -> str:
+        """How the model itself draws unless it is told otherwise, if that is another way; empty if it is not."""
+        guidance = card.export.get("guidance")
+        if (self.temperature, self.guidance) == (card.temperature, guidance):
+            return ""
+        also = f", guidance {guidance:g}" if isinstance(guidance, int | float) else ""
+        return f"the model: {card.temperature:g}{also}"
+
+    def _named_seeds(self) -> list[str]:
+        seeds = self.seeds
+        if len(seeds) > 1 and seeds == tuple(range(seeds[0], seeds[-1] + 1)):
+            return [f"seeds {seeds[0]} to {seeds[-1]}"]
+        return [f"seed{'s' if len(seeds) > 1 else ''} {' '.join(map(str, seeds))}"] if seeds else []
+
+
 @dataclass(frozen=True, eq=False)
 class Epoch:
     """A pass over the training data, and what the network made after it."""
@@ -27,8 +61,17 @@ class Epoch:
     train_loss: float
     validation_loss: float
     """On held-out data, or a part of it; both in the unit of `Learning`."""
-    sample: str | Tokens
-    """A text with its prompt, or the levels of a picture, int64[height, width], or [height, width, 3]."""
+    samples: tuple[str | Tokens, ...]
+    """Texts with their prompt, or the levels of pictures, int64[height, width], or [height, width, 3]."""
+    settings: SampleSettings
+
+    @property
+    def headings(self) -> list[str]:
+        """What stands at each of several samples; nothing at a single one."""
+        seeds = self.settings.seeds
+        if len(self.samples) == 1:
+            return [""]
+        return [f"seed {seed}" for seed in seeds] or [f"{number}" for number in range(1, len(self.samples) + 1)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +81,7 @@ class Learning:
     unit: str = ""
     """What the losses are counted in, such as `bits per pixel`."""
     prompt: str = ""
-    """That all samples were made from, with the same random numbers."""
+    """That all samples were made from."""
     epochs: tuple[Epoch, ...] = ()
 
     def __len__(self) -> int:
@@ -56,7 +99,7 @@ def read_learning(folder: Path, card: ModelCard) -> Learning:
     if not entries:
         return Learning()
     last = entries[-1]
-    return Learning(last.text("unit"), last.text("prompt", ""), tuple(_epoch(entry, card.image) for entry in entries))
+    return Learning(last.text("unit"), last.text("prompt", ""), tuple(_epoch(entry, card) for entry in entries))
 
 
 def _entry(path: Path, number: int, line: str) -> JsonFields:
@@ -69,25 +112,46 @@ def _entry(path: Path, number: int, line: str) -> JsonFields:
     return JsonFields(entry, f"{path}, line {number}: ")
 
 
-def _epoch(entry: JsonFields, image: ImageSpec | None) -> Epoch:
-    sample = _levels(entry, image) if image else entry.text("sample")
+def _epoch(entry: JsonFields, card: ModelCard) -> Epoch:
     losses = entry.number("train_loss"), entry.number("validation_loss")
-    return Epoch(entry.integer("epoch"), *losses, sample)
+    key = "samples" if entry.has("samples") else "sample"
+    values = (
+        entry.items("samples") if key == "samples" else [entry.items("sample") if card.image else entry.text("sample")]
+    )
+    if not values:
+        raise entry.fault(key, "must hold one sample at least")
+    samples = tuple(_sample(entry, key, value, card.image) for value in values)
+    return Epoch(entry.integer("epoch"), *losses, samples, _settings(entry, card, len(samples)))
 
 
-def _levels(entry: JsonFields, image: ImageSpec) -> Tokens:
+def _settings(entry: JsonFields, card: ModelCard, count: int) -> SampleSettings:
+    """The first version noted nothing: it drew one sample of seed 1, texts at the card's temperature, pictures at 1."""
+    if not entry.has("samples"):
+        return SampleSettings((1,), entry.number("temperature", 1.0 if card.image else card.temperature), None)
+    seeds = tuple(entry.items("seeds"))
+    if seeds and (len(seeds) != count or not all(isinstance(seed, int) for seed in seeds)):
+        raise entry.fault("seeds", f"must be {count} whole numbers, one a sample")
+    guidance = entry.number("guidance") if entry.has("guidance") else None
+    return SampleSettings(seeds, entry.number("temperature", card.temperature), guidance)
+
+
+def _sample(entry: JsonFields, key: str, value: object, image: ImageSpec | None) -> str | Tokens:
+    if not image:
+        if not isinstance(value, str):
+            raise entry.fault(key, f"must be text, not {value!r:.60}")
+        return value
     try:
-        levels = np.array(entry.items("sample"))
+        levels = np.array(value)
     except ValueError:  # rows of several lengths
         levels = np.zeros(0)
     fits = levels.shape == image.shape and levels.dtype.kind == "i"
     if not fits or levels.min() < 0 or levels.max() >= image.levels:
-        raise entry.fault("sample", f"must be {image.height} rows of {image.width} levels from 0 to {image.levels - 1}")
+        raise entry.fault(key, f"must be {image.height} rows of {image.width} levels from 0 to {image.levels - 1}")
     return levels.astype(np.int64)
 
 
-def pictures(epochs: Sequence[Epoch], image: ImageSpec) -> Picture:
-    """What was drawn after each of some epochs, as samples of one picture."""
-    picture = Picture(image, len(epochs))
-    picture.take(np.stack([np.ravel(epoch.sample) for epoch in epochs], axis=1))
+def picture_of(samples: Sequence[str | Tokens], image: ImageSpec) -> Picture:
+    """Levels as of `Epoch`, as the samples of one picture."""
+    picture = Picture(image, len(samples))
+    picture.take(np.stack([np.ravel(levels) for levels in samples], axis=1))
     return picture

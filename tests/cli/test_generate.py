@@ -387,5 +387,5 @@ def test_logits_that_are_not_finite_end_the_run_with_their_place(tui_gen: Run, t
     done = tui_gen("generate", str(folder), "the", "-t", "0")
     assert (done.returncode, done.stdout) == (1, b"the cat\n")
     assert done.stderr.decode().splitlines() == [
-        "tui-gen: the model gave non-finite logits at token 3: its weights are damaged or it overflows"
+        "tui-gen: the model gave non-finite logits at position 3: its weights are damaged or it overflows"
     ]

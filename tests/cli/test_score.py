@@ -86,7 +86,7 @@ def test_the_text_is_followed_by_its_totals_and_a_table_of_surprises(tui_gen: Ru
     assert [line[:19].strip() for line in totals.splitlines()] == ["tokens", "bits", "perplexity", "bits per character"]
     title, header, first, *rest = table.splitlines()
     assert (title, header.split()) == ("most surprising", ["TOKEN", "BITS", "TEXT", "AFTER"])
-    assert first.split("  ")[0] == "6"
+    assert first.split("  ")[0] == "7"
     assert first.endswith("“sat”  The cat sat.␊The dog")
     assert len(rest) == 7
     assert done.stderr == b""

@@ -20,7 +20,6 @@ from export.read import read
 from export.reader import ReadOptions
 from export.text.step import TextNetwork
 from export.training import checkpoint
-from export.training.trainer import SAMPLE_SEED
 from tests.support.gated_networks import ColourGated, GenerativeGated, PriorGated, TutorialGated
 from tests.support.single_stack_networks import BookPixelCNN, GenerativePixelCNN, sequential
 from tui_gen.errors import TuiGenError
@@ -56,13 +55,14 @@ def test_the_command_line_writes_a_model_folder(
 
 
 def test_the_player_says_what_the_training_log_shows(names: Path) -> None:
-    """The same seed, prompt and temperature give the sample of the last epoch."""
+    """The same seeds, prompt and temperature give the samples of the last epoch."""
     loaded_model = open_model(names, provider="cpu")
     last = json.loads((names / "training.jsonl").read_text(encoding="utf-8").splitlines()[-1])
     knobs = SamplingParams(temperature=loaded_model.card.temperature)
     prompt = loaded_model.codec.prompt([last["prompt"]])
-    steps = generate(loaded_model.model, prompt, knobs, length=20, seed=SAMPLE_SEED)
-    assert loaded_model.codec.decode([int(step.tokens[0]) for step in steps]) == last["sample"]
+    for seed, sample in zip(last["seeds"], last["samples"], strict=True):
+        steps = generate(loaded_model.model, prompt, knobs, length=20, seed=seed)
+        assert loaded_model.codec.decode([int(step.tokens[0]) for step in steps]) == sample
 
 
 def test_averaged_weights_are_exported(names: Path, names_checkpoint: Path) -> None:

@@ -153,7 +153,7 @@ def test_greedy_tokens_are_compared_too() -> None:
         tokens[0, at + 1] = sequence_logits(net, tokens[:, : at + 1])[0, -1].argmax()
     compare_greedy(network_of(net), tokens)
     tokens[0, 5] = (tokens[0, 5] + 1) % net.config.vocab_size
-    with pytest.raises(TuiGenError, match="greedy token 4 differs from PyTorch's"):
+    with pytest.raises(TuiGenError, match="greedy token 5 differs from PyTorch's"):
         compare_greedy(network_of(net), tokens)
 
 

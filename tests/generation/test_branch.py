@@ -57,7 +57,7 @@ def test_any_position_can_be_looked_at_and_says_what_was_drawn_from(loaded_model
         np.testing.assert_allclose(seen.probs, step.probs, atol=1e-5)
         assert seen.tokens.tolist() == step.tokens.tolist()
         assert seen.given.tolist() == step.given.tolist()
-    with pytest.raises(TuiGenError, match="there is no token 400"):
+    with pytest.raises(TuiGenError, match="there is no position 400"):
         branch.look(400)
 
 
@@ -155,7 +155,7 @@ def test_memory_and_the_way_back_are_bounded(endless: LoadedModel) -> None:
 def test_a_branch_outside_of_what_was_made_is_refused(endless: LoadedModel) -> None:
     branch = root(endless, 10)
     for at in (0, len(branch) + 1):
-        with pytest.raises(TuiGenError, match="a branch can begin at tokens 1 to 11"):
+        with pytest.raises(TuiGenError, match="a branch can begin at positions 1 to 11"):
             branch.changed(at)
 
 
@@ -222,18 +222,18 @@ def test_a_branch_says_how_it_began(endless: LoadedModel) -> None:
     sweep = tree.begin(BranchStart(codec.prompt(["", ""]), 7, PLAIN, sweep=Sweep("top_p", (0.5, 0.9))))
     assert describe(sweep, codec) == "sweep top-p"
     assert describe(first, codec) == "seed 7: the"
-    assert describe(again, codec, first) == "anew at token 9"
-    assert describe(words, codec, first) == "token 9: dog ran"
+    assert describe(again, codec, first) == "anew at token 8"
+    assert describe(words, codec, first) == "token 8: dog ran"
     assert describe(unprompted, codec) == "seed 3"
-    assert describe(turned, codec, first) == "temperature 0.50, top-k 3 at token 30"
-    assert describe(turned, codec) == "anew at token 30"
+    assert describe(turned, codec, first) == "temperature 0.50, top-k 3 at token 29"
+    assert describe(turned, codec) == "anew at token 29"
 
 
 def test_white_space_that_was_chosen_is_seen(toy_models: Path) -> None:
     letters = open_model(toy_models / "letters", provider="cpu", threads=1)
     tree = Tree(letters.model)
     first = grown(tree.begin(BranchStart(letters.codec.prompt(["ab"]), 1, PLAIN)))
-    space = tree.begin(first.changed(2, np.array([[toys.CHARACTERS.index(" ")]])))
+    space = tree.begin(first.changed(4, np.array([[toys.CHARACTERS.index(" ")]])))
     assert describe(space, letters.codec, first) == "token 2: ␣"
 
 
@@ -249,9 +249,9 @@ def test_branches_of_pictures_count_pixels_from_the_first_one(model: str, toy_mo
     grown(first)
     at = start.shape[1] + 5
     unit = "value" if model == "colour" else "pixel"
-    assert describe(tree.begin(first.changed(at, np.array([[2]]))), codec, first) == f"{unit} 5: 2"
-    assert describe(tree.begin(first.changed(at, seed=8)), codec, first) == f"seed 8 at {unit} 5"
-    assert place(first, start.shape[1] - 1, codec) == f"token {start.shape[1] - 1}"
+    assert describe(tree.begin(first.changed(at, np.array([[2]]))), codec, first) == f"{unit} 6: 2"
+    assert describe(tree.begin(first.changed(at, seed=8)), codec, first) == f"seed 8 at {unit} 6"
+    assert place(first, start.shape[1] - 1, codec) == f"prompt token {start.shape[1] - 1}"
 
 
 def test_what_completes_a_picture_says_so_and_its_own_branches_say_what_they_are(image: LoadedModel) -> None:
@@ -267,7 +267,7 @@ def test_what_completes_a_picture_says_so_and_its_own_branches_say_what_they_are
     child = tree.begin(completion.changed(10, seed=5))
     assert describe(completion, codec) == "completion: bright"
     assert describe(below, codec, first) == "completion: bright"
-    assert describe(child, codec, completion) == "seed 5 at pixel 8"
+    assert describe(child, codec, completion) == "seed 5 at pixel 9"
 
 
 def test_marks_cover_the_words_of_the_tokens_that_differ_and_nothing_else(endless: LoadedModel) -> None:

@@ -53,6 +53,16 @@ def test_a_sample_does_not_depend_on_how_many_others_there_are(text: LoadedModel
     assert len({tuple(column(eight, sample)) for sample in range(8)}) == 8
 
 
+def test_several_seeds_give_what_runs_of_one_sample_give(text: LoadedModel) -> None:
+    seeds = (3, 5, 4)
+    together = list(generate(text.model, prompt_of(*[[END, THE]] * 3), SamplingParams(), length=30, seed=seeds))
+    for sample, seed in enumerate(seeds):
+        alone = list(generate(text.model, prompt_of([END, THE]), SamplingParams(), length=30, seed=seed))
+        assert [int(step.tokens[sample]) for step in together[: len(alone)]] == [int(step.tokens[0]) for step in alone]
+    with pytest.raises(TuiGenError, match="the seed must be 0 or more, not -1"):
+        next(generate(text.model, prompt_of([END], [END]), SamplingParams(), length=3, seed=(2, -1)))
+
+
 def test_greedy_generation_says_what_the_table_says_and_ends_at_the_end_token(text: LoadedModel) -> None:
     assert column(run(text, prompt_of([END, THE]), GREEDY)) == [THE, *[CAT, SAT, DOT, THE] * 3, END]
 
@@ -160,7 +170,7 @@ def test_logits_that_are_not_finite_name_the_token_at_which_they_came(endless: L
     model = Model(toys.text_graph(table), endless.card, provider="cpu")
     steps = generate(model, prompt_of([END, THE]), GREEDY, length=9, seed=0)
     assert column(list(islice(steps, 3))) == [THE, CAT, SAT]
-    with pytest.raises(TuiGenError, match="non-finite logits at token 4"):
+    with pytest.raises(TuiGenError, match="non-finite logits at position 4"):
         next(steps)
 
 
@@ -295,9 +305,9 @@ def test_logits_that_are_not_finite_are_told_when_they_are_asked_for() -> None:
     model = Model(graph, networks.text_card("lstm"), provider="cpu")
     steps = generate(model, random_prompt(1, 50), SamplingParams(), length=1, seed=0)
     prompt = [next(steps) for _ in range(49)]
-    with pytest.raises(TuiGenError, match="non-finite logits at token 17"):
+    with pytest.raises(TuiGenError, match="non-finite logits at position 17"):
         _ = prompt[16].logits
-    with pytest.raises(TuiGenError, match="non-finite logits at token 50"):
+    with pytest.raises(TuiGenError, match="non-finite logits at position 50"):
         next(steps)
 
 

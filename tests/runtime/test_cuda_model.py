@@ -174,7 +174,7 @@ def test_threads_take_turns(pair: tuple[Model, Model, CudaModel]) -> None:
 
 def test_logits_that_are_no_numbers_are_told_with_their_token() -> None:
     model, _ = on_device(toys.text_graph(np.full_like(toys.BIGRAMS, np.inf)), CARD)
-    with pytest.raises(TuiGenError, match="non-finite logits at token 1"):
+    with pytest.raises(TuiGenError, match="non-finite logits at position 1"):
         next(run(model))
 
 

@@ -88,7 +88,7 @@ def test_logits_that_are_not_finite_are_told_with_the_token_of_the_text(tmp_path
     table[toys.CAT, 0] = float("nan")
     broken = open_model(toys.text_folder(tmp_path / "nan", graph=toys.text_graph(table)), provider="cpu")
     measure = StreamScorer(broken.model, broken.codec.prompt([""]))
-    with pytest.raises(TuiGenError, match="non-finite logits at token 3"):
+    with pytest.raises(TuiGenError, match="non-finite logits at position 3"):
         measured(measure, piece(toys.DOG, toys.THE, toys.CAT, toys.SAT))
 
 
@@ -321,7 +321,7 @@ def test_a_model_that_breaks_is_told_with_the_token_each_time_and_what_was_read_
     branch.record(part)
     surprise = BranchSurprisal(branch, broken.codec)
     for _ in range(2):
-        with pytest.raises(TuiGenError, match="non-finite logits at token 202"):
+        with pytest.raises(TuiGenError, match="non-finite logits at position 202"):
             surprise.update()
         assert len(surprise) == 128
         assert np.isfinite(surprise.bits).all()

@@ -179,7 +179,7 @@ def test_what_is_not_exact_is_said_with_its_place(workspace: JournaledTree, tmp_
     assert difference.branch == "1"
     first = np.flatnonzero((made.tree["1"].tokens != workspace.tree["1"].tokens).any(axis=1))[0]
     assert difference.first <= first <= difference.last
-    assert str(difference).startswith("branch 1 differs from a token from ")
+    assert str(difference).startswith("branch 1 differs from a place from token 1 to token ")
 
 
 def test_a_model_that_ends_before_a_branch_began_leaves_that_branch_out(
@@ -189,7 +189,7 @@ def test_a_model_that_ends_before_a_branch_began_leaves_that_branch_out(
     made = replay(read_session(workspace.file), short)
     assert not made.exact
     assert "dogs" not in made.tree
-    assert "branch dogs differs from token 40 on" in map(str, made.differences)
+    assert "branch dogs differs from token 39 on" in map(str, made.differences)
 
 
 def test_a_session_of_another_sort_of_model_is_refused(workspace: JournaledTree, image: LoadedModel) -> None:

@@ -126,8 +126,10 @@ def test_text_has_no_picture_to_complete(text: Workspace) -> None:
 
 
 def test_places_are_named_as_people_count_them(text: Workspace, image: Workspace) -> None:
-    assert text.title(run(text, "the cat", length=5), 4) == "token 4"
+    branch = run(text, "the cat", length=5)
+    titles = [text.title(branch, position) for position in (2, 3, len(branch) - 1, len(branch))]
+    assert titles == ["prompt token 2", "token 1", "token 5", "next: token 6"]
     picture = run(image, "bright")
-    assert image.title(picture, 1) == "token 1"
-    assert image.title(picture, 2) == "pixel 0, row 0, column 0"
-    assert image.title(picture, 2 + toys.WIDTH + 4) == "pixel 10, row 1, column 4"
+    assert image.title(picture, 1) == "prompt token 1"
+    assert image.title(picture, 2) == "pixel 1, row 0, column 0"
+    assert image.title(picture, 2 + toys.WIDTH + 4) == "pixel 11, row 1, column 4"

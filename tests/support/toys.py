@@ -165,10 +165,20 @@ def warm_up_folder(path: Path, **changes: Any) -> Path:
     return image_folder(path, **{**facts, **changes})
 
 
-def learned(folder: Path, *samples: Any, unit: str = "nats per token", prompt: str = "the") -> Path:
-    """Writes the log of a training with so many epochs, each with its sample."""
+def learned(folder: Path, *samples: Any, unit: str = "nats per token", prompt: str = "the", **facts: Any) -> Path:
+    """Writes the log of a training with so many epochs, each with its sample as the first version wrote it, or, where
+    `facts` say more of how it was drawn, with its samples."""
+    key = "samples" if facts else "sample"
     lines = [
-        {"epoch": at, "unit": unit, "train_loss": 4 / at, "validation_loss": 3 / at, "prompt": prompt, "sample": sample}
+        {
+            "epoch": at,
+            "unit": unit,
+            "train_loss": 4 / at,
+            "validation_loss": 3 / at,
+            "prompt": prompt,
+            **facts,
+            key: sample,
+        }
         for at, sample in enumerate(samples, start=1)
     ]
     (folder / "training.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")

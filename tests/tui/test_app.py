@@ -159,7 +159,7 @@ async def test_trouble_in_mid_run_is_told_and_what_was_made_stays(models: Path) 
         await driver.type("the")
         await driver.run_to_end()
         assert driver.page == "the cat sat"
-        assert "token 4" in driver.notice
+        assert "position 4" in driver.notice
 
 
 HOSTILE = "x[/y] [bold]\x1b]0;owned\x07\x9b2J\u202e\x00"

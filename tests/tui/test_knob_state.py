@@ -67,6 +67,16 @@ def test_values_can_be_typed(knobs: KnobState, name: str, text: str, value: floa
     assert knobs.values()[name] == value
 
 
+@pytest.mark.parametrize("name", ["temperature", "top_k", "top_p", "min_p", "pace", "samples", "length"])
+def test_the_limits_that_are_told_are_those_that_can_be_typed(knobs: KnobState, name: str) -> None:
+    knob = knobs.table[name]
+    for value in (knob.lowest, knob.most):
+        knobs.type(name, repr(value))
+        assert knobs.values()[name] == value
+    with pytest.raises(TuiGenError, match=f"{knob.label} goes from {knob.limits}"):
+        knobs.type(name, repr(knob.most + 1))
+
+
 @pytest.mark.parametrize(
     ("name", "text", "fault"),
     [("temperature", "hot", "takes a number"), ("temperature", "99", "goes from 0.00 to 10.00"),

@@ -19,7 +19,7 @@ async def on_second_token(driver: ScreenDriver) -> None:
     """Runs `the` to its end, and stands on the token after it."""
     await driver.run_to_end()
     await driver.press("home", "right")
-    await driver.shows("─ token 2 ─")
+    await driver.shows("─ token 1 ─")
 
 
 async def choose_dog(driver: ScreenDriver) -> None:
@@ -38,7 +38,7 @@ async def test_another_token_is_chosen_in_the_panel_and_the_text_goes_on_from_th
         assert driver.tokens()[:3] == [*driver.tokens(branch="1")[:2], toys.DOG]
         assert driver.tokens(branch="1")[2] == toys.CAT
         assert driver.branch.is_chosen(2, 0)
-        await driver.until(lambda: driver.branches == ["  1  seed 42: the", "▸ └ 2  token 2: dog"])
+        await driver.until(lambda: driver.branches == ["  1  seed 42: the", "▸ └ 2  token 1: dog"])
         await driver.press("home", "right")
         await driver.until(lambda: "* chosen" in driver.panel and "* dog" in driver.panel)
 
@@ -72,7 +72,7 @@ async def test_a_word_that_the_model_does_not_know_is_refused_and_nothing_is_los
         await driver.shows("cats does not know 'zebra'")
         await driver.press("escape")
         await driver.hides("instead of this token")
-        assert "─ token 2 ─" in driver.screen()
+        assert "─ token 1 ─" in driver.screen()
         assert driver.page == page
         assert len(driver.workspace.tree) == 1
 
@@ -90,7 +90,7 @@ async def test_branches_are_switched_renamed_and_deleted_in_their_list(models: P
         await driver.press("backspace")
         await driver.type("plain")
         await driver.press("enter")
-        await driver.until(lambda: driver.branches == ["▸ plain  seed 42: the", "  └ 2  token 2: dog"])
+        await driver.until(lambda: driver.branches == ["▸ plain  seed 42: the", "  └ 2  token 1: dog"])
         await driver.press("down", "delete")
         await driver.says("del once more deletes branch 2")
         await driver.press("delete")
@@ -124,7 +124,7 @@ async def test_two_branches_are_compared_with_their_differences_marked_as_often_
         for _ in range(3):
             await driver.press("f4", "up", "c")
             await driver.shows("2 of 14 tokens differ")
-            assert "the first is token 2: dog | cat" in driver.screen()
+            assert "the first is token 1: dog | cat" in driver.screen()
             both = driver.app.query_one(TwoTexts)
             strips = [both.render_line(y) for y in range(1, both.size.height)]
             marked = [part.text for strip in strips for part in strip if part.style and part.style.underline]
@@ -180,7 +180,7 @@ async def test_in_one_of_several_samples_the_others_stay_as_they_were(models: Pa
         await driver.run_to_end()
         await driver.press("left", "greater_than_sign")
         await driver.press("home", "right", "right")
-        await driver.shows("─ token 3")
+        await driver.shows("─ token 2")
         await driver.type("dog")
         await driver.press("enter")
         await driver.ends("2")

@@ -162,12 +162,27 @@ async def test_f5_sweeps_the_selected_knob(models: Path) -> None:
         assert pages[4] == headless_text(models / "cats", "the", seed=5)
 
 
+@pytest.mark.parametrize(("folder", "legend"), [("endless", "<1 1-3 3-6 6-10 10+ bits"), ("stripes", "█5 █8+ bits")])
+async def test_surprise_in_a_sweep_says_what_its_marks_mean(models: Path, folder: str, legend: str) -> None:
+    async with on_screen(models / folder, length=8) as driver:
+        await driver.press("f5")
+        await driver.until(driver.says_end)
+        await driver.press("f6")
+        await driver.shows(legend)
+        await driver.resize(200, 40)
+        await driver.until(lambda: "bits" in driver.surprisal and not driver.view.has_class("-legend"))
+        await driver.resize(80, 24)
+        await driver.shows(legend)
+        await driver.press("f6")
+        await driver.hides("bits")
+
+
 async def test_a_column_of_a_sweep_is_left_like_any_run_and_keeps_its_value(models: Path) -> None:
     async with on_screen(models / "endless", prompt="the", seed=5, length=8, size=(200, 40)) as driver:
         await driver.press("f5")
         await driver.until(driver.says_end)
         await driver.press("home", "right", "right")
-        await driver.shows("─ token 3")
+        await driver.shows("─ token 2")
         await driver.type("dog")
         await driver.press("enter")
         await driver.ends("2")

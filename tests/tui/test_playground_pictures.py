@@ -204,7 +204,7 @@ async def test_another_level_is_chosen_and_the_rest_is_drawn_from_there(models: 
         assert levels(driver)[7] != before[7]
         assert driver.branch.is_chosen(8, 0)
         await driver.shows("complete: 24")
-        await driver.until(lambda: f"└ 2  pixel 7: {levels(driver)[7]}"[:12] in driver.screen())
+        await driver.until(lambda: f"└ 2  pixel 8: {levels(driver)[7]}"[:12] in driver.screen())
         await on_pixel(driver, 1, 1)
         await driver.until(lambda: f"* ██ {levels(driver)[7]}" in driver.panel)
 
@@ -321,3 +321,10 @@ async def test_a_picture_is_copied_as_ascii_and_that_is_said(models: Path) -> No
         copied = driver.app.clipboard.splitlines()
         assert [len(line) for line in copied] == [toys.WIDTH] * (toys.HEIGHT // 2)  # a character is twice as high
         assert len(set("".join(copied))) == toys.LEVELS
+
+
+async def test_a_text_says_that_there_is_no_picture_to_complete(models: Path) -> None:
+    async with on_screen(models / "cats", prompt="the") as driver:
+        await driver.press("f7")
+        await driver.says("this completes pictures, and cats writes text")
+        assert driver.app.screen is driver.playground

@@ -47,7 +47,7 @@ async def test_the_panel_says_what_the_model_gave_each_token_and_what_the_knobs_
     async with on_screen(models / "endless", prompt="the", length=3, temperature=0.5, size=TALL) as driver:
         await driver.run_to_end()
         await driver.press("left")
-        await driver.shows("─ token 4 ─")
+        await driver.shows("─ token 3 ─")
         now, raw = (driver.shares(4, SamplingParams(temperature)) for temperature in (0.5, 1.0))
         assert entries(driver) == dict(zip(toys.WORDS, rows(now, raw), strict=True))
         logits = driver.branch.look(4).logits[0].astype(np.float64)
@@ -65,7 +65,7 @@ async def test_a_knob_turned_in_a_pause_redraws_the_panel_and_the_model_stands_s
     async with on_screen(models / "endless", prompt="the", pace=16, length=100_000, size=TALL) as driver:
         await driver.pause_beyond(3, key)
         position = driver.length - (key == "left")
-        await driver.shows(f"─ token {position} ─")
+        await driver.shows(f"─ {'' if key == 'left' else 'next: '}token {position - 1} ─")
         raw, steps = driver.shares(position, SamplingParams()), count_model_steps(monkeypatch)
         await driver.press("up", "up", "up", "up")
         await driver.shows("temperature 1.20")
@@ -98,7 +98,7 @@ async def test_space_holds_the_run_and_right_makes_exactly_one(models: Path, pac
         for more in range(1, 4):
             await driver.press("right")
             await driver.grows_to(made + more)
-            await driver.shows(f"─ token {made + more} ─")
+            await driver.shows(f"─ next: token {made + more - 1:,} ─")
         await driver.shows(f"paused at {made + 3 - 2:,} of 100,000")
         assert driver.page == " ".join(toys.WORDS[token] for token in driver.tokens()[1:]).replace(" .", ".")
         await driver.press("space")
@@ -110,18 +110,18 @@ async def test_left_pauses_and_goes_back_and_home_and_end_jump(models: Path) -> 
         await driver.pause_beyond(7, "left")
         made = driver.tokens()
         for position in (len(made) - 1, len(made) - 2, len(made) - 3):
-            await driver.shows(f"─ token {position} ─")
+            await driver.shows(f"─ token {position - 2} ─")
             await driver.reads(f"▸ {toys.WORDS[made[position]]} ")
             assert under_cursor(driver) == toys.WORDS[made[position]]
             await driver.press("left")
         await driver.press("home")
-        await driver.shows("─ token 1 ─")
+        await driver.shows("─ prompt token 1 ─")
         await driver.until(lambda: "= given" in driver.panel and "= the" in driver.panel)
         assert under_cursor(driver) == "the"
         await driver.press("left")
-        await driver.shows("─ token 1 ─")
+        await driver.shows("─ prompt token 1 ─")
         await driver.press("end")
-        await driver.shows(f"─ token {len(made)} ─")
+        await driver.shows(f"─ next: token {len(made) - 2} ─")
         assert driver.tokens() == made
 
 
@@ -131,7 +131,7 @@ async def test_the_end_of_a_run_is_where_right_makes_one_more(models: Path) -> N
         await driver.shows("complete: 3")
         await driver.press("end", "right")
         await driver.until(lambda: driver.length == 6 and driver.says_end())
-        await driver.shows("─ token 6 ─")
+        await driver.shows("─ next: token 5 ─")
         await driver.shows("complete: 4")
 
 
@@ -140,12 +140,23 @@ async def test_a_text_that_has_come_to_its_end_stays_as_it_is(models: Path) -> N
         await driver.run_to_end()
         made = driver.length
         await driver.press("end")
-        await driver.shows(f"─ token {made - 1} ─")
+        await driver.shows(f"─ token {made - 2} ─")
         await driver.reads("▸ <end>")
         await driver.press("right", "right")
-        await driver.shows(f"─ token {made - 1} ─")
+        await driver.shows(f"─ token {made - 2} ─")
         assert "go on" not in driver.footer
         assert driver.length == made
+
+
+async def test_the_number_of_the_last_token_is_where_the_run_has_ended(models: Path) -> None:
+    for samples, words in ((1, "the model ended at"), (3, "all ended by")):
+        async with on_screen(models / "cats", prompt="the", samples=samples, seed=3, size=TALL) as driver:
+            await driver.run_to_end()
+            longest = int(driver.branch.live.sum(axis=0).argmax())
+            await driver.press(*["greater_than_sign"] * longest, "end")
+            number = driver.length - 2
+            await driver.shows(f"{words} {number}")
+            await driver.shows(f"─ token {number} ")
 
 
 async def test_a_click_on_a_word_puts_the_cursor_there(models: Path) -> None:
@@ -153,11 +164,11 @@ async def test_a_click_on_a_word_puts_the_cursor_there(models: Path) -> None:
         await driver.run_to_end()
         x, y = driver.place("sat.")
         await driver.click((x + 1, y))
-        await driver.shows("─ token 3 ─")
+        await driver.shows("─ token 2 ─")
         await driver.reads("▸ sat")
         assert under_cursor(driver) == "sat"
         await driver.click(driver.place("the cat"))  # the first letter of all
-        await driver.shows("─ token 1 ─")
+        await driver.shows("─ prompt token 1 ─")
 
 
 async def test_a_click_in_another_sample_shows_what_that_one_was_drawn_from(models: Path) -> None:
@@ -219,7 +230,7 @@ async def test_the_totals_of_a_finished_run_are_what_the_core_computes(models: P
         await driver.until(lambda: all(line in driver.surprisal for line in totals(driver)))
         await driver.shows(f"perplexity {read(driver).totals(0).perplexity:.2f}")
         await driver.press("f6")
-        await driver.shows(f"─ token {driver.length - 1} ─")
+        await driver.shows(f"─ token {driver.length - 2} ─")
         assert not driver.surprisal
 
 
@@ -279,5 +290,5 @@ async def test_one_of_the_ten_most_surprising_tokens_is_chosen_and_walked_to(mod
         await driver.press("down", "down", "enter")
         await driver.until(lambda: driver.view.cursor and driver.view.cursor.position == peaks[2].position)
         await driver.press("escape", "f6")
-        await driver.shows(f"─ token {peaks[2].position} ─")
+        await driver.shows(f"─ token {peaks[2].position - 1} ─")
         await driver.until(lambda: f"▸ {toys.WORDS[peaks[2].token]} " in driver.panel)

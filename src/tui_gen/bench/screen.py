@@ -281,4 +281,4 @@ def _first_token() -> float:
     with Terminal(_program("recipes")) as screen:
         screen.until(_FIRST_FRAME)  # before it a terminal would read enter as the end of a line
         screen.type(_ENTER)
-        return screen.until(rb"token [1-9]")[0] - screen.began
+        return screen.until(rb"token [1-9][\d,]* of")[0] - screen.began

@@ -1,10 +1,12 @@
-"""`tui-gen learned`: the losses of every epoch, and what the network made after it."""
+"""`tui-gen learned`: the losses of every epoch, and what the network made after it, with how it was drawn."""
 
 from __future__ import annotations
 
 import argparse
 import shutil
 import sys
+from collections.abc import Sequence
+from itertools import groupby
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
@@ -13,7 +15,7 @@ from tui_gen.errors import TuiGenError, UsageError
 from tui_gen.terminal_text import scrub
 
 if TYPE_CHECKING:  # the help loads nothing that a table needs
-    from tui_gen.card import ImageSpec
+    from tui_gen.card import ImageSpec, ModelCard
     from tui_gen.training_log import Epoch, Learning
 
 _LOSSES = "the training loss is averaged over the epoch; the held-out loss is taken after it, so that it may be lower"
@@ -41,10 +43,13 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"{card.name} writes text; --format {args.format} is for pictures")
     epochs = _select(learning, args.epoch)
     print("\n".join(_table(learning, epochs)), flush=True)
-    if card.image:
-        _draw(card.image, epochs, args.format)
-    else:
-        _write(epochs)
+    for _, group in groupby(epochs, key=lambda epoch: epoch.settings):
+        alike = list(group)
+        print(_introduction(learning, card, alike), flush=True)
+        if card.image:
+            _draw(card.image, alike, args.format)
+        else:
+            _write(alike)
     return 0
 
 
@@ -59,15 +64,22 @@ def _select(learning: Learning, number: int | None) -> tuple[Epoch, ...]:
 
 def _table(learning: Learning, epochs: tuple[Epoch, ...]) -> list[str]:
     rows = [f"{epoch.number:5}  {epoch.train_loss:8.3f}  {epoch.validation_loss:8.3f}" for epoch in epochs]
+    return [f"EPOCH  TRAINING  HELD OUT  {scrub(learning.unit)}", *rows, "", _LOSSES, ""]
+
+
+def _introduction(learning: Learning, card: ModelCard, epochs: Sequence[Epoch]) -> str:
+    """What some epochs drew that drew in the same way."""
     prompt = f" from “{scrub(learning.prompt)}”" if learning.prompt else ""
-    sentence = f"made after {'each' if len(epochs) > 1 else 'it'}{prompt}, always with the same random numbers:"
-    return [f"EPOCH  TRAINING  HELD OUT  {scrub(learning.unit)}", *rows, "", _LOSSES, "", sentence, ""]
+    settings = epochs[0].settings
+    remark = f" ({remark})" if (remark := settings.remark(card)) else ""
+    return f"made after {'each' if len(epochs) > 1 else 'it'}{prompt}: {settings.caption(card)}{remark}\n"
 
 
-def _write(epochs: tuple[Epoch, ...]) -> None:
+def _write(epochs: Sequence[Epoch]) -> None:
     for epoch in epochs:
-        text = _wrap(scrub(str(epoch.sample))) if sys.stdout.isatty() else str(epoch.sample)
-        print(f"after epoch {epoch.number}:\n{text}\n")
+        for heading, sample in zip(epoch.headings, epoch.samples, strict=True):
+            text = _wrap(scrub(str(sample))) if sys.stdout.isatty() else str(sample)
+            print(f"after epoch {epoch.number}{heading and ', '}{heading}:\n{text}\n")
 
 
 def _wrap(text: str) -> str:
@@ -76,9 +88,14 @@ def _wrap(text: str) -> str:
     return "\n".join(part for line in text.splitlines() for part in wrap(line, width) or [""])
 
 
-def _draw(image: ImageSpec, epochs: tuple[Epoch, ...], form: str | None) -> None:
+def _draw(image: ImageSpec, epochs: Sequence[Epoch], form: str | None) -> None:
+    """Epochs of one sample side by side, others below each other with theirs side by side."""
     from tui_gen.images.encode import row_writer
-    from tui_gen.training_log import pictures
+    from tui_gen.training_log import picture_of
 
-    captions = [f"epoch {epoch.number}" for epoch in epochs]
-    row_writer(pictures(epochs, image), sys.stdout.buffer, form, captions).close()
+    groups = [epochs] if all(len(epoch.samples) == 1 for epoch in epochs) else [[epoch] for epoch in epochs]
+    for number, group in enumerate(groups):
+        print("\n" * bool(number), end="", flush=True)
+        captions = [f"epoch {epoch.number} {heading}".rstrip() for epoch in group for heading in epoch.headings]
+        samples = [sample for epoch in group for sample in epoch.samples]
+        row_writer(picture_of(samples, image), sys.stdout.buffer, form, captions).close()

@@ -158,7 +158,7 @@ class Branch:
         At len(self), the next position to be sampled, its tokens are FREE. Raises TuiGenError for one further on.
         """
         if not 1 <= position <= len(self):
-            raise TuiGenError(f"there is no token {position}; there are {len(self) - 1}")
+            raise TuiGenError(f"there is no position {position}; the last is {len(self) - 1}")
         logits, after = self.model.step(self._read(position - 1), self._state_before(position - 1))
         if position == len(self):
             nobody = np.zeros(self.samples, dtype=bool)
@@ -181,7 +181,7 @@ class Branch:
         anew. facts: another `seed`, other `params`. Raises TuiGenError for a position that cannot be.
         """
         if not 1 <= at <= len(self):
-            raise TuiGenError(f"a branch can begin at tokens 1 to {len(self)}, not at {at}")
+            raise TuiGenError(f"a branch can begin at positions 1 to {len(self)}, not at {at}")
         own = override if override is not None else np.zeros((self.samples, 0), dtype=np.int64)
         before, end = self.start.prompt, at + own.shape[1]
         prompt = np.pad(before, ((0, 0), (0, max(0, end - before.shape[1]))), constant_values=FREE)

@@ -45,13 +45,27 @@ def _with_prompt(what: str, prompt: str) -> str:
     return f"{what}: {text}" if text else what
 
 
-def place(branch: Branch, position: int, codec: Codec) -> str:
-    """A position as people count it: `token 31` from the text's first one, `pixel 412` from 0 on.
+def head_of(branch: Branch, codec: Codec) -> int:
+    """The first position after the prompt: of what the model writes, or of the picture, be it given or drawn."""
+    return first_pixel(branch.start.prompt, codec.image) if isinstance(codec, ImageCodec) else branch.head
 
-    A value of a picture in colour is a `value`, three to a pixel; what stands before a picture is a `token`.
+
+def number_of(position: int, head: int) -> int:
+    """The number of a token as people count: 1 for the first after the prompt, which stands at position `head`.
+
+    So after token 44 a run stands at 44, and 44 is the length to ask for. What is below 1 stands in the prompt. Only
+    coordinates (rows, columns) and what programs read (`index` in JSON, positions of a branch) count from 0.
     """
-    first = first_pixel(branch.start.prompt, codec.image) if isinstance(codec, ImageCodec) else 0
-    return f"{codec.unit} {position - first}" if position >= first else f"token {position}"
+    return position - head + 1
+
+
+def place(branch: Branch, position: int, codec: Codec) -> str:
+    """A position as people count it, by `number_of`: `token 31`, `pixel 413`, or `prompt token 3`.
+
+    A value of a picture in colour is a `value`, three to a pixel.
+    """
+    number = number_of(position, head_of(branch, codec))
+    return f"{codec.unit} {number:,}" if number >= 1 else f"prompt token {position:,}"
 
 
 def shown_token(token: int, codec: Codec) -> str:
@@ -137,7 +151,7 @@ def text_summary(one: Branch, other: Branch, codec: TextCodec, sample: int = 0) 
         return f"all {total:,} tokens are the same"
     first = int(differ.argmax()) + 1
     pair = " | ".join(_token(branch, first, sample, codec) for branch in (one, other))
-    return f"{int(differ.sum()):,} of {total:,} tokens differ; the first is token {first}: {pair}"
+    return f"{int(differ.sum()):,} of {total:,} tokens differ; the first is {place(one, first, codec)}: {pair}"
 
 
 def compared_pictures(one: Branch, other: Branch, image: ImageSpec, sample: int = 0) -> Picture:
@@ -162,7 +176,7 @@ def pixel_differences(rgb: Pixels) -> Mask:
 
 
 def picture_summary(rgb: Pixels) -> str:
-    """How many of how many pixels of the first two pictures differ, and which is the first, counted from 0."""
+    """How many of how many pixels of the first two pictures differ, and which is the first."""
     differ, visible = pixel_differences(rgb), (rgb[:2, :, :, 0] != UNDRAWN).any(axis=0)
     total = int(visible.sum())
     if not differ.any():
@@ -170,7 +184,7 @@ def picture_summary(rgb: Pixels) -> str:
     first = int(differ.argmax())
     row, column = divmod(first, differ.shape[1])
     count = f"{int(differ.sum()):,} of {total:,} pixels differ"
-    return f"{count}; the first is pixel {first}: row {row}, column {column}"
+    return f"{count}; the first is pixel {number_of(first, 0):,}: row {row}, column {column}"
 
 
 def _token(branch: Branch, position: int, sample: int, codec: TextCodec) -> str:

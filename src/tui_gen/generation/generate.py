@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -24,7 +24,7 @@ def generate(
     params: SamplingParams,
     *,
     length: int,
-    seed: int,
+    seed: int | Sequence[int],
     start: RunStart | None = None,
     sweep: Sweep | None = None,
 ) -> Iterator[Step]:
@@ -33,7 +33,8 @@ def generate(
     prompt: int64[samples, n], n >= 1. A token id keeps that position, `FREE` samples it; position 0 is given.
     params: read afresh at every step, so a change counts for the very next token.
     length: how many positions to sample past the end of the prompt.
-    seed: same model, prompt, seed and knobs give the same tokens; sample i does not depend on the other samples.
+    seed: same model, prompt, seed and knobs give the same tokens; sample i does not depend on the other samples. Of
+    several seeds, one a sample, each gives what a run of one sample with that seed gives.
     start: goes on from there; what the prompt says of positions up to there does not count.
     sweep: gives every sample another value of one knob, and all samples the random numbers of the first one.
 

@@ -295,9 +295,9 @@ class SampleLines:
 
 
 class JsonLines:
-    """One object per sampled token. `logprob` (nats) and `entropy` (bits) are of the model's own distribution, at
-    temperature 1 and with nothing cut; `ms` is what the step took for all samples together. Of a sweep, `knob` and
-    `value` say what the sample was made with.
+    """One object per sampled token. `index` counts those of the sample, from 0. `logprob` (nats) and `entropy` (bits)
+    are of the model's own distribution, at temperature 1 and with nothing cut; `ms` is what the step took for all
+    samples together. Of a sweep, `knob` and `value` say what the sample was made with.
     """
 
     bundle = StepsWithFigures

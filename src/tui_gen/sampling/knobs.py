@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from tui_gen.card import MAX_TEMPERATURE, ModelCard
@@ -39,7 +39,7 @@ class Knob:
     label: str
     """For people."""
     explains: str
-    """What it does, in one sentence for someone who is learning it."""
+    """What it does, in one sentence for someone who is learning it, with the formula of what changes probabilities."""
     stops: Sequence[float]
     """The values that it is turned through, in ascending order."""
     default: float
@@ -48,6 +48,8 @@ class Knob:
     """A value as people read it, such as `0.80`, `off` or `unlimited`."""
     top: float = math.inf
     """As far as it can be turned up; stops above are only for turning down what was set otherwise."""
+    limits: tuple[float, float] = (0, math.inf)
+    """The lowest value and the highest that can be typed."""
 
     def turned(self, value: float, direction: int) -> float:
         """The next stop up (direction 1) or down (-1) from any value; the value itself where there is none."""
@@ -60,8 +62,15 @@ class Knob:
     @property
     def explanation(self) -> str:
         """Its range and what it does."""
-        most = "or more" if self.name == "seed" else f"to {self.shown(self.highest)}"
-        return f"{self.shown(self.lowest)} {most}. {self.explains}"
+        return f"{self.shown_limits}. {self.explains}"
+
+    @property
+    def shown_limits(self) -> str:
+        """The values that can be typed, as people read them."""
+        least, most = map(self.shown, self.limits)
+        if math.isinf(self.limits[1]):
+            return f"{least} or more"
+        return f"{least} to {most}" + (f", or {self.shown(math.inf)}" if self.stops[-1] == math.inf else "")
 
     @property
     def lowest(self) -> float:
@@ -76,8 +85,8 @@ class Knob:
 
 def knobs_for(card: ModelCard) -> dict[str, Knob]:
     """All knobs of a model by name, in the order in which they are listed."""
-    knobs = (*_sampling_knobs(card), *_run_knobs(card))
-    return {knob.name: knob for knob in knobs}
+    knobs, limits = (*_sampling_knobs(card), *_run_knobs(card)), limits_for(card)
+    return {knob.name: replace(knob, limits=limits[knob.name]) for knob in knobs}
 
 
 def limits_for(card: ModelCard) -> dict[str, tuple[float, float]]:
@@ -120,8 +129,8 @@ def _sampling_knobs(card: ModelCard) -> tuple[Knob, ...]:
         Knob(
             "temperature",
             "temperature",
-            "Divides the logits before the softmax: 0 always takes the likeliest token, 1 is what the model learned, "
-            "and more makes unlikely tokens likelier.",
+            "p ∝ exp(logit / T): 0 always takes the likeliest token, 1 is what the model learned, and more makes "
+            "unlikely tokens likelier.",
             [step / 20 for step in range(round(20 * MAX_TEMPERATURE) + 1)],
             card.temperature,
             SHOWN["temperature"],
@@ -130,7 +139,8 @@ def _sampling_knobs(card: ModelCard) -> tuple[Knob, ...]:
         Knob(
             "top_k",
             "top-k",
-            "Draws from the k likeliest tokens only, however likely they are; 1 always takes the likeliest.",
+            "p = 0 unless rank ≤ k: draws from the k likeliest tokens only, however likely they are; 1 always takes "
+            "the likeliest.",
             [0, *_round_counts(below=card.vocab_size)],
             SamplingParams.top_k,
             SHOWN["top_k"],
@@ -138,8 +148,8 @@ def _sampling_knobs(card: ModelCard) -> tuple[Knob, ...]:
         Knob(
             "top_p",
             "top-p",
-            "Draws from the likeliest tokens that together reach this probability: few where the model is sure, "
-            "many where it is not.",
+            "Keeps the fewest of the likeliest tokens with Σ p ≥ top-p: few where the model is sure, many where it is "
+            "not.",
             [0.01, 0.02, *(step / 20 for step in range(1, 21))],
             SamplingParams.top_p,
             SHOWN["top_p"],
@@ -147,7 +157,8 @@ def _sampling_knobs(card: ModelCard) -> tuple[Knob, ...]:
         Knob(
             "min_p",
             "min-p",
-            "Draws from the tokens that are at least this many times as likely as the likeliest.",
+            "p = 0 unless p ≥ min-p · max p: draws from the tokens that are at least this many times as likely as the "
+            "likeliest.",
             [0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5],
             SamplingParams.min_p,
             SHOWN["min_p"],
@@ -230,13 +241,18 @@ def _shown_count(value: float) -> str:
 def _shown_pace(rate: float, *, row: int) -> str:
     if math.isinf(rate):
         return "unlimited"
-    return f"{_rows(rate, row)} a second" if row and rate % row == 0 else f"{rate:g} a second"
+    return f"{_rows(rate, row)} a second" if row and rate % row == 0 else f"{_grouped(rate)} a second"
 
 
 def _shown_length(length: float, *, row: int, whole: int) -> str:
     if row and length == whole:
         return "whole picture"
-    return _rows(length, row) if row and length and length % row == 0 else f"{length:.0f}"
+    return _rows(length, row) if row and length and length % row == 0 else _grouped(length)
+
+
+def _grouped(value: float) -> str:
+    """Five digits and more in groups of three."""
+    return f"{value:,.10g}" if value >= 10_000 else f"{value:g}"
 
 
 def _rows(tokens: float, row: int) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from tui_gen.errors import TuiGenError
@@ -16,14 +18,22 @@ class Noise:
     equals sample 3 of a run of 4, and exactly one number per sampled token.
     """
 
-    def __init__(self, seed: int, samples: int, draws: Tokens | None = None, *, shared: bool = False) -> None:
-        """draws: int64[samples], how many numbers each sample has taken before; 0, if nothing is said. shared:
-        every sample reads the first one's stream, each at a place of its own. Raises TuiGenError for a negative seed.
+    def __init__(
+        self, seed: int | Sequence[int], samples: int, draws: Tokens | None = None, *, shared: bool = False
+    ) -> None:
+        """seed: of the run; or of each sample, which then equals the only one of a run with that seed. draws:
+        int64[samples], how many numbers each sample has taken before; 0, if nothing is said. shared: every sample reads
+        the first one's stream, each at a place of its own. Raises TuiGenError for a negative seed.
         """
-        if seed < 0:
-            raise TuiGenError(f"the seed must be 0 or more, not {seed}")
+        streams = (
+            [(seed, 0 if shared else sample) for sample in range(samples)]
+            if isinstance(seed, int)
+            else [(each, 0) for each in seed]
+        )
+        if (least := min(each for each, _ in streams)) < 0:
+            raise TuiGenError(f"the seed must be 0 or more, not {least}")
         counts = [0] * samples if draws is None else draws.tolist()
-        self._streams = [_stream(seed, 0 if shared else sample, count) for sample, count in enumerate(counts)]
+        self._streams = [_stream(*stream, count) for stream, count in zip(streams, counts, strict=True)]
         self._ahead = np.empty((samples, _AHEAD))
         self._next = np.full(samples, _AHEAD)
         """The numbers that come, and the place of the next in each row."""

@@ -128,4 +128,5 @@ def check_finite(logits: Logits, index: int) -> None:
 
 def non_finite(index: int) -> TuiGenError:
     """The error for logits, of the token at a position, that are not finite."""
-    return TuiGenError(f"the model gave non-finite logits at token {index}: its weights are damaged or it overflows")
+    cause = "its weights are damaged or it overflows"
+    return TuiGenError(f"the model gave non-finite logits at position {index}: {cause}")

@@ -118,7 +118,7 @@ def _totals(totals: Totals) -> list[str]:
 
 def _text_row(entry: SurprisalInContext) -> tuple[str, ...]:
     surprisal = entry.surprisal
-    return f"{surprisal.index}", f"{surprisal.bits:.2f}", _brief(surprisal.text), _last_words(entry.before)
+    return f"{surprisal.index + 1}", f"{surprisal.bits:.2f}", _brief(surprisal.text), _last_words(entry.before)
 
 
 def _brief(text: str) -> str:

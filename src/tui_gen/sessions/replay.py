@@ -12,12 +12,14 @@ import numpy as np
 from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.branch import Branch
+from tui_gen.generation.describe import head_of, place
 from tui_gen.generation.generate import generate
 from tui_gen.generation.tree import Tree
 from tui_gen.library import LoadedModel
 from tui_gen.sampling.params import SamplingParams, Tokens
 from tui_gen.sampling.step import Step
 from tui_gen.sessions.session import Fingerprint, Record, Session, SessionModel
+from tui_gen.text.codec import Codec
 
 _KINDS = {"text": "text", "image": "pictures"}
 _PIECE = 256
@@ -31,14 +33,15 @@ class Difference:
     branch: str
     first: int
     last: int
-    """The first other token is one from `first` to `last`."""
+    """Positions; the first other token stands at one from `first` to `last`."""
+    where: str
+    """The same as people count it, such as `token 12`."""
     model: str = ""
     """Whose branch it is, of several."""
 
     def __str__(self) -> str:
-        where = f"token {self.first}" if self.first == self.last else f"a token from {self.first} to {self.last}"
         branch = f"{self.branch} of {self.model}" if self.model else self.branch
-        return f"branch {branch} differs from {where} on"
+        return f"branch {branch} differs from {self.where} on"
 
 
 class Replay:
@@ -94,7 +97,7 @@ class Replay:
         """None where its parent has come to an end before."""
         parent = None if record.parent is None else self.branches.get(record.parent)
         if record.parent is not None and (parent is None or len(parent) < record.at):
-            self._differ(record, record.at, record.at)
+            self._differ(record, parent, record.at, record.at)
             return None
         tree = self.trees[record.model]
         name = self._free_name(tree) if record.deleted else record.name
@@ -112,17 +115,26 @@ class Replay:
         fingerprint, alike = Fingerprint(), record.start
         for positions, sha256 in record.checks:
             if positions > len(branch):
-                self._differ(record, alike, len(branch))
+                self._differ(record, branch, alike, len(branch))
                 return
             if fingerprint.of(branch, positions) != sha256:
-                self._differ(record, min(alike, positions - 1), positions - 1)
+                self._differ(record, branch, min(alike, positions - 1), positions - 1)
                 return
             alike = positions
 
-    def _differ(self, record: Record, first: int, last: int) -> None:
-        branch, model = self.branches.get(record.number), self.session.models[record.model].name
-        name = branch.name if branch else record.name
-        self.differences.append(Difference(name, first, last, model if record.model else ""))
+    def _differ(self, record: Record, branch: Branch | None, first: int, last: int) -> None:
+        """branch: the one that is not as it was, or its parent, if that is not long enough."""
+        where = _where(branch, first, last, self.models[record.model].codec) if branch else "its beginning"
+        name = self.branches[record.number].name if record.number in self.branches else record.name
+        model = self.session.models[record.model].name if record.model else ""
+        self.differences.append(Difference(name, first, last, where, model))
+
+
+def _where(branch: Branch, first: int, last: int, codec: Codec) -> str:
+    """Positions as people count them."""
+    first = max(first, min(last, head_of(branch, codec)))  # what the prompt gives is the same
+    names = [place(branch, position, codec) for position in (first, last)]
+    return names[0] if first == last else "a place from {} to {}".format(*names)
 
 
 def replay(session: Session, loaded_model: LoadedModel, others: Mapping[int, LoadedModel] | None = None) -> Replay:

@@ -10,7 +10,7 @@ import numpy as np
 
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.branch import Branch, BranchStart
-from tui_gen.generation.describe import place
+from tui_gen.generation.describe import head_of, place
 from tui_gen.generation.tree import Tree
 from tui_gen.images.codec import ImageCodec
 from tui_gen.images.completion import completion_prompt
@@ -238,8 +238,7 @@ class Workspace:
 
     def head(self, branch: Branch) -> int:
         """The first position after the prompt: of what the model writes, or of the picture."""
-        image = self.loaded_model.card.image
-        return first_pixel(branch.start.prompt, image) if image else branch.head
+        return head_of(branch, self.loaded_model.codec)
 
     def room(self, branch: Branch) -> range:
         """The positions that a person can change: all after the first token of a text, the values of a picture."""
@@ -247,12 +246,13 @@ class Workspace:
         return range(head, head + image.area) if image else range(1, 2**62)
 
     def title(self, branch: Branch, position: int) -> str:
-        """What a position is, as in `token 14` or `pixel 412, row 12, column 28`."""
+        """What a position is, as in `token 14`, `next: token 15` or `pixel 413, row 12, column 28`."""
         name, image = place(branch, position, self.loaded_model.codec), self.loaded_model.card.image
-        number = position - self.head(branch)
-        if not image or number < 0:
+        name = f"next: {name}" if position == len(branch) else name
+        value = position - self.head(branch)
+        if not image or value < 0:
             return name
-        row, column, _ = image.place(number)
+        row, column, _ = image.place(value)
         return f"{name}, row {row}, column {column}"
 
     def _begin(self, start: BranchStart, length: int | None, name: str = "") -> Branch:

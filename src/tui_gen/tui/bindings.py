@@ -324,7 +324,7 @@ TASKS: Tasks = {
         Key("ctrl+f", "^f", "search", "search what was made",
             "search all samples and branches; there, enter or ↓ goes to the next one, ↑ to the one before", "search"),
         Key("f9", "f9", "training", "how the model learned, epoch by epoch",
-            "how the model learned: losses and a sample of every epoch", "learned"),
+            "how the model learned: losses and samples of every epoch", "learned"),
         Key("pageup", "pgup", "scroll_output(-1)", "scroll up", _SCROLL, "scroll", Context.can_scroll,
             alias="scroll_up"),
         Key("pagedown", "pgdn", "scroll_output(1)", "scroll down", _SCROLL, "scroll", Context.can_scroll,
@@ -336,7 +336,7 @@ TASKS: Tasks = {
         Key("f2", "f2", "rendering", "picture style: half blocks, ASCII, braille",
             "draw in half blocks, ASCII or braille", "style", Context.draws),
         Key("f7", "f7", "complete", "complete a picture (inpainting)",
-            "complete a picture: a file, or this one with parts erased", "complete", Context.draws),
+            "complete a picture: a file, or this one with parts erased", "complete"),
     ),
     "keep": (
         Key("ctrl+s", "^s", "save", "save as text, PNG, GIF or session",
@@ -459,9 +459,9 @@ def _parts_of_screen(keys: Sequence[Key]) -> dict[str, tuple[Pair, ...]]:
 def pairs_now(now: Context, keys: Sequence[Key] = KEYS) -> tuple[Pair, ...]:
     """Key and meaning for the last line of the screen, the most useful first; help and quit are always the last."""
     part = next((pairs for fact, pairs in _parts_of_screen(keys).items() if getattr(now, fact)), None)
-    pairs = tuple(_pairs(_order(now), now, keys)) if part is None else part
-    last = tuple((key.brief_key(now), key.brief) for key in keys if key.id in {"help", "quit"})
-    return tuple((key, meaning) for key, meaning in (*pairs, *last) if key)
+    own = _pairs(_order(now), now, keys) if part is None else [(key, _word(meaning, now)) for key, meaning in part]
+    last = [(key.brief_key(now), key.brief) for key in keys if key.id in {"help", "quit"}]
+    return tuple((key, meaning) for key, meaning in (*own, *last) if key)
 
 
 def _order(now: Context) -> tuple[str, ...]:
@@ -470,7 +470,8 @@ def _order(now: Context) -> tuple[str, ...]:
     if now.walking and not now.in_prompt:
         return _WALKING_PICTURE if now.drawing else _WALKING
     if not now.running:
-        return ("stop", *_RESTING) if now.beside and not now.in_prompt else _RESTING
+        resting = _RESTING if now.drawing else tuple(brief for brief in _RESTING if brief != "complete")
+        return ("stop", *resting) if now.beside and not now.in_prompt else resting
     return _PAUSED if now.paused and not now.in_prompt else _RUNNING
 
 

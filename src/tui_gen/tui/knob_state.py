@@ -12,7 +12,7 @@ from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.branch import Branch
 from tui_gen.runtime.session import Provider
-from tui_gen.sampling.knobs import Knob, knobs_for, limits_for
+from tui_gen.sampling.knobs import Knob, knobs_for
 from tui_gen.sampling.params import SamplingParams, new_seed
 
 if TYPE_CHECKING:
@@ -50,13 +50,10 @@ class KnobState:
             self.rate = rate
             self._turned.add("pace")
         self._knobs: dict[str, Knob] = {}
-        self._limits: dict[str, tuple[float, float]] = {}
-        """What can be typed."""
 
     def serve(self, card: ModelCard) -> None:
         """Takes the limits of a model, and its pace and temperature unless a person has turned them."""
         self._knobs = knobs_for(card)
-        self._limits = limits_for(card)
         for name in {"temperature", "pace"} - self._turned:
             self._set(name, self._knobs[name].default)
 
@@ -94,10 +91,9 @@ class KnobState:
             value = int(text) if text.isdecimal() else float(text)
         except ValueError as fault:
             raise TuiGenError(f"{knob.label} takes a number, not {text!r:.40}") from fault
-        least, most = self._limits[name]
+        least, most = knob.limits
         if not least <= value <= most or math.isinf(value):
-            end = "on" if math.isinf(most) else f"to {knob.shown(most)}"
-            raise TuiGenError(f"{knob.label} goes from {knob.shown(least)} {end}")
+            raise TuiGenError(f"{knob.label} goes from {knob.shown_limits}")
         self._set(name, value)
 
     def draw_seed(self) -> None:

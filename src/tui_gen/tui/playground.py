@@ -170,6 +170,7 @@ class PlaygroundScreen(Screen[None]):
     def show_progress(self) -> None:
         """How far the run is; where the knobs have no room, the prompt's frame says the most important of them."""
         view = self.run_view
+        self.side.show_legend()
         self.side.knobs.show_progress(view.progress() if view else "")
         place = self.side.next_token.title if view and view.cursor else ""
         facts = (place, f"{self.knobs.params.temperature:.2f}", f"seed {self.knobs.seed}", self.side.knobs.progress)
@@ -343,8 +344,11 @@ class PlaygroundScreen(Screen[None]):
     def action_complete(self) -> None:
         from tui_gen.tui.dialogs.completion import CompletionDialog
 
-        codec = self.workspace.loaded_model.codec if self.workspace else None
+        if not self.workspace:
+            return
+        codec = self.workspace.loaded_model.codec
         if not isinstance(codec, ImageCodec):
+            self.notify(f"this completes pictures, and {self.workspace.loaded_model.card.name} writes text")
             return
         levels = self.run_view.levels(self.run_view.sample) if self.run_view else None
 

@@ -7,15 +7,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+import export.__main__ as exporter
 from export.evaluation.evaluate import evaluate
 from export.training import checkpoint
 from export.training import trainer as loop
-from export.training.trainer import draw_sample
+from export.training.trainer import draw_samples
 from tests.support.export_training import exported, trainer, training
 from tui_gen.errors import TuiGenError
+from tui_gen.generation.generate import generate
+from tui_gen.library import open_model
+from tui_gen.sampling.params import SamplingParams
 
 RUNS = {
     "names, rnn": ("names", {}),
@@ -59,29 +64,46 @@ def test_the_log_has_a_line_for_every_epoch(tmp_path: Path) -> None:
     assert lines == entries == run.log
     assert [line["epoch"] for line in lines] == [1, 2, 3]
     assert [line["step"] for line in lines] == [10, 20, 30]
-    keys = {"epoch", "step", "unit", "train_loss", "validation_loss", "seconds", "prompt", "sample"}
-    assert all(line.keys() == keys for line in lines)
-    assert {(line["unit"], line["prompt"]) for line in lines} == {("nats per character", "ma")}
-    assert all(line["sample"].startswith("ma") for line in lines)
+    keys = {"epoch", "step", "unit", "train_loss", "validation_loss", "seconds", "prompt", "samples"}
+    assert all(line.keys() == keys | {"seeds", "temperature"} for line in lines)
+    assert {(line["unit"], line["prompt"], line["temperature"]) for line in lines} == {
+        ("nats per character", "ma", 0.9)
+    }
+    assert [line["seeds"] for line in lines] == [[1, 2, 3, 4]] * 3
+    assert all(sample.startswith("ma") for line in lines for sample in line["samples"])
+    assert len(set(lines[-1]["samples"])) > 1
 
 
-def test_a_pictures_sample_is_its_rows_and_its_loss_is_in_bits(tmp_path: Path) -> None:
+def test_a_pictures_samples_are_its_rows_and_its_loss_is_in_bits(tmp_path: Path) -> None:
     (entry,) = trainer(training("adventurers", tmp_path), tmp_path, epochs=1).run()
     assert entry["unit"] == "bits per pixel"
     assert entry["validation_loss"] == pytest.approx(2, abs=0.5)  # four levels, little learned
-    assert [len(row) for row in entry["sample"]] == [5] * 6
-    assert {level for row in entry["sample"] for level in row} <= set(range(4))
+    assert np.shape(entry["samples"]) == (4, 6, 5)
+    assert set(np.unique(entry["samples"])) <= set(range(4))
+
+
+def test_samples_are_what_the_exported_model_draws_with_its_knobs_and_its_guidance(tmp_path: Path) -> None:
+    run = trainer(training("adventurers", tmp_path), tmp_path, epochs=1)
+    (entry,) = run.run()
+    assert (entry["guidance"], entry["temperature"]) == (1.25, 0.85)
+    words = [str(tmp_path / "checkpoint.pt"), "-o", str(tmp_path / "heroes"), "--guidance", "1.25"]
+    assert exporter.main(words) == 0
+    heroes = open_model(tmp_path / "heroes", provider="cpu")
+    prompt = heroes.codec.prompt([entry["prompt"]])
+    for seed, sample in zip(entry["seeds"], entry["samples"], strict=True):
+        steps = generate(heroes.model, prompt, SamplingParams(heroes.card.temperature), length=30, seed=seed)
+        assert [int(step.tokens[0]) for step in steps if not step.given[0]] == np.ravel(sample).tolist()
 
 
 def test_samples_differ_only_by_what_was_learned(tmp_path: Path) -> None:
-    """The seed and the prompt are the same every time, so weights that stay say the same."""
+    """The seeds and the prompt are the same every time, so weights that stay say the same."""
     run = trainer(training("names", tmp_path), tmp_path, epochs=2)
-    before = draw_sample(run.training, run.average.module.state_dict())
-    assert before == draw_sample(run.training, run.average.module.state_dict())
+    before = draw_samples(run.training, run.average.module.state_dict())
+    assert before == draw_samples(run.training, run.average.module.state_dict())
     last = list(run.run())[-1]
-    assert last["sample"] != before["sample"]
+    assert last["samples"] != before["samples"]
     weights = checkpoint.load(tmp_path / "checkpoint.pt")["weights"]  # which are exported, too
-    assert last["sample"] == draw_sample(run.training, weights)["sample"]
+    assert last["samples"] == draw_samples(run.training, weights)["samples"]
 
 
 @pytest.mark.parametrize(("preset", "sizes"), [("recipes", {"dropout": 0.5}), ("adventurers", {})])

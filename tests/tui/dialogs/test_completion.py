@@ -55,6 +55,9 @@ async def test_delete_erases_the_row_of_the_cursor_and_enter_returns_the_rest(co
     async with opened(lambda: CompletionDialog(codec, STRIPES, "bright")) as driver:
         await driver.press("down", "delete")
         await driver.shows("rows:1")
+        await driver.press("delete", "up", "delete", "down", "delete")
+        await driver.shows("rows:1 rows:0 ")
+        await driver.press("u")
         await driver.shows("6 of 24 pixels are free")
         assert "·" in driver.screen()
         await driver.press("enter")

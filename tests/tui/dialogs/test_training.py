@@ -92,6 +92,7 @@ async def test_space_plays_all_epochs_and_holds(cats: Path, monkeypatch: pytest.
     seen, show = list[int](), TrainingDialog._show
     monkeypatch.setattr(TrainingDialog, "_show", lambda self, epoch: (seen.append(epoch.number), show(self, epoch)))
     async with opened(lambda: _dialog(cats)) as driver:
+        await driver.until(lambda: seen == [3])
         await driver.press("space")
         await driver.until(lambda: seen == [3, 1, 2, 3])
         await driver.shows("space play")
@@ -113,6 +114,49 @@ async def test_a_picture_is_drawn_as_it_was_after_each_epoch(models: Path) -> No
         assert len(colours) == 3
         await driver.press("up")
         await driver.until(lambda: _colours(driver) == {(0, 0, 0)})
+
+
+async def test_several_pictures_stand_side_by_side_as_many_as_fit_and_say_how_they_were_drawn(models: Path) -> None:
+    folder = toys.learned(
+        models / "stripes", [BLACK, STRIPES, STRIPES, BLACK], prompt="", seeds=[1, 2, 3, 4], temperature=0.8, guidance=2
+    )
+    async with opened(lambda: _dialog(folder)) as driver:
+        await driver.shows("temperature 0.8, guidance 2, seeds 1 to 4 (the model: 1)")
+        await driver.shows("seed 1  ")
+        assert driver.screen().count("seed ") == 4
+        await driver.press("greater_than_sign")  # all are seen
+        await driver.shows("─ after epoch 1 ─")
+
+
+async def test_of_large_pictures_one_is_seen_and_others_can_be_turned_to(models: Path) -> None:
+    size = {"height": 32, "width": 32, "levels": 3}
+    folder = toys.image_folder(models / "large", image=size)
+    black, white = (np.full((32, 32), level).tolist() for level in (0, 2))
+    toys.learned(folder, [black, white, white], prompt="", seeds=[5, 6, 7], temperature=1)
+    async with opened(lambda: _dialog(folder)) as driver:
+        await driver.shows("after epoch 1, seed 5")
+        assert _colours(driver) == {(0, 0, 0)}
+        await driver.press("greater_than_sign")
+        await driver.shows("after epoch 1, seed 6")
+        assert _colours(driver) == {(255, 255, 255)}
+        await driver.press("less_than_sign", "less_than_sign")
+        await driver.shows("after epoch 1, seed 7")
+
+
+@pytest.mark.parametrize("kind", ["picture", "text"])
+async def test_a_small_window_shows_a_sample_and_how_it_was_drawn(models: Path, kind: str) -> None:
+    if kind == "text":
+        folder = toys.learned(models / "cats", *["the cat sat"] * 8)
+    else:
+        folder = toys.image_folder(models / "large", image={"height": 32, "width": 32, "levels": 3})
+        toys.learned(folder, *[np.full((32, 32), 2).tolist()] * 8)
+    async with opened(lambda: _dialog(folder), (40, 12)) as driver:
+        await driver.shows("the cat sat" if kind == "text" else "⣿" * 16)
+        await driver.shows("temperature 1, seed 1")
+        rows = [line.split()[1] for line in driver.screen().splitlines()[2:10]]
+        assert rows == [f"{number}" for number in range(1, 9)]
+        if kind == "picture":
+            assert sum("⣿" * 16 in line for line in driver.screen().splitlines()) == 8
 
 
 def _marks(driver: DialogDriver, count: int) -> list[str]:

@@ -47,7 +47,7 @@ async def test_two_texts_stand_side_by_side_and_what_differs_is_underlined(endle
     async with alone(Comparison(one, other, endless_one), (120, 20)) as driver:
         screen, view = driver.lines(), driver.app.query_one(TwoTexts)
         assert screen[1].split(" │ ")[0].strip() == "1  seed 7: the"
-        assert screen[1].split(" │ ")[1].strip() == "2  token 20: <unk>"
+        assert screen[1].split(" │ ")[1].strip() == "2  token 19: <unk>"
         left, right = (" ".join(row.partition("│")[side] for row in screen[2:]) for side in (0, 2))
         assert left.split() == str(endless_one.codec.decode(one.tokens[1:, 0].tolist())).split()
         assert "<unk>" in right
@@ -136,8 +136,8 @@ async def test_two_pictures_stand_beside_the_pixels_that_differ(image: LoadedMod
         assert (rgb[2][differ] == 255).all()
         assert (rgb[2][~differ] < 64).all()
         screen = "\n".join(driver.lines())
-        assert f"{differ.sum()} of 24 pixels differ; the first is pixel 6: row 1, column 0" in screen
-        assert "2  pixel 6: 1" in screen
+        assert f"{differ.sum()} of 24 pixels differ; the first is pixel 7: row 1, column 0" in screen
+        assert "2  pixel 7: 1" in screen
         assert screen.count("▀") > 24
         driver.app.widget.draw_in("ascii")
         await driver.settle()
@@ -169,7 +169,7 @@ def test_a_picture_in_colour_differs_where_any_channel_does(colour: LoadedModel)
     assert isinstance(other_colours.view, ImageView)
     rgb = other_colours.view.picture.rgb
     assert (rgb[0] != rgb[1]).any(axis=2)[0, 4]
-    assert "the first is pixel 4: row 0, column 4" in other_colours.summary
+    assert "the first is pixel 5: row 0, column 4" in other_colours.summary
 
 
 async def test_foreign_text_is_shown_and_never_obeyed(tmp_path: Path) -> None:

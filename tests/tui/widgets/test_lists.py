@@ -61,9 +61,9 @@ async def test_branches_stand_below_those_that_they_left_and_say_how_they_began(
         await driver.settle()
         assert listed(branches) == [
             "  1  seed 7: the",
-            "▸ ├ 2  token 20: dog",
+            "▸ ├ 2  token 19: dog",
             "  │ └ 4  temperature 0.50, to…",
-            "  └ 3  seed 77 at token 25",
+            "  └ 3  seed 77 at token 24",
             "  5  sweep top-p: the",
         ]
         assert branches.highlighted_option
@@ -84,13 +84,13 @@ async def test_branches_far_down_name_the_one_that_they_left_and_stay_readable(
         await driver.settle()
         assert listed(branches) == [
             "▸ 1  seed 7",
-            "  └ 2  token 5: dog",
-            "    └ 3  token 10: dog",
-            "      ├ 4  token 15: dog",
-            "      ├ 5 of 4  token 20: dog",
-            "      ├ 6 of 5  token 25: dog",
-            "      ├ 7 of 6  token 30: dog",
-            "      └ 8  seed 9 at token 12",
+            "  └ 2  token 4: dog",
+            "    └ 3  token 9: dog",
+            "      ├ 4  token 14: dog",
+            "      ├ 5 of 4  token 19: dog",
+            "      ├ 6 of 5  token 24: dog",
+            "      ├ 7 of 6  token 29: dog",
+            "      └ 8  seed 9 at token 11",
         ]
 
 

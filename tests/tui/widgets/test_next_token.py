@@ -290,7 +290,7 @@ async def test_hostile_tokens_are_shown_and_never_obeyed() -> None:
 
 async def test_logits_that_cannot_be_had_are_told_in_place_of_the_bars(panel: NextToken) -> None:
     def fail() -> Any:
-        raise TuiGenError("the model gave non-finite logits at token 3: its weights are damaged or it overflows")
+        raise TuiGenError("the model gave non-finite logits at position 3: its weights are damaged or it overflows")
 
     whole = step_of(WORD_PROBS, toys.CAT)
     flags = np.array([True]), np.array([True])

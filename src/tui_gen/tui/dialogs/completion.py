@@ -142,9 +142,11 @@ class CompletionDialog(Dialog[Completion]):
         self.action_accept()
 
     def on_preview_erase(self, event: Preview.Erase) -> None:
-        """Adds the word for it, so that the command line can be told the same."""
+        """Adds the word for it, if it is not there, so that the command line can be told the same."""
         event.stop()
-        self._set_erase(f"{self._erase.value.rstrip()} {word_for(event.part, self._codec.image)}".lstrip())
+        words, word = self._erase.value.split(), word_for(event.part, self._codec.image)
+        if word not in words:
+            self._set_erase(" ".join([*words, word]))
 
     def on_preview_undo(self, event: Preview.Undo) -> None:
         """Takes the last word away."""

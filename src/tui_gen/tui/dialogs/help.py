@@ -35,10 +35,14 @@ _WORDS = (
     ("bits", "how surprising a token is: 1 bit for a probability of 1 in 2, 2 for 1 in 4, 10 for 1 in 1024; above "
      "a list of tokens, how open the choice is: 3 bits are as open as one among 8 equal ones"),
     ("surprise", "{surprisal}: the bits of every token, as the model expected it from those before it"),
-    ("temperature", "divides the logits before the softmax: 0 always takes the likeliest token, 1 is what the model "
-     "learned, above 1 unlikely tokens become likelier"),
-    ("top-k, top-p, min-p", "draw from fewer tokens: the k likeliest; the likeliest that reach p together; those at "
-     "least that many times as likely as the likeliest. {knobs} has them all"),
+    ("temperature", "p ∝ exp(logit / T): T = 0 always takes the likeliest token, 1 is what the model learned, above 1 "
+     "unlikely tokens become likelier"),
+    ("top-k", "p = 0 unless rank ≤ k: only the k likeliest tokens are drawn"),
+    ("top-p", "the fewest of the likeliest tokens with Σ p ≥ top-p"),
+    ("min-p", "p = 0 unless p ≥ min-p · max p. In this order, each cuts what the one before it left. {knobs} has "
+     "them all"),
+    ("token 31", "the 31st after the prompt; pixels are counted likewise, rows and columns from 0 as tui-gen generate "
+     "--erase takes them"),
     ("branch", "another ending: all that follows from another token, seed or knob; what it left is kept"),
     ("seed", "where the random numbers begin: same model, prompt, seed and knobs give the same tokens, also with "
      "tui-gen generate"),

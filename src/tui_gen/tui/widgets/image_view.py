@@ -282,6 +282,18 @@ def tile(raster: Raster, picture: tuple[int, int], samples: int, room: Size) -> 
         raster, best = larger, placement
 
 
+def most_in_sight(picture: tuple[int, int], samples: int, room: Size) -> tuple[Rendering, int]:
+    """How many of some pictures (height, width) fit in half blocks, with captions where it is more than one.
+
+    Where not even one does: one in braille dots, which take a quarter of the room.
+    """
+    for count in range(samples, 0, -1):
+        inside = Size(room.width, room.height - (count > 1))
+        if _fits(tile(Raster("blocks"), picture, count, inside)[1], count, inside):
+            return "blocks", count
+    return "braille", 1
+
+
 def _place(raster: Raster, picture: tuple[int, int], samples: int, room: Size) -> Tiling:
     width, height = raster.size(*picture)
     columns = min(samples, max(1, (room.width + GAP) // (width + GAP)))

@@ -16,12 +16,14 @@ from typing import Literal
 import numpy as np
 from textual.app import ComposeResult
 from textual.containers import Container
+from textual.content import Content
 from textual.message import Message
 from textual.widget import Widget
 from textual.worker import Worker, get_current_worker
 
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.branch import Branch, StepBuffer
+from tui_gen.generation.describe import number_of
 from tui_gen.generation.pacing import Pace, frames, paced
 from tui_gen.images.codec import ImageCodec
 from tui_gen.images.picture import given_levels
@@ -241,8 +243,11 @@ class RunView(Container):
             view.end()
 
     def progress(self) -> str:
-        """How far the run is; of several samples, what each has."""
-        count, goal = max(0, len(self.branch) - self.head), self.workspace.limit(self.branch) - self.head
+        """How far the run is: the number of its last token; of several samples, that of the longest."""
+        last, goal = (number_of(end - 1, self.head) for end in (len(self.branch), self.workspace.limit(self.branch)))
+        count = max(0, last)
+        if self.ending == "ended" and self.branch.samples > 1:
+            return f"all ended by {count:,}"
         if self.ending:
             return f"{_RESULTS[self.ending]} {count:,}"
         return f"{'paused at' if self.paused else self.meter.unit} {count:,} of {goal:,}"
@@ -428,6 +433,12 @@ class RunView(Container):
         """Marks the texts that match, or none."""
         for view in self.query(TextView):
             view.mark(pattern)
+
+    def show_legend(self, legend: Content | None) -> None:
+        """What the marks of `show_scores` mean, in a line below the samples; None where it stands elsewhere."""
+        self.set_class(legend is not None, "-legend")
+        if legend and legend.markup != self.border_subtitle:
+            self.border_subtitle = legend
 
     def levels(self, sample: int) -> Tokens | None:
         """The picture of a sample, FREE where nothing is drawn: [height, width] or [height, width, 3]."""

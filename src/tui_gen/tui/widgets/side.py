@@ -19,6 +19,7 @@ from tui_gen.tui.widgets.lists import Sidebar
 from tui_gen.tui.widgets.next_token import NextToken
 from tui_gen.tui.widgets.run_view import RunView
 from tui_gen.tui.widgets.surprisal_panel import SurprisalPanel
+from tui_gen.tui.widgets.surprisal_rows import legend
 
 
 class Side(Sidebar):
@@ -81,12 +82,19 @@ class Side(Sidebar):
     def show_surprisal(self, on: bool) -> None:
         """Shows the surprisal of each token in the place of the distribution, or the distribution again."""
         self.surprisal.display, self.next_token.display = on, not on
+        self.show_legend()
         if on:
             self.follow_surprisal()
         else:
             self._scores = None
             if self.view:
                 self.view.show_scores(None)
+
+    def show_legend(self) -> None:
+        """Where this column has no room, what the marks of surprisal mean stands below the output."""
+        if view := self.view:
+            apart = self.surprisal.display and not self.display
+            view.show_legend(legend(view.workspace.loaded_model.card.image, tall=False) if apart else None)
 
     def follow_surprisal(self) -> None:
         """Reads on in a thread, if there is more to read."""

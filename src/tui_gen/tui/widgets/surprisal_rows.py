@@ -11,6 +11,7 @@ from rich.cells import cell_len
 from textual.content import Content
 
 from tui_gen.card import ImageSpec
+from tui_gen.generation.describe import number_of
 from tui_gen.images.picture import HOTTEST, heat
 from tui_gen.images.raster import hexadecimal
 from tui_gen.scoring.branch_scores import BranchSurprisal, Origin, Peak
@@ -76,7 +77,7 @@ def peak_rows(
     names = [scrub_line(name_of(peak.token)).replace(" ", "␣") for peak in peaks]
     colours = heat_colours([peak.bits for peak in peaks]) if scores.image else [""] * len(peaks)
     return [
-        PeakRow(peak, name, _place(peak.position - head, peak, scores.image), colour)
+        PeakRow(peak, name, _place(peak, head, scores.image), colour)
         for peak, name, colour in zip(peaks, names, colours, strict=True)
     ]
 
@@ -121,13 +122,14 @@ def _given_line(given: Totals, unit: str) -> list[Sequence[str]]:
     return [(f"{bits} in {counted(given.tokens, unit)}", f"{bits} in {given.tokens:,}", bits)]
 
 
-def _place(number: int, peak: Peak, image: ImageSpec | None) -> str:
-    """Where a token stands, as people count it; number: from the first one after the prompt, from 0 on."""
-    if number < 0:
-        return f"prompt {peak.position}"
+def _place(peak: Peak, head: int, image: ImageSpec | None) -> str:
+    """Where a token stands: its number, or in a picture row and column; head: the first position after the prompt."""
+    number = number_of(peak.position, head)
+    if number < 1:
+        return f"prompt {peak.position:,}"
     if not image:
-        return f"{number + 1:,}"
-    row, column, channel = image.place(number)
+        return f"{number:,}"
+    row, column, channel = image.place(peak.position - head)
     return f"{row},{column}" + (f" {'RGB'[channel]}" if image.channels == 3 else "")
 
 
