@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import sys
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual import events
 from textual.app import App
 from textual.binding import BindingType
+from textual.driver import Driver
 from textual.message import Message
 from textual.message_pump import MessagePump
 from textual.notifications import SeverityLevel
@@ -24,6 +26,7 @@ from tui_gen.sessions.workspace import Workspace
 from tui_gen.terminal_text import scrub
 from tui_gen.tui.bindings import bindings_of, owns
 from tui_gen.tui.dialogs.help import HelpScreen
+from tui_gen.tui.driver import sparing
 from tui_gen.tui.knob_state import Settings
 from tui_gen.tui.playground import PlaygroundScreen
 
@@ -75,6 +78,11 @@ class TuiGen(App[None]):
         self._keys = deque[events.Key | events.Paste]()
         self._key_at_work: KeyHandled | None = None
         self._key_timer: Timer | None = None
+
+    def get_driver_class(self) -> type[Driver]:
+        """The system's, writing only what differs. What is written to Windows comes in pieces that end anywhere."""
+        driver = super().get_driver_class()
+        return driver if sys.platform == "win32" else sparing(driver)
 
     def get_default_screen(self) -> Screen[None]:
         """The playground lies below all dialogs."""
