@@ -138,6 +138,7 @@ class TuiGen(App[None]):
     async def on_event(self, event: events.Event) -> None:
         """Queues what a person types; everything else as always."""
         if isinstance(event, events.Key | events.Paste) and not event.is_forwarded:
+            self.playground.panels.hurry()  # who presses a key looks
             self._keys.append(event)
             await self._hand_on_keys()
         else:
