@@ -232,7 +232,7 @@ class PlaygroundScreen(Screen[None]):
     # --- runs ---
 
     async def action_generate(self) -> None:
-        if self.loader.folder:
+        if self.loader.folder or not self.workspace:  # a key may come before the first model is looked for
             self._generate_when_open = True
             return
         knobs, unknown = self.knobs, ", ".join(dict.fromkeys(self.prompt.unknown()))
