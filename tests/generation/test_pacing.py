@@ -15,7 +15,7 @@ import pytest
 from tui_gen.generation import pacing as module
 from tui_gen.generation.branch import StepBuffer
 from tui_gen.generation.generate import generate
-from tui_gen.generation.pacing import Pace, frames, paced
+from tui_gen.generation.pacing import Pace, Throttle, frames, paced
 from tui_gen.library import LoadedModel
 from tui_gen.sampling.params import SamplingParams
 from tui_gen.sampling.step import Step
@@ -224,3 +224,26 @@ def test_a_paused_run_makes_the_tokens_that_are_granted_one_by_one(steps: Iterat
 def test_no_steps_make_no_frames() -> None:
     assert list(frames(iter([]), list[Step])) == []
     assert list(frames(iter([None, None]), list[Step])) == []
+
+
+def test_a_throttle_acts_so_often_and_what_was_put_off_is_never_forgotten() -> None:
+    now, acts, calls = [0.0], list[float](), list[Callable[[], None]]()
+    throttle = Throttle(lambda: acts.append(now[0]), lambda _, call: calls.append(call), rate=4, clock=lambda: now[0])
+    for hundredth in range(100):
+        now[0] = hundredth / 100
+        throttle.ask()
+    assert acts == [0, 0.25, 0.5, 0.75]
+    assert len(calls) == 1  # one call is enough, however many ask
+    throttle.hurry()
+    throttle.hurry()
+    assert acts[4:] == [0.99]
+    throttle.ask()
+    now[0] = 2
+    calls.pop()()
+    assert acts[5:] == [2]
+    throttle.ask()
+    calls.pop()()  # too early: it waits on
+    assert acts[6:] == []
+    now[0] = 3
+    calls.pop()()
+    assert acts[6:] == [3]

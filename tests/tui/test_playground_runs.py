@@ -217,3 +217,25 @@ async def test_a_gpu_that_fails_is_told_and_the_run_goes_on(models: Path, monkey
         assert "CPU · the GPU failed: " in driver.lines()[0]
         assert "CUDA failure 700" in driver.lines()[0]
         assert driver.page.endswith(headless_text(models / "endless", "the", seed=7, length=200))
+
+
+async def test_panels_are_drawn_less_often_than_tokens_and_at_once_where_somebody_looks(models: Path) -> None:
+    async with on_screen(models / "endless", pace=64, length=100_000) as driver:
+        driver.playground.panels.clock = lambda: 0.0  # no time goes by
+        side, titles = driver.playground.side, [f"token {number}" for number in range(1000)]
+        await driver.grow_beyond(12)
+        assert titles.index(side.next_token.title) < 6
+        for key in ("f12", "up"):  # one that means nothing, and one that turns a knob
+            length = driver.length
+            await driver.press(key)
+            await driver.until(lambda length=length: driver.length > length + 12)
+            assert length - 2 <= titles.index(side.next_token.title) < length + 10
+        knobs = {step.position: step.params for step in driver.steps}
+        assert knobs[titles.index(side.next_token.title)] == driver.params
+        for key in ("space", "right"):
+            await driver.press(key)
+            await driver.stands_still()
+            assert side.next_token.title == titles[driver.length]  # the one that comes next
+            assert side.knobs.progress == driver.view.progress()
+        await driver.stop()
+        assert side.knobs.progress == driver.view.progress()

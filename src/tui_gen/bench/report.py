@@ -13,7 +13,7 @@ from typing import Literal
 from tui_gen.bench import timing
 from tui_gen.bench.cases import language_models, pictures, steps
 from tui_gen.bench.models import batches, lengths, readings
-from tui_gen.bench.screen import launch, screen
+from tui_gen.bench.screen import launch, line, screen
 from tui_gen.bench.timing import Result, as_markdown, as_text
 
 CASES: dict[str, Callable[[], Iterator[Result]]] = {
@@ -24,6 +24,7 @@ CASES: dict[str, Callable[[], Iterator[Result]]] = {
     "batch": batches,
     "read": readings,
     "screen": screen,
+    "line": line,
     "launch": launch,
 }
 """By the names that the command line takes."""

@@ -26,13 +26,14 @@ from tui_gen.bench.timing import Result, Timing, format_timing, in_turns
 from tui_gen.generation.generate import generate
 from tui_gen.library import LoadedModel, open_model, shipped_folder
 from tui_gen.sampling.params import SamplingParams
+from tui_gen.text.codec import TextCodec
 
 with contextlib.suppress(ImportError):  # Windows has none of these
     import fcntl
     import pty
     import termios
 
-SIZE = 80, 24
+SIZE, LARGE_SIZE = (80, 24), (160, 45)
 """Columns and lines."""
 _COLOURS = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "TUI_GEN_CONFIG": os.devnull}
 """And nothing of a person's own, so that the same is measured everywhere."""
@@ -57,6 +58,35 @@ _WAITING = (
     "the profile: at 16 tokens a second the next token is due 31 ms after a press on average, and takes 5 to 10 ms to "
     "be drawn; runs give 30 to 51 ms"
 )
+_WATCH_SECONDS, _WATCH_PICTURE_SECONDS = 4.0, 2.5
+_SETTLE_SECONDS = 1.0
+"""After which a run at pace is watched, before a picture is whole: at its beginning more is drawn."""
+_LONG_TEXT = "-t", "1", "--seed", "10"
+"""Of `recipes`, for longer than it is watched."""
+_BARE_APP = """
+import json, sys
+from textual.app import App
+from textual.containers import VerticalScroll
+from textual.widgets import Static
+
+class BareApp(App):
+    text = ""
+
+    def compose(self):
+        with VerticalScroll():
+            yield Static(markup=False)
+
+    def on_mount(self):
+        words = iter(json.loads(sys.argv[1]))
+        self.set_interval(1 / float(sys.argv[2]), lambda: self.append(next(words, "")))
+
+    def append(self, word):
+        self.text += word
+        self.query_one(Static).update(self.text)
+        self.query_one(VerticalScroll).scroll_end(animate=False)
+
+BareApp().run()
+"""
 _NOWHERE = (Result("the screen", "not measured: this system has no pseudo terminals", ""),)
 
 
@@ -127,6 +157,22 @@ class Terminal:
         self.read(0)
         return self.process.returncode
 
+    def traffic(self, seconds: float) -> float:
+        """How many kilobytes the program writes a second, over so many from now on."""
+        self.read(0)
+        size, began = len(self.output), time.perf_counter()
+        while (elapsed := time.perf_counter() - began) < seconds:
+            self.read(seconds - elapsed)
+        return (len(self.output) - size) / elapsed / 1e3
+
+    def processor_seconds(self) -> float:
+        """What the running program has had of the processors so far; 0 where the system does not say."""
+        status = Path(f"/proc/{self.process.pid}/stat")
+        if not status.exists():
+            return 0.0
+        fields = status.read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def peak_megabytes(self) -> float:
         """The most memory that the running program had so far; 0 where the system does not say."""
         status = Path(f"/proc/{self.process.pid}/status")
@@ -139,6 +185,20 @@ class Terminal:
 def screen() -> Iterator[Result]:
     """What the screen costs, and how soon it answers."""
     yield from (*rates(), *keys()) if AVAILABLE else _NOWHERE
+
+
+def line() -> Iterator[Result]:
+    """What crosses a slow line between the screen and the program, and what a screen costs that only waits."""
+    if not AVAILABLE:
+        yield from _NOWHERE
+        return
+    for size in (SIZE, LARGE_SIZE):
+        yield _text_traffic("recipes", "16 tokens", _LONG_TEXT, size=size, rate=16, bar=40)
+        yield _text_traffic("shakespeare", "64 characters", (), size=size, rate=64, bar=60)
+        with Terminal(_program("adventurers"), size=size) as screen:
+            ours = _paced(screen, _WATCH_PICTURE_SECONDS)
+        yield _traffic("adventurers, a picture of 32x32 at 8 rows a second", ours, size=size, bar=70)
+        yield from _waiting(size)
 
 
 def launch() -> Iterator[Result]:
@@ -202,6 +262,61 @@ def _bare(loaded_model: LoadedModel) -> float:
     )
     count = sum(not step.given[0] for step in steps)
     return (time.perf_counter() - began) / count
+
+
+def _text_traffic(
+    name: str, unit: str, arguments: Sequence[str], *, size: tuple[int, int], rate: int, bar: float
+) -> Result:
+    with Terminal(_program(name, *arguments), size=size) as screen:
+        ours = _paced(screen, _WATCH_SECONDS)
+    count = round(rate * (_SETTLE_SECONDS + _WATCH_SECONDS))
+    with Terminal([sys.executable, "-c", _BARE_APP, json.dumps(_words(name, count)), str(rate)], size=size) as screen:
+        screen.settle(_SETTLE_SECONDS / 2)
+        theirs = screen.traffic(_WATCH_SECONDS)
+    return _traffic(f"{name} at {unit} a second", ours, size=size, bar=bar, bare=theirs)
+
+
+def _traffic(case: str, ours: float, *, size: tuple[int, int], bar: float, bare: float | None = None) -> Result:
+    peer = f"{bar:g} kB/s"
+    if bare is not None:
+        peer += f"; a bare Textual app that appends the same words {bare:.1f} kB/s"
+    return Result(f"{case}, {size[0]}x{size[1]}, written", f"{ours:.1f} kB/s", peer, ours / bar, 1, at_most=True)
+
+
+def _paced(screen: Terminal, seconds: float) -> float:
+    """Kilobytes a second of a run at its pace."""
+    screen.until(_FIRST_FRAME)
+    screen.type(_ENTER)
+    screen.until(rb"[1-9]\d* of")
+    screen.traffic(_SETTLE_SECONDS)
+    return screen.traffic(seconds)
+
+
+def _waiting(size: tuple[int, int]) -> Iterator[Result]:
+    with Terminal(_program("recipes"), size=size) as screen:
+        screen.until(_FIRST_FRAME)
+        screen.settle(_SETTLE_SECONDS)
+        began, seconds = time.perf_counter(), screen.processor_seconds()
+        yield _traffic("the screen, waiting", screen.traffic(2 * _WATCH_SECONDS), size=size, bar=1)
+        share = (screen.processor_seconds() - seconds) / (time.perf_counter() - began)
+    yield Result(
+        f"the screen, waiting, {size[0]}x{size[1]}, of a processor",
+        f"{share:.2%}",
+        "0.5 %",
+        share / 0.005,
+        1,
+        at_most=True,
+    )
+
+
+def _words(name: str, count: int) -> list[str]:
+    """The first tokens that a text model writes."""
+    loaded_model = open_model(shipped_folder() / name)
+    codec = loaded_model.codec
+    assert isinstance(codec, TextCodec)
+    reader = codec.reader()
+    steps = generate(loaded_model.model, codec.prompt([""]), SamplingParams(), length=count, seed=_SEED)
+    return [reader.read(int(step.tokens[0])) for step in steps]
 
 
 def keys() -> Iterator[Result]:

@@ -1,4 +1,4 @@
-"""Limits a run to a pace in tokens a second, and bundles its steps into frames for a screen."""
+"""Limits a run to a pace in tokens a second, bundles its steps into frames for a screen, and throttles drawing."""
 
 from __future__ import annotations
 
@@ -124,6 +124,47 @@ def paced(steps: Iterator[Step], pace: Pace) -> Iterator[Step | None]:
         if step is None:
             return
         yield step
+
+
+class Throttle:
+    """Does something at most so often, such as drawing. What was put off is done with the next that asks for it, with
+    the last after a while, or at once where there is hurry.
+    """
+
+    def __init__(
+        self,
+        act: Callable[[], None],
+        later: Callable[[float, Callable[[], None]], object],
+        *,
+        rate: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """later: calls a function after so many seconds. rate: times a second, at most."""
+        self.clock, self.seconds = clock, 1 / rate
+        """seconds: from one time to the next, at least."""
+        self._act, self._later = act, later
+        self._last, self._is_due, self._is_waiting = -math.inf, False, False
+
+    def ask(self) -> None:
+        """Does it now, if the last time is long enough ago."""
+        self._is_due = True
+        rest = self._last + self.seconds - self.clock()
+        if rest <= 0:
+            self.hurry()
+        elif not self._is_waiting:
+            self._is_waiting = True
+            self._later(rest + self.seconds, self._come_back)  # most often somebody asks before
+
+    def hurry(self) -> None:
+        """Does at once what was put off, if anything was."""
+        if self._is_due:
+            self._is_due, self._last = False, self.clock()
+            self._act()
+
+    def _come_back(self) -> None:
+        self._is_waiting = False
+        if self._is_due:
+            self.ask()
 
 
 class Bundle(Protocol):

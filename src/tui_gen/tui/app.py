@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 from textual import events
 from textual.app import App
 from textual.binding import BindingType
+from textual.driver import Driver
 from textual.message import Message
 from textual.message_pump import MessagePump
 from textual.notifications import SeverityLevel
@@ -28,6 +29,7 @@ from tui_gen.terminal_text import counted, scrub
 from tui_gen.tui.bindings import bind, bindings_of, key_of, owns
 from tui_gen.tui.clipboard import CopyRequest, pass_on
 from tui_gen.tui.dialogs.help import HelpScreen
+from tui_gen.tui.driver import sparing
 from tui_gen.tui.keymap import Keymap
 from tui_gen.tui.knob_state import Settings
 from tui_gen.tui.playground import PlaygroundScreen
@@ -90,6 +92,11 @@ class TuiGen(App[None]):
         self._keys = deque[events.Key | events.Paste]()
         self._key_at_work: KeyHandled | None = None
         self._key_timer: Timer | None = None
+
+    def get_driver_class(self) -> type[Driver]:
+        """The system's, writing only what differs. What is written to Windows comes in pieces that end anywhere."""
+        driver = super().get_driver_class()
+        return driver if sys.platform == "win32" else sparing(driver)
 
     def get_default_screen(self) -> Screen[None]:
         """The playground lies below all dialogs."""
@@ -202,6 +209,7 @@ class TuiGen(App[None]):
     async def on_event(self, event: events.Event) -> None:
         """Queues what a person types; everything else as always."""
         if isinstance(event, events.Key | events.Paste) and not event.is_forwarded:
+            self.playground.panels.hurry()  # who presses a key looks
             self._keys.append(event)
             await self._hand_on_keys()
         else:

@@ -15,6 +15,7 @@ from textual.screen import Screen
 
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.branch import Branch
+from tui_gen.generation.pacing import Throttle
 from tui_gen.images.codec import ImageCodec
 from tui_gen.images.raster import RENDERING_NAMES
 from tui_gen.library import Entry, LoadedModel
@@ -46,6 +47,9 @@ from tui_gen.tui.widgets.surprisal_panel import SurprisalPanel
 if TYPE_CHECKING:
     from tui_gen.tui.dialogs.completion import Completion
 
+_PANELS_PER_SECOND = 4
+"""How often the panels are drawn while a run goes on, at most: nobody reads numbers that change with every token."""
+
 
 class PlaygroundScreen(Screen[None]):
     """One model, its branches, one of them in the middle, and what can be said of a position of it."""
@@ -74,6 +78,9 @@ class PlaygroundScreen(Screen[None]):
         self.models, self.branches = ModelList(entries, keys), BranchList(keys)
         self.lists = Sidebar(self.models, self.branches, id="lists")
         self.output, self.side = Output(), Side(self.knobs.params)
+        self.panels = Throttle(self._draw_panels, self.set_timer, rate=_PANELS_PER_SECOND)
+        self._frame: RunView.Advanced | None = None
+        """The newest, for the panels."""
         self._cursors = dict[Workspace, Cursor | None]()
         """Where they stood when another model was chosen."""
         self._generate_when_open = False
@@ -286,7 +293,7 @@ class PlaygroundScreen(Screen[None]):
     # --- runs ---
 
     async def action_generate(self) -> None:
-        if self.loader.folder:
+        if self.loader.folder or not self.workspace:  # a key may come before the first model is looked for
             self._generate_when_open = True
             return
         unknown = ", ".join(dict.fromkeys(self.prompt.unknown()))
@@ -416,24 +423,35 @@ class PlaygroundScreen(Screen[None]):
             self.show_state()
 
     def on_run_view_advanced(self, message: RunView.Advanced) -> None:
-        """Shows what was made, where the newest of it came from, and how far the run is: all in one repaint."""
+        """Shows what was made; the panels follow at once where a run begins, is slow, or obeys other knobs."""
         view = message.view
         if view is not self.run_view:  # late: of the run before
             return
         view.take(message.buffer)
-        self.side.show_position(message.buffer)
-        self.show_device()
-        self.header.show_rate(view.meter.rate(), view.meter.step_seconds)
-        self.side.follow_surprisal()
-        if self.output.runs:
-            self.output.runs.follow()
         view.workspace.note_growth(view.branch)
         self._tell_of_journal(view.workspace)
-        self.show_progress()
+        before, self._frame = self._frame, message
+        goes_on = before and before.view is view and before.buffer.turns[-1][1] == message.buffer.turns[-1][1]
+        self.panels.ask()
+        if not goes_on or self.knobs.rate <= _PANELS_PER_SECOND:
+            self.panels.hurry()
+
+    def _draw_panels(self) -> None:
+        """Where the newest of what was made came from, how fast, and how far the run is."""
+        frame = self._frame
+        if frame and frame.view is self.run_view:
+            self.side.show_position(frame.buffer)
+            self.show_device()
+            self.header.show_rate(frame.view.meter.rate(), frame.view.meter.step_seconds)
+            self.side.follow_surprisal()
+            if self.output.runs:
+                self.output.runs.follow()
+            self.show_progress()
 
     def on_run_view_paused(self, message: RunView.Paused) -> None:
-        """Notes in the journal what was made before the pause."""
+        """Shows and notes in the journal what was made before the pause."""
         view = message.view
+        self.panels.hurry()
         if view is self.run_view and view.still:
             view.workspace.note_growth(view.branch, resting=True)
             self._tell_of_journal(view.workspace)
@@ -445,6 +463,7 @@ class PlaygroundScreen(Screen[None]):
             self.show_state()  # one beside it may have ended last
             return
         view.rest(message.ending)
+        self.panels.hurry()
         if message.fault:
             self.notify(message.fault, severity="error")
         self.header.show_rate(view.meter.average_rate(), view.meter.step_seconds)

@@ -106,6 +106,7 @@ class Prompt(SignedInput):
         self._edits: dict[int, str] = {}
         super().__init__(value, highlighter=self._marker, select_on_focus=False)
         self.border_title = "prompt"
+        self.cursor_blink = False  # or it would be drawn twice a second for ever, also over a slow line
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Leaves enter to the screen, which generates."""

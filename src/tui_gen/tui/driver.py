@@ -1,0 +1,174 @@
+"""What crosses the line to the terminal: Textual repaints what may have changed, and only what has is written."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import groupby, repeat
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+from rich.cells import cell_len
+from textual.app import App
+from textual.driver import Driver
+
+_MOVE = re.compile(r"\x1b\[(\d+);(\d+)H")
+_STYLE = re.compile(r"\x1b\[([\d;]*)m")
+_BLANK = re.compile(r"( {8,})")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_PART = re.compile(r"[345]8;(?:5;\d+|2;\d+;\d+;\d+)|\d+")
+"""One colour or attribute in the numbers of a style."""
+_ALTERNATE_SCREEN = "\x1b[?1049"
+_MOVE_BYTES = 8
+"""Of moving the cursor: what takes fewer is written again rather than passed over."""
+
+
+class Run(NamedTuple):
+    """Characters of one style on a line."""
+
+    style: str
+    """The numbers of its escape sequence; empty for the terminal's own."""
+    text: str
+
+
+class TerminalContent:
+    """What stands on the terminal, as far as it is known: characters and their styles by row, from 1 on, and cell."""
+
+    def __init__(self) -> None:
+        self._rows = defaultdict[int, list[tuple[str, str] | None]](list)
+        """None for a cell that is not known."""
+        self._cursor = ""
+
+    def forget(self) -> None:
+        """Anything may stand there now."""
+        self._rows.clear()
+        self._cursor = ""
+
+    def difference(self, update: str, height: int) -> str:
+        """What of an update differs from what stands there.
+
+        update: as Textual writes it: moves of the cursor, each followed by styled characters. One of the whole screen,
+        `height` rows, is written whole: it follows a change of the terminal's size, after which anything may stand
+        there.
+        """
+        _, *parts = _MOVE.split(update)
+        rows, columns, bodies = [int(row) for row in parts[::3]], [int(column) for column in parts[1::3]], parts[2::3]
+        if rows[:height] == list(range(1, height + 1)) and set(columns[:height]) == {1}:
+            self.forget()
+        output = _Output()
+        for row, column, body in zip(rows, columns, bodies, strict=True):
+            self._change(output, row, column, body.rstrip("\n"))
+        changes, cursor = output.finish(), "" if bodies[-1] else f"\x1b[{rows[-1]};{columns[-1]}H"
+        if not changes and cursor == self._cursor:
+            return ""
+        self._cursor = cursor
+        return changes + cursor
+
+    def _change(self, output: _Output, row: int, column: int, body: str) -> None:
+        """Writes a part of a row, which begins at a column."""
+        texts, cells = _STYLE.split(body), self._rows[row]
+        if any(map(_CONTROL.search, texts[::2])):
+            cells.clear()  # nothing that is known here
+            output.pass_on(row, column, body)
+            return
+        is_certain = True
+        for run in _runs(texts):
+            width = cell_len(run.text)
+            is_certain &= width == len(run.text)  # a terminal may take wide characters for narrow ones
+            new: Sequence[tuple[str, str] | None] = list(zip(run.text, repeat(run.style))) if is_certain else [None]
+            place = slice(column - 1, column - 1 + width)
+            if not is_certain or cells[place] != new or output.is_short(row, column, run):
+                output.put(row, column, run, width)
+                cells += [None] * (place.start - len(cells))
+                cells[place] = new if is_certain else [None] * width
+            column += width
+
+
+class _Output:
+    """Characters for the terminal with as few moves of the cursor and changes of style as it takes."""
+
+    def __init__(self) -> None:
+        self._pieces, self._style, self._place = list[str](), "", (0, 0)
+
+    def is_short(self, row: int, column: int, run: Run) -> bool:
+        """Whether writing a run takes no more than to pass over it."""
+        return self._place == (row, column) and len(style_change(self._style, run.style) + run.text) <= _MOVE_BYTES
+
+    def put(self, row: int, column: int, run: Run, width: int) -> None:
+        """Writes a run of so many cells."""
+        if self._place != (row, column):
+            self._pieces.append(f"\x1b[{row};{column}H")
+        self._pieces += style_change(self._style, run.style), run.text
+        self._style, self._place = run.style, (row, column + width)
+
+    def pass_on(self, row: int, column: int, body: str) -> None:
+        """Writes something as it is, which may be anything."""
+        self._pieces += self.finish(), f"\x1b[{row};{column}H{body}"
+        self._place = 0, 0
+
+    def finish(self) -> str:
+        """All of it; the next begins with the terminal's own style."""
+        output = "".join(self._pieces) + ("\x1b[0m" if self._style else "")
+        self._pieces, self._style = [], ""
+        return output
+
+
+def _runs(texts: list[str]) -> Iterator[Run]:
+    """Of texts between which stand the numbers of a style; neighbours of one style are one run, long blanks another."""
+    style, runs = "", list[Run]()
+    for numbers, text in zip(["0", *texts[1::2]], texts[::2], strict=True):
+        style = "" if numbers in {"", "0"} else f"{style};{numbers}" if style else numbers
+        runs += [Run(style, text)] if text else []
+    for style, group in groupby(runs, key=attrgetter("style")):
+        text = "".join(run.text for run in group)
+        yield from (Run(style, piece) for piece in _BLANK.split(text) if piece)
+
+
+@lru_cache(maxsize=2**14)
+def style_change(before: str, after: str) -> str:
+    """The shortest escape sequence from one style to another: of two that differ in colours alone, those colours."""
+    if before == after:
+        return ""
+    old, new = _style_parts(before), _style_parts(after)
+    if old.keys() <= new.keys() and all(old[kind] == new[kind] for kind in old.keys() - {"ink", "ground"}):
+        return f"\x1b[{';'.join(number for kind, number in new.items() if old.get(kind) != number)}m"
+    return f"\x1b[{';'.join(['0', *new.values()])}m"
+
+
+def _style_parts(style: str) -> dict[str, str]:
+    """Ink, ground, and attributes by their own numbers."""
+    parts: list[str] = _PART.findall(style)
+    return {_kind(part): part for part in parts}
+
+
+def _kind(part: str) -> str:
+    number = int(part.partition(";")[0])
+    if 30 <= number <= 39 or 90 <= number <= 97:
+        return "ink"
+    return "ground" if 40 <= number <= 49 or 100 <= number <= 107 else part
+
+
+class SparingDriver(Driver):
+    """Before a driver of Textual in the order of its bases, lets it write only what differs."""
+
+    def __init__(
+        self, app: App[Any], *, debug: bool = False, mouse: bool = True, size: tuple[int, int] | None = None
+    ) -> None:
+        super().__init__(app, debug=debug, mouse=mouse, size=size)
+        self._content = TerminalContent()
+
+    def write(self, data: str) -> None:
+        """Writes to the terminal."""
+        if _MOVE.match(data):
+            data = self._content.difference(data, self._app.size.height)
+        elif _ALTERNATE_SCREEN in data:
+            self._content.forget()
+        if data:
+            super().write(data)  # type: ignore[safe-super]  # that of the driver
+
+
+def sparing(driver: type[Driver]) -> type[Driver]:
+    """The driver that writes only what differs."""
+    return type(driver.__name__, (SparingDriver, driver), {})
