@@ -57,7 +57,7 @@ async def test_prompt_and_turned_knobs_travel_and_each_model_keeps_its_branches(
         await driver.press("f3", "home", "enter", "space")
         await driver.until(lambda: driver.shown == "1" and driver.page == page)
         assert driver.playground.prompt.value == "bright"
-        await driver.reads("token 2")
+        await driver.reads("token 1")
         await driver.press("f4", "r")
         await driver.shows("name of the branch")
         await driver.press("escape", "f4", "down", "r")
@@ -96,7 +96,7 @@ async def test_a_model_that_is_written_anew_is_noticed_and_one_key_loads_it(
             write()
             for _ in range(2):
                 loader.look()
-            await driver.says("cats was written anew; ctrl+l loads it, and prompt and branches stay")
+            await driver.says("cats was written anew; ^l loads it, and prompt and branches stay")
             await driver.press("ctrl+l")
             await driver.until(lambda: loader.folder is None)
         await driver.run_to_end()

@@ -82,7 +82,7 @@ class ModelLoader(Widget):
         workspaces: of the models that were opened, of one folder the newest last; grows.
         """
         super().__init__()
-        self.folder: Path | None = None
+        self.folder: Path | None = settings.folder
         """Of the model that is being opened, or with which a session is made again."""
         self.workspaces, self._settings, self._session = workspaces, settings, settings.session
         self._read_times, self._last_times = dict[Path, FileTimes](), dict[Path, FileTimes]()

@@ -101,7 +101,7 @@ class PlaygroundScreen(Screen[None]):
         """Opens the first model; the prompt has the focus."""
         self.prompt.value = self.settings.prompt
         self.prompt.focus()
-        self.open(self.settings.folder)
+        self._open(self.settings.folder)
 
     # --- what is on the screen ---
 
@@ -196,8 +196,11 @@ class PlaygroundScreen(Screen[None]):
     def open(self, folder: Path) -> None:
         """Opens a model beside the screen; the one that plays goes on."""
         if folder != self.loader.folder:
-            self.header.show(f"opening {folder.name} ...")
-            self.loader.open(folder)
+            self._open(folder)
+
+    def _open(self, folder: Path) -> None:
+        self.header.show(f"opening {folder.name} ...")
+        self.loader.open(folder)
 
     async def on_model_refused(self, message: ModelRefused) -> None:
         """A model that cannot be opened; what is on the screen stays."""
@@ -293,7 +296,7 @@ class PlaygroundScreen(Screen[None]):
     # --- runs ---
 
     async def action_generate(self) -> None:
-        if self.loader.folder or not self.workspace:  # a key may come before the first model is looked for
+        if self.loader.folder:
             self._generate_when_open = True
             return
         unknown = ", ".join(dict.fromkeys(self.prompt.unknown()))
