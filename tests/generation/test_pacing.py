@@ -172,7 +172,7 @@ def test_a_frame_is_finished_before_a_wait(steps: Iterator[Step], clock: Clock) 
 
 @pytest.mark.parametrize(
     ("step_seconds", "drawing", "apart"),
-    [(0.005, 0.0, 0.035), (0.005, 0.004, 0.1), (0.005, 0.1, 0.3), (0.001, 0.1, 0.035)],
+    [(0.005, 0.0, 0.035), (0.005, 0.004, 0.16), (0.005, 0.1, 0.3), (0.001, 0.1, 0.035)],
     ids=["free", "dear", "very dear", "while the model waits for its pace"],
 )
 def test_frames_come_less_often_where_drawing_takes_the_time_of_the_model(

@@ -98,7 +98,7 @@ async def test_a_model_that_is_written_anew_is_noticed_and_one_key_loads_it(
                 loader.look()
             await driver.says("cats was written anew; ^l loads it, and prompt and branches stay")
             await driver.press("ctrl+l")
-            await driver.until(lambda: loader.folder is None)
+            await driver.until(lambda: driver.workspace is loader.workspaces[-1] and not loader.folder)
         await driver.run_to_end()
         assert (driver.branch.start.text, driver.page) == ("the", "the")
         assert "^l" not in driver.footer

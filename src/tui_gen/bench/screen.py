@@ -165,11 +165,11 @@ class Terminal:
             self.read(seconds - elapsed)
         return (len(self.output) - size) / elapsed / 1e3
 
-    def processor_seconds(self) -> float:
-        """What the running program has had of the processors so far; 0 where the system does not say."""
+    def processor_seconds(self) -> float | None:
+        """What the running program has had of the processors so far; None where the system does not say."""
         status = Path(f"/proc/{self.process.pid}/stat")
         if not status.exists():
-            return 0.0
+            return None
         fields = status.read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -296,17 +296,12 @@ def _waiting(size: tuple[int, int]) -> Iterator[Result]:
     with Terminal(_program("recipes"), size=size) as screen:
         screen.until(_FIRST_FRAME)
         screen.settle(_SETTLE_SECONDS)
-        began, seconds = time.perf_counter(), screen.processor_seconds()
+        began, before = time.perf_counter(), screen.processor_seconds()
         yield _traffic("the screen, waiting", screen.traffic(2 * _WATCH_SECONDS), size=size, bar=1)
-        share = (screen.processor_seconds() - seconds) / (time.perf_counter() - began)
-    yield Result(
-        f"the screen, waiting, {size[0]}x{size[1]}, of a processor",
-        f"{share:.2%}",
-        "0.5 %",
-        share / 0.005,
-        1,
-        at_most=True,
-    )
+        seconds, after = time.perf_counter() - began, screen.processor_seconds()
+    if before is not None and after is not None:
+        share, case = (after - before) / seconds, f"the screen, waiting, {size[0]}x{size[1]}, of a processor"
+        yield Result(case, f"{share:.2%}", "0.5 %", share / 0.005, 1, at_most=True)
 
 
 def _words(name: str, count: int) -> list[str]:

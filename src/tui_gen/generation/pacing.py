@@ -14,7 +14,7 @@ from tui_gen.sampling.step import Step
 FRAME_SECONDS = 1 / 30
 _LONGEST_FRAME = 0.3
 """Seconds between frames where drawing is slow."""
-_DRAWING_SHARE = 0.04
+_DRAWING_SHARE = 0.025
 """Of the time that the model could use, how much may go into drawing."""
 
 

@@ -209,7 +209,6 @@ class TuiGen(App[None]):
     async def on_event(self, event: events.Event) -> None:
         """Queues what a person types; everything else as always."""
         if isinstance(event, events.Key | events.Paste) and not event.is_forwarded:
-            self.playground.panels.hurry()  # who presses a key looks
             self._keys.append(event)
             await self._hand_on_keys()
         else:
@@ -222,6 +221,7 @@ class TuiGen(App[None]):
 
     async def _release_keys(self) -> None:
         self._key_at_work = None
+        self.playground.panels.hurry()  # who presses a key looks
         if self._key_timer:
             self._key_timer.stop()
             self._key_timer = None
