@@ -38,7 +38,7 @@ from tui_gen.tui.widgets.candidates import percent
 from tui_gen.tui.widgets.run_view import RunView
 from tui_gen.tui.widgets.text_view import TextView
 
-GUARD_SECONDS = 12
+GUARD_SECONDS = 60
 """What has not come true by then hangs."""
 SNAPSHOTS = Path(__file__).parents[1] / "tui" / "snapshots"
 _QUIET_TURNS = 5
