@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from tui_gen.generation.describe import place
 from tui_gen.generation.pacing import frames
 from tui_gen.images.encode import FileWriter, row_writer
 from tui_gen.images.picture import Picture
@@ -193,15 +194,16 @@ def _differences(comparison: ModelComparison, number: int, first: str) -> str:
     if image := comparison.columns[0].model.card.image:
         differ = sum(int(comparison.pixel_differences(number, sample).sum()) for sample in samples)
         return f"{differ:,} of {len(samples) * image.height * image.width:,} pixels differ"
-    places = [comparison.first_difference(number, sample) for sample in samples]
-    differing = [place for place in places if place is not None]
+    positions = [comparison.first_difference(number, sample) for sample in samples]
+    differing = [position for position in positions if position is not None]
     if len(samples) > 1:
         return f"{len(differing):,} of {len(samples):,} texts differ"
     if not differing:
         return f"the same text as {first}"
-    is_foreign = bool(comparison.vocabulary_differences[number])
-    place = f"character {differing[0] + 1:,}" if is_foreign else f"token {differing[0]:,}"
-    return f"differs from {place} on"
+    if comparison.vocabulary_differences[number]:
+        return f"differs from character {differing[0] + 1:,} on"
+    column = comparison.columns[0]
+    return f"differs from {place(column.branch, differing[0], column.model.codec)} on"
 
 
 def _image_writer(picture: Picture, file: BinaryIO, form: str | None, captions: Sequence[str]) -> StepWriter:
