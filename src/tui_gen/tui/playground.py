@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Horizontal
+from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
 
 from tui_gen.errors import TuiGenError
@@ -21,6 +21,7 @@ from tui_gen.library import Entry
 from tui_gen.sessions.workspace import Workspace
 from tui_gen.tui.bindings import Context, bindings_of, is_bound, works
 from tui_gen.tui.knob_state import KnobState, Settings
+from tui_gen.tui.layout import Content, layout
 from tui_gen.tui.model_loader import ModelLoader, ModelOpened, ModelRefused, ReplayEnded, ReplayProgress
 from tui_gen.tui.widgets.header import Header, KeyBar, about_text
 from tui_gen.tui.widgets.knob_panel import KnobPanel
@@ -31,6 +32,7 @@ from tui_gen.tui.widgets.prompt import Prompt
 from tui_gen.tui.widgets.run_view import BEHIND, RunView
 from tui_gen.tui.widgets.side import Side
 from tui_gen.tui.widgets.surprisal_panel import SurprisalPanel
+from tui_gen.tui.widgets.surprisal_strip import SurprisalStrip
 
 if TYPE_CHECKING:
     from tui_gen.tui.dialogs.completion import Completion
@@ -50,7 +52,7 @@ class PlaygroundScreen(Screen[None]):
         self.loader = ModelLoader(settings, workspaces)
         self.header, self.prompt, self.key_bar = Header(), Prompt(""), KeyBar()
         self.models, self.branches = ModelList(entries), BranchList()
-        self.lists = Sidebar(self.models, self.branches, id="lists")
+        self.lists = Sidebar(self.models, self.branches, id="lists", least=30)
         self.output, self.side = Output(), Side(self.knobs.params)
         self._prompts: dict[Path, str] = {}
         self._generate_when_open = False
@@ -61,7 +63,9 @@ class PlaygroundScreen(Screen[None]):
         yield self.header
         with Horizontal(id="body"):
             yield self.lists
-            yield self.output
+            with Vertical(id="middle"):
+                yield self.output
+                yield self.side.strip
             yield self.side
         yield self.prompt
         yield self.key_bar
@@ -118,7 +122,7 @@ class PlaygroundScreen(Screen[None]):
         workspace = self.workspace
         assert workspace
         view = await self.output.show_branch(workspace, branch, self.knobs.params)
-        self.set_class(branch.start.sweep is not None, "-sweeping")
+        self.share_room()
         if start:
             view.start(self.knobs.rate)
         self.side.attend(view)
@@ -191,6 +195,7 @@ class PlaygroundScreen(Screen[None]):
         self.knobs.serve(loaded_model.card, self.settings.temperature)
         self.side.attend(None)
         await self.output.show_card(about_text(loaded_model))
+        self.share_room()
         self.prompt.serve(loaded_model.codec, loaded_model.card.prompt_example)
         self.models.mark(loaded_model.path.name)
         self.side.next_token.clear(loaded_model.codec)
@@ -401,6 +406,12 @@ class PlaygroundScreen(Screen[None]):
         if view := self.run_view:
             view.walk_to(message.position)
 
+    def on_surprisal_strip_clicked(self, message: SurprisalStrip.Clicked) -> None:
+        """A token of the strip: the cursor goes there."""
+        if view := self.run_view:
+            image = view.workspace.loaded_model.card.image
+            view.walk_to(view.head + message.number * image.channels if image else message.number + 1)
+
     async def action_stop(self) -> None:
         now, view = self.context, self.run_view
         if compared := self.output.compared:
@@ -415,11 +426,11 @@ class PlaygroundScreen(Screen[None]):
             self.prompt.focus()
 
     def action_choose(self) -> None:
-        self.side.show_surprisal(False)
+        self.side.show_distribution()
         self.side.unfold(self.side.next_token)
 
     def action_surprisal(self) -> None:
-        self.side.show_surprisal(not self.side.surprisal.display)
+        self.side.show_surprisal(not self.side.marking)
 
     # --- knobs ---
 
@@ -480,6 +491,7 @@ class PlaygroundScreen(Screen[None]):
             self.notify("that is the branch on the screen; choose another one to compare it with")
             return
         await self.output.compare(workspace, view.branch, workspace.tree[message.name])
+        self.share_room()
         self.show_state()
 
     def on_branch_list_renamed(self, message: BranchList.Renamed) -> None:
@@ -588,8 +600,25 @@ class PlaygroundScreen(Screen[None]):
         self.app.clear_notifications()
 
     def on_resize(self) -> None:
-        """The knobs may have come or gone."""
+        """Shares the room anew; the knobs may have come or gone."""
+        self.share_room()
         self.call_after_refresh(self.show_progress)
+
+    def on_screen_resume(self) -> None:
+        """The terminal may have another size than before the dialog that is closed now."""
+        self.share_room()
+
+    def share_room(self) -> None:
+        """Shows the parts that the table of layouts has for this size and for what stands in the middle."""
+        view, workspace = self.run_view, self.workspace
+        content: Content = "picture" if workspace and workspace.loaded_model.card.image else "text"
+        if self.output.compared:
+            content = "comparison"
+        elif view and view.branch.start.sweep:
+            content = "sweep"
+        now = layout(self.app.size, content)
+        self.lists.take_columns(now.lists)
+        self.side.take_layout(now)
 
     def on_descendant_focus(self) -> None:
         """The keys mean other things elsewhere."""

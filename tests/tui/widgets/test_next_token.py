@@ -11,7 +11,7 @@ from textual import events
 from tokenizers import Tokenizer, models
 
 from tests.support import toys
-from tests.support.widget_app import PANEL_SIZES, WidgetDriver, alone, check_panel
+from tests.support.widget_app import WidgetDriver, alone, check_panel
 from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.library import LoadedModel
@@ -23,6 +23,8 @@ from tui_gen.tui.widgets.next_token import NextToken
 
 WORD_PROBS = (0.02, 0.01, 0.04, 0.5, 0.25, 0.1, 0.05, 0.03)
 """Of `toys.WORDS`, in their order."""
+SIZES = [(width, height) for width in (24, 33, 65) for height in (6, 12)]
+"""Those that the panel has in the smallest and the largest terminals, and at 80x24."""
 
 
 def codec_of(words: Sequence[str]) -> TextCodec:
@@ -70,7 +72,7 @@ def panel(words: TextCodec) -> NextToken:
 
 async def test_a_person_reads_what_the_token_was_drawn_from(words: TextCodec) -> None:
     screens = {}
-    for size in PANEL_SIZES:
+    for size in SIZES:
         panel = NextToken()
         panel.clear(words)
         async with alone(panel, size) as driver:
@@ -153,10 +155,10 @@ async def test_a_token_that_is_not_among_the_likeliest_is_shown_below_them(panel
 async def test_how_much_is_not_shown_is_counted(words: TextCodec) -> None:
     panel = NextToken()
     panel.clear(codec_of([f"word{number}" for number in range(1000)]))
-    async with alone(panel, (28, 12)) as driver:
+    async with alone(panel, (33, 12)) as driver:
         await show(driver, step_of([0.001] * 1000, 999, SamplingParams(top_k=500)))
         assert driver.lines()[-2].startswith("▸ word999")
-        assert driver.lines()[-1].split() == ["993", "others", "98.8%", "99.3%"]
+        assert driver.lines()[-1].split() == ["and", "993", "others", "98.8%", "99.3%"]
 
 
 async def test_every_entry_can_be_scrolled_to_and_enter_takes_it(panel: NextToken) -> None:

@@ -1,0 +1,192 @@
+"""The strip of surprisal: a column for every token of a sample, as high as it has bits."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.geometry import Region
+from textual.message import Message
+from textual.strip import Strip
+from textual.widget import Widget
+
+from tui_gen.sampling.params import Floats
+from tui_gen.tui.widgets.cells import column, fit, part_style
+
+_GUTTER = 4
+"""Cells left of the columns: the scale."""
+_SCALES = (4, 8, 16)
+"""Bits that fill a column; the least that holds an even choice among all tokens is taken."""
+_ABOVE = "▲"
+"""The top of a column that would be higher."""
+_LABEL_EVERY = 10
+
+
+@dataclass(frozen=True)
+class TokenBits:
+    """What a strip shows: the surprisal of the tokens of a sample."""
+
+    bits: Floats
+    """float64[tokens]; NaN where nothing is known."""
+    unit: str
+    """What a column is."""
+    first: int
+    """The number of the first column as people count it."""
+    given: int
+    """How many stand at the beginning that the model did not make."""
+    cursor: int | None
+    """The column that a person stands on."""
+    choices: int
+    """Tokens of the vocabulary."""
+    note: str = ""
+    """What is said in the place of a title's numbers."""
+
+    @property
+    def scale(self) -> int:
+        """Bits that fill a column: the same for all runs of a model."""
+        return next((scale for scale in _SCALES if 2**scale >= self.choices), _SCALES[-1])
+
+    def title(self) -> str:
+        """The unit, the token at the cursor, and the average of what the model made."""
+        made = self.bits[self.given :]
+        made = made[np.isfinite(made)]
+        parts = [f"surprise of each {self.unit}, in bits"]
+        if self.cursor is not None and self.cursor < len(self.bits) and not math.isnan(self.bits[self.cursor]):
+            parts.append(f"{self.unit} {self.first + self.cursor}: {self.bits[self.cursor]:.1f}")
+        if len(made):
+            parts.append(f"{made.mean():.2f} on average")
+        return " · ".join([*parts, *([self.note] if self.note else [])])
+
+
+class SurprisalStrip(Widget):
+    """The newest tokens, or those around the cursor, on a scale that stays the same; a click goes to one."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "surprisal-strip--faint",
+        "surprisal-strip--bar",
+        "surprisal-strip--given",
+        "surprisal-strip--cursor",
+    }
+    DEFAULT_CSS = """
+    SurprisalStrip {
+        height: 6;
+        padding: 0 1;
+        background: $background;
+        & > .surprisal-strip--faint { color: $text-muted; }
+        & > .surprisal-strip--bar { color: $accent; }
+        & > .surprisal-strip--given { color: $foreground 40%; }
+        & > .surprisal-strip--cursor { color: $text; text-style: bold; }
+    }
+    """
+
+    @dataclass
+    class Clicked(Message):
+        """A person has clicked on a column; from 0 on."""
+
+        number: int
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown: TokenBits | None = None
+        self._ink = self._faint = self._bar = self._given = self._cursor = Style()
+
+    def show(self, shown: TokenBits | None) -> None:
+        """Shows the surprisal of another sample, or of more tokens; None for nothing. Draws only what is new."""
+        before, self._shown = self._shown, shown
+        if shown and before and self._grows(before, shown):
+            known, width = len(before.bits), self.size.width
+            left = _GUTTER + known - self._start(shown)
+            self.refresh(Region(0, 0, width, 1))
+            if len(shown.bits) > known:
+                self.refresh(Region(left, 1, max(1, len(shown.bits) - known), self.size.height - 1))
+        elif shown is not before:
+            self.refresh()
+
+    def on_click(self, event: events.Click) -> None:
+        """Says which column was hit."""
+        at = event.get_content_offset(self)
+        if at is not None and self._shown and at.y > 0:
+            number = at.x - _GUTTER + self._start(self._shown)
+            if at.x >= _GUTTER and number < len(self._shown.bits):
+                self.post_message(self.Clicked(number))
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Asks once for the styles of all lines."""
+        names = ("faint", "bar", "given", "cursor")
+        parts = (part_style(self, f"surprisal-strip--{name}") for name in names)
+        self._ink, (self._faint, self._bar, self._given, self._cursor) = self.rich_style, parts
+        return super().render_lines(crop)
+
+    def render_line(self, y: int) -> Strip:
+        """The title, a part of the columns, or the numbers below them."""
+        shown, width = self._shown, self.size.width
+        title = f"─ {shown.title() if shown else 'surprise'} "
+        if y == 0:
+            return Strip([Segment(fit(title, width).rstrip().ljust(len(title)).ljust(width, "─"), self._faint)])
+        segments = self._line(shown, y - 1) if shown and len(shown.bits) else []
+        return Strip(segments).adjust_cell_length(width, self._ink)
+
+    @property
+    def _rows(self) -> int:
+        """Lines of the columns."""
+        return max(1, self.size.height - 2)
+
+    @property
+    def _room(self) -> int:
+        """Columns that have room."""
+        return max(1, self.size.width - _GUTTER)
+
+    def _start(self, shown: TokenBits) -> int:
+        """The first column in sight. It moves by a quarter of the width, so that a new token rarely draws all anew."""
+        focus = len(shown.bits) - 1 if shown.cursor is None else min(shown.cursor, len(shown.bits))
+        step = max(1, self._room // 4)
+        return max(0, math.ceil((focus + 1 - self._room) / step) * step)
+
+    def _grows(self, before: TokenBits, shown: TokenBits) -> bool:
+        """Whether all columns that are in sight stay what they are."""
+        known = len(before.bits)
+        return (
+            self._start(before) == self._start(shown)
+            and (before.cursor, before.given, before.first) == (shown.cursor, shown.given, shown.first)
+            and before.scale == shown.scale
+            and known <= len(shown.bits)
+            and np.array_equal(before.bits, shown.bits[:known], equal_nan=True)
+        )
+
+    def _line(self, shown: TokenBits, row: int) -> list[Segment]:
+        start = self._start(shown)
+        numbers = range(start, min(start + self._room, len(shown.bits)))
+        if row >= self._rows:
+            return [Segment(self._axis(shown, numbers), self._faint)]
+        label = shown.scale * (self._rows - row) / self._rows
+        cells = [Segment(self._cell(shown, number, row), self._style(shown, number)) for number in numbers]
+        return [Segment(f"{label:>{_GUTTER - 1}g} ", self._faint), *Strip(cells).simplify()]
+
+    def _cell(self, shown: TokenBits, number: int, row: int) -> str:
+        bits = shown.bits[number]
+        if math.isnan(bits):
+            return " "
+        if bits > shown.scale and row == 0:
+            return _ABOVE
+        return column(bits / shown.scale, self._rows)[row]
+
+    def _style(self, shown: TokenBits, number: int) -> Style:
+        if number == shown.cursor:
+            return self._cursor
+        return self._given if number < shown.given else self._bar
+
+    def _axis(self, shown: TokenBits, numbers: range) -> str:
+        """The number of every tenth token below its column, and a mark below the cursor."""
+        line = [" "] * (len(numbers) + _GUTTER)
+        for number in numbers:
+            if (shown.first + number) % _LABEL_EVERY == 0:
+                label = f"╵{shown.first + number}"
+                line[number - numbers.start : number - numbers.start + len(label)] = label
+        if shown.cursor is not None and shown.cursor in numbers:
+            line[shown.cursor - numbers.start] = "▲"
+        return " " * _GUTTER + "".join(line)
