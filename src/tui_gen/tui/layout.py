@@ -74,11 +74,11 @@ _STRIP_COLUMNS = 70
 class Layout:
     """The parts of the screen, in columns and lines, as in `Widths` and `Heights`."""
 
-    lists: int
-    side: int
-    strip: int
-    stacked: bool
-    short: bool
+    lists: int = 0
+    side: int = 0
+    strip: int = 0
+    stacked: bool = False
+    short: bool = False
 
 
 def layout(size: Size, content: Content) -> Layout:

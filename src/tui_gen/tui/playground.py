@@ -349,6 +349,7 @@ class PlaygroundScreen(Screen[None]):
         """Notes in the journal what was made before the pause."""
         view = message.view
         if view is self.run_view and view.still:
+            self.side.follow_surprisal()
             view.workspace.note_growth(view.branch, resting=True)
             self._tell_of_journal(view.workspace)
 

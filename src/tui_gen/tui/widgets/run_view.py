@@ -38,8 +38,8 @@ _LEAST_COLUMNS = 14
 _FRAMES_AHEAD = 2
 """Frames that may wait for the screen to draw them; one drawn late must not let the engine run far ahead."""
 _WINDOW_SECONDS = 1.0
-_BUSY = 0.3
-"""Share of the time that goes into steps from which on a run wants the processor for itself."""
+_BUSY = 0.5
+"""Share of the time that goes into steps from which on a run has none to spare."""
 _RESULTS: dict[Ending, str] = {
     "ended": "the model ended at",
     "length": "complete:",
@@ -153,8 +153,8 @@ class RunView(Container):
     @property
     def busy(self) -> bool:
         """Whether making steps takes most of the time, so that other work would slow the run."""
-        share = self.meter.rate() / self.branch.samples * self.meter.step_seconds
-        return self.running and not self.paused and share > _BUSY
+        at_leisure = math.isfinite(self.pace.rate) and self.pace.rate * self.meter.step_seconds < _BUSY
+        return self.running and not self.paused and not at_leisure
 
     @property
     def still(self) -> bool:

@@ -46,7 +46,7 @@ class Side(Sidebar):
         self.strip = SurprisalStrip()
         self.marking = False
         """Whether a person has asked for the surprisal, which is then marked in what was made, too."""
-        self._stacked = False
+        self._layout = Layout()
         self.view: RunView | None = None
         """The branch that the panels are about."""
         self._params = params
@@ -69,8 +69,7 @@ class Side(Sidebar):
         """Shows what has room."""
         self.take_columns(layout.side)
         self.set_class(layout.short, "-short")
-        self._stacked = layout.stacked
-        self.strip.display, self.strip.styles.height = layout.strip > 0, layout.strip
+        self._layout, self.strip.styles.height = layout, layout.strip
         self._show_panels()
         self.follow_surprisal()
 
@@ -112,8 +111,11 @@ class Side(Sidebar):
             self.show_surprisal(False)
 
     def _show_panels(self) -> None:
-        self.surprisal.display = self.marking or self._stacked
-        self.next_token.display = self._stacked or not self.marking
+        """Before there is a branch, nothing can be said of its tokens."""
+        stacked = self._layout.stacked
+        self.strip.display = self.view is not None and self._layout.strip > 0
+        self.surprisal.display = self.view is not None and (self.marking or stacked)
+        self.next_token.display = stacked or not self.marking
 
     def follow_surprisal(self) -> None:
         """Reads on in a thread, if there is more to read and somebody looks."""
@@ -168,16 +170,15 @@ class Side(Sidebar):
 
 def _token_bits(view: RunView, scores: BranchSurprisal) -> TokenBits:
     """Of the sample that is looked at: of a text its tokens, of a picture its pixels."""
-    image, position, sample = scores.image, view.position, view.sample
-    if image:
-        bits, cursor = scores.pixels()[sample], None if position is None else view.pixel_of(position)
-        bits, unit, first, given = bits[: max(0, len(scores) + 1 - view.head) // image.channels], "pixel", 0, 0
+    sample, position = view.sample, view.position
+    if image := scores.image:
+        known = max(0, len(scores) + 1 - view.head) // image.channels
+        bits, unit, given = scores.pixels()[sample][:known], "pixel", 0
+        cursor = None if position is None else view.pixel_of(position)
     else:
-        bits, cursor = (
-            scores.bits[: int(view.branch.live[1:, sample].sum()), sample],
-            None if position is None else position - 1,
-        )
-        unit, first, given = scores.unit, 1, view.head - 1
+        bits, unit, given = scores.bits[: int(view.branch.live[1:, sample].sum()), sample], scores.unit, view.head - 1
+        cursor = None if position is None else position - 1
     note = "more is read when the run rests" if scores.behind and view.busy else ""
     choices = view.workspace.loaded_model.card.vocab_size
-    return TokenBits(bits, unit, first, given, cursor, choices, note)
+    which = f"sample {sample + 1}" if view.branch.samples > 1 else ""
+    return TokenBits(bits, unit, given, cursor, choices, which, note)

@@ -20,8 +20,9 @@ from tui_gen.tui.widgets.cells import column, fit, part_style
 
 _GUTTER = 4
 """Cells left of the columns: the scale."""
-_SCALES = (4, 8, 16)
-"""Bits that fill a column; the least that holds an even choice among all tokens is taken."""
+_SCALE_OF_FEW, _SCALE_OF_MANY = 8, 16
+"""Bits that fill a column, for vocabularies of characters or pixels, and of words."""
+_FEW = 256
 _ABOVE = "▲"
 """The top of a column that would be higher."""
 _LABEL_EVERY = 10
@@ -35,29 +36,35 @@ class TokenBits:
     """float64[tokens]; NaN where nothing is known."""
     unit: str
     """What a column is."""
-    first: int
-    """The number of the first column as people count it."""
     given: int
-    """How many stand at the beginning that the model did not make."""
+    """How many at the beginning stand in the prompt; the column after them is number 1."""
     cursor: int | None
     """The column that a person stands on."""
     choices: int
     """Tokens of the vocabulary."""
+    sample: str = ""
+    """Which of several samples it is; empty for the only one."""
     note: str = ""
-    """What is said in the place of a title's numbers."""
+    """What a person waits for."""
 
     @property
     def scale(self) -> int:
         """Bits that fill a column: the same for all runs of a model."""
-        return next((scale for scale in _SCALES if 2**scale >= self.choices), _SCALES[-1])
+        return _SCALE_OF_FEW if self.choices <= _FEW else _SCALE_OF_MANY
+
+    def number(self, index: int) -> int:
+        """The number of a column as people count: 1 for the first after the prompt."""
+        return index - self.given + 1
 
     def title(self) -> str:
         """The unit, the token at the cursor, and the average of what the model made."""
         made = self.bits[self.given :]
         made = made[np.isfinite(made)]
-        parts = [f"surprise of each {self.unit}, in bits"]
+        parts = [f"surprise of each {self.unit}{self.sample and f' of {self.sample}'}, in bits"]
         if self.cursor is not None and self.cursor < len(self.bits) and not math.isnan(self.bits[self.cursor]):
-            parts.append(f"{self.unit} {self.first + self.cursor}: {self.bits[self.cursor]:.1f}")
+            number = self.number(self.cursor)
+            place = f"{self.unit} {number:,}" if number >= 1 else f"prompt {self.unit} {self.cursor + 1:,}"
+            parts.append(f"{place}: {self.bits[self.cursor]:.1f}")
         if len(made):
             parts.append(f"{made.mean():.2f} on average")
         return " · ".join([*parts, *([self.note] if self.note else [])])
@@ -99,11 +106,11 @@ class SurprisalStrip(Widget):
         """Shows the surprisal of another sample, or of more tokens; None for nothing. Draws only what is new."""
         before, self._shown = self._shown, shown
         if shown and before and self._grows(before, shown):
-            known, width = len(before.bits), self.size.width
-            left = _GUTTER + known - self._start(shown)
-            self.refresh(Region(0, 0, width, 1))
-            if len(shown.bits) > known:
-                self.refresh(Region(left, 1, max(1, len(shown.bits) - known), self.size.height - 1))
+            known, count = len(before.bits), len(shown.bits)
+            if before.title() != shown.title():
+                self.refresh(Region(0, 0, self.size.width, 1))
+            if count > known:
+                self.refresh(Region(_GUTTER + known - self._start(shown), 1, count - known, self.size.height - 1))
         elif shown is not before:
             self.refresh()
 
@@ -152,7 +159,7 @@ class SurprisalStrip(Widget):
         known = len(before.bits)
         return (
             self._start(before) == self._start(shown)
-            and (before.cursor, before.given, before.first) == (shown.cursor, shown.given, shown.first)
+            and (before.cursor, before.given) == (shown.cursor, shown.given)
             and before.scale == shown.scale
             and known <= len(shown.bits)
             and np.array_equal(before.bits, shown.bits[:known], equal_nan=True)
@@ -183,10 +190,10 @@ class SurprisalStrip(Widget):
     def _axis(self, shown: TokenBits, numbers: range) -> str:
         """The number of every tenth token below its column, and a mark below the cursor."""
         line = [" "] * (len(numbers) + _GUTTER)
-        for number in numbers:
-            if (shown.first + number) % _LABEL_EVERY == 0:
-                label = f"╵{shown.first + number}"
-                line[number - numbers.start : number - numbers.start + len(label)] = label
-        if shown.cursor is not None and shown.cursor in numbers:
-            line[shown.cursor - numbers.start] = "▲"
+        for index in numbers:
+            number, at = shown.number(index), index - numbers.start
+            label = "▲" if index == shown.cursor else f"╵{number}"
+            is_labelled = number > 0 and number % _LABEL_EVERY == 0
+            if index == shown.cursor or (is_labelled and shown.cursor not in range(index, index + len(label))):
+                line[at : at + len(label)] = label
         return " " * _GUTTER + "".join(line)
