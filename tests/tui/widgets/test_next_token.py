@@ -19,6 +19,7 @@ from tui_gen.sampling.params import FREE, SamplingParams, weights
 from tui_gen.sampling.step import Step
 from tui_gen.text.codec import TextCodec
 from tui_gen.tui.widgets.candidates import percent, short_number
+from tui_gen.tui.widgets.cells import bar, column, gauge
 from tui_gen.tui.widgets.next_token import NextToken
 
 WORD_PROBS = (0.02, 0.01, 0.04, 0.5, 0.25, 0.1, 0.05, 0.03)
@@ -319,3 +320,25 @@ def test_numbers_of_equal_tokens_fit_their_column() -> None:
         "10,000",
         "128000",
     ]
+
+
+def test_a_bar_has_a_fixed_scale_and_is_full_for_certainty_alone() -> None:
+    assert [bar(share, 8) for share in (0.34, 0.53, 0.99)] == ["██▊     ", "████▎   ", "███████▉"]
+    assert [bar(share, 8) for share in (0, 0.001, 0.01, 0.999, 1)] == [
+        " " * 8, " " * 8, "▏       ", "███████▉", "████████"
+    ]  # fmt: skip
+    assert [column(share, 2) for share in (0, 0.5, 0.75, 1)] == ["  ", " █", "▄█", "██"]
+    assert [gauge(share, 5) for share in (0, 0.5, 0.99, 1)] == ["●────", "━━●──", "━━━●─", "━━━━●"]
+
+
+@pytest.mark.parametrize("height", [6, 12, 40])
+async def test_tokens_that_are_hardly_possible_are_summed_up(words: TextCodec, height: int) -> None:
+    panel = NextToken()
+    panel.clear(codec_of([f"word{number}" for number in range(1000)]))
+    async with alone(panel, (33, height)) as driver:
+        await show(driver, step_of([0.6, 0.39, *[0.01 / 998] * 998], 1, SamplingParams(0.5)))
+        others = driver.lines()[5 if height == 6 else 6 :]
+        assert [line.split() for line in others if line] == [["and", "998", "others", "<0.1%", "1.0%"]]
+    async with alone(panel, (33, height)) as driver:
+        await show(driver, step_of([0.6, 0.39, *[0.01 / 998] * 998], 900))
+        assert any(line.startswith("▸ word900") for line in driver.lines())

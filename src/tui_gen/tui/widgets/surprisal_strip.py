@@ -16,8 +16,11 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from tui_gen.sampling.params import Floats
-from tui_gen.tui.widgets.cells import column, fit, part_style
+from tui_gen.tui.widgets.cells import column, part_style
+from tui_gen.tui.widgets.surprisal_rows import first_that_fits
 
+_FRAME = 4
+"""Cells beside the title: a space and a piece of the line on both sides."""
 _GUTTER = 4
 """Cells left of the columns: the scale."""
 _SCALE_OF_FEW, _SCALE_OF_MANY = 8, 16
@@ -56,18 +59,22 @@ class TokenBits:
         """The number of a column as people count: 1 for the first after the prompt."""
         return index - self.given + 1
 
-    def title(self) -> str:
-        """The unit, the token at the cursor, and the average of what the model made."""
+    def titles(self) -> list[str]:
+        """The unit, the token at the cursor, and the average of what the model made; the longest wording first."""
         made = self.bits[self.given :]
         made = made[np.isfinite(made)]
-        parts = [f"surprise of each {self.unit}{self.sample and f' of {self.sample}'}, in bits"]
-        if self.cursor is not None and self.cursor < len(self.bits) and not math.isnan(self.bits[self.cursor]):
-            number = self.number(self.cursor)
-            place = f"{self.unit} {number:,}" if number >= 1 else f"prompt {self.unit} {self.cursor + 1:,}"
-            parts.append(f"{place}: {self.bits[self.cursor]:.1f}")
-        if len(made):
-            parts.append(f"{made.mean():.2f} on average")
-        return " · ".join([*parts, *([self.note] if self.note else [])])
+        average = [f"{made.mean():.2f} on average"] if len(made) else []
+        facts, note = [*self._at_cursor(), *average], [self.note] if self.note else []
+        unit, sample = self.unit, f" of {self.sample}" if self.sample else ""
+        wordings = ([f"surprise of each {unit}{sample}, in bits", *facts, *note], [f"bits a {unit}{sample}", *facts])
+        return [" · ".join(parts) for parts in (*wordings, [f"bits a {unit}", *facts[:1]])]
+
+    def _at_cursor(self) -> list[str]:
+        if self.cursor is None or self.cursor >= len(self.bits) or math.isnan(self.bits[self.cursor]):
+            return []
+        number = self.number(self.cursor)
+        place = f"{self.unit} {number:,}" if number >= 1 else f"prompt {self.unit} {self.cursor + 1:,}"
+        return [f"{place}: {self.bits[self.cursor]:.1f}"]
 
 
 class SurprisalStrip(Widget):
@@ -107,7 +114,7 @@ class SurprisalStrip(Widget):
         before, self._shown = self._shown, shown
         if shown and before and self._grows(before, shown):
             known, count = len(before.bits), len(shown.bits)
-            if before.title() != shown.title():
+            if before.titles() != shown.titles():
                 self.refresh(Region(0, 0, self.size.width, 1))
             if count > known:
                 self.refresh(Region(_GUTTER + known - self._start(shown), 1, count - known, self.size.height - 1))
@@ -132,9 +139,9 @@ class SurprisalStrip(Widget):
     def render_line(self, y: int) -> Strip:
         """The title, a part of the columns, or the numbers below them."""
         shown, width = self._shown, self.size.width
-        title = f"─ {shown.title() if shown else 'surprise'} "
         if y == 0:
-            return Strip([Segment(fit(title, width).rstrip().ljust(len(title)).ljust(width, "─"), self._faint)])
+            title = first_that_fits(shown.titles(), width - _FRAME) if shown else "surprise"
+            return Strip([Segment(f"─ {title} ".ljust(width, "─"), self._faint)]).crop(0, width)
         segments = self._line(shown, y - 1) if shown and len(shown.bits) else []
         return Strip(segments).adjust_cell_length(width, self._ink)
 
