@@ -13,7 +13,7 @@ from tests.support.widget_app import WidgetDriver, alone
 from tui_gen.tui.widgets.surprisal_strip import SurprisalStrip, TokenBits
 
 SIZE = (60, 6)
-FEW = TokenBits(np.array([2.0, 4.0, 0.0, 8.0, 11.0, np.inf, np.nan, 0.1]), "token", 1, None, 64)
+FEW = TokenBits(np.array([2.0, 4.0, 0.0, 8.0, 11.0, np.inf, np.nan, 0.1]), "token", 1, None, 64, 4.62)
 
 
 async def show(driver: WidgetDriver, shown: TokenBits | None) -> list[str]:

@@ -181,4 +181,6 @@ def _token_bits(view: RunView, scores: BranchSurprisal) -> TokenBits:
     note = "more is read when the run rests" if scores.behind and view.busy else ""
     choices = view.workspace.loaded_model.card.vocab_size
     which = f"sample {sample + 1}" if view.branch.samples > 1 else ""
-    return TokenBits(bits, unit, given, cursor, choices, which, note)
+    totals = scores.totals(sample)
+    average = (totals.bits_per_unit if image else totals.bits / totals.tokens) if totals.tokens else None
+    return TokenBits(bits, unit, given, cursor, choices, average, which, note)

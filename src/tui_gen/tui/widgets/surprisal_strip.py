@@ -45,6 +45,8 @@ class TokenBits:
     """The column that a person stands on."""
     choices: int
     """Tokens of the vocabulary."""
+    average: float | None = None
+    """Bits of those that the model made, on average."""
     sample: str = ""
     """Which of several samples it is; empty for the only one."""
     note: str = ""
@@ -60,10 +62,8 @@ class TokenBits:
         return index - self.given + 1
 
     def titles(self) -> list[str]:
-        """The unit, the token at the cursor, and the average of what the model made; the longest wording first."""
-        made = self.bits[self.given :]
-        made = made[np.isfinite(made)]
-        average = [f"{made.mean():.2f} on average"] if len(made) else []
+        """The unit, the token at the cursor, and the average; the longest wording first."""
+        average = [] if self.average is None else [f"{self.average:.2f} on average"]
         facts, note = [*self._at_cursor(), *average], [self.note] if self.note else []
         unit, sample = self.unit, f" of {self.sample}" if self.sample else ""
         wordings = ([f"surprise of each {unit}{sample}, in bits", *facts, *note], [f"bits a {unit}{sample}", *facts])
