@@ -18,8 +18,8 @@ LAYERS = {
     "export": "graph < image_network, reader, files, build_tokenizer, quantise, checkpoints < assumptions, compiler"
     " < images, text < training, verify, arguments < folder, read < evaluation, convert"
     " < __main__ < train, evaluate, obedience",
-    "src/tui_gen/tui": "bindings, clipboard, driver, knob_state, themes < keymap, widgets < dialogs < model_loader"
-    " < playground < app",
+    "src/tui_gen/tui": "bindings, clipboard, driver, knob_state, layout, themes < keymap, widgets < dialogs"
+    " < model_loader < playground < app",
 }
 """A package or module imports only what stands to its left, lazily and for types too."""
 HEAVY = ("numpy", "onnxruntime", "tokenizers", "textual", "torch", "PIL")

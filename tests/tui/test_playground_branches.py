@@ -10,7 +10,7 @@ from tests.support import toys
 from tests.support.driver import ScreenDriver, headless_text, on_screen
 from tui_gen.tui.widgets.comparison import TwoTexts
 
-WIDE = (120, 30)
+WIDE = (150, 30)
 WITH_DOG = "the dog ran. the cat sat. the cat sat. the"
 """What the text model says at temperature 0 once `dog` was chosen after `the`."""
 
@@ -38,7 +38,7 @@ async def test_another_token_is_chosen_in_the_panel_and_the_text_goes_on_from_th
         assert driver.tokens()[:3] == [*driver.tokens(branch="1")[:2], toys.DOG]
         assert driver.tokens(branch="1")[2] == toys.CAT
         assert driver.branch.is_chosen(2, 0)
-        await driver.until(lambda: driver.branches == ["  1  seed 42: the", "▸ └ 2  token 1: dog"])
+        await driver.until(lambda: driver.branches == ["  1  seed 42: the", "▸ └ 2  token 1: dog | cat"])
         await driver.press("home", "right")
         await driver.until(lambda: "* chosen" in driver.panel and "* dog" in driver.panel)
 
@@ -90,7 +90,7 @@ async def test_branches_are_switched_renamed_and_deleted_in_their_list(models: P
         await driver.press("backspace")
         await driver.type("plain")
         await driver.press("enter")
-        await driver.until(lambda: driver.branches == ["▸ plain  seed 42: the", "  └ 2  token 1: dog"])
+        await driver.until(lambda: driver.branches == ["▸ plain  seed 42: the", "  └ 2  token 1: dog | cat"])
         await driver.press("down", "delete")
         await driver.says("del once more deletes branch 2")
         await driver.press("delete")

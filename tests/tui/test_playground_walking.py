@@ -292,3 +292,27 @@ async def test_one_of_the_ten_most_surprising_tokens_is_chosen_and_walked_to(mod
         await driver.press("escape", "f6")
         await driver.shows(f"─ token {peaks[2].position - 1} ─")
         await driver.until(lambda: f"▸ {toys.WORDS[peaks[2].token]} " in driver.panel)
+
+
+async def test_a_large_screen_always_shows_the_surprisal_of_every_token_and_a_small_one_reads_nothing(
+    models: Path,
+) -> None:
+    async with on_screen(models / "endless", prompt="the", seed=5, length=40, size=(200, 60)) as driver:
+        await driver.run_to_end()
+        strip = driver.playground.side.strip
+        made = read(driver).totals(0)
+        await driver.shows(f"surprise of each token, in bits · {made.bits / made.tokens:.2f} on average")
+        await driver.until(lambda: all(line in driver.surprisal for line in totals(driver)))
+        assert len(set(marks(driver))) < 2
+        await driver.click(strip, offset=(1 + 4 + 10, 3))
+        assert driver.view.position == 11
+        await driver.shows(f"token 10: {read(driver).bits[10, 0]:.1f}")
+        await driver.press("f6")
+        await driver.until(lambda: len(set(marks(driver))) > 2)
+        await driver.press("enter")
+        await driver.shows("rank ")
+        assert driver.surprisal
+        await driver.resize(80, 24)
+        await driver.press("escape", "f6")
+        await driver.hides("surprise")
+        assert driver.playground.side._scores is None

@@ -1,16 +1,23 @@
-"""A terminal may be made smaller and larger at any moment, whatever is on the screen."""
+"""What is shown at which size; a terminal may be made smaller and larger at any moment, whatever is on the screen."""
 
 from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import get_args
 
 import pytest
+from textual.geometry import Size
 
 from tests.support import toys
 from tests.support.driver import ScreenDriver, on_screen
 from tests.support.widget_app import alone
+from tui_gen.images.raster import Raster
+from tui_gen.tui.layout import Content, layout
+from tui_gen.tui.widgets.candidates import Columns
 from tui_gen.tui.widgets.cells import SteadyOptionList
+from tui_gen.tui.widgets.image_view import tile
+from tui_gen.tui.widgets.text_view import MEASURE, TextView
 
 OPENED_BY: dict[str, tuple[str, ...]] = {
     "knobs": ("enter", "f8", *["down"] * 7),
@@ -32,6 +39,71 @@ TEXT = sorted(OPENED_BY.keys() - {"completion"})
 PICTURES = ["comparison", "completion", "next token", "surprisal", "training"]
 KEYS = ("up", "down", "pageup", "pagedown", "home", "end", "tab", "left", "right", "space", "f2", "ctrl+t")
 SIZES = ((1, 1), (300, 100), (100, 12), (160, 50))
+
+LOOKED_AT = [(40, 12), (80, 24), (100, 30), (120, 36), (160, 45), (200, 60)]
+BESIDE_MIDDLE, ABOVE_AND_BELOW = 4, 5
+"""Cells beside a line of a text; lines of header, prompt and keys."""
+
+
+@pytest.mark.parametrize("content", get_args(Content))
+def test_a_larger_screen_shows_more_and_its_middle_always_has_room(content: Content) -> None:
+    before = layout(Size(0, 0), content)
+    for width in range(1, 301):
+        now = layout(Size(width, 100), content)
+        assert now.lists >= before.lists
+        assert now.side >= before.side
+        assert not now.side or Columns(now.side - 1).bar >= 8
+        assert not now.side or width - now.lists - now.side >= 36
+        assert content != "text" or not now.lists or width - now.lists - now.side >= 80 + BESIDE_MIDDLE
+        before = now
+    for height in range(1, 101):
+        now = layout(Size(300, height), content)
+        assert now.strip <= height // 4
+        assert now.short == (height < 20)
+
+
+@pytest.mark.parametrize("size", LOOKED_AT, ids=str)
+@pytest.mark.parametrize("picture", [(28, 28), (32, 32)], ids=str)
+def test_a_picture_is_never_drawn_smaller_for_the_strip(size: tuple[int, int], picture: tuple[int, int]) -> None:
+    now = layout(Size(*size), "picture")
+    width, height = size[0] - now.lists - now.side, size[1] - ABOVE_AND_BELOW
+    scales = {tile(Raster(), picture, 1, Size(width, lines))[0].scale for lines in (height, height - now.strip)}
+    assert len(scales) == 1
+
+
+@pytest.mark.parametrize(("folder", "key"), [("endless", "enter"), ("endless", "f5"), ("stripes", "enter")])
+async def test_the_screen_follows_the_table(models: Path, folder: str, key: str) -> None:
+    content: Content = "picture" if folder == "stripes" else "sweep" if key == "f5" else "text"
+    prompt = {"stripes": "bright", "endless": "the"}[folder]
+    async with on_screen(models / folder, prompt=prompt, length=60, seed=5) as driver:
+        await driver.press(key)
+        await driver.until(driver.says_end)
+        for size in LOOKED_AT:
+            await driver.resize(*size)
+            now, screen = layout(Size(*size), content), driver.playground
+            assert (screen.lists.region.width, screen.side.region.width) == (now.lists, now.side)
+            assert screen.side.strip.region.height == now.strip
+            assert bool(screen.side.surprisal.region) == now.stacked
+            longest = [max(len(line.text) for line in view._body.lines) for view in driver.app.query(TextView)]
+            assert all(cells <= MEASURE for cells in longest)
+            assert content != "text" or size[0] < 120 or longest[0] > MEASURE - 12
+
+
+async def test_what_is_folded_away_lies_over_the_middle_while_it_has_the_focus(models: Path) -> None:
+    async with on_screen(models / "endless", prompt="the", length=60, seed=5) as driver:
+        await driver.run_to_end()
+        width = driver.view.size.width
+        await driver.press("f4")
+        await driver.shows("─ branches ─")
+        assert driver.view.size.width == width
+        await driver.press("escape")
+        await driver.hides("─ branches ─")
+        await driver.resize(200, 60)
+        await driver.shows("─ branches ─")
+        await driver.press("ctrl+s")
+        await driver.resize(80, 24)
+        await driver.press("escape")
+        await driver.hides("─ branches ─")
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,26 @@ def describe(branch: Branch, codec: Codec, parent: Branch | None = None) -> str:
     return _resample_text(branch, codec, parent)
 
 
+def describe_difference(branch: Branch, codec: Codec, parent: Branch) -> str:
+    """How a branch began, and the first token that differs from its parent's: `token 31: dog | the`, `seed 7 at token
+    31: dog | the`, or where another one differs first, `seed 7 at token 31, token 33: dog | the`.
+
+    Of several samples, that of the one which differs first; nothing as long as all is the same that both have.
+    """
+    text, end = describe(branch, codec, parent), min(len(branch), len(parent))
+    differ = branch.tokens[:end] != parent.tokens[:end]
+    differ &= branch.live[:end] & parent.live[:end]
+    if not differ.any():
+        return text
+    position = int(differ.any(axis=1).argmax())
+    sample = int(differ[position].argmax())
+    own, other = (shown_token(int(one.tokens[position, sample]), codec) for one in (branch, parent))
+    where = place(branch, position, codec)
+    if text.startswith(f"{where}: "):
+        return f"{text} | {other}"
+    return f"{text}: {own} | {other}" if text.endswith(f" at {where}") else f"{text}, {where}: {own} | {other}"
+
+
 def _with_prompt(what: str, prompt: str) -> str:
     """With the prompt, if there is one."""
     text = " ".join(prompt.split())

@@ -28,6 +28,11 @@ class Pace:
         self._single_steps, self._waiting, self._on_pause = 0, False, on_pause
 
     @property
+    def rate(self) -> float:
+        """Tokens per second; infinity for as fast as the model goes."""
+        return self._rate
+
+    @property
     def paused(self) -> bool:
         """Whether the run waits."""
         return self._paused

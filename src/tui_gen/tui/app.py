@@ -70,8 +70,6 @@ class TuiGen(App[None]):
     CSS_PATH = "app.tcss"
     TITLE = "tui-gen"
     COMMANDS = {_prompts}  # noqa: RUF012 (so it is in Textual)
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (70, "-normal"), (100, "-roomy"), (150, "-wide")]  # noqa: RUF012 (likewise)
-    VERTICAL_BREAKPOINTS = [(0, "-short"), (20, "-tall")]  # noqa: RUF012 (likewise)
     BINDINGS: ClassVar[list[BindingType]] = bindings_of("app")
     COMMAND_PALETTE_BINDING = "ctrl+p"
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Horizontal
+from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
 
 from tui_gen.errors import TuiGenError
@@ -24,6 +24,7 @@ from tui_gen.sessions.workspace import Workspace
 from tui_gen.tui.bindings import KEYS, Context, Key, bind, bindings_of, is_bound, key_of, works
 from tui_gen.tui.clipboard import CopyRequest
 from tui_gen.tui.knob_state import KnobState, Settings
+from tui_gen.tui.layout import Content, layout
 from tui_gen.tui.model_loader import (
     ModelLoader,
     ModelOpened,
@@ -43,6 +44,7 @@ from tui_gen.tui.widgets.runs import check_beside
 from tui_gen.tui.widgets.search import BranchSearch, SearchBar
 from tui_gen.tui.widgets.side import Side
 from tui_gen.tui.widgets.surprisal_panel import SurprisalPanel
+from tui_gen.tui.widgets.surprisal_strip import SurprisalStrip
 
 if TYPE_CHECKING:
     from tui_gen.tui.dialogs.completion import Completion
@@ -76,7 +78,7 @@ class PlaygroundScreen(Screen[None]):
         self.header, self.prompt, self.key_bar = Header(), Prompt(""), KeyBar(keys)
         self.history, self.search = PromptHistory(), SearchBar()
         self.models, self.branches = ModelList(entries, keys), BranchList(keys)
-        self.lists = Sidebar(self.models, self.branches, id="lists")
+        self.lists = Sidebar(self.models, self.branches, id="lists", least=30)
         self.output, self.side = Output(), Side(self.knobs.params)
         self.panels = Throttle(self._draw_panels, self.set_timer, rate=_PANELS_PER_SECOND)
         self._frame: RunView.Advanced | None = None
@@ -91,7 +93,9 @@ class PlaygroundScreen(Screen[None]):
         yield self.header
         with Horizontal(id="body"):
             yield self.lists
-            yield self.output
+            with Vertical(id="middle"):
+                yield self.output
+                yield self.side.strip
             yield self.side
         yield self.search
         yield self.prompt
@@ -154,10 +158,8 @@ class PlaygroundScreen(Screen[None]):
         workspace = self.workspace
         assert workspace
         models = [owner.loaded_model for owner, _ in workspace.columns(branch)]
-        self.set_class(branch.start.sweep is not None, "-sweeping")
-        self.set_class(len(models) > 1, "-columns")
-        self.set_class(len(models) > 2, "-three")
         runs = await self.output.show_branch(workspace, branch, self.knobs.params, self.loader.names(models))
+        self.share_room()
         if start:
             runs.start(self.knobs.rate)
         self.side.attend(runs.first)
@@ -235,6 +237,7 @@ class PlaygroundScreen(Screen[None]):
         self.knobs.serve(loaded_model.card)
         self.side.attend(None)
         await self.output.show_card(about_text(loaded_model, self._keys))
+        self.share_room()
         self.prompt.serve(loaded_model.codec, loaded_model.card.prompt_example, loaded_model.card.name)
         self.models.mark(loaded_model)
         self.side.next_token.clear(loaded_model.codec)
@@ -456,6 +459,7 @@ class PlaygroundScreen(Screen[None]):
         view = message.view
         self.panels.hurry()
         if view is self.run_view and view.still:
+            self.side.follow_surprisal()
             view.workspace.note_growth(view.branch, resting=True)
             self._tell_of_journal(view.workspace)
 
@@ -515,6 +519,12 @@ class PlaygroundScreen(Screen[None]):
         if view := self.run_view:
             view.walk_to(message.position)
 
+    def on_surprisal_strip_clicked(self, message: SurprisalStrip.Clicked) -> None:
+        """A token of the strip: the cursor goes there."""
+        if view := self.run_view:
+            image = view.workspace.loaded_model.card.image
+            view.walk_to(view.head + message.number * image.channels if image else message.number + 1)
+
     async def action_stop(self) -> None:
         now, view, runs = self.context, self.run_view, self.output.runs
         if compared := self.output.compared:
@@ -561,11 +571,11 @@ class PlaygroundScreen(Screen[None]):
             view.walk_to(message.position, message.sample)
 
     def action_choose(self) -> None:
-        self.side.show_surprisal(False)
+        self.side.show_distribution()
         self.side.unfold(self.side.next_token)
 
     def action_surprisal(self) -> None:
-        self.side.show_surprisal(not self.side.surprisal.display)
+        self.side.show_surprisal(not self.side.marking)
 
     # --- knobs ---
 
@@ -645,6 +655,7 @@ class PlaygroundScreen(Screen[None]):
             self.notify("that is the branch on the screen; choose another one to compare it with")
             return
         await self.output.compare(workspace, view.branch, workspace.tree[message.name])
+        self.share_room()
         self.show_state()
 
     async def on_model_list_compared(self, message: ModelList.Compared) -> None:
@@ -805,8 +816,28 @@ class PlaygroundScreen(Screen[None]):
         self.app.clear_notifications()
 
     def on_resize(self) -> None:
-        """The knobs may have come or gone."""
+        """Shares the room anew; the knobs may have come or gone."""
+        self.share_room()
         self.call_after_refresh(self.show_progress)
+
+    def on_screen_resume(self) -> None:
+        """The terminal may have another size than before the dialog that is closed now."""
+        self.share_room()
+
+    def share_room(self) -> None:
+        """Shows the parts that the table of layouts has for this size and for what stands in the middle."""
+        view, workspace = self.run_view, self.workspace
+        content: Content = "picture" if workspace and workspace.loaded_model.card.image else "text"
+        models = len(workspace.columns(view.branch)) if workspace and view else 1
+        if self.output.compared:
+            content = "comparison"
+        elif models > 1:
+            content = "two models" if models == 2 else "three models"
+        elif view and view.branch.start.sweep:
+            content = "sweep"
+        now = layout(self.app.size, content)
+        self.lists.take_columns(now.lists)
+        self.side.take_layout(now)
 
     def on_descendant_focus(self) -> None:
         """The keys mean other things elsewhere."""

@@ -45,7 +45,7 @@ def workspace(loaded_model: LoadedModel, tmp_path: Path) -> Workspace:
 async def list_alone() -> AsyncIterator[tuple[WidgetDriver, BranchList]]:
     """The list; its messages never look like those of the list of models."""
     branches = BranchList()
-    branches.styles.width = 30
+    branches.styles.width = 60
     async with alone(branches, (80, 20)) as driver:
         yield driver, branches
         assert not driver.app.leaks
@@ -55,15 +55,17 @@ def listed(branches: BranchList) -> list[str]:
     return [branches.render_line(y).text.rstrip() for y in range(branches.option_count)]
 
 
-async def test_branches_stand_below_those_that_they_left_and_say_how_they_began(workspace: Workspace) -> None:
+async def test_branches_stand_below_those_that_they_left_and_say_how_they_began_and_where_they_differ(
+    workspace: Workspace,
+) -> None:
     async with list_alone() as (driver, branches):
         branches.show(workspace, "2")
         await driver.settle()
         assert listed(branches) == [
             "  1  seed 7: the",
             "▸ ├ 2  token 19: dog",
-            "  │ └ 4  temperature 0.50, to…",
-            "  └ 3  seed 77 at token 24",
+            "  │ └ 4  temperature 0.50, top-k 3 at token 29",
+            "  └ 3  seed 77 at token 24: sat | cat",
             "  5  sweep top-p: the",
         ]
         assert branches.highlighted_option
@@ -84,13 +86,13 @@ async def test_branches_far_down_name_the_one_that_they_left_and_stay_readable(
         await driver.settle()
         assert listed(branches) == [
             "▸ 1  seed 7",
-            "  └ 2  token 4: dog",
-            "    └ 3  token 9: dog",
-            "      ├ 4  token 14: dog",
-            "      ├ 5 of 4  token 19: dog",
-            "      ├ 6 of 5  token 24: dog",
-            "      ├ 7 of 6  token 29: dog",
-            "      └ 8  seed 9 at token 11",
+            "  └ 2  token 4: dog | ran",
+            "    └ 3  token 9: dog | the",
+            "      ├ 4  token 14: dog | .",
+            "      ├ 5 of 4  token 19: dog | .",
+            "      ├ 6 of 5  token 24: dog | cat",
+            "      ├ 7 of 6  token 29: dog | .",
+            "      └ 8  seed 9 at token 11: cat | .",
         ]
 
 
@@ -118,7 +120,7 @@ async def test_what_the_arrows_chose_stays_chosen_until_another_branch_is_on_the
         workspace.tree.delete("5")
         branches.show(workspace, "3")
         await driver.press("c")
-        assert "  │ └ fours  temperature 0.50…" in listed(branches)
+        assert "  │ └ fours  temperature 0.50, top-k 3 at token 30" in listed(branches)
     assert driver.contents == [("Compared", "5"), ("Compared", "3")]
 
 

@@ -11,7 +11,7 @@ from textual import events
 from tokenizers import Tokenizer, models
 
 from tests.support import toys
-from tests.support.widget_app import PANEL_SIZES, WidgetDriver, alone, check_panel
+from tests.support.widget_app import WidgetDriver, alone, check_panel
 from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.library import LoadedModel
@@ -19,10 +19,13 @@ from tui_gen.sampling.params import FREE, SamplingParams, weights
 from tui_gen.sampling.step import Step
 from tui_gen.text.codec import TextCodec
 from tui_gen.tui.widgets.candidates import percent, short_number
+from tui_gen.tui.widgets.cells import bar, column, gauge
 from tui_gen.tui.widgets.next_token import NextToken
 
 WORD_PROBS = (0.02, 0.01, 0.04, 0.5, 0.25, 0.1, 0.05, 0.03)
 """Of `toys.WORDS`, in their order."""
+SIZES = [(width, height) for width in (24, 33, 65) for height in (6, 12)]
+"""Those that the panel has in the smallest and the largest terminals, and at 80x24."""
 
 
 def codec_of(words: Sequence[str]) -> TextCodec:
@@ -70,7 +73,7 @@ def panel(words: TextCodec) -> NextToken:
 
 async def test_a_person_reads_what_the_token_was_drawn_from(words: TextCodec) -> None:
     screens = {}
-    for size in PANEL_SIZES:
+    for size in SIZES:
         panel = NextToken()
         panel.clear(words)
         async with alone(panel, size) as driver:
@@ -153,10 +156,10 @@ async def test_a_token_that_is_not_among_the_likeliest_is_shown_below_them(panel
 async def test_how_much_is_not_shown_is_counted(words: TextCodec) -> None:
     panel = NextToken()
     panel.clear(codec_of([f"word{number}" for number in range(1000)]))
-    async with alone(panel, (28, 12)) as driver:
+    async with alone(panel, (33, 12)) as driver:
         await show(driver, step_of([0.001] * 1000, 999, SamplingParams(top_k=500)))
         assert driver.lines()[-2].startswith("▸ word999")
-        assert driver.lines()[-1].split() == ["993", "others", "98.8%", "99.3%"]
+        assert driver.lines()[-1].split() == ["and", "993", "others", "98.8%", "99.3%"]
 
 
 async def test_every_entry_can_be_scrolled_to_and_enter_takes_it(panel: NextToken) -> None:
@@ -317,3 +320,25 @@ def test_numbers_of_equal_tokens_fit_their_column() -> None:
         "10,000",
         "128000",
     ]
+
+
+def test_a_bar_has_a_fixed_scale_and_is_full_for_certainty_alone() -> None:
+    assert [bar(share, 8) for share in (0.34, 0.53, 0.99)] == ["██▊     ", "████▎   ", "███████▉"]
+    assert [bar(share, 8) for share in (0, 0.001, 0.01, 0.999, 1)] == [
+        " " * 8, " " * 8, "▏       ", "███████▉", "████████"
+    ]  # fmt: skip
+    assert [column(share, 2) for share in (0, 0.5, 0.75, 1)] == ["  ", " █", "▄█", "██"]
+    assert [gauge(share, 5) for share in (0, 0.5, 0.99, 1)] == ["●────", "━━●──", "━━━●─", "━━━━●"]
+
+
+@pytest.mark.parametrize("height", [6, 12, 40])
+async def test_tokens_that_are_hardly_possible_are_summed_up(words: TextCodec, height: int) -> None:
+    panel = NextToken()
+    panel.clear(codec_of([f"word{number}" for number in range(1000)]))
+    async with alone(panel, (33, height)) as driver:
+        await show(driver, step_of([0.6, 0.39, *[0.01 / 998] * 998], 1, SamplingParams(0.5)))
+        others = driver.lines()[5 if height == 6 else 6 :]
+        assert [line.split() for line in others if line] == [["and", "998", "others", "<0.1%", "1.0%"]]
+    async with alone(panel, (33, height)) as driver:
+        await show(driver, step_of([0.6, 0.39, *[0.01 / 998] * 998], 900))
+        assert any(line.startswith("▸ word900") for line in driver.lines())

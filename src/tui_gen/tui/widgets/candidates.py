@@ -37,7 +37,12 @@ _PERCENT = 7
 """Cells of a percentage and the space before it."""
 _BEFORE = 2
 """Cells of mark and cursor."""
-_LONGEST_LABEL = 12
+_LONGEST_LABEL = 16
+_LEAST_LABEL, _LEAST_BAR = 4, 8
+_WITH_RAW = 32
+"""Cells from which on there is room for the model's own probabilities, too."""
+_VISIBLE = 0.0005
+"""A share of less is no more than `<0.1%`."""
 _LONGEST_TEXT = 200
 """Characters of a token that are looked at."""
 _ROOM = (3, 5, 8)
@@ -107,10 +112,10 @@ class Probabilities:
         """How many tokens can be drawn at all."""
         return int(np.count_nonzero(self._weights))
 
-    @cached_property
-    def highest(self) -> float:
-        """The probability of the likeliest token."""
-        return float(self._weights.max()) / self._total
+    @property
+    def visible(self) -> int:
+        """How many tokens are likelier than what `percent` calls `<0.1%`."""
+        return int(np.count_nonzero(self._weights >= _VISIBLE * self._total))
 
     @cached_property
     def entropy(self) -> float:
@@ -184,8 +189,6 @@ class TokenRow:
     """After the knobs; 0 for a token that they have cut."""
     raw: float
     """The model's own."""
-    bar: float
-    """How much of the bar is full, 0 to 1."""
     colour: Colour | None = None
     """Of a pixel's value."""
     origin: Origin | Literal[""] = ""
@@ -195,7 +198,10 @@ class TokenRow:
 
 @dataclass(frozen=True)
 class Columns:
-    """How the cells of a row are shared out; what the longest label does not need is the bar's."""
+    """How the cells of a row are shared out; what the longest label does not need is the bar's.
+
+    Bars have one scale: a probability of 1 fills them.
+    """
 
     width: int
     longest: int = _LONGEST_LABEL
@@ -204,7 +210,7 @@ class Columns:
     @property
     def label(self) -> int:
         """Cells of the label."""
-        return max(1, min(self.longest, self._free - 1 - max(2, self._free // 4)))
+        return max(1, min(self.longest, max(_LEAST_LABEL, self._free - 1 - max(_LEAST_BAR, self._free // 2))))
 
     @property
     def bar(self) -> int:
@@ -213,12 +219,16 @@ class Columns:
 
     @property
     def _free(self) -> int:
-        spare = 1 if self.width > 30 else 0  # a margin, where there is room for one
-        return self.width - _BEFORE - 2 * _PERCENT - spare
+        spare = 1 if self.width > 36 else 0  # a margin, where there is room for one
+        return self.width - _BEFORE - len(self.figures("", "")) - spare
+
+    def figures(self, now: str, raw: str) -> str:
+        """The columns of the percentages; narrow panels have the first alone."""
+        return f"{now:>{_PERCENT}}" + (f"{raw:>{_PERCENT}}" if self.width >= _WITH_RAW else "")
 
     def heading(self, text: str, now: str, raw: str, style: Style) -> list[Segment]:
         """A row without a token: a text, and something in the columns of the percentages."""
-        return [Segment(f"{fit(text, self._free + _BEFORE)}{now:>{_PERCENT}}{raw:>{_PERCENT}}", style)]
+        return [Segment(fit(text, self._free + _BEFORE) + self.figures(now, raw), style)]
 
     def first_that_fits(self, texts: Sequence[str], *, whole: bool = False) -> str:
         """The first of some texts that a heading has room for, or the last; whole: without anything in its columns."""
@@ -235,8 +245,8 @@ class Columns:
             Segment(MARKS[row.origin] + (CURSOR if row.has_cursor else " "), style),
             *self._label(row, style, styles.ink),
             Segment(" ", style),
-            Segment(bar(row.bar, self.bar) if self.bar else "", style if row.has_cursor else styles.bar),
-            Segment(f"{now:>{_PERCENT}}{raw:>{_PERCENT}}", style),
+            Segment(bar(row.now, self.bar) if self.bar else "", style if row.has_cursor else styles.bar),
+            Segment(self.figures(now, raw), style),
         ]
 
     def _label(self, row: TokenRow, style: Style, ink: Style) -> list[Segment]:
@@ -263,7 +273,7 @@ def longest_label(codec: TextCodec | ImageCodec, vocab: int) -> int:
 
 def percent(share: float) -> str:
     """At most six cells; what is possible never looks impossible, nor what is uncertain certain."""
-    if share < 0.0005:
+    if share < _VISIBLE:
         return "<0.1%"
     return ">99.9%" if 0.9995 <= share < 1 else f"{100 * share:.1f}%"
 
@@ -291,8 +301,9 @@ def others(
     """How many tokens are not among these, and their probability together."""
     rest = [max(0.0, 1 - sum(map(probabilities.of, tokens))) for probabilities in (now, raw)]
     drawable = now.support > sum(now.of(token) > 0 for token in tokens)
+    wordings = [f"  {and_}{count - len(tokens):,} others" for and_ in ("and ", "")]
     return columns.heading(
-        f"  {count - len(tokens):,} others", percent(rest[0]) if drawable else "cut", percent(rest[1]), style
+        columns.first_that_fits(wordings), percent(rest[0]) if drawable else "cut", percent(rest[1]), style
     )
 
 

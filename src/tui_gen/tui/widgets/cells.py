@@ -10,22 +10,33 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import OptionList
 
-_EIGHTHS = " ▏▎▍▌▋▊▉█"
+_EIGHTHS, _EIGHTHS_UP = " ▏▎▍▌▋▊▉█", " ▁▂▃▄▅▆▇█"
 
 
 def bar(share: float, cells: int) -> str:
-    """A bar that fills a share (0 to 1) of so many cells, to an eighth of a cell; never empty for a share above 0."""
-    eighths = round(max(0.0, min(1.0, share)) * cells * 8)
-    if share > 0:
-        eighths = max(1, eighths)
-    full, rest = divmod(eighths, 8)
+    """A bar that fills a share (0 to 1) of so many cells, to an eighth of a cell.
+
+    It is full for 1 alone, and empty for what is less than half an eighth of a cell.
+    """
+    full, rest = divmod(_marks(share, 8 * cells), 8)
     return ("█" * full + (_EIGHTHS[rest] if rest else "")).ljust(cells)
 
 
+def column(share: float, cells: int) -> str:
+    """A bar that stands in so many cells, from its top to its foot; the rest is as of `bar`."""
+    full, rest = divmod(_marks(share, 8 * cells), 8)
+    return ((_EIGHTHS_UP[rest] if rest else "") + "█" * full).rjust(cells)
+
+
 def gauge(share: float, cells: int) -> str:
-    """A thin line with a mark at a share (0 to 1) of its length."""
-    at = min(cells - 1, round(max(0.0, min(1.0, share)) * (cells - 1)))
+    """A thin line with a mark at a share (0 to 1) of its length; at its end for 1 alone."""
+    at = _marks(share, cells - 1)
     return "━" * at + "●" + "─" * (cells - 1 - at)
+
+
+def _marks(share: float, count: int) -> int:
+    """How many of the marks of a scale a share (0 to 1) comes to; all for 1 alone."""
+    return count if share >= 1 else max(0, min(count - 1, round(share * count)))
 
 
 def fit(text: str, cells: int) -> str:

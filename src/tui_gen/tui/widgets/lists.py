@@ -15,7 +15,7 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from tui_gen.errors import TuiGenError
-from tui_gen.generation.describe import describe
+from tui_gen.generation.describe import describe, describe_difference
 from tui_gen.generation.tree import Tree, TreeRow
 from tui_gen.library import Entry, LoadedModel
 from tui_gen.sessions.workspace import Workspace
@@ -107,7 +107,8 @@ class BranchList(SteadyOptionList):
         """
         self._workspace, tree, codec = workspace, workspace.tree, workspace.loaded_model.codec
         rows = list(tree.rows())
-        content: list[object] = [current, *((row.branch.name, row.branch.start) for row in rows)]
+        labels = [_label(row, tree, codec) for row in rows]
+        content: list[object] = [current, *((row.depth, label) for row, label in zip(rows, labels, strict=True))]
         content += [(label, other, len(other.tree)) for label, other in others]
         if content == self._content:
             return
@@ -118,7 +119,7 @@ class BranchList(SteadyOptionList):
         name = self.selected
         name = current if moved or not (name in tree or name in self._others) else name
         self.clear_options()
-        self.add_options(_options(tree, rows, current, codec))
+        self.add_options(_options(rows, labels, current))
         self.add_options(_folded(others))
         if name in tree or name in self._others:
             self.highlighted = self.get_option_index(name)
@@ -179,13 +180,16 @@ def _folded(others: Sequence[tuple[str, Workspace]]) -> Iterator[Option | None]:
         yield Option(f"▸ {scrub_line(label)} ({len(other.tree)})", id=f" {number}")
 
 
-def _options(tree: Tree, rows: list[TreeRow], current: str, codec: Codec) -> Iterator[Option]:
-    for row, branch_lines in zip(rows, _lines(rows), strict=True):
-        branch = row.branch
-        parent = tree[branch.start.parent] if branch.start.parent else None
-        sign = "▸" if branch.name == current else " "
-        label = scrub_line(f"{branch.name}{_parent_note(row)}  {describe(branch, codec, parent)}")
-        yield Option(f"{sign} {branch_lines}{label}", id=branch.name)
+def _options(rows: list[TreeRow], labels: list[str], current: str) -> Iterator[Option]:
+    for row, label, branch_lines in zip(rows, labels, _lines(rows), strict=True):
+        sign = "▸" if row.branch.name == current else " "
+        yield Option(f"{sign} {branch_lines}{label}", id=row.branch.name)
+
+
+def _label(row: TreeRow, tree: Tree, codec: Codec) -> str:
+    branch, parent = row.branch, row.branch.start.parent
+    text = describe_difference(branch, codec, tree[parent]) if parent else describe(branch, codec)
+    return scrub_line(f"{branch.name}{_parent_note(row)}  {text}")
 
 
 def _lines(rows: list[TreeRow]) -> Iterator[str]:
@@ -269,18 +273,33 @@ class ModelList(SteadyOptionList):
 
 
 class Sidebar(Vertical):
-    """A column that, where it is folded away, is there while it has the focus. The style sheet says where that is."""
+    """A column beside the middle; where there is no room for it, it lies over the middle while it has the focus."""
 
-    _opening = False
+    def __init__(self, *children: Widget, id: str, least: int) -> None:  # noqa: A002 (so it is in Textual)
+        """least: columns that it has while it has the focus, at least."""
+        super().__init__(*children, id=id)
+        self._columns, self._least = 0, least
+        self._open = self._opening = False
+
+    def take_columns(self, columns: int) -> None:
+        """Takes so many columns; 0 folds it away."""
+        self._columns = columns
+        self._show()
 
     def unfold(self, widget: Widget) -> None:
         """Goes to a widget of this column, also where it is folded away."""
-        self._opening = True
-        self.add_class("-open")
+        self._open = self._opening = True
+        self._show()
         widget.focus()
 
     def fold(self) -> None:
         """Stays there only while it has the focus, or is about to get it."""
         inside = self.has_focus_within
         self._opening = self._opening and not inside
-        self.set_class(inside or self._opening, "-open")
+        self._open = inside or self._opening
+        self._show()
+
+    def _show(self) -> None:
+        self.display = self._open or self._columns > 0
+        self.set_class(not self._columns, "-over")
+        self.styles.width = max(self._columns, self._least) if self._open else self._columns

@@ -41,6 +41,8 @@ _FRAME = 4
 """Cells beside the title in its line: a space and a piece of the line on both sides."""
 _ROOM_FOR_OTHERS = 8
 """Lines for tokens from which on the last one counts those that are not in sight."""
+_LEAST_OTHERS = 3
+"""So many tokens that are hardly possible are summed up, fewer are shown."""
 
 
 class NextToken(Widget, can_focus=True):
@@ -259,9 +261,11 @@ def panel_lines(
     ranking, raw, origin = distribution.ranking, distribution.raw, distribution.origin
     columns = Columns(size.width, longest_label(codec, len(ranking)))
     room = size.height - heading_count(size.height)
-    counts_others = not window and len(ranking) > room >= _ROOM_FOR_OTHERS
+    # No knob changes the order, so that what is likely in either column stands at the beginning.
+    count = len(ranking) if window else likely_count(max(now.visible, raw.visible), len(ranking))
+    counts_others = not window and (count < min(room, len(ranking)) or len(ranking) > room >= _ROOM_FOR_OTHERS)
     top = window.rows(count=len(ranking), room=page(len(ranking), size.height)).start if window else 0
-    tokens = _tokens_in_sight(distribution, top, room - counts_others)
+    tokens = _tokens_in_sight(distribution, top, count, room - counts_others)
     note = f" rank {window.selected + 1:,}" if window else f"{MARKS[origin]} {origin}"
     noun = "token" if codec.unit == "token" else "value"  # of a pixel, or of one of its channels
     lines = headings(now, raw, noun, note=note, columns=columns, height=size.height, style=styles.faint)
@@ -279,9 +283,14 @@ def page(count: int, height: int) -> int:
     return max(1, room if count <= room else room - 1)
 
 
-def _tokens_in_sight(distribution: Distribution, top: int, room: int) -> list[int]:
-    """A part of the list; the token that stands there is shown below it, if it is not in it."""
-    tokens = distribution.ranking.part(top, top + max(0, room))
+def likely_count(visible: int, count: int) -> int:
+    """How many of `count` tokens have a line; visible: how many of them are likelier than the least of percentages."""
+    return max(1, visible) if count - visible >= _LEAST_OTHERS else count
+
+
+def _tokens_in_sight(distribution: Distribution, top: int, count: int, room: int) -> list[int]:
+    """So many of the list, if they have room; the token that stands there is shown below, if it is not among them."""
+    tokens = distribution.ranking.part(top, top + max(0, min(count, room)))
     if distribution.token == FREE or distribution.token in tokens:
         return tokens
     return [*tokens[: max(0, room - 1)], distribution.token]
@@ -294,7 +303,6 @@ def _token_row(
         text=label(codec, token),
         now=now.of(token),
         raw=distribution.raw.of(token),
-        bar=now.of(token) / now.highest,
         colour=codec.token_colour(token, distribution.place),
         origin=distribution.origin if token == distribution.token else "",
         has_cursor=token == cursor,

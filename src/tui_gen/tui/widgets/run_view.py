@@ -43,6 +43,8 @@ _LEAST_COLUMNS = 14
 _FRAMES_AHEAD = 2
 """Frames that may wait for the screen to draw them; one drawn late must not let the engine run far ahead."""
 _WINDOW_SECONDS = 1.0
+_BUSY = 0.5
+"""Share of the time that goes into steps from which on a run has none to spare."""
 _RESULTS: dict[Ending, str] = {
     "ended": "the model ended at",
     "length": "complete:",
@@ -164,6 +166,12 @@ class RunView(Container):
     def paused(self) -> bool:
         """Whether the run waits for a person."""
         return self.running and self.pace.paused
+
+    @property
+    def busy(self) -> bool:
+        """Whether making steps takes most of the time, so that other work would slow the run."""
+        at_leisure = math.isfinite(self.pace.rate) and self.pace.rate * self.meter.step_seconds < _BUSY
+        return self.running and not self.paused and not at_leisure
 
     @property
     def still(self) -> bool:
@@ -374,7 +382,7 @@ class RunView(Container):
         position = self.position
         for view in self.views:
             if isinstance(view, ImageView):
-                view.walk_to(self.sample, None if position is None else self._pixel_of(position))
+                view.walk_to(self.sample, None if position is None else self.pixel_of(position))
             else:
                 view.walk_to(None if position is None or view.sample != self.sample else position - 1)
 
@@ -412,7 +420,7 @@ class RunView(Container):
         if self.running and not self.pace.paused:
             self.pace.toggle_pause()
 
-    def _pixel_of(self, position: int) -> int | None:
+    def pixel_of(self, position: int) -> int | None:
         """The number of the pixel that a position belongs to, in raster order; None before the picture."""
         image = self.workspace.loaded_model.card.image
         assert image

@@ -55,7 +55,7 @@ class SurprisalPanel(Vertical):
         & > .-faint { color: $text-muted; }
     }
     """
-    BORDER_TITLE = "surprise"
+    BORDER_TITLE = " surprise "
 
     @dataclass
     class Chosen(Message):

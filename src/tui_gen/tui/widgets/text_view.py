@@ -27,6 +27,8 @@ from tui_gen.text.transcript import Transcript
 from tui_gen.tui.widgets.cells import part_style
 
 CURSOR = "▌"
+MEASURE = 90
+"""Cells of a line, at most: longer ones are hard to read."""
 _CACHED_LINES = 512
 _THUMB_STEPS = 8
 """A scroll bar is drawn in eighths of a cell."""
@@ -273,7 +275,7 @@ class TextView(ScrollView, can_focus=True):
 
     def _fit_width(self) -> bool:
         """Wraps the text anew if the room is not what it was wrapped for; one column is left to the cursor."""
-        room = max(1, self.scrollable_content_region.width - 1)
+        room = max(1, min(MEASURE, self.scrollable_content_region.width - 1))
         if self._body.width == room:
             return False
         self._body = self._body.rewrap(room)

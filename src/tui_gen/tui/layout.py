@@ -1,0 +1,93 @@
+"""The layout of the screen: one table, from the size of the terminal to the parts that are shown and their widths."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from textual.geometry import Size
+
+Content = Literal["text", "picture", "sweep", "comparison", "two models", "three models"]
+"""What stands in the middle; a model's card counts as what the model makes."""
+
+
+class Widths(NamedTuple):
+    """How the columns of the screen are shared out; the middle gets what is left."""
+
+    least: int
+    """Columns of the screen from which on this counts."""
+    lists: int
+    """Of the lists of models and branches; 0: folded away while they have not the focus."""
+    side: int
+    """Of the panels and the knobs; 0: likewise."""
+
+
+class Heights(NamedTuple):
+    """How the lines are shared out; the middle gets what the strip leaves."""
+
+    least: int
+    """Lines of the screen from which on this counts."""
+    strip: int
+    """Of the surprisal of every token, below the middle; 0: not there."""
+    stacked: bool = False
+    """Whether distribution and surprisal stand one above the other; else one takes the place of the other."""
+    short: bool = False
+    """Whether there is room for some of the knobs only."""
+
+
+# A text comes first, up to some 90 characters in a line; then the panels, whose bars need 34 columns to be read; then
+# the lists, which a key opens. A picture is never drawn smaller for the strip: these heights leave it its whole scale.
+_WIDTHS: dict[Content, tuple[Widths, ...]] = {
+    "text": (
+        Widths(0, 0, 0),
+        Widths(70, 0, 34),
+        Widths(150, 28, 34),
+        Widths(160, 28, 38),
+        Widths(180, 34, 52),
+        Widths(200, 40, 66),
+        Widths(240, 56, 88),
+    ),
+    "picture": (
+        Widths(0, 0, 0),
+        Widths(70, 0, 34),
+        Widths(100, 20, 34),
+        Widths(120, 24, 34),
+        Widths(140, 28, 36),
+        Widths(200, 34, 44),
+        Widths(240, 44, 60),
+    ),
+    "sweep": (Widths(0, 0, 0), Widths(150, 0, 40), Widths(200, 28, 40), Widths(240, 40, 50)),
+    "comparison": (Widths(0, 0, 0), Widths(70, 0, 34), Widths(150, 24, 34), Widths(200, 28, 40), Widths(240, 40, 50)),
+    "two models": (Widths(0, 0, 0), Widths(100, 0, 34), Widths(150, 24, 34), Widths(200, 28, 40), Widths(240, 40, 50)),
+    "three models": (Widths(0, 0, 0), Widths(150, 0, 34), Widths(200, 0, 40), Widths(240, 28, 50)),
+}
+_SHORT, _PLAIN = Heights(0, 0, short=True), Heights(20, 0)
+_HEIGHTS: dict[Content, tuple[Heights, ...]] = {
+    "text": (_SHORT, _PLAIN, Heights(36, 6), Heights(45, 6, stacked=True), Heights(60, 10, stacked=True)),
+    "picture": (_SHORT, _PLAIN, Heights(45, 6, stacked=True)),
+    "sweep": (_SHORT, _PLAIN, Heights(45, 6, stacked=True)),
+    "comparison": (_SHORT, _PLAIN),
+    "two models": (_SHORT, _PLAIN),
+    "three models": (_SHORT, _PLAIN),
+}
+_STRIP_COLUMNS = 70
+"""Columns of the screen from which on the strip is worth its lines."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The parts of the screen, in columns and lines, as in `Widths` and `Heights`."""
+
+    lists: int = 0
+    side: int = 0
+    strip: int = 0
+    stacked: bool = False
+    short: bool = False
+
+
+def layout(size: Size, content: Content) -> Layout:
+    """What a terminal of this size shows."""
+    widths = next(row for row in reversed(_WIDTHS[content]) if size.width >= row.least)
+    heights = next(row for row in reversed(_HEIGHTS[content]) if size.height >= row.least)
+    strip = heights.strip if size.width >= _STRIP_COLUMNS else 0
+    return Layout(widths.lists, widths.side, strip, heights.stacked, heights.short)
