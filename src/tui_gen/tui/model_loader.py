@@ -65,8 +65,8 @@ class ModelLoader(Widget):
         workspaces: by the folders of their models; grows.
         """
         super().__init__()
-        self.folder: Path | None = None
-        """Of the model that is being opened, or with which a session is made again."""
+        self.folder: Path | None = settings.folder
+        """Of the model that is being opened, or with which a session is made again; at first, of the one to open."""
         self._settings, self._workspaces, self._session = settings, workspaces, settings.session
 
     def open(self, folder: Path) -> None:

@@ -77,7 +77,7 @@ class PlaygroundScreen(Screen[None]):
         """Opens the first model; the prompt has the focus."""
         self.prompt.value = self.settings.prompt
         self.prompt.focus()
-        self.open(self.settings.folder)
+        self._load(self.settings.folder)
 
     # --- what is on the screen ---
 
@@ -164,8 +164,11 @@ class PlaygroundScreen(Screen[None]):
         """Opens a model beside the screen; the one that plays goes on."""
         playing = self.workspace.loaded_model.path if self.workspace else None
         if folder != (self.loader.folder or playing):
-            self.header.show(f"opening {folder.name} ...")
-            self.loader.open(folder)
+            self._load(folder)
+
+    def _load(self, folder: Path) -> None:
+        self.header.show(f"opening {folder.name} ...")
+        self.loader.open(folder)
 
     async def on_model_refused(self, message: ModelRefused) -> None:
         """A model that cannot be opened; what is on the screen stays."""
@@ -232,7 +235,7 @@ class PlaygroundScreen(Screen[None]):
     # --- runs ---
 
     async def action_generate(self) -> None:
-        if self.loader.folder or not self.workspace:  # a key may come before the first model is looked for
+        if self.loader.folder:
             self._generate_when_open = True
             return
         knobs, unknown = self.knobs, ", ".join(dict.fromkeys(self.prompt.unknown()))
