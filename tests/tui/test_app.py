@@ -13,8 +13,11 @@ import textual.containers
 import textual.widgets
 
 from tests.support import toys
-from tests.support.driver import engines_end, on_screen
+from tests.support.driver import ScreenDriver, engines_end, on_screen
 from tui_gen import tui
+from tui_gen.library import find_models
+from tui_gen.tui.app import TuiGen
+from tui_gen.tui.knob_state import Settings
 from tui_gen.tui.widgets.image_view import ImageView
 from tui_gen.tui.widgets.text_view import TextView
 
@@ -149,6 +152,13 @@ async def test_a_first_model_that_cannot_be_opened_is_told(models: Path) -> None
         await driver.press("enter", "ctrl+n", "space", "escape", "f2", "pageup")
         await driver.press("f3", "end", "enter")
         await driver.shows("Draws stripes.")
+
+
+async def test_an_enter_that_comes_before_the_first_model_is_obeyed(models: Path) -> None:
+    app = TuiGen(Settings(models / "cats"), find_models())
+    await app.playground.action_generate()
+    async with app.run_test():
+        await ScreenDriver(app).until(lambda: app.playground.run_view)
 
 
 async def test_trouble_in_mid_run_is_told_and_what_was_made_stays(models: Path) -> None:

@@ -45,12 +45,24 @@ class Emulator:
 
     def _put(self, text: str) -> None:
         row, column = self.place
+        style = frozenset(self.style.values())
         for character in text.replace("\n", ""):
-            cells = [character, *[""] * (cell_len(character) - 1)]
-            for cell in cells:
-                self.cells[row, column] = cell, frozenset(self.style.values())
+            width = cell_len(character)
+            if not width:
+                self.cells[row, column - 1] = self.cells[row, column - 1][0] + character, style
+            for cell in [character, ""][:width]:
+                self._break(row, column)
+                self.cells[row, column] = cell, style
                 column += 1
         self.place = row, column
+
+    def _break(self, row: int, column: int) -> None:
+        """What is left of a wide character of which one half is written over, is blank."""
+        here, beside = self.cells.get((row, column)), self.cells.get((row, column + 1))
+        if beside and beside[0] == "":
+            self.cells[row, column + 1] = " ", beside[1]
+        if here and here[0] == "":
+            self.cells[row, column - 1] = " ", here[1]
 
     def _dress(self, numbers: str) -> None:
         for number in _COLOUR.findall(numbers or "0"):
@@ -83,11 +95,11 @@ def random_updates(seed: int) -> Iterator[str]:
     """Repaints of parts of three rows of twenty columns, as Textual writes them; little differs between them."""
     rng = random.Random(seed)
     styles = ["", "1", "38;2;9;9;9", "38;2;9;9;9;48;2;1;1;1", "38;2;7;7;7;48;2;1;1;1", "1;7;38;2;9;9;9;48;2;1;1;1"]
-    words = ["a", "word", "words", "─────────────", "語", "e\u0301t", "  "]
+    words = ["a", "word", "words", "─────────────", "語", "e\u0301t", "語e\u0301", "  "]
     for _ in range(200):
         update = ""
         for _ in range(rng.randint(1, 3)):
-            update += f"\x1b[{rng.randint(1, 3)};{rng.choice([1, 1, 5, 12])}H"
+            update += f"\x1b[{rng.randint(1, 3)};{rng.choice([1, 1, 2, 5, 12])}H"
             for _ in range(rng.randint(0, 3)):
                 style, text = rng.choice(styles), rng.choice(words)
                 update += f"\x1b[{style}m{text}\x1b[0m" if style else text

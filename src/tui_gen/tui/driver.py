@@ -10,7 +10,7 @@ from itertools import groupby, repeat
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from rich.cells import cell_len
+from rich.cells import cell_len, get_character_cell_size
 from textual.app import App
 from textual.driver import Driver
 
@@ -31,6 +31,10 @@ class Run(NamedTuple):
     style: str
     """The numbers of its escape sequence; empty for the terminal's own."""
     text: str
+
+    def is_narrow(self) -> bool:
+        """Whether each character takes one cell."""
+        return self.text.isascii() or {1}.issuperset(map(get_character_cell_size, set(self.text)))
 
 
 class TerminalContent:
@@ -76,7 +80,7 @@ class TerminalContent:
         is_certain = True
         for run in _runs(texts):
             width = cell_len(run.text)
-            is_certain &= width == len(run.text)  # a terminal may take wide characters for narrow ones
+            is_certain &= run.is_narrow()  # a terminal may take wide characters for narrow ones
             new: Sequence[tuple[str, str] | None] = list(zip(run.text, repeat(run.style))) if is_certain else [None]
             place = slice(column - 1, column - 1 + width)
             if not is_certain or cells[place] != new or output.is_short(row, column, run):
