@@ -138,13 +138,13 @@ def test_a_run_takes_every_value_that_a_knob_can_be_turned_to(name: str) -> None
 def test_a_knob_tells_its_range_before_what_it_does() -> None:
     assert knob("temperature").explanation.startswith("0.00 to 10.00. p ∝ exp(logit / T): 0 always")
     assert knob("top_p").explanation.startswith(
-        "0.01 to off. Keeps the fewest of the likeliest tokens with Σ p ≥ top-p"
+        "0.00 to off. Keeps the fewest of the likeliest tokens with Σ p ≥ top-p"
     )
     assert knob("top_k").explanation.startswith("off to 7734. p = 0 unless rank ≤ k")
-    assert knob("min_p").explanation.startswith("off to 0.50. p = 0 unless p ≥ min-p · max p")
-    assert knob("seed").explanation.startswith("0 or more. Where")
+    assert knob("min_p").explanation.startswith("off to 1.00. p = 0 unless p ≥ min-p · max p")
+    assert knob("seed").explanation.startswith("0 upwards. Where")
     assert knob("pace").explanation.startswith("1 a second to 1,000,000 a second, or unlimited. How")
-    assert knob("length").explanation.startswith("1 to 10,000,000. How")
+    assert knob("length").explanation.startswith("0 to 10,000,000. How")
 
 
 VALUES: dict[str, tuple[float, ...]] = {

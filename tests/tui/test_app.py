@@ -21,7 +21,7 @@ from tui_gen.tui.knob_state import Settings
 from tui_gen.tui.widgets.image_view import ImageView
 from tui_gen.tui.widgets.text_view import TextView
 
-WIDE = (120, 30)
+WIDE = (150, 30)
 
 
 def test_style_sheets_name_classes_that_exist() -> None:

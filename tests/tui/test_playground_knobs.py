@@ -26,7 +26,7 @@ EACH = [
 
 def knob(driver: ScreenDriver, name: str) -> str:
     """What a knob's line says of its value, without the gauge."""
-    [line] = [line for line in driver.lines(driver.playground.side.knobs) if line[2:].startswith(name)]
+    line, *_ = (line for line in driver.lines(driver.playground.side.knobs) if line[2:].startswith(name))
     return line[2 + len(name) :].strip().split("  ")[0].rstrip("━●─╸ ")
 
 

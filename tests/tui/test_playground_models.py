@@ -61,12 +61,12 @@ async def test_a_second_and_a_third_model_play_the_same_and_are_walked_through_t
         assert driver.pages == texts
         first, running, _ = columns(driver)
         differ = np.flatnonzero(first.branch.tokens[:, 0] != running.branch.tokens[:, 0])
-        await driver.shows(f"running  differs from token {differ[0]} on")
+        await driver.shows(f"running  differs from {first.workspace.title(first.branch, differ[0])} on")
         marks = " ".join(underlined(running.query_one(TextView))).split()
         assert marks == [toys.WORDS[token] for token in running.branch.tokens[differ, 0]]
         await driver.shows("from endless")
         await driver.press("home", "right", "right")
-        await driver.shows("token 3    in all")
+        await driver.shows("token 2    in all")
         assert [view.position for view in columns(driver)] == [3, 3, 3]
         await driver.click(running.query_one(TextView), (2, 0))
         assert [view.position for view in columns(driver)] == [1, 1, 1]

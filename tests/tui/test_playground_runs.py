@@ -235,7 +235,7 @@ async def test_panels_are_drawn_less_often_than_tokens_and_at_once_where_somebod
         for key in ("space", "right"):
             await driver.press(key)
             await driver.stands_still()
-            assert side.next_token.title == titles[driver.length]  # the one that comes next
+            assert side.next_token.title == f"next: {titles[driver.length]}"
             assert side.knobs.progress == driver.view.progress()
         await driver.stop()
         assert side.knobs.progress == driver.view.progress()

@@ -69,7 +69,7 @@ class Knob:
         """The values that can be typed, as people read them."""
         least, most = map(self.shown, self.limits)
         if math.isinf(self.limits[1]):
-            return f"{least} or more"
+            return f"{least} upwards"
         return f"{least} to {most}" + (f", or {self.shown(math.inf)}" if self.stops[-1] == math.inf else "")
 
     @property

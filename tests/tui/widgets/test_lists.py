@@ -120,7 +120,7 @@ async def test_what_the_arrows_chose_stays_chosen_until_another_branch_is_on_the
         workspace.tree.delete("5")
         branches.show(workspace, "3")
         await driver.press("c")
-        assert "  │ └ fours  temperature 0.50, top-k 3 at token 30" in listed(branches)
+        assert "  │ └ fours  temperature 0.50, top-k 3 at token 29" in listed(branches)
     assert driver.contents == [("Compared", "5"), ("Compared", "3")]
 
 
