@@ -12,8 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
 from tui_gen.card import MAX_TEMPERATURE
 from tui_gen.errors import TuiGenError
 from tui_gen.files import read_text
@@ -51,6 +49,8 @@ class Config:
 
 def config_path() -> Path:
     """Where the configuration is, or would be."""
+    import platformdirs  # here, for the help of every command reads this module
+
     other = os.environ.get(VARIABLE)
     return Path(other or Path(platformdirs.user_config_dir("tui-gen", appauthor=False)) / "config.toml")
 

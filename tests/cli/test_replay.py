@@ -158,7 +158,7 @@ def test_the_model_that_is_missing_is_named_and_another_one_in_its_place_is_not_
 ) -> None:
     assert "the model 'running' (sha256 " in told(tui_gen("replay", str(compared)).stderr)
     done = tui_gen("replay", str(compared), "--model", "text", "--model", "endless", "--anyway")
-    assert b"tui-gen: not exact: another model than running, branch 1 of running differs from a token" in done.stderr
+    assert b"tui-gen: not exact: another model than running, branch 1 of running differs from a place" in done.stderr
 
 
 def test_what_is_not_exact_is_status_1(session: Path, tui_gen: Run) -> None:
@@ -166,7 +166,9 @@ def test_what_is_not_exact_is_status_1(session: Path, tui_gen: Run) -> None:
     done = tui_gen("replay", str(session))
     assert done.returncode == 1
     assert done.stdout
-    assert "not exact: branch 1 differs from a token from 1 to 41 on, and so does 1 other branch" in told(done.stderr)
+    assert "not exact: branch 1 differs from a place from token 1 to token 40 on, and so does 1 other branch" in told(
+        done.stderr
+    )
 
 
 @pytest.mark.parametrize(

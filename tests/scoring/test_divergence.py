@@ -119,7 +119,7 @@ def test_a_model_that_breaks_is_told_with_the_token_and_what_was_read_stays(
     broken = open_model(toys.endless_text_folder(tmp_path / "nan", graph=toys.text_graph(table)), provider="cpu")
     divergence = Divergence(grown(endless), endless.codec, broken.model)
     for _ in range(2):
-        with pytest.raises(TuiGenError, match="non-finite logits at token"):
+        with pytest.raises(TuiGenError, match="non-finite logits at position"):
             divergence.update()
         assert len(divergence) == 0
 
