@@ -12,7 +12,7 @@ from tui_gen.tui.app import TuiGen
 from tui_gen.tui.knob_state import Settings
 
 DOCS = Path(__file__).parent
-SIZE = (118, 28)
+SIZE = (128, 36)
 
 
 async def shoot(name: str, model: str, prompt: str, *, seed: int, samples: int = 1, keys: Sequence[str] = ()) -> None:
