@@ -1,4 +1,4 @@
-"""Files: bounded reads, digests, and writes that never overwrite anything."""
+"""Files: bounded reads, digests, writes that never leave half of anything, and the folder of what is noted."""
 
 from __future__ import annotations
 
@@ -62,6 +62,28 @@ def write_new(path: Path, content: bytes) -> None:
     except OSError as fault:
         path.unlink(missing_ok=True)
         raise _unwritable(path, fault) from fault
+
+
+def state_folder() -> Path:
+    """Where this program keeps what it notes of a person's doings on this system."""
+    import platformdirs  # here, for the help of every command reads this module
+
+    return Path(platformdirs.user_state_dir("tui-gen", appauthor=False))
+
+
+def replace_private(path: Path, content: bytes) -> None:
+    """Puts a content in the place of a file's, at once: it is never half of it. Nobody else can read it.
+
+    Raises OSError; the file is as it was then.
+    """
+    new = path.with_suffix(".tmp")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
+    try:
+        with open(os.open(new, flags, 0o600), "wb") as file:
+            file.write(content)
+        new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)
 
 
 def free_path(folder: Path, stem: str, suffix: str) -> Path:

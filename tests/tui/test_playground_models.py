@@ -36,6 +36,11 @@ def underlined(page: TextView) -> list[str]:
     return [part.text for strip in strips for part in strip if part.style and part.style.underline]
 
 
+def temperatures(view: RunView, end: int) -> list[float]:
+    """At which each of the first positions was sampled; a column that is behind takes those of the first one."""
+    return [view.branch.params_at(position).temperature for position in range(1, end)]
+
+
 async def compare(driver: ScreenDriver, *names: str) -> None:
     """Chooses models in their list, one after the other, to stand beside the one that plays."""
     for name in names:
@@ -87,12 +92,13 @@ async def test_pause_knobs_and_prompt_are_those_of_all(several: Path) -> None:
         lengths = [len(view.branch) for view in columns(driver)]
         await driver.press("right")
         await driver.until(lambda: [len(view.branch) for view in columns(driver)] == [each + 1 for each in lengths])
-        turned = driver.params.temperature
-        assert [view.branch.params_at(len(view.branch) - 1).temperature for view in columns(driver)] == [turned] * 2
         await driver.press("space")
         await driver.until(lambda: all(len(view.branch) > max(lengths) + 3 for view in columns(driver)))
         await driver.press("escape")
         await rest(driver)
+        first, second = (temperatures(view, max(lengths) + 3) for view in columns(driver))
+        assert first == second
+        assert (first[lengths[0] - 2], first[lengths[0] - 1]) == (1.0, driver.params.temperature)
         assert "esc back" in driver.footer
         await driver.type("dog\r")
         await driver.until(lambda: driver.shown == "2" and all(len(view.branch) > 4 for view in columns(driver)))

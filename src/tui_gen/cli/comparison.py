@@ -11,7 +11,7 @@ from tui_gen.cli import options, runs
 from tui_gen.generation.branch import Branch, BranchStart
 from tui_gen.library import LoadedModel, distinct_names, open_model
 from tui_gen.output.comparison import ComparisonWriter, comparison_lines
-from tui_gen.output.writers import StepWriter, checked_format, destination, writer_for
+from tui_gen.output.writers import Annotate, StepWriter, checked_format, destination, writer_for
 from tui_gen.sampling.params import Tokens, new_seed
 from tui_gen.sampling.step import Step
 from tui_gen.scoring.comparison import ModelBranch, ModelComparison, check_comparable
@@ -80,10 +80,19 @@ def _writer(
     *,
     null: bool,
 ) -> ComparisonWriter:
-    def open_writer(number: int, file: BinaryIO) -> StepWriter:
+    def open_writer(number: int, annotate: Annotate) -> StepWriter:
         model, given, start = models[number], levels[number], comparison.columns[number].branch.start
-        samples = len(start.prompt)
-        return writer_for(model, form, samples, file, prompt=start.text, given=given, sweep=start.sweep, null=null)
+        return writer_for(
+            model,
+            form,
+            len(start.prompt),
+            file,
+            prompt=start.text,
+            given=given,
+            sweep=start.sweep,
+            null=null,
+            annotate=annotate,
+        )
 
     names = [] if null else distinct_names(models)
     return ComparisonWriter(comparison, names, open_writer, form=form, file=file, given=levels)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 from tui_gen.config import SETTINGS, Config, config_path, read_config
 from tui_gen.errors import TuiGenError
 from tui_gen.files import write_new
-from tui_gen.terminal_text import scrub_line
+from tui_gen.terminal_text import say, scrub_line
 
 if TYPE_CHECKING:
     from tui_gen.tui.bindings import Key
@@ -53,12 +52,11 @@ def run(args: argparse.Namespace) -> int:
         _write(path)
     print(scrub_line(str(path)))
     if args.init:
-        print("tui-gen: written, with everything commented out", file=sys.stderr)
+        say("written, with everything commented out")
     elif path.exists():
-        for fault in _faults(read_config()):
-            print(scrub_line(f"tui-gen: {fault}"), file=sys.stderr)
+        say(*_faults(read_config()))
     else:
-        print("tui-gen: there is no such file yet; tui-gen config --init writes one", file=sys.stderr)
+        say("there is no such file yet; tui-gen config --init writes one")
     return 0
 
 

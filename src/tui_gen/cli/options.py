@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn, TypedDict
 
 from tui_gen.errors import TuiGenError, UsageError
-from tui_gen.terminal_text import scrub_line
+from tui_gen.terminal_text import say
 
 if TYPE_CHECKING:
     from tui_gen.config import Config
@@ -144,6 +143,5 @@ def _read_config() -> Config:
     from tui_gen.config import config_path, read_config
 
     config = read_config()
-    for fault in config.faults:
-        print(scrub_line(f"tui-gen: {config_path()}: {fault}"), file=sys.stderr)
+    say(*(f"{config_path()}: {fault}" for fault in config.faults))
     return config

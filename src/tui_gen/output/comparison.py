@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
@@ -13,7 +11,7 @@ from tui_gen.generation.describe import place
 from tui_gen.generation.pacing import frames
 from tui_gen.images.encode import FileWriter, row_writer
 from tui_gen.images.picture import Picture
-from tui_gen.output.writers import StepWriter, closing
+from tui_gen.output.writers import Annotate, StepWriter, closing
 from tui_gen.sampling.params import Floats, Tokens
 from tui_gen.sampling.step import Step
 from tui_gen.scoring.comparison import ModelComparison
@@ -31,7 +29,7 @@ class ComparisonWriter:
         self,
         comparison: ModelComparison,
         names: Sequence[str],
-        writer: Callable[[int, BinaryIO], StepWriter],
+        writer: Callable[[int, Annotate], StepWriter],
         *,
         form: str | None,
         file: BinaryIO,
@@ -39,7 +37,7 @@ class ComparisonWriter:
     ) -> None:
         """names: of the models, which stand above texts; empty for none.
 
-        writer: opens the usual writer for what one of them makes, by its number.
+        writer: opens the usual writer, to the same file, for what one of them makes, by its number.
         given: of each model, the levels of a picture that is completed.
         """
         self._comparison, self._file, self._writer = comparison, file, writer
@@ -74,11 +72,11 @@ class ComparisonWriter:
         if self._pictures:
             return _PictureTaker(self._pictures[number])
         if self._form in _LINES:
-            figures = _Figures(self._comparison, self._names if number == 0 else [])
-            return self._writer(number, ModelLines(self._file, self._names[number], figures))
+            name, figures = self._names[number], _Figures(self._comparison, self._names if number == 0 else [])
+            return self._writer(number, lambda row: {"model": name, **row, **figures(row)})
         if self._names:
             self._file.write(f"--- {self._names[number]} ---\n".encode("utf-8", "replace"))
-        return self._writer(number, self._file)
+        return self._writer(number, dict)
 
     def _write_pictures(self) -> None:
         """All beside each other."""
@@ -112,24 +110,6 @@ class _Figures:
         at = row.get("index")
         bits = {name: each.sum() if at is None else each[at] for name, each in self._bits[sample].items()}
         return {"divergence": {name: round(float(value), 6) for name, value in bits.items()}}
-
-
-class ModelLines(io.BytesIO):
-    """A file of JSON lines, in each of which it puts a model's name, and figures."""
-
-    def __init__(self, file: BinaryIO, name: str, figures: Callable[[Mapping[str, Any]], dict[str, Any]]) -> None:
-        """figures: what to add to a row."""
-        super().__init__()
-        self._file, self._name, self._figures = file, name, figures
-
-    def write(self, content: Any, /) -> int:
-        for line in bytes(content).splitlines():
-            row = json.loads(line)
-            self._file.write(json.dumps({"model": self._name, **row, **self._figures(row)}).encode() + b"\n")
-        return len(content)
-
-    def flush(self) -> None:
-        self._file.flush()
 
 
 class _PictureTaker:

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -23,6 +23,8 @@ from tui_gen.sampling.sweep import Sweep
 from tui_gen.terminal_text import scrub
 from tui_gen.text.codec import Codec, TextCodec
 
+Annotate = Callable[[dict[str, Any]], dict[str, Any]]
+"""Adds facts to a row of JSON lines."""
 _FORMS = {".png": "png", ".gif": "gif", ".jsonl": "jsonl"}
 
 
@@ -89,20 +91,22 @@ def writer_for(
     given: Tokens | None = None,
     sweep: Sweep | None = None,
     null: bool = False,
+    annotate: Annotate = dict,
 ) -> StepWriter:
     """The writer for a format that suits the model, or for what suits model and destination.
 
     prompt: as a person typed it. given: the levels of a picture that is completed; they are seen even if the run does
     not come to them. sweep: what the samples differ by, if it is a knob. null: ends each text with NUL.
+    annotate: of JSON lines, what a row becomes.
     """
     codec = loaded_model.codec
     if form == "jsonl":
-        return JsonLines(codec, samples, file, sweep)
+        return JsonLines(codec, samples, file, sweep, annotate=annotate)
     if form == "samples":
         texts_or_pictures = (
             _Texts(loaded_model, samples) if isinstance(codec, TextCodec) else _Pixels(codec.image, samples, given)
         )
-        return SampleLines(texts_or_pictures, samples, file, prompt, sweep)
+        return SampleLines(texts_or_pictures, samples, file, prompt, sweep, annotate=annotate)
     if isinstance(codec, TextCodec):
         return TextWriter(loaded_model, samples, file, sweep, null=null)
     picture = codec.picture(samples)
@@ -258,9 +262,16 @@ class SampleLines:
     bundle = StepsWithLogprobs
 
     def __init__(
-        self, content: _Texts | _Pixels, samples: int, file: BinaryIO, prompt: str = "", sweep: Sweep | None = None
+        self,
+        content: _Texts | _Pixels,
+        samples: int,
+        file: BinaryIO,
+        prompt: str = "",
+        sweep: Sweep | None = None,
+        *,
+        annotate: Annotate = dict,
     ) -> None:
-        self._content, self._file, self._prompt = content, file, prompt
+        self._content, self._file, self._prompt, self._annotate = content, file, prompt, annotate
         self._sweep_facts = _sweep_facts(samples, sweep)
         self._counts, self._logprobs = np.zeros(samples, dtype=np.int64), np.zeros(samples)
         self._waiting: Mask = np.ones(samples, dtype=bool)
@@ -279,7 +290,7 @@ class SampleLines:
     def _put(self, which: Mask) -> None:
         for sample in np.flatnonzero(which).tolist():
             self._waiting[sample] = False
-            self._file.write(json.dumps(self._facts(sample)).encode() + b"\n")
+            self._file.write(json.dumps(self._annotate(self._facts(sample))).encode() + b"\n")
         self._file.flush()
 
     def _facts(self, sample: int) -> dict[str, Any]:
@@ -302,8 +313,10 @@ class JsonLines:
 
     bundle = StepsWithFigures
 
-    def __init__(self, codec: Codec, samples: int, file: BinaryIO, sweep: Sweep | None = None) -> None:
-        self._codec, self._file = codec, file
+    def __init__(
+        self, codec: Codec, samples: int, file: BinaryIO, sweep: Sweep | None = None, *, annotate: Annotate = dict
+    ) -> None:
+        self._codec, self._file, self._annotate = codec, file, annotate
         self._sweep_facts = _sweep_facts(samples, sweep)
         self._readers = [codec.reader() for _ in range(samples)] if isinstance(codec, TextCodec) else []
         self._counts, self._values = [0] * samples, 0
@@ -333,7 +346,7 @@ class JsonLines:
         facts["logprob"] = round(float(step.logprob[sample]), 6)
         facts["entropy"] = round(float(step.entropy[sample]), 6)
         facts["ms"] = round(1000 * step.seconds, 4)
-        self._file.write(json.dumps(facts).encode() + b"\n")
+        self._file.write(json.dumps(self._annotate(facts)).encode() + b"\n")
 
 
 def _sweep_facts(samples: int, sweep: Sweep | None) -> Sequence[dict[str, object]]:

@@ -12,9 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import platformdirs
-
 from tui_gen.errors import TuiGenError
+from tui_gen.files import replace_private, state_folder
 from tui_gen.json_fields import JsonFields
 
 if sys.platform != "win32":
@@ -42,7 +41,7 @@ class PromptHistory:
 
     def __init__(self, path: Path | None = None) -> None:
         """path: the file, in place of the user's own."""
-        self._path = path or Path(platformdirs.user_state_dir("tui-gen", appauthor=False)) / "prompts.jsonl"
+        self._path = path or state_folder() / "prompts.jsonl"
         self._unwritten: list[PastPrompt] = []
         self._fault, self._has_told = "", False
 
@@ -101,10 +100,7 @@ def _tidy(path: Path, size: int) -> None:
     lines = _last_lines(path)
     if len(lines) <= 2 * MOST and size < _MOST_BYTES:
         return
-    shorter = path.with_suffix(".tmp")
-    with open(os.open(shorter, _flags(os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 0o600), "wb") as stream:
-        stream.writelines(line + b"\n" for line in _newest(lines, _MOST_BYTES // 2))
-    shorter.replace(path)
+    replace_private(path, b"".join(line + b"\n" for line in _newest(lines, _MOST_BYTES // 2)))
 
 
 def _newest(lines: list[bytes], most: int) -> list[bytes]:

@@ -11,10 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-import platformdirs
-
 from tui_gen.errors import TuiGenError
-from tui_gen.files import write_new
+from tui_gen.files import replace_private, state_folder, write_new
 from tui_gen.generation.branch import Branch
 from tui_gen.library import LoadedModel
 from tui_gen.sampling.params import SamplingParams
@@ -45,7 +43,7 @@ _LONGEST = 40
 
 def journal_folder() -> Path:
     """Where journals are kept on this system."""
-    return Path(platformdirs.user_state_dir("tui-gen", appauthor=False)) / "sessions"
+    return state_folder() / "sessions"
 
 
 @dataclass
@@ -250,17 +248,11 @@ class JournalFile:
 
     def rewrite(self, text: str) -> None:
         """Puts a text in the place of all that was written, at once: the file is never half of it."""
-        new = self.path.with_name(f"{self.path.name}.new")
+        os.close(self._file)  # for Windows replaces no file that is open
         try:
-            new.write_bytes(text.encode("ascii"))
-            new.chmod(0o600)
-            os.close(self._file)  # for Windows replaces no file that is open
-            try:
-                new.replace(self.path)
-            finally:
-                self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0))
+            replace_private(self.path, text.encode("ascii"))
         finally:
-            new.unlink(missing_ok=True)
+            self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0))
 
     def close(self) -> None:
         """Nothing can be written any more."""

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import platformdirs
 from textual.message import Message
+
+from tui_gen.files import replace_private, state_folder
 
 PATIENCE = 2.0
 """Seconds after which a program that does not take the text is killed."""
@@ -61,7 +62,7 @@ PROGRAMS = (
 
 def clipboard_file() -> Path:
     """Where a text is written that may have gone nowhere else."""
-    return Path(platformdirs.user_state_dir("tui-gen", appauthor=False)) / "clipboard.txt"
+    return state_folder() / "clipboard.txt"
 
 
 def pass_on(text: str, variables: Mapping[str, str] = os.environ) -> str:
@@ -132,9 +133,5 @@ def _write(text: str) -> Path:
     """Into a file that nobody else can read. Raises OSError."""
     path = clipboard_file()
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    new = path.with_suffix(".tmp")
-    with open(
-        os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8", errors="replace"
-    ) as file:
-        file.write(text)
-    return new.replace(path)
+    replace_private(path, text.encode("utf-8", "replace"))
+    return path

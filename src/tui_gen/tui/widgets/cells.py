@@ -10,7 +10,7 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import OptionList
 
-_EIGHTHS, _EIGHTHS_UP = " ▏▎▍▌▋▊▉█", " ▁▂▃▄▅▆▇█"
+_EIGHTHS, EIGHTHS_UP = " ▏▎▍▌▋▊▉█", " ▁▂▃▄▅▆▇█"
 
 
 def bar(share: float, cells: int) -> str:
@@ -25,7 +25,7 @@ def bar(share: float, cells: int) -> str:
 def column(share: float, cells: int) -> str:
     """A bar that stands in so many cells, from its top to its foot; the rest is as of `bar`."""
     full, rest = divmod(_marks(share, 8 * cells), 8)
-    return ((_EIGHTHS_UP[rest] if rest else "") + "█" * full).rjust(cells)
+    return ((EIGHTHS_UP[rest] if rest else "") + "█" * full).rjust(cells)
 
 
 def gauge(share: float, cells: int) -> str:

@@ -15,9 +15,8 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from tui_gen.sampling.params import Floats
-from tui_gen.tui.widgets.cells import fit, part_style
+from tui_gen.tui.widgets.cells import EIGHTHS_UP, fit, part_style
 
-_BARS = " ▁▂▃▄▅▆▇█"
 _LONGEST_NAME = 22
 _LEAST_SCALE = -3
 """A full bar never stands for less than an eighth of a bit."""
@@ -128,7 +127,7 @@ class DivergenceStrip(Widget):
         start = max(0, min(at - room // 2, len(bits) - room))
         part, scale = bits[start : start + room], self._scale
         levels = np.nan_to_num(np.clip(np.floor(part / scale * 8 + 0.5), 0, 8)).astype(int)
-        line = "".join(_BARS[level] for level in levels).ljust(room)
+        line = "".join(EIGHTHS_UP[level] for level in levels).ljust(room)
         at -= start
         style, cursor = (part_style(self, f"divergence-strip--{name}") for name in ("bars", "cursor"))
         if self._at is None or not 0 <= at < len(part):
