@@ -45,7 +45,7 @@ def test_what_is_set_is_read(path: Path) -> None:
     ("temperature = nan", "temperature must be a number from 0 to 10, not nan; the default counts"),
     ("top_k = 1.5", "top_k must be a whole number of at least 0, not 1.5; the default counts"),
     ("samples = true", "samples must be a whole number from 1 to 4096, not True; the default counts"),
-    ("pace = 0", 'pace must be "unlimited" or a number of tokens a second up to 1000000, not 0; the default counts'),
+    ("pace = 0", 'pace must be "unlimited" or a number from 1 to 1000000, not 0; the default counts'),
     ('provider = "gpu"', "provider must be auto, cpu or cuda, not 'gpu'; the default counts"),
     ("model = 3", "model must be a name in quotes, not 3; the default counts"),
     ("thread = 2", "thread is no setting; did you mean threads?"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, cast
@@ -14,6 +15,19 @@ Kind = Literal["text", "image"]
 Colour = tuple[int, int, int]
 MAX_PIXELS = 2**22
 MAX_TEMPERATURE = 10.0
+LIMITS: dict[str, tuple[float, float]] = {
+    "temperature": (0, MAX_TEMPERATURE),
+    "top_k": (0, math.inf),
+    "top_p": (0.0, 1.0),
+    "min_p": (0.0, 1.0),
+    "pace": (1, 1e6),
+    "samples": (1, 4096),
+    "length": (0, 1e7),
+    "seed": (0, math.inf),
+    "device": (0, 1023),
+    "threads": (1, 256),
+}
+"""The lowest and the highest value that can be asked for: on the screen, the command line, in the configuration."""
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,14 @@ import os
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tui_gen.card import MAX_TEMPERATURE
+from tui_gen.card import LIMITS
 from tui_gen.errors import TuiGenError
 from tui_gen.files import read_text
-from tui_gen.terminal_text import listed, scrub_line
+from tui_gen.terminal_text import did_you_mean, listed, scrub_line
 
 VARIABLE = "TUI_GEN_CONFIG"
 """Of the environment; names another file."""
@@ -89,8 +88,8 @@ def _take(config: Config, name: str, value: object) -> None:
     elif name in readers:
         config.values |= _entry(config, name, value, readers[name], name)
     else:
-        near = get_close_matches(name.replace("-", "_"), [*readers, "keys", "themes"], 1)
-        advice = f"did you mean {near[0]}?" if near else "tui-gen config --init lists all"
+        meant = did_you_mean(name.replace("-", "_"), [*readers, "keys", "themes"])
+        advice = meant or "tui-gen config --init lists all"
         config.faults.append(scrub_line(f"{name} is no setting; {advice}"))
 
 
@@ -135,48 +134,42 @@ def _one_of(value: object, *, names: tuple[str, ...]) -> str:
     raise TuiGenError(f"must be {listed(names)}, not {value!r:.40}")
 
 
-def _number(value: object, *, lowest: float, highest: float = math.inf) -> float:
-    if isinstance(value, int | float) and not isinstance(value, bool) and lowest <= value <= highest:
-        return float(value)
-    raise TuiGenError(f"must be a number {_limits(lowest, highest)}, not {value!r:.40}")
-
-
-def _whole(value: object, *, lowest: int, highest: float = math.inf) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and lowest <= value <= highest:
-        return value
-    raise TuiGenError(f"must be a whole number {_limits(lowest, highest)}, not {value!r:.40}")
-
-
-def _limits(lowest: float, highest: float) -> str:
-    return f"of at least {lowest:g}" if math.isinf(highest) else f"from {lowest:g} to {highest:g}"
+def _number(value: object, *, name: str, kind: type[int] | type[float] = float) -> float:
+    """Within its `LIMITS`."""
+    lowest, highest = LIMITS[name]
+    if isinstance(value, int | kind) and not isinstance(value, bool) and lowest <= value <= highest:
+        return kind(value)
+    what = "a whole number" if kind is int else "a number"
+    limits = f"of at least {lowest:g}" if math.isinf(highest) else f"from {lowest:g} to {highest:.0f}"
+    raise TuiGenError(f"must be {what} {limits}, not {value!r:.40}")
 
 
 def _pace(value: object) -> float:
-    if value == "unlimited":
-        return math.inf
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 1e6:
-        return float(value)
-    raise TuiGenError(f'must be "unlimited" or a number of tokens a second up to 1000000, not {value!r:.40}')
+    try:
+        return math.inf if value == "unlimited" else _number(value, name="pace")
+    except TuiGenError as fault:
+        raise TuiGenError(f'must be "unlimited" or {str(fault).removeprefix("must be ")}') from fault
 
 
 SETTINGS = (
     Setting("theme", '"tui-gen-dark"', "or tui-gen-light, a theme of Textual (nord, gruvbox ...), one of yours", _word),
     Setting("model", '"recipes"', "the first model, by its name or folder", _word),
     Setting("temperature", "1.0", "for every model; if it is not set, what the model's card says",
-            partial(_number, lowest=0.0, highest=MAX_TEMPERATURE)),
-    Setting("top_k", "0", "only the so many likeliest tokens; 0 is off", partial(_whole, lowest=0)),
+            partial(_number, name="temperature")),
+    Setting("top_k", "0", "only the so many likeliest tokens; 0 is off", partial(_number, name="top_k", kind=int)),
     Setting("top_p", "1.0", "only the likeliest tokens that add up to this; 1.0 is off",
-            partial(_number, lowest=0.0, highest=1.0)),
+            partial(_number, name="top_p")),
     Setting("min_p", "0.0", "only tokens this many times as likely as the likeliest; 0.0 is off",
-            partial(_number, lowest=0.0, highest=1.0)),
-    Setting("length", "300", "tokens at most; if it is not set, as many as fit the model", partial(_whole, lowest=0)),
-    Setting("samples", "1", "how many at once", partial(_whole, lowest=1, highest=4096)),
-    Setting("seed", "42", "where the random numbers begin", partial(_whole, lowest=0)),
+            partial(_number, name="min_p")),
+    Setting("length", "300", "tokens at most; if it is not set, as many as fit the model",
+            partial(_number, name="length", kind=int)),
+    Setting("samples", "1", "how many at once", partial(_number, name="samples", kind=int)),
+    Setting("seed", "42", "where the random numbers begin", partial(_number, name="seed", kind=int)),
     Setting("pace", '"unlimited"', 'tokens a second; if it is not set, slow enough to read', _pace),
     Setting("provider", '"auto"', "where models run: auto (measures once), cpu, cuda",
             partial(_one_of, names=("auto", "cpu", "cuda"))),
-    Setting("device", "0", "which GPU, of several", partial(_whole, lowest=0, highest=1023)),
+    Setting("device", "0", "which GPU, of several", partial(_number, name="device", kind=int)),
     Setting("threads", "2", "for a step on the CPU; if it is not set, the fastest number is measured",
-            partial(_whole, lowest=1, highest=256)),
+            partial(_number, name="threads", kind=int)),
 )  # fmt: skip
 """All settings outside of the sections for keys and themes."""

@@ -22,7 +22,7 @@ import platformdirs
 from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.files import digest, read_bytes, read_text
-from tui_gen.terminal_text import listed, nearest
+from tui_gen.terminal_text import did_you_mean
 
 if TYPE_CHECKING:
     from tui_gen.images.codec import ImageCodec
@@ -130,8 +130,7 @@ def locate(model: str) -> Path:
     if os.path.isdir(model):
         raise TuiGenError(f"{model} is not a model folder: it has no config.json")
     names = [entry.name for entry in entries]
-    near = nearest(model, names)
-    meant = f"did you mean {listed(near)}? " if near else ""
+    meant = f"{did_you_mean(model, names)} ".lstrip()
     installed = ", ".join(names) or "none"
     raise TuiGenError(f"there is no model {model!r}, by name or as a folder; {meant}installed: {installed}")
 

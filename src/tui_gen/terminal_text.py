@@ -71,6 +71,14 @@ def nearest(word: str, names: Iterable[str], *, cutoff: float = 0.6) -> list[str
 
     by_lower_case = {name.lower(): name for name in names}
     start = word.lower()
+    if start in by_lower_case:
+        return [by_lower_case[start]]
     longer = sorted((name for name in by_lower_case if start and name.startswith(start)), key=len)
     close = difflib.get_close_matches(start, by_lower_case, n=4, cutoff=cutoff)
     return [by_lower_case[name] for name in dict.fromkeys([*longer, *close])][:4]
+
+
+def did_you_mean(word: str, names: Iterable[str], *, cutoff: float = 0.6) -> str:
+    """A question with the names that are `nearest`; empty where none is near."""
+    near = nearest(word, names, cutoff=cutoff)
+    return f"did you mean {listed(near)}?" if near else ""

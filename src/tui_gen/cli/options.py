@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn, TypedDict
 
+from tui_gen.card import LIMITS
 from tui_gen.errors import TuiGenError, UsageError
 from tui_gen.terminal_text import say
 
@@ -53,12 +54,12 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         "--min-p", type=float, default=0.0, metavar="P", help="0 to 1: from those at least P times the likeliest"
     )
     parser.add_argument(
-        "-l", "--length", type=_knob_count("length"), metavar="N", help="how many tokens to sample at most; 0 for none"
+        "-l", "--length", type=_count("length"), metavar="N", help="how many tokens to sample at most; 0 for none"
     )
     parser.add_argument(
-        "-n", "--samples", type=_knob_count("samples"), default=1, metavar="N", help="1 to 4096 samples at once"
+        "-n", "--samples", type=_count("samples"), default=1, metavar="N", help="1 to 4096 samples at once"
     )
-    parser.add_argument("--seed", type=_knob_count("seed"), metavar="S", help="same seed, same output")
+    parser.add_argument("--seed", type=_count("seed"), metavar="S", help="same seed, same output")
     add_engine_options(parser)
 
 
@@ -81,24 +82,15 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
         choices=("auto", "cpu", "cuda"),
         help="where the model runs; auto measures once which is faster",
     )
-    parser.add_argument("--device", type=_count(0, 1023), metavar="N", help="which GPU, of several")
+    parser.add_argument("--device", type=_count("device"), metavar="N", help="which GPU, of several")
     parser.add_argument(
-        "--threads", type=_count(1, 256), metavar="N", help="for a step on the CPU; default: measured once"
+        "--threads", type=_count("threads"), metavar="N", help="for a step on the CPU; default: measured once"
     )
 
 
-def _knob_count(name: str) -> Callable[[str], int]:
-    """Reads a whole number within the limits of a knob."""
-
-    def parse(text: str) -> int:
-        from tui_gen.sampling.knobs import LIMITS
-
-        return _count(*LIMITS[name])(text)
-
-    return parse
-
-
-def _count(minimum: float, maximum: float) -> Callable[[str], int]:
+def _count(name: str) -> Callable[[str], int]:
+    """Reads a whole number within its `LIMITS`."""
+    minimum, maximum = LIMITS[name]
     limits = f"of at least {minimum}" if math.isinf(maximum) else f"from {minimum} to {maximum:.0f}"
 
     def parse(text: str) -> int:

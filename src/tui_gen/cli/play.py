@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from tui_gen.cli import options
 from tui_gen.errors import TuiGenError, UsageError
-from tui_gen.terminal_text import listed, nearest
+from tui_gen.terminal_text import did_you_mean
 
 if TYPE_CHECKING:
     from tui_gen.config import Config
@@ -108,8 +108,8 @@ def _model(word: str) -> str:
         raise UsageError(f"{word} is a command, and the options of a command stand after it: tui-gen {word} ...")
     if not word or word in models or os.path.exists(word):
         return word
-    near = nearest(word, [*commands, *models])
-    cure = f"did you mean {listed(near)}?" if near else "tui-gen models lists the models, tui-gen --help the commands"
+    meant = did_you_mean(word, [*commands, *models])
+    cure = meant or "tui-gen models lists the models, tui-gen --help the commands"
     raise UsageError(f"{word!r} is no command, no model and no path; {cure}")
 
 

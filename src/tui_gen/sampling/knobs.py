@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from tui_gen.card import MAX_TEMPERATURE, ModelCard
+from tui_gen.card import LIMITS, MAX_TEMPERATURE, ModelCard
 from tui_gen.sampling.params import TEXT_LENGTH, SamplingParams
 
 MAX_TURNED_TEMPERATURE = 2.0
@@ -16,16 +16,6 @@ MAX_TURNED_TEMPERATURE = 2.0
 MAX_PACE = 4096
 """Tokens a second, of text; the next value is unlimited."""
 STARTING_SEED = 42
-LIMITS: dict[str, tuple[float, float]] = {
-    "temperature": (0, MAX_TEMPERATURE),
-    "top_p": (0.0, 1.0),
-    "min_p": (0.0, 1.0),
-    "pace": (1, 1e6),
-    "samples": (1, 4096),
-    "length": (0, 1e7),
-    "seed": (0, math.inf),
-}
-"""What can be asked for of a knob, typed on the screen or on the command line: more than it is turned through."""
 _PICTURE_SECONDS = 4
 """What a picture takes at first, about."""
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from difflib import get_close_matches
 
 from textual.binding import Binding
 from textual.keys import Keys
 
 from tui_gen.errors import TuiGenError
+from tui_gen.terminal_text import did_you_mean
 from tui_gen.tui.bindings import TASKS, Key, Tasks, is_letter, shown_key
 
 _MODIFIERS = {"alt", "ctrl", "hyper", "meta", "shift", "super"}
@@ -54,8 +54,7 @@ class Keymap:
 
     def _known(self, action: str) -> str:
         if action not in self._actions:
-            near = get_close_matches(action, self._actions, 1)
-            advice = f"did you mean {near[0]}?" if near else "tui-gen config --init lists all"
+            advice = did_you_mean(action, self._actions) or "tui-gen config --init lists all"
             raise TuiGenError(f"there is no such action; {advice}")
         return action
 
@@ -100,7 +99,7 @@ def _read_key(text: str) -> str:
     if len(sign) == 1:
         sign = next(iter(Binding.make_bindings([(sign, "")]))).key
     if not {*modifiers} <= _MODIFIERS or not (sign in _NAMED or is_letter(sign)):
-        near = get_close_matches(sign, _NAMED, 1, 0.8) if {*modifiers} <= _MODIFIERS else []
-        raise TuiGenError(f"there is no key {text!r:.40}" + (f"; did you mean {near[0]}?" if near else ""))
+        meant = did_you_mean(sign, _NAMED, cutoff=0.8) if {*modifiers} <= _MODIFIERS else ""
+        raise TuiGenError(f"there is no key {text!r:.40}" + (f"; {meant}" if meant else ""))
     name = "+".join([*modifiers, sign])
     return _OTHER_NAMES.get(name, name)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from textual import events
 from textual.app import ComposeResult
@@ -24,7 +24,7 @@ from tui_gen.sessions.workspace import Workspace
 from tui_gen.tui.bindings import KEYS, Context, Key, bind, bindings_of, is_bound, key_of, works
 from tui_gen.tui.clipboard import CopyRequest
 from tui_gen.tui.knob_state import KnobState, Settings
-from tui_gen.tui.layout import Content, layout
+from tui_gen.tui.layout import layout
 from tui_gen.tui.model_loader import (
     ModelLoader,
     ModelOpened,
@@ -40,7 +40,6 @@ from tui_gen.tui.widgets.next_token import NextToken
 from tui_gen.tui.widgets.output import Output
 from tui_gen.tui.widgets.prompt import Prompt, SignedInput
 from tui_gen.tui.widgets.run_view import BEHIND, Cursor, RunView
-from tui_gen.tui.widgets.runs import check_beside
 from tui_gen.tui.widgets.search import BranchSearch, SearchBar
 from tui_gen.tui.widgets.side import Side
 from tui_gen.tui.widgets.surprisal_panel import SurprisalPanel
@@ -49,6 +48,7 @@ from tui_gen.tui.widgets.surprisal_strip import SurprisalStrip
 if TYPE_CHECKING:
     from tui_gen.tui.dialogs.completion import Completion
 
+T = TypeVar("T")
 _PANELS_PER_SECOND = 4
 """How often the panels are drawn while a run goes on, at most: nobody reads numbers that change with every token."""
 
@@ -73,13 +73,12 @@ class PlaygroundScreen(Screen[None]):
             temperature=settings.temperature,
             rate=settings.rate,
         )
-        self.workspace: Workspace | None = None
         self.loader = ModelLoader(settings, workspaces)
         self.header, self.prompt, self.key_bar = Header(), Prompt(""), KeyBar(keys)
         self.history, self.search = PromptHistory(), SearchBar()
         self.models, self.branches = ModelList(entries, keys), BranchList(keys)
         self.lists = Sidebar(self.models, self.branches, id="lists", least=30)
-        self.output, self.side = Output(), Side(self.knobs.params)
+        self.output, self.side = Output(self.knobs, self.loader.names), Side(self.knobs.params)
         self.panels = Throttle(self._draw_panels, self.set_timer, rate=_PANELS_PER_SECOND)
         self._frame: RunView.Advanced | None = None
         """The newest, for the panels."""
@@ -108,6 +107,11 @@ class PlaygroundScreen(Screen[None]):
         self._open(self.settings.folder)
 
     # --- what is on the screen ---
+
+    @property
+    def workspace(self) -> Workspace | None:
+        """Of the model that plays."""
+        return self.output.workspace
 
     @property
     def run_view(self) -> RunView | None:
@@ -153,17 +157,15 @@ class PlaygroundScreen(Screen[None]):
             return False
         return True
 
-    async def show(self, branch: Branch, *, start: bool = False) -> None:
-        """Puts a branch in the middle, and lets it grow if it is told to."""
-        workspace = self.workspace
-        assert workspace
-        models = [owner.loaded_model for owner, _ in workspace.columns(branch)]
-        runs = await self.output.show_branch(workspace, branch, self.knobs.params, self.loader.names(models))
+    async def _follow(self, change: Awaitable[T]) -> T:
+        """Lets the output change; room, panels, knobs and keys follow it."""
+        self.loader.look()
+        result = await change
         self.share_room()
-        if start:
-            runs.start(self.knobs.rate)
-        self.side.attend(runs.first)
+        if self.run_view and self.run_view is not self.side.view:
+            self.side.attend(self.run_view)
         self.show_state()
+        return result
 
     def show_state(self) -> None:
         """Knobs, progress, branches and keys as they are."""
@@ -233,7 +235,7 @@ class PlaygroundScreen(Screen[None]):
         loaded_model = workspace.loaded_model
         if self.workspace and self.run_view:
             self._cursors[self.workspace] = self.run_view.cursor
-        self.workspace = workspace
+        self.output.workspace = workspace
         self.knobs.serve(loaded_model.card)
         self.side.attend(None)
         await self.output.show_card(about_text(loaded_model, self._keys))
@@ -245,7 +247,7 @@ class PlaygroundScreen(Screen[None]):
         self.header.show_model(loaded_model)
         self.show_state()
         if workspace.shown in workspace.tree:
-            await self.show(workspace.tree[workspace.shown])
+            await self._follow(self.output.show(workspace.tree[workspace.shown]))
             if self.run_view and (cursor := self._cursors.pop(workspace, None)):
                 self.run_view.walk_to(BEHIND if cursor.position is None else cursor.position, cursor.sample)
         else:
@@ -281,15 +283,15 @@ class PlaygroundScreen(Screen[None]):
 
     async def on_replay_ended(self, message: ReplayEnded) -> None:
         """Goes on with the branches that were made again, with the knobs as they were left."""
-        self.workspace, replay, session = message.workspace, message.replay, message.session
-        self.header.show_model(self.workspace.loaded_model)
+        self.output.workspace, replay, session = message.workspace, message.replay, message.session
+        self.header.show_model(message.workspace.loaded_model)
         branch = replay.branches.get(session.chosen.number)
         if branch is None or branch.name not in replay.tree:
             branch = next((row.branch for row in replay.tree.rows()), None)
         if branch:
             self.knobs.follow(branch)
             self.prompt.show_text(branch.start.text)
-            await self.show(branch)
+            await self._follow(self.output.show(branch))
         if fault := message.fault or session.fault(replay):
             self.notify(fault, severity="error")
         else:
@@ -303,25 +305,13 @@ class PlaygroundScreen(Screen[None]):
             self._generate_when_open = True
             return
         unknown = ", ".join(dict.fromkeys(self.prompt.unknown()))
-        branch = await self._begin(self._start)
+        branch = await self._follow(self.output.start(self.prompt.text))
         self._note_prompt(branch)
         if branch and unknown:
             self.notify(f"read as unknown: {unknown}")
 
-    def _start(self, workspace: Workspace) -> Branch:
-        knobs = self.knobs
-        return workspace.start(
-            self.prompt.text, samples=knobs.samples, params=knobs.params, seed=knobs.seed, length=knobs.length
-        )
-
     async def action_sweep(self) -> None:
-        knobs = self.knobs
-        branch = await self._begin(
-            lambda workspace: workspace.sweep(
-                self.prompt.text, self.side.knobs.selected, params=knobs.params, seed=knobs.seed, length=knobs.length
-            )
-        )
-        self._note_prompt(branch)
+        self._note_prompt(await self._follow(self.output.sweep(self.prompt.text, self.side.knobs.selected)))
 
     def _note_prompt(self, branch: Branch | None) -> None:
         """Keeps the prompt of a branch that has begun for later sessions."""
@@ -341,18 +331,10 @@ class PlaygroundScreen(Screen[None]):
         await self.action_generate()
 
     async def action_resample(self) -> None:
-        view = self.run_view
-        if not view or view.position is None:
-            return
-        branch = await self._begin(
-            partial(Workspace.resample, branch=view.branch, at=view.position, params=self.knobs.params)
-        )
-        if branch:
-            same = branch.start.seed == view.branch.start.seed
-            self.notify("a new branch: " + ("same noise, knobs as they are" if same else f"seed {branch.start.seed}"))
+        await self._follow(self.output.resample())
 
     async def on_next_token_chosen(self, message: NextToken.Chosen) -> None:
-        await self._replace([message.token])
+        await self._follow(self.output.replace([message.token]))
 
     def action_complete(self) -> None:
         from tui_gen.tui.dialogs.completion import CompletionDialog
@@ -367,12 +349,7 @@ class PlaygroundScreen(Screen[None]):
 
         async def take(picture: Completion | None) -> None:
             if picture:
-                knobs = self.knobs
-                await self._begin(
-                    lambda workspace: workspace.complete(
-                        picture.text, picture.levels, samples=picture.samples, params=knobs.params, seed=knobs.seed
-                    )
-                )
+                await self._follow(self.output.complete(picture.text, picture.levels, picture.samples))
 
         self.app.push_screen(CompletionDialog(codec, levels, self.prompt.text), take)
 
@@ -385,59 +362,20 @@ class PlaygroundScreen(Screen[None]):
 
         async def take(word: str | None) -> None:
             if word:
-                await self._replace(workspace.tokens_of(word))
+                await self._follow(self.output.replace(workspace.tokens_of(word)))
 
         self.app.push_screen(Ask("instead of this token", text, check=complaint_of(workspace.tokens_of)), take)
 
-    async def _replace(self, tokens: list[int]) -> None:
-        view = self.run_view
-        if not view or view.position is None:
-            return
-        branch, position, sample, params = view.branch, view.position, view.sample, self.knobs.params
-        if position < len(branch) and tokens == [branch.tokens[position, sample]]:
-            self.notify("that is what stands there already")
-        else:
-            await self._begin(lambda workspace: workspace.replace_tokens(branch, position, sample, tokens, params))
-
-    async def _begin(
-        self, begin: Callable[[Workspace], Branch], *, beside: Sequence[LoadedModel] = ()
-    ) -> Branch | None:
-        """Begins a branch and shows how it grows; None where that cannot be, which is told.
-
-        beside: models to be compared with; of one from a prompt, those on the screen are too.
-        """
-        workspace = self.workspace
-        if not workspace:
-            return None
-        self.loader.look()
-        try:
-            branch = begin(workspace)
-        except TuiGenError as fault:
-            self.notify(str(fault), severity="error")
-            return None
-        columns = workspace.columns(self.run_view.branch) if self.run_view and not branch.start.parent else []
-        for loaded_model in (*(owner.loaded_model for owner, _ in columns[1:]), *beside):
-            self._stand_beside(branch, loaded_model)
-        self._tell_of_journal(workspace)
-        await self.show(branch, start=True)
-        return branch
-
     def action_pause(self) -> None:
-        if runs := self.output.runs:
-            if not runs.toggle_pause(self.knobs.length, self.knobs.rate):
-                self.notify("the picture is complete")
-            self.show_state()
+        self.output.pause()
+        self.show_state()
 
     def on_run_view_advanced(self, message: RunView.Advanced) -> None:
         """Shows what was made; the panels follow at once where a run begins, is slow, or obeys other knobs."""
-        view = message.view
-        if view is not self.run_view:  # late: of the run before
+        if message.view is not self.run_view:  # late: of the run before
             return
-        view.take(message.buffer)
-        view.workspace.note_growth(view.branch)
-        self._tell_of_journal(view.workspace)
         before, self._frame = self._frame, message
-        goes_on = before and before.view is view and before.buffer.turns[-1][1] == message.buffer.turns[-1][1]
+        goes_on = before and before.view is message.view and before.buffer.turns[-1][1] == message.buffer.turns[-1][1]
         self.panels.ask()
         if not goes_on or self.knobs.rate <= _PANELS_PER_SECOND:
             self.panels.hurry()
@@ -455,47 +393,24 @@ class PlaygroundScreen(Screen[None]):
             self.show_progress()
 
     def on_run_view_paused(self, message: RunView.Paused) -> None:
-        """Shows and notes in the journal what was made before the pause."""
-        view = message.view
+        """Shows what was made before the pause."""
         self.panels.hurry()
-        if view is self.run_view and view.still:
+        if message.view is self.run_view and message.view.still:
             self.side.follow_surprisal()
-            view.workspace.note_growth(view.branch, resting=True)
-            self._tell_of_journal(view.workspace)
 
     def on_run_view_rested(self, message: RunView.Rested) -> None:
         """Says why no more is made."""
         view = message.view
-        if view is not self.run_view:
-            self.show_state()  # one beside it may have ended last
-            return
-        view.rest(message.ending)
-        self.panels.hurry()
-        if message.fault:
-            self.notify(message.fault, severity="error")
-        self.header.show_rate(view.meter.average_rate(), view.meter.step_seconds)
-        self.side.follow_surprisal()
-        view.workspace.note_growth(view.branch, resting=True)
-        self._tell_of_journal(view.workspace)
+        if view is self.run_view:  # else one beside it may have ended last
+            self.panels.hurry()
+            self.header.show_rate(view.meter.average_rate(), view.meter.step_seconds)
+            self.side.follow_surprisal()
         self.show_state()
-
-    def _tell_of_journal(self, workspace: Workspace) -> None:
-        if fault := workspace.take_fault():
-            self.notify(fault, severity="error")
 
     # --- walking ---
 
     def action_walk(self, by: int) -> None:
-        view, runs = self.run_view, self.output.runs
-        if not view or not runs:
-            return
-        if by == 1 and view.behind_the_end and not view.running:
-            if view.branch.ended:
-                self.notify("it has come to its end; choose another token before it")
-            elif not runs.grow(1, self.knobs.rate):
-                self.notify("the picture is complete")
-        elif not runs.walk(by):
-            self.notify("here it ends; another token here, or before, begins a branch")
+        self.output.walk(by)
 
     def action_walk_to(self, end: str) -> None:
         if view := self.run_view:
@@ -526,25 +441,16 @@ class PlaygroundScreen(Screen[None]):
             view.walk_to(view.head + message.number * image.channels if image else message.number + 1)
 
     async def action_stop(self) -> None:
-        now, view, runs = self.context, self.run_view, self.output.runs
-        if compared := self.output.compared:
-            await self.show(compared)
-        elif view and not (now.on_output() or now.in_prompt):
+        view, now = self.run_view, self.context
+        if view and not (now.on_output() or now.in_prompt):
             view.focus_sample()
-        elif view and view.leave_cursor():
-            return
-        elif runs and runs.running:
-            runs.stop()
-        elif runs and runs.others and self.workspace:
-            self.workspace.separate(runs.first.branch)
-            await self.show(runs.first.branch)
-        else:
+        elif not await self._follow(self.output.step_back()):
             self.prompt.focus()
 
     async def action_search(self) -> None:
         codec = self.workspace.loaded_model.codec if self.workspace else None
         if compared := self.output.compared:
-            await self.show(compared)
+            await self._follow(self.output.show(compared))
         view = self.run_view
         if isinstance(codec, ImageCodec):
             self.notify("a picture has no text to search")
@@ -564,7 +470,7 @@ class PlaygroundScreen(Screen[None]):
     async def on_search_bar_reached(self, message: SearchBar.Reached) -> None:
         """The cursor goes to a match, wherever it is."""
         if not self.run_view or message.branch is not self.run_view.branch:
-            await self.show(message.branch)
+            await self._follow(self.output.show(message.branch))
             self.on_search_bar_sought(message)
             self.search.focus_line()
         if view := self.run_view:
@@ -644,19 +550,11 @@ class PlaygroundScreen(Screen[None]):
         if self.workspace and message.name in self.workspace.tree:
             branch = self.workspace.tree[message.name]
             self.prompt.show_text(branch.start.text)
-            await self.show(branch)
+            await self._follow(self.output.show(branch))
 
     async def on_branch_list_compared(self, message: BranchList.Compared) -> None:
         """Shows a branch beside the one on the screen."""
-        view, workspace = self.run_view, self.workspace
-        if not view or not workspace or message.name not in workspace.tree:
-            return
-        if message.name == view.branch.name:
-            self.notify("that is the branch on the screen; choose another one to compare it with")
-            return
-        await self.output.compare(workspace, view.branch, workspace.tree[message.name])
-        self.share_room()
-        self.show_state()
+        await self._follow(self.output.compare_branches(message.name))
 
     async def on_model_list_compared(self, message: ModelList.Compared) -> None:
         """Plays the same beside the model on the screen with another one, once that is open."""
@@ -673,41 +571,9 @@ class PlaygroundScreen(Screen[None]):
         await self._compare(message.workspace.loaded_model)
 
     async def _compare(self, loaded_model: LoadedModel) -> None:
-        """Shows how another model goes on from the same prompt, with the same random numbers and knobs."""
-        workspace, view, text = self.workspace, self.run_view, self.prompt.text
-        if not workspace:
-            return
-        self.header.show_model(workspace.loaded_model)
-        models = (
-            [owner.loaded_model for owner, _ in workspace.columns(view.branch)] if view else [workspace.loaded_model]
-        )
-        if loaded_model is workspace.loaded_model:
-            self.notify("that is the model on the screen; choose another one to compare it with")
-        elif not self._succeeds(lambda: check_beside([*models, loaded_model], self.size.width)):
-            return
-        elif not view or view.branch.start.parent or view.branch.start.text != text:
-            if self._succeeds(lambda: loaded_model.codec.prompt([text])):
-                await self._begin(self._start, beside=[loaded_model])
-        elif self._stand_beside(view.branch, loaded_model):
-            await self._go_on_beside(view)
-
-    async def _go_on_beside(self, view: RunView) -> None:
-        """Shows another model beside a branch; what ran goes on, what rests is caught up with."""
-        goes_on = view.running and not view.paused
-        await self.show(view.branch, start=goes_on)
-        if self.output.runs and not goes_on:
-            self.output.runs.catch_up(self.knobs.rate)
-        self.show_state()
-
-    def _stand_beside(self, branch: Branch, loaded_model: LoadedModel) -> bool:
-        """Begins the same with another model; False where that cannot be, which is told."""
-        workspace, codec = self.workspace, loaded_model.codec
-        if not workspace or not self._succeeds(lambda: workspace.compare(branch, loaded_model)):
-            return False
-        text = branch.start.text
-        if unknown := ", ".join(dict.fromkeys(text[start:end] for start, end in codec.unknown(text))):
-            self.notify(f"{loaded_model.card.name} reads as unknown: {unknown}")
-        return True
+        if self.workspace:
+            self.header.show_model(self.workspace.loaded_model)
+            self._note_prompt(await self._follow(self.output.compare_models(loaded_model, self.prompt.text)))
 
     def on_branch_list_renamed(self, message: BranchList.Renamed) -> None:
         """Asks for another name."""
@@ -730,7 +596,7 @@ class PlaygroundScreen(Screen[None]):
         if workspace and (view is None or view.branch.name not in workspace.tree):
             branch = workspace.tree[workspace.shown]
             self.prompt.show_text(branch.start.text)
-            await self.show(branch)
+            await self._follow(self.output.show(branch))
             self.branches.focus()
         self.show_state()
 
@@ -760,13 +626,7 @@ class PlaygroundScreen(Screen[None]):
         from tui_gen.tui.dialogs.save import save_dialog
 
         if view := self.run_view:
-            dialog, write = save_dialog(view.workspace, view.branch, first)
-
-            def take(path: Path | None) -> None:
-                if path and self._succeeds(lambda: write(path)):
-                    self.notify(f"saved as {path}")
-
-            self.app.push_screen(dialog, take)
+            self.app.push_screen(save_dialog(view.workspace, view.branch, first))
 
     def action_command(self) -> None:
         from tui_gen.output.branch_file import SESSION
@@ -826,16 +686,7 @@ class PlaygroundScreen(Screen[None]):
 
     def share_room(self) -> None:
         """Shows the parts that the table of layouts has for this size and for what stands in the middle."""
-        view, workspace = self.run_view, self.workspace
-        content: Content = "picture" if workspace and workspace.loaded_model.card.image else "text"
-        models = len(workspace.columns(view.branch)) if workspace and view else 1
-        if self.output.compared:
-            content = "comparison"
-        elif models > 1:
-            content = "two models" if models == 2 else "three models"
-        elif view and view.branch.start.sweep:
-            content = "sweep"
-        now = layout(self.app.size, content)
+        now = layout(self.app.size, self.output.content)
         self.lists.take_columns(now.lists)
         self.side.take_layout(now)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
-from difflib import get_close_matches
 from typing import Any, cast
 
 from textual.color import Color, ColorParseError
@@ -14,6 +13,7 @@ from textual.css.tokenizer import TokenError
 from textual.theme import BUILTIN_THEMES, Theme
 
 from tui_gen.errors import TuiGenError
+from tui_gen.terminal_text import did_you_mean
 
 DARK = Theme(
     "tui-gen-dark",
@@ -99,8 +99,7 @@ class Themes:
         names = {*BUILTIN_THEMES, *self.added}
         if name in names:
             return name
-        near = get_close_matches(name, names, 1)
-        advice = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(names))}"
+        advice = did_you_mean(name, names) or f"there are {', '.join(sorted(names))}"
         self.faults.append(f"theme: there is no theme {name!r:.40}; {advice}")
         return DARK.name
 
@@ -128,8 +127,8 @@ def _check_field(field: str, value: object) -> None:
         texts = isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
         _demand(texts, field, "a section of texts", value)
     else:
-        near = get_close_matches(field, [*_COLOURS, *_SWITCHES, *_SHARES, "variables"], 1)
-        raise TuiGenError(f".{field}: a theme has no such field" + (f"; did you mean {near[0]}?" if near else ""))
+        meant = did_you_mean(field, [*_COLOURS, *_SWITCHES, *_SHARES, "variables"])
+        raise TuiGenError(f".{field}: a theme has no such field" + (f"; {meant}" if meant else ""))
 
 
 def _check_colour(field: str, value: object) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.widget_app import OPEN, opened
+from tui_gen.errors import TuiGenError
 from tui_gen.tui.dialogs.save import CommandDialog, SaveDialog, complaint
 
 FORMS = {".txt": "the text", ".png": "the picture", ".jsonl": "the session"}
@@ -21,7 +22,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 async def test_enter_alone_saves_under_a_name_that_is_free(here: Path) -> None:
     (here / "cats-1.txt").touch()
-    async with opened(lambda: SaveDialog("cats", FORMS)) as driver:
+    async with opened(lambda: SaveDialog("cats", FORMS, Path.touch)) as driver:
         await driver.shows(str(here)[:50])
         await driver.press("enter")
         assert driver.result == Path("cats-2.txt")
@@ -29,7 +30,7 @@ async def test_enter_alone_saves_under_a_name_that_is_free(here: Path) -> None:
 
 async def test_arrows_choose_the_form_and_another_free_name(here: Path) -> None:
     (here / "cats-1.png").touch()
-    async with opened(lambda: SaveDialog("cats", FORMS)) as driver:
+    async with opened(lambda: SaveDialog("cats", FORMS, Path.touch)) as driver:
         await driver.shows("▸ .txt")
         await driver.press("down")
         await driver.shows("▸ .png")
@@ -38,13 +39,13 @@ async def test_arrows_choose_the_form_and_another_free_name(here: Path) -> None:
 
 
 async def test_a_name_that_was_typed_only_gets_another_ending() -> None:
-    async with opened(lambda: SaveDialog("cats", FORMS)) as driver:
+    async with opened(lambda: SaveDialog("cats", FORMS, Path.touch)) as driver:
         await driver.press("b", "up", "enter")
         assert driver.result == Path("cats-1b.jsonl")
 
 
 async def test_a_click_chooses_a_form() -> None:
-    async with opened(lambda: SaveDialog("cats", FORMS)) as driver:
+    async with opened(lambda: SaveDialog("cats", FORMS, Path.touch)) as driver:
         await driver.click(driver.place("the picture"))
         await driver.shows("▸ .png")
         await driver.press("enter")
@@ -52,7 +53,7 @@ async def test_a_click_chooses_a_form() -> None:
 
 
 async def test_the_ending_that_is_typed_chooses_the_form(here: Path) -> None:
-    async with opened(lambda: SaveDialog("cats", FORMS)) as driver:
+    async with opened(lambda: SaveDialog("cats", FORMS, Path.touch)) as driver:
         await driver.press("ctrl+u", "ctrl+k", *"~x/a.PNG")
         await driver.shows("▸ .png")
         await driver.shows("! there is no folder ~x")
@@ -61,7 +62,7 @@ async def test_the_ending_that_is_typed_chooses_the_form(here: Path) -> None:
 
 
 async def test_a_name_without_an_ending_gets_one_by_an_arrow() -> None:
-    async with opened(lambda: SaveDialog("cats", FORMS)) as driver:
+    async with opened(lambda: SaveDialog("cats", FORMS, Path.touch)) as driver:
         await driver.press("ctrl+u", "ctrl+k", *"my.cats", "enter")
         assert driver.result is OPEN
         await driver.shows("! the name must end in .txt, .png or .jsonl")
@@ -71,13 +72,26 @@ async def test_a_name_without_an_ending_gets_one_by_an_arrow() -> None:
 
 async def test_a_file_that_exists_is_told_before_enter_and_never_returned(here: Path) -> None:
     (here / "old.txt").touch()
-    async with opened(lambda: SaveDialog("cats", FORMS)) as driver:
+    async with opened(lambda: SaveDialog("cats", FORMS, Path.touch)) as driver:
         await driver.press("ctrl+u", "ctrl+k", *"old.txt")
         await driver.shows("! old.txt exists already")
         await driver.press("enter")
         assert driver.result is OPEN
         await driver.press("escape")
         assert driver.result is None
+
+
+async def test_what_fails_while_it_is_written_is_said_and_another_name_can_be_tried() -> None:
+    def write(path: Path) -> None:
+        if path.suffix == ".txt":
+            raise TuiGenError("the disk is full")
+        path.touch()
+
+    async with opened(lambda: SaveDialog("cats", FORMS, write)) as driver:
+        await driver.press("enter")
+        await driver.shows("! the disk is full")
+        await driver.press("down", "enter")
+        assert driver.result == Path("cats-1.png")
 
 
 def test_what_cannot_be_written_is_said_in_advance(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,7 +112,7 @@ def test_what_cannot_be_written_is_said_in_advance(here: Path, monkeypatch: pyte
 
 
 async def test_a_stem_and_forms_of_any_text_are_harmless() -> None:
-    async with opened(lambda: SaveDialog("x[/y]\x1b]0;owned\x07/../z", {".txt": "the [b]text"})) as driver:
+    async with opened(lambda: SaveDialog("x[/y]\x1b]0;owned\x07/../z", {".txt": "the [b]text"}, Path.touch)) as driver:
         await driver.shows("the [b]text")
         await driver.press("enter")
         assert driver.result == Path("x-y-0-owned-..-z-1.txt")

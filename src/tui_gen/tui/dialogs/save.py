@@ -14,6 +14,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.widgets import Input, Static
 
+from tui_gen.errors import TuiGenError
 from tui_gen.files import free_path
 from tui_gen.generation.branch import Branch
 from tui_gen.library import LoadedModel, find_models
@@ -29,17 +30,20 @@ _COPY, _SAVE, _LEAVE = ("enter", "copy", "copy"), ("s", "save the session", "sav
 
 
 class SaveDialog(Dialog[Path]):
-    """Asks for a name whose ending says the form; returns the path of a file that is not there yet."""
+    """Asks for a name whose ending says the form, writes a file that is not there yet, and returns its path."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "turn(-1)", "form", show=False, priority=True),
         Binding("down", "turn(1)", "form", show=False, priority=True),
     ]
 
-    def __init__(self, stem: str, forms: Mapping[str, str]) -> None:
-        """stem: how the name begins that is proposed. forms: what each ending, such as `.png`, means."""
+    def __init__(self, stem: str, forms: Mapping[str, str], write: Callable[[Path], None]) -> None:
+        """stem: how the name begins that is proposed. forms: what each ending, such as `.png`, means.
+
+        write: saves; what it cannot do, it raises as a TuiGenError, and another name may be better.
+        """
         super().__init__()
-        self._stem, self._forms, self._endings = stem, forms, list(forms)
+        self._stem, self._forms, self._endings, self._write = stem, forms, list(forms), write
         self._default_name = self._free_name(self._endings[0])
         self._line, self._note = LineInput(self._default_name, title="name"), Note()
         self._list = Static(markup=False)
@@ -73,10 +77,18 @@ class SaveDialog(Dialog[Path]):
         self.action_accept()
 
     def action_accept(self) -> None:
-        """Closes the dialog, unless something is wrong."""
+        """Saves and closes the dialog, unless something is wrong."""
         self._show()
-        if not complaint(self._line.value, self._forms):
-            self.dismiss(_path(self._line.value))
+        if complaint(self._line.value, self._forms):
+            return
+        path = _path(self._line.value)
+        try:
+            self._write(path)
+        except TuiGenError as fault:
+            self._note.tell(str(fault))
+        else:
+            self.notify(f"saved as {path}")
+            self.dismiss(path)
 
     def action_turn(self, direction: int) -> None:
         """The next form, or the one before."""
@@ -155,15 +167,15 @@ def _without_ending(name: str, forms: Mapping[str, str]) -> str:
     return name[: -len(ending)] if ending in forms else name.rstrip(".")
 
 
-def save_dialog(workspace: Workspace, branch: Branch, first: str = "") -> tuple[SaveDialog, Callable[[Path], None]]:
-    """Asks where to save a branch, and what saves it, which raises TuiGenError. first: the ending that is proposed."""
+def save_dialog(workspace: Workspace, branch: Branch, first: str = "") -> SaveDialog:
+    """Asks where to save a branch. first: the ending that is proposed."""
     loaded_model = workspace.loaded_model
     forms = sorted(forms_of(loaded_model).items(), key=lambda form: form[0] != first)
 
     def write(path: Path) -> None:
         write_output(path, loaded_model, branch, workspace.journal.save)
 
-    return SaveDialog(loaded_model.card.name, dict(forms)), write
+    return SaveDialog(loaded_model.card.name, dict(forms), write)
 
 
 class CommandDialog(Dialog[str]):

@@ -36,7 +36,7 @@ class StripRow:
     """Of those bits."""
     per_character: float = math.nan
     note: str = ""
-    """In the place of the bars."""
+    """In the place of the bars, while there are none."""
 
 
 class DivergenceStrip(Widget):
@@ -115,7 +115,8 @@ class DivergenceStrip(Widget):
         numbers += f"{_number(row.per_character):>{_NUMBER + 3}}" if self._has_characters else ""
         name_width = min(_LONGEST_NAME, max(cell_len(each.name) for each in self._rows))
         room = max(1, self.size.width - name_width - 1 - len(numbers))
-        bars = self._bars(row.bits, room) if row.bits is not None else [Segment(fit(row.note, room), self.rich_style)]
+        note = [Segment(fit(row.note, room), self.rich_style)]
+        bars = note if row.bits is None or not len(row.bits) else self._bars(row.bits, room)
         return [Segment(fit(row.name, name_width) + " ", self.rich_style), *bars, Segment(numbers, self.rich_style)]
 
     def _value(self, row: StripRow) -> float:

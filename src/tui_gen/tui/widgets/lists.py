@@ -288,7 +288,7 @@ class Sidebar(Vertical):
 
     def unfold(self, widget: Widget) -> None:
         """Goes to a widget of this column, also where it is folded away."""
-        self._open = self._opening = True
+        self._open, self._opening = True, not self.has_focus_within
         self._show()
         widget.focus()
 

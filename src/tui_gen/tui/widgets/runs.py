@@ -17,6 +17,7 @@ from textual.worker import Worker, get_current_worker
 
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.describe import pixels_of, with_differences
+from tui_gen.generation.pacing import Throttle
 from tui_gen.generation.tree import differences
 from tui_gen.images.picture import Pixels
 from tui_gen.library import LoadedModel
@@ -30,8 +31,8 @@ from tui_gen.tui.widgets.text_view import TextView
 
 _LEAST_COLUMN = 26
 """Cells that a model needs beside another one."""
-_SECONDS = 0.25
-"""Between two drawings of what sums up a run that goes on."""
+_SUMS_PER_SECOND = 4
+"""How often what sums up a run that goes on is drawn, at most."""
 
 
 def least_width(models: Sequence[LoadedModel]) -> int:
@@ -53,9 +54,6 @@ class Runs(Container):
     DEFAULT_CSS = """
     Runs {
         height: 100%;
-    }
-    Runs RunView {
-        height: 1fr;
     }
     Runs .columns {
         height: 1fr;
@@ -102,7 +100,7 @@ class Runs(Container):
         self._pictures = [SinglePicture() for _ in self.others] if image else []
         self._first_places = dict[tuple[int, int], int]()
         """Where columns first differ, by column and sample; that never changes."""
-        self._waits = False
+        self._sums = Throttle(self._sum_up, self.set_timer, rate=_SUMS_PER_SECOND)
         self._reader: Worker[None] | None = None
         self._read_state: tuple[int, bool] | None = None
         """How long the first branch was when it was read last, and whether it ran."""
@@ -231,29 +229,34 @@ class Runs(Container):
                 self.first.walk_to(self._place(view, self.first, position), view.sample)
 
     def on_run_view_advanced(self, message: RunView.Advanced) -> None:
-        """Records and shows what another one than the first has made."""
+        """Records and shows what was made."""
         view = message.view
-        if view in self.others:
+        view.take(message.buffer)
+        self._note_growth(view)
+        if view is not self.first:
             message.stop()
-            view.take(message.buffer)
-            view.workspace.note_growth(view.branch)
             self.follow()
 
     def on_run_view_paused(self, message: RunView.Paused) -> None:
-        """Notes what another one than the first had made before a pause."""
-        view = message.view
-        if view in self.others and view.still:
-            view.workspace.note_growth(view.branch, resting=True)
+        """Notes what was made before a pause."""
+        if message.view.still:
+            self._note_growth(message.view, resting=True)
 
     def on_run_view_rested(self, message: RunView.Rested) -> None:
-        """Another one than the first makes no more."""
+        """No more is made, and why."""
         view = message.view
-        if view in self.others:
-            view.rest(message.ending)
-            view.workspace.note_growth(view.branch, resting=True)
-            if message.fault:
-                self.notify(message.fault, severity="error")
+        view.rest(message.ending)
+        if message.fault:
+            self.notify(message.fault, severity="error")
+        self._note_growth(view, resting=True)
+        if view is not self.first:
             self.follow(now=True)
+
+    def _note_growth(self, view: RunView, *, resting: bool = False) -> None:
+        """Notes it in the journal, which all share."""
+        view.workspace.note_growth(view.branch, resting=resting)
+        if view is self.first and (fault := view.workspace.take_fault()):
+            self.notify(fault, severity="error")
 
     def follow(self, *, now: bool = False) -> None:
         """A branch has grown: marks what differs, and after a moment, or now, sums it up."""
@@ -261,11 +264,9 @@ class Runs(Container):
             return
         for number in range(1, len(self.views)):
             self._mark(number)
+        self._sums.ask()
         if now:
-            self._sum_up()
-        elif not self._waits:
-            self._waits = True
-            self.set_timer(_SECONDS, self._sum_up)
+            self._sums.hurry()
 
     def _gather(self) -> None:
         """Puts the cursors of the others where the first one's stands."""
@@ -314,7 +315,6 @@ class Runs(Container):
 
     def _sum_up(self) -> None:
         """Says how far the models lie apart up to now, and reads on."""
-        self._waits = False
         if not self.is_mounted or not self._comparison:
             return
         for number, heading in enumerate(self._headings):
@@ -369,12 +369,12 @@ class Runs(Container):
         divergence, reading = self._comparison.divergences[column], self._comparison.readings[column]
         bits = divergence.bits[self.first.head - 1 :, sample] if divergence is not None else None
         total = divergence.total(sample) if divergence is not None else math.nan
-        per_character, note = math.nan, ""
+        per_character, note = math.nan, "read when the runs rest" if self._busy else ""
         if reading is not None:
             totals = reading.totals(sample)
             per_character = totals.bits_per_unit if totals.units else math.nan
             unknown = f"reads {counted(reading.unknown, 'word')} as unknown" if reading.unknown else ""
-            note = reading.fault(sample) or unknown or self._difference_of_tokens(column) or "its own text"
+            note = reading.fault(sample) or unknown or note or self._difference_of_tokens(column) or "its own text"
         return StripRow(self._names[column], bits, total, per_character, scrub_line(note))
 
     def _read_columns(self) -> list[int]:
@@ -384,11 +384,22 @@ class Runs(Container):
         pairs = zip(comparison.divergences, comparison.readings, strict=True)
         return [column for column, pair in enumerate(pairs) if pair != (None, None)]
 
+    @property
+    def _busy(self) -> bool:
+        """Whether making tokens takes most of the time: then nothing is read, which would run the models once more."""
+        return any(view.busy for view in self.views)
+
     def _read_on(self) -> None:
-        """Reads in a thread what is new, where anybody can see it."""
+        """Reads in a thread what is new, where anybody can see it and the runs leave time for it."""
         comparison, state = self._comparison, (len(self.first.branch), self.first.running)
         visible = self._strip is not None and self._strip.size.height > 0
-        if comparison and visible and state != self._read_state and not (self._reader and self._reader.is_running):
+        if (
+            comparison
+            and visible
+            and not self._busy
+            and state != self._read_state
+            and not (self._reader and self._reader.is_running)
+        ):
             self._read_state = state
             read = partial(self._read, comparison, final=not self.first.running)
             self._reader = self.run_worker(read, thread=True, exit_on_error=False)
