@@ -1,4 +1,8 @@
-"""What a checkpoint does not say of its network: answered with --assume and other options, or assumed and listed."""
+"""What a checkpoint does not say of its network: answered with --assume and other options, asked, or assumed.
+
+What several networks have in common that differ in what they compute is asked: nothing is converted before a person
+answers. What all but a few do alike is assumed, printed and kept in the card.
+"""
 
 from __future__ import annotations
 
@@ -52,6 +56,17 @@ class Assumptions:
             missing = Missing(what, f"--assume {self._usages[key]}", default)
             self.missing += [] if missing in self.missing else [missing]
         return default if value is None else value
+
+    def ask(self, key: str, what: str, *, choices: Sequence[str] = (), usage: str = "") -> str:
+        """The answer to a question that only a person can answer; until then the first choice, for the diagnosis alone.
+
+        what: what the file does not say, such as `whether crops share memory`, with the evidence if there is any.
+        """
+        value = self.answer(key, usage, choices=choices)
+        if value is None:
+            missing = Missing(what, f"--assume {self._usages[key]}")
+            self.missing += [] if missing in self.missing else [missing]
+        return value if value is not None else choices[0] if choices else ""
 
     def names(self, key: str, usage: str) -> tuple[str, ...]:
         """The names that an answer lists with commas between; none without an answer."""

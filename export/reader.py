@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tui_gen.errors import TuiGenError
+
 if TYPE_CHECKING:  # the help would wait for PyTorch
     import numpy as np
     import onnx
@@ -45,7 +47,7 @@ class Missing:
     option: str
     """The option that supplies it, as typed, such as `--vocab FILE`."""
     default: str = ""
-    """What stands in for it; empty if the conversion cannot go on without."""
+    """What stands in for it, a guess; empty for a question: nothing is converted before somebody answers it."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,14 @@ class Diagnosis:
     """What was inferred from what, and what the network does that one may not expect."""
     doubt: str = ""
     """Why this cannot be right, although it could be converted: only when forced."""
+
+    def check_answered(self) -> None:
+        """Raises TuiGenError that names what must be told, and the options that tell it."""
+        questions = [
+            f"{missing.what}; tell it with {missing.option}" for missing in self.missing if not missing.default
+        ]
+        if questions:
+            raise TuiGenError(f"the file does not say {'; nor '.join(questions)}")
 
 
 class Network(Protocol):
@@ -111,5 +121,10 @@ class Reading:
     """What a reader made of a checkpoint that it recognised."""
 
     diagnosis: Diagnosis
-    build: Callable[[], Exportable]
-    """Raises TuiGenError that names the option which supplies what is missing."""
+    make: Callable[[], Exportable]
+    """Where all questions are answered."""
+
+    def build(self) -> Exportable:
+        """The network to export. Raises TuiGenError that names the options which supply what is missing."""
+        self.diagnosis.check_answered()
+        return self.make()

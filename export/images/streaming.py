@@ -51,14 +51,7 @@ def reading_of(network: ImageNetwork, assumptions: Assumptions, *, notes: Sequen
     ]
     summary = f"{network.label}, draws {'colour' if network.channels > 1 else 'grey'} images pixel by pixel"
     diagnosis = Diagnosis(summary, tuple(facts), tuple(assumptions.missing), tuple(notes))
-
-    def build() -> Exportable:
-        for missing in assumptions.missing:
-            if not missing.default:
-                raise TuiGenError(f"the file does not say {missing.what}; tell it with {missing.option}")
-        return exportable(network)
-
-    return Reading(diagnosis, build)
+    return Reading(diagnosis, lambda: exportable(network))
 
 
 def check_runs(network: ImageNetwork) -> None:

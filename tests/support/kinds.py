@@ -1,0 +1,86 @@
+"""Networks as strangers' scripts save them, and what must become of each: exact, asked, or refused with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from export.read import read
+from export.reader import ReadOptions
+from export.verify import TOLERANCE, step_logits
+from tui_gen.errors import TuiGenError
+from tui_gen.library import codec_for
+from tui_gen.runtime.model import Model
+
+Outcome = Literal["exact", "asked", "refused"]
+Logits = Callable[[Tensor], Tensor]
+_STEPS = 24
+_BATCH = 2
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A network and how it is saved, with the outcome.
+
+    `exact`: converts unaided, or with side files in `options`. `asked`: refuses with the question `says`, and is exact
+    once `answers` are given. `refused`: for the reason `says`.
+    """
+
+    name: str
+    save: Callable[[Path], tuple[Path, Logits]]
+    """Writes into an empty folder as the script does. Returns what the exporter is given, and the network's own forward
+    pass: of a text int64[batch, n] -> [batch, n, vocab]; of a picture, levels int64[batch, tokens] in raster order ->
+    the logits of each, [batch, tokens, levels].
+    """
+    outcome: Outcome = "exact"
+    says: str = ""
+    """A regular expression."""
+    answers: Mapping[str, str] = field(default_factory=dict)
+    """As typed after --assume; `scaling`, and other fields of `ReadOptions`, in `options`."""
+    options: ReadOptions = field(default_factory=ReadOptions)
+    replies: Mapping[str, object] = field(default_factory=dict)
+    """Fields of `ReadOptions` that answer what is asked, where it is no --assume."""
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def check(kind: Kind, folder: Path) -> None:
+    """Fails if the outcome is another one, or if logits differ from the network's own."""
+    torch.manual_seed(1)
+    path, logits = kind.save(folder)
+    if kind.outcome != "exact":
+        with pytest.raises(TuiGenError, match=kind.says) as fault:
+            read(path, kind.options)[1].build()
+        assert "\n" not in str(fault.value)
+    if kind.outcome != "refused":
+        options = replace(kind.options, assume={**kind.options.assume, **kind.answers}, **kind.replies)
+        _compare(path, options, logits)
+
+
+def _compare(path: Path, options: ReadOptions, logits: Logits) -> None:
+    exportable = read(path, options)[1].build()
+    card = exportable.card
+    model = Model(exportable.network.step_graph().SerializeToString(), card, provider="cpu")
+    rng = np.random.default_rng(0)
+    if card.image:
+        levels = rng.integers(0, card.image.levels, (_BATCH, card.image.area * card.image.channels))
+        prompt = codec_for(card, exportable.tokenizer or None).prompt([""] * _BATCH)
+        tokens, first = np.concatenate([prompt, levels[:, :-1]], axis=1), prompt.shape[1] - 1
+    else:
+        levels = tokens = rng.integers(0, card.vocab_size, (_BATCH, _STEPS))
+        first = 0
+    with torch.no_grad():
+        expected = logits(torch.from_numpy(levels)).numpy()
+    found = step_logits(model, tokens)[:, first:]
+    assert found.shape == expected.shape
+    # a script may put out log-probabilities, or logits with a constant added: the distribution is what counts
+    found, expected = (values - values.max(axis=-1, keepdims=True) for values in (found, expected))
+    assert np.abs(found - expected).max() <= TOLERANCE * max(1.0, float(np.ptp(expected)))
