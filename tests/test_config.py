@@ -72,12 +72,12 @@ def test_of_what_is_no_toml_the_line_is_told(path: Path) -> None:
 def test_a_file_that_cannot_be_read_is_told_and_an_empty_one_sets_nothing(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert read_config().faults == ["cannot be read: No such file or directory; nothing is set"]
+    assert read_config().faults == ["the file cannot be read: No such file or directory; nothing is set"]
     path.mkdir()
-    assert read_config().faults == ["is not a file; nothing is set"]
+    assert read_config().faults == ["the file is not a file; nothing is set"]
     path.rmdir()
     path.write_bytes(b"\xff")
-    assert read_config().faults == ["is not UTF-8 text; nothing is set"]
+    assert read_config().faults == ["the file is not UTF-8 text; nothing is set"]
     path.write_bytes(b"")
     assert read_config() == Config()
     monkeypatch.setenv("TUI_GEN_CONFIG", os.devnull)

@@ -63,7 +63,7 @@ def read_config() -> Config:
         config.faults.append(scrub_line(f"{fault}; nothing in the file counts"))
         return config
     except TuiGenError as fault:
-        config.faults.append(scrub_line(f"{str(fault).removeprefix(f'{path} ')}; nothing is set"))
+        config.faults.append(scrub_line(f"the file {str(fault).removeprefix(f'{path} ')}; nothing is set"))
         return config
     for name, value in content.items():
         _take(config, name, value)

@@ -50,9 +50,14 @@ def test_the_path_is_printed_and_whether_there_is_a_file_is_told(tui_gen: Run, p
 
 
 def test_all_mistakes_are_told_also_those_that_only_the_screen_knows(tui_gen: Run, path: Path) -> None:
-    path.write_text('theme = "nrod"\nseeds = 1\n[keys]\nsave = "f99"\n[themes.mine]\nprimary = "rde"\n')
-    assert tui_gen("config").stderr.decode().splitlines() == [
-        "tui-gen: seeds is no setting; did you mean seed?",
+    settings = 'theme = "nrod"\nmodel = "nope"\nseeds = 1\n'
+    path.write_text(f'{settings}[keys]\nsave = "f99"\n[themes.mine]\nprimary = "rde"\n')
+    done = tui_gen("config")
+    assert done.returncode == 1
+    first, second, *others = done.stderr.decode().splitlines()
+    assert first == "tui-gen: seeds is no setting; did you mean seed?"
+    assert second.startswith("tui-gen: model: there is no model 'nope'")
+    assert others == [
         """tui-gen: themes.mine.primary must be a colour such as "#ffa62b" or "orange", not 'rde'""",
         "tui-gen: theme: there is no theme 'nrod'; did you mean nord?",
         "tui-gen: keys.save: there is no key 'f99'; did you mean f9?",

@@ -218,6 +218,8 @@ def test_a_format_must_suit_the_model(text: LoadedModel, image: LoadedModel) -> 
     for form in ("ascii", "blocks", "png"):
         with pytest.raises(UsageError, match=f"text writes text; --format {form} is for pictures"):
             checked_format(text, form)
+    with pytest.raises(UsageError, match=r"no \.bmp is written; end the name in \.png or \.gif"):
+        checked_format(image, None, "a.BMP")
     with pytest.raises(UsageError, match="image draws pictures; use --format ascii, blocks, png, gif, jsonl or "):
         checked_format(image, "text")
     for loaded_model in (text, image):

@@ -215,7 +215,7 @@ def test_what_another_model_made_otherwise_is_said_with_its_name(
 ) -> None:
     made = replay(read_session(saved), endless, {1: endless, 2: text})
     assert not made.exact
-    assert str(made.differences[0]).startswith("branch 2 of running differs from a place from token ")
+    assert str(made.differences[0]).startswith("branch 2 of running differs from somewhere between token ")
     with pytest.raises(TuiGenError, match=r"made with the model 'text' \(sha256 .*\) too, which is not open"):
         Replay(read_session(saved), endless, {1: running})
 

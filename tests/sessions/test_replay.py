@@ -179,7 +179,7 @@ def test_what_is_not_exact_is_said_with_its_place(workspace: JournaledTree, tmp_
     assert difference.branch == "1"
     first = np.flatnonzero((made.tree["1"].tokens != workspace.tree["1"].tokens).any(axis=1))[0]
     assert difference.first <= first <= difference.last
-    assert str(difference).startswith("branch 1 differs from a place from token 1 to token ")
+    assert str(difference).startswith("branch 1 differs from somewhere between token 1 and token ")
 
 
 def test_a_model_that_ends_before_a_branch_began_leaves_that_branch_out(

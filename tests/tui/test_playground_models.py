@@ -72,7 +72,15 @@ async def test_a_second_and_a_third_model_play_the_same_and_are_walked_through_t
         assert [view.position for view in columns(driver)] == [3, 3, 3]
         await driver.click(running.query_one(TextView), (2, 0))
         assert [view.position for view in columns(driver)] == [1, 1, 1]
-        await driver.press("escape", "escape")
+        await driver.press("home")
+        await driver.hides("token 1    in all")
+        await driver.press("ctrl+y")
+        await driver.until(lambda: "endless alone" in driver.notice)
+        await driver.press("right", "ctrl+g")
+        await driver.says("a new branch of endless alone; the list of branches leads back to the comparison")
+        await driver.press("f4", "home", "enter")
+        await driver.until(lambda: driver.pages == texts)
+        await driver.press("escape")
         await driver.until(lambda: driver.pages == [page])
         await compare(driver, "running")
         assert driver.pages == texts[:2]

@@ -115,6 +115,15 @@ async def test_a_larger_screen_has_a_larger_picture(models: Path) -> None:
         assert canvas._raster.scale > small
 
 
+async def test_the_cursor_stays_in_sight_when_the_screen_becomes_smaller(models: Path) -> None:
+    async with on_screen(models / "stripes", temperature=0.0, samples=12, size=(200, 60)) as driver:
+        await driver.run_to_end()
+        await driver.press("left", "<")
+        await driver.resize(40, 12)
+        canvas = driver.app.query_one(ImageView)
+        await driver.until(lambda: canvas.scroll_offset.y == canvas.max_scroll_y > 0)
+
+
 async def test_a_picture_in_colour_appears_in_colour_and_shows_what_each_value_is(models: Path) -> None:
     async with on_screen(toys.colour_folder(models / "flag"), temperature=0.0, samples=2, size=(140, 30)) as driver:
         await driver.run_to_end()

@@ -83,6 +83,14 @@ async def test_a_new_seed_is_shown_and_used(models: Path, monkeypatch: pytest.Mo
         assert driver.page == headless_text(models / "cats", "", seed=99)
 
 
+async def test_a_prompt_that_cannot_be_read_leaves_the_seed_as_it_is(models: Path) -> None:
+    async with on_screen(models / "letters", seed=1) as driver:
+        await driver.type("7")
+        await driver.press("ctrl+n")
+        await driver.until(lambda: "has never seen '7'" in driver.notice)
+        assert driver.playground.knobs.seed == 1
+
+
 async def test_a_character_that_cannot_be_read_is_refused_and_nothing_is_lost(models: Path) -> None:
     async with on_screen(models / "letters") as driver:
         await driver.type("abz")

@@ -46,7 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints the path; returns the exit status."""
+    """Prints the path; returns the exit status: 1 if something is wrong with what stands there."""
     path = config_path()
     if args.init:
         _write(path)
@@ -54,7 +54,9 @@ def run(args: argparse.Namespace) -> int:
     if args.init:
         say("written, with everything commented out")
     elif path.exists():
-        say(*_faults(read_config()))
+        faults = _faults(read_config())
+        say(*faults)
+        return 1 if faults else 0
     else:
         say("there is no such file yet; tui-gen config --init writes one")
     return 0
@@ -75,9 +77,11 @@ def _write(path: Path) -> None:
 
 def _faults(config: Config) -> list[str]:
     """Those that only the screen knows too."""
+    from tui_gen.cli.play import configured_model
     from tui_gen.tui.keymap import Keymap
     from tui_gen.tui.themes import Themes
 
+    configured_model(config)
     themes = Themes(config.values.get("theme", ""), config.themes)
     return [*config.faults, *themes.faults, *Keymap(config.keys).faults]
 

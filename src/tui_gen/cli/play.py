@@ -148,18 +148,26 @@ def show(settings: Settings, entries: list[Entry]) -> int:
     return app.return_code or 0
 
 
-def _first(entries: list[Entry], config: Config) -> Path:
-    """The model of the configuration, if it can be played; its fault is one of the configuration then."""
+def configured_model(config: Config) -> Path | None:
+    """The model of the configuration; None without one, and for one that cannot be played: its fault is added."""
     from tui_gen.library import locate, read_card, refuse_checkpoint
 
-    if name := os.path.expanduser(config.values.get("model", "")):
-        try:
-            refuse_checkpoint(name)
-            read_card(folder := locate(name))
-        except TuiGenError as fault:
-            config.faults.append(f"model: {fault}")
-        else:
-            return folder
+    name = os.path.expanduser(config.values.get("model", ""))
+    if not name:
+        return None
+    try:
+        refuse_checkpoint(name)
+        read_card(folder := locate(name))
+    except TuiGenError as fault:
+        config.faults.append(f"model: {fault}")
+        return None
+    return folder
+
+
+def _first(entries: list[Entry], config: Config) -> Path:
+    """The model to begin with, where the command line names none."""
+    if folder := configured_model(config):
+        return folder
     usable = [entry for entry in entries if entry.card]
     if not usable:
         from tui_gen.library import search_path

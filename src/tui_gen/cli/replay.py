@@ -153,7 +153,7 @@ def given_picture(loaded_model: LoadedModel, session: Session, record: Record) -
 
 
 def _report(source: LoadedSession, replay: Replay, loaded_model: LoadedModel) -> str:
-    count = sum(map(len, replay.trees.values()))
+    count = len(replay.tree)
     names = ", ".join(model.card.name for model in replay.models.values())
     facts = [f"{names} · {loaded_model.model.runs_on} · {count} branch{'es' if count != 1 else ''}"]
     facts += ["the last line of the file is cut off and was left out"] if source.session.cut else []

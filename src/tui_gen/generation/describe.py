@@ -164,12 +164,13 @@ def marked(branch: Branch, codec: TextCodec, differ: Mask, sample: int = 0) -> M
 
 
 def text_summary(one: Branch, other: Branch, codec: TextCodec, sample: int = 0) -> str:
-    """How many of how many tokens differ, and which is the first."""
-    differ = differences(one, other, sample)[1:]
-    total = max(int(branch.live[1:, sample].sum()) for branch in (one, other))
+    """How many of how many tokens after the prompt differ, and which is the first."""
+    head = min(one.head, other.head)
+    differ = differences(one, other, sample)[head:]
+    total = max(int(branch.live[head:, sample].sum()) for branch in (one, other))
     if not differ.any():
         return f"all {total:,} tokens are the same"
-    first = int(differ.argmax()) + 1
+    first = int(differ.argmax()) + head
     pair = " | ".join(_token(branch, first, sample, codec) for branch in (one, other))
     return f"{int(differ.sum()):,} of {total:,} tokens differ; the first is {place(one, first, codec)}: {pair}"
 

@@ -25,6 +25,7 @@ from tui_gen.text.codec import Codec, TextCodec
 
 Annotate = Callable[[dict[str, Any]], dict[str, Any]]
 """Adds facts to a row of JSON lines."""
+_OTHER_PICTURES = {".bmp", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".svg", ".pdf", ".ppm", ".pgm"}
 _FORMS = {".png": "png", ".gif": "gif", ".jsonl": "jsonl"}
 
 
@@ -70,7 +71,10 @@ def checked_format(
 
     null: whether NUL is to end each sample. Raises UsageError for what does not suit the model or the format.
     """
-    form = form or _FORMS.get(Path(path or "").suffix.lower())
+    ending = Path(path or "").suffix.lower()
+    if not form and ending in _OTHER_PICTURES and isinstance(loaded_model.codec, ImageCodec):
+        raise UsageError(f"no {ending} is written; end the name in .png or .gif, or name a --format")
+    form = form or _FORMS.get(ending)
     if null and (form not in (None, "text") or isinstance(loaded_model.codec, ImageCodec)):
         raise UsageError("-0 ends texts with NUL; leave it out for pictures and for --format other than text")
     if isinstance(loaded_model.codec, TextCodec) and form not in (None, "text", "jsonl", "samples"):

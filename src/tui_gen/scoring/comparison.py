@@ -78,8 +78,8 @@ class ModelComparison:
     def first_difference(self, column: int, sample: int) -> int | None:
         """Where a column first differs from the first one, as far as both have come; None where it does not.
 
-        A position in the branches if the vocabulary is the same; else, counted from 0, the character of a text with its
-        prompt, or the pixel of a picture.
+        A position in the branches if the vocabulary is the same; else, counted from 0, the character of a text after
+        its prompt, or the pixel of a picture.
         """
         one, other = self.columns[0], self.columns[column]
         if self.vocabulary_differences[column]:
@@ -98,12 +98,16 @@ class ModelComparison:
         differ: Mask = pixel_differences(both) & (both != UNDRAWN).all(axis=(0, 3))
         return differ
 
+    def prompt_length(self, column: int, sample: int) -> int:
+        """Characters that a text begins with before the model has made any, its own frame of the prompt included."""
+        return len(_prompt_text(self.columns[column], sample))
+
     def _first_pixel(self, column: int, sample: int) -> int | None:
         differ = np.flatnonzero(self.pixel_differences(column, sample))
         return int(differ[0]) if len(differ) else None
 
     def _first_character(self, column: int, sample: int) -> int | None:
-        one, other = (_text(each, sample) for each in (self.columns[0], self.columns[column]))
+        one, other = (_made_text(each, sample) for each in (self.columns[0], self.columns[column]))
         place = next((at for at, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), None)
         if place is not None or len(one) == len(other):
             return place
@@ -117,8 +121,17 @@ def _pixels(column: ModelBranch, sample: int) -> Pixels:
     return pixels_of(column.branch, column.model.card.image, sample)
 
 
-def _text(column: ModelBranch, sample: int) -> str:
-    """With its prompt."""
+def _text(column: ModelBranch, sample: int, end: int | None = None) -> str:
+    """With its prompt. end: the position before which it ends."""
     assert isinstance(column.model.codec, TextCodec)
-    tokens = column.branch.tokens[1:][column.branch.live[1:, sample], sample]
+    tokens = column.branch.tokens[1:end][column.branch.live[1:end, sample], sample]
     return column.model.codec.reader().read_all(tokens.tolist())
+
+
+def _prompt_text(column: ModelBranch, sample: int) -> str:
+    return _text(column, sample, column.branch.head)
+
+
+def _made_text(column: ModelBranch, sample: int) -> str:
+    """What follows the prompt."""
+    return _text(column, sample)[len(_prompt_text(column, sample)) :]

@@ -134,7 +134,7 @@ def _where(branch: Branch, first: int, last: int, codec: Codec) -> str:
     """Positions as people count them."""
     first = max(first, min(last, head_of(branch, codec)))  # what the prompt gives is the same
     names = [place(branch, position, codec) for position in (first, last)]
-    return names[0] if first == last else "a place from {} to {}".format(*names)
+    return names[0] if first == last else "somewhere between {} and {}".format(*names)
 
 
 def replay(session: Session, loaded_model: LoadedModel, others: Mapping[int, LoadedModel] | None = None) -> Replay:

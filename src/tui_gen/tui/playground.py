@@ -301,14 +301,19 @@ class PlaygroundScreen(Screen[None]):
     # --- runs ---
 
     async def action_generate(self) -> None:
+        await self._generate()
+
+    async def _generate(self) -> bool:
+        """False for a prompt that the model cannot read."""
         if self.loader.folder:
             self._generate_when_open = True
-            return
+            return True
         unknown = ", ".join(dict.fromkeys(self.prompt.unknown()))
         branch = await self._follow(self.output.start(self.prompt.text))
         self._note_prompt(branch)
         if branch and unknown:
             self.notify(f"read as unknown: {unknown}")
+        return branch is not None
 
     async def action_sweep(self) -> None:
         self._note_prompt(await self._follow(self.output.sweep(self.prompt.text, self.side.knobs.selected)))
@@ -326,9 +331,11 @@ class PlaygroundScreen(Screen[None]):
             self.notify(f"there is no {'earlier' if direction < 0 else 'later'} prompt")
 
     async def action_new_seed(self) -> None:
+        before = self.knobs.seed
         self.knobs.draw_seed()
+        if not await self._generate():
+            self.knobs.seed = before
         self.show_state()
-        await self.action_generate()
 
     async def action_resample(self) -> None:
         await self._follow(self.output.resample())
@@ -650,6 +657,8 @@ class PlaygroundScreen(Screen[None]):
 
         if view := self.run_view:
             text, what = clipboard_text(view.branch, view.workspace.loaded_model, view.sample)
+            if self.context.beside:
+                what += f", {view.workspace.loaded_model.card.name} alone,"
             self.post_message(CopyRequest(text, what))
 
     # --- what is typed ---

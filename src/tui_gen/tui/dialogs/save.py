@@ -18,7 +18,7 @@ from tui_gen.errors import TuiGenError
 from tui_gen.files import free_path
 from tui_gen.generation.branch import Branch
 from tui_gen.library import LoadedModel, find_models
-from tui_gen.output.branch_file import forms_of, write_output
+from tui_gen.output.branch_file import SESSION, forms_of, write_output
 from tui_gen.sessions.command import NamedBranch, command_for
 from tui_gen.sessions.workspace import Workspace
 from tui_gen.terminal_text import listed, scrub_line
@@ -171,6 +171,9 @@ def save_dialog(workspace: Workspace, branch: Branch, first: str = "") -> SaveDi
     """Asks where to save a branch. first: the ending that is proposed."""
     loaded_model = workspace.loaded_model
     forms = sorted(forms_of(loaded_model).items(), key=lambda form: form[0] != first)
+    if len(workspace.columns(branch)) > 1:
+        alone = f"of {scrub_line(loaded_model.card.name)} alone"
+        forms = [(end, f"{what}{', with all models' if end == SESSION else f' {alone}'}") for end, what in forms]
 
     def write(path: Path) -> None:
         write_output(path, loaded_model, branch, workspace.journal.save)

@@ -101,8 +101,10 @@ class ImageView(ScrollView, can_focus=True):
                 self.post_message(self.Clicked(samples[column], pixel[0] * image.width + pixel[1]))
 
     def on_resize(self) -> None:
-        """Finds the scale that fits now."""
+        """Finds the scale that fits now; the cursor stays in sight."""
         self._lay_out()
+        if self._cursor:
+            self._reveal(*self._cursor)
 
     def render_line(self, y: int) -> Strip:
         """One line of the visible part: a row of characters of every picture in that row of pictures."""

@@ -110,8 +110,12 @@ class Output(Container):
         columns = workspace.columns(self.run_view.branch) if self.run_view and not branch.start.parent else []
         for loaded_model in (*(owner.loaded_model for owner, _ in columns[1:]), *beside):
             self._stand_beside(branch, loaded_model)
+        goes_alone = branch.start.parent and self.runs and self.runs.others
         self._tell(workspace.take_fault())
         await self.show(branch, start=True)
+        if goes_alone:
+            name = workspace.loaded_model.card.name
+            self.notify(f"a new branch of {name} alone; the list of branches leads back to the comparison")
         return branch
 
     async def start(self, text: str, *, beside: Sequence[LoadedModel] = ()) -> Branch | None:
@@ -143,8 +147,9 @@ class Output(Container):
         view = self.run_view
         if not view or (position := view.position) is None:
             return
+        is_alone = not (self.runs and self.runs.others)
         branch = await self.begin(lambda workspace: workspace.resample(view.branch, position, self.knobs.params))
-        if branch:
+        if branch and is_alone:
             same = branch.start.seed == view.branch.start.seed
             self.notify("a new branch: " + ("same noise, knobs as they are" if same else f"seed {branch.start.seed}"))
 

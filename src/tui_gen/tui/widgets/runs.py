@@ -98,6 +98,8 @@ class Runs(Container):
         self._strip = DivergenceStrip(self._names[0], rows) if rows else None
         image = self.first.workspace.loaded_model.card.image
         self._pictures = [SinglePicture() for _ in self.others] if image else []
+        for picture in self._pictures:
+            picture.border_title = "what differs"
         self._first_places = dict[tuple[int, int], int]()
         """Where columns first differ, by column and sample; that never changes."""
         self._sums = Throttle(self._sum_up, self.set_timer, rate=_SUMS_PER_SECOND)
@@ -287,8 +289,10 @@ class Runs(Container):
         columns = [self.views.index(each) for each in (view, target)]
         if self._pictures or not any(self._difference_of_tokens(column) for column in columns):
             return position - view.head + target.head
+        assert self._comparison
         mine, theirs = (list(each.query(TextView))[view.sample] for each in (view, target))
-        place = mine.place_of(position - 1)
+        own, other = (self._comparison.prompt_length(column, view.sample) for column in columns)
+        place = max(0, mine.place_of(position - 1) - own + other)
         return theirs.token_at(place) + 1 if place < len(theirs.text) else BEHIND
 
     def _difference_of_tokens(self, column: int) -> str:
@@ -300,8 +304,10 @@ class Runs(Container):
         for page in self.views[number].query(TextView):
             if not self._difference_of_tokens(number):
                 page.mark_differences(_differing(self.first, self.views[number], page.sample))
-            elif (place := self._first_place(number, page.sample)) is not None and place < len(page.text):
-                page.mark_differences(np.arange(page.count) >= page.token_at(place))
+            elif (number_of_first := self._first_place(number, page.sample)) is not None:
+                place = number_of_first + self._comparison.prompt_length(number, page.sample)
+                if place < len(page.text):
+                    page.mark_differences(np.arange(page.count) >= page.token_at(place))
 
     def _first_place(self, number: int, sample: int) -> int | None:
         """As `ModelComparison.first_difference`, which reads whole texts, but once it is known no more."""
@@ -360,9 +366,10 @@ class Runs(Container):
         first, sample = self.first, self.first.sample
         position = first.position if first.position is not None else int(first.branch.live[:, sample].sum()) - 1
         number = position - first.head
-        if self._strip and number >= 0:
+        if self._strip:
             rows = [self._row(column, sample) for column in self._read_columns()]
-            self._strip.show(rows, number, first.workspace.title(first.branch, position))
+            at, place = (number, first.workspace.title(first.branch, position)) if number >= 0 else (None, "")
+            self._strip.show(rows, at, place)
 
     def _row(self, column: int, sample: int) -> StripRow:
         assert self._comparison
