@@ -72,11 +72,7 @@ def test_no_module_imports_itself_by_way_of_others(folder: str) -> None:
     base = base if base != ROOT / folder else ROOT
     paths = {".".join(path.relative_to(base).with_suffix("").parts): path for path in (ROOT / folder).rglob("*.py")}
     graph = {
-        name: {
-            module
-            for module in paths
-            if any(other == module or other.rpartition(".")[0] == module for other in imports(path))
-        }
+        name: {module for other in imports(path) for module in (other, other.rpartition(".")[0]) if module in paths}
         for name, path in paths.items()
         if path.name != "__init__.py"
     }
