@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .checkpoint import Checkpoint
+if TYPE_CHECKING:  # the help of commands would wait for PyTorch
+    from .checkpoint import Checkpoint
 
 _DEPTH = 8
 _LIMIT = 100_000
@@ -105,6 +106,8 @@ SUBJECTS: dict[str, tuple[Row, ...]] = {
              {**_YES, "none": "no", **dict.fromkeys(("layer", "batch", "rms", "layernorm", "layer_norm", "batchnorm",
               "batch_norm", "ln", "bn", "pre", "post"), "yes")}),
     ),
+    # what a normalisation adds to its variance
+    "norm_epsilon": (_row(r"((layer|batch|rms)_?norm|norm|ln|bn)_eps(ilon)?"),),
     # what the embedding's rows are multiplied by: `sqrt-width`, or a number
     "embedding_scale": (
         _row(_USE + r"(scale_emb(ed(ding)?s?)?|emb(ed(ding)?s?)?_?scal(e|ing|ed)|scaled_emb(ed(ding)?s?)?|"

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from tui_gen.errors import TuiGenError
 
+from ..checkpoints.settings import statements
+
 if TYPE_CHECKING:
     from ..checkpoints.checkpoint import Checkpoint
 
@@ -26,15 +28,6 @@ _PURPOSES = (
     (re.compile(r"conv"), "convolutions"),
 )
 _STATE_SPACE = re.compile(r"A_log|dt_proj|ssm|time_mix|time_decay|mixer\.conv1d")
-_ACTIVATIONS = {
-    "ReLU": "relu",
-    "Tanh": "tanh",
-    "Sigmoid": "sigmoid",
-    "LeakyReLU": "leaky_relu",
-    "ELU": "elu",
-    "GELU": "gelu",
-    "Identity": "none",
-}
 _DEPTH = 8
 _LIMIT = 100_000
 """Values that are looked at."""
@@ -105,45 +98,22 @@ def _inside(value: object) -> list[tuple[object, object]]:
     return []
 
 
-def nonlinearity(checkpoint: Checkpoint, path: str) -> str | None:
-    """The activation of a simple recurrent layer's state: `tanh` or `relu`; None if nothing says so."""
-    module = checkpoint.modules.get(path)
-    if module:
-        for value in module.attributes.values():
-            if value in ("tanh", "relu", "RNN_TANH", "RNN_RELU"):
-                return str(value).lower().removeprefix("rnn_")
-    for setting in settings(checkpoint):
-        text = setting.value.lower() if isinstance(setting.value, str) else ""
-        if text in ("rnn_tanh", "rnn_relu") or (setting.key == "nonlinearity" and text in ("tanh", "relu")):
-            return text.removeprefix("rnn_")
-    return None
-
-
 def module_kind(checkpoint: Checkpoint, path: str) -> str:
     """The class of a module without its package, such as `Embedding`; empty if the file does not say."""
     module = checkpoint.modules.get(path)
     return module.kind.rpartition(".")[2] if module else ""
 
 
+def attribute(checkpoint: Checkpoint, path: str, name: str) -> Any:
+    """A plain attribute of a module; None if the file does not say."""
+    module = checkpoint.modules.get(path)
+    return module.attributes.get(name) if module else None
+
+
 def epsilon(checkpoint: Checkpoint, path: str) -> float:
     """What a normalisation adds to its variance: PyTorch's 1e-5, if nothing else is said."""
-    module = checkpoint.modules.get(path)
-    value = module.attributes.get("eps") if module else None
+    value = attribute(checkpoint, path, "eps")
+    said = {statement.meaning for statement in statements(checkpoint, "norm_epsilon")}
+    if value is None and len(said) == 1:
+        value = float(text) if re.fullmatch(r"[\d.e-]+", text := said.pop()) else None
     return float(value) if isinstance(value, int | float) else 1e-5
-
-
-def activations(checkpoint: Checkpoint) -> set[str]:
-    """The activations that a pickled network has as modules."""
-    kinds = {module_kind(checkpoint, path) for path in checkpoint.modules}
-    return {_ACTIVATIONS[kind] for kind in kinds & _ACTIVATIONS.keys()}
-
-
-def activation_after(checkpoint: Checkpoint, path: str) -> str | None:
-    """What follows a layer of a pickled `Sequential`: None if that cannot be told."""
-    parent, _, index = path.rpartition(".")
-    if not index.isdecimal() or module_kind(checkpoint, parent) != "Sequential":
-        return None
-    at = int(index) + 1
-    while (kind := module_kind(checkpoint, f"{parent}.{at}" if parent else str(at))) in ("Dropout", "Identity"):
-        at += 1
-    return _ACTIVATIONS.get(kind, "none")

@@ -37,6 +37,8 @@ class StateDictParts:
     notes: list[str] = field(default_factory=list)
     positions: dict[str, int] = field(default_factory=dict)
     """Where in the file the tensors of each layer begin, by its name."""
+    has_order: bool = True
+    """False for a file that is sorted by name."""
 
     def layers(self, *, without: str = "") -> list[Layer]:
         """All of them in the order of the file. without: the name of one without a state to leave out."""
@@ -99,14 +101,17 @@ def split_state_dict(tensors: Mapping[str, Tensor], checkpoint: Checkpoint, assu
     """Nothing if no layer is recurrent. Raises TuiGenError for a layer that cannot write text."""
     recurrent, names = find_torch_layers(tensors, checkpoint, assumptions)
     attention = any(tensor.ndim > 3 or metadata.is_attention(name) for name, tensor in tensors.items())
-    if not recurrent and not attention:
-        recurrent, names = find_hand_written_layers(tensors, assumptions)
+    left = {name: tensor for name, tensor in tensors.items() if name not in names}
+    if not attention and (not recurrent or any(name.endswith("weight_hh") for name in left)):
+        others, names_of_others = find_hand_written_layers(left, assumptions)
+        recurrent, names = [*recurrent, *others], names | names_of_others
     parts = StateDictParts(recurrent)
     if recurrent:
         _sort_modules({name: tensors[name] for name in tensors if name not in names}, checkpoint, parts)
         _take_bare_output(parts)
         _drop_copies(parts)
         parts.positions = _positions(parts, list(tensors))
+        parts.has_order = list(tensors) != sorted(tensors)
     return parts
 
 
