@@ -121,7 +121,10 @@ def _ask_order(chain: _Chain, parts: StateDictParts, assumptions: Assumptions) -
     lists = [path for path in dict.fromkeys(name.rpartition(".")[0] for name in names) if _is_list(path, names)]
     is_likely = parts.has_order and positions == sorted(positions) and len(lists) < 2
     if len(lists) > 1:  # such as `lstms` beside `norms`: likely in turns
-        names.sort(key=lambda name: [*map(int, name.rpartition(".")[2:])] if name.rpartition(".")[0] in lists else [-1])
+        members = [at for at, name in enumerate(names) if name.rpartition(".")[0] in lists]
+        in_turns = sorted((names[at] for at in members), key=lambda name: int(name.rpartition(".")[2]))
+        for at, name in zip(members, in_turns, strict=True):
+            names[at] = name
     listing = ",".join(name for name in (chain.table, *names) if name)
     if is_likely:
         assumptions.missing.append(Missing("the order of its parts", "--assume order=NAME,NAME,...", listing))

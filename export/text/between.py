@@ -77,8 +77,8 @@ class _Places:
     assumptions: Assumptions
     answers: dict[str, str]
     """By the name of a part; under an empty one for every place that is asked about."""
-    open: dict[str, str]
-    """What is to be asked: why, by the name of the part."""
+    open: dict[str, tuple[str, str]]
+    """What is to be asked: why, and an example of an answer, by the name of the part."""
     unplaced: dict[str, str]
     """Activations that a pickled network has as modules outside of sequences, by their paths."""
 
@@ -115,8 +115,10 @@ class _Places:
             pairs = f"{self.names[-2]}:{next(iter(self.unplaced.values()))}"
             self._add(f"which part is followed by {listing}, modules that the file has", f"none|{pairs}")
         if self.open:
-            pairs = ",".join(f"{name}:relu" for name in self.open)
-            self._add(f"which activation follows {' and '.join(self.open.values())}: {_FUNCTIONS}", pairs)
+            pairs = ",".join(f"{name}:{default}" for name, (_, default) in self.open.items())
+            self._add(
+                f"which activation follows {' and '.join(why for why, _ in self.open.values())}: {_FUNCTIONS}", pairs
+            )
 
     def _add(self, what: str, example: str) -> None:
         if not self.answers:
@@ -130,7 +132,7 @@ class _Places:
     def _ask(self, name: str, why: str, *, default: str = "none") -> str:
         if "" in self.answers:
             return self.answers[""]
-        self.open[name] = why
+        self.open[name] = why, "relu" if default == "none" else default
         return default
 
     def _are_neighbours(self, at: int) -> bool:
@@ -144,7 +146,8 @@ class _Places:
         if kind := metadata.module_kind(self.checkpoint, path):
             return kind == "Sequential"
         has_gaps = any(gap.container == path for before in self.gaps for gap in before)
-        return has_gaps or not all(isinstance(layer, Linear) for layer in self.layers[at : at + 2])
+        inside = zip(self.names, self.layers, strict=True)
+        return has_gaps or not all(isinstance(layer, Linear) for name, layer in inside if name.startswith(f"{path}."))
 
     def _usual(self, at: int) -> str:
         """What follows where neither modules nor numbers tell: asked after linear layers, else nothing."""
@@ -153,10 +156,11 @@ class _Places:
             return self._ask(name, name) if isinstance(after[0], Linear) and self._asks(at - 1) else "none"
         if not isinstance(layer, Linear):
             return "none"
-        stated = self.assumptions.stated("activation", choices=(*ACTIVATIONS,))
-        if stated or len({*self.unplaced.values()}) == 1:
-            default = stated or next(iter(self.unplaced.values()))
-            return self.answers.get("", default) if stated else self._assume(name, default)
+        if stated := self.assumptions.stated("activation", choices=(*ACTIVATIONS,)):
+            several = sum(isinstance(other, Linear) for other in self.layers[:-1]) > 1
+            return self._ask(name, name, default=stated) if several else self.answers.get("", stated)
+        if len({*self.unplaced.values()}) == 1:
+            return self._assume(name, next(iter(self.unplaced.values())))
         before = self.layers[:at]
         narrows = len(after) == 1 and any(other and other.inputs == layer.outputs for other in before[:2])
         enters = any(isinstance(other, Recurrent) for other in after) and not isinstance(

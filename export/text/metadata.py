@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 _ATTENTION = re.compile(
     r"attn|attention|in_proj_weight|(^|[._])(q|k|v|qkv|query|key|value)(_proj|_lin|_linear)?\.weight"
 )
+_MIXTURE, _AUTOENCODER = "a mixture of softmaxes", "the latent variables of an autoencoder"
 _PURPOSES = (
     (re.compile(r"(^|\.)tail\.\d+\.\d+|cutoffs|adaptive"), "an adaptive softmax"),
     (_ATTENTION, "attention"),
+    (re.compile(r"(^|\.)prior(\.|$)"), _MIXTURE),
     (re.compile(r"pos(ition)?(al)?_?(emb|enc)|(^|\.)(wpe|pos|pe)(\.|$)"), "features of positions"),
-    (re.compile(r"log_?var|log_?sigma|(^|\.|_)mu(\.|$|_)|latent|2mean"), "the latent variables of an autoencoder"),
+    (re.compile(r"log_?var|log_?sigma|(^|\.|_)mu(\.|$|_)|latent|2mean"), _AUTOENCODER),
     (re.compile(r"discriminator|(^|\.)(netD|critic)\."), "a discriminator"),
     (re.compile(r"crf|transitions"), "the transitions of a tagger"),
     (re.compile(r"(^|[._])w_?c_?[ifo]($|[._\d])|peephole"), "the peephole connections of an LSTM"),
@@ -52,6 +54,7 @@ def refuse_foreign(checkpoint: Checkpoint) -> None:
 def purposes(names: Collection[str]) -> str:
     """What tensors without a place in a language model are for, in brackets; empty if nothing is known of them."""
     known = [purpose for pattern, purpose in _PURPOSES if any(pattern.search(name) for name in names)]
+    known = [purpose for purpose in known if purpose != _AUTOENCODER or _MIXTURE not in known]  # it has `latent` too
     return f" ({', '.join(known)})" if known else ""
 
 

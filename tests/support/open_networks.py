@@ -1,0 +1,228 @@
+"""Language models whose tensors do not tell what they compute: activations, sums, scalings and settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tests.support.text_networks import E, H, V
+
+Function = Callable[[Tensor], Tensor]
+
+
+class Chain(nn.Module):
+    """Parts one after another; what a recurrent one gives beside its output is left.
+
+    functions: what a script does after a part, by its name; sums: parts that add their input.
+    """
+
+    def __init__(
+        self, parts: dict[str, nn.Module], functions: dict[str, Function] | None = None, sums: Sequence[str] = ()
+    ) -> None:
+        super().__init__()
+        self.functions, self.sums = functions or {}, sums
+        for name, part in parts.items():
+            self.add_module(name, part)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        value: Any = tokens
+        for name, part in self.named_children():
+            before, value = value, self._through(part, value)
+            value = value + before if name in self.sums else value
+            value = self.functions[name](value) if name in self.functions else value
+        return value  # type: ignore[no-any-return]
+
+    def _through(self, part: nn.Module, value: Tensor) -> Tensor:
+        if isinstance(part, nn.Sequential | nn.ModuleList):
+            for inner in part:
+                value = self._through(inner, value)
+            return value
+        if isinstance(part, nn.BatchNorm1d):
+            return part(value.transpose(1, 2)).transpose(1, 2)  # type: ignore[no-any-return]
+        output = part(value)
+        return output[0] if isinstance(output, tuple) else output
+
+
+def lstm(inputs: int = E, **options: Any) -> nn.LSTM:
+    """Batch first, H wide."""
+    return nn.LSTM(inputs, H, batch_first=True, **options)
+
+
+def usual(functions: dict[str, Function] | None = None, **more: nn.Module) -> Chain:
+    """emb, rnn, more parts, out."""
+    return Chain({"emb": nn.Embedding(V, E), "rnn": lstm(), **more, "out": nn.Linear(H, V)}, functions)
+
+
+def square(sums: Sequence[str] = (), **more: nn.Module) -> Chain:
+    """Two layers as wide as the embedding."""
+    parts = {"emb": nn.Embedding(V, H), "lstm1": lstm(H), "lstm2": lstm(H), **more, "out": nn.Linear(H, V)}
+    return Chain(parts, sums=sums)
+
+
+class BackwardReader(nn.Module):
+    """Computes over a text that its script has reversed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder, self.rnn, self.decoder = nn.Embedding(V, E), lstm(), nn.Linear(H, V)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.decoder(self.rnn(self.encoder(tokens))[0])  # type: ignore[no-any-return]
+
+
+class WithUnusedNorm(nn.Module):
+    """A normalisation that a switch turns off."""
+
+    def __init__(self, *, used: bool) -> None:
+        super().__init__()
+        self.used = used
+        self.emb, self.rnn, self.ln, self.out = nn.Embedding(V, E), lstm(), nn.LayerNorm(H), nn.Linear(H, V)
+        nn.init.normal_(self.ln.weight)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        value = self.rnn(self.emb(tokens))[0]
+        return self.out(self.ln(value) if self.used else value)  # type: ignore[no-any-return]
+
+
+class NormedCell(nn.Module):
+    """A cell whose state is normalised before it is read again, or only before the output."""
+
+    def __init__(self, *, inside: bool) -> None:
+        super().__init__()
+        self.inside = inside
+        self.emb, self.cell = nn.Embedding(V, E), nn.GRUCell(E, H)
+        self.norm, self.out = nn.LayerNorm(H), nn.Linear(H, V)
+        nn.init.normal_(self.norm.weight)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        h, outputs = torch.zeros(len(tokens), H), []
+        for x in self.emb(tokens).unbind(1):
+            h = self.cell(x, h)
+            normed = self.norm(h)
+            h = normed if self.inside else h
+            outputs.append(self.out(normed))
+        return torch.stack(outputs, 1)
+
+
+class Tempered(nn.Module):
+    """Logits divided by a learned number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.emb, self.rnn, self.out = nn.Embedding(V, E), lstm(), nn.Linear(H, V)
+        self.temperature = nn.Parameter(torch.tensor(1.7))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.out(self.rnn(self.emb(tokens))[0]) / self.temperature  # type: ignore[no-any-return]
+
+
+class Lists(nn.Module):
+    """Layers and normalisations in two lists, applied in turns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.emb, self.lstms = nn.Embedding(V, H), nn.ModuleList(lstm(H) for _ in range(2))
+        self.norms, self.out = nn.ModuleList(nn.LayerNorm(H) for _ in range(2)), nn.Linear(H, V)
+        for norm in self.norms:
+            nn.init.normal_(norm.weight)  # type: ignore[arg-type]
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        value = self.emb(tokens)
+        for layer, norm in zip(self.lstms, self.norms, strict=True):
+            value = norm(layer(value)[0])
+        return self.out(value)  # type: ignore[no-any-return]
+
+
+class OwnLSTM(nn.Module):
+    """A cell of one's own under PyTorch's names: x W, with the output gate before the candidate."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight_ih, self.weight_hh = (nn.Parameter(torch.randn(n, 4 * H) * 0.3) for n in (E, H))
+        self.bias = nn.Parameter(torch.randn(4 * H) * 0.3)
+
+    def forward(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        i, f, o, g = (x @ self.weight_ih + h @ self.weight_hh + self.bias).chunk(4, dim=1)
+        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+        return torch.sigmoid(o) * torch.tanh(c), c
+
+
+class WithOwnLSTM(nn.Module):
+    """An embedding, `OwnLSTM`, a linear layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.emb, self.cell, self.out = nn.Embedding(V, E), OwnLSTM(), nn.Linear(H, V)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        h = c = torch.zeros(len(tokens), H)
+        outputs = []
+        for x in self.emb(tokens).unbind(1):
+            h, c = self.cell(x, h, c)
+            outputs.append(self.out(h))
+        return torch.stack(outputs, 1)
+
+
+class Highway(nn.Module):
+    """Srivastava et al. (2015), after the embedding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.emb, self.linear, self.gate = nn.Embedding(V, E), nn.Linear(E, E), nn.Linear(E, E)
+        self.rnn, self.out = lstm(), nn.Linear(H, V)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = self.emb(tokens)
+        t = torch.sigmoid(self.gate(x))
+        x = t * torch.relu(self.linear(x)) + (1 - t) * x
+        return self.out(self.rnn(x)[0])  # type: ignore[no-any-return]
+
+
+class ConcatenatedSkips(nn.Module):
+    """The output reads both layers side by side."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.emb, self.lstm1, self.lstm2 = nn.Embedding(V, E), lstm(), lstm(H)
+        self.out = nn.Linear(2 * H, V)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        first = self.lstm1(self.emb(tokens))[0]
+        return self.out(torch.cat([first, self.lstm2(first)[0]], dim=-1))  # type: ignore[no-any-return]
+
+
+class Tied(nn.Module):
+    """Both in one: the output multiplies by the embedding, after a projection where widths differ."""
+
+    def __init__(self, *, project: bool = False, scale: float = 1.0) -> None:
+        super().__init__()
+        self.scale = scale
+        self.emb, self.rnn = nn.Embedding(V, E if project else H), lstm(E if project else H)
+        if project:
+            self.proj = nn.Linear(H, E)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        value = self.rnn(self.emb(tokens) * self.scale)[0]
+        value = self.proj(value) if hasattr(self, "proj") else value
+        return functional.linear(value, self.emb.weight)
+
+
+class MixtureOfSoftmaxes(nn.Module):
+    """Yang et al. (2018)."""
+
+    def __init__(self, experts: int = 3) -> None:
+        super().__init__()
+        self.experts = experts
+        self.encoder, self.rnn = nn.Embedding(V, E), lstm()
+        self.prior, self.latent = nn.Linear(H, experts, bias=False), nn.Sequential(nn.Linear(H, experts * E), nn.Tanh())
+        self.decoder = nn.Linear(E, V)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        value = self.rnn(self.encoder(tokens))[0]
+        latent = self.latent(value).unflatten(-1, (self.experts, E))
+        each = functional.softmax(self.decoder(latent), -1) * functional.softmax(self.prior(value), -1)[..., None]
+        return torch.log(each.sum(-2) + 1e-8)
