@@ -44,6 +44,9 @@ _SIDES = {
 }
 """Words in the names of layers that do not stand one upon the other."""
 _BESIDE = {"gate", "gates", "highway", "highways", "carry", "skip", "skips", "shortcut", "residual", "glu"}
+_BIAS = re.compile(r"bias|(^|[._])b([._]|$)", re.IGNORECASE)
+_TO_OUTPUT = re.compile(r"(^|[._])(i|x|in|inp|input|emb|e)_?(2|to)_?(o|out|output|y)$")
+"""Names of a layer from the input past the recurrent one."""
 _TEMPERATURE = re.compile(r"(^|[._])(log_?)?(temperature|temp|tau|logit_?scale|output_?scale|inv_?temperature)$")
 _UNPREDICTED = 4
 """Tokens, such as a start and a padding, that a network may read and never predict."""
@@ -84,7 +87,7 @@ def assemble(parts: StateDictParts, checkpoint: Checkpoint, assumptions: Assumpt
     """Raises TuiGenError that lists the parts if they make no language model."""
     _refuse_two_networks(parts)
     _refuse_norm_inside(parts)
-    initial_states = take_initial_states(parts)
+    initial_states = take_initial_states(parts, assumptions)
     order = assumptions.names("order", "NAME,NAME,...")
     _refuse_parallel(parts, order)
     chain = next(_chains(parts, checkpoint, order), None)
@@ -117,8 +120,9 @@ def assemble(parts: StateDictParts, checkpoint: Checkpoint, assumptions: Assumpt
 def _ask_order(chain: _Chain, parts: StateDictParts, assumptions: Assumptions) -> None:
     """The order of the file is that of the script's definitions, and so likely; without it, or in lists, it's asked."""
     names = [layer.name for layer in chain.layers]
-    positions = [parts.positions[name] for name in names if name in parts.positions]
-    lists = [path for path in dict.fromkeys(name.rpartition(".")[0] for name in names) if _is_list(path, names)]
+    positions = [parts.positions[name] for name in names[:-1] if name in parts.positions]  # the last one is certain
+    numbers = _numbers_by_list(names)
+    lists = [path for path, inside in numbers.items() if [*numbers.values()].count(inside) > 1]
     is_likely = parts.has_order and positions == sorted(positions) and len(lists) < 2
     if len(lists) > 1:  # such as `lstms` beside `norms`: likely in turns
         members = [at for at, name in enumerate(names) if name.rpartition(".")[0] in lists]
@@ -133,9 +137,13 @@ def _ask_order(chain: _Chain, parts: StateDictParts, assumptions: Assumptions) -
         assumptions.missing.append(Missing(what, f"--assume order={listing}, or another order of these"))
 
 
-def _is_list(path: str, names: Sequence[str]) -> bool:
-    """Whether parts are numbered under a path."""
-    return sum(name.rpartition(".")[0] == path and name.rpartition(".")[2].isdecimal() for name in names) > 1
+def _numbers_by_list(names: Sequence[str]) -> dict[str, list[str]]:
+    """The numbers of parts by the path under which they are numbered, where there are several."""
+    numbers: dict[str, list[str]] = {}
+    for path, _, number in (name.rpartition(".") for name in names):
+        if number.isdecimal():
+            numbers.setdefault(path, []).append(number)
+    return {path: sorted(inside) for path, inside in numbers.items() if len(inside) > 1}
 
 
 def _with_scaled_output(network: TextNetwork, parts: StateDictParts, assumptions: Assumptions) -> TextNetwork:
@@ -228,7 +236,8 @@ def _tied_chains(parts: StateDictParts, order: tuple[str, ...], table: str) -> I
     """Chains whose output has the weights of the embedding."""
     weight = parts.tables[table]
     rows, width = weight.shape
-    bias = next((name for name, value in parts.rest.items() if value.shape == (rows,)), "")
+    biases = (name for name, value in parts.rest.items() if value.shape == (rows,))
+    bias = next((name for name in biases if _BIAS.search(name)), "")
     output = Linear(bias.rpartition(".")[0] or "output", weight, parts.rest.get(bias))
     layers = parts.layers(without=table)
     chains = _orders(layers, order, table, inputs=width, is_end=lambda last: last.outputs == width)
@@ -337,7 +346,7 @@ def _norm_inside(norm: Layer) -> TuiGenError:
 def _refuse_parallel(parts: StateDictParts, order: Sequence[str]) -> None:
     """Refuses linear layers whose names say that they stand beside others, unless a person tells the order of all."""
     for layer in (layer for layer in parts.feedforward if isinstance(layer, Linear) and not order):
-        if _BESIDE & {*re.split(r"[._\d]+", layer.name.lower())}:
+        if _BESIDE & {*re.split(r"[._\d]+", layer.name.lower())} or _TO_OUTPUT.search(layer.name.lower()):
             raise TuiGenError(
                 f"{layer.name} seems to stand beside another part (a gate, a highway or a skip connection), which is "
                 "not supported; if it stands in line with all others, name them with --assume order=NAME,NAME,..."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tui_gen.errors import TuiGenError
@@ -28,7 +28,8 @@ from .layers import (
     split_activation,
 )
 
-_USAGE = "FUNCTION|PART:FUNCTION,..."
+_USAGE = "FUNCTION|PART:FUNCTION,PART+:FUNCTION,..."
+"""`PART+`: after the sum with the part's input."""
 _FUNCTIONS = ", ".join(ACTIVATIONS)
 _RESIDUAL = "none|PART,FIRST:LAST,..."
 UNKNOWABLE = Missing(
@@ -50,17 +51,19 @@ def with_activations(
     functions = [places.function(at) for at in range(len(places.names) - 1)]
     places.ask()
     of_table = functions.pop(0) if table else "none"
-    return of_table, tuple(_interleave(layers, functions))
+    return of_table, tuple(_interleave(layers, functions, places.answers))
 
 
-def _interleave(layers: Sequence[Layer], functions: Sequence[str]) -> Iterator[Layer]:
+def _interleave(layers: Sequence[Layer], functions: Sequence[str], answers: Mapping[str, str]) -> Iterator[Layer]:
     for layer, function in zip(layers, (*functions, "none"), strict=True):
         if isinstance(layer, Linear):
             yield replace(layer, activation=function)
-            continue
-        yield layer
-        if function != "none":
-            yield Activation(f"{layer.name}.{function}", layer.outputs, function)
+        else:
+            yield layer
+            if function != "none":
+                yield Activation(f"{layer.name}.{function}", layer.outputs, function)
+        if answers.get(f"{layer.name}+", "none") != "none":
+            yield Activation(f"{layer.name}+", layer.outputs, answers[f"{layer.name}+"])
 
 
 @dataclass
@@ -95,8 +98,8 @@ class _Places:
     def function(self, at: int) -> str:
         """What follows a part: by an answer, by modules, by the numbers of names, or by what is usual."""
         name = self.names[at]
-        if name in self.answers:
-            return self.answers[name]
+        if name in self.answers or f"{name}+" in self.answers:
+            return self.answers.get(name, "none")
         modules = [activations_in(gap, self.checkpoint.modules) for gap in self.gaps[at + 1]]
         if None in modules:
             missing = ", ".join(path for gap in self.gaps[at + 1] for path in gap.names)
@@ -154,6 +157,9 @@ class _Places:
         layer, name, after = self.layers[at], self.names[at], self.layers[at + 1 :]
         if isinstance(layer, LayerNorm | BatchNorm) and at and isinstance(self.layers[at - 1], Linear):
             return self._ask(name, name) if isinstance(after[0], Linear) and self._asks(at - 1) else "none"
+        if layer is None and self._is_tutorial_decoder():
+            why = f"{name} (in a decoder of these names, of PyTorch's tutorial on translation, it is relu)"
+            return self._ask(name, why)
         if not isinstance(layer, Linear):
             return "none"
         if stated := self.assumptions.stated("activation", choices=(*ACTIVATIONS,)):
@@ -161,12 +167,19 @@ class _Places:
             return self._ask(name, name, default=stated) if several else self.answers.get("", stated)
         if len({*self.unplaced.values()}) == 1:
             return self._assume(name, next(iter(self.unplaced.values())))
-        before = self.layers[:at]
-        narrows = len(after) == 1 and any(other and other.inputs == layer.outputs for other in before[:2])
-        enters = any(isinstance(other, Recurrent) for other in after) and not isinstance(
-            after[0], LayerNorm | BatchNorm
+        narrows = len(after) == 1 and layer.outputs < layer.inputs and self._gives_embedding(layer.outputs)
+        return self._assume(name, "none") if narrows else self._ask(name, name, default="relu")
+
+    def _gives_embedding(self, width: int) -> bool:
+        """Whether features of this width are what the first layer reads, as an output with the embedding's weights."""
+        first = next(layer for layer in self.layers if layer)
+        return first.inputs == width
+
+    def _is_tutorial_decoder(self) -> bool:
+        """Whether names and widths are those of PyTorch's tutorial on translation: its decoder is a language model."""
+        return self.names == ["embedding", "gru", "out"] and all(
+            layer.inputs == layer.outputs for layer in self.layers[1:2] if layer
         )
-        return self._assume(name, "none") if narrows or enters else self._ask(name, name, default="relu")
 
     def _asks(self, at: int) -> bool:
         """Whether nothing told what follows a part."""
@@ -190,14 +203,15 @@ def _answers(assumptions: Assumptions, names: Sequence[str]) -> dict[str, str]:
     answers = {}
     for pair in assumptions.names("activation", _USAGE):
         part, colon, function = pair.rpartition(":")
-        name = next((name for name in reversed(names) if part in (name, _path(name))), "")
+        bare = part.removesuffix("+")
+        name = next((name for name in reversed(names) if bare in (name, _path(name))), "")
         if colon and not name:
             raise TuiGenError(f"--assume activation={pair}: nothing follows {part}; parts: {', '.join(names)}")
         try:
             split_activation(function)
         except ValueError:
             raise TuiGenError(f"--assume activation must be one of {_FUNCTIONS}, not {function!r}") from None
-        answers[name] = function
+        answers[name + part[len(bare) :]] = function
     return answers
 
 
@@ -255,18 +269,19 @@ def _likely(layers: Sequence[Layer]) -> list[str]:
 
 
 def _span(layers: Sequence[Layer], span: str) -> tuple[int, int]:
+    """Numbers of the first and the last layer of a part or of several, with what follows the last one before a sum."""
     names = [layer.name for layer in layers]
     first, _, last = span.partition(":")
-    ends = _place(names, first, last=False), _place(names, last or first, last=True)
-    if -1 in ends or ends[0] > ends[1]:
+    firsts, lasts = (
+        [at for at, other in enumerate(names) if name in (other, _path(other))] for name in (first, last or first)
+    )
+    if not firsts or not lasts or firsts[0] > lasts[-1]:
         raise TuiGenError(f"--assume residual={span} names no parts in their order, which is {', '.join(names)}")
+    ends = firsts[0], lasts[-1]
+    after = layers[ends[1] + 1] if ends[1] + 1 < len(layers) else None
+    if isinstance(after, Activation) and after.name.startswith(f"{names[ends[1]]}."):
+        ends = ends[0], ends[1] + 1
     inputs, outputs = layers[ends[0]].inputs, layers[ends[1]].outputs
     if inputs != outputs:
         raise TuiGenError(f"--assume residual={span}: {first} reads {inputs} numbers, {last or first} gives {outputs}")
     return ends
-
-
-def _place(names: Sequence[str], name: str, *, last: bool) -> int:
-    """Of the first or the last layer of a part; -1 if there is none of that name."""
-    places = [at for at, other in enumerate(names) if name in (other, _path(other))]
-    return places[-1 if last else 0] if places else -1

@@ -32,6 +32,9 @@ GATES: dict[Kind, int] = {"RNN": 1, "LSTM": 4, "GRU": 3}
 """Blocks of `hidden_size` rows in a recurrent layer's weights; in PyTorch's order: i f g o, and r z n."""
 CellFunction = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 """(x [batch, inputs], h [batch, hidden], c [batch, hidden]) -> (h, c): one token; c is h where there is none."""
+NORMS = ("layer", "std", "rms")
+"""`layer`: as PyTorch has it; `std`: divides by the standard deviation of n - 1 plus epsilon, as many scripts do after
+Rush: The Annotated Transformer (2018); `rms`: Zhang and Sennrich (2019), without the mean."""
 Residuals = tuple[tuple[int, int], ...]
 """(first layer, last layer): the input of the first is added to the output of the last."""
 
@@ -81,13 +84,15 @@ class Linear:
 
 @dataclass(frozen=True, eq=False)
 class LayerNorm:
-    """Ba et al. (2016), over the last dimension."""
+    """Ba et al. (2016), over the last dimension, or what is called so."""
 
     name: str
     weight: Tensor
     """[width]"""
     bias: Tensor | None = None
     epsilon: float = 1e-5
+    kind: str = "layer"
+    """One of NORMS."""
 
     @property
     def inputs(self) -> int:
@@ -101,7 +106,13 @@ class LayerNorm:
 
     def forward(self, value: Tensor) -> Tensor:
         """[batch, n, width] -> [batch, n, width]."""
-        return functional.layer_norm(value, (self.inputs,), self.weight, self.bias, self.epsilon)
+        if self.kind == "layer":
+            return functional.layer_norm(value, (self.inputs,), self.weight, self.bias, self.epsilon)
+        if self.kind == "rms":
+            normed = value / torch.sqrt(value.square().mean(-1, keepdim=True) + self.epsilon)
+        else:
+            normed = (value - value.mean(-1, keepdim=True)) / (value.std(-1, keepdim=True) + self.epsilon)
+        return normed * self.weight + (0.0 if self.bias is None else self.bias)
 
     def tensors(self) -> tuple[Tensor | None, ...]:
         """Trained numbers."""

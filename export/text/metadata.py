@@ -113,10 +113,18 @@ def attribute(checkpoint: Checkpoint, path: str, name: str) -> Any:
     return module.attributes.get(name) if module else None
 
 
-def epsilon(checkpoint: Checkpoint, path: str) -> float:
-    """What a normalisation adds to its variance: PyTorch's 1e-5, if nothing else is said."""
-    value = attribute(checkpoint, path, "eps")
+def is_of_torch(checkpoint: Checkpoint, path: str) -> bool | None:
+    """Whether a module is of one of PyTorch's own classes; None if the file does not say."""
+    module = checkpoint.modules.get(path)
+    return module.kind.startswith("torch.nn.") if module else None
+
+
+def epsilon(checkpoint: Checkpoint, path: str) -> float | None:
+    """What a normalisation adds to its variance, by its attributes or the settings; None if neither says it."""
     said = {statement.meaning for statement in statements(checkpoint, "norm_epsilon")}
-    if value is None and len(said) == 1:
-        value = float(text) if re.fullmatch(r"[\d.e-]+", text := said.pop()) else None
-    return float(value) if isinstance(value, int | float) else 1e-5
+    value = next(
+        (v for name in ("eps", "epsilon", "variance_epsilon") if (v := attribute(checkpoint, path, name))), None
+    )
+    if value is None and len(said) == 1 and re.fullmatch(r"[\d.]+(e-?\d+)?", text := said.pop()):
+        value = float(text)
+    return float(value) if isinstance(value, int | float) else None

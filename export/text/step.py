@@ -200,6 +200,8 @@ def _feedforward(layer: Feedforward, name: str, features: _Features) -> str:
         return _activation(graph, layer.activation, product)
     if isinstance(layer, Activation):
         return _activation(graph, layer.kind, features.flat())
+    if isinstance(layer, LayerNorm) and layer.kind != "layer":
+        return _own_norm(layer, name, features)
     if isinstance(layer, LayerNorm):
         constants = [graph.constant(f"{name}.weight", to_numpy(layer.weight))]
         constants += [] if layer.bias is None else [graph.constant(f"{name}.bias", to_numpy(layer.bias))]
@@ -209,6 +211,24 @@ def _feedforward(layer: Feedforward, name: str, features: _Features) -> str:
     shift = _or_zeros(layer.bias, layer.outputs) - to_numpy(layer.mean) * scale
     product = graph.op("Mul", features.flat(), graph.constant(f"{name}.scale", scale))
     return str(graph.op("Add", product, graph.constant(f"{name}.shift", shift)))
+
+
+def _own_norm(layer: LayerNorm, name: str, features: _Features) -> str:
+    """The kinds of normalisation for which ONNX has no operator."""
+    graph, value, width = features.graph, features.flat(), layer.inputs
+    epsilon = graph.constant(f"{name}.epsilon", np.array(layer.epsilon, np.float32))
+    axes = graph.ints(-1)
+    if layer.kind == "std":
+        value = graph.op("Sub", value, graph.op("ReduceMean", value, axes))
+    squares = graph.op("ReduceMean", graph.op("Mul", value, value), axes)
+    if layer.kind == "std":
+        deviation = graph.op("Sqrt", _scaled(graph, squares, width / (width - 1)))
+        normed = graph.op("Div", value, graph.op("Add", deviation, epsilon))
+    else:
+        normed = graph.op("Div", value, graph.op("Sqrt", graph.op("Add", squares, epsilon)))
+    product = graph.op("Mul", normed, graph.constant(f"{name}.weight", to_numpy(layer.weight)))
+    bias = _or_zeros(layer.bias, width)
+    return str(graph.op("Add", product, graph.constant(f"{name}.bias", bias)))
 
 
 def _recurrent(layer: Recurrent, name: str, features: _Features, states: list[str]) -> tuple[_Features, list[str]]:

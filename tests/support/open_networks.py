@@ -25,6 +25,8 @@ class Chain(nn.Module):
     ) -> None:
         super().__init__()
         self.functions, self.sums = functions or {}, sums
+        self.inner: dict[str, Function] = {}
+        """Functions before a sum."""
         for name, part in parts.items():
             self.add_module(name, part)
 
@@ -32,6 +34,7 @@ class Chain(nn.Module):
         value: Any = tokens
         for name, part in self.named_children():
             before, value = value, self._through(part, value)
+            value = self.inner[name](value) if name in self.inner else value
             value = value + before if name in self.sums else value
             value = self.functions[name](value) if name in self.functions else value
         return value  # type: ignore[no-any-return]
@@ -226,3 +229,52 @@ class MixtureOfSoftmaxes(nn.Module):
         latent = self.latent(value).unflatten(-1, (self.experts, E))
         each = functional.softmax(self.decoder(latent), -1) * functional.softmax(self.prior(value), -1)[..., None]
         return torch.log(each.sum(-2) + 1e-8)
+
+
+class OwnNorm(nn.Module):
+    """A normalisation of one's own: by the standard deviation of n - 1, or by the root mean square."""
+
+    def __init__(self, *, rms: bool) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(H))
+        if not rms:
+            self.gamma, self.beta = self.weight, nn.Parameter(torch.randn(H))
+            del self.weight
+        self.rms = rms
+
+    def forward(self, value: Tensor) -> Tensor:
+        if self.rms:
+            return value * torch.rsqrt(value.square().mean(-1, keepdim=True) + 1e-6) * self.weight
+        centred = value - value.mean(-1, keepdim=True)
+        return self.gamma * centred / (value.std(-1, keepdim=True) + 1e-6) + self.beta
+
+
+class ResidualBlocks(nn.Module):
+    """LSTM and linear layer in blocks: an activation of the sum, or a sum of the activation."""
+
+    def __init__(self, *, of_sum: bool) -> None:
+        super().__init__()
+        self.of_sum = of_sum
+        self.emb, self.out = nn.Embedding(V, H), nn.Linear(H, V)
+        blocks = ({"lstm": lstm(H), "linear": nn.Linear(H, H)} for _ in range(2))
+        self.blocks = nn.ModuleList(nn.ModuleDict(block) for block in blocks)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = self.emb(tokens)
+        for block in self.blocks:
+            y = block["linear"](block["lstm"](x)[0])  # type: ignore[index]
+            x = functional.elu(x + y) if self.of_sum else x + functional.elu(y)
+        return self.out(x)  # type: ignore[no-any-return]
+
+
+class PastTheLayer(nn.Module):
+    """A linear layer from the embedding to the output, beside the recurrent one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.emb, self.rnn, self.i2o = nn.Embedding(V, H), lstm(H), nn.Linear(H, H)
+        self.out = nn.Linear(H, V)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = self.emb(tokens)
+        return self.out(torch.tanh(self.rnn(x)[0] + self.i2o(x)))  # type: ignore[no-any-return]

@@ -21,6 +21,9 @@ from tests.support.open_networks import (
     Lists,
     MixtureOfSoftmaxes,
     NormedCell,
+    OwnNorm,
+    PastTheLayer,
+    ResidualBlocks,
     Tempered,
     Tied,
     WithOwnLSTM,
@@ -91,10 +94,17 @@ def _sequence(*after_embedding: nn.Module) -> Chain:
     return Chain({"body": nn.Sequential(nn.Embedding(V, E), *after_embedding, lstm(), nn.Linear(H, V))})
 
 
+def _with_relu_in_sum() -> Chain:
+    network = square(["lstm1"])
+    network.inner = {"lstm1": torch.relu}
+    return network
+
+
 def _scaled(factor: float) -> Chain:
     return usual({"emb": lambda value: value * factor})
 
 
+BLOCKS = "blocks.0.lstm:blocks.0.linear,blocks.1.lstm:blocks.1.linear"
 GAPS = [
     Kind(
         "an ELU between a LayerNorm and the output, in a sequence",
@@ -321,6 +331,55 @@ HIDDEN = [
         "asked",
         "the order of the gates in cell",
         {"gates": "ifog"},
+    ),
+    Kind(
+        "a normalisation of one's own, by the standard deviation",
+        _saved(lambda: usual(norm=OwnNorm(rms=False))),
+        "asked",
+        "how norm normalises: .* norm_kind=layer.std.rms",
+        {"norm_kind": "std"},
+    ),
+    Kind(
+        "one by the root mean square",
+        _saved(lambda: usual(norm=OwnNorm(rms=True)), config={"norm_eps": 1e-6}),
+        "asked",
+        "how norm normalises: .* norm_kind=rms.layer.std",
+        {"norm_kind": "rms"},
+    ),
+    Kind("PyTorch's own, pickled", _whole(lambda: usual(norm=nn.RMSNorm(H, eps=1e-6)))),
+    Kind(
+        "an activation of a sum",
+        _saved(partial(ResidualBlocks, of_sum=True)),
+        "asked",
+        "residual connection",
+        {"residual": BLOCKS, "activation": "blocks.0.linear+:elu,blocks.1.linear+:elu"},
+    ),
+    Kind(
+        "a sum of an activation",
+        _saved(partial(ResidualBlocks, of_sum=False)),
+        "asked",
+        "which activation follows blocks.0.linear and blocks.1.linear",
+        {"residual": BLOCKS, "activation": "elu"},
+    ),
+    Kind(
+        "recurrent layers with an activation in the sum",
+        _saved(_with_relu_in_sum),
+        "asked",
+        "residual=none.lstm1,lstm2",
+        {"residual": "lstm1", "activation": "lstm1:relu"},
+    ),
+    Kind("a layer past the recurrent one", _saved(PastTheLayer), "refused", "i2o seems to stand beside another part"),
+    Kind(
+        "the names of a tutorial",
+        _saved(
+            lambda: Chain(
+                {"embedding": nn.Embedding(V, H), "gru": nn.GRU(H, H, batch_first=True), "out": nn.Linear(H, V)},
+                {"embedding": torch.relu},
+            )
+        ),
+        "asked",
+        "which activation follows embedding .in a decoder of these names",
+        {"activation": "embedding:relu"},
     ),
     Kind("a highway", _saved(Highway), "refused", "gate seems to stand beside another part"),
     Kind("skips side by side", _saved(ConcatenatedSkips), "refused", "out reads 14 numbers, and no part gives so many"),
