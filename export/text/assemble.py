@@ -111,6 +111,9 @@ def assemble(parts: StateDictParts, checkpoint: Checkpoint, assumptions: Assumpt
         assembly = _with_numbers(network, assumptions)
     else:
         assembly = Assembly(network, f"{network.vocab_size:,} tokens, each a 1 among zeros (one-hot)")
+    if not chain.table:
+        what = "it would have no embedding whose weights the output could have"
+        assumptions.check_settings("tied", "tied", ("no",), what, choices=("no",))
     network = _with_scaled_output(assembly.network, parts, assumptions)
     if parts.rest:
         raise _leftover(parts.rest)
@@ -346,6 +349,12 @@ def _norm_inside(norm: Layer) -> TuiGenError:
 def _refuse_parallel(parts: StateDictParts, order: Sequence[str]) -> None:
     """Refuses linear layers whose names say that they stand beside others, unless a person tells the order of all."""
     for layer in (layer for layer in parts.feedforward if isinstance(layer, Linear) and not order):
+        cell = next((cell for cell in parts.recurrent if layer.name.startswith(f"{cell.name}.")), None)
+        if cell and layer.inputs == layer.outputs == cell.hidden_size:
+            raise TuiGenError(
+                f"{layer.name} seems to be inside of the recurrent cell {cell.name}, which is not supported; if it "
+                "stands in line with all others, name them with --assume order=NAME,NAME,..."
+            )
         if _BESIDE & {*re.split(r"[._\d]+", layer.name.lower())} or _TO_OUTPUT.search(layer.name.lower()):
             raise TuiGenError(
                 f"{layer.name} seems to stand beside another part (a gate, a highway or a skip connection), which is "

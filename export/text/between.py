@@ -102,7 +102,8 @@ class _Places:
             return self.answers.get(name, "none")
         modules = [activations_in(gap, self.checkpoint.modules) for gap in self.gaps[at + 1]]
         if None in modules:
-            missing = ", ".join(path for gap in self.gaps[at + 1] for path in gap.names)
+            paths = [path for gap in self.gaps[at + 1] for path in gap.names]
+            missing = ", ".join(paths[:3]) + (", ..." if len(paths) > 3 else "")
             return self._ask(name, f"{name} (of {missing} the file has no tensors: an activation, or a dropout)")
         functions = [function for known in modules if known for function in known]
         if len(functions) > 1:
@@ -113,10 +114,12 @@ class _Places:
 
     def ask(self) -> None:
         """One question for all places, of which each has its answer."""
-        if self.unplaced and not any(map(self._has_own_functions, self.layers)):
-            listing = ", ".join(f"{path} ({function})" for path, function in self.unplaced.items())
-            pairs = f"{self.names[-2]}:{next(iter(self.unplaced.values()))}"
-            self._add(f"which part is followed by {listing}, modules that the file has", f"none|{pairs}")
+        nowhere = {f"{path} ({function}), which the file has": function for path, function in self.unplaced.items()}
+        for said in statements(self.checkpoint, "activation"):
+            nowhere.update({} if said.meaning == "none" else {f"what its settings say, {said}": said.meaning})
+        if nowhere and not any(map(self._has_own_functions, self.layers)):
+            pairs = f"{self.names[-2]}:{next(iter(nowhere.values()))}"
+            self._add(f"which part is followed by {', '.join(nowhere)}", f"none|{pairs}")
         if self.open:
             pairs = ",".join(f"{name}:{default}" for name, (_, default) in self.open.items())
             self._add(
@@ -129,8 +132,9 @@ class _Places:
 
     def _has_own_functions(self, layer: Layer | None) -> bool:
         """Whether a layer may be what an activation module is for."""
-        linear = isinstance(layer, Linear) and layer is not self.layers[-1]
-        return linear or isinstance(layer, TutorialRNN) or (isinstance(layer, RecurrentLayer) and bool(layer.equations))
+        if isinstance(layer, RecurrentLayer):
+            return bool(layer.equations) or layer.kind == "RNN"
+        return isinstance(layer, TutorialRNN) or (isinstance(layer, Linear) and layer is not self.layers[-1])
 
     def _ask(self, name: str, why: str, *, default: str = "none") -> str:
         if "" in self.answers:
@@ -233,10 +237,11 @@ def _unplaced(checkpoint: Checkpoint, assumptions: Assumptions, placed: set[str]
 
 def _without_tensors(checkpoint: Checkpoint) -> Iterator[str]:
     """Paths of modules with neither tensors nor modules inside, but for the network itself."""
-    for path in checkpoint.modules:
-        inside = (name for names in (checkpoint.modules, checkpoint.tensors) for name in names)
-        if path and not any(name.startswith(f"{path}.") for name in inside):
-            yield path
+    outer = {""}
+    for name in (*checkpoint.modules, *checkpoint.tensors):
+        while (name := name.rpartition(".")[0]) not in outer:
+            outer.add(name)
+    yield from (path for path in checkpoint.modules if path not in outer)
 
 
 def residual_connections(layers: Sequence[Layer], assumptions: Assumptions) -> Residuals:

@@ -13,6 +13,7 @@ from tui_gen.errors import TuiGenError
 
 from ..assumptions import Assumptions
 from ..checkpoints.checkpoint import Checkpoint, ModuleFacts
+from ..checkpoints.settings import statements
 from . import metadata
 from .cell_weights import (
     CellEquations,
@@ -70,7 +71,7 @@ def find_torch_layers(
                 "tanh",
                 "what its simple recurrent layers bend their state with",
                 choices=("tanh", "relu"),
-                subject="nonlinearity",
+                subject="nonlinearity" if statements(checkpoint, "nonlinearity") else "activation",
             )
             layer = replace(layer, nonlinearity=nonlinearity)
         layers.append(layer)

@@ -51,8 +51,11 @@ def check_counts(recurrent: Sequence[Recurrent], checkpoint: Checkpoint, assumpt
             "layers", f"{what} (one that is applied again cannot be exported)", choices=(str(len(modules)),)
         )
     orders = {name: metadata.attribute(checkpoint, name, "batch_first") for name in modules}
+    orders = {f"{name}.batch_first={order}": order for name, order in orders.items() if order is not None}
+    if orders:
+        orders.update({str(said): said.meaning == "yes" for said in statements(checkpoint, "batch_first")})
     if {True, False} <= {*orders.values()}:
-        listing = ", ".join(f"{name}: batch_first={order}" for name, order in orders.items())
+        listing = ", ".join(orders)
         what = f"whether each of its recurrent layers reads along the text ({listing})"
         if assumptions.ask("along", what, choices=("text", "batch")) == "batch":
             raise TuiGenError("a layer that reads along the batch remembers nothing of the text: not a language model")
@@ -104,11 +107,11 @@ def is_tied(table: Tensor, output: Layer, assumptions: Assumptions, *, has_outpu
             if not stated and isinstance(output, Linear) and output.bias is None:
                 assumptions.assume("tied", "yes", what, choices=("yes",))
         return True
-    if not isinstance(output, Linear) or output.weight.shape != table.shape:
-        return False
-    if torch.equal(output.weight, table):
+    fits = isinstance(output, Linear) and output.weight.shape == table.shape
+    if isinstance(output, Linear) and fits and torch.equal(output.weight, table):
         return True
-    what, choices = f"the output would have the weights of {output.name}, which are not the embedding's", ("no", "yes")
+    what = f"the output would have the weights of {output.name}, which are not the embedding's"
+    choices = ("no", "yes") if fits else ("no",)
     return assumptions.check_settings("tied", "tied", ("no",), what, choices=choices) == "yes"
 
 

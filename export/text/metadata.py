@@ -26,7 +26,7 @@ _PURPOSES = (
     (re.compile(r"log_?var|log_?sigma|(^|\.|_)mu(\.|$|_)|latent|2mean"), _AUTOENCODER),
     (re.compile(r"discriminator|(^|\.)(netD|critic)\."), "a discriminator"),
     (re.compile(r"crf|transitions"), "the transitions of a tagger"),
-    (re.compile(r"(^|[._])w_?c_?[ifo]($|[._\d])|peephole"), "the peephole connections of an LSTM"),
+    (re.compile(r"(^|[._])(w_?c|[pv])_?[ifo]($|[._\d])|peep"), "the peephole connections of an LSTM"),
     (re.compile(r"conv"), "convolutions"),
 )
 _STATE_SPACE = re.compile(r"A_log|dt_proj|ssm|time_mix|time_decay|mixer\.conv1d")

@@ -278,3 +278,19 @@ class PastTheLayer(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         x = self.emb(tokens)
         return self.out(torch.tanh(self.rnn(x)[0] + self.i2o(x)))  # type: ignore[no-any-return]
+
+
+class DeepCell(nn.Module):
+    """Two layers from state to state: Pascanu et al. (2014)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.emb, self.out = nn.Embedding(V, E), nn.Linear(H, V)
+        self.cell = nn.ModuleDict({"i2h": nn.Linear(E, H), "h2h": nn.Linear(H, H), "h2h2": nn.Linear(H, H)})
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        h, outputs = torch.zeros(len(tokens), H), []
+        for x in self.emb(tokens).unbind(1):
+            h = torch.tanh(self.cell["h2h2"](torch.tanh(self.cell["i2h"](x) + self.cell["h2h"](h))))
+            outputs.append(self.out(h))
+        return torch.stack(outputs, 1)

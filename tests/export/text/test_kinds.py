@@ -17,6 +17,7 @@ from tests.support.open_networks import (
     BackwardReader,
     Chain,
     ConcatenatedSkips,
+    DeepCell,
     Highway,
     Lists,
     MixtureOfSoftmaxes,
@@ -92,6 +93,10 @@ def _with_head(*modules: nn.Module) -> Chain:
 
 def _sequence(*after_embedding: nn.Module) -> Chain:
     return Chain({"body": nn.Sequential(nn.Embedding(V, E), *after_embedding, lstm(), nn.Linear(H, V))})
+
+
+def _relu_rnn() -> nn.Module:
+    return Usual(nn.RNN(E, H, nonlinearity="relu"))
 
 
 def _with_relu_in_sum() -> Chain:
@@ -218,6 +223,13 @@ SETTINGS = [
         "which are not the embedding's, but its settings say args.tie_weights=True",
         {"tied": "no"},
     ),
+    Kind(
+        "settings that say tied, widths that cannot be",
+        _saved(lambda: Usual(nn.LSTM(E, H)), config='{"model": {"tie_word_embeddings": true}}'),
+        "asked",
+        "but its settings say config.model.tie_word_embeddings=True; tell it with --assume tied=no",
+        {"tied": "no"},
+    ),
     Kind("tied, as its settings say, without an output layer", _saved(Tied, config={"shareEmbeddings": True})),
     Kind("without an output layer", _saved(Tied)),
     Kind("tied after a projection", _saved(partial(Tied, project=True))),
@@ -235,11 +247,9 @@ SETTINGS = [
         "it would add the biases that the file has, but its settings say args.bias=False",
         {"bias": "stored"},
     ),
-    Kind("relu in the settings", _saved(lambda: Usual(nn.RNN(E, H, nonlinearity="relu")), nonlinearity="relu")),
-    Kind(
-        "relu as the kind of layer", _saved(lambda: Usual(nn.RNN(E, H, nonlinearity="relu")), opt={"model": "RNN_RELU"})
-    ),
-    Kind("relu, pickled", _whole(lambda: Usual(nn.RNN(E, H, nonlinearity="relu")))),
+    Kind("relu in the settings", _saved(_relu_rnn, nonlinearity="relu")),
+    Kind("relu as the kind of layer", _saved(_relu_rnn, opt={"model": "RNN_RELU"})),
+    Kind("relu, pickled", _whole(_relu_rnn)),
     Kind(
         "an activation in the settings that a plain layer does not have",
         _saved(lambda: Usual(nn.RNN(E, H)), rnn_activation="elu"),
@@ -250,6 +260,14 @@ SETTINGS = [
     Kind(
         "an activation in the settings, between linear layers",
         _saved(lambda: usual({"fc": functional.elu}, fc=nn.Linear(H, H)), activation="elu"),
+    ),
+    Kind("an activation in the settings, of a plain layer", _saved(_relu_rnn, config='{"activation": "relu"}')),
+    Kind(
+        "an activation in the settings, and no place for it",
+        _saved(lambda: usual({"rnn": torch.tanh}), activation="tanh"),
+        "asked",
+        "which part is followed by what its settings say, activation='tanh'; .*activation=none.rnn:tanh",
+        {"activation": "rnn:tanh"},
     ),
     Kind(
         "the same, in two places",
@@ -367,6 +385,12 @@ HIDDEN = [
         "asked",
         "residual=none.lstm1,lstm2",
         {"residual": "lstm1", "activation": "lstm1:relu"},
+    ),
+    Kind(
+        "a cell of two layers",
+        _saved(DeepCell),
+        "refused",
+        "cell.h2h2 seems to be inside of the recurrent cell cell, which is not supported",
     ),
     Kind("a layer past the recurrent one", _saved(PastTheLayer), "refused", "i2o seems to stand beside another part"),
     Kind(
