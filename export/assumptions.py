@@ -70,8 +70,9 @@ class Assumptions:
         """
         value = self.answer(key, usage, choices=() if usage else choices)
         if value is None:
-            missing = Missing(what, f"--assume {self._usages[key]}")
-            self.missing += [] if missing in self.missing else [missing]
+            option = f"--assume {self._usages[key]}"
+            asked = {missing.option for missing in self.missing if not missing.default}
+            self.missing += [] if option in asked else [Missing(what, option)]  # one answer for all that ask the same
         return value if value is not None else choices[0] if choices else ""
 
     def stated(self, subject: str, *, choices: Collection[str] = ()) -> str | None:

@@ -99,7 +99,7 @@ SUBJECTS: dict[str, tuple[Row, ...]] = {
     "batch_first": (_row(r"batch_first", _YES),),
     # how many recurrent layers there are
     "layers": (
-        _row(r"(n|num|nb|nr|number_of|no_of)?_?(rnn|lstm|gru|hidden|recurrent|cell|decoder)?_?layers?(_(num|count|n|no))?"),
+        _row(r"(n|num|nb|nr|number_of|no_of)?_?(rnn|lstm|gru|hidden|recurrent|cell|decoder)?_?(layers?|lyrs?)(_(num|count|n|no))?"),
         _row(r"(rnn|lstm|gru)_depth"),
     ),
     # whether features are normalised

@@ -45,6 +45,8 @@ _SIDES = {
 """Words in the names of layers that do not stand one upon the other."""
 _BESIDE = {"gate", "gates", "highway", "highways", "carry", "skip", "skips", "shortcut", "residual", "glu"}
 _BIAS = re.compile(r"bias|(^|[._])b([._]|$)", re.IGNORECASE)
+_GATE_NORM = re.compile(r"(ln|bn|norm|layer_?norm|batch_?norm)_?(c|cx|cell|i|g|ih|hh|ho|hx)(_?\d+)?")
+"""Names of a normalisation of a gate, or of a cell's state."""
 _TO_OUTPUT = re.compile(r"(^|[._])(i|x|in|inp|input|emb|e)_?(2|to)_?(o|out|output|y)$")
 """Names of a layer from the input past the recurrent one."""
 _TEMPERATURE = re.compile(r"(^|[._])(log_?)?(temperature|temp|tau|logit_?scale|output_?scale|inv_?temperature)$")
@@ -325,8 +327,11 @@ def _refuse_two_networks(parts: StateDictParts) -> None:
 def _refuse_norm_inside(parts: StateDictParts) -> None:
     """Refuses a normalisation within the module of a recurrent layer: none of PyTorch's own has any."""
     cells = [layer.name for layer in parts.recurrent if isinstance(layer, RecurrentLayer)]
+    parents = {cell.rpartition(".")[0] for cell in cells}
     for norm in (layer for layer in parts.feedforward if isinstance(layer, LayerNorm | BatchNorm)):
-        if any(norm.name.startswith(f"{cell}.") for cell in cells):
+        path, _, leaf = norm.name.rpartition(".")
+        of_a_gate = path in parents and _GATE_NORM.fullmatch(leaf.lower())
+        if of_a_gate or any(norm.name.startswith(f"{cell}.") for cell in cells):
             raise _norm_inside(norm)
 
 
@@ -404,10 +409,13 @@ def _leftover(tensors: Mapping[str, Tensor]) -> TuiGenError:
 
 
 def _advice(names: list[str]) -> str:
-    """What to do about parts that have no place: nothing helps where their names say that they matter."""
+    """What to do about parts that have no place."""
     purposes = metadata.purposes(names)
     if purposes:
-        return f"; networks with such parts{purposes} are not supported"
+        paths = ",".join(dict.fromkeys(name.partition(".")[0] for name in names))
+        return (
+            f"; networks with such parts{purposes} are not supported; if it does not use them, --assume ignore={paths}"
+        )
     return "; if some of them are used in training only, leave these out with --assume ignore=NAME,NAME"
 
 

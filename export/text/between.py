@@ -10,7 +10,7 @@ from tui_gen.errors import TuiGenError
 
 from ..assumptions import Assumptions
 from ..checkpoints.checkpoint import Checkpoint
-from ..checkpoints.settings import statements
+from ..checkpoints.settings import plain_settings, statements
 from ..gaps import Gap, activations_in, find_gaps, function_of
 from ..reader import Missing
 from . import metadata
@@ -32,6 +32,8 @@ _USAGE = "FUNCTION|PART:FUNCTION,PART+:FUNCTION,..."
 """`PART+`: after the sum with the part's input."""
 _FUNCTIONS = ", ".join(ACTIVATIONS)
 _RESIDUAL = "none|PART,FIRST:LAST,..."
+_AWD_SETTINGS = {"dropouth", "dropouti", "dropoute"}
+_REINVENT = ["gru_1", "gru_2", "gru_3", "linear"]
 UNKNOWABLE = Missing(
     "what its script does without tensors, such as an activation (PART:relu) or adding a part's input to its output",
     "--assume activation=PART:FUNCTION,... and --assume residual=PART,FIRST:LAST,...",
@@ -55,7 +57,7 @@ def with_activations(
 
 
 def _interleave(layers: Sequence[Layer], functions: Sequence[str], answers: Mapping[str, str]) -> Iterator[Layer]:
-    for layer, function in zip(layers, (*functions, "none"), strict=True):
+    for layer, function in zip(layers, (*functions, answers.get(layers[-1].name, "none")), strict=True):
         if isinstance(layer, Linear):
             yield replace(layer, activation=function)
         else:
@@ -90,7 +92,7 @@ class _Places:
         """The places in a chain."""
         names = [*([table] if table else []), *(layer.name for layer in layers)]
         gaps = find_gaps([_path(name) for name in names], checkpoint.modules)
-        answers = _answers(assumptions, names[:-1])
+        answers = _answers(assumptions, names)
         unplaced = _unplaced(checkpoint, assumptions, {name for before in gaps for gap in before for name in gap.names})
         parts = [*([None] if table else []), *layers]
         return cls(names, parts, gaps, checkpoint, assumptions, answers, {}, unplaced)
@@ -116,7 +118,8 @@ class _Places:
         """One question for all places, of which each has its answer."""
         nowhere = {f"{path} ({function}), which the file has": function for path, function in self.unplaced.items()}
         for said in statements(self.checkpoint, "activation"):
-            nowhere.update({} if said.meaning == "none" else {f"what its settings say, {said}": said.meaning})
+            is_of_plain_layers = said.meaning == "none" or "nonlin" in said.setting.name
+            nowhere.update({} if is_of_plain_layers else {f"what its settings say, {said}": said.meaning})
         if nowhere and not any(map(self._has_own_functions, self.layers)):
             pairs = f"{self.names[-2]}:{next(iter(nowhere.values()))}"
             self._add(f"which part is followed by {', '.join(nowhere)}", f"none|{pairs}")
@@ -171,7 +174,8 @@ class _Places:
             return self._ask(name, name, default=stated) if several else self.answers.get("", stated)
         if len({*self.unplaced.values()}) == 1:
             return self._assume(name, next(iter(self.unplaced.values())))
-        narrows = len(after) == 1 and layer.outputs < layer.inputs and self._gives_embedding(layer.outputs)
+        narrows = len(after) == 1 and layer.outputs < layer.inputs
+        narrows = narrows and (self._gives_embedding(layer.outputs) or "proj" in name.lower())
         return self._assume(name, "none") if narrows else self._ask(name, name, default="relu")
 
     def _gives_embedding(self, width: int) -> bool:
@@ -257,13 +261,28 @@ def residual_connections(layers: Sequence[Layer], assumptions: Assumptions) -> R
         assumptions.stated("residual")
         return ()
     likely = _likely(layers)
+    plain = _is_plain(layers, likely, assumptions.checkpoint)
     if said:
         what = f"which parts add their input to their output, for its settings say {said[0]}"
         assumptions.missing.append(Missing(what, f"--assume residual={','.join(likely) or _RESIDUAL}"))
     elif len(likely) > 1:
         what = f"whether the input of {', '.join(likely)} is added to the output (a residual connection)"
-        assumptions.missing.append(Missing(what, f"--assume residual=none|{','.join(likely)}"))
+        option = f"--assume residual=none|{','.join(likely)}"
+        assumptions.missing.append(Missing(what, option, "none" if plain else ""))
     return ()
+
+
+def _is_plain(layers: Sequence[Layer], likely: Sequence[str], checkpoint: Checkpoint) -> bool:
+    """Whether layers as wide as their input are likely to have no sums all the same.
+
+    A list that holds other modules between them is applied one by one; settings of AWD-LSTM (Merity et al., 2017), and
+    cells with the names of REINVENT (Olivecrona et al., 2017), are those of networks without any.
+    """
+    between = zip(likely, find_gaps(likely, checkpoint.modules), strict=True)
+    in_turns = [gaps for name, gaps in between if any(name.startswith(f"{gap.container}.") for gap in gaps)]
+    settings = {setting.name for setting in plain_settings(checkpoint)}
+    names = [layer.name for layer in layers]
+    return len(in_turns) == len(likely) - 1 or settings >= _AWD_SETTINGS or names == _REINVENT
 
 
 def _likely(layers: Sequence[Layer]) -> list[str]:

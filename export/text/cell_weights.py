@@ -180,12 +180,12 @@ def assign_roles(stems: Iterable[str]) -> dict[str, Role]:
 
 
 def _roles_by_source(stems: list[str]) -> dict[str, Role]:
-    """`Wx` beside `Wh`: weights named by what they read alone, and the bias beside them."""
-    sources = {stem: source for stem in stems if (source := _SOURCE_ALONE.get("".join(_words(stem))))}
-    if sorted(sources.values()) != ["h", "x"]:
+    """`Wx` beside `Wh`: weights named by what they read alone, and the biases beside them."""
+    every = {stem: source for stem in stems if (source := _SOURCE_ALONE.get("".join(_words(stem))))}
+    if sorted(source for stem, source in every.items() if not stem.lower().startswith("b")) != ["h", "x"]:
         return {}
     biases = [stem for stem in stems if stem.lower() in ("b", "bias")]
-    return {**{stem: Role(source, "h") for stem, source in sources.items()}, **dict.fromkeys(biases, Role("", "h"))}
+    return {**{stem: Role(source, "h") for stem, source in every.items()}, **dict.fromkeys(biases, Role("", "h"))}
 
 
 def _words(stem: str) -> list[str]:

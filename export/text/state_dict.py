@@ -128,7 +128,7 @@ def _sort_modules(tensors: Mapping[str, Tensor], assumptions: Assumptions, parts
         path, _, leaf = name.rpartition(".")
         modules.setdefault(path, {})[leaf] = tensor
     for path, leaves in modules.items():
-        layer = _feedforward(path, leaves, assumptions) if path else None
+        layer = _feedforward(path, _usual_names(leaves), assumptions) if path else None
         if layer:
             parts.feedforward.append(layer)
             if isinstance(layer, Linear) and layer.bias is None:
@@ -138,6 +138,14 @@ def _sort_modules(tensors: Mapping[str, Tensor], assumptions: Assumptions, parts
             name = f"{path}.{leaf}" if path else leaf
             is_matrix = tensor.ndim == 2 and min(tensor.shape) > 1 and not _is_initial_state(name)
             (parts.tables if is_matrix else parts.rest)[name] = tensor
+
+
+def _usual_names(leaves: dict[str, Tensor]) -> dict[str, Tensor]:
+    """`weight` and `bias` for `W` and `b` of a linear layer of the owner's, either way round."""
+    weight, bias = leaves.get("W"), leaves.get("b")
+    if {*leaves} != {"W", "b"} or weight is None or bias is None or weight.ndim != 2 or len({*weight.shape}) < 2:
+        return leaves
+    return {"weight": weight if bias.numel() == len(weight) else weight.T, "bias": bias.flatten()}
 
 
 def _feedforward(path: str, leaves: dict[str, Tensor], assumptions: Assumptions) -> Feedforward | None:

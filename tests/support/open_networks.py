@@ -294,3 +294,32 @@ class DeepCell(nn.Module):
             h = torch.tanh(self.cell["h2h2"](torch.tanh(self.cell["i2h"](x) + self.cell["h2h"](h))))
             outputs.append(self.out(h))
         return torch.stack(outputs, 1)
+
+
+class OwnLayers(nn.Module):
+    """Cells of one's own in a list: W x and W h, with a bias each and the output gate third; `W` and `b` everywhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.fc = _parameters(W=(V, E)), _parameters(W=(V, H), b=(V,))
+        shapes = ({"W_x": (4 * H, n), "W_h": (4 * H, H), "b_x": (4 * H,), "b_h": (4 * H,)} for n in (E, H))
+        self.rnns = nn.ModuleList(_parameters(**shape) for shape in shapes)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        states = [(torch.zeros(len(tokens), H), torch.zeros(len(tokens), H)) for _ in self.rnns]
+        outputs = []
+        for x in self.embed["W"][tokens].unbind(1):
+            value = x
+            for at, cell in enumerate(self.rnns):
+                h, c = states[at]
+                gates = value @ cell["W_x"].T + cell["b_x"] + h @ cell["W_h"].T + cell["b_h"]  # type: ignore[index]
+                i, f, o, g = gates.chunk(4, dim=1)
+                c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+                value = torch.sigmoid(o) * torch.tanh(c)
+                states[at] = value, c
+            outputs.append(value @ self.fc["W"].T + self.fc["b"])
+        return torch.stack(outputs, 1)
+
+
+def _parameters(**shapes: tuple[int, ...]) -> nn.ParameterDict:
+    return nn.ParameterDict({name: nn.Parameter(torch.randn(shape) * 0.3) for name, shape in shapes.items()})

@@ -22,6 +22,7 @@ from tests.support.open_networks import (
     Lists,
     MixtureOfSoftmaxes,
     NormedCell,
+    OwnLayers,
     OwnNorm,
     PastTheLayer,
     ResidualBlocks,
@@ -95,6 +96,11 @@ def _sequence(*after_embedding: nn.Module) -> Chain:
     return Chain({"body": nn.Sequential(nn.Embedding(V, E), *after_embedding, lstm(), nn.Linear(H, V))})
 
 
+def _in_list(*between: nn.Module) -> Chain:
+    layers = nn.ModuleList([lstm(H), *between, lstm(H), *between, lstm(H)])
+    return Chain({"emb": nn.Embedding(V, H), "layers": layers, "out": nn.Linear(H, V)})
+
+
 def _relu_rnn() -> nn.Module:
     return Usual(nn.RNN(E, H, nonlinearity="relu"))
 
@@ -109,6 +115,7 @@ def _scaled(factor: float) -> Chain:
     return usual({"emb": lambda value: value * factor})
 
 
+_AWD = ("dropout", "dropouth", "dropouti", "dropoute")
 BLOCKS = "blocks.0.lstm:blocks.0.linear,blocks.1.lstm:blocks.1.linear"
 GAPS = [
     Kind(
@@ -404,6 +411,36 @@ HIDDEN = [
         "asked",
         "which activation follows embedding .in a decoder of these names",
         {"activation": "embedding:relu"},
+    ),
+    Kind(
+        "cells of one's own in a list",
+        _saved(OwnLayers),
+        "asked",
+        "the order of the gates in rnns.0",
+        {"gates": "ifog"},
+    ),
+    Kind(
+        "layers in a list with dropouts between",
+        _saved(lambda: _in_list(nn.Dropout())),
+        "asked",
+        r"which activation follows layers\.0 \(of layers\.1 .* and layers\.2",
+        {"activation": "none"},
+    ),
+    Kind("the same, pickled", _whole(lambda: _in_list(nn.Dropout()))),
+    Kind("layers in a list", _saved(_in_list), "asked", "residual connection", {"residual": "none"}),
+    Kind("the same with the settings of AWD-LSTM", _saved(_in_list, args=dict.fromkeys(_AWD, 0.5))),
+    Kind(
+        "a normalisation of a cell's state, beside it",
+        _saved(lambda: usual(norm_c=_normed())),
+        "refused",
+        "norm_c normalises inside of a recurrent cell",
+    ),
+    Kind(
+        "an activation of the logits",
+        _saved(lambda: usual({"out": torch.relu}, fc=nn.Linear(H, H))),
+        "asked",
+        "follows fc",
+        {"activation": "fc:none,out:relu"},
     ),
     Kind("a highway", _saved(Highway), "refused", "gate seems to stand beside another part"),
     Kind("skips side by side", _saved(ConcatenatedSkips), "refused", "out reads 14 numbers, and no part gives so many"),
