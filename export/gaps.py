@@ -14,8 +14,10 @@ from tui_gen.errors import TuiGenError
 
 from .checkpoints.checkpoint import ModuleFacts
 
-_WITHOUT_EFFECT = re.compile(r"drop|Identity$|Softmax$|torch\.nn\.modules\.(loss|container)\.", re.IGNORECASE)
-"""Classes of modules that change nothing in a trained network, or nothing but the logits' sum."""
+_WITHOUT_EFFECT = re.compile(
+    r"drop|loss$|criterion|metric|accuracy|Identity$|Softmax$|torch\.nn\.modules\.(loss|container)\.", re.IGNORECASE
+)
+"""Classes of modules that change nothing in a trained network; a softmax at its end, nothing of its distribution."""
 _FUNCTIONS = {
     "ReLU": "relu",
     "Tanh": "tanh",
@@ -96,6 +98,9 @@ def activations_in(gap: Gap, modules: Mapping[str, ModuleFacts]) -> list[str] | 
     if not all(name in modules for name in gap.names):
         return None
     leaves = [path for name in gap.names for path in _leaves(name, modules)]
+    softmax = next((path for path in leaves if modules[path].kind.endswith("Softmax")), None)
+    if softmax:
+        raise _unknown(softmax, modules[softmax])
     functions = [function_of(path, modules[path]) for path in leaves]
     return [function for function in functions if function]
 
@@ -116,7 +121,11 @@ def function_of(path: str, facts: ModuleFacts) -> str:
         return _FUNCTIONS[kind] + tanh + ("" if shape == usual else f"({shape:g})")
     if _WITHOUT_EFFECT.search(facts.kind):
         return ""
-    raise TuiGenError(
+    raise _unknown(path, facts)
+
+
+def _unknown(path: str, facts: ModuleFacts) -> TuiGenError:
+    return TuiGenError(
         f"what {path} does, a {facts.kind}, is not known; "
         "the network can be exported with --factory package.module:function"
     )

@@ -117,10 +117,11 @@ class _Places:
     def ask(self) -> None:
         """One question for all places, of which each has its answer."""
         nowhere = {f"{path} ({function}), which the file has": function for path, function in self.unplaced.items()}
+        nowhere = {} if any(map(self._may_be_followed, self.layers)) else nowhere
         for said in statements(self.checkpoint, "activation"):
-            is_of_plain_layers = said.meaning == "none" or "nonlin" in said.setting.name
-            nowhere.update({} if is_of_plain_layers else {f"what its settings say, {said}": said.meaning})
-        if nowhere and not any(map(self._has_own_functions, self.layers)):
+            if not (said.meaning == "none" or "nonlin" in said.setting.name or any(map(self._has_own, self.layers))):
+                nowhere[f"what its settings say, {said}"] = said.meaning
+        if nowhere:
             pairs = f"{self.names[-2]}:{next(iter(nowhere.values()))}"
             self._add(f"which part is followed by {', '.join(nowhere)}", f"none|{pairs}")
         if self.open:
@@ -133,11 +134,15 @@ class _Places:
         if not self.answers:
             self.assumptions.missing.append(Missing(what, f"--assume activation={example}"))
 
-    def _has_own_functions(self, layer: Layer | None) -> bool:
-        """Whether a layer may be what an activation module is for."""
+    def _may_be_followed(self, layer: Layer | None) -> bool:
+        """Whether a layer is asked about anyway, or is a cell of the owner's that may hold activations as modules."""
         if isinstance(layer, RecurrentLayer):
-            return bool(layer.equations) or layer.kind == "RNN"
+            return bool(layer.equations)
         return isinstance(layer, TutorialRNN) or (isinstance(layer, Linear) and layer is not self.layers[-1])
+
+    def _has_own(self, layer: Layer | None) -> bool:
+        """Whether a layer may be what an activation in the settings is for."""
+        return self._may_be_followed(layer) or (isinstance(layer, RecurrentLayer) and layer.kind == "RNN")
 
     def _ask(self, name: str, why: str, *, default: str = "none") -> str:
         if "" in self.answers:

@@ -66,7 +66,7 @@ def find_torch_layers(
         alone = index is None or (path, "1") not in groups
         layer = _torch_layer((path or "rnn") + ("" if alone else f".l{index}"), weights)
         if layer.kind == "RNN":
-            nonlinearity = metadata.attribute(checkpoint, path, "nonlinearity") or assumptions.assume(
+            nonlinearity = metadata.nonlinearity(checkpoint, path) or assumptions.assume(
                 "nonlinearity",
                 "tanh",
                 "what its simple recurrent layers bend their state with",

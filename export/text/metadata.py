@@ -113,6 +113,13 @@ def attribute(checkpoint: Checkpoint, path: str, name: str) -> Any:
     return module.attributes.get(name) if module else None
 
 
+def nonlinearity(checkpoint: Checkpoint, path: str) -> str | None:
+    """What a pickled layer bends its state with, which older versions of PyTorch keep as its mode; None for neither."""
+    values = (attribute(checkpoint, path, name) for name in ("nonlinearity", "mode"))
+    known = {"tanh": "tanh", "relu": "relu", "RNN_TANH": "tanh", "RNN_RELU": "relu"}
+    return next((known[value] for value in values if value in known), None)
+
+
 def is_of_torch(checkpoint: Checkpoint, path: str) -> bool | None:
     """Whether a module is of one of PyTorch's own classes; None if the file does not say."""
     module = checkpoint.modules.get(path)

@@ -26,6 +26,7 @@ from tests.support.open_networks import (
     OwnNorm,
     PastTheLayer,
     ResidualBlocks,
+    Shift,
     Tempered,
     Tied,
     WithOwnLSTM,
@@ -182,6 +183,18 @@ GAPS = [
         {"activation": "none"},
     ),
     Kind("layers side by side, without a gap", _saved(lambda: _with_head(_normed(), nn.Linear(H, 6), nn.Linear(6, H)))),
+    Kind(
+        "a softmax before the output, pickled",
+        _whole(lambda: _with_head(nn.Softmax(dim=-1))),
+        "refused",
+        "what head.0 does, a torch.nn.modules.activation.Softmax, is not known",
+    ),
+    Kind(
+        "a module of the owner's without tensors, pickled",
+        _whole(lambda: usual(shift=Shift())),
+        "refused",
+        r"what shift does, a tests\.support\.open_networks\.Shift; tell it with --assume ignore=shift",
+    ),
     Kind(
         "an activation that stands outside of sequences, pickled",
         _whole(lambda: usual(relu=nn.ReLU())),
