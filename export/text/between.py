@@ -50,7 +50,7 @@ def with_activations(
     table: the embedding's name; empty if there is none.
     """
     places = _Places.of(table, layers, checkpoint, assumptions)
-    functions = [places.function(at) for at in range(len(places.names) - 1)]
+    functions = places.functions()
     places.ask()
     of_table = functions.pop(0) if table else "none"
     return of_table, tuple(_interleave(layers, functions, places.answers))
@@ -86,6 +86,10 @@ class _Places:
     """What is to be asked: why, and an example of an answer, by the name of the part."""
     unplaced: dict[str, str]
     """Activations that a pickled network has as modules outside of sequences, by their paths."""
+    is_used: bool = False
+    """Whether the answer without a part was a linear layer's."""
+    is_for_all: bool = False
+    """Whether it is that of gaps too."""
 
     @classmethod
     def of(cls, table: str, layers: Sequence[Layer], checkpoint: Checkpoint, assumptions: Assumptions) -> _Places:
@@ -97,6 +101,14 @@ class _Places:
         parts = [*([None] if table else []), *layers]
         return cls(names, parts, gaps, checkpoint, assumptions, answers, {}, unplaced)
 
+    def functions(self) -> list[str]:
+        """What follows each part. A function for all is for linear layers and what follows them, if there are any."""
+        functions = [self.function(at) for at in range(len(self.names) - 1)]
+        if self.open and "" in self.answers and not self.is_used:
+            self.is_for_all, self.open = True, {}
+            functions = [self.function(at) for at in range(len(self.names) - 1)]
+        return functions
+
     def function(self, at: int) -> str:
         """What follows a part: by an answer, by modules, by the numbers of names, or by what is usual."""
         name = self.names[at]
@@ -106,7 +118,8 @@ class _Places:
         if None in modules:
             paths = [path for gap in self.gaps[at + 1] for path in gap.names]
             missing = ", ".join(paths[:3]) + (", ..." if len(paths) > 3 else "")
-            return self._ask(name, f"{name} (of {missing} the file has no tensors: an activation, or a dropout)")
+            why = f"{name} (of {missing} the file has no tensors: an activation, or a dropout)"
+            return self._ask(name, why, is_gap=isinstance(self.layers[at], Recurrent | None))
         functions = [function for known in modules if known for function in known]
         if len(functions) > 1:
             raise TuiGenError(f"{' and then '.join(functions)} follow {name}, which is not supported")
@@ -121,18 +134,14 @@ class _Places:
         for said in statements(self.checkpoint, "activation"):
             if not (said.meaning == "none" or "nonlin" in said.setting.name or any(map(self._has_own, self.layers))):
                 nowhere[f"what its settings say, {said}"] = said.meaning
-        if nowhere:
-            pairs = f"{self.names[-2]}:{next(iter(nowhere.values()))}"
-            self._add(f"which part is followed by {', '.join(nowhere)}", f"none|{pairs}")
+        if nowhere and not self.answers:
+            option = f"--assume activation=none|{self.names[-2]}:{next(iter(nowhere.values()))}"
+            self.assumptions.missing.append(Missing(f"which part is followed by {', '.join(nowhere)}", option))
         if self.open:
-            pairs = ",".join(f"{name}:{default}" for name, (_, default) in self.open.items())
-            self._add(
-                f"which activation follows {' and '.join(why for why, _ in self.open.values())}: {_FUNCTIONS}", pairs
-            )
-
-    def _add(self, what: str, example: str) -> None:
-        if not self.answers:
-            self.assumptions.missing.append(Missing(what, f"--assume activation={example}"))
+            told = [f"{name}:{answer}".removeprefix(":") for name, answer in self.answers.items()]
+            pairs = ",".join([*told, *(f"{name}:{example}" for name, (_, example) in self.open.items())])
+            what = f"which activation follows {' and '.join(why for why, _ in self.open.values())}: {_FUNCTIONS}"
+            self.assumptions.missing.append(Missing(what, f"--assume activation={pairs}"))
 
     def _may_be_followed(self, layer: Layer | None) -> bool:
         """Whether a layer is asked about anyway, or is a cell of the owner's that may hold activations as modules."""
@@ -144,10 +153,12 @@ class _Places:
         """Whether a layer may be what an activation in the settings is for."""
         return self._may_be_followed(layer) or (isinstance(layer, RecurrentLayer) and layer.kind == "RNN")
 
-    def _ask(self, name: str, why: str, *, default: str = "none") -> str:
-        if "" in self.answers:
+    def _ask(self, name: str, why: str, *, default: str = "none", is_gap: bool = False) -> str:
+        """is_gap: after an embedding or a recurrent layer, where a dropout is as likely as an activation."""
+        if "" in self.answers and (self.is_for_all or not is_gap or self.answers[""] == "none"):
+            self.is_used = True
             return self.answers[""]
-        self.open[name] = why, "relu" if default == "none" else default
+        self.open[name] = why, "none" if is_gap else "relu" if default == "none" else default
         return default
 
     def _are_neighbours(self, at: int) -> bool:
@@ -179,7 +190,7 @@ class _Places:
             return self._ask(name, name, default=stated) if several else self.answers.get("", stated)
         if len({*self.unplaced.values()}) == 1:
             return self._assume(name, next(iter(self.unplaced.values())))
-        narrows = len(after) == 1 and layer.outputs < layer.inputs
+        narrows = len(after) == 1 and layer.outputs < layer.inputs and not name.rpartition(".")[2].isdecimal()
         narrows = narrows and (self._gives_embedding(layer.outputs) or "proj" in name.lower())
         return self._assume(name, "none") if narrows else self._ask(name, name, default="relu")
 

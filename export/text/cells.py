@@ -65,6 +65,9 @@ def find_torch_layers(
             continue
         alone = index is None or (path, "1") not in groups
         layer = _torch_layer((path or "rnn") + ("" if alone else f".l{index}"), weights)
+        if (owner := _class_of_owner(path, checkpoint)) and index in (None, "0"):
+            what = f"whether {path}, a {owner}, computes as PyTorch's {layer.kind} does (others cannot be exported)"
+            assumptions.ask("cell", what, choices=("torch",))
         if layer.kind == "RNN":
             nonlinearity = metadata.nonlinearity(checkpoint, path) or assumptions.assume(
                 "nonlinearity",
@@ -76,6 +79,15 @@ def find_torch_layers(
             layer = replace(layer, nonlinearity=nonlinearity)
         layers.append(layer)
     return layers, {name for name, match in matches.items() if (match[1] or "", match[3]) not in foreign}
+
+
+def _class_of_owner(path: str, checkpoint: Checkpoint) -> str:
+    """The class of a module that has the names of PyTorch's layers and is none of them, nor made from one of them."""
+    modules = [checkpoint.modules.get(name) for name in (path, f"{path}.module")]
+    kinds = [module.kind for module in modules if module]
+    is_of_torch = any(kind.startswith("torch.nn.") for kind in kinds)
+    is_made_from_one = any(module and "mode" in module.attributes for module in modules)
+    return kinds[0] if kinds and not is_of_torch and not is_made_from_one else ""
 
 
 def _is_foreign(weights: Mapping[str, Tensor], facts: ModuleFacts | None) -> bool:

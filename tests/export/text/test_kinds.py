@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from export.reader import ReadOptions
 from tests.support.kinds import Kind, Logits, check
 from tests.support.open_networks import (
     BackwardReader,
@@ -93,6 +94,12 @@ def _with_head(*modules: nn.Module) -> Chain:
     return Chain({"emb": nn.Embedding(V, E), "rnn": lstm(), "head": _head(*modules)})
 
 
+def _with_two_sequences() -> Chain:
+    first = nn.Sequential(nn.Linear(E, 6), nn.Tanh(), nn.Linear(6, E), nn.Tanh())
+    head = nn.Sequential(nn.Dropout(), nn.Linear(H, 6), nn.Tanh(), nn.Linear(6, V))
+    return Chain({"emb": nn.Embedding(V, E), "first": first, "rnn": lstm(), "head": head})
+
+
 def _sequence(*after_embedding: nn.Module) -> Chain:
     return Chain({"body": nn.Sequential(nn.Embedding(V, E), *after_embedding, lstm(), nn.Linear(H, V))})
 
@@ -155,6 +162,21 @@ GAPS = [
         "asked",
         r"follows rnn \(of head\.0",
         {"activation": "rnn:tanh"},
+    ),
+    Kind(
+        "a sequence that begins with a dropout, after one that ends with an activation",
+        _saved(_with_two_sequences),
+        "asked",
+        "activation=first.0:relu,first.2:relu,rnn:none,head.1:relu",
+        {"activation": "tanh,rnn:none"},
+    ),
+    Kind(
+        "an answer for linear layers, which is none for a gap after a recurrent one",
+        _saved(_with_two_sequences),
+        "asked",
+        "activation=tanh,rnn:none",
+        {"activation": "tanh,rnn:none"},
+        ReadOptions(assume={"activation": "tanh"}),
     ),
     Kind(
         "normalisation and activation between linear layers of other names",
