@@ -178,21 +178,37 @@ class _Places:
     def _usual(self, at: int) -> str:
         """What follows where neither modules nor numbers tell: asked after linear layers, else nothing."""
         layer, name, after = self.layers[at], self.names[at], self.layers[at + 1 :]
-        if isinstance(layer, LayerNorm | BatchNorm) and at and isinstance(self.layers[at - 1], Linear):
-            return self._ask(name, name) if isinstance(after[0], Linear) and self._asks(at - 1) else "none"
-        if layer is None and self._is_tutorial_decoder():
-            why = f"{name} (in a decoder of these names, of PyTorch's tutorial on translation, it is relu)"
-            return self._ask(name, why)
         if not isinstance(layer, Linear):
-            return "none"
-        if stated := self.assumptions.stated("activation", choices=(*ACTIVATIONS,)):
+            return self._after_others(at)
+        stated, modules = self.assumptions.stated("activation", choices=(*ACTIVATIONS,)), {*self.unplaced.values()}
+        if stated:
             several = sum(isinstance(other, Linear) for other in self.layers[:-1]) > 1
             return self._ask(name, name, default=stated) if several else self.answers.get("", stated)
-        if len({*self.unplaced.values()}) == 1:
-            return self._assume(name, next(iter(self.unplaced.values())))
-        narrows = len(after) == 1 and layer.outputs < layer.inputs and not name.rpartition(".")[2].isdecimal()
-        narrows = narrows and (self._gives_embedding(layer.outputs) or "proj" in name.lower())
-        return self._assume(name, "none") if narrows else self._ask(name, name, default="relu")
+        if len(modules) == 1:
+            return self._assume(name, modules.pop())
+        is_last = len(after) == 1 and layer.outputs < layer.inputs and not self._is_in_list(name)
+        if is_last and (self._gives_embedding(layer.outputs) or "proj" in name.lower()):
+            return self._assume(name, "none", is_last=True)
+        return self._ask(name, name, default="relu")
+
+    def _after_others(self, at: int) -> str:
+        """What follows a part that is not linear: nothing, but for a normalisation between linear layers."""
+        name, layer = self.names[at], self.layers[at]
+        if layer is None and self._is_tutorial_decoder():
+            return self._ask(name, f"{name} (a decoder of these names, of PyTorch's tutorial on translation, has relu)")
+        is_norm = isinstance(layer, LayerNorm | BatchNorm) and at > 0 and isinstance(self.layers[at - 1], Linear)
+        if is_norm and isinstance(self.layers[at + 1], Linear) and self._asks(at - 1):
+            return self._ask(name, name)
+        return "none"
+
+    def _is_in_list(self, name: str) -> bool:
+        """Whether a part is one of several in a list without gaps, which a script treats alike."""
+        path = name.rpartition(".")[0]
+        alike = [
+            other for other in self.names if other.rpartition(".")[0] == path and other[len(path) + 1 :].isdecimal()
+        ]
+        has_gaps = any(gap.container == path for before in self.gaps for gap in before)
+        return name in alike and len(alike) > 1 and not has_gaps
 
     def _gives_embedding(self, width: int) -> bool:
         """Whether features of this width are what the first layer reads, as an output with the embedding's weights."""
@@ -209,8 +225,9 @@ class _Places:
         """Whether nothing told what follows a part."""
         return self.names[at] in self.open or "" in self.answers
 
-    def _assume(self, name: str, default: str) -> str:
-        if "" in self.answers:
+    def _assume(self, name: str, default: str, *, is_last: bool = False) -> str:
+        """is_last: right before the output, where the answer for all places does not count."""
+        if "" in self.answers and not is_last:
             return self.answers[""]
         missing = Missing(f"what follows {name}", f"--assume activation={name}:FUNCTION", default)
         self.assumptions.missing.append(missing)

@@ -444,7 +444,7 @@ HIDDEN = [
             )
         ),
         "asked",
-        "which activation follows embedding .in a decoder of these names",
+        "which activation follows embedding .a decoder of these names",
         {"activation": "embedding:relu"},
     ),
     Kind(
