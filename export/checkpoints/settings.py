@@ -97,6 +97,8 @@ SUBJECTS: dict[str, tuple[Row, ...]] = {
         _row(r"\w+", {"rnn_relu": "relu", "rnn_tanh": "tanh"}),
     ),
     "batch_first": (_row(r"batch_first", _YES),),
+    # of what kind the recurrent layers are
+    "cell": (_row(r"(rnn|cell|recurrent|unit)_(type|kind|cell|unit|class|name)|cell"),),
     # how many recurrent layers there are
     "layers": (
         _row(r"(n|num|nb|nr|number_of|no_of)?_?(rnn|lstm|gru|hidden|recurrent|cell|decoder)?_?(layers?|lyrs?)(_(num|count|n|no))?"),

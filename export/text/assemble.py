@@ -103,6 +103,7 @@ def assemble(parts: StateDictParts, checkpoint: Checkpoint, assumptions: Assumpt
     if others:
         raise _leftover({name: table for name, table in parts.tables.items() if name in others})
     parts.notes += evidence.check_direction(parts.recurrent, assumptions)
+    evidence.check_kind(parts.recurrent, checkpoint, assumptions)
     evidence.check_counts(parts.recurrent, checkpoint, assumptions)
     layers = evidence.without_unused(chain.layers, assumptions)
     function, layers = with_activations(chain.table, layers, checkpoint, assumptions)

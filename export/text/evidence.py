@@ -18,6 +18,7 @@ from . import metadata
 from .layers import BatchNorm, Layer, LayerNorm, Linear, Recurrent, RecurrentLayer
 
 _BACKWARD = {"backward", "backwards", "bwd", "bw", "reverse", "reversed"}
+_OF_A_KIND = re.compile(r"lstm|gru|rnn|sru|ran$")
 _SQRT_WIDTH = "sqrt-width"
 _SQRT = re.compile(r"yes|.*(sqrt|root).*")
 
@@ -35,6 +36,18 @@ def check_direction(recurrent: Sequence[Recurrent], assumptions: Assumptions) ->
     if answer != "backward":
         return []
     return ["it reads and writes from the end of a text to its beginning: what it writes is reversed"]
+
+
+def check_kind(recurrent: Sequence[Recurrent], checkpoint: Checkpoint, assumptions: Assumptions) -> None:
+    """Asks about settings that name another kind of recurrent layer than the tensors have the shapes of."""
+    kinds = {layer.kind.lower() if isinstance(layer, RecurrentLayer) else "rnn" for layer in recurrent}
+    for said in statements(checkpoint, "cell"):
+        name = re.sub(r"_?(tanh|relu|cell)$", "", said.meaning.rpartition(".")[2])
+        if _OF_A_KIND.search(name) and name not in kinds:
+            what = (
+                f"whether layers with the shapes of {' and '.join(sorted(kinds)).upper()} compute as PyTorch's do, for"
+            )
+            assumptions.ask("cell", f"{what} its settings say {said} (others cannot be exported)", choices=("torch",))
 
 
 def check_counts(recurrent: Sequence[Recurrent], checkpoint: Checkpoint, assumptions: Assumptions) -> None:

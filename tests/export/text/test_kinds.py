@@ -319,6 +319,17 @@ SETTINGS = [
         {"activation": "fc:elu,fc2:none"},
     ),
     Kind(
+        "another kind of layer in the settings",
+        _saved(lambda: Usual(nn.LSTM(E, H)), args={"rnn_type": "subLSTM"}),
+        "asked",
+        "whether layers with the shapes of LSTM compute as PyTorch's do, for its settings say args.rnn_type='subLSTM'",
+        {"cell": "torch"},
+    ),
+    Kind(
+        "the kind of layer in the settings",
+        _saved(lambda: Usual(nn.LSTM(E, H)), args={"rnn_type": "torch.nn.LSTMCell"}),
+    ),
+    Kind(
         "another number of layers in the settings",
         _saved(lambda: Usual(nn.LSTM(E, H, 2)), args={"num_layers": 3}),
         "asked",
