@@ -55,7 +55,7 @@ def read_image(checkpoint: Checkpoint, options: ReadOptions) -> Reading | None:
 
     Raises TuiGenError for convolutions that make no network that is known.
     """
-    layers = find_layers(checkpoint.tensors)
+    layers = find_layers(checkpoint.tensors, checkpoint.modules)
     if not layers.convs:
         return None
     for reader in (read_gated, read_single):

@@ -12,21 +12,26 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from tui_gen.errors import TuiGenError
 
 from ..assumptions import Assumptions
 from ..reader import Reading
-from .input_output import Levels, read_input_output
+from .input_output import Habits, read_input_output
 from .layers import (
     Conv,
     Convolution,
     GatedActivation,
     Layers,
+    Norm,
+    Table,
+    dilations_of,
     first_gate,
     is_chain,
     raster_mask,
     raster_masks,
+    refuse,
     same_convolution,
 )
 from .streaming import reading_of
@@ -42,6 +47,16 @@ _NOTES: dict[VerticalStyle, str] = {
     "shifted": "half vertical kernels, linked one row further down",
 }
 ConvRole = Literal["vertical", "columns", "rows", "vertical_pointwise", "link", "horizontal", "residual", "skip"]
+_WORDS: dict[ConvRole, str] = {
+    "vertical": "the vertical convolution",
+    "columns": "the vertical convolution over columns",
+    "rows": "the vertical convolution over rows",
+    "vertical_pointwise": "the 1x1 convolution of the vertical stack",
+    "link": "the way from the vertical stack to the horizontal one",
+    "horizontal": "the horizontal convolution",
+    "residual": "the 1x1 convolution of the horizontal stack",
+    "skip": "the way to the head",
+}
 _TOKEN = re.compile(r"[a-z]+|\d+x\d+|\d*xn|nx\d*|\d+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _VERTICAL = re.compile(r"v(stack|conv|fc)?$|vert")
@@ -50,6 +65,7 @@ _LINK = {"link", "vtoh", "vh"}
 _BACK = {"htoh", "hh"}
 """From the horizontal stack to itself."""
 _SKIP = {"skip"}
+_ABOUT_CLASS = re.compile(r"class|label|cond|(^|[._])(y|cls)([._]|$)")
 VerticalStyle = Literal["masked", "zeroed", "split", "above", "moved", "shifted"]
 """How the vertical stack sees only what is above: by masked kernels; by half kernels up to the own row, which in the
 first layer is zero; by a row and a column kernel above the place; by kernels above the place; by half kernels whose
@@ -59,21 +75,34 @@ _ACTIVATIONS: dict[str, nn.Module] = {"relu": nn.ReLU(), "elu": nn.ELU(), "none"
 
 def read_gated(layers: Layers, assumptions: Assumptions) -> Reading | None:
     """A network of two stacks; None for any other."""
-    parts = gated_parts(layers)
+    parts = gated_parts(layers, assumptions)
     if parts is None:
         return None
     if layers.unknown:
-        raise TuiGenError(f"it has tensors whose use is not known: {', '.join(layers.unknown[:5])}")
+        refuse(f"it is a network of two stacks, in which the use of {', '.join(layers.unknown[:5])} is not known")
     config = _config(parts, assumptions)
     first = parts.stem[0] if parts.stem else parts.layers[0].convs["horizontal"]
-    scaling = "-1..1" if config.style == "masked" else "level/(levels-1)"
-    layout = read_input_output(first.inputs, parts.head[-1], parts.pixels, assumptions, scaling=scaling)
+    layout = read_input_output(first.inputs, parts.head[-1], parts.pixels, assumptions, habits=_habits(parts, config))
     label = f"Gated PixelCNN {len(parts.layers)}x{parts.layers[-1].convs['horizontal'].outputs // 2}, two stacks"
     classes, size = _classes(parts), assumptions.size()
-    module = GatedNet(parts, config, layout.logits, assumptions)
+    module = GatedNet(parts, config, assumptions)
     stem = ["a masked convolution comes before both stacks"] if parts.stem else []
     network = layout.network(size, module, label=label, classes=classes)
     return reading_of(network, assumptions, notes=[_NOTES[config.style], *stem, *layout.notes])
+
+
+def _habits(parts: GatedParts, config: GatedConfig) -> Habits:
+    """What is known of the scripts that use these names."""
+    paths = {layer.path for layer in parts.layers}
+    if config.style == "masked" and {"conv_vstack", "conv_hstack"} <= {_stem_of(conv) for conv in parts.first_convs}:
+        return Habits("-1..1", "levels-first")
+    if config.style == "split" or (config.style == "shifted" and "causal_conv" in paths):
+        return Habits("level/(levels-1)", "levels-first")
+    return Habits()
+
+
+def _stem_of(conv: Conv) -> str:
+    return conv.name.partition(".")[0]
 
 
 @dataclass(frozen=True)
@@ -84,8 +113,11 @@ class GatedConfig:
     first_gate: str = "tanh"
     """Which half of the channels goes through tanh: the first (`tanh`) or the second (`sigmoid`)."""
     vertical_residual: bool = False
+    horizontal_residual: bool = True
     after_stem: bool = False
     """Whether the first layer reads features that see what is left of them, which only the horizontal stack may."""
+    views: bool = False
+    """Whether what is added to the vertical features in place is in those one row further up as well."""
 
 
 def _config(parts: GatedParts, assumptions: Assumptions) -> GatedConfig:
@@ -94,7 +126,24 @@ def _config(parts: GatedParts, assumptions: Assumptions) -> GatedConfig:
         style = "above"
     elif style == "zeroed" and _moves(parts, assumptions):
         style = "moved"
-    return GatedConfig(style, first_gate(assumptions), _vertical_residual(style, assumptions), bool(parts.stem))
+    what = "whether the horizontal stack adds its input"
+    return GatedConfig(
+        style,
+        first_gate(assumptions),
+        _vertical_residual(style, assumptions),
+        assumptions.assume("residual", "yes", what, choices=("yes", "no")) == "yes",
+        bool(parts.stem),
+        style == "shifted" and _crops_are_views(assumptions),
+    )
+
+
+def _crops_are_views(assumptions: Assumptions) -> bool:
+    """Whether both crops of a vertical convolution's result share memory, so that `a += b` changes the other, too."""
+    what = (
+        "whether its two crops of the vertical features share memory: views, if the script adds to one with +=, which "
+        "then changes the other; copies, if it adds with + or clones"
+    )
+    return assumptions.ask("crops", what, choices=("views", "copies")) == "views"
 
 
 def _moves(parts: GatedParts, assumptions: Assumptions) -> bool:
@@ -116,26 +165,29 @@ def _vertical_residual(style: VerticalStyle, assumptions: Assumptions) -> bool:
 
 
 def _dilations(parts: GatedParts, style: VerticalStyle, assumptions: Assumptions) -> list[int]:
-    """Of each layer. Nothing in the tensors says them; masked kernels are the only ones that have been dilated."""
+    """Of each layer. Masked kernels are the only ones that have been dilated."""
+    inner = [layer.convs["horizontal"] for layer in parts.layers[1:]]
     if style != "masked":
+        if any(conv.dilation > 1 for conv in inner):
+            refuse(f"{inner[0].name} is dilated, and its kernel is not masked: how it is padded is not known")
         return [1] * len(parts.layers)
-    inner = len(parts.layers) - 1
     rows, columns = parts.layers[-1].convs["vertical"].kernel
-    default = _DILATIONS if inner == len(_DILATIONS) and rows == columns == 3 else (1,) * inner
-    answer = assumptions.assume("dilations", ",".join(map(str, default)), "the dilations of its layers after the first")
-    numbers = answer.split(",") if inner else []
-    if len(numbers) != inner or not all(number.strip().isdecimal() and int(number) for number in numbers):
-        raise TuiGenError(f"--assume dilations must be {inner} whole numbers with commas, not {answer!r}")
-    return [1, *(int(number) for number in numbers)]
+    known = len(inner) == len(_DILATIONS) and rows == columns == 3
+    default = ",".join(map(str, _DILATIONS if known else (1,) * len(inner)))
+    return [1, *dilations_of(inner, assumptions, default)]
+
+
+Stack = Literal["vertical", "horizontal"]
 
 
 @dataclass
 class GatedLayer:
-    """The convolutions of one layer, and its class embedding [classes, features]."""
+    """The convolutions of one layer, and what a class adds to its stacks."""
 
     path: str
     convs: dict[ConvRole, Conv] = field(default_factory=dict)
-    embedding: Tensor | None = None
+    classes: dict[Stack, Tensor] = field(default_factory=dict)
+    """[classes, features], before the gate of each stack."""
 
 
 @dataclass
@@ -151,11 +203,18 @@ class GatedParts:
     classes: Tensor | None = None
     """Embedding of the classes that is added before the head, [classes, features]."""
 
+    @property
+    def first_convs(self) -> list[Conv]:
+        """Of the first layer."""
+        return list(self.layers[0].convs.values())
 
-def gated_parts(layers: Layers) -> GatedParts | None:
+
+def gated_parts(layers: Layers, assumptions: Assumptions) -> GatedParts | None:
     """The parts, by role; None for a network without two stacks. Raises TuiGenError for a part too much."""
-    places = [(conv, *_where(conv)) for conv in layers.convs]
-    if not {"vertical", "columns"} & {role for _, _, role in places} or len(layers.parts) != len(layers.convs):
+    tables = [*layers.tables, *filter(None, map(_class_planes, layers.convs))]
+    by_planes = {table.name for table in tables}
+    places = [(conv, *_where(conv)) for conv in layers.convs if conv.name not in by_planes]
+    if not {"vertical", "columns"} & {role for _, _, role in places}:
         return None
     by_path: dict[str, GatedLayer] = {}
     others: list[Conv] = []
@@ -171,18 +230,52 @@ def gated_parts(layers: Layers) -> GatedParts | None:
     stacks = [layer for layer in by_path.values() if "horizontal" in layer.convs]
     if not stacks or len(stacks) != len(by_path):
         return None
+    norms = [part.name for part in layers.parts if isinstance(part, Norm)]
+    if norms:
+        refuse(
+            f"it is a network of two stacks with {len(norms)} normalisations, such as {norms[0]}, whose places and "
+            "what comes after them no file tells"
+        )
+    for layer in stacks:
+        _check_widths(layer)
     stem = _stem_layers(others, stacks[0], layers)
     parts = GatedParts(stacks, others[len(stem) :], stem)
     if not parts.head:
         return None
-    _place_tables(parts, layers.tables)
+    _place_tables(parts, tables, assumptions)
     return parts
 
 
 def _place(conv: Conv, role: ConvRole, layer: GatedLayer) -> None:
     if role in layer.convs:
-        raise TuiGenError(f"{conv.name} and {layer.convs[role].name} seem to do the same in one layer")
+        refuse(
+            f"{conv.name} {list(conv.weight.shape)} and {layer.convs[role].name} "
+            f"{list(layer.convs[role].weight.shape)} both look like {_WORDS[role]} of {layer.path or 'one layer'}, "
+            "and how they are joined no file tells"
+        )
     layer.convs[role] = conv
+
+
+def _check_widths(layer: GatedLayer) -> None:
+    """Raises TuiGenError for features that cannot be added, or passed on, as two stacks with gates do."""
+    beside, link = layer.convs["horizontal"], layer.convs.get("link")
+    if link is None:
+        return
+    above = layer.convs.get("vertical") or layer.convs["rows"]
+    for conv, width, partner in ((link, link.outputs, beside), (above, link.inputs, link)):
+        other = partner.outputs if partner is beside else conv.outputs
+        if width != other:
+            refuse(
+                f"{conv.name} and {partner.name} do not fit as in a network of two stacks ({width} features and "
+                f"{other}), so they are joined in another way"
+            )
+    following = [layer.convs[role] for role in ("residual", "skip") if role in layer.convs]
+    odd = next((conv for conv in following if 2 * conv.inputs != beside.outputs), None)
+    if odd:
+        refuse(
+            f"{odd.name} reads {odd.inputs} features, where the gate after {beside.name} makes "
+            f"{beside.outputs // 2} of {beside.outputs}, so they are joined in another way"
+        )
 
 
 def _place_by_shape(conv: Conv, layers: dict[str, GatedLayer]) -> bool:
@@ -234,19 +327,60 @@ def _role(piece: str, conv: Conv) -> ConvRole | None:
     return None
 
 
-def _place_tables(parts: GatedParts, tables: dict[str, Tensor]) -> None:
+def _class_planes(conv: Conv) -> Table | None:
+    """A 1x1 convolution over planes of which one, that of the class, is 1: a linear layer of a one-hot class."""
+    if not conv.pointwise or not _ABOUT_CLASS.search(conv.name.rpartition(".")[2].lower()):
+        return None
+    return Table(conv.name, conv.weight[:, :, 0, 0], torch.zeros(conv.outputs) if conv.bias is None else conv.bias)
+
+
+def _place_tables(parts: GatedParts, tables: list[Table], assumptions: Assumptions) -> None:
     """Embeddings in a layer are of classes; at the top, of classes if they are called so, else of the levels."""
-    for name, table in tables.items():
-        layer = next((layer for layer in parts.layers if layer.path and name.startswith(f"{layer.path}.")), None)
-        about_class = any(word in name.lower() for word in ("class", "label", "cond"))
-        if layer and layer.embedding is None:
-            layer.embedding = table
-        elif not layer and about_class and parts.classes is None:
-            parts.classes = table
-        elif not layer and not about_class and parts.pixels is None:
-            parts.pixels = table
+    for table in tables:
+        layer = next((layer for layer in parts.layers if layer.path and table.name.startswith(f"{layer.path}.")), None)
+        about_class = table.bias is not None or _ABOUT_CLASS.search(table.name.lower())
+        if layer:
+            _place_classes(table, layer, assumptions)
+        elif about_class and parts.classes is None:
+            parts.classes = _by_class(table, parts.head[0].inputs, assumptions)
+        elif not about_class and parts.pixels is None:
+            parts.pixels = table.weight
         else:
-            raise TuiGenError(f"{name} is an embedding {list(table.shape)} whose use is not known")
+            refuse(f"{table.name} is an embedding {list(table.weight.shape)} whose use is not known")
+
+
+def _place_classes(table: Table, layer: GatedLayer, assumptions: Assumptions) -> None:
+    """What a class adds before the gates: to the stack that the name tells, or else to both."""
+    leaf = table.name.removeprefix(f"{layer.path}.")
+    tokens = set(_TOKEN.findall(_CAMEL.sub("_", leaf).lower()))
+    vertical, horizontal = (any(map(names.match, tokens)) for names in (_VERTICAL, _HORIZONTAL))
+    stacks: list[Stack] = ["vertical"] if vertical else ["horizontal"] if horizontal else ["vertical", "horizontal"]
+    if vertical == horizontal:
+        what = "which of the two stacks a class is added to"
+        answer = assumptions.assume("class", "both", what, choices=("both", "vertical", "horizontal"))
+        stacks = [stack for stack in stacks if answer in ("both", stack)]
+    for stack in stacks:
+        if stack in layer.classes:
+            refuse(f"{table.name} {list(table.weight.shape)} is not the only one that adds a class to one stack")
+        layer.classes[stack] = _by_class(table, layer.convs["horizontal"].outputs, assumptions)
+
+
+def _by_class(table: Table, features: int, assumptions: Assumptions) -> Tensor:
+    """What each class adds, [classes, features]: an embedding, or a linear layer of a one-hot class.
+
+    Raises TuiGenError if it adds to another number of features.
+    """
+    rows, columns = table.weight.shape
+    linear = rows == features and (columns != features or table.bias is not None)
+    if not linear and columns != features:
+        refuse(
+            f"{table.name} [{rows}, {columns}] adds no class to {features} features, neither as an embedding nor as "
+            "a linear layer"
+        )
+    if rows == columns and table.bias is None and "emb" not in table.name.lower():
+        what = "whether the weights of its classes are those of an embedding, or of a linear layer of a one-hot class"
+        linear = assumptions.ask("class_weights", what, choices=("embedding", "linear")) == "linear"
+    return table.weight if not linear else table.weight.T + (0 if table.bias is None else table.bias)
 
 
 def style_of(layer: GatedLayer) -> VerticalStyle:
@@ -256,21 +390,21 @@ def style_of(layer: GatedLayer) -> VerticalStyle:
         return "split"
     vertical = layer.convs.get("vertical")
     if vertical is None:
-        raise TuiGenError(f"{layer.path or 'a layer'} has no vertical convolution")
+        refuse(f"{layer.path or 'a layer'} has no vertical convolution")
     rows, columns = vertical.kernel
     if vertical.masked or rows == columns:
         return "masked"
     if rows == columns // 2:
         return "above"
     if rows != columns // 2 + 1:
-        raise TuiGenError(f"{vertical.name} has a kernel of {rows}x{columns}, which is neither square nor half of one")
+        refuse(f"{vertical.name} has a kernel of {rows}x{columns}, which is neither square nor half of one")
     return "shifted" if "vertical_pointwise" in roles else "zeroed"
 
 
 class GatedNet(nn.Module):
     """Layers of two stacks, then the head over the horizontal one, or over the sum of what the layers gave it."""
 
-    def __init__(self, parts: GatedParts, config: GatedConfig, levels: Levels, assumptions: Assumptions) -> None:
+    def __init__(self, parts: GatedParts, config: GatedConfig, assumptions: Assumptions) -> None:
         super().__init__()
         dilations = _dilations(parts, config.style, assumptions)
         self.before = _before_head(parts, assumptions)
@@ -279,11 +413,11 @@ class GatedNet(nn.Module):
             GatedBlock(layer, config, first=index == 0 and not parts.stem, dilation=dilation)
             for index, (layer, dilation) in enumerate(zip(parts.layers, dilations, strict=True))
         )
-        self.head, self.levels = nn.ModuleList(map(same_convolution, parts.head)), levels
+        self.head = nn.ModuleList(map(same_convolution, parts.head))
         self.classes = None if parts.classes is None else _embedding(parts.classes)
 
     def forward(self, planes: Tensor, condition: Tensor | None = None) -> Tensor:
-        """[batch, planes, h, w], and int64[batch] of classes where the network has them, -> logits."""
+        """[batch, planes, h, w], and int64[batch] of classes where the network has them, -> its last numbers."""
         above = beside = self.stem(planes)
         total = None
         for block in self.blocks:
@@ -294,8 +428,7 @@ class GatedNet(nn.Module):
             features = features + self.classes(condition)[:, :, None, None]
         for number, layer in enumerate(self.head):
             features = layer(_ACTIVATIONS["relu" if number else self.before](features))
-        logits: Tensor = self.levels(features)
-        return logits
+        return features
 
 
 class GatedBlock(nn.Module):
@@ -303,7 +436,8 @@ class GatedBlock(nn.Module):
 
     def __init__(self, layer: GatedLayer, config: GatedConfig, *, first: bool, dilation: int) -> None:
         super().__init__()
-        self.style, self.adds_input = config.style, not first
+        self.style, self.views = config.style, config.views
+        self.adds_input = config.horizontal_residual and not first
         self.vertical_residual = config.vertical_residual and not first
         own_row = not first and not config.after_stem
         self.vertical, self.columns = vertical(layer, config.style, first=first, own_row=own_row, dilation=dilation)
@@ -313,23 +447,37 @@ class GatedBlock(nn.Module):
         convs = (layer.convs.get(role) for role in roles)
         modules = (None if conv is None else same_convolution(conv) for conv in convs)
         self.link, self.pointwise, self.residual, self.skip = modules
-        self.embedding = None if layer.embedding is None else _embedding(layer.embedding)
+        self.classes = nn.ModuleDict({stack: _embedding(table) for stack, table in layer.classes.items()})
 
     def forward(self, above: Tensor, beside: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
         """Both stacks [batch, features, h, w], and what the layer gives to the head beside them."""
         below, for_link = self._look_up(above)
         if self.link is None:  # a first layer that only looks around
             return below, self.horizontal(beside), None
-        label = 0 if self.embedding is None or condition is None else self.embedding(condition)[:, :, None, None]
-        own = below if self.pointwise is None else below + self.pointwise(above)
-        below = self.gate(own + label)
+        added = self._of_class("vertical", condition)
+        added = added if self.pointwise is None else added + self.pointwise(above)
+        if self.views and isinstance(added, Tensor):
+            for_link = for_link + self._moved_down(added)
+        below = self.gate(below + added)
         if self.vertical_residual:
             below = below + above
-        gate = self.gate(self.horizontal(beside) + self.link(for_link) + label)
+        gate = self.gate(self.horizontal(beside) + self.link(for_link) + self._of_class("horizontal", condition))
         after = gate if self.residual is None else self.residual(gate)
         if self.adds_input:
             after = after + beside
         return below, after, None if self.skip is None else self.skip(gate)
+
+    def _of_class(self, stack: Stack, condition: Tensor | None) -> Tensor | float:
+        """[batch, features, 1, 1]; 0 without a class."""
+        if condition is None or stack not in self.classes:
+            return 0.0
+        features: Tensor = self.classes[stack](condition)
+        return features[:, :, None, None]
+
+    @staticmethod
+    def _moved_down(features: Tensor) -> Tensor:
+        """Each row's features at the next; zeros in the first, which shares no memory with what they are added to."""
+        return functional.pad(features, (0, 0, 1, -1))
 
     def _look_up(self, above: Tensor) -> tuple[Tensor, Tensor]:
         """The vertical features of every place, and those that its horizontal stack may see."""
@@ -367,7 +515,7 @@ def _before_head(parts: GatedParts, assumptions: Assumptions) -> str:
 
 
 def _classes(parts: GatedParts) -> int:
-    sizes = {len(layer.embedding) for layer in parts.layers if layer.embedding is not None}
+    sizes = {len(table) for layer in parts.layers for table in layer.classes.values()}
     sizes |= {len(parts.classes)} if parts.classes is not None else set()
     if len(sizes) > 1:
         raise TuiGenError(f"its class embeddings have different sizes: {sorted(sizes)}")
@@ -404,7 +552,7 @@ def horizontal(layer: GatedLayer, style: VerticalStyle, *, first: bool, dilation
     conv = layer.convs["horizontal"]
     rows, columns = conv.kernel
     if rows != 1:
-        raise TuiGenError(f"{conv.name} of the horizontal stack sees {rows} rows")
+        refuse(f"{conv.name} of the horizontal stack sees {rows} rows, not one")
     above = layer.convs.get("columns") or layer.convs["vertical"]
     if conv.masked or columns == above.kernel[1]:
         return same_convolution(conv if conv.masked else raster_mask(conv, own=not first), dilation=dilation)

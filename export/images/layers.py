@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +31,7 @@ _KINDS = {f"torch.nn.modules.activation.{kind.__name__}": kind for kind in ACTIV
 _SHAPES = {nn.ELU: "alpha", nn.LeakyReLU: "negative_slope", nn.GELU: "approximate"}
 """The attribute that an activation's shape depends on."""
 _WITHOUT_EFFECT = re.compile(r"torch\.nn\.modules\.(dropout\.|loss\.|linear\.Identity$|container\.)")
-_HARMLESS = re.compile(r"num_batches_tracked$|(^|\.)_?(c|h|w|height|width)$|criterion|loss|metric")
+_HARMLESS = re.compile(r"num_batches_tracked$|(^|\.)_?(c|h|w|height|width)$|(^|[._])(criterion|loss|metrics?)")
 """Tensors that say nothing about what the network computes, or that were looked at already."""
 
 
@@ -43,6 +44,8 @@ class Conv:
     bias: Tensor | None
     masked: bool
     """Whether the file has a mask for it."""
+    dilation: int = 0
+    """Places between taps, where the file says it; else 0."""
 
     @property
     def kernel(self) -> tuple[int, int]:
@@ -66,7 +69,7 @@ class Conv:
 
     def with_mask(self, mask: Tensor) -> Conv:
         """The same with the taps [rows, columns] set to zero that the mask forbids."""
-        return Conv(self.name, self.weight * mask, self.bias, True)
+        return replace(self, weight=self.weight * mask, masked=True)
 
 
 @dataclass(eq=False)
@@ -84,12 +87,21 @@ class Norm:
 
 
 @dataclass(eq=False)
+class Table:
+    """An embedding [entries, features], or the weights [features, entries] of a linear layer over one-hot entries."""
+
+    name: str
+    weight: Tensor
+    bias: Tensor | None = None
+    """[features] of a linear layer."""
+
+
+@dataclass(eq=False)
 class Layers:
     """What a checkpoint's tensors are, in its own order."""
 
     parts: list[Conv | Norm] = field(default_factory=list)
-    tables: dict[str, Tensor] = field(default_factory=dict)
-    """Embeddings [entries, features], by name."""
+    tables: list[Table] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
     """Tensors that are none of these."""
 
@@ -99,20 +111,54 @@ class Layers:
         return [part for part in self.parts if isinstance(part, Conv)]
 
 
-def find_layers(tensors: Mapping[str, Tensor]) -> Layers:
-    """Sorts tensors by what they are. Raises TuiGenError for a convolution whose mask has another shape."""
+def find_layers(tensors: Mapping[str, Tensor], modules: Mapping[str, ModuleFacts] | None = None) -> Layers:
+    """Sorts tensors by what they are.
+
+    modules: of a pickled network. Raises TuiGenError for a convolution that is not known, or whose mask does not fit.
+    """
     values, layers, used = without_weight_norm(tensors), Layers(), set[str]()
+    modules = modules or {}
     for name, tensor in values.items():
         stem, _, leaf = name.rpartition(".")
         if leaf == "weight" and tensor.ndim == 4:
-            layers.parts.append(_conv(values, stem, used))
+            facts = modules.get(stem, ModuleFacts(""))
+            _refuse_other_convolutions(stem, facts)
+            layers.parts.append(replace(_conv(values, stem, used), dilation=_side(facts.attributes.get("dilation"))))
         elif leaf == ("weight" if f"{stem}.weight" in values else "running_var") and _is_norm(values, stem):
-            layers.parts.append(_norm(values, stem, used))
+            layers.parts.append(_norm(values, stem, used, modules.get(stem, ModuleFacts(""))))
         elif leaf == "weight" and tensor.ndim == 2:
-            layers.tables[stem] = tensor.float()
-            used.add(name)
+            bias = values.get(f"{stem}.bias")
+            layers.tables.append(Table(stem, tensor.float(), None if bias is None else bias.float()))
+            used.update((name, f"{stem}.bias"))
     layers.unknown = [name for name in values if name not in used and not _HARMLESS.search(name)]
     return layers
+
+
+def _side(value: Any) -> int:
+    """A number, or one that is the same for rows and columns; else 0."""
+    sides = set(value) if isinstance(value, (list, tuple)) else {value}
+    side = sides.pop() if len(sides) == 1 else 0
+    return side if type(side) is int else 0
+
+
+def _refuse_other_convolutions(name: str, facts: ModuleFacts) -> None:
+    """Raises TuiGenError for what a module says of its convolution that makes it another one than is built."""
+    stated = facts.attributes
+    faults = [f"{key} {stated[key]}" for key in ("stride", "groups") if key in stated and _side(stated[key]) != 1]
+    faults += ["dilation " + str(stated["dilation"])] if "dilation" in stated and not _side(stated["dilation"]) else []
+    faults += ["transposed"] if stated.get("transposed") is True or "ConvTranspose" in facts.kind else []
+    if faults:
+        refuse(f"{name} is a convolution with {', '.join(faults)}, which is not read from a file")
+    if stated.get("padding_mode", "zeros") != "zeros":
+        raise TuiGenError(
+            f"{name} pads images by {stated['padding_mode']}, so that their borders see pixels that are drawn later: "
+            "it cannot be drawn pixel by pixel; train it with zeros around the image"
+        )
+
+
+def refuse(why: str) -> NoReturn:
+    """Raises TuiGenError with what to do about a network that no file tells enough of."""
+    raise TuiGenError(f"{why}; the network can be exported with --factory package.module:function")
 
 
 def _conv(values: Mapping[str, Tensor], stem: str, used: set[str]) -> Conv:
@@ -152,11 +198,13 @@ def _is_norm(values: Mapping[str, Tensor], stem: str) -> bool:
     return len(sizes) == 1 and None not in sizes and len(sizes.pop() or ()) == 1
 
 
-def _norm(values: Mapping[str, Tensor], stem: str, used: set[str]) -> Norm:
+def _norm(values: Mapping[str, Tensor], stem: str, used: set[str], facts: ModuleFacts) -> Norm:
     mean, variance = (values[f"{stem}.{leaf}"].float() for leaf in ("running_mean", "running_var"))
     weight, bias = values.get(f"{stem}.weight"), values.get(f"{stem}.bias")
     used.update(f"{stem}.{leaf}" for leaf in ("running_mean", "running_var", "weight", "bias"))
-    scale = (torch.ones_like(mean) if weight is None else weight.float()) / torch.sqrt(variance + 1e-5)
+    scale = (torch.ones_like(mean) if weight is None else weight.float()) / torch.sqrt(
+        variance + facts.attributes.get("eps", 1e-5)
+    )
     return Norm(stem, scale, (torch.zeros_like(mean) if bias is None else bias.float()) - mean * scale)
 
 
@@ -232,10 +280,7 @@ def _by_modules(layers: Layers, checkpoint: Checkpoint) -> Iterator[Item]:
         elif facts.kind in _KINDS:
             yield Item(path, None, _activation(facts))
         elif _is_leaf(path, checkpoint) and not _WITHOUT_EFFECT.match(facts.kind):
-            raise TuiGenError(
-                f"what {path} does, a {facts.kind}, is not known; "
-                "the network can be exported with --factory package.module:function"
-            )
+            refuse(f"what {path} does, a {facts.kind}, is not known")
 
 
 def _activation(facts: ModuleFacts) -> nn.Module:
@@ -263,10 +308,18 @@ class Convolution(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(conv.weight.clone(), requires_grad=False)
         self.bias = None if conv.bias is None else nn.Parameter(conv.bias.clone(), requires_grad=False)
-        self.pads, self.shift, self.dilation, self.stride = pads, shift, dilation, stride
+        self.pads, self.shift, self.dilation, self.stride, self.name = pads, shift, dilation, stride, conv.name
 
     def forward(self, image: Tensor) -> Tensor:
-        """float32[batch, inputs, h, w] -> float32[batch, outputs, h / stride, w / stride]."""
+        """float32[batch, inputs, h, w] -> float32[batch, outputs, h / stride, w / stride].
+
+        Raises TuiGenError for another number of inputs.
+        """
+        if image.shape[1] != self.weight.shape[1]:
+            refuse(
+                f"{self.name} {list(self.weight.shape)} reads {self.weight.shape[1]} features, but the layers before "
+                f"it, as they were read, make {image.shape[1]}: its script joins them in another way"
+            )
         image = functional.pad(image, self.pads) if any(self.pads) else image
         image = functional.conv2d(image, self.weight, self.bias, self.stride, dilation=self.dilation)
         return functional.pad(image, self.shift) if any(self.shift) else image
@@ -301,7 +354,9 @@ class GatedActivation(nn.Module):
 
 
 def same_convolution(conv: Conv, *, dilation: int = 1) -> Convolution:
-    """A convolution that leaves the image's size: padding "same"."""
+    """A convolution that leaves the image's size: padding "same". Raises TuiGenError for an even kernel."""
+    if not all(side % 2 for side in conv.kernel):
+        refuse(f"{conv.name} has a kernel of {conv.kernel[0]}x{conv.kernel[1]}, which no file tells where to put")
     rows, columns = ((side - 1) * dilation // 2 for side in conv.kernel)
     return Convolution(conv, pads=(columns, columns, rows, rows), dilation=dilation)
 
@@ -327,6 +382,22 @@ def raster_masks(convs: list[Conv], assumptions: Assumptions) -> dict[Conv, Conv
     what = "the masks of its convolutions, of which the file has none"
     kind = assumptions.assume("masks", "a-then-b", what, choices=("a-then-b", "none"))
     return masked if kind == "a-then-b" else {}
+
+
+def dilations_of(convs: Sequence[Conv], assumptions: Assumptions, default: str = "1") -> list[int]:
+    """Of each convolution: as its module says, or else assumed, for nothing in the tensors does.
+
+    default: numbers with commas, or one for all. Raises TuiGenError for an answer of other numbers.
+    """
+    if not convs or all(conv.dilation for conv in convs):
+        return [conv.dilation for conv in convs]
+    answer = assumptions.assume("dilations", default, "the dilations of its layers after the first")
+    numbers = answer.split(",")
+    if len(numbers) not in (1, len(convs)) or not all(number.strip().isdecimal() and int(number) for number in numbers):
+        raise TuiGenError(
+            f"--assume dilations must be {len(convs)} whole numbers with commas, or one for all, not {answer!r}"
+        )
+    return [int(number) for number in (numbers * len(convs) if len(numbers) == 1 else numbers)]
 
 
 def first_gate(assumptions: Assumptions) -> str:

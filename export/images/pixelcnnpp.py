@@ -19,7 +19,7 @@ from ..assumptions import Assumptions
 from ..checkpoints.checkpoint import Checkpoint, without_weight_norm
 from ..image_network import ImageNetwork
 from ..reader import Reading, ReadOptions
-from .input_output import LEVELS, LogisticMixture, plane_per_channel
+from .input_output import LEVELS, LogisticMixture, check_levels, plane_per_channel
 from .layers import Conv, Convolution
 from .streaming import reading_of
 
@@ -40,8 +40,7 @@ def read_pixelcnnpp(checkpoint: Checkpoint, options: ReadOptions) -> Reading | N
         raise TuiGenError(f"it has tensors whose use is not known: {', '.join(unknown[:5])}")
     if module.channels not in (1, 3):
         raise TuiGenError(f"a PixelCNN++ over {module.channels} channels is not known")
-    if options.levels not in (None, LEVELS):
-        raise TuiGenError(f"--levels {options.levels} does not fit: its mixture is over {LEVELS} levels")
+    check_levels(assumptions)
     size, scaling = assumptions.size(), assumptions.scaling(LEVELS, "-1..1")
     label = f"PixelCNN++ {module.first_above.weight.shape[0]}"
     encoding = plane_per_channel(scaling, module.channels)

@@ -15,11 +15,10 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from tui_gen.errors import TuiGenError
-
 from ..assumptions import Assumptions
+from ..checkpoints.checkpoint import Checkpoint
 from ..reader import Reading
-from .input_output import read_input_output
+from .input_output import LEVELS, Habits, read_input_output
 from .layers import (
     ACTIVATIONS,
     Affine,
@@ -34,6 +33,7 @@ from .layers import (
     is_chain,
     order_of,
     raster_masks,
+    refuse,
     same_convolution,
 )
 from .streaming import reading_of
@@ -58,12 +58,26 @@ def read_single(layers: Layers, assumptions: Assumptions) -> Reading | None:
     layer_first = bool(blocks) and not blocks[0].activation_first
     notes = ignore_unused_biases(convs, assumptions, blocks_of_own=layer_first)
     module = _Stack(_style(order, items, blocks, assumptions), raster_masks(convs, assumptions)).build(items)
-    table = next(iter(layers.tables.values()), None)
-    scaling = "level/levels" if layer_first and masks_itself(convs) else "level/(levels-1)"
-    layout = read_input_output(convs[0].inputs, convs[-1], table, assumptions, scaling=scaling)
+    table = layers.tables[0].weight if layers.tables else None
+    habits = _habits(layers, assumptions.checkpoint, book=layer_first and masks_itself(convs))
+    layout = read_input_output(convs[0].inputs, convs[-1], table, assumptions, habits=habits)
     label = f"PixelCNN {len(blocks) or len(convs)}x{convs[0].outputs}"
-    network = layout.network(assumptions.size(), module.append(layout.logits), label=label)
+    network = layout.network(assumptions.size(), module, label=label)
     return reading_of(network, assumptions, notes=[*_notes(order, convs, blocks), *notes, *layout.notes])
+
+
+def _habits(layers: Layers, checkpoint: Checkpoint, *, book: bool) -> Habits:
+    """What is known of the scripts that write such files.
+
+    book: blocks that begin with a layer, masked by a class of their own.
+    """
+    if book:
+        return Habits("level/levels")
+    names = {name.rpartition(".")[2] for name in checkpoint.tensors}
+    sequential = all(part.name.isdecimal() for part in layers.parts)
+    if {"_c", "_h", "_w"} <= names or (sequential and layers.convs[-1].outputs == LEVELS):
+        return Habits("level/(levels-1)")
+    return Habits()
 
 
 @dataclass(frozen=True)
@@ -347,13 +361,6 @@ def refuse_parallel(convs: Sequence[Conv]) -> None:
         beside = [other for other in convs if names[other][0] == names[conv][0] and other is not conv]
         signals = [other for other in beside if words[other] & _SIGNALS and other.outputs == conv.outputs]
         if words[conv] & _GATES and signals:
-            _refuse(f"{signals[0].name} and {conv.name} seem to make a gate together")
+            refuse(f"{signals[0].name} and {conv.name} seem to make a gate together, and how no file tells")
         if words[conv] & _SKIPS and beside:
-            _refuse(f"{conv.name} seems to skip to the head")
-
-
-def _refuse(why: str) -> None:
-    raise TuiGenError(
-        f"{why}, and how they are joined no file tells; "
-        "the network can be exported with --factory package.module:function"
-    )
+            refuse(f"{conv.name} seems to skip to the head, and from where no file tells")
