@@ -7,7 +7,7 @@ answers. What all but a few do alike is assumed, printed and kept in the card.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,12 +17,11 @@ from torch import Tensor
 from tui_gen.errors import TuiGenError
 
 from .checkpoints.checkpoint import Checkpoint
+from .checkpoints.settings import plain_settings, statements
 from .reader import Missing, ReadOptions
 
 SCALINGS = ("level/levels", "level/(levels-1)", "/255", "-1..1", "raw")
 _SHAPE = re.compile(r"(image|img|input|data)_?(size|shape|dims?)")
-_DEPTH = 4
-"""How deep hyper-parameters are searched."""
 
 
 @dataclass
@@ -32,6 +31,8 @@ class Assumptions:
     options: ReadOptions
     checkpoint: Checkpoint
     missing: list[Missing] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What settings in the file were taken for."""
     _usages: dict[str, str] = field(default_factory=dict, init=False)
     """How the answer to each question is typed, by its key."""
 
@@ -67,6 +68,31 @@ class Assumptions:
             missing = Missing(what, f"--assume {self._usages[key]}")
             self.missing += [] if missing in self.missing else [missing]
         return value if value is not None else choices[0] if choices else ""
+
+    def stated(self, subject: str, *, choices: Collection[str] = ()) -> str | None:
+        """What the settings in the file say on a subject (`checkpoints.settings.SUBJECTS`), which is noted.
+
+        None if they say nothing, nothing of the choices, or not all the same: then it is assumed or asked.
+        """
+        said = statements(self.checkpoint, subject)
+        meanings = {statement.meaning for statement in said}
+        if len(meanings) != 1 or (choices and not meanings <= {*choices}):
+            return None
+        self.notes += [note] if (note := f"{said[0]} in the file: taken at its word") not in self.notes else []
+        return meanings.pop()
+
+    def check_settings(
+        self, key: str, subject: str, agreeing: Collection[str], what: str, *, choices: Sequence[str], usage: str = ""
+    ) -> str | None:
+        """Asks about settings in the file which contradict what would be built; None where there are none.
+
+        agreeing: meanings on the subject that do not contradict it. what: what would be built, in words. choices: the
+        first is what would be built, the others what can be built as well.
+        """
+        against = [str(said) for said in statements(self.checkpoint, subject) if said.meaning not in agreeing]
+        if not against:
+            return None
+        return self.ask(key, f"{what}, but its settings say {', '.join(against[:3])}", choices=choices, usage=usage)
 
     def names(self, key: str, usage: str) -> tuple[str, ...]:
         """The names that an answer lists with commas between; none without an answer."""
@@ -124,8 +150,12 @@ def _image_size(checkpoint: Checkpoint) -> tuple[int, int] | None:
     for name, tensor in checkpoint.tensors.items():
         if tensor.numel() == 1 and not (tensor.is_floating_point() or tensor.is_complex()):
             numbers[name.rpartition(".")[2].strip("_").lower()] = int(tensor)
-    for settings in (checkpoint.facts, *(module.attributes for module in checkpoint.modules.values())):
-        _collect_numbers(settings, numbers, 0)
+    for setting in plain_settings(checkpoint):
+        if type(setting.value) is int:
+            numbers.setdefault(setting.name, setting.value)
+        elif _SHAPE.fullmatch(setting.name) and isinstance(setting.value, tuple):
+            for name, length in zip(("height", "width"), _rows_and_columns(setting.value), strict=False):
+                numbers.setdefault(name, length)
     for rows, columns in (("h", "w"), ("height", "width"), ("image_height", "image_width")):
         if numbers.get(rows, 0) > 0 and numbers.get(columns, 0) > 0:
             return numbers[rows], numbers[columns]
@@ -133,21 +163,10 @@ def _image_size(checkpoint: Checkpoint) -> tuple[int, int] | None:
     return (side, side) if side else None
 
 
-def _collect_numbers(settings: Mapping[str, Any], numbers: dict[str, int], depth: int) -> None:
-    """Whole numbers by name, and the sides of an image's shape as `height` and `width`; the first of a name counts."""
-    for key, value in settings.items():
-        name = str(key).strip("_").lower()
-        if isinstance(value, dict) and depth < _DEPTH:
-            _collect_numbers(value, numbers, depth + 1)
-        elif type(value) is int:
-            numbers.setdefault(name, value)
-        elif _SHAPE.fullmatch(name) and isinstance(value, (list, tuple)) and all(type(side) is int for side in value):
-            for side, length in zip(("height", "width"), _rows_and_columns(value), strict=False):
-                numbers.setdefault(side, length)
-
-
-def _rows_and_columns(shape: Sequence[int]) -> Sequence[int]:
+def _rows_and_columns(shape: Sequence[Any]) -> Sequence[int]:
     """Height and width of (height, width), (channels, height, width) or (height, width, channels); else nothing."""
+    if not all(type(side) is int for side in shape):
+        return ()
     if len(shape) == 3:
         shape = shape[1:] if shape[0] in (1, 3) else shape[:2] if shape[2] in (1, 3) else ()
     return shape if len(shape) == 2 and min(shape) > 0 else ()

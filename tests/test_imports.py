@@ -15,8 +15,8 @@ ROOT = Path(__file__).parents[1]
 LAYERS = {
     "src/tui_gen": "errors, terminal_text < files, json_fields < card < config, sampling < text < images"
     " < generation, training_log < runtime < scoring < library < sessions, output, bench < tui < cli < __main__",
-    "export": "graph < image_network, reader, files, build_tokenizer, quantise, checkpoints < assumptions, compiler"
-    " < images, text < training, verify, arguments < folder, read < evaluation, convert"
+    "export": "graph < image_network, reader, files, build_tokenizer, quantise, checkpoints"
+    " < assumptions, compiler, gaps < images, text < training, verify, arguments < folder, read < evaluation, convert"
     " < __main__ < train, evaluate, obedience",
     "src/tui_gen/tui": "bindings, clipboard, driver, knob_state, layout, themes < keymap, widgets < dialogs"
     " < model_loader < playground < app",

@@ -1,6 +1,6 @@
 """Image networks: what their tensors say of them, and the whole-image form that everything is compared with.
 
-May import: compiler, assumptions and what they may import.
+May import: compiler, assumptions, gaps and what they may import.
 Public names: `single_stack` (read_single), `gated` (read_gated), `pixelcnnpp` (read_pixelcnnpp),
 `factory` (read_factory), `streaming` (StreamingNetwork), `whole_image` (whole_image_step).
 """

@@ -16,6 +16,7 @@ from tui_gen.errors import TuiGenError
 
 from ..assumptions import Assumptions
 from ..checkpoints.checkpoint import Checkpoint, ModuleFacts, without_weight_norm
+from ..gaps import find_gaps
 
 Pads = tuple[int, int, int, int]
 _NONE: Pads = (0, 0, 0, 0)
@@ -248,25 +249,11 @@ def order_of(layers: Layers, checkpoint: Checkpoint) -> LayerOrder:
         sequential = (path for path, facts in checkpoint.modules.items() if facts.kind.endswith(".Sequential"))
         return LayerOrder(list(_by_modules(layers, checkpoint)), True, frozenset(sequential))
     items: list[Item] = []
-    numbers: dict[str, int] = {}
-    complete: set[str] = set()
-    for part in layers.parts:
-        for container, number in _numbers(part.name):
-            before = numbers.get(container, -1)
-            if items and number > before + 1:  # only a Sequential has modules without tensors
-                items.append(Item(f"{container}.{before + 1}"))
-                complete.add(container)
-            numbers[container] = number
+    gaps = find_gaps([part.name for part in layers.parts])
+    for part, before in zip(layers.parts, gaps, strict=True):
+        items += [Item(gap.names[0]) for gap in before]
         items.append(Item(part.name, part))
-    return LayerOrder(items, False, frozenset(complete))
-
-
-def _numbers(name: str) -> Iterator[tuple[str, int]]:
-    """Every container with numbered modules on the way to a layer, and the layer's number there."""
-    pieces = name.split(".")
-    for index, piece in enumerate(pieces):
-        if piece.isdecimal():
-            yield ".".join(pieces[:index]), int(piece)
+    return LayerOrder(items, False, frozenset(gap.container for before in gaps for gap in before))
 
 
 def _by_modules(layers: Layers, checkpoint: Checkpoint) -> Iterator[Item]:
