@@ -18,7 +18,7 @@ from tui_gen.errors import TuiGenError
 
 from ..assumptions import Assumptions
 from ..reader import Reading
-from .input_output import Habits, read_input_output
+from .input_output import Habits, check_statements, read_input_output
 from .layers import (
     Conv,
     Convolution,
@@ -28,6 +28,7 @@ from .layers import (
     Table,
     dilations_of,
     first_gate,
+    follows,
     is_chain,
     raster_mask,
     raster_masks,
@@ -75,34 +76,38 @@ _ACTIVATIONS: dict[str, nn.Module] = {"relu": nn.ReLU(), "elu": nn.ELU(), "none"
 
 def read_gated(layers: Layers, assumptions: Assumptions) -> Reading | None:
     """A network of two stacks; None for any other."""
+    layers = layers.without(assumptions.names("ignore", "NAME,NAME"))
     parts = gated_parts(layers, assumptions)
     if parts is None:
         return None
     if layers.unknown:
         refuse(f"it is a network of two stacks, in which the use of {', '.join(layers.unknown[:5])} is not known")
     config = _config(parts, assumptions)
-    first = parts.stem[0] if parts.stem else parts.layers[0].convs["horizontal"]
-    layout = read_input_output(first.inputs, parts.head[-1], parts.pixels, assumptions, habits=_habits(parts, config))
+    layout = read_input_output(
+        _first_reads(parts), parts.head[-1], parts.pixels, assumptions, habits=_habits(parts, config)
+    )
     label = f"Gated PixelCNN {len(parts.layers)}x{parts.layers[-1].convs['horizontal'].outputs // 2}, two stacks"
     classes, size = _classes(parts), assumptions.size()
+    check_statements(layers, assumptions, classes=classes or layout.planes.classes)
     module = GatedNet(parts, config, assumptions)
     stem = ["a masked convolution comes before both stacks"] if parts.stem else []
     network = layout.network(size, module, label=label, classes=classes)
     return reading_of(network, assumptions, notes=[_NOTES[config.style], *stem, *layout.notes])
 
 
+def _first_reads(parts: GatedParts) -> int:
+    """Planes that its first layer reads."""
+    return (parts.stem[0] if parts.stem else parts.layers[0].convs["horizontal"]).inputs
+
+
 def _habits(parts: GatedParts, config: GatedConfig) -> Habits:
     """What is known of the scripts that use these names."""
     paths = {layer.path for layer in parts.layers}
-    if config.style == "masked" and {"conv_vstack", "conv_hstack"} <= {_stem_of(conv) for conv in parts.first_convs}:
+    if config.style == "masked" and parts.of_tutorial:
         return Habits("-1..1", "levels-first")
     if config.style == "split" or (config.style == "shifted" and "causal_conv" in paths):
         return Habits("level/(levels-1)", "levels-first")
     return Habits()
-
-
-def _stem_of(conv: Conv) -> str:
-    return conv.name.partition(".")[0]
 
 
 @dataclass(frozen=True)
@@ -127,11 +132,12 @@ def _config(parts: GatedParts, assumptions: Assumptions) -> GatedConfig:
     elif style == "zeroed" and _moves(parts, assumptions):
         style = "moved"
     what = "whether the horizontal stack adds its input"
+    residual = assumptions.stated("block_residual", choices=("yes", "no")) or "yes"
     return GatedConfig(
         style,
         first_gate(assumptions),
         _vertical_residual(style, assumptions),
-        assumptions.assume("residual", "yes", what, choices=("yes", "no")) == "yes",
+        assumptions.assume("residual", residual, what, choices=("yes", "no")) == "yes",
         bool(parts.stem),
         style == "shifted" and _crops_are_views(assumptions),
     )
@@ -204,6 +210,11 @@ class GatedParts:
     """Embedding of the classes that is added before the head, [classes, features]."""
 
     @property
+    def of_tutorial(self) -> bool:
+        """Whether its first convolutions have the names of a tutorial whose script is known."""
+        return {"conv_vstack", "conv_hstack"} <= {conv.name.partition(".")[0] for conv in self.first_convs}
+
+    @property
     def first_convs(self) -> list[Conv]:
         """Of the first layer."""
         return list(self.layers[0].convs.values())
@@ -242,6 +253,7 @@ def gated_parts(layers: Layers, assumptions: Assumptions) -> GatedParts | None:
     parts = GatedParts(stacks, others[len(stem) :], stem)
     if not parts.head:
         return None
+    _check_head(parts)
     _place_tables(parts, tables, assumptions)
     return parts
 
@@ -278,6 +290,18 @@ def _check_widths(layer: GatedLayer) -> None:
         )
 
 
+def _check_head(parts: GatedParts) -> None:
+    """Raises TuiGenError if the head cannot read what the layers make."""
+    last = parts.layers[-1].convs
+    before = last.get("skip") or last.get("residual") or last["horizontal"]
+    width = before.outputs if before is not last["horizontal"] else before.outputs // 2
+    if parts.head[0].inputs != width or not is_chain(parts.head):
+        refuse(
+            f"{parts.head[0].name} {list(parts.head[0].weight.shape)} cannot read the {width} features of "
+            f"{before.name} as the head of a network of two stacks does, so they are joined in another way"
+        )
+
+
 def _place_by_shape(conv: Conv, layers: dict[str, GatedLayer]) -> bool:
     """A 1x1 convolution within a layer, under whatever name: it goes from one stack to the other, or comes after."""
     layer = next((layer for path, layer in layers.items() if path and conv.name.startswith(f"{path}.")), None)
@@ -292,12 +316,16 @@ def _place_by_shape(conv: Conv, layers: dict[str, GatedLayer]) -> bool:
 
 
 def _stem_layers(others: list[Conv], first: GatedLayer, layers: Layers) -> list[Conv]:
-    """What comes before the first layer of both stacks, and makes what that reads."""
+    """What comes before the first layer of both stacks, and makes what that reads; the last may have a gate.
+
+    Raises TuiGenError for layers before it that do not.
+    """
     reads = first.convs["horizontal"]
     start = min(layers.convs.index(conv) for conv in first.convs.values())
     before = [conv for conv in others if layers.convs.index(conv) < start]
-    fits = before and not before[0].pointwise and before[-1].outputs == reads.inputs and is_chain(before)
-    return before if fits else []
+    if before and (before[0].pointwise or not follows(reads.inputs, before[-1].outputs) or not is_chain(before)):
+        return []
+    return before
 
 
 def _where(conv: Conv) -> tuple[str, ConvRole | None]:
@@ -344,6 +372,11 @@ def _place_tables(parts: GatedParts, tables: list[Table], assumptions: Assumptio
         elif about_class and parts.classes is None:
             parts.classes = _by_class(table, parts.head[0].inputs, assumptions)
         elif not about_class and parts.pixels is None:
+            if table.weight.shape[1] != _first_reads(parts):
+                refuse(
+                    f"{table.name} {list(table.weight.shape)} is no embedding of the {_first_reads(parts)} planes that "
+                    f"its first layer reads; if its script does not use it, --assume ignore={table.name}"
+                )
             parts.pixels = table.weight
         else:
             refuse(f"{table.name} is an embedding {list(table.weight.shape)} whose use is not known")
@@ -407,8 +440,8 @@ class GatedNet(nn.Module):
     def __init__(self, parts: GatedParts, config: GatedConfig, assumptions: Assumptions) -> None:
         super().__init__()
         dilations = _dilations(parts, config.style, assumptions)
-        self.before = _before_head(parts, assumptions)
-        self.stem = _stem(parts, assumptions)
+        self.before, self.gate = _before_head(parts, assumptions), GatedActivation(config.first_gate)
+        self.stem = _stem(parts, config, assumptions)
         self.blocks = nn.ModuleList(
             GatedBlock(layer, config, first=index == 0 and not parts.stem, dilation=dilation)
             for index, (layer, dilation) in enumerate(zip(parts.layers, dilations, strict=True))
@@ -427,7 +460,10 @@ class GatedNet(nn.Module):
         if self.classes is not None and condition is not None:
             features = features + self.classes(condition)[:, :, None, None]
         for number, layer in enumerate(self.head):
-            features = layer(_ACTIVATIONS["relu" if number else self.before](features))
+            assert isinstance(layer, Convolution)
+            gated = features.shape[1] == 2 * layer.weight.shape[1]
+            activation = self.gate if gated else _ACTIVATIONS["relu" if number else self.before]
+            features = layer(activation(features))
         return features
 
 
@@ -493,16 +529,21 @@ def _embedding(table: Tensor) -> nn.Embedding:
     return embedding
 
 
-def _stem(parts: GatedParts, assumptions: Assumptions) -> nn.Module:
+def _stem(parts: GatedParts, config: GatedConfig, assumptions: Assumptions) -> nn.Module:
     """What comes before both stacks."""
     if not parts.stem:
         return nn.Identity()
-    default = "relu" if _INDEX.search(parts.stem[-1].name) else "none"  # what is numbered has something beside it
-    after = assumptions.assume("stem", default, "the activation after its first convolution", choices=("relu", "none"))
     masks = raster_masks(parts.stem, assumptions)
     layers = [same_convolution(masks.get(conv, conv)) for conv in parts.stem]
-    between: list[nn.Module] = [nn.ReLU()] if after == "relu" else []
-    return nn.Sequential(*(module for layer in layers for module in (layer, *between)))
+    widths = [*(conv.inputs for conv in parts.stem[1:]), parts.first_convs[0].inputs]
+    gates = [conv.outputs == 2 * width for conv, width in zip(parts.stem, widths, strict=True)]
+    between: nn.Module = nn.Identity()
+    if not all(gates):
+        default = "relu" if _INDEX.search(parts.stem[-1].name) else "none"  # what is numbered has something beside it
+        what = "the activation after its first convolution"
+        between = _ACTIVATIONS[assumptions.assume("stem", default, what, choices=("relu", "none"))]
+    after = [GatedActivation(config.first_gate) if gate else between for gate in gates]
+    return nn.Sequential(*(module for pair in zip(layers, after, strict=True) for module in pair))
 
 
 def _before_head(parts: GatedParts, assumptions: Assumptions) -> str:
@@ -510,8 +551,11 @@ def _before_head(parts: GatedParts, assumptions: Assumptions) -> str:
     index = _INDEX.search(parts.head[0].name)
     if index:
         return "relu" if int(index[1]) == 1 else "none"
-    default = "relu" if any("skip" in layer.convs for layer in parts.layers) else "elu"
-    return assumptions.assume("head", default, "the activation before the head", choices=("relu", "elu", "none"))
+    what, choices = "the activation before the head", ("relu", "elu", "none")
+    likely = "relu" if any("skip" in layer.convs for layer in parts.layers) else "elu" if parts.of_tutorial else ""
+    if likely:
+        return assumptions.assume("head", likely, what, choices=choices)
+    return assumptions.ask("head", what, choices=choices)
 
 
 def _classes(parts: GatedParts) -> int:

@@ -11,9 +11,9 @@ from torch.nn import functional
 
 from tui_gen.errors import TuiGenError
 
-from ..assumptions import Assumptions
+from ..assumptions import SCALINGS, Assumptions
 from ..image_network import ConditionKind, ImageNetwork
-from .layers import Conv
+from .layers import Conv, Layers, Norm
 
 COLOURS = 3
 _PICTURES = {"grey": 1, "colour": COLOURS}
@@ -150,17 +150,36 @@ def read_input_output(
     channels, single = planes.channels, last.outputs == planes.channels
     mixture = None if table is not None or planes.one_hot else _mixture(last.outputs, channels, assumptions)
     levels = check_levels(assumptions) if mixture else assumptions.levels(last.outputs, channels)
+    what = f"its last layer puts out logits of {levels} levels" if not mixture else "its last layer puts out a mixture"
+    agreeing = (str(levels), str(channels * levels), *(("1",) if single else ()))
+    if table is None:  # the levels of codes have other names
+        assumptions.check_settings("output", "levels", agreeing, what, choices=("mixture" if mixture else "levels",))
     logits = Logits(levels, channels)
     if table is not None:
         encoding = _table_encoding(table, levels, inputs, assumptions)
     elif planes.one_hot:
         encoding = torch.eye(levels)[None]
     else:
-        values = assumptions.scaling(levels, habits.scaling)
+        stated = assumptions.stated("scaling", choices=SCALINGS)
+        values = assumptions.scaling(levels, stated or habits.scaling)
         encoding, logits.span = plane_per_channel(values, channels), (float(values[0]), float(values[-1]))
     logits.mixture = mixture
     logits.channels_first = channels > 1 and not (single or mixture) and _channels_first(last, assumptions, habits)
     return InputOutput(planes, levels, encoding, logits, tuple(_layout_notes(planes, mixture, single=single)))
+
+
+def check_statements(layers: Layers, assumptions: Assumptions, *, classes: int) -> None:
+    """Asks about settings in the file that contradict what was read of classes, normalisations and biases."""
+    norms = any(isinstance(part, Norm) for part in layers.parts)
+    biases = {conv.bias is not None for conv in layers.convs}
+    words = {True: "yes", False: "no"}
+    for subject, found, what in (
+        ("conditions", {classes > 0}, f"it was read with {classes or 'no'} classes"),
+        ("normalisation", {norms}, f"it was read with {'' if norms else 'no '}normalisations"),
+        ("bias", biases, f"its convolutions have {'' if True in biases else 'no '}biases"),
+    ):
+        agreeing = [words[fact] for fact in found]
+        assumptions.check_settings(subject, subject, agreeing, what, choices=("as-read",))
 
 
 def _layout_notes(planes: Planes, mixture: LogisticMixture | None, *, single: bool) -> Iterator[str]:
@@ -171,7 +190,7 @@ def _layout_notes(planes: Planes, mixture: LogisticMixture | None, *, single: bo
     if planes.ones:
         yield "a plane of ones stands beside the picture"
     if mixture:
-        yield f"its numbers are a mixture of {mixture.components} logistics"
+        yield f"its numbers are a mixture of {mixture.components} logistics, which is slow: the whole image per token"
     if single:
         yield "its single number per channel is the logit of the brighter of two levels"
 
@@ -223,11 +242,16 @@ def _mixture(rows: int, channels: int, assumptions: Assumptions) -> LogisticMixt
     """The mixture that the last numbers are; None for logits of levels. Asked where they may be either."""
     if not _is_mixture(rows, channels):
         return None
+    count = rows // (3 if channels == 1 else 1 + 3 * channels)
+    if assumptions.stated("mixture") == str(count):
+        return LogisticMixture(count, channels)
+    if assumptions.stated("levels") == str(rows / channels).removesuffix(".0"):
+        return None
     choices = ("levels", "mixture") if rows % channels == 0 else ("mixture",)
     what = f"what the {rows} numbers are that it puts out per pixel: logits of levels, or a mixture of logistics"
     if assumptions.ask("output", what, choices=choices) == "levels":
         return None
-    return LogisticMixture(rows // (3 if channels == 1 else 1 + 3 * channels), channels)
+    return LogisticMixture(count, channels)
 
 
 def check_levels(assumptions: Assumptions) -> int:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import pairwise
 from typing import Any, NoReturn
 
@@ -16,22 +17,26 @@ from tui_gen.errors import TuiGenError
 
 from ..assumptions import Assumptions
 from ..checkpoints.checkpoint import Checkpoint, ModuleFacts, without_weight_norm
-from ..gaps import find_gaps
+from ..checkpoints.settings import stated_in
+from ..gaps import find_gaps, function_of
 
 Pads = tuple[int, int, int, int]
 _NONE: Pads = (0, 0, 0, 0)
-ACTIVATIONS: dict[str, type[nn.Module]] = {
+_ACTIVATION_MODULES = "torch.nn.modules.activation."
+ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {
     "relu": nn.ReLU,
     "elu": nn.ELU,
     "gelu": nn.GELU,
+    "gelu_tanh": partial(nn.GELU, approximate="tanh"),
     "silu": nn.SiLU,
     "tanh": nn.Tanh,
     "leaky_relu": nn.LeakyReLU,
+    "selu": nn.SELU,
+    "sigmoid": nn.Sigmoid,
+    "softplus": nn.Softplus,
+    "none": nn.Identity,
 }
-_KINDS = {f"torch.nn.modules.activation.{kind.__name__}": kind for kind in ACTIVATIONS.values()}
-_SHAPES = {nn.ELU: "alpha", nn.LeakyReLU: "negative_slope", nn.GELU: "approximate"}
-"""The attribute that an activation's shape depends on."""
-_WITHOUT_EFFECT = re.compile(r"torch\.nn\.modules\.(dropout\.|loss\.|linear\.Identity$|container\.)")
+"""By their names; what some take in brackets is the first argument."""
 _HARMLESS = re.compile(r"num_batches_tracked$|(^|\.)_?(c|h|w|height|width)$|(^|[._])(criterion|loss|metrics?)")
 """Tensors that say nothing about what the network computes, or that were looked at already."""
 
@@ -47,6 +52,8 @@ class Conv:
     """Whether the file has a mask for it."""
     dilation: int = 0
     """Places between taps, where the file says it; else 0."""
+    own: bool | None = None
+    """Whether its mask lets it see its own place, B, or not, A; None where neither the file nor its name says it."""
 
     @property
     def kernel(self) -> tuple[int, int]:
@@ -111,6 +118,18 @@ class Layers:
         """The convolutions only."""
         return [part for part in self.parts if isinstance(part, Conv)]
 
+    def without(self, names: Collection[str]) -> Layers:
+        """The same but for the tensors and layers of these names."""
+
+        def used(name: str) -> bool:
+            return not any(name == other or name.startswith(f"{other}.") for other in names)
+
+        return Layers(
+            [part for part in self.parts if used(part.name)],
+            [table for table in self.tables if used(table.name)],
+            list(filter(used, self.unknown)),
+        )
+
 
 def find_layers(tensors: Mapping[str, Tensor], modules: Mapping[str, ModuleFacts] | None = None) -> Layers:
     """Sorts tensors by what they are.
@@ -124,7 +143,9 @@ def find_layers(tensors: Mapping[str, Tensor], modules: Mapping[str, ModuleFacts
         if leaf == "weight" and tensor.ndim == 4:
             facts = modules.get(stem, ModuleFacts(""))
             _refuse_other_convolutions(stem, facts)
-            layers.parts.append(replace(_conv(values, stem, used), dilation=_side(facts.attributes.get("dilation"))))
+            own = {"A": False, "B": True}.get(stated_in(facts, "mask"))
+            dilation = _side(facts.attributes.get("dilation"))
+            layers.parts.append(replace(_conv(values, stem, used), dilation=dilation, own=own))
         elif leaf == ("weight" if f"{stem}.weight" in values else "running_var") and _is_norm(values, stem):
             layers.parts.append(_norm(values, stem, used, modules.get(stem, ModuleFacts(""))))
         elif leaf == "weight" and tensor.ndim == 2:
@@ -219,6 +240,19 @@ def is_chain(convs: Iterable[Conv]) -> bool:
     return all(follows(after.inputs, before.outputs) for before, after in pairwise(convs))
 
 
+def obstacle(layers: Layers) -> str:
+    """Why layers are no chain of convolutions, for people; empty if nothing of them tells."""
+    names = [*layers.unknown, *(table.name for table in layers.tables[1:])]
+    if names:
+        return f"; of no known use are {', '.join(names[:3])}"
+    for before, after in pairwise(layers.convs):
+        if not follows(after.inputs, before.outputs):
+            pair = (f"{conv.name} {list(conv.weight.shape)}" for conv in (after, before))
+            return "; {} cannot read what {}, the one before it in the file, makes".format(*pair)
+    odd = next((conv for conv in layers.convs if conv.kernel[0] != conv.kernel[1] or not conv.kernel[0] % 2), None)
+    return f"; {odd.name} has a kernel of {odd.kernel[0]}x{odd.kernel[1]}, which has no middle" if odd else ""
+
+
 @dataclass(eq=False)
 class Item:
     """A layer, or a module without tensors, which is an activation."""
@@ -245,7 +279,7 @@ def order_of(layers: Layers, checkpoint: Checkpoint) -> LayerOrder:
 
     Raises TuiGenError for a pickled network with a module between its layers that is not known.
     """
-    if any(facts.kind in _KINDS for facts in checkpoint.modules.values()):
+    if any(facts.kind.startswith(_ACTIVATION_MODULES) for facts in checkpoint.modules.values()):
         sequential = (path for path, facts in checkpoint.modules.items() if facts.kind.endswith(".Sequential"))
         return LayerOrder(list(_by_modules(layers, checkpoint)), True, frozenset(sequential))
     items: list[Item] = []
@@ -264,16 +298,14 @@ def _by_modules(layers: Layers, checkpoint: Checkpoint) -> Iterator[Item]:
             yield Item(path, parts[path])
             if path == last:
                 return  # a softmax or the like of the logits changes nothing that is asked for
-        elif facts.kind in _KINDS:
-            yield Item(path, None, _activation(facts))
-        elif _is_leaf(path, checkpoint) and not _WITHOUT_EFFECT.match(facts.kind):
-            refuse(f"what {path} does, a {facts.kind}, is not known")
+        elif _is_leaf(path, checkpoint) and (function := function_of(path, facts)):
+            yield Item(path, None, activation_of(function))
 
 
-def _activation(facts: ModuleFacts) -> nn.Module:
-    kind = _KINDS[facts.kind]
-    shape = _SHAPES.get(kind, "")
-    return kind(**{shape: facts.attributes[shape]}) if shape in facts.attributes else kind()
+def activation_of(function: str) -> nn.Module:
+    """A new one by its name, such as `relu` or `leaky_relu(0.2)`."""
+    name, _, argument = function.partition("(")
+    return ACTIVATIONS[name](*([float(argument.rstrip(")"))] if argument else []))
 
 
 def _is_leaf(path: str, checkpoint: Checkpoint) -> bool:
@@ -360,12 +392,15 @@ def raster_mask(conv: Conv, *, own: bool) -> Conv:
 def raster_masks(convs: list[Conv], assumptions: Assumptions) -> dict[Conv, Conv]:
     """Convolutions with masks in place of those that have none: `A` for the first, `B` for the others.
 
-    It is asked for unless their weights are zero there anyway. A mask of 1x1 `B` would change nothing.
+    It is assumed unless their modules say it, or their weights are zero there anyway. A mask of 1x1 `B` would change
+    nothing.
     """
     bare = [conv for conv in convs if not conv.masked and not conv.pointwise]
-    masked = {conv: raster_mask(conv, own=conv is not convs[0]) for conv in bare}
+    masked = {conv: raster_mask(conv, own=conv is not convs[0] if conv.own is None else conv.own) for conv in bare}
     if all(torch.equal(conv.weight, masked[conv].weight) for conv in bare):
         return {}
+    if all(conv.own is not None for conv in bare):
+        return masked
     what = "the masks of its convolutions, of which the file has none"
     kind = assumptions.assume("masks", "a-then-b", what, choices=("a-then-b", "none"))
     return masked if kind == "a-then-b" else {}

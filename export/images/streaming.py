@@ -50,7 +50,7 @@ def reading_of(network: ImageNetwork, assumptions: Assumptions, *, notes: Sequen
         ("parameters", f"{sum(p.numel() for p in network.module.parameters()):,}"),
     ]
     summary = f"{network.label}, draws {'colour' if network.channels > 1 else 'grey'} images pixel by pixel"
-    diagnosis = Diagnosis(summary, tuple(facts), tuple(assumptions.missing), tuple(notes))
+    diagnosis = Diagnosis(summary, tuple(facts), tuple(assumptions.missing), (*notes, *assumptions.notes))
     return Reading(diagnosis, lambda: exportable(network))
 
 

@@ -21,7 +21,9 @@ from tests.support.image_layouts import (
     assumptions,
     network_of,
     read,
+    signed,
 )
+from tests.support.picture_kinds import Mixture
 from tests.support.single_stack_networks import (
     Attributes,
     BookPixelCNN,
@@ -100,6 +102,13 @@ def test_a_mask_by_colour_tells_how_the_outputs_are_sorted() -> None:
         logits = net(pixels.view(2, 5, 16, 3).permute(0, 3, 1, 2) / 3).view(2, 3, 4, 5, 16)
     expected = logits.permute(0, 3, 4, 1, 2).flatten(1, 3)
     torch.testing.assert_close(network.whole_logits(pixels), expected, atol=1e-5, rtol=0)
+
+
+def test_a_mixture_of_logistics_is_exact_once_it_is_told() -> None:
+    torch.manual_seed(0)
+    net = Mixture()
+    assert any("mixture of logistics" in what for what in assumptions(net, scaling="-1..1"))
+    assert_same(read(net, scaling="-1..1", assume={"output": "mixture"}), net, signed)
 
 
 def test_layers_in_a_row_are_no_block() -> None:
@@ -261,7 +270,7 @@ def test_no_convolutions_are_somebody_elses_business() -> None:
         ("conv_tanh", "conv_sigmoid", "conv_tanh and layers.0.conv_sigmoid seem to make a gate"),
         ("conv_filter", "conv_gate", "seem to make a gate together, .* --factory"),
         ("f", "g", "seem to make a gate"),
-        ("conv", "skip", "layers.0.skip seems to skip to the head"),
+        ("conv", "skip", "layers.0.skip seems to skip layers"),
     ],
 )
 def test_a_gate_or_a_skip_is_no_chain(first: str, second: str, says: str) -> None:
