@@ -7,7 +7,7 @@ Decoders, 2016, section 2. Roles are told by the names of tensors, and how a sta
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -155,11 +155,19 @@ def _crops_are_views(assumptions: Assumptions) -> bool:
 def _moves(parts: GatedParts, assumptions: Assumptions) -> bool:
     """Whether what half kernels make is moved on by a place; asked if the first layer's last weights are not zero."""
     first = parts.layers[0].convs
-    own = (first["vertical"].weight[:, :, -1], first["horizontal"].weight[:, :, :, -1]) if "vertical" in first else ()
+    if "vertical" not in first or _wholly_above(first["vertical"]):
+        return False
+    own = first["vertical"].weight[:, :, -1], first["horizontal"].weight[:, :, :, -1]
     if not any(weights.any() for weights in own):
         return False
     what = "whether the first layer's weights on its own place count as zero, or what layers make moves on by a place"
     return assumptions.assume("first", "zeroed", what, choices=("zeroed", "moved")) == "moved"
+
+
+def _wholly_above(vertical: Conv) -> bool:
+    """Whether a kernel has the rows of half a square, and none for the own row."""
+    rows, columns = vertical.kernel
+    return not vertical.masked and rows == columns // 2
 
 
 def _vertical_residual(style: VerticalStyle, assumptions: Assumptions) -> bool:
@@ -208,6 +216,19 @@ class GatedParts:
     """Embedding of the levels, [levels, planes]; otherwise levels are numbers."""
     classes: Tensor | None = None
     """Embedding of the classes that is added before the head, [classes, features]."""
+
+    @property
+    def width(self) -> int:
+        """Features that the last layer makes for the head."""
+        last = self.layers[-1].convs
+        before = last.get("skip") or last.get("residual")
+        return before.outputs if before else last["horizontal"].outputs // 2
+
+    @property
+    def joins_stacks(self) -> bool:
+        """Whether the head reads the features of both stacks, side by side."""
+        last = self.layers[-1].convs
+        return "skip" not in last and self.head[0].inputs == self.width + last["horizontal"].outputs // 2
 
     @property
     def of_tutorial(self) -> bool:
@@ -292,13 +313,10 @@ def _check_widths(layer: GatedLayer) -> None:
 
 def _check_head(parts: GatedParts) -> None:
     """Raises TuiGenError if the head cannot read what the layers make."""
-    last = parts.layers[-1].convs
-    before = last.get("skip") or last.get("residual") or last["horizontal"]
-    width = before.outputs if before is not last["horizontal"] else before.outputs // 2
-    if parts.head[0].inputs != width or not is_chain(parts.head):
+    if not (parts.head[0].inputs == parts.width or parts.joins_stacks) or not is_chain(parts.head):
         refuse(
-            f"{parts.head[0].name} {list(parts.head[0].weight.shape)} cannot read the {width} features of "
-            f"{before.name} as the head of a network of two stacks does, so they are joined in another way"
+            f"{parts.head[0].name} {list(parts.head[0].weight.shape)} cannot read the {parts.width} features that the "
+            "last layer makes, as the head of a network of two stacks does, so they are joined in another way"
         )
 
 
@@ -427,7 +445,7 @@ def style_of(layer: GatedLayer) -> VerticalStyle:
     rows, columns = vertical.kernel
     if vertical.masked or rows == columns:
         return "masked"
-    if rows == columns // 2:
+    if _wholly_above(vertical):
         return "above"
     if rows != columns // 2 + 1:
         refuse(f"{vertical.name} has a kernel of {rows}x{columns}, which is neither square nor half of one")
@@ -448,6 +466,7 @@ class GatedNet(nn.Module):
         )
         self.head = nn.ModuleList(map(same_convolution, parts.head))
         self.classes = None if parts.classes is None else _embedding(parts.classes)
+        self.joined = _joined_stacks(parts, assumptions)
 
     def forward(self, planes: Tensor, condition: Tensor | None = None) -> Tensor:
         """[batch, planes, h, w], and int64[batch] of classes where the network has them, -> its last numbers."""
@@ -457,6 +476,8 @@ class GatedNet(nn.Module):
             above, beside, skip = block(above, beside, condition)
             total = skip if total is None else total if skip is None else total + skip
         features = beside if total is None else total
+        if self.joined:
+            features = torch.cat([above, beside] if self.joined == "vertical-first" else [beside, above], dim=1)
         if self.classes is not None and condition is not None:
             features = features + self.classes(condition)[:, :, None, None]
         for number, layer in enumerate(self.head):
@@ -472,6 +493,8 @@ class GatedBlock(nn.Module):
 
     def __init__(self, layer: GatedLayer, config: GatedConfig, *, first: bool, dilation: int) -> None:
         super().__init__()
+        if first and config.style == "zeroed" and _wholly_above(layer.convs["vertical"]):
+            config = replace(config, style="above")
         self.style, self.views = config.style, config.views
         self.adds_input = config.horizontal_residual and not first
         self.vertical_residual = config.vertical_residual and not first
@@ -544,6 +567,14 @@ def _stem(parts: GatedParts, config: GatedConfig, assumptions: Assumptions) -> n
         between = _ACTIVATIONS[assumptions.assume("stem", default, what, choices=("relu", "none"))]
     after = [GatedActivation(config.first_gate) if gate else between for gate in gates]
     return nn.Sequential(*(module for pair in zip(layers, after, strict=True) for module in pair))
+
+
+def _joined_stacks(parts: GatedParts, assumptions: Assumptions) -> str:
+    """Which stack's features come first where the head reads both; empty where it reads one."""
+    if not parts.joins_stacks:
+        return ""
+    what = "which stack's features come first where its head reads those of both"
+    return assumptions.ask("joined", what, choices=("vertical-first", "horizontal-first"))
 
 
 def _before_head(parts: GatedParts, assumptions: Assumptions) -> str:
