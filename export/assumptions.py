@@ -17,7 +17,7 @@ from torch import Tensor
 from tui_gen.errors import TuiGenError
 
 from .checkpoints.checkpoint import Checkpoint
-from .checkpoints.settings import plain_settings, statements
+from .checkpoints.settings import Statement, plain_settings, statements
 from .reader import Missing, ReadOptions
 
 SCALINGS = ("level/levels", "level/(levels-1)", "/255", "-1..1", "raw")
@@ -47,12 +47,17 @@ class Assumptions:
             raise TuiGenError(f"--assume {key} must be one of {', '.join(choices)}, not {value!r}")
         return value
 
-    def assume(self, key: str, default: str, what: str, *, choices: Collection[str] = ()) -> str:
+    def assume(self, key: str, default: str, what: str, *, choices: Sequence[str] = (), subject: str = "") -> str:
         """The answer to a question; without one the default, which is listed as missing.
 
-        what: what the file does not say, such as `the nonlinearity of rnn`.
+        what: what the file does not say, such as `the nonlinearity of rnn`. subject: of settings that may say it; if
+        they say something else than one of the choices, it is asked.
         """
         value = self.answer(key, "|".join(dict.fromkeys((default, *choices))) if choices else "", choices=choices)
+        if value is None and subject:
+            value = self.stated(subject, choices=choices)
+            if value is None and (said := statements(self.checkpoint, subject)):
+                return self.ask(key, f"{what}, of which its settings say {_listing(said)}", choices=(default, *choices))
         if value is None:
             missing = Missing(what, f"--assume {self._usages[key]}", default)
             self.missing += [] if missing in self.missing else [missing]
@@ -63,7 +68,7 @@ class Assumptions:
 
         what: what the file does not say, such as `whether crops share memory`, with the evidence if there is any.
         """
-        value = self.answer(key, usage, choices=choices)
+        value = self.answer(key, usage, choices=() if usage else choices)
         if value is None:
             missing = Missing(what, f"--assume {self._usages[key]}")
             self.missing += [] if missing in self.missing else [missing]
@@ -84,15 +89,15 @@ class Assumptions:
     def check_settings(
         self, key: str, subject: str, agreeing: Collection[str], what: str, *, choices: Sequence[str], usage: str = ""
     ) -> str | None:
-        """Asks about settings in the file which contradict what would be built; None where there are none.
+        """Asks about settings in the file which contradict what would be built; None where nobody says anything.
 
         agreeing: meanings on the subject that do not contradict it. what: what would be built, in words. choices: the
         first is what would be built, the others what can be built as well.
         """
-        against = [str(said) for said in statements(self.checkpoint, subject) if said.meaning not in agreeing]
+        against = [said for said in statements(self.checkpoint, subject) if said.meaning not in agreeing]
         if not against:
-            return None
-        return self.ask(key, f"{what}, but its settings say {', '.join(against[:3])}", choices=choices, usage=usage)
+            return self.answer(key, usage, choices=() if usage else choices)
+        return self.ask(key, f"{what}, but its settings say {_listing(against)}", choices=choices, usage=usage)
 
     def names(self, key: str, usage: str) -> tuple[str, ...]:
         """The names that an answer lists with commas between; none without an answer."""
@@ -142,6 +147,11 @@ class Assumptions:
             "-1..1": level / (levels - 1) * 2 - 1,
             "raw": level,
         }[scaling or likely or SCALINGS[0]]
+
+
+def _listing(said: Sequence[Statement]) -> str:
+    """Settings as they stand in the file, each once."""
+    return ", ".join(list(dict.fromkeys(map(str, said)))[:3])
 
 
 def _image_size(checkpoint: Checkpoint) -> tuple[int, int] | None:

@@ -34,11 +34,6 @@ AUDIT_SECONDS = 10.0
 """About as long the audit of an image model may take."""
 _DRAWN_COLUMNS = 80
 """Of a receptive field that has a hole."""
-_UNKNOWABLE = (
-    "what a script does without tensors, such as adding a layer's input to its output (--assume residual=...) or an "
-    "activation after the embedding (--assume embedding=...), no file tells; give the training text with --corpus and "
-    "look at the loss"
-)
 
 
 def convert(
@@ -92,8 +87,6 @@ def _prove(exportable: Exportable, graph: bytes, card: ModelCard) -> ModelCard:
             spread = compare_spread(exportable.network, model)
             print(f"  compared in the time there is: {exportable.network.compared}, and {spread}")
         print(f"computes {scrub_line(card.export['computes'])}")
-    if not card.image and not exportable.real and "trained_with" not in card.export:
-        print(_UNKNOWABLE)
     if card.image:
         field = audit(model, card, seconds=AUDIT_SECONDS)
         print(field.summary)

@@ -30,6 +30,9 @@ _FUNCTIONS = {
 _SHAPES = {"LeakyReLU": ("negative_slope", 0.01), "ELU": ("alpha", 1.0), "Softplus": ("beta", 1.0)}
 """The attribute that the shape of an activation depends on, and PyTorch's value of it."""
 
+_DIGITS, _LONGEST = 9, 100
+"""No honest file has longer numbers, or more modules without tensors side by side."""
+
 
 @dataclass(frozen=True)
 class Gap:
@@ -61,7 +64,8 @@ def find_gaps(layers: Sequence[str], modules: Mapping[str, ModuleFacts] | None =
         here = [gap for gap in ends if gap.count and gap.container not in places]
         for container, number in places.items():
             last = numbers.get(container, -1)
-            here += [Gap(container, last + 1, number - last - 1)] if number > last + 1 else []
+            count = min(number - last - 1, _LONGEST)
+            here += [Gap(container, last + 1, count)] if count > 0 else []
             numbers[container] = max(number, last)
         gaps.append(tuple(here) if at else ())
         before = name
@@ -72,7 +76,7 @@ def _numbered_places(name: str) -> Iterator[tuple[str, int]]:
     """Every container with numbered modules on the way to a layer, and the layer's number there."""
     pieces = name.split(".")
     for index, piece in enumerate(pieces):
-        if piece.isdecimal():
+        if piece.isdecimal() and len(piece) < _DIGITS:
             yield ".".join(pieces[:index]), int(piece)
 
 

@@ -5,12 +5,14 @@ What a script calls `args.tie_weights`, `config.tieWeights` or `--tie-weights` s
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .checkpoint import Checkpoint, ModuleFacts
+if TYPE_CHECKING:  # the help of commands would wait for PyTorch
+    from .checkpoint import Checkpoint, ModuleFacts
 
 _DEPTH = 8
 _PLAIN = (bool, int, float, str)
@@ -18,6 +20,8 @@ _LIMIT = 100_000
 """Values that are looked at."""
 _ENTRIES = 500
 """A dict or list with more entries holds no settings."""
+_SHOWN = 80
+"""Characters of a name, and of a value, that are looked at and told."""
 _OTHERS = re.compile(r"optim|sched|scaler$|^(callbacks|loops|history|logs?|state)$", re.IGNORECASE)
 """Keys that the settings of something else stand under."""
 _TRUE, _FALSE = ("true", "yes", "on", "y"), ("false", "no", "off", "n")
@@ -83,7 +87,8 @@ SUBJECTS: dict[str, tuple[Row, ...]] = {
     # whether layers add a bias
     "bias": (_row(_USE + r"(rnn_|lstm_|gru_|decoder_|output_|out_|linear_|fc_|proj_)?bias(es)?", _YES),),
     "activation": (
-        _row(r"(\w+_)?(activations?|activation_(fn|function|type|name)|act(_(fn|func|function))?|nonlinearity|non_linearity|nonlin)",
+        _row(r"(?!(out|output|final|last|gate|recurrent|attention|attn)_)(\w+_)?(activations?|act"
+             r"|activation_(fn|function|type|name)|act_(fn|func|function)|nonlinearity|non_linearity|nonlin)",
              _FUNCTIONS),
     ),
     # what a simple recurrent layer bends its state with
@@ -106,6 +111,8 @@ SUBJECTS: dict[str, tuple[Row, ...]] = {
              {**_YES, "none": "no", **dict.fromkeys(("layer", "batch", "rms", "layernorm", "layer_norm", "batchnorm",
               "batch_norm", "ln", "bn", "pre", "post"), "yes")}),
     ),
+    # what a normalisation adds to its variance
+    "norm_epsilon": (_row(r"((layer|batch|rms)_?norm|norm|ln|bn)_eps(ilon)?"),),
     # what the embedding's rows are multiplied by: `sqrt-width`, or a number
     "embedding_scale": (
         _row(_USE + r"(scale_emb(ed(ding)?s?)?|emb(ed(ding)?s?)?_?scal(e|ing|ed)|scaled_emb(ed(ding)?s?)?|"
@@ -164,7 +171,7 @@ class Setting:
         return _name(self.path[-1])
 
     def __str__(self) -> str:
-        return f"{'.'.join(self.path)}={self.value!r}"
+        return f"{'.'.join(self.path)[-_SHOWN:]}={self.value!r:.{_SHOWN}}"
 
 
 @dataclass(frozen=True)
@@ -204,6 +211,8 @@ def _walk(root: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[Setting]:
         if isinstance(value, Mapping) and len(value) <= _ENTRIES and len(where) - len(path) < _DEPTH:
             entries = [((*where, str(key)), inner) for key, inner in value.items() if not _OTHERS.search(str(key))]
             pending += reversed(entries)
+        elif isinstance(value, str) and value.lstrip().startswith("{") and (inner := _json(value)) is not None:
+            pending.append((where, inner))
         elif isinstance(value, bool | int | float | str) and where:
             yield Setting(where, value)
         elif isinstance(value, list | tuple) and where and len(value) <= _ENTRIES:
@@ -211,6 +220,15 @@ def _walk(root: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[Setting]:
                 yield Setting(where, tuple(value))
             else:
                 pending += reversed([((*where, str(at)), inner) for at, inner in enumerate(value)])
+
+
+def _json(text: str) -> dict[str, Any] | None:
+    """The object that a text holds; None if it is none, or too long for settings."""
+    try:
+        value = json.loads(text) if len(text) < _LIMIT else None
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def statements(checkpoint: Checkpoint, subject: str) -> list[Statement]:
@@ -225,6 +243,8 @@ def statements(checkpoint: Checkpoint, subject: str) -> list[Statement]:
 
 def _meaning(setting: Setting, rows: tuple[Row, ...]) -> str | None:
     """What a setting means by the first row that has its name; `no_bias` is `bias` the other way round."""
+    if len(setting.name) > _SHOWN:
+        return None
     negation = _NEGATIONS.match(setting.name)
     for name in (setting.name, setting.name[negation.end() :] if negation else ""):
         row = next((row for row in rows if name and row.names.fullmatch(name)), None)

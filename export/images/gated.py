@@ -41,7 +41,7 @@ _INDEX = re.compile(r"\.(\d+)$")
 _DILATIONS = (1, 2, 1, 4, 1, 2, 1)
 _NOTES: dict[VerticalStyle, str] = {
     "masked": "vertical kernels are masked",
-    "zeroed": "half vertical kernels; those of the first layer lose their last row, which would be the pixel's own",
+    "zeroed": "half vertical kernels; those of the first layer see nothing of the pixel's own row",
     "split": "vertical kernels of a row and of a column, above the pixel",
     "above": "vertical kernels that are wholly above the pixel",
     "moved": "half vertical kernels, whose result moves down by a row",
@@ -132,12 +132,11 @@ def _config(parts: GatedParts, assumptions: Assumptions) -> GatedConfig:
     elif style == "zeroed" and _moves(parts, assumptions):
         style = "moved"
     what = "whether the horizontal stack adds its input"
-    residual = assumptions.stated("block_residual", choices=("yes", "no")) or "yes"
     return GatedConfig(
         style,
         first_gate(assumptions),
         _vertical_residual(style, assumptions),
-        assumptions.assume("residual", residual, what, choices=("yes", "no")) == "yes",
+        assumptions.assume("residual", "yes", what, choices=("yes", "no"), subject="block_residual") == "yes",
         bool(parts.stem),
         style == "shifted" and _crops_are_views(assumptions),
     )

@@ -220,7 +220,7 @@ def _possible_planes(inputs: int, rows: int) -> Iterator[tuple[str, Planes]]:
         yield "one-hot", Planes(1, one_hot=True)
     for name, channels in _PICTURES.items():
         beside = inputs - channels
-        if rows % channels and not _is_mixture(rows, channels):
+        if rows % channels and not is_mixture(rows, channels):
             continue
         if not beside:
             yield name, Planes(channels)
@@ -232,17 +232,16 @@ def _possible_planes(inputs: int, rows: int) -> Iterator[tuple[str, Planes]]:
             yield f"classes+{name}", Planes(channels, classes=beside, first=False)
 
 
-def _is_mixture(rows: int, channels: int) -> bool:
-    """Whether so many numbers can be a mixture of at least two logistics, as `LogisticMixture` reads it."""
-    each = 3 if channels == 1 else 1 + 3 * channels
-    return rows % each == 0 and rows > each
+def is_mixture(rows: int, channels: int) -> bool:
+    """Whether so many numbers can be a mixture of logistics, as `LogisticMixture` reads it."""
+    return rows % (3 if channels == 1 else 1 + 3 * channels) == 0
 
 
 def _mixture(rows: int, channels: int, assumptions: Assumptions) -> LogisticMixture | None:
     """The mixture that the last numbers are; None for logits of levels. Asked where they may be either."""
-    if not _is_mixture(rows, channels):
-        return None
     count = rows // (3 if channels == 1 else 1 + 3 * channels)
+    if not is_mixture(rows, channels) or count == 1:
+        return None
     if assumptions.stated("mixture") == str(count):
         return LogisticMixture(count, channels)
     if assumptions.stated("levels") == str(rows / channels).removesuffix(".0"):

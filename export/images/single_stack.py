@@ -177,8 +177,7 @@ def _style(
     @cache
     def kind() -> str:  # asked once, and only if there is one whose kind is not known
         what = "the activation between its layers"
-        likely = assumptions.stated("activation", choices=ACTIVATIONS) or "relu"
-        return assumptions.assume("activation", likely, what, choices=(*ACTIVATIONS,))
+        return assumptions.assume("activation", "relu", what, choices=(*ACTIVATIONS,), subject="activation")
 
     def activation() -> nn.Module:
         return activation_of(kind())
@@ -229,8 +228,8 @@ def _residual(blocks: list[LayerBlock], assumptions: Assumptions) -> int:
     # input themselves, and to be called by something that adds it again.
     if blocks[0].activation_first and path.rpartition(".")[2].startswith("_"):
         likely = "twice"
-    stated = {"yes": "once", "no": "none"}.get(assumptions.stated("block_residual", choices=("yes", "no")) or "")
-    what, likely = "how often a block adds its input", stated or likely
+    what = "how often a block adds its input"
+    likely = {"yes": "once", "no": "none"}.get(assumptions.stated("block_residual") or "", likely)
     if likely:
         return _TIMES.index(assumptions.assume("residual", likely, what, choices=_TIMES))
     return _TIMES.index(assumptions.ask("residual", what, choices=_TIMES))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -14,17 +16,17 @@ from tui_gen.errors import TuiGenError
 from ..assumptions import Assumptions
 from ..checkpoints.checkpoint import Checkpoint
 from ..reader import Missing
-from . import metadata
+from . import evidence, metadata
+from .between import residual_connections, with_activations
 from .layers import (
     ACTIVATIONS,
     BatchNorm,
     Layer,
     LayerNorm,
     Linear,
-    Recurrent,
     RecurrentLayer,
-    Residuals,
     TutorialRNN,
+    activate,
 )
 from .state_dict import StateDictParts, take_initial_states
 from .step import TextNetwork
@@ -41,6 +43,11 @@ _SIDES = {
     "reads the text in both directions": ({"forward", "fwd", "fw"}, {"backward", "bwd", "bw"}),
 }
 """Words in the names of layers that do not stand one upon the other."""
+_BESIDE = {"gate", "gates", "highway", "highways", "carry", "skip", "skips", "shortcut", "residual", "glu"}
+_BIAS = re.compile(r"bias|(^|[._])b([._]|$)", re.IGNORECASE)
+_TO_OUTPUT = re.compile(r"(^|[._])(i|x|in|inp|input|emb|e)_?(2|to)_?(o|out|output|y)$")
+"""Names of a layer from the input past the recurrent one."""
+_TEMPERATURE = re.compile(r"(^|[._])(log_?)?(temperature|temp|tau|logit_?scale|output_?scale|inv_?temperature)$")
 _UNPREDICTED = 4
 """Tokens, such as a start and a padding, that a network may read and never predict."""
 _TABLE_WORDS = ("emb", "wte", "enc", "lookup", "tok", "char", "word")
@@ -70,6 +77,8 @@ class _Chain:
     """A token is one number."""
     bias: str = ""
     """The name of a parameter that is the bias of a tied output."""
+    is_tied: bool = False
+    """The file has no weights of an output layer."""
     is_ambiguous: bool = False
     """The sizes allow another order."""
 
@@ -77,52 +86,125 @@ class _Chain:
 def assemble(parts: StateDictParts, checkpoint: Checkpoint, assumptions: Assumptions) -> Assembly:
     """Raises TuiGenError that lists the parts if they make no language model."""
     _refuse_two_networks(parts)
-    _refuse_norm_inside(parts, assumptions)
-    initial_states = take_initial_states(parts)
+    _refuse_norm_inside(parts)
+    initial_states = take_initial_states(parts, assumptions)
     order = assumptions.names("order", "NAME,NAME,...")
+    _refuse_parallel(parts, order)
     chain = next(_chains(parts, checkpoint, order), None)
     if chain is None:
         raise _no_chain(parts)
     if not order and (chain.is_ambiguous or _has_rivals(chain, parts, checkpoint)):
-        names = ",".join(name for name in (chain.table, *(layer.name for layer in chain.layers)) if name)
-        assumptions.missing.append(Missing("the order of its parts", "--assume order=NAME,NAME,...", names))
+        _ask_order(chain, parts, assumptions)
+    _refuse_norm_fed_back(chain, checkpoint, assumptions)
     parts.rest.pop(chain.bias, None)
     others = parts.tables.keys() - {chain.table, *(layer.name for layer in chain.layers)}
     if others:
         raise _leftover({name: table for name, table in parts.tables.items() if name in others})
-    layers = _with_activations(chain.layers, checkpoint, assumptions)
-    residuals = _residuals(layers, assumptions)
+    parts.notes += evidence.check_direction(parts.recurrent, assumptions)
+    evidence.check_counts(parts.recurrent, checkpoint, assumptions)
+    layers = evidence.without_unused(chain.layers, assumptions)
+    function, layers = with_activations(chain.table, layers, checkpoint, assumptions)
+    network = TextNetwork(None, layers, residual_connections(layers, assumptions))
     if chain.table:
-        assembly = _with_embedding(chain.table, parts.tables[chain.table], layers, residuals, assumptions)
+        assembly = _with_embedding(chain, parts.tables[chain.table], network, function, assumptions)
     elif chain.is_number:
-        assembly = _with_numbers(layers, residuals, assumptions)
+        assembly = _with_numbers(network, assumptions)
     else:
-        reads = f"{layers[-1].outputs:,} tokens, each a 1 among zeros (one-hot)"
-        assembly = Assembly(TextNetwork(None, layers, residuals), reads)
+        assembly = Assembly(network, f"{network.vocab_size:,} tokens, each a 1 among zeros (one-hot)")
+    if not chain.table:
+        what = "it would have no embedding whose weights the output could have"
+        assumptions.check_settings("tied", "tied", ("no",), what, choices=("no",))
+    network = _with_scaled_output(assembly.network, parts, assumptions)
     if parts.rest:
         raise _leftover(parts.rest)
-    return replace(assembly, initial_states=initial_states)
+    return replace(assembly, network=network, initial_states=initial_states)
+
+
+def _ask_order(chain: _Chain, parts: StateDictParts, assumptions: Assumptions) -> None:
+    """The order of the file is that of the script's definitions, and so likely; without it, or in lists, it's asked."""
+    names = [layer.name for layer in chain.layers]
+    positions = [parts.positions[name] for name in names[:-1] if name in parts.positions]  # the last one is certain
+    numbers = _numbers_by_list(names)
+    lists = [path for path, inside in numbers.items() if [*numbers.values()].count(inside) > 1]
+    is_likely = parts.has_order and positions == sorted(positions) and len(lists) < 2
+    if len(lists) > 1:  # such as `lstms` beside `norms`: likely in turns
+        members = [at for at, name in enumerate(names) if name.rpartition(".")[0] in lists]
+        in_turns = sorted((names[at] for at in members), key=lambda name: int(name.rpartition(".")[2]))
+        for at, name in zip(members, in_turns, strict=True):
+            names[at] = name
+    listing = ",".join(name for name in (chain.table, *names) if name)
+    if is_likely:
+        assumptions.missing.append(Missing("the order of its parts", "--assume order=NAME,NAME,...", listing))
+    else:
+        what = "the order of its parts, which fit in several"
+        assumptions.missing.append(Missing(what, f"--assume order={listing}, or another order of these"))
+
+
+def _numbers_by_list(names: Sequence[str]) -> dict[str, list[str]]:
+    """The numbers of parts by the path under which they are numbered, where there are several."""
+    numbers: dict[str, list[str]] = {}
+    for path, _, number in (name.rpartition(".") for name in names):
+        if number.isdecimal():
+            numbers.setdefault(path, []).append(number)
+    return {path: sorted(inside) for path, inside in numbers.items() if len(inside) > 1}
+
+
+def _with_scaled_output(network: TextNetwork, parts: StateDictParts, assumptions: Assumptions) -> TextNetwork:
+    """Logits multiplied by what settings, or a learned temperature, say of them."""
+    factor, output = evidence.logit_factor(assumptions), network.layers[-1]
+    for name in [name for name, value in parts.rest.items() if value.numel() == 1 and _TEMPERATURE.search(name)]:
+        value = float(parts.rest.pop(name))
+        choices = {
+            "divides": 1 / value if value else math.inf,
+            "multiplies": value,
+            "exp": math.exp(value),
+            "none": 1.0,
+        }
+        what = (
+            f"what {name} ({value:g}) does to the logits: divides, multiplies (itself, or its exponential), or nothing"
+        )
+        factor *= choices[assumptions.ask("temperature", what, choices=(*choices,))]
+    if factor == 1:
+        return network
+    if not isinstance(output, Linear):
+        raise TuiGenError(f"logits of {output.name} that are multiplied by {factor:g} are not supported")
+    bias = None if output.bias is None else output.bias * factor
+    return replace(network, layers=(*network.layers[:-1], replace(output, weight=output.weight * factor, bias=bias)))
 
 
 def _with_embedding(
-    name: str, table: Tensor, layers: tuple[Layer, ...], residuals: Residuals, assumptions: Assumptions
+    chain: _Chain, table: Tensor, network: TextNetwork, function: str, assumptions: Assumptions
 ) -> Assembly:
-    output = layers[-1]
-    tied = isinstance(output, Linear) and output.weight.shape == table.shape and torch.equal(output.weight, table)
-    if isinstance(output, Linear) and tied:
-        layers = (*layers[:-1], replace(output, weight=table))  # copies that a file keeps apart count once
-    activation = assumptions.answer("embedding", choices=[*ACTIVATIONS, _SCALED]) or "none"
-    features = table * table.shape[1] ** 0.5 if activation == _SCALED else ACTIVATIONS[activation](table)
+    """function: what the rows go through."""
+    name, output = chain.table, network.layers[-1]
+    limit, factor = evidence.embedding_limit(name, assumptions), evidence.embedding_factor(table.shape[1], assumptions)
+    tied = evidence.is_tied(table, chain.layers[-1], assumptions, has_output=not chain.is_tied)
+    table = table if limit is None else evidence.cut_rows(table, limit)
+    if isinstance(output, Linear) and tied:  # copies that a file keeps apart count once
+        network = replace(network, layers=(*network.layers[:-1], replace(output, weight=table)))
+    usage = "|".join((*ACTIVATIONS, _SCALED, "NUMBER"))
+    features = table if factor == 1 else table * factor
+    for answer in assumptions.names("embedding", usage) or (function,):
+        features = _embedded(features, answer, usage)
     reads = f"{len(table):,} tokens, each a row of {name}, {table.shape[1]} wide"
-    return Assembly(TextNetwork(features, layers, residuals), reads, tied)
+    return Assembly(replace(network, table=features), reads, tied)
 
 
-def _with_numbers(layers: tuple[Layer, ...], residuals: Residuals, assumptions: Assumptions) -> Assembly:
-    what, size = "how it turns a token into a number", layers[-1].outputs
-    scale = assumptions.assume("number", "id/vocabulary", what, choices=("id/vocabulary", "id"))
+def _embedded(features: Tensor, answer: str, usage: str) -> Tensor:
+    """What --assume embedding says becomes of the rows: an activation, or a product with a number."""
+    if answer == _SCALED:
+        return features * features.shape[1] ** 0.5
+    try:
+        return features * float(answer) if answer[0] in "0123456789.-" else activate(answer, features)
+    except ValueError:
+        raise TuiGenError(f"--assume embedding must be one of {usage.replace('|', ', ')}, not {answer!r}") from None
+
+
+def _with_numbers(network: TextNetwork, assumptions: Assumptions) -> Assembly:
+    what, size = "how it turns a token into a number", network.vocab_size
+    scale = assumptions.ask("number", what, choices=("id/vocabulary", "id"))
     numbers = torch.arange(size)[:, None] / (size if scale == "id/vocabulary" else 1)
-    network = TextNetwork(numbers, layers, residuals, learned_table=False)
-    return Assembly(network, f"{size:,} tokens, each as one number")
+    return Assembly(replace(network, table=numbers, learned_table=False), f"{size:,} tokens, each as one number")
 
 
 def _chains(parts: StateDictParts, checkpoint: Checkpoint, order: tuple[str, ...]) -> Iterator[_Chain]:
@@ -157,11 +239,13 @@ def _tied_chains(parts: StateDictParts, order: tuple[str, ...], table: str) -> I
     """Chains whose output has the weights of the embedding."""
     weight = parts.tables[table]
     rows, width = weight.shape
-    bias = next((name for name, value in parts.rest.items() if value.shape == (rows,)), "")
+    biases = (name for name, value in parts.rest.items() if value.shape == (rows,))
+    bias = next((name for name in biases if _BIAS.search(name)), "")
     output = Linear(bias.rpartition(".")[0] or "output", weight, parts.rest.get(bias))
     layers = parts.layers(without=table)
-    for chain in _orders(layers, order, table, inputs=width, is_end=lambda last: last.outputs == width)[:1]:
-        yield _Chain((*chain, output), table, bias=bias)
+    chains = _orders(layers, order, table, inputs=width, is_end=lambda last: last.outputs == width)
+    if chains:
+        yield _Chain((*chains[0], output), table, bias=bias, is_tied=True, is_ambiguous=len(chains) > 1)
 
 
 def _orders(
@@ -230,73 +314,6 @@ def _has_rivals(chain: _Chain, parts: StateDictParts, checkpoint: Checkpoint) ->
     return len(likely) > 1
 
 
-def _with_activations(layers: Sequence[Layer], checkpoint: Checkpoint, assumptions: Assumptions) -> tuple[Layer, ...]:
-    """The same layers; each linear one but the last with its activation, if it has one."""
-    return tuple(
-        replace(layer, activation=_activation(at, layers, checkpoint, assumptions))
-        if isinstance(layer, Linear) and at + 1 < len(layers)
-        else layer
-        for at, layer in enumerate(layers)
-    )
-
-
-def _activation(at: int, layers: Sequence[Layer], checkpoint: Checkpoint, assumptions: Assumptions) -> str:
-    name = layers[at].name
-    activation = metadata.activation_after(checkpoint, name)
-    if activation is not None:
-        return activation
-    if _are_neighbours(name, layers[at + 1].name):
-        return "none"
-    default = _usual_activation(at, layers, checkpoint)
-    return assumptions.assume("activation", default, f"what follows {name}", choices=ACTIVATIONS)
-
-
-def _are_neighbours(name: str, after: str) -> bool:
-    """Whether two layers stand side by side in a list of modules, so that no activation is between them."""
-    (path, _, first), (other, _, second) = name.rpartition("."), after.rpartition(".")
-    return path == other and first.isdecimal() and second.isdecimal() and int(second) == int(first) + 1
-
-
-def _usual_activation(at: int, layers: Sequence[Layer], checkpoint: Checkpoint) -> str:
-    """The one activation that the network has as a module; else ReLU, but nothing where features only change width."""
-    activations = metadata.activations(checkpoint) - {"none"}
-    if len(activations) == 1:
-        return activations.pop()
-    after, before = layers[at + 1 :], layers[:at]
-    narrows = len(after) == 1 and any(layer.inputs == layers[at].outputs for layer in before[:1])
-    enters = any(isinstance(layer, Recurrent) for layer in after) and not isinstance(after[0], LayerNorm | BatchNorm)
-    return "none" if narrows or enters else "relu"
-
-
-def _residuals(layers: Sequence[Layer], assumptions: Assumptions) -> Residuals:
-    """Layers whose input is added to their output. Asks where modules of their own are as wide as their input.
-
-    Raises TuiGenError for a name that no layer has, and for widths that cannot be added.
-    """
-    usage = "NAME,FIRST:LAST,..."
-    answer = assumptions.answer("residual", usage)
-    if answer is not None:
-        return tuple(_span(layers, span) for span in answer.split(",") if span and answer != "none")
-    likely = [layer.name for layer in layers if isinstance(layer, Recurrent) and layer.inputs == layer.outputs]
-    if len(likely) > 1 and not any(name.endswith(".l1") for name in likely):
-        what = f"whether the input of {', '.join(likely)} is added to the output (a residual connection)"
-        assumptions.missing.append(Missing(what, f"--assume residual={usage}", "none"))
-    return ()
-
-
-def _span(layers: Sequence[Layer], span: str) -> tuple[int, int]:
-    names = [layer.name for layer in layers]
-    first, _, last = span.partition(":")
-    last = last or first
-    if first not in names or last not in names or names.index(first) > names.index(last):
-        raise TuiGenError(f"--assume residual={span} names no parts in their order, which is {', '.join(names)}")
-    ends = names.index(first), names.index(last)
-    inputs, outputs = layers[ends[0]].inputs, layers[ends[1]].outputs
-    if inputs != outputs:
-        raise TuiGenError(f"--assume residual={span}: {first} reads {inputs} numbers, {last} gives {outputs}")
-    return ends
-
-
 def _refuse_two_networks(parts: StateDictParts) -> None:
     """Refuses recurrent layers that do not stand one upon the other: encoder and decoder, or both directions."""
     words = [set(re.split(r"[._]|(?<=enc|dec)(?=rnn|lstm|gru)", layer.name.lower())) for layer in parts.recurrent]
@@ -305,17 +322,44 @@ def _refuse_two_networks(parts: StateDictParts) -> None:
             raise TuiGenError(f"this {what} ({_listing(parts)}): not a language model")
 
 
-def _refuse_norm_inside(parts: StateDictParts, assumptions: Assumptions) -> None:
-    """Refuses a normalisation that a hand-written cell applies to the state that it feeds back to itself."""
-    cells = {layer.name for layer in parts.recurrent if isinstance(layer, RecurrentLayer) and layer.equations}
+def _refuse_norm_inside(parts: StateDictParts) -> None:
+    """Refuses a normalisation within the module of a recurrent layer: none of PyTorch's own has any."""
+    cells = [layer.name for layer in parts.recurrent if isinstance(layer, RecurrentLayer)]
     for norm in (layer for layer in parts.feedforward if isinstance(layer, LayerNorm | BatchNorm)):
-        parent = norm.name.rpartition(".")[0]
-        inside = parent in cells
-        if not parent and "cell" in cells:  # beside the cell's own weights, where no name tells
+        if any(norm.name.startswith(f"{cell}.") for cell in cells):
+            raise _norm_inside(norm)
+
+
+def _refuse_norm_fed_back(chain: _Chain, checkpoint: Checkpoint, assumptions: Assumptions) -> None:
+    """Asks whether a normalisation after a cell, called token by token, changes the state that the cell reads next."""
+    for cell, norm in pairwise(chain.layers):
+        is_cell = isinstance(cell, RecurrentLayer) and (
+            cell.equations or f"{cell.name}.weight_ih" in checkpoint.tensors
+        )
+        if is_cell and isinstance(norm, LayerNorm | BatchNorm):
             what = f"whether {norm.name} normalises what the parts after the cell read, or the state that it feeds back"
-            inside = assumptions.assume("norm", "after", what, choices=("after", "inside")) == "inside"
-        if inside:
-            raise TuiGenError(f"{norm.name} normalises inside of a recurrent cell, which is not supported")
+            if assumptions.ask("norm", what, choices=("after", "inside")) == "inside":
+                raise _norm_inside(norm)
+
+
+def _norm_inside(norm: Layer) -> TuiGenError:
+    return TuiGenError(f"{norm.name} normalises inside of a recurrent cell, which is not supported")
+
+
+def _refuse_parallel(parts: StateDictParts, order: Sequence[str]) -> None:
+    """Refuses linear layers whose names say that they stand beside others, unless a person tells the order of all."""
+    for layer in (layer for layer in parts.feedforward if isinstance(layer, Linear) and not order):
+        cell = next((cell for cell in parts.recurrent if layer.name.startswith(f"{cell.name}.")), None)
+        if cell and layer.inputs == layer.outputs == cell.hidden_size:
+            raise TuiGenError(
+                f"{layer.name} seems to be inside of the recurrent cell {cell.name}, which is not supported; if it "
+                "stands in line with all others, name them with --assume order=NAME,NAME,..."
+            )
+        if _BESIDE & {*re.split(r"[._\d]+", layer.name.lower())} or _TO_OUTPUT.search(layer.name.lower()):
+            raise TuiGenError(
+                f"{layer.name} seems to stand beside another part (a gate, a highway or a skip connection), which is "
+                "not supported; if it stands in line with all others, name them with --assume order=NAME,NAME,..."
+            )
 
 
 def _no_chain(parts: StateDictParts) -> TuiGenError:

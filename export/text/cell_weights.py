@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..assumptions import Assumptions
-from .layers import ACTIVATIONS, Kind, RecurrentLayer
+from .layers import Kind, RecurrentLayer, activate
 
 Source = Literal["x", "h", "xh", "y", ""]
 """What a weight multiplies: the token's features, the state, both side by side, a prediction; or unknown."""
@@ -43,6 +43,8 @@ _CELL = re.compile(r"(^|[._])(rnn|lstm|gru)?_?(cell|recurrent|recurrence|rnn|lst
 _ARROW = re.compile(r"(\w+?)_?(?:2|to)_?(\w+)")
 _STATE_FIRST = re.compile(r"(^|[_.\d])h_?x", re.IGNORECASE)
 """Names that put the state first, such as `hx2h`."""
+_FEATURES_FIRST = re.compile(r"(^|[_.\d])x_?h|^i2[ho]$", re.IGNORECASE)
+"""Names that put the features first, and those of PyTorch's tutorial, which does."""
 _NUMBERED = re.compile(r"(.*[^\d_.])[_.]?(\d+)")
 Prefix = tuple[str, str]
 """A module's path and, where modules of several layers stand in lists, the number in them."""
@@ -170,6 +172,8 @@ def assign_roles(stems: Iterable[str]) -> dict[str, Role]:
     known = {stem: role for stem in stems if (role := _role(stem))}
     if any(role == Role("h", "n") for role in known.values()):  # then `W_in` beside `W_hn` is no input gate
         known.update({stem: Role("x", "n") for stem in known if _words(stem) == ["in"]})
+    if {*known.values()} == {Role("x", "h"), Role("h", "h")}:  # one bias of both
+        known.update({stem: Role("", "h") for stem in stems if stem.lower() in ("b", "bias")})
     if {"u", "w"} <= {stem.lower() for stem in stems}:
         known.update({stem: _SINGLE_LETTERS[stem.lower()] for stem in stems if stem.lower() in _SINGLE_LETTERS})
     return {**known, **_roles_by_source(stems)} if not {role.gate for role in known.values()} & {*"rzif"} else known
@@ -288,7 +292,7 @@ class CellEquations:
             i, f, o = (torch.sigmoid(self.gates[gate].value(x, h)) for gate in "ifo")
             c = f * c + i * torch.tanh(self.gates["g"].value(x, h))
             return o * torch.tanh(c), c
-        h = self._gru(x, h) if self.kind == "GRU" else ACTIVATIONS[self.nonlinearity](self.gates["h"].value(x, h))
+        h = self._gru(x, h) if self.kind == "GRU" else activate(self.nonlinearity, self.gates["h"].value(x, h))
         return h, h
 
     def _gru(self, x: Tensor, h: Tensor) -> Tensor:
@@ -343,8 +347,12 @@ def features_first(cell: CellWeights, stem: str, matrix: Tensor, hidden_size: in
     No tensor tells which did. stem: the weight's name, which may.
     """
     what = f"whether {cell.name} puts the token's features (x) or its state (h) first where it joins them"
-    default = "hx" if _STATE_FIRST.search(stem) else "xh"
-    if cell.assumptions.assume("joined", default, what, choices=("xh", "hx")) == "xh":
+    if _STATE_FIRST.search(stem) or _FEATURES_FIRST.search(stem):
+        default = "hx" if _STATE_FIRST.search(stem) else "xh"
+        first = cell.assumptions.assume("joined", default, what, choices=("xh", "hx"))
+    else:
+        first = cell.assumptions.ask("joined", what, choices=("xh", "hx"))
+    if first == "xh":
         return matrix
     return torch.cat([matrix[:, hidden_size:], matrix[:, :hidden_size]], dim=1)
 
@@ -354,7 +362,7 @@ def _is_transposed(cell: CellWeights, weights: Sequence[Weight], rows: int) -> b
     shapes = [weight.weight.shape for weight in weights if weight.bare]
     if shapes and all(shape[0] == shape[1] for shape in shapes):
         what = f"whether {cell.name} multiplies by its bare weights as x W or as W x"
-        return cell.assumptions.assume("product", "xW", what, choices=("xW", "Wx")) == "xW"
+        return cell.assumptions.ask("product", what, choices=("xW", "Wx")) == "xW"
     return any(shape[0] != rows for shape in shapes)
 
 

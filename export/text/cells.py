@@ -12,7 +12,8 @@ from torch import Tensor
 from tui_gen.errors import TuiGenError
 
 from ..assumptions import Assumptions
-from ..checkpoints.checkpoint import Checkpoint
+from ..checkpoints.checkpoint import Checkpoint, ModuleFacts
+from ..checkpoints.settings import statements
 from . import metadata
 from .cell_weights import (
     CellEquations,
@@ -44,6 +45,8 @@ def find_torch_layers(
 ) -> tuple[list[Recurrent], set[str]]:
     """Layers with the names of `torch.nn`, in the order of the file, and the names of their tensors.
 
+    Cells of another class, or stored the other way round, are left to `find_hand_written_layers`.
+
     Raises TuiGenError for layers that read backwards, and for weights that do not fit.
     """
     groups: dict[tuple[str, str | None], dict[str, Tensor]] = {}
@@ -55,20 +58,32 @@ def find_torch_layers(
                 "so it cannot write one from beginning to end"
             )
         groups.setdefault((match[1] or "", match[3]), {})[match[2]] = tensors[name]
-    layers = list[Recurrent]()
+    layers, foreign = list[Recurrent](), set[tuple[str, str | None]]()
     for (path, index), weights in groups.items():
+        if index is None and _is_foreign(weights, checkpoint.modules.get(path)):
+            foreign.add((path, index))
+            continue
         alone = index is None or (path, "1") not in groups
         layer = _torch_layer((path or "rnn") + ("" if alone else f".l{index}"), weights)
         if layer.kind == "RNN":
-            nonlinearity = metadata.nonlinearity(checkpoint, path) or assumptions.assume(
+            nonlinearity = metadata.attribute(checkpoint, path, "nonlinearity") or assumptions.assume(
                 "nonlinearity",
                 "tanh",
                 "what its simple recurrent layers bend their state with",
                 choices=("tanh", "relu"),
+                subject="nonlinearity" if statements(checkpoint, "nonlinearity") else "activation",
             )
             layer = replace(layer, nonlinearity=nonlinearity)
         layers.append(layer)
-    return layers, {*matches}
+    return layers, {name for name, match in matches.items() if (match[1] or "", match[3]) not in foreign}
+
+
+def _is_foreign(weights: Mapping[str, Tensor], facts: ModuleFacts | None) -> bool:
+    """Whether a cell with the names of `torch.nn` is of a class of the owner's, whose gates may stand in any order."""
+    if facts and not facts.kind.startswith("torch.nn."):
+        return True
+    state = weights.get("weight_hh", torch.empty(0))
+    return state.ndim == 2 and state.shape[0] < state.shape[1] and "weight_hr" not in weights
 
 
 def _torch_layer(name: str, weights: dict[str, Tensor]) -> RecurrentLayer:
@@ -78,20 +93,12 @@ def _torch_layer(name: str, weights: dict[str, Tensor]) -> RecurrentLayer:
     unknown = TuiGenError(f"{name} is no RNN, LSTM or GRU that is known: {shapes}")
     if any(tensor.ndim != 2 for leaf, tensor in weights.items() if leaf.startswith("weight")):
         raise unknown
-    weights = _gates_in_rows(weights)
+    weights = {leaf: tensor.flatten() if leaf.startswith("bias") else tensor for leaf, tensor in weights.items()}
     kind = _kind(weights)
     if kind is None:
         raise unknown
     biases = weights.get("bias_ih"), weights.get("bias_hh")
     return RecurrentLayer(name, kind, weights["weight_ih"], weights["weight_hh"], *biases, weights.get("weight_hr"))
-
-
-def _gates_in_rows(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """As `torch.nn` has them. Hand-written cells may store [inputs, gates * hidden]."""
-    rows, columns = weights["weight_hh"].shape
-    if rows < columns and "weight_hr" not in weights:
-        weights = {name: tensor.T if tensor.ndim == 2 else tensor for name, tensor in weights.items()}
-    return {name: tensor.flatten() if name.startswith("bias") else tensor for name, tensor in weights.items()}
 
 
 def _kind(weights: dict[str, Tensor]) -> Kind | None:
@@ -150,11 +157,15 @@ def _with_gru_conventions(cell: CellWeights, equations: CellEquations, *, candid
     reset, assumptions = "before", cell.assumptions
     if not joint:
         what = f"whether {cell.name} resets its state before or after the product"
-        default = "after" if candidate == "n" else "before"
-        reset = assumptions.assume("reset", default, what, choices=("before", "after"))
+        choices = ("after", "before") if candidate == "n" else ("before", "after")
+        reset = assumptions.ask("reset", what, choices=choices)
+    return replace(equations, reset_first=reset == "before", update_keeps=_update_keeps(cell, joint=joint))
+
+
+def _update_keeps(cell: CellWeights, *, joint: bool) -> bool:
     what = f"whether the update gate of {cell.name} says what to keep of the old state, or what to write of the new"
-    update = assumptions.assume("update", "write" if joint else "keep", what, choices=("keep", "write"))
-    return replace(equations, reset_first=reset == "before", update_keeps=update == "keep")
+    choices = ("write", "keep") if joint else ("keep", "write")
+    return cell.assumptions.ask("update", what, choices=choices) == "keep"
 
 
 def _cell_with_table(cell: CellWeights) -> CellLayer | None:
@@ -167,9 +178,9 @@ def _cell_with_table(cell: CellWeights) -> CellLayer | None:
     state = next((weight for weight in weights if weight.role.source == "h" and not weight.bare), None)
     if not table or not state or len(weights) != 2 or {*state.weight.shape} != {table.weight.shape[1]}:
         return None
-    nonlinearity = _nonlinearity(cell, "relu")
+    nonlinearity = _nonlinearity(cell, "relu", is_usual=False)
     what = f"whether {table.stem}'s row is added to the state before {state.stem} multiplies it, or after"
-    before = cell.assumptions.assume("row", "before", what, choices=("before", "after")) == "before"
+    before = cell.assumptions.ask("row", what, choices=("before", "after")) == "before"
     row = Term("x", state.weight if before else torch.eye(len(state.weight)))
     gate = CellGate((row, Term("h", state.weight, state.bias)))
     equations = CellEquations("RNN", {"h": gate}, nonlinearity=nonlinearity)
@@ -181,9 +192,13 @@ def _is_table(weight: Weight) -> bool:
     return not weight.bare and weight.bias is None and len({*weight.weight.shape}) == 2
 
 
-def _nonlinearity(cell: CellWeights, default: str) -> str:
-    what = f"the activation function of the state in {cell.name}"
-    return cell.assumptions.assume("nonlinearity", default, what, choices=_STATE_ACTIVATIONS)
+def _nonlinearity(cell: CellWeights, default: str, *, is_usual: bool = True) -> str:
+    """is_usual: whether all but a few scripts have the default."""
+    what, choices = f"the activation function of the state in {cell.name}", _STATE_ACTIVATIONS
+    stated = None if is_usual else cell.assumptions.stated("nonlinearity", choices=choices)
+    if is_usual or stated:
+        return cell.assumptions.assume("nonlinearity", default, what, choices=choices, subject="nonlinearity")
+    return cell.assumptions.ask("nonlinearity", what, choices=tuple(dict.fromkeys((default, *choices))))
 
 
 def _cell_of_joint_gates(cell: CellWeights) -> CellLayer | None:
@@ -222,7 +237,7 @@ def _u_w_weights(cell: CellWeights, weights: Sequence[Weight]) -> list[Weight]:
     if fits and exchange:
         default = "U" if len(set(state.weight.shape)) > 1 else "W"
         what = f"which weight of {cell.name} multiplies its state"
-        name = cell.assumptions.assume("state", default, what, choices=("U", "W"))
+        name = cell.assumptions.ask("state", what, choices=(default, "W" if default == "U" else "U"))
         exchange = name.lower() != state.stem.lower()
     return [_exchange_source(weight) for weight in weights] if exchange else list(weights)
 
@@ -254,16 +269,19 @@ def _joint_hidden_size(cell: CellWeights, weights: Sequence[Weight], gates: int)
 def _with_gates(cell: CellWeights, kind: Kind, products: tuple[Term, ...]) -> CellEquations:
     choices, size = _ORDERS[kind], len(products[0].weight) // GATES[kind]
     what = f"the order of the gates in {cell.name} ({_LETTERS[kind]})"
-    order = cell.assumptions.assume("gates", choices[0], what, choices=choices)
+    order = cell.assumptions.ask("gates", what, choices=choices)
     blocks = {gate: CellGate(products, slice(at * size, (at + 1) * size)) for at, gate in enumerate(order)}
-    return CellEquations(kind, blocks, reset_first=False)
+    keeps = kind != "GRU" or _update_keeps(cell, joint=False)
+    return CellEquations(kind, blocks, reset_first=False, update_keeps=keeps)
 
 
 def _simple_cell(cell: CellWeights, products: tuple[Term, ...], weights: Sequence[Weight]) -> CellLayer:
     """A cell without gates, as tutorials have it: linear where it reads [x, h] under the name `i2h`, else tanh."""
     joint = len(products) == 1
     output = _output_beside_state(cell, products[0].weight.shape[1]) if joint else None
-    nonlinearity = _nonlinearity(cell, "none" if joint and (output or weights[0].stem.lower() == "i2h") else "tanh")
+    is_linear = joint and (output is not None or weights[0].stem.lower() == "i2h")
+    is_tutorial = any(weight.stem.lower() == "o2o" for weight in cell.weights)  # its copies bend the state
+    nonlinearity = _nonlinearity(cell, "none" if is_linear else "tanh", is_usual=is_tutorial or not is_linear)
     if output:
         state = Linear(cell.name, products[0].weight, products[0].bias, nonlinearity)
         return _tutorial_rnn(cell, state, output, weights)

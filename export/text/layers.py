@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+ACTIVATIONS: dict[str, Callable[..., Tensor]] = {
     "none": lambda value: value,
     "tanh": torch.tanh,
     "relu": torch.relu,
@@ -19,15 +19,38 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "leaky_relu": functional.leaky_relu,
     "elu": functional.elu,
     "gelu": functional.gelu,
+    "gelu_tanh": lambda value: functional.gelu(value, approximate="tanh"),
+    "silu": functional.silu,
+    "selu": functional.selu,
+    "softplus": functional.softplus,
 }
-"""What may follow a linear layer or the sum in a simple recurrent one, with PyTorch's default settings."""
+"""What may follow a layer, or the sum in a simple recurrent one: with PyTorch's settings, unless a number says so."""
+SHAPED = ("leaky_relu", "elu", "softplus")
+"""Activations that a number gives a shape: `leaky_relu(0.2)`."""
 Kind = Literal["RNN", "LSTM", "GRU"]
 GATES: dict[Kind, int] = {"RNN": 1, "LSTM": 4, "GRU": 3}
 """Blocks of `hidden_size` rows in a recurrent layer's weights; in PyTorch's order: i f g o, and r z n."""
 CellFunction = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 """(x [batch, inputs], h [batch, hidden], c [batch, hidden]) -> (h, c): one token; c is h where there is none."""
+NORMS = ("layer", "std", "rms")
+"""`layer`: as PyTorch has it; `std`: divides by the standard deviation of n - 1 plus epsilon, as many scripts do after
+Rush: The Annotated Transformer (2018); `rms`: Zhang and Sennrich (2019), without the mean."""
 Residuals = tuple[tuple[int, int], ...]
 """(first layer, last layer): the input of the first is added to the output of the last."""
+
+
+def activate(kind: str, value: Tensor) -> Tensor:
+    """An activation such as `relu` or `leaky_relu(0.2)` of a tensor of any shape."""
+    name, number = split_activation(kind)
+    return ACTIVATIONS[name](value) if number is None else ACTIVATIONS[name](value, number)
+
+
+def split_activation(kind: str) -> tuple[str, float | None]:
+    """Name and number of an activation: `leaky_relu(0.2)` -> (`leaky_relu`, 0.2). Raises ValueError for none."""
+    name, bracket, number = kind.removesuffix(")").partition("(")
+    if name not in ACTIVATIONS or bool(bracket) != kind.endswith(")") or (bracket and name not in SHAPED):
+        raise ValueError(kind)
+    return name, float(number) if bracket else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +75,7 @@ class Linear:
 
     def forward(self, value: Tensor) -> Tensor:
         """[batch, n, inputs] -> [batch, n, outputs]."""
-        return ACTIVATIONS[self.activation](functional.linear(value, self.weight, self.bias))
+        return activate(self.activation, functional.linear(value, self.weight, self.bias))
 
     def tensors(self) -> tuple[Tensor | None, ...]:
         """Trained numbers."""
@@ -61,13 +84,15 @@ class Linear:
 
 @dataclass(frozen=True, eq=False)
 class LayerNorm:
-    """Ba et al. (2016), over the last dimension."""
+    """Ba et al. (2016), over the last dimension, or what is called so."""
 
     name: str
     weight: Tensor
     """[width]"""
     bias: Tensor | None = None
     epsilon: float = 1e-5
+    kind: str = "layer"
+    """One of NORMS."""
 
     @property
     def inputs(self) -> int:
@@ -81,7 +106,13 @@ class LayerNorm:
 
     def forward(self, value: Tensor) -> Tensor:
         """[batch, n, width] -> [batch, n, width]."""
-        return functional.layer_norm(value, (self.inputs,), self.weight, self.bias, self.epsilon)
+        if self.kind == "layer":
+            return functional.layer_norm(value, (self.inputs,), self.weight, self.bias, self.epsilon)
+        if self.kind == "rms":
+            normed = value / torch.sqrt(value.square().mean(-1, keepdim=True) + self.epsilon)
+        else:
+            normed = (value - value.mean(-1, keepdim=True)) / (value.std(-1, keepdim=True) + self.epsilon)
+        return normed * self.weight + (0.0 if self.bias is None else self.bias)
 
     def tensors(self) -> tuple[Tensor | None, ...]:
         """Trained numbers."""
@@ -120,6 +151,34 @@ class BatchNorm:
     def tensors(self) -> tuple[Tensor | None, ...]:
         """Trained numbers."""
         return self.weight, self.bias
+
+
+@dataclass(frozen=True, eq=False)
+class Activation:
+    """A function of each feature, after a layer that is not linear."""
+
+    name: str
+    width: int
+    kind: str
+    """As `activate` takes it."""
+
+    @property
+    def inputs(self) -> int:
+        """Width of what it reads."""
+        return self.width
+
+    @property
+    def outputs(self) -> int:
+        """Width of what it gives."""
+        return self.width
+
+    def forward(self, value: Tensor) -> Tensor:
+        """[batch, n, width] -> [batch, n, width]."""
+        return activate(self.kind, value)
+
+    def tensors(self) -> tuple[Tensor | None, ...]:
+        """None."""
+        return ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -272,7 +331,7 @@ class TutorialRNN:
         return *self.state.tensors(), *self.output.tensors(), *last, self.h0
 
 
-Feedforward = Linear | LayerNorm | BatchNorm
+Feedforward = Linear | LayerNorm | BatchNorm | Activation
 """Without a state."""
 Recurrent = RecurrentLayer | TutorialRNN
 """With a state."""

@@ -9,32 +9,27 @@ from typing import TYPE_CHECKING, Any
 
 from tui_gen.errors import TuiGenError
 
+from ..checkpoints.settings import statements
+
 if TYPE_CHECKING:
     from ..checkpoints.checkpoint import Checkpoint
 
 _ATTENTION = re.compile(
     r"attn|attention|in_proj_weight|(^|[._])(q|k|v|qkv|query|key|value)(_proj|_lin|_linear)?\.weight"
 )
+_MIXTURE, _AUTOENCODER = "a mixture of softmaxes", "the latent variables of an autoencoder"
 _PURPOSES = (
     (re.compile(r"(^|\.)tail\.\d+\.\d+|cutoffs|adaptive"), "an adaptive softmax"),
     (_ATTENTION, "attention"),
+    (re.compile(r"(^|\.)prior(\.|$)"), _MIXTURE),
     (re.compile(r"pos(ition)?(al)?_?(emb|enc)|(^|\.)(wpe|pos|pe)(\.|$)"), "features of positions"),
-    (re.compile(r"log_?var|log_?sigma|(^|\.|_)mu(\.|$|_)|latent|2mean"), "the latent variables of an autoencoder"),
+    (re.compile(r"log_?var|log_?sigma|(^|\.|_)mu(\.|$|_)|latent|2mean"), _AUTOENCODER),
     (re.compile(r"discriminator|(^|\.)(netD|critic)\."), "a discriminator"),
     (re.compile(r"crf|transitions"), "the transitions of a tagger"),
-    (re.compile(r"(^|[._])w_?c_?[ifo]($|[._\d])|peephole"), "the peephole connections of an LSTM"),
+    (re.compile(r"(^|[._])(w_?c|[pv])_?[ifo]($|[._\d])|peep"), "the peephole connections of an LSTM"),
     (re.compile(r"conv"), "convolutions"),
 )
 _STATE_SPACE = re.compile(r"A_log|dt_proj|ssm|time_mix|time_decay|mixer\.conv1d")
-_ACTIVATIONS = {
-    "ReLU": "relu",
-    "Tanh": "tanh",
-    "Sigmoid": "sigmoid",
-    "LeakyReLU": "leaky_relu",
-    "ELU": "elu",
-    "GELU": "gelu",
-    "Identity": "none",
-}
 _DEPTH = 8
 _LIMIT = 100_000
 """Values that are looked at."""
@@ -59,6 +54,7 @@ def refuse_foreign(checkpoint: Checkpoint) -> None:
 def purposes(names: Collection[str]) -> str:
     """What tensors without a place in a language model are for, in brackets; empty if nothing is known of them."""
     known = [purpose for pattern, purpose in _PURPOSES if any(pattern.search(name) for name in names)]
+    known = [purpose for purpose in known if purpose != _AUTOENCODER or _MIXTURE not in known]  # it has `latent` too
     return f" ({', '.join(known)})" if known else ""
 
 
@@ -105,45 +101,30 @@ def _inside(value: object) -> list[tuple[object, object]]:
     return []
 
 
-def nonlinearity(checkpoint: Checkpoint, path: str) -> str | None:
-    """The activation of a simple recurrent layer's state: `tanh` or `relu`; None if nothing says so."""
-    module = checkpoint.modules.get(path)
-    if module:
-        for value in module.attributes.values():
-            if value in ("tanh", "relu", "RNN_TANH", "RNN_RELU"):
-                return str(value).lower().removeprefix("rnn_")
-    for setting in settings(checkpoint):
-        text = setting.value.lower() if isinstance(setting.value, str) else ""
-        if text in ("rnn_tanh", "rnn_relu") or (setting.key == "nonlinearity" and text in ("tanh", "relu")):
-            return text.removeprefix("rnn_")
-    return None
-
-
 def module_kind(checkpoint: Checkpoint, path: str) -> str:
     """The class of a module without its package, such as `Embedding`; empty if the file does not say."""
     module = checkpoint.modules.get(path)
     return module.kind.rpartition(".")[2] if module else ""
 
 
-def epsilon(checkpoint: Checkpoint, path: str) -> float:
-    """What a normalisation adds to its variance: PyTorch's 1e-5, if nothing else is said."""
+def attribute(checkpoint: Checkpoint, path: str, name: str) -> Any:
+    """A plain attribute of a module; None if the file does not say."""
     module = checkpoint.modules.get(path)
-    value = module.attributes.get("eps") if module else None
-    return float(value) if isinstance(value, int | float) else 1e-5
+    return module.attributes.get(name) if module else None
 
 
-def activations(checkpoint: Checkpoint) -> set[str]:
-    """The activations that a pickled network has as modules."""
-    kinds = {module_kind(checkpoint, path) for path in checkpoint.modules}
-    return {_ACTIVATIONS[kind] for kind in kinds & _ACTIVATIONS.keys()}
+def is_of_torch(checkpoint: Checkpoint, path: str) -> bool | None:
+    """Whether a module is of one of PyTorch's own classes; None if the file does not say."""
+    module = checkpoint.modules.get(path)
+    return module.kind.startswith("torch.nn.") if module else None
 
 
-def activation_after(checkpoint: Checkpoint, path: str) -> str | None:
-    """What follows a layer of a pickled `Sequential`: None if that cannot be told."""
-    parent, _, index = path.rpartition(".")
-    if not index.isdecimal() or module_kind(checkpoint, parent) != "Sequential":
-        return None
-    at = int(index) + 1
-    while (kind := module_kind(checkpoint, f"{parent}.{at}" if parent else str(at))) in ("Dropout", "Identity"):
-        at += 1
-    return _ACTIVATIONS.get(kind, "none")
+def epsilon(checkpoint: Checkpoint, path: str) -> float | None:
+    """What a normalisation adds to its variance, by its attributes or the settings; None if neither says it."""
+    said = {statement.meaning for statement in statements(checkpoint, "norm_epsilon")}
+    value = next(
+        (v for name in ("eps", "epsilon", "variance_epsilon") if (v := attribute(checkpoint, path, name))), None
+    )
+    if value is None and len(said) == 1 and re.fullmatch(r"[\d.]+(e-?\d+)?", text := said.pop()):
+        value = float(text)
+    return float(value) if isinstance(value, int | float) else None

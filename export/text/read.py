@@ -19,6 +19,7 @@ from ..assumptions import Assumptions
 from ..checkpoints.checkpoint import Checkpoint
 from ..reader import Diagnosis, Exportable, Reading, ReadOptions
 from .assemble import Assembly, assemble
+from .between import UNKNOWABLE
 from .layers import Layer, Linear, Recurrent, RecurrentLayer, TutorialRNN
 from .state_dict import effective_weights, split_state_dict
 from .step import TEXT_STEPS, TextNetwork
@@ -53,8 +54,8 @@ def read_text(checkpoint: Checkpoint, options: ReadOptions) -> Reading | None:
     diagnosis = Diagnosis(
         f"{_label(network)}, reads and predicts {network.vocab_size:,} tokens",
         (*_facts(assembly), ("stored as", _dtypes(checkpoint)), *vocabulary.facts, *loss_facts),
-        (*vocabulary.missing, *assumptions.missing),
-        (*notes, *parts.notes, *ignore_notes, *vocabulary.notes, *corpus_notes),
+        (*vocabulary.missing, *assumptions.missing, UNKNOWABLE),
+        (*notes, *assumptions.notes, *parts.notes, *ignore_notes, *vocabulary.notes, *corpus_notes),
         doubt,
     )
     card = ModelCard("", "text", _label(network), network.vocab_size, bos=vocabulary.bos, eos=vocabulary.eos)

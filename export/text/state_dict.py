@@ -14,7 +14,7 @@ from ..checkpoints.checkpoint import Checkpoint, without_spectral_norm, without_
 from . import metadata
 from .cell_weights import Role, assign_roles
 from .cells import find_hand_written_layers, find_torch_layers
-from .layers import BatchNorm, Feedforward, Layer, LayerNorm, Linear, Recurrent, RecurrentLayer
+from .layers import NORMS, BatchNorm, Feedforward, Layer, LayerNorm, Linear, Recurrent, RecurrentLayer
 
 _INITIAL_STATE = re.compile(r"start|init|begin|first|learned|^[hc]_?[0x]$|^(hidden|cell|state)_?0$")
 _OF_C = re.compile(r"(^|_)(c|cell|cell_state|c[0xt])(_|\d|$)")
@@ -22,6 +22,13 @@ _HARMLESS = re.compile(
     r"(^|\.)(num_batches_tracked|(criterion|loss|loss_fn|loss_function)\..*|_flat_weights.*|dummy\w*)$"
 )
 _DROPPED_COPY = "module."
+_EPSILON = 1e-5
+"""What PyTorch's normalisations add to a variance."""
+_NORM_NAMES = (
+    *(("weight", "bias"), ("gamma", "beta"), ("a_2", "b_2"), ("scale", "shift"), ("scale", "bias"), ("gain", "bias")),
+    *(("g", "b"), ("alpha", "bias"), ("weight",), ("gamma",), ("scale",), ("gain",), ("g",)),
+)
+"""What the tensors of a normalisation are called."""
 
 
 @dataclass
@@ -37,6 +44,8 @@ class StateDictParts:
     notes: list[str] = field(default_factory=list)
     positions: dict[str, int] = field(default_factory=dict)
     """Where in the file the tensors of each layer begin, by its name."""
+    has_order: bool = True
+    """False for a file that is sorted by name."""
 
     def layers(self, *, without: str = "") -> list[Layer]:
         """All of them in the order of the file. without: the name of one without a state to leave out."""
@@ -99,24 +108,27 @@ def split_state_dict(tensors: Mapping[str, Tensor], checkpoint: Checkpoint, assu
     """Nothing if no layer is recurrent. Raises TuiGenError for a layer that cannot write text."""
     recurrent, names = find_torch_layers(tensors, checkpoint, assumptions)
     attention = any(tensor.ndim > 3 or metadata.is_attention(name) for name, tensor in tensors.items())
-    if not recurrent and not attention:
-        recurrent, names = find_hand_written_layers(tensors, assumptions)
+    left = {name: tensor for name, tensor in tensors.items() if name not in names}
+    if not attention and (not recurrent or any(name.endswith("weight_hh") for name in left)):
+        others, names_of_others = find_hand_written_layers(left, assumptions)
+        recurrent, names = [*recurrent, *others], names | names_of_others
     parts = StateDictParts(recurrent)
     if recurrent:
-        _sort_modules({name: tensors[name] for name in tensors if name not in names}, checkpoint, parts)
+        _sort_modules({name: tensors[name] for name in tensors if name not in names}, assumptions, parts)
         _take_bare_output(parts)
         _drop_copies(parts)
         parts.positions = _positions(parts, list(tensors))
+        parts.has_order = list(tensors) != sorted(tensors)
     return parts
 
 
-def _sort_modules(tensors: Mapping[str, Tensor], checkpoint: Checkpoint, parts: StateDictParts) -> None:
+def _sort_modules(tensors: Mapping[str, Tensor], assumptions: Assumptions, parts: StateDictParts) -> None:
     modules: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         path, _, leaf = name.rpartition(".")
         modules.setdefault(path, {})[leaf] = tensor
     for path, leaves in modules.items():
-        layer = _feedforward(path, leaves, checkpoint) if path else None
+        layer = _feedforward(path, leaves, assumptions) if path else None
         if layer:
             parts.feedforward.append(layer)
             if isinstance(layer, Linear) and layer.bias is None:
@@ -128,21 +140,48 @@ def _sort_modules(tensors: Mapping[str, Tensor], checkpoint: Checkpoint, parts: 
             (parts.tables if is_matrix else parts.rest)[name] = tensor
 
 
-def _feedforward(path: str, leaves: dict[str, Tensor], checkpoint: Checkpoint) -> Feedforward | None:
+def _feedforward(path: str, leaves: dict[str, Tensor], assumptions: Assumptions) -> Feedforward | None:
     """A linear layer, an embedding or a normalisation, by its tensors."""
-    leaves = {{"gamma": "weight", "beta": "bias"}.get(leaf, leaf): tensor for leaf, tensor in leaves.items()}
     weight, bias, rest = leaves.get("weight"), leaves.get("bias"), leaves.keys() - {"weight", "bias"}
-    epsilon = metadata.epsilon(checkpoint, path)
     if len({tuple(tensor.shape[:1]) for tensor in leaves.values()}) > 1 or (bias is not None and bias.ndim != 1):
         return None
     if rest == {"running_mean", "running_var"} and all(tensor.ndim == 1 for tensor in leaves.values()):
+        epsilon = metadata.epsilon(assumptions.checkpoint, path) or _EPSILON
         return BatchNorm(path, leaves["running_mean"], leaves["running_var"], weight, bias, epsilon)
-    if rest or weight is None:
-        return None
-    if weight.ndim == 2 and min(weight.shape) > 0:
+    if not rest and weight is not None and weight.ndim == 2 and min(weight.shape) > 0:
         return Linear(path, weight, bias)
-    is_norm = bias is not None or metadata.module_kind(checkpoint, path) == "LayerNorm"
-    return LayerNorm(path, weight, bias, epsilon) if weight.ndim == 1 and is_norm else None
+    return _layer_norm(path, leaves, assumptions)
+
+
+def _layer_norm(path: str, leaves: dict[str, Tensor], assumptions: Assumptions) -> LayerNorm | None:
+    """A normalisation over features; of a class of the owner's, or under other names, it is asked of what kind."""
+    flat = {leaf: tensor.flatten() for leaf, tensor in leaves.items() if tensor.numel() == max(tensor.shape, default=0)}
+    names = next((pair for pair in _NORM_NAMES if {*pair} == {*leaves}), ())
+    if (
+        not names
+        or {*flat} != {*leaves}
+        or len({len(tensor) for tensor in flat.values()}) > 1
+        or len(flat[names[0]]) < 2
+    ):
+        return None
+    weight, bias = flat[names[0]], flat[names[1]] if len(names) > 1 else None
+    kind = metadata.module_kind(assumptions.checkpoint, path)
+    epsilon = metadata.epsilon(assumptions.checkpoint, path)
+    if metadata.is_of_torch(assumptions.checkpoint, path) and kind not in ("LayerNorm", "RMSNorm"):
+        return None
+    if names == ("weight", "bias") and metadata.is_of_torch(assumptions.checkpoint, path) in (True, None):
+        return LayerNorm(path, weight, bias, epsilon or _EPSILON)
+    if bias is None and not (kind or re.search(r"norm|(^|[._])(ln|rms)", path.lower())):
+        return None
+    choices = (*dict.fromkeys(("rms" if bias is None else "layer", *NORMS)),)
+    norm = kind if metadata.is_of_torch(assumptions.checkpoint, path) else ""
+    if norm in ("LayerNorm", "RMSNorm"):
+        chosen = norm.removesuffix("Norm").lower()
+    else:
+        what = f"how {path} normalises: as PyTorch's LayerNorm, by the standard deviation plus epsilon, or by the root"
+        chosen = assumptions.ask("norm_kind", f"{what} mean square", choices=choices)
+        epsilon = epsilon or float(assumptions.assume("epsilon", "1e-06", f"what {path} adds before it divides"))
+    return LayerNorm(path, weight, bias, epsilon or _EPSILON, chosen)
 
 
 def _take_bare_output(parts: StateDictParts) -> None:
@@ -205,10 +244,11 @@ def _natural(name: str) -> list[tuple[int, str]]:
     return [(int(word), "") if word.isdecimal() else (-1, word) for word in re.split(r"(\d+)", name)]
 
 
-def take_initial_states(parts: StateDictParts) -> list[str]:
+def take_initial_states(parts: StateDictParts, assumptions: Assumptions) -> list[str]:
     """Gives learned initial states to their layers, out of the rest; returns their names.
 
-    A state is [layers, 1, width], [layers, width], or [width] of every layer.
+    A state is [layers, 1, width], [layers, width], or [width] of every layer. That it is no memory of a training's last
+    batch, which no file tells, is assumed.
     """
     names = []
     for name in filter(_is_initial_state, list(parts.rest)):
@@ -216,11 +256,14 @@ def take_initial_states(parts: StateDictParts) -> list[str]:
         state = "c" if _OF_C.search(leaf.lower()) else "h"
         places = _layers_of_state(parts.recurrent, path, number, state)
         rows = _rows(parts.rest[name], [parts.recurrent[place].states()[state] for place in places])
-        if rows:
+        if not rows:
+            continue
+        del parts.rest[name]
+        what = "whether its first states are learned, or zeros and those in the file a memory of the training"
+        if assumptions.assume("first_state", "learned", what, choices=("learned", "zeros")) == "learned":
             for place, row in zip(places, rows, strict=True):
                 parts.recurrent[place] = _with_initial_state(parts.recurrent[place], state, row)
             names.append(name)
-            del parts.rest[name]
     return names
 
 

@@ -16,7 +16,18 @@ from torch.nn import functional
 from tui_gen.sampling.params import Tokens
 
 from ..graph import StepGraph, to_numpy
-from .layers import Feedforward, Layer, LayerNorm, Linear, Recurrent, RecurrentLayer, Residuals, TutorialRNN
+from .layers import (
+    Activation,
+    Feedforward,
+    Layer,
+    LayerNorm,
+    Linear,
+    Recurrent,
+    RecurrentLayer,
+    Residuals,
+    TutorialRNN,
+    split_activation,
+)
 
 TEXT_STEPS = 200
 """Tokens that prove a text model."""
@@ -187,6 +198,10 @@ def _feedforward(layer: Feedforward, name: str, features: _Features) -> str:
     if isinstance(layer, Linear):
         product = features.times(name, to_numpy(layer.weight), _or_zeros(layer.bias, layer.outputs))
         return _activation(graph, layer.activation, product)
+    if isinstance(layer, Activation):
+        return _activation(graph, layer.kind, features.flat())
+    if isinstance(layer, LayerNorm) and layer.kind != "layer":
+        return _own_norm(layer, name, features)
     if isinstance(layer, LayerNorm):
         constants = [graph.constant(f"{name}.weight", to_numpy(layer.weight))]
         constants += [] if layer.bias is None else [graph.constant(f"{name}.bias", to_numpy(layer.bias))]
@@ -196,6 +211,24 @@ def _feedforward(layer: Feedforward, name: str, features: _Features) -> str:
     shift = _or_zeros(layer.bias, layer.outputs) - to_numpy(layer.mean) * scale
     product = graph.op("Mul", features.flat(), graph.constant(f"{name}.scale", scale))
     return str(graph.op("Add", product, graph.constant(f"{name}.shift", shift)))
+
+
+def _own_norm(layer: LayerNorm, name: str, features: _Features) -> str:
+    """The kinds of normalisation for which ONNX has no operator."""
+    graph, value, width = features.graph, features.flat(), layer.inputs
+    epsilon = graph.constant(f"{name}.epsilon", np.array(layer.epsilon, np.float32))
+    axes = graph.ints(-1)
+    if layer.kind == "std":
+        value = graph.op("Sub", value, graph.op("ReduceMean", value, axes))
+    squares = graph.op("ReduceMean", graph.op("Mul", value, value), axes)
+    if layer.kind == "std":
+        deviation = graph.op("Sqrt", _scaled(graph, squares, width / (width - 1)))
+        normed = graph.op("Div", value, graph.op("Add", deviation, epsilon))
+    else:
+        normed = graph.op("Div", value, graph.op("Sqrt", graph.op("Add", squares, epsilon)))
+    product = graph.op("Mul", normed, graph.constant(f"{name}.weight", to_numpy(layer.weight)))
+    bias = _or_zeros(layer.bias, width)
+    return str(graph.op("Add", product, graph.constant(f"{name}.bias", bias)))
 
 
 def _recurrent(layer: Recurrent, name: str, features: _Features, states: list[str]) -> tuple[_Features, list[str]]:
@@ -298,15 +331,40 @@ def _tutorial_rnn(layer: TutorialRNN, name: str, features: _Features, h: str) ->
 
 
 def _activation(graph: StepGraph, kind: str, value: str) -> str:
-    """One of `export.text.layers.ACTIVATIONS`."""
-    if kind == "none":
+    """As `export.text.layers.activate`."""
+    name, number = split_activation(kind)
+    operators = {"tanh": "Tanh", "relu": "Relu", "sigmoid": "Sigmoid", "selu": "Selu"}
+    if name == "none":
         return value
-    if kind == "gelu":
-        half = graph.op("Mul", value, graph.constant("half", np.array(0.5, np.float32)))
-        error = graph.op("Erf", graph.op("Mul", value, graph.constant("sqrt_half", np.array(0.5**0.5, np.float32))))
-        return str(graph.op("Add", half, graph.op("Mul", half, error)))
-    operators = {"tanh": "Tanh", "relu": "Relu", "sigmoid": "Sigmoid", "leaky_relu": "LeakyRelu", "elu": "Elu"}
-    return str(graph.op(operators[kind], value))
+    if name in operators:
+        return str(graph.op(operators[name], value))
+    if name in ("leaky_relu", "elu"):
+        extra: dict[str, Any] = {} if number is None else {"alpha": number}
+        return str(graph.op({"leaky_relu": "LeakyRelu", "elu": "Elu"}[name], value, **extra))
+    if name == "silu":
+        return str(graph.op("Mul", value, graph.op("Sigmoid", value)))
+    return _softplus(graph, value, number or 1.0) if name == "softplus" else _gelu(graph, name, value)
+
+
+def _softplus(graph: StepGraph, value: str, beta: float) -> str:
+    return _scaled(graph, graph.op("Softplus", _scaled(graph, value, beta)), 1 / beta)
+
+
+def _gelu(graph: StepGraph, name: str, value: str) -> str:
+    """Hendrycks and Gimpel (2016): by the error function, or `gelu_tanh`, their approximation."""
+    half = _scaled(graph, value, 0.5)
+    if name == "gelu":
+        error = graph.op("Erf", _scaled(graph, value, 0.5**0.5))
+    else:
+        cube = graph.op("Mul", value, graph.op("Mul", value, value))
+        error = graph.op(
+            "Tanh", _scaled(graph, graph.op("Add", value, _scaled(graph, cube, 0.044715)), (2 / np.pi) ** 0.5)
+        )
+    return str(graph.op("Add", half, graph.op("Mul", half, error)))
+
+
+def _scaled(graph: StepGraph, value: str, factor: float) -> str:
+    return str(graph.op("Mul", value, graph.constant(f"times_{factor:.6g}", np.array(factor, np.float32))))
 
 
 def _bias(layer: RecurrentLayer, bias: Tensor | None) -> Array:

@@ -270,10 +270,26 @@ CELLS: dict[str, Callable[[], nn.Module]] = {
     "a row added before the product": lambda: Summed(before=True, bend=functional.relu),
     "a row added after the product": lambda: Summed(before=False, bend=torch.tanh),
 }
+_GATES = {"gates": "ifgo"}
+_GRU = {"update": "keep"}
 ANSWERS = {
+    "joined GRU": {"update": "write"},
+    "joined LSTM, four gates": {"joined": "xh"},
+    "joined LSTM, all gates at once": {"joined": "xh", **_GATES},
+    "joined LSTM, features first": {"joined": "xh"},
     "joined LSTM, state first": {"joined": "hx"},
+    "i2h and h2h, GRU": {"gates": "rzn", **_GRU},
+    "i2h and h2h, LSTM": _GATES,
+    "bare GRU": {"reset": "before", **_GRU},
+    "named GRU": {"reset": "after", **_GRU},
+    "tutorial": {"nonlinearity": "none"},
+    "W, U and bias of all gates": _GATES,
+    "W and U of equal shapes": {"state": "U", **_GATES},
     "squares, U for the features": {"state": "W"},
-    "a lone layer called after the cell": {"nonlinearity": "relu"},
+    "Wx and Wh": _GATES,
+    "a lone layer called after the cell": {"nonlinearity": "relu", "joined": "xh"},
+    "a lone layer inside the cell": {"joined": "xh", **_GATES},
+    "a row added before the product": {"row": "before", "nonlinearity": "relu"},
     "a row added after the product": {"row": "after", "nonlinearity": "tanh"},
 }
 """What no tensor of these tells."""

@@ -115,6 +115,7 @@ def without(*names: str) -> Callable[[nn.Module], Checkpoint]:
     return checkpoint
 
 
+NORMED_ORDER = "tok_emb,layers.0.lstm,layers.0.norm,layers.1.lstm,layers.1.norm,ln_f,head"
 LAYOUTS: dict[str, Layout] = {
     "time-major LSTM, whole": Layout(lambda: Usual(nn.LSTM(E, H, 2)), whole(rnn_type="LSTM")),
     "time-major GRU, tied": Layout(lambda: Usual(nn.GRU(H, H, 2), tied=True), whole(rnn_type="GRU")),
@@ -139,17 +140,21 @@ LAYOUTS: dict[str, Layout] = {
     "weight drop": Layout(LayerByLayer, lambda m: with_weight_drop(m, copies=False)),
     "weight drop with copies": Layout(LayerByLayer, lambda m: with_weight_drop(m, copies=True)),
     "weight drop in two wrappers": Layout(LayerByLayer, in_two_wrappers),
-    "norms after equal layers": Layout(NormedStack),
-    "norms after equal layers, sorted by name": Layout(NormedStack, without()),
+    "norms after equal layers": Layout(NormedStack, assume={"residual": "none"}),
+    "norms after equal layers, sorted by name": Layout(
+        NormedStack,
+        without(),
+        {"residual": "none", "order": NORMED_ORDER},
+    ),
     "weight norm": Layout(weight_normed),
     "spectral norm": Layout(spectral_normed),
-    "two modules with norms and two linear layers": Layout(TwoModules),
+    "two modules with norms and two linear layers": Layout(TwoModules, assume={"activation": "relu"}),
     "LSTM cells": Layout(lambda: Cells(nn.LSTMCell)),
     "GRU cells": Layout(lambda: Cells(nn.GRUCell)),
     "RNN cells": Layout(lambda: Cells(nn.RNNCell)),
-    "one sequence": Layout(Normalised),
+    "one sequence": Layout(Normalised, assume={"activation": "none"}),
     "one sequence, whole": Layout(Normalised, whole()),
-    "a number a token": Layout(Numbered),
+    "a number a token": Layout(Numbered, assume={"number": "id/vocabulary"}),
     **{name: Layout(make, assume=ANSWERS.get(name, {})) for name, make in CELLS.items()},
 }
 

@@ -24,6 +24,8 @@ from export.checkpoints.settings import statements
         ({"use_layer_norm": True}, "normalisation", ["yes"]),
         ({"embed_scale": 2.5}, "embedding_scale", ["2.5"]),
         ({"args": {"rnn_type": "RNN_RELU"}}, "nonlinearity", ["relu"]),
+        ({"config": '{"model": {"tied": true, "output_activation": "tanh"}}'}, "tied", ["yes"]),
+        ({"config": '{"final_act": "tanh", "act_fn": "ReLU"}'}, "activation", ["relu"]),
         ({"optimizer": {"nesterov_bias": True, "bias": False}}, "bias", []),
         ({"residual": None, "skip_special_tokens": True, "weight_decay": 1.0}, "residual", []),
     ],

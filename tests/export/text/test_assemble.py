@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from export.checkpoints.checkpoint import Checkpoint
 from export.convert import diagnosis_lines
+from export.text.between import UNKNOWABLE
 from tests.support.recurrent_cells import CELLS
 from tests.support.text_layouts import LAYOUTS, assert_exact, build, checkpoint_of, model_of, read
 from tests.support.text_networks import H, LayerByLayer, TwoModules, Usual, V, with_weight_drop
@@ -20,7 +21,7 @@ def _lines(checkpoint: Checkpoint, **assume: str) -> list[str]:
     return [line.strip() for line in diagnosis_lines(checkpoint, read(checkpoint, **assume).diagnosis)]
 
 
-def test_a_whole_module_with_its_vocabulary_leaves_nothing_open() -> None:
+def test_a_whole_module_with_its_vocabulary_leaves_open_what_no_file_tells() -> None:
     module = Usual(nn.RNN(5, 7, 2, nonlinearity="relu"))
     checkpoint = checkpoint_of(module, {"chars": [*"\n abcdefghi"]}, whole=True, rnn_type="RNN_RELU")
     assert _lines(checkpoint) == [
@@ -35,6 +36,9 @@ def test_a_whole_module_with_its_vocabulary_leaves_nothing_open() -> None:
         "vocabulary   11 characters, in the file under chars",
         "starts from  '\\n', id 0",
         "ends at      nothing: it writes on",
+        "not in the file: what its script does without tensors, such as an activation (PART:relu) or adding a part's "
+        "input to its output (assumed: nothing but what is said above; to change it, --assume "
+        "activation=PART:FUNCTION,... and --assume residual=PART,FIRST:LAST,...)",
     ]
 
 
@@ -66,41 +70,47 @@ def test_what_is_unusual_is_told(name: str, says: str) -> None:
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("RNN cells", None),
         ("one-hot RNN", "what its simple recurrent layers bend their state with (assumed: tanh; to change it, --as"),
         ("joined GRU", "whether the update gate of cell says what to keep of the old state, or what to wri"),
-        ("named GRU", "whether cell resets its state before or after the product (assumed: after; to change it, --a"),
+        (
+            "named GRU",
+            "whether cell resets its state before or after the product (needed: --assume reset=after|before)",
+        ),
         (
             "i2h and h2h, LSTM",
-            "the order of the gates in cell (i input, f forget, g candidate, o output) "
-            "(assumed: ifgo; to change it, --assume gates=ifgo|",
+            "the order of the gates in cell (i input, f forget, g candidate, o output) (needed: --assume gates=ifgo|",
         ),
-        ("a number a token", "how it turns a token into a number (assumed: id/vocabulary; to change it,"),
+        ("a number a token", "how it turns a token into a number (needed: --assume number=id/vocabulary|id"),
     ],
 )
-def test_what_no_tensor_tells_is_assumed_aloud(name: str, says: str | None) -> None:
+def test_what_no_tensor_tells_is_told(name: str, says: str) -> None:
     layout = LAYOUTS[name]
     lines = [line for line in _lines(layout.checkpoint(layout.make())) if line.startswith("not in the file")]
-    assert says is None or any(f"not in the file: {says}" in line for line in lines)
+    assert any(f"not in the file: {says}" in line for line in lines)
 
 
 @pytest.mark.parametrize(
-    ("make", "answer"),
+    ("make", "answer", "other"),
     [
-        (CELLS["joined GRU"], {"update": "keep"}),
-        (TwoModules, {"activation": "tanh"}),
-        (CELLS["tutorial with a last layer"], {"nonlinearity": "tanh"}),
-        (CELLS["joined RNN"], {"nonlinearity": "sigmoid"}),
+        (CELLS["joined GRU"], {"update": "keep"}, {"update": "write"}),
+        (TwoModules, {"activation": "tanh"}, {"activation": "leaky_relu(0.3)"}),
+        (CELLS["tutorial with a last layer"], {"nonlinearity": "tanh"}, {}),
+        (CELLS["joined RNN"], {"nonlinearity": "sigmoid"}, {}),
     ],
     ids=["update", "activation", "tutorial", "nonlinearity"],
 )
-def test_an_answer_changes_the_network(make: Callable[[], nn.Module], answer: dict[str, str]) -> None:
+def test_an_answer_changes_the_network(
+    make: Callable[[], nn.Module], answer: dict[str, str], other: dict[str, str]
+) -> None:
     checkpoint = checkpoint_of(make())
     tokens = torch.arange(8).view(1, 8)
-    by_default, by_answer = (build(checkpoint, **answers).network.sequence_logits(tokens) for answers in ({}, answer))
+    by_default, by_answer = (
+        build(checkpoint, **answers).network.sequence_logits(tokens) for answers in (other, answer)
+    )
     assert (by_default - by_answer).abs().max() > 1e-3
     ((key, value),) = answer.items()
-    assert key not in "".join(missing.option for missing in read(checkpoint, **answer).diagnosis.missing)
+    options = [missing.option for missing in read(checkpoint, **answer).diagnosis.missing if missing != UNKNOWABLE]
+    assert key not in "".join(options)
     assert model_of(build(checkpoint, **{key: value})).card.vocab_size == V
 
 
@@ -144,7 +154,7 @@ def test_activations_that_a_pickled_network_has_as_modules_are_taken() -> None:
 
     lines = _lines(checkpoint_of(Deep(), whole=True))
     assert any("fc.0: Linear 9 tanh -> fc.3: Linear 8 -> fc.4: Linear 11" in line for line in lines)
-    assert not any("activation" in line for line in lines)
+    assert not any("which activation" in line or "what follows" in line for line in lines)
 
 
 class Residual(nn.Module):
@@ -179,17 +189,18 @@ def test_told_residual_connections_and_activations_are_exact() -> None:
 def test_a_likely_residual_connection_is_asked_and_named() -> None:
     checkpoint = checkpoint_of(Residual())
     questions = {missing.option: missing for missing in read(checkpoint, order=TOLD["order"]).diagnosis.missing}
-    assert "first, second, third" in questions["--assume residual=NAME,FIRST:LAST,..."].what
+    assert "first, second, third" in questions["--assume residual=none|first,second,third"].what
     diagnosis = read(checkpoint, **TOLD).diagnosis
     assert ("residual", "what first reads is added to what first gives") in [
         (name, value.partition(";")[0]) for name, value in diagnosis.facts
     ]
-    assert not diagnosis.missing or all("residual" not in missing.option for missing in diagnosis.missing)
+    assert diagnosis.missing[-1] == UNKNOWABLE
+    assert not any("residual" in missing.option for missing in diagnosis.missing[:-1])
 
 
 def test_layers_of_one_module_are_not_asked_about() -> None:
     module = nn.ModuleDict({"e": nn.Embedding(V, H), "rnn": nn.LSTM(H, H, 2), "out": nn.Linear(H, V)})
-    assert all("residual" not in missing.option for missing in read(checkpoint_of(module)).diagnosis.missing)
+    assert not any("residual" in missing.option for missing in read(checkpoint_of(module)).diagnosis.missing[:-1])
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Hand-written cells, however their weights are named and stored, are exact; what no tensor tells is assumed aloud."""
+"""Hand-written cells, however their weights are named and stored, are exact; what no tensor tells is asked."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ def test_its_step_function_equals_its_own_forward_pass(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "option", "default"),
     [
-        ("joined LSTM, state first", "--assume joined=xh|hx", "xh"),
+        ("joined LSTM, state first", "--assume joined=xh|hx", ""),
         ("state first by its name", "--assume joined=hx|xh", "hx"),
     ],
 )
-def test_whether_features_or_state_come_first_is_assumed_aloud(name: str, option: str, default: str) -> None:
+def test_whether_features_or_state_come_first_is_asked_unless_the_name_says_it(
+    name: str, option: str, default: str
+) -> None:
     missing = {missing.option: missing.default for missing in read(checkpoint_of(CELLS[name]())).diagnosis.missing}
     assert missing[option] == default

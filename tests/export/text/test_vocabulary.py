@@ -182,7 +182,7 @@ def test_an_export_with_any_vocabulary_is_proved(size: int, facts: dict[str, Any
 
 def test_without_a_vocabulary_tokens_go_by_their_numbers() -> None:
     reading = read(_checkpoint(30))
-    (missing,) = reading.diagnosis.missing
+    missing, *_ = reading.diagnosis.missing
     assert missing.what == "the vocabulary"
     assert missing.option == "--vocab FILE, or --corpus FILE... --vocab-rule RULE"
     exportable = reading.build()
@@ -192,9 +192,9 @@ def test_without_a_vocabulary_tokens_go_by_their_numbers() -> None:
 
 
 def test_a_known_size_is_a_hint_and_a_list_of_almost_that_size_is_told() -> None:
-    (missing,) = read(_checkpoint(100)).diagnosis.missing
+    missing, *_ = read(_checkpoint(100)).diagnosis.missing
     assert missing.what == "the vocabulary (--vocab printable has 100 too)"
-    (missing,) = read(_checkpoint(5, chars=["a", "b", "c"])).diagnosis.missing
+    missing, *_ = read(_checkpoint(5, chars=["a", "b", "c"])).diagnosis.missing
     assert missing.what == "the vocabulary; chars in the file has 3 tokens, the weights 5"
 
 
