@@ -152,7 +152,10 @@ def _crops_are_views(assumptions: Assumptions) -> bool:
 
 
 def _moves(parts: GatedParts, assumptions: Assumptions) -> bool:
-    """Whether what half kernels make is moved on by a place; asked if the first layer's last weights are not zero."""
+    """Whether what half kernels make is moved on by a place.
+
+    Zeros at the end of the first layer's kernels say no, names of a script that is known as well; else it is asked.
+    """
     first = parts.layers[0].convs
     if "vertical" not in first or _wholly_above(first["vertical"]):
         return False
@@ -160,7 +163,10 @@ def _moves(parts: GatedParts, assumptions: Assumptions) -> bool:
     if not any(weights.any() for weights in own):
         return False
     what = "whether the first layer's weights on its own place count as zero, or what layers make moves on by a place"
-    return assumptions.assume("first", "zeroed", what, choices=("zeroed", "moved")) == "moved"
+    choices = ("zeroed", "moved")
+    if {"vert_stack", "horiz_stack"} <= {conv.name.rpartition(".")[2] for conv in parts.first_convs}:
+        return assumptions.assume("first", choices[0], what, choices=choices) == "moved"
+    return assumptions.ask("first", what, choices=choices) == "moved"
 
 
 def _wholly_above(vertical: Conv) -> bool:
@@ -293,7 +299,9 @@ def _check_widths(layer: GatedLayer) -> None:
     beside, link = layer.convs["horizontal"], layer.convs.get("link")
     if link is None:
         return
-    above = layer.convs.get("vertical") or layer.convs["rows"]
+    above = layer.convs.get("vertical") or layer.convs.get("rows")
+    if above is None:
+        refuse(f"{layer.path or 'a layer'} has no vertical convolution")
     for conv, width, partner in ((link, link.outputs, beside), (above, link.inputs, link)):
         other = partner.outputs if partner is beside else conv.outputs
         if width != other:
@@ -492,7 +500,7 @@ class GatedBlock(nn.Module):
 
     def __init__(self, layer: GatedLayer, config: GatedConfig, *, first: bool, dilation: int) -> None:
         super().__init__()
-        if first and config.style == "zeroed" and _wholly_above(layer.convs["vertical"]):
+        if first and config.style == "zeroed" and "vertical" in layer.convs and _wholly_above(layer.convs["vertical"]):
             config = replace(config, style="above")
         self.style, self.views = config.style, config.views
         self.adds_input = config.horizontal_residual and not first

@@ -16,7 +16,7 @@ from torch.nn import functional
 from tui_gen.errors import TuiGenError
 
 from ..assumptions import Assumptions
-from ..checkpoints.checkpoint import Checkpoint, ModuleFacts, without_weight_norm
+from ..checkpoints.checkpoint import Checkpoint, ModuleFacts, without_spectral_norm, without_weight_norm
 from ..checkpoints.settings import stated_in
 from ..gaps import find_gaps, function_of
 
@@ -37,6 +37,8 @@ ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {
     "none": nn.Identity,
 }
 """By their names; what some take in brackets is the first argument."""
+_LISTED = 100
+"""Characters of names that a message can have."""
 _HARMLESS = re.compile(r"num_batches_tracked$|(^|\.)_?(c|h|w|height|width)$|(^|[._])(criterion|loss|metrics?)")
 """Tensors that say nothing about what the network computes, or that were looked at already."""
 
@@ -136,7 +138,7 @@ def find_layers(tensors: Mapping[str, Tensor], modules: Mapping[str, ModuleFacts
 
     modules: of a pickled network. Raises TuiGenError for a convolution that is not known, or whose mask does not fit.
     """
-    values, layers, used = without_weight_norm(tensors), Layers(), set[str]()
+    values, layers, used = without_spectral_norm(without_weight_norm(tensors)), Layers(), set[str]()
     modules = modules or {}
     for name, tensor in values.items():
         stem, _, leaf = name.rpartition(".")
@@ -150,7 +152,9 @@ def find_layers(tensors: Mapping[str, Tensor], modules: Mapping[str, ModuleFacts
             layers.parts.append(_norm(values, stem, used, modules.get(stem, ModuleFacts(""))))
         elif leaf == "weight" and tensor.ndim == 2:
             bias = values.get(f"{stem}.bias")
-            layers.tables.append(Table(stem, tensor.float(), None if bias is None else bias.float()))
+            longest = modules[stem].attributes.get("max_norm") if stem in modules else None
+            weight = tensor.float() if longest is None else tensor.float().renorm(2, 0, longest)
+            layers.tables.append(Table(stem, weight, None if bias is None else bias.float()))
             used.update((name, f"{stem}.bias"))
     layers.unknown = [name for name in values if name not in used and not _HARMLESS.search(name)]
     return layers
@@ -244,7 +248,9 @@ def obstacle(layers: Layers) -> str:
     """Why layers are no chain of convolutions, for people; empty if nothing of them tells."""
     names = [*layers.unknown, *(table.name for table in layers.tables[1:])]
     if names:
-        return f"; of no known use are {', '.join(names[:3])}"
+        ignored = ",".join(names)
+        use = f"if its script does not use them, --assume ignore={ignored}" if len(ignored) < _LISTED else "and more"
+        return f"; of no known use are {', '.join(names[:3])}; {use}"
     for before, after in pairwise(layers.convs):
         if not follows(after.inputs, before.outputs):
             pair = (f"{conv.name} {list(conv.weight.shape)}" for conv in (after, before))
@@ -272,6 +278,8 @@ class LayerOrder:
     """Whether the file says which activations there are."""
     complete: frozenset[str]
     """Paths of containers whose modules run one after another, with nothing else between them."""
+    functions: frozenset[str] = frozenset()
+    """Activations that are modules, but of which the file does not say where they run."""
 
 
 def order_of(layers: Layers, checkpoint: Checkpoint) -> LayerOrder:
@@ -279,15 +287,29 @@ def order_of(layers: Layers, checkpoint: Checkpoint) -> LayerOrder:
 
     Raises TuiGenError for a pickled network with a module between its layers that is not known.
     """
-    if any(facts.kind.startswith(_ACTIVATION_MODULES) for facts in checkpoint.modules.values()):
-        sequential = (path for path, facts in checkpoint.modules.items() if facts.kind.endswith(".Sequential"))
-        return LayerOrder(list(_by_modules(layers, checkpoint)), True, frozenset(sequential))
-    items: list[Item] = []
+    modules = checkpoint.modules
+    if modules.keys() >= {part.name for part in layers.parts} and any(map(_is_activation, modules.values())):
+        sequential = (path for path, facts in modules.items() if facts.kind.endswith(".Sequential"))
+        items = list(_by_modules(layers, checkpoint))
+        strays = [item for item in items if item.part is None and not _runs_in_order(item.name, modules)]
+        functions = frozenset(function_of(item.name, modules[item.name]) for item in strays)
+        return LayerOrder([item for item in items if item not in strays], True, frozenset(sequential), functions)
+    items = []
     gaps = find_gaps([part.name for part in layers.parts])
     for part, before in zip(layers.parts, gaps, strict=True):
         items += [Item(gap.names[0]) for gap in before]
         items.append(Item(part.name, part))
     return LayerOrder(items, False, frozenset(gap.container for before in gaps for gap in before))
+
+
+def _is_activation(facts: ModuleFacts) -> bool:
+    return facts.kind.startswith(_ACTIVATION_MODULES)
+
+
+def _runs_in_order(path: str, modules: Mapping[str, ModuleFacts]) -> bool:
+    """Whether a module runs where it stands: in a list. An attribute may run anywhere, and more than once."""
+    container = modules.get(path.rpartition(".")[0])
+    return container is not None and container.kind.endswith((".Sequential", ".ModuleList"))
 
 
 def _by_modules(layers: Layers, checkpoint: Checkpoint) -> Iterator[Item]:
@@ -358,7 +380,10 @@ class Affine(nn.Module):
 
 
 class GatedActivation(nn.Module):
-    """tanh of one half of the channels times sigmoid of the other."""
+    """One half of the channels, or its tanh, times sigmoid of the other.
+
+    first: what the first half goes through, `tanh` or `sigmoid`; `linear` for nothing.
+    """
 
     def __init__(self, first: str = "tanh") -> None:
         super().__init__()
@@ -369,7 +394,7 @@ class GatedActivation(nn.Module):
         first, second = features.chunk(2, dim=1)
         if self.first == "sigmoid":
             first, second = second, first
-        return torch.tanh(first) * torch.sigmoid(second)
+        return (first if self.first == "linear" else torch.tanh(first)) * torch.sigmoid(second)
 
 
 def same_convolution(conv: Conv, *, dilation: int = 1) -> Convolution:
@@ -423,6 +448,6 @@ def dilations_of(convs: Sequence[Conv], assumptions: Assumptions, default: str =
 
 
 def first_gate(assumptions: Assumptions) -> str:
-    """Which function the first half of a gate's channels goes through: `tanh` or `sigmoid`."""
+    """Which function the first half of a gate's channels goes through: `tanh`, `sigmoid`, or `linear` for none."""
     what = "what the first half of a gate's channels goes through"
-    return assumptions.assume("gate", "tanh", what, choices=("tanh", "sigmoid"))
+    return assumptions.assume("gate", "tanh", what, choices=("tanh", "sigmoid", "linear"))

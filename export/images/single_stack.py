@@ -176,6 +176,8 @@ def _style(
 
     @cache
     def kind() -> str:  # asked once, and only if there is one whose kind is not known
+        if len(order.functions) == 1:
+            return next(iter(order.functions))
         what = "the activation between its layers"
         return assumptions.assume("activation", "relu", what, choices=(*ACTIVATIONS,), subject="activation")
 
@@ -253,6 +255,9 @@ def _notes(order: LayerOrder, convs: list[Conv], blocks: list[LayerBlock]) -> li
     notes = [f"{len(convs)} convolutions in the order of the file, {len(blocks)} blocks among them"]
     if order.from_modules:
         notes.append("activations stand where the file's modules have them")
+        notes += [
+            f"its other activations are {name}, a module of it" for name in order.functions if len(order.functions) == 1
+        ]
     elif order.complete:
         notes.append("activations stand where the numbers in the names of layers have gaps")
     return notes

@@ -208,6 +208,20 @@ def own_masks(kinds: Sequence[str], **options: int | str) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
+class FunctionAsAttribute(nn.Module):
+    """One activation as an attribute, defined before all layers, which runs after each but the last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.function = nn.ELU(0.5)
+        self.one, self.two = MaskedConv("A", 1, WIDTH, 5), MaskedConv("B", WIDTH, WIDTH, 3)
+        self.last = nn.Conv2d(WIDTH, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.last(self.function(self.two(self.function(self.one(x)))))
+        return logits
+
+
 class Mixture(nn.Module):
     """A mixture of two logistics over 256 grey levels; forward returns log-probabilities.
 

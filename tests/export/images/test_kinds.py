@@ -18,6 +18,7 @@ from tests.support.kinds import Kind, Logits, check
 from tests.support.picture_kinds import (
     Beside,
     ConcatenatedGates,
+    FunctionAsAttribute,
     GatedEnds,
     Lists,
     MaskedStacks,
@@ -213,6 +214,19 @@ KINDS = [
     ),
     # order and activations
     _asked(
+        "a whole module with lists that run in turns",
+        Lists,
+        "run in turns or one after another",
+        {
+            "lists": "in-turns",
+            "block_end": "before",
+            "before_blocks": "activation",
+            "after_blocks": "none",
+            "residual": "once",
+        },
+        keep=lambda net: net,
+    ),
+    _asked(
         "lists that run in turns",
         Lists,
         "run in turns or one after another",
@@ -258,6 +272,7 @@ KINDS = [
     # what a pickle says of its modules
     _whole("masks by the letters that modules keep", partial(own_masks, "AB")),
     _whole("masks by the letters that modules keep, A twice", partial(own_masks, "AA")),
+    _whole("one activation as an attribute", FunctionAsAttribute),
     _whole("dilated", partial(own_masks, "AB", dilation=2, padding=2)),
     _whole("strided", partial(own_masks, "AB", stride=2), says="3 is a convolution with stride .*--factory"),
     _whole("in groups", partial(own_masks, "AB", groups=2), says="3 is a convolution with groups 2"),
