@@ -108,6 +108,37 @@ class GatedEnds(nn.Module):
         return logits
 
 
+class _LinkedLower(nn.Module):
+    def __init__(self, inputs: int, half: int, *, first: bool) -> None:
+        super().__init__()
+        self.first, self.half = first, half
+        self.v_conv = nn.Conv2d(inputs, 2 * WIDTH, (half + 1, 2 * half + 1))
+        self.h_conv = nn.Conv2d(inputs, 2 * WIDTH, (1, half + 1))
+        self.v_to_h, self.h_to_h = nn.Conv2d(2 * WIDTH, 2 * WIDTH, 1), nn.Conv2d(WIDTH, WIDTH, 1)
+
+    def forward(self, v: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        tall = self.v_conv(functional.pad(v, (self.half, self.half, self.half + 1, 0)))
+        wide = self.h_conv(functional.pad(h, (self.half + self.first, -int(self.first), 0, 0)))
+        out = self.h_to_h(gate(wide + self.v_to_h(tall[:, :, :-1])))
+        return gate(tall[:, :, 1:]), out if self.first else out + h
+
+
+class LinkedLower(nn.Module):
+    """Half kernels on the own row, whose features the horizontal stack gets a row further down; no other layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cells = nn.ModuleList(_LinkedLower(WIDTH if n else 1, 1 if n else 2, first=not n) for n in range(2))
+        self.last = nn.Conv2d(WIDTH, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        v = h = x
+        for cell in self.cells:
+            v, h = cell(v, h)
+        logits: Tensor = self.last(h)
+        return logits
+
+
 class ConcatenatedGates(nn.Module):
     """The halves of the horizontal gate come from one stack each."""
 

@@ -20,6 +20,7 @@ from tests.support.picture_kinds import (
     ConcatenatedGates,
     FunctionAsAttribute,
     GatedEnds,
+    LinkedLower,
     Lists,
     MaskedStacks,
     NormLists,
@@ -255,6 +256,12 @@ KINDS = [
             ("before", "none", "activation"),
             ("before", "activation", "none"),
         )
+    ),
+    _asked(
+        "half kernels, linked a row further down",
+        LinkedLower,
+        "--assume first=zeroed.moved.shifted",
+        {"first": "shifted", "crops": "copies", "vertical_residual": "no", "head": "none"},
     ),
     _asked("gates before and after two stacks", GatedEnds, "activation before the head", {"head": "none"}),
     Kind(
