@@ -37,10 +37,21 @@ def parse(words: list[str], *, prog: str = "python -m export") -> argparse.Names
     parser.add_argument(
         "--assume", action="append", default=[], metavar="KEY=VALUE", help="answers what inspect says is assumed"
     )
-    args = parser.parse_args(words[1:] if inspect else words)
+    args = parser.parse_args(_joined(words[1:] if inspect else words))
     if args.checkpoint is None and args.factory is None:
         parser.error("name a checkpoint file, or a --factory that builds the network")
     return args
+
+
+def _joined(words: list[str]) -> list[str]:
+    """`--scaling -1..1` as one word: argparse takes what begins with a minus for another option."""
+    joined: list[str] = []
+    for word in words:
+        if joined and joined[-1] == "--scaling" and not word.startswith("--"):
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:

@@ -128,11 +128,15 @@ class Assumptions:
             raise TuiGenError(f"--levels {self.options.levels} does not fit: it puts out {numbers} per channel")
         return levels
 
-    def scaling(self, levels: int, default: str) -> Tensor:
-        """float32[levels]: what the network reads for each level."""
+    def scaling(self, levels: int, likely: str) -> Tensor:
+        """float32[levels]: what the network reads for each level.
+
+        likely: what is assumed, where the file shows whose script wrote it; empty where it must be asked.
+        """
         scaling = self.options.scaling
         if scaling is None:
-            self.missing.append(Missing("how levels became its input", "--scaling HOW", default))
+            choices = "|".join(f"'{choice}'" if "(" in choice else choice for choice in SCALINGS)  # a shell reads it
+            self.missing.append(Missing("how levels became its input", f"--scaling {choices}", likely))
         elif scaling not in SCALINGS:
             others = "; embedding and one-hot are found out" if scaling in ("embedding", "one-hot") else ""
             raise TuiGenError(f"--scaling must be one of {', '.join(SCALINGS)}, not {scaling!r}{others}")
@@ -143,7 +147,7 @@ class Assumptions:
             "/255": level / 255,
             "-1..1": level / (levels - 1) * 2 - 1,
             "raw": level,
-        }[scaling or default]
+        }[scaling or likely or SCALINGS[0]]
 
 
 def _listing(said: Sequence[Statement]) -> str:

@@ -11,6 +11,7 @@ import onnx
 import torch
 
 from tui_gen.card import ModelCard
+from tui_gen.cli.inspect import drawing_lines, warning_lines
 from tui_gen.errors import TuiGenError
 from tui_gen.library import codec_for
 from tui_gen.runtime.model import Model
@@ -31,6 +32,8 @@ from .verify import Parity, compare_spread, verify
 Dtype = Literal["fp32", "fp16", "int8"]
 AUDIT_SECONDS = 10.0
 """About as long the audit of an image model may take."""
+_DRAWN_COLUMNS = 80
+"""Of a receptive field that has a hole."""
 
 
 def convert(
@@ -85,7 +88,10 @@ def _prove(exportable: Exportable, graph: bytes, card: ModelCard) -> ModelCard:
             print(f"  compared in the time there is: {exportable.network.compared}, and {spread}")
         print(f"computes {scrub_line(card.export['computes'])}")
     if card.image:
-        print(audit(model, card, seconds=AUDIT_SECONDS).summary)
+        field = audit(model, card, seconds=AUDIT_SECONDS)
+        print(field.summary)
+        if field.dead_lines:
+            print("\n".join([*warning_lines(field), *drawing_lines(field, _DRAWN_COLUMNS)]))
     return replace(card, export={**card.export, "parity": asdict(parity)})
 
 

@@ -13,7 +13,7 @@ from .checkpoints.checkpoint import Checkpoint
 from .checkpoints.load import load_checkpoint
 from .images.factory import read_factory
 from .images.gated import read_gated
-from .images.layers import find_layers
+from .images.layers import find_layers, obstacle
 from .images.pixelcnnpp import read_pixelcnnpp
 from .images.single_stack import read_single
 from .reader import Reading, ReadOptions
@@ -55,7 +55,7 @@ def read_image(checkpoint: Checkpoint, options: ReadOptions) -> Reading | None:
 
     Raises TuiGenError for convolutions that make no network that is known.
     """
-    layers = find_layers(checkpoint.tensors)
+    layers = find_layers(checkpoint.tensors, checkpoint.modules)
     if not layers.convs:
         return None
     for reader in (read_gated, read_single):
@@ -65,10 +65,10 @@ def read_image(checkpoint: Checkpoint, options: ReadOptions) -> Reading | None:
             assumptions.check_all_used()
             return reading
     first = layers.convs[0]
-    beside = f"; of no known use are {', '.join(layers.unknown[:3])}" if layers.unknown else ""
     raise TuiGenError(
         f"it has {len(layers.convs)} convolutions, from {first.name} {list(first.weight.shape)} on, which make no "
-        f"network that is known{beside}; a network over images can be exported with --factory package.module:function"
+        f"network that is known{obstacle(layers)}; a network over images can be exported with "
+        "--factory package.module:function"
     )
 
 

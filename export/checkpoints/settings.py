@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the help of commands would wait for PyTorch
-    from .checkpoint import Checkpoint
+    from .checkpoint import Checkpoint, ModuleFacts
 
 _DEPTH = 8
+_PLAIN = (bool, int, float, str)
 _LIMIT = 100_000
 """Values that are looked at."""
 _ENTRIES = 500
@@ -126,6 +127,35 @@ SUBJECTS: dict[str, tuple[Row, ...]] = {
         _row(r"(logits?|outputs?|out|softmax)_(scale|scaling|multiplier|mult|factor)"),
         _row(r"scale_(logits?|outputs?)"),
     ),
+    # images: values that a pixel can have
+    "levels": (
+        _row(r"(n|num|nb|nr)?_?(colou?r|pixel|grey|gray|intensity|quanti[sz]ation|output|out|q)?_?(levels|bins)"),
+        _row(r"(n|num|nb)?_?(colou?rs|categories)|colou?r_depth|k_?levels"),
+        _row(r"(n|num|nb|colou?r|pixel)?_?bits", {str(bits): str(2**bits) for bits in range(1, 9)}),
+    ),
+    # how many logistics a mixture has
+    "mixture": (_row(r"(n|nr|num|nb)_?(logistic_?)?(mix(tures?|es)?)(_components)?|mixtures|(n|num)_components"),),
+    # how levels became the network's input
+    "scaling": (
+        _row(
+            _USE + r"((input|pixel|image|img|data)s?_)?((re)?scal(e|ing)|normali[sz](e|ation)|range|preprocess(ing)?)",
+            {
+                **dict.fromkeys(("-1..1", "[-1,1]", "[-1, 1]", "(-1,1)", "(-1, 1)", "symmetric"), "-1..1"),
+                **dict.fromkeys(("raw", "none", "integers"), "raw"),
+                **dict.fromkeys(("/255", "255"), "/255"),
+                **dict.fromkeys(("0..1", "[0,1]", "[0, 1]", "(0,1)", "(0, 1)", "unit", "zero_one"), "level/(levels-1)"),
+            },
+        ),
+    ),
+    # whether blocks, or the horizontal one of two stacks, add their input
+    "block_residual": (_row(_USE + r"(horizontal_|block_)?res(idual)?s?(_conn(ection)?s?)?", _YES),),
+    # whether a class is read
+    "conditions": (
+        _row(_USE + r"((class|label)_)?(cond(ition(al|ing|ed)?)?)(_on_(class|label)s?)?", {"yes": "yes", "no": "no"}),
+        _row(r"(n|num|nb|nr)_?(cond_?|condition_)?(class|classes|labels)", {"0": "no", "none": "no"}),
+    ),
+    # the mask of a convolution
+    "mask": (_row(r"(mask_?)?(type|kind)|mask", {"a": "A", "b": "B"}),),
 }  # fmt: skip
 """By subject: the names that a script may have for it."""
 
@@ -236,3 +266,9 @@ def _value(value: object, *, negate: bool) -> str | None:
     if negate or isinstance(value, list | tuple):
         return None
     return f"{value:.9g}" if isinstance(value, int | float) else text or None
+
+
+def stated_in(module: ModuleFacts, subject: str) -> str:
+    """What the attributes of one module say on a subject; empty if nothing."""
+    settings = (Setting((name,), value) for name, value in module.attributes.items() if isinstance(value, _PLAIN))
+    return next(filter(None, (_meaning(setting, SUBJECTS[subject]) for setting in settings)), "")

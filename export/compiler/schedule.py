@@ -59,6 +59,9 @@ def schedule(output: TensorNode, *, height: int, width: int, image_lead: int) ->
     nodes = tuple(in_order(output))
     boxes = _boxes(nodes, Box(0, 0, height, width))
     nodes = tuple(node for node in nodes if node in boxes)
+    blind = next((node for node in nodes if any(read.node not in boxes for read in node.reads)), None)
+    if blind:
+        raise NotStreamableError(f"{blind.name or 'the network'} sees nothing of what it reads")
     anchors = {node: _anchor(node, boxes[node], height, width) for node in nodes}
     plan = Schedule(nodes, boxes, anchors, {}, width)
     _lead(plan, image_lead)

@@ -1,32 +1,32 @@
 """Reads gated networks of two stacks: a vertical one over the rows above, a horizontal one to the left in the row.
 
 van den Oord, Kalchbrenner, Vinyals, Espeholt, Graves, Kavukcuoglu: Conditional Image Generation with PixelCNN
-Decoders, 2016, section 2. Roles are told by the names of tensors, and how a stack sees only what is drawn by shapes.
+Decoders, 2016, section 2.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
-
-from tui_gen.errors import TuiGenError
+from torch.nn import functional
 
 from ..assumptions import Assumptions
 from ..reader import Reading
-from .input_output import Levels, read_input_output
+from .gated_parts import ConvRole, GatedLayer, GatedParts, Stack, VerticalStyle, gated_parts, style_of, wholly_above
+from .input_output import Habits, check_statements, read_input_output
 from .layers import (
     Conv,
     Convolution,
     GatedActivation,
     Layers,
+    dilations_of,
     first_gate,
-    is_chain,
     raster_mask,
     raster_masks,
+    refuse,
     same_convolution,
 )
 from .streaming import reading_of
@@ -35,45 +35,42 @@ _INDEX = re.compile(r"\.(\d+)$")
 _DILATIONS = (1, 2, 1, 4, 1, 2, 1)
 _NOTES: dict[VerticalStyle, str] = {
     "masked": "vertical kernels are masked",
-    "zeroed": "half vertical kernels; those of the first layer lose their last row, which would be the pixel's own",
+    "zeroed": "half vertical kernels; those of the first layer see nothing of the pixel's own row",
     "split": "vertical kernels of a row and of a column, above the pixel",
     "above": "vertical kernels that are wholly above the pixel",
     "moved": "half vertical kernels, whose result moves down by a row",
     "shifted": "half vertical kernels, linked one row further down",
 }
-ConvRole = Literal["vertical", "columns", "rows", "vertical_pointwise", "link", "horizontal", "residual", "skip"]
-_TOKEN = re.compile(r"[a-z]+|\d+x\d+|\d*xn|nx\d*|\d+")
-_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
-_VERTICAL = re.compile(r"v(stack|conv|fc)?$|vert")
-_HORIZONTAL = re.compile(r"h(stack|conv|fc)?$|hori")
-_LINK = {"link", "vtoh", "vh"}
-_BACK = {"htoh", "hh"}
-"""From the horizontal stack to itself."""
-_SKIP = {"skip"}
-VerticalStyle = Literal["masked", "zeroed", "split", "above", "moved", "shifted"]
-"""How the vertical stack sees only what is above: by masked kernels; by half kernels up to the own row, which in the
-first layer is zero; by a row and a column kernel above the place; by kernels above the place; by half kernels whose
-result moves down by a row; by half kernels whose result goes to the horizontal stack one row further down."""
 _ACTIVATIONS: dict[str, nn.Module] = {"relu": nn.ReLU(), "elu": nn.ELU(), "none": nn.Identity()}
 
 
 def read_gated(layers: Layers, assumptions: Assumptions) -> Reading | None:
     """A network of two stacks; None for any other."""
-    parts = gated_parts(layers)
+    layers = layers.without(assumptions.names("ignore", "NAME,NAME"))
+    parts = gated_parts(layers, assumptions)
     if parts is None:
         return None
     if layers.unknown:
-        raise TuiGenError(f"it has tensors whose use is not known: {', '.join(layers.unknown[:5])}")
+        refuse(f"it is a network of two stacks, in which the use of {', '.join(layers.unknown[:5])} is not known")
     config = _config(parts, assumptions)
-    first = parts.stem[0] if parts.stem else parts.layers[0].convs["horizontal"]
-    scaling = "-1..1" if config.style == "masked" else "level/(levels-1)"
-    layout = read_input_output(first.inputs, parts.head[-1], parts.pixels, assumptions, scaling=scaling)
+    layout = read_input_output(parts.reads, parts.head[-1], parts.pixels, assumptions, habits=_habits(parts, config))
     label = f"Gated PixelCNN {len(parts.layers)}x{parts.layers[-1].convs['horizontal'].outputs // 2}, two stacks"
-    classes, size = _classes(parts), assumptions.size()
-    module = GatedNet(parts, config, layout.logits, assumptions)
+    classes, size = parts.classes_count, assumptions.size()
+    check_statements(layers, assumptions, classes=classes or layout.planes.classes)
+    module = GatedNet(parts, config, assumptions)
     stem = ["a masked convolution comes before both stacks"] if parts.stem else []
     network = layout.network(size, module, label=label, classes=classes)
     return reading_of(network, assumptions, notes=[_NOTES[config.style], *stem, *layout.notes])
+
+
+def _habits(parts: GatedParts, config: GatedConfig) -> Habits:
+    """What is known of the scripts that use these names."""
+    paths = {layer.path for layer in parts.layers}
+    if config.style == "masked" and parts.of_tutorial:
+        return Habits("-1..1", "levels-first")
+    if config.style == "split" or (config.style == "shifted" and "causal_conv" in paths):
+        return Habits("level/(levels-1)", "levels-first")
+    return Habits()
 
 
 @dataclass(frozen=True)
@@ -84,27 +81,57 @@ class GatedConfig:
     first_gate: str = "tanh"
     """Which half of the channels goes through tanh: the first (`tanh`) or the second (`sigmoid`)."""
     vertical_residual: bool = False
+    horizontal_residual: bool = True
     after_stem: bool = False
     """Whether the first layer reads features that see what is left of them, which only the horizontal stack may."""
+    views: bool = False
+    """Whether what is added to the vertical features in place is in those one row further up as well."""
 
 
 def _config(parts: GatedParts, assumptions: Assumptions) -> GatedConfig:
     style = style_of(parts.layers[-1])
     if style == "zeroed" and parts.stem:
         style = "above"
-    elif style == "zeroed" and _moves(parts, assumptions):
-        style = "moved"
-    return GatedConfig(style, first_gate(assumptions), _vertical_residual(style, assumptions), bool(parts.stem))
+    elif style == "zeroed":
+        style = _own_row(parts, assumptions)
+    what = "whether the horizontal stack adds its input"
+    return GatedConfig(
+        style,
+        first_gate(assumptions),
+        _vertical_residual(style, assumptions),
+        assumptions.assume("residual", "yes", what, choices=("yes", "no"), subject="block_residual") == "yes",
+        bool(parts.stem),
+        style == "shifted" and _crops_are_views(assumptions),
+    )
 
 
-def _moves(parts: GatedParts, assumptions: Assumptions) -> bool:
-    """Whether what half kernels make is moved on by a place; asked if the first layer's last weights are not zero."""
+def _crops_are_views(assumptions: Assumptions) -> bool:
+    """Whether both crops of a vertical convolution's result share memory, so that `a += b` changes the other, too."""
+    what = (
+        "whether its two crops of the vertical features share memory: views, if the script adds to one with +=, which "
+        "then changes the other; copies, if it adds with + or clones"
+    )
+    return assumptions.ask("crops", what, choices=("views", "copies")) == "views"
+
+
+def _own_row(parts: GatedParts, assumptions: Assumptions) -> VerticalStyle:
+    """What becomes of the weights of half kernels on the own row, which the horizontal stack may not see.
+
+    Zeros at the end of the first layer's kernels tell it, names of a script that is known as well; else it is asked.
+    """
     first = parts.layers[0].convs
-    own = (first["vertical"].weight[:, :, -1], first["horizontal"].weight[:, :, :, -1]) if "vertical" in first else ()
-    if not any(weights.any() for weights in own):
-        return False
-    what = "whether the first layer's weights on its own place count as zero, or what layers make moves on by a place"
-    return assumptions.assume("first", "zeroed", what, choices=("zeroed", "moved")) == "moved"
+    if "vertical" not in first or wholly_above(first["vertical"]):
+        return "zeroed"
+    if not first["vertical"].weight[:, :, -1].any() and not first["horizontal"].weight[:, :, :, -1].any():
+        return "zeroed"
+    what = (
+        "whether the first layer's weights on its own place count as zero, or what layers make moves on by a place "
+        "(moved), or is only linked a row further down (shifted)"
+    )
+    styles: dict[str, VerticalStyle] = {"zeroed": "zeroed", "moved": "moved", "shifted": "shifted"}
+    if {"vert_stack", "horiz_stack"} <= {conv.name.rpartition(".")[2] for conv in parts.first_convs}:
+        return styles[assumptions.assume("first", "zeroed", what, choices=(*styles,))]
+    return styles[assumptions.ask("first", what, choices=(*styles,))]
 
 
 def _vertical_residual(style: VerticalStyle, assumptions: Assumptions) -> bool:
@@ -116,186 +143,52 @@ def _vertical_residual(style: VerticalStyle, assumptions: Assumptions) -> bool:
 
 
 def _dilations(parts: GatedParts, style: VerticalStyle, assumptions: Assumptions) -> list[int]:
-    """Of each layer. Nothing in the tensors says them; masked kernels are the only ones that have been dilated."""
+    """Of each layer. Masked kernels are the only ones that have been dilated."""
+    inner = [layer.convs["horizontal"] for layer in parts.layers[1:]]
     if style != "masked":
+        if any(conv.dilation > 1 for conv in inner):
+            refuse(f"{inner[0].name} is dilated, and its kernel is not masked: how it is padded is not known")
         return [1] * len(parts.layers)
-    inner = len(parts.layers) - 1
     rows, columns = parts.layers[-1].convs["vertical"].kernel
-    default = _DILATIONS if inner == len(_DILATIONS) and rows == columns == 3 else (1,) * inner
-    answer = assumptions.assume("dilations", ",".join(map(str, default)), "the dilations of its layers after the first")
-    numbers = answer.split(",") if inner else []
-    if len(numbers) != inner or not all(number.strip().isdecimal() and int(number) for number in numbers):
-        raise TuiGenError(f"--assume dilations must be {inner} whole numbers with commas, not {answer!r}")
-    return [1, *(int(number) for number in numbers)]
-
-
-@dataclass
-class GatedLayer:
-    """The convolutions of one layer, and its class embedding [classes, features]."""
-
-    path: str
-    convs: dict[ConvRole, Conv] = field(default_factory=dict)
-    embedding: Tensor | None = None
-
-
-@dataclass
-class GatedParts:
-    """A gated network of two stacks, in order."""
-
-    layers: list[GatedLayer]
-    head: list[Conv]
-    stem: list[Conv]
-    """Ordinary masked convolutions that come before both stacks, where there are such."""
-    pixels: Tensor | None = None
-    """Embedding of the levels, [levels, planes]; otherwise levels are numbers."""
-    classes: Tensor | None = None
-    """Embedding of the classes that is added before the head, [classes, features]."""
-
-
-def gated_parts(layers: Layers) -> GatedParts | None:
-    """The parts, by role; None for a network without two stacks. Raises TuiGenError for a part too much."""
-    places = [(conv, *_where(conv)) for conv in layers.convs]
-    if not {"vertical", "columns"} & {role for _, _, role in places} or len(layers.parts) != len(layers.convs):
-        return None
-    by_path: dict[str, GatedLayer] = {}
-    others: list[Conv] = []
-    for conv, path, role in places:
-        if role is None:
-            others.append(conv)
-        else:
-            _place(conv, role, by_path.setdefault(path, GatedLayer(path)))
-    others = [conv for conv in others if not _place_by_shape(conv, by_path)]
-    for layer in by_path.values():
-        if "columns" in layer.convs and "rows" not in layer.convs:  # a vertical kernel one row high
-            layer.convs["vertical"] = layer.convs.pop("columns")
-    stacks = [layer for layer in by_path.values() if "horizontal" in layer.convs]
-    if not stacks or len(stacks) != len(by_path):
-        return None
-    stem = _stem_layers(others, stacks[0], layers)
-    parts = GatedParts(stacks, others[len(stem) :], stem)
-    if not parts.head:
-        return None
-    _place_tables(parts, layers.tables)
-    return parts
-
-
-def _place(conv: Conv, role: ConvRole, layer: GatedLayer) -> None:
-    if role in layer.convs:
-        raise TuiGenError(f"{conv.name} and {layer.convs[role].name} seem to do the same in one layer")
-    layer.convs[role] = conv
-
-
-def _place_by_shape(conv: Conv, layers: dict[str, GatedLayer]) -> bool:
-    """A 1x1 convolution within a layer, under whatever name: it goes from one stack to the other, or comes after."""
-    layer = next((layer for path, layer in layers.items() if path and conv.name.startswith(f"{path}.")), None)
-    if layer is None or "horizontal" not in layer.convs or not conv.pointwise or conv.inputs != conv.outputs:
-        return False
-    roles: dict[int, ConvRole] = {1: "link", 2: "residual"}
-    role = roles.get(layer.convs["horizontal"].outputs // conv.inputs)
-    if role is None or role in layer.convs:
-        return False
-    layer.convs[role] = conv
-    return True
-
-
-def _stem_layers(others: list[Conv], first: GatedLayer, layers: Layers) -> list[Conv]:
-    """What comes before the first layer of both stacks, and makes what that reads."""
-    reads = first.convs["horizontal"]
-    start = min(layers.convs.index(conv) for conv in first.convs.values())
-    before = [conv for conv in others if layers.convs.index(conv) < start]
-    fits = before and not before[0].pointwise and before[-1].outputs == reads.inputs and is_chain(before)
-    return before if fits else []
-
-
-def _where(conv: Conv) -> tuple[str, ConvRole | None]:
-    """The layer that a convolution belongs to, and its role there; no role for one of the head."""
-    pieces = conv.name.split(".")
-    for index in range(len(pieces) - 1, -1, -1):
-        role = _role(pieces[index], conv)
-        if role:
-            return ".".join(pieces[:index]), role
-    return "", None
-
-
-def _role(piece: str, conv: Conv) -> ConvRole | None:
-    tokens = set(_TOKEN.findall(_CAMEL.sub("_", piece).lower()))
-    vertical, horizontal = (any(map(names.match, tokens)) for names in (_VERTICAL, _HORIZONTAL))
-    if (vertical and horizontal) or (tokens & _LINK):
-        return "link" if conv.pointwise else None
-    if tokens & _SKIP:
-        return "skip"
-    rows, columns = conv.kernel
-    if vertical:
-        if conv.pointwise:
-            return "vertical_pointwise"
-        return "columns" if rows == 1 else "rows" if columns == 1 else "vertical"
-    if horizontal or (tokens & _BACK):
-        return "residual" if conv.pointwise else "horizontal"
-    return None
-
-
-def _place_tables(parts: GatedParts, tables: dict[str, Tensor]) -> None:
-    """Embeddings in a layer are of classes; at the top, of classes if they are called so, else of the levels."""
-    for name, table in tables.items():
-        layer = next((layer for layer in parts.layers if layer.path and name.startswith(f"{layer.path}.")), None)
-        about_class = any(word in name.lower() for word in ("class", "label", "cond"))
-        if layer and layer.embedding is None:
-            layer.embedding = table
-        elif not layer and about_class and parts.classes is None:
-            parts.classes = table
-        elif not layer and not about_class and parts.pixels is None:
-            parts.pixels = table
-        else:
-            raise TuiGenError(f"{name} is an embedding {list(table.shape)} whose use is not known")
-
-
-def style_of(layer: GatedLayer) -> VerticalStyle:
-    """Raises TuiGenError for a layer that looks around in another way."""
-    roles = layer.convs.keys()
-    if {"columns", "rows"} <= roles:
-        return "split"
-    vertical = layer.convs.get("vertical")
-    if vertical is None:
-        raise TuiGenError(f"{layer.path or 'a layer'} has no vertical convolution")
-    rows, columns = vertical.kernel
-    if vertical.masked or rows == columns:
-        return "masked"
-    if rows == columns // 2:
-        return "above"
-    if rows != columns // 2 + 1:
-        raise TuiGenError(f"{vertical.name} has a kernel of {rows}x{columns}, which is neither square nor half of one")
-    return "shifted" if "vertical_pointwise" in roles else "zeroed"
+    known = len(inner) == len(_DILATIONS) and rows == columns == 3
+    default = ",".join(map(str, _DILATIONS if known else (1,) * len(inner)))
+    return [1, *dilations_of(inner, assumptions, default)]
 
 
 class GatedNet(nn.Module):
     """Layers of two stacks, then the head over the horizontal one, or over the sum of what the layers gave it."""
 
-    def __init__(self, parts: GatedParts, config: GatedConfig, levels: Levels, assumptions: Assumptions) -> None:
+    def __init__(self, parts: GatedParts, config: GatedConfig, assumptions: Assumptions) -> None:
         super().__init__()
         dilations = _dilations(parts, config.style, assumptions)
-        self.before = _before_head(parts, assumptions)
-        self.stem = _stem(parts, assumptions)
+        self.before, self.gate = _before_head(parts, assumptions), GatedActivation(config.first_gate)
+        self.stem = _stem(parts, config, assumptions)
         self.blocks = nn.ModuleList(
             GatedBlock(layer, config, first=index == 0 and not parts.stem, dilation=dilation)
             for index, (layer, dilation) in enumerate(zip(parts.layers, dilations, strict=True))
         )
-        self.head, self.levels = nn.ModuleList(map(same_convolution, parts.head)), levels
+        self.head = nn.ModuleList(map(same_convolution, parts.head))
         self.classes = None if parts.classes is None else _embedding(parts.classes)
+        self.joined = _joined_stacks(parts, assumptions)
 
     def forward(self, planes: Tensor, condition: Tensor | None = None) -> Tensor:
-        """[batch, planes, h, w], and int64[batch] of classes where the network has them, -> logits."""
+        """[batch, planes, h, w], and int64[batch] of classes where the network has them, -> its last numbers."""
         above = beside = self.stem(planes)
         total = None
         for block in self.blocks:
             above, beside, skip = block(above, beside, condition)
             total = skip if total is None else total if skip is None else total + skip
         features = beside if total is None else total
+        if self.joined:
+            features = torch.cat([above, beside] if self.joined == "vertical-first" else [beside, above], dim=1)
         if self.classes is not None and condition is not None:
             features = features + self.classes(condition)[:, :, None, None]
         for number, layer in enumerate(self.head):
-            features = layer(_ACTIVATIONS["relu" if number else self.before](features))
-        logits: Tensor = self.levels(features)
-        return logits
+            assert isinstance(layer, Convolution)
+            gated = features.shape[1] == 2 * layer.weight.shape[1]
+            activation = self.gate if gated else _ACTIVATIONS["relu" if number else self.before]
+            features = layer(activation(features))
+        return features
 
 
 class GatedBlock(nn.Module):
@@ -303,7 +196,10 @@ class GatedBlock(nn.Module):
 
     def __init__(self, layer: GatedLayer, config: GatedConfig, *, first: bool, dilation: int) -> None:
         super().__init__()
-        self.style, self.adds_input = config.style, not first
+        if first and config.style == "zeroed" and "vertical" in layer.convs and wholly_above(layer.convs["vertical"]):
+            config = replace(config, style="above")
+        self.style, self.views = config.style, config.views
+        self.adds_input = config.horizontal_residual and not first
         self.vertical_residual = config.vertical_residual and not first
         own_row = not first and not config.after_stem
         self.vertical, self.columns = vertical(layer, config.style, first=first, own_row=own_row, dilation=dilation)
@@ -313,23 +209,37 @@ class GatedBlock(nn.Module):
         convs = (layer.convs.get(role) for role in roles)
         modules = (None if conv is None else same_convolution(conv) for conv in convs)
         self.link, self.pointwise, self.residual, self.skip = modules
-        self.embedding = None if layer.embedding is None else _embedding(layer.embedding)
+        self.classes = nn.ModuleDict({stack: _embedding(table) for stack, table in layer.classes.items()})
 
     def forward(self, above: Tensor, beside: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
         """Both stacks [batch, features, h, w], and what the layer gives to the head beside them."""
         below, for_link = self._look_up(above)
         if self.link is None:  # a first layer that only looks around
             return below, self.horizontal(beside), None
-        label = 0 if self.embedding is None or condition is None else self.embedding(condition)[:, :, None, None]
-        own = below if self.pointwise is None else below + self.pointwise(above)
-        below = self.gate(own + label)
+        added = self._of_class("vertical", condition)
+        added = added if self.pointwise is None else added + self.pointwise(above)
+        if self.views and isinstance(added, Tensor):
+            for_link = for_link + self._moved_down(added if self.pointwise else added.expand_as(below))
+        below = self.gate(below + added)
         if self.vertical_residual:
             below = below + above
-        gate = self.gate(self.horizontal(beside) + self.link(for_link) + label)
+        gate = self.gate(self.horizontal(beside) + self.link(for_link) + self._of_class("horizontal", condition))
         after = gate if self.residual is None else self.residual(gate)
         if self.adds_input:
             after = after + beside
         return below, after, None if self.skip is None else self.skip(gate)
+
+    def _of_class(self, stack: Stack, condition: Tensor | None) -> Tensor | float:
+        """[batch, features, 1, 1]; 0 without a class."""
+        if condition is None or stack not in self.classes:
+            return 0.0
+        features: Tensor = self.classes[stack](condition)
+        return features[:, :, None, None]
+
+    @staticmethod
+    def _moved_down(features: Tensor) -> Tensor:
+        """Each row's features at the next; zeros in the first, which shares no memory with what they are added to."""
+        return functional.pad(features, (0, 0, 1, -1))
 
     def _look_up(self, above: Tensor) -> tuple[Tensor, Tensor]:
         """The vertical features of every place, and those that its horizontal stack may see."""
@@ -345,16 +255,29 @@ def _embedding(table: Tensor) -> nn.Embedding:
     return embedding
 
 
-def _stem(parts: GatedParts, assumptions: Assumptions) -> nn.Module:
+def _stem(parts: GatedParts, config: GatedConfig, assumptions: Assumptions) -> nn.Module:
     """What comes before both stacks."""
     if not parts.stem:
         return nn.Identity()
-    default = "relu" if _INDEX.search(parts.stem[-1].name) else "none"  # what is numbered has something beside it
-    after = assumptions.assume("stem", default, "the activation after its first convolution", choices=("relu", "none"))
     masks = raster_masks(parts.stem, assumptions)
     layers = [same_convolution(masks.get(conv, conv)) for conv in parts.stem]
-    between: list[nn.Module] = [nn.ReLU()] if after == "relu" else []
-    return nn.Sequential(*(module for layer in layers for module in (layer, *between)))
+    widths = [*(conv.inputs for conv in parts.stem[1:]), parts.first_convs[0].inputs]
+    gates = [conv.outputs == 2 * width for conv, width in zip(parts.stem, widths, strict=True)]
+    between: nn.Module = nn.Identity()
+    if not all(gates):
+        default = "relu" if _INDEX.search(parts.stem[-1].name) else "none"  # what is numbered has something beside it
+        what = "the activation after its first convolution"
+        between = _ACTIVATIONS[assumptions.assume("stem", default, what, choices=("relu", "none"))]
+    after = [GatedActivation(config.first_gate) if gate else between for gate in gates]
+    return nn.Sequential(*(module for pair in zip(layers, after, strict=True) for module in pair))
+
+
+def _joined_stacks(parts: GatedParts, assumptions: Assumptions) -> str:
+    """Which stack's features come first where the head reads both; empty where it reads one."""
+    if not parts.joins_stacks:
+        return ""
+    what = "which stack's features come first where its head reads those of both"
+    return assumptions.ask("joined", what, choices=("vertical-first", "horizontal-first"))
 
 
 def _before_head(parts: GatedParts, assumptions: Assumptions) -> str:
@@ -362,16 +285,11 @@ def _before_head(parts: GatedParts, assumptions: Assumptions) -> str:
     index = _INDEX.search(parts.head[0].name)
     if index:
         return "relu" if int(index[1]) == 1 else "none"
-    default = "relu" if any("skip" in layer.convs for layer in parts.layers) else "elu"
-    return assumptions.assume("head", default, "the activation before the head", choices=("relu", "elu", "none"))
-
-
-def _classes(parts: GatedParts) -> int:
-    sizes = {len(layer.embedding) for layer in parts.layers if layer.embedding is not None}
-    sizes |= {len(parts.classes)} if parts.classes is not None else set()
-    if len(sizes) > 1:
-        raise TuiGenError(f"its class embeddings have different sizes: {sorted(sizes)}")
-    return sizes.pop() if sizes else 0
+    what, choices = "the activation before the head", ("relu", "elu", "none")
+    likely = "relu" if any("skip" in layer.convs for layer in parts.layers) else "elu" if parts.of_tutorial else ""
+    if likely:
+        return assumptions.assume("head", likely, what, choices=choices)
+    return assumptions.ask("head", what, choices=choices)
 
 
 def vertical(
@@ -404,7 +322,7 @@ def horizontal(layer: GatedLayer, style: VerticalStyle, *, first: bool, dilation
     conv = layer.convs["horizontal"]
     rows, columns = conv.kernel
     if rows != 1:
-        raise TuiGenError(f"{conv.name} of the horizontal stack sees {rows} rows")
+        refuse(f"{conv.name} of the horizontal stack sees {rows} rows, not one")
     above = layer.convs.get("columns") or layer.convs["vertical"]
     if conv.masked or columns == above.kernel[1]:
         return same_convolution(conv if conv.masked else raster_mask(conv, own=not first), dilation=dilation)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -10,11 +11,13 @@ from torch.nn import functional
 
 from tui_gen.errors import TuiGenError
 
-from ..assumptions import Assumptions
+from ..assumptions import SCALINGS, Assumptions
 from ..image_network import ConditionKind, ImageNetwork
-from .layers import Conv
+from .layers import Conv, Layers, Norm
 
 COLOURS = 3
+_PICTURES = {"grey": 1, "colour": COLOURS}
+"""Channels."""
 LEVELS = 256
 _HALF = 1 / 255
 """Half of a bin, for values in [-1, 1]."""
@@ -38,64 +41,223 @@ def sort_levels(numbers: Tensor, levels: int, channels: int, *, channels_first: 
     return numbers.view(batch, levels, channels, height, width)
 
 
-class Levels(nn.Module):
-    """`sort_levels` at the end of a network."""
+class Logits(nn.Module):
+    """A network's last numbers as logits: of levels, sorted, or of a mixture.
+
+    span: the values that the darkest and the brightest level have in the planes of a picture.
+    """
 
     def __init__(self, levels: int, channels: int, *, channels_first: bool = False) -> None:
         super().__init__()
         self.levels, self.channels, self.channels_first = levels, channels, channels_first
+        self.mixture: LogisticMixture | None = None
+        self.span = (-1.0, 1.0)
 
-    def forward(self, numbers: Tensor) -> Tensor:
-        """[batch, rows, h, w] -> logits."""
-        return sort_levels(numbers, self.levels, self.channels, channels_first=self.channels_first)
+    def forward(self, numbers: Tensor, picture: Tensor) -> Tensor:
+        """numbers: [batch, rows, h, w]; picture: [batch, channels, h, w] as the network reads it."""
+        if self.mixture is None:
+            return sort_levels(numbers, self.levels, self.channels, channels_first=self.channels_first)
+        dark, bright = self.span
+        logits: Tensor = self.mixture(numbers, (picture - dark) * (2 / (bright - dark)) - 1)
+        return logits
+
+
+class WholeNetwork(nn.Module):
+    """A body with what stands beside the picture before it, and what its numbers mean after it."""
+
+    def __init__(self, body: nn.Module, layout: InputOutput, classes: int) -> None:
+        super().__init__()
+        self.body, self.logits, self.planes = body, layout.logits, layout.planes
+        self.conditional = classes > 0
+
+    def forward(self, picture: Tensor, condition: Tensor | None = None) -> Tensor:
+        """float32[batch, planes, h, w], and int64[batch] of classes where there are such, -> logits."""
+        parts = [picture, *self._beside(picture, condition)]
+        planes = torch.cat(parts if self.planes.first else parts[::-1], dim=1) if len(parts) > 1 else picture
+        numbers = self.body(planes, condition) if self.conditional else self.body(planes)
+        logits: Tensor = self.logits(numbers, picture)
+        return logits
+
+    def _beside(self, picture: Tensor, condition: Tensor | None) -> list[Tensor]:
+        if self.planes.ones:
+            return [torch.ones_like(picture[:, :1])]
+        if not self.planes.classes or condition is None:
+            return []
+        one_hot = functional.one_hot(condition, self.planes.classes).to(picture.dtype)
+        return [one_hot[:, :, None, None].expand(-1, -1, *picture.shape[2:])]
+
+
+@dataclass(frozen=True)
+class Planes:
+    """What the planes of a network's first layer are."""
+
+    channels: int
+    """Of the picture."""
+    one_hot: bool = False
+    """Whether the picture is a plane for each level of a single channel, of which one is 1."""
+    classes: int = 0
+    """Planes beside the picture of which one, that of the class, is 1 everywhere."""
+    ones: bool = False
+    """Whether a plane of ones stands beside the picture."""
+    first: bool = True
+    """Whether the picture comes first."""
 
 
 @dataclass(frozen=True)
 class InputOutput:
     """What stands before a network's first layer and after its last."""
 
-    channels: int
+    planes: Planes
     levels: int
     encoding: Tensor
     """As `ImageNetwork.encoding`."""
-    logits: Levels
+    logits: Logits
     notes: tuple[str, ...] = ()
     """What was inferred from what."""
 
-    def network(self, size: tuple[int, int], module: nn.Module, *, label: str, classes: int = 0) -> ImageNetwork:
-        """A module over images of this height and width, whose last layer is `logits`."""
-        kind: ConditionKind = "class" if classes else "none"
+    def network(self, size: tuple[int, int], body: nn.Module, *, label: str, classes: int = 0) -> ImageNetwork:
+        """A body over images of this height and width, which puts out the numbers of its last layer.
+
+        classes: those that it takes itself. Raises TuiGenError if those of its planes are others.
+        """
+        own = self.planes.classes
+        if own and classes not in (0, own):
+            raise TuiGenError(f"it has {own} planes for classes, but embeddings of {classes} classes")
+        module = WholeNetwork(body, self, classes)
+        channels = self.planes.channels
+        kind: ConditionKind = "class" if own or classes else "none"
         return ImageNetwork(
-            module.eval(), self.encoding, *size, self.levels, self.channels, kind, conditions=classes, label=label
+            module.eval(), self.encoding, *size, self.levels, channels, kind, conditions=own or classes, label=label
         )
+
+
+@dataclass(frozen=True)
+class Habits:
+    """What the scripts of a family are known to do that leaves no tensor; empty where nobody knows."""
+
+    scaling: str = ""
+    order: str = ""
 
 
 def read_input_output(
-    inputs: int, last: Conv, table: Tensor | None, assumptions: Assumptions, *, scaling: str
+    inputs: int, last: Conv, table: Tensor | None, assumptions: Assumptions, *, habits: Habits
 ) -> InputOutput:
     """From the planes that the first layer reads, the last layer, and an embedding of the levels [levels, planes].
 
-    scaling: what is assumed if levels are numbers. Raises TuiGenError if input and output do not fit together.
+    Raises TuiGenError if input and output do not fit together.
     """
-    one_hot = table is None and _is_one_hot(inputs, last.outputs, assumptions)
-    channels = 1 if one_hot or table is not None else inputs
-    if channels not in (1, COLOURS):
-        raise TuiGenError(
-            f"its first layer reads {inputs} planes, which are neither grey, colour, nor one for each of "
-            f"{last.outputs} levels; it can be exported with --factory package.module:function"
-        )
-    levels = assumptions.levels(last.outputs, channels)
+    planes = Planes(1) if table is not None else _planes(inputs, last.outputs, assumptions)
+    channels, single = planes.channels, last.outputs == planes.channels
+    mixture = None if table is not None or planes.one_hot else _mixture(last.outputs, channels, assumptions)
+    levels = check_levels(assumptions) if mixture else assumptions.levels(last.outputs, channels)
+    what = f"its last layer puts out logits of {levels} levels" if not mixture else "its last layer puts out a mixture"
+    agreeing = (str(levels), str(channels * levels), *(("1",) if single else ()))
+    if table is None:  # the levels of codes have other names
+        assumptions.check_settings("output", "levels", agreeing, what, choices=("mixture" if mixture else "levels",))
+    logits = Logits(levels, channels)
     if table is not None:
         encoding = _table_encoding(table, levels, inputs, assumptions)
-    elif one_hot:
+    elif planes.one_hot:
         encoding = torch.eye(levels)[None]
     else:
-        encoding = plane_per_channel(assumptions.scaling(levels, scaling), channels)
-    single = last.outputs == channels
-    first = channels > 1 and not single and _channels_first(last, assumptions)
-    notes = ["it reads a plane for each level, of which one is 1 (one-hot)"] if one_hot else []
-    notes += ["its single number per channel is the logit of the brighter of two levels"] if single else []
-    return InputOutput(channels, levels, encoding, Levels(levels, channels, channels_first=first), tuple(notes))
+        stated = assumptions.stated("scaling", choices=SCALINGS)
+        values = assumptions.scaling(levels, stated or habits.scaling)
+        encoding, logits.span = plane_per_channel(values, channels), (float(values[0]), float(values[-1]))
+    logits.mixture = mixture
+    logits.channels_first = channels > 1 and not (single or mixture) and _channels_first(last, assumptions, habits)
+    return InputOutput(planes, levels, encoding, logits, tuple(_layout_notes(planes, mixture, single=single)))
+
+
+def check_statements(layers: Layers, assumptions: Assumptions, *, classes: int) -> None:
+    """Asks about settings in the file that contradict what was read of classes, normalisations and biases."""
+    norms = any(isinstance(part, Norm) for part in layers.parts)
+    biases = {conv.bias is not None for conv in layers.convs}
+    words = {True: "yes", False: "no"}
+    for subject, found, what in (
+        ("conditions", {classes > 0}, f"it was read with {classes or 'no'} classes"),
+        ("normalisation", {norms}, f"it was read with {'' if norms else 'no '}normalisations"),
+        ("bias", biases, f"its convolutions have {'' if True in biases else 'no '}biases"),
+    ):
+        agreeing = [words[fact] for fact in found]
+        assumptions.check_settings(subject, subject, agreeing, what, choices=("as-read",))
+
+
+def _layout_notes(planes: Planes, mixture: LogisticMixture | None, *, single: bool) -> Iterator[str]:
+    if planes.one_hot:
+        yield "it reads a plane for each level, of which one is 1 (one-hot)"
+    if planes.classes:
+        yield f"{planes.classes} planes beside the picture say the class: one of them is 1 everywhere"
+    if planes.ones:
+        yield "a plane of ones stands beside the picture"
+    if mixture:
+        yield f"its numbers are a mixture of {mixture.components} logistics, which is slow: the whole image per token"
+    if single:
+        yield "its single number per channel is the logit of the brighter of two levels"
+
+
+def _planes(inputs: int, rows: int, assumptions: Assumptions) -> Planes:
+    """What the planes are; asked where as many may be several things. Raises TuiGenError where they can be none."""
+    if assumptions.options.scaling == "one-hot":
+        if inputs != rows:
+            raise TuiGenError(f"--scaling one-hot does not fit: it reads {inputs} planes and puts out {rows} levels")
+        return Planes(1, one_hot=True)
+    choices = dict(_possible_planes(inputs, rows))
+    if not choices:
+        raise TuiGenError(
+            f"its first layer reads {inputs} planes and its last puts out {rows} numbers a pixel, which is neither a "
+            "picture, grey or colour, nor a plane for each level; the network can be exported with "
+            "--factory package.module:function"
+        )
+    if len(choices) == 1 and next(iter(choices)) in _PICTURES:
+        return next(iter(choices.values()))
+    what = f"what the {inputs} planes are that its first layer reads (its last puts out {rows} numbers a pixel)"
+    return choices[assumptions.ask("planes", what, choices=tuple(choices))]
+
+
+def _possible_planes(inputs: int, rows: int) -> Iterator[tuple[str, Planes]]:
+    """What so many planes may be, by the word that answers it."""
+    if inputs == rows and inputs > 1:
+        yield "one-hot", Planes(1, one_hot=True)
+    for name, channels in _PICTURES.items():
+        beside = inputs - channels
+        if rows % channels and not is_mixture(rows, channels):
+            continue
+        if not beside:
+            yield name, Planes(channels)
+        elif beside == 1:
+            yield f"{name}+ones", Planes(channels, ones=True)
+            yield f"ones+{name}", Planes(channels, ones=True, first=False)
+        elif beside > (2 if channels == 1 else 1):  # three planes are colours
+            yield f"{name}+classes", Planes(channels, classes=beside)
+            yield f"classes+{name}", Planes(channels, classes=beside, first=False)
+
+
+def is_mixture(rows: int, channels: int) -> bool:
+    """Whether so many numbers can be a mixture of logistics, as `LogisticMixture` reads it."""
+    return rows % (3 if channels == 1 else 1 + 3 * channels) == 0
+
+
+def _mixture(rows: int, channels: int, assumptions: Assumptions) -> LogisticMixture | None:
+    """The mixture that the last numbers are; None for logits of levels. Asked where they may be either."""
+    count = rows // (3 if channels == 1 else 1 + 3 * channels)
+    if not is_mixture(rows, channels) or count == 1:
+        return None
+    if assumptions.stated("mixture") == str(count):
+        return LogisticMixture(count, channels)
+    if assumptions.stated("levels") == str(rows / channels).removesuffix(".0"):
+        return None
+    choices = ("levels", "mixture") if rows % channels == 0 else ("mixture",)
+    what = f"what the {rows} numbers are that it puts out per pixel: logits of levels, or a mixture of logistics"
+    if assumptions.ask("output", what, choices=choices) == "levels":
+        return None
+    return LogisticMixture(count, channels)
+
+
+def check_levels(assumptions: Assumptions) -> int:
+    """The levels of a mixture. Raises TuiGenError for a --levels of others."""
+    if assumptions.options.levels not in (None, LEVELS):
+        raise TuiGenError(f"--levels {assumptions.options.levels} does not fit: its mixture is over {LEVELS} levels")
+    return LEVELS
 
 
 def plane_per_channel(values: Tensor, channels: int) -> Tensor:
@@ -104,14 +266,6 @@ def plane_per_channel(values: Tensor, channels: int) -> Tensor:
     for channel in range(channels):
         encoding[channel, :, channel] = values
     return encoding
-
-
-def _is_one_hot(inputs: int, rows: int, assumptions: Assumptions) -> bool:
-    """Whether it reads a plane for each level of a single channel."""
-    asked = assumptions.options.scaling == "one-hot"
-    if asked and inputs != rows:
-        raise TuiGenError(f"--scaling one-hot does not fit: it reads {inputs} planes and puts out {rows} levels")
-    return asked or (inputs == rows and inputs not in (1, COLOURS))
 
 
 def _table_encoding(table: Tensor, levels: int, inputs: int, assumptions: Assumptions) -> Tensor:
@@ -124,21 +278,26 @@ def _table_encoding(table: Tensor, levels: int, inputs: int, assumptions: Assump
     return table[None, :levels].contiguous()
 
 
-def _channels_first(last: Conv, assumptions: Assumptions) -> bool:
+def _channels_first(last: Conv, assumptions: Assumptions, habits: Habits) -> bool:
     """Whether the levels of red come before those of green: told by which inputs the last layer's rows may see."""
     rows, columns = last.kernel
     inputs = (last.weight[:, :, rows // 2, columns // 2] != 0).sum(1)
     by_level, by_channel = inputs.view(-1, COLOURS), inputs.view(COLOURS, -1).T
     if bool((by_level == by_level[0]).all()) != bool((by_channel == by_channel[0]).all()):
         return bool((by_channel == by_channel[0]).all())
-    return ask_channels_first(assumptions)
+    return ask_channels_first(assumptions, likely=habits.order)
 
 
-def ask_channels_first(assumptions: Assumptions) -> bool:
-    """Whether the levels of red come before those of green: nothing but the script says it."""
+def ask_channels_first(assumptions: Assumptions, *, likely: str = "levels-first") -> bool:
+    """Whether the levels of red come before those of green: nothing but the script says it.
+
+    likely: what is assumed; empty where it must be asked.
+    """
     choices = ("levels-first", "channels-first")
     what = "whether its outputs are sorted by level or by channel first"
-    return assumptions.assume("order", choices[0], what, choices=choices) == choices[1]
+    if likely:
+        return assumptions.assume("order", likely, what, choices=choices) == choices[1]
+    return assumptions.ask("order", what, choices=choices) == choices[1]
 
 
 class LogisticMixture(nn.Module):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import pairwise
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -14,24 +16,30 @@ from torch.nn import functional
 from tui_gen.errors import TuiGenError
 
 from ..assumptions import Assumptions
-from ..checkpoints.checkpoint import Checkpoint, ModuleFacts, without_weight_norm
-from ..gaps import find_gaps
+from ..checkpoints.checkpoint import Checkpoint, ModuleFacts, without_spectral_norm, without_weight_norm
+from ..checkpoints.settings import stated_in
+from ..gaps import find_gaps, function_of
 
 Pads = tuple[int, int, int, int]
 _NONE: Pads = (0, 0, 0, 0)
-ACTIVATIONS: dict[str, type[nn.Module]] = {
+_ACTIVATION_MODULES = "torch.nn.modules.activation."
+ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {
     "relu": nn.ReLU,
     "elu": nn.ELU,
     "gelu": nn.GELU,
+    "gelu_tanh": partial(nn.GELU, approximate="tanh"),
     "silu": nn.SiLU,
     "tanh": nn.Tanh,
     "leaky_relu": nn.LeakyReLU,
+    "selu": nn.SELU,
+    "sigmoid": nn.Sigmoid,
+    "softplus": nn.Softplus,
+    "none": nn.Identity,
 }
-_KINDS = {f"torch.nn.modules.activation.{kind.__name__}": kind for kind in ACTIVATIONS.values()}
-_SHAPES = {nn.ELU: "alpha", nn.LeakyReLU: "negative_slope", nn.GELU: "approximate"}
-"""The attribute that an activation's shape depends on."""
-_WITHOUT_EFFECT = re.compile(r"torch\.nn\.modules\.(dropout\.|loss\.|linear\.Identity$|container\.)")
-_HARMLESS = re.compile(r"num_batches_tracked$|(^|\.)_?(c|h|w|height|width)$|criterion|loss|metric")
+"""By their names; what some take in brackets is the first argument."""
+_LISTED = 100
+"""Characters of names that a message can have."""
+_HARMLESS = re.compile(r"num_batches_tracked$|(^|\.)_?(c|h|w|height|width)$|(^|[._])(criterion|loss|metrics?)")
 """Tensors that say nothing about what the network computes, or that were looked at already."""
 
 
@@ -44,6 +52,10 @@ class Conv:
     bias: Tensor | None
     masked: bool
     """Whether the file has a mask for it."""
+    dilation: int = 0
+    """Places between taps, where the file says it; else 0."""
+    own: bool | None = None
+    """Whether its mask lets it see its own place, B, or not, A; None where neither the file nor its name says it."""
 
     @property
     def kernel(self) -> tuple[int, int]:
@@ -67,7 +79,7 @@ class Conv:
 
     def with_mask(self, mask: Tensor) -> Conv:
         """The same with the taps [rows, columns] set to zero that the mask forbids."""
-        return Conv(self.name, self.weight * mask, self.bias, True)
+        return replace(self, weight=self.weight * mask, masked=True)
 
 
 @dataclass(eq=False)
@@ -85,12 +97,21 @@ class Norm:
 
 
 @dataclass(eq=False)
+class Table:
+    """An embedding [entries, features], or the weights [features, entries] of a linear layer over one-hot entries."""
+
+    name: str
+    weight: Tensor
+    bias: Tensor | None = None
+    """[features] of a linear layer."""
+
+
+@dataclass(eq=False)
 class Layers:
     """What a checkpoint's tensors are, in its own order."""
 
     parts: list[Conv | Norm] = field(default_factory=list)
-    tables: dict[str, Tensor] = field(default_factory=dict)
-    """Embeddings [entries, features], by name."""
+    tables: list[Table] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
     """Tensors that are none of these."""
 
@@ -99,21 +120,71 @@ class Layers:
         """The convolutions only."""
         return [part for part in self.parts if isinstance(part, Conv)]
 
+    def without(self, names: Collection[str]) -> Layers:
+        """The same but for the tensors and layers of these names."""
 
-def find_layers(tensors: Mapping[str, Tensor]) -> Layers:
-    """Sorts tensors by what they are. Raises TuiGenError for a convolution whose mask has another shape."""
-    values, layers, used = without_weight_norm(tensors), Layers(), set[str]()
+        def used(name: str) -> bool:
+            return not any(name == other or name.startswith(f"{other}.") for other in names)
+
+        return Layers(
+            [part for part in self.parts if used(part.name)],
+            [table for table in self.tables if used(table.name)],
+            list(filter(used, self.unknown)),
+        )
+
+
+def find_layers(tensors: Mapping[str, Tensor], modules: Mapping[str, ModuleFacts] | None = None) -> Layers:
+    """Sorts tensors by what they are.
+
+    modules: of a pickled network. Raises TuiGenError for a convolution that is not known, or whose mask does not fit.
+    """
+    values, layers, used = without_spectral_norm(without_weight_norm(tensors)), Layers(), set[str]()
+    modules = modules or {}
     for name, tensor in values.items():
         stem, _, leaf = name.rpartition(".")
         if leaf == "weight" and tensor.ndim == 4:
-            layers.parts.append(_conv(values, stem, used))
+            facts = modules.get(stem, ModuleFacts(""))
+            _refuse_other_convolutions(stem, facts)
+            own = {"A": False, "B": True}.get(stated_in(facts, "mask"))
+            dilation = _side(facts.attributes.get("dilation"))
+            layers.parts.append(replace(_conv(values, stem, used), dilation=dilation, own=own))
         elif leaf == ("weight" if f"{stem}.weight" in values else "running_var") and _is_norm(values, stem):
-            layers.parts.append(_norm(values, stem, used))
+            layers.parts.append(_norm(values, stem, used, modules.get(stem, ModuleFacts(""))))
         elif leaf == "weight" and tensor.ndim == 2:
-            layers.tables[stem] = tensor.float()
-            used.add(name)
+            bias = values.get(f"{stem}.bias")
+            longest = modules[stem].attributes.get("max_norm") if stem in modules else None
+            weight = tensor.float() if longest is None else tensor.float().renorm(2, 0, longest)
+            layers.tables.append(Table(stem, weight, None if bias is None else bias.float()))
+            used.update((name, f"{stem}.bias"))
     layers.unknown = [name for name in values if name not in used and not _HARMLESS.search(name)]
     return layers
+
+
+def _side(value: Any) -> int:
+    """A number, or one that is the same for rows and columns; else 0."""
+    sides = set(value) if isinstance(value, (list, tuple)) else {value}
+    side = sides.pop() if len(sides) == 1 else 0
+    return side if type(side) is int else 0
+
+
+def _refuse_other_convolutions(name: str, facts: ModuleFacts) -> None:
+    """Raises TuiGenError for what a module says of its convolution that makes it another one than is built."""
+    stated = facts.attributes
+    faults = [f"{key} {stated[key]}" for key in ("stride", "groups") if key in stated and _side(stated[key]) != 1]
+    faults += ["dilation " + str(stated["dilation"])] if "dilation" in stated and not _side(stated["dilation"]) else []
+    faults += ["transposed"] if stated.get("transposed") is True or "ConvTranspose" in facts.kind else []
+    if faults:
+        refuse(f"{name} is a convolution with {', '.join(faults)}, which is not read from a file")
+    if stated.get("padding_mode", "zeros") != "zeros":
+        raise TuiGenError(
+            f"{name} pads images by {stated['padding_mode']}, so that their borders see pixels that are drawn later: "
+            "it cannot be drawn pixel by pixel; train it with zeros around the image"
+        )
+
+
+def refuse(why: str) -> NoReturn:
+    """Raises TuiGenError with what to do about a network that no file tells enough of."""
+    raise TuiGenError(f"{why}; the network can be exported with --factory package.module:function")
 
 
 def _conv(values: Mapping[str, Tensor], stem: str, used: set[str]) -> Conv:
@@ -153,11 +224,13 @@ def _is_norm(values: Mapping[str, Tensor], stem: str) -> bool:
     return len(sizes) == 1 and None not in sizes and len(sizes.pop() or ()) == 1
 
 
-def _norm(values: Mapping[str, Tensor], stem: str, used: set[str]) -> Norm:
+def _norm(values: Mapping[str, Tensor], stem: str, used: set[str], facts: ModuleFacts) -> Norm:
     mean, variance = (values[f"{stem}.{leaf}"].float() for leaf in ("running_mean", "running_var"))
     weight, bias = values.get(f"{stem}.weight"), values.get(f"{stem}.bias")
     used.update(f"{stem}.{leaf}" for leaf in ("running_mean", "running_var", "weight", "bias"))
-    scale = (torch.ones_like(mean) if weight is None else weight.float()) / torch.sqrt(variance + 1e-5)
+    scale = (torch.ones_like(mean) if weight is None else weight.float()) / torch.sqrt(
+        variance + facts.attributes.get("eps", 1e-5)
+    )
     return Norm(stem, scale, (torch.zeros_like(mean) if bias is None else bias.float()) - mean * scale)
 
 
@@ -169,6 +242,21 @@ def follows(inputs: int, outputs: int) -> bool:
 def is_chain(convs: Iterable[Conv]) -> bool:
     """Whether each convolution can read what the one before it makes."""
     return all(follows(after.inputs, before.outputs) for before, after in pairwise(convs))
+
+
+def obstacle(layers: Layers) -> str:
+    """Why layers are no chain of convolutions, for people; empty if nothing of them tells."""
+    names = [*layers.unknown, *(table.name for table in layers.tables[1:])]
+    if names:
+        ignored = ",".join(names)
+        use = f"if its script does not use them, --assume ignore={ignored}" if len(ignored) < _LISTED else "and more"
+        return f"; of no known use are {', '.join(names[:3])}; {use}"
+    for before, after in pairwise(layers.convs):
+        if not follows(after.inputs, before.outputs):
+            pair = (f"{conv.name} {list(conv.weight.shape)}" for conv in (after, before))
+            return "; {} cannot read what {}, the one before it in the file, makes".format(*pair)
+    odd = next((conv for conv in layers.convs if conv.kernel[0] != conv.kernel[1] or not conv.kernel[0] % 2), None)
+    return f"; {odd.name} has a kernel of {odd.kernel[0]}x{odd.kernel[1]}, which has no middle" if odd else ""
 
 
 @dataclass(eq=False)
@@ -190,6 +278,8 @@ class LayerOrder:
     """Whether the file says which activations there are."""
     complete: frozenset[str]
     """Paths of containers whose modules run one after another, with nothing else between them."""
+    functions: frozenset[str] = frozenset()
+    """Activations that are modules, but of which the file does not say where they run."""
 
 
 def order_of(layers: Layers, checkpoint: Checkpoint) -> LayerOrder:
@@ -197,15 +287,29 @@ def order_of(layers: Layers, checkpoint: Checkpoint) -> LayerOrder:
 
     Raises TuiGenError for a pickled network with a module between its layers that is not known.
     """
-    if any(facts.kind in _KINDS for facts in checkpoint.modules.values()):
-        sequential = (path for path, facts in checkpoint.modules.items() if facts.kind.endswith(".Sequential"))
-        return LayerOrder(list(_by_modules(layers, checkpoint)), True, frozenset(sequential))
-    items: list[Item] = []
+    modules = checkpoint.modules
+    if modules.keys() >= {part.name for part in layers.parts} and any(map(_is_activation, modules.values())):
+        sequential = (path for path, facts in modules.items() if facts.kind.endswith(".Sequential"))
+        items = list(_by_modules(layers, checkpoint))
+        strays = [item for item in items if item.part is None and not _runs_in_order(item.name, modules)]
+        functions = frozenset(function_of(item.name, modules[item.name]) for item in strays)
+        return LayerOrder([item for item in items if item not in strays], True, frozenset(sequential), functions)
+    items = []
     gaps = find_gaps([part.name for part in layers.parts])
     for part, before in zip(layers.parts, gaps, strict=True):
         items += [Item(gap.names[0]) for gap in before]
         items.append(Item(part.name, part))
     return LayerOrder(items, False, frozenset(gap.container for before in gaps for gap in before))
+
+
+def _is_activation(facts: ModuleFacts) -> bool:
+    return facts.kind.startswith(_ACTIVATION_MODULES)
+
+
+def _runs_in_order(path: str, modules: Mapping[str, ModuleFacts]) -> bool:
+    """Whether a module runs where it stands: in a list. An attribute may run anywhere, and more than once."""
+    container = modules.get(path.rpartition(".")[0])
+    return container is not None and container.kind.endswith((".Sequential", ".ModuleList"))
 
 
 def _by_modules(layers: Layers, checkpoint: Checkpoint) -> Iterator[Item]:
@@ -216,19 +320,14 @@ def _by_modules(layers: Layers, checkpoint: Checkpoint) -> Iterator[Item]:
             yield Item(path, parts[path])
             if path == last:
                 return  # a softmax or the like of the logits changes nothing that is asked for
-        elif facts.kind in _KINDS:
-            yield Item(path, None, _activation(facts))
-        elif _is_leaf(path, checkpoint) and not _WITHOUT_EFFECT.match(facts.kind):
-            raise TuiGenError(
-                f"what {path} does, a {facts.kind}, is not known; "
-                "the network can be exported with --factory package.module:function"
-            )
+        elif _is_leaf(path, checkpoint) and (function := function_of(path, facts)):
+            yield Item(path, None, activation_of(function))
 
 
-def _activation(facts: ModuleFacts) -> nn.Module:
-    kind = _KINDS[facts.kind]
-    shape = _SHAPES.get(kind, "")
-    return kind(**{shape: facts.attributes[shape]}) if shape in facts.attributes else kind()
+def activation_of(function: str) -> nn.Module:
+    """A new one by its name, such as `relu` or `leaky_relu(0.2)`."""
+    name, _, argument = function.partition("(")
+    return ACTIVATIONS[name](*([float(argument.rstrip(")"))] if argument else []))
 
 
 def _is_leaf(path: str, checkpoint: Checkpoint) -> bool:
@@ -250,10 +349,18 @@ class Convolution(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(conv.weight.clone(), requires_grad=False)
         self.bias = None if conv.bias is None else nn.Parameter(conv.bias.clone(), requires_grad=False)
-        self.pads, self.shift, self.dilation, self.stride = pads, shift, dilation, stride
+        self.pads, self.shift, self.dilation, self.stride, self.name = pads, shift, dilation, stride, conv.name
 
     def forward(self, image: Tensor) -> Tensor:
-        """float32[batch, inputs, h, w] -> float32[batch, outputs, h / stride, w / stride]."""
+        """float32[batch, inputs, h, w] -> float32[batch, outputs, h / stride, w / stride].
+
+        Raises TuiGenError for another number of inputs.
+        """
+        if image.shape[1] != self.weight.shape[1]:
+            refuse(
+                f"{self.name} {list(self.weight.shape)} reads {self.weight.shape[1]} features, but the layers before "
+                f"it, as they were read, make {image.shape[1]}: its script joins them in another way"
+            )
         image = functional.pad(image, self.pads) if any(self.pads) else image
         image = functional.conv2d(image, self.weight, self.bias, self.stride, dilation=self.dilation)
         return functional.pad(image, self.shift) if any(self.shift) else image
@@ -273,7 +380,10 @@ class Affine(nn.Module):
 
 
 class GatedActivation(nn.Module):
-    """tanh of one half of the channels times sigmoid of the other."""
+    """One half of the channels, or its tanh, times sigmoid of the other.
+
+    first: what the first half goes through, `tanh` or `sigmoid`; `linear` for nothing.
+    """
 
     def __init__(self, first: str = "tanh") -> None:
         super().__init__()
@@ -284,11 +394,13 @@ class GatedActivation(nn.Module):
         first, second = features.chunk(2, dim=1)
         if self.first == "sigmoid":
             first, second = second, first
-        return torch.tanh(first) * torch.sigmoid(second)
+        return (first if self.first == "linear" else torch.tanh(first)) * torch.sigmoid(second)
 
 
 def same_convolution(conv: Conv, *, dilation: int = 1) -> Convolution:
-    """A convolution that leaves the image's size: padding "same"."""
+    """A convolution that leaves the image's size: padding "same". Raises TuiGenError for an even kernel."""
+    if not all(side % 2 for side in conv.kernel):
+        refuse(f"{conv.name} has a kernel of {conv.kernel[0]}x{conv.kernel[1]}, which no file tells where to put")
     rows, columns = ((side - 1) * dilation // 2 for side in conv.kernel)
     return Convolution(conv, pads=(columns, columns, rows, rows), dilation=dilation)
 
@@ -305,18 +417,37 @@ def raster_mask(conv: Conv, *, own: bool) -> Conv:
 def raster_masks(convs: list[Conv], assumptions: Assumptions) -> dict[Conv, Conv]:
     """Convolutions with masks in place of those that have none: `A` for the first, `B` for the others.
 
-    It is asked for unless their weights are zero there anyway. A mask of 1x1 `B` would change nothing.
+    It is assumed unless their modules say it, or their weights are zero there anyway. A mask of 1x1 `B` would change
+    nothing.
     """
     bare = [conv for conv in convs if not conv.masked and not conv.pointwise]
-    masked = {conv: raster_mask(conv, own=conv is not convs[0]) for conv in bare}
+    masked = {conv: raster_mask(conv, own=conv is not convs[0] if conv.own is None else conv.own) for conv in bare}
     if all(torch.equal(conv.weight, masked[conv].weight) for conv in bare):
         return {}
+    if all(conv.own is not None for conv in bare):
+        return masked
     what = "the masks of its convolutions, of which the file has none"
     kind = assumptions.assume("masks", "a-then-b", what, choices=("a-then-b", "none"))
     return masked if kind == "a-then-b" else {}
 
 
+def dilations_of(convs: Sequence[Conv], assumptions: Assumptions, default: str = "1") -> list[int]:
+    """Of each convolution: as its module says, or else assumed, for nothing in the tensors does.
+
+    default: numbers with commas, or one for all. Raises TuiGenError for an answer of other numbers.
+    """
+    if not convs or all(conv.dilation for conv in convs):
+        return [conv.dilation for conv in convs]
+    answer = assumptions.assume("dilations", default, "the dilations of its layers after the first")
+    numbers = answer.split(",")
+    if len(numbers) not in (1, len(convs)) or not all(number.strip().isdecimal() and int(number) for number in numbers):
+        raise TuiGenError(
+            f"--assume dilations must be {len(convs)} whole numbers with commas, or one for all, not {answer!r}"
+        )
+    return [int(number) for number in (numbers * len(convs) if len(numbers) == 1 else numbers)]
+
+
 def first_gate(assumptions: Assumptions) -> str:
-    """Which function the first half of a gate's channels goes through: `tanh` or `sigmoid`."""
+    """Which function the first half of a gate's channels goes through: `tanh`, `sigmoid`, or `linear` for none."""
     what = "what the first half of a gate's channels goes through"
-    return assumptions.assume("gate", "tanh", what, choices=("tanh", "sigmoid"))
+    return assumptions.assume("gate", "tanh", what, choices=("tanh", "sigmoid", "linear"))

@@ -19,8 +19,8 @@ from ..assumptions import Assumptions
 from ..checkpoints.checkpoint import Checkpoint, without_weight_norm
 from ..image_network import ImageNetwork
 from ..reader import Reading, ReadOptions
-from .input_output import LEVELS, LogisticMixture, plane_per_channel
-from .layers import Conv, Convolution
+from .input_output import LEVELS, LogisticMixture, check_levels, is_mixture, plane_per_channel
+from .layers import Conv, Convolution, refuse
 from .streaming import reading_of
 
 _PARTS = ("u_init", "ul_init", "up_layers", "down_layers", "nin_out")
@@ -37,11 +37,15 @@ def read_pixelcnnpp(checkpoint: Checkpoint, options: ReadOptions) -> Reading | N
     module = PixelCNNpp(weights)
     unknown = sorted(set(weights.tensors) - weights.used)
     if unknown:
-        raise TuiGenError(f"it has tensors whose use is not known: {', '.join(unknown[:5])}")
+        refuse(f"it is a PixelCNN++ with tensors whose use is not known: {', '.join(unknown[:5])}")
     if module.channels not in (1, 3):
-        raise TuiGenError(f"a PixelCNN++ over {module.channels} channels is not known")
-    if options.levels not in (None, LEVELS):
-        raise TuiGenError(f"--levels {options.levels} does not fit: its mixture is over {LEVELS} levels")
+        refuse(f"it is a PixelCNN++ over {module.channels} channels, which are neither grey nor colour")
+    rows = module.last.weight.shape[0]
+    if not is_mixture(rows, module.channels):
+        refuse(f"it is a PixelCNN++ that puts out {rows} numbers per pixel, which are no mixture of logistics")
+    check_levels(assumptions)
+    if options.scaling not in (None, "-1..1"):
+        raise TuiGenError(f"--scaling {options.scaling} does not fit: its mixture is over values from -1 to 1")
     size, scaling = assumptions.size(), assumptions.scaling(LEVELS, "-1..1")
     label = f"PixelCNN++ {module.first_above.weight.shape[0]}"
     encoding = plane_per_channel(scaling, module.channels)

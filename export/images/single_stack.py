@@ -8,18 +8,17 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import torch
 from torch import Tensor, nn
 
-from tui_gen.errors import TuiGenError
-
 from ..assumptions import Assumptions
+from ..checkpoints.checkpoint import Checkpoint
 from ..reader import Reading
-from .input_output import read_input_output
+from .input_output import LEVELS, Habits, check_statements, read_input_output
 from .layers import (
     ACTIVATIONS,
     Affine,
@@ -29,23 +28,28 @@ from .layers import (
     LayerOrder,
     Layers,
     Norm,
+    activation_of,
+    dilations_of,
     first_gate,
     follows,
     is_chain,
     order_of,
     raster_masks,
+    refuse,
     same_convolution,
 )
 from .streaming import reading_of
 
+_ENDS = ("after", "before", "none")
 _TIMES = ("none", "once", "twice")
 _GATES = frozenset({"sigmoid", "sigm", "gate", "g"})
 _SIGNALS = frozenset({"tanh", "filter", "signal", "f"})
-_SKIPS = frozenset({"skip"})
+_SKIPS = re.compile(r"skip|shortcut|downsample")
 
 
 def read_single(layers: Layers, assumptions: Assumptions) -> Reading | None:
     """A network whose convolutions follow one another in the order of the file; None for any other."""
+    layers = in_turns(layers.without(assumptions.names("ignore", "NAME,NAME")), assumptions)
     convs = layers.convs
     if layers.unknown or len(layers.tables) > 1 or not is_chain(convs) or convs[0].pointwise:
         return None
@@ -55,15 +59,95 @@ def read_single(layers: Layers, assumptions: Assumptions) -> Reading | None:
     order = order_of(layers, assumptions.checkpoint)
     items = group_blocks(order.items)
     blocks = [item for item in items if isinstance(item, LayerBlock)]
+    book = of_book(blocks, convs)
     layer_first = bool(blocks) and not blocks[0].activation_first
-    notes = ignore_unused_biases(convs, assumptions, blocks_of_own=layer_first)
-    module = _Stack(_style(order, items, blocks, assumptions), raster_masks(convs, assumptions)).build(items)
-    table = next(iter(layers.tables.values()), None)
-    scaling = "level/levels" if layer_first and masks_itself(convs) else "level/(levels-1)"
-    layout = read_input_output(convs[0].inputs, convs[-1], table, assumptions, scaling=scaling)
+    notes = ignore_unused_biases(convs, assumptions, blocks_of_own=layer_first, book=book)
+    style = _style(order, items, blocks, assumptions, book=book)
+    module = _Stack(style, raster_masks(convs, assumptions), _dilations(convs, assumptions)).build(items)
+    table = _levels_table(layers)
+    habits = _habits(layers, assumptions.checkpoint, book=book)
+    layout = read_input_output(convs[0].inputs, convs[-1], table, assumptions, habits=habits)
+    check_statements(layers, assumptions, classes=layout.planes.classes)
     label = f"PixelCNN {len(blocks) or len(convs)}x{convs[0].outputs}"
-    network = layout.network(assumptions.size(), module.append(layout.logits), label=label)
+    network = layout.network(assumptions.size(), module, label=label)
     return reading_of(network, assumptions, notes=[*_notes(order, convs, blocks), *notes, *layout.notes])
+
+
+def _levels_table(layers: Layers) -> Tensor | None:
+    """The embedding of the levels. Raises TuiGenError for a table that is none, such as one of classes."""
+    if not layers.tables:
+        return None
+    table, reads = layers.tables[0], layers.convs[0].inputs
+    if table.bias is not None or table.weight.shape[1] != reads:
+        refuse(
+            f"{table.name} {list(table.weight.shape)} is no embedding of the {reads} planes that its first layer "
+            f"reads, and where it enters no file tells; if its script does not use it, --assume ignore={table.name}"
+        )
+    return table.weight
+
+
+def _dilations(convs: list[Conv], assumptions: Assumptions) -> dict[Conv, int]:
+    """Of the convolutions after the first that look around."""
+    inner = [conv for conv in convs[1:] if not conv.pointwise]
+    return dict(zip(inner, dilations_of(inner, assumptions), strict=True))
+
+
+def in_turns(layers: Layers, assumptions: Assumptions) -> Layers:
+    """The same with lists of layers that stand side by side in the file, but run in turns, in the order of running.
+
+    A list of normalisations can only belong to the layers of the list before it; of two lists of convolutions it is
+    asked where they could run either way. A turn gets the name of a module of its own.
+    """
+    lists = _lists_of(layers.parts)
+    if len(lists) < 2:
+        return layers
+    first, turns = layers.parts.index(lists[0][1][0]), zip(*(parts for _, parts in lists), strict=True)
+    run = [
+        replace(part, name=f"turns.{number}.{name}")
+        for number, turn in enumerate(turns)
+        for (name, _), part in zip(lists, turn, strict=True)
+    ]
+    ordered = Layers([*layers.parts[:first], *run, *layers.parts[first + len(run) :]], layers.tables, layers.unknown)
+    names = ", ".join(name for name, _ in lists)
+    if not is_chain(ordered.convs):
+        return layers
+    if any(isinstance(parts[0], Norm) for _, parts in lists) or not is_chain(layers.convs):
+        assumptions.notes.append(f"the layers of {names} run in turns")
+        return ordered
+    what = f"whether its lists of {len(lists[0][1])} layers each, {names}, run in turns or one after another"
+    return (
+        ordered if assumptions.ask("lists", what, choices=("in-turns", "one-after-another")) == "in-turns" else layers
+    )
+
+
+def _lists_of(parts: Sequence[Conv | Norm]) -> list[tuple[str, list[Conv | Norm]]]:
+    """The longest run of lists side by side, as long as one another, of layers under their numbers alone."""
+    runs: list[tuple[str, list[Conv | Norm]]] = []
+    for part in parts:
+        container, _, number = part.name.rpartition(".")
+        listed = container and number.isdecimal()
+        if listed and runs and runs[-1][0] == container and int(number) == len(runs[-1][1]):
+            runs[-1][1].append(part)
+        else:
+            runs.append((container if listed and number == "0" else "", [part]))
+    best: list[tuple[str, list[Conv | Norm]]] = []
+    for (listed, length), group in groupby(runs, key=lambda run: (run[0] != "", len(run[1]))):
+        lists = list(group)
+        alike = all(len(set(map(type, inner))) == 1 for _, inner in lists)
+        if listed and length > 1 and len(lists) > len(best) and alike:
+            best = lists
+    return best
+
+
+def _habits(layers: Layers, checkpoint: Checkpoint, *, book: bool) -> Habits:
+    """What is known of the scripts that write such files. book: by `of_book`."""
+    if book:
+        return Habits("level/levels")
+    names = {name.rpartition(".")[2] for name in checkpoint.tensors}
+    sequential = all(part.name.isdecimal() for part in layers.parts)
+    if {"_c", "_h", "_w"} <= names or (sequential and layers.convs[-1].outputs == LEVELS):
+        return Habits("level/(levels-1)")
+    return Habits()
 
 
 @dataclass(frozen=True)
@@ -79,50 +163,91 @@ class StackStyle:
     end: str
     """Where the last activation of a block is: `after` the sum, `before` it, or `none`."""
     order: LayerOrder
+    before_blocks: bool = True
+    """Whether an activation comes before the first block, where nothing in the file shows one."""
+    after_blocks: bool = False
+    """Whether one follows the last block, where the blocks end with sums."""
 
 
 def _style(
-    order: LayerOrder, items: list[Item | LayerBlock], blocks: list[LayerBlock], assumptions: Assumptions
+    order: LayerOrder, items: list[Item | LayerBlock], blocks: list[LayerBlock], assumptions: Assumptions, *, book: bool
 ) -> StackStyle:
+    """book: whether its script is known, by `of_book`."""
+
     @cache
-    def kind() -> type[nn.Module]:  # asked once, and only if there is one whose kind is not known
+    def kind() -> str:  # asked once, and only if there is one whose kind is not known
+        if len(order.functions) == 1:
+            return next(iter(order.functions))
         what = "the activation between its layers"
-        return ACTIVATIONS[assumptions.assume("activation", "relu", what, choices=(*ACTIVATIONS,))]
+        return assumptions.assume("activation", "relu", what, choices=(*ACTIVATIONS,), subject="activation")
 
     def activation() -> nn.Module:
-        return kind()()
+        return activation_of(kind())
 
     gate = any(conv.outputs == 2 * after.inputs for conv, after in pairwise(convolutions(items)))
+    end = _end(items, blocks, assumptions, book=book) if blocks else "none"
     return StackStyle(
         activation=activation,
         gate=first_gate(assumptions) if gate else "tanh",
         residual=_residual(blocks, assumptions) if blocks else 0,
-        end=_end(items, blocks, assumptions) if blocks else "none",
+        end=end,
         order=order,
+        before_blocks=book or not blocks or _activation_before(items, blocks[0], assumptions),
+        after_blocks=end == "before" and _activation_after(items, blocks[-1], assumptions),
     )
+
+
+def _activation_before(items: list[Item | LayerBlock], first: LayerBlock, assumptions: Assumptions) -> bool:
+    """Whether an activation comes before the first block; asked unless the numbering, or the block, shows one."""
+    before = items[items.index(first) - 1]
+    shown = isinstance(before, LayerBlock) or before.part is None
+    if shown or first.activation_first or first.has_gate:
+        return True
+    what = "whether an activation comes before its first block"
+    return assumptions.ask("before_blocks", what, choices=("activation", "none")) == "activation"
+
+
+def _activation_after(items: list[Item | LayerBlock], last: LayerBlock, assumptions: Assumptions) -> bool:
+    """Whether an activation follows the last block; asked unless the numbering shows one anyway."""
+    beside = _beside(items, last)
+    if not isinstance(beside, Item) or beside.part is None:
+        return False
+    what = "whether an activation follows its last block"
+    return assumptions.ask("after_blocks", what, choices=("activation", "none")) == "activation"
+
+
+def _beside(items: list[Item | LayerBlock], block: LayerBlock) -> Item | LayerBlock | None:
+    """What follows a block, but for normalisations."""
+    following = items[items.index(block) + 1 :]
+    return next((item for item in following if isinstance(item, LayerBlock) or not isinstance(item.part, Norm)), None)
 
 
 def _residual(blocks: list[LayerBlock], assumptions: Assumptions) -> int:
     """How many times a block adds its input."""
     path = blocks[0].path
-    default = "once" if any(block.bottleneck for block in blocks) or "res" in path.lower() else "none"
+    likely = "once" if any(block.bottleneck for block in blocks) or "res" in path.lower() else ""
     # Blocks that keep their layers in a private attribute and begin with an activation have been found to add their
     # input themselves, and to be called by something that adds it again.
     if blocks[0].activation_first and path.rpartition(".")[2].startswith("_"):
-        default = "twice"
-    return _TIMES.index(assumptions.assume("residual", default, "how often a block adds its input", choices=_TIMES))
+        likely = "twice"
+    what = "how often a block adds its input"
+    likely = {"yes": "once", "no": "none"}.get(assumptions.stated("block_residual") or "", likely)
+    if likely:
+        return _TIMES.index(assumptions.assume("residual", likely, what, choices=_TIMES))
+    return _TIMES.index(assumptions.ask("residual", what, choices=_TIMES))
 
 
-def _end(items: list[Item | LayerBlock], blocks: list[LayerBlock], assumptions: Assumptions) -> str:
+def _end(items: list[Item | LayerBlock], blocks: list[LayerBlock], assumptions: Assumptions, *, book: bool) -> str:
     """Where the last activation of a block is: on the sum, before it, or nowhere."""
     if blocks[0].activation_first:
         return "none"
-    following = items[items.index(blocks[0]) + 1 :]
-    beside = next((item for item in following if isinstance(item, LayerBlock) or not isinstance(item.part, Norm)), None)
+    beside = _beside(items, blocks[0])
     outside = isinstance(beside, Item) and beside.part is None
-    default = "none" if outside or any(block.has_gate for block in blocks) else "after"
-    what = "whether a block ends with an activation, before or after it adds its input"
-    return assumptions.assume("block_end", default, what, choices=("after", "before", "none"))
+    likely = "none" if outside or any(block.has_gate for block in blocks) else "after" if book else ""
+    what, choices = "whether a block ends with an activation, before or after it adds its input", _ENDS
+    if likely:
+        return assumptions.assume("block_end", likely, what, choices=choices)
+    return assumptions.ask("block_end", what, choices=choices)
 
 
 def _notes(order: LayerOrder, convs: list[Conv], blocks: list[LayerBlock]) -> list[str]:
@@ -130,6 +255,9 @@ def _notes(order: LayerOrder, convs: list[Conv], blocks: list[LayerBlock]) -> li
     notes = [f"{len(convs)} convolutions in the order of the file, {len(blocks)} blocks among them"]
     if order.from_modules:
         notes.append("activations stand where the file's modules have them")
+        notes += [
+            f"its other activations are {name}, a module of it" for name in order.functions if len(order.functions) == 1
+        ]
     elif order.complete:
         notes.append("activations stand where the numbers in the names of layers have gaps")
     return notes
@@ -152,11 +280,11 @@ class Residual(nn.Module):
 class _Stack:
     """Puts activations where they are known to be, and elsewhere before a layer that none has come before.
 
-    masks: convolutions in place of others.
+    masks: convolutions in place of others. dilations: of those that may have any.
     """
 
-    def __init__(self, style: StackStyle, masks: Mapping[Conv, Conv]) -> None:
-        self.style, self.masks = style, masks
+    def __init__(self, style: StackStyle, masks: Mapping[Conv, Conv], dilations: Mapping[Conv, int]) -> None:
+        self.style, self.masks, self.dilations = style, masks, dilations
         self.modules: list[nn.Module] = []
         self.width = 0  # channels so far; 0 before the first layer
         self.last = ""  # the convolution that no activation has followed yet
@@ -179,20 +307,24 @@ class _Stack:
         if isinstance(part, Norm):
             self.modules.append(Affine(part))
         else:
-            self.modules.append(same_convolution(self.masks.get(part, part)))
+            dilation = self.dilations.get(part, 1)
+            self.modules.append(same_convolution(self.masks.get(part, part), dilation=dilation))
             self.width, self.last = part.outputs, part.name
 
     def _add_block(self, block: LayerBlock) -> None:
         style, reads = self.style, block.convs[0].inputs
-        if self.width == 2 * reads or (self.last and not block.activation_first and not block.has_gate):
+        first = not any(isinstance(module, Residual) for module in self.modules)
+        bare = block.activation_first or block.has_gate or (not style.before_blocks if first else style.end == "before")
+        if self.width == 2 * reads or (self.last and not bare):
             self._activate(reads)
-        stack = _Stack(style, self.masks)
+        stack = _Stack(style, self.masks, self.dilations)
         inner = stack.build(block.items)
         if stack.width == 2 * reads:
             inner.append(GatedActivation(style.gate))
         before, after = (style.activation() if style.end == end else nn.Identity() for end in ("before", "after"))
         self.modules.append(Residual(inner, style.residual, before, after))
-        self.width, self.last = reads, block.path if style.end == "none" else ""
+        ends = style.end == "after" or (style.end == "before" and not style.after_blocks)
+        self.width, self.last = reads, "" if ends else block.path
 
     def _activate(self, reads: int, activation: nn.Module | None = None) -> None:
         """An activation; a gate if the next layer reads half of the channels."""
@@ -307,15 +439,18 @@ def _has_sibling(path: str, inside: Sequence[Conv], convs: Sequence[Conv]) -> bo
     return names in others.values()
 
 
-def ignore_unused_biases(convs: Sequence[Conv], assumptions: Assumptions, *, blocks_of_own: bool) -> list[str]:
+def ignore_unused_biases(
+    convs: Sequence[Conv], assumptions: Assumptions, *, blocks_of_own: bool, book: bool
+) -> list[str]:
     """Takes away biases that are stored but not added, and says so; or else changes nothing.
 
-    blocks_of_own: whether there are blocks that begin with a layer, whose scripts are known to do that.
+    blocks_of_own: whether there are blocks that begin with a layer, whose scripts are known to do that, above all the
+    one of `of_book`.
     """
     masked = [conv for conv in convs if conv.masked and conv.bias is not None]
     others = [conv for conv in convs if not conv.masked]
     initial = not any(map(_was_trained, masked)) and any(map(_was_trained, others))
-    unused = initial or (blocks_of_own and masks_itself(convs))
+    unused = initial or book
     if not masked or not (unused or blocks_of_own):
         return []
     what, choices = "whether its masked convolutions add the bias that they store", ("ignored", "added")
@@ -334,9 +469,16 @@ def _was_trained(conv: Conv) -> bool:
     return bool((conv.bias.abs() > limit * (1 + 1e-5)).any()) and bool(torch.isfinite(conv.bias).all())
 
 
-def masks_itself(convs: Sequence[Conv]) -> bool:
-    """Masked 1x1 convolutions before a last one without a mask: the masked are of a class with its own forward pass."""
-    return not convs[-1].masked and any(conv.masked and conv.pointwise for conv in convs)
+def of_book(blocks: Sequence[LayerBlock], convs: Sequence[Conv]) -> bool:
+    """Whether the masks are those of a book's script: on 1x1 convolutions of the head, but not on those of blocks.
+
+    Its masked convolutions are of a class with its own forward pass.
+    """
+    inner = [conv for block in blocks for conv in block.convs if conv.pointwise]
+    head = [conv for conv in convs if conv.pointwise and conv not in inner]
+    starts_with_layer = bool(blocks) and not blocks[0].activation_first
+    masked = any(conv.masked for conv in head) and not convs[-1].masked and not any(conv.masked for conv in inner)
+    return starts_with_layer and bool(inner) and masked
 
 
 def refuse_parallel(convs: Sequence[Conv]) -> None:
@@ -347,13 +489,6 @@ def refuse_parallel(convs: Sequence[Conv]) -> None:
         beside = [other for other in convs if names[other][0] == names[conv][0] and other is not conv]
         signals = [other for other in beside if words[other] & _SIGNALS and other.outputs == conv.outputs]
         if words[conv] & _GATES and signals:
-            _refuse(f"{signals[0].name} and {conv.name} seem to make a gate together")
-        if words[conv] & _SKIPS and beside:
-            _refuse(f"{conv.name} seems to skip to the head")
-
-
-def _refuse(why: str) -> None:
-    raise TuiGenError(
-        f"{why}, and how they are joined no file tells; "
-        "the network can be exported with --factory package.module:function"
-    )
+            refuse(f"{signals[0].name} and {conv.name} seem to make a gate together, and how no file tells")
+        if _SKIPS.search(names[conv][2].lower()) and beside:
+            refuse(f"{conv.name} seems to skip layers, and which no file tells")

@@ -50,7 +50,7 @@ def reading_of(network: ImageNetwork, assumptions: Assumptions, *, notes: Sequen
         ("parameters", f"{sum(p.numel() for p in network.module.parameters()):,}"),
     ]
     summary = f"{network.label}, draws {'colour' if network.channels > 1 else 'grey'} images pixel by pixel"
-    diagnosis = Diagnosis(summary, tuple(facts), tuple(assumptions.missing), tuple(notes))
+    diagnosis = Diagnosis(summary, tuple(facts), tuple(assumptions.missing), (*notes, *assumptions.notes))
     return Reading(diagnosis, lambda: exportable(network))
 
 
@@ -61,7 +61,10 @@ def check_runs(network: ImageNetwork) -> None:
     except (RuntimeError, IndexError, TypeError, ValueError) as error:  # what PyTorch raises for shapes that do not fit
         lines = str(error).strip().splitlines() or [type(error).__name__]
         size = f"{network.height}x{network.width}"
-        raise TuiGenError(f"the network cannot be run on images of {size}: {lines[0]:.200}") from error
+        raise TuiGenError(
+            f"the network cannot be run on images of {size}: {lines[0]:.200}; its script joins its layers in another "
+            "way than they were read, or takes other images (--size)"
+        ) from error
     if logits.shape != (1, network.area, network.levels) or not torch.isfinite(logits).all():
         raise TuiGenError(f"the network gives {list(logits.shape)}, or numbers that are not finite, for its logits")
 

@@ -6,6 +6,7 @@ import json
 import random
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,11 @@ from torch import Tensor, nn
 from export.__main__ import main
 from export.folder import FILES
 from export.read import read
-from export.reader import ReadOptions
+from export.reader import Reading, ReadOptions
 from export.text.step import TextNetwork
 from export.training import checkpoint
 from tests.support.gated_networks import ColourGated, GenerativeGated, PriorGated, TutorialGated
+from tests.support.picture_kinds import hole
 from tests.support.single_stack_networks import BookPixelCNN, GenerativePixelCNN, sequential
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.generate import generate
@@ -166,7 +168,8 @@ def test_the_proof_and_the_guesses_stand_in_the_card(tmp_path: Path) -> None:
 def test_a_colour_model_draws_its_classes(tmp_path: Path) -> None:
     torch.manual_seed(1)
     torch.save(ColourGated().state_dict(), tmp_path / "params.pth")
-    assert main([str(tmp_path / "params.pth"), "-o", str(tmp_path / "model"), "--size", "4x8"]) == 0
+    words = [str(tmp_path / "params.pth"), "-o", str(tmp_path / "model"), "--size", "4x8"]
+    assert main([*words, "--assume", "crops=copies"]) == 0
     loaded_model = open_model(tmp_path / "model", provider="cpu")
     assert loaded_model.codec.phrases == ("class 0", "class 1", "class 2", "class 3")
     first, second = (
@@ -174,6 +177,21 @@ def test_a_colour_model_draws_its_classes(tmp_path: Path) -> None:
     )
     assert len(first) == 4 * 8 * 3
     assert first != second
+
+
+def test_a_hole_in_a_receptive_field_is_drawn_and_a_scaling_typed_as_it_is_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(0)
+    torch.save(hole().state_dict(), tmp_path / "net.pt")
+    words = [str(tmp_path / "net.pt"), "-o", str(tmp_path / "model"), "--size", "5x7"]
+    assert main(words) == 1
+    assert "|-1..1|" in capsys.readouterr().err
+    assert main([*words, "--scaling", "-1..1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    warning = next(at for at, line in enumerate(lines) if line.startswith("warning"))
+    assert "sees nothing of its own row" in lines[warning]
+    assert lines[warning + 6].count("@") == 1  # below the four rows above
 
 
 def test_inspect_converts_nothing(characters: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -304,6 +322,21 @@ def _changed(state: dict[str, Tensor], rng: random.Random) -> dict[str, Tensor]:
     return tensors
 
 
+def _read_with_any_answer(path: Path) -> Reading:
+    """The first choice of whatever is asked."""
+    options = ReadOptions(size=(4, 16))
+    while True:
+        _, reading = read(path, options)
+        asked = next((missing.option for missing in reading.diagnosis.missing if not missing.default), "")
+        key, _, choices = asked.removeprefix("--assume ").partition("=")
+        if asked.startswith("--scaling"):
+            options = replace(options, scaling="/255")
+        elif asked.startswith("--assume") and key not in options.assume:
+            options = replace(options, assume={**options.assume, key: choices.partition("|")[0]})
+        else:
+            return reading
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_networks_changed_at_random_are_read_or_refused(name: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
@@ -312,8 +345,7 @@ def test_networks_changed_at_random_are_read_or_refused(name: str, tmp_path: Pat
     for _ in range(ROUNDS):
         torch.save(_changed(state, rng), path)
         try:
-            _, reading = read(path, ReadOptions(size=(4, 16)))
-            network = reading.build().network
+            network = _read_with_any_answer(path).build().network
             network.sequence_logits(torch.from_numpy(network.random_tokens(1, np.random.default_rng(0))))
         except TuiGenError as fault:
             faults.append(str(fault))

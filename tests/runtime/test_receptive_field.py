@@ -50,6 +50,23 @@ def test_what_is_within_reach_and_not_seen_is_a_blind_spot(tmp_path: Path) -> No
     assert np.argwhere(found.blind_spot).tolist() == [[found.row - 1, found.column + 1]]
 
 
+@pytest.mark.parametrize(
+    ("sees", "dead"),
+    [
+        ({ABOVE: 1.0, 2 * WIDTH: 1.0}, ["its own row"]),
+        ({BEFORE: 1.0, 2 * WIDTH: 1.0}, ["row 1 up"]),
+        ({BEFORE: 1.0, ABOVE + 1: 1.0, ABOVE - 1: 1.0}, ["its own column"]),
+        ({BEFORE: 1.0, ABOVE: 1.0, ABOVE + 1: 1.0}, []),
+    ],
+)
+def test_a_row_or_column_of_which_nothing_is_seen_is_told(
+    tmp_path: Path, sees: dict[int, float], dead: list[str]
+) -> None:
+    found = audited(tmp_path, graph=toys.remembering_graph(sees))
+    assert found.dead_lines == dead
+    assert any(line.startswith("warning") for line in report_lines(found, 80)) == bool(dead)
+
+
 def test_a_model_that_only_counts_sees_nothing_also_after_a_warm_up(image: LoadedModel, warmed: LoadedModel) -> None:
     for counting in (image, warmed):
         report = audit(counting.model, counting.card)

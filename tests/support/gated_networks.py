@@ -125,9 +125,13 @@ def _spread_conv(kind: str, inputs: int, outputs: int, columns: int) -> Masked:
 
 
 class _ColourBlock(nn.Module):
-    def __init__(self, inputs: int, width: int, kernel: int, *, kind: str, classes: int = 0) -> None:
+    """in_place: whether what is added to one crop changes the other, which shares its memory."""
+
+    def __init__(
+        self, inputs: int, width: int, kernel: int, *, kind: str, classes: int = 0, in_place: bool = False
+    ) -> None:
         super().__init__()
-        side = kernel // 2
+        side, self.in_place = kernel // 2, in_place
         self.v_conv = nn.Conv2d(inputs, 2 * width, (side + 1, kernel), padding=(side + 1, side))
         self.v_fc = nn.Conv2d(inputs, 2 * width, 1)
         self.v_to_h = nn.Conv2d(2 * width, 2 * width, 1) if kind == "A" else _spread_conv("B", 2 * width, 2 * width, 1)
@@ -143,8 +147,13 @@ class _ColourBlock(nn.Module):
         up, higher = tall[:, :, 1:-rows], tall[:, :, : -rows - 1]
         first = not hasattr(self, "h_skip")
         of_label = 0 if first else self.label_embedding(label)[:, :, None, None]
+        if self.in_place:
+            up += self.v_fc(v)
+            up += of_label
+        else:
+            up = up + self.v_fc(v) + of_label
         product = gate(self.h_conv(h) + self.v_to_h(higher) + of_label)
-        below = gate(up + self.v_fc(v) + of_label)
+        below = gate(up)
         if first:
             return below, self.h_fc(product), 0
         return below + v, self.h_fc(product) + h, self.h_skip(product)
@@ -153,12 +162,14 @@ class _ColourBlock(nn.Module):
 class ColourGated(nn.Module):
     """Three channels with masks by channel, class labels in every block and before the head."""
 
-    def __init__(self, width: int = 6, blocks: int = 2, levels: int = 5, classes: int = 4) -> None:
+    def __init__(
+        self, width: int = 6, blocks: int = 2, levels: int = 5, classes: int = 4, *, in_place: bool = False
+    ) -> None:
         super().__init__()
         self.levels = levels
-        self.causal_conv = _ColourBlock(3, width, 5, kind="A")
+        self.causal_conv = _ColourBlock(3, width, 5, kind="A", in_place=in_place)
         self.hidden_conv = nn.Sequential(
-            *(_ColourBlock(width, width, 3, kind="B", classes=classes) for _ in range(blocks))
+            *(_ColourBlock(width, width, 3, kind="B", classes=classes, in_place=in_place) for _ in range(blocks))
         )
         self.label_embedding = nn.Embedding(classes, width)
         self.out_hidden_conv, self.out_conv = _spread_conv("B", width, 9, 1), _spread_conv("B", 9, 3 * levels, 1)

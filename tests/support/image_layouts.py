@@ -43,10 +43,16 @@ def as_codes(pixels: Tensor) -> Tensor:
 def read(
     state: Mapping[str, Tensor] | nn.Module, modules: Mapping[str, ModuleFacts] | None = None, **answers: Any
 ) -> Reading:
-    """The reading of what must be an image network; its images are 5x16 if nothing else is told."""
+    """The reading of what must be an image network.
+
+    Its images are 5x16, and its levels go from 0 to 1 where that is asked, if nothing else is told.
+    """
     tensors = dict(state.state_dict() if isinstance(state, nn.Module) else state)
-    reading = read_image(Checkpoint("a test's", tensors, modules or {}), ReadOptions(**{"size": (5, 16), **answers}))
+    options = {"size": (5, 16), **answers}
+    reading = read_image(Checkpoint("a test's", tensors, modules or {}), ReadOptions(**options))
     assert reading is not None
+    if any(missing.option.startswith("--scaling") and not missing.default for missing in reading.diagnosis.missing):
+        return read(state, modules, **{**options, "scaling": "level/(levels-1)"})
     return reading
 
 

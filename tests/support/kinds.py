@@ -14,6 +14,7 @@ from torch import Tensor
 
 from export.read import read
 from export.reader import ReadOptions
+from export.training.native import complete_card
 from export.verify import TOLERANCE, step_logits
 from tui_gen.errors import TuiGenError
 from tui_gen.library import codec_for
@@ -67,11 +68,12 @@ def check(kind: Kind, folder: Path) -> None:
 
 def _compare(path: Path, options: ReadOptions, logits: Logits) -> None:
     exportable = read(path, options)[1].build()
-    card = exportable.card
-    model = Model(exportable.network.step_graph().SerializeToString(), card, provider="cpu")
+    graph = exportable.network.step_graph()
+    card = complete_card(exportable.card, exportable.network)
+    model = Model(graph.SerializeToString(), card, provider="cpu")
     rng = np.random.default_rng(0)
     if card.image:
-        levels = rng.integers(0, card.image.levels, (_BATCH, card.image.area * card.image.channels))
+        levels = rng.integers(0, card.image.levels, (_BATCH, card.image.area))
         prompt = codec_for(card, exportable.tokenizer or None).prompt([""] * _BATCH)
         tokens, first = np.concatenate([prompt, levels[:, :-1]], axis=1), prompt.shape[1] - 1
     else:

@@ -96,11 +96,27 @@ def report_lines(audit: Audit, columns: int) -> list[str]:
         f"{'':15} by more than rounding ({audit.worst:.2g}, and up to {audit.tolerance:.2g} would pass)",
         f"{'receptive field':15} {audit.field}",
         *_higher(audit),
+        *warning_lines(audit),
         "",
-        *("".join(line) for line in _drawing(audit)[_around(audit, columns)]),
-        "",
-        LEGEND,
+        *drawing_lines(audit, columns),
     ]
+
+
+def warning_lines(audit: Audit) -> list[str]:
+    """What is wrong with the receptive field; nothing for one without dead rows and columns."""
+    dead = audit.dead_lines
+    if not dead:
+        return []
+    more = f" and {len(dead) - 2} more" if len(dead) > 2 else ""
+    return [
+        f"{'warning':15} it sees nothing of {', '.join(dead[:2])}{more},",
+        f"{'':15} though of what lies beyond: a mask may lack a row or a column",
+    ]
+
+
+def drawing_lines(audit: Audit, columns: int) -> list[str]:
+    """A character per pixel, of a large picture around the pixel in so many columns; then what they mean."""
+    return [*("".join(line) for line in _drawing(audit)[_around(audit, columns)]), "", LEGEND]
 
 
 def _higher(audit: Audit) -> list[str]:

@@ -79,6 +79,24 @@ class Audit:
         unseen: NDArray[np.bool_] = within & self.earlier & ~self.sees
         return unseen
 
+    @property
+    def dead_lines(self) -> list[str]:
+        """Rows and columns of which nothing is seen, though what lies beyond is; by where they lie from the pixel."""
+        rows, columns = np.nonzero(self.sees)
+        if not len(rows):
+            return []
+        lines = []
+        for axis, at, first, last, words in (
+            (0, self.row, rows.min(), self.row, ("row", "up", "down")),
+            (1, self.column, columns.min(), columns.max(), ("column", "left", "right")),
+        ):
+            reachable, seen = (np.atleast_1d(mask.any(axis=1 - axis)) for mask in (self.earlier, self.sees))
+            for line in range(first, last + 1):
+                if reachable[line] and not seen[line]:
+                    away = f"{words[0]} {abs(line - at)} {words[1] if line < at else words[2]}"
+                    lines.append(away if line != at else f"its own {words[0]}")
+        return lines
+
 
 def audit(model: Model, card: ModelCard, *, seed: int = 0, seconds: float = 60.0) -> Audit:
     """Makes sure that samples do not influence each other and that no pixel moves logits at or before it.

@@ -242,6 +242,7 @@ CULPRITS: dict[str, tuple[Callable[[], nn.Module | Callable[[Tensor], Tensor]], 
     "rolls": (lambda: lambda features: torch.roll(features, 1, 2), "roll"),
     "another size": (lambda: nn.Conv2d(4, 4, (1, 3)), "another size"),
     "another output": (lambda: nn.Conv2d(4, 7, 1), "is not \\[batch, levels"),
+    "multiplies by nothing": (lambda: MaskedConv("A", 4, 4, 1), "culprit sees nothing of what it reads"),
     "forgets the image": (lambda: torch.zeros_like, "does not depend on its image"),
 }
 

@@ -37,7 +37,7 @@ LAYOUTS: dict[str, Layout] = {
     "tutorial": Layout(TutorialGated, signed, (6, 15)),
     "tutorial, colour": Layout(lambda: TutorialGated(channels=3, width=4), signed, (4, 14)),
     "tutorial, wide kernels": Layout(partial(TutorialGated, dilations=(1, 1, 1), columns=5), signed),
-    "colour": Layout(ColourGated, size=(5, 8)),
+    "colour": Layout(ColourGated, size=(5, 8), answers={"assume": {"crops": "copies"}}),
     "prior": Layout(PriorGated, as_codes, (6, 8)),
     "prior, without classes": Layout(lambda: PriorGated(classes=0, layers=5, first=7), as_codes, (6, 9)),
     "masks of every pass": Layout(RasterStacks, answers={"scaling": "level/(levels-1)"}),
@@ -98,7 +98,10 @@ def test_what_was_found_and_what_is_missing_is_told() -> None:
     assert facts == {"image": "unknown", "levels": "256", "classes": "none", "parameters": facts["parameters"]}
     answers = {missing.what: (missing.default, missing.option) for missing in reading.diagnosis.missing}
     assert answers["the size of the images"] == ("", "--size HxW")
-    assert answers["how levels became its input"] == ("-1..1", "--scaling HOW")
+    assert answers["how levels became its input"] == (
+        "-1..1",
+        "--scaling level/levels|'level/(levels-1)'|/255|-1..1|raw",
+    )
     assert answers["the dilations of its layers after the first"][0] == "1,2,1,4,1,2,1"
     assert answers["the activation before the head"] == ("elu", "--assume head=elu|relu|none")
     with pytest.raises(TuiGenError, match="does not say the size of the images; tell it with --size HxW"):

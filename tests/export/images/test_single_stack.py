@@ -21,7 +21,9 @@ from tests.support.image_layouts import (
     assumptions,
     network_of,
     read,
+    signed,
 )
+from tests.support.picture_kinds import Mixture
 from tests.support.single_stack_networks import (
     Attributes,
     BookPixelCNN,
@@ -42,7 +44,9 @@ from tui_gen.errors import TuiGenError
 LAYOUTS: dict[str, Layout] = {
     "sequential": Layout(sequential, size=(6, 7)),
     "sequential, deeper": Layout(lambda: sequential(depth=6, width=4, kernel=3), size=(9, 5)),
-    "sequential, colour": Layout(lambda: sequential(levels=5, channels=3), size=(5, 6)),
+    "sequential, colour": Layout(
+        lambda: sequential(levels=5, channels=3), size=(5, 6), answers={"assume": {"order": "levels-first"}}
+    ),
     "book": Layout(BookPixelCNN, lambda pixels: pixels.float() / 4, (6, 7)),
     "book, wider": Layout(lambda: BookPixelCNN(width=12, blocks=4, levels=8, first=5), lambda p: p.float() / 8, (7, 6)),
     "generative": Layout(GenerativePixelCNN, size=(6, 7)),
@@ -50,8 +54,12 @@ LAYOUTS: dict[str, Layout] = {
     "attributes, masks of every pass": Layout(Attributes),
     "activation before normalisation": Layout(activation_before_norm),
     "no activation at one place": Layout(without_activation_at_one_place),
-    "one-hot": Layout(one_hot, lambda p: nn.functional.one_hot(p[:, 0], 5).permute(0, 3, 1, 2).float()),
-    "colour, a bit a channel": Layout(colour_bits),
+    "one-hot": Layout(
+        one_hot,
+        lambda p: nn.functional.one_hot(p[:, 0], 5).permute(0, 3, 1, 2).float(),
+        answers={"assume": {"planes": "one-hot"}},
+    ),
+    "colour, a bit a channel": Layout(colour_bits, answers={"assume": {"planes": "colour"}}),
     "embedded codes": Layout(Codes, as_codes),
     "normalised blocks": Layout(normalised_blocks),
     "blocks within activations": Layout(
@@ -75,7 +83,7 @@ def test_a_guess_is_told_with_the_option_that_corrects_it() -> None:
             "how often a block adds its input": "once",
             "whether a block ends with an activation, before or after it adds its input": "none",
         },
-        Homework(): {"whether its outputs are sorted by level or by channel first": "levels-first"},
+        Homework(): {"whether its outputs are sorted by level or by channel first": ""},
         Attributes(): {"the masks of its convolutions, of which the file has none": "a-then-b"},
         AfterStem(): {"the activation after its first convolution": "relu"},
     }
@@ -94,6 +102,13 @@ def test_a_mask_by_colour_tells_how_the_outputs_are_sorted() -> None:
         logits = net(pixels.view(2, 5, 16, 3).permute(0, 3, 1, 2) / 3).view(2, 3, 4, 5, 16)
     expected = logits.permute(0, 3, 4, 1, 2).flatten(1, 3)
     torch.testing.assert_close(network.whole_logits(pixels), expected, atol=1e-5, rtol=0)
+
+
+def test_a_mixture_of_logistics_is_exact_once_it_is_told() -> None:
+    torch.manual_seed(0)
+    net = Mixture()
+    assert any("mixture of logistics" in what for what in assumptions(net, scaling="-1..1"))
+    assert_same(read(net, scaling="-1..1", assume={"output": "mixture"}), net, signed)
 
 
 def test_layers_in_a_row_are_no_block() -> None:
@@ -182,13 +197,25 @@ def test_a_module_of_unknown_effect_is_told() -> None:
 @pytest.mark.parametrize(
     ("net", "answers", "says"),
     [
-        (colour_bits(), {"levels": 256}, "--levels 256 does not fit: it puts out 1 number, for 2 levels, per channel"),
+        (
+            colour_bits(),
+            {"levels": 256, "assume": {"planes": "colour"}},
+            "--levels 256 does not fit: it puts out 1 number, for 2 levels, per channel",
+        ),
         (one_hot(), {"scaling": "/255", "levels": 9}, "--levels 9 does not fit: it puts out 5"),
         (Attributes(), {"scaling": "one-hot"}, "one-hot does not fit: it reads 1 planes and puts out 4 levels"),
         (Attributes(), {"assume": {"masks": "odd"}}, "--assume masks must be one of a-then-b, none"),
         (Codes(), {"scaling": "raw"}, "the file has an embedding of the levels"),
-        (nn.Sequential(MaskedConv("A", 2, 6, 3), nn.Conv2d(6, 4, 1)), {}, "reads 2 planes, which are neither"),
-        (nn.Sequential(MaskedConv("A", 3, 6, 3), nn.Conv2d(6, 4, 1)), {}, "4 numbers per pixel, which 3 channels"),
+        (
+            nn.Sequential(MaskedConv("A", 2, 6, 3), nn.Conv2d(6, 4, 1)),
+            {},
+            "what the 2 planes are .* --assume planes=grey.ones",
+        ),
+        (
+            nn.Sequential(MaskedConv("A", 3, 6, 3), nn.Conv2d(6, 4, 1)),
+            {},
+            "reads 3 planes and its last puts out 4 .* neither",
+        ),
         (nn.Sequential(MaskedConv("A", 1, 6, 3), nn.GroupNorm(2, 6), nn.Conv2d(6, 4, 1)), {}, "no known use are 1.wei"),
     ],
 )
@@ -243,7 +270,7 @@ def test_no_convolutions_are_somebody_elses_business() -> None:
         ("conv_tanh", "conv_sigmoid", "conv_tanh and layers.0.conv_sigmoid seem to make a gate"),
         ("conv_filter", "conv_gate", "seem to make a gate together, .* --factory"),
         ("f", "g", "seem to make a gate"),
-        ("conv", "skip", "layers.0.skip seems to skip to the head"),
+        ("conv", "skip", "layers.0.skip seems to skip layers"),
     ],
 )
 def test_a_gate_or_a_skip_is_no_chain(first: str, second: str, says: str) -> None:
