@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
@@ -30,7 +31,7 @@ _INERT = frozenset(
         *("re._compile", "random.Random", "decimal.Decimal", "fractions.Fraction", "uuid.UUID", "torch._C.Generator"),
         *(f"numpy.random._pickle.__{name}_ctor" for name in ("randomstate", "generator", "bit_generator")),
         *("numpy.random.__RandomState_ctor", "numpy.random.bit_generator.__pyx_unpickle_SeedSequence"),
-        "torch._dynamo.eval_frame.OptimizeContext",
+        *("torch._dynamo.eval_frame.OptimizeContext", "torch.distributed.checkpoint.metadata._MEM_FORMAT_ENCODING"),
     }
 )
 """Calls that become placeholders and are never made: settings and random states have them."""
@@ -51,7 +52,7 @@ _STORAGES = {
     "Untyped": torch.uint8,
 }
 """By the name of torch's storage class, without `Storage`."""
-_DTYPES = {
+DTYPES = {
     f"torch.{name}": getattr(torch, name)
     for name in (
         *("float64", "float32", "float16", "bfloat16", "complex64", "complex128", "bool"),
@@ -60,6 +61,10 @@ _DTYPES = {
     )
 }
 _UTILS = "torch._utils._rebuild_"
+QUANTISED = (
+    "holds quantised weights, which are no longer those that were trained; save the state_dict of the network before "
+    "it is quantised"
+)
 DAMAGED_STORAGES = "its storages are damaged"
 
 
@@ -186,9 +191,9 @@ def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> LazyT
 def _typed_tensor(storage: Any, offset: Any, size: Any, stride: Any, *rest: Any) -> LazyTensor:
     """The form that names the type of the numbers, whose storage is untyped."""
     kind = rest[2] if len(rest) > 2 else None
-    if not isinstance(kind, Global) or kind.name not in _DTYPES:
+    if not isinstance(kind, Global) or kind.name not in DTYPES:
         raise TuiGenError("it has a tensor of a type that is not known")
-    return _view(storage, offset, size, stride, _DTYPES[kind.name])
+    return _view(storage, offset, size, stride, DTYPES[kind.name])
 
 
 def _view(storage: Any, offset: Any, size: Any, stride: Any, dtype: torch.dtype | None) -> LazyTensor:
@@ -226,6 +231,10 @@ def _refuser(what: str) -> Callable[..., Any]:
     return refuse
 
 
+def _refuse_quantised(*_: Any) -> Any:
+    raise TuiGenError(QUANTISED)
+
+
 def _device(*parts: Any) -> str:
     return ":".join(str(part) for part in parts if isinstance(part, str) or type(part) is int)
 
@@ -240,7 +249,7 @@ _TORCH_FUNCTIONS: dict[str, Callable[..., Any]] = {
     f"{_UTILS}device_tensor_from_cpu_tensor": _first,
     f"{_UTILS}xla_tensor": _first,
     **dict.fromkeys((f"{_UTILS}sparse_tensor", f"{_UTILS}sparse_csr_tensor"), _refuser("sparse tensors")),
-    f"{_UTILS}qtensor": _refuser("quantised tensors"),
+    f"{_UTILS}qtensor": _refuse_quantised,
     f"{_UTILS}meta_tensor_no_storage": _refuser("tensors without numbers"),
     f"{_UTILS}nested_tensor": _refuser("nested tensors"),
     f"{_UTILS}wrapper_subclass": _refuser("tensors of a class that hides its numbers"),
@@ -252,6 +261,8 @@ _TORCH_FUNCTIONS: dict[str, Callable[..., Any]] = {
     "torch.Size": lambda sizes=(): _whole_numbers(sizes),
     "torch.device": _device,
     "torch.serialization._get_layout": _first,
+    "torch.jit._pickle.restore_type_tag": _first,
+    **{f"torch.jit._pickle.build_{kind}list": _list for kind in ("int", "tensor", "double", "bool")},
 }
 """Functions, by name."""
 
@@ -261,6 +272,8 @@ def storage_type_and_key(pid: Any) -> tuple[torch.dtype, str]:
     if not (isinstance(pid, tuple) and len(pid) >= 5 and pid[0] == "storage" and isinstance(pid[1], Global)):
         raise TuiGenError(DAMAGED_STORAGES)
     dtype = _STORAGES.get(pid[1].name.rpartition(".")[2].removesuffix("Storage"))
+    if re.search(r"\.QU?Int\d", pid[1].name):
+        raise TuiGenError(QUANTISED)
     if dtype is None:
         raise TuiGenError(f"it has numbers of a type that is not known ({pid[1].name})")
     if not isinstance(pid[2], (str, int)):

@@ -36,7 +36,7 @@ FOREIGN = {
     "model.ckpt": (bytes(99) + b"\x57\xfb\x80\x8b\x24\x75\x47\xdb", "is a TensorFlow file"),
     "old.pt": (bytes(257) + b"ustar" + bytes(300), "is a tar archive"),
     "mots.txt": ("é".encode() * 3000 + b"x", "is a text file"),
-    "cut.safetensors": (b"\xff" + bytes(7) + b'{"a":', "is a damaged safetensors file"),
+    "cut.safetensors": (b"\xff" + bytes(7) + b'{"a":', "is a damaged or incomplete safetensors file"),
     "pointer.pt": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "is a pointer of Git LFS"),
     "model.pt.gz": (b"\x1f\x8b\x08" + bytes(40), "is compressed with gzip"),
     "noise.pt": (bytes(range(255, 0, -1)) * 9, "cannot be read"),
@@ -53,7 +53,7 @@ def test_other_files_are_called_by_their_name(name: str, tmp_path: Path) -> None
 
 
 SAVED: dict[str, tuple[Callable[[Path], object], str]] = {
-    "script": (lambda path: torch.jit.script(nn.Linear(2, 2)).save(path), "is a TorchScript program"),
+    "frozen": (lambda path: torch.jit.freeze(torch.jit.script(nn.Linear(2, 2)).eval()).save(path), "are frozen into"),
     "arrays": (lambda path: np.savez(str(path), a=np.ones(2)), "holds NumPy arrays"),
     "sparse": (lambda path: torch.save({"weight": torch.eye(3).to_sparse()}, path), "holds sparse tensors"),
     "meta": (lambda path: torch.save({"a": torch.empty(2, device="meta")}, path), "holds tensors without numbers"),
@@ -69,7 +69,7 @@ def test_programs_arrays_and_unusual_tensors_are_called_by_their_name(name: str,
 
 
 def test_no_file_is_told(tmp_path: Path) -> None:
-    for path, says in ((tmp_path / "missing", "cannot be read: No such file"), (tmp_path, "is not a file")):
+    for path, says in ((tmp_path / "missing", "cannot be read: No such file"), (tmp_path, "a folder .* it is empty")):
         with pytest.raises(TuiGenError, match=says):
             load_checkpoint(path)
 
