@@ -236,7 +236,7 @@ def _networks_in(candidate: Candidate) -> list[Candidate]:
     tensors = {
         name: tensor
         for name, tensor in candidate.tensors.items()
-        if not (_COUNTS.fullmatch(name) and tensor.numel() == 1)
+        if not (tensor.numel() == 1 and name.count(".") < 2 and _COUNTS.fullmatch(name.rpartition(".")[2]))
     }
     if not tensors:
         return [candidate]
@@ -275,15 +275,19 @@ def _is_whole(group: Candidate) -> bool:
     """Whether it has several named parts, as a network has and a layer has not; or names that lost their dots."""
     if not group.tensors or group.path[-1].isdecimal():
         return False
-    names = list(_stripped(group).tensors)
-    parts = {name.partition(".")[0] for name in names if "." in name}
-    return len([part for part in parts if not part.isdecimal()]) > 1 or bool(_AVERAGE.search(group.path[-1]))
+    named = [part for part in _first_components(group) if not part.isdecimal()]
+    return len(named) > 1 or bool(_AVERAGE.search(group.path[-1]))
+
+
+def _first_components(candidate: Candidate) -> set[str]:
+    """Of names with several."""
+    return {name.partition(".")[0] for name in _stripped(candidate).tensors if "." in name}
 
 
 def _parts_of(candidate: Candidate) -> list[Candidate]:
-    """Parts of a larger model that may be a network of their own."""
-    groups = _groups(candidate)
-    return [group for group in groups.values() if len(groups) > 1 and _is_whole(group)]
+    """Parts of a larger model that may be a network of their own, if it has such."""
+    groups = [group for group in _groups(candidate).values() if len(_first_components(group)) > 1]
+    return groups if len(groups) > 1 or (any(map(_is_whole, groups)) and len(_groups(candidate)) > 1) else []
 
 
 def _without_copies(candidates: list[Candidate]) -> list[Candidate]:
@@ -300,8 +304,7 @@ def _without_copies(candidates: list[Candidate]) -> list[Candidate]:
 def _ask_which_of_equals(best: Candidate, current: list[Candidate]) -> None:
     """Raises TuiGenError if there are others of the same code, which is no single layer."""
     equals = [candidate for candidate in current if candidate.signature == best.signature]
-    layers = {name.partition(".")[0] for name in best.tensors if "." in name}
-    if len(equals) > 1 and len(layers) > 1:
+    if len(equals) > 1 and len(_first_components(best)) > 1:
         names = [candidate.name for candidate in equals[:_LONGEST_LIST]]
         raise TuiGenError(
             f"holds {len(equals)} networks of the same code: {_listing(equals)}; the file does not say which is to be "
