@@ -57,7 +57,7 @@ def _with_choice(reading: Reading, checkpoint: Checkpoint | None) -> Reading:
     if choice is None:
         return reading
     usage = f"--assume weights={'|'.join(choice.others)}"
-    missing = Missing("which of the network and its averaged copy is to be played", usage, choice.name)
+    missing = Missing("which of the network and its averaged copies is to be played", usage, choice.name)
     return replace(reading, diagnosis=replace(reading.diagnosis, missing=(missing, *reading.diagnosis.missing)))
 
 

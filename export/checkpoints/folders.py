@@ -66,7 +66,8 @@ def _in_folder(folder: Path, *, depth: int) -> Location:
     names = _names(folder)
     if DISTRIBUTED in names or any(name.endswith(".distcp") for name in names):
         return _distributed(folder, names)
-    places = [folder / name for name in _checkpoints(folder, names)]
+    is_unpacked = {"data.pkl", "data", "version"} <= {*names}
+    places = [] if is_unpacked else [folder / name for name in _checkpoints(folder, names)]
     if not places and depth < 2:
         inner = [folder / name for name in names if (folder / name).is_dir() and not name.startswith(".")]
         places = [place for place in inner if _holds_checkpoint(place)]
@@ -177,9 +178,9 @@ def _of_index(path: Path) -> Location:
     index = _json(path) if content.lstrip()[:1] == b"{" else None
     weight_map = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
-        what = "is a JSON file, not an index of shards" if isinstance(index, dict) else ""
-        what = what or recognise_foreign(content, path.name) or "is damaged: it is no JSON"
-        raise TuiGenError(f"{path} {what}; name the file with the weights")
+        is_json = "is a JSON file, not an index of shards" if isinstance(index, dict) else "is damaged: it is no JSON"
+        foreign = "" if content.lstrip()[:1] == b"{" else recognise_foreign(content, path.name)
+        raise TuiGenError(f"{path} {foreign or is_json}; name the file with the weights")
     names = sorted(set(weight_map.values()))
     if len(names) > _MOST_FILES:
         raise TuiGenError(f"{path} names {len(names):,} shards; at most {_MOST_FILES:,} are read")

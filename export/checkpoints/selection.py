@@ -25,7 +25,7 @@ _OTHERS = re.compile(
 _OF_OPTIMIZERS = re.compile(
     r"(exp_)?avg(_sq)?|exp_inf|step|square_avg|sum|momentum_buffer|acc_delta|max_exp_avg_sq|ax|mu|eta"
 )
-_AVERAGE = re.compile(r"(^|_)(ema|swa|averaged?|avg|shadow)(_|$)|^ema|ema$", re.IGNORECASE)
+_COPY = re.compile(r"(^|_)(ema|swa|averaged?|avg|shadow|raw)(_|$)|^ema|ema$", re.IGNORECASE)
 _COUNTS = re.compile(r"n_averaged|num_updates|decay|initted|step|epoch|global_step|iteration")
 """Numbers that those who average weights keep beside them."""
 _QUANTISED_NAMES = re.compile(
@@ -82,9 +82,9 @@ class Candidate:
         return not self.path or self.path[-1].lower() in _NETWORK
 
     @property
-    def is_average(self) -> bool:
-        """Whether it is a second copy of the network, averaged over the training."""
-        return any(_AVERAGE.search(part) for part in self.path)
+    def is_copy(self) -> bool:
+        """Whether it is a second copy of the network, averaged over the training, or not as the first is."""
+        return any(_COPY.search(part) for part in self.path)
 
     @cached_property
     def signature(self) -> frozenset[tuple[str, tuple[int, ...]]]:
@@ -118,7 +118,7 @@ class Selection:
     parts: Sequence[Candidate]
     notes: Sequence[str] = ()
     choice: Choice | None = None
-    """Where an averaged copy was left alone."""
+    """Where a copy was left alone that is averaged over the training."""
     others: Sequence[str] = ()
     """What else could be asked for, with sizes."""
 
@@ -147,7 +147,7 @@ def select(value: Any, weights: str = "") -> Selection:
         _check_trained(parts)
         return Selection(parts, [f"took the weights under {weights}, as told"])
     useful = _without_copies([candidate for candidate in candidates if not candidate.is_other] or candidates)
-    current = [candidate for candidate in useful if not candidate.is_average] or useful
+    current = [candidate for candidate in useful if not candidate.is_copy] or useful
     if not current:
         return Selection([])
     best = max([c for c in current if c.is_network] or current, key=lambda c: (len(c.modules) > 0, len(c.tensors)))
@@ -162,7 +162,7 @@ def _with_notes(parts: list[Candidate], useful: list[Candidate]) -> Selection:
     notes = [f"took the weights under {', '.join(part.name for part in parts)}"] if any(p.path for p in parts) else []
     left = [candidate for candidate in useful if candidate not in parts]
     signature = parts[0].signature
-    averages = [candidate for candidate in left if candidate.is_average and candidate.signature == signature]
+    averages = [candidate for candidate in left if candidate.is_copy and candidate.signature == signature]
     others = [candidate.name for candidate in left if candidate not in averages]
     if others:
         more = ", ..." if len(others) > _LONGEST_LIST else ""
@@ -247,7 +247,7 @@ def _networks_in(candidate: Candidate) -> list[Candidate]:
     averages = [
         name
         for name in groups
-        if _AVERAGE.search(name) and any(signatures[name] == signatures[other] for other in groups if other != name)
+        if _COPY.search(name) and any(signatures[name] == signatures[other] for other in groups if other != name)
     ]
     rest = {name: tensor for name, tensor in bare.tensors.items() if name.partition(".")[0] not in averages}
     current = [name for name in groups if name not in averages]
@@ -276,7 +276,7 @@ def _is_whole(group: Candidate) -> bool:
     if not group.tensors or group.path[-1].isdecimal():
         return False
     named = [part for part in _first_components(group) if not part.isdecimal()]
-    return len(named) > 1 or bool(_AVERAGE.search(group.path[-1]))
+    return len(named) > 1 or bool(_COPY.search(group.path[-1]))
 
 
 def _first_components(candidate: Candidate) -> set[str]:
