@@ -65,6 +65,10 @@ QUANTISED = (
     "holds quantised weights, which are no longer those that were trained; save the state_dict of the network before "
     "it is quantised"
 )
+_SPREAD = (
+    "holds one process's share of tensors that are spread over several; save them whole: get_model_state_dict(model, "
+    "options=StateDictOptions(full_state_dict=True)) of torch.distributed.checkpoint.state_dict"
+)
 DAMAGED_STORAGES = "its storages are damaged"
 
 
@@ -219,9 +223,25 @@ def _first(value: Any, *_: Any) -> Any:
 def _from_type(function: Any, kind: Any, arguments: Any, state: Any = None) -> Any:
     """A tensor of a subclass, or with attributes: what it is made by, without those."""
     name = function.name if isinstance(function, Global) else "something"
+    if name == f"{_UTILS}wrapper_subclass":
+        return _whole_of_spread(arguments, state)
     if not name.startswith("torch._utils._rebuild_") or name not in _TORCH_FUNCTIONS:
         raise TuiGenError(f"it asks to run {name}, which is refused; save the network's state_dict instead")
     return _TORCH_FUNCTIONS[name](*arguments)
+
+
+def _whole_of_spread(arguments: Any, state: Any) -> LazyTensor:
+    """The numbers of a tensor that several processes may share, if this one has all of them."""
+    kind = arguments[0].name if arguments and isinstance(arguments[0], Global) else ""
+    if "Quant" in kind or kind.startswith("torchao."):
+        raise TuiGenError(QUANTISED)
+    if not kind.endswith(".DTensor"):
+        raise TuiGenError(f"it holds tensors of the class {kind}, which hides their numbers; save plain tensors")
+    states = state if isinstance(state, tuple) else (state,)  # of attributes, and of those in slots
+    local = next((part["_local_tensor"] for part in states if isinstance(part, dict) and "_local_tensor" in part), None)
+    if not isinstance(local, LazyTensor) or len(arguments) < 3 or local.size != arguments[2]:
+        raise TuiGenError(_SPREAD)
+    return local
 
 
 def _refuser(what: str) -> Callable[..., Any]:
@@ -233,6 +253,10 @@ def _refuser(what: str) -> Callable[..., Any]:
 
 def _refuse_quantised(*_: Any) -> Any:
     raise TuiGenError(QUANTISED)
+
+
+def _refuse_spread(*_: Any) -> Any:
+    raise TuiGenError(_SPREAD)
 
 
 def _device(*parts: Any) -> str:
@@ -253,6 +277,7 @@ _TORCH_FUNCTIONS: dict[str, Callable[..., Any]] = {
     f"{_UTILS}meta_tensor_no_storage": _refuser("tensors without numbers"),
     f"{_UTILS}nested_tensor": _refuser("nested tensors"),
     f"{_UTILS}wrapper_subclass": _refuser("tensors of a class that hides its numbers"),
+    "torch.distributed._shard.sharded_tensor.metadata.MEM_FORMAT_ENCODING": _refuse_spread,
     "torch.nn.parameter.UninitializedParameter": _refuser("parameters that never got their size"),
     "torch._tensor._rebuild_from_type_v2": _from_type,
     "torch.nn.parameter.Parameter": _first,

@@ -169,7 +169,7 @@ def _with_notes(parts: list[Candidate], useful: list[Candidate]) -> Selection:
         names = f"{', '.join(others[:_LONGEST_LIST])}{more}"
         notes.append(f"left alone: {names}; to convert one of these instead, --assume weights=NAME")
     choice = Choice(parts[0].name, tuple(copy.name for copy in averages)) if averages else None
-    inner = [part for candidate in parts for part in _parts_of(_stripped(candidate))]
+    inner = parts if len(parts) > 1 else _parts_of(_stripped(parts[0]))
     return Selection(parts, notes, choice, [candidate.size for candidate in (*left, *inner)])
 
 
@@ -321,10 +321,10 @@ def _side_by_side(best: Candidate, current: list[Candidate]) -> list[Candidate]:
     if not best.modules or all(part.modules[""].kind.startswith(_TORCHS_OWN) for part in siblings):
         return siblings
     if len(siblings) > 1:
-        names = ",".join(candidate.name for candidate in siblings[:_LONGEST_LIST])
+        names = [candidate.name for candidate in siblings[:_LONGEST_LIST]]
         raise TuiGenError(
             f"holds {len(siblings)} modules side by side: {_listing(siblings)}; the file does not say which are the "
-            f"network; tell it with --assume weights={best.name} for one of them, or --assume weights={names} to join "
+            f"network; tell it with --assume weights={'|'.join(names)}, or --assume weights={','.join(names)} to join "
             "them"
         )
     return siblings

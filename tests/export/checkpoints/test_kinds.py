@@ -15,6 +15,8 @@ import torch.distributed.checkpoint as distributed
 from torch import Tensor, nn
 from torch.distributed.checkpoint import metadata as lists
 from torch.distributed.checkpoint.filesystem import _StorageInfo
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.tensor import DTensor, Shard
 from torch.optim.swa_utils import AveragedModel
 
 from export.reader import ReadOptions
@@ -236,6 +238,28 @@ def _with_lightnings_settings(folder: Path) -> tuple[Path, Logits]:
     return folder, net
 
 
+def _spread(processes: int) -> Save:
+    """FSDP's tensors as the first of several processes has them."""
+
+    def save(folder: Path) -> tuple[Path, Logits]:
+        net = _net()
+        torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+        try:
+            mesh = DeviceMesh("cpu", [0])
+            state = {name: _share(tensor, mesh, processes) for name, tensor in net.state_dict().items()}
+            torch.save(state, folder / "rank0.pt")
+        finally:
+            torch.distributed.destroy_process_group()
+        return folder / "rank0.pt", net
+
+    return save
+
+
+def _share(tensor: Tensor, mesh: DeviceMesh, processes: int) -> Tensor:
+    local = tensor.chunk(processes)[0].clone()
+    return DTensor.from_local(local, mesh, [Shard(0)], run_check=False, shape=tensor.shape, stride=tensor.stride())
+
+
 def _program(make: Callable[[nn.Module], torch.jit.ScriptModule]) -> Save:
     def save(folder: Path) -> tuple[Path, Logits]:
         net = Layers().eval()
@@ -381,6 +405,8 @@ KINDS = [
     ),
     Kind("a distributed checkpoint of two processes", _by_two),
     Kind("a distributed checkpoint of Lightning", _with_lightnings_settings),
+    Kind("tensors spread over one process", _spread(1)),
+    Kind("tensors spread over two processes", _spread(2), "refused", r"save them whole: get_model_state_dict"),
     Kind("a scripted program", _program(torch.jit.script)),
     Kind("a traced program", _program(_traced)),
     Kind("an exported program", _exported),
