@@ -17,6 +17,8 @@ _INNER_WRAPPERS = frozenset(
 )
 """What torch.compile, FSDP, activation checkpointing and Lightning put anywhere into a name: no person's module is
 called so."""
+_DEEPEST = 20
+"""Components of a name in which wrappers are looked for."""
 _PARAMETRIZATION = re.compile(r"((?:.*\.)?)parametrizations\.(\w+)\.original(0?)")
 
 
@@ -69,9 +71,9 @@ def strip(tensors: Tensors, modules: Modules) -> tuple[Tensors, Modules, list[st
     if wrappers and len(bare) == len(tensors):  # otherwise two names would become one
         tensors, modules = _renamed(tensors, modules, lambda name: _without(name, wrappers))
         notes += [f"stripped {f'{wrapper}.'!r} from the names" for wrapper in sorted(wrappers)]
-    while "module" in (common := _common_components(tensors)):
-        at = common.index("module")
-        tensors, modules = _renamed(tensors, modules, partial(_without_component, wrapper=common[: at + 1]))
+    common = _common_components(tensors)
+    if "module" in common:
+        tensors, modules = _renamed(tensors, modules, partial(_without_outer_wrappers, common=common))
         notes.append("stripped 'module.' from the names")
     if prefix := _wrapping_prefix(tensors):
         for part in prefix.split("."):
@@ -93,10 +95,11 @@ def _without(name: str, wrappers: Collection[str]) -> str:
     return ".".join(part for part in name.split(".") if part not in wrappers)
 
 
-def _without_component(name: str, *, wrapper: list[str]) -> str:
-    """A name without the last component of what it may begin with."""
+def _without_outer_wrappers(name: str, *, common: list[str]) -> str:
+    """Without each `module` in the part of the path that all names have in common."""
     parts = name.split(".")
-    return ".".join(parts[: len(wrapper) - 1] + parts[len(wrapper) :]) if parts[: len(wrapper)] == wrapper else name
+    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(parts, common, strict=False)))
+    return ".".join([*(part for part in parts[:same] if part != "module"), *parts[same:]])
 
 
 def _without_prefix(tensors: Tensors, modules: Modules, prefix: str) -> tuple[Tensors, Modules]:
@@ -111,7 +114,7 @@ def _without_prefix(tensors: Tensors, modules: Modules, prefix: str) -> tuple[Te
 
 def _common_components(tensors: Tensors) -> list[str]:
     """What all names begin with, up to the names of the tensors themselves."""
-    columns = zip(*(name.split(".")[:-1] for name in tensors), strict=False)
+    columns = zip(*(name.split(".", _DEEPEST)[:-1] for name in tensors), strict=False)
     return [column[0] for column in takewhile(lambda column: len({*column}) == 1, columns)]
 
 
@@ -119,7 +122,7 @@ def _wrapping_prefix(tensors: Tensors) -> str:
     """The components that all names begin with, if what remains still looks like a network of several parts."""
     common = _common_components(tensors)
     for count in range(len(common), 0, -1):
-        rest = [name.split(".")[count:] for name in tensors]
+        rest = [name.split(".", count + 1)[count:] for name in tensors]
         if len({parts[0] for parts in rest}) > 1 and any(len(parts) > 1 for parts in rest):
             return ".".join(common[:count])
     return ""

@@ -13,6 +13,7 @@ from typing import Any
 
 from tui_gen.errors import TuiGenError
 from tui_gen.files import MAX_BYTES, read_bytes
+from tui_gen.library import is_checkpoint
 
 from .foreign import CHECKPOINT_SUFFIXES, keras, listing, recognise_foreign
 
@@ -21,7 +22,7 @@ DISTRIBUTED = ".metadata"
 _INDEX = ".index.json"
 _SHARD = re.compile(r"(.+?)[-_](\d{1,5})-of-(\d{1,5})(\.\w+)")
 _BESIDE = re.compile(
-    r"optim|sched|scaler|rng|random_state|training_args|trainer_state|sampler|dataloader|tokenizer|vocab|^meta\.pt$|"
+    r"optim|sched|scaler|(^|[_.-])rng|random_state|training_args|trainer_state|sampler|dataloader|tokenizer|vocab|^meta\.pt$|"
     r"_optim_states",
     re.IGNORECASE,
 )
@@ -90,7 +91,7 @@ def _names(folder: Path) -> list[str]:
 def _checkpoints(folder: Path, names: Iterable[str]) -> list[str]:
     """Names of files that may each be a network; one for all shards of it, and for all links to one file."""
     indexes = [name for name in names if name.endswith(_INDEX)]
-    others = [name for name in names if name.lower().endswith(CHECKPOINT_SUFFIXES) and not _BESIDE.search(name)]
+    others = [name for name in names if _is_named_so(folder / name) and not _BESIDE.search(name)]
     files: dict[object, str] = {}
     for name in [*indexes, *others]:
         shard = _SHARD.fullmatch(name)
@@ -99,6 +100,11 @@ def _checkpoints(folder: Path, names: Iterable[str]) -> list[str]:
         if (folder / name).is_file():
             files.setdefault((stem, suffix) if stem else os.path.realpath(folder / name), name)
     return _without_copies([*files.values()])
+
+
+def _is_named_so(path: Path) -> bool:
+    """Whether a file is called like a checkpoint, or is called anything and is one."""
+    return path.name.lower().endswith(CHECKPOINT_SUFFIXES) or ("." not in path.name and is_checkpoint(str(path)))
 
 
 def _without_copies(names: list[str]) -> list[str]:
@@ -191,7 +197,7 @@ def _of_index(path: Path) -> Location:
 def _with_siblings(path: Path) -> Location:
     """A file, with the other shards of its network if its name says that it is one of several."""
     shard = _SHARD.fullmatch(path.name)
-    if not shard or shard[3].strip("0") in ("", "1"):
+    if not shard or int(shard[3]) < 2:
         return Location((path,))
     stem, count, suffix = shard[1], int(shard[3]), shard[4]
     index = path.with_name(f"{stem}{suffix}{_INDEX}")

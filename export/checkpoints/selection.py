@@ -146,6 +146,8 @@ def select(value: Any, weights: str = "") -> Selection:
         parts = [_asked_for(candidates, name) for name in weights.split(",")]
         _check_trained(parts)
         return Selection(parts, [f"took the weights under {weights}, as told"])
+    if candidates and all(_OF_OPTIMIZERS.fullmatch(name) for part in candidates for name in part.tensors):
+        raise TuiGenError("holds the state of an optimizer and no network; name the file that the network is saved in")
     useful = _without_copies([candidate for candidate in candidates if not candidate.is_other] or candidates)
     current = [candidate for candidate in useful if not candidate.is_copy] or useful
     if not current:

@@ -131,6 +131,10 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda f: ((f / "a.safetensors").write_text("<html>"), _index(f, {"w": "a.safetensors"}))[1],
         "a.safetensors is a web page",
     ),
+    "a list that asks to run something": (
+        lambda f: (_distributed(f, lambda m: None), (f / ".metadata").write_bytes(b"cos\nsystem\n(Vls\ntR."))[0],
+        "asks to run os.system, which is refused",
+    ),
     "a listed tensor of terabytes": (lambda f: _distributed(f, lambda m: None, size=(2**40, 2**20)), "larger than its"),
     "a listed tensor of an impossible shape": (
         lambda f: _distributed(f, lambda m: None, size=(0, 2**61, 2**61)),
@@ -176,6 +180,11 @@ def test_what_is_no_checkpoint_is_told_in_a_line(name: str, tmp_path: Path) -> N
 
 def test_an_honest_list_is_read(tmp_path: Path) -> None:
     assert load_checkpoint(_distributed(tmp_path, lambda m: None)).tensors["w"].tolist() == [[1, 1, 1]] * 4
+
+
+def test_a_name_of_very_many_wrappers_takes_no_time(tmp_path: Path) -> None:
+    torch.save({"module." * 20_000 + name: torch.ones(2, 2) for name in ("a.weight", "b.weight")}, tmp_path / "deep.pt")
+    assert len(load_checkpoint(tmp_path / "deep.pt").tensors) == 2
 
 
 def test_links_to_one_file_are_one(tmp_path: Path) -> None:

@@ -165,9 +165,8 @@ def _beside_a_trainers_files(folder: Path) -> tuple[Path, Logits]:
     net, inner = _net(), folder / "checkpoint-500"
     inner.mkdir()
     safetensors.torch.save_file(net.state_dict(), inner / "model.safetensors")
-    optimizer = torch.optim.Adam(net.parameters())
     for name in ("optimizer.bin", "scheduler.pt", "rng_state.pth", "training_args.bin", "random_states_0.pkl"):
-        torch.save(optimizer.state_dict(), inner / name)
+        torch.save({}, inner / name)
     (inner / "trainer_state.json").write_text("{}")
     return folder, net
 
@@ -443,6 +442,12 @@ KINDS = [
             }
         ),
         options=ReadOptions(assume={"weights": "model_ema"}),
+    ),
+    Kind(
+        "an optimizer alone",
+        _contents(lambda net: {"state": {0: {"exp_avg": torch.ones(2)}}, "param_groups": [{"lr": 0.1}]}),
+        "refused",
+        "holds the state of an optimizer and no network; name the file",
     ),
     Kind(
         "the last and the best",
