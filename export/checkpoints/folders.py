@@ -22,11 +22,13 @@ DISTRIBUTED = ".metadata"
 _INDEX = ".index.json"
 _SHARD = re.compile(r"(.+?)[-_](\d{1,5})-of-(\d{1,5})(\.\w+)")
 _BESIDE = re.compile(
-    r"optim|sched|scaler|(^|[_.-])rng|random_state|training_args|trainer_state|sampler|dataloader|tokenizer|vocab|^meta\.pt$|"
+    r"optim|sched|scaler|(^|[_.-])rng|random_state|custom_checkpoint|training_args|trainer_state|sampler|dataloader|tokenizer|vocab|^meta\.pt$|"
     r"_optim_states",
     re.IGNORECASE,
 )
 """What trainers write beside a network."""
+_FOREIGN_SUFFIXES = (".keras", ".h5", ".hdf5", ".tflite", ".msgpack", ".gz", ".zip")
+"""Of files that say themselves what they are, in a folder without anything else."""
 _MOST_FILES = 4096
 _MOST_ENTRIES = 10_000
 """Of a folder that are looked at."""
@@ -72,6 +74,7 @@ def _in_folder(folder: Path, *, depth: int) -> Location:
     if not places and depth < 2:
         inner = [folder / name for name in names if (folder / name).is_dir() and not name.startswith(".")]
         places = [place for place in inner if _holds_checkpoint(place)]
+        places = places or [folder / name for name in names if name.endswith(_FOREIGN_SUFFIXES)][:1]
     if len(places) != 1:
         raise TuiGenError(f"{folder} {_contents(folder, names, places)}")
     (place,) = places

@@ -20,10 +20,11 @@ _SHOWN = 80
 _LISTED = 6
 _ONLY_PYTORCH = "only PyTorch networks are converted"
 
+_GZIP = b"\x1f\x8b"
 _FOREIGN_MAGIC = (
     (b"GGUF", "is a GGUF file, which holds a transformer; only recurrent networks and PixelCNNs are converted"),
     (b"\x93NUMPY", "is a NumPy array, not a checkpoint; save the network's state_dict with torch.save"),
-    (b"\x1f\x8b", "is compressed with gzip; unpack it first: gunzip < FILE > model.pt"),
+    (_GZIP, "is compressed with gzip; unpack it first: gunzip < FILE > model.pt"),
     (b"BZh", "is compressed with bzip2; unpack it first"),
     (b"\xfd7zXZ", "is compressed with xz; unpack it first"),
     (b"Rar!", "is a RAR archive; unpack it first"),
@@ -54,6 +55,8 @@ _OURS = (b"P", b"\x80")
 
 def recognise_foreign(data: bytes, name: str) -> str:
     """What a file is that cannot be a checkpoint; empty if it may be one. name: of the file, in lower case."""
+    if data.startswith(_GZIP) and name.endswith((".tar.gz", ".tgz")):
+        return "is a packed folder (tar, gzip); unpack it first: tar xzf FILE"
     by_magic = next((what for magic, what in _FOREIGN_MAGIC if data.startswith(magic)), "")
     return by_magic or _of_other_frameworks(data, name) or _text(data)
 

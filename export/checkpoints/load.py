@@ -101,7 +101,8 @@ def _merge_shards(path: Path, location: Location) -> tuple[str, Any]:
     state, beside, form = dict[str, Tensor](), dict[str, Any](), ""
     for file in location.files:
         form, value = _read_file(file)
-        shard = value.get("state_dict", value) if isinstance(value, dict) else {}
+        value = value if isinstance(value, dict) else {}
+        shard = value["state_dict"] if isinstance(value.get("state_dict"), dict) else value
         tensors = {name: item for name, item in shard.items() if isinstance(item, Tensor) and isinstance(name, str)}
         if not tensors:
             raise TuiGenError(f"{file} is no shard: it holds no tensors by name")

@@ -30,10 +30,10 @@ _COUNTS = re.compile(r"n_averaged|num_updates|decay|initted|step|epoch|global_st
 """Numbers that those who average weights keep beside them."""
 _QUANTISED_NAMES = re.compile(
     r"(^|\.)(_packed_params|_all_weight_values|weight_fake_quant|activation_post_process|fake_quant_enabled|qweight|"
-    r"qzeros|SCB|absmax|quant_map|quant_state|weight_scale(_inv)?|weight_packed|W_q)(\.|$)|\.nn\.(int|qat\.)?quantized\."
+    r"qzeros|SCB|absmax|quant_map|quant_state|weight_packed)(\.|$)|\.nn\.(int|qat\.)?quantized\."
 )
 _FLAT_NAMES = re.compile(r"(^|\.)_?flat_param(_\d+)?$")
-_BYTES = (torch.int8, torch.uint8)
+_BYTES = (torch.int8, torch.uint8, torch.float8_e4m3fn, torch.float8_e5m2)
 _TORCHS_OWN = "torch.nn.modules."
 _LONGEST_LIST = 6
 _MOST_ALIKE = 20
@@ -73,8 +73,8 @@ class Candidate:
     def is_other(self) -> bool:
         """Whether it is rather the optimizer's, or another part of the training."""
         kind = self.modules[""].kind.rpartition(".")[2] if "" in self.modules else ""
-        names = (*self.path, kind)
-        return any(map(_OTHERS.search, names)) or all(map(_OF_OPTIMIZERS.fullmatch, self.tensors))
+        by_name = any(map(_OTHERS.search, self.path)) or kind.endswith(("Loss", "Criterion"))
+        return by_name or all(map(_OF_OPTIMIZERS.fullmatch, self.tensors))
 
     @property
     def is_network(self) -> bool:
@@ -179,8 +179,9 @@ def _check_trained(parts: Iterable[Candidate]) -> None:
     """Raises TuiGenError for weights that are quantised, or of which this file has only a part or nothing."""
     for part in parts:
         names = [*part.tensors, *part.keys, *(facts.kind for facts in part.modules.values())]
-        counts = any(name.endswith("weight") and tensor.dtype in _BYTES for name, tensor in part.tensors.items())
-        if counts or any(map(_QUANTISED_NAMES.search, names)):
+        scaled = any(name.endswith(("weight_scale", "weight_scale_inv")) for name in names)
+        rounded = [name for name, tensor in part.tensors.items() if tensor.dtype in (_BYTES if scaled else _BYTES[:2])]
+        if any(name.endswith("weight") for name in rounded) or any(map(_QUANTISED_NAMES.search, names)):
             raise TuiGenError(QUANTISED)
         if any(map(_FLAT_NAMES.search, part.tensors)):
             raise TuiGenError(
@@ -308,9 +309,11 @@ def _ask_which_of_equals(best: Candidate, current: list[Candidate]) -> None:
     equals = [candidate for candidate in current if candidate.signature == best.signature]
     if len(equals) > 1 and len(_first_components(best)) > 1:
         names = [candidate.name for candidate in equals[:_LONGEST_LIST]]
+        beside = [candidate.name for candidate in current if candidate.path[:-1] == best.path[:-1]]
         raise TuiGenError(
             f"holds {len(equals)} networks of the same code: {_listing(equals)}; the file does not say which is to be "
-            f"played; tell it with --assume weights={'|'.join(names)} (or {','.join(names)} if they are parts of one)"
+            f"played; tell it with --assume weights={'|'.join(names)} (or {','.join(beside[:_LONGEST_LIST])} if they "
+            "are parts of one)"
         )
 
 

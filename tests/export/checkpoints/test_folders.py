@@ -127,6 +127,11 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
         )[2],
         "has other numbers for w than an earlier shard",
     ),
+    "a shard without tensors": (
+        lambda f: (torch.save({"state_dict": 3}, f / "a.pt"), _index(f, {"w": "a.pt"}))[1],
+        "a.pt is no shard: it holds no tensors by name",
+    ),
+    "a packed folder": (lambda f: ((f / "run.tar.gz").write_bytes(b"\x1f\x8b" + bytes(40)), f)[1], "tar xzf FILE"),
     "a shard that is a page": (
         lambda f: ((f / "a.safetensors").write_text("<html>"), _index(f, {"w": "a.safetensors"}))[1],
         "a.safetensors is a web page",

@@ -500,6 +500,9 @@ KINDS = [
     Kind(
         "a file of Keras", _file("g.h5", b'\x89HDF\r\n\x1a\n {"class_name": "GRU"}'), "refused", _BOOK + "recipes-gru"
     ),
+    Kind(
+        "a file of Keras in a folder", _file("runs/g.h5", b"\x89HDF\r\n\x1a\n LSTM"), "refused", _BOOK + "recipes-lstm"
+    ),
     Kind("a folder of Keras", _file("m/saved_model.pb", b"\x08\x01 conv2d"), "refused", _BOOK + "fashion-book"),
     Kind(
         "a checkpoint of TensorFlow", _file("c/ckpt.index", b"\0 recurrent_kernel"), "refused", _BOOK + "recipes-lstm"
