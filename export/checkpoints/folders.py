@@ -164,7 +164,9 @@ def _age(place: Path) -> float:
 
 
 def _size(place: Path) -> str:
-    return f" ({place.stat().st_size / 1e6:.1f} MB)" if place.is_file() else "/"
+    size = place.stat().st_size
+    amount = f"{size / 1e6:.1f} MB" if size > 1e5 else f"{size / 1e3:.1f} kB"
+    return f" ({amount})" if place.is_file() else "/"
 
 
 def _first_bytes(path: Path) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -176,6 +177,7 @@ def _of_several(folder: Path) -> tuple[Path, Logits]:
     net = _net()
     for epoch in (1, 2):
         torch.save(net.state_dict(), folder / f"epoch_{epoch}.pt")
+        os.utime(folder / f"epoch_{epoch}.pt", (epoch, epoch))
     return folder, net
 
 
