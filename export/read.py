@@ -52,12 +52,12 @@ def read(path: Path | None, options: ReadOptions, *, factory: str | None = None)
 
 
 def _with_choice(reading: Reading, checkpoint: Checkpoint | None) -> Reading:
-    """With what was guessed of the file's averaged copies."""
+    """With what was guessed of the networks in the file."""
     choice = checkpoint.choice if checkpoint else None
     if choice is None:
         return reading
     usage = f"--assume weights={'|'.join(choice.others)}"
-    missing = Missing("which of the network and its averaged copies is to be played", usage, choice.name)
+    missing = Missing("which of its networks is to be played", usage, choice.name)
     return replace(reading, diagnosis=replace(reading.diagnosis, missing=(missing, *reading.diagnosis.missing)))
 
 

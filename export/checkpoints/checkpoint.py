@@ -38,10 +38,11 @@ Modules = dict[str, ModuleFacts]
 
 @dataclass(frozen=True)
 class Choice:
-    """A network that was taken by a guess where a file holds averaged copies of it too."""
+    """A network that was taken by a guess where a file holds others too, such as averaged copies of it."""
 
     name: str
     others: tuple[str, ...]
+    """Names as they are typed after `--assume weights=`."""
 
 
 @dataclass(frozen=True)

@@ -13,23 +13,26 @@ from typing import Any
 
 from tui_gen.errors import TuiGenError
 from tui_gen.files import MAX_BYTES, read_bytes
-from tui_gen.library import is_checkpoint
 
 from .foreign import CHECKPOINT_SUFFIXES, keras, listing, recognise_foreign
 
 DISTRIBUTED = ".metadata"
 """The list of tensors in a folder of torch.distributed.checkpoint."""
 _INDEX = ".index.json"
+_PLAIN_NAME = re.compile(r"[^\x00-\x1f/\\\ud800-\udfff]+")
+_LONGEST_NAME = 255
+"""Bytes that a file system allows."""
 _SHARD = re.compile(r"(.+?)[-_](\d{1,5})-of-(\d{1,5})(\.\w+)")
 _BESIDE = re.compile(
-    r"optim|sched|scaler|(^|[_.-])rng|random_state|custom_checkpoint|training_args|trainer_state|sampler|dataloader|tokenizer|vocab|^meta\.pt$|"
-    r"_optim_states",
+    r"optim|sched|scaler|(^|[_.-])rng|random_state|custom_checkpoint|training_args|trainer_state|sampler|dataloader|"
+    r"tokenizer|vocab|^meta\.pt$",
     re.IGNORECASE,
 )
 """What trainers write beside a network."""
 _FOREIGN_SUFFIXES = (".keras", ".h5", ".hdf5", ".tflite", ".msgpack", ".gz", ".zip")
 """Of files that say themselves what they are, in a folder without anything else."""
 _MOST_FILES = 4096
+_MOST_FOLDERS = 100
 _MOST_ENTRIES = 10_000
 """Of a folder that are looked at."""
 _MOST_JSON = 2**24
@@ -67,13 +70,13 @@ def locate(path: Path) -> Location:
 
 def _in_folder(folder: Path, *, depth: int) -> Location:
     names = _names(folder)
-    if DISTRIBUTED in names or any(name.endswith(".distcp") for name in names):
+    if any(name.endswith(".distcp") for name in names):
         return _distributed(folder, names)
     is_unpacked = {"data.pkl", "data", "version"} <= {*names}
     places = [] if is_unpacked else [folder / name for name in _checkpoints(folder, names)]
     if not places and depth < 2:
         inner = [folder / name for name in names if (folder / name).is_dir() and not name.startswith(".")]
-        places = [place for place in inner if _holds_checkpoint(place)]
+        places = [place for place in inner[:_MOST_FOLDERS] if _holds_checkpoint(place)]
         places = places or [folder / name for name in names if name.endswith(_FOREIGN_SUFFIXES)][:1]
     if len(places) != 1:
         raise TuiGenError(f"{folder} {_contents(folder, names, places)}")
@@ -102,15 +105,18 @@ def _checkpoints(folder: Path, names: Iterable[str]) -> list[str]:
         suffix = Path(name.removesuffix(_INDEX)).suffix
         if (folder / name).is_file():
             files.setdefault((stem, suffix) if stem else os.path.realpath(folder / name), name)
-    return _without_copies([*files.values()])
+    return _without_second_format([*files.values()])
 
 
 def _is_named_so(path: Path) -> bool:
-    """Whether a file is called like a checkpoint, or is called anything and is one."""
-    return path.name.lower().endswith(CHECKPOINT_SUFFIXES) or ("." not in path.name and is_checkpoint(str(path)))
+    """Whether a file is called like a checkpoint, or has a name without a dot and begins like one."""
+    if "." in path.name or not path.is_file():
+        return path.name.lower().endswith(CHECKPOINT_SUFFIXES)
+    with path.open("rb") as file:
+        return file.read(4).startswith((b"PK\x03\x04", *(b"\x80" + bytes([protocol]) for protocol in range(2, 6))))
 
 
-def _without_copies(names: list[str]) -> list[str]:
+def _without_second_format(names: list[str]) -> list[str]:
     """Hugging Face's folders have one network in two formats."""
     has_safetensors = any(name.startswith("model") and ".safetensors" in name for name in names)
     return [name for name in names if not (has_safetensors and name.startswith("pytorch_model"))]
@@ -118,14 +124,14 @@ def _without_copies(names: list[str]) -> list[str]:
 
 def _holds_checkpoint(folder: Path) -> bool:
     names = _names(folder)
-    return DISTRIBUTED in names or bool(_checkpoints(folder, names))
+    return any(name.endswith(".distcp") for name in names) or bool(_checkpoints(folder, names))
 
 
 def _settings(folder: Path, names: list[str]) -> dict[str, Any]:
     """Of a `config.json` beside the weights, unless it is a link to somewhere else."""
-    if "config.json" not in names:
+    if "config.json" not in names or not _is_inside(folder, "config.json"):
         return {}
-    settings = _json(_inside(folder, "config.json"))
+    settings = _json(folder / "config.json")
     return {"config": settings} if isinstance(settings, dict) else {}
 
 
@@ -176,9 +182,8 @@ def _first_bytes(path: Path) -> bytes:
 
 def _distributed(folder: Path, names: list[str]) -> Location:
     parts = [name for name in names if name.endswith(".distcp")]
-    if DISTRIBUTED not in names or not parts:
-        lacks = DISTRIBUTED if parts else "any .distcp file"
-        raise TuiGenError(f"{folder} is a distributed checkpoint that lacks {lacks}; {_NEW_DOWNLOAD}")
+    if DISTRIBUTED not in names:
+        raise TuiGenError(f"{folder} is a distributed checkpoint that lacks {DISTRIBUTED}; {_NEW_DOWNLOAD}")
     beside = ("meta.pt",) if "meta.pt" in names else ()
     files = [_inside(folder, name) for name in (DISTRIBUTED, *parts, *beside)]
     return _checked(folder, Location(tuple(files), distributed=True, facts=_settings(folder, names)))
@@ -223,15 +228,21 @@ def _with_siblings(path: Path) -> Location:
 
 
 def _inside(folder: Path, name: str) -> Path:
-    """A file of a folder that another file names. Raises TuiGenError for one anywhere else, by a path or by a link.
+    """A file of a folder that another file names. Raises TuiGenError for one anywhere else, by a path or by a link."""
+    if not _is_inside(folder, name):
+        raise TuiGenError(
+            f"{folder} names {listing([name])}, a file outside of the folder, which is refused; copy it into the folder"
+        )
+    return folder / name
 
-    Hugging Face's cache keeps the files of `snapshots/REVISION` as links into `blobs`.
-    """
+
+def _is_inside(folder: Path, name: str) -> bool:
+    """Hugging Face's cache keeps the files of `snapshots/REVISION` as links into `blobs`."""
+    if not _PLAIN_NAME.fullmatch(name) or len(name.encode()) > _LONGEST_NAME:
+        return False
     home = Path(os.path.realpath(folder))
     target = Path(os.path.realpath(folder / Path(name).name))
-    if Path(name).name != name or target.parent not in (home, home.parent.parent / "blobs"):
-        raise TuiGenError(f"{folder} names {listing([name])}, a file outside of the folder, which is refused")
-    return folder / name
+    return Path(name).name == name and target.parent in (home, home.parent.parent / "blobs")
 
 
 def _checked(path: Path, location: Location) -> Location:

@@ -104,10 +104,9 @@ class Candidate:
 
     def equals(self, other: Candidate) -> bool:
         """Whether two of the same signature have the same numbers."""
-        numbers = (
+        mine, its = (
             {name.replace(".", ""): item for name, item in _stripped(one).tensors.items()} for one in (self, other)
         )
-        mine, its = numbers
         return all(torch.equal(mine[name], its[name]) for name in mine)
 
 
@@ -118,7 +117,7 @@ class Selection:
     parts: Sequence[Candidate]
     notes: Sequence[str] = ()
     choice: Choice | None = None
-    """Where a copy was left alone that is averaged over the training."""
+    """Where other networks were left alone."""
     others: Sequence[str] = ()
     """What else could be asked for, with sizes."""
 
@@ -126,10 +125,10 @@ class Selection:
         """All tensors and modules by name; those of several parts with the part's name in front."""
         if len(self.parts) == 1:
             return dict(self.parts[0].tensors), dict(self.parts[0].modules)
-        last = {part.path[-1] for part in self.parts}
+        last = {part.path[-1:] for part in self.parts}
         tensors, modules = Tensors(), Modules()
         for part in self.parts:
-            prefix = part.path[-1] if len(last) == len(self.parts) else part.name
+            prefix = part.path[-1] if part.path and len(last) == len(self.parts) else part.name
             tensors |= {f"{prefix}.{name}" if name else prefix: tensor for name, tensor in part.tensors.items()}
             modules |= {f"{prefix}.{path}" if path else prefix: facts for path, facts in part.modules.items()}
         return tensors, {"": ModuleFacts(""), **modules} if modules else {}
@@ -143,7 +142,7 @@ def select(value: Any, weights: str = "") -> Selection:
     """
     candidates = [part for candidate in _candidates(value) if candidate.tensors for part in _networks_in(candidate)]
     if weights:
-        parts = [_asked_for(candidates, name) for name in weights.split(",")]
+        parts = [_asked_for(candidates, name) for name in filter(None, weights.split(","))]
         _check_trained(parts)
         return Selection(parts, [f"took the weights under {weights}, as told"])
     if candidates and all(_OF_OPTIMIZERS.fullmatch(name) for part in candidates for name in part.tensors):
@@ -160,17 +159,16 @@ def select(value: Any, weights: str = "") -> Selection:
 
 
 def _with_notes(parts: list[Candidate], useful: list[Candidate]) -> Selection:
-    """With what else there is: copies that were averaged, and other networks."""
+    """With what else there is: other networks, which is a guess to tell, and what is none."""
     notes = [f"took the weights under {', '.join(part.name for part in parts)}"] if any(p.path for p in parts) else []
     left = [candidate for candidate in useful if candidate not in parts]
-    signature = parts[0].signature
-    averages = [candidate for candidate in left if candidate.is_copy and candidate.signature == signature]
-    others = [candidate.name for candidate in left if candidate not in averages]
+    networks = [candidate.name for candidate in left if candidate.is_copy or len(_first_components(candidate)) > 1]
+    others = [candidate.name for candidate in left if candidate.name not in networks]
     if others:
         more = ", ..." if len(others) > _LONGEST_LIST else ""
         names = f"{', '.join(others[:_LONGEST_LIST])}{more}"
         notes.append(f"left alone: {names}; to convert one of these instead, --assume weights=NAME")
-    choice = Choice(parts[0].name, tuple(copy.name for copy in averages)) if averages else None
+    choice = Choice(",".join(part.name for part in parts), tuple(networks[:_LONGEST_LIST])) if networks else None
     inner = parts if len(parts) > 1 else _parts_of(_stripped(parts[0]))
     return Selection(parts, notes, choice, [candidate.size for candidate in (*left, *inner)])
 
@@ -235,43 +233,45 @@ def _groups(candidate: Candidate) -> dict[str, Candidate]:
 
 
 def _networks_in(candidate: Candidate) -> list[Candidate]:
-    """The candidate, or the networks that one state dict holds: averaged copies, or nothing but copies of one code."""
+    """The candidate, or the networks that one state dict holds: copies of one, or nothing but networks of one code."""
+    candidate = _without_counts(candidate)
+    bare = _stripped(candidate)
+    groups = {name: group for name, group in _groups(bare).items() if _is_whole(group)}
+    copies = {name: group for name, group in groups.items() if _COPY.search(name) and _is_copied(group, groups)}
+    current = [group for name, group in groups.items() if name not in copies]
+    rest = {name: tensor for name, tensor in bare.tensors.items() if name.partition(".")[0] not in copies}
+    is_all = {name.partition(".")[0] for name in rest} == groups.keys() - copies.keys()
+    if len(current) > 1 and is_all and len({group.signature for group in current}) == 1:
+        return [*current, *copies.values()]
+    if not copies:
+        return [candidate]
+    outside = {path: facts for path, facts in bare.modules.items() if path.partition(".")[0] not in copies}
+    network = current[0] if len(current) == 1 and is_all else replace(candidate, tensors=rest, modules=outside)
+    return [network, *(_with_names_of(copy, groups) for copy in copies.values())]
+
+
+def _without_counts(candidate: Candidate) -> Candidate:
+    """Without the numbers that stand beside averaged weights, unless there is nothing else."""
     tensors = {
         name: tensor
         for name, tensor in candidate.tensors.items()
         if not (tensor.numel() == 1 and name.count(".") < 2 and _COUNTS.fullmatch(name.rpartition(".")[2]))
     }
-    if not tensors:
-        return [candidate]
-    candidate = replace(candidate, tensors=tensors)
-    bare = _stripped(candidate)
-    groups = {name: group for name, group in _groups(bare).items() if _is_whole(group)}
-    signatures = {name: group.signature for name, group in groups.items()}
-    averages = [
-        name
-        for name in groups
-        if _COPY.search(name) and any(signatures[name] == signatures[other] for other in groups if other != name)
-    ]
-    rest = {name: tensor for name, tensor in bare.tensors.items() if name.partition(".")[0] not in averages}
-    current = [name for name in groups if name not in averages]
-    covered = {name.partition(".")[0] for name in rest} == {*current}
-    if len(current) > 1 and covered and len({signatures[name] for name in current}) == 1:
-        return [groups[name] for name in current] + [groups[name] for name in averages]
-    if not averages:
-        return [candidate]
-    outside = {path: facts for path, facts in bare.modules.items() if path.partition(".")[0] not in averages}
-    network = groups[current[0]] if len(current) == 1 and covered else replace(candidate, tensors=rest, modules=outside)
-    return [network, *(_with_names_of(groups[name], groups, signatures) for name in averages)]
+    return replace(candidate, tensors=tensors) if tensors else candidate
 
 
-def _with_names_of(average: Candidate, groups: Mapping[str, Candidate], signatures: Mapping[str, Any]) -> Candidate:
-    """An average whose names lost their dots, with those of the network it is a copy of."""
-    key = average.path[-1]
-    if any("." in name for name in average.tensors):
-        return average
-    original = next(group for name, group in groups.items() if name != key and signatures[name] == signatures[key])
+def _is_copied(group: Candidate, groups: Mapping[str, Candidate]) -> bool:
+    """Whether there is another network of the same code."""
+    return any(other.signature == group.signature for other in groups.values() if other is not group)
+
+
+def _with_names_of(copy: Candidate, groups: Mapping[str, Candidate]) -> Candidate:
+    """A copy whose names lost their dots, with those of the network that it is a copy of."""
+    if any("." in name for name in copy.tensors):
+        return copy
+    original = next(group for group in groups.values() if group is not copy and group.signature == copy.signature)
     names = {name.replace(".", ""): name for name in _stripped(original).tensors}
-    return replace(average, tensors={names.get(name, name): item for name, item in average.tensors.items()})
+    return replace(copy, tensors={names.get(name, name): item for name, item in copy.tensors.items()})
 
 
 def _is_whole(group: Candidate) -> bool:

@@ -88,6 +88,15 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "an index upwards": (lambda f: _index(f, {"w": "../a.safetensors"}), r"names \.\./a.safetensors, a file outside"),
     "an index from the root": (lambda f: _index(f, {"w": "/etc/passwd"}), "names /etc/passwd, a file outside"),
     "an index of itself by dots": (lambda f: _index(f, {"w": ".."}), r"names \.\., a file outside"),
+    **{
+        f"an index of {what}": (lambda f, name=name: _index(f, {"w": name}), "a file outside of the folder")
+        for what, name in {
+            "a name with a zero": "a\0b",
+            "an endless name": "é" * 200,
+            "half a character": "\ud800",
+            "a name in two lines": "a\nb",
+        }.items()
+    },
     "a shard that is a link": (
         lambda f: (_link(f / "a.safetensors", Path("/etc/passwd")), _index(f, {"w": "a.safetensors"}))[1],
         "names a.safetensors, a file outside",
