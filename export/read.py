@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tui_gen.errors import TuiGenError
+from tui_gen.terminal_text import scrub_line
 
 from .assumptions import Assumptions
 from .checkpoints.checkpoint import Checkpoint
@@ -22,6 +23,7 @@ from .text.read import read_text
 from .training.native import read_trained
 
 _LONGEST_LIST = 6
+_MAX_LISTING = 600
 
 
 def read(path: Path | None, options: ReadOptions, *, factory: str | None = None) -> tuple[Checkpoint | None, Reading]:
@@ -45,7 +47,7 @@ def read(path: Path | None, options: ReadOptions, *, factory: str | None = None)
     except TuiGenError as fault:
         if not checkpoint.others:
             raise
-        others = ", ".join(checkpoint.others[:_LONGEST_LIST])
+        others = scrub_line(", ".join(checkpoint.others[:_LONGEST_LIST])[:_MAX_LISTING])
         raise TuiGenError(
             f"{fault}; if only a part of the file is to be played: --assume weights=NAME, of {others}"
         ) from None

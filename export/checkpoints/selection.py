@@ -275,11 +275,9 @@ def _with_names_of(copy: Candidate, groups: Mapping[str, Candidate]) -> Candidat
 
 
 def _is_whole(group: Candidate) -> bool:
-    """Whether it has several named parts, as a network has and a layer has not; or names that lost their dots."""
-    if not group.tensors or group.path[-1].isdecimal():
-        return False
-    named = [part for part in _first_components(group) if not part.isdecimal()]
-    return len(named) > 1 or bool(_COPY.search(group.path[-1]))
+    """Whether it has several layers, as a network has and a layer has not; or may have names that lost their dots."""
+    several = len(_first_components(group)) > 1 or bool(_COPY.search(group.path[-1]))
+    return bool(group.tensors) and several and not group.path[-1].isdecimal()
 
 
 def _first_components(candidate: Candidate) -> set[str]:
@@ -288,9 +286,11 @@ def _first_components(candidate: Candidate) -> set[str]:
 
 
 def _parts_of(candidate: Candidate) -> list[Candidate]:
-    """Parts of a larger model that may be a network of their own, if it has such."""
-    groups = [group for group in _groups(candidate).values() if len(_first_components(group)) > 1]
-    return groups if len(groups) > 1 or (any(map(_is_whole, groups)) and len(_groups(candidate)) > 1) else []
+    """Parts of a larger model that may be a network of their own: several, or one whose layers have names."""
+    groups = _groups(candidate)
+    parts = [group for group in groups.values() if _is_whole(group)]
+    is_named = any(not name.isdecimal() for part in parts for name in _first_components(part))
+    return parts if len(parts) > 1 or (is_named and len(groups) > 1) else []
 
 
 def _without_copies(candidates: list[Candidate]) -> list[Candidate]:

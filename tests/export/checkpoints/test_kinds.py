@@ -20,6 +20,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Shard
 from torch.optim.swa_utils import AveragedModel
 
+from export.read import read
 from export.reader import ReadOptions
 from tests.support.kinds import Kind, Logits, check
 from tests.support.single_stack_networks import sequential
@@ -317,15 +318,24 @@ def _prior(folder: Path) -> tuple[Path, Logits]:
     return folder / "vae.ckpt", net
 
 
-def _picture_prior(folder: Path) -> tuple[Path, Logits]:
-    prior = sequential().eval()
-    torch.save(Autoencoder(prior).state_dict(), folder / "vqvae.pt")
+_PICTURES = ReadOptions(size=(6, 6), scaling="level/(levels-1)")
 
-    def logits(levels: Tensor) -> Tensor:
-        pixels: Tensor = prior(levels.view(-1, 1, 6, 6) / 7)
-        return pixels.flatten(2).transpose(1, 2)
 
-    return folder / "vqvae.pt", logits
+def _pictures(contents: Callable[[nn.Module], Mapping[str, Tensor]]) -> Save:
+    """A network of pictures, 6 times 6 pixels of 8 levels, in one Sequential."""
+
+    def save(folder: Path) -> tuple[Path, Logits]:
+        net = sequential().eval()
+        torch.save(contents(net), folder / "pictures.pt")
+        return folder / "pictures.pt", lambda levels: net(levels.view(-1, 1, 6, 6) / 7).flatten(2).transpose(1, 2)
+
+    return save
+
+
+def _with_average(net: nn.Module) -> State:
+    state = net.state_dict()
+    copy = {f"net_ema.{name}": tensor + (0.1 if "weight" in name else 0) for name, tensor in state.items()}
+    return {**{f"net.{name}": tensor for name, tensor in state.items()}, **copy}
 
 
 def _file(name: str, content: bytes) -> Save:
@@ -492,12 +502,13 @@ KINDS = [
     Kind("the prior of a larger model", _prior, "asked", r"weights=NAME, of .*prior \(7 tensors", {"weights": "prior"}),
     Kind(
         "the prior of a larger model of pictures",
-        _picture_prior,
+        _pictures(lambda net: Autoencoder(net).state_dict()),
         "asked",
         r"weights=NAME, of .*prior \(",
         {"weights": "prior"},
-        options=ReadOptions(size=(6, 6), scaling="level/(levels-1)"),
+        _PICTURES,
     ),
+    Kind("an average in the same state dict of pictures", _pictures(_with_average), options=_PICTURES),
     Kind("a zip file of Keras", _zip_of_keras, "refused", _BOOK + "recipes-lstm --data recipes.jsonl"),
     Kind(
         "a file of Keras", _file("g.h5", b'\x89HDF\r\n\x1a\n {"class_name": "GRU"}'), "refused", _BOOK + "recipes-gru"
@@ -515,3 +526,11 @@ KINDS = [
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_is_exact_or_asked_or_refused(kind: Kind, tmp_path: Path) -> None:
     check(kind, tmp_path)
+
+
+def test_a_copy_that_is_left_alone_is_a_guess_that_can_be_changed(tmp_path: Path) -> None:
+    torch.save({"net": _net().state_dict(), "ema": _renumbered(_net().state_dict())}, tmp_path / "both.pt")
+    guess = read(tmp_path / "both.pt", ReadOptions())[1].diagnosis.missing[0]
+    assert (guess.option, guess.default) == ("--assume weights=ema", "net")
+    told = read(tmp_path / "both.pt", ReadOptions(assume={"weights": "ema"}))[1].diagnosis
+    assert not any("networks" in missing.what for missing in told.missing)
