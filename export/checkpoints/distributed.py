@@ -104,7 +104,7 @@ class _Parts:
         filled = torch.zeros(size, dtype=torch.bool)
         for offset, place in self._places.get(name, []):
             part, start = self._read(place), offset or (0,) * len(size)
-            fits = isinstance(part, Tensor) and part.ndim == len(size) == len(start)
+            fits = isinstance(part, Tensor) and part.dtype == dtype and part.ndim == len(size) == len(start)
             if not fits or any(o + n > s for o, n, s in zip(start, part.shape, size, strict=True)):
                 raise TuiGenError(f"it has a part of {name:.100} that does not fit into the tensor")
             at = tuple(slice(first, first + length) for first, length in zip(start, part.shape, strict=True))

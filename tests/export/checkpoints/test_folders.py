@@ -176,6 +176,13 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda f: _distributed(f, lambda m: None, size=(3, 3)),
         "does not fit",
     ),
+    "a list of another type of numbers": (
+        lambda f: _distributed(
+            f,
+            lambda m: setattr(m.state_dict_metadata["w"], "properties", lists.TensorProperties(torch.int8)),
+        ),
+        "does not fit into the tensor",
+    ),
     "a list that nests without end": (
         lambda f: _distributed(f, lambda m: setattr(m, "planner_data", {"w": ("a",) * 10_000})),
         "list of tensors is damaged",
