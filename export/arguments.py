@@ -29,7 +29,7 @@ def parse(words: list[str], *, prog: str = "python -m export") -> argparse.Names
         parser.description = f"{does}: `{prog} FILE -o DIR`, or says what it is: `inspect FILE`."
         parser.epilog = f"`{prog} inspect FILE` says what a checkpoint is without converting it.\n\n" + _rules()
     parser.set_defaults(inspect=inspect, output=None, name=None, dtype="fp32", force=False, guidance=None)
-    parser.add_argument("checkpoint", type=Path, nargs="?", help="a checkpoint file of any training script")
+    parser.add_argument("checkpoint", type=Path, nargs="?", help="a file, index or folder of any training script")
     if not inspect:
         _add_output(parser)
     _add_text(parser)

@@ -19,6 +19,7 @@ from tui_gen.runtime.receptive_field import audit
 from tui_gen.terminal_text import scrub_line
 
 from .checkpoints.checkpoint import Checkpoint
+from .checkpoints.load import checkpoint_files
 from .files import fingerprint
 from .folder import write_folder
 from .graph import OPSET
@@ -48,7 +49,7 @@ def convert(
 ) -> ModelCard:
     """Converts, proves and writes; prints what was compared.
 
-    source: the checkpoint file, for its hash. guidance: the scale at which a picture network follows
+    source: the checkpoint, for its hash. guidance: the scale at which a picture network follows
     its prompt, if otherwise than it learned to. Raises TuiGenError, and writes nothing, if something is missing or the
     step function differs from the network.
     """
@@ -97,7 +98,8 @@ def _prove(exportable: Exportable, graph: bytes, card: ModelCard) -> ModelCard:
 
 def _provenance(source: Path | None) -> dict[str, object]:
     versions = f"Python {platform.python_version()}, torch {torch.__version__}, onnx {onnx.__version__}"
-    return {"source_sha256": fingerprint(source) if source else "", "opset": OPSET, "versions": versions}
+    digest = fingerprint(*checkpoint_files(source)) if source else ""
+    return {"source_sha256": digest, "opset": OPSET, "versions": versions}
 
 
 def diagnosis_lines(checkpoint: Checkpoint | None, diagnosis: Diagnosis) -> list[str]:

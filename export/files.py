@@ -63,14 +63,17 @@ def source_of(path: Path) -> Source:
     return _KNOWN.get(fingerprint(path), Source(path.name))
 
 
-def fingerprint(path: Path) -> str:
-    """SHA-256 of a file's bytes, or of those of all .gz and .txt files of a folder in the order of their names."""
-    files = sorted([*path.glob("*.gz"), *path.glob("*.txt")]) if path.is_dir() else [path]
+def fingerprint(*paths: Path) -> str:
+    """SHA-256 of the files' bytes; of a folder, of all .gz and .txt files in the order of their names."""
     digest = hashlib.sha256()
-    for file in files:
+    for file in (file for path in paths for file in _data_files(path)):
         if file.is_file():
             digest.update(file.read_bytes())
     return digest.hexdigest()
+
+
+def _data_files(path: Path) -> list[Path]:
+    return sorted([*path.glob("*.gz"), *path.glob("*.txt")]) if path.is_dir() else [path]
 
 
 _KNOWN = {

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tui_gen.errors import TuiGenError
+from tui_gen.terminal_text import scrub_line
 
 from .assumptions import Assumptions
 from .checkpoints.checkpoint import Checkpoint
@@ -16,10 +17,13 @@ from .images.gated import read_gated
 from .images.layers import find_layers, obstacle
 from .images.pixelcnnpp import read_pixelcnnpp
 from .images.single_stack import read_single
-from .reader import Reading, ReadOptions
+from .reader import Missing, Reading, ReadOptions
 from .text.metadata import refuse_foreign
 from .text.read import read_text
 from .training.native import read_trained
+
+_LONGEST_LIST = 6
+_MAX_LISTING = 600
 
 
 def read(path: Path | None, options: ReadOptions, *, factory: str | None = None) -> tuple[Checkpoint | None, Reading]:
@@ -32,16 +36,38 @@ def read(path: Path | None, options: ReadOptions, *, factory: str | None = None)
     options = replace(options, assume={key: answer for key, answer in options.assume.items() if key != "weights"})
     checkpoint = None if path is None else load_checkpoint(path, weights=weights)
     if factory:
-        return checkpoint, read_factory(factory, checkpoint, options)
+        return checkpoint, _with_choice(read_factory(factory, checkpoint, options), checkpoint)
     if path is None or checkpoint is None:
         raise TuiGenError("name a checkpoint file, or a --factory that builds the network")
     native = read_trained(checkpoint)
     if native:
         return replace(checkpoint, notes=()), native  # what it chose among its own parts is nobody's question
+    try:
+        return checkpoint, _with_choice(_recognise(path, checkpoint, options), checkpoint)
+    except TuiGenError as fault:
+        if not checkpoint.others:
+            raise
+        others = scrub_line(", ".join(checkpoint.others[:_LONGEST_LIST])[:_MAX_LISTING])
+        raise TuiGenError(
+            f"{fault}; if only a part of the file is to be played: --assume weights=NAME, of {others}"
+        ) from None
+
+
+def _with_choice(reading: Reading, checkpoint: Checkpoint | None) -> Reading:
+    """With what was guessed of the networks in the file."""
+    choice = checkpoint.choice if checkpoint else None
+    if choice is None:
+        return reading
+    usage = f"--assume weights={'|'.join(choice.others)}"
+    missing = Missing("which of its networks is to be played", usage, choice.name)
+    return replace(reading, diagnosis=replace(reading.diagnosis, missing=(missing, *reading.diagnosis.missing)))
+
+
+def _recognise(path: Path, checkpoint: Checkpoint, options: ReadOptions) -> Reading:
     for reader in _READERS:
         reading = reader(checkpoint, options)
         if reading:
-            return checkpoint, reading
+            return reading
     refuse_foreign(checkpoint)
     raise TuiGenError(
         f"{path} holds neither a recurrent language model nor a PixelCNN that is recognised ({_glance(checkpoint)}); a "

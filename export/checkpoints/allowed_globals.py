@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
@@ -30,7 +31,7 @@ _INERT = frozenset(
         *("re._compile", "random.Random", "decimal.Decimal", "fractions.Fraction", "uuid.UUID", "torch._C.Generator"),
         *(f"numpy.random._pickle.__{name}_ctor" for name in ("randomstate", "generator", "bit_generator")),
         *("numpy.random.__RandomState_ctor", "numpy.random.bit_generator.__pyx_unpickle_SeedSequence"),
-        "torch._dynamo.eval_frame.OptimizeContext",
+        *("torch._dynamo.eval_frame.OptimizeContext", "torch.distributed.checkpoint.metadata._MEM_FORMAT_ENCODING"),
     }
 )
 """Calls that become placeholders and are never made: settings and random states have them."""
@@ -51,7 +52,7 @@ _STORAGES = {
     "Untyped": torch.uint8,
 }
 """By the name of torch's storage class, without `Storage`."""
-_DTYPES = {
+DTYPES = {
     f"torch.{name}": getattr(torch, name)
     for name in (
         *("float64", "float32", "float16", "bfloat16", "complex64", "complex128", "bool"),
@@ -60,6 +61,14 @@ _DTYPES = {
     )
 }
 _UTILS = "torch._utils._rebuild_"
+QUANTISED = (
+    "holds quantised weights, which are no longer those that were trained; save the state_dict of the network before "
+    "it is quantised"
+)
+_SPREAD = (
+    "holds one process's share of tensors that are spread over several; save them whole: get_model_state_dict(model, "
+    "options=StateDictOptions(full_state_dict=True)) of torch.distributed.checkpoint.state_dict"
+)
 DAMAGED_STORAGES = "its storages are damaged"
 
 
@@ -186,9 +195,9 @@ def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> LazyT
 def _typed_tensor(storage: Any, offset: Any, size: Any, stride: Any, *rest: Any) -> LazyTensor:
     """The form that names the type of the numbers, whose storage is untyped."""
     kind = rest[2] if len(rest) > 2 else None
-    if not isinstance(kind, Global) or kind.name not in _DTYPES:
+    if not isinstance(kind, Global) or kind.name not in DTYPES:
         raise TuiGenError("it has a tensor of a type that is not known")
-    return _view(storage, offset, size, stride, _DTYPES[kind.name])
+    return _view(storage, offset, size, stride, DTYPES[kind.name])
 
 
 def _view(storage: Any, offset: Any, size: Any, stride: Any, dtype: torch.dtype | None) -> LazyTensor:
@@ -214,9 +223,25 @@ def _first(value: Any, *_: Any) -> Any:
 def _from_type(function: Any, kind: Any, arguments: Any, state: Any = None) -> Any:
     """A tensor of a subclass, or with attributes: what it is made by, without those."""
     name = function.name if isinstance(function, Global) else "something"
+    if name == f"{_UTILS}wrapper_subclass":
+        return _whole_of_spread(arguments, state)
     if not name.startswith("torch._utils._rebuild_") or name not in _TORCH_FUNCTIONS:
         raise TuiGenError(f"it asks to run {name}, which is refused; save the network's state_dict instead")
     return _TORCH_FUNCTIONS[name](*arguments)
+
+
+def _whole_of_spread(arguments: Any, state: Any) -> LazyTensor:
+    """The numbers of a tensor that several processes may share, if this one has all of them."""
+    kind = arguments[0].name if arguments and isinstance(arguments[0], Global) else ""
+    if "Quant" in kind or kind.startswith("torchao."):
+        raise TuiGenError(QUANTISED)
+    if not kind.endswith(".DTensor"):
+        raise TuiGenError(f"it holds tensors of the class {kind}, which hides their numbers; save plain tensors")
+    states = state if isinstance(state, tuple) else (state,)  # of attributes, and of those in slots
+    local = next((part["_local_tensor"] for part in states if isinstance(part, dict) and "_local_tensor" in part), None)
+    if not isinstance(local, LazyTensor) or len(arguments) < 3 or local.size != arguments[2]:
+        raise TuiGenError(_SPREAD)
+    return local
 
 
 def _refuser(what: str) -> Callable[..., Any]:
@@ -224,6 +249,14 @@ def _refuser(what: str) -> Callable[..., Any]:
         raise TuiGenError(f"it holds {what}; save plain tensors")
 
     return refuse
+
+
+def _refuse_quantised(*_: Any) -> Any:
+    raise TuiGenError(QUANTISED)
+
+
+def _refuse_spread(*_: Any) -> Any:
+    raise TuiGenError(_SPREAD)
 
 
 def _device(*parts: Any) -> str:
@@ -240,10 +273,11 @@ _TORCH_FUNCTIONS: dict[str, Callable[..., Any]] = {
     f"{_UTILS}device_tensor_from_cpu_tensor": _first,
     f"{_UTILS}xla_tensor": _first,
     **dict.fromkeys((f"{_UTILS}sparse_tensor", f"{_UTILS}sparse_csr_tensor"), _refuser("sparse tensors")),
-    f"{_UTILS}qtensor": _refuser("quantised tensors"),
+    f"{_UTILS}qtensor": _refuse_quantised,
     f"{_UTILS}meta_tensor_no_storage": _refuser("tensors without numbers"),
     f"{_UTILS}nested_tensor": _refuser("nested tensors"),
     f"{_UTILS}wrapper_subclass": _refuser("tensors of a class that hides its numbers"),
+    "torch.distributed._shard.sharded_tensor.metadata.MEM_FORMAT_ENCODING": _refuse_spread,
     "torch.nn.parameter.UninitializedParameter": _refuser("parameters that never got their size"),
     "torch._tensor._rebuild_from_type_v2": _from_type,
     "torch.nn.parameter.Parameter": _first,
@@ -252,6 +286,8 @@ _TORCH_FUNCTIONS: dict[str, Callable[..., Any]] = {
     "torch.Size": lambda sizes=(): _whole_numbers(sizes),
     "torch.device": _device,
     "torch.serialization._get_layout": _first,
+    "torch.jit._pickle.restore_type_tag": _first,
+    **{f"torch.jit._pickle.build_{kind}list": _list for kind in ("int", "tensor", "double", "bool")},
 }
 """Functions, by name."""
 
@@ -261,6 +297,8 @@ def storage_type_and_key(pid: Any) -> tuple[torch.dtype, str]:
     if not (isinstance(pid, tuple) and len(pid) >= 5 and pid[0] == "storage" and isinstance(pid[1], Global)):
         raise TuiGenError(DAMAGED_STORAGES)
     dtype = _STORAGES.get(pid[1].name.rpartition(".")[2].removesuffix("Storage"))
+    if re.search(r"\.QU?Int\d", pid[1].name):
+        raise TuiGenError(QUANTISED)
     if dtype is None:
         raise TuiGenError(f"it has numbers of a type that is not known ({pid[1].name})")
     if not isinstance(pid[2], (str, int)):

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import takewhile
 from typing import Any
 
 import torch
 from torch import Tensor
 
-_WRAPPERS = ("module.", "_orig_mod.")
-"""What DataParallel and torch.compile put in front."""
+_INNER_WRAPPERS = frozenset(
+    {"_orig_mod", "_fsdp_wrapped_module", "_fpw_module", "_checkpoint_wrapped_module", "_forward_module"}
+)
+"""What torch.compile, FSDP, activation checkpointing and Lightning put anywhere into a name: no person's module is
+called so."""
+_DEEPEST = 20
+"""Components of a name in which wrappers are looked for."""
 _PARAMETRIZATION = re.compile(r"((?:.*\.)?)parametrizations\.(\w+)\.original(0?)")
 
 
@@ -30,6 +37,15 @@ Modules = dict[str, ModuleFacts]
 
 
 @dataclass(frozen=True)
+class Choice:
+    """A network that was taken by a guess where a file holds others too, such as averaged copies of it."""
+
+    name: str
+    others: tuple[str, ...]
+    """Names as they are typed after `--assume weights=`."""
+
+
+@dataclass(frozen=True)
 class Checkpoint:
     """A checkpoint file's tensors and what stands beside them."""
 
@@ -43,22 +59,48 @@ class Checkpoint:
     """Plain values beside the tensors, as the file nests them: hyper-parameters, vocabularies, epochs."""
     notes: tuple[str, ...] = ()
     """Which of several networks was taken, which prefixes were stripped: for people."""
+    choice: Choice | None = None
+    others: tuple[str, ...] = ()
+    """What else in the file could be asked for with `--assume weights=NAME`, with sizes."""
 
 
 def strip(tensors: Tensors, modules: Modules) -> tuple[Tensors, Modules, list[str]]:
-    """Names without what DataParallel, torch.compile and one module around the network put in front of them."""
+    """Names without what wrappers, and modules around the network, put into them, in any order and nesting."""
     notes = []
-    while wrapper := next((w for w in _WRAPPERS if tensors and all(name.startswith(w) for name in tensors)), ""):
-        tensors, modules = _without_prefix(tensors, modules, wrapper)
-        notes.append(f"stripped {wrapper!r} from the names")
-    if any("_orig_mod." in name for name in tensors):  # parts of the network were compiled
-        tensors = {name.replace("_orig_mod.", ""): tensor for name, tensor in tensors.items()}
-        modules = {path.replace("_orig_mod.", "").removesuffix("._orig_mod"): facts for path, facts in modules.items()}
-        notes.append("stripped '_orig_mod.' from the names")
+    wrappers = {part for name in tensors for part in name.split(".")} & _INNER_WRAPPERS
+    bare = {_without(name, wrappers) for name in tensors}
+    if wrappers and len(bare) == len(tensors):  # otherwise two names would become one
+        tensors, modules = _renamed(tensors, modules, lambda name: _without(name, wrappers))
+        notes += [f"stripped {f'{wrapper}.'!r} from the names" for wrapper in sorted(wrappers)]
+    common = _common_components(tensors)
+    if "module" in common:
+        tensors, modules = _renamed(tensors, modules, partial(_without_outer_wrappers, common=common))
+        notes.append("stripped 'module.' from the names")
     if prefix := _wrapping_prefix(tensors):
-        tensors, modules = _without_prefix(tensors, modules, prefix)
-        notes.append(f"stripped {prefix!r} from the names")
+        for part in prefix.split("."):
+            tensors, modules = _without_prefix(tensors, modules, f"{part}.")
+        notes.append(f"stripped {f'{prefix}.'!r} from the names")
     return tensors, modules, notes
+
+
+def _renamed(tensors: Tensors, modules: Modules, name: Callable[[str], str]) -> tuple[Tensors, Modules]:
+    """With other names. A module that gets the name of the one around it has the attributes of both."""
+    bare = Modules()
+    for path, facts in modules.items():
+        outer = bare.get(name(path), ModuleFacts(""))
+        bare[name(path)] = ModuleFacts(facts.kind, {**outer.attributes, **facts.attributes})
+    return {name(key): tensor for key, tensor in tensors.items()}, bare
+
+
+def _without(name: str, wrappers: Collection[str]) -> str:
+    return ".".join(part for part in name.split(".") if part not in wrappers)
+
+
+def _without_outer_wrappers(name: str, *, common: list[str]) -> str:
+    """Without each `module` in the part of the path that all names have in common."""
+    parts = name.split(".")
+    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(parts, common, strict=False)))
+    return ".".join([*(part for part in parts[:same] if part != "module"), *parts[same:]])
 
 
 def _without_prefix(tensors: Tensors, modules: Modules, prefix: str) -> tuple[Tensors, Modules]:
@@ -71,12 +113,20 @@ def _without_prefix(tensors: Tensors, modules: Modules, prefix: str) -> tuple[Te
     return tensors, {"": ModuleFacts(inner.kind, {**outer.attributes, **inner.attributes}), **inside}
 
 
+def _common_components(tensors: Tensors) -> list[str]:
+    """What all names begin with, up to the names of the tensors themselves."""
+    columns = zip(*(name.split(".", _DEEPEST)[:-1] for name in tensors), strict=False)
+    return [column[0] for column in takewhile(lambda column: len({*column}) == 1, columns)]
+
+
 def _wrapping_prefix(tensors: Tensors) -> str:
-    """The one component that all names begin with, if what remains still looks like a network of several parts."""
-    first = {name.partition(".")[0] for name in tensors}
-    rest = [name.partition(".")[2] for name in tensors]
-    several = len({name.partition(".")[0] for name in rest}) > 1
-    return f"{first.pop()}." if len(first) == 1 and all(rest) and several and any("." in n for n in rest) else ""
+    """The components that all names begin with, if what remains still looks like a network of several parts."""
+    common = _common_components(tensors)
+    for count in range(len(common), 0, -1):
+        rest = [name.split(".", count + 1)[count:] for name in tensors]
+        if len({parts[0] for parts in rest}) > 1 and any(len(parts) > 1 for parts in rest):
+            return ".".join(common[:count])
+    return ""
 
 
 def without_weight_norm(tensors: Mapping[str, Tensor]) -> Tensors:

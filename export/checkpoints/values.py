@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -20,9 +21,12 @@ from .unpickler import SET, Global, LazyArray, LazyTensor, Placeholder
 _MAX_VALUES = 2_000_000
 _MAX_DEPTH = 100
 _MAX_BITS = 1024
-_MEMORY = 2**28
+MEMORY = 2**28
 """Bytes that tensors may take beyond four times the file's size."""
 _SIMPLE = (bool, int, float, str, type(None))
+SCRIPT = "__torch__."
+"""What TorchScript puts before the names of classes."""
+_MANGLED = re.compile(r"___torch_mangle_\d+\.")
 CLASS = "__class__"
 """Under this key a plain dict says of which class the object was."""
 STATE = "__state__"
@@ -42,7 +46,7 @@ _NUMBERS = {np.dtype(kind) for kind in ("b1", "i1", "i2", "i4", "i8", "u1", "u2"
 
 def plain(value: Any, *, file_size: int) -> Any:
     """The value without any placeholder in it. Raises TuiGenError for what never ends, or is out of proportion."""
-    return _PlainValues(_TensorFactory(_MEMORY + 4 * file_size)).value(value, 0)
+    return _PlainValues(_TensorFactory(MEMORY + 4 * file_size)).value(value, 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,6 +166,8 @@ class _PlainValues:
         if placeholder.kind == SET:
             return {CLASS: SET}
         state = _state_of(placeholder)
+        if placeholder.kind.startswith(SCRIPT):
+            return self._script_module(_MANGLED.sub("", placeholder.kind.removeprefix(SCRIPT)), state, depth)
         if isinstance(state.get("_parameters"), dict) and isinstance(state.get("_modules"), dict):
             return self._module(placeholder.kind, state, depth)
         attributes = {**self._dict(state, depth), **self._dict(placeholder.entries, depth)}
@@ -185,6 +191,22 @@ class _PlainValues:
             child = self.value(item, depth)
             if isinstance(child, Module) and isinstance(name, str):
                 module.children[name] = child
+        return self._with_attributes(module, state, depth)
+
+    def _script_module(self, kind: str, state: dict[Any, Any], depth: int) -> Module:
+        """A module of TorchScript, whose tensors and modules are attributes as others are."""
+        module, rest = Module(kind), dict[Any, Any]()
+        for name, item in state.items():
+            value = self.value(item, depth) if isinstance(item, (LazyTensor, Placeholder)) else None
+            if isinstance(value, Tensor) and isinstance(name, str):
+                module.tensors[name] = value
+            elif isinstance(value, Module) and isinstance(name, str):
+                module.children[name] = value
+            else:
+                rest[name] = item
+        return self._with_attributes(module, rest, depth)
+
+    def _with_attributes(self, module: Module, state: dict[Any, Any], depth: int) -> Module:
         own = {name: item for name, item in state.items() if isinstance(name, str) and name not in _TORCH_ATTRIBUTES}
         own = {name: item for name, item in own.items() if not name.endswith(_HOOKS)}
         module.attributes.update(self._dict(own, depth))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import pickle
 import random
 import resource
@@ -11,6 +12,7 @@ import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,9 +38,13 @@ FOREIGN = {
     "model.ckpt": (bytes(99) + b"\x57\xfb\x80\x8b\x24\x75\x47\xdb", "is a TensorFlow file"),
     "old.pt": (bytes(257) + b"ustar" + bytes(300), "is a tar archive"),
     "mots.txt": ("é".encode() * 3000 + b"x", "is a text file"),
-    "cut.safetensors": (b"\xff" + bytes(7) + b'{"a":', "is a damaged safetensors file"),
+    "cut.safetensors": (b"\xff" + bytes(7) + b'{"a":', "is a damaged or incomplete safetensors file"),
     "pointer.pt": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "is a pointer of Git LFS"),
-    "model.pt.gz": (b"\x1f\x8b\x08" + bytes(40), "is compressed with gzip"),
+    "model.pt.gz": (b"\x1f\x8b\x08" + bytes(40), "is compressed with gzip; .* gunzip < FILE > model.pt"),
+    "zeros.pt": (bytes(6000), "is nothing but zeros; the copy broke off"),
+    "missing.pt": (b"Entry not found", "is a text file, not a checkpoint; it begins with: Entry not found"),
+    "denied.pt": (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", "is an XML page"),
+    "model.tflite": (b"\x1c\x00\x00\x00TFL3" + bytes(40), "is a TensorFlow Lite file"),
     "noise.pt": (bytes(range(255, 0, -1)) * 9, "cannot be read"),
 }
 
@@ -53,7 +59,7 @@ def test_other_files_are_called_by_their_name(name: str, tmp_path: Path) -> None
 
 
 SAVED: dict[str, tuple[Callable[[Path], object], str]] = {
-    "script": (lambda path: torch.jit.script(nn.Linear(2, 2)).save(path), "is a TorchScript program"),
+    "frozen": (lambda path: torch.jit.freeze(torch.jit.script(nn.Linear(2, 2)).eval()).save(path), "are frozen into"),
     "arrays": (lambda path: np.savez(str(path), a=np.ones(2)), "holds NumPy arrays"),
     "sparse": (lambda path: torch.save({"weight": torch.eye(3).to_sparse()}, path), "holds sparse tensors"),
     "meta": (lambda path: torch.save({"a": torch.empty(2, device="meta")}, path), "holds tensors without numbers"),
@@ -69,9 +75,57 @@ def test_programs_arrays_and_unusual_tensors_are_called_by_their_name(name: str,
 
 
 def test_no_file_is_told(tmp_path: Path) -> None:
-    for path, says in ((tmp_path / "missing", "cannot be read: No such file"), (tmp_path, "is not a file")):
+    for path, says in ((tmp_path / "missing", "cannot be read: No such file"), (tmp_path, "a folder .* it is empty")):
         with pytest.raises(TuiGenError, match=says):
             load_checkpoint(path)
+
+
+def exported(**change: Any) -> bytes:
+    """An archive of torch.export with one tensor of 2 times 3. change: of what its list says of the tensor."""
+    numbers = {"dtype": 7, "sizes": [2, 3], "strides": [3, 1], "storage_offset": 0} | change
+    meta = {
+        key: [{"as_int": n} for n in value] if isinstance(value, list) else {"as_int": value}
+        for key, value in numbers.items()
+    } | {"dtype": numbers["dtype"]}
+    entry = {"path_name": "weight_0", "is_param": True, "use_pickle": False, "tensor_meta": meta}
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("net/archive_format", "pt2")
+        archive.writestr("net/models/model.json", "{}")
+        archive.writestr("net/data/weights/weight_0", bytes(24))
+        archive.writestr("net/data/weights/model_weights_config.json", json.dumps({"config": {"a.weight": entry}}))
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"sizes": [2**40, 3]}, "a tensor that is larger than the file"),
+        ({"strides": [2**40, 1]}, "a tensor that is larger than the file"),
+        ({"storage_offset": 7}, "a tensor that is larger than the file"),
+        ({"sizes": [-2, 3]}, "is a damaged torch.export archive"),
+        ({"dtype": 99}, "is a damaged torch.export archive"),
+    ],
+)
+def test_an_exported_program_that_lies_is_told(change: dict[str, Any], says: str, tmp_path: Path) -> None:
+    (tmp_path / "net.pt2").write_bytes(exported())
+    assert load_checkpoint(tmp_path / "net.pt2").tensors["a.weight"].shape == (2, 3)
+    (tmp_path / "net.pt2").write_bytes(exported(**change))
+    with pytest.raises(TuiGenError, match=says):
+        load_checkpoint(tmp_path / "net.pt2")
+
+
+def test_a_zip_file_of_very_many_parts_is_told_before_it_is_listed(tmp_path: Path) -> None:
+    (tmp_path / "many.pt").write_bytes(b"PK\x03\x04" + b"PK\x01\x02" * 300_000)
+    with pytest.raises(TuiGenError, match="holds more than 200,000 parts"):
+        load_checkpoint(tmp_path / "many.pt")
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt", ".txt", ".h5", ".json5"])
+def test_a_wrong_extension_does_no_harm(suffix: str, tmp_path: Path) -> None:
+    for content in [*_originals()[:2], safetensors.torch.save({"a.weight": torch.ones(2)})]:
+        (tmp_path / f"net{suffix}").write_bytes(content)
+        assert load_checkpoint(tmp_path / f"net{suffix}").tensors
 
 
 COUNT = 2000
@@ -91,6 +145,9 @@ def _originals() -> list[bytes]:
             torch.save(value, stream, _use_new_zipfile_serialization=new)
             files.append(stream.getvalue())
     files.append(safetensors.torch.save(dict(net.state_dict())))
+    scripted = io.BytesIO()
+    torch.jit.save(torch.jit.script(net[0]), scripted)
+    files += [scripted.getvalue(), exported()]
     arrays = {"weight": np.ones((2, 3)), "bias": torch.ones(2), "words": np.array(["a", "b"]), "seen": {1, 2}}
     files.extend(pickle.dumps(arrays, protocol) for protocol in (0, 2, 5))
     return files
@@ -101,7 +158,7 @@ def _mutants(count: int) -> Iterator[bytes]:
     for index in range(count):
         data = originals[index % len(originals)]
         inside = data[:2] == b"PK" and rng.random() < 0.7
-        yield _with_pickle(data, rng) if inside else _damaged(data, rng)
+        yield _with_part(data, rng) if inside else _damaged(data, rng)
 
 
 def _damaged(data: bytes, rng: random.Random) -> bytes:
@@ -129,13 +186,13 @@ def _damaged(data: bytes, rng: random.Random) -> bytes:
     return bytes(mutant)
 
 
-def _with_pickle(data: bytes, rng: random.Random) -> bytes:
-    """The zip file made anew around a damaged pickle, so that the damage is not caught by its checksum."""
+def _with_part(data: bytes, rng: random.Random) -> bytes:
+    """The zip file made anew around damaged parts, so that the damage is not caught by a checksum."""
     out = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(out, "w") as new:
         for name in old.namelist():
             content = old.read(name)
-            new.writestr(name, _damaged(content, rng) if name.endswith("data.pkl") else content)
+            new.writestr(name, _damaged(content, rng) if name.endswith(("data.pkl", ".json", ".py")) else content)
     return out.getvalue()
 
 

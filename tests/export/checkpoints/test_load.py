@@ -15,6 +15,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from export.checkpoints.checkpoint import Choice
 from export.checkpoints.load import load_checkpoint
 from tui_gen.errors import TuiGenError
 
@@ -208,10 +209,8 @@ def test_an_average_of_the_weights_is_left_alone_and_told(net: RNNModel, tmp_pat
     torch.save({"ema_model": average, "model": net.state_dict()}, tmp_path / "two.pt")
     checkpoint = load_checkpoint(tmp_path / "two.pt")
     _assert_same(checkpoint.tensors, net.state_dict())
-    assert checkpoint.notes == (
-        "took the weights under model",
-        "left alone: ema_model; to convert one of these instead, --assume weights=NAME",
-    )
+    assert checkpoint.notes == ("took the weights under model",)
+    assert checkpoint.choice == Choice("model", ("ema_model",))
 
 
 @pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
@@ -248,5 +247,7 @@ def test_the_weights_of_a_file_with_several_can_be_chosen(tmp_path: Path) -> Non
     path = tmp_path / "two.pt"
     torch.save({"last_state": {"a.weight": torch.ones(2, 2)}, "best_state": {"a.weight": torch.zeros(2, 2)}}, path)
     assert load_checkpoint(path, weights="best_state").tensors["a.weight"].sum() == 0
-    with pytest.raises(TuiGenError, match=r"two\.pt holds no weights under ema; there are: last_state, best_state"):
+    with pytest.raises(
+        TuiGenError, match=r"two\.pt holds no weights under ema; there are: last_state .1 tensor, 4 numbers., best"
+    ):
         load_checkpoint(path, weights="ema")
