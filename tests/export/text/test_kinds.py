@@ -302,7 +302,7 @@ SETTINGS = [
         "an activation in the settings that a plain layer does not have",
         _saved(lambda: Usual(nn.RNN(E, H)), rnn_activation="elu"),
         "asked",
-        "of which its settings say rnn_activation='elu'",
+        "of which its settings say rnn_activation='elu'; tell it with --assume nonlinearity=tanh.relu",
         {"nonlinearity": "tanh"},
     ),
     Kind(
