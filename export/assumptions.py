@@ -57,7 +57,8 @@ class Assumptions:
         if value is None and subject:
             value = self.stated(subject, choices=choices)
             if value is None and (said := statements(self.checkpoint, subject)):
-                return self.ask(key, f"{what}, of which its settings say {_listing(said)}", choices=(default, *choices))
+                every = (*dict.fromkeys((default, *choices)),)
+                return self.ask(key, f"{what}, of which its settings say {_listing(said)}", choices=every)
         if value is None:
             missing = Missing(what, f"--assume {self._usages[key]}", default)
             self.missing += [] if missing in self.missing else [missing]

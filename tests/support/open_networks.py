@@ -170,6 +170,27 @@ class WithOwnLSTM(nn.Module):
         return torch.stack(outputs, 1)
 
 
+class Peepholes(nn.Module):
+    """Gers and Schmidhuber (2000): gates that see the cell's state."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.emb, self.out = nn.Embedding(V, E), nn.Linear(H, V)
+        self.cell = nn.ModuleDict({f"W_{gate}": nn.Linear(E + H, H) for gate in "ifco"})
+        self.peep = _parameters(**{f"p_{gate}": (H,) for gate in "ifo"})
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        h = c = torch.zeros(len(tokens), H)
+        outputs = []
+        for x in self.emb(tokens).unbind(1):
+            i, f, g, o = (self.cell[f"W_{gate}"](torch.cat([x, h], 1)) for gate in "ifco")
+            i, f = torch.sigmoid(i + self.peep["p_i"] * c), torch.sigmoid(f + self.peep["p_f"] * c)
+            c = f * c + i * torch.tanh(g)
+            h = torch.sigmoid(o + self.peep["p_o"] * c) * torch.tanh(c)
+            outputs.append(self.out(h))
+        return torch.stack(outputs, 1)
+
+
 class Shift(nn.Module):
     """Has an effect and no tensors."""
 

@@ -26,6 +26,7 @@ from tests.support.open_networks import (
     OwnLayers,
     OwnNorm,
     PastTheLayer,
+    Peepholes,
     ResidualBlocks,
     Shift,
     Tempered,
@@ -102,6 +103,11 @@ def _with_two_sequences() -> Chain:
 
 def _sequence(*after_embedding: nn.Module) -> Chain:
     return Chain({"body": nn.Sequential(nn.Embedding(V, E), *after_embedding, lstm(), nn.Linear(H, V))})
+
+
+def _log_probabilities(embedding: nn.Embedding) -> Chain:
+    parts = {"emb": embedding, "drop": nn.Dropout(), "rnn": lstm(), "drop2": nn.Dropout(), "out": nn.Linear(H, V)}
+    return Chain(parts, {"out": lambda value: functional.log_softmax(functional.log_softmax(value, -1), -1)})
 
 
 def _in_list(*between: nn.Module) -> Chain:
@@ -296,7 +302,7 @@ SETTINGS = [
         "an activation in the settings that a plain layer does not have",
         _saved(lambda: Usual(nn.RNN(E, H)), rnn_activation="elu"),
         "asked",
-        "of which its settings say rnn_activation='elu'",
+        "of which its settings say rnn_activation='elu'; tell it with --assume nonlinearity=tanh.relu",
         {"nonlinearity": "tanh"},
     ),
     Kind(
@@ -488,6 +494,11 @@ HIDDEN = [
         "follows fc",
         {"activation": "fc:none,out:relu"},
     ),
+    Kind(
+        "log-probabilities of log-probabilities, dropouts, a padding",
+        _saved(lambda: _log_probabilities(nn.Embedding(V, E, padding_idx=0)), args={"dropout": 0.5, "padding_idx": 0}),
+    ),
+    Kind("peepholes", _saved(Peepholes), "refused", "the peephole connections of an LSTM"),
     Kind("a highway", _saved(Highway), "refused", "gate seems to stand beside another part"),
     Kind("skips side by side", _saved(ConcatenatedSkips), "refused", "out reads 14 numbers, and no part gives so many"),
     Kind("a mixture of softmaxes", _saved(MixtureOfSoftmaxes), "refused", "a mixture of softmaxes"),
