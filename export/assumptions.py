@@ -46,12 +46,13 @@ class Assumptions:
             raise TuiGenError(f"--assume {key} must be one of {', '.join(choices)}, not {value!r}")
         return value
 
-    def assume(self, key: str, default: str, what: str, *, choices: Collection[str] = ()) -> str:
+    def assume(self, key: str, default: str, what: str, *, choices: Collection[str] = (), usage: str = "") -> str:
         """The answer to a question; without one the default, which is listed as missing.
 
-        what: what the file does not say, such as `the nonlinearity of rnn`.
+        what: what the file does not say, such as `the nonlinearity of rnn`. usage: as `answer` takes it.
         """
-        value = self.answer(key, "|".join(dict.fromkeys((default, *choices))) if choices else "", choices=choices)
+        usage = usage or ("|".join(dict.fromkeys((default, *choices))) if choices else "")
+        value = self.answer(key, usage, choices=choices)
         if value is None:
             missing = Missing(what, f"--assume {self._usages[key]}", default)
             self.missing += [] if missing in self.missing else [missing]

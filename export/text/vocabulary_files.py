@@ -1,20 +1,24 @@
-"""Vocabularies: files of tokens, values that may be one, special tokens, and the tokenizer.json of each kind."""
+"""Vocabulary files: lines of tokens, perhaps with ids or counts in columns beside them, JSON, pickles, known sets."""
 
 from __future__ import annotations
 
-import json
+import csv
 import re
 import string
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+from typing import TYPE_CHECKING
 
 from tui_gen.errors import TuiGenError
 
-from ..build_tokenizer import UNKNOWN
-from .metadata import Setting, walk
+from .metadata import walk
+from .special_tokens import Texts, is_special
+from .vocabulary_values import GAPS, find_vocabularies, read_json, tokenizer_tokens
+
+if TYPE_CHECKING:  # the help would wait for PyTorch
+    from ..assumptions import Assumptions
 
 CHARACTER_SETS: dict[str, tuple[str, ...]] = {
     "printable": tuple(string.printable),
@@ -26,24 +30,27 @@ CHARACTER_SETS: dict[str, tuple[str, ...]] = {
 BYTES = "bytes"
 _PICKLES = (".pkl", ".pickle", ".pt", ".pth")
 _ESCAPES = {"\\n": "\n", "\\t": "\t", "\\r": "\r", "\\s": " ", "\\\\": "\\"}
-_MARKS = ".,;:!?"
-Texts = list[str | None]
-"""The text of each id; None where none is known."""
-_HINTS = (
-    *("itos", "idx2word", "int2char", "id2", "ix_to", "i2", "index_to", "idx_to", "vocab", "tokens", "chars"),
-    *("letters", "words", "alphabet", "symbols", "stoi", "2idx", "2int", "2id", "2i", "_to_i"),
+_HEADER = re.compile(
+    r"#.*|\W*(tokens?|words?|chars?|characters?|vocab(ulary)?|symbols?|ids?|ind(ex|ices)|idx)\W*", re.I
 )
-_COUNTS = ("count", "freq", "occurrences")
-"""What dicts between tokens and numbers that are no ids are called."""
-_GAPS = 4
-"""Ids without a text that a vocabulary may have, such as a 0 for padding."""
-BEGINNINGS = ("bos", "s", "sos", "start", "go", "stop", "endoftext", "eos", "/s", "end", "\n", " ")
-"""What every sample may start from, the likeliest first."""
-ENDS = ("stop", "endoftext", "eos", "eop", "end", "/s", "eot")
-"""What may end a sample."""
-_UNKNOWN = ("unk", "unknown", "oov")
-_MARKED = re.compile(r"<\|?(.+?)\|?>|\[([A-Z]+)\]|_{1,2}([A-Za-z]+)_{1,2}|xx(bos|eos|unk|pad)|([A-Z]{3,})")
-_BARE = {"BOS", "SOS", "START", "GO", "EOS", "END", "STOP", "EOT", "UNK", "UNKNOWN", "OOV", "PAD"}
+_COLUMNS = {
+    "token": (0, 0),
+    "token,count": (0, 1),
+    "token,id": (0, 1),
+    "token,score": (0, 1),
+    "id,token": (1, 0),
+    "count,token": (1, 0),
+    "id,token,count": (1, 1),
+    "token,id,count": (0, 2),
+    "token,count,id": (0, 2),
+}
+"""How many numbers stand before and after the token in a line, by what the columns are."""
+_SIGNS = ("\t", ",", " ")
+_NUMBER = re.compile(r"-?\d{1,15}(\.\d*)?(e-?\d+)?", re.I | re.ASCII)
+_MOST = 0.8
+"""Of all lines that have numbers beside a token, if that is what the file is."""
+_SORTED = 0.95
+"""Of all counts that are followed by none greater, if the commonest tokens stand first."""
 
 
 @dataclass(frozen=True)
@@ -51,15 +58,20 @@ class VocabularyFile:
     """A vocabulary from outside the checkpoint."""
 
     origin: str
-    tokens: Texts = field(default_factory=list)
+    """For people: where it is from, and what was in its columns."""
+    tokens: Texts
+    counts: tuple[float, ...] = ()
+    """How often each token occurred, where the file says it."""
     tokenizer: str = ""
-    """The text of a tokenizer.json, in place of tokens."""
+    """The text of a tokenizer.json with these tokens."""
+    is_bytes: bool = False
+    """Whether the tokens are bytes, in the characters that `byte_text` gives."""
 
 
-def read_vocabulary_file(name: str, size: int) -> VocabularyFile:
+def read_vocabulary_file(name: str, size: int, assumptions: Assumptions) -> VocabularyFile:
     """What --vocab names, of any size. Raises TuiGenError for a file in no known form.
 
-    size: how many tokens the weights know, to choose by if a file holds several vocabularies.
+    size: how many tokens are looked for, to choose by if a file can be read in several ways.
     """
     path = Path(name)
     if name in CHARACTER_SETS and not path.exists():
@@ -67,13 +79,14 @@ def read_vocabulary_file(name: str, size: int) -> VocabularyFile:
     beginning = _beginning(path)
     if beginning.startswith((b"\x80", b"PK")) or path.suffix in _PICKLES:
         from ..checkpoints.load import load_values  # the help would wait for PyTorch
+        from ..checkpoints.values import facts_of
 
-        return _of_values(path, load_values(path), size)
+        return _of_values(path, facts_of(load_values(path)), size, assumptions)
     text = read_text_file(path)
-    value = _json(text) if beginning.lstrip()[:1] in (b"{", b"[") else None
-    if isinstance(value, dict) and isinstance(value.get("model"), dict) and "vocab" in value["model"]:
-        return VocabularyFile(str(path), tokenizer=text)
-    return VocabularyFile(str(path), _lines(text, size)) if value is None else _of_values(path, value, size)
+    value = read_json(text) if beginning.lstrip()[:1] in (b"{", b"[") else None
+    if tokens := tokenizer_tokens(value):
+        return VocabularyFile(str(path), tokens, tokenizer=text)
+    return _of_lines(path, text, size, assumptions) if value is None else _of_values(path, value, size, assumptions)
 
 
 def _beginning(path: Path) -> bytes:
@@ -87,45 +100,16 @@ def _beginning(path: Path) -> bytes:
         raise TuiGenError(f"--vocab {path} cannot be read: {fault.strerror}") from fault
 
 
-def _json(text: str) -> object:
-    """None for what is no JSON: a list of tokens may begin with a bracket."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _of_values(path: Path, value: object, size: int) -> VocabularyFile:
-    best, others = find_vocabularies(walk(value, ("vocab",)), size)
-    vocabulary = best or max(others, key=lambda other: len(other.tokens), default=None)
-    if vocabulary is None:
-        raise TuiGenError(f"--vocab {path} holds no list of tokens, and no dict between tokens and ids")
-    return VocabularyFile(str(path), vocabulary.tokens)
-
-
-def _lines(text: str, size: int) -> Texts:
-    """One token a line, perhaps with its id; newlines and the like as backslash and letter, or an empty line."""
-    lines = text.split("\n")
-    lines = lines if lines[-1] else lines[:-1]
-    by_id = _numbered_lines(lines)
-    if by_id:
-        return by_id
-    tokens = [_ESCAPES.get(line, line) for line in lines]
-    if len(tokens) == size + 1 and "\n" not in tokens:  # a newline on a line of its own reads as two empty lines
-        tokens = [token for at, token in enumerate(tokens) if token or at == 0 or tokens[at - 1]]
-    return ["\n" if not token and "\n" not in tokens else token for token in tokens]
-
-
-def _numbered_lines(lines: list[str]) -> Texts | None:
-    """Lines of a token and its id, or of an id and its token, with a tab or a space between; None for others."""
-    for sign in ("\t", " "):
-        token_first = [line.rpartition(sign)[::2] for line in lines]
-        id_first = [line.partition(sign)[::-2] for line in lines]
-        for pairs in (token_first, id_first):
-            ids = {int(at): token for token, at in pairs if at.isdecimal() and at.isascii() and len(at) < 10}
-            if len(ids) == len(lines) > 1 and ids.keys() == set(range(len(ids))):
-                return [_ESCAPES.get(ids[at], ids[at]) for at in range(len(ids))]
-    return None
+def _of_values(path: Path, value: object, size: int, assumptions: Assumptions) -> VocabularyFile:
+    fitting, others = find_vocabularies(walk(value, ("vocab",)), size)
+    if best := next(iter(fitting), None) or max(others, key=lambda other: len(other.tokens), default=None):
+        return VocabularyFile(str(path), best.tokens, tokenizer=best.tokenizer, is_bytes=best.is_bytes)
+    rows = list(value.items()) if isinstance(value, Mapping) else value
+    rows = rows if isinstance(rows, list) else []
+    pairs = [[*map(str, row)] for row in rows if isinstance(row, list | tuple)]
+    if len(pairs) > 1 and len(pairs) == len(rows) and (table := _table(pairs, "\x00", size, assumptions)):
+        return _of_table(path, "entry", table, assumptions)
+    raise TuiGenError(f"--vocab {path} holds no list of tokens, and no dict between tokens and ids")
 
 
 def read_text_file(path: Path) -> str:
@@ -138,193 +122,165 @@ def read_text_file(path: Path) -> str:
         raise TuiGenError(f"{path} cannot be read: {fault.strerror}") from fault
 
 
-@dataclass(frozen=True)
-class StoredVocabulary:
-    """A vocabulary and where it was."""
+def _of_lines(path: Path, text: str, size: int, assumptions: Assumptions) -> VocabularyFile:
+    """A token a line, perhaps with numbers beside it."""
+    lines = text.split("\n")
+    lines = lines if lines[-1] else lines[:-1]
+    if assumptions.answer("columns", choices=_COLUMNS) != "token":
+        for sign in _SIGNS:
+            table = _table(_rows(lines, sign), sign, size, assumptions)
+            if table and table.columns != "token":
+                return _of_table(path, "line", table, assumptions)
+    tokens, left_out = _plain_lines(lines, size)
+    return VocabularyFile(f"{path}{left_out}", tokens)
 
-    tokens: Texts
-    key: str
-    """The keys that lead to it, such as `dictionary.idx2word`."""
-    has_ids: bool = False
-    """Says the id of each token; a list may have been put into another order before it was used."""
+
+def _plain_lines(lines: list[str], size: int) -> tuple[Texts, str]:
+    """A token a line; newlines and the like as backslash and letter, or an empty line. And what was left out."""
+    tokens = [_ESCAPES.get(line, line) for line in lines]
+    left_out = ""
+    if len(tokens) == size + 1 and _HEADER.fullmatch(tokens[0]):
+        tokens, left_out = tokens[1:], f" without its first line, {tokens[0]!r}"
+    elif len(tokens) == size + 1 and tokens.count("") == 1 and not tokens[-1]:
+        tokens, left_out = tokens[:-1], " without the empty line at its end"
+    elif len(tokens) == size + 1 and "\n" not in tokens:  # a newline on a line of its own reads as two empty lines
+        tokens = [token for at, token in enumerate(tokens) if token or at == 0 or tokens[at - 1]]
+    return ["\n" if not token and "\n" not in tokens else token for token in tokens], left_out
+
+
+def _rows(lines: list[str], sign: str) -> list[list[str]]:
+    """The columns of each line; of a newline as a token, which breaks its line in two, the second half."""
+    joined: list[str] = []
+    for line in lines:
+        is_rest = joined and not joined[-1] and line.startswith(sign) and line[1:].strip().isdecimal()
+        joined = [*joined[:-1], f"\\n{line}"] if is_rest else joined
+        joined += [] if is_rest else [line]
+    if sign == ",":
+        return [row or [""] for row in csv.reader(joined)]
+    return [line.split(sign) for line in joined]
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Tokens with the numbers beside them."""
+
+    columns: str
+    tokens: list[str]
+    numbers: list[list[float]]
+    """Those of each token; none of a special token that has none."""
+    header: str = ""
 
     @property
-    def hint(self) -> int:
-        """How little the last key says that it is a vocabulary."""
-        return _hint(self.key.rpartition(".")[2])
+    def width(self) -> int:
+        """How many numbers stand beside a token."""
+        return sum(_COLUMNS[self.columns])
+
+    @property
+    def bare(self) -> list[str]:
+        """Tokens without numbers, in a table that has them."""
+        return [token for token, numbers in zip(self.tokens, self.numbers, strict=True) if not numbers and self.width]
+
+    def column(self, name: str) -> list[float | None]:
+        """The numbers of one name; empty if there is no such column."""
+        names = [column for column in self.columns.split(",") if column != "token"]
+        at = names.index(name) if name in names else None
+        return [] if at is None else [numbers[at] if numbers else None for numbers in self.numbers]
 
 
-def find_vocabularies(settings: Iterable[Setting], size: int) -> tuple[StoredVocabulary | None, list[StoredVocabulary]]:
-    """The likeliest vocabulary for weights of `size` tokens, and all the values that might be of another size."""
-    every = [
-        StoredVocabulary(tokens, ".".join(setting.path), isinstance(setting.value, Mapping))
-        for setting in settings
-        if (tokens := _tokens_of(setting))
-    ]
-    gaps = max(1, min(_GAPS, size // 8))
-    fitting = [other for other in every if len(other.tokens) == size and other.tokens.count(None) <= gaps]
-    best = min(fitting, key=_unlikelihood, default=None)
-    return best, [other for other in every if other.hint < len(_HINTS)]
+def _table(rows: list[list[str]], sign: str, size: int, assumptions: Assumptions) -> _Table | None:
+    """Rows as a table whose columns are known, or asked for; None if there are no numbers beside the tokens."""
+    answer = assumptions.answer("columns", choices=_COLUMNS)
+    tables = {columns: table for columns in _COLUMNS if (table := _as_columns(rows, sign, columns))}
+    if answer:
+        return tables.get(answer)
+    numbered = [table for table in tables.values() if table.width and _is_likely(table)]
+    widest = [table for table in numbered if table.width == max(other.width for other in numbered)]
+    likely = _likeliest(widest, size)
+    strange = [token for table in likely[:1] for token in table.bare if not is_special(token)]
+    if strange:
+        likely = [*likely, tables["token"]]
+    if len(likely) < 2:
+        return next(iter(likely), None)
+    names = [table.columns for table in likely]
+    example = sign.join(rows[-1] if not strange else [strange[0]]).strip("\x00")
+    return tables[assumptions.ask("columns", f"what the columns of --vocab are, as in {example!r}", choices=names)]
 
 
-def _unlikelihood(vocabulary: StoredVocabulary) -> tuple[int, bool, bool, int]:
-    hint = vocabulary.hint
-    return vocabulary.tokens.count(None), hint == len(_HINTS), not vocabulary.has_ids, hint
+def _likeliest(tables: list[_Table], size: int) -> list[_Table]:
+    """Ids where they are beyond doubt, else all that the numbers can be."""
+    ids = [table for table in tables if "id" in table.columns and not _is_doubtful(table, size)]
+    places = {_COLUMNS[table.columns] for table in tables}
+    return ids if ids and (len(places) == 1 or len(ids) > 1) else tables
 
 
-def _hint(key: str) -> int:
-    return next((at for at, hint in enumerate(_HINTS) if hint in key.lower()), len(_HINTS))
-
-
-def _tokens_of(setting: Setting) -> Texts | None:
-    """A value as a vocabulary; None if it cannot be one."""
-    value = setting.value
-    if isinstance(value, str):
-        is_vocabulary = _hint(setting.key) < len(_HINTS) and len(value) > 1 and len(set(value)) == len(value)
-        return [*value] if is_vocabulary else None
-    if isinstance(value, list | tuple):
-        texts = [token for token in value if isinstance(token, str)]
-        return [*texts] if len(texts) == len(value) == len(set(texts)) > 1 else None
-    counts = any(word in setting.key.lower() for word in _COUNTS)
-    return _of_mapping(value) if isinstance(value, Mapping) and len(value) > 1 and not counts else None
-
-
-def _of_mapping(value: Mapping[object, object]) -> Texts | None:
-    """Token to id, or id to token; in JSON, ids are texts too."""
-    ids: dict[int, str] = {}
-    for key, inner in value.items():
-        if isinstance(inner, int) and isinstance(key, str) and not isinstance(inner, bool):
-            at, token = inner, key
-        elif isinstance(inner, str) and (number := _number(key)) is not None:
-            at, token = number, inner
-        else:
+def _as_columns(rows: list[list[str]], sign: str, columns: str) -> _Table | None:
+    """None if too few rows have numbers where the columns say. A header is left out."""
+    before, after = _COLUMNS[columns]
+    parsed = [_split(row, sign, before, after) for row in rows]
+    header = ""
+    if before + after and len(parsed) > 2 and not parsed[0][1] and any(map(_HEADER.fullmatch, rows[0])):
+        header, parsed = sign.join(rows[0]), parsed[1:]
+    tokens, numbers = [token for token, _ in parsed], [number for _, number in parsed]
+    if before + after and sum(map(bool, numbers)) < max(2, _MOST * len(numbers)):
+        specials = sum(is_special(token) for token in tokens)
+        if sum(map(bool, numbers)) < max(2, len(numbers) - specials):
             return None
-        if at in ids or not 0 <= at < len(value) + _GAPS:
-            return None
-        ids[at] = token
-    return [ids.get(at) for at in range(max(ids) + 1)] if len(set(ids.values())) == len(ids) else None
+    return _Table(columns, [_ESCAPES.get(token, token) for token in tokens], numbers, header)
 
 
-def _number(key: object) -> int | None:
-    if isinstance(key, int) and not isinstance(key, bool):
-        return key
-    return int(key) if isinstance(key, str) and key.isdecimal() and key.isascii() else None
+def _split(row: list[str], sign: str, before: int, after: int) -> tuple[str, list[float]]:
+    """Token and numbers of a row; the whole row and none if there are no such numbers."""
+    cells = row[next((at for at, cell in enumerate(row) if cell), 0) :] if before else row  # `uniq -c` indents counts
+    end = len(cells) - after
+    numbers = [*cells[:before], *cells[end:]]
+    fits = end > before and all(_NUMBER.fullmatch(number) for number in numbers)
+    return (sign.join(cells[before:end]), [*map(float, numbers)]) if fits else (sign.join(row), [])
 
 
-def meaning(token: str | None) -> str:
-    """`<EOS>`, `[EOS]`, `EOS` and `__eos__` all mean `eos`; empty for a token that is a text."""
-    match = _MARKED.fullmatch(token or "")
-    if not match or (match[5] and match[5] not in _BARE):
-        return token if token in ("\n", " ") else ""
-    return next(part for part in match.groups() if part).lower()
+def _is_likely(table: _Table) -> bool:
+    """Whether the numbers can be what the columns say."""
+    names = [name for name in table.columns.split(",") if name != "token"]
+    rows = [numbers for numbers in table.numbers if numbers]
+    return all(_can_be(name, [row[at] for row in rows], len(table.tokens)) for at, name in enumerate(names))
 
 
-def _is_special(token: str | None) -> bool:
-    """Whether a token longer than a character stands for no text."""
-    return token is None or (len(token) > 1 and bool(meaning(token)))
+def _can_be(name: str, numbers: list[float], count: int) -> bool:
+    are_whole = all(number.is_integer() and number >= 0 for number in numbers)
+    if name == "id":
+        return are_whole and len({*numbers}) == count and min(numbers) <= 1 and max(numbers) < count + GAPS
+    if name == "count":
+        return are_whole
+    return not are_whole
 
 
-def _unknown_token(tokens: Texts) -> str | None:
-    """The token for what the vocabulary does not have."""
-    return next((token for token in tokens if token and meaning(token) in _UNKNOWN), None)
+def _is_doubtful(table: _Table, size: int) -> bool:
+    """Whether ids may be counts as well: they fall from line to line, or begin with 1 where the weights have no 0."""
+    ids = [number or 0 for number in table.column("id")]
+    falls = all(one > other for one, other in pairwise(ids))
+    return falls or (min(ids) == 1 and len(ids) == size and ids != sorted(ids))
 
 
-def first_meaning(tokens: Texts, meanings: Sequence[str]) -> int | None:
-    """The id of the token whose meaning comes first in a list."""
-    places = {name: at for at, token in reversed(list(enumerate(tokens))) if (name := meaning(token))}
-    return next((places[name] for name in meanings if name in places), None)
+def _of_table(path: Path, row: str, table: _Table, assumptions: Assumptions) -> VocabularyFile:
+    order, ids = [*range(len(table.tokens))], [int(number or 0) for number in table.column("id")]
+    counts = [number or 0.0 for number in table.column("count")]
+    if counts and not ids and not _fall(table.tokens, counts) and _ask_order(assumptions) == "counts":
+        order = sorted(order, key=lambda at: (not is_special(table.tokens[at]), -counts[at]))
+    places = dict(zip(ids, order, strict=True)) if ids else dict(enumerate(order))
+    tokens: Texts = [table.tokens[places[at]] if at in places else None for at in range(max(places) + 1)]
+    occurrences = tuple(counts[places[at]] if at in places else 0.0 for at in range(len(tokens))) if counts else ()
+    header = f" without its first line, {table.header!r}" if table.header else ""
+    names = " and ".join("an id" if name == "id" else f"a {name}" for name in table.columns.split(","))
+    by = "" if ids else f"; ids by {'place' if order == sorted(order) else 'counts'}"
+    return VocabularyFile(f"{path}{header}, each {row} {names}{by}", tokens, occurrences)
 
 
-def token_name(token: int) -> str:
-    """What a token without a text is called."""
-    return f"token {token}"
+def _fall(tokens: list[str], counts: list[float]) -> bool:
+    """Whether the commonest tokens stand first, but for special ones."""
+    plain = [count for token, count in zip(tokens, counts, strict=True) if not is_special(token)]
+    pairs = list(pairwise(plain))
+    return sum(one >= other for one, other in pairs) >= _SORTED * len(pairs)
 
 
-def is_characters(tokens: Texts) -> bool:
-    """Whether every token but the special ones is a single character."""
-    texts = [token for token in tokens if token and not _is_special(token)]
-    return bool(texts) and all(len(token) == 1 for token in texts)
-
-
-def character_tokenizer_json(tokens: Texts) -> str:
-    """A token for each character; special ones can be typed by their names."""
-    tokenizer = _tokenizer(tokens)
-    long = sorted((token for token in tokens if token and len(token) > 1), key=len, reverse=True)
-    pattern = "|".join([*map(re.escape, long), r"[\s\S]"])
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), behavior="isolated")
-    tokenizer.decoder = decoders.Fuse()
-    return str(tokenizer.to_str())
-
-
-def word_tokenizer_json(tokens: Texts, *, line_end: str | None) -> str:
-    """Words between spaces. line_end: a token that is printed as a newline, and typed as one."""
-    tokenizer = _tokenizer(tokens)
-    ends = [token for token in dict.fromkeys((line_end, "\n")) if token in tokens and token]
-    words = pre_tokenizers.Split(Regex(r"\n|\S+" if ends else r"\S+"), behavior="removed", invert=True)
-    marks = pre_tokenizers.Split(Regex(rf"(?<=\w)[{_MARKS}]+(?=\s|$)"), behavior="isolated")
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([marks, words] if _marks_stand_alone(tokens) else [words])
-    if line_end:
-        newline = normalizers.Replace(Regex(r" *\n *"), f" {line_end} ")
-        lowercase = [tokenizer.normalizer] if tokenizer.normalizer else []
-        tokenizer.normalizer = normalizers.Sequence([*lowercase, newline])
-    tokenizer.decoder = _word_decoder(ends)
-    return str(tokenizer.to_str())
-
-
-def _word_decoder(ends: list[str]) -> decoders.Decoder:
-    """Spaces between words, none around newlines."""
-    spaces = decoders.WordPiece(prefix="\x00", cleanup=False)  # glues only what begins with that
-    newlines = [decoders.Replace(f" {end}", "\n") for end in ends] + [decoders.Replace(end, "\n") for end in ends]
-    return decoders.Sequence([spaces, *newlines, decoders.Fuse(), *([decoders.Replace("\n ", "\n")] if ends else [])])
-
-
-def byte_tokenizer_json() -> str:
-    """A token for each byte of UTF-8."""
-    characters = {character: byte for byte, character in _byte_characters().items()}
-    tokenizer = Tokenizer(models.WordLevel(characters, unk_token=UNKNOWN))
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-            pre_tokenizers.Split(Regex(r"[\s\S]"), behavior="isolated"),
-        ]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    return str(tokenizer.to_str())
-
-
-def _byte_characters() -> dict[int, str]:
-    """Radford et al. (2019): printable bytes stand for themselves, the others for characters from U+0100 on."""
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(256) if byte not in printable]
-    return {byte: chr(byte) for byte in printable} | {byte: chr(256 + at) for at, byte in enumerate(others)}
-
-
-def number_tokenizer_json(size: int) -> str:
-    """Tokens by their numbers: `17 3` and `token 17 token 3` are the same prompt."""
-    tokenizer = Tokenizer(models.WordLevel({token_name(at): at for at in range(size)}, unk_token=UNKNOWN))
-    bare = normalizers.Replace(Regex(r"\btoken\s+(?=\d)"), "")
-    tokenizer.normalizer = normalizers.Sequence([bare, normalizers.Replace(Regex(r"(?<!\S)(?=\d)"), "token ")])
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"token \d+|\S+"), behavior="removed", invert=True)
-    tokenizer.decoder = decoders.WordPiece(prefix="\x00", cleanup=False)
-    return str(tokenizer.to_str())
-
-
-def _tokenizer(tokens: Texts) -> Tokenizer:
-    """A vocabulary that reads any case, if it has small letters only."""
-    ids = {token if token and _is_utf8(token) else token_name(at): at for at, token in enumerate(tokens)}
-    tokenizer = Tokenizer(models.WordLevel(ids, unk_token=_unknown_token(tokens) or UNKNOWN))
-    texts = [token for token in tokens if token and not _is_special(token)]
-    if any(text != text.upper() for text in texts) and all(text == text.lower() for text in texts):
-        tokenizer.normalizer = normalizers.Lowercase()
-    return tokenizer
-
-
-def _is_utf8(token: str) -> bool:
-    """Whether a file can hold a text."""
-    return not any("\ud800" <= char <= "\udfff" for char in token)
-
-
-def _marks_stand_alone(tokens: Texts) -> bool:
-    """Whether the training text had spaces before its punctuation."""
-    texts = {token for token in tokens if token}
-    return "." in texts and "," in texts and not any(token[-1] in ",;" and len(token) > 1 for token in texts)
+def _ask_order(assumptions: Assumptions) -> str:
+    what = "whether the ids of --vocab go by its lines or by the counts, which do not fall from line to line"
+    return assumptions.ask("order", what, choices=("lines", "counts"))

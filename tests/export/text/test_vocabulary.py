@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import string
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,18 +79,29 @@ def test_a_vocabulary_is_not_confused_with_counts_or_other_lists() -> None:
     assert _ids(exportable, "zxy") == [2, 0, 1]
 
 
-def test_a_dict_of_ids_beats_a_list_and_says_that_they_differ() -> None:
+def test_vocabularies_that_contradict_each_other_are_a_question(tmp_path: Path) -> None:
     facts = {"chars": ["c", "b", "a"], "stoi": {"a": 0, "b": 1, "c": 2}, "word_counts": {"a": 2, "b": 1, "c": 0}}
-    reading = read(_checkpoint(3, **facts))
-    assert _ids(reading.build(), "cab") == [2, 0, 1]
-    assert "chars has the same tokens in another order; stoi is used" in reading.diagnosis.notes
+    says = (
+        "which vocabulary is right: id 0 is 'a' by stoi and 'c' by chars; tell it with --assume vocabulary=stoi.chars"
+    )
+    with pytest.raises(TuiGenError, match=says):
+        _build(3, **facts)
+    assert _ids(_build(3, ReadOptions(assume={"vocabulary": "stoi"}), **facts), "cab") == [2, 0, 1]
+    assert _ids(_build(3, ReadOptions(assume={"vocabulary": "chars"}), **facts), "cab") == [0, 2, 1]
+    side = _side(tmp_path / "vocab.txt", "b\na\nc\n")
+    with pytest.raises(TuiGenError, match="id 0 is 'b' by side and 'a' by stoi"):
+        _build(3, side, stoi=facts["stoi"])
+    assert _ids(_build(3, replace(side, assume={"vocabulary": "side"}), stoi=facts["stoi"]), "cab") == [2, 1, 0]
 
 
 def test_a_dict_without_id_0_is_a_list_of_names_that_0_begins_and_ends() -> None:
     reading = read(_checkpoint(4, stoi={"a": 1, "b": 2, "c": 3}))
     card = reading.build().card
     assert (card.bos, card.eos) == (0, 0)
-    assert "token 0 is taken for the beginning and the end of every text" in reading.diagnosis.notes
+    assert [missing.option for missing in reading.diagnosis.missing] == ["--assume bos=TOKEN", "--assume eos=TOKEN"]
+    padded = _checkpoint(4, stoi={"a": 1, "b": 2, "c": 3})
+    padded.tensors["embedding.weight"][0] = 0
+    assert read(padded).build().card.eos is None
 
 
 @pytest.mark.parametrize(
@@ -195,7 +207,10 @@ def test_a_known_size_is_a_hint_and_a_list_of_almost_that_size_is_told() -> None
     (missing,) = read(_checkpoint(100)).diagnosis.missing
     assert missing.what == "the vocabulary (--vocab printable has 100 too)"
     (missing,) = read(_checkpoint(5, chars=["a", "b", "c"])).diagnosis.missing
-    assert missing.what == "the vocabulary; chars in the file has 3 tokens, the weights 5"
+    says = "chars in the file has 3 tokens, the weights 5 (--assume specials=<pad>,<unk> (`...,<unk>` puts it last) "
+    assert missing.what.startswith(f"the vocabulary; {says}")
+    exportable = _build(5, ReadOptions(assume={"specials": "<pad>,...,<eos>"}), chars=["a", "b", "c"])
+    assert _ids(exportable, "ac<eos>") == [1, 3, 4]
 
 
 def _side(path: Path, contents: str | bytes) -> ReadOptions:
@@ -333,7 +348,7 @@ def _learned(text: str) -> Checkpoint:
 def test_a_text_that_does_not_give_the_size_of_the_weights_is_told(tmp_path: Path) -> None:
     path = tmp_path / "input.txt"
     path.write_text(TEXT, encoding="utf-8")
-    says = "by sorted-characters of input.txt has 12 tokens, but the weights predict 15; --assume specials"
+    says = "by sorted-characters of input.txt has 12 tokens, but the weights predict 15; exactly so many with --assume "
     with pytest.raises(TuiGenError, match=f"the vocabulary {says}"):
         read(_checkpoint(15), ReadOptions(corpus=(path,), vocab_rule="sorted-characters"))
 
