@@ -22,7 +22,7 @@ _MAX_DEPTH = 100
 _MAX_BITS = 1024
 _MEMORY = 2**28
 """Bytes that tensors may take beyond four times the file's size."""
-_SIMPLE = (bool, int, float, str, type(None))
+_SIMPLE = (bool, int, float, str, bytes, type(None))
 CLASS = "__class__"
 """Under this key a plain dict says of which class the object was."""
 STATE = "__state__"
@@ -171,6 +171,8 @@ class _PlainValues:
         items = self._list(placeholder.items, depth) or content
         if not attributes and items != ():
             return items
+        if placeholder.entries and state:  # of a class that extends dict: apart too, for those who want only these
+            items = self._dict(placeholder.entries, depth)
         return {CLASS: placeholder.kind, **attributes, **({ITEMS: items} if items != () else {})}
 
     def _module(self, kind: str, state: dict[Any, Any], depth: int) -> Module:

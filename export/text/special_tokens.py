@@ -16,17 +16,18 @@ if TYPE_CHECKING:  # the help would wait for PyTorch
 
 Texts = list[str | None]
 """The text of each id; None where none is known."""
-_BEGINNINGS = ("bos", "s", "sos", "start", "go")
+_BEGINNINGS = ("bos", "s", "sos", "start", "go", "cls")
 """What stands before a text alone."""
 _SEPARATORS = ("stop", "endoftext", "eos", "/s", "end")
 """What ends a text, and begins one where nothing else does."""
-_ENDS = ("stop", "endoftext", "eos", "eop", "end", "/s", "eot")
+_ENDS = ("stop", "endoftext", "eos", "eop", "end", "/s", "eot", "sep")
 _PARTNERS = {
     "bos": ("eos", "eot"),
     "sos": ("eos", "eot"),
     "s": ("/s",),
     "start": ("end", "stop", "eop", "eot", "eos"),
     "go": ("eos", "end", "stop"),
+    "cls": ("sep",),
 }
 """What ends a text that begins so."""
 _UNKNOWN = ("unk", "unknown", "oov")
@@ -34,7 +35,7 @@ _MARKED = re.compile(
     r"<\|?(.+?)\|?>|\[([A-Z]+)\]|_{1,2}([A-Za-z]+)_{1,2}|@{1,2}([A-Za-z]+)@{1,2}|xx(bos|eos|unk|pad)|(start|end)seq"
     r"|([A-Z]{3,})"
 )
-_BARE = {"BOS", "SOS", "START", "GO", "EOS", "END", "STOP", "EOT", "UNK", "UNKNOWN", "OOV", "PAD"}
+_BARE = {"BOS", "SOS", "START", "GO", "EOS", "END", "STOP", "EOT", "UNK", "UNKNOWN", "OOV", "PAD", "CLS", "SEP", "MASK"}
 _LONG_START = re.compile(r"(start|begin)(ning)?[-_ ]?(of)?[-_ ]?(text|sentence|sequence|seq|line)?")
 _LONG_END = re.compile(r"end[-_ ](of[-_ ])?(text|sentence|sequence|seq|line)")
 _BEGIN_AND_END = ("^", "$")
@@ -54,7 +55,7 @@ _WITHOUT_SPACES = re.compile("[\u3040-\u30ff\u3400-\u9fff]")
 def meaning(token: str | None) -> str:
     """`<EOS>`, `[EOS]`, `EOS` and `__eos__` all mean `eos`; empty for a token that is a text."""
     match = _MARKED.fullmatch(token or "")
-    if not match or (match[7] and match[7] not in _BARE):
+    if not match or (match[7] or match[2] or "BOS").removeprefix("_") not in _BARE:
         return token if token in ("\n", " ") else ""
     name = next(part for part in match.groups() if part).lower()
     return "start" if _LONG_START.fullmatch(name) else "end" if _LONG_END.fullmatch(name) else name

@@ -155,8 +155,8 @@ def _rows(lines: list[str], sign: str) -> list[list[str]]:
         is_rest = joined and not joined[-1] and line.startswith(sign) and line[1:].strip().isdecimal()
         joined = [*joined[:-1], f"\\n{line}"] if is_rest else joined
         joined += [] if is_rest else [line]
-    if sign == ",":
-        return [row or [""] for row in csv.reader(joined)]
+    if sign == "," and sum(line.count('"') for line in joined) % 2 == 0:
+        return [row or [""] for row in csv.reader(f"{line}\n" for line in joined)]
     return [line.split(sign) for line in joined]
 
 
@@ -283,4 +283,4 @@ def _fall(tokens: list[str], counts: list[float]) -> bool:
 
 def _ask_order(assumptions: Assumptions) -> str:
     what = "whether the ids of --vocab go by its lines or by the counts, which do not fall from line to line"
-    return assumptions.ask("order", what, choices=("lines", "counts"))
+    return assumptions.ask("ids", what, choices=("lines", "counts"))
