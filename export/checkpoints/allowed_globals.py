@@ -30,7 +30,7 @@ _INERT = frozenset(
         *("re._compile", "random.Random", "decimal.Decimal", "fractions.Fraction", "uuid.UUID", "torch._C.Generator"),
         *(f"numpy.random._pickle.__{name}_ctor" for name in ("randomstate", "generator", "bit_generator")),
         *("numpy.random.__RandomState_ctor", "numpy.random.bit_generator.__pyx_unpickle_SeedSequence"),
-        "torch._dynamo.eval_frame.OptimizeContext",
+        *("torch._dynamo.eval_frame.OptimizeContext", "regex._regex.compile", "_regex.compile"),
     }
 )
 """Calls that become placeholders and are never made: settings and random states have them."""

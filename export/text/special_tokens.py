@@ -43,8 +43,8 @@ _BEGIN_AND_END = ("^", "$")
 _SIGNS = "^$<>|~#@*!_%&"
 """What may stand for a beginning or an end among characters without white space."""
 _STATED = re.compile(
-    r"_*(?:(?P<bos>bos|sos)|(?P<eos>eos|eot)|(?:(?P<begin>start|begin|init|go)|(?P<end>end|stop))(?=.*(tok|char|symbol)))"
-    r"(?:_?(?:of_(?:text|sequence|sentence)_?)?(?:tok|token|char|character|symbol|id|idx|ix|index|ind))*"
+    r"_*(?:(?P<bos>bos|sos|document_delimiter)|(?P<eos>eos|eot)|(?:(?P<begin>start|begin|init|go)|(?P<end>end|stop))(?=.*(tok|char|symbol|word)))"
+    r"(?:_?(?:of_(?:text|sequence|sentence)_?)?(?:tok|token|char|character|symbol|word|id|idx|ix|index|ind))*"
 )
 """Names of settings that say what begins or ends a text."""
 _MOST_SETTINGS = 500
@@ -167,9 +167,9 @@ def _beginning(tokens: Texts, unused: Collection[int]) -> _Choice:
     nameless = [0] if tokens[0] is None and None not in tokens[1:] and 0 not in unused else []
     if white:
         return _Choice((*nameless, *white), "what a line or a word begins after")
-    return (
-        _Choice((0,), "it has no text of its own, as in lists of names", ends=(0,)) if nameless else _of_first(tokens)
-    )
+    if nameless and is_characters(tokens):
+        return _Choice((0,), "it has no text of its own, as in lists of names", ends=(0,))
+    return _of_first(tokens)
 
 
 def _of_first(tokens: Texts) -> _Choice:
@@ -178,7 +178,7 @@ def _of_first(tokens: Texts) -> _Choice:
         return _Choice((0,), "a dot of the first id stands around every name in lists of names", ends=(0,))
     if joins_nothing(tokens) is not False:
         return _of_signs(tokens)
-    return _Choice((0,), "the first token, for none is called a beginning")
+    return _Choice((0,), "the first id, for no token is called a beginning")
 
 
 def _of_signs(tokens: Texts) -> _Choice:

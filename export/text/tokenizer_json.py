@@ -13,7 +13,7 @@ from .special_tokens import Texts, is_special, token_name, unknown_token
 _MARKS = ".,;:!?"
 SPACE, BYTE_SPACE, WORD_END, INSIDE, GOES_ON = "▁", "Ġ", "</w>", "##", "@@"
 _PIECES = {
-    SPACE: re.compile(r"▁."),
+    SPACE: re.compile(r"▁.+"),
     BYTE_SPACE: re.compile(r"Ġ.+"),
     WORD_END: re.compile(r".+</w>"),
     INSIDE: re.compile(r"##.+"),
@@ -37,7 +37,7 @@ class TokenizerFile:
 def piece_mark(tokens: Texts) -> str | None:
     """What marks the pieces of words in a vocabulary; None for one of whole words or characters."""
     texts = [token for token in tokens if token and not is_special(token)]
-    counts = {mark: sum(pattern.match(text) is not None for text in texts) for mark, pattern in _PIECES.items()}
+    counts = {mark: sum(pattern.fullmatch(text) is not None for text in texts) for mark, pattern in _PIECES.items()}
     best = max(counts, key=lambda mark: counts[mark])
     return best if counts[best] > _LEAST * len(texts) else None
 

@@ -13,7 +13,7 @@ from tui_gen.errors import TuiGenError
 
 from ..reader import Missing, ReadOptions
 from . import metadata
-from .special_tokens import Texts, find_boundaries, joins_nothing, line_end, meaning, token_name
+from .special_tokens import Texts, find_boundaries, is_characters, joins_nothing, line_end, meaning, token_name
 from .tokenizer_json import (
     TokenizerFile,
     byte_text,
@@ -191,7 +191,7 @@ def _tokenizer_file(source: _Source, assumptions: Assumptions) -> tuple[str, Tok
         what = "what stands between tokens when they are printed"
         joined = assumptions.assume("join", "nothing", what, choices=("nothing", "spaces")) == "nothing"
     if joined:
-        return "characters", character_tokenizer_file(tokens)
+        return "characters" if is_characters(tokens) else "tokens", character_tokenizer_file(tokens)
     return "words", word_tokenizer_file(tokens, line_end=line_end(tokens))
 
 

@@ -11,6 +11,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from tui_gen.errors import TuiGenError
 
 from .metadata import walk
@@ -82,6 +84,10 @@ def read_vocabulary_file(name: str, size: int, assumptions: Assumptions) -> Voca
         from ..checkpoints.values import facts_of
 
         return _of_values(path, facts_of(load_values(path)), size, assumptions)
+    if path.suffix == ".model" and beginning.startswith(b"\n"):
+        raise TuiGenError(f"--vocab {path} is a SentencePiece model; name the .vocab file that was written beside it")
+    if beginning.startswith(b"\x93NUMPY"):
+        return _of_values(path, _array(path), size, assumptions)
     text = read_text_file(path)
     value = read_json(text) if beginning.lstrip()[:1] in (b"{", b"[") else None
     if tokens := tokenizer_tokens(value):
@@ -98,6 +104,14 @@ def _beginning(path: Path) -> bytes:
         raise TuiGenError(f"--vocab {path}: there is no such file; a name instead of a file is {names}") from None
     except OSError as fault:
         raise TuiGenError(f"--vocab {path} cannot be read: {fault.strerror}") from fault
+
+
+def _array(path: Path) -> object:
+    """The texts of a NumPy file."""
+    try:
+        return np.load(path, allow_pickle=False).tolist()
+    except (ValueError, OSError) as fault:
+        raise TuiGenError(f"--vocab {path} holds no plain array of texts ({fault}); save it as a JSON list") from fault
 
 
 def _of_values(path: Path, value: object, size: int, assumptions: Assumptions) -> VocabularyFile:

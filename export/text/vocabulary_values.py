@@ -15,6 +15,7 @@ _HINTS = (
     *("itos", "idx2word", "int2char", "id2", "x2", "i2", "ix_to", "index_to", "idx_to", "id_to", "ids_to", "vocab"),
     *("tokens", "chars", "characters", "letters", "words", "alphabet", "symbols", "lexicon", "stoi", "2idx", "2int"),
     *("2id", "2i", "_to_i", "dictionary", "word_index", "index_word", "encoder", "decoder", "tokenizer"),
+    *("indices", "voc", "_to_", "2"),
 )
 """Parts of the names of vocabularies, the likeliest first."""
 _COUNTS = ("count", "freq", "occurrences", "docs", "ranks", "merges")
