@@ -294,6 +294,36 @@ _BESIDE = [
         prompts={"3 8": [0, 1, 2]},
     ),
     Kind(
+        "tokens that end in numbers",
+        _with_side("\n".join(f"{word} {at}" for word in ("note", "rest") for at in range(V))[:77]),
+        options=SIDE,
+    ),
+    Kind(
+        "id: token", _with_side("".join(f"{at}: {word}\n" for at, word in enumerate(WORDS))), options=SIDE, prompts=CAT
+    ),
+    Kind("a printed dict", _with_side(str(BY_CHAR)), options=SIDE, prompts=ABC),
+    Kind(
+        "lines of JSON",
+        _with_side("".join(f'{{"id": {at}, "word": "{word}"}}\n' for at, word in enumerate(WORDS))),
+        options=SIDE,
+        prompts=CAT,
+    ),
+    Kind(
+        "vectors under a line of their sizes",
+        _with_side(f"{V} 5\n" + "".join(f"{word} 0.1 -2 3 4 5e-3\n" for word in WORDS)),
+        options=SIDE,
+        prompts=CAT,
+    ),
+    Kind(
+        "some lines without a number",
+        _with_side(_columns(WORDS[:9], [99 - at for at in range(9)], sign=" ") + "new york\nb c"),
+        "asked",
+        "what the columns of --vocab are, as in 'new york'; tell it with --assume columns=token,count.token",
+        {"columns": "token,count"},
+        SIDE,
+        prompts=CAT,
+    ),
+    Kind(
         "scores of pieces",
         _with_side(
             _columns(
