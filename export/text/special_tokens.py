@@ -136,6 +136,8 @@ def find_boundaries(
     unused: ids whose embedding is all zeros, as that of padding stays. is_named: whether the tokens have texts.
     """
     stated = list(_stated(settings))
+    if not is_named:
+        stated = [(key, (name, value)) for key, (name, value) in stated if type(value) is int]
     begin = _beginning(tokens, unused) if is_named else _Choice((0,), "the first, for want of names", is_named=True)
     bos, why = _decide("bos", tokens, begin, [value for key, value in stated if key == "bos"], assumptions)
     ends = [value for key, value in stated if key == "eos"]

@@ -283,7 +283,9 @@ class _Adjustable:
                 changes = lowercase + bool(least) + bool(names)
                 cures.append((changes, _typed((*self.specials, *names), least, lowercase=lowercase)))
         if not cures and len(self.tokens) > size:
-            cures = [(1, f"--assume max_size={size - len(self.specials)}, if the script kept only the first")]
+            most = f"--assume max_size={size - len(self.specials)}, if the script kept only the first"
+            header = f"no first line, {self.tokens[0]!r}, if it is a header" if len(self.tokens) == size + 1 else ""
+            cures = [(1, cure) for cure in (header, most) if cure]
         fewest = min((changes for changes, _ in cures), default=0)
         return [cure for changes, cure in cures if changes == fewest][:2]
 

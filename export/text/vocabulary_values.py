@@ -22,6 +22,7 @@ _COUNTS = ("count", "freq", "occurrences", "docs", "ranks", "merges")
 """What dicts between tokens and numbers that are no ids are called."""
 _KERAS = ("word_index", "index_word")
 """Vocabularies of which a network uses the first ids only."""
+_ADDED = "added_tokens_encoder"
 GAPS = 4
 """Ids without a text that a vocabulary may have, such as a 0 for padding."""
 _CLASS = "__class__"
@@ -57,10 +58,21 @@ class StoredVocabulary:
 
 def find_vocabularies(settings: Iterable[Setting], size: int) -> tuple[list[StoredVocabulary], list[StoredVocabulary]]:
     """All that fit weights of `size` tokens, the likeliest first; and those of another size that are called so."""
-    every = [vocabulary for setting in _unfold(settings) for vocabulary in _vocabularies(setting)]
+    unfolded = list(_unfold(settings))
+    added = [setting.value for setting in unfolded if setting.key.endswith(_ADDED) and isinstance(setting.value, dict)]
+    every = [_with_added(vocabulary, added) for setting in unfolded for vocabulary in _vocabularies(setting)]
     fitting = [fitted for vocabulary in every if (fitted := _fit(vocabulary, size))]
     others = [vocabulary for vocabulary in every if vocabulary.is_hinted and not _fit(vocabulary, size)]
     return sorted(fitting, key=_unlikelihood), others
+
+
+def _with_added(vocabulary: StoredVocabulary, added: list[dict[object, object]]) -> StoredVocabulary:
+    """With the tokens that transformers keep beside a vocabulary, whose ids follow those that it has."""
+    ids = {at: token for beside in added for token, at in beside.items() if isinstance(token, str) and type(at) is int}
+    tokens = [*vocabulary.tokens]
+    while vocabulary.has_ids and len(tokens) in ids:
+        tokens.append(ids[len(tokens)])
+    return replace(vocabulary, tokens=tokens)
 
 
 def contradicts(one: Sequence[str | None], other: Sequence[str | None]) -> bool:
@@ -203,7 +215,7 @@ def _of_numbers(value: Mapping[int, int], key: str) -> list[StoredVocabulary]:
     places = set(range(len(value)))
     inverse = _inverse(value)
     directions = [ids for ids in (inverse, dict(value)) if ids and ids.keys() == places]
-    if not directions or any(not 0 <= code < _CODE_POINTS for code in directions[0].values()):
+    if not directions or not all(map(_is_text, directions[0].values())):
         return []
     if len(directions) == 2 and directions[0] != directions[1]:
         return []  # nothing tells which numbers are the ids
@@ -211,6 +223,11 @@ def _of_numbers(value: Mapping[int, int], key: str) -> list[StoredVocabulary]:
     tokens: list[Any] = [bytes([code]) for code in codes] if max(codes) < 256 else list(map(chr, codes))
     vocabulary = _of_ids(dict(zip(directions[0], tokens, strict=True)), key)
     return [vocabulary] if vocabulary and vocabulary.is_hinted else []
+
+
+def _is_text(code: int) -> bool:
+    """Whether a number is the code point of what stands in texts."""
+    return code in (9, 10, 13) or 32 <= code < _CODE_POINTS
 
 
 def _texts(tokens: Sequence[str | bytes]) -> tuple[list[str], bool]:

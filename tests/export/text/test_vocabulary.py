@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -364,3 +365,49 @@ def test_the_corpus_shows_whether_the_network_was_read_rightly(tmp_path: Path) -
     assert [tokens.shape for tokens in reading.build().real] == [(5, 200)]
     wrong = read(_learned(text), ReadOptions(corpus=(path,), vocab_rule="characters-by-frequency"))
     assert "worse than blind guessing" in wrong.diagnosis.doubt
+
+
+def test_what_would_give_a_text_the_size_of_the_weights_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "input.txt"
+    path.write_text("The cat and the dog\nand the rat\n", encoding="utf-8")
+
+    def message(size: int) -> str:
+        with pytest.raises(TuiGenError) as fault:
+            read(_checkpoint(size), ReadOptions(corpus=(path,), vocab_rule="sorted-words"))
+        return str(fault.value)
+
+    assert message(7).endswith(
+        "exactly so many with --vocab-rule words-first-appearance-eos or --assume "
+        "specials=<unk> (`...,<unk>` puts it last)"
+    )
+    assert message(5).endswith("exactly so many with --assume lowercase=yes")
+    assert message(2).endswith("exactly so many with --assume min_count=2")
+    assert message(40).endswith("it is another model's, or incomplete")
+
+
+def test_how_tokens_are_split_and_printed_is_said_and_can_be_told() -> None:
+    reading = read(_checkpoint(5, vocab=["C", "c", "Cl", "(", "="]))
+    assert "--assume join=nothing|spaces" in [missing.option for missing in reading.diagnosis.missing]
+    assert _codec(reading.build()).decode([0, 2, 1]) == "CClc"
+    spaced = read(_checkpoint(5, vocab=["C", "c", "Cl", "(", "="]), ReadOptions(assume={"join": "spaces"}))
+    assert _codec(spaced.build()).decode([0, 2, 1]) == "C Cl c"
+    facts = dict(read(_checkpoint(4, vocab=["the", "cat", ",", "."])).diagnosis.facts)
+    assert facts["text"] == (
+        "words with spaces between, punctuation is a word in prompts too; "
+        "prompts lower-cased, for it has small letters only"
+    )
+
+
+def test_a_numpy_file_is_read_and_a_sentencepiece_model_told(tmp_path: Path) -> None:
+    np.save(tmp_path / "vocab.npy", np.array(ABC))
+    assert _ids(_build(5, ReadOptions(vocab=str(tmp_path / "vocab.npy"))), "ab c\n") == [1, 0, 4, 3, 2]
+    with pytest.raises(TuiGenError, match=r"is a SentencePiece model; name the \.vocab file"):
+        _build(5, _side(tmp_path / "sp.model", b"\n\x0e\n\x05<unk>"))
+    np.save(tmp_path / "objects.npy", np.array([*ABC], dtype=object))
+    with pytest.raises(TuiGenError, match="holds no plain array of texts"):
+        _build(5, ReadOptions(vocab=str(tmp_path / "objects.npy")))
+
+
+def test_long_lines_and_cells_take_no_time(tmp_path: Path) -> None:
+    with pytest.raises(TuiGenError, match="has 3 tokens, but the weights predict 5"):
+        _build(5, _side(tmp_path / "vocab.txt", f"{'x' + ' ' * 200_000}\n" * 2 + '"' + "," * 200_000 + '"'))
