@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import io
 import string
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +31,8 @@ CHARACTER_SETS: dict[str, tuple[str, ...]] = {
 }
 """Sets of characters in the order of their ids, by the names that --vocab takes; `bytes` is another."""
 BYTES = "bytes"
+_LARGEST = 2**28
+"""Bytes of an array that may hold a vocabulary."""
 _PICKLES = (".pkl", ".pickle", ".pt", ".pth")
 
 
@@ -55,6 +60,8 @@ def read_vocabulary_file(name: str, size: int, assumptions: Assumptions) -> Voca
     if name in CHARACTER_SETS and not path.exists():
         return VocabularyFile(f"the {len(CHARACTER_SETS[name])} characters called {name}", [*CHARACTER_SETS[name]])
     beginning = _beginning(path)
+    if beginning.startswith(b"\x93NUMPY") or (beginning.startswith(b"PK") and path.suffix == ".npz"):
+        return _of_values(path, _arrays(path), size, assumptions)
     if beginning.startswith((b"\x80", b"PK")) or path.suffix in _PICKLES:
         from ..checkpoints.load import load_values  # the help would wait for PyTorch
         from ..checkpoints.values import facts_of
@@ -62,8 +69,6 @@ def read_vocabulary_file(name: str, size: int, assumptions: Assumptions) -> Voca
         return _of_values(path, facts_of(load_values(path)), size, assumptions)
     if path.suffix == ".model" and beginning.startswith(b"\n"):
         raise TuiGenError(f"--vocab {path} is a SentencePiece model; name the .vocab file that was written beside it")
-    if beginning.startswith(b"\x93NUMPY"):
-        return _of_values(path, _array(path), size, assumptions)
     text = read_text_file(path)
     value = _literal(text) if beginning.lstrip()[:1] in (b"{", b"[", b"(") else None
     if tokens := tokenizer_tokens(value):
@@ -95,12 +100,32 @@ def _literal(text: str) -> object:
     return value
 
 
-def _array(path: Path) -> object:
-    """The texts of a NumPy file."""
+def _arrays(path: Path) -> dict[str, object]:
+    """What is in a NumPy file, or in an archive of such. Raises TuiGenError for a damaged one."""
     try:
-        return np.load(path, allow_pickle=False).tolist()
-    except (ValueError, OSError) as fault:
-        raise TuiGenError(f"--vocab {path} holds no plain array of texts ({fault}); save it as a JSON list") from fault
+        if not zipfile.is_zipfile(path):
+            return {"vocab": _array(path.read_bytes())}
+        with zipfile.ZipFile(path) as archive:
+            members = [member for member in archive.infolist() if member.file_size < _LARGEST]
+            return {member.filename.removesuffix(".npy"): _array(archive.read(member)) for member in members}
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as fault:
+        raise TuiGenError(f"--vocab {path} is a damaged NumPy file: {fault}") from fault
+    except TuiGenError as fault:
+        raise TuiGenError(f"--vocab {path} cannot be read: {fault}") from None
+
+
+def _array(content: bytes) -> object:
+    """Texts, or the plain values of an array of objects; None for numbers. Nothing in it is run."""
+    from ..checkpoints.formats import read_pickle  # the help would wait for PyTorch
+    from ..checkpoints.values import facts_of, plain
+
+    file = io.BytesIO(content)
+    is_first = np.lib.format.read_magic(file) == (1, 0)
+    read_header = np.lib.format.read_array_header_1_0 if is_first else np.lib.format.read_array_header_2_0
+    dtype = read_header(file)[2]
+    if dtype.hasobject:
+        return facts_of(plain(read_pickle(file), file_size=len(content)))
+    return np.load(io.BytesIO(content), allow_pickle=False).tolist() if dtype.kind in "US" else None
 
 
 def _of_values(path: Path, value: object, size: int, assumptions: Assumptions) -> VocabularyFile:

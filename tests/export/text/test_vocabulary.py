@@ -403,9 +403,13 @@ def test_a_numpy_file_is_read_and_a_sentencepiece_model_told(tmp_path: Path) -> 
     assert _ids(_build(5, ReadOptions(vocab=str(tmp_path / "vocab.npy"))), "ab c\n") == [1, 0, 4, 3, 2]
     with pytest.raises(TuiGenError, match=r"is a SentencePiece model; name the \.vocab file"):
         _build(5, _side(tmp_path / "sp.model", b"\n\x0e\n\x05<unk>"))
-    np.save(tmp_path / "objects.npy", np.array([*ABC], dtype=object))
-    with pytest.raises(TuiGenError, match="holds no plain array of texts"):
-        _build(5, ReadOptions(vocab=str(tmp_path / "objects.npy")))
+    np.save(tmp_path / "ids.npy", {char: at for at, char in enumerate(ABC)})  # type: ignore[arg-type]
+    assert _ids(_build(5, ReadOptions(vocab=str(tmp_path / "ids.npy"))), "ab c\n") == [1, 0, 4, 3, 2]
+    np.savez_compressed(tmp_path / "all.npz", data=np.zeros((9, 4)), ix2word=dict(enumerate(ABC)))  # type: ignore[arg-type]
+    assert _ids(_build(5, ReadOptions(vocab=str(tmp_path / "all.npz"))), "ab c\n") == [1, 0, 4, 3, 2]
+    _side(tmp_path / "cut.npy", (tmp_path / "ids.npy").read_bytes()[:-20])
+    with pytest.raises(TuiGenError, match=r"--vocab .*cut\.npy cannot be read"):
+        _build(5, ReadOptions(vocab=str(tmp_path / "cut.npy")))
 
 
 def test_long_lines_and_cells_take_no_time(tmp_path: Path) -> None:
