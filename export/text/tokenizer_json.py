@@ -178,8 +178,10 @@ def number_tokenizer_json(size: int) -> str:
 
 
 def _tokenizer(tokens: Texts) -> Tokenizer:
-    """A vocabulary that reads any case, if it has small letters only."""
-    ids = {token if token and _is_utf8(token) else token_name(at): at for at, token in enumerate(tokens)}
+    """A vocabulary that reads any case, if it has small letters only. Of equal tokens the last is read."""
+    last = {token: at for at, token in enumerate(tokens)}
+    named = [token if token and _is_utf8(token) and last[token] == at else None for at, token in enumerate(tokens)]
+    ids = {token or token_name(at): at for at, token in enumerate(named)}
     tokenizer = Tokenizer(models.WordLevel(ids, unk_token=unknown_token(tokens) or UNKNOWN))
     texts = [token for token in tokens if token and not is_special(token)]
     if any(text != text.upper() for text in texts) and all(text == text.lower() for text in texts):

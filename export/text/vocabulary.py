@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, product
 from pathlib import Path
@@ -168,12 +168,18 @@ def _of_source(source: _Source, evidence: _Evidence, assumptions: Assumptions) -
     tokens = [*map(text_of_bytes, source.tokens)] if source.is_bytes else source.tokens
     kind, file = _tokenizer_file(source, assumptions)
     boundaries = find_boundaries(tokens, evidence.settings, evidence.unused, assumptions, is_named=True)
-    gaps = [str(at) for at, token in enumerate(source.tokens) if token is None]
     facts = (("vocabulary", f"{len(tokens):,} {kind}, {source.origin}"), ("text", file.text), *boundaries.facts)
-    line = line_end(tokens)
-    notes = [f"{line} ends a line, and is printed as a newline; the text goes on"] if line else []
-    notes += [f"no token has the id {', '.join(gaps)}"] if gaps and not source.is_bytes else []
-    return Vocabulary(file.json, boundaries.bos, boundaries.eos, facts, tuple(notes))
+    return Vocabulary(file.json, boundaries.bos, boundaries.eos, facts, tuple(_notes(source.tokens)))
+
+
+def _notes(tokens: Texts) -> Iterator[str]:
+    """What one may not expect of these tokens."""
+    if line := line_end(tokens):
+        yield f"{line} ends a line, and is printed as a newline; the text goes on"
+    if gaps := [str(at) for at, token in enumerate(tokens) if token is None]:
+        yield f"no token has the id {', '.join(gaps)}"
+    if doubles := [token for token, count in Counter(tokens).items() if token is not None and count > 1]:
+        yield f"{doubles[0]!r} and such stand there more than once; the last one is typed, others go by their numbers"
 
 
 def _tokenizer_file(source: _Source, assumptions: Assumptions) -> tuple[str, TokenizerFile]:

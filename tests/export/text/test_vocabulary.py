@@ -415,3 +415,9 @@ def test_a_numpy_file_is_read_and_a_sentencepiece_model_told(tmp_path: Path) -> 
 def test_long_lines_and_cells_take_no_time(tmp_path: Path) -> None:
     with pytest.raises(TuiGenError, match="has 3 tokens, but the weights predict 5"):
         _build(5, _side(tmp_path / "vocab.txt", f"{'x' + ' ' * 200_000}\n" * 2 + '"' + "," * 200_000 + '"'))
+
+
+def test_tokens_that_stand_there_twice_are_told(tmp_path: Path) -> None:
+    reading = read(_checkpoint(4), _side(tmp_path / "vocab.txt", "the\ncat\nthe\ndog\n"))
+    assert "'the' and such stand there more than once" in " ".join(reading.diagnosis.notes)
+    assert _codec(reading.build()).decode([0, 1, 2]) == "token 0 cat the"
