@@ -15,6 +15,7 @@ from ..reader import Missing, ReadOptions
 from . import metadata
 from .special_tokens import Texts, find_boundaries, is_characters, joins_nothing, line_end, meaning, token_name
 from .tokenizer_json import (
+    BYTE_SPACE,
     TokenizerFile,
     byte_text,
     byte_tokenizer_file,
@@ -138,13 +139,27 @@ def _stored(evidence: _Evidence, size: int, assumptions: Assumptions) -> tuple[l
     fitting, others = find_vocabularies(evidence.settings, size - len(first) - len(last))
     fitting = [one for one in fitting if one.is_hinted or not fitting[0].is_hinted]
     for one in fitting[:1]:
-        if one.tokens[-1] is None and 0 in evidence.unused and one.tokens[0]:
-            what = f"which id is padding: the embedding of 0 is all zeros, but {one.key} says {one.tokens[0]!r}"
-            assumptions.ask("specials", what, usage=f"<pad>|{_REST},<pad>")
-    return [
-        _Source(one.key, f"in the file under {one.key}", [*first, *one.tokens, *last], one.tokenizer, one.is_bytes)
-        for one in fitting
-    ], others
+        _tell_unnamed(one, evidence, assumptions)
+    sources = [
+        _Source(one.key, one.origin, [*first, *one.tokens, *last], one.tokenizer, one.is_bytes) for one in fitting
+    ]
+    if not sources and any(assumptions.answer(key) for key in ("lowercase", "max_size")):
+        adjusted = [(one, _Adjustable(one.tokens).adjusted(assumptions)) for one in others]
+        sources = [_Source(one.key, one.origin, tokens) for one, tokens in adjusted if len(tokens) == size]
+    return sources, others
+
+
+def _tell_unnamed(vocabulary: StoredVocabulary, evidence: _Evidence, assumptions: Assumptions) -> None:
+    """Ids past the last one of a vocabulary: padding and the like, unless that stands first."""
+    tokens = vocabulary.tokens
+    unnamed = [at for at in range(len(tokens)) if not any(tokens[at:])]
+    if unnamed and tokens[0] and 0 in evidence.unused:
+        what = f"which id is padding: the embedding of 0 is all zeros, but {vocabulary.key} says {tokens[0]!r}"
+        assumptions.ask("specials", what, usage=f"<pad>|{_REST},<pad>")
+    elif unnamed:
+        default = ",".join([_REST, *(f"<{at}>" for at in unnamed)])
+        what = f"where the {len(unnamed)} special tokens stand that {vocabulary.key} lacks"
+        assumptions.assume("specials", default, what, usage=f"<pad>,{_REST},<eos>")
 
 
 def _likeliest(sources: Sequence[_Source], assumptions: Assumptions) -> _Source | None:
@@ -165,7 +180,8 @@ def _likeliest(sources: Sequence[_Source], assumptions: Assumptions) -> _Source 
 
 
 def _of_source(source: _Source, evidence: _Evidence, assumptions: Assumptions) -> Vocabulary:
-    tokens = [*map(text_of_bytes, source.tokens)] if source.is_bytes else source.tokens
+    is_coded = source.is_bytes or piece_mark(source.tokens) == BYTE_SPACE
+    tokens = [*map(text_of_bytes, source.tokens)] if is_coded else source.tokens
     kind, file = _tokenizer_file(source, assumptions)
     boundaries = find_boundaries(tokens, evidence.settings, evidence.unused, assumptions, is_named=True)
     facts = (("vocabulary", f"{len(tokens):,} {kind}, {source.origin}"), ("text", file.text), *boundaries.facts)

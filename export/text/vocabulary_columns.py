@@ -227,7 +227,7 @@ def _as_table(parsed: list[tuple[str, list[float]]], rows: list[Row], sign: str)
 
 def _is_header(rows: list[Row], sign: str, numbers: list[list[float]]) -> bool:
     """Whether the first row names the columns, or says how many rows there are."""
-    first = _joined(rows[0], sign)
+    first = _joined(rows[0], sign) if rows else ""
     if len(rows) < 3 or not any(numbers) or len(first) > _LONGEST:
         return False
     cells = rows[0] if isinstance(rows[0], list) else re.split(_SIGNS[sign], first)

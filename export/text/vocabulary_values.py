@@ -45,6 +45,14 @@ class StoredVocabulary:
     tokenizer: str = ""
     """The text of a tokenizer.json with these tokens."""
 
+    whole: int = 0
+    """How many tokens it had, where a network uses the first ones only."""
+
+    @property
+    def origin(self) -> str:
+        """For people."""
+        return f"in the file under {self.key}" + (f", the first of its {self.whole:,}" if self.whole else "")
+
     @property
     def hint(self) -> int:
         """How little the keys say that it is a vocabulary."""
@@ -60,7 +68,9 @@ def find_vocabularies(settings: Iterable[Setting], size: int) -> tuple[list[Stor
     """All that fit weights of `size` tokens, the likeliest first; and those of another size that are called so."""
     unfolded = list(_unfold(settings))
     added = [setting.value for setting in unfolded if setting.key.endswith(_ADDED) and isinstance(setting.value, dict)]
+    is_stated = any(isinstance(one.value, Mapping) and one.value.get("num_words") == size for one in unfolded)
     every = [_with_added(vocabulary, added) for setting in unfolded for vocabulary in _vocabularies(setting)]
+    every = [_first_words(vocabulary, size) if is_stated else vocabulary for vocabulary in every]
     fitting = [fitted for vocabulary in every if (fitted := _fit(vocabulary, size))]
     others = [vocabulary for vocabulary in every if vocabulary.is_hinted and not _fit(vocabulary, size)]
     return sorted(fitting, key=_unlikelihood), others
@@ -75,6 +85,13 @@ def _with_added(vocabulary: StoredVocabulary, added: list[dict[object, object]])
     return replace(vocabulary, tokens=tokens)
 
 
+def _first_words(vocabulary: StoredVocabulary, size: int) -> StoredVocabulary:
+    """What Keras' tokenizer uses of its words, all of which it keeps."""
+    if vocabulary.key.rpartition(".")[2] not in _KERAS or len(vocabulary.tokens) <= size:
+        return vocabulary
+    return replace(vocabulary, tokens=vocabulary.tokens[:size], whole=len(vocabulary.tokens))
+
+
 def contradicts(one: Sequence[str | None], other: Sequence[str | None]) -> bool:
     """Whether an id has two texts."""
     return any(a is not None and b is not None and a != b for a, b in zip(one, other, strict=False))
@@ -83,9 +100,7 @@ def contradicts(one: Sequence[str | None], other: Sequence[str | None]) -> bool:
 def _fit(vocabulary: StoredVocabulary, size: int) -> StoredVocabulary | None:
     """The vocabulary with a text or None for every id; None if it is not one of `size` tokens."""
     tokens, missing = vocabulary.tokens, size - len(vocabulary.tokens)
-    if vocabulary.key.rpartition(".")[2] in _KERAS and missing < 0:
-        tokens = tokens[:size]
-    elif vocabulary.has_ids and vocabulary.is_hinted and missing > 0:
+    if vocabulary.has_ids and vocabulary.is_hinted and missing > 0:
         tokens = [*tokens, *[None] * min(missing, GAPS + 1)]
     gaps = max(1, min(GAPS, size // 8))
     return replace(vocabulary, tokens=tokens) if len(tokens) == size and tokens.count(None) <= gaps else None
@@ -185,7 +200,7 @@ def _of_mapping(value: Mapping[Any, Any], key: str) -> list[StoredVocabulary]:
         else:
             forward[left] = right
     if any(type(left) is int for left in forward):
-        return _of_numbers(forward, key) if not backward else []
+        return _of_numbers(forward, key) if not backward and all(type(left) is int for left in forward) else []
     halves = [
         ids for ids in (_inverse(forward), backward) if len(ids) > 1 and min(ids) >= 0 and max(ids) < len(ids) + GAPS
     ]

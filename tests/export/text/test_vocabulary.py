@@ -421,3 +421,13 @@ def test_tokens_that_stand_there_twice_are_told(tmp_path: Path) -> None:
     reading = read(_checkpoint(4), _side(tmp_path / "vocab.txt", "the\ncat\nthe\ndog\n"))
     assert "'the' and such stand there more than once" in " ".join(reading.diagnosis.notes)
     assert _codec(reading.build()).decode([0, 1, 2]) == "token 0 cat the"
+
+
+def test_a_vocabulary_in_the_file_is_cut_and_made_small_as_told() -> None:
+    facts = {"itos": ["the", "The", "cat", "sat", "mat"]}
+    (missing, *_) = read(_checkpoint(4), ReadOptions()).diagnosis.missing
+    assert missing.what == "the vocabulary"
+    (missing, *_) = read(_checkpoint(4, **facts)).diagnosis.missing
+    assert "itos in the file has 5 tokens, the weights 4 (--assume lowercase=yes gives them all)" in missing.what
+    exportable = _build(4, ReadOptions(assume={"lowercase": "yes"}), **facts)
+    assert _ids(exportable, "The cat") == [0, 1]
