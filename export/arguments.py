@@ -79,7 +79,8 @@ def _add_text(parser: argparse.ArgumentParser) -> None:
     text.add_argument(
         "--vocab",
         metavar="FILE",
-        help="one token a line, a JSON list or dict, tokenizer.json, a pickled dict such as meta.pkl; or by name: "
+        help="one token a line, perhaps with ids or counts beside it, a JSON list or dict, tokenizer.json, a pickled "
+        "dict such as meta.pkl; or by name: "
         "printable, ascii, letters, lowercase, bytes",
     )
     text.add_argument("--corpus", type=Path, nargs="+", default=[], metavar="FILE", help="the text it was trained on")

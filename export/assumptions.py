@@ -47,13 +47,16 @@ class Assumptions:
             raise TuiGenError(f"--assume {key} must be one of {', '.join(choices)}, not {value!r}")
         return value
 
-    def assume(self, key: str, default: str, what: str, *, choices: Sequence[str] = (), subject: str = "") -> str:
+    def assume(
+        self, key: str, default: str, what: str, *, choices: Sequence[str] = (), subject: str = "", usage: str = ""
+    ) -> str:
         """The answer to a question; without one the default, which is listed as missing.
 
         what: what the file does not say, such as `the nonlinearity of rnn`. subject: of settings that may say it; if
-        they say something else than one of the choices, it is asked.
+        they say something else than one of the choices, it is asked. usage: as `answer` takes it.
         """
-        value = self.answer(key, "|".join(dict.fromkeys((default, *choices))) if choices else "", choices=choices)
+        usage = usage or ("|".join(dict.fromkeys((default, *choices))) if choices else "")
+        value = self.answer(key, usage, choices=choices)
         if value is None and subject:
             value = self.stated(subject, choices=choices)
             if value is None and (said := statements(self.checkpoint, subject)):

@@ -32,6 +32,7 @@ _INERT = frozenset(
         *(f"numpy.random._pickle.__{name}_ctor" for name in ("randomstate", "generator", "bit_generator")),
         *("numpy.random.__RandomState_ctor", "numpy.random.bit_generator.__pyx_unpickle_SeedSequence"),
         *("torch._dynamo.eval_frame.OptimizeContext", "torch.distributed.checkpoint.metadata._MEM_FORMAT_ENCODING"),
+        *("regex._regex.compile", "_regex.compile"),
     }
 )
 """Calls that become placeholders and are never made: settings and random states have them."""

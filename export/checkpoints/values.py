@@ -23,7 +23,7 @@ _MAX_DEPTH = 100
 _MAX_BITS = 1024
 MEMORY = 2**28
 """Bytes that tensors may take beyond four times the file's size."""
-_SIMPLE = (bool, int, float, str, type(None))
+_SIMPLE = (bool, int, float, str, bytes, type(None))
 SCRIPT = "__torch__."
 """What TorchScript puts before the names of classes."""
 _MANGLED = re.compile(r"___torch_mangle_\d+\.")
@@ -177,6 +177,8 @@ class _PlainValues:
         items = self._list(placeholder.items, depth) or content
         if not attributes and items != ():
             return items
+        if placeholder.entries and state:  # of a class that extends dict: apart too, for those who want only these
+            items = self._dict(placeholder.entries, depth)
         return {CLASS: placeholder.kind, **attributes, **({ITEMS: items} if items != () else {})}
 
     def _module(self, kind: str, state: dict[Any, Any], depth: int) -> Module:

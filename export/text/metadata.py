@@ -94,7 +94,7 @@ def _inside(value: object) -> list[tuple[object, object]]:
     """What is worth a look: not each of the words of a vocabulary."""
     kinds: tuple[type, ...] = (Mapping, list, tuple)
     if isinstance(value, Mapping):
-        kinds = (*kinds, str) if len(value) <= _SETTINGS else kinds
+        kinds = (*kinds, str, bytes) if len(value) <= _SETTINGS else kinds
         return [(key, inner) for key, inner in value.items() if isinstance(inner, kinds)]
     if isinstance(value, list | tuple):
         return [(index, inner) for index, inner in enumerate(value) if isinstance(inner, kinds)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -19,6 +19,7 @@ from export.verify import TOLERANCE, step_logits
 from tui_gen.errors import TuiGenError
 from tui_gen.library import codec_for
 from tui_gen.runtime.model import Model
+from tui_gen.text.codec import TextCodec
 
 Outcome = Literal["exact", "asked", "refused"]
 Logits = Callable[[Tensor], Tensor]
@@ -48,6 +49,10 @@ class Kind:
     options: ReadOptions = field(default_factory=ReadOptions)
     replies: Mapping[str, object] = field(default_factory=dict)
     """Fields of `ReadOptions` that answer what is asked, where it is no --assume."""
+    prompts: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    """Texts, and their tokens by the script's own vocabulary, the one that begins a text first."""
+    prints: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    """Texts as the script prints these tokens."""
 
     def __str__(self) -> str:
         return self.name
@@ -64,6 +69,17 @@ def check(kind: Kind, folder: Path) -> None:
     if kind.outcome != "refused":
         options = replace(kind.options, assume={**kind.options.assume, **kind.answers}, **kind.replies)
         _compare(path, options, logits)
+        _compare_texts(kind, path, options)
+
+
+def _compare_texts(kind: Kind, path: Path, options: ReadOptions) -> None:
+    if not (kind.prompts or kind.prints):
+        return
+    exportable = read(path, options)[1].build()
+    codec = codec_for(exportable.card, exportable.tokenizer)
+    assert isinstance(codec, TextCodec)
+    assert {text: codec.prompt([text])[0].tolist() for text in kind.prompts} == dict(kind.prompts)
+    assert {codec.decode(tokens): list(tokens) for tokens in kind.prints.values()} == dict(kind.prints)
 
 
 def _compare(path: Path, options: ReadOptions, logits: Logits) -> None:

@@ -23,7 +23,7 @@ def _lines(checkpoint: Checkpoint, **assume: str) -> list[str]:
 
 def test_a_whole_module_with_its_vocabulary_leaves_open_what_no_file_tells() -> None:
     module = Usual(nn.RNN(5, 7, 2, nonlinearity="relu"))
-    checkpoint = checkpoint_of(module, {"chars": [*"\n abcdefghi"]}, whole=True, rnn_type="RNN_RELU")
+    checkpoint = checkpoint_of(module, {"chars": [*"\n abcdefghi"], "bos": "\n"}, whole=True, rnn_type="RNN_RELU")
     assert _lines(checkpoint) == [
         "RNN 2x7, reads and predicts 11 tokens",
         "file         a test's",
@@ -34,8 +34,9 @@ def test_a_whole_module_with_its_vocabulary_leaves_open_what_no_file_tells() -> 
         "parameters   353",
         "stored as    float32",
         "vocabulary   11 characters, in the file under chars",
-        "starts from  '\\n', id 0",
-        "ends at      nothing: it writes on",
+        "text         printed side by side; prompts lower-cased, for it has small letters only",
+        "starts from  '\\n', id 0 (the file says bos='\\n'; --assume bos=TOKEN changes it)",
+        "ends at      nothing: it writes on (no token is called an end; --assume eos=TOKEN changes it)",
         "not in the file: what its script does without tensors, such as an activation (PART:relu) or adding a part's "
         "input to its output (assumed: nothing but what is said above; to change it, --assume "
         "activation=PART:FUNCTION,... and --assume residual=PART,FIRST:LAST,...)",

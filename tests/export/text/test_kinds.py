@@ -38,6 +38,7 @@ from tests.support.open_networks import (
     usual,
 )
 from tests.support.text_networks import Cells, E, H, Usual, V
+from tests.support.vocabularies import VOCABULARIES
 
 Save = Callable[[Path], tuple[Path, Logits]]
 
@@ -511,6 +512,7 @@ def _longest(embedding: nn.Embedding) -> Chain:
     return Chain({"emb": embedding, "rnn": lstm(), "out": nn.Linear(H, V)})
 
 
-@pytest.mark.parametrize("kind", [*USUAL, *GAPS, *SETTINGS, *HIDDEN], ids=str)
-def test_is_exact_or_asked_or_refused(kind: Kind, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [*USUAL, *GAPS, *SETTINGS, *HIDDEN, *VOCABULARIES], ids=str)
+def test_is_exact_or_asked_or_refused(kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     check(kind, tmp_path)

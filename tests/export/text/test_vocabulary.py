@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import pickle
 import string
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -78,18 +80,29 @@ def test_a_vocabulary_is_not_confused_with_counts_or_other_lists() -> None:
     assert _ids(exportable, "zxy") == [2, 0, 1]
 
 
-def test_a_dict_of_ids_beats_a_list_and_says_that_they_differ() -> None:
+def test_vocabularies_that_contradict_each_other_are_a_question(tmp_path: Path) -> None:
     facts = {"chars": ["c", "b", "a"], "stoi": {"a": 0, "b": 1, "c": 2}, "word_counts": {"a": 2, "b": 1, "c": 0}}
-    reading = read(_checkpoint(3, **facts))
-    assert _ids(reading.build(), "cab") == [2, 0, 1]
-    assert "chars has the same tokens in another order; stoi is used" in reading.diagnosis.notes
+    says = (
+        "which vocabulary is right: id 0 is 'a' by stoi and 'c' by chars; tell it with --assume vocabulary=stoi.chars"
+    )
+    with pytest.raises(TuiGenError, match=says):
+        _build(3, **facts)
+    assert _ids(_build(3, ReadOptions(assume={"vocabulary": "stoi"}), **facts), "cab") == [2, 0, 1]
+    assert _ids(_build(3, ReadOptions(assume={"vocabulary": "chars"}), **facts), "cab") == [0, 2, 1]
+    side = _side(tmp_path / "vocab.txt", "b\na\nc\n")
+    with pytest.raises(TuiGenError, match="id 0 is 'b' by side and 'a' by stoi"):
+        _build(3, side, stoi=facts["stoi"])
+    assert _ids(_build(3, replace(side, assume={"vocabulary": "side"}), stoi=facts["stoi"]), "cab") == [2, 1, 0]
 
 
 def test_a_dict_without_id_0_is_a_list_of_names_that_0_begins_and_ends() -> None:
     reading = read(_checkpoint(4, stoi={"a": 1, "b": 2, "c": 3}))
     card = reading.build().card
     assert (card.bos, card.eos) == (0, 0)
-    assert "token 0 is taken for the beginning and the end of every text" in reading.diagnosis.notes
+    assert [missing.option for missing in reading.diagnosis.missing] == ["--assume bos=TOKEN", "--assume eos=TOKEN"]
+    padded = _checkpoint(4, stoi={"a": 1, "b": 2, "c": 3})
+    padded.tensors["embedding.weight"][0] = 0
+    assert read(padded).build().card.eos is None
 
 
 @pytest.mark.parametrize(
@@ -195,7 +208,10 @@ def test_a_known_size_is_a_hint_and_a_list_of_almost_that_size_is_told() -> None
     missing, *_ = read(_checkpoint(100)).diagnosis.missing
     assert missing.what == "the vocabulary (--vocab printable has 100 too)"
     missing, *_ = read(_checkpoint(5, chars=["a", "b", "c"])).diagnosis.missing
-    assert missing.what == "the vocabulary; chars in the file has 3 tokens, the weights 5"
+    says = "chars in the file has 3 tokens, the weights 5 (--assume specials=<pad>,<unk> (`...,<unk>` puts it last) "
+    assert missing.what.startswith(f"the vocabulary; {says}")
+    exportable = _build(5, ReadOptions(assume={"specials": "<pad>,...,<eos>"}), chars=["a", "b", "c"])
+    assert _ids(exportable, "ac<eos>") == [1, 3, 4]
 
 
 def _side(path: Path, contents: str | bytes) -> ReadOptions:
@@ -333,7 +349,7 @@ def _learned(text: str) -> Checkpoint:
 def test_a_text_that_does_not_give_the_size_of_the_weights_is_told(tmp_path: Path) -> None:
     path = tmp_path / "input.txt"
     path.write_text(TEXT, encoding="utf-8")
-    says = "by sorted-characters of input.txt has 12 tokens, but the weights predict 15; --assume specials"
+    says = "by sorted-characters of input.txt has 12 tokens, but the weights predict 15; exactly so many with --assume "
     with pytest.raises(TuiGenError, match=f"the vocabulary {says}"):
         read(_checkpoint(15), ReadOptions(corpus=(path,), vocab_rule="sorted-characters"))
 
@@ -349,3 +365,69 @@ def test_the_corpus_shows_whether_the_network_was_read_rightly(tmp_path: Path) -
     assert [tokens.shape for tokens in reading.build().real] == [(5, 200)]
     wrong = read(_learned(text), ReadOptions(corpus=(path,), vocab_rule="characters-by-frequency"))
     assert "worse than blind guessing" in wrong.diagnosis.doubt
+
+
+def test_what_would_give_a_text_the_size_of_the_weights_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "input.txt"
+    path.write_text("The cat and the dog\nand the rat\n", encoding="utf-8")
+
+    def message(size: int) -> str:
+        with pytest.raises(TuiGenError) as fault:
+            read(_checkpoint(size), ReadOptions(corpus=(path,), vocab_rule="sorted-words"))
+        return str(fault.value)
+
+    assert message(7).endswith(
+        "exactly so many with --vocab-rule words-first-appearance-eos or --assume "
+        "specials=<unk> (`...,<unk>` puts it last)"
+    )
+    assert message(5).endswith("exactly so many with --assume lowercase=yes")
+    assert message(2).endswith("exactly so many with --assume min_count=2")
+    assert message(40).endswith("it is another model's, or incomplete")
+
+
+def test_how_tokens_are_split_and_printed_is_said_and_can_be_told() -> None:
+    reading = read(_checkpoint(5, vocab=["C", "c", "Cl", "(", "="]))
+    assert "--assume join=nothing|spaces" in [missing.option for missing in reading.diagnosis.missing]
+    assert _codec(reading.build()).decode([0, 2, 1]) == "CClc"
+    spaced = read(_checkpoint(5, vocab=["C", "c", "Cl", "(", "="]), ReadOptions(assume={"join": "spaces"}))
+    assert _codec(spaced.build()).decode([0, 2, 1]) == "C Cl c"
+    facts = dict(read(_checkpoint(4, vocab=["the", "cat", ",", "."])).diagnosis.facts)
+    assert facts["text"] == (
+        "words with spaces between, punctuation is a word in prompts too; "
+        "prompts lower-cased, for it has small letters only"
+    )
+
+
+def test_a_numpy_file_is_read_and_a_sentencepiece_model_told(tmp_path: Path) -> None:
+    np.save(tmp_path / "vocab.npy", np.array(ABC))
+    assert _ids(_build(5, ReadOptions(vocab=str(tmp_path / "vocab.npy"))), "ab c\n") == [1, 0, 4, 3, 2]
+    with pytest.raises(TuiGenError, match=r"is a SentencePiece model; name the \.vocab file"):
+        _build(5, _side(tmp_path / "sp.model", b"\n\x0e\n\x05<unk>"))
+    np.save(tmp_path / "ids.npy", {char: at for at, char in enumerate(ABC)})  # type: ignore[arg-type]
+    assert _ids(_build(5, ReadOptions(vocab=str(tmp_path / "ids.npy"))), "ab c\n") == [1, 0, 4, 3, 2]
+    np.savez_compressed(tmp_path / "all.npz", data=np.zeros((9, 4)), ix2word=dict(enumerate(ABC)))  # type: ignore[arg-type]
+    assert _ids(_build(5, ReadOptions(vocab=str(tmp_path / "all.npz"))), "ab c\n") == [1, 0, 4, 3, 2]
+    _side(tmp_path / "cut.npy", (tmp_path / "ids.npy").read_bytes()[:-20])
+    with pytest.raises(TuiGenError, match=r"--vocab .*cut\.npy cannot be read"):
+        _build(5, ReadOptions(vocab=str(tmp_path / "cut.npy")))
+
+
+def test_long_lines_and_cells_take_no_time(tmp_path: Path) -> None:
+    with pytest.raises(TuiGenError, match="has 3 tokens, but the weights predict 5"):
+        _build(5, _side(tmp_path / "vocab.txt", f"{'x' + ' ' * 200_000}\n" * 2 + '"' + "," * 200_000 + '"'))
+
+
+def test_tokens_that_stand_there_twice_are_told(tmp_path: Path) -> None:
+    reading = read(_checkpoint(4), _side(tmp_path / "vocab.txt", "the\ncat\nthe\ndog\n"))
+    assert "'the' and such stand there more than once" in " ".join(reading.diagnosis.notes)
+    assert _codec(reading.build()).decode([0, 1, 2]) == "token 0 cat the"
+
+
+def test_a_vocabulary_in_the_file_is_cut_and_made_small_as_told() -> None:
+    facts = {"itos": ["the", "The", "cat", "sat", "mat"]}
+    (missing, *_) = read(_checkpoint(4), ReadOptions()).diagnosis.missing
+    assert missing.what == "the vocabulary"
+    (missing, *_) = read(_checkpoint(4, **facts)).diagnosis.missing
+    assert "itos in the file has 5 tokens, the weights 4 (--assume lowercase=yes gives them all)" in missing.what
+    exportable = _build(4, ReadOptions(assume={"lowercase": "yes"}), **facts)
+    assert _ids(exportable, "The cat") == [0, 1]
