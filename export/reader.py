@@ -12,6 +12,7 @@ from tui_gen.errors import TuiGenError
 if TYPE_CHECKING:  # the help would wait for PyTorch
     import numpy as np
     import onnx
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from tui_gen.card import ModelCard
@@ -101,6 +102,24 @@ class Network(Protocol):
         ...
 
 
+AS_READ = "the network as it was read from the file"
+"""What a step is compared with where the original is not there to be asked."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """What the original network answered, in the layouts of whoever asked it."""
+
+    source: str
+    """Whose answers these are, such as `the logits in answers.npz`."""
+    inputs: NDArray[Any]
+    """Exactly as the original was given them."""
+    logits: NDArray[Any]
+    """Or log-probabilities, or probabilities."""
+    labels: NDArray[Any] | None = None
+    """The class beside each picture, as a number or one-hot; or vectors."""
+
+
 @dataclass(frozen=True)
 class Exportable:
     """A network with everything that its folder needs."""
@@ -114,6 +133,10 @@ class Exportable:
     """int64[batch, n] each: pieces of data that the network was trained on, where the exporter was given some."""
     log: tuple[Mapping[str, Any], ...] = ()
     """The training log, a line per epoch, where the file has one."""
+    against: str = AS_READ
+    """What `network` is."""
+    references: tuple[Reference, ...] = ()
+    """Answers of the original to the same question, asked in several ways; `network` must agree with one of them."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from tui_gen.text.codec import TextCodec
 
 from .image_network import ImageNetwork
 from .images.streaming import StreamingNetwork
-from .reader import Network
+from .reader import AS_READ, Network
 
 TOLERANCE = 1e-4
 """Of the range of the logits, or of 1 if they keep within less."""
@@ -40,6 +40,8 @@ class Parity:
     """The same as a part of the range of the logits."""
     steps: int
     greedy_tokens: int
+    against: str = AS_READ
+    """What the network is that the step was compared with, or the original that this one was compared with."""
 
 
 def verify(
