@@ -98,7 +98,8 @@ class Adapter(nn.Module):
 
     def numbers(self, planes: Tensor, condition: Tensor | None = None) -> Tensor:
         """What the module returns, as it is, for any batch."""
-        single = self.pairs and not torch.compiler.is_compiling() and len(planes) == 1
+        count = planes.shape[0]
+        single = self.pairs and isinstance(count, int) and count == 1  # while it is exported, it may stand for any
         if single:
             planes, condition = (
                 planes.repeat(2, 1, 1, 1),
