@@ -11,7 +11,7 @@ from typing import Literal
 import onnx
 import torch
 
-from tui_gen.card import ModelCard
+from tui_gen.card import AS_READ, ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.library import codec_for
 from tui_gen.runtime.model import Model
@@ -26,7 +26,7 @@ from .image_network import check_causal
 from .images.streaming import StreamingNetwork, with_guidance
 from .original import OriginalParity, compare_original
 from .quantise import shrink
-from .reader import AS_READ, Diagnosis, Exportable, Reading, Reference
+from .reader import Diagnosis, Exportable, Reading, Reference
 from .training.native import complete_card
 from .verify import Parity, compare_spread, verify
 
@@ -104,7 +104,9 @@ def _prove(exportable: Exportable, graph: bytes, card: ModelCard, originals: Map
     parity = verify(exportable.network, model, codec, real=exportable.real)
     own = () if exportable.against == AS_READ else (exportable.against,)
     against = " and ".join(own + tuple(f"the original: {source}" for source in originals)) or AS_READ
-    parity = replace(parity, against=against)
+    worst = max((near.max_abs_logit_difference for near in originals.values()), default=None)
+    positions = sum(near.positions for near in originals.values()) or None
+    parity = replace(parity, against=against, original_difference=worst, original_positions=positions)
     print("\n".join(parity_lines(parity, originals, network=exportable.against, text=card.image is None)))
     if isinstance(exportable.network, StreamingNetwork):
         if exportable.network.compared:
@@ -117,8 +119,8 @@ def _prove(exportable: Exportable, graph: bytes, card: ModelCard, originals: Map
         print(_UNKNOWABLE)
     if card.image:
         print(audit(model, card, seconds=AUDIT_SECONDS).summary)
-    facts = {"original": {source: asdict(near) for source, near in originals.items()}} if originals else {}
-    return replace(card, export={**card.export, "parity": asdict(parity), **facts})
+    facts = {name: value for name, value in asdict(parity).items() if value is not None}
+    return replace(card, export={**card.export, "parity": facts})
 
 
 def _provenance(source: Path | None) -> dict[str, object]:

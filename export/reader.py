@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tui_gen.card import AS_READ
 from tui_gen.errors import TuiGenError
 
 if TYPE_CHECKING:  # the help would wait for PyTorch
@@ -100,10 +101,6 @@ class Network(Protocol):
         m is n for a text; for an image, the last token of the prompt and every one after it.
         """
         ...
-
-
-AS_READ = "the network as it was read from the file"
-"""What a step is compared with where the original is not there to be asked."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tui_gen.card import AS_READ
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.generate import generate
 from tui_gen.generation.protocol import Endless, State, state_after
@@ -21,7 +22,7 @@ from tui_gen.text.codec import TextCodec
 
 from .image_network import ImageNetwork
 from .images.streaming import StreamingNetwork
-from .reader import AS_READ, Network
+from .reader import Network
 
 TOLERANCE = 1e-4
 """Of the range of the logits, or of 1 if they keep within less."""
@@ -41,7 +42,10 @@ class Parity:
     steps: int
     greedy_tokens: int
     against: str = AS_READ
-    """What the network is that the step was compared with, or the original that this one was compared with."""
+    """What the network is that the step was compared with, or the original that this network was compared with."""
+    original_difference: float | None = None
+    """Of log-probabilities, between that original and the network as it was read."""
+    original_positions: int | None = None
 
 
 def verify(

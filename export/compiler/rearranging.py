@@ -86,7 +86,7 @@ def _pad_features(lowering: Lowering, symbol: Symbol, dim: int, counts: tuple[in
     """Features of a constant before and after the others, such as ones that show where the image is."""
     if min(counts) < 0 or not symbol.is_feature(dim):
         raise NotStreamableError("a padding of the batch, or one that cuts features off")
-    shapes = [tuple(symbol.shape[:dim]) + (count,) + tuple(symbol.shape[dim + 1 :]) for count in counts]
+    shapes = [(*symbol.shape[:dim], count, *symbol.shape[dim + 1 :]) for count in counts]
     constants = [torch.full(shape, float(value)) for shape in shapes]
     before, after = ([lowering.operand(part, symbol, symbol.dimensions)] if part.numel() else [] for part in constants)
     sizes = [*shapes[:1][: len(before)], tuple(symbol.shape), *shapes[1:][: len(after)]]

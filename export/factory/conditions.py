@@ -19,6 +19,8 @@ from ..reader import ReadOptions
 FormKind = Literal["none", "label", "one-hot", "vector", "planes"]
 KINDS: tuple[FormKind, ...] = ("one-hot", "vector", "planes")
 """That a person can name."""
+NO_CLASS = "none"
+"""The answer of whoever wants what a module does without the class that it may be given."""
 MOST_CLASSES = 2**14
 """Classes that are looked for; a module that takes more numbers than this takes any."""
 
@@ -102,8 +104,8 @@ def count_classes(takes: Callable[[int], bool], options: ReadOptions) -> int:
 
 
 def class_count(options: ReadOptions) -> int:
-    """What --assume classes=N says; 0 if nothing. Raises TuiGenError if it is no number."""
-    answer = options.assume.get("classes", "")
+    """What --assume classes=N says; 0 if nothing, or `none`. Raises TuiGenError if it is no number."""
+    answer = options.assume.get("classes", "").replace(NO_CLASS, "")
     if answer and not (answer.isdecimal() and int(answer)):
         raise TuiGenError(f"--assume classes must be a whole number, not {answer!r}")
     return int(answer or 0)

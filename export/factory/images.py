@@ -161,12 +161,12 @@ def tensors_of(result: object, name: str = "") -> Iterator[tuple[str, Tensor]]:
 
 def probe(module: nn.Module, height: int, width: int, options: ReadOptions) -> Probe:
     """Tries what modules are usually called with. Raises TuiGenError with the first failure if nothing works."""
-    first_error, shapes = "", ""
+    faults, shapes = dict[str, str](), ""
     for convention in _conventions(module, options):
         try:
             result = attempt(module, convention, convention.example(height, width))
         except Exception as error:  # whatever a module raises that is called in a way that it does not expect
-            first_error = first_error or fault_line(error)
+            faults.setdefault(convention.image, fault_line(error))
             continue
         found = _output(result, convention, (height, width))
         if found:
@@ -177,9 +177,10 @@ def probe(module: nn.Module, height: int, width: int, options: ReadOptions) -> P
             f"the module returns {shapes}, of which no dimension can be the levels of the pixels of {BATCH} images of "
             f"{height}x{width}; let the --factory return a module whose forward gives [batch, levels, height, width]"
         )
+    told = "; ".join(f"as {image}: {fault}" for image, fault in faults.items())
     raise TuiGenError(
-        f"the module cannot be called with an image of {height}x{width}: {first_error}; let the --factory return a "
-        "module whose forward takes an image, or an image and a class"
+        f"the module cannot be called with an image of {height}x{width} ({told}); let the --factory return a module "
+        "whose forward takes an image, or an image and a class"
     )
 
 
@@ -266,6 +267,24 @@ def check_answers(adapter: Adapter, planes: Tensor) -> list[str]:
     reason = _single_fault(adapter, planes, first)
     adapter.pairs = bool(reason)
     return [f"{type(module).__name__} {reason}; it is always given two"] if reason else []
+
+
+def unused_parts(adapter: Adapter, planes: Tensor) -> list[str]:
+    """The parts with weights that have no say in what the module answers, such as one for a condition left out."""
+    module, convention = adapter.module, adapter.convention
+    parameters = dict(module.named_parameters())
+    module.requires_grad_(True)
+    try:
+        with Unchanged(module, writes=adapter.writes):
+            result = convention.call(module, planes, convention.condition.example(len(planes)))
+        total = dict(tensors_of(result))[adapter.output].sum()
+        slopes = torch.autograd.grad(total, list(parameters.values()), allow_unused=True)
+    except RuntimeError:  # a network that cannot be differentiated
+        return []
+    finally:
+        module.requires_grad_(False)
+    names = [name for name, slope in zip(parameters, slopes, strict=True) if slope is None]
+    return list(dict.fromkeys(name.partition(".")[0] for name in names))
 
 
 def _numbers(adapter: Adapter, planes: Tensor) -> Tensor:

@@ -17,8 +17,8 @@ from ..images.output_layout import OutputLayout
 from ..images.streaming import reading_of
 from ..reader import Exportable, Missing, Reading, ReadOptions
 from ..text.read import read_text
-from .conditions import count_classes, optional_argument
-from .images import SAME, Adapter, Mixture, Probe, attempt, check_answers, own_size, probe
+from .conditions import NO_CLASS, count_classes, optional_argument
+from .images import SAME, Adapter, Mixture, Probe, attempt, check_answers, own_size, probe, unused_parts
 from .owner import build_module, checkpoint_of
 from .text import answers_of
 
@@ -77,8 +77,13 @@ def _size(module: nn.Module, assumptions: Assumptions) -> tuple[int, int]:
     size = None if options.size else own_size(module, options)
     height, width = size or assumptions.size()
     if not height:
-        questions = "; a language model needs recurrent layers (RNN, LSTM, GRU) to be played: one without has no state"
-        raise TuiGenError(f"a network of a --factory that draws needs the size of its images: --size HxW{questions}")
+        name = type(module).__name__
+        if not any(isinstance(part, (nn.Conv1d, nn.Conv2d)) for part in module.modules()):
+            raise TuiGenError(
+                f"{name} has neither recurrent layers (RNN, LSTM, GRU) nor convolutions: a language model without a "
+                "state, such as a transformer, cannot be played; if it draws pictures, tell their size with --size HxW"
+            )
+        raise TuiGenError(f"{name} draws pictures of a size that nothing in it tells: --size HxW")
     return height, width
 
 
@@ -208,6 +213,19 @@ def _answer_input(adapter: Adapter, assumptions: Assumptions) -> None:
         assumptions.ask("input", what, choices=("one-hot",))
 
 
+def _ask_left_out(adapter: Adapter, example: Tensor, assumptions: Assumptions) -> None:
+    """Whether an argument that may be left out is to be: a question where parts of the network wait for it."""
+    argument = optional_argument(adapter.module)
+    if not argument or assumptions.answer("classes", f"N|{NO_CLASS}"):
+        return
+    parts = ", ".join(unused_parts(adapter, example))
+    waits = f", without which these do nothing: {parts}" if parts else ""
+    default = "" if parts else "left out"
+    assumptions.missing.append(
+        Missing(f"what its argument {argument} is{waits}", f"--assume classes=N|{NO_CLASS}", default)
+    )
+
+
 def _condition_count(adapter: Adapter, example: Tensor, assumptions: Assumptions) -> int:
     """How many classes or properties it can be told to draw."""
     form, module, options = adapter.convention.condition, adapter.module, assumptions.options
@@ -218,8 +236,8 @@ def _condition_count(adapter: Adapter, example: Tensor, assumptions: Assumptions
     elif form.kind == "planes":
         what = "whether its second argument is a class as planes; a picture that another network draws is no prompt"
         assumptions.ask("condition", what, choices=("planes",))
-    elif argument := optional_argument(module) if form.kind == "none" else "":
-        assumptions.missing.append(Missing(f"what its argument {argument} is", "--assume classes=N", "left out"))
+    elif form.kind == "none":
+        _ask_left_out(adapter, example, assumptions)
     if form.kind != "label":
         return form.width
     assumptions.answer("condition", choices=("label",))

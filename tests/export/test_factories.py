@@ -215,7 +215,10 @@ def test_a_class_is_found_and_counted_and_streams_exactly_however_it_is_given(na
 
 def test_an_argument_that_is_left_out_is_told() -> None:
     reading = read_factory("owners_net:optional", None, ReadOptions(size=(5, 6)))
-    assert Missing("what its argument y is", "--assume classes=N", "left out") in reading.diagnosis.missing
+    assert (
+        Missing("what its argument y is, without which these do nothing: names, layer", "--assume classes=N|none")
+        in reading.diagnosis.missing
+    )
 
 
 def test_gates_of_two_convolutions_and_normalised_places_stream_exactly() -> None:
@@ -241,7 +244,7 @@ def test_the_weights_of_a_file_are_loaded() -> None:
         ("owners_net:wrong", {}, "must return a torch.nn.Module, not int"),
         ("owners_net:broken", {}, "owners_net:broken failed: ValueError: no such"),
         ("owners_net:plain", {"levels": 9}, "--levels 9 does not fit: the module puts out 4"),
-        ("owners_net:plain", {"size": None}, "needs the size of its images: --size HxW"),
+        ("owners_net:plain", {"size": None}, "pictures of a size that nothing in it tells: --size HxW"),
         ("owners_net:plain", {"assume": {"input": "text"}}, "--assume input must be float, int or one-hot"),
         ("owners_net:table", {"assume": {"classes": "9"}}, "classes=9 does not fit: the module takes no class 8"),
         ("owners_net:over_places", {}, "not causal: .* mask is missing, .*; 1 is a GroupNorm, which mixes all pixels"),
