@@ -23,6 +23,7 @@ Axes = Literal["planes, height, width", "height, width", "height, width, planes"
 BATCH = 2
 SAME = 1e-4
 """Of the range of the logits, or of 1 if they keep within less: answers that differ by less are the same."""
+_RARE_AXES: tuple[Axes, ...] = ("height, width, planes", "one row")
 _COLOURS = (1, 3)
 _LARGEST_SIDE = 1024
 
@@ -117,10 +118,10 @@ class Adapter(nn.Module):
             return self.mixture(numbers, planes)
         assert self.layout
         logits = self.layout.sort(numbers)
-        if self.layout.levels > 1:
-            return logits.clamp(min=torch.finfo(logits.dtype).tiny).log() if self.probabilities else logits
-        logits = torch.logit(logits, eps=1e-7) if self.probabilities else logits
-        return torch.cat([torch.zeros_like(logits), logits], dim=1)
+        if self.layout.levels == 1:
+            darker = 1 - logits if self.probabilities else torch.zeros_like(logits)
+            logits = torch.cat([darker, logits], dim=1)
+        return logits.clamp(min=torch.finfo(logits.dtype).tiny).log() if self.probabilities else logits
 
 
 class Mixture(nn.Module):
@@ -234,14 +235,15 @@ def _conventions(module: nn.Module, options: ReadOptions) -> Iterator[CallConven
         for count in planes if kind in (None, "one-hot") else ():
             if count > 1:
                 yield CallConvention(1, "one-hot", "planes, height, width", condition, count)
+        for axes in _RARE_AXES if "floats" in forms else ():
+            yield from (CallConvention(channels, "floats", axes, condition) for channels in likely)
 
 
 def _axes(form: ImageForm, channels: int) -> tuple[Axes, ...]:
-    if form == "whole numbers":
-        without: tuple[Axes, ...] = ("height, width",) if channels == 1 else ()
-        return (*without, "planes, height, width")
-    without = ("height, width",) if channels == 1 else ("height, width, planes",)
-    return ("planes, height, width", *without, "one row")
+    """The usual ones."""
+    without: tuple[Axes, ...] = ("height, width",) if channels == 1 else ()
+    axes: tuple[Axes, ...] = (*without, "planes, height, width")
+    return axes if form == "whole numbers" else axes[::-1]
 
 
 def check_answers(adapter: Adapter, planes: Tensor) -> list[str]:

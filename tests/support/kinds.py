@@ -48,6 +48,9 @@ class Kind:
     replies: Mapping[str, object] = field(default_factory=dict)
     """Fields of `ReadOptions` that answer what is asked, where it is no --assume."""
 
+    factory: str = ""
+    """`module:function` of the owner's, that builds the network."""
+
     def __str__(self) -> str:
         return self.name
 
@@ -58,20 +61,20 @@ def check(kind: Kind, folder: Path) -> None:
     path, logits = kind.save(folder)
     if kind.outcome != "exact":
         with pytest.raises(TuiGenError, match=kind.says) as fault:
-            read(path, kind.options)[1].build()
+            read(path, kind.options, factory=kind.factory or None)[1].build()
         assert "\n" not in str(fault.value)
     if kind.outcome != "refused":
         options = replace(kind.options, assume={**kind.options.assume, **kind.answers}, **kind.replies)
-        _compare(path, options, logits)
+        _compare(path, options, logits, kind.factory or None)
 
 
-def _compare(path: Path, options: ReadOptions, logits: Logits) -> None:
-    exportable = read(path, options)[1].build()
+def _compare(path: Path, options: ReadOptions, logits: Logits, factory: str | None) -> None:
+    exportable = read(path, options, factory=factory)[1].build()
     card = exportable.card
     model = Model(exportable.network.step_graph().SerializeToString(), card, provider="cpu")
     rng = np.random.default_rng(0)
     if card.image:
-        levels = rng.integers(0, card.image.levels, (_BATCH, card.image.area * card.image.channels))
+        levels = rng.integers(0, card.image.levels, (_BATCH, card.image.area))
         prompt = codec_for(card, exportable.tokenizer or None).prompt([""] * _BATCH)
         tokens, first = np.concatenate([prompt, levels[:, :-1]], axis=1), prompt.shape[1] - 1
     else:
