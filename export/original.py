@@ -63,6 +63,15 @@ class _Pair:
     condition: Tensor | None = None
 
 
+@dataclass(frozen=True)
+class _Match:
+    parity: OriginalParity
+    wrong: int
+    """Positions that differ by more than is allowed."""
+    where: str
+    """The first of them, for people."""
+
+
 def read_reference(path: Path) -> Reference:
     """`inputs`, `logits` and, if there are any, `labels` of an .npz file. Raises TuiGenError if they are not there."""
     try:
@@ -101,22 +110,20 @@ def compare_original(network: Network, references: Sequence[Reference], diagnosi
 
     Raises TuiGenError that says where and how far apart the nearest is, and which guesses may be wrong.
     """
-    nearest, fault = None, ""
-    for reference in references:
-        pairs = list(_pairs(network, reference))
-        for pair in pairs:
-            parity, where = _compare(network, pair)
-            if nearest is None or parity.relative_logit_difference < nearest.relative_logit_difference:
-                nearest, fault = parity, where
-    assert nearest
-    if not nearest.relative_logit_difference <= TOLERANCE:
-        source = references[0].source
+    pairs = (pair for reference in references for pair in _pairs(network, reference))
+    nearest = min(
+        (_compare(network, pair) for pair in pairs),
+        key=lambda match: (match.wrong, match.parity.relative_logit_difference),
+    )
+    parity = nearest.parity
+    if nearest.wrong:
         raise TuiGenError(
             f"the network as it was read is not the original: its logits differ by up to "
-            f"{nearest.max_abs_logit_difference:.2g} ({nearest.relative_logit_difference:.2g} of their range) from "
-            f"{source}, {fault}; {TOLERANCE:.2g} of it is allowed, so nothing was written; {_suspects(diagnosis)}"
+            f"{parity.max_abs_logit_difference:.2g} ({parity.relative_logit_difference:.2g} of their range) from "
+            f"{references[0].source}, at {nearest.wrong:,} of {parity.positions:,} positions, {nearest.where}; "
+            f"{TOLERANCE:.2g} of it is allowed, so nothing was written; {_suspects(diagnosis)}"
         )
-    return nearest
+    return parity
 
 
 def _suspects(diagnosis: Diagnosis) -> str:
@@ -132,7 +139,7 @@ def _suspects(diagnosis: Diagnosis) -> str:
     )
 
 
-def _compare(network: Network, pair: _Pair) -> tuple[OriginalParity, str]:
+def _compare(network: Network, pair: _Pair) -> _Match:
     """How far apart they are, and where first."""
     own = _own(network, pair)
     known = torch.isfinite(pair.expected)
@@ -142,7 +149,7 @@ def _compare(network: Network, pair: _Pair) -> tuple[OriginalParity, str]:
     worst = float(difference.max())
     parity = OriginalParity(worst, worst / scale, difference.numel())
     wrong = torch.nonzero(~(difference <= TOLERANCE * scale))
-    return parity, _place(network, pair, *wrong[0].tolist()) if len(wrong) else ""
+    return _Match(parity, len(wrong), _place(network, pair, *wrong[0].tolist()) if len(wrong) else "")
 
 
 def _place(network: Network, pair: _Pair, sample: int, position: int) -> str:
@@ -259,7 +266,7 @@ def _picture_pairs(
         raise TuiGenError(_unlike(network, inputs, source))
     condition = _condition(network, labels, len(inputs), source)
     outputs = [expected for tokens, planes in pictures[:1] for expected in _picture_outputs(network, logits, planes)]
-    if not outputs or len(logits) != len(inputs):
+    if not outputs:
         raise TuiGenError(
             f"{source} are {list(logits.shape)}, of which no order is {network.levels} levels of "
             f"{len(inputs)} pictures of {network.height}x{network.width}"
@@ -312,10 +319,11 @@ def _lookup(columns: Tensor, table: Tensor) -> Tensor | None:
 
 def _unlike(network: ImageNetwork, inputs: Tensor, source: str) -> str:
     """Why no level is found in the inputs, and which scaling would fit them."""
-    values = torch.unique(inputs.float())
+    values, sides = torch.unique(inputs.float()), (network.height, network.width)
+    fits = sides in (tuple(inputs.shape[axis : axis + 2]) for axis in (1, 2)) or inputs.ndim == 2
     for name in SCALINGS:
         scaled = Assumptions(ReadOptions(scaling=name), Checkpoint("", {})).scaling(network.levels, name)
-        if _lookup(values[:, None], scaled[:, None]) is not None:
+        if fits and _lookup(values[:, None], scaled[:, None]) is not None:
             return (
                 f"the inputs beside {source} are levels as --scaling {name} makes them, and not as the network was read"
             )
@@ -349,12 +357,17 @@ def _picture_outputs(network: ImageNetwork, logits: Tensor, planes: Tensor) -> I
     flat = network.height * network.width * network.channels
     if len(logits) == len(planes) * flat:  # one axis of all pixels of all pictures
         logits = logits.view(len(planes), flat, *logits.shape[1:])
-    for layout in output_layouts(logits.shape[1:], sides):
+    for layout in output_layouts(logits.shape[1:], sides) if len(logits) == len(planes) else ():
         if max(layout.levels, 2) == network.levels:
             values = layout.sort(logits)
             yield from map(_by_token, _of_two(values) if layout.levels == 1 else (values,))
     per_component = 10 if network.channels == 3 else 3
-    if network.levels == LEVELS and tuple(logits.shape[2:]) == sides[1:] and logits.shape[1] % per_component == 0:
+    if (
+        network.levels == LEVELS
+        and logits.ndim == 4
+        and tuple(logits.shape[2:]) == sides[1:]
+        and logits.shape[1] % per_component == 0
+    ):
         mixture = LogisticMixture(logits.shape[1] // per_component, network.channels)
         yield _by_token(mixture(logits, planes))
 

@@ -141,11 +141,11 @@ def _is_mixture(adapter: Adapter, call: Probe, assumptions: Assumptions) -> bool
     if not call.mixtures or told == "levels":
         return False
     levels = {layout.levels for layout in call.layouts}
+    usual = any(count & (count - 1) == 0 for count in levels)  # one bit, two, three: nobody has as many logistics
     if (
         told is None
-        and levels
         and not names
-        and (call.convention.channels == 1 or assumptions.options.levels in levels)
+        and (assumptions.options.levels in levels or (usual and adapter.convention.channels == 1))
     ):
         return False
     count = call.mixtures * (10 if call.convention.channels == 3 else 3)
