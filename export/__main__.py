@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m expor
         return measure_adherence(words[1:], prog=f"{prog} adherence")
     args = parse(words, prog=prog)
     if args.factory:
-        return exit_status(lambda: convert_in_child(args, prog=prog), args, prog=prog)
+        return exit_status(lambda: convert_in_child(words, args, prog=prog), args, prog=prog)
     return exit_status(lambda: convert_checkpoint(args), args, prog=prog)
 
 

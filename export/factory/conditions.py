@@ -69,10 +69,10 @@ def condition_forms(module: nn.Module, options: ReadOptions) -> Iterator[Conditi
     kind, count = options.assume.get("condition"), class_count(options)
     if kind not in (None, "label", *KINDS):
         raise TuiGenError(f"--assume condition must be label, {', '.join(KINDS)}, not {kind!r}")
-    plain = [ConditionForm(), ConditionForm("label")]
-    if kind or count:
-        plain = plain[::-1] if kind in (None, "label") else []
-    yield from plain
+    if not (kind or count):
+        yield ConditionForm()
+    if kind in (None, "label"):
+        yield ConditionForm("label")
     for other in KINDS:
         if other == kind or (kind is None and other != "vector"):
             yield from (ConditionForm(other, width) for width in _widths(module, count))
