@@ -109,9 +109,8 @@ def _check(network: ImageNetwork, image: Tensor, tokens: Tensor, shift: int) -> 
         row, target = (int(index) for index in leaks[0])
         raise TuiGenError(
             f"the network is not causal: {_place(network, int(tokens[row]))} has a say in the logits of "
-            f"{_place(network, target)}; a mask is missing, or is another than in training, or it draws in another order "
-            "than row by row"
-            f"{_normalisation(network)}{_only_first(leaks)}"
+            f"{_place(network, target)}; a mask is missing, or is another than in training, or it draws in another "
+            f"order than row by row{_normalisation(network)}{_only_first(leaks)}"
         )
 
 

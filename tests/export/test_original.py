@@ -24,8 +24,10 @@ from tests.support.text_networks import E as WIDTH
 from tests.support.text_networks import H as HIDDEN
 from tests.support.text_networks import Usual
 from tests.support.text_networks import V as TOKENS
+from tui_gen.cli.main import main as tui_gen
 from tui_gen.errors import TuiGenError
 from tui_gen.library import open_model
+from tui_gen.tui.widgets.header import about_text
 
 BATCH, STEPS = 3, 8
 
@@ -176,9 +178,13 @@ def test_a_folder_says_what_its_proof_is_of(tmp_path: Path, capsys: pytest.Captu
     printed = capsys.readouterr().out
     assert "the network as it was read from the file, against the original: the logits in answers.npz:" in printed
     assert "this does not prove" not in printed
-    card = open_model(tmp_path / "model", provider="cpu").card
+    loaded_model = open_model(tmp_path / "model", provider="cpu")
+    card = loaded_model.card
     assert card.export["parity"]["against"] == "the original: the logits in answers.npz"
     assert card.proof in (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
+    assert f"proved   {card.proof}" in about_text(loaded_model)
+    assert tui_gen(["inspect", str(tmp_path / "model")]) == 0
+    assert f"proved          {card.proof}\n" in capsys.readouterr().out
     assert json.loads((tmp_path / "model" / "config.json").read_text())["export"]["parity"]["original_positions"] == 16
 
     answers["logits"][1, 5] += np.arange(TOKENS)
