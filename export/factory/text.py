@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from .owner import Unchanged, fault_line, owners_prints
 _BATCH, _STEPS = 2, 32
 """Differ, so that a shape tells which is which."""
 _FIRST_STATE = re.compile(
-    r"(init|begin|zero|new|get|create|make).*(hidden|state)|(hidden|state)_?(0|init)", re.IGNORECASE
+    r"(init|begin|zero|new|get|create|make).*(hidden|state)|(hidden|state)_?(0|init)|init_h$", re.I
 )
 """Methods that give a first state for a batch."""
 
@@ -37,7 +38,7 @@ def answers_of(module: nn.Module, network: object, factory: str) -> tuple[Refere
     source, references, first_error, shapes = f"the module that {factory} returns", list[Reference](), "", ""
     for call in _calls(module, tokens, network):
         try:
-            with torch.no_grad(), Unchanged(module, writes=True), owners_prints():
+            with torch.no_grad(), Unchanged(module), owners_prints():
                 result = list(tensors_of(call()))
         except Exception as error:  # whatever a module raises that is called in a way that it does not expect
             first_error = first_error or fault_line(error)
@@ -70,9 +71,16 @@ def _calls(module: nn.Module, tokens: Tensor, network: TextNetwork) -> Iterator[
     for inputs in forms:
         for axis in (0, 1, None):
             for first in _first_states(module, _BATCH):
-                yield lambda inputs=inputs, axis=axis, first=first: _by_steps(
-                    module, inputs, axis, first, network.vocab_size
-                )  # type: ignore[misc]
+                yield partial(_by_steps, module, inputs, axis, first, network.vocab_size)
+            for first in _first_states(module, 1):
+                yield partial(_one_by_one, module, inputs, axis, first, network.vocab_size)
+
+
+def _one_by_one(
+    module: nn.Module, inputs: Tensor, axis: int | None, first: Callable[[], tuple[Any, ...]], vocab_size: int
+) -> Tensor:
+    """`_by_steps` of a module that takes a single sample."""
+    return torch.cat([_by_steps(module, sample, axis, first, vocab_size) for sample in inputs.split(1)])  # type: ignore[no-untyped-call]
 
 
 def _by_steps(
@@ -94,23 +102,37 @@ def _by_steps(
 
 
 def _first_states(module: nn.Module, batch: int) -> Iterator[Callable[[], tuple[Any, ...]]]:
-    """Nothing, the module's own first state, or zeros as its recurrent layer takes them; each after the input."""
+    """What follows the input: nothing, lengths, the module's own first state, or zeros as its layers take them."""
     yield tuple
+    names = list(inspect.signature(module.forward).parameters)[1:2]
+    if any("len" in name for name in names):
+        yield lambda: (torch.full((batch,), _STEPS),)
     for name in filter(_FIRST_STATE.match, dir(type(module))):
-        method = getattr(module, name)
         for arguments in ((batch,), ()):
-            if callable(method) and _takes(method, len(arguments)):
-                yield lambda method=method, arguments=arguments: (method(*arguments),)  # type: ignore[misc]
+            if _takes(getattr(module, name), len(arguments)):
+                yield partial(_own_state, getattr(module, name), arguments)
     yield lambda: (None,)
     for part in module.modules():
         if isinstance(part, nn.RNNBase):
-            layers = part.num_layers
-            zeros = torch.zeros(layers, batch, part.hidden_size)
-            cells = torch.zeros(layers, batch, part.proj_size or part.hidden_size)
-            yield lambda zeros=zeros, cells=cells, part=part: ((cells, zeros) if part.mode == "LSTM" else zeros,)  # type: ignore[misc]
+            yield partial(_zeros, part, batch)
 
 
-def _takes(method: Callable[..., Any], count: int) -> bool:
+def _own_state(method: Callable[..., Any], arguments: tuple[int, ...]) -> tuple[Any, ...]:
+    """Of a module that keeps its state as an attribute, nothing."""
+    state = method(*arguments)
+    return () if state is None else (state,)
+
+
+def _zeros(part: nn.RNNBase, batch: int) -> tuple[Any, ...]:
+    hidden, cell = (
+        torch.zeros(part.num_layers, batch, width) for width in (part.proj_size or part.hidden_size, part.hidden_size)
+    )
+    return ((hidden, cell),) if part.mode == "LSTM" else (hidden,)
+
+
+def _takes(method: object, count: int) -> bool:
+    if not callable(method):
+        return False
     try:
         inspect.signature(method).bind(*range(count))
     except TypeError:
