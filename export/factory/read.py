@@ -112,7 +112,9 @@ def _values(adapter: Adapter, levels: int, assumptions: Assumptions) -> Tensor:
         return torch.linspace(-1, 1, levels)
     if scaling is None and levels > 2:
         what = "how levels became the numbers that the module is given (raw, if it scales them itself)"
-        assumptions.missing.append(Missing(what, f"--scaling {'|'.join(SCALINGS)}"))
+        assumptions.missing.append(
+            Missing(what, "--scaling " + "|".join(f"'{name}'" if "(" in name else name for name in SCALINGS))
+        )
         return torch.linspace(0, 1, levels)  # for the diagnosis
     return assumptions.scaling(levels, "level/(levels-1)")
 

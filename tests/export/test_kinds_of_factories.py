@@ -151,6 +151,12 @@ def _by_steps(module: nn.Module, tokens: Tensor) -> Tensor:
     return torch.stack(rows, 1)
 
 
+def _kept(module: nn.Module, tokens: Tensor) -> Tensor:
+    module.init_hidden(len(tokens))
+    logits: Tensor = module(tokens.T).transpose(0, 1)
+    return logits
+
+
 TEXTS = [
     _written("ids", lambda module, tokens: module(tokens)),
     _written("as_mapping", lambda module, tokens: module(tokens)["logits"]),
@@ -158,6 +164,9 @@ TEXTS = [
     _written("time_major", lambda module, tokens: module(tokens.T)[0].view(*tokens.T.shape, V).transpose(0, 1)),
     _written("flat_one_hot", lambda module, tokens: module(_one_hot(tokens))[0].view(*tokens.shape, V)),
     _written("token_by_token", _by_steps),
+    _written("Keeping", _kept),
+    _written("Lengths", lambda module, tokens: module(tokens, torch.full((len(tokens),), tokens.shape[1]))[0]),
+    _written("Single", lambda module, tokens: torch.cat([_by_steps(module, text) for text in tokens.split(1)])),
 ]
 
 

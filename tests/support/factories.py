@@ -213,6 +213,41 @@ class Writing(nn.Module):
         return {"logits": logits} if self.form == "dict" else logits if self.form == "ids" else (logits, state)
 
 
+class Keeping(Writing):
+    """Keeps its state as an attribute."""
+
+    state: Any = None
+
+    def __init__(self) -> None:
+        super().__init__("time-major")
+
+    def init_hidden(self, batch: int) -> Any:
+        self.state = super().init_hidden(batch)
+
+    def forward(self, tokens: Tensor, state: Any = None) -> Any:
+        logits, self.state = super().forward(tokens, self.state)
+        return logits
+
+
+class Lengths(Writing):
+    """Is told how long each text is."""
+
+    def forward(self, tokens: Tensor, lengths: Tensor) -> Any:
+        packed = nn.utils.rnn.pack_padded_sequence(self.encoder(tokens), lengths, batch_first=True)  # type: ignore[misc]
+        return self.decoder(nn.utils.rnn.pad_packed_sequence(self.rnn(packed)[0], batch_first=True)[0]), lengths
+
+
+class Single(Writing):
+    """Reads a token of one text at a time."""
+
+    def init_hidden(self, batch: int = 1) -> Any:
+        return super().init_hidden(1)
+
+    def forward(self, tokens: Tensor, state: Any) -> Any:
+        outputs, state = self.rnn(self.encoder(tokens.view(1, -1)).view(1, 1, -1), state)  # type: ignore[misc]
+        return self.decoder(outputs.view(1, -1)), state
+
+
 def _levels_last(logits: Tensor) -> Tensor:
     """[batch, channels * levels, h, w] -> [batch, channels, h, w, levels]."""
     batch, _, height, width = logits.shape
