@@ -6,13 +6,13 @@ decoded text.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 
 from tui_gen.cli.main import exit_status
 
-from .arguments import parse, read_options
+from .arguments import parse
+from .child import convert_checkpoint, convert_in_child
 
 
 def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m export") -> int:
@@ -31,27 +31,9 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m expor
 
         return measure_adherence(words[1:], prog=f"{prog} adherence")
     args = parse(words, prog=prog)
-    return exit_status(lambda: _convert(args), args, prog=prog)
-
-
-def _convert(args: argparse.Namespace) -> int:
-    from .convert import convert, diagnosis_lines
-    from .read import read
-
-    checkpoint, reading = read(args.checkpoint, read_options(args), factory=args.factory)
-    print("\n".join(diagnosis_lines(checkpoint, reading.diagnosis)), flush=True)
-    if args.inspect:
-        return 0
-    convert(
-        reading,
-        args.output,
-        source=args.checkpoint,
-        name=args.name or args.output.resolve().name,
-        dtype=args.dtype,
-        force=args.force,
-        guidance=args.guidance,
-    )
-    return 0
+    if args.factory:
+        return exit_status(lambda: convert_in_child(words, args, prog=prog), args, prog=prog)
+    return exit_status(lambda: convert_checkpoint(args), args, prog=prog)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,9 @@ from tui_gen.errors import TuiGenError
 from .reader import ReadOptions
 from .text.vocabulary import ADJUSTMENTS, RULES
 
+TIME_LIMIT = 1800
+"""Seconds that the conversion of an owner's own module may take."""
+
 
 def parse(words: list[str], *, prog: str = "python -m export") -> argparse.Namespace:
     """`inspect FILE ...` or `FILE -o DIR ...`; exits with status 2 and a line for wrong usage.
@@ -28,12 +31,15 @@ def parse(words: list[str], *, prog: str = "python -m export") -> argparse.Names
         does = "Turns a trained checkpoint into a model folder"
         parser.description = f"{does}: `{prog} FILE -o DIR`, or says what it is: `inspect FILE`."
         parser.epilog = f"`{prog} inspect FILE` says what a checkpoint is without converting it.\n\n" + _rules()
-    parser.set_defaults(inspect=inspect, output=None, name=None, dtype="fp32", force=False, guidance=None)
+    parser.set_defaults(
+        inspect=inspect, output=None, name=None, dtype="fp32", force=False, guidance=None, reference=None
+    )
     parser.add_argument("checkpoint", type=Path, nargs="?", help="a file, index or folder of any training script")
     if not inspect:
         _add_output(parser)
     _add_text(parser)
     _add_images(parser)
+    _add_original(parser, inspect=inspect)
     parser.add_argument(
         "--assume", action="append", default=[], metavar="KEY=VALUE", help="answers what inspect says is assumed"
     )
@@ -96,9 +102,35 @@ def _add_images(parser: argparse.ArgumentParser) -> None:
         metavar="HOW",
         help="how levels became the network's input: level/levels, level/(levels-1), /255, -1..1, raw, one-hot",
     )
-    images.add_argument(
-        "--factory", metavar="MODULE:FUNCTION", help="builds a network that the exporter does not recognise"
+
+
+def _add_original(parser: argparse.ArgumentParser, *, inspect: bool) -> None:
+    original = parser.add_argument_group("the original network, to build it or to prove against")
+    original.add_argument(
+        "--factory",
+        metavar="MODULE:FUNCTION",
+        help="your own function that returns the network: all is then done in a child process, which runs your code",
     )
+    original.add_argument(
+        "--time-limit",
+        type=_seconds,
+        default=TIME_LIMIT,
+        metavar="SECONDS",
+        help="for that process; default: %(default)s",
+    )
+    if not inspect:
+        original.add_argument(
+            "--reference",
+            type=Path,
+            metavar="FILE.npz",
+            help="arrays that the network was given (inputs, and labels if it takes any) and that it gave (logits)",
+        )
+
+
+def _seconds(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 10**6:
+        raise argparse.ArgumentTypeError(f"must be a whole number of seconds, not {text!r}")
+    return int(text)
 
 
 def _size(text: str) -> tuple[int, int]:

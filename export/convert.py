@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Literal
@@ -10,7 +11,7 @@ from typing import Literal
 import onnx
 import torch
 
-from tui_gen.card import ModelCard
+from tui_gen.card import AS_READ, ModelCard
 from tui_gen.cli.inspect import drawing_lines, warning_lines
 from tui_gen.errors import TuiGenError
 from tui_gen.library import codec_for
@@ -25,8 +26,9 @@ from .folder import write_folder
 from .graph import OPSET
 from .image_network import check_causal
 from .images.streaming import StreamingNetwork, with_guidance
+from .original import OriginalParity, compare_original
 from .quantise import shrink
-from .reader import Diagnosis, Exportable, Reading
+from .reader import Diagnosis, Exportable, Reading, Reference
 from .training.native import complete_card
 from .verify import Parity, compare_spread, verify
 
@@ -35,6 +37,10 @@ AUDIT_SECONDS = 10.0
 """About as long the audit of an image model may take."""
 _DRAWN_COLUMNS = 80
 """Of a receptive field that has a hole."""
+_UNPROVED = (
+    "that it was read right, this does not prove: --reference FILE.npz compares it with what the original answered "
+    "(inputs=..., logits=...), --factory module:function with your own code"
+)
 
 
 def convert(
@@ -46,16 +52,18 @@ def convert(
     dtype: Dtype = "fp32",
     force: bool = False,
     guidance: float | None = None,
+    reference: Reference | None = None,
 ) -> ModelCard:
     """Converts, proves and writes; prints what was compared.
 
     source: the checkpoint, for its hash. guidance: the scale at which a picture network follows
-    its prompt, if otherwise than it learned to. Raises TuiGenError, and writes nothing, if something is missing or the
-    step function differs from the network.
+    its prompt, if otherwise than it learned to. reference: answers of the original, to compare with. Raises
+    TuiGenError, and writes nothing, if something is missing or the step function differs from the network.
     """
     if reading.diagnosis.doubt and not force:
         raise TuiGenError(f"{reading.diagnosis.doubt}; --force converts it all the same")
     exportable = reading.build()
+    originals = _compare_originals(exportable, reference, reading.diagnosis)
     if guidance is not None:
         exportable = with_guidance(exportable, guidance)
     card = replace(exportable.card, name=name)
@@ -63,7 +71,7 @@ def convert(
         check_causal(exportable.network.network)
     graph = exportable.network.step_graph().SerializeToString()
     card = complete_card(card, exportable.network)
-    card = _prove(exportable, graph, card)
+    card = _prove(exportable, graph, card, originals)
     size = f"{len(graph) / 1e6:.1f} MB, {exportable.network.parameters_count:,} parameters"
     print(f"{scrub_line(card.architecture)}: {size}")
     assumptions = [f"{missing.what}: {missing.default}" for missing in reading.diagnosis.missing if missing.default]
@@ -78,22 +86,41 @@ def convert(
     return card
 
 
-def _prove(exportable: Exportable, graph: bytes, card: ModelCard) -> ModelCard:
+def _compare_originals(
+    exportable: Exportable, reference: Reference | None, diagnosis: Diagnosis
+) -> dict[str, OriginalParity]:
+    """How near the network as it was read is to each original that can be asked, by its name.
+
+    Raises TuiGenError if it is another network.
+    """
+    groups = [exportable.references, (reference,) if reference else ()]
+    return {refs[0].source: compare_original(exportable.network, refs, diagnosis) for refs in groups if refs}
+
+
+def _prove(exportable: Exportable, graph: bytes, card: ModelCard, originals: Mapping[str, OriginalParity]) -> ModelCard:
     """Compares the step function with PyTorch, and looks whether it is causal."""
     model, codec = Model(graph, card, provider="cpu"), codec_for(card, exportable.tokenizer or None)
     parity = verify(exportable.network, model, codec, real=exportable.real)
-    print("\n".join(parity_lines(parity, text=card.image is None)))
+    own = () if exportable.against == AS_READ else (exportable.against,)
+    against = " and ".join(own + tuple(f"the original: {source}" for source in originals)) or AS_READ
+    worst = max((near.max_abs_logit_difference for near in originals.values()), default=None)
+    positions = sum(near.positions for near in originals.values()) or None
+    parity = replace(parity, against=against, original_difference=worst, original_positions=positions)
+    print("\n".join(parity_lines(parity, originals, network=exportable.against, text=card.image is None)))
     if isinstance(exportable.network, StreamingNetwork):
         if exportable.network.compared:
             spread = compare_spread(exportable.network, model)
             print(f"  compared in the time there is: {exportable.network.compared}, and {spread}")
         print(f"computes {scrub_line(card.export['computes'])}")
+    if against == AS_READ:
+        print(_UNPROVED)
     if card.image:
         field = audit(model, card, seconds=AUDIT_SECONDS)
         print(field.summary)
         if field.dead_lines:
             print("\n".join([*warning_lines(field), *drawing_lines(field, _DRAWN_COLUMNS)]))
-    return replace(card, export={**card.export, "parity": asdict(parity)})
+    facts = {name: value for name, value in asdict(parity).items() if value is not None}
+    return replace(card, export={**card.export, "parity": facts})
 
 
 def _provenance(source: Path | None) -> dict[str, object]:
@@ -116,14 +143,21 @@ def diagnosis_lines(checkpoint: Checkpoint | None, diagnosis: Diagnosis) -> list
     return [scrub_line(line) for line in lines]
 
 
-def parity_lines(parity: Parity, *, text: bool) -> list[str]:
-    """What was compared with PyTorch."""
+def parity_lines(parity: Parity, originals: Mapping[str, OriginalParity], *, network: str, text: bool) -> list[str]:
+    """What was compared with what. network: what it is that PyTorch ran."""
     logits = (
         f"logits: max abs difference {parity.max_abs_logit_difference:.2g} "
         f"({parity.relative_logit_difference:.2g} of their range) over {parity.steps:,} steps, batch 1 and 5"
     )
-    return [
-        "the exported file, against PyTorch's full forward pass of the network as read above:",
+    lines = [
+        f"the exported file, against PyTorch's full forward pass of {network}:",
         f"  {logits}",
         f"  greedy tokens: {parity.greedy_tokens} equal" + ("; decoded text equal" if text else ""),
     ]
+    for source, near in originals.items():
+        lines += [
+            f"{AS_READ}, against the original: {source}:",
+            f"  log-probabilities: max abs difference {near.max_abs_logit_difference:.2g} "
+            f"({near.relative_logit_difference:.2g} of their range) over {near.positions:,} positions",
+        ]
+    return [scrub_line(line) for line in lines]

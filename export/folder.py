@@ -99,10 +99,8 @@ def model_readme(card: ModelCard, log: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _facts(card: ModelCard) -> str:
-    quality, proof, weights = card.quality, "", ""
-    if parity := card.export.get("parity"):
-        difference = f"{parity['max_abs_logit_difference']:.1e}"
-        proof = f"logits within {difference} over {parity['steps']:,} steps; greedy tokens equal"
+    quality, weights = card.quality, ""
+    proof = f"{card.proof}; greedy tokens equal" if card.proof else ""
     if precision := card.export.get("precision"):
         weights = f"{precision['dtype']}; KL divergence from fp32 {precision['kl_divergence']:.2g} nats per token"
     rows = [

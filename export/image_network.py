@@ -109,9 +109,16 @@ def _check(network: ImageNetwork, image: Tensor, tokens: Tensor, shift: int) -> 
         row, target = (int(index) for index in leaks[0])
         raise TuiGenError(
             f"the network is not causal: {_place(network, int(tokens[row]))} has a say in the logits of "
-            f"{_place(network, target)}; a mask is missing, or is not the one that it was trained with"
-            f"{_normalisation(network)}"
+            f"{_place(network, target)}; a mask is missing, or is another than in training, or it draws in another "
+            f"order than row by row{_normalisation(network)}{_only_first(leaks)}"
         )
+
+
+def _only_first(leaks: Tensor) -> str:
+    """What it may be where only the first token's logits are wrong."""
+    if bool(leaks[:, 1].any()):
+        return ""
+    return "; only the first pixel is wrong, as of an attention that weighs all pixels alike where it may see none"
 
 
 def _place(network: ImageNetwork, token: int) -> str:

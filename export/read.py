@@ -12,7 +12,7 @@ from tui_gen.terminal_text import scrub_line
 from .assumptions import Assumptions
 from .checkpoints.checkpoint import Checkpoint
 from .checkpoints.load import load_checkpoint
-from .images.factory import read_factory
+from .factory.read import read_factory
 from .images.gated import read_gated
 from .images.layers import find_layers, obstacle
 from .images.pixelcnnpp import read_pixelcnnpp

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tui_gen.card import AS_READ
 from tui_gen.errors import TuiGenError
 
 if TYPE_CHECKING:  # the help would wait for PyTorch
     import numpy as np
     import onnx
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from tui_gen.card import ModelCard
@@ -101,6 +103,20 @@ class Network(Protocol):
         ...
 
 
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """What the original network answered, in the layouts of whoever asked it."""
+
+    source: str
+    """Whose answers these are, such as `the logits in answers.npz`."""
+    inputs: NDArray[Any]
+    """Exactly as the original was given them."""
+    logits: NDArray[Any]
+    """Or log-probabilities, or probabilities."""
+    labels: NDArray[Any] | None = None
+    """The class beside each picture, as a number or one-hot; or vectors."""
+
+
 @dataclass(frozen=True)
 class Exportable:
     """A network with everything that its folder needs."""
@@ -114,6 +130,10 @@ class Exportable:
     """int64[batch, n] each: pieces of data that the network was trained on, where the exporter was given some."""
     log: tuple[Mapping[str, Any], ...] = ()
     """The training log, a line per epoch, where the file has one."""
+    against: str = AS_READ
+    """What `network` is."""
+    references: tuple[Reference, ...] = ()
+    """Answers of the original to the same question, asked in several ways; `network` must agree with one of them."""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tui_gen.card import AS_READ
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.generate import generate
 from tui_gen.generation.protocol import Endless, State, state_after
@@ -40,6 +41,11 @@ class Parity:
     """The same as a part of the range of the logits."""
     steps: int
     greedy_tokens: int
+    against: str = AS_READ
+    """What the network is that the step was compared with, or the original that this network was compared with."""
+    original_difference: float | None = None
+    """Of log-probabilities, between that original and the network as it was read."""
+    original_positions: int | None = None
 
 
 def verify(

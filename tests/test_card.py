@@ -12,6 +12,7 @@ from tui_gen.card import ImageSpec, ModelCard, Quality
 from tui_gen.errors import TuiGenError
 
 TEXT = {"name": "toy", "kind": "text", "vocab_size": 8, "bos": 0}
+NEAR = "logits within 2.0e-06 of the network as it was read from the file, over 1,200 steps"
 PALETTE = ((0, 0, 0), (255, 0, 0), (255, 255, 255))
 IMAGE = {"name": "toy", "kind": "image", "vocab_size": 3, "bos": 3, "image": toys.IMAGE}
 
@@ -133,3 +134,27 @@ def test_an_image_models_card_names_the_key_at_fault(change: dict[str, Any], fau
 def test_a_file_that_is_no_json_object_is_told(content: str, fault: str) -> None:
     with pytest.raises(TuiGenError, match=fault):
         ModelCard.from_json(content)
+
+
+@pytest.mark.parametrize(
+    ("facts", "proof"),
+    [
+        (
+            {},
+            f"{NEAR}, not with the original",
+        ),
+        (
+            {"against": "the trainer's own network"},
+            "logits within 2.0e-06 of the trainer's own network, over 1,200 steps",
+        ),
+        (
+            {"against": "the original: the logits in a.npz", "original_difference": 1e-7},
+            f"{NEAR}, and this within 1.0e-07 of the original: the logits in a.npz",
+        ),
+        ({"steps": "many"}, ""),
+    ],
+)
+def test_a_card_says_what_its_proof_is_of(facts: dict[str, Any], proof: str) -> None:
+    parity = {"max_abs_logit_difference": 2e-6, "steps": 1200, **facts}
+    assert read({**TEXT, "export": {"parity": parity}}).proof == proof
+    assert read({**TEXT, "export": {"parity": list(parity)}}).proof == ""

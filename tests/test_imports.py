@@ -16,7 +16,8 @@ LAYERS = {
     "src/tui_gen": "errors, terminal_text < files, json_fields < card < config, sampling < text < images"
     " < generation, training_log < runtime < scoring < library < sessions, output, bench < tui < cli < __main__",
     "export": "graph < image_network, reader, files, build_tokenizer, quantise, checkpoints"
-    " < assumptions, compiler, gaps < images, text < training, verify, arguments < folder, read < evaluation, convert"
+    " < assumptions, compiler, gaps < images, text < factory, training, verify, arguments"
+    " < original, folder, read < evaluation, convert < child"
     " < __main__ < train, evaluate, obedience",
     "src/tui_gen/tui": "bindings, clipboard, driver, knob_state, layout, themes < keymap, widgets < dialogs"
     " < model_loader < playground < app",

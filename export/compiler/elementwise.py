@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 from onnx import TensorProto
+from torch import Tensor
 
-from .ir import LARGEST_TABLE, Dimension, NotStreamableError, PlaceTable, Symbol
+from .ir import LARGEST_TABLE, Dimension, NotStreamableError, PlaceTable, Symbol, squeeze
 from .lowering import Handler, Lowering
 from .rearranging import part_of
 from .trace import Call, Handle
@@ -159,6 +160,17 @@ def _embed(lowering: Lowering, call: Call) -> Symbol:
     return lowering.make("Gather", symbol, dimensions, table.numpy().astype(np.float32), symbol.read(), axis=0)
 
 
+def _one_hot(lowering: Lowering, call: Call) -> Symbol:
+    """A one among zeros at the place that whole numbers [..., 1] name: the row of a table."""
+    zeros, dim, index, value = call.arguments
+    symbol = squeeze(lowering.symbol(index), lowering.symbol(index).index(dim))
+    if not isinstance(zeros, Tensor) or dim not in (-1, zeros.ndim - 1) or isinstance(value, (Tensor, Handle)):
+        raise NotStreamableError("a scatter that is no one-hot")
+    table = torch.eye(zeros.shape[-1]) * value
+    dimensions: list[Dimension] = [*symbol.dimensions, (int(zeros.shape[-1]),)]
+    return lowering.make("Gather", symbol, dimensions, table.numpy(), symbol.read(), axis=0)
+
+
 def _identity(lowering: Lowering, call: Call) -> Symbol:
     return lowering.symbol(call.arguments[0])
 
@@ -202,6 +214,7 @@ ELEMENTWISE: dict[str, Handler] = {
     "rsqrt": lambda lowering, call: _then(lowering, _apply(lowering, call, "Sqrt", call.arguments[0]), "Reciprocal"),
     "_to_copy": _convert,
     "embedding": _embed,
+    "scatter": _one_hot,
     **dict.fromkeys(("detach", "alias", "clone", "contiguous", "lift_fresh", "native_dropout"), _identity),
 }
 """By the name that ATen gives an operation."""

@@ -68,17 +68,29 @@ def _split(lowering: Lowering, call: Call) -> list[Symbol]:
 
 
 def _pad(lowering: Lowering, call: Call) -> Symbol:
-    symbol, pairs = lowering.symbol(call.arguments[0]), call.arguments[1]
-    if call.argument(2, "value", 0) != 0:
-        raise NotStreamableError("a padding with something else than zeros")
+    symbol, pairs, value = lowering.symbol(call.arguments[0]), call.arguments[1], call.argument(2, "value", 0) or 0
     for number, (before, after) in enumerate(zip(pairs[::2], pairs[1::2], strict=True)):
         dimension = symbol.dimension(-1 - number)
         if (before, after) == (0, 0):
             continue
         if dimension not in (("h",), ("w",)):
-            raise NotStreamableError("a padding of features")
-        symbol = symbol.crop(str(dimension[0]), -before, symbol.shape[-1 - number] + after)
+            symbol = _pad_features(lowering, symbol, symbol.index(-1 - number), (before, after), value)
+        elif value != 0:
+            raise NotStreamableError("a padding with something else than zeros")
+        else:
+            symbol = symbol.crop(str(dimension[0]), -before, symbol.shape[-1 - number] + after)
     return symbol
+
+
+def _pad_features(lowering: Lowering, symbol: Symbol, dim: int, counts: tuple[int, int], value: float) -> Symbol:
+    """Features of a constant before and after the others, such as ones that show where the image is."""
+    if min(counts) < 0 or not symbol.is_feature(dim):
+        raise NotStreamableError("a padding of the batch, or one that cuts features off")
+    shapes = [(*symbol.shape[:dim], count, *symbol.shape[dim + 1 :]) for count in counts]
+    constants = [torch.full(shape, float(value)) for shape in shapes]
+    before, after = ([lowering.operand(part, symbol, symbol.dimensions)] if part.numel() else [] for part in constants)
+    sizes = [*shapes[:1][: len(before)], tuple(symbol.shape), *shapes[1:][: len(after)]]
+    return _concatenation(lowering, symbol, dim, [*before, symbol.read(), *after], sizes)
 
 
 def _cat(lowering: Lowering, call: Call) -> Symbol:

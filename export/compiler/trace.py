@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -75,7 +75,18 @@ def trace(network: ImageNetwork) -> Trace:
     output = recorder.handle(result)
     if output is None or not output.of_image:
         raise NotStreamableError("the network's output does not depend on its image")
-    return Trace(image, condition_handle, tuple(recorder.calls), output, recorder.names)
+    return Trace(image, condition_handle, _useful(recorder.calls, output), output, recorder.names)
+
+
+def _useful(calls: Sequence[Call], output: Handle) -> tuple[Call, ...]:
+    """The calls that the output depends on; a loss, or a check of the input, is none of them."""
+    wanted, useful = {output}, list[Call]()
+    for call in reversed(calls):
+        if wanted.intersection(filter(None, call.results)):
+            useful.append(call)
+            operands = tree_leaves((call.arguments, call.options))
+            wanted |= {operand for operand in operands if isinstance(operand, Handle)}
+    return tuple(reversed(useful))
 
 
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -137,11 +148,10 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _is_one_hot(function: Any, args: tuple[Any, ...], used: list[Handle]) -> bool:
-    """Whether ones are put into a whole tensor of zeros where a condition says, as `functional.one_hot` does."""
+    """Whether ones are put into a whole tensor of zeros where numbers say, as `functional.one_hot` does."""
     zeros = args[0]
     whole = isinstance(zeros, Tensor) and zeros.numel() * zeros.element_size() == zeros.untyped_storage().nbytes()
-    of_condition = not any(leaf.of_image for leaf in used)
-    return function.overloadpacket.__name__ == "scatter_" and whole and of_condition and not zeros.any()
+    return function.overloadpacket.__name__ == "scatter_" and whole and len(used) == 1 and not zeros.any()
 
 
 def as_tuple(result: Any) -> tuple[Any, ...]:

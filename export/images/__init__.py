@@ -2,5 +2,5 @@
 
 May import: compiler, assumptions, gaps and what they may import.
 Public names: `single_stack` (read_single), `gated` (read_gated), `pixelcnnpp` (read_pixelcnnpp),
-`factory` (read_factory), `streaming` (StreamingNetwork), `whole_image` (whole_image_step).
+`streaming` (StreamingNetwork), `whole_image` (whole_image_step).
 """

@@ -33,8 +33,14 @@ _AXIS = "per_sample.first_axis"
 def whole_image_step(network: ImageNetwork) -> onnx.ModelProto:
     """The step function of any network over images. Raises TuiGenError if PyTorch's exporter cannot write it."""
     step = WholeImageStep(network).eval()
-    model = _export(step, network, _EXAMPLE)
-    if not all(port.type.tensor_type.shape.dim[0].dim_param for port in (*model.graph.input, *model.graph.output)):
+    try:
+        model = _export(step, network, _EXAMPLE)
+        is_open = all(
+            port.type.tensor_type.shape.dim[0].dim_param for port in (*model.graph.input, *model.graph.output)
+        )
+    except TuiGenError:  # such as of a table that the network keeps by the sizes of its input
+        is_open = False
+    if not is_open:
         model = over_batch(_export(step, network, 1))  # its code reads the batch as a plain number
     model.ir_version = min(model.ir_version, IR_VERSION)
     model.producer_name = "tui-gen"

@@ -18,6 +18,7 @@ from .checkpoint import DESCRIPTION, load_network
 from .networks import PictureNet, RecurrentNet, TrainedNet
 from .presets import PRESETS
 
+_OWN = "the trainer's own network"
 _KINDS: dict[str, Kind] = {"rnn": "RNN", "lstm": "LSTM", "gru": "GRU"}
 
 
@@ -32,7 +33,8 @@ def read_trained(checkpoint: Checkpoint) -> Reading | None:
         net = load_network(facts["network"], checkpoint.tensors)
         origin = {"trained_with": _command(options), "data_sha256": options["data"]}
         export = {**origin, "made_with": facts.get("made_with", "")}
-        return Exportable(network_of(net), replace(card, export=export), facts["tokenizer"], log=tuple(facts["log"]))
+        card_of_run, log = replace(card, export=export), tuple(facts["log"])
+        return Exportable(network_of(net), card_of_run, facts["tokenizer"], log=log, against=_OWN)
 
     sizes = tuple((key, str(value)) for key, value in facts["network"].items() if key != "family")
     epochs = f"{len(facts['log'])} of {options['epochs']} epochs"

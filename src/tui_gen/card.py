@@ -13,6 +13,8 @@ from tui_gen.json_fields import JsonFields
 
 Kind = Literal["text", "image"]
 Colour = tuple[int, int, int]
+AS_READ = "the network as it was read from the file"
+"""What an export is compared with where nobody asked the original."""
 MAX_PIXELS = 2**22
 MAX_TEMPERATURE = 10.0
 LIMITS: dict[str, tuple[float, float]] = {
@@ -126,6 +128,14 @@ class ModelCard:
     sha256: str = ""
     """Of model.onnx, in hexadecimal; empty when unknown."""
 
+    @property
+    def proof(self) -> str:
+        """What the exported file was compared with, and how near it came; empty where the card does not say."""
+        try:
+            return _proof(JsonFields(dict(self.export), "export.").section("parity"))
+        except TuiGenError:
+            return ""
+
     def to_json(self) -> str:
         """The text of config.json; facts that are unknown are left out."""
         return json.dumps(self.known_facts(), indent=2, ensure_ascii=False) + "\n"
@@ -147,6 +157,19 @@ class ModelCard:
         if not isinstance(facts, dict):
             raise TuiGenError("must hold a JSON object")
         return _read_card(JsonFields(facts, ""))
+
+
+def _proof(parity: JsonFields | None) -> str:
+    """In a line. Raises TuiGenError if facts are missing."""
+    if parity is None:
+        return ""
+    against, steps = parity.text("against", AS_READ), parity.integer("steps")
+    near, over = f"logits within {parity.number('max_abs_logit_difference'):.1e} of", f"over {steps:,} steps"
+    if not parity.has("original_difference"):
+        doubt = ", not with the original" if against == AS_READ else ""
+        return f"{near} {against}, {over}{doubt}"
+    original = f"{parity.number('original_difference'):.1e} of {against}"
+    return f"{near} {AS_READ}, {over}, and this within {original}"
 
 
 def _known_image_facts(image: ImageSpec) -> dict[str, Any]:

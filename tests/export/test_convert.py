@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -220,22 +219,6 @@ def test_smaller_weights_are_proved_and_noted(
     assert facts["export"]["precision"]["dtype"] == "int8"
     assert "int8; KL divergence" in (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
     open_model(tmp_path / "model", provider="cpu")
-
-
-def test_a_factory_needs_no_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    source = "import torch\nfrom torch import nn\ndef build():\n    return nn.Sequential(nn.ZeroPad2d((0, 0, 1, -1)), "
-    (tmp_path / "my_net.py").write_text(source + "nn.Conv2d(1, 4, 3, 2, 1), nn.ConvTranspose2d(4, 4, 2, 2))\n")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delitem(sys.modules, "my_net", raising=False)
-    assert main(["--factory", "my_net:build", "--size", "4x4", "-o", "model"]) == 1
-    assert "is not causal" in capsys.readouterr().err
-    assert not (tmp_path / "model").exists()
-    causal = source.replace("(0, 0, 1, -1)", "(0, 0, 4, -4)")
-    (tmp_path / "other_net.py").write_text(causal + "nn.Conv2d(1, 4, 3, 2, 1), nn.ConvTranspose2d(4, 4, 2, 2))\n")
-    assert main(["--factory", "other_net:build", "--size", "8x4", "-o", "model"]) == 0
-    assert "computes the whole image for every token: module.1: a convolution with strides" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,9 @@ class Kind:
     prints: Mapping[str, Sequence[int]] = field(default_factory=dict)
     """Texts as the script prints these tokens."""
 
+    factory: str = ""
+    """`module:function` of the owner's, that builds the network."""
+
     def __str__(self) -> str:
         return self.name
 
@@ -64,11 +67,11 @@ def check(kind: Kind, folder: Path) -> None:
     path, logits = kind.save(folder)
     if kind.outcome != "exact":
         with pytest.raises(TuiGenError, match=kind.says) as fault:
-            read(path, kind.options)[1].build()
+            read(path, kind.options, factory=kind.factory or None)[1].build()
         assert "\n" not in str(fault.value)
     if kind.outcome != "refused":
         options = replace(kind.options, assume={**kind.options.assume, **kind.answers}, **kind.replies)
-        _compare(path, options, logits)
+        _compare(path, options, logits, kind.factory or None)
         _compare_texts(kind, path, options)
 
 
@@ -82,8 +85,8 @@ def _compare_texts(kind: Kind, path: Path, options: ReadOptions) -> None:
     assert {codec.decode(tokens): list(tokens) for tokens in kind.prints.values()} == dict(kind.prints)
 
 
-def _compare(path: Path, options: ReadOptions, logits: Logits) -> None:
-    exportable = read(path, options)[1].build()
+def _compare(path: Path, options: ReadOptions, logits: Logits, factory: str | None) -> None:
+    exportable = read(path, options, factory=factory)[1].build()
     graph = exportable.network.step_graph()
     card = complete_card(exportable.card, exportable.network)
     model = Model(graph.SerializeToString(), card, provider="cpu")

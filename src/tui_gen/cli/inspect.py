@@ -48,6 +48,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--audit is for models that draw; {loaded_model.card.name} writes text")
     for key, value in _facts(loaded_model).items():
         print(f"{key:15} {scrub_line(_brief(value))}")
+    if loaded_model.card.proof:
+        print(f"{'proved':15} {scrub_line(loaded_model.card.proof)}")
     if loaded_model.codec.phrases:
         print("\n".join(phrase_lines(loaded_model.codec.phrases)))
     print(f"{'folder':15} {scrub_line(str(loaded_model.path))}")

@@ -107,6 +107,7 @@ DESIGNS: dict[str, Callable[[], nn.Module]] = {
     "a column kernel": lambda: Body(Masked(8, 8, [[1], [1], [1], [0], [0]])),
     "dilated": lambda: Body(Masked(8, 8, raster(3, own=True), dilation=2)),
     "sums of features": lambda: Body(lambda f: f - f.mean(1, keepdim=True)),
+    "a feature of ones": lambda: Body(lambda f: functional.pad(f, (0, 0, 0, 0, 1, 0), value=1.0), features=9),
 }
 
 
@@ -165,20 +166,25 @@ def test_phrases_of_the_prompt_add_up() -> None:
 
 
 class Embedded(nn.Module):
-    """Reads levels as whole numbers, by an embedding."""
+    """Reads levels as whole numbers, by an embedding or as one-hot; and has a look at all of the image for a loss."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, one_hot: bool) -> None:
         super().__init__()
-        self.embedding, self.body = nn.Embedding(4, 1), Body(lambda features: features)
+        self.embedding, self.body = None if one_hot else nn.Embedding(4, 4), Body(lambda features: features)
+        self.body.first = MaskedConv("A", 4, 8, 5)
 
     def forward(self, image: Tensor) -> Tensor:
-        logits: Tensor = self.body(self.embedding(image[:, 0].long()).permute(0, 3, 1, 2))
+        levels = image[:, 0].long()
+        planes = self.embedding(levels) if self.embedding else functional.one_hot(levels, 4).float()
+        logits: Tensor = self.body(planes.permute(0, 3, 1, 2))
+        self.loss = (logits.flip(3) @ logits.transpose(2, 3)).mean()
         return logits
 
 
-def test_a_network_may_embed_its_levels_itself() -> None:
+@pytest.mark.parametrize("one_hot", [False, True])
+def test_a_network_may_embed_its_levels_itself(*, one_hot: bool) -> None:
     torch.manual_seed(5)
-    assert_streams(image_network(Embedded(), 5, 6, encoding=torch.arange(4.0).view(1, 4, 1)))
+    assert_streams(image_network(Embedded(one_hot=one_hot), 5, 6, encoding=torch.arange(4.0).view(1, 4, 1)))
 
 
 class ColouredTwoStacks(nn.Module):

@@ -114,6 +114,7 @@ def about_text(loaded_model: LoadedModel, keys: Sequence[Key] = KEYS) -> str:
         ("quality", quality),
         ("data", card.data),
         ("learned", _epochs(loaded_model, key_of("training", keys))),
+        ("proved", card.proof),
         ("runs on", loaded_model.model.runs_on),
     ]
     lines = [f"{name:8} {value}" for name, value in facts if value]

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from export.checkpoints.checkpoint import Checkpoint
+from export.factory.read import read_factory
 from export.image_network import ImageNetwork, check_causal
-from export.images.factory import read_factory
 from export.images.streaming import StreamingNetwork
-from export.reader import ReadOptions
+from export.reader import Missing, ReadOptions
 from tests.support.causal_networks import assert_streams
 from tui_gen.errors import TuiGenError
 
@@ -143,7 +143,8 @@ def _network(name: str, *, weights: nn.Module | None = None, **answers: Any) -> 
 
 
 def _streaming(factory: str, checkpoint: Checkpoint | None = None, **answers: Any) -> StreamingNetwork:
-    network = read_factory(factory, checkpoint, ReadOptions(**{"size": (5, 6), **answers})).build().network
+    usual: dict[str, Any] = {"size": (5, 6), "scaling": "level/(levels-1)"}
+    network = read_factory(factory, checkpoint, ReadOptions(**{**usual, **answers})).build().network
     assert isinstance(network, StreamingNetwork)
     return network
 
@@ -166,7 +167,7 @@ def _module(name: str) -> nn.Module:
     [("plain", 4, 1), ("colour", 4, 3), ("five", 4, 3), ("swapped", 4, 3), ("Last", 4, 1), ("Embedded", 4, 1)],
 )
 def test_how_it_is_called_is_found_out(name: str, levels: int, channels: int) -> None:
-    network = _network(name)
+    network = _network(name, assume={"order": "levels-first"} if name == "colour" else {})
     assert (network.levels, network.channels) == (levels, channels)
     pixels = torch.randint(levels, (2, network.area))
     image = pixels.view(2, 5, 6, channels).permute(0, 3, 1, 2)
@@ -214,7 +215,10 @@ def test_a_class_is_found_and_counted_and_streams_exactly_however_it_is_given(na
 
 def test_an_argument_that_is_left_out_is_told() -> None:
     reading = read_factory("owners_net:optional", None, ReadOptions(size=(5, 6)))
-    assert any("its argument y is left out; if it is a class, --assume classes=N" in n for n in reading.diagnosis.notes)
+    assert (
+        Missing("what its argument y is, without which these do nothing: names, layer", "--assume classes=N|none")
+        in reading.diagnosis.missing
+    )
 
 
 def test_gates_of_two_convolutions_and_normalised_places_stream_exactly() -> None:
@@ -240,8 +244,8 @@ def test_the_weights_of_a_file_are_loaded() -> None:
         ("owners_net:wrong", {}, "must return a torch.nn.Module, not int"),
         ("owners_net:broken", {}, "owners_net:broken failed: ValueError: no such"),
         ("owners_net:plain", {"levels": 9}, "--levels 9 does not fit: the module puts out 4"),
-        ("owners_net:plain", {"size": None}, "needs the size of its images: --size HxW"),
-        ("owners_net:plain", {"assume": {"input": "text"}}, "--assume input must be float or int"),
+        ("owners_net:plain", {"size": None}, "pictures of a size that nothing in it tells: --size HxW"),
+        ("owners_net:plain", {"assume": {"input": "text"}}, "--assume input must be float, int or one-hot"),
         ("owners_net:table", {"assume": {"classes": "9"}}, "classes=9 does not fit: the module takes no class 8"),
         ("owners_net:over_places", {}, "not causal: .* mask is missing, .*; 1 is a GroupNorm, which mixes all pixels"),
         ("owners_net:leaky", {}, "the network is not causal: the pixel in row .* a mask is missing"),

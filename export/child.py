@@ -1,0 +1,100 @@
+"""A conversion as the command line asks for it; in a child process, where it runs the owner's own code.
+
+The child is the only place where such code runs: what it prints, breaks or leaves behind goes with it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from tui_gen.cli.main import exit_status
+from tui_gen.errors import TuiGenError
+from tui_gen.terminal_text import say
+
+from .arguments import parse, read_options
+
+_BEGIN = """
+import importlib, json, pathlib, sys
+facts = json.loads(sys.argv[1])
+sys.path[:] = facts["path"]
+module = importlib.import_module(sys.argv[2])
+sys.argv[1:] = []
+module.serve(facts["words"], prog=facts["prog"], end=pathlib.Path(facts["end"]))
+"""
+
+
+def convert_checkpoint(args: argparse.Namespace) -> int:
+    """Says what a checkpoint is and converts it; returns the exit status."""
+    from .convert import convert, diagnosis_lines
+    from .original import read_reference
+    from .read import read
+
+    reference = read_reference(args.reference) if args.reference else None
+    checkpoint, reading = read(args.checkpoint, read_options(args), factory=args.factory)
+    print("\n".join(diagnosis_lines(checkpoint, reading.diagnosis)), flush=True)
+    if args.inspect:
+        return 0
+    convert(
+        reading,
+        args.output,
+        source=args.checkpoint,
+        name=args.name or args.output.resolve().name,
+        dtype=args.dtype,
+        force=args.force,
+        guidance=args.guidance,
+        reference=reference,
+    )
+    return 0
+
+
+def convert_in_child(words: Sequence[str], args: argparse.Namespace, *, prog: str) -> int:
+    """The same in a process of its own, from the words of the command line; returns its exit status.
+
+    Raises TuiGenError if the owner's code ends the process, or takes longer than it may.
+    """
+    say(f"{args.factory} is your own code: all is done in a child process that runs it, {args.time_limit:,} s at most")
+    with tempfile.TemporaryDirectory() as folder:
+        end = Path(folder) / "status"
+        facts = json.dumps({"path": sys.path, "words": list(words), "prog": prog, "end": str(end)})
+        command = [sys.executable, "-c", _BEGIN, facts, __name__]
+        try:
+            code = subprocess.run(command, stdin=subprocess.DEVNULL, timeout=args.time_limit, check=False).returncode
+        except subprocess.TimeoutExpired:
+            raise TuiGenError(
+                f"{args.factory} is not done after {args.time_limit:,} s, so it was ended and nothing was written; "
+                "--time-limit SECONDS gives it more"
+            ) from None
+        if end.exists():
+            return int(end.read_text(encoding="ascii"))
+    by = f"with status {code}" if code >= 0 else f"by {_signal_name(-code)}"
+    raise TuiGenError(
+        f"the process that ran {args.factory} ended {by} before it was done, so nothing was written: that code crashed "
+        "or left; run the function by itself to see where"
+    )
+
+
+def serve(words: Sequence[str], *, prog: str, end: Path) -> None:
+    """In the child: converts, and writes down the exit status, for the owner's code may end the process with any."""
+    args = parse(list(words), prog=prog)
+
+    def run() -> int:
+        try:
+            return convert_checkpoint(args)
+        except SystemExit as end_of_program:
+            raise TuiGenError(f"the code of {args.factory} ends the program: {end_of_program}") from end_of_program
+
+    end.write_text(str(exit_status(run, args, prog=prog)), encoding="ascii")
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name + (" (perhaps for want of memory)" if number == signal.SIGKILL else "")
+    except ValueError:
+        return f"signal {number}"

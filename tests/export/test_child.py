@@ -1,0 +1,53 @@
+"""The owner's own code runs in a child process, and whatever it does there is told in a line."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from export.__main__ import main
+
+OWNER = """
+import os, time, torch
+from torch import nn
+print("hello from", os.getpid())
+def above(): return nn.Sequential(nn.ZeroPad2d((1, 1, 2, 0)), nn.Conv2d(1, 3, (2, 3)), Cut(), nn.Conv2d(3, 2, 1))
+class Cut(nn.Module):
+    def forward(self, x): return x[:, :, :-1]
+def leave(): os._exit(0)
+def wait(): time.sleep(60)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "child_net.py").write_text(OWNER)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_factory_needs_no_file_and_is_the_original(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["--factory", "child_net:above", "--size", "3x4", "-o", "model"]) == 0
+    printed = capfd.readouterr()
+    assert "computes one token at a time" in printed.out
+    assert "hello from" not in printed.out
+    assert "child_net:above is your own code: all is done in a child process" in printed.err
+    assert f"hello from {os.getpid()}\n" not in printed.err
+    parity = json.loads((tmp_path / "model" / "config.json").read_text())["export"]["parity"]
+    assert parity["against"] == "the original: the module that child_net:above returns"
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["child_net:leave"], "ran child_net:leave ended with status 0 before it was done, so nothing was written"),
+        (["child_net:wait", "--time-limit", "1"], "child_net:wait is not done after 1 s, so it was ended"),
+    ],
+)
+def test_a_child_that_leaves_or_stays_is_told(words: list[str], says: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", "--factory", *words, "--size", "8x4"]) == 1
+    fault = capfd.readouterr().err.splitlines()[-1]
+    assert fault.startswith("python -m export: ")
+    assert says in fault
