@@ -123,7 +123,7 @@ async def test_two_branches_are_compared_with_their_differences_marked_as_often_
         await choose_dog(driver)
         for _ in range(3):
             await driver.press("f4", "up", "c")
-            await driver.shows("2 of 14 tokens differ")
+            await driver.shows("2 of 13 tokens differ")
             assert "the first is token 1: dog | cat" in driver.screen()
             both = driver.app.query_one(TwoTexts)
             strips = [both.render_line(y) for y in range(1, both.size.height)]

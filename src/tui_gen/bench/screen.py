@@ -271,7 +271,8 @@ def _text_traffic(
         ours = _paced(screen, _WATCH_SECONDS)
     count = round(rate * (_SETTLE_SECONDS + _WATCH_SECONDS))
     with Terminal([sys.executable, "-c", _BARE_APP, json.dumps(_words(name, count)), str(rate)], size=size) as screen:
-        screen.settle(_SETTLE_SECONDS / 2)
+        screen.until(re.escape(b"\x1b[?1049h"))  # it has begun, and never falls silent
+        screen.traffic(_SETTLE_SECONDS)
         theirs = screen.traffic(_WATCH_SECONDS)
     return _traffic(f"{name} at {unit} a second", ours, size=size, bar=bar, bare=theirs)
 
