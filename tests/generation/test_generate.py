@@ -208,11 +208,12 @@ class OneByOne:
     read: Any = None
     draw = score = None
 
-    def __init__(self, model: Model) -> None:
-        self._model, self.eos, self.start, self.steps = model, model.eos, model.start, 0
+    def __init__(self, model: Model, *, rows_may_leave: bool | None = None) -> None:
+        self._model, self.eos, self.start, self.steps, self.read_rows = model, model.eos, model.start, 0, 0
+        self.rows_may_leave = model.rows_may_leave if rows_may_leave is None else rows_may_leave
 
     def step(self, tokens: Tokens, state: Any) -> Any:
-        self.steps += 1
+        self.steps, self.read_rows = self.steps + 1, self.read_rows + len(tokens)
         return self._model.step(tokens, state)
 
 
@@ -251,6 +252,33 @@ def test_a_prompt_read_at_once_makes_the_same_steps(model: Model, samples: int, 
         assert np.allclose(step.logits, plain.logits, rtol=0, atol=1e-4)
         for state, expected in zip(step.state.arrays(), plain.state.arrays(), strict=True):
             assert np.allclose(state, expected, rtol=0, atol=1e-4)
+
+
+def test_samples_that_have_ended_leave_and_the_others_go_on_as_if_they_had_not() -> None:
+    model, prompt = opened("names"), np.zeros((40, 1), dtype=np.int64)
+    prompt = np.pad(prompt, ((0, 0), (0, 12)), constant_values=FREE)
+    prompt[:, 9] = 5  # given to all, also to those that have ended by then
+    prompt[3, 11] = 7
+    leaving, staying = OneByOne(model), OneByOne(model, rows_may_leave=False)
+    for step, plain in zip(made(leaving, prompt, 30), made(staying, prompt, 30), strict=True):
+        live = plain.live
+        assert np.array_equal(step.tokens, plain.tokens)
+        assert np.array_equal(step.live, live)
+        assert step.likeliest(5, sample=live.argmax()).tolist() == plain.likeliest(5, sample=live.argmax()).tolist()
+        for one, other in (
+            (step.logits, plain.logits),
+            (step.probs, plain.probs),
+            (step.logprob, plain.logprob),
+            *zip(step.state.arrays(), plain.state.arrays(), strict=True),
+        ):
+            assert one.shape == other.shape
+            assert np.allclose(one[live], other[live], rtol=0, atol=1e-4)
+    assert leaving.read_rows < 0.75 * staying.read_rows
+
+
+def test_nobody_leaves_where_numbers_are_rounded_by_the_largest_of_the_batch() -> None:
+    assert not opened("lstm-int8").rows_may_leave
+    assert opened("lstm").rows_may_leave
 
 
 def test_a_long_prompt_takes_hardly_any_steps_and_a_short_one_is_stepped() -> None:

@@ -15,6 +15,7 @@ from tui_gen.sampling.params import (
     SamplingParams,
     draw_tokens,
     entropy_bits,
+    likeliest,
     log_softmax,
     probabilities,
     weights,
@@ -211,3 +212,17 @@ def test_a_sample_is_drawn_alike_alone_and_beside_others_number_for_number(vocab
         assert np.array_equal(together, np.concatenate(alone))
         drawn = [draw_tokens(row, part[None]).item() for row, part in zip(alone, uniform, strict=True)]
         assert draw_tokens(together, uniform).tolist() == drawn
+
+
+@pytest.mark.parametrize("vocab", [1, 20, 27, 512, 1000, 10_000, 50_257])
+@pytest.mark.parametrize("kind", ["distinct", "tied", "cut", "greedy"])
+def test_the_likeliest_tokens_are_those_of_a_sort(vocab: int, kind: str) -> None:
+    row = np.random.default_rng(vocab).normal(size=vocab).astype(np.float32)
+    weights = {
+        "distinct": row,
+        "tied": np.round(row, 1),
+        "cut": np.maximum(row - 1.5, 0),
+        "greedy": (np.arange(vocab) == vocab // 2).astype(np.float32),
+    }[kind]
+    for count in (1, 3, 20, 100):
+        assert np.array_equal(likeliest(weights, count), np.argsort(-weights, kind="stable")[:count])

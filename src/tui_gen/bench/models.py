@@ -99,7 +99,7 @@ class _StepOnly:
     read = draw = score = None
 
     def __init__(self, model: StepModel) -> None:
-        self.eos, self.start, self.step = model.eos, model.start, model.step
+        self.eos, self.rows_may_leave, self.start, self.step = model.eos, False, model.start, model.step
 
 
 def readings() -> Iterator[Result]:

@@ -10,12 +10,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tui_gen.errors import TuiGenError
-from tui_gen.generation.protocol import LogitsSource, Prefill, RunStart, StateSource, StepModel, run_start
+from tui_gen.generation.protocol import LogitsSource, Prefill, RunStart, State, StateSource, StepModel, run_start
 from tui_gen.sampling.device_protocol import SampleReport
 from tui_gen.sampling.noise import Noise
-from tui_gen.sampling.params import FREE, Floats, SamplingParams, Tokens, Weights, draw_tokens, weights
+from tui_gen.sampling.params import FREE, Floats, Mask, SamplingParams, Tokens, Weights, draw_tokens, weights
 from tui_gen.sampling.step import Step, check_finite, non_finite
 from tui_gen.sampling.sweep import Sweep
+
+_MOST_THAT_STAY = 7 / 8
+"""Of a batch from which samples leave that have ended."""
 
 
 def generate(
@@ -45,43 +48,42 @@ def generate(
     if sweep and len(sweep) != samples:
         raise TuiGenError(f"a sweep of {len(sweep)} values needs as many samples, not {samples}")
     start = start or run_start(model, prompt)
-    live, nowhere = start.live, np.zeros(samples, dtype=bool)
-    state: StateSource = start.state
-    tokens, stands = start.tokens, prompt != FREE
+    tokens, stands, nowhere = start.tokens, prompt != FREE, np.zeros(samples, dtype=bool)
     everywhere = stands.all(axis=0)
     prefill, sampler, live_params = Prefill(model, prompt, everywhere), Sampler(model), LiveParams(params, sweep)
     noise = Noise(seed, samples, start.draws, shared=sweep is not None)
+    batch = Batch(model, start.state, start.live)
     for index in range(start.index + 1, given_length + length):
         live_params.refresh()
         given = stands[:, index] if index < given_length else nowhere
         if index < given_length and everywhere[index]:
-            logits, state, seconds = prefill.step(index - 1, tokens, state)
+            logits, state, seconds = prefill.step(index - 1, tokens, batch.widened())
             result = Sampled(prompt[:, index], logits, state, seconds)
             if not callable(logits):
                 check_finite(logits, index)
         else:
-            uniform = noise.uniform(live if given is nowhere else live & ~given)
-            result = sampler.sample(index, tokens, state, uniform, live_params.rows)
-            state = result.state
+            uniform = noise.uniform(batch.live if given is nowhere else batch.live & ~given)
+            result = batch.sample(sampler, index, tokens, uniform, live_params.rows)
+        batch.state = result.state
         tokens = result.tokens if given is nowhere else np.where(given, prompt[:, index], result.tokens)
         step = Step(
             index,
-            tokens,
+            batch.after_end(tokens, given),
             given,
-            live,
+            batch.live,
             result.logits,
             result.weights,
             live_params.params,
             result.seconds,
-            state,
+            result.state,
             result.report,
             sweep,
+            batch.rows,
         )
+        tokens = step.tokens
         yield step
-        if model.eos is not None and step.sampled:
-            live = live & (given | (tokens != model.eos))  # a new array: the Step keeps the old one
-            if not live.any():
-                return
+        if step.sampled and batch.end(tokens, given):
+            return
 
 
 def _check(prompt: Tokens, length: int) -> tuple[int, int]:
@@ -93,6 +95,61 @@ def _check(prompt: Tokens, length: int) -> tuple[int, int]:
         raise TuiGenError(f"the length must be 0 or more, not {length}")
     samples, given_length = prompt.shape
     return samples, given_length
+
+
+class Batch:
+    """The samples of a run. A step computes them all, or, where the model allows it, those that have not ended.
+
+    They leave each time an eighth of them have ended, for the rest is copied.
+    """
+
+    def __init__(self, model: StepModel, state: State, live: Mask) -> None:
+        """state: of all samples. live: [samples], those that go on."""
+        self._eos, self._may_leave = model.eos, model.rows_may_leave
+        self.state: StateSource = state
+        """Of the samples that are computed."""
+        self.rows: Tokens | None = None
+        """[samples]: as of `Step`."""
+        self._members = np.arange(len(live))
+        self._set_live(live)
+
+    def end(self, tokens: Tokens, given: Mask) -> bool:
+        """Ends samples [samples] whose end token was sampled; whether that was the last of them."""
+        if self._eos is not None and self._eos in tokens:
+            self._set_live(self.live & (given | (tokens != self._eos)))  # a new array: the Step keeps the old one
+        return not self._some_live
+
+    def after_end(self, tokens: Tokens, given: Mask) -> Tokens:
+        """With the end token in place of what is sampled for samples that have ended."""
+        if self._all_live or self._eos is None:
+            return tokens
+        return np.where(self.live | given, tokens, self._eos)
+
+    def widened(self) -> StateSource:
+        """The state of all samples, which are computed from here on."""
+        if self.rows is not None and not callable(self.state):
+            self.state, self._members, self.rows = self.state.rows(self.rows), np.arange(len(self.rows)), None
+        return self.state
+
+    def sample(self, sampler: Sampler, index: int, tokens: Tokens, uniform: Floats, rows: Floats) -> Sampled:
+        """As `Sampler.sample`; only the tokens are of all samples, the rest is of those that are computed."""
+        if self.rows is None:
+            return sampler.sample(index, tokens, self.state, uniform, rows)
+        members = self._members
+        own = rows[members] if len(rows) > 1 else rows
+        result = sampler.sample(index, tokens[members], self.state, uniform[members], own)
+        return result._replace(tokens=result.tokens[self.rows])
+
+    def _set_live(self, live: Mask) -> None:
+        self.live, self._all_live, self._some_live = live, bool(live.all()), bool(live.any())
+        if self._some_live and not self._all_live and self._may_leave and not callable(self.state):
+            self._shrink(self.state, np.flatnonzero(live[self._members]))
+
+    def _shrink(self, state: State, stay: Tokens) -> None:
+        if len(stay) <= _MOST_THAT_STAY * len(self._members):
+            self.state, self._members = state.rows(stay), self._members[stay]
+            self.rows = np.zeros(len(self.live), dtype=np.int64)
+            self.rows[self._members] = np.arange(len(stay))
 
 
 class LiveParams:

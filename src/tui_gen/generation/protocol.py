@@ -76,6 +76,11 @@ class StepModel(Protocol):
         """The token that ends a sample, if the model has one."""
         ...
 
+    @property
+    def rows_may_leave(self) -> bool:
+        """Whether samples that have ended may be taken out of a batch: on the host, if no row depends on the others."""
+        ...
+
     def start(self, batch: int) -> State:
         """The state before the first token."""
         ...
@@ -113,6 +118,7 @@ class Endless:
     """Wraps a model and hides its end token, so that runs always reach their full length."""
 
     eos = None
+    rows_may_leave = False
 
     def __init__(self, model: StepModel) -> None:
         self.start, self.step = model.start, model.step

@@ -23,6 +23,8 @@ from tui_gen.sampling.params import Floats, Logits, SamplingParams, Tokens, draw
 
 _EXTERNAL_DATA = b"\x0a\x08location"
 """How protobuf writes the key that points a tensor at another file."""
+_BATCH_SCALES = b"DynamicQuantize"
+"""In the names of operators that round numbers by the largest of the whole batch."""
 T = TypeVar("T")
 RunState = HostState | DeviceState
 """The state of a run, wherever it lies."""
@@ -51,6 +53,7 @@ class Model:
                 "model.onnx keeps weights in another file, which is refused; export it with all data inside"
             )
         self.card, self.threads, self._graph = card, threads, graph
+        self._mixes_rows = _BATCH_SCALES in graph
         self._session = OnnxSession(graph, threads)
         self.inputs, self.outputs = self._session.inputs, self._session.outputs
         check_contract(self.inputs, self.outputs, card.vocab_size)
@@ -84,6 +87,11 @@ class Model:
     def eos(self) -> int | None:
         """The token that ends a sample."""
         return self.card.eos
+
+    @property
+    def rows_may_leave(self) -> bool:
+        """Whether a batch may go on with fewer samples: on the CPU, if no row depends on the others."""
+        return self._placement is None and not self._mixes_rows
 
     @property
     def provider(self) -> str:

@@ -35,18 +35,28 @@ class Noise:
         counts = [0] * samples if draws is None else draws.tolist()
         self._streams = [_stream(*stream, count) for stream, count in zip(streams, counts, strict=True)]
         self._ahead = np.empty((samples, _AHEAD))
-        self._next = np.full(samples, _AHEAD)
-        """The numbers that come, and the place of the next in each row."""
+        self._place: int | None = _AHEAD
+        """Of the next number in the rows of those that come, as long as all samples draw; from then on None, and each
+        row has its own."""
+        self._places = np.zeros(samples, dtype=np.int64)
         self._rows = np.arange(samples)
 
     def uniform(self, mask: Mask) -> Floats:
         """The next number in [0, 1) of every sample of the mask, 0 for the others: float64[samples]."""
-        if len(mask) == 1 and mask[0]:
-            return self._streams[0].random(1)
-        for row in np.flatnonzero(mask & (self._next == _AHEAD)):
-            self._ahead[row], self._next[row] = self._streams[row].random(_AHEAD), 0
-        numbers = np.where(mask, self._ahead[self._rows, self._next % _AHEAD], 0.0)
-        self._next += mask
+        if self._place is None or not mask.item(mask.argmin()):
+            return self._uniform_of_some(mask)
+        if self._place == _AHEAD:
+            self._ahead, self._place = np.stack([stream.random(_AHEAD) for stream in self._streams]), 0
+        self._place += 1
+        return self._ahead[:, self._place - 1]
+
+    def _uniform_of_some(self, mask: Mask) -> Floats:
+        if self._place is not None:
+            self._places[:], self._place = self._place, None
+        for row in np.flatnonzero(mask & (self._places == _AHEAD)):
+            self._ahead[row], self._places[row] = self._streams[row].random(_AHEAD), 0
+        numbers = np.where(mask, self._ahead[self._rows, self._places % _AHEAD], 0.0)
+        self._places += mask
         return numbers
 
 

@@ -25,6 +25,10 @@ SEEDS = 10_000
 _SMALL_VOCABULARY, _BLOCK = 512, 128
 """Tokens up to which a vocabulary is cumulated as a whole, and in which blocks a larger one is."""
 
+_TINY, _LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max) / 2
+_COLUMNS_PER_TOKEN = 8
+"""In which a large vocabulary is laid out, for each of the likeliest tokens that are looked for."""
+
 
 @dataclass
 class SamplingParams:
@@ -92,11 +96,7 @@ def weights(logits: Logits, rows: Floats) -> Weights:
 def _weights(logits: Logits, temperature: float, top_k: float, top_p: float, min_p: float) -> Weights:
     if temperature == 0:
         return (logits.argmax(axis=1)[:, None] == np.arange(logits.shape[1])).astype(np.float32)
-    with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):
-        exponents = logits - logits.max(axis=1, keepdims=True)
-        if temperature != 1:
-            exponents = _divide(exponents, temperature)
-        result: Weights = np.exp(exponents, out=exponents)
+    result = _exponentials(logits, temperature)
     if 0 < top_k < result.shape[1]:
         result = np.where(_top_k_mask(result, int(top_k)), result, np.float32(0))
     if top_p < 1:
@@ -106,11 +106,28 @@ def _weights(logits: Logits, temperature: float, top_k: float, top_p: float, min
     return result
 
 
+def _exponentials(logits: Logits, temperature: float) -> Weights:
+    """exp((logits - peak) / temperature) for each row."""
+    if len(logits) == 1:
+        peak, least = logits.item(logits.argmax()), logits.item(logits.argmin())
+        if peak - least < min(1, temperature) * _LARGEST:  # nothing overflows, and no time goes to saying so
+            return _exp(logits - np.float32(peak), temperature)
+    with np.errstate(over="ignore"):
+        return _exp(logits - logits.max(axis=1, keepdims=True), temperature)
+
+
+def _exp(exponents: Logits, temperature: float) -> Weights:
+    if temperature != 1:
+        exponents = _divide(exponents, temperature)
+    result: Weights = np.exp(exponents, out=exponents)
+    return result
+
+
 def _divide(exponents: Logits, temperature: float) -> Logits:
-    """By a temperature as small as it may be: all but the peak then go to minus infinity, which is right."""
-    if temperature < np.finfo(np.float32).tiny:
+    """In place, by a temperature as small as it may be: all but the peak then go to minus infinity, which is right."""
+    if temperature < _TINY:
         return np.where(exponents < 0, np.float32(-np.inf), np.float32(0))
-    return exponents / np.float32(temperature)
+    return np.divide(exponents, temperature, out=exponents)
 
 
 def _top_k_mask(weights: Weights, k: int) -> Mask:
@@ -132,6 +149,24 @@ def _nucleus(probs: Floats, p: float) -> Mask:
     mask = np.zeros(len(probs), dtype=bool)
     mask[order[keep]] = True
     return mask
+
+
+def likeliest(weights: Weights, count: int) -> Tokens:
+    """[at most count]: the tokens of the largest weights [vocab], largest first, lower ids first.
+
+    Of a large vocabulary, laid out as a table, as many columns as asked for have a maximum that reaches a border; so
+    at least as many tokens reach it, and hardly more, which alone are sorted.
+    """
+    depth = len(weights) // (_COLUMNS_PER_TOKEN * count) if count else 0
+    if depth < 2:
+        return np.argsort(-weights, kind="stable")[:count]
+    columns = np.maximum.reduce(weights[: len(weights) // depth * depth].reshape(depth, -1))
+    border = np.partition(columns, -count)[-count]
+    above = np.flatnonzero(weights > border)
+    tokens = above[np.argsort(-weights[above], kind="stable")[:count]]
+    if len(tokens) == count:
+        return tokens
+    return np.concatenate([tokens, np.flatnonzero(weights == border)[: count - len(tokens)]])
 
 
 def normalise(weights: Weights) -> Floats:
@@ -167,7 +202,7 @@ def draw_tokens(weights: Weights | Floats, uniform: Floats) -> Tokens:
 def _draw_token(row: Weights | Floats, part: float) -> int:
     """The token of one sample. Of a large vocabulary only the block that matters is cumulated token by token."""
     if len(row) <= _SMALL_VOCABULARY:
-        cumulative = np.add.accumulate(row, dtype=np.float64)  # cumsum without its detour through Python
+        cumulative = np.add.accumulate(row.astype(np.float64))  # cumsum without its detour through Python
         return _first_above_in(row, cumulative, part * cumulative[-1])
     blocks = np.add.reduceat(row, np.arange(0, len(row), _BLOCK))
     cumulative = blocks.cumsum(dtype=np.float64)

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tui_gen.errors import TuiGenError
 from tui_gen.sampling.device_protocol import SampleReport
@@ -20,6 +21,7 @@ from tui_gen.sampling.params import (
     Weights,
     entropy_bits,
     gather,
+    likeliest,
     log_softmax,
     normalise,
     weights,
@@ -27,9 +29,9 @@ from tui_gen.sampling.params import (
 from tui_gen.sampling.sweep import Sweep
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)  # frozen, it would take six times as long to make, at every token
 class Step:
-    """One token of every sample, and how it came about."""
+    """One token of every sample, and how it came about; not to be changed."""
 
     index: int
     """Position in the sequence. The first token of a prompt has position 0 and no Step, for nothing predicts it."""
@@ -64,6 +66,10 @@ class Step:
     sweep: Sweep | None = None
     """What the samples differ by, if it is a knob."""
 
+    rows: Tokens | None = None
+    """[samples]: each sample's row in `logits_source`, `draw_weights` and `state_source`, where samples that have ended
+    left them (theirs is any row); None where every sample has the row of its own number."""
+
     @property
     def sampled(self) -> bool:
         """Whether some sample's token was drawn, not given."""
@@ -73,7 +79,7 @@ class Step:
     def logits(self) -> Logits:
         """[samples, vocab]: the model's logits for this token."""
         if not callable(self.logits_source):
-            return self.logits_source
+            return self._of_all(self.logits_source)
         logits = self.logits_source()
         check_finite(logits, self.index)
         return logits
@@ -81,13 +87,14 @@ class Step:
     @cached_property
     def state(self) -> Any:
         """The model's state before this token; feed it the token to go on from here."""
-        return self.state_source() if callable(self.state_source) else self.state_source
+        state = self.state_source() if callable(self.state_source) else self.state_source
+        return state if self.rows is None else state.rows(self.rows)
 
     @cached_property
     def weights(self) -> Weights:
         """[samples, vocab]: proportional to `probs`."""
         if self.draw_weights is not None:
-            return self.draw_weights
+            return self._of_all(self.draw_weights)
         return weights(self.logits, self.sweep.rows(self.params) if self.sweep else self.params.row())
 
     @cached_property
@@ -99,11 +106,7 @@ class Step:
         """[at most count]: the tokens of the highest probability after all knobs, likeliest first, lower ids first."""
         if self.report and count <= self.report.top.shape[1] and self.report.weights[sample, count - 1] > 0:
             return self.report.top[sample, :count]
-        row = self.weights[sample]
-        if count >= len(row):
-            return np.argsort(-row, kind="stable")
-        top = np.argpartition(row, -count)[-count:]
-        return top[np.lexsort((top, -row[top]))]
+        return likeliest(self._weights_of(sample), count)
 
     @cached_property
     def logprob(self) -> Floats:
@@ -119,10 +122,19 @@ class Step:
     def _log_softmax(self) -> Floats:
         return log_softmax(self.logits)
 
+    def _weights_of(self, sample: int) -> Weights:
+        if self.draw_weights is None:
+            return self.weights[sample]
+        return self.draw_weights[sample if self.rows is None else self.rows[sample]]
+
+    def _of_all(self, table: NDArray[np.float32]) -> NDArray[np.float32]:
+        return table if self.rows is None else table[self.rows]
+
 
 def check_finite(logits: Logits, index: int) -> None:
     """Raises TuiGenError for logits, of the token at a position, that are not finite."""
-    if not np.isfinite(logits).all():
+    finite = np.isfinite(logits)
+    if not finite.item(finite.argmin()):  # which all() takes three times as long to say
         raise non_finite(index)
 
 
