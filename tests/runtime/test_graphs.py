@@ -306,3 +306,10 @@ def test_metadata_that_is_too_long_is_neither_written_nor_read(monkeypatch: pyte
     monkeypatch.setattr(onnx_graph, "MAX_METADATA", 99)
     assert onnx_graph.read_metadata(graph) == {"short": "b"}
     assert onnx_graph.with_metadata(b"", {"long": "a" * 100}) == b""
+
+
+def test_metadata_of_endless_fields_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = onnx_graph.encode_message([(3, 0)] * 4 + [(1, b"key"), (2, b"text")])
+    assert onnx_graph.read_metadata(onnx_graph.encode_message([(14, entry)])) == {"": ""}
+    monkeypatch.setattr(onnx_graph, "_MOST_PARTS", 3)
+    assert onnx_graph.read_metadata(onnx_graph.with_metadata(b"\x08\x0a" * 3, {"key": "text"})) == {}

@@ -28,6 +28,8 @@ MAX_METADATA = 2**24
 """Bytes of a text in a model's metadata that is written or read."""
 _MOST_PARTS = 10_000
 """Fields of a model that are looked through for its metadata."""
+_MOST_PARTS_OF_ENTRY = 4
+"""Fields of a text in it, which has two: so a file cannot make a reader go on for ever."""
 Field = tuple[int, "int | bytes | memoryview"]
 _VARINT, _EIGHT, _BYTES, _FOUR = 0, 1, 2, 5
 
@@ -148,11 +150,12 @@ def with_metadata(model: bytes, texts: Mapping[str, str]) -> bytes:
 
 def read_metadata(model: bytes) -> dict[str, str]:
     """The texts in an ONNX file, by their keys; of what is too long, nothing. Raises ValueError for what is no ONNX."""
-    texts: dict[str, str] = {}
-    for key, value in islice(read_fields(model), _MOST_PARTS):
-        if key == _METADATA and not isinstance(value, int) and len(value) <= 2 * MAX_METADATA:
-            texts[text_of(_message(value), _METADATA_KEY)] = text_of(_message(value), _METADATA_VALUE)
-    return {key: text for key, text in texts.items() if len(text) <= MAX_METADATA}
+    messages = [_message(value) for number, value in islice(read_fields(model), _MOST_PARTS) if number == _METADATA]
+    entries = [dict(islice(read_fields(message), _MOST_PARTS_OF_ENTRY)) for message in messages]
+    texts = [
+        [_message(entry.get(number, b"")) for number in (_METADATA_KEY, _METADATA_VALUE)] for entry in entries if entry
+    ]
+    return {str(key, "utf-8"): str(text, "utf-8") for key, text in texts if max(len(key), len(text)) <= MAX_METADATA}
 
 
 def int_attribute(name: str, value: int) -> Field:

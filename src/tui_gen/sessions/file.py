@@ -219,7 +219,7 @@ def _find_installed(model: SessionModel) -> Path:
     if entries and (_kinship(entries[0].card, model) != _ANOTHER or entries[0].name == model.name):
         return entries[0].path
     names = ", ".join(entry.name for entry in entries) or "none"
-    raise TuiGenError(f"{model} is not installed; --model takes its folder; installed: {names}")
+    raise TuiGenError(f"{model} is not installed; --model takes its folder or file; installed: {names}")
 
 
 def _kinship(card: ModelCard | None, model: SessionModel) -> int:
