@@ -21,7 +21,6 @@ from tui_gen.errors import TuiGenError
 from tui_gen.files import digest
 from tui_gen.library import find_models, is_checkpoint, locate, open_model, search_path
 from tui_gen.runtime.model import Model
-from tui_gen.runtime.onnx_graph import with_metadata
 
 CRASH = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
 
@@ -129,21 +128,10 @@ def test_a_contract_that_is_broken_is_told_with_the_folder(tmp_path: Path) -> No
     assert refusal(folder).startswith(f"{folder}: model.onnx: the first input must be 'token'")
 
 
-def lone_file(path: Path, folder: Path, *, without: str = "") -> Path:
-    """The graph of a folder with what it needs to be played in its metadata, but for what is left out."""
-    texts = {
-        library.CARD_KEY: open_model(folder, provider="cpu").card.lasting_json(),
-        library.TOKENIZER_KEY: (folder / "tokenizer.json").read_text(encoding="utf-8"),
-    }
-    texts = {key: text for key, text in texts.items() if key != without}
-    path.write_bytes(with_metadata((folder / "model.onnx").read_bytes(), texts))
-    return path
-
-
 @pytest.mark.parametrize("sort", [toys.text_folder, toys.image_folder])
 def test_a_graph_that_says_what_it_is_opens_without_a_folder(sort: Callable[[Path], Path], tmp_path: Path) -> None:
     folder = sort(tmp_path / "toy")
-    file = lone_file(tmp_path / "alone.onnx", folder)
+    file = toys.lone_file(tmp_path / "alone.onnx", folder)
     whole, alone = open_model(folder, provider="cpu"), open_model(str(file), provider="cpu")
     assert alone.path == file
     assert replace(whole.card, sha256="") == alone.card
@@ -164,7 +152,7 @@ def test_a_graph_in_its_folder_is_the_folders_model(tmp_path: Path) -> None:
     ],
 )
 def test_a_graph_alone_says_what_it_lacks(without: str, says: str, tmp_path: Path) -> None:
-    file = lone_file(tmp_path / "alone.onnx", toys.text_folder(tmp_path / "toy"), without=without)
+    file = toys.lone_file(tmp_path / "alone.onnx", toys.text_folder(tmp_path / "toy"), without=without)
     assert says in refusal(file)
 
 

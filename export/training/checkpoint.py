@@ -38,8 +38,10 @@ _FAMILIES: dict[str, type[NetworkConfig]] = {
 DESCRIPTION = {"options", "network", "card", "tokenizer", "log"}
 """What an export needs besides the weights."""
 WEIGHTS = "weights.safetensors"
-_OBJECTS, _TEXTS = ("options", "network"), ("card", "made_with")
-"""What of it a `weights.safetensors` states itself: the first as JSON, `made_with` only where it is known."""
+_OBJECTS, _TEXTS = ("options", "network"), ("card", "made_with", "vocabulary")
+"""What a `weights.safetensors` states itself: the first as JSON, `made_with` only where it is known, and a hash of the
+vocabulary, which lies beside it.
+"""
 _NEEDED = {"preset", "epochs", "data"}
 """Options without which nothing can be told of a training."""
 TOKENIZER = "tokenizer.json"

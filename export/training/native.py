@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from tokenizers import Tokenizer
 
 from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
+from tui_gen.files import digest
 from tui_gen.library import read_card
 
 from ..build_tokenizer import phrase_tokenizer
@@ -20,7 +22,7 @@ from ..images.streaming import StreamingNetwork
 from ..reader import Diagnosis, Exportable, Network, Reading
 from ..text.layers import Kind, Linear, RecurrentLayer
 from ..text.step import TextNetwork
-from .checkpoint import facts_beside, folder_of, load_network, weights_file
+from .checkpoint import TOKENIZER, facts_beside, folder_of, load_network, weights_file
 from .networks import PictureNet, RecurrentNet, TrainedNet
 from .presets import PRESETS
 
@@ -45,7 +47,11 @@ def read_trained(checkpoint: Checkpoint, path: Path) -> Reading | None:
         card_of_run, log = replace(card, export=export), tuple(facts["log"])
         if facts is not checkpoint.facts:  # the weights of a model folder
             card_of_run = _with_measurements(card_of_run, folder_of(path) / "config.json")
-        return Exportable(network_of(net), card_of_run, _own_tokenizer(facts, card), log=log, against=_OWN)
+        tokenizer = _own_tokenizer(facts, card)
+        if facts.get("vocabulary", "") not in ("", _vocabulary(tokenizer)):
+            beside = folder_of(path) / TOKENIZER
+            raise TuiGenError(f"{beside} has other tokens than the weights beside it were trained on; put its own back")
+        return Exportable(network_of(net), card_of_run, tokenizer, log=log, against=_OWN)
 
     sizes = tuple((key, str(value)) for key, value in facts["network"].items() if key != "family")
     epochs = f"{len(facts['log'])} of {options['epochs']} epochs"
@@ -80,6 +86,12 @@ def _own_tokenizer(facts: Mapping[str, Any], card: ModelCard) -> str:
     return phrase_tokenizer(phrases, first_id=conditions[0]).to_str()
 
 
+def _vocabulary(tokenizer: str) -> str:
+    """The hash of the tokens and their ids."""
+    vocab = Tokenizer.from_str(tokenizer).get_vocab()
+    return digest(json.dumps(sorted(vocab.items(), key=lambda pair: pair[1])).encode())
+
+
 def kept_weights(checkpoint: Checkpoint, path: Path, guidance: float | None) -> bytes:
     """What `weights.safetensors` is to hold of a checkpoint, so that the model can be made again of it.
 
@@ -91,7 +103,8 @@ def kept_weights(checkpoint: Checkpoint, path: Path, guidance: float | None) -> 
     card = ModelCard.from_json(facts["card"])
     if guidance is not None:
         card = replace(card, export={**card.export, "guidance": guidance})
-    return weights_file({**facts, "card": card.to_json()}, checkpoint.tensors)
+    vocabulary = _vocabulary(_own_tokenizer(facts, card))
+    return weights_file({**facts, "card": card.to_json(), "vocabulary": vocabulary}, checkpoint.tensors)
 
 
 def _command(options: Mapping[str, Any]) -> str:

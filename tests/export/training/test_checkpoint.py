@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -146,6 +147,18 @@ def test_weights_without_the_files_beside_them_are_refused_by_name(
     assert main([str(lone), "-o", str(tmp_path / "made")]) == 1
     assert "its folder lacks tokenizer.json and training.jsonl" in capsys.readouterr().err
     assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize("kept", ["names"], indirect=True)
+def test_another_vocabulary_beside_the_weights_is_refused(
+    kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tokenizer = json.loads((kept / "tokenizer.json").read_text(encoding="utf-8"))
+    vocab = tokenizer["model"]["vocab"]
+    vocab["a"], vocab["e"] = vocab["e"], vocab["a"]
+    (kept / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
+    assert main([str(kept / "weights.safetensors"), "-o", str(tmp_path / "made")]) == 1
+    assert "has other tokens than the weights beside it were trained on" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("kept", ["names"], indirect=True)
