@@ -32,7 +32,14 @@ def parse(words: list[str], *, prog: str = "python -m export") -> argparse.Names
         parser.description = f"{does}: `{prog} FILE -o DIR`, or says what it is: `inspect FILE`."
         parser.epilog = f"`{prog} inspect FILE` says what a checkpoint is without converting it.\n\n" + _rules()
     parser.set_defaults(
-        inspect=inspect, output=None, name=None, dtype="fp32", force=False, guidance=None, reference=None
+        inspect=inspect,
+        output=None,
+        name=None,
+        dtype="fp32",
+        force=False,
+        guidance=None,
+        reference=None,
+        keep_weights=False,
     )
     parser.add_argument("checkpoint", type=Path, nargs="?", help="a file, index or folder of any training script")
     if not inspect:
@@ -70,6 +77,11 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
         "--force",
         action="store_true",
         help="write it even if a smaller --dtype changes what it says, or the corpus speaks against it",
+    )
+    parser.add_argument(
+        "--keep-weights",
+        action="store_true",
+        help="of the trainer's checkpoints: weights.safetensors in the folder too, of which it can be made again",
     )
     parser.add_argument(
         "--guidance",

@@ -13,12 +13,17 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tui_gen.cli.main import exit_status
 from tui_gen.errors import TuiGenError
+from tui_gen.files import read_bytes
 from tui_gen.terminal_text import say
 
 from .arguments import parse, read_options
+
+if TYPE_CHECKING:  # the help would wait for PyTorch
+    from .checkpoints.checkpoint import Checkpoint
 
 _BEGIN = """
 import importlib, json, pathlib, sys
@@ -41,6 +46,7 @@ def convert_checkpoint(args: argparse.Namespace) -> int:
     print("\n".join(diagnosis_lines(checkpoint, reading.diagnosis)), flush=True)
     if args.inspect:
         return 0
+    weights = _weights_to_keep(checkpoint, args)
     convert(
         reading,
         args.output,
@@ -50,8 +56,23 @@ def convert_checkpoint(args: argparse.Namespace) -> int:
         force=args.force,
         guidance=args.guidance,
         reference=reference,
+        weights=weights,
     )
     return 0
+
+
+def _weights_to_keep(checkpoint: Checkpoint | None, args: argparse.Namespace) -> bytes:
+    """What weights.safetensors is to hold: those asked for, or the same again of a model that is made anew."""
+    from .training.checkpoint import WEIGHTS
+    from .training.native import kept_weights
+
+    path: Path | None = args.checkpoint
+    if args.keep_weights:
+        if checkpoint is None or path is None:
+            raise TuiGenError("--keep-weights is for checkpoints of the trainer; name one")
+        return kept_weights(checkpoint, path, args.guidance)
+    is_own = path is not None and path.name == WEIGHTS and path.resolve().parent == args.output.resolve()
+    return read_bytes(path) if path and is_own else b""
 
 
 def convert_in_child(words: Sequence[str], args: argparse.Namespace, *, prog: str) -> int:

@@ -14,8 +14,11 @@ import torch
 from tui_gen.card import AS_READ, ModelCard
 from tui_gen.cli.inspect import drawing_lines, warning_lines
 from tui_gen.errors import TuiGenError
-from tui_gen.library import codec_for
+from tui_gen.files import digest
+from tui_gen.json_fields import JsonFields
+from tui_gen.library import CARD_KEY, TOKENIZER_KEY, codec_for
 from tui_gen.runtime.model import Model
+from tui_gen.runtime.onnx_graph import with_metadata
 from tui_gen.runtime.receptive_field import audit
 from tui_gen.terminal_text import scrub_line
 
@@ -53,19 +56,20 @@ def convert(
     force: bool = False,
     guidance: float | None = None,
     reference: Reference | None = None,
+    weights: bytes = b"",
 ) -> ModelCard:
     """Converts, proves and writes; prints what was compared.
 
     source: the checkpoint, for its hash. guidance: the scale at which a picture network follows
-    its prompt, if otherwise than it learned to. reference: answers of the original, to compare with. Raises
-    TuiGenError, and writes nothing, if something is missing or the step function differs from the network.
+    its prompt, if otherwise than it learned to. reference: answers of the original, to compare with. weights: what the
+    folder keeps to make the model again. Raises TuiGenError, and writes nothing, if something is missing or the step
+    function differs from the network.
     """
     if reading.diagnosis.doubt and not force:
         raise TuiGenError(f"{reading.diagnosis.doubt}; --force converts it all the same")
     exportable = reading.build()
     originals = _compare_originals(exportable, reference, reading.diagnosis)
-    if guidance is not None:
-        exportable = with_guidance(exportable, guidance)
+    exportable = _guided(exportable, guidance)
     card = replace(exportable.card, name=name)
     if isinstance(exportable.network, StreamingNetwork):
         check_causal(exportable.network.network)
@@ -80,10 +84,49 @@ def convert(
         graph, precision = shrink(graph, card, exportable.tokenizer or None, dtype, force=force)
         print("\n".join(precision.lines()))
         facts["precision"] = asdict(precision)
+        card = _unmeasured(card)
     card = replace(card, export={key: value for key, value in facts.items() if value})
-    card = write_folder(target, graph=graph, card=card, tokenizer=exportable.tokenizer, log=exportable.log)
+    graph = with_metadata(graph, _metadata(card, exportable.tokenizer))
+    card = _succeed(card, digest(graph))
+    card = write_folder(
+        target, graph=graph, card=card, tokenizer=exportable.tokenizer, log=exportable.log, weights=weights
+    )
     print(f"wrote {target}; play it with: tui-gen {target}")
     return card
+
+
+def _guided(exportable: Exportable, guidance: float | None) -> Exportable:
+    """At this scale, or else at that which its card says; as it learned where neither says one."""
+    usual = exportable.card.export.get("guidance")
+    if guidance is None and usual is None:
+        return exportable
+    if guidance is None:
+        guidance = JsonFields(dict(exportable.card.export), "export.").number("guidance")
+    elif guidance != usual:
+        exportable = replace(exportable, card=_unmeasured(exportable.card))
+    return with_guidance(exportable, guidance)
+
+
+def _unmeasured(card: ModelCard) -> ModelCard:
+    """Of another network than the one that was measured, or of other numbers."""
+    return replace(card, quality=None, measured={}, replaces=(), sha256="")
+
+
+def _metadata(card: ModelCard, tokenizer: str) -> dict[str, str]:
+    """What the graph says of itself, so that it can be played without its folder."""
+    texts = {
+        "name": card.name,
+        "model_license": card.licence,
+        CARD_KEY: card.lasting_json(),
+        TOKENIZER_KEY: tokenizer,
+    }
+    return {key: text for key, text in texts.items() if text}
+
+
+def _succeed(card: ModelCard, sha256: str) -> ModelCard:
+    """The card of a new file of a network, in place of that of another file which the card has the hash of."""
+    before = () if card.sha256 in ("", sha256) else (card.sha256,)
+    return replace(card, replaces=tuple(each for each in (*card.replaces, *before) if each != sha256), sha256=sha256)
 
 
 def _compare_originals(
@@ -125,8 +168,8 @@ def _prove(exportable: Exportable, graph: bytes, card: ModelCard, originals: Map
 
 def _provenance(source: Path | None) -> dict[str, object]:
     versions = f"Python {platform.python_version()}, torch {torch.__version__}, onnx {onnx.__version__}"
-    digest = fingerprint(*checkpoint_files(source)) if source else ""
-    return {"source_sha256": digest, "opset": OPSET, "versions": versions}
+    source_sha256 = fingerprint(*checkpoint_files(source)) if source else ""
+    return {"source_sha256": source_sha256, "opset": OPSET, "versions": versions}
 
 
 def diagnosis_lines(checkpoint: Checkpoint | None, diagnosis: Diagnosis) -> list[str]:

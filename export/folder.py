@@ -16,6 +16,7 @@ from tui_gen.errors import TuiGenError
 from tui_gen.files import digest
 
 from .files import json_lines, replace_text
+from .training.checkpoint import WEIGHTS
 from .training.tasks import ImageTask
 
 _LOSSES = (
@@ -26,14 +27,21 @@ FILES = {"model.onnx", "config.json", "tokenizer.json", "training.jsonl", "READM
 
 
 def write_folder(
-    target: Path, *, graph: bytes, card: ModelCard, tokenizer: str, log: Sequence[Mapping[str, Any]]
+    target: Path,
+    *,
+    graph: bytes,
+    card: ModelCard,
+    tokenizer: str,
+    log: Sequence[Mapping[str, Any]],
+    weights: bytes = b"",
 ) -> ModelCard:
     """Writes model.onnx, config.json, tokenizer.json, training.jsonl and README.md; returns the card as written.
 
-    Replaces an earlier model folder; raises TuiGenError rather than replace anything else.
+    weights: of weights.safetensors, which there is only where they are kept. Replaces an earlier model folder; raises
+    TuiGenError rather than replace anything else.
     """
     target = target.resolve()
-    if target.exists() and not _is_replaceable(target):
+    if target.exists() and not _is_replaceable(target, FILES | {WEIGHTS} if weights else FILES):
         raise TuiGenError(f"{target} exists and is not a model folder, or holds more; name another one with -o")
     card = replace(card, sha256=digest(graph))
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -46,18 +54,20 @@ def write_folder(
             (partial / "tokenizer.json").write_text(tokenizer, encoding="utf-8")
         (partial / "training.jsonl").write_text(json_lines(log), encoding="utf-8")
         (partial / "README.md").write_text(model_readme(card, log), encoding="utf-8")
+        if weights:
+            (partial / WEIGHTS).write_bytes(weights)
         _swap(partial, target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return card
 
 
-def _is_replaceable(target: Path) -> bool:
-    """Whether nothing but a model's files would be lost."""
+def _is_replaceable(target: Path, files: set[str]) -> bool:
+    """Whether nothing but files of these names would be lost."""
     if not target.is_dir():
         return False
     names = {path.name for path in target.iterdir()}
-    return not names or ("model.onnx" in names and names <= FILES)
+    return not names or ("model.onnx" in names and names <= files)
 
 
 def _swap(partial: Path, target: Path) -> None:

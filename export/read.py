@@ -39,7 +39,7 @@ def read(path: Path | None, options: ReadOptions, *, factory: str | None = None)
         return checkpoint, _with_choice(read_factory(factory, checkpoint, options), checkpoint)
     if path is None or checkpoint is None:
         raise TuiGenError("name a checkpoint file, or a --factory that builds the network")
-    native = read_trained(checkpoint)
+    native = read_trained(checkpoint, path)
     if native:
         return replace(checkpoint, notes=()), native  # what it chose among its own parts is nobody's question
     try:

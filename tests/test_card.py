@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,6 +18,9 @@ PALETTE = ((0, 0, 0), (255, 0, 0), (255, 255, 255))
 IMAGE = {"name": "toy", "kind": "image", "vocab_size": 3, "bos": 3, "image": toys.IMAGE}
 
 
+HASH = "0123456789abcdef" * 4
+
+
 def read(facts: object) -> ModelCard:
     return ModelCard.from_json(json.dumps(facts))
 
@@ -27,6 +31,7 @@ def read(facts: object) -> ModelCard:
         ModelCard(
             "toy", "image", "PixelCNN", 3, 3, image=ImageSpec(4, 6, 3, PALETTE, (4, 5)), prompt_example="rouge, é",
             temperature=0.7, quality=Quality(1.25, "bits per pixel", "test"), export={"opset": 18}, sha256="ab",
+            replaces=(HASH,),
         ),
         ModelCard("toy", "image", "PixelCNN", 3, 3, image=ImageSpec(4, 6, 3, channels=3, warm_up=(4, 4))),
         ModelCard("toy", "image", "PixelCNN", 3, 3, image=ImageSpec(4, 6, 3, conditions=(4, 5, 6), exclusive=(5, 6))),
@@ -35,6 +40,15 @@ def read(facts: object) -> ModelCard:
 )  # fmt: skip
 def test_a_card_survives_being_written_and_read(card: ModelCard) -> None:
     assert ModelCard.from_json(card.to_json()) == card
+
+
+def test_what_a_graph_says_of_itself_is_not_of_its_file_nor_of_what_was_measured_of_it() -> None:
+    proof = {"parity": {"steps": 1}, "versions": "torch 2", "source_sha256": HASH, "guidance": 1.25}
+    quality = Quality(1.25, "nats", "test")
+    card = replace(
+        read(TEXT), quality=quality, measured={"figures": {"a": "1"}}, export=proof, sha256=HASH, replaces=(HASH,)
+    )
+    assert ModelCard.from_json(card.lasting_json()) == replace(read(TEXT), export={"guidance": 1.25})
 
 
 def test_facts_that_are_unknown_are_left_out_of_the_file() -> None:
@@ -84,6 +98,9 @@ def test_a_picture_has_a_token_per_channel_of_every_pixel() -> None:
         ({"prompt_prefix": 3}, "'prompt_prefix' must be text, not 3"),
         ({"export": []}, r"'export' must be an object, not \[\]"),
         ({"quality": {"value": 1}}, "'quality.unit' is missing"),
+        ({"replaces": HASH}, "'replaces' must be a list"),
+        ({"replaces": [HASH, "ab"]}, "'replaces' must be sha256 sums"),
+        ({"replaces": [3]}, "'replaces' must be sha256 sums"),
         ({"image": toys.IMAGE}, "'image' is needed for an image model, and only there"),
         ({"kind": "image"}, "'image' is needed for an image model, and only there"),
     ],

@@ -7,6 +7,7 @@ import pickle
 import sys
 import tarfile
 import zipfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -125,6 +126,41 @@ def test_a_card_without_a_hash_vouches_for_nothing_and_the_file_itself_is_named(
 def test_a_contract_that_is_broken_is_told_with_the_folder(tmp_path: Path) -> None:
     folder = toys.text_folder(tmp_path / "toy", graph=toys.renamed(toys.text_graph(), "token", "ids"))
     assert refusal(folder).startswith(f"{folder}: model.onnx: the first input must be 'token'")
+
+
+@pytest.mark.parametrize("sort", [toys.text_folder, toys.image_folder])
+def test_a_graph_that_says_what_it_is_opens_without_a_folder(sort: Callable[[Path], Path], tmp_path: Path) -> None:
+    folder = sort(tmp_path / "toy")
+    file = toys.lone_file(tmp_path / "alone.onnx", folder)
+    whole, alone = open_model(folder, provider="cpu"), open_model(str(file), provider="cpu")
+    assert alone.path == file
+    assert replace(whole.card, sha256="") == alone.card
+    prompts = ["the cat"] if whole.card.kind == "text" else ["bright"]
+    assert alone.codec.prompt(prompts).tolist() == whole.codec.prompt(prompts).tolist()
+
+
+def test_a_graph_in_its_folder_is_the_folders_model(tmp_path: Path) -> None:
+    folder = toys.text_folder(tmp_path / "toy")
+    assert locate(str(folder / "model.onnx")) == folder
+
+
+@pytest.mark.parametrize(
+    ("without", "says"),
+    [
+        (library.CARD_KEY, r"does not say what it is: its metadata has no tui-gen.card; put it into a folder"),
+        (library.TOKENIZER_KEY, r"its tui-gen.tokenizer is missing"),
+    ],
+)
+def test_a_graph_alone_says_what_it_lacks(without: str, says: str, tmp_path: Path) -> None:
+    file = toys.lone_file(tmp_path / "alone.onnx", toys.text_folder(tmp_path / "toy"), without=without)
+    assert says in refusal(file)
+
+
+def test_a_file_that_is_called_a_graph_and_is_none_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "alone.onnx"
+    for content in (b"not a graph", b"\x0a\x7fcut off", b"\x08" * 100_000):
+        file.write_bytes(content)
+        assert f"{file} " in refusal(file)
 
 
 def test_a_picture_model_without_conditions_needs_no_tokenizer(tmp_path: Path) -> None:

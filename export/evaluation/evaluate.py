@@ -19,7 +19,7 @@ from tui_gen.card import ModelCard, Quality
 from tui_gen.cli.main import exit_status
 from tui_gen.cli.options import Parser, add_verbose
 from tui_gen.errors import TuiGenError
-from tui_gen.library import LoadedModel, open_model
+from tui_gen.library import LoadedModel, open_model, read_tokenizer
 from tui_gen.runtime.model import Model
 from tui_gen.sampling.params import Tokens
 from tui_gen.scoring.score import score
@@ -30,9 +30,11 @@ from ..training.presets import PRESETS, Training
 from .text_report import text_report
 
 if TYPE_CHECKING:  # the help would wait for PyTorch
-    from ..training.tasks import Task
+    from ..training.tasks import StreamTask, Task
 
 BATCH = 250
+WINDOW = 256
+"""Characters that networks without a state are often given at once."""
 Split = Literal["held-out", "training"]
 
 
@@ -72,6 +74,8 @@ def check_data(loaded_model: LoadedModel, training: Training, data: Path) -> Non
     """Raises TuiGenError if it was not held out of this data, or its token ids mean something else to the model."""
     from ..images.streaming import without_guidance
 
+    if loaded_model.path.is_file():
+        raise TuiGenError(f"{loaded_model.path} has no config.json for the figures; name a model folder")
     card, vocab = without_guidance(loaded_model.card, _vocabulary(loaded_model))
     data_sha256 = card.export.get("data_sha256")
     if data_sha256 and data_sha256 != fingerprint(data):
@@ -85,8 +89,8 @@ def check_data(loaded_model: LoadedModel, training: Training, data: Path) -> Non
 
 
 def _vocabulary(loaded_model: LoadedModel) -> dict[str, int]:
-    path = loaded_model.path / "tokenizer.json"
-    return Tokenizer.from_file(str(path)).get_vocab() if path.exists() else {}
+    tokenizer = read_tokenizer(loaded_model.path)
+    return Tokenizer.from_str(tokenizer).get_vocab() if tokenizer else {}
 
 
 def measure(loaded_model: LoadedModel, task: Task, *, train: bool) -> ModelCard:
@@ -96,11 +100,13 @@ def measure(loaded_model: LoadedModel, task: Task, *, train: bool) -> ModelCard:
     """
     from ..folder import with_figures
     from ..images.streaming import phrase
-    from ..training.tasks import TextTask
+    from ..training.tasks import StreamTask, TextTask
 
     card, model, figures = loaded_model.card, loaded_model.model, dict[str, str]()
     if isinstance(task, TextTask):
         card = replace(card, measured={**card.measured, **text_report(loaded_model, task.texts)})
+    if isinstance(task, StreamTask):
+        figures[f"held-out figure in windows of {WINDOW} characters"] = _in_windows(model, task)
     quality = evaluate(model, task)
     if (guidance := card.export.get("guidance")) is not None:
         figures[f"held-out figure with {phrase(guidance)}, as it draws"] = f"{quality}"
@@ -133,6 +139,19 @@ def evaluate(model: Model, task: Task, *, split: Split = "held-out", extra: Sequ
     what = "characters" if texts.in_characters else "words and marks"
     ends = ", ends counted" if texts.eos is not None else ""
     return Quality(round(nats / count, 4), texts.unit, f"{count:,} {split} {what}{ends}")
+
+
+def _in_windows(model: Model, task: StreamTask) -> str:
+    """How well it predicts a long text window by window, as networks do that read so many characters at most.
+
+    What is left at the end of the text, and fills no window, is not counted.
+    """
+    (text,) = task.texts.held_out
+    starts = range(0, len(text) - WINDOW, WINDOW)
+    windows = np.stack([text[at : at + WINDOW + 1] for at in starts]) if starts else pad([text])
+    nats, count = _total(model, (windows[at : at + BATCH] for at in range(0, len(windows), BATCH)))
+    how = "each from a state of zeros, as networks of that context are measured; the held-out figure is of one stream"
+    return f"{nats / count:.3f} {task.texts.unit}, {how}"
 
 
 def _picture_batches(model: Model, images: Images, split: Split, extra: Sequence[int]) -> Iterator[Tokens]:

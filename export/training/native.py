@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from tui_gen.card import ModelCard
+from tokenizers import Tokenizer
 
+from tui_gen.card import ModelCard
+from tui_gen.errors import TuiGenError
+from tui_gen.files import digest
+from tui_gen.library import read_card
+
+from ..build_tokenizer import phrase_tokenizer
 from ..checkpoints.checkpoint import Checkpoint
 from ..image_network import ImageNetwork
 from ..images.streaming import StreamingNetwork
 from ..reader import Diagnosis, Exportable, Network, Reading
 from ..text.layers import Kind, Linear, RecurrentLayer
 from ..text.step import TextNetwork
-from .checkpoint import DESCRIPTION, load_network
+from .checkpoint import TOKENIZER, facts_beside, folder_of, load_network, weights_file
 from .networks import PictureNet, RecurrentNet, TrainedNet
 from .presets import PRESETS
 
@@ -22,24 +30,81 @@ _OWN = "the trainer's own network"
 _KINDS: dict[str, Kind] = {"rnn": "RNN", "lstm": "LSTM", "gru": "GRU"}
 
 
-def read_trained(checkpoint: Checkpoint) -> Reading | None:
-    """The reading of a checkpoint of the trainer; None for any other."""
-    facts = checkpoint.facts
-    if not facts.keys() >= DESCRIPTION:
+def read_trained(checkpoint: Checkpoint, path: Path) -> Reading | None:
+    """The reading of a checkpoint of the trainer, or of the weights that it left in a model folder; None for any other.
+
+    path: of its file.
+    """
+    facts = facts_beside(path, checkpoint.facts)
+    if facts is None:
         return None
     card, options = ModelCard.from_json(facts["card"]), facts["options"]
 
     def build() -> Exportable:
         net = load_network(facts["network"], checkpoint.tensors)
         origin = {"trained_with": _command(options), "data_sha256": options["data"]}
-        export = {**origin, "made_with": facts.get("made_with", "")}
+        export = {**card.export, **origin, "made_with": facts.get("made_with", "")}
         card_of_run, log = replace(card, export=export), tuple(facts["log"])
-        return Exportable(network_of(net), card_of_run, facts["tokenizer"], log=log, against=_OWN)
+        if facts is not checkpoint.facts:  # the weights of a model folder
+            card_of_run = _with_measurements(card_of_run, folder_of(path) / "config.json")
+        tokenizer = _own_tokenizer(facts, card)
+        if facts.get("vocabulary", "") not in ("", _vocabulary(tokenizer)):
+            beside = folder_of(path) / TOKENIZER
+            raise TuiGenError(f"{beside} has other tokens than the weights beside it were trained on; put its own back")
+        return Exportable(network_of(net), card_of_run, tokenizer, log=log, against=_OWN)
 
     sizes = tuple((key, str(value)) for key, value in facts["network"].items() if key != "family")
     epochs = f"{len(facts['log'])} of {options['epochs']} epochs"
     summary = f"{card.architecture}, trained by export.train as {options['preset']} for {epochs}"
     return Reading(Diagnosis(summary, sizes), build)
+
+
+def _with_measurements(card: ModelCard, config: Path) -> ModelCard:
+    """With what was measured of the model that these are the weights of, and the hash of its graph.
+
+    config: config.json of the model; it may be missing, or that of a network that was trained otherwise.
+    """
+    if not config.is_file():
+        return card
+    beside = read_card(config.parent)
+    origin = {key: beside.export[key] for key in ("trained_with", "data_sha256") if key in beside.export}
+    if not origin.items() <= card.export.items():
+        return card
+    return replace(
+        card, quality=beside.quality, measured=beside.measured, replaces=beside.replaces, sha256=beside.sha256
+    )
+
+
+def _own_tokenizer(facts: Mapping[str, Any], card: ModelCard) -> str:
+    """The network's own, without the phrases for guidance that one in a model folder has, too."""
+    text: str = facts["tokenizer"]
+    conditions = card.image.conditions if card.image else ()
+    vocab = Tokenizer.from_str(text).get_vocab() if conditions else {}
+    if len(vocab) <= len(conditions):
+        return text
+    phrases = sorted((phrase for phrase, token in vocab.items() if token in conditions), key=vocab.__getitem__)
+    return phrase_tokenizer(phrases, first_id=conditions[0]).to_str()
+
+
+def _vocabulary(tokenizer: str) -> str:
+    """The hash of the tokens and their ids."""
+    vocab = Tokenizer.from_str(tokenizer).get_vocab()
+    return digest(json.dumps(sorted(vocab.items(), key=lambda pair: pair[1])).encode())
+
+
+def kept_weights(checkpoint: Checkpoint, path: Path, guidance: float | None) -> bytes:
+    """What `weights.safetensors` is to hold of a checkpoint, so that the model can be made again of it.
+
+    guidance: with which it is made. Raises TuiGenError for a checkpoint that is not the trainer's.
+    """
+    facts = facts_beside(path, checkpoint.facts)
+    if facts is None:
+        raise TuiGenError(f"--keep-weights is for checkpoints of the trainer, and {path} is none; keep the file itself")
+    card = ModelCard.from_json(facts["card"])
+    if guidance is not None:
+        card = replace(card, export={**card.export, "guidance": guidance})
+    vocabulary = _vocabulary(_own_tokenizer(facts, card))
+    return weights_file({**facts, "card": card.to_json(), "vocabulary": vocabulary}, checkpoint.tensors)
 
 
 def _command(options: Mapping[str, Any]) -> str:

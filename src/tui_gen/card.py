@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, cast
@@ -16,6 +17,8 @@ Colour = tuple[int, int, int]
 AS_READ = "the network as it was read from the file"
 """What an export is compared with where nobody asked the original."""
 MAX_PIXELS = 2**22
+_OF_THE_FILE = {"sha256", "replaces", "quality", "measured", "parity", "source_sha256", "versions"}
+_SHA256 = re.compile("[0-9a-f]{64}")
 MAX_TEMPERATURE = 10.0
 LIMITS: dict[str, tuple[float, float]] = {
     "temperature": (0, MAX_TEMPERATURE),
@@ -127,6 +130,8 @@ class ModelCard:
     """Source file's sha256, opset, parity."""
     sha256: str = ""
     """Of model.onnx, in hexadecimal; empty when unknown."""
+    replaces: tuple[str, ...] = ()
+    """The same of earlier files of this network, whose sessions are made again with this one."""
 
     @property
     def proof(self) -> str:
@@ -146,6 +151,13 @@ class ModelCard:
         if self.image:
             facts["image"] = _known_image_facts(self.image)
         return facts
+
+    def lasting_json(self) -> str:
+        """Of the same facts, those that do not depend on the graph's file, its proof or figures: they stand in it."""
+        facts = self.known_facts()
+        export = {key: value for key, value in self.export.items() if key not in _OF_THE_FILE}
+        others = {key: value for key, value in facts.items() if key not in _OF_THE_FILE and key != "export"}
+        return json.dumps({**others, **({"export": export} if export else {})}, ensure_ascii=False, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> ModelCard:
@@ -205,6 +217,7 @@ def _read_card(facts: JsonFields) -> ModelCard:
         measured=facts.raw("measured"),
         export=facts.raw("export"),
         sha256=facts.text("sha256", ""),
+        replaces=_read_hashes(facts, "replaces"),
     )
     _check(card, facts)
     return card
@@ -258,6 +271,13 @@ def _read_ids(facts: JsonFields, key: str) -> tuple[int, ...]:
     if not all(type(token) is int and 0 <= token < 2**31 for token in ids):
         raise facts.fault(key, "must be token ids")
     return tuple(ids)
+
+
+def _read_hashes(facts: JsonFields, key: str) -> tuple[str, ...]:
+    hashes = facts.items(key)
+    if not all(isinstance(value, str) and _SHA256.fullmatch(value) for value in hashes):
+        raise facts.fault(key, "must be sha256 sums, of 64 hexadecimal digits each")
+    return tuple(hashes)
 
 
 def _read_colour(facts: JsonFields, value: Any) -> Colour:

@@ -1,5 +1,7 @@
 """Models on this machine: where they are looked for, which there are, and how one is opened.
 
+A model is a folder, or a file of its own: a graph whose metadata has the card and the tokenizer.
+
 Nothing heavy is loaded before a model is opened. A model that does not ship is opened in a child process first, because
 a file that crashes onnxruntime must not crash the player.
 """
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
     from tui_gen.runtime.session import Provider
     from tui_gen.text.codec import TextCodec
 
+GRAPH = "model.onnx"
+CARD_KEY, TOKENIZER_KEY = "tui-gen.card", "tui-gen.tokenizer"
+"""Of the metadata of a graph: what config.json says of the network, and tokenizer.json."""
 _SECONDS = 20
 """That opening a foreign model may take."""
 _CHILD = """\
@@ -60,7 +65,7 @@ class Entry:
     @property
     def size(self) -> int:
         """Bytes of model.onnx."""
-        graph = self.path / "model.onnx"
+        graph = graph_file(self.path)
         return os.path.getsize(graph) if os.path.isfile(graph) else 0
 
 
@@ -116,12 +121,15 @@ def find_models() -> list[Entry]:
 
 
 def locate(model: str) -> Path:
-    """The folder of a model, given as a path or by name.
+    """The folder of a model, given as a path or by name; or the file of one that has no folder.
 
     Raises TuiGenError that says which models there are, or how to make one of a checkpoint.
     """
     if os.path.isfile(os.path.join(model, "config.json")):  # unlike Path, never raises
         return Path(model)
+    if model.endswith(".onnx") and os.path.isfile(model):
+        file = Path(model)
+        return file.parent if file.name == GRAPH and (file.parent / "config.json").is_file() else file
     entries = find_models()
     for entry in entries:
         if entry.name == model:
@@ -144,7 +152,8 @@ def refuse_checkpoint(model: str) -> None:
         kind, checkpoint = "a training run", os.path.join(model, "checkpoint.pt")
     if is_checkpoint(checkpoint):
         path = Path(checkpoint).resolve()
-        name = path.parent.name if path.stem == "checkpoint" else path.name.partition(".")[0]
+        in_its_folder = path.stem == "checkpoint" or path.name == "weights.safetensors"
+        name = path.parent.name if in_its_folder else path.name.partition(".")[0]
         file, folder = shlex.quote(checkpoint), shlex.quote(f"models/{name or 'mine'}")
         raise TuiGenError(
             f"{model} is {kind}, not a model folder; to make one of it, type: tui-gen export {file} -o {folder} "
@@ -177,21 +186,21 @@ def _holds_pickle(path: str) -> bool:
 def open_model(model: str | Path, *, provider: Provider = "auto", threads: int = 0, device: int = 0) -> LoadedModel:
     """Opens a model. Raises TuiGenError that names the file at fault.
 
-    model: a name, or the path of a model folder; a `Path` is never taken for a name. threads: per step on the CPU;
-    0 takes as many as make the model fastest on this machine. device: which GPU.
+    model: a name, or the path of a model folder or of a graph; a `Path` is never taken for a name. threads: per step
+    on the CPU; 0 takes as many as make the model fastest on this machine. device: which GPU.
     """
     from tui_gen.runtime.session import RUNTIME
 
     folder = locate(model) if isinstance(model, str) else model
     card = read_card(folder)
-    graph = read_bytes(folder / "model.onnx")
+    graph = read_bytes(graph_file(folder))
     sha256 = digest(graph)
     _check_hash(folder, card, sha256)
-    tokenizer = read_text(folder / "tokenizer.json") if (folder / "tokenizer.json").exists() else None
     try:
-        codec = codec_for(card, tokenizer)
+        codec = codec_for(card, read_tokenizer(folder))
     except TuiGenError as fault:
-        raise TuiGenError(f"{folder / 'tokenizer.json'} {fault}") from fault
+        place = f"{folder}: its {TOKENIZER_KEY}" if folder.is_file() else folder / "tokenizer.json"
+        raise TuiGenError(f"{place} {fault}") from fault
     try:
         if folder.resolve().parent != shipped_folder().resolve():
             check(graph, sha256, RUNTIME)
@@ -223,10 +232,44 @@ def _on_cpu(graph: bytes, sha256: str, card: ModelCard, threads: int) -> Model:
     return models[count]
 
 
+def graph_file(model: Path) -> Path:
+    """The ONNX file of a model, given by its folder or by this file."""
+    return model if model.is_file() else model / GRAPH
+
+
+def read_tokenizer(model: Path) -> str | None:
+    """The text of tokenizer.json, of a folder or in the metadata of a graph; None where there is none."""
+    if model.is_file():
+        return _metadata(model).get(TOKENIZER_KEY)
+    path = model / "tokenizer.json"
+    return read_text(path) if path.exists() else None
+
+
+def _metadata(graph: Path) -> dict[str, str]:
+    from tui_gen.runtime.onnx_graph import UnknownFormError, read_metadata
+
+    try:
+        return read_metadata(read_bytes(graph))
+    except (ValueError, UnknownFormError) as fault:
+        raise TuiGenError(f"{graph} is not an ONNX file, or a damaged one") from fault
+
+
+def _card_text(model: Path) -> str:
+    """The text of config.json, of a folder or in the metadata of a graph."""
+    if not model.is_file():
+        return read_text(model / "config.json")
+    text = _metadata(model).get(CARD_KEY)
+    if not text:
+        raise TuiGenError(
+            f"{model} does not say what it is: its metadata has no {CARD_KEY}; put it into a folder as {GRAPH}, with "
+            "its config.json and tokenizer.json, or export the network again"
+        )
+    return text
+
+
 def read_card(folder: Path) -> ModelCard:
-    """The card of a model folder. Raises TuiGenError that names the file and the fault."""
-    path = folder / "config.json"
-    text = read_text(path)
+    """The card of a model, by its folder or graph. Raises TuiGenError that names the file and the fault."""
+    text, path = _card_text(folder), folder if folder.is_file() else folder / "config.json"
     try:
         return ModelCard.from_json(text)
     except TuiGenError as fault:

@@ -61,6 +61,15 @@ def test_unknown_words_are_told_and_the_run_goes_on(tui_gen: Run) -> None:
     assert done.stderr.startswith(b"tui-gen: text does not know zebra and reads it as unknown\n")
 
 
+def test_a_graph_without_its_folder_does_what_it_does_in_it(tui_gen: Run, toy_models: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("the cat sat.")
+    file = str(toys.lone_file(tmp_path / "alone.onnx", toy_models / "text"))
+    for before, after in ((["generate"], ["the", "--seed", "7"]), (["score"], [str(tmp_path / "text.txt")])):
+        alone, whole = (tui_gen(*before, model, *after) for model in (file, "text"))
+        assert alone.stdout == whole.stdout != b""
+    assert f"{'file':15} {file}" in tui_gen("inspect", file).stdout.decode()
+
+
 def test_a_dash_reads_the_prompt_from_stdin(tui_gen: Run) -> None:
     for stdin in (b"the cat\n", b"the cat", b"the\r\ncat\r\n"):
         assert tui_gen("generate", "text", "-", "-t", "0", stdin=stdin).stdout.startswith(b"the cat sat.")

@@ -290,3 +290,26 @@ def test_messages_are_read_as_they_are_written() -> None:
     for damaged in (message[:-2], b"\x80", b"\x0b", b"\x09\x00", b"\x0a\x05abc", b"\x80" * 20):
         with pytest.raises(ValueError, match=r"a (message|number|field) is"):
             list(onnx_graph.read_fields(damaged))
+
+
+def test_metadata_is_read_as_onnx_writes_it_and_written_as_onnx_reads_it() -> None:
+    texts = {"name": "Zoë", "empty": ""}
+    graph = onnx_graph.with_metadata(toys.text_graph(), texts)
+    model = onnx.load_from_string(graph)
+    assert {entry.key: entry.value for entry in model.metadata_props} == texts
+    assert onnx_graph.read_metadata(model.SerializeToString()) == texts
+    assert OnnxSession(graph, 1, "CPUExecutionProvider").inputs
+
+
+def test_metadata_that_is_too_long_is_neither_written_nor_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = onnx_graph.with_metadata(toys.text_graph(), {"long": "a" * 100, "short": "b"})
+    monkeypatch.setattr(onnx_graph, "MAX_METADATA", 99)
+    assert onnx_graph.read_metadata(graph) == {"short": "b"}
+    assert onnx_graph.with_metadata(b"", {"long": "a" * 100}) == b""
+
+
+def test_metadata_of_endless_fields_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = onnx_graph.encode_message([(3, 0)] * 4 + [(1, b"key"), (2, b"text")])
+    assert onnx_graph.read_metadata(onnx_graph.encode_message([(14, entry)])) == {"": ""}
+    monkeypatch.setattr(onnx_graph, "_MOST_PARTS", 3)
+    assert onnx_graph.read_metadata(onnx_graph.with_metadata(b"\x08\x0a" * 3, {"key": "text"})) == {}

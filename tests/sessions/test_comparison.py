@@ -296,14 +296,14 @@ def test_all_models_of_a_session_are_found(
         TuiGenError, match=r"the model 'running' \(sha256 .*\) is not installed; --model takes its fold"
     ):
         model_folders(session, [], anyway=False)
-    folders, replaced = model_folders(session, [str(running.path)], anyway=False)
+    folders, _, replaced = model_folders(session, [str(running.path)], anyway=False)
     assert (folders, replaced) == ({0: toy_models / "endless", 1: running.path, 2: toy_models / "text"}, [])
     other = toys.text_folder(tmp_path / "other" / "running", graph=toys.text_graph(growth=1.0))
     with pytest.raises(
         TuiGenError, match=r"made with the model 'running' .* has another model.onnx .*--anyway plays it"
     ):
         model_folders(session, [str(other)], anyway=False)
-    folders, replaced = model_folders(session, [str(other), str(running.path)], anyway=True)
+    folders, _, replaced = model_folders(session, [str(other), str(running.path)], anyway=True)
     assert (folders[0], folders[1], [model.name for model in replaced]) == (other, running.path, ["endless"])
     with pytest.raises(TuiGenError, match="the session has 3 models, and --model names more"):
         model_folders(session, ["text"] * 4, anyway=True)

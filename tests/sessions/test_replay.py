@@ -9,6 +9,8 @@ differ by some 1e-6. Probabilities may differ in the last bits, but no random nu
 from __future__ import annotations
 
 import re
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +21,11 @@ from tests.support import toys
 from tests.support.journals import WARM, JournaledTree
 from tui_gen.cli.main import main
 from tui_gen.errors import TuiGenError
+from tui_gen.files import digest
 from tui_gen.generation.branch import Branch
 from tui_gen.generation.tree import Tree
-from tui_gen.library import LoadedModel, open_model, shipped_folder
+from tui_gen.library import LoadedModel, open_model, read_card, shipped_folder
+from tui_gen.runtime.onnx_graph import with_metadata
 from tui_gen.sampling.params import FREE, SamplingParams
 from tui_gen.sampling.sweep import Sweep
 from tui_gen.sessions.file import read_session, session_text
@@ -264,6 +268,53 @@ def test_a_session_of_a_released_version_is_replayed_exactly_and_prints_the_same
         assert _pixels(output) == _pixels(reference)
     else:
         assert _texts(output) == _texts(reference)
+
+
+def later_cats(folder: Path, graph: bytes, *, replaces: bool = True) -> Path:
+    """The released model of cats in a newer file."""
+    shutil.copytree(RELEASED / "models" / "cats", folder)
+    card = read_card(folder)
+    (folder / "model.onnx").write_bytes(graph)
+    card = replace(card, sha256=digest(graph), replaces=(card.sha256,) if replaces else ())
+    (folder / "config.json").write_text(card.to_json(), encoding="utf-8")
+    return folder
+
+
+def replay_with(models: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """The exit status of the replay of a released session with other models, and what it says."""
+    monkeypatch.setenv("TUI_GEN_MODELS", str(models))
+    status = main(["replay", str(RELEASED / "sessions" / "text" / "session.jsonl"), "--provider", "cpu"])
+    return status, capsys.readouterr().err
+
+
+def test_a_released_session_is_replayed_on_a_later_file_of_the_same_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    graph = (RELEASED / "models" / "cats" / "model.onnx").read_bytes()
+    later_cats(tmp_path / "same" / "kittens", with_metadata(graph, {"name": "cats"}))
+    status, report = replay_with(tmp_path / "same", monkeypatch, capsys)
+    assert status == 0
+    assert report.startswith("tui-gen: exact · made with an earlier file of cats · cats · CPU")
+
+
+def test_where_a_later_file_parts_from_the_earlier_one_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = toys.BIGRAMS.copy()
+    table[toys.SAT, toys.DOT] -= 1
+    later_cats(tmp_path / "cats", toys.text_graph(table, growth=-1.0))
+    status, report = replay_with(tmp_path, monkeypatch, capsys)
+    assert status == 1
+    assert re.match(r"tui-gen: not exact: branch .+ differs from .* made with an earlier file of cats", report)
+
+
+def test_a_file_that_does_not_say_what_it_replaces_is_another_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    later_cats(tmp_path / "cats", toys.text_graph(growth=-1.0), replaces=False)
+    status, report = replay_with(tmp_path, monkeypatch, capsys)
+    assert status == 1
+    assert "has another model.onnx" in report
 
 
 @pytest.mark.parametrize("name", ["text", "sweeps", "pictures"])

@@ -15,6 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from export.build_tokenizer import character_tokenizer, phrase_tokenizer, word_tokenizer
+from tui_gen.library import CARD_KEY, TOKENIZER_KEY, read_card
+from tui_gen.runtime.onnx_graph import with_metadata
 
 WORDS = ("<end>", "<unk>", "the", "cat", "dog", "sat", "ran", ".")
 END, UNKNOWN, THE, CAT, DOG, SAT, RAN, DOT = range(8)
@@ -163,6 +165,15 @@ def warm_up_folder(path: Path, **changes: Any) -> Path:
     """The same stripes by a model that reads two tokens more before the first pixel; without them they are shifted."""
     facts = {"graph": image_graph(ahead=2), "image": {**IMAGE, "warm_up": [WARM_UP, WARM_UP]}}
     return image_folder(path, **{**facts, **changes})
+
+
+def lone_file(path: Path, folder: Path, *, without: str = "") -> Path:
+    """The graph of a folder with what it takes to play it in its metadata, but for what is left out."""
+    tokenizer = (folder / "tokenizer.json").read_text(encoding="utf-8")
+    texts = {CARD_KEY: read_card(folder).lasting_json(), TOKENIZER_KEY: tokenizer}
+    texts = {key: text for key, text in texts.items() if key != without}
+    path.write_bytes(with_metadata((folder / "model.onnx").read_bytes(), texts))
+    return path
 
 
 def learned(folder: Path, *samples: Any, unit: str = "nats per token", prompt: str = "the", **facts: Any) -> Path:

@@ -52,7 +52,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"{'proved':15} {scrub_line(loaded_model.card.proof)}")
     if loaded_model.codec.phrases:
         print("\n".join(phrase_lines(loaded_model.codec.phrases)))
-    print(f"{'folder':15} {scrub_line(str(loaded_model.path))}")
+    place = "file" if loaded_model.path.is_file() else "folder"
+    print(f"{place:15} {scrub_line(str(loaded_model.path))}")
     print(f"{'provider':15} {loaded_model.model.runs_on}")
     print(f"{'threads':15} {loaded_model.model.threads}")
     for title, ports in (("inputs", loaded_model.model.inputs), ("outputs", loaded_model.model.outputs)):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 WRONG_USAGE = 2
 """The exit status."""
-MODEL = "a model's name or folder"
+MODEL = "a model's name or folder, or an .onnx file that says what it is"
 
 
 class Parser(argparse.ArgumentParser):

@@ -52,8 +52,8 @@ def _load(args: argparse.Namespace) -> LoadedSession:
 
     session = read_session(Path(args.file))
     record = session.chosen(args.branch)
-    folders, replaced = model_folders(session, args.model, anyway=args.anyway)
-    return LoadedSession(session, folders, replaced, record)
+    folders, earlier, replaced = model_folders(session, args.model, anyway=args.anyway)
+    return LoadedSession(session, folders, replaced, record, earlier)
 
 
 def _show(source: LoadedSession, args: argparse.Namespace) -> int:
@@ -157,7 +157,7 @@ def _report(source: LoadedSession, replay: Replay, loaded_model: LoadedModel) ->
     names = ", ".join(model.card.name for model in replay.models.values())
     facts = [f"{names} · {loaded_model.model.runs_on} · {count} branch{'es' if count != 1 else ''}"]
     facts += ["the last line of the file is cut off and was left out"] if source.session.cut else []
-    return " · ".join([_verdict(source, replay), *facts])
+    return " · ".join(filter(None, [_verdict(source, replay), source.origin, *facts]))
 
 
 def _verdict(source: LoadedSession, replay: Replay) -> str:

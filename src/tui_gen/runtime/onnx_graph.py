@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,11 +18,18 @@ _ATTRIBUTE_INTS, _ATTRIBUTE_STRINGS, _ATTRIBUTE_GRAPHS = 8, 9, (6, 11)
 _TENSOR_DIMS, _TENSOR_TYPE, _TENSOR_NAME, _TENSOR_RAW = 1, 2, 8, 9
 _INFO_NAME, _INFO_TYPE, _TENSOR_KIND, _ELEMENT, _SHAPE, _DIM, _DIM_VALUE, _DIM_PARAM = 1, 2, 1, 1, 2, 1, 1, 2
 _IR_VERSION, _OPSET_IMPORT, _OPSET_DOMAIN, _OPSET_VERSION = 1, 8, 1, 2
+_METADATA, _METADATA_KEY, _METADATA_VALUE = 14, 1, 2
 """Field numbers of onnx.proto3: of the model, its graph, a node, an attribute, a tensor, the type of an input."""
 ELEMENTS = {"float32": 1, "int8": 3, "int32": 6, "int64": 7, "bool": 9, "float16": 10, "float64": 11}
 """onnx.proto3's numbers for types of numbers, by NumPy's names."""
 _RAW_TYPES = {number: name for name, number in ELEMENTS.items()}
 OPSET, IR_VERSION = 18, 10
+MAX_METADATA = 2**24
+"""Bytes of a text in a model's metadata that is written or read."""
+_MOST_PARTS = 10_000
+"""Fields of a model that are looked through for its metadata."""
+_MOST_PARTS_OF_ENTRY = 4
+"""Fields of a text in it, which has two: so a file cannot make a reader go on for ever."""
 Field = tuple[int, "int | bytes | memoryview"]
 _VARINT, _EIGHT, _BYTES, _FOUR = 0, 1, 2, 5
 
@@ -127,6 +135,27 @@ class Graph:
         parts += [(_INITIALIZER, part) for part in self.tensors if name_of_tensor(part) in used]
         parts += [*((_INPUT, part) for part in self.inputs), *((_OUTPUT, part) for part in self.outputs)]
         return encode_message([*self.rest, (_GRAPH, encode_message(parts))])
+
+
+def with_metadata(model: bytes, texts: Mapping[str, str]) -> bytes:
+    """An ONNX file with more metadata; texts that are too long are left out."""
+    entries = [(key.encode(), text.encode()) for key, text in texts.items()]
+    messages = [
+        encode_message([(_METADATA_KEY, key), (_METADATA_VALUE, text)])
+        for key, text in entries
+        if len(text) <= MAX_METADATA
+    ]
+    return model + encode_message((_METADATA, message) for message in messages)
+
+
+def read_metadata(model: bytes) -> dict[str, str]:
+    """The texts in an ONNX file, by their keys; of what is too long, nothing. Raises ValueError for what is no ONNX."""
+    messages = [_message(value) for number, value in islice(read_fields(model), _MOST_PARTS) if number == _METADATA]
+    entries = [dict(islice(read_fields(message), _MOST_PARTS_OF_ENTRY)) for message in messages]
+    texts = [
+        [_message(entry.get(number, b"")) for number in (_METADATA_KEY, _METADATA_VALUE)] for entry in entries if entry
+    ]
+    return {str(key, "utf-8"): str(text, "utf-8") for key, text in texts if max(len(key), len(text)) <= MAX_METADATA}
 
 
 def int_attribute(name: str, value: int) -> Field:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tui_gen import __version__
+from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.files import digest, read_bytes
 from tui_gen.json_fields import JsonFields
-from tui_gen.library import Entry, LoadedModel, find_models, locate, read_card
+from tui_gen.library import LoadedModel, find_models, graph_file, locate, read_card
 from tui_gen.sessions.records import (
     MAX_MODELS,
     Line,
@@ -30,11 +32,12 @@ from tui_gen.terminal_text import counted, scrub_line
 FORMAT = 2
 """The newest that this tui-gen reads. It writes the first one where one model is enough, for older versions to read."""
 MAX_FILE_BYTES = 2**26
+_SAME, _LATER, _ANOTHER = range(3)
 
 
 def session_model(loaded_model: LoadedModel) -> SessionModel:
     """What a session says of a model."""
-    sha256 = loaded_model.card.sha256 or digest(read_bytes(loaded_model.path / "model.onnx"))
+    sha256 = loaded_model.card.sha256 or digest(read_bytes(graph_file(loaded_model.path)))
     return SessionModel(loaded_model.path.resolve().name, loaded_model.card.kind, sha256)
 
 
@@ -171,8 +174,9 @@ def _error(message: str) -> TuiGenError:
 
 def model_folders(
     session: Session, asked: Sequence[str], *, anyway: bool
-) -> tuple[dict[int, Path], list[SessionModel]]:
-    """The folders of the models that a session needs, by their index in it, and those of which it has another one.
+) -> tuple[dict[int, Path], list[SessionModel], list[SessionModel]]:
+    """The folders of the models that a session needs, by their index in it; of which there is a later file of the same
+    network, as its card says; and of which there is another model.
 
     asked: models, by name or folder, that somebody asked for: each stands for the session's model that is the same,
     else for that of the same name, else for the first that is left. anyway: takes one even if it is not the same.
@@ -180,47 +184,52 @@ def model_folders(
     """
     needed = session.needed_models()
     folders = _assign(session, needed, [locate(model) for model in asked])
-    others = []
+    kinship = dict[SessionModel, int]()
     for index in needed:
         model = session.models[index]
-        folder = folders.get(index) or _find_installed(model)
-        folders[index], sha256 = folder, _sha256(folder)
-        if sha256 != model.sha256 and not anyway:
+        folder = folders[index] = folders.get(index) or _find_installed(model)
+        card = _card(folder)
+        kinship[model] = _kinship(card, model)
+        if kinship[model] == _ANOTHER and not anyway:
             raise TuiGenError(
-                f"the session was made with {model}, and {folder} has another model.onnx (sha256 {sha256[:12]}); "
+                f"the session was made with {model}, and {folder} has another model.onnx (sha256 {card.sha256[:12]}); "
                 "--model names the right one, --anyway plays it with this one"
             )
-        others += [model] if sha256 != model.sha256 else []
-    return folders, others
+    earlier, replaced = ([m for m, kin in kinship.items() if kin == which] for which in (_LATER, _ANOTHER))
+    return folders, earlier, replaced
 
 
 def _assign(session: Session, needed: Sequence[int], folders: Sequence[Path]) -> dict[int, Path]:
     """Which folder that was asked for stands for which model."""
-    models, assigned, hashes = session.models, dict[int, Path](), {folder: _sha256(folder) for folder in folders}
-    exact = {models[index].sha256 for index in needed}
-    for folder in sorted(folders, key=lambda folder: hashes[folder] not in exact):
+    models, assigned, cards = session.models, dict[int, Path](), {folder: _card(folder) for folder in folders}
+    for folder in sorted(folders, key=lambda folder: min(_kinship(cards[folder], models[index]) for index in needed)):
         left = [index for index in needed if index not in assigned]
         if not left:
             raise TuiGenError(f"the session has {counted(len(needed), 'model')}, and --model names more")
-        sha256, name = hashes[folder], folder.resolve().name
-        left.sort(key=lambda index: (models[index].sha256 != sha256, models[index].name != name))
+        card, name = cards[folder], folder.resolve().name
+        left.sort(key=lambda index: (_kinship(card, models[index]), models[index].name != name))
         assigned[left[0]] = folder
     return assigned
 
 
 def _find_installed(model: SessionModel) -> Path:
-    """The same file under whatever name, or else what has the same name."""
+    """The same file under whatever name, or a later one of it, or else what has the same name."""
     entries = [entry for entry in find_models() if entry.card]
-    entries.sort(key=lambda entry: (not _is_same(entry, model), entry.name != model.name))
-    if entries and (_is_same(entries[0], model) or entries[0].name == model.name):
+    entries.sort(key=lambda entry: (_kinship(entry.card, model), entry.name != model.name))
+    if entries and (_kinship(entries[0].card, model) != _ANOTHER or entries[0].name == model.name):
         return entries[0].path
     names = ", ".join(entry.name for entry in entries) or "none"
-    raise TuiGenError(f"{model} is not installed; --model takes its folder; installed: {names}")
+    raise TuiGenError(f"{model} is not installed; --model takes its folder or file; installed: {names}")
 
 
-def _is_same(entry: Entry, model: SessionModel) -> bool:
-    return entry.card is not None and entry.card.sha256 == model.sha256
+def _kinship(card: ModelCard | None, model: SessionModel) -> int:
+    """How near a model is to one of a session: the same file, a later one of the same network, or another."""
+    if card is None or model.sha256 not in (card.sha256, *card.replaces):
+        return _ANOTHER
+    return _SAME if card.sha256 == model.sha256 else _LATER
 
 
-def _sha256(folder: Path) -> str:
-    return read_card(folder).sha256 or digest(read_bytes(folder / "model.onnx"))
+def _card(folder: Path) -> ModelCard:
+    """With the hash of model.onnx, also where it does not say it."""
+    card = read_card(folder)
+    return card if card.sha256 else replace(card, sha256=digest(read_bytes(graph_file(folder))))

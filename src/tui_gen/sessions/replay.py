@@ -229,6 +229,8 @@ class LoadedSession:
     """Those in whose folders there is another model."""
     chosen: Record
     """The branch to show or to write."""
+    earlier: Sequence[SessionModel] = ()
+    """Those that a later file of the same network stands for."""
 
     @property
     def folder(self) -> Path:
@@ -239,4 +241,11 @@ class LoadedSession:
         """Why a replay was not exact; empty if it was."""
         if self.replaced:
             return "not exact: this is another model than the one that the session was made with"
-        return f"not exact: {replay.differences[0]}" if replay.differences else ""
+        by_earlier = f" ({self.origin})" if self.earlier else ""
+        return f"not exact: {replay.differences[0]}{by_earlier}" if replay.differences else ""
+
+    @property
+    def origin(self) -> str:
+        """Which earlier files of the same networks the session was made with; empty if with none."""
+        names = " and ".join(model.name for model in self.earlier)
+        return f"made with an earlier file of {names}" if names else ""

@@ -13,7 +13,7 @@ from textual.widget import Widget
 from textual.worker import get_current_worker
 
 from tui_gen.errors import TuiGenError
-from tui_gen.library import LoadedModel, distinct_names, open_model
+from tui_gen.library import LoadedModel, distinct_names, graph_file, open_model
 from tui_gen.sessions.replay import LoadedSession, Replay
 from tui_gen.sessions.workspace import Workspace
 from tui_gen.tui.knob_state import Settings
@@ -211,7 +211,8 @@ def labels(models: Sequence[LoadedModel]) -> list[str]:
 def _file_times(folder: Path) -> FileTimes:
     """Of the files of a model; nothing where one of them is missing for a moment."""
     try:
-        facts = [os.stat(folder / name) for name in ("config.json", "model.onnx")]
+        card = [] if folder.is_file() else [folder / "config.json"]
+        facts = [os.stat(path) for path in (*card, graph_file(folder))]
     except OSError:
         return ()
     return tuple((fact.st_mtime_ns, fact.st_size) for fact in facts)

@@ -295,7 +295,8 @@ class PlaygroundScreen(Screen[None]):
         if fault := message.fault or session.fault(replay):
             self.notify(fault, severity="error")
         else:
-            self.notify(f"replayed exactly: {len(replay.tree)} branch{'es' if len(replay.tree) != 1 else ''}")
+            count = f"replayed exactly: {len(replay.tree)} branch{'es' if len(replay.tree) != 1 else ''}"
+            self.notify(", ".join(filter(None, [count, session.origin])))
         await self._generate_if_asked()
 
     # --- runs ---

@@ -14,6 +14,7 @@ import torch
 from torch.nn import functional
 
 from export.__main__ import main as export_main
+from export.evaluation import evaluate as evaluate_module
 from export.evaluation.evaluate import evaluate, main
 from export.files import fingerprint
 from export.folder import update_card
@@ -51,6 +52,17 @@ def test_a_texts_figure_is_the_mean_over_all_its_tokens(preset: str, unit: str, 
     quality = evaluate(exported(net), setup.task)
     assert quality.value == pytest.approx(nats / count, abs=1e-4)
     assert (quality.unit, quality.split) == (unit, split.format(f"{count:,}"))
+
+
+def test_a_long_text_is_measured_in_windows_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluate_module, "WINDOW", 8)
+    setup = training("shakespeare", tmp_path)
+    net, (text,) = _network(setup), setup.task.texts.held_out
+    tokens = torch.from_numpy(text[: (len(text) - 1) // 8 * 8 + 1])
+    logits = net(tokens[:-1].view(-1, 8))[0]
+    expected = functional.cross_entropy(logits.flatten(0, 1), tokens[1:]).item()
+    said = evaluate_module._in_windows(exported(net), setup.task)
+    assert said.startswith(f"{expected:.3f} nats per character, each from a state of zeros")
 
 
 def test_the_books_network_is_measured_in_nats_as_in_the_book(tmp_path: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,8 @@ import torch
 from export.__main__ import main
 from export.training import checkpoint
 from tests.support.export_training import pixelcnn, recurrent
+from tui_gen.card import Quality
+from tui_gen.library import read_card
 
 
 def _a_text(_: Path, bad: Path) -> None:
@@ -75,3 +80,100 @@ def test_a_network_is_built_again_from_its_description(net: Any) -> None:
     assert again.config == net.config
     assert not again.training
     assert all(torch.equal(a, b) for a, b in zip(again.parameters(), net.parameters(), strict=True))
+
+
+@pytest.fixture(params=["names", "adventurers"])
+def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A model whose weights were kept, and of which a figure was measured."""
+    file, folder = request.getfixturevalue(f"{request.param}_checkpoint"), tmp_path / "kept"
+    guidance = ["--guidance", "1.5"] if request.param == "adventurers" else []
+    assert main([str(file), "-o", str(folder), "--keep-weights", *guidance]) == 0
+    card = replace(read_card(folder), quality=Quality(1.5, "nats", "a part"), measured={"figures": {"a": "1"}})
+    (folder / "config.json").write_text(card.to_json(), encoding="utf-8")
+    return folder
+
+
+def test_a_model_is_made_again_in_its_folder_of_the_weights_it_kept(kept: Path) -> None:
+    before = {path.name: path.read_bytes() for path in kept.iterdir()}
+    card = read_card(kept)
+    assert main([str(kept / "weights.safetensors"), "-o", str(kept)]) == 0
+    after = {path.name: path.read_bytes() for path in kept.iterdir()}
+    changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+    assert changed == {"config.json", "README.md"}  # which has the figures now
+    again = read_card(kept)
+    assert replace(again, export=card.export) == card
+    assert again.export["source_sha256"] != card.export["source_sha256"]
+    assert again.replaces == ()
+
+
+@pytest.mark.parametrize("kept", ["names"], indirect=True)
+def test_an_older_file_of_the_same_network_is_replaced_and_one_of_other_numbers_is_not(
+    kept: Path, tmp_path: Path
+) -> None:
+    card = read_card(kept)
+    (kept / "config.json").write_text(replace(card, sha256="0a" * 32, replaces=("0b" * 32,)).to_json())
+    source = [str(kept / "weights.safetensors"), "--name", "kept", "-o"]
+    for folder, options in (("same", []), ("small", ["--dtype", "fp16", "--force"])):
+        assert main([*source, str(tmp_path / folder), *options]) == 0
+    same, small = read_card(tmp_path / "same"), read_card(tmp_path / "small")
+    assert (same.sha256, same.replaces) == (card.sha256, ("0b" * 32, "0a" * 32))
+    assert same.quality == card.quality
+    assert (small.quality, small.measured, small.replaces) == (None, {}, ())
+
+
+@pytest.mark.parametrize("kept", ["adventurers"], indirect=True)
+def test_guidance_other_than_the_kept_one_is_another_network(kept: Path, tmp_path: Path) -> None:
+    assert main([str(kept / "weights.safetensors"), "-o", str(tmp_path / "other"), "--guidance", "3"]) == 0
+    other = read_card(tmp_path / "other")
+    assert (other.export["guidance"], other.quality, other.replaces) == (3, None, ())
+    assert "guidance 1.5" in (tmp_path / "other" / "tokenizer.json").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("kept", ["names"], indirect=True)
+def test_figures_of_a_network_that_was_trained_otherwise_are_left(kept: Path, tmp_path: Path) -> None:
+    card = read_card(kept)
+    (kept / "config.json").write_text(replace(card, export={**card.export, "data_sha256": "other"}).to_json())
+    assert main([str(kept / "weights.safetensors"), "-o", str(tmp_path / "made")]) == 0
+    made = read_card(tmp_path / "made")
+    assert (made.quality, made.measured, made.replaces) == (None, {}, ())
+
+
+@pytest.mark.parametrize("kept", ["names"], indirect=True)
+def test_weights_without_the_files_beside_them_are_refused_by_name(
+    kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lone = shutil.copy(kept / "weights.safetensors", tmp_path)
+    capsys.readouterr()
+    assert main([str(lone), "-o", str(tmp_path / "made")]) == 1
+    assert "its folder lacks tokenizer.json and training.jsonl" in capsys.readouterr().err
+    assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize("kept", ["names"], indirect=True)
+def test_another_vocabulary_beside_the_weights_is_refused(
+    kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tokenizer = json.loads((kept / "tokenizer.json").read_text(encoding="utf-8"))
+    vocab = tokenizer["model"]["vocab"]
+    vocab["a"], vocab["e"] = vocab["e"], vocab["a"]
+    (kept / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
+    assert main([str(kept / "weights.safetensors"), "-o", str(tmp_path / "made")]) == 1
+    assert "has other tokens than the weights beside it were trained on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kept", ["names"], indirect=True)
+def test_a_folder_that_keeps_weights_is_not_replaced_by_another_network(
+    kept: Path, names_checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(names_checkpoint), "-o", str(kept)]) == 1
+    assert "or holds more" in capsys.readouterr().err
+    assert (kept / "weights.safetensors").is_file()
+
+
+def test_weights_of_others_are_not_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "theirs.pt"
+    torch.save(recurrent().state_dict(), file)
+    letters = tmp_path / "letters.txt"
+    letters.write_text("\n".join("abcdefghijklm"))
+    assert main([str(file), "-o", str(tmp_path / "made"), "--keep-weights", "--vocab", str(letters)]) == 1
+    assert "is for checkpoints of the trainer" in capsys.readouterr().err
