@@ -54,11 +54,11 @@ def main() -> None:
     before, head, after = readme.read_text(encoding="utf-8").partition(HEAD)
     if not head or MACHINE not in after:
         raise SystemExit(f"{readme} has no table of cells to replace")
-    models = {name: open_model(ROOT / "models" / name, provider="cpu") for name in MODELS}
+    models = {name: open_model(ROOT / "models" / name, provider="cpu", threads=1) for name in MODELS}
     timings = in_turns({name: partial(drawn, loaded_model) for name, loaded_model in models.items()})
     rows = "".join(row(loaded_model, timings[name]) for name, loaded_model in models.items())
     rest = after[after.index(MACHINE) :].partition("\n")[2]
-    machine = f"{MACHINE}{facts()['processor']}.\n"
+    machine = f"{MACHINE}{facts()['processor']}, on one thread.\n"
     readme.write_text(f"{before}{HEAD}{rows}\n{machine}{rest}", encoding="utf-8")
 
 
