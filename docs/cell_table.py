@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from tui_gen.bench.timing import Timing, facts, in_turns, per_unit
+from tui_gen.bench.machine import facts
+from tui_gen.bench.timing import Lap, Timing, in_turns, per_unit
 from tui_gen.generation.generate import generate
 from tui_gen.generation.protocol import Endless
 from tui_gen.library import LoadedModel, open_model
@@ -31,8 +32,8 @@ def parameters(loaded_model: LoadedModel) -> int:
     return sum(int(np.prod(kept.dims)) for kept in graph.initializer if kept.data_type == onnx.TensorProto.FLOAT)
 
 
-def drawn(loaded_model: LoadedModel) -> float:
-    """Seconds for a token, of a text that does not end."""
+def drawn(loaded_model: LoadedModel) -> Lap:
+    """The time for a token, of a text that does not end."""
     prompt = loaded_model.codec.prompt([""])
     steps = generate(Endless(loaded_model.model), prompt, SamplingParams(), length=TOKENS, seed=0)
     return per_unit(lambda: deque(steps, maxlen=0), TOKENS)
