@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import count as count_up
 from itertools import pairwise
+from queue import SimpleQueue
 from statistics import median
 from typing import Any
 
@@ -18,6 +19,8 @@ from tui_gen.runtime.session import OnnxSession
 
 Arrays = Sequence[NDArray[Any]]
 Run = Callable[[], None]
+Ends = SimpleQueue["BaseException | None"]
+"""What each run that has ended raised, if anything."""
 _LEAST_ROWS, _ALIGNED_ROWS = 8, 4
 """Of a part, about; and what the first row of each is a multiple of: a single row, and the rest of a vector, are
 computed by other kernels, which may round otherwise.
@@ -101,18 +104,35 @@ class Trial:
 
 
 @cache
-def _workers() -> ThreadPoolExecutor:
-    """Those of all models; onnxruntime lets go of the interpreter while it computes."""
-    return ThreadPoolExecutor(cores(), thread_name_prefix="parts")
+def _work() -> SimpleQueue[tuple[Run, Ends]]:
+    """Where threads of all models wait for runs; onnxruntime lets go of the interpreter while it computes."""
+    work = SimpleQueue[tuple[Run, Ends]]()
+    for _ in range(cores()):
+        threading.Thread(target=_work_off, args=(work,), name="parts", daemon=True).start()
+    return work
+
+
+def _work_off(work: SimpleQueue[tuple[Run, Ends]]) -> None:
+    while True:
+        run, ends = work.get()
+        try:
+            run()
+        except BaseException as fault:
+            ends.put(fault)
+        else:
+            ends.put(None)
+        del run, ends  # and with them the memory that a run keeps
 
 
 def _run_at_once(runs: Sequence[Run]) -> None:
     """Returns when all have ended. Raises what one of them raised."""
     first, *others = runs
-    futures = [_workers().submit(run) for run in others]
+    ends: Ends = SimpleQueue()
+    for run in others:
+        _work().put((run, ends))
     try:
         first()
     finally:
-        faults = [future.exception() for future in futures]
+        faults = [ends.get() for _ in others]
     for fault in filter(None, faults):
         raise fault
