@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -90,15 +91,15 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
-def works(clock: list[float], seconds: Callable[[int, int], float]) -> tuple[dict[int, parts.Run], list[int]]:
-    """Works that take so many seconds, by the number of threads and of the turn; and the turns, as they are taken."""
+def ways(clock: list[float], seconds: Callable[[int, int], float]) -> tuple[Callable[[int], parts.Run], list[int]]:
+    """Ways that take so many seconds, by the number of threads and of the turn; and the turns, as they are taken."""
     turns: list[int] = []
 
     def work(count: int) -> None:
         turns.append(count)
         clock[0] += seconds(count, len(turns))
 
-    return {count: lambda count=count: work(count) for count in (1, 2)}, turns  # type: ignore[misc]
+    return lambda count: partial(work, count), turns
 
 
 @pytest.mark.parametrize(
@@ -113,19 +114,34 @@ def works(clock: list[float], seconds: Callable[[int, int], float]) -> tuple[dic
 def test_the_way_that_was_clearly_faster_is_kept_to(
     clock: list[float], seconds: Callable[[int, int], float], choice: int
 ) -> None:
-    ways, turns = works(clock, seconds)
+    way, turns = ways(clock, seconds)
     trial = Trial([1, 2])
     for _ in range(60):
-        trial.run(ways)
+        trial.run(way)
     assert turns[:20] == [1, 1, 2, 2] * 5
     assert turns[20:] == [choice] * 40
 
 
+def test_a_way_that_always_failed_is_not_taken(clock: list[float]) -> None:
+    way, _ = ways(clock, lambda count, _: 1 / count)
+    trial, faults = Trial([1, 2]), 0
+
+    def fail() -> None:
+        raise TuiGenError("no")
+
+    for _ in range(30):
+        try:
+            trial.run(lambda count: way(1) if count == 1 else fail)
+        except TuiGenError:
+            faults += 1
+    assert faults == 10
+
+
 def test_a_machine_that_becomes_busy_is_noticed(clock: list[float]) -> None:
-    ways, turns = works(clock, lambda count, turn: 0.5 if count == 2 and turn < 1000 else 1)
+    way, turns = ways(clock, lambda count, turn: 0.5 if count == 2 and turn < 1000 else 1)
     trial = Trial([1, 2])
     for _ in range(1100):
-        trial.run(ways)
+        trial.run(way)
     assert turns[999] == 2
     assert turns[1020:] == [1] * 80
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from itertools import count as count_up
 from itertools import pairwise
+from math import inf
 from queue import SimpleQueue
 from statistics import median
 from typing import Any
@@ -39,7 +40,7 @@ class BatchSession:
     """
 
     def __init__(self, graph: bytes, threads: int, processors: int) -> None:
-        self._graph, self._threads = graph, threads
+        self._graph = graph
         self._whole = OnnxSession(graph, threads)
         self.inputs, self.outputs = self._whole.inputs, self._whole.outputs
         self._part: OnnxSession | None = self._whole if threads == 1 else None
@@ -53,8 +54,8 @@ class BatchSession:
         if len(counts) < 2:
             return self._whole.bind(inputs, outputs)
         trial = self._trials.setdefault(batch.bit_length(), Trial(counts))
-        ways = {count: self._in_parts(inputs, outputs, count) for count in counts}
-        return lambda: trial.run(ways)
+        in_parts = cache(partial(self._in_parts, inputs, outputs))  # most runs only ever need one number of them
+        return lambda: trial.run(in_parts)
 
     def _in_parts(self, inputs: Arrays, outputs: Arrays, count: int) -> Run:
         if count == 1:
@@ -83,15 +84,16 @@ class Trial:
         self._numbers = count_up()
         self._seconds: dict[int, list[float]] = {}
 
-    def run(self, ways: Mapping[int, Run]) -> None:
-        """Does the work once."""
+    def run(self, way: Callable[[int], Run]) -> None:
+        """Does the work once. way: to do it, by the number of threads."""
         number = next(self._numbers) % _PERIOD
         if number >= len(self._turns):
-            ways[self._choice]()
+            way(self._choice)()
             return
         count, timed = self._turns[number]
+        run = way(count)
         began = time.perf_counter()
-        ways[count]()
+        run()
         if timed:
             self._seconds.setdefault(count, []).append(time.perf_counter() - began)
         if number == len(self._turns) - 1:
@@ -99,7 +101,7 @@ class Trial:
 
     def _choose(self) -> None:
         """More threads have to be faster both in the middle and at best; on a busy machine, either alone is chance."""
-        times, self._seconds = [self._seconds[count] for count in self._counts], {}
+        times, self._seconds = [self._seconds.get(count, [inf]) for count in self._counts], {}  # a step may fail
         self._choice = min(choose(self._counts, [kind(each) for each in times]) for kind in (median, min))
 
 
