@@ -18,8 +18,8 @@ from tui_gen.runtime.placement import cores
 from tui_gen.runtime.session import RUNTIME
 
 _CPUINFO, _CACHES = Path("/proc/cpuinfo"), Path("/sys/devices/system/cpu/cpu0/cache")
-_ITERATIONS = 20_000
-"""Of the idle loop: ten or twenty milliseconds."""
+_ITERATIONS = 100_000
+"""Of the idle loop: some twenty milliseconds, in which a system lets several who wait have a turn."""
 
 
 def facts() -> dict[str, str]:

@@ -12,7 +12,7 @@ _CASES = ("generate", "loop", "step", "pictures", "length", "batch", "read", "sc
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Describes the command's options."""
-    parser.description = "Times the engine and the screen beside what one would otherwise run, in about five minutes."
+    parser.description = "Times the engine and the screen beside what one would otherwise run, in five to ten minutes."
     parser.add_argument("cases", nargs="*", metavar="CASE", help=f"only some of: {', '.join(_CASES)}; default: all")
     form = parser.add_mutually_exclusive_group()
     form.set_defaults(form="text")
