@@ -52,11 +52,16 @@ def test_the_peers_run(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_missing_compiler_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peers.shutil, "which", lambda name: name if name == "my-compiler" else None)
-    monkeypatch.setenv("CXX", "my-compiler")
-    assert not peers.compile_trouble()
-    monkeypatch.delenv("CXX")
-    assert peers.compile_trouble() == "torch.compile finds no C++ compiler"
+    def broken(*_: object) -> None:
+        raise RuntimeError("No working\nC++ compiler found")
+
+    monkeypatch.setattr("torch.compile", lambda function: broken)
+    peers.compile_trouble.cache_clear()
+    times = {"eager 1": Timing(3e-3, 3e-3, 3e-3), "ours 1": Timing(1e-3, 1e-3, 1e-3)}
+    rows = list(cases._beside_torch("LSTM", "ours", times, {"eager": 2.0, "compiled": 1.5}))
+    assert [row.verdict for row in rows] == ["3 meets >= 2", "not measured"]
+    assert rows[1].peer == "torch.compile does not work here: No working C++ compiler found"
+    peers.compile_trouble.cache_clear()
 
 
 @pytest.mark.parametrize("name", ["lstm", "lstm2", "pixelcnn"])

@@ -5,9 +5,8 @@ In PyTorch, sampling and the 20 likeliest tokens are part of each token, as they
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,6 @@ from tui_gen.bench.networks import LEVELS, SIDE, VOCABULARY
 TOP = 20
 Work = Callable[[int], object]
 """Makes so many tokens."""
-_COMPILERS = ("g++", "clang++", "c++", "cl")
 
 
 def set_threads(threads: int) -> None:
@@ -90,10 +88,16 @@ def compiled(parts: Any, prompt: int) -> Work:
     return work
 
 
+@cache
 def compile_trouble() -> str:
-    """Why `torch.compile` cannot be tried here; empty if it may work."""
-    compilers = (os.environ.get("CXX", ""), *_COMPILERS)
-    return "" if any(name and shutil.which(name) for name in compilers) else "torch.compile finds no C++ compiler"
+    """Why `torch.compile` does not work here, such as for want of a C++ compiler; empty if it does. Takes seconds."""
+    import torch
+
+    try:
+        torch.compile(lambda values: values.sin() + 1)(torch.zeros(8))
+    except Exception as fault:  # of the compiler, of what it writes, or of PyTorch for this Python
+        return f"torch.compile does not work here: {' '.join(str(fault).split())[:100]}"
+    return ""
 
 
 def whole_prefix(parts: Any, prompt: int) -> Work:
