@@ -10,12 +10,11 @@ from itertools import count as count_up
 from itertools import pairwise
 from math import inf
 from queue import SimpleQueue
-from statistics import median
 from typing import Any
 
 from numpy.typing import NDArray
 
-from tui_gen.runtime.placement import choose, cores, thread_counts
+from tui_gen.runtime.placement import cores, fastest, thread_counts
 from tui_gen.runtime.session import OnnxSession
 
 Arrays = Sequence[NDArray[Any]]
@@ -100,9 +99,8 @@ class Trial:
             self._choose()
 
     def _choose(self) -> None:
-        """More threads have to be faster both in the middle and at best; on a busy machine, either alone is chance."""
         times, self._seconds = [self._seconds.get(count, [inf]) for count in self._counts], {}  # a step may fail
-        self._choice = min(choose(self._counts, [kind(each) for each in times]) for kind in (median, min))
+        self._choice = fastest(self._counts, times)
 
 
 @cache
