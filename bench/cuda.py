@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from tui_gen.bench import timing
+from tui_gen.bench import machine
 from tui_gen.bench.timing import Result, as_markdown, as_text
 from tui_gen.runtime.cuda import driver
 from tui_gen.runtime.session import CUDA_VERSION, cuda_trouble
@@ -72,7 +72,7 @@ def _about() -> dict[str, str]:
     found = driver()
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        **timing.facts(),
+        **machine.facts(),
         "gpu": ", ".join(found.devices) if found else "",
         **_torch(),
         "provider": "CUDA",

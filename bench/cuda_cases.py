@@ -8,7 +8,7 @@ import numpy as np
 
 from bench import cuda_peers
 from bench.cuda_agreement import how, names, shipped
-from tui_gen.bench import networks
+from tui_gen.bench import peers
 from tui_gen.bench.cases import LARGE_SIZES, generating, load_network
 from tui_gen.bench.networks import SIDE, weight_bytes
 from tui_gen.bench.timing import Result, Run, Timing, format_timing, in_turns, per_unit
@@ -44,7 +44,7 @@ def _language_runs(model: Model, samples: int, *, tf32: bool) -> dict[str, Run]:
     cuda_peers.use_tf32(on=tf32)
     count = TOKENS if samples < 1024 else TOKENS // 5
     parts = cuda_peers.language_model(LARGE_SIZES[_LSTM])
-    eager, graph = networks.keeping_state(parts, 1, samples=samples), cuda_peers.captured(parts, samples)
+    eager, graph = peers.keeping_state(parts, 1, samples=samples), cuda_peers.captured(parts, samples)
     return {
         "ours": generating(model, count=count, samples=samples),
         "eager": lambda: per_unit(lambda: eager(count), count),
@@ -57,7 +57,7 @@ def pictures() -> Iterator[Result]:
     model = load_network("pixelcnn", 1, "cuda")
     cuda_peers.use_tf32(on=False)
     for samples, bar in ((64, 20.0), (1024, 50.0)):
-        count, whole = _PIXELS_AT_ONCE[samples], networks.whole_image(samples, "cuda")
+        count, whole = _PIXELS_AT_ONCE[samples], peers.whole_image(samples, "cuda")
         times = in_turns(
             {
                 "ours": generating(model, count=SIDE * SIDE, samples=samples),

@@ -6,15 +6,15 @@ from typing import Any
 
 import torch
 
-from tui_gen.bench import networks
+from tui_gen.bench import peers
 
 
 def language_model(name_sizes: tuple[int, int, int]) -> Any:
     """(embedding, LSTM, output) on the GPU."""
-    return tuple(part.to("cuda").eval() for part in networks.language_model(*name_sizes))
+    return tuple(part.to("cuda").eval() for part in peers.language_model(*name_sizes))
 
 
-def captured(parts: Any, samples: int) -> networks.Work:
+def captured(parts: Any, samples: int) -> peers.Work:
     """A step with softmax, the likeliest tokens and sampling, captured by hand; the state stays in two tensors."""
     embedding, rnn, output = parts
     tokens = torch.zeros((samples, 1), dtype=torch.long, device="cuda")
@@ -23,7 +23,7 @@ def captured(parts: Any, samples: int) -> networks.Work:
     def step() -> None:
         made, after = rnn(embedding(tokens), state)
         probs = torch.softmax(output(made[:, -1]), dim=1)
-        torch.topk(probs, networks.TOP)
+        torch.topk(probs, peers.TOP)
         tokens.copy_(torch.multinomial(probs, 1))
         for kept, new in zip(state, after, strict=True):
             kept.copy_(new)

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from tui_gen.bench.timing import Timing, facts, in_turns, per_unit
+from tui_gen.bench.machine import facts
+from tui_gen.bench.timing import Lap, Timing, in_turns, per_unit
 from tui_gen.generation.generate import generate
 from tui_gen.generation.protocol import Endless
 from tui_gen.library import LoadedModel, open_model
@@ -31,8 +32,8 @@ def parameters(loaded_model: LoadedModel) -> int:
     return sum(int(np.prod(kept.dims)) for kept in graph.initializer if kept.data_type == onnx.TensorProto.FLOAT)
 
 
-def drawn(loaded_model: LoadedModel) -> float:
-    """Seconds for a token, of a text that does not end."""
+def drawn(loaded_model: LoadedModel) -> Lap:
+    """The time for a token, of a text that does not end."""
     prompt = loaded_model.codec.prompt([""])
     steps = generate(Endless(loaded_model.model), prompt, SamplingParams(), length=TOKENS, seed=0)
     return per_unit(lambda: deque(steps, maxlen=0), TOKENS)
@@ -54,11 +55,11 @@ def main() -> None:
     before, head, after = readme.read_text(encoding="utf-8").partition(HEAD)
     if not head or MACHINE not in after:
         raise SystemExit(f"{readme} has no table of cells to replace")
-    models = {name: open_model(ROOT / "models" / name, provider="cpu") for name in MODELS}
+    models = {name: open_model(ROOT / "models" / name, provider="cpu", threads=1) for name in MODELS}
     timings = in_turns({name: partial(drawn, loaded_model) for name, loaded_model in models.items()})
     rows = "".join(row(loaded_model, timings[name]) for name, loaded_model in models.items())
     rest = after[after.index(MACHINE) :].partition("\n")[2]
-    machine = f"{MACHINE}{facts()['processor']}.\n"
+    machine = f"{MACHINE}{facts()['processor']}, on one thread.\n"
     readme.write_text(f"{before}{HEAD}{rows}\n{machine}{rest}", encoding="utf-8")
 
 

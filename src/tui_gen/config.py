@@ -169,7 +169,7 @@ SETTINGS = (
     Setting("provider", '"auto"', "where models run: auto (measures once), cpu, cuda",
             partial(_one_of, names=("auto", "cpu", "cuda"))),
     Setting("device", "0", "which GPU, of several", partial(_number, name="device", kind=int)),
-    Setting("threads", "2", "for a step on the CPU; if it is not set, the fastest number is measured",
+    Setting("threads", "2", "at most so many on the CPU; if it is not set, the fastest number is measured",
             partial(_number, name="threads", kind=int)),
 )  # fmt: skip
 """All settings outside of the sections for keys and themes."""

@@ -186,8 +186,8 @@ def _holds_pickle(path: str) -> bool:
 def open_model(model: str | Path, *, provider: Provider = "auto", threads: int = 0, device: int = 0) -> LoadedModel:
     """Opens a model. Raises TuiGenError that names the file at fault.
 
-    model: a name, or the path of a model folder or of a graph; a `Path` is never taken for a name. threads: per step
-    on the CPU; 0 takes as many as make the model fastest on this machine. device: which GPU.
+    model: a name, or the path of a model folder or of a graph; a `Path` is never taken for a name. threads: at most so
+    many, on the CPU; 0 takes as many as make the model fastest on this machine. device: which GPU.
     """
     from tui_gen.runtime.session import RUNTIME
 
@@ -216,13 +216,15 @@ def _on_cpu(graph: bytes, sha256: str, card: ModelCard, threads: int) -> Model:
     import numpy as np
 
     from tui_gen.runtime.model import Model
-    from tui_gen.runtime.placement import fastest_threads
+    from tui_gen.runtime.placement import cores, fastest_threads
     from tui_gen.runtime.session import RUNTIME
 
     models: dict[int, Model] = {}
+    processors = threads or cores()
 
     def open_with(count: int) -> Work:
-        models[count] = model = models.get(count) or Model(graph, card, provider="cpu", threads=count)
+        model = models.get(count) or Model(graph, card, provider="cpu", threads=count, processors=processors)
+        models[count] = model
         tokens, state = np.zeros(1, dtype=np.int64), model.start(1)
         return lambda: model.step(tokens, state)
 

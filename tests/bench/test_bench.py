@@ -9,13 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from tests.conftest import Run
-from tui_gen.bench import cases, networks, report, screen, timing
-from tui_gen.bench.timing import Result, Timing, as_markdown, as_text, format_timing
+from tui_gen.bench import cases, machine, networks, peers, report, screen, timing
+from tui_gen.bench.machine import IdleLoop
+from tui_gen.bench.timing import Lap, Result, Timing, as_markdown, as_text, format_timing
 from tui_gen.generation.generate import generate
-from tui_gen.library import open_model
+from tui_gen.library import open_model, shipped_folder
 from tui_gen.sampling.params import SamplingParams
 
 NAMES = ("lstm", "lstm2", "lstm-int8", "lstm2-int8", "pixelcnn", "pixelcnn-whole")
@@ -33,16 +35,44 @@ def test_a_network_filled_with_weights_runs_and_is_always_the_same(name: str) ->
 
 @pytest.mark.parametrize("name", ["lstm", "lstm2"])
 def test_the_peers_have_as_many_weights(name: str) -> None:
-    embedding, rnn, output = networks.language_model(*cases.SIZES[name])
+    embedding, rnn, output = peers.language_model(*cases.SIZES[name])
     count = sum(parameter.numel() for part in (rnn, output) for parameter in part.parameters())
     assert networks.weight_bytes(name) == 4 * count
     assert embedding.weight.shape == (networks.VOCABULARY, cases.SIZES[name][0])
 
 
-def test_the_peers_run() -> None:
-    for work in (networks.keeping_state, networks.whole_prefix):
-        work(networks.language_model(4, 4, 1), 3)(2)
-    networks.whole_image(2)(2)
+def test_the_peers_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.compile", lambda function=None, **_: function or (lambda step: step))  # takes seconds
+    for work in (peers.keeping_state, peers.compiled, peers.whole_prefix):
+        work(peers.language_model(4, 4, 2), 3)(2)
+    for compile_it in (False, True):
+        peers.whole_image(2, compile_it=compile_it)(2)
+    for name in ("names", "shakespeare"):
+        peers.session_loop((shipped_folder() / name / "model.onnx").read_bytes(), 0, 1)(2)
+
+
+def test_a_missing_compiler_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("No working\nC++ compiler found")
+
+    monkeypatch.setattr("torch.compile", lambda function: broken)
+    peers.compile_trouble.cache_clear()
+    times = {"eager 1": Timing(3e-3, 3e-3, 3e-3), "ours 1": Timing(1e-3, 1e-3, 1e-3)}
+    rows = list(cases._beside_torch("LSTM", "ours", times, {"eager": 2.0, "compiled": 1.5}))
+    assert [row.verdict for row in rows] == ["3 meets >= 2", "not measured"]
+    assert rows[1].peer == "torch.compile does not work here: No working C++ compiler found"
+    peers.compile_trouble.cache_clear()
+
+
+@pytest.mark.parametrize("name", ["lstm", "lstm2", "pixelcnn"])
+def test_the_products_alone_are_those_of_the_step(name: str) -> None:
+    specs = {key: np.prod(facts["shape"]) for key, facts in networks._specs(name).items()}
+    others = {"embedding", "rows+columns"} | {key for key in specs if key.endswith((".B", ".bias"))}
+    weights = onnx.load_from_string(networks.products(name)).graph.initializer
+    assert {weight.name: np.prod(weight.dims) for weight in weights} == {
+        key: size for key, size in specs.items() if key not in others
+    }
+    cases.multiplying(name, 1, count=2)()
 
 
 def test_the_committed_networks_are_what_the_exporter_writes(tmp_path: Path) -> None:
@@ -62,16 +92,32 @@ def test_the_committed_networks_are_what_the_exporter_writes(tmp_path: Path) -> 
     assert shapes[0] == shapes[1]
 
 
-def test_things_are_timed_in_turns_after_a_round_of_warming_up() -> None:
+def test_things_are_timed_in_turns_after_a_round_of_warming_up(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
+    monkeypatch.setattr(machine.IDLE_LOOP, "measure", lambda: calls.append("idle loop"))
 
-    def run(name: str, seconds: Iterator[float]) -> timing.Run:
-        return lambda: (calls.append(name), next(seconds))[1]
+    def run(name: str, seconds: Iterator[float], part: float | None) -> timing.Run:
+        return lambda: (calls.append(name), Lap(wall := next(seconds), part and part * wall))[1]
 
-    found = timing.in_turns({"a": run("a", iter([9, 3, 1, 2])), "b": run("b", iter([9, 8, 4, 6]))}, rounds=3)
-    assert calls == ["a", "b"] * 4
-    assert found == {"a": Timing(2, 1, 3), "b": Timing(6, 4, 8)}
-    assert found["b"].over(found["a"]) == 3
+    timings = timing.in_turns({"a": run("a", iter([9, 3, 1, 2]), 2), "b": run("b", iter([9, 8, 4, 6]), None)}, rounds=3)
+    assert calls == ["a", "b"] + ["idle loop", "a", "idle loop", "b"] * 3
+    assert timings == {"a": Timing(2, 1, 3, 4), "b": Timing(6, 4, 8)}
+    assert timings["b"].over(timings["a"]) == 3
+
+
+def test_a_busy_machine_is_noticed_and_judges_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    laps = iter([(1.0, 0.5), (1.0, 0.5), (1.0, 0.8), (1.0, 0.98), (1.0, 1.01)])
+    monkeypatch.setattr(machine, "_loop", lambda _: next(laps))
+    monkeypatch.setattr(machine, "cores", lambda: 1)
+    monkeypatch.setattr(report, "IDLE_LOOP", IdleLoop())
+    row = Result("one", "", "p", 2, 1)
+    monkeypatch.setattr(report, "CASES", {"busy": lambda: iter([row, row]), "calm": lambda: iter([row])})
+    report.print_report([], form="json")
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [round(row["busy"], 6) for row in rows] == [0.5, 0.4, 0.01]
+    assert [row["met"] for row in rows] == [None, None, True]
 
 
 @pytest.mark.parametrize(
@@ -82,6 +128,9 @@ def test_things_are_timed_in_turns_after_a_round_of_warming_up() -> None:
         (Result("x", "", "p", 0.3, 0.15, at_most=True), "0.3 misses <= 0.15 by 100 %"),
         (Result("x", "", "p", 0.1, 0.15, at_most=True), "0.1 meets <= 0.15"),
         (Result("x", "", "p", 1.234), "1.23"),
+        (Result("x", "", "p", 2.5, 2, busy=0.1), "2.5 meets >= 2"),
+        (Result("x", "", "p", 2.5, 2, busy=0.34), "2.5 not judged (>= 2): others had 34% of the processors"),
+        (Result("x", "", "p", 1.5, busy=0.34), "1.5"),
         (Result("x", "", "PyTorch is not installed"), "not measured"),
         (Result("x", "3 MB", ""), ""),
     ],
@@ -98,11 +147,13 @@ def test_rows_fit_the_terminal_and_make_a_table() -> None:
     assert table[-1].startswith("- a case of many words")
     assert format_timing(Timing(0.000123, 0.0001, 0.002)) == "123 us (100 to 2000)"
     assert format_timing(Timing(0.0123, 0.01, 0.02)) == "12.3 ms (10 to 20)"
+    assert format_timing(Timing(0.000123, 0.0001, 0.002, 0.00024)) == "123 us (100 to 2000; processor 240)"
 
 
 def test_the_report_is_for_people_or_for_programs(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(machine, "_loop", lambda _: (1.0, 1.0))
     monkeypatch.setattr(report, "CASES", {"one": lambda: iter([Result("one", "1 us", "2 us", 2.0, 1)])})
     assert report.print_report([], form="text") == 0
     assert "one: 2 meets >= 1\n    1 us; 2 us\n" in capsys.readouterr().out
@@ -110,7 +161,7 @@ def test_the_report_is_for_people_or_for_programs(
     found = json.loads(capsys.readouterr().out)
     assert found["rows"][0]["ratio"] == 2
     assert found["rows"][0]["met"] is True
-    assert {"processor", "onnxruntime", "torch"} <= found["machine"].keys()
+    assert {"processor", "caches", "load", "onnxruntime", "torch"} <= found["machine"].keys()
 
 
 def test_the_command_line_names_the_cases(tui_gen: Run) -> None:

@@ -175,6 +175,12 @@ def test_more_threads_must_be_clearly_faster() -> None:
     assert placement.choose([1, 2], [1.0, 1.4]) == 1
 
 
+def test_more_threads_must_be_faster_in_the_middle_and_at_best() -> None:
+    assert placement.fastest([1, 2], [[1.0, 1.0, 1.2], [0.5, 0.6, 3.0]]) == 2
+    assert placement.fastest([1, 2], [[1.0, 1.0, 1.2], [0.5, 2.0, 3.0]]) == 1  # once, by chance
+    assert placement.fastest([1, 2], [[1.0, 4.0, 5.0], [1.0, 1.0, 1.2]]) == 1  # others were busy then
+
+
 def test_the_choice_is_measured_once_and_remembered(cache: Path) -> None:
     opened, asked = steps_of({1: 0.02, 2: 0.004, 4: 0.02})
     assert placement.fastest_threads("graph", "1.0", opened) == 2

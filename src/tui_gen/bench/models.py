@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice, pairwise
@@ -10,14 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from tui_gen.bench.cases import NAMES, generating, load_network
-from tui_gen.bench.timing import Result, Run, format_timing, in_turns, per_unit
+from tui_gen.bench.cases import NAMES, TOKENS, best, generating, load_network
+from tui_gen.bench.peers import Work, session_loop
+from tui_gen.bench.timing import Lap, Result, Run, format_timing, in_turns, per_unit
 from tui_gen.generation.generate import Sampled, Sampler, generate
 from tui_gen.generation.protocol import Endless, StateSource, StepModel
-from tui_gen.library import open_model, shipped_folder
+from tui_gen.library import open_model, read_card, shipped_folder
 from tui_gen.runtime.model import Model
+from tui_gen.runtime.placement import cores, thread_counts
 from tui_gen.sampling.noise import Noise
-from tui_gen.sampling.params import Floats, Logits, SamplingParams, Tokens, probabilities
+from tui_gen.sampling.params import TEXT_LENGTH, Floats, Logits, SamplingParams, Tokens, probabilities
 from tui_gen.sampling.step import Step
 from tui_gen.scoring.score import score
 
@@ -31,6 +34,11 @@ BATCHES = (1, 4, 16, 64, 256)
 _PRODUCT = (
     "the profile: half of a token is the product with the 7,734 words of the vocabulary, at the processor's speed; the "
     "recurrence and the softmax take most of the rest"
+)
+_PYTHON = "the profile: what is not the session is a `Step` for each token, checks, and knobs that may be turned"
+_TWICE = "the profile: each part pays onnxruntime's cost for each node anew"
+_LEAVING = (
+    "the profile: what does not shrink with the rows: onnxruntime's cost for each node, and Python's for each step"
 )
 LOGIT_TOLERANCE = 1e-4
 """A probability by which a random number may miss the border between two tokens for the choice to be a near-tie."""
@@ -63,7 +71,7 @@ def _text(model: Endless, bos: int) -> Iterator[Step]:
     return generate(model, np.full((1, 1), bos), SamplingParams(), length=FAR * 2, seed=0)
 
 
-def _window(text: Iterator[Step]) -> float:
+def _window(text: Iterator[Step]) -> Lap:
     return per_unit(lambda: [None for _ in islice(text, WINDOW)], WINDOW)
 
 
@@ -77,8 +85,100 @@ def _peak_megabytes() -> float:
     return peak / (1e6 if sys.platform == "darwin" else 1e3)
 
 
+def loops() -> Iterator[Result]:
+    """Small shipped models, whose Python counts, beside the loop over `session.run` that one writes by hand."""
+    for name in ("names", "shakespeare"):
+        graph, bos = (shipped_folder() / name / "model.onnx").read_bytes(), read_card(shipped_folder() / name).bos
+        runs: dict[str, Run] = {}
+        for threads in thread_counts(cores()):
+            runs[f"ours {threads}"] = generating(_shipped(name, threads), count=TOKENS, top=0, endless=True)
+            runs[f"loop {threads}"] = _looping(session_loop(graph, bos, threads))
+        times = in_turns(runs)
+        ours, theirs = best(times, "ours"), best(times, "loop")
+        assert ours
+        assert theirs
+        yield Result(
+            f"{name}, beside a loop over session.run written by hand",
+            f"a token {format_timing(ours[1])}, {ours[0]}",
+            f"its softmax and its draw in NumPy {format_timing(theirs[1])}, {theirs[0]}",
+            theirs[1].over(ours[1]),
+            1,
+            note=_PYTHON,
+        )
+
+
+def _looping(work: Work) -> Run:
+    return lambda: per_unit(lambda: work(TOKENS), TOKENS)
+
+
+def _shipped(name: str, threads: int, processors: int = 0) -> Model:
+    folder = shipped_folder() / name
+    graph = (folder / "model.onnx").read_bytes()
+    return Model(graph, read_card(folder), provider="cpu", threads=threads, processors=processors)
+
+
 def batches() -> Iterator[Result]:
-    """Samples per second, for more and more samples at once."""
+    """Many samples at once: more and more of them, with several processors, and with rows that end."""
+    yield _growth()
+    yield from _several_processors() if cores() > 1 else ()
+    yield _endings()
+
+
+def _several_processors() -> Iterator[Result]:
+    """64 pictures with one processor and with all that are tried."""
+    for name in ("fashion", "adventurers"):
+        counts = {"one": 1, "all": thread_counts(cores())[-1]}
+        models = {kind: _shipped(name, 1, count) for kind, count in counts.items()}
+        times = in_turns({kind: generating(model, count=60, samples=64, top=0) for kind, model in models.items()})
+        one, together = times["one"], times["all"]
+        ours = f"a step of all {format_timing(together)}, up to {counts['all']} processors"
+        theirs = f"{format_timing(one)}, 1 processor"
+        yield Result(f"{name}, 64 pictures, several processors beside one", ours, theirs, one.over(together), 0.95)
+        assert one.processor
+        assert together.processor
+        yield Result(
+            f"{name}, 64 pictures, the same for a second of a processor",
+            ours,
+            theirs,
+            one.processor / together.processor,
+            0.85,
+            note=_TWICE,
+        )
+
+
+def _endings() -> Result:
+    """64 recipes, whose rows end one after another, beside as many that all go on."""
+    model, gains = _shipped("recipes", 1), []
+    for seed in range(5):
+        prompt = np.full((64, 1), model.card.bos, dtype=np.int64)
+        alive = [int(step.live.sum()) for step in _steps(model, prompt, TEXT_LENGTH, seed)]
+        runs = {
+            "ending": _counted(model, prompt, len(alive), seed),
+            "going on": _counted(Endless(model), prompt, len(alive), seed),
+        }
+        times = in_turns(runs, rounds=2)
+        gains.append((times["going on"].over(times["ending"]), len(alive) * len(prompt) / sum(alive)))
+    gain, possible = min(gains, key=lambda pair: pair[0] / pair[1])
+    shares = ", ".join(f"{one / other:.2f}" for one, other in gains)
+    return Result(
+        "recipes, 64 texts of up to 300 tokens, what rows that end save, of what is possible",
+        f"{gain:.2f} times as fast as if none ended; seeds 0 to 4: {shares}",
+        f"steps x texts / living rows: {possible:.2f} times",
+        gain / possible,
+        0.8,
+        note=_LEAVING,
+    )
+
+
+def _steps(model: StepModel, prompt: Tokens, length: int, seed: int) -> Iterator[Step]:
+    return generate(model, prompt, SamplingParams(), length=length, seed=seed)
+
+
+def _counted(model: StepModel, prompt: Tokens, length: int, seed: int) -> Run:
+    return lambda: per_unit(lambda: deque(_steps(model, prompt, length, seed), maxlen=0), length)
+
+
+def _growth() -> Result:
     model = load_network("lstm", 1)
     runs: dict[str, Run] = {
         str(samples): generating(model, count=max(4, 100 // samples), samples=samples) for samples in BATCHES
@@ -88,7 +188,7 @@ def batches() -> Iterator[Result]:
     least_growth = min(later / earlier for earlier, later in pairwise(rates))
     curve = ", ".join(f"{samples}: {rate:,.0f}" for samples, rate in zip(BATCHES, rates, strict=True))
     summary = f"tokens a second at so many samples, 1 thread: {curve}"
-    yield Result(
+    return Result(
         f"{NAMES['lstm']}, least growth from one batch to the next", summary, "", least_growth, 1.0, note=_SATURATED
     )
 
@@ -103,21 +203,21 @@ class _StepOnly:
 
 
 def readings() -> Iterator[Result]:
-    """Through `generate`, as a prompt; and through `score`."""
-    loaded_model = open_model(shipped_folder() / "recipes-lstm", provider="cpu")
-    text = np.random.default_rng(0).integers(1, loaded_model.card.vocab_size, (1, FAR))
-    for what, work, note in (("reading", _read, ""), ("scoring", score, _PRODUCT)):
+    """Through `generate`, as a prompt; and through `score`; both beside single steps on as many processors: one."""
+    model = _shipped("recipes-lstm", 1)
+    text = np.random.default_rng(0).integers(1, model.card.vocab_size, (1, FAR))
+    for what, work, bar, note in (("reading", _read, 5, ""), ("scoring", score, 3, _PRODUCT)):
         runs: dict[str, Run] = {
-            "ours": _timer(work, loaded_model.model, text),
-            "steps": _timer(work, _StepOnly(loaded_model.model), text[:, :WINDOW]),
+            "ours": _timer(work, model, text),
+            "steps": _timer(work, _StepOnly(model), text[:, :WINDOW]),
         }
         times = in_turns(runs, rounds=3)
         yield Result(
-            f"recipes-lstm, {what} a text of {FAR:,} tokens",
+            f"recipes-lstm, {what} a text of {FAR:,} tokens on one processor",
             f"a token {format_timing(times['ours'])}",
             f"step by step {format_timing(times['steps'])}",
             times["steps"].over(times["ours"]),
-            8,
+            bar,
             note=note,
         )
 

@@ -1,13 +1,11 @@
-"""The networks that are timed: ONNX graphs with random weights, and the same in PyTorch, where it is installed.
-
-Only sizes count, so the weights are random. In PyTorch, sampling and the 20 likeliest tokens are part of each token,
-as they are of ours.
+"""The networks that are timed, and the products alone of their steps: ONNX graphs; only sizes count, so their weights
+are random.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,105 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tui_gen.card import ImageSpec, ModelCard
-from tui_gen.runtime.onnx_graph import encode_field, tensor
+from tui_gen.runtime.onnx_graph import (
+    Graph,
+    OnnxNode,
+    encode_field,
+    name_of_tensor,
+    port,
+    tensor,
+    values_of,
+)
 
-TOP = 20
-Work = Callable[[int], object]
-"""Makes so many tokens."""
 FOLDER = Path(__file__).parent / "networks"
 VOCABULARY, LEVELS, SIDE = 10_000, 4, 28
 _GRAPH, _INITIALIZER = 7, 5
 """Field numbers of onnx.proto3: ModelProto.graph, GraphProto.initializer."""
-
-
-def set_threads(threads: int) -> None:
-    """How many PyTorch uses from here on."""
-    import torch
-
-    torch.set_num_threads(threads)
-
-
-def language_model(embedding: int, hidden_size: int, layers: int) -> Any:
-    """(embedding, LSTM, output) as modules."""
-    from torch import nn
-
-    parts = (
-        nn.Embedding(VOCABULARY, embedding),
-        nn.LSTM(embedding, hidden_size, layers, batch_first=True),
-        nn.Linear(hidden_size, VOCABULARY),
-    )
-    return tuple(part.requires_grad_(False) for part in parts)
-
-
-def keeping_state(parts: Any, prompt: int, *, samples: int = 1) -> Work:
-    """Eager PyTorch that keeps the LSTM's state, as a careful person writes it; where its weights are."""
-    import torch
-
-    embedding, rnn, output = parts
-
-    def work(count: int) -> None:
-        tokens, state = torch.zeros((samples, prompt), dtype=torch.long, device=output.weight.device), None
-        for _ in range(count):
-            features, state = rnn(embedding(tokens), state)
-            probs = torch.softmax(output(features[:, -1]), dim=1)
-            torch.topk(probs, TOP)
-            tokens = torch.multinomial(probs, 1)
-            tokens.tolist()
-
-    return work
-
-
-def whole_prefix(parts: Any, prompt: int) -> Work:
-    """The loop of the book's chapter 5: the whole text so far again for every token, and NumPy draws."""
-    import torch
-
-    embedding, rnn, output = parts
-    rng = np.random.default_rng(0)
-
-    def work(count: int) -> None:
-        tokens = [0] * prompt
-        for _ in range(count):
-            logits = output(rnn(embedding(torch.tensor([tokens])))[0])
-            probs = torch.softmax(logits, dim=2)[0, -1].double().numpy()
-            np.argpartition(probs, -TOP)
-            tokens.append(int(rng.choice(len(probs), p=probs / probs.sum())))
-
-    return work
-
-
-def whole_image(batch: int, device: str = "cpu") -> Work:
-    """Eager PyTorch that runs the plain PixelCNN (128 filters, 5 residual blocks) over the whole image per pixel."""
-    import torch
-    from torch import nn
-
-    def block() -> nn.Module:
-        return nn.Sequential(
-            nn.ReLU(),
-            nn.Conv2d(128, 64, 1),
-            nn.ReLU(),
-            nn.Conv2d(64, 64, 3, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(64, 128, 1),
-        )
-
-    first, blocks = nn.Conv2d(1, 128, 7, padding=3), nn.ModuleList(block() for _ in range(5))
-    head = nn.Sequential(nn.ReLU(), nn.Conv2d(128, 128, 1), nn.ReLU(), nn.Conv2d(128, LEVELS, 1))
-    first, blocks, head = first.to(device), blocks.to(device), head.to(device)
-
-    @torch.no_grad()
-    def work(count: int) -> None:
-        image = torch.zeros(batch, 1, SIDE, SIDE, device=device)
-        for pixel in range(count):
-            features = first(image)
-            for inner in blocks:
-                features = features + inner(features)
-            row, column = divmod(pixel, SIDE)
-            probs = torch.softmax(head(features)[:, :, row, column], dim=1)
-            levels = torch.multinomial(probs, 1)[:, 0]
-            image[:, 0, row, column] = levels / LEVELS
-            levels.tolist()
-
-    return work
+_FACTORS = {"MatMul": 2, "Gemm": 2, "LSTM": 3}
+"""Operators that are products, and the number of their first inputs, of which all but the first are weights."""
 
 
 def text_card(name: str) -> ModelCard:
@@ -140,6 +55,25 @@ def fill_graph(name: str, overrides: Mapping[str, NDArray[Any]]) -> bytes:
     weights = {**{key: _weights(facts, rng) for key, facts in _specs(name).items()}, **overrides}
     tensors = b"".join(encode_field(_INITIALIZER, tensor(key, values)) for key, values in weights.items())
     return template + encode_field(_GRAPH, tensors)  # protobuf joins messages that stand one after another
+
+
+def products(name: str) -> bytes:
+    """An ONNX file that does the products with weights of one step and nothing else, each on an input of its own.
+
+    Its inputs are float32 [..., 1, size] and its outputs [..., 1, columns], of the same names but for their ends.
+    """
+    step, alone = Graph.read(graph(name)), Graph.new("products")
+    tensors = {name_of_tensor(part): part for part in step.tensors}
+    for node in step.nodes:
+        for weight in (each for each in node.inputs[1 : _FACTORS.get(node.op, 1)] if each in tensors):
+            values = values_of(tensors[weight])
+            columns = values[0].T if node.op == "LSTM" else values
+            *batch, size, width = columns.shape
+            alone.tensors.append(tensor(weight, columns))
+            alone.nodes.append(OnnxNode("MatMul", [f"{weight}.rows", weight], [f"{weight}.product"], []))
+            alone.inputs.append(port(f"{weight}.rows", "float32", [*batch, 1, size]))
+            alone.outputs.append(port(f"{weight}.product", "float32", [*batch, 1, width]))
+    return alone.to_bytes()
 
 
 def weight_bytes(name: str) -> int:

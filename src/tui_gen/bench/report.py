@@ -7,17 +7,18 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Literal
 
-from tui_gen.bench import timing
 from tui_gen.bench.cases import language_models, pictures, steps
-from tui_gen.bench.models import batches, lengths, readings
+from tui_gen.bench.machine import IDLE_LOOP, facts
+from tui_gen.bench.models import batches, lengths, loops, readings
 from tui_gen.bench.screen import launch, line, screen
 from tui_gen.bench.timing import Result, as_markdown, as_text
 
 CASES: dict[str, Callable[[], Iterator[Result]]] = {
     "generate": language_models,
+    "loop": loops,
     "step": steps,
     "pictures": pictures,
     "length": lengths,
@@ -35,24 +36,41 @@ Form = Literal["text", "json", "markdown"]
 
 def print_report(names: list[str], *, form: Form) -> int:
     """Measures the named cases, or all; returns the exit status."""
-    facts, began = timing.facts(), time.perf_counter()
+    machine, began, rows = facts(), time.perf_counter(), list[Result]()
     if form == "text":
-        print("\n".join(f"{name:12} {value}" for name, value in facts.items()), end="\n\n")
-    rows = []
+        print("\n".join(f"{name:12} {value}" for name, value in machine.items()), end="\n\n")
     for name in names or CASES:
         print(f"tui-gen: measuring {name}", file=sys.stderr)
-        for row in CASES[name]():
+        for row in _watched(CASES[name]()):
             rows.append(row)
             if form == "text":
                 print(as_text(row, shutil.get_terminal_size().columns), flush=True)
-    seconds = time.perf_counter() - began
+    seconds, busy = time.perf_counter() - began, sum(row.busy for row in rows) / max(1, len(rows))
     if form == "json":
         entries = [{**asdict(row), "met": row.is_met} for row in rows]
         print(
-            json.dumps({"machine": facts, "seconds": round(seconds, 1), "rows": entries}, ensure_ascii=False, indent=1)
+            json.dumps(
+                {"machine": machine, "seconds": round(seconds, 1), "busy": round(busy, 3), "rows": entries},
+                ensure_ascii=False,
+                indent=1,
+            )
         )
     elif form == "markdown":
-        print(", ".join(f"{name} {value}" for name, value in facts.items()), as_markdown(rows), sep="\n\n")
+        about = ", ".join(f"{name} {value}" for name, value in machine.items())
+        print(f"{about}; {_others(busy)}", as_markdown(rows), sep="\n\n")
     else:
-        print(f"\nmedians (least to most) of rounds in which all took turns; {seconds:.0f} s in all")
+        print(f"\nmedians (least to most) of rounds in which all took turns; {_others(busy)}; {seconds:.0f} s in all")
     return 0
+
+
+def _watched(rows: Iterator[Result]) -> Iterator[Result]:
+    """The rows of a case, each with how busy others kept the machine before, during and after what it is of."""
+    IDLE_LOOP.restart()
+    IDLE_LOOP.measure()
+    for row in rows:
+        IDLE_LOOP.measure()
+        yield replace(row, busy=IDLE_LOOP.busy)
+
+
+def _others(busy: float) -> str:
+    return f"others had {busy:.0%} of the processors meanwhile"

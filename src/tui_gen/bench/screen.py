@@ -13,7 +13,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from tui_gen.bench.networks import VOCABULARY, fill_graph, text_card
-from tui_gen.bench.timing import Result, Timing, format_timing, in_turns
+from tui_gen.bench.timing import Lap, Result, Timing, format_timing, in_turns, per_unit
 from tui_gen.generation.generate import generate
 from tui_gen.library import LoadedModel, open_model, shipped_folder
 from tui_gen.sampling.params import SamplingParams
@@ -31,6 +31,7 @@ from tui_gen.text.codec import TextCodec
 with contextlib.suppress(ImportError):  # Windows has none of these
     import fcntl
     import pty
+    import resource
     import termios
 
 SIZE, LARGE_SIZE = (80, 24), (160, 45)
@@ -242,26 +243,28 @@ def _lift_limit(screen: Terminal) -> None:
     screen.until(_END)
 
 
-def _on_screen(screen: Terminal) -> float:
-    """Seconds for a token, from the first sight of how far the run is to its end."""
+def _on_screen(screen: Terminal) -> Lap:
+    """The time for a token, from the first sight of how far the run is to its end."""
     screen.settle()
     screen.type(_ENTER)
     start, first = screen.until(rb"token ([\d,]+) of", after=len(screen.output))
+    before = screen.processor_seconds()
     end, last = screen.until(_END, after=first.end())  # before it, how the last run ended may be drawn again
-    return (end - start) / (_count(last) - _count(first))
+    after, count = screen.processor_seconds(), _count(last) - _count(first)
+    return Lap((end - start) / count, None if before is None or after is None else (after - before) / count)
 
 
 def _count(match: re.Match[bytes]) -> int:
     return int(match[1].replace(b",", b""))
 
 
-def _bare(loaded_model: LoadedModel) -> float:
-    began = time.perf_counter()
+def _bare(loaded_model: LoadedModel) -> Lap:
+    counts: list[int] = []
     steps = generate(
         loaded_model.model, loaded_model.codec.prompt([""]), SamplingParams(_TEMPERATURE), length=_LENGTH, seed=_SEED
     )
-    count = sum(not step.given[0] for step in steps)
-    return (time.perf_counter() - began) / count
+    wall, processor = per_unit(lambda: counts.append(sum(not step.given[0] for step in steps)), 1)
+    return Lap(wall / counts[0], (processor or 0) / counts[0])
 
 
 def _text_traffic(
@@ -364,7 +367,8 @@ def telltale() -> Iterator[Path]:
 
 def launches() -> Iterator[Result]:
     """From the command to the first frame and to the first token of `recipes`, beside importing the two libraries."""
-    times = in_turns({"imports": _imports, "frame": _first_frame, "token": _first_token}, rounds=4)
+    waits = {"imports": _imports, "frame": _first_frame, "token": _first_token}
+    times = in_turns({name: partial(_launched, wait) for name, wait in waits.items()}, rounds=4)
     summary = f"importing Textual and onnxruntime {format_timing(times['imports'])}"
     for kind, bar in (("frame", 1.6), ("token", 2.2)):
         yield Result(
@@ -375,6 +379,13 @@ def launches() -> Iterator[Result]:
             bar,
             at_most=True,
         )
+
+
+def _launched(wait: Callable[[], float]) -> Lap:
+    """The seconds that a wait for a program says, and what that program had of the processors until it was ended."""
+    before, seconds = resource.getrusage(resource.RUSAGE_CHILDREN), wait()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return Lap(seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
 
 def _imports() -> float:

@@ -1,80 +1,31 @@
-"""Timings in turns, results as rows of a table, and the machine: processor, versions, how fast memory is read."""
+"""Timings in turns, and results as rows of a table."""
 
 from __future__ import annotations
 
-import importlib.util
-import platform
 import statistics
-import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
+from tui_gen.bench.machine import IDLE_LOOP
 
-from tui_gen import __version__
-from tui_gen.runtime.placement import cores
-from tui_gen.runtime.session import RUNTIME
 
-_CPUINFO = Path("/proc/cpuinfo")
-_READ, _PASSES = 64_000_000, 12
-"""Bytes that each thread reads, more than a cache holds, and how often: the threads of other rows spin for a while."""
-Run = Callable[[], float]
-"""Does some work; returns seconds for a unit of it, such as a token."""
+class Lap(NamedTuple):
+    """Seconds for a unit of work, such as a token: on the clock, and of all processors together where that is known."""
+
+    wall: float
+    processor: float | None = None
+
+
+Run = Callable[[], Lap]
+"""Does some work; returns the time for a unit of it."""
 ROUNDS = 5
 _REST = 0.05
 """Seconds before each run, in which the threads of the one before stop waiting for more work on the processors."""
-
-
-def facts() -> dict[str, str]:
-    """By name, for people and programs."""
-    return {
-        "processor": f"{_processor()}, {cores()} cores",
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "tui-gen": __version__,
-        "onnxruntime": RUNTIME,
-        "provider": "CPU",
-        "numpy": np.__version__,
-        "torch": torch_version() or "not installed",
-    }
-
-
-def torch_version() -> str:
-    """Empty where PyTorch is not installed. Does not import it."""
-    if importlib.util.find_spec("torch") is None:
-        return ""
-    from importlib import metadata
-
-    return metadata.version("torch")
-
-
-def _processor() -> str:
-    if _CPUINFO.exists():
-        for line in _CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or sys.platform
-
-
-def reader(threads: int) -> Callable[[], float]:
-    """Seconds for a byte that so many threads read from memory at once, at the best of some passes: it is a limit."""
-    blocks = [np.ones(_READ // 8) for _ in range(threads)]
-    pool = ThreadPoolExecutor(threads)
-
-    def run() -> float:
-        return min(per_unit(lambda: list(pool.map(_read, blocks)), _READ * threads) for _ in range(_PASSES))
-
-    return run
-
-
-def _read(block: NDArray[np.float64]) -> float:
-    """A sum reads every number once; numpy lets other threads run meanwhile."""
-    return float(block.sum())
+BUSY = 0.1
+"""The part of the processors' time that others may have for a bar to be met or missed."""
 
 
 @dataclass(frozen=True)
@@ -91,11 +42,13 @@ class Result:
     at_most: bool = False
     note: str = ""
     """Why a bar is missed."""
+    busy: float = 0.0
+    """The part of the processors' time that others had meanwhile."""
 
     @property
     def is_met(self) -> bool | None:
-        """None where there is nothing to compare."""
-        if self.ratio is None or self.bar is None:
+        """None where there is nothing to compare, or no telling on so busy a machine."""
+        if self.ratio is None or self.bar is None or self.busy > BUSY:
             return None
         return self.ratio <= self.bar if self.at_most else self.ratio >= self.bar
 
@@ -107,18 +60,20 @@ class Result:
         if self.bar is None:
             return f"{self.ratio:.3g}"
         sign = "<=" if self.at_most else ">="
+        if self.is_met is None:
+            return f"{self.ratio:.3g} not judged ({sign} {self.bar:g}): others had {self.busy:.0%} of the processors"
         verdict = f"{self.ratio:.3g} {'meets' if self.is_met else 'misses'} {sign} {self.bar:g}"
         return verdict if self.is_met or not self.bar else f"{verdict} by {abs(self.ratio / self.bar - 1) * 100:.0f} %"
 
 
 def format_timing(timing: Timing) -> str:
-    """Such as `610 us (600 to 650)`."""
-    values = [seconds * 1e6 for seconds in (timing.median, timing.least, timing.most)]
-    unit, scale = ("ms", 1e3) if values[0] >= 10_000 else ("us", 1)
-    median, least, most = (
-        f"{value / scale:.3g}" if value / scale < 1000 else f"{value / scale:.0f}" for value in values
+    """Such as `610 us (600 to 650; processor 1190)`, all in one unit; the last where it is known."""
+    seconds = [timing.median, timing.least, timing.most, *([] if timing.processor is None else [timing.processor])]
+    unit, scale = ("ms", 1e3) if timing.median >= 0.01 else ("us", 1e6)
+    median, least, most, *processor = (
+        f"{value:.3g}" if value < 1000 else f"{value:.0f}" for value in (each * scale for each in seconds)
     )
-    return f"{median} {unit} ({least} to {most})"
+    return f"{median} {unit} ({least} to {most}{''.join(f'; processor {each}' for each in processor)})"
 
 
 def as_text(row: Result, width: int) -> str:
@@ -146,6 +101,16 @@ class Timing:
     median: float
     least: float
     most: float
+    processor: float | None = None
+    """The median of what all processors together worked for it, where that is known."""
+
+    @classmethod
+    def of(cls, laps: Iterable[Lap]) -> Timing:
+        """Of the laps of all rounds."""
+        laps = list(laps)
+        walls, processors = [lap.wall for lap in laps], [lap.processor for lap in laps if lap.processor is not None]
+        processor = statistics.median(processors) if len(processors) == len(walls) else None
+        return cls(statistics.median(walls), min(walls), max(walls), processor)
 
     def over(self, other: Timing) -> float:
         """How many times as long this takes."""
@@ -153,19 +118,22 @@ class Timing:
 
 
 def in_turns(runs: Mapping[str, Run], *, rounds: int = ROUNDS) -> dict[str, Timing]:
-    """Each of them once per round; a round before these warms up."""
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    """Each of them once per round; a round before these warms up. How busy the machine is, is measured between them."""
+    laps: dict[str, list[Lap]] = {name: [] for name in runs}
+    IDLE_LOOP.restart()
     for number in range(rounds + 1):
         for name, run in runs.items():
             time.sleep(_REST)
-            duration = run()
             if number:
-                seconds[name].append(duration)
-    return {name: Timing(statistics.median(times), min(times), max(times)) for name, times in seconds.items()}
+                IDLE_LOOP.measure()
+            lap = run()
+            if number:
+                laps[name].append(lap)
+    return {name: Timing.of(each) for name, each in laps.items()}
 
 
-def per_unit(work: Callable[[], object], units: int) -> float:
-    """Seconds for each of so many units that a piece of work consists of."""
-    began = time.perf_counter()
+def per_unit(work: Callable[[], object], units: int) -> Lap:
+    """The time for each of so many units that a piece of work of this process consists of."""
+    began, processor = time.perf_counter(), time.process_time()
     work()
-    return (time.perf_counter() - began) / units
+    return Lap((time.perf_counter() - began) / units, (time.process_time() - processor) / units)

@@ -6,13 +6,13 @@ import argparse
 
 from tui_gen.errors import UsageError
 
-_CASES = ("generate", "step", "pictures", "length", "batch", "read", "screen", "line", "launch")
+_CASES = ("generate", "loop", "step", "pictures", "length", "batch", "read", "screen", "line", "launch")
 """The keys of `tui_gen.bench.report.CASES`, which loads all that is timed."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Describes the command's options."""
-    parser.description = "Times the engine and the screen beside what one would otherwise run, in about five minutes."
+    parser.description = "Times the engine and the screen beside what one would otherwise run, in five to ten minutes."
     parser.add_argument("cases", nargs="*", metavar="CASE", help=f"only some of: {', '.join(_CASES)}; default: all")
     form = parser.add_mutually_exclusive_group()
     form.set_defaults(form="text")

@@ -84,7 +84,7 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", type=_count("device"), metavar="N", help="which GPU, of several")
     parser.add_argument(
-        "--threads", type=_count("threads"), metavar="N", help="for a step on the CPU; default: measured once"
+        "--threads", type=_count("threads"), metavar="N", help="at most so many on the CPU; default: measured"
     )
 
 

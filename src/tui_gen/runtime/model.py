@@ -15,7 +15,8 @@ from tui_gen.generation.protocol import DeviceSample, score_steps
 from tui_gen.runtime.contract import check_contract
 from tui_gen.runtime.cuda import NO_DRIVER
 from tui_gen.runtime.cuda_model import CudaModel, DeviceState, device_opener, join
-from tui_gen.runtime.placement import Candidates, Placement, Work, cores, no_room
+from tui_gen.runtime.parts import BatchSession
+from tui_gen.runtime.placement import Candidates, Placement, Work, no_room
 from tui_gen.runtime.sequence_graph import TARGETS, sequence_graph
 from tui_gen.runtime.session import OnnxSession, Place, Provider
 from tui_gen.runtime.state import HostState, Pool
@@ -23,8 +24,6 @@ from tui_gen.sampling.params import Floats, Logits, SamplingParams, Tokens, draw
 
 _EXTERNAL_DATA = b"\x0a\x08location"
 """How protobuf writes the key that points a tensor at another file."""
-_BATCH_SCALES = b"DynamicQuantize"
-"""In the names of operators that round numbers by the largest of the whole batch."""
 T = TypeVar("T")
 RunState = HostState | DeviceState
 """The state of a run, wherever it lies."""
@@ -40,21 +39,28 @@ class Model:
 
     graph: the bytes of an ONNX file that keeps the contract. provider: `auto` measures whether the CPU or CUDA is
     faster, for each number of samples. threads: per step on the CPU; small networks are fastest on one. device: the
-    number of the GPU.
+    number of the GPU. processors: that a batch, reading and scoring may take; 0 stands for as many as `threads`.
 
     Raises TuiGenError for a graph that breaks the contract or cannot be opened, and when CUDA is asked for in vain.
     """
 
     def __init__(
-        self, graph: bytes, card: ModelCard, *, provider: Provider = "auto", threads: int = 1, device: int = 0
+        self,
+        graph: bytes,
+        card: ModelCard,
+        *,
+        provider: Provider = "auto",
+        threads: int = 1,
+        device: int = 0,
+        processors: int = 0,
     ) -> None:
         if _EXTERNAL_DATA in graph:
             raise TuiGenError(
                 "model.onnx keeps weights in another file, which is refused; export it with all data inside"
             )
         self.card, self.threads, self._graph = card, threads, graph
-        self._mixes_rows = _BATCH_SCALES in graph
-        self._session = OnnxSession(graph, threads)
+        self.processors = processors or threads
+        self._session = BatchSession(graph, threads, self.processors)
         self.inputs, self.outputs = self._session.inputs, self._session.outputs
         check_contract(self.inputs, self.outputs, card.vocab_size)
         self._pool = Pool(self.inputs[1:], card.vocab_size)
@@ -91,7 +97,7 @@ class Model:
     @property
     def rows_may_leave(self) -> bool:
         """Whether a batch may go on with fewer samples: on the CPU, if no row depends on the others."""
-        return self._placement is None and not self._mixes_rows
+        return self._placement is None and not self._session.mixes_rows
 
     @property
     def provider(self) -> str:
@@ -177,8 +183,8 @@ class Model:
         return self._sequences.score(tokens, following, self._on_host(state))
 
     def _open_on_cpu(self, graph: bytes) -> RunGraph:
-        """Runs another graph on the CPU; a product for many tokens gains from all processors."""
-        return OnnxSession(graph, cores(), yielding=True).run
+        """Runs another graph on the CPU; a product for many tokens gains from every processor."""
+        return OnnxSession(graph, self.processors, yielding=True).run
 
     def _open_device(self, place: Place) -> CudaModel:
         return CudaModel(

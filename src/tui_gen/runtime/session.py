@@ -133,10 +133,12 @@ class OnnxSession:
         return outputs
 
     def bind(self, inputs: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]]) -> Callable[[], None]:
-        """A callable that computes outputs from inputs in the memory where they lie, on the CPU; it must outlive the
-        call. Raises TuiGenError when called, also if the outputs have other shapes.
+        """A callable that computes outputs from inputs in the memory where they lie, on the CPU, and keeps that memory.
+
+        Raises TuiGenError when called, also if the outputs have other shapes.
         """
         binding = self._session.io_binding()
+        binding.arrays = inputs, outputs
         for bind, ports, arrays in (
             (binding.bind_input, self.inputs, inputs),
             (binding.bind_output, self.outputs, outputs),
