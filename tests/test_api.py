@@ -42,7 +42,7 @@ def test_each_program_of_the_page_runs(
 
 
 def test_the_page_has_six_programs() -> None:
-    assert len(PROGRAMS) == 6
+    assert len(PROGRAMS) == 7
     assert all(len(program.splitlines()) <= 16 for program in PROGRAMS.values())
 
 

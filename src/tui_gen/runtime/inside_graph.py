@@ -95,8 +95,10 @@ def inside_graph(model: bytes) -> InsideGraph | None:
         return None
     if not values:
         return None
-    graph.outputs = [port(name, "float32", ("batch", f"{name}.width")) for name in values]
-    return InsideGraph(graph.to_bytes(), INSIDE + EMBEDDING in values, _layers(values, cells))
+    layers, has_embedding = _layers(values, cells), INSIDE + EMBEDDING in values
+    ordered = [EMBEDDING] * has_embedding + [f"{layer.name}.{each}" for layer in layers for each in layer.quantities]
+    graph.outputs = [port(INSIDE + name, "float32", ("batch", f"{name}.width")) for name in ordered]
+    return InsideGraph(graph.to_bytes(), has_embedding, layers)
 
 
 def _layers(values: list[str], cells: dict[str, Cell]) -> tuple[Layer, ...]:
