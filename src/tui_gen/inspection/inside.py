@@ -110,11 +110,11 @@ def trace(model: Model, tokens: Tokens) -> Trace:
             logits, state = model.step(np.array([token]), state)
             check_finite(logits, index + 1)
             distribution = log_softmax(logits)
-        parts.append(inside.values(tokens[first : first + _AT_ONCE], _joined(states)))
+        parts.append(inside.values(tokens[first : first + _AT_ONCE], join_states(states)))
     values = {name: np.concatenate([part[name] for part in parts]) for name in (parts[0] if parts else {})}
     return Trace(tokens, logprobs, values)
 
 
-def _joined(states: Sequence[State]) -> Arrays:
+def join_states(states: Sequence[State]) -> Arrays:
     """Those of single samples as one batch."""
     return [np.concatenate(parts) for parts in zip(*(state.arrays() for state in states), strict=True)]
