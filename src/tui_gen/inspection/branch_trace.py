@@ -24,7 +24,8 @@ class BranchTrace:
 
     def values(self, first: int, past: int) -> dict[str, Values]:
         """What was inside while the tokens at positions from first on were read: `embedding`, the likes of
-        `layer0.input_gate`, and the state after each token by its parts, `state.h` float32[tokens, layers, width].
+        `layer0.input_gate`, and of a text the state after each token by its parts, `state.h` float32[tokens, layers,
+        width].
 
         Positions are at most those whose tokens are known. Raises TuiGenError where the model fails.
         """
@@ -50,7 +51,9 @@ class BranchTrace:
     def _compute(self, first: int, past: int) -> dict[str, Values]:
         tokens = self.branch.tokens[first:past, self.sample].astype(np.int64)
         states = [state.rows([self.sample]) for state in self.branch.states(first, past)]
-        _, last = self.branch.model.step(tokens[-1:], states[-1])
         values = self.inside.values(tokens, join_states(states))
+        if self.inside.model.card.image:  # its state is what layers saw of earlier pixels, shifted by one
+            return values
+        _, last = self.branch.model.step(tokens[-1:], states[-1])
         after = self.inside.states(join_states([*states[1:], last]))
         return {**values, **{f"state.{name}": part for name, part in after.items()}}

@@ -35,6 +35,7 @@ class Inside:
     """
 
     def __init__(self, model: Model) -> None:
+        self.model = model
         rewritten = inside_graph(model.graph)
         self._session = OnnxSession(rewritten.content, 1) if rewritten else None
         self._inputs = [port.name for port in model.inputs]
