@@ -41,8 +41,8 @@ def test_each_program_of_the_page_runs(
             assert image.size[0] > 4 * 28
 
 
-def test_the_page_has_six_programs() -> None:
-    assert len(PROGRAMS) == 6
+def test_the_page_has_seven_programs() -> None:
+    assert len(PROGRAMS) == 7
     assert all(len(program.splitlines()) <= 16 for program in PROGRAMS.values())
 
 

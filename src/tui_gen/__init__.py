@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tui_gen.card import ModelCard
     from tui_gen.errors import TuiGenError
     from tui_gen.generation.generate import generate
+    from tui_gen.inspection.inside import look
     from tui_gen.library import LoadedModel, find_models, open_model
     from tui_gen.runtime.model import Model
     from tui_gen.sampling.params import FREE, SamplingParams
@@ -28,6 +29,7 @@ __all__ = [
     "TuiGenError",
     "find_models",
     "generate",
+    "look",
     "open_model",
     "score",
 ]
@@ -43,6 +45,7 @@ _HOMES = {
     "TuiGenError": "errors.TuiGenError",
     "find_models": "library.find_models",
     "generate": "generation.generate.generate",
+    "look": "inspection.inside.look",
     "open_model": "library.open_model",
     "score": "scoring.score.score_given",
 }

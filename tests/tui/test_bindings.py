@@ -13,6 +13,7 @@ from tests.support.driver import on_screen
 from tui_gen.tui.app import TuiGen
 from tui_gen.tui.bindings import KEYS, Context, Owner, is_bound, keys_of, markdown_table, pairs_now, works
 from tui_gen.tui.playground import PlaygroundScreen
+from tui_gen.tui.widgets.inside_panel import InsideView
 from tui_gen.tui.widgets.lists import BranchList, ModelList
 
 OWNERS: dict[Owner, type] = {
@@ -20,8 +21,9 @@ OWNERS: dict[Owner, type] = {
     "screen": PlaygroundScreen,
     "BranchList": BranchList,
     "ModelList": ModelList,
+    "InsideView": InsideView,
 }
-FOCUS = ("in_prompt", "in_list", "in_branches", "in_panel", "in_knobs", "in_search")
+FOCUS = ("in_prompt", "in_list", "in_branches", "in_panel", "in_knobs", "in_inside", "in_search")
 CONTEXTS = [
     Context(**dict.fromkeys(facts, True), **({focus: True} if focus else {}))
     for focus in ("", *FOCUS)

@@ -22,6 +22,7 @@ COMMANDS = {
     "models": "what is installed",
     "generate": "text or pictures, to stdout or a file",
     "score": "how surprised a model is by a file",
+    "look": "what goes on inside a model while it reads a file",
     "replay": "a saved session, made again",
     "inspect": "a model's card, its graph, the words that it knows",
     "learned": "how a model learned, epoch by epoch",

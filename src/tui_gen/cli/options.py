@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING, NoReturn, TypedDict
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn, TypedDict, cast
 
 from tui_gen.card import LIMITS
 from tui_gen.errors import TuiGenError, UsageError
@@ -137,3 +141,21 @@ def _read_config() -> Config:
     config = read_config()
     say(*(f"{config_path()}: {fault}" for fault in config.faults))
     return config
+
+
+@contextlib.contextmanager
+def open_input(path: str) -> Iterator[io.BufferedIOBase]:
+    """A file to read a text from; - is stdin. Raises TuiGenError for one that cannot be read."""
+    if path == "-":
+        if sys.stdin is None:
+            raise TuiGenError("stdin is closed, so it holds no text")
+        yield cast(io.BufferedIOBase, sys.stdin.buffer)
+        return
+    if Path(path).is_dir():  # Windows would say that it may not be read
+        raise TuiGenError(f"{path} is a folder; name a file")
+    try:
+        file = open(path, "rb")  # noqa: SIM115
+    except OSError as fault:
+        raise TuiGenError(f"{path} cannot be read: {fault.strerror}") from fault
+    with file:
+        yield file

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import io
 import sys
 from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from tui_gen.cli import options
 from tui_gen.errors import TuiGenError, UsageError
@@ -74,7 +72,7 @@ def _score_text(loaded_model: LoadedModel, codec: TextCodec, measure: StreamScor
     name = "stdin" if args.file == "-" else args.file
     tokens = TextTokens(codec.tokenizer, loaded_model.card.name, name)
     writer, totals = _writer(args.format, None), Totals("character")
-    with _open(args.file) as file, _breaking_off(writer):
+    with options.open_input(args.file) as file, _breaking_off(writer):
         for block in text_blocks(file, name):
             for surprisals in measure.text(tokens.read(block)):
                 if not totals.tokens:
@@ -111,23 +109,6 @@ def _explain_colours(form: str) -> None:
 
     if form == "text" and shows_colours(sys.stdout):
         print(f"tui-gen: {legend(coloured=shows_colours(sys.stderr))}", file=sys.stderr)
-
-
-@contextlib.contextmanager
-def _open(path: str) -> Iterator[io.BufferedIOBase]:
-    if path == "-":
-        if sys.stdin is None:
-            raise TuiGenError("stdin is closed, so it holds no text")
-        yield cast(io.BufferedIOBase, sys.stdin.buffer)
-        return
-    if Path(path).is_dir():  # Windows would say that it may not be read
-        raise TuiGenError(f"{path} is a folder; name a file")
-    try:
-        file = open(path, "rb")  # noqa: SIM115
-    except OSError as fault:
-        raise TuiGenError(f"{path} cannot be read: {fault.strerror}") from fault
-    with file:
-        yield file
 
 
 def _tell(loaded_model: LoadedModel, prompt: str, tokens: TextTokens, measure: StreamScorer) -> None:

@@ -46,9 +46,7 @@ def unroll_cells(model: bytes) -> bytes | None:
             return model
         if graph.opset < _OPSET:
             return None
-        cells = {id(node): _Cell(node, graph).nodes() for node in recurrent_nodes}
-        graph.nodes = [new for node in graph.nodes for new in cells.get(id(node), ([node], []))[0]]
-        graph.tensors += [constant for _, constants in cells.values() for constant in constants]
+        write_out(graph)
         graph.tensors.append(tensor(_AXIS_1, np.array([1])))
         put_batch_first(graph, _AXIS_1)
         return graph.to_bytes()
@@ -56,54 +54,79 @@ def unroll_cells(model: bytes) -> bytes | None:
         return None
 
 
-class _Cell:
+def write_out(graph: Graph) -> list[Cell]:
+    """Replaces each recurrent operator of the graph by products. Raises UnknownFormError for one of another form."""
+    cells = [Cell(node, graph) for node in graph.nodes if node.op in _DEFAULTS]
+    nodes = {id(cell.node): cell.nodes() for cell in cells}
+    graph.nodes = [new for node in graph.nodes for new in nodes.get(id(node), [node])]
+    graph.tensors += [constant for cell in cells for constant in cell.constants()]
+    return cells
+
+
+class Cell:
     """A recurrent operator and its weights. Raises UnknownFormError for one of another form."""
 
     def __init__(self, node: OnnxNode, graph: Graph) -> None:
-        self._node = node
+        self.node = node
+        self.inside: dict[str, str] = {}
+        """Names of the values within it, [batch, width], by their quantity; there once `nodes` was called."""
         inputs = [*node.inputs, *[""] * (8 - len(node.inputs))]
         sequence, *weights, lengths, state, cell, peepholes = inputs
         if not state or lengths or peepholes or (node.op == "LSTM") != bool(cell) or node.attributes() - _ATTRIBUTES:
             raise UnknownFormError  # such as two directions or a clip
-        self._activations = node.texts("activations") or _DEFAULTS[node.op]
-        if self._activations[1:] != _DEFAULTS[node.op][1:] or (node.op != "RNN" and self._activations[0] != "Sigmoid"):
+        self.activations = node.texts("activations") or _DEFAULTS[node.op]
+        if self.activations[1:] != _DEFAULTS[node.op][1:] or (node.op != "RNN" and self.activations[0] != "Sigmoid"):
             raise UnknownFormError
         constants = {name_of_tensor(part): part for part in graph.tensors}
         self._w, self._r, self._b = (_constant(name, constants) for name in weights)
-        self._size = self._r.shape[1]
+        self.width = self._r.shape[1]
         self._builder = GraphBuilder(f"{node.outputs[1] or node.outputs[0]}.")
         self._x, self._h, self._c = (self._squeeze(name) if name else "" for name in (sequence, state, cell))
 
-    def nodes(self) -> tuple[list[OnnxNode], list[memoryview]]:
-        """What takes the operator's place, and the constants of that."""
+    @property
+    def resets_later(self) -> bool:
+        """Of a GRU: whether the reset gate multiplies the product with the state, and not the state before it."""
+        return bool(self.node.integer("linear_before_reset", 0))
+
+    def nodes(self) -> list[OnnxNode]:
+        """What takes the operator's place."""
         steps: dict[str, Callable[[], Sequence[str]]] = {"RNN": self._rnn, "GRU": self._gru, "LSTM": self._lstm}
-        state = steps[self._node.op]()
-        builder, outputs = self._builder, [*self._node.outputs, "", ""][:3]
+        state = steps[self.node.op]()
+        builder, outputs = self._builder, [*self.node.outputs, "", ""][:3]
         for after, name in zip(state, outputs[1:], strict=False):
             if name:
                 builder.name(builder.op("Unsqueeze", after, builder.ints(0)), name)
         if outputs[0]:  # the hidden states of all tokens, of which there is one
             builder.name(builder.op("Unsqueeze", state[0], builder.ints(0, 1)), outputs[0])
-        return builder.take_nodes(), builder.constants()
+        return builder.take_nodes()
+
+    def constants(self) -> list[memoryview]:
+        """Those of its nodes."""
+        return self._builder.constants()
 
     def _squeeze(self, name: str) -> str:
         return self._builder.op("Squeeze", name, self._builder.ints(0))
 
     def _rnn(self) -> list[str]:
-        return [self._builder.op(self._activations[0], self._joint())]
+        self.inside["hidden"] = hidden = self._builder.op(self.activations[0], self._joint())
+        return [hidden]
 
     def _lstm(self) -> list[str]:
         """Gates in ONNX's order: input, output, forget, cell."""
         op = self._builder.op
-        three, cell = self._builder.split(self._joint(), 3 * self._size, self._size)
-        into, out, forget = self._builder.split(op("Sigmoid", three), *[self._size] * 3)
-        after = op("Add", op("Mul", forget, self._c), op("Mul", into, op("Tanh", cell)))
-        return [op("Mul", out, op("Tanh", after)), after]
+        three, cell = self._builder.split(self._joint(), 3 * self.width, self.width)
+        into, out, forget = self._builder.split(op("Sigmoid", three), *[self.width] * 3)
+        candidate = op("Tanh", cell)
+        after = op("Add", op("Mul", forget, self._c), op("Mul", into, candidate))
+        hidden = op("Mul", out, op("Tanh", after))
+        gates = {"input_gate": into, "forget_gate": forget, "output_gate": out}
+        self.inside = {**gates, "candidate": candidate, "cell": after, "hidden": hidden}
+        return [hidden, after]
 
     def _gru(self) -> list[str]:
         """Gates in ONNX's order: update, reset, hidden."""
-        op, size = self._builder.op, self._size
-        gates, reset_later = slice(0, 2 * size), bool(self._node.integer("linear_before_reset", 0))
+        op, size = self._builder.op, self.width
+        gates, reset_later = slice(0, 2 * size), self.resets_later
         of_x = self._product(self._x, self._w, self._b[: 3 * size])
         x_gates, x_hidden = self._builder.split(of_x, 2 * size, size)
         if reset_later:
@@ -117,7 +140,9 @@ class _Cell:
         else:
             memory = self._product(op("Mul", reset, self._h), self._r[2 * size :], self._b[5 * size :])
         new = op("Tanh", op("Add", x_hidden, memory))
-        return [op("Add", new, op("Mul", update, op("Sub", self._h, new)))]
+        hidden = op("Add", new, op("Mul", update, op("Sub", self._h, new)))
+        self.inside = {"reset_gate": reset, "update_gate": update, "candidate": new, "hidden": hidden}
+        return [hidden]
 
     def _joint(self) -> str:
         """Input and hidden state, one beside the other, times their weights: one product instead of two."""

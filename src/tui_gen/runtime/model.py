@@ -58,8 +58,9 @@ class Model:
             raise TuiGenError(
                 "model.onnx keeps weights in another file, which is refused; export it with all data inside"
             )
-        self.card, self.threads, self._graph = card, threads, graph
-        self.processors = processors or threads
+        self.card, self.threads, self.processors = card, threads, processors or threads
+        self.graph = graph
+        """The bytes of its file."""
         self._session = BatchSession(graph, threads, self.processors)
         self.inputs, self.outputs = self._session.inputs, self._session.outputs
         check_contract(self.inputs, self.outputs, card.vocab_size)
@@ -78,7 +79,7 @@ class Model:
             return
         open_device = partial(self._open_device, Place("cuda", device))
         candidates = Candidates(open_device, self._cpu_work, self._device_work, self.threads)
-        placement = Placement(self._graph, provider, device, candidates)
+        placement = Placement(self.graph, provider, device, candidates)
         self.provider_note = placement.note
         if not placement.hopeless:
             self._placement = placement
@@ -188,7 +189,7 @@ class Model:
 
     def _open_device(self, place: Place) -> CudaModel:
         return CudaModel(
-            device_opener(self._graph, self.card.vocab_size, place), self.inputs[1:], self.card.vocab_size, self.state
+            device_opener(self.graph, self.card.vocab_size, place), self.inputs[1:], self.card.vocab_size, self.state
         )
 
     def _try_device(self, batch: int, state: RunState, work: Callable[[CudaModel, DeviceState], T]) -> T | None:

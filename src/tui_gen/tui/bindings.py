@@ -21,7 +21,7 @@ _TURN = "the selected knob up or down"
 _PACE = "half or twice the pace, up to unlimited"
 _SCROLL = "scroll what was made"
 _RECALL = "a prompt that was used before, in this session or another; back to what was typed"
-Owner = Literal["app", "screen", "BranchList", "ModelList"]
+Owner = Literal["app", "screen", "BranchList", "ModelList", "InsideView"]
 Pair = tuple[str, str]
 """Key and meaning."""
 _SHOWN = {"enter": "enter", "backspace": "backspace"}
@@ -72,6 +72,8 @@ class Context:
     in_knobs: bool = False
     in_surprisal: bool = False
     """In the list of the most surprising tokens."""
+    in_inside: bool = False
+    """In the panel of what goes on inside the network."""
     in_search: bool = False
     """In the line of the text that is searched for."""
     can_yank: bool = False
@@ -97,8 +99,10 @@ class Context:
 
     def on_output(self) -> bool:
         """The keys go to what was made, or to the page about a model."""
-        inside = self.in_list or self.in_branches or self.in_panel or self.in_knobs or self.in_surprisal
-        return not (self.in_prompt or self.in_search or inside)
+        aside = (
+            self.in_list or self.in_branches or self.in_panel or self.in_knobs or self.in_surprisal or self.in_inside
+        )
+        return not (self.in_prompt or self.in_search or aside)
 
     def outside_prompt(self) -> bool:
         """A letter is no text of a prompt, nor one that is searched for."""
@@ -122,7 +126,7 @@ class Context:
 
     def can_walk(self) -> bool:
         """There are tokens to walk through; the prompt, lists and the knobs have arrows of their own."""
-        return self.made and not self.comparing and (self.on_output() or self.in_panel)
+        return self.made and not self.comparing and (self.on_output() or self.in_panel or self.in_inside)
 
     def can_jump(self) -> bool:
         """Home and end move the cursor: as `can_walk`, but not while the panel of the next token has the focus."""
@@ -167,6 +171,10 @@ class Context:
     def draws(self) -> bool:
         """For what only pictures have."""
         return self.drawing
+
+    def looks_inside(self) -> bool:
+        """For the keys of what goes on inside the network."""
+        return self.in_inside
 
     def lists_branches(self) -> bool:
         """For the keys of the list of branches."""
@@ -321,6 +329,20 @@ TASKS: Tasks = {
     "look": (
         Key("f6", "f6", "surprisal", "surprise: bits per token, the most surprising ones",
             "how surprised the model was by each token", "surprise", Context.has_made),
+        Key("f10,ctrl+o", "f10", "inside", "look inside: states, gates, the cell with its numbers",
+            "what goes on inside the network while it reads the token at the cursor", "inside", Context.has_made),
+        Key("1", "1", "draw('state')", "", "there: the state of each layer, units over tokens", "state",
+            Context.looks_inside, priority=False, owner="InsideView", alias="inside_state"),
+        Key("2", "2", "draw('cell')", "", "there: a cell as it is drawn in books, with this token's numbers", "cell",
+            Context.looks_inside, priority=False, owner="InsideView", alias="inside_cell"),
+        Key("down", "↓", "units(1)", "", "there: other units", "units", Context.looks_inside, priority=False,
+            owner="InsideView", alias="inside_next_unit"),
+        Key("up", "↑", "units(-1)", "", "there: other units", "units", Context.looks_inside, priority=False,
+            owner="InsideView", alias="inside_previous_unit"),
+        Key("l", "l", "layer", "", "there: the cell of the next layer", "layer", Context.looks_inside,
+            priority=False, owner="InsideView", alias="inside_layer"),
+        Key("o", "o", "order", "", "there: units that move most first, or by number", "order", Context.looks_inside,
+            priority=False, owner="InsideView", alias="inside_order"),
         Key("ctrl+f", "^f", "search", "search what was made",
             "search all samples and branches; there, enter or ↓ goes to the next one, ↑ to the one before", "search"),
         Key("f9", "f9", "training", "how the model learned, epoch by epoch",
@@ -450,6 +472,12 @@ def _parts_of_screen(keys: Sequence[Key]) -> dict[str, tuple[Pair, ...]]:
             back,
         ),
         "in_panel": (("↑↓", "choose"), ("enter", "take"), (walk, "token"), back),
+        "in_inside": (
+            (walk, "token"),
+            ("↑↓", "units"),
+            *((key.brief_key(Context()), key.brief) for key in keys_of("InsideView", keys) if key.brief != "units"),
+            back,
+        ),
         "in_surprisal": (("↑↓", "choose"), ("enter", "go there"), (shown["surprisal"], "off"), back),
         "in_search": (("enter ↓", "next"), ("↑", "the one before"), (shown["stop"], "leave")),
         "in_knobs": (("↑↓", "select"), ("←→", "turn"), ("0-9", "type"), (shown["sweep"], "five values"), back),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 from textual.geometry import Size
@@ -72,6 +72,8 @@ _HEIGHTS: dict[Content, tuple[Heights, ...]] = {
 }
 _STRIP_COLUMNS = 70
 """Columns of the screen from which on the strip is worth its lines."""
+_LEAST_BESIDE, _NARROW_SIDE = 150, 34
+"""Columns of the screen from which on the inside has room beside the middle, and those of the side then."""
 
 
 @dataclass(frozen=True)
@@ -80,14 +82,21 @@ class Layout:
 
     lists: int = 0
     side: int = 0
+    inside: int = 0
+    """Of what goes on inside the network; 0: it lies over the others while it has the focus."""
     strip: int = 0
     stacked: bool = False
     short: bool = False
 
 
-def layout(size: Size, content: Content) -> Layout:
-    """What a terminal of this size shows."""
+def layout(size: Size, content: Content, *, inside: bool = False) -> Layout:
+    """What a terminal of this size shows. inside: what goes on inside the network is to stand beside the middle, too;
+    it shares the room with the middle, and the lists fold away.
+    """
     widths = next(row for row in reversed(_WIDTHS[content]) if size.width >= row.least)
     heights = next(row for row in reversed(_HEIGHTS[content]) if size.height >= row.least)
     strip = heights.strip if size.width >= _STRIP_COLUMNS else 0
-    return Layout(widths.lists, widths.side, strip, heights.stacked, heights.short)
+    shown = Layout(widths.lists, widths.side, strip=strip, stacked=heights.stacked, short=heights.short)
+    if not inside or size.width < _LEAST_BESIDE:
+        return shown
+    return replace(shown, lists=0, side=_NARROW_SIDE, inside=(size.width - _NARROW_SIDE) // 2)

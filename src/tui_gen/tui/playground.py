@@ -34,6 +34,7 @@ from tui_gen.tui.model_loader import (
     ReplayProgress,
 )
 from tui_gen.tui.widgets.header import Header, KeyBar, about_text
+from tui_gen.tui.widgets.inside_panel import InsidePanel
 from tui_gen.tui.widgets.knob_panel import KnobPanel
 from tui_gen.tui.widgets.lists import BranchList, ModelList, Sidebar
 from tui_gen.tui.widgets.next_token import NextToken
@@ -79,6 +80,7 @@ class PlaygroundScreen(Screen[None]):
         self.models, self.branches = ModelList(entries, keys), BranchList(keys)
         self.lists = Sidebar(self.models, self.branches, id="lists", least=30)
         self.output, self.side = Output(self.knobs, self.loader.names), Side(self.knobs.params)
+        self.inside = InsidePanel(keys)
         self.panels = Throttle(self._draw_panels, self.set_timer, rate=_PANELS_PER_SECOND)
         self._frame: RunView.Advanced | None = None
         """The newest, for the panels."""
@@ -95,6 +97,7 @@ class PlaygroundScreen(Screen[None]):
             with Vertical(id="middle"):
                 yield self.output
                 yield self.side.strip
+            yield self.inside
             yield self.side
         yield self.search
         yield self.prompt
@@ -133,6 +136,7 @@ class PlaygroundScreen(Screen[None]):
             in_panel=focus is self.side.next_token,
             in_knobs=focus is self.side.knobs,
             in_surprisal=self.side.surprisal.has_focus_within,
+            in_inside=self.inside.has_focus_within,
             in_search=self.search.has_focus_within,
             can_yank=isinstance(focus, SignedInput) and focus.can_yank,
             several=view is not None and view.branch.samples > 1,
@@ -164,6 +168,8 @@ class PlaygroundScreen(Screen[None]):
         self.share_room()
         if self.run_view and self.run_view is not self.side.view:
             self.side.attend(self.run_view)
+            self.inside.view.attend(self.run_view)
+            self.inside.view.follow()
         self.show_state()
         return result
 
@@ -238,6 +244,7 @@ class PlaygroundScreen(Screen[None]):
         self.output.workspace = workspace
         self.knobs.serve(loaded_model.card)
         self.side.attend(None)
+        self.inside.view.attend(None)
         await self.output.show_card(about_text(loaded_model, self._keys))
         self.share_room()
         self.prompt.serve(loaded_model.codec, loaded_model.card.prompt_example, loaded_model.card.name)
@@ -396,6 +403,7 @@ class PlaygroundScreen(Screen[None]):
             self.show_device()
             self.header.show_rate(frame.view.meter.rate(), frame.view.meter.step_seconds)
             self.side.follow_surprisal()
+            self.inside.view.follow()
             if self.output.runs:
                 self.output.runs.follow()
             self.show_progress()
@@ -434,6 +442,7 @@ class PlaygroundScreen(Screen[None]):
             self.output.sample = message.view.sample
             self.side.show_position()
             self.side.show_scores()
+            self.inside.view.follow()
             self.show_progress()
             self.key_bar.show(self.context)
 
@@ -490,6 +499,17 @@ class PlaygroundScreen(Screen[None]):
 
     def action_surprisal(self) -> None:
         self.side.show_surprisal(not self.side.marking)
+
+    def action_inside(self) -> None:
+        """Opens the panel, or closes it."""
+        if self.inside.display:
+            self.inside.close()
+            if self.run_view:
+                self.run_view.focus_sample()
+        else:
+            self.inside.open()
+        self.share_room()
+        self.inside.view.follow()
 
     # --- knobs ---
 
@@ -696,14 +716,16 @@ class PlaygroundScreen(Screen[None]):
 
     def share_room(self) -> None:
         """Shows the parts that the table of layouts has for this size and for what stands in the middle."""
-        now = layout(self.app.size, self.output.content)
+        now = layout(self.app.size, self.output.content, inside=self.inside.is_on)
         self.lists.take_columns(now.lists)
         self.side.take_layout(now)
+        self.inside.take_columns(now.inside)
 
     def on_descendant_focus(self) -> None:
         """The keys mean other things elsewhere."""
         self.lists.fold()
         self.side.fold()
+        self.inside.fold()
         self.search.fold()
         if view := self.run_view:
             view.follow_focus(self.focused)

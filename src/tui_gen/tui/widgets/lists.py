@@ -299,6 +299,11 @@ class Sidebar(Vertical):
         self._open = inside or self._opening
         self._show()
 
+    def put_away(self) -> None:
+        """Folds it away, also if it has the focus."""
+        self._columns, self._open, self._opening = 0, False, False
+        self._show()
+
     def _show(self) -> None:
         self.display = self._open or self._columns > 0
         self.set_class(not self._columns, "-over")

@@ -1,0 +1,137 @@
+"""Units of a hidden state: what in a text each of them follows, as Karpathy et al. (2015) found cells that do.
+
+An activation is compared with properties of the text, token by token; a correlation over a short text says little.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tui_gen.sampling.params import Floats
+
+Values = NDArray[np.float32]
+SATURATION = 0.9
+"""Beyond which, to either side of 0, a hidden unit counts as saturated."""
+SHORT = 200
+"""Tokens below which a correlation is told with a warning."""
+_BRACKETS = {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}
+_QUOTES = '"“”«»'
+_SENTENCE_ENDS = ".!?"
+
+
+class Match(NamedTuple):
+    """A unit and how it follows a property."""
+
+    unit: int
+    correlation: float
+    """Pearson's, from -1 to 1."""
+
+
+def properties(pieces: Sequence[str]) -> dict[str, Floats]:
+    """What can be said of each token of a text [n], by name; a token has the property at its last character.
+
+    pieces: the text of each token, with the white space before it.
+    """
+    text = "".join(pieces)
+    ends = np.cumsum([len(piece) for piece in pieces]) - 1
+    return {
+        name: values[np.maximum(ends, 0)] if len(text) else np.zeros(len(pieces))
+        for name, measure in _MEASURES.items()
+        for values in [measure(text)]
+    }
+
+
+def phrase(pieces: Sequence[str], first: int, last: int) -> Floats:
+    """1 at the tokens from first to last, 0 before and after."""
+    within: Floats = ((np.arange(len(pieces)) >= first) & (np.arange(len(pieces)) <= last)).astype(np.float64)
+    return within
+
+
+def correlations(hidden: Values, series: Floats) -> Floats:
+    """Pearson's correlation of each unit of [n, units] with a property [n]: float64[units], 0 for what never moves."""
+    centred, other = hidden - hidden.mean(axis=0, dtype=np.float64), series - series.mean()
+    spread = np.sqrt((centred**2).sum(axis=0)) * np.sqrt((other**2).sum())
+    products: Floats = other @ centred
+    return np.divide(products, spread, out=np.zeros_like(products), where=spread > 1e-9)
+
+
+def matches(hidden: Values, series: Floats, *, count: int = 10) -> list[Match]:
+    """The units that follow a property most closely, in either direction, the closest first."""
+    values = correlations(hidden, series)
+    order = np.argsort(-np.abs(values), kind="stable")[:count]
+    return [Match(int(unit), float(values[unit])) for unit in order if values[unit]]
+
+
+def movement(hidden: Values) -> Floats:
+    """How much each unit of [n, units] moves: its standard deviation over the tokens, float64[units]."""
+    result: Floats = hidden.std(axis=0, dtype=np.float64)
+    return result
+
+
+def saturated(hidden: Values) -> int:
+    """How many units of [units] are beyond `SATURATION`."""
+    return int((np.abs(hidden) > SATURATION).sum())
+
+
+def similar_places(hidden: Values, units: Sequence[int], signs: Sequence[int], *, least: float = 0.5) -> list[range]:
+    """Where in [n, units] all of some units are on together: beyond `least` of their largest activation there, in the
+    direction that a sign gives; the longest stretch first.
+    """
+    part = hidden[:, list(units)] * np.asarray(signs)
+    on = (part >= least * np.maximum(part.max(axis=0), 1e-9)).all(axis=1)
+    borders = np.flatnonzero(np.diff(np.concatenate([[False], on, [False]]).astype(np.int8)))
+    stretches = [range(int(first), int(past)) for first, past in borders.reshape(-1, 2)]
+    return sorted(stretches, key=lambda stretch: (-len(stretch), stretch.start))
+
+
+def _inside_quotes(text: str) -> Floats:
+    """From an opening quotation mark on up to the closing one; a new paragraph closes what was left open."""
+    values, depth = np.zeros(len(text)), 0
+    for at, character in enumerate(text):
+        if character in _QUOTES:
+            depth = {"“": 1, "«": 1, "”": 0, "»": 0}.get(character, 1 - depth)
+        elif text[at - 1 : at + 1] == "\n\n":
+            depth = 0
+        values[at] = depth
+    return values
+
+
+def _inside_brackets(text: str) -> Floats:
+    values, depth = np.zeros(len(text)), 0
+    for at, character in enumerate(text):
+        depth = max(0, depth + _BRACKETS.get(character, 0))
+        values[at] = depth > 0
+    return values
+
+
+def _since(is_border: Callable[[str], bool]) -> Callable[[str], Floats]:
+    """Characters since the last border."""
+
+    def measure(text: str) -> Floats:
+        values, count = np.zeros(len(text)), 0
+        for at, character in enumerate(text):
+            count = 0 if is_border(character) else count + 1
+            values[at] = count
+        return values
+
+    return measure
+
+
+def _where(is_so: Callable[[str], bool]) -> Callable[[str], Floats]:
+    return lambda text: np.array([float(is_so(character)) for character in text])
+
+
+_MEASURES: Mapping[str, Callable[[str], Floats]] = {
+    "inside quotes": _inside_quotes,
+    "inside brackets": _inside_brackets,
+    "place in the line": _since(lambda character: character == "\n"),
+    "word length so far": _since(lambda character: not character.isalnum()),
+    "end of a sentence": _where(lambda character: character in _SENTENCE_ENDS),
+    "capitals": _where(str.isupper),
+    "digits": _where(str.isdigit),
+    "white space": _where(str.isspace),
+}

@@ -1,0 +1,284 @@
+"""Draws what is inside a model: units over tokens in a scale with two directions, and a cell with its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tui_gen.inspection.units import movement, saturated
+from tui_gen.runtime.inside_graph import Layer
+from tui_gen.tui.widgets.cells import bar
+
+Values = NDArray[np.float32]
+Order = Literal["movement", "number"]
+STEPS = 3
+"""Of the scale, to either side of 0."""
+_GLYPHS = {-3: "≡", -2: "=", -1: "-", 0: "·", 1: "+", 2: "*", 3: "#"}
+"""What stands in a cell, so that the scale reads without colour, too."""
+_GUTTER, _FIGURE = 5, 7
+"""Cells left of a row of units, for the number of the unit, and right of it, for the value at the cursor."""
+_CHANGE = 0.1
+"""From which on a number has changed since the token before."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of a line. level: on the scale, from -STEPS to STEPS; None for words."""
+
+    text: str
+    level: int | None = None
+    strong: bool = False
+
+
+Line = list[Piece]
+
+
+@dataclass(frozen=True)
+class Window:
+    """What was inside while some tokens in a row were read."""
+
+    values: Mapping[str, Values]
+    """As of `BranchTrace.values`."""
+    labels: Sequence[str]
+    """The text of each of these tokens."""
+    cursor: int
+    """Which of them it is about."""
+    layers: Sequence[Layer] = ()
+    order: Order = "movement"
+    top: int = 0
+    """How many units are above those in sight."""
+    layer: int = 0
+    """Whose cell is drawn."""
+    unit: int = 0
+    """Which unit of it."""
+    title: str = ""
+    """What the token at the cursor is, as in `token 14`."""
+
+    @property
+    def states(self) -> list[tuple[str, Values]]:
+        """Each layer's part of the state with its name, float32[tokens, width]; of a picture its features."""
+        parts = [(name.removeprefix("state."), part) for name, part in self.values.items() if name.startswith("state.")]
+        rows = [(f"layer {at + 1} {name}", part[:, at]) for name, part in parts for at in range(part.shape[1])]
+        rows.sort(key=lambda row: row[0].split()[1])
+        return rows or [(layer.name, self.values[f"{layer.name}.features"]) for layer in self.layers if not layer.kind]
+
+
+def title_line(window: Window, drawing: str) -> Line:
+    """What is drawn, and of which token."""
+    label = window.labels[window.cursor] if window.labels else ""
+    return [
+        Piece(f" inside: {drawing}", strong=True),
+        Piece(f" · while it reads {window.title} "),
+        Piece(label, strong=True),
+    ]
+
+
+def level(value: float, bound: float) -> int:
+    """Where a value stands on the scale whose ends are -bound and bound."""
+    return int(np.clip(np.rint(value / bound * STEPS), -STEPS, STEPS)) if bound > 0 else 0
+
+
+def state_lines(window: Window, width: int, height: int) -> list[Line]:
+    """Units down, tokens along, for each layer and part of the state; the token at the cursor is marked."""
+    states = window.states
+    if not states or height < 3:
+        return []
+    shown = states[: max(1, (height - 1) // 2)]
+    columns = max(1, width - _GUTTER - _FIGURE)
+    first = _first_column(window.cursor, columns)
+    lines = [_ruler(window, first, columns)]
+    for at, (name, part) in enumerate(shown):
+        room = (height - 1) * (at + 1) // len(shown) - (height - 1) * at // len(shown)
+        lines += _part_lines(name, part, window, range(first, min(first + columns, len(part))), room)
+    return lines
+
+
+def _first_column(cursor: int, columns: int) -> int:
+    """It moves by half of the width, so that a new token rarely draws all anew."""
+    step = max(1, columns // 2)
+    return max(0, -(-(cursor + 1 - columns) // step) * step)
+
+
+def _ruler(window: Window, first: int, columns: int) -> Line:
+    """The letters where each token is one, and a mark above the cursor."""
+    labels = window.labels[first : first + columns]
+    letters = all(len(label) <= 1 for label in window.labels)
+    text = "".join(label if label.strip() else "␣" for label in labels) if letters else " " * len(labels)
+    at = window.cursor - first
+    mark = text[at] if letters else "▼"
+    return [Piece(" " * _GUTTER + text[:at]), Piece(mark, strong=True), Piece(text[at + 1 :])]
+
+
+def _part_lines(name: str, part: Values, window: Window, columns: range, room: int) -> list[Line]:
+    seen = part[: columns.start + max(1, len(columns) // 2)]  # so that the order stays while a run goes on
+    units = np.argsort(-movement(seen), kind="stable") if window.order == "movement" else np.arange(part.shape[1])
+    top = min(window.top, max(0, len(units) - (room - 1)))
+    bound = 1.0 if name.endswith(" h") else max(1.0, float(np.abs(part).max()))
+    now = part[window.cursor]
+    facts = [f"{part.shape[1]} units", "those that move most first" if window.order == "movement" else "by number"]
+    facts += [f"{saturated(now)} beyond 0.9"] if bound == 1 else [f"from {now.min():+.1f} to {now.max():+.1f}"]
+    lines: list[Line] = [[Piece(f" {name}", strong=True), Piece(" · " + ", ".join(facts))]]
+    for unit in units[top : top + room - 1]:
+        row = part[columns.start : columns.stop, unit]
+        cells = [
+            Piece(_GLYPHS[step], step, at == window.cursor - columns.start)
+            for at, step in enumerate(_levels(row, bound))
+        ]
+        lines.append([Piece(f"{unit:>4} "), *_joined(cells), Piece(f"{now[unit]:+7.2f}")])
+    return lines
+
+
+def _levels(row: Values, bound: float) -> list[int]:
+    steps: list[int] = np.clip(np.rint(row / bound * STEPS), -STEPS, STEPS).astype(int).tolist()
+    return steps
+
+
+def _joined(cells: Sequence[Piece]) -> list[Piece]:
+    """Cells that look alike and stand together become one."""
+    pieces: list[Piece] = []
+    for cell in cells:
+        if pieces and (pieces[-1].level, pieces[-1].strong) == (cell.level, cell.strong):
+            pieces[-1] = Piece(pieces[-1].text + cell.text, cell.level, cell.strong)
+        else:
+            pieces.append(cell)
+    return pieces
+
+
+@dataclass(frozen=True)
+class Figures:
+    """The numbers of a cell at one token, of one unit or as means of all."""
+
+    values: Mapping[str, float]
+    before: Mapping[str, float] = field(default_factory=dict)
+    """At the token before."""
+
+    def __getitem__(self, name: str) -> float:
+        return self.values[name]
+
+    def text(self, name: str) -> str:
+        """With a mark if it has changed since the token before."""
+        value = self.values[name]
+        change = value - self.before.get(name, value)
+        mark = "↑" if change > _CHANGE else "↓" if change < -_CHANGE else " "
+        return f"{value:+.2f}{mark}"
+
+
+def cell_lines(window: Window, width: int, height: int) -> list[Line]:
+    """The cell of one layer as the field draws it, with this token's numbers."""
+    if not window.layers:
+        return []
+    layer = window.layers[window.layer % len(window.layers)]
+    unit = window.unit % max(1, window.values[f"{layer.name}.hidden"].shape[1])
+    one, mean = (_figures(window, layer, which) for which in (unit, None))
+    draw = {"LSTM": _lstm_lines, "GRU": _gru_lines}.get(layer.kind, _plain_lines)
+    position = f"layer {window.layer % len(window.layers) + 1} of {len(window.layers)}"
+    head: Line = [
+        Piece(f" {position}, {_kind(layer)}", strong=True),
+        Piece(f" · unit {unit} of {window.values[f'{layer.name}.hidden'].shape[1]}"),
+    ]
+    lines = [head, [], *([Piece(text)] for text in draw(layer, one)), []]
+    lines += [[Piece(f"  {'':14} {'this unit':>10}  {'mean of all':>12}")]]
+    for quantity in layer.quantities:
+        share = abs(one[quantity]) if quantity != "cell" else min(1.0, abs(one[quantity]) / 3)
+        lines.append(
+            [
+                Piece(f"  {quantity.replace('_', ' '):14} {one.text(quantity):>10} "),
+                Piece(bar(min(1.0, share), 12), level(one[quantity], 1.0)),
+                Piece(f" {mean.text(quantity):>7}"),
+            ]
+        )
+    return [cut(line, width) for line in lines[:height]]
+
+
+def _kind(layer: Layer) -> str:
+    if layer.kind == "GRU" and layer.resets_later is not None:
+        where = "the product with h" if layer.resets_later else "h itself"
+        return f"GRU (its reset gate multiplies {where})"
+    return {"RNN": f"plain cell ({layer.activation})"}.get(layer.kind, layer.kind)
+
+
+def _figures(window: Window, layer: Layer, unit: int | None) -> Figures:
+    """unit: None for means, of gates and of what has a sign of its size."""
+    at = window.cursor
+
+    def take(position: int) -> dict[str, float]:
+        rows = {quantity: window.values[f"{layer.name}.{quantity}"][position] for quantity in layer.quantities}
+        return {name: float(row.mean() if unit is None else row[unit]) for name, row in rows.items()}
+
+    earlier = take(at - 1) if at else dict.fromkeys(layer.quantities, 0.0)
+    return Figures(take(at), earlier)
+
+
+def _lstm_lines(layer: Layer, one: Figures) -> list[str]:
+    """Hochreiter and Schmidhuber (1997) with the forget gate of Gers et al. (2000)."""
+    cell, hidden = one.before["cell"], one.before["hidden"]
+    i, f, g, o, c, h = (
+        one[name] for name in ("input_gate", "forget_gate", "candidate", "output_gate", "cell", "hidden")
+    )
+    return [
+        f"  c before {cell:+.2f} ────(×)─────────(+)─────────┬──── c {c:+.2f}",
+        _place((22, "│"), (34, "│"), (45, "│")),
+        _place((22, f"f {f:.2f}"), (34, "(×)"), (45, f"tanh {np.tanh(c):+.2f}")),
+        _place((34, "┌────┴────┐"), (45, "│")),
+        _place((29, f"i {i:.2f}"), (39, f"g {g:+.2f}"), (45, "(×)"), (53, f"──── h {h:+.2f}")),
+        _place((45, "│")),
+        _place((13, f"h before {hidden:+.2f}, x: all gates"), (45, f"o {o:.2f}")),
+        "",
+        f"  c = f·c + i·g = {f:.2f}·{cell:+.2f} + {i:.2f}·{g:+.2f} = {c:+.2f}",
+        f"  h = o·tanh(c) = {o:.2f}·{np.tanh(c):+.2f} = {h:+.2f}",
+    ]
+
+
+def _gru_lines(layer: Layer, one: Figures) -> list[str]:
+    """Cho et al. (2014)."""
+    before, r, z, n, h = (
+        one.before["hidden"],
+        *(one[name] for name in ("reset_gate", "update_gate", "candidate", "hidden")),
+    )
+    reset = "n = tanh(Wx + r·(Uh))" if layer.resets_later is not False else "n = tanh(Wx + U(r·h))"
+    return [
+        f"  h before {before:+.2f} ──┬────────(×)────────────(+)──── h {h:+.2f}",
+        _place((19, "│"), (29, "│"), (43, "│")),
+        _place((19, f"r {r:.2f}"), (29, f"z {z:.2f}"), (43, f"(×) 1-z {1 - z:.2f}")),
+        _place((19, "│"), (43, "│")),
+        f"  x ───────────────┴── tanh ── n {n:+.2f} ─────┘",
+        "",
+        f"  {reset} = {n:+.2f}",
+        f"  h = (1-z)·n + z·h = {1 - z:.2f}·{n:+.2f} + {z:.2f}·{before:+.2f} = {h:+.2f}",
+    ]
+
+
+def _place(*parts: tuple[int, str]) -> str:
+    """A line in which each text stands around its column."""
+    line = ""
+    for centre, text in parts:
+        line = line.ljust(max(len(line), centre - len(text) // 2)) + text
+    return line
+
+
+def _plain_lines(layer: Layer, one: Figures) -> list[str]:
+    """Elman (1990)."""
+    before, h = one.before["hidden"], one["hidden"]
+    name = layer.activation
+    return [
+        f"  h before {before:+.2f} ── U ──(+)── {name} ──┬── h {h:+.2f}",
+        f"                       │    {' ' * len(name)}    │",
+        f"  x ───────────── W ───┘    {' ' * len(name)}    └── to the next token",
+        "",
+        f"  h = {name}(Wx + Uh + b) = {h:+.2f}",
+    ]
+
+
+def cut(line: Line, width: int) -> Line:
+    """No longer than the room."""
+    pieces, left = [], width
+    for piece in line:
+        if left <= 0:
+            break
+        pieces.append(piece if len(piece.text) <= left else Piece(piece.text[:left], piece.level, piece.strong))
+        left -= len(piece.text)
+    return pieces

@@ -1,0 +1,264 @@
+"""What goes on inside the network while the token at the cursor is read: beside the output, or over it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import ClassVar, Literal
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.geometry import Region
+from textual.message import Message
+from textual.strip import Strip
+from textual.widget import Widget
+from textual.worker import Worker
+
+from tui_gen.errors import TuiGenError
+from tui_gen.generation.describe import shown_token
+from tui_gen.generation.pacing import Throttle
+from tui_gen.inspection.branch_trace import BranchTrace
+from tui_gen.inspection.inside import NO_NAMES, Inside
+from tui_gen.terminal_text import scrub_line
+from tui_gen.tui.bindings import KEYS, Key, bind, bindings_of
+from tui_gen.tui.widgets.cells import part_style, wrap
+from tui_gen.tui.widgets.inside_drawing import Line, Order, Piece, Window, cell_lines, cut, state_lines, title_line
+from tui_gen.tui.widgets.lists import Sidebar
+from tui_gen.tui.widgets.run_view import RunView
+
+Drawing = Literal["state", "cell"]
+_BEFORE, _PAST = 256, 128
+"""Tokens around the cursor whose inside is computed."""
+_WHOLE = 10_000
+"""Columns that no screen has."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where somebody looks: the token at a position is being read."""
+
+    position: int
+    first: int
+    past: int
+    """Positions that are shown around it."""
+
+
+class InsideView(Widget, can_focus=True):
+    """The state of each layer, units over tokens, or one cell with its numbers. Computes in a thread."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "inside-view--faint",
+        "inside-view--strong",
+        "inside-view--positive",
+        "inside-view--negative",
+    }
+    DEFAULT_CSS = """
+    InsideView {
+        height: 1fr;
+        background: $background;
+        color: $foreground 80%;
+        & > .inside-view--faint { color: $text-muted; }
+        & > .inside-view--strong { color: $text; text-style: bold; }
+        & > .inside-view--positive { color: $accent; }
+        & > .inside-view--negative { color: $success; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = bindings_of("InsideView")
+
+    @dataclass
+    class Read(Message):
+        """What was computed for a place, if there is no fault."""
+
+        trace: BranchTrace
+        place: Place
+        window: Window | None
+        fault: str = ""
+
+    def __init__(self, keys: Sequence[Key] = KEYS) -> None:
+        super().__init__()
+        bind(self, "InsideView", keys)
+        self.drawing: Drawing = "state"
+        self._order: Order = "movement"
+        self._top = self._layer = self._unit = 0
+        self.view: RunView | None = None
+        self._trace: BranchTrace | None = None
+        self._inside: Inside | None = None
+        self._wanted: Place | None = None
+        self._known: tuple[BranchTrace, Place, Window] | None = None
+        self._reader: Worker[None] | None = None
+        self._looks = Throttle(self._look, self.set_timer, rate=1)
+        self._lines: list[Line] = []
+        self._styles: dict[object, Style] = {}
+
+    def attend(self, view: RunView | None) -> None:
+        """It is about another branch from now on, or about none."""
+        self.view = view
+        if view is None:
+            self._known = None
+            self._draw()
+
+    def follow(self) -> None:
+        """Looks where the cursor stands, or at the newest token, if somebody sees it; rarely while a run goes on."""
+        self._looks.ask()
+        if not (self.view and self.view.running and self.view.cursor is None):
+            self._looks.hurry()
+
+    def _look(self) -> None:
+        view = self.view
+        if not view or not self.is_on_screen or len(view.branch) < 1:
+            return
+        trace = self._trace
+        if trace is None or (trace.branch, trace.sample) != (view.branch, view.sample):
+            if self._inside is None or self._inside.model is not view.workspace.loaded_model.model:
+                self._inside = Inside(view.workspace.loaded_model.model)
+            trace = self._trace = BranchTrace(view.branch, self._inside, view.sample)
+        length = int(view.branch.live[:, view.sample].sum())
+        position = min(length - 1, length - 1 if view.position is None else view.position)
+        self._wanted = Place(position, max(0, position - _BEFORE), min(length, position + _PAST))
+        self._read_on()
+
+    @property
+    def is_on_screen(self) -> bool:
+        """Whether it and what it lies in are shown."""
+        return all(node.display for node in self.ancestors_with_self if isinstance(node, Widget))
+
+    def _read_on(self) -> None:
+        if self._trace and self._wanted and not (self._reader and self._reader.is_running):
+            work = partial(self._read, self._trace, self._wanted)
+            self._reader, self._wanted = self.run_worker(work, thread=True, exit_on_error=False), None
+
+    def _read(self, trace: BranchTrace, place: Place) -> None:
+        """In the thread."""
+        codec = trace.branch.model and self.view and self.view.workspace.loaded_model.codec
+        try:
+            values = trace.values(place.first, place.past)
+        except TuiGenError as fault:
+            self.post_message(self.Read(trace, place, None, str(fault)))
+            return
+        tokens = trace.branch.tokens[place.first : place.past, trace.sample].tolist()
+        labels = [scrub_line(shown_token(token, codec)) for token in tokens] if codec else []
+        title = self.view.workspace.title(trace.branch, place.position) if self.view else ""
+        window = Window(values, labels, place.position - place.first, trace.inside.layers, title=title)
+        self.post_message(self.Read(trace, place, window))
+
+    def on_inside_view_read(self, message: Read) -> None:
+        """It is known, and the cursor may stand elsewhere by now."""
+        self._reader = None
+        if message.fault:
+            self.notify(message.fault, severity="error")
+        elif message.window and message.trace is self._trace:
+            self._known = message.trace, message.place, message.window
+            self._draw()
+        self._read_on()
+
+    # --- keys ---
+
+    def action_draw(self, drawing: Drawing) -> None:
+        """What is drawn: `state` or `cell`."""
+        self.drawing = drawing
+        self._draw()
+
+    def action_order(self) -> None:
+        """Units that move most first, or by their number."""
+        self._order, self._top = "number" if self._order == "movement" else "movement", 0
+        self._draw()
+
+    def action_layer(self) -> None:
+        """The cell of the next layer."""
+        self._layer += 1
+        self._draw()
+
+    def action_units(self, by: int) -> None:
+        """Other units: scrolls the strips, or looks at the next cell of the layer."""
+        self._top, self._unit = max(0, self._top + by), max(0, self._unit + by)
+        self._draw()
+
+    # --- drawing ---
+
+    def on_resize(self) -> None:
+        """Another part of it has room."""
+        self._draw()
+
+    def _draw(self) -> None:
+        """Draws what has changed."""
+        before, self._lines = self._lines, self._content()
+        for y in range(max(len(before), len(self._lines))):
+            old, new = (lines[y] if y < len(lines) else [] for lines in (before, self._lines))
+            if region := _changed(old, new, y):
+                self.refresh(region)
+
+    def _content(self) -> list[Line]:
+        size = self.size
+        if not self._known or not size:
+            return []
+        window = self._known[2]
+        window = replace(window, order=self._order, top=self._top, layer=self._layer, unit=self._unit)
+        draw = {"cell": cell_lines, "state": state_lines}[self.drawing]
+        lines = draw(window, size.width, size.height - 1)
+        if not lines:
+            lines = [[Piece(f" {line}")] for line in wrap(NO_NAMES, size.width - 2)]
+        return [cut(line, size.width) for line in [title_line(window, self.drawing), *lines]]
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Asks once for the styles of all lines."""
+        names = ("faint", "strong", "positive", "negative")
+        self._styles = {name: part_style(self, f"inside-view--{name}") for name in names}
+        return super().render_lines(crop)
+
+    def render_line(self, y: int) -> Strip:
+        """One line of what is drawn."""
+        line = self._lines[y] if y < len(self._lines) else []
+        segments = [Segment(piece.text, self._style(piece)) for piece in line]
+        return Strip(segments).adjust_cell_length(self.size.width, self.rich_style)
+
+    def _style(self, piece: Piece) -> Style:
+        if piece.level is None or piece.strong:
+            return self._styles["strong"] if piece.strong else self.rich_style
+        return self._styles["positive" if piece.level > 0 else "negative" if piece.level < 0 else "faint"]
+
+
+class InsidePanel(Sidebar):
+    """The view with its title; where there is no room beside the output, over all of it while it has the focus."""
+
+    def __init__(self, keys: Sequence[Key] = KEYS) -> None:
+        self.view = InsideView(keys)
+        self.is_on = False
+        """Whether a person has asked for it."""
+        super().__init__(id="inside", least=_WHOLE)
+
+    def compose(self) -> ComposeResult:
+        """The view."""
+        yield self.view
+
+    def take_columns(self, columns: int) -> None:
+        """Takes so many columns; 0 lets it lie over everything while it has the focus."""
+        self._least = columns or _WHOLE
+        super().take_columns(columns)
+
+    def open(self) -> None:
+        """Shows it; it has the focus."""
+        self.is_on = True
+        self.unfold(self.view)
+
+    def close(self) -> None:
+        """Puts it away."""
+        self.is_on = False
+        self.put_away()
+
+
+def _changed(old: Line, new: Line, y: int) -> Region | None:
+    """Where a line differs."""
+    if old == new:
+        return None
+    one, other = _cells(old), _cells(new)
+    first = next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    width = max(len(one), len(other))
+    same = next((n for n in range(width - first) if one[-1 - n : len(one) - n] != other[-1 - n : len(other) - n]), 0)
+    return Region(first, y, width - first - (same if len(one) == len(other) else 0), 1)
+
+
+def _cells(line: Line) -> list[tuple[str, int | None, bool]]:
+    return [(character, piece.level, piece.strong) for piece in line for character in piece.text]

@@ -1,0 +1,55 @@
+"""What goes on inside along a branch is the same whichever part of it is looked at first."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tui_gen.generation.branch import Branch, BranchStart
+from tui_gen.generation.protocol import Endless
+from tui_gen.inspection.branch_trace import BranchTrace
+from tui_gen.inspection.inside import Inside, trace
+from tui_gen.library import LoadedModel, open_model
+from tui_gen.sampling.params import SamplingParams
+
+
+@pytest.fixture(scope="module")
+def recipes() -> LoadedModel:
+    return open_model("recipes", provider="cpu", threads=1)
+
+
+def grown(loaded_model: LoadedModel, length: int, samples: int = 2) -> Branch:
+    params = SamplingParams()
+    prompt = loaded_model.codec.prompt(["roasted vegetables"] * samples)
+    branch = Branch("a", BranchStart(prompt, 3, params), Endless(loaded_model.model))
+    buffer = branch.step_buffer()
+    for step in branch.steps(params, lambda: length):
+        buffer.append(step)
+    branch.record(buffer)
+    return branch
+
+
+def test_any_part_is_what_reading_the_whole_gives(recipes: LoadedModel) -> None:
+    branch = grown(recipes, 200)
+    looked = BranchTrace(branch, Inside(recipes.model), sample=1)
+    whole = trace(recipes.model, branch.tokens[:, 1].astype(np.int64)).values
+    for first, past in ((150, 180), (0, 10), (60, 140), (190, 500)):
+        part = looked.values(first, past)
+        for name, values in whole.items():
+            assert np.allclose(part[name], values[first:past], rtol=0, atol=1e-5), name
+        for layer in (0, 1):
+            for state, quantity in (("state.h", "hidden"), ("state.c", "cell")):
+                expected = whole[f"layer{layer}.{quantity}"][first:past]
+                assert np.allclose(part[state][:, layer], expected, rtol=0, atol=1e-5)
+
+
+def test_a_branch_that_grows_is_seen_to_its_end(recipes: LoadedModel) -> None:
+    branch = grown(recipes, 70, samples=1)
+    looked = BranchTrace(branch, Inside(recipes.model))
+    assert len(looked.values(64, 1000)["layer0.cell"]) == 6
+    assert looked.values(70, 80) == {}
+    params, buffer = SamplingParams(), branch.step_buffer()
+    for step in branch.steps(params, lambda: 75):
+        buffer.append(step)
+    branch.record(buffer)
+    assert len(looked.values(64, 1000)["layer0.cell"]) == 11

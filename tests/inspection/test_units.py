@@ -1,0 +1,64 @@
+"""Units are ranked by how closely they follow what a person can say of a text."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tui_gen.inspection.units import correlations, matches, movement, phrase, properties, saturated, similar_places
+
+TEXT = 'He said "go (now)" 12 times.\n\nThen "stop'
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("inside quotes", "0000000011111111100000000000000000011111"),
+        ("inside brackets", "0000000000001111000000000000000000000000"),
+        ("place in the line", "1234567899999999999999999999001234567899"),
+        ("word length so far", "1201234001200123000120123450001234001234"),
+        ("end of a sentence", "0000000000000000000000000001000000000000"),
+        ("capitals", "1000000000000000000000000000001000000000"),
+        ("digits", "0000000000000000000110000000000000000000"),
+        ("white space", "0010000100010000001001000000110000100000"),
+    ],
+)
+def test_properties_stand_where_a_person_would_put_them(name: str, expected: str) -> None:
+    values = properties(list(TEXT))[name]
+    assert "".join(str(int(min(9, value))) for value in values) == expected
+    pieces = ["He", " said", ' "go', " (now", ')"', " 12", " times", ".", "\n\n", "Then", ' "stop']
+    ends = np.cumsum([len(piece) for piece in pieces]) - 1
+    assert np.array_equal(properties(pieces)[name], values[ends])
+
+
+def test_a_quotation_that_nobody_closed_ends_with_its_paragraph() -> None:
+    assert properties(list('"a\n\nb'))["inside quotes"].tolist() == [1, 1, 1, 0, 0]
+    assert properties(list("“a”b«c»"))["inside quotes"].tolist() == [1, 1, 0, 0, 1, 1, 0]
+
+
+def test_units_that_follow_a_property_come_first_whichever_way_they_turn() -> None:
+    rng = np.random.default_rng(0)
+    hidden = rng.normal(0, 0.3, (200, 20)).astype(np.float32)
+    series = phrase([""] * 200, 50, 99)
+    hidden[:, 3] -= series.astype(np.float32)
+    hidden[:, 7] += 0.5 * series.astype(np.float32)
+    hidden[:, 9] = 0.25
+    found = matches(hidden, series, count=2)
+    assert [match.unit for match in found] == [3, 7]
+    for unit, correlation in found:
+        assert correlation == pytest.approx(np.corrcoef(hidden[:, unit], series)[0, 1])
+    assert correlations(hidden, series)[9] == 0
+    assert movement(hidden)[9] == 0
+    assert matches(hidden, np.ones(200)) == []
+    assert similar_places(hidden, [3], [-1])[0].start in range(45, 100)
+
+
+def test_places_where_units_are_on_together_are_told_longest_first() -> None:
+    hidden = np.zeros((20, 3), dtype=np.float32)
+    hidden[2:5, 0], hidden[3:9, 1], hidden[12:18, :2] = 1, -1, (0.8, -0.9)
+    assert similar_places(hidden, [0, 1], [1, -1]) == [range(12, 18), range(3, 5)]
+    assert similar_places(hidden, [2], [1]) == []
+
+
+def test_saturated_units_are_counted() -> None:
+    assert saturated(np.array([0.95, -0.91, 0.9, 0, 0.5], dtype=np.float32)) == 2

@@ -1,0 +1,71 @@
+"""Looking inside the network at the cursor: states, gates and the cell, beside the text or over it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support.driver import ScreenDriver, on_screen
+from tui_gen.inspection.inside import trace
+
+SHIPPED = Path(__file__).parents[2] / "models"
+
+
+def figures(driver: ScreenDriver) -> list[float]:
+    """The values at the cursor, of all units in sight."""
+    return [float(value) for value in re.findall(r" {2}([+-]\d+\.\d\d)\s*(?:▏|$)", driver.screen(), re.MULTILINE)]
+
+
+@pytest.mark.parametrize("size", [(80, 24), (200, 60)])
+async def test_states_and_gates_follow_the_cursor_and_are_the_models_own(size: tuple[int, int]) -> None:
+    async with on_screen(SHIPPED / "recipes", prompt="roasted vegetables", length=20, seed=3, size=size) as driver:
+        await driver.run_to_end()
+        await driver.press("left", "left", "f10")
+        await driver.shows("inside: state")
+        await driver.shows("layer 1 h · 192 units")
+        branch = driver.branch
+        values = trace(driver.workspace.loaded_model.model, branch.tokens[:, 0].astype(np.int64)).values
+        position = len(branch) - 2
+        await driver.until(lambda: figures(driver))
+        hidden = [round(float(value), 2) for value in values["layer0.hidden"][position]]
+        assert set(figures(driver)[:3]) <= set(hidden)
+        before = driver.screen()
+        await driver.press("left")
+        await driver.until(lambda: driver.screen() != before and "layer 1 h" in driver.screen())
+        await driver.press("2", "down")
+        await driver.shows("layer 1 of 2, LSTM · unit 1 of 192")
+        cell = values["layer0.cell"][position - 1, 1]
+        await driver.shows(f"──── c {cell:+.2f}")
+        await driver.press("l")
+        await driver.shows("layer 2 of 2, LSTM")
+        await driver.press("f10")
+        await driver.until(lambda: "inside:" not in driver.screen())
+        assert driver.view.has_focus_within
+
+
+async def test_it_stands_beside_the_text_where_there_is_room_and_over_it_where_there_is_none() -> None:
+    async with on_screen(SHIPPED / "names", prompt="anna", length=4, size=(200, 50)) as driver:
+        await driver.run_to_end()
+        await driver.press("f10")
+        await driver.shows("inside: state")
+        assert driver.view.region.width > 40
+        await driver.resize(80, 24)
+        await driver.shows("inside: state")
+        assert driver.playground.inside.region.width == 80
+        await driver.press("escape")
+        await driver.until(lambda: not driver.playground.inside.display)
+        await driver.resize(200, 50)
+        await driver.shows("inside: state")
+
+
+async def test_it_follows_a_run_and_a_model_without_names_shows_its_states_alone(models: Path) -> None:
+    async with on_screen(models / "endless", prompt="the", length=200, rate=60, size=(100, 30)) as driver:
+        await driver.press("enter")
+        await driver.until(lambda: driver.playground.run_view and len(driver.branch) > 3)
+        await driver.press("f10")
+        await driver.shows("layer 1 count · 1 units")
+        await driver.press("2")
+        await driver.shows("nothing inside has a name")

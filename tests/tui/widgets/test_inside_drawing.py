@@ -1,0 +1,101 @@
+"""What goes on inside is drawn whatever the room, reads without colour, and its numbers are right."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from tui_gen.runtime.inside_graph import Layer
+from tui_gen.tui.widgets.inside_drawing import Line, Window, cell_lines, level, state_lines
+
+RNG = np.random.default_rng(0)
+QUANTITIES = ("input_gate", "forget_gate", "output_gate", "candidate", "cell", "hidden")
+LSTM = Layer("layer0", "LSTM", QUANTITIES)
+GRU = Layer("layer0", "GRU", ("reset_gate", "update_gate", "candidate", "hidden"), resets_later=True)
+RNN = Layer("layer0", "RNN", ("hidden",), activation="relu")
+
+
+def lstm(tokens: int = 30, width: int = 12) -> Window:
+    i, f, o = (RNG.random((tokens, width)).astype(np.float32) for _ in range(3))
+    g = RNG.uniform(-1, 1, (tokens, width)).astype(np.float32)
+    c = np.zeros((tokens, width), dtype=np.float32)
+    for at in range(tokens):
+        c[at] = f[at] * (c[at - 1] if at else 0) + i[at] * g[at]
+    values = dict(zip((f"layer0.{name}" for name in QUANTITIES), (i, f, o, g, c, o * np.tanh(c)), strict=True))
+    values |= {"state.h": values["layer0.hidden"][:, None], "state.c": c[:, None]}
+    return Window(values, list("abcdefghij" * 3)[:tokens], 20, (LSTM,), title="token 21")
+
+
+def texts(lines: list[Line]) -> list[str]:
+    return ["".join(piece.text for piece in line) for line in lines]
+
+
+def test_a_value_has_its_place_on_a_scale_with_two_directions() -> None:
+    values = (-2, -1, -0.4, -0.1, 0, 0.1, 0.4, 0.7, 1, 9)
+    assert [level(value, 1.0) for value in values] == [-3, -3, -1, 0, 0, 0, 1, 2, 3, 3]
+    assert level(5.0, 0.0) == 0
+
+
+def test_each_layer_has_its_units_with_the_value_at_the_cursor() -> None:
+    window = lstm()
+    lines = texts(state_lines(window, 60, 16))
+    assert lines[0] == "     abcdefghijabcdefghijabcdefghij"
+    assert re.match(r" layer 1 [ch] · 12 units, those that move most first", lines[1])
+    rows = [line for line in lines if re.match(r" +\d+ ", line)]
+    for row in rows[:6]:
+        unit, signs, value = row.split()[0], row[5:35], float(row.split()[-1])
+        name = "state.h" if lines.index(row) < len(lines) // 2 else "state.c"
+        expected = window.values[name][20, 0, int(unit)]
+        assert value == pytest.approx(expected, abs=0.006)
+        assert set(signs) <= set("≡=-·+*#")
+    by_number = Window(window.values, window.labels, 20, order="number", top=3)
+    numbers = [int(row.split()[0]) for row in texts(state_lines(by_number, 60, 16)) if re.match(r" +\d+ ", row)]
+    assert numbers[:3] == [3, 4, 5]
+
+
+def test_the_cursor_is_in_sight_in_a_long_text_and_the_window_moves_by_halves() -> None:
+    window = lstm(tokens=30)
+    for cursor in (0, 10, 29):
+        lines = state_lines(Window(window.values, window.labels, cursor), 27, 8)
+        assert next(piece for piece in lines[0] if piece.strong).text == window.labels[cursor]
+        assert all(len(text) <= 27 + 60 for text in texts(lines))
+    starts = {texts(state_lines(Window(window.values, window.labels, cursor), 27, 8))[0] for cursor in range(15, 22)}
+    assert len(starts) == 1
+
+
+def test_the_equations_of_a_cell_close_with_its_numbers() -> None:
+    window = lstm()
+    drawn = "\n".join(texts(cell_lines(window, 100, 40)))
+    f, c0, i, g, c = map(float, re.search(r"f·c \+ i·g = (\S+)·(\S+) \+ (\S+)·(\S+) = (\S+)", drawn).groups())  # type: ignore[union-attr]
+    assert f * c0 + i * g == pytest.approx(c, abs=0.02)
+    assert c == pytest.approx(window.values["layer0.cell"][20, 0], abs=0.006)
+    o, squashed, h = map(float, re.search(r"o·tanh\(c\) = (\S+)·(\S+) = (\S+)", drawn).groups())  # type: ignore[union-attr]
+    assert o * squashed == pytest.approx(h, abs=0.02)
+    assert "forget gate" in drawn
+    assert "unit 0 of 12" in drawn
+
+
+def test_a_gru_names_its_convention_and_a_plain_cell_its_activation() -> None:
+    z, n = RNG.random((5, 3)).astype(np.float32), RNG.uniform(-1, 1, (5, 3)).astype(np.float32)
+    h = np.zeros((5, 3), dtype=np.float32)
+    for at in range(5):
+        h[at] = (1 - z[at]) * n[at] + z[at] * (h[at - 1] if at else 0)
+    values = {"layer0.reset_gate": z, "layer0.update_gate": z, "layer0.candidate": n, "layer0.hidden": h}
+    gru = "\n".join(texts(cell_lines(Window(values, list("abcde"), 3, (GRU,), unit=1), 100, 40)))
+    assert "its reset gate multiplies the product with h" in gru
+    one, new, keep, before, result = map(float, re.search(r"= ([\d.]+)·(\S+) \+ (\S+)·(\S+) = (\S+)", gru).groups())  # type: ignore[union-attr]
+    assert one * new + keep * before == pytest.approx(result, abs=0.02)
+    plain = "\n".join(texts(cell_lines(Window({"layer0.hidden": h}, list("abcde"), 0, (RNN,)), 100, 40)))
+    assert "plain cell (relu)" in plain
+    assert "h before +0.00" in plain
+
+
+@pytest.mark.parametrize("width", [1, 5, 12, 13, 40, 300])
+@pytest.mark.parametrize("height", [0, 1, 2, 3, 5, 24, 60])
+def test_any_room_is_drawn(width: int, height: int) -> None:
+    for draw in (state_lines, cell_lines):
+        assert len(draw(lstm(), width, height)) <= max(height, 1)
+    assert state_lines(Window({}, [], 0), width, height) == []
+    assert cell_lines(Window({}, [], 0), width, height) == []
