@@ -14,7 +14,7 @@ from .checkpoints.checkpoint import Checkpoint
 from .checkpoints.load import load_checkpoint
 from .factory.read import read_factory
 from .images.gated import read_gated
-from .images.layers import find_layers, obstacle
+from .images.layers import find_layers, obstacle, refuse_classifier
 from .images.pixelcnnpp import read_pixelcnnpp
 from .images.single_stack import read_single
 from .reader import Missing, Reading, ReadOptions
@@ -90,6 +90,8 @@ def read_image(checkpoint: Checkpoint, options: ReadOptions) -> Reading | None:
         if reading:
             assumptions.check_all_used()
             return reading
+    layers = layers.without(assumptions.names("ignore", "NAME,NAME"))
+    refuse_classifier(layers)
     first = layers.convs[0]
     raise TuiGenError(
         f"it has {len(layers.convs)} convolutions, from {first.name} {list(first.weight.shape)} on, which make no "

@@ -57,6 +57,10 @@ USUAL = checkpoint_of(Usual(nn.LSTM(5, 7)))
         ),
         (_network(rnn=nn.LSTM(5, 7)), "this is LSTM rnn 5 to 7 alone: there is no layer that predicts a token"),
         (
+            _network(rnn=nn.LSTM(1, 7), fc=nn.Linear(7, 1)),
+            r"this predicts a single number \(.*\): it goes on with a series, .* and writes no text",
+        ),
+        (
             _with(USUAL, attn__weight=torch.ones(7, 14)),
             r"these parts do not make a chain .*; networks with such parts \(attention\) are not supported",
         ),
