@@ -33,9 +33,12 @@ module.serve(facts["words"], prog=facts["prog"], end=pathlib.Path(facts["end"]))
 def convert_checkpoint(args: argparse.Namespace) -> int:
     """Says what a checkpoint is and converts it; returns the exit status."""
     from .convert import convert, diagnosis_lines
+    from .folder import check_target
     from .original import read_reference
     from .read import read
 
+    if args.output is not None:
+        check_target(args.output)
     reference = read_reference(args.reference) if args.reference else None
     checkpoint, reading = read(args.checkpoint, read_options(args), factory=args.factory)
     print("\n".join(diagnosis_lines(checkpoint, reading.diagnosis)), flush=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from tui_gen.errors import TuiGenError
 from tui_gen.terminal_text import scrub_line
 
-from .assumptions import Assumptions
+from .assumptions import OF_PICTURES, OF_TEXTS, Assumptions
 from .checkpoints.checkpoint import Checkpoint
 from .checkpoints.load import load_checkpoint
 from .factory.read import read_factory
@@ -39,18 +39,30 @@ def read(path: Path | None, options: ReadOptions, *, factory: str | None = None)
         return checkpoint, _with_choice(read_factory(factory, checkpoint, options), checkpoint)
     if path is None or checkpoint is None:
         raise TuiGenError("name a checkpoint file, or a --factory that builds the network")
+    _refuse_nan(checkpoint)
     native = read_trained(checkpoint)
     if native:
+        idle = dict.fromkeys((*OF_PICTURES, *OF_TEXTS), "whose file has all that the trainer knows")
+        Assumptions(options, checkpoint).check_all_used(idle)
         return replace(checkpoint, notes=()), native  # what it chose among its own parts is nobody's question
     try:
         return checkpoint, _with_choice(_recognise(path, checkpoint, options), checkpoint)
     except TuiGenError as fault:
-        if not checkpoint.others:
+        if not checkpoint.others or str(fault).startswith("--"):  # of an answer, not of the network
             raise
         others = scrub_line(", ".join(checkpoint.others[:_LONGEST_LIST])[:_MAX_LISTING])
         raise TuiGenError(
             f"{fault}; if only a part of the file is to be played: --assume weights=NAME, of {others}"
         ) from None
+
+
+def _refuse_nan(checkpoint: Checkpoint) -> None:
+    """Raises TuiGenError for weights of a training that went astray."""
+    for name, tensor in checkpoint.tensors.items():
+        if tensor.dtype.itemsize > 1 and tensor.is_floating_point() and bool(tensor.isnan().any()):
+            raise TuiGenError(
+                f"{scrub_line(name)} holds NaN, which is no number: its training went astray; take an earlier file"
+            )
 
 
 def _with_choice(reading: Reading, checkpoint: Checkpoint | None) -> Reading:
@@ -88,7 +100,7 @@ def read_image(checkpoint: Checkpoint, options: ReadOptions) -> Reading | None:
         assumptions = Assumptions(options, checkpoint)
         reading = reader(layers, assumptions)
         if reading:
-            assumptions.check_all_used()
+            assumptions.check_all_used(OF_TEXTS)
             return reading
     layers = layers.without(assumptions.names("ignore", "NAME,NAME"))
     refuse_classifier(layers)
@@ -106,4 +118,8 @@ _READERS: tuple[Callable[[Checkpoint, ReadOptions], Reading | None], ...] = (rea
 def _glance(checkpoint: Checkpoint) -> str:
     names = list(checkpoint.tensors)
     listing = ", ".join(f"{name} {list(checkpoint.tensors[name].shape)}" for name in names[:3])
-    return f"{len(names)} tensors: {listing}" + (", ..." if len(names) > 3 else "") if names else "no tensors"
+    return (
+        f"{len(names)} tensor{'s' * (len(names) > 1)}: {listing}" + (", ..." if len(names) > 3 else "")
+        if names
+        else "no tensors"
+    )

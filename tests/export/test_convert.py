@@ -242,6 +242,54 @@ def test_wrong_usage_is_told(words: list[str], says: str, capsys: pytest.Capture
     assert says in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (
+            ["--assume", "bos=a", "--assume", "eos=.", "--assume", "bos=b"],
+            "--assume bos=a and --assume bos=b contradict",
+        ),
+        (["--vocab", "bytes", "--vocab-rule", "sorted-words"], "--vocab and --vocab-rule both say"),
+        (["--size", "28x28"], "--size says nothing of this network, which writes text"),
+        (["--scaling", "/255"], "--scaling says nothing of this network"),
+    ],
+)
+def test_options_that_contradict_or_say_nothing_are_told(
+    words: list[str], says: str, characters: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["inspect", str(characters), *words]) == 1
+    assert says in capsys.readouterr().err
+
+
+def test_what_says_nothing_of_pictures_or_of_the_trainers_files_is_told(
+    adventurers_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "picture.pt"
+    torch.save(sequential().state_dict(), path)
+    for file, option in ((path, ["--vocab", "bytes"]), (adventurers_checkpoint, ["--levels", "4"])):
+        assert main(["inspect", str(file), *option]) == 1
+        assert f"{option[0]} says nothing of this network" in capsys.readouterr().err
+    assert main(["inspect", str(adventurers_checkpoint), "--assume", "bos=a"]) == 1
+    assert "bos=... is no question of this network" in capsys.readouterr().err
+
+
+def test_weights_that_are_no_numbers_are_told_by_name(characters: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    state = torch.load(characters, weights_only=True)
+    state["state_dict"]["fc.bias"][3] = float("nan")
+    torch.save(state, characters)
+    assert main(["inspect", str(characters)]) == 1
+    assert "fc.bias holds NaN" in capsys.readouterr().err
+
+
+def test_a_wrong_answer_is_not_taken_for_a_wrong_part_of_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "stacks.pt"
+    torch.save(TutorialGated().state_dict(), path)
+    assert main(["inspect", str(path), "--assume", "gate=odd"]) == 1
+    assert "weights=" not in capsys.readouterr().err
+
+
 def test_a_corpus_that_speaks_against_the_reading_needs_force(
     characters: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
