@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +26,12 @@ from .training.native import read_trained
 
 _LONGEST_LIST = 6
 _MAX_LISTING = 600
+_VOCABULARY = re.compile(
+    r"(vocab|^meta\.|tokenizer|alphabet|stoi|itos|(char|word|token|idx|ix|int|id)s?_?(2|to)_?[a-z]).*"
+    r"\.(json|txt|pkl|pickle)$",
+    re.IGNORECASE,
+)
+"""What scripts call the file of a vocabulary."""
 
 
 def read(path: Path | None, options: ReadOptions, *, factory: str | None = None) -> tuple[Checkpoint | None, Reading]:
@@ -46,7 +54,7 @@ def read(path: Path | None, options: ReadOptions, *, factory: str | None = None)
         Assumptions(options, checkpoint).check_all_used(idle)
         return replace(checkpoint, notes=()), native  # what it chose among its own parts is nobody's question
     try:
-        return checkpoint, _with_choice(_recognise(path, checkpoint, options), checkpoint)
+        return checkpoint, _with_choice(_with_neighbours(_recognise(path, checkpoint, options), path), checkpoint)
     except TuiGenError as fault:
         if not checkpoint.others or str(fault).startswith("--"):  # of an answer, not of the network
             raise
@@ -73,6 +81,20 @@ def _with_choice(reading: Reading, checkpoint: Checkpoint | None) -> Reading:
     usage = f"--assume weights={'|'.join(choice.others)}"
     missing = Missing("which of its networks is to be played", usage, choice.name)
     return replace(reading, diagnosis=replace(reading.diagnosis, missing=(missing, *reading.diagnosis.missing)))
+
+
+def _with_neighbours(reading: Reading, path: Path) -> Reading:
+    """With a note on files beside the checkpoint that may have the vocabulary, where it is not told."""
+    diagnosis = reading.diagnosis
+    if not any(missing.option.startswith("--vocab") for missing in diagnosis.missing):
+        return reading
+    folder = path if path.is_dir() else path.parent
+    files = sorted(file for file in folder.iterdir() if _VOCABULARY.search(file.name) and file.is_file())
+    if not files:
+        return reading
+    note = f"{', '.join(file.name for file in files[:_LONGEST_LIST])} beside it may be its vocabulary: "
+    note += f"--vocab {shlex.quote(str(files[0]))}"
+    return replace(reading, diagnosis=replace(diagnosis, notes=(*diagnosis.notes, note)))
 
 
 def _recognise(path: Path, checkpoint: Checkpoint, options: ReadOptions) -> Reading:

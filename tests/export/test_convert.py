@@ -281,6 +281,17 @@ def test_weights_that_are_no_numbers_are_told_by_name(characters: Path, capsys: 
     assert "fc.bias holds NaN" in capsys.readouterr().err
 
 
+def test_a_file_beside_it_that_may_be_its_vocabulary_is_named(characters: Path) -> None:
+    state = torch.load(characters, weights_only=True)["state_dict"]
+    path = characters.with_name("bare.pt")
+    torch.save(state, path)
+    for name in ("notes.txt", "Char2Idx.json", "optimizer_meta.json"):
+        (path.parent / name).write_text("{}")
+    notes = " ".join(read(path, ReadOptions())[1].diagnosis.notes)
+    assert f"Char2Idx.json beside it may be its vocabulary: --vocab {path.parent / 'Char2Idx.json'}" in notes
+    assert "beside it" not in " ".join(read(characters, ReadOptions())[1].diagnosis.notes)
+
+
 def test_a_wrong_answer_is_not_taken_for_a_wrong_part_of_the_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
