@@ -103,6 +103,12 @@ def _recognise(path: Path, checkpoint: Checkpoint, options: ReadOptions) -> Read
         if reading:
             return reading
     refuse_foreign(checkpoint)
+    if not checkpoint.tensors:
+        inside = f"it holds {', '.join([*checkpoint.facts][:_LONGEST_LIST])}" if checkpoint.facts else "none has a name"
+        raise TuiGenError(
+            f"{path} holds no weights of a network ({scrub_line(inside[:_MAX_LISTING])}); name the file that has them; "
+            "--vocab takes that of a vocabulary"
+        )
     raise TuiGenError(
         f"{path} holds neither a recurrent language model nor a PixelCNN that is recognised ({_glance(checkpoint)}); a "
         "text model needs weights of RNN, LSTM or GRU layers under names that tell their gates; a network over images "
@@ -140,8 +146,4 @@ _READERS: tuple[Callable[[Checkpoint, ReadOptions], Reading | None], ...] = (rea
 def _glance(checkpoint: Checkpoint) -> str:
     names = list(checkpoint.tensors)
     listing = ", ".join(f"{name} {list(checkpoint.tensors[name].shape)}" for name in names[:3])
-    return (
-        f"{len(names)} tensor{'s' * (len(names) > 1)}: {listing}" + (", ..." if len(names) > 3 else "")
-        if names
-        else "no tensors"
-    )
+    return f"{len(names)} tensor{'s' * (len(names) > 1)}: {listing}" + (", ..." if len(names) > 3 else "")

@@ -392,3 +392,19 @@ def test_networks_changed_at_random_are_read_or_refused(name: str, tmp_path: Pat
         except TuiGenError as fault:
             faults.append(str(fault))
     assert not any("\n" in fault for fault in faults)
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (
+            {"stoi": {"a": 0, "b": 1}, "itos": {0: "a", 1: "b"}},
+            r"holds no weights of a network \(it holds stoi, itos\)",
+        ),
+        (torch.ones(3), r"holds no weights of a network \(none has a name\)"),
+    ],
+)
+def test_a_file_without_weights_is_told_by_what_it_holds(value: object, says: str, tmp_path: Path) -> None:
+    torch.save(value, tmp_path / "meta.pt")
+    with pytest.raises(TuiGenError, match=f"{says}.*--vocab"):
+        read(tmp_path / "meta.pt", ReadOptions())
