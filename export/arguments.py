@@ -68,7 +68,9 @@ def _joined(words: list[str]) -> list[str]:
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-o", "--output", type=Path, required=True, help="the model folder to write")
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, help="the model folder to write, in place of a model there"
+    )
     parser.add_argument("--name", help="the model's name; default: the folder's")
     parser.add_argument(
         "--dtype", choices=("fp32", "fp16", "int8"), default="fp32", help="how weights are stored; default: %(default)s"
@@ -171,11 +173,16 @@ def _levels(text: str) -> int:
 
 
 def read_options(args: argparse.Namespace) -> ReadOptions:
-    """What a reader is told. Raises TuiGenError for an --assume that is not KEY=VALUE."""
+    """What a reader is told. Raises TuiGenError for an --assume that is not KEY=VALUE, or that contradicts another."""
     pairs = [pair.partition("=") for pair in args.assume]
+    answers = dict[str, str]()
     for key, sign, value in pairs:
         if not (key and sign and value):
             raise TuiGenError(f"--assume takes KEY=VALUE, not {key + sign + value!r}")
+        if answers.setdefault(key, value) != value:
+            raise TuiGenError(f"--assume {key}={answers[key]} and --assume {key}={value} contradict; leave one out")
+    if args.vocab and args.vocab_rule:
+        raise TuiGenError("--vocab and --vocab-rule both say what the tokens are; leave one out")
     return ReadOptions(
         vocab=args.vocab,
         corpus=tuple(args.corpus),
@@ -183,7 +190,7 @@ def read_options(args: argparse.Namespace) -> ReadOptions:
         size=args.size,
         levels=args.levels,
         scaling=args.scaling,
-        assume={key: value for key, _, value in pairs},
+        assume=answers,
     )
 
 

@@ -7,7 +7,7 @@ answers. What all but a few do alike is assumed, printed and kept in the card.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,12 @@ from .checkpoints.settings import Statement, plain_settings, statements
 from .reader import Missing, ReadOptions
 
 SCALINGS = ("level/levels", "level/(levels-1)", "/255", "-1..1", "raw")
+OF_PICTURES = dict.fromkeys(("size", "levels", "scaling"), "which writes text")
+"""Options that a network over text has no use for."""
+OF_TEXTS = dict.fromkeys(("vocab", "vocab_rule", "corpus"), "which draws pictures")
+"""Options that a network over images has no use for."""
+_SIDES = ("image_size", "img_size", "image_dim", "img_dim")
+"""What scripts call the height that is also the width."""
 _SHAPE = re.compile(r"(image|img|input|data)_?(size|shape|dims?)")
 
 
@@ -108,8 +114,14 @@ class Assumptions:
         """The names that an answer lists with commas between; none without an answer."""
         return tuple(filter(None, (self.answer(key, usage) or "").split(",")))
 
-    def check_all_used(self) -> None:
-        """Raises TuiGenError for an --assume that answers no question of this network."""
+    def check_all_used(self, idle: Mapping[str, str]) -> None:
+        """Raises TuiGenError for an --assume that answers no question of this network, and for an option without use.
+
+        idle: fields of the options, and why this network has no use for them.
+        """
+        for name, why in idle.items():
+            if getattr(self.options, name) not in (None, ()):
+                raise TuiGenError(f"--{name.replace('_', '-')} says nothing of this network, {why}; leave it out")
         unknown = self.options.assume.keys() - self._usages.keys()
         if unknown:
             usages = ", ".join(sorted(self._usages.values())) or "none"
@@ -174,7 +186,7 @@ def _image_size(checkpoint: Checkpoint) -> tuple[int, int] | None:
     for rows, columns in (("h", "w"), ("height", "width"), ("image_height", "image_width")):
         if numbers.get(rows, 0) > 0 and numbers.get(columns, 0) > 0:
             return numbers[rows], numbers[columns]
-    side = numbers.get("image_size") or numbers.get("img_size")
+    side = next((numbers[name] for name in _SIDES if numbers.get(name)), None)
     return (side, side) if side else None
 
 

@@ -38,9 +38,12 @@ module.serve(facts["words"], prog=facts["prog"], end=pathlib.Path(facts["end"]))
 def convert_checkpoint(args: argparse.Namespace) -> int:
     """Says what a checkpoint is and converts it; returns the exit status."""
     from .convert import convert, diagnosis_lines
+    from .folder import check_target
     from .original import read_reference
     from .read import read
 
+    if args.output is not None:
+        check_target(args.output, weights=args.keep_weights or _is_made_anew(args))
     reference = read_reference(args.reference) if args.reference else None
     checkpoint, reading = read(args.checkpoint, read_options(args), factory=args.factory)
     print("\n".join(diagnosis_lines(checkpoint, reading.diagnosis)), flush=True)
@@ -63,7 +66,6 @@ def convert_checkpoint(args: argparse.Namespace) -> int:
 
 def _weights_to_keep(checkpoint: Checkpoint | None, args: argparse.Namespace) -> bytes:
     """What weights.safetensors is to hold: those asked for, or the same again of a model that is made anew."""
-    from .training.checkpoint import WEIGHTS
     from .training.native import kept_weights
 
     path: Path | None = args.checkpoint
@@ -71,8 +73,15 @@ def _weights_to_keep(checkpoint: Checkpoint | None, args: argparse.Namespace) ->
         if checkpoint is None or path is None:
             raise TuiGenError("--keep-weights is for checkpoints of the trainer; name one")
         return kept_weights(checkpoint, path, args.guidance)
-    is_own = path is not None and path.name == WEIGHTS and path.resolve().parent == args.output.resolve()
-    return read_bytes(path) if path and is_own else b""
+    return read_bytes(path) if path and _is_made_anew(args) else b""
+
+
+def _is_made_anew(args: argparse.Namespace) -> bool:
+    """Whether it is the model of the weights that lie in its folder."""
+    from .training.checkpoint import WEIGHTS
+
+    path: Path | None = args.checkpoint
+    return path is not None and path.name == WEIGHTS and path.resolve().parent == args.output.resolve()
 
 
 def convert_in_child(words: Sequence[str], args: argparse.Namespace, *, prog: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -88,10 +89,11 @@ def convert(
     card = replace(card, export={key: value for key, value in facts.items() if value})
     graph = with_metadata(graph, _metadata(card, exportable.tokenizer))
     card = _succeed(card, digest(graph))
+    instead = ", in place of the model that was there" if target.exists() and any(target.iterdir()) else ""
     card = write_folder(
         target, graph=graph, card=card, tokenizer=exportable.tokenizer, log=exportable.log, weights=weights
     )
-    print(f"wrote {target}; play it with: tui-gen {target}")
+    print(f"wrote {target}{instead}; play it with: tui-gen {shlex.quote(str(target))}")
     return card
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import tempfile
@@ -40,9 +41,8 @@ def write_folder(
     weights: of weights.safetensors, which there is only where they are kept. Replaces an earlier model folder; raises
     TuiGenError rather than replace anything else.
     """
+    check_target(target, weights=bool(weights))
     target = target.resolve()
-    if target.exists() and not _is_replaceable(target, FILES | {WEIGHTS} if weights else FILES):
-        raise TuiGenError(f"{target} exists and is not a model folder, or holds more; name another one with -o")
     card = replace(card, sha256=digest(graph))
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
@@ -62,12 +62,25 @@ def write_folder(
     return card
 
 
-def _is_replaceable(target: Path, files: set[str]) -> bool:
-    """Whether nothing but files of these names would be lost."""
-    if not target.is_dir():
-        return False
-    names = {path.name for path in target.iterdir()}
-    return not names or ("model.onnx" in names and names <= files)
+def check_target(target: Path, *, weights: bool = False) -> None:
+    """Raises TuiGenError where no model folder can be written, or something else than a model's files would be lost.
+
+    weights: whether weights are written, too; without them those that are kept there would be lost.
+    """
+    folder = target.resolve()
+    parent = next(path for path in (folder, *folder.parents) if path.exists())
+    if parent != folder and not (parent.is_dir() and os.access(parent, os.W_OK)):
+        why = "nobody but its owner may write there" if parent.is_dir() else "that is no folder"
+        raise TuiGenError(f"-o {target} cannot be made in {parent}: {why}; name another folder with -o")
+    if parent != folder:
+        return
+    if not folder.is_dir():
+        raise TuiGenError(f"-o {target} is a file, or the like; name a folder with -o")
+    names = {path.name for path in folder.iterdir()}
+    if others := names if "model.onnx" not in names else names - (FILES | {WEIGHTS} if weights else FILES):
+        raise TuiGenError(
+            f"-o {target} exists and holds other things than a model, such as {min(others)}; name another"
+        )
 
 
 def _swap(partial: Path, target: Path) -> None:

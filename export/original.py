@@ -126,10 +126,16 @@ def compare_original(network: Network, references: Sequence[Reference], diagnosi
     return parity
 
 
+_OF_TOKENS = ("--vocab", "--assume bos=", "--assume eos=", "--assume join=")
+"""Of what tokens mean, which changes no logit."""
+
+
 def _suspects(diagnosis: Diagnosis) -> str:
     """What to look at."""
     guesses = [
-        f"{missing.what}: {missing.default} ({missing.option})" for missing in diagnosis.missing if missing.default
+        f"{missing.what}: {missing.default} ({missing.option})"
+        for missing in diagnosis.missing
+        if missing.default and not missing.option.startswith(_OF_TOKENS)
     ]
     if guesses:
         return f"guessed was {'; '.join(guesses)}"

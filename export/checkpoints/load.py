@@ -28,7 +28,7 @@ from .formats import (
     read_safetensors,
     read_zip,
 )
-from .selection import Candidate, select
+from .selection import TOOK, Candidate, select
 from .values import facts_of, plain
 
 _VERBS = ("is ", "has ", "holds ", "was ", "lacks ", "ends ", "unpacks ")
@@ -53,8 +53,10 @@ def load_checkpoint(path: Path, *, weights: str = "") -> Checkpoint:
     except RecursionError:
         raise TuiGenError(f"{path} cannot be read: it is nested too deeply") from None
     kinds = ", ".join(part.modules[""].kind for part in selection.parts if part.modules)
+    ours = form.startswith("safetensors") or len(location.files) > 1  # then `state_dict` is no name of the file's
+    chosen = [note for note in selection.notes if not (ours and note == f"{TOOK} state_dict")]
     form = f"{form}, whole module {kinds}" if kinds else f"{form}, state dict" if tensors else form
-    notes = (*location.notes, *selection.notes, *prefix_notes)
+    notes = (*location.notes, *chosen, *prefix_notes)
     return Checkpoint(form, tensors, modules, facts, notes, selection.choice, tuple(selection.others))
 
 

@@ -18,6 +18,8 @@ from .allowed_globals import QUANTISED
 from .checkpoint import Choice, ModuleFacts, Modules, Tensors, strip
 from .values import Module
 
+TOOK = "took the weights under"
+"""How a note begins that says where in the file they are."""
 _NETWORK = ("state_dict", "model_state_dict", "model", "net", "network", "weights", "params", "module", "generator")
 _OTHERS = re.compile(
     r"optim|sched|scaler|loss|criterion|exp_avg|momentum|discriminator|(^|_)grads?(_|$)", re.IGNORECASE
@@ -144,7 +146,7 @@ def select(value: Any, weights: str = "") -> Selection:
     if weights:
         parts = [_asked_for(candidates, name) for name in filter(None, weights.split(","))]
         _check_trained(parts)
-        return Selection(parts, [f"took the weights under {weights}, as told"])
+        return Selection(parts, [f"{TOOK} {weights}, as told"])
     if candidates and all(_OF_OPTIMIZERS.fullmatch(name) for part in candidates for name in part.tensors):
         raise TuiGenError("holds the state of an optimizer and no network; name the file that the network is saved in")
     useful = _without_copies([candidate for candidate in candidates if not candidate.is_other] or candidates)
@@ -160,7 +162,7 @@ def select(value: Any, weights: str = "") -> Selection:
 
 def _with_notes(parts: list[Candidate], useful: list[Candidate]) -> Selection:
     """With what else there is: other networks, which is a guess to tell, and what is none."""
-    notes = [f"took the weights under {', '.join(part.name for part in parts)}"] if any(p.path for p in parts) else []
+    notes = [f"{TOOK} {', '.join(part.name for part in parts)}"] if any(p.path for p in parts) else []
     left = [candidate for candidate in useful if candidate not in parts]
     networks = [candidate.name for candidate in left if candidate.is_copy or len(_first_components(candidate)) > 1]
     others = [candidate.name for candidate in left if candidate.name not in networks]

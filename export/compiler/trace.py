@@ -59,7 +59,7 @@ class Trace:
     calls: tuple[Call, ...]
     output: Handle
     names: dict[int, str]
-    """Parameters that constants among the arguments are views of, by the constant's id."""
+    """Parameters that constants among the arguments are views of, by the id of the constant, which the calls keep."""
 
 
 def trace(network: ImageNetwork) -> Trace:
@@ -75,7 +75,10 @@ def trace(network: ImageNetwork) -> Trace:
     output = recorder.handle(result)
     if output is None or not output.of_image:
         raise NotStreamableError("the network's output does not depend on its image")
-    return Trace(image, condition_handle, _useful(recorder.calls, output), output, recorder.names)
+    calls = _useful(recorder.calls, output)
+    constants = {id(value) for call in calls for value in tree_leaves((call.arguments, call.options))}
+    names = {number: name for number, name in recorder.names.items() if number in constants}
+    return Trace(image, condition_handle, calls, output, names)
 
 
 def _useful(calls: Sequence[Call], output: Handle) -> tuple[Call, ...]:
@@ -130,6 +133,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return handle
         copy = value.detach().clone()
         name = self._parameters.get(value.untyped_storage().data_ptr())
+        self.names.pop(id(copy), None)  # of a copy that nothing kept, whose id is used again
         if name:
             self.names[id(copy)] = name
         return copy

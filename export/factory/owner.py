@@ -58,6 +58,9 @@ def _run_factory(factory: str) -> nn.Module:
     module_name, colon, function = factory.partition(":")
     if not (module_name and colon and function):
         raise TuiGenError(f"--factory takes package.module:function, not {factory!r}")
+    if module_name.endswith(".py"):
+        module = ".".join(Path(module_name).with_suffix("").parts)
+        raise TuiGenError(f"--factory takes a module's name, not that of its file: --factory {module}:{function}")
     with _working_directory_importable(), owners_prints():
         try:
             module = getattr(importlib.import_module(module_name), function)()

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from tui_gen.errors import TuiGenError
 
-from ..assumptions import SCALINGS, Assumptions
+from ..assumptions import OF_TEXTS, SCALINGS, Assumptions
 from ..checkpoints.checkpoint import Checkpoint
 from ..image_network import ImageNetwork, check_causal
 from ..images.input_output import LEVELS, LogisticMixture
@@ -64,7 +64,7 @@ def _picture_reading(module: nn.Module, checkpoint: Checkpoint, options: ReadOpt
     whole = adapter if adapter.mixture is None or count else Mixture(adapter, adapter.mixture)
     network = _network(adapter, whole, encoding, (height, width), count)
     returned = f"; of what it returns, {adapter.output} is taken" if adapter.output else ""
-    assumptions.check_all_used()
+    assumptions.check_all_used(OF_TEXTS)
     notes = [f"built by {factory}; called with {call.convention}{returned}", *notes]
     reading = reading_of(network, assumptions, notes=notes)
     against = f"the original: the module that {factory} returns"

@@ -244,6 +244,17 @@ def is_chain(convs: Iterable[Conv]) -> bool:
     return all(follows(after.inputs, before.outputs) for before, after in pairwise(convs))
 
 
+def refuse_classifier(layers: Layers) -> None:
+    """Raises TuiGenError for a linear layer over all that the convolutions make: no picture comes out of it."""
+    last = layers.convs[-1].outputs
+    reads = [table for table in layers.tables if table.bias is not None and table.weight.shape[1] % last == 0]
+    if reads and last > 2:  # the classes of a picture of two levels may be as many
+        raise TuiGenError(
+            f"{reads[0].name} {list(reads[0].weight.shape)} reads what its {len(layers.convs)} convolutions make: it "
+            "turns a picture into other numbers, as a classifier or an autoencoder does, and draws none pixel by pixel"
+        )
+
+
 def obstacle(layers: Layers) -> str:
     """Why layers are no chain of convolutions, for people; empty if nothing of them tells."""
     names = [*layers.unknown, *(table.name for table in layers.tables[1:])]
@@ -417,8 +428,8 @@ def raster_mask(conv: Conv, *, own: bool) -> Conv:
 def raster_masks(convs: list[Conv], assumptions: Assumptions) -> dict[Conv, Conv]:
     """Convolutions with masks in place of those that have none: `A` for the first, `B` for the others.
 
-    It is assumed unless their modules say it, or their weights are zero there anyway. A mask of 1x1 `B` would change
-    nothing.
+    It is asked unless their modules say it, or their weights are zero there anyway, for networks that need no masks,
+    such as those that remove noise, have the same tensors. A mask of 1x1 `B` would change nothing.
     """
     bare = [conv for conv in convs if not conv.masked and not conv.pointwise]
     masked = {conv: raster_mask(conv, own=conv is not convs[0] if conv.own is None else conv.own) for conv in bare}
@@ -426,8 +437,8 @@ def raster_masks(convs: list[Conv], assumptions: Assumptions) -> dict[Conv, Conv
         return {}
     if all(conv.own is not None for conv in bare):
         return masked
-    what = "the masks of its convolutions, of which the file has none"
-    kind = assumptions.assume("masks", "a-then-b", what, choices=("a-then-b", "none"))
+    what = "whether its script masks its convolutions, for the file has no masks, and numbers where they would be zero"
+    kind = assumptions.ask("masks", what, choices=("a-then-b", "none"))
     return masked if kind == "a-then-b" else {}
 
 

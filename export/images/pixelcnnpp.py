@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from tui_gen.errors import TuiGenError
 
-from ..assumptions import Assumptions
+from ..assumptions import OF_TEXTS, Assumptions
 from ..checkpoints.checkpoint import Checkpoint, without_weight_norm
 from ..image_network import ImageNetwork
 from ..reader import Reading, ReadOptions
@@ -50,7 +50,7 @@ def read_pixelcnnpp(checkpoint: Checkpoint, options: ReadOptions) -> Reading | N
     label = f"PixelCNN++ {module.first_above.weight.shape[0]}"
     encoding = plane_per_channel(scaling, module.channels)
     network = ImageNetwork(module.eval(), encoding, *size, LEVELS, module.channels, label=label)
-    assumptions.check_all_used()
+    assumptions.check_all_used(OF_TEXTS)
     note = f"a mixture of {module.mixture.components} logistics; slow, for its strides need the whole image per token"
     return reading_of(network, assumptions, notes=[note])
 

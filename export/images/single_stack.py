@@ -36,6 +36,7 @@ from .layers import (
     order_of,
     raster_masks,
     refuse,
+    refuse_classifier,
     same_convolution,
 )
 from .streaming import reading_of
@@ -79,6 +80,7 @@ def _levels_table(layers: Layers) -> Tensor | None:
         return None
     table, reads = layers.tables[0], layers.convs[0].inputs
     if table.bias is not None or table.weight.shape[1] != reads:
+        refuse_classifier(layers)
         refuse(
             f"{table.name} {list(table.weight.shape)} is no embedding of the {reads} planes that its first layer "
             f"reads, and where it enters no file tells; if its script does not use it, --assume ignore={table.name}"
@@ -472,8 +474,11 @@ def _was_trained(conv: Conv) -> bool:
 def of_book(blocks: Sequence[LayerBlock], convs: Sequence[Conv]) -> bool:
     """Whether the masks are those of a book's script: on 1x1 convolutions of the head, but not on those of blocks.
 
-    Its masked convolutions are of a class with its own forward pass.
+    Its masked convolutions are of a class with its own forward pass, which never adds their biases: where one has been
+    trained, the script is another one, such as a port of David Foster's network.
     """
+    if any(conv.masked and _was_trained(conv) for conv in convs):
+        return False
     inner = [conv for block in blocks for conv in block.convs if conv.pointwise]
     head = [conv for conv in convs if conv.pointwise and conv not in inner]
     starts_with_layer = bool(blocks) and not blocks[0].activation_first

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,6 +21,7 @@ from tui_gen.sampling.params import Tokens
 
 from ..assumptions import Assumptions
 from ..build_tokenizer import phrase_tokenizer
+from ..checkpoints.settings import plain_settings
 from ..compiler.compile import CompiledStep, compile_step
 from ..compiler.ir import LooksAheadError, NotStreamableError
 from ..image_network import ImageNetwork, check_causal
@@ -29,10 +31,14 @@ from .whole_image import whole_image_step
 GREATEST_SCALE = 10.0
 NAMED_SCALES = (0.0, 1.0, 1.5, 2.0, 3.0)
 """Scales that a prompt can ask for: 0 does not look at it, 1 is what the network learned."""
+NAMED_CLASSES = 4
+"""Names of classes that a diagnosis lists."""
 NAMED_PHRASES = 2
 """Conditions that a random prompt names, where a prompt can name several."""
 SLOW_TOKENS = 150
 """Tokens of an image that are compared at most where each takes a pass over the whole image."""
+_CLASS_NAMES = ("class_names", "classes", "class_labels", "label_names", "labels", "categories")
+"""What scripts call a list of the names of classes."""
 FEWEST_TOKENS = 8
 """That are compared however long it takes."""
 PROOF_SECONDS = 90.0
@@ -43,15 +49,28 @@ _PASSES = 17
 
 def reading_of(network: ImageNetwork, assumptions: Assumptions, *, notes: Sequence[str] = ()) -> Reading:
     """The reading of a network whose size may still be missing: 0 x 0."""
+    names, origin = _class_names(network, assumptions)
     facts = [
         ("image", f"{network.height}x{network.width}" if network.height else "unknown"),
         ("levels", f"{network.levels}" + (f" in each of {network.channels} channels" if network.channels > 1 else "")),
-        ("classes", str(network.conditions) if network.conditions else "none"),
+        ("classes", f"{network.conditions}{origin}" if network.conditions else "none"),
         ("parameters", f"{sum(p.numel() for p in network.module.parameters()):,}"),
     ]
     summary = f"{network.label}, draws {'colour' if network.channels > 1 else 'grey'} images pixel by pixel"
     diagnosis = Diagnosis(summary, tuple(facts), tuple(assumptions.missing), (*notes, *assumptions.notes))
-    return Reading(diagnosis, lambda: exportable(network))
+    return Reading(diagnosis, lambda: exportable(network, names))
+
+
+def _class_names(network: ImageNetwork, assumptions: Assumptions) -> tuple[list[str], str]:
+    """What a prompt calls each class, and for people where the file says it; `class 0` and so on without names."""
+    for setting in plain_settings(assumptions.checkpoint):
+        if setting.name not in _CLASS_NAMES or not isinstance(setting.value, tuple):
+            continue
+        names = [" ".join(name.split()) for name in setting.value if isinstance(name, str)]
+        distinct = {name.lower() for name in names if re.fullmatch(r"[^,]+", name)}  # commas stand between phrases
+        if len(names) == len(distinct) == len(setting.value) == network.conditions:
+            return names, f", {', '.join(names[:NAMED_CLASSES])}{', ...' * (len(names) > NAMED_CLASSES)}"
+    return [f"class {index}" for index in range(network.conditions)], ""
 
 
 def check_runs(network: ImageNetwork) -> None:
@@ -69,14 +88,13 @@ def check_runs(network: ImageNetwork) -> None:
         raise TuiGenError(f"the network gives {list(logits.shape)}, or numbers that are not finite, for its logits")
 
 
-def exportable(network: ImageNetwork) -> Exportable:
-    """A network with its card. Classes go by their numbers. Raises TuiGenError if its tensors do not fit together."""
+def exportable(network: ImageNetwork, names: Sequence[str]) -> Exportable:
+    """A network with its card; names: of its classes. Raises TuiGenError if its tensors do not fit together."""
     check_runs(network)
-    names = [f"class {index}" for index in range(network.conditions)]
     tokenizer = phrase_tokenizer(names, first_id=network.start + 1).to_str() if names else ""
     conditions = tuple(range(network.start + 1, network.warm_up))
     spec = ImageSpec(network.height, network.width, network.levels, conditions=conditions, channels=network.channels)
-    without = " Without a class it draws class 0." if network.condition == "class" else ""
+    without = f" Without a class it draws {names[0]}." if network.condition == "class" else ""
     card = ModelCard(
         name="",
         kind="image",

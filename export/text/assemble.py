@@ -220,7 +220,7 @@ def _chains(parts: StateDictParts, checkpoint: Checkpoint, order: tuple[str, ...
         yield from _untied_chains(parts, order, inputs=width, outputs=sizes, table=table)
     for table in tables:
         yield from _tied_chains(parts, order, table)
-    for width in sorted({layer.inputs for layer in parts.layers()}, reverse=True):
+    for width in sorted({layer.inputs for layer in parts.layers()} - {1}, reverse=True):
         yield from _untied_chains(parts, order, inputs=width, outputs=(width,))
     yield from _untied_chains(parts, order, inputs=1, outputs=range(2, 2**31))
 
@@ -376,6 +376,9 @@ def _no_chain(parts: StateDictParts) -> TuiGenError:
     sizes = {len(table) for table in parts.tables.values()}
     if not parts.feedforward and not parts.tables:
         return TuiGenError(f"this is {_listing(parts)} alone: there is no layer that predicts a token")
+    if outputs and not sizes and max(outputs) == 1:
+        what = f"this predicts a single number ({_listing(parts)})"
+        return TuiGenError(f"{what}: it goes on with a series, or weighs one, and writes no text")
     if outputs and sizes and max(outputs) < max(sizes) / 2 and not sizes & {*outputs}:
         return TuiGenError(
             f"this reads {max(sizes):,} tokens but predicts {max(outputs):,} values ({_listing(parts)}): "

@@ -68,6 +68,12 @@ def find_torch_layers(
         if (owner := _class_of_owner(path, checkpoint)) and index in (None, "0"):
             what = f"whether {path}, a {owner}, computes as PyTorch's {layer.kind} does (others cannot be exported)"
             assumptions.ask("cell", what, choices=("torch",))
+        if (
+            lacks := {"bias_ih", "bias_hh"} - weights.keys()
+            if len(weights.keys() & {"bias_ih", "bias_hh"}) == 1
+            else ()
+        ):
+            assumptions.notes.append(f"{layer.name} has no {min(lacks)}, which counts as zeros")
         if layer.kind == "RNN":
             nonlinearity = metadata.nonlinearity(checkpoint, path) or assumptions.assume(
                 "nonlinearity",

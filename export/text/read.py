@@ -15,7 +15,7 @@ from tui_gen.card import ModelCard
 from tui_gen.sampling.params import Tokens
 from tui_gen.text.tokenizer import PromptTokenizer
 
-from ..assumptions import Assumptions
+from ..assumptions import OF_PICTURES, Assumptions
 from ..checkpoints.checkpoint import Checkpoint
 from ..reader import Diagnosis, Exportable, Reading, ReadOptions
 from .assemble import Assembly, assemble
@@ -47,9 +47,11 @@ def read_text(checkpoint: Checkpoint, options: ReadOptions) -> Reading | None:
     assembly = assemble(parts, checkpoint, assumptions)
     network = assembly.network
     vocabulary = read_vocabulary(checkpoint, options, network.vocab_size, assumptions)
-    assumptions.check_all_used()
+    assumptions.check_all_used(OF_PICTURES)
     corpus = _corpus_tokens(options.corpus, vocabulary.tokenizer, network.vocab_size)
-    loss_facts, corpus_notes, doubt = _fit(network, corpus, has_corpus=bool(options.corpus))
+    loss_facts, doubt = _fit(network, corpus)
+    why = "nothing names the tokens" if vocabulary.missing else "it is too short"
+    corpus_notes = [f"how well the corpus is predicted is not known: {why}"] if options.corpus and not corpus else []
     ignore_notes = [f"left out, as told, whatever it did in the network: {', '.join(ignore)}"] if ignore else []
     diagnosis = Diagnosis(
         f"{_label(network)}, reads and predicts {network.vocab_size:,} tokens",
@@ -120,20 +122,14 @@ def _corpus_tokens(corpus: Sequence[Path], tokenizer: str, size: int) -> tuple[T
     return (np.array(known[: rows * TEXT_STEPS], dtype=np.int64).reshape(rows, TEXT_STEPS),) if rows else ()
 
 
-def _fit(
-    network: TextNetwork, corpus: tuple[Tokens, ...], *, has_corpus: bool
-) -> tuple[list[tuple[str, str]], list[str], str]:
-    """How well the training text is predicted, as a fact, a note and a doubt. has_corpus: whether a text was named."""
+def _fit(network: TextNetwork, corpus: tuple[Tokens, ...]) -> tuple[list[tuple[str, str]], str]:
+    """How well the training text is predicted, as a fact and a doubt."""
     if not corpus:
-        note = (
-            "the corpus is too short, or its vocabulary unknown (name a --vocab or a --vocab-rule), to see how well "
-            "it is predicted"
-        )
-        return [], [note] if has_corpus else [], ""
+        return [], ""
     loss, uniform = _loss(network, corpus[0]), math.log(network.vocab_size)
     fact = f"{loss:.2f} nats per token over {corpus[0].size:,}; blind guessing would be {uniform:.2f}"
     doubt = "it predicts the corpus worse than blind guessing: the vocabulary, an assumption or the corpus is wrong"
-    return [("on the corpus", fact)], [], doubt if loss > uniform else ""
+    return [("on the corpus", fact)], doubt if loss > uniform else ""
 
 
 def _loss(network: TextNetwork, tokens: Tokens) -> float:

@@ -93,7 +93,9 @@ def read_vocabulary(checkpoint: Checkpoint, options: ReadOptions, size: int, ass
     side = _side(options, size, assumptions)
     stored, others = _stored(evidence, size, assumptions)
     best = _likeliest([*([side] if side else []), *stored], assumptions)
-    return _of_source(best, evidence, assumptions) if best else _nameless(size, others, evidence, assumptions)
+    if best:
+        return _of_source(best, evidence, assumptions)
+    return _nameless(size, others, evidence, assumptions, _fitting_rules(options.corpus, size))
 
 
 def _unused_ids(checkpoint: Checkpoint, size: int) -> frozenset[int]:
@@ -171,12 +173,16 @@ def _likeliest(sources: Sequence[_Source], assumptions: Assumptions) -> _Source 
     if len(rivals) < 2:
         return next(iter(rivals), None)
     names = [rival.name for rival in rivals]
+    answer = next((source for source in sources if source.name == assumptions.options.assume.get("vocabulary")), None)
+    if answer and answer.name not in names:  # another name of the same tokens
+        names = [answer.name if rival.tokens == answer.tokens else rival.name for rival in rivals]
     pairs = enumerate(zip(rivals[0].tokens, rivals[1].tokens, strict=True))
     at, texts = next((at, texts) for at, texts in pairs if None not in texts and texts[0] != texts[1])
-    says = " and ".join(f"{text!r} by {name}" for text, name in zip(texts, names, strict=False))
+    shown = [f"{name} (--vocab)" if name == _SIDE else name for name in names]
+    says = " and ".join(f"{text!r} by {name}" for text, name in zip(texts, shown, strict=False))
     what = f"which vocabulary is right: id {at} is {says}"
     name = assumptions.ask("vocabulary", what, choices=names)
-    return next(rival for rival in rivals if rival.name == name)
+    return rivals[names.index(name)]
 
 
 def _of_source(source: _Source, evidence: _Evidence, assumptions: Assumptions) -> Vocabulary:
@@ -218,16 +224,22 @@ def _tokenizer_file(source: _Source, assumptions: Assumptions) -> tuple[str, Tok
 
 
 def _nameless(
-    size: int, others: Sequence[StoredVocabulary], evidence: _Evidence, assumptions: Assumptions
+    size: int,
+    others: Sequence[StoredVocabulary],
+    evidence: _Evidence,
+    assumptions: Assumptions,
+    rules: Sequence[str],
 ) -> Vocabulary:
+    """rules: those that make so many tokens of the corpus."""
     near = min(others, key=lambda other: abs(size - len(other.tokens)), default=None)
-    cures = _Adjustable(near.tokens).cures(size) if near else []
+    cures = _Adjustable(near.tokens).cures(size, is_file=False) if near else []
     hint = f" ({' or '.join(cures)} gives them all)" if cures else ""
     beside = f"; {near.key} in the file has {len(near.tokens):,} tokens, the weights {size:,}{hint}" if near else ""
     sizes = {**{name: len(characters) for name, characters in CHARACTER_SETS.items()}, BYTES: 256}
     known = next((f" (--vocab {name} has {size} too)" for name, count in sizes.items() if count == size), "")
+    of_corpus = f" ({size:,} tokens come of the corpus by --vocab-rule {' or '.join(rules)})" if rules else ""
     missing = Missing(
-        f"the vocabulary{known}{beside}",
+        f"the vocabulary{of_corpus or known}{beside}",
         "--vocab FILE, or --corpus FILE... --vocab-rule RULE",
         "tokens are called `token 17`, and typed so or as `17`",
     )
@@ -293,21 +305,28 @@ class _Adjustable:
         """How many they are without any adjustment."""
         return len(self.specials) + len(self.tokens)
 
-    def cures(self, size: int) -> list[str]:
-        """Answers to --assume, as typed, that make exactly `size` tokens of these; the simplest ones."""
+    def cures(self, size: int, *, is_file: bool = True) -> list[str]:
+        """Answers to --assume, as typed, that make exactly `size` tokens of these; the simplest ones.
+
+        is_file: whether they are lines, of which the first may be none. Without counts, nothing but a coincidence tells
+        of two answers together.
+        """
         leasts = (None, *_LEAST_COUNTS) if self.counts else (None,)
         cures: list[tuple[int, str]] = []
         for lowercase, least in product((False, True), leasts):
             tokens = (self._lowercased() if lowercase else self)._common(least)
+            if lowercase and not self.counts and len(tokens) == len({*self.tokens}):
+                continue  # it joins nothing but what is there twice
             missing = size - len(tokens) - len(self.specials)
             names = _likely_specials(missing, tokens) if 0 < missing <= len(_USUAL_SPECIALS) else ()
-            if missing == len(names) and (lowercase or least or names):
+            if missing == len(names) and (lowercase or least or names) and (self.counts or not (lowercase and names)):
                 changes = lowercase + bool(least) + bool(names)
                 cures.append((changes, _typed((*self.specials, *names), least, lowercase=lowercase)))
         if not cures and len(self.tokens) > size:
             most = f"--assume max_size={size - len(self.specials)}, if the script kept only the first"
-            header = f"no first line, {self.tokens[0]!r}, if it is a header" if len(self.tokens) == size + 1 else ""
-            cures = [(1, cure) for cure in (header, most) if cure]
+            first = (self.tokens[0] or "") if is_file and len(self.tokens) == size + 1 else ""
+            header = f"no first line, {first!r}, if it is a header"
+            cures = [(1, cure) for cure in ((header, most) if len(first) > 1 else (most,))]
         fewest = min((changes for changes, _ in cures), default=0)
         return [cure for changes, cure in cures if changes == fewest][:2]
 
@@ -416,9 +435,14 @@ def _by_rule(rule: Rule, texts: Iterable[str], *, lowercase: bool) -> _Adjustabl
     return _Adjustable([*distinct], [counts[token] for token in distinct], rule.specials)
 
 
+def _fitting_rules(corpus: Sequence[Path], size: int) -> list[str]:
+    """The rules that make exactly `size` tokens of a corpus."""
+    texts = [*map(read_text_file, corpus)]
+    return [name for name, rule in RULES.items() if _by_rule(rule, texts, lowercase=False).count() == size]
+
+
 def _rule_cures(name: str, corpus: Sequence[Path], size: int) -> list[str]:
     """What makes exactly `size` tokens of a corpus: other answers to --assume, or another rule."""
     texts = [*map(read_text_file, corpus)]
-    every = {other: _by_rule(rule, texts, lowercase=False) for other, rule in RULES.items()}
-    rules = [f"--vocab-rule {other}" for other, tokens in every.items() if tokens.count() == size]
-    return [*rules[:2], *every[name].cures(size)]
+    rules = [f"--vocab-rule {other}" for other in _fitting_rules(corpus, size)]
+    return [*rules[:2], *_by_rule(RULES[name], texts, lowercase=False).cures(size)]

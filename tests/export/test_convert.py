@@ -242,6 +242,65 @@ def test_wrong_usage_is_told(words: list[str], says: str, capsys: pytest.Capture
     assert says in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (
+            ["--assume", "bos=a", "--assume", "eos=.", "--assume", "bos=b"],
+            "--assume bos=a and --assume bos=b contradict",
+        ),
+        (["--vocab", "bytes", "--vocab-rule", "sorted-words"], "--vocab and --vocab-rule both say"),
+        (["--size", "28x28"], "--size says nothing of this network, which writes text"),
+        (["--scaling", "/255"], "--scaling says nothing of this network"),
+    ],
+)
+def test_options_that_contradict_or_say_nothing_are_told(
+    words: list[str], says: str, characters: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["inspect", str(characters), *words]) == 1
+    assert says in capsys.readouterr().err
+
+
+def test_what_says_nothing_of_pictures_or_of_the_trainers_files_is_told(
+    adventurers_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "picture.pt"
+    torch.save(sequential().state_dict(), path)
+    for file, option in ((path, ["--vocab", "bytes"]), (adventurers_checkpoint, ["--levels", "4"])):
+        assert main(["inspect", str(file), *option]) == 1
+        assert f"{option[0]} says nothing of this network" in capsys.readouterr().err
+    assert main(["inspect", str(adventurers_checkpoint), "--assume", "bos=a"]) == 1
+    assert "bos=... is no question of this network" in capsys.readouterr().err
+
+
+def test_weights_that_are_no_numbers_are_told_by_name(characters: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    state = torch.load(characters, weights_only=True)
+    state["state_dict"]["fc.bias"][3] = float("nan")
+    torch.save(state, characters)
+    assert main(["inspect", str(characters)]) == 1
+    assert "fc.bias holds NaN" in capsys.readouterr().err
+
+
+def test_a_file_beside_it_that_may_be_its_vocabulary_is_named(characters: Path) -> None:
+    state = torch.load(characters, weights_only=True)["state_dict"]
+    path = characters.with_name("bare.pt")
+    torch.save(state, path)
+    for name in ("notes.txt", "Char2Idx.json", "optimizer_meta.json"):
+        (path.parent / name).write_text("{}")
+    notes = " ".join(read(path, ReadOptions())[1].diagnosis.notes)
+    assert f"Char2Idx.json beside it may be its vocabulary: --vocab {path.parent / 'Char2Idx.json'}" in notes
+    assert "beside it" not in " ".join(read(characters, ReadOptions())[1].diagnosis.notes)
+
+
+def test_a_wrong_answer_is_not_taken_for_a_wrong_part_of_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "stacks.pt"
+    torch.save(TutorialGated().state_dict(), path)
+    assert main(["inspect", str(path), "--assume", "gate=odd"]) == 1
+    assert "weights=" not in capsys.readouterr().err
+
+
 def test_a_corpus_that_speaks_against_the_reading_needs_force(
     characters: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -333,3 +392,19 @@ def test_networks_changed_at_random_are_read_or_refused(name: str, tmp_path: Pat
         except TuiGenError as fault:
             faults.append(str(fault))
     assert not any("\n" in fault for fault in faults)
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (
+            {"stoi": {"a": 0, "b": 1}, "itos": {0: "a", 1: "b"}},
+            r"holds no weights of a network \(it holds stoi, itos\)",
+        ),
+        (torch.ones(3), r"holds no weights of a network \(none has a name\)"),
+    ],
+)
+def test_a_file_without_weights_is_told_by_what_it_holds(value: object, says: str, tmp_path: Path) -> None:
+    torch.save(value, tmp_path / "meta.pt")
+    with pytest.raises(TuiGenError, match=f"{says}.*--vocab"):
+        read(tmp_path / "meta.pt", ReadOptions())

@@ -239,6 +239,7 @@ def test_the_weights_of_a_file_are_loaded() -> None:
     ("factory", "answers", "says"),
     [
         ("owners_net", {}, "takes package.module:function"),
+        ("nets/owners_net.py:single", {}, "not that of its file: --factory nets.owners_net:single"),
         ("no_such_net:plain", {}, "no_such_net:plain failed: ModuleNotFoundError"),
         ("owners_net:nothing", {}, "owners_net:nothing failed: AttributeError"),
         ("owners_net:wrong", {}, "must return a torch.nn.Module, not int"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -38,14 +39,26 @@ def test_the_log_and_the_readme_go_with_it(names: Path, names_checkpoint: Path) 
     assert len([line for line in readme.splitlines() if line.startswith(("| 1 |", "| 2 |"))]) == 2
 
 
-def test_an_older_model_folder_is_replaced(names_checkpoint: Path, names: Path, tmp_path: Path) -> None:
+def test_an_older_model_folder_is_replaced(
+    names_checkpoint: Path, names: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = tmp_path / "model"
     folder.mkdir()
     for name in FILES:
         (folder / name).write_text("old")
     assert main([str(names_checkpoint), "-o", str(folder), "--name", "first-names"]) == 0
+    assert "in place of the model that was there" in capsys.readouterr().out
     assert (folder / "model.onnx").read_bytes() == (names / "model.onnx").read_bytes()
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_what_is_to_be_typed_next_can_be_pasted(
+    names_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "my odd $(name)'s"
+    assert main([str(names_checkpoint), "-o", str(folder)]) == 0
+    command = capsys.readouterr().out.splitlines()[-1].partition("play it with: ")[2]
+    assert shlex.split(command) == ["tui-gen", str(folder)]
 
 
 @pytest.mark.parametrize(
@@ -59,7 +72,9 @@ def test_a_folder_that_holds_anything_else_is_left_alone(
     for name in files:
         (folder / name).write_text("mine")
     assert main([str(names_checkpoint), "-o", str(folder)]) == 1
-    assert "is not a model folder" in capsys.readouterr().err
+    output = capsys.readouterr()
+    assert "holds other things than a model, such as" in output.err
+    assert output.out == ""  # nothing was read, converted or proved before
     assert {path.name: path.read_text() for path in folder.iterdir()} == dict.fromkeys(files, "mine")
     assert [path.name for path in tmp_path.iterdir()] == ["precious"]
 

@@ -391,7 +391,7 @@ _BESIDE = [
         "a side file against the checkpoint's own",
         _with_side("\n".join(reversed(WORDS)), stoi=BY_WORD),
         "asked",
-        "id 0 is 'dog' by side and '<pad>' by stoi; tell it with --assume vocabulary=side.stoi",
+        "id 0 is 'dog' by side \\(--vocab\\) and '<pad>' by stoi; tell it with --assume vocabulary=side.stoi",
         {"vocabulary": "stoi"},
         SIDE,
         prompts=CAT,

@@ -204,6 +204,11 @@ def test_a_pickle_of_arrays_or_tensors_without_torch_save(net: RNNModel, tmp_pat
         _assert_same(load_checkpoint(tmp_path / "plain.pkl").tensors, expected)
 
 
+def test_a_safetensors_file_has_no_key_that_its_weights_stand_under(net: RNNModel, tmp_path: Path) -> None:
+    safetensors.torch.save_file(net.state_dict(), tmp_path / "net.safetensors")
+    assert load_checkpoint(tmp_path / "net.safetensors").notes == ()
+
+
 def test_an_average_of_the_weights_is_left_alone_and_told(net: RNNModel, tmp_path: Path) -> None:
     average = {name: tensor + 1 for name, tensor in net.state_dict().items()}
     torch.save({"ema_model": average, "model": net.state_dict()}, tmp_path / "two.pt")

@@ -10,9 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils._pytree import tree_leaves
 
 from export.compiler.compile import compile_step
 from export.compiler.ir import LooksAheadError, NotStreamableError, constant_operand
+from export.compiler.trace import trace
 from tests.support.causal_networks import (
     COLOUR_LEVELS,
     Body,
@@ -312,3 +314,22 @@ def test_a_constant_that_really_differs_between_samples_is_refused() -> None:
     rows = np.array([[0.5, 1.4, -9.0], [0.5, 1.401, -9.0]], dtype=np.float32)[:, :, None, None]
     with pytest.raises(NotStreamableError, match="differs between samples"):
         constant_operand(rows, LIKE, DIMENSIONS)
+
+
+class _MasksInPlace(MaskedConv):
+    """As most masked convolutions are written: the weights themselves are masked, again in every pass."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        self.weight.data *= self.mask
+        return functional.conv2d(image, self.weight, self.bias, padding=1)
+
+
+def test_no_name_of_a_parameter_is_kept_for_a_tensor_that_is_gone() -> None:
+    """A later one may get its id, and was then called like a weight that the graph has already."""
+    record = trace(image_network(nn.Sequential(_MasksInPlace("A", 1, 4, 3)), 4, 5))
+    constants = [value for call in record.calls for value in tree_leaves((call.arguments, call.options))]
+    names = {id(value): value for value in constants if isinstance(value, Tensor)}
+    assert {name: names[number].shape for number, name in record.names.items()} == {
+        "0.weight": (4, 1, 3, 3),
+        "0.bias": (4,),
+    }

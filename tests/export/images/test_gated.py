@@ -10,6 +10,10 @@ import pytest
 import torch
 from torch import nn
 
+from export.checkpoints.checkpoint import Checkpoint
+from export.read import read_image
+from export.reader import ReadOptions
+from export.training.native import complete_card
 from tests.support.gated_networks import (
     AfterStem,
     ColourGated,
@@ -31,6 +35,8 @@ from tests.support.image_layouts import (
 )
 from tests.support.single_stack_networks import BookPixelCNN, sequential
 from tui_gen.errors import TuiGenError
+from tui_gen.images.codec import ImageCodec
+from tui_gen.library import codec_for
 
 LAYOUTS: dict[str, Layout] = {
     "generative gated": Layout(GenerativeGated, size=(6, 9)),
@@ -131,3 +137,24 @@ def test_answers_change_what_is_assumed() -> None:
 def test_answers_that_do_not_fit_are_told(answers: dict[str, Any], says: str) -> None:
     with pytest.raises(TuiGenError, match=says):
         read(TutorialGated(), **answers)
+
+
+@pytest.mark.parametrize(
+    ("names", "phrases"),
+    [
+        (["Shoe", "T-shirt/top", "bag"], ("bag", "shoe", "t-shirt/top")),
+        (["shoe", "bag"], ("class 0", "class 1", "class 2")),  # of another data set
+        (["a shoe, worn", "a shoe", "a bag"], ("class 0", "class 1", "class 2")),  # a comma ends a phrase
+        (["bag", "Bag", "shoe"], ("class 0", "class 1", "class 2")),
+    ],
+)
+def test_classes_go_by_the_names_that_the_file_gives_them(names: list[str], phrases: tuple[str, ...]) -> None:
+    facts = {"class_names": names, "losses": [1.0]}
+    net = PriorGated(classes=3, layers=3, first=3)
+    options = ReadOptions(size=(4, 5), assume={"first": "zeroed"})
+    reading = read_image(Checkpoint("t", dict(net.state_dict()), facts=facts), options)
+    assert reading is not None
+    exportable = reading.build()
+    codec = codec_for(complete_card(exportable.card, exportable.network), exportable.tokenizer)
+    assert isinstance(codec, ImageCodec)
+    assert codec.phrases == phrases

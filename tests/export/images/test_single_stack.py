@@ -51,7 +51,7 @@ LAYOUTS: dict[str, Layout] = {
     "book, wider": Layout(lambda: BookPixelCNN(width=12, blocks=4, levels=8, first=5), lambda p: p.float() / 8, (7, 6)),
     "generative": Layout(GenerativePixelCNN, size=(6, 7)),
     "generative, deeper": Layout(lambda: GenerativePixelCNN(blocks=5, width=4), size=(6, 7)),
-    "attributes, masks of every pass": Layout(Attributes),
+    "attributes, masks of every pass": Layout(Attributes, answers={"assume": {"masks": "a-then-b"}}),
     "activation before normalisation": Layout(activation_before_norm),
     "no activation at one place": Layout(without_activation_at_one_place),
     "one-hot": Layout(
@@ -84,7 +84,6 @@ def test_a_guess_is_told_with_the_option_that_corrects_it() -> None:
             "whether a block ends with an activation, before or after it adds its input": "none",
         },
         Homework(): {"whether its outputs are sorted by level or by channel first": ""},
-        Attributes(): {"the masks of its convolutions, of which the file has none": "a-then-b"},
         AfterStem(): {"the activation after its first convolution": "relu"},
     }
     for net, defaults in guesses.items():
@@ -127,13 +126,16 @@ def test_stored_biases_of_masked_layers_are_as_they_are_told(how: str) -> None:
     for part in net.modules():
         if isinstance(part, MaskedConv):
             assert part.bias is not None
-            nn.init.normal_(part.bias)  # far from untouched; the layout says that they are ignored
+            nn.init.normal_(part.bias)  # far from untouched, so the layout no longer says that they are ignored
     pixels = torch.randint(4, (2, 80))
     with torch.no_grad():
         expected = net(pixels.view(2, 1, 5, 16) / 4).flatten(2).transpose(1, 2)
-    network = network_of(read(net, assume={"masked_bias": how}))
+    script = {"block_end": "after", "before_blocks": "activation"}
+    network = network_of(read(net, scaling="level/levels", assume={"masked_bias": how, **script}))
     assert torch.allclose(network.whole_logits(pixels), expected, atol=1e-5) == (how == "ignored")
-    assert assumptions(net)["whether its masked convolutions add the bias that they store"] == "ignored"
+    guesses = assumptions(net)
+    assert guesses["whether its masked convolutions add the bias that they store"] == "added"
+    assert guesses["whether a block ends with an activation, before or after it adds its input"] == ""
 
 
 def test_biases_that_training_never_touched_are_ignored_aloud() -> None:
@@ -246,12 +248,30 @@ def test_the_size_may_stand_in_the_file() -> None:
     assert network_of(read(GenerativePixelCNN(), size=None)).width == 7
 
 
-def test_masks_that_the_file_lacks_are_assumed_aloud() -> None:
+def test_masks_that_the_file_lacks_are_asked_about() -> None:
+    """The tensors are also those of a network that removes noise, or colours what it is given."""
     torch.manual_seed(0)
     net = sequential()
     state = {name: tensor for name, tensor in net.state_dict().items() if not name.endswith("mask")}
-    assert any(what.startswith("the masks") for what in assumptions(state))
-    assert_same(read(state), net)
+    with pytest.raises(TuiGenError, match=r"whether its script masks its convolutions.* --assume masks=a-then-b.none"):
+        read(state).build()
+    assert_same(read(state, assume={"masks": "a-then-b"}), net)
+
+
+@pytest.mark.parametrize(
+    "head", [nn.Linear(6, 10), nn.Sequential(nn.Flatten(), nn.Linear(6 * 9, 20), nn.ReLU(), nn.Linear(20, 10))]
+)
+def test_what_turns_pictures_into_classes_is_told_so(head: nn.Module) -> None:
+    net = nn.ModuleDict({"body": nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 6, 3)), "head": head})
+    with pytest.raises(TuiGenError, match=r"head.* reads what its 2 convolutions make: .*classifier") as fault:
+        read(net)
+    assert "ignore" not in str(fault.value)
+
+
+def test_what_is_left_out_as_told_is_not_named_again() -> None:
+    net = nn.ModuleDict({"a": nn.Conv2d(1, 4, 3), "b": nn.Conv2d(8, 2, 3), "x": nn.Linear(5, 7), "y": nn.Linear(7, 5)})
+    with pytest.raises(TuiGenError, match=r"b .* cannot read what a"):
+        read(net, assume={"ignore": "x,y"})
 
 
 def test_convolutions_that_make_no_known_network_are_told() -> None:

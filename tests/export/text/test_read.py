@@ -57,6 +57,10 @@ USUAL = checkpoint_of(Usual(nn.LSTM(5, 7)))
         ),
         (_network(rnn=nn.LSTM(5, 7)), "this is LSTM rnn 5 to 7 alone: there is no layer that predicts a token"),
         (
+            _network(rnn=nn.LSTM(1, 7), fc=nn.Linear(7, 1)),
+            r"this predicts a single number \(.*\): it goes on with a series, .* and writes no text",
+        ),
+        (
             _with(USUAL, attn__weight=torch.ones(7, 14)),
             r"these parts do not make a chain .*; networks with such parts \(attention\) are not supported",
         ),
@@ -183,3 +187,9 @@ def test_foreign_language_models_are_named(names: list[str], says: str) -> None:
 def test_what_is_not_known_is_not_named() -> None:
     tensors: dict[str, Any] = {"conv.weight": torch.ones(4, 4, 3, 3), "conv.attention.weight": torch.ones(4)}
     refuse_foreign(Checkpoint("a test's", tensors))
+
+
+def test_a_layer_that_has_lost_a_bias_is_told() -> None:
+    state = {name: tensor for name, tensor in USUAL.tensors.items() if "bias_hh" not in name}
+    notes = read(Checkpoint("a test's", state)).diagnosis.notes
+    assert any(note.endswith("has no bias_hh, which counts as zeros") for note in notes)

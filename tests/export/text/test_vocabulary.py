@@ -90,7 +90,7 @@ def test_vocabularies_that_contradict_each_other_are_a_question(tmp_path: Path) 
     assert _ids(_build(3, ReadOptions(assume={"vocabulary": "stoi"}), **facts), "cab") == [2, 0, 1]
     assert _ids(_build(3, ReadOptions(assume={"vocabulary": "chars"}), **facts), "cab") == [0, 2, 1]
     side = _side(tmp_path / "vocab.txt", "b\na\nc\n")
-    with pytest.raises(TuiGenError, match="id 0 is 'b' by side and 'a' by stoi"):
+    with pytest.raises(TuiGenError, match=r"id 0 is 'b' by side \(--vocab\) and 'a' by stoi"):
         _build(3, side, stoi=facts["stoi"])
     assert _ids(_build(3, replace(side, assume={"vocabulary": "side"}), stoi=facts["stoi"]), "cab") == [2, 1, 0]
 
@@ -383,6 +383,28 @@ def test_what_would_give_a_text_the_size_of_the_weights_is_named(tmp_path: Path)
     assert message(5).endswith("exactly so many with --assume lowercase=yes")
     assert message(2).endswith("exactly so many with --assume min_count=2")
     assert message(40).endswith("it is another model's, or incomplete")
+
+
+def test_the_rules_that_fit_a_corpus_are_named_where_none_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "input.txt"
+    path.write_text("abba cab\n", encoding="utf-8")
+    diagnosis = read(_checkpoint(5), ReadOptions(corpus=(path,))).diagnosis
+    assert "5 tokens come of the corpus by --vocab-rule sorted-characters" in diagnosis.missing[0].what
+    assert "how well the corpus is predicted is not known: nothing names the tokens" in diagnosis.notes
+    short = read(_checkpoint(5), ReadOptions(corpus=(path,), vocab_rule="sorted-characters")).diagnosis
+    assert "how well the corpus is predicted is not known: it is too short" in short.notes
+
+
+def test_no_coincidence_is_taken_for_a_cure(tmp_path: Path) -> None:
+    """One token too many, and a capital and a small letter: small letters and <unk> would be as many."""
+    with pytest.raises(TuiGenError, match="has 6 tokens, but the weights predict 5") as fault:
+        _build(5, _side(tmp_path / "vocab.json", '["a", "A", "b", "B", "c", "@"]'))
+    assert "specials" not in str(fault.value)
+    with pytest.raises(TuiGenError, match="has 4 tokens, but the weights predict 3") as fault:
+        _build(3, _side(tmp_path / "vocab.txt", "a\nb\nb\nc\n"))
+    assert "lowercase" not in str(fault.value)
+    stored = read(_checkpoint(3, itos=["cat", "sat", "on", "mat"])).diagnosis.missing[0]
+    assert "header" not in stored.what
 
 
 def test_how_tokens_are_split_and_printed_is_said_and_can_be_told() -> None:
