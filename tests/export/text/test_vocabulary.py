@@ -119,6 +119,15 @@ def test_a_dict_without_id_0_is_a_list_of_names_that_0_begins_and_ends() -> None
         (["床", "</s>", "<EOP>", "<START>", "月"], 3, 2),
         (["xxunk", "xxpad", "xxbos", "xxeos", "the"], 2, 3),
         (["the", "cat", "sat"], 0, None),
+        (["<pad>", "<unk>", "the", "cat"], 2, None),
+        (["_PAD", "_UNK", "_BOS", "_EOS", "the"], 2, 3),
+        (["UNKNOWN_TOKEN", "SENTENCE_START", "SENTENCE_END", "the"], 1, 2),
+        (["PAD_token", "SOS_token", "EOS_token", "the"], 1, 2),
+        (["<start_token>", "<end_token>", "the"], 0, 1),
+        (["C", "Cl", "EOS", "GO"], 3, 2),
+        (["\n", "a", "b", "c"], 0, 0),
+        (["\n", " ", "a", "b"], 0, None),
+        (["\n", "床", "月", "。"], 0, None),
     ],
 )
 def test_what_begins_and_ends_a_text(tokens: list[str], bos: int, eos: int | None) -> None:
@@ -302,6 +311,7 @@ def _tokens(rule: str, *texts: str, folder: Path, **assume: str) -> list[str]:
         ("words-first-appearance-eos", ["to", "be", "or", "<eos>", "not", "that", "is", "it"]),
         ("words-by-frequency", ["to", "be", "or", "not", "that", "is", "it"]),
         ("words-by-frequency-sorted", ["be", "to", "is", "it", "not", "or", "that"]),
+        ("words-by-frequency-sorted-eos", ["<eos>", "be", "to", "is", "it", "not", "or", "that"]),
         ("sorted-words", ["be", "is", "it", "not", "or", "that", "to"]),
     ],
 )
@@ -377,8 +387,8 @@ def test_what_would_give_a_text_the_size_of_the_weights_is_named(tmp_path: Path)
         return str(fault.value)
 
     assert message(7).endswith(
-        "exactly so many with --vocab-rule words-first-appearance-eos or --assume "
-        "specials=<unk> (`...,<unk>` puts it last)"
+        "exactly so many with --vocab-rule words-first-appearance-eos or --vocab-rule words-by-frequency-sorted-eos or "
+        "--assume specials=<unk> (`...,<unk>` puts it last)"
     )
     assert message(5).endswith("exactly so many with --assume lowercase=yes")
     assert message(2).endswith("exactly so many with --assume min_count=2")
