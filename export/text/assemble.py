@@ -53,6 +53,8 @@ _TEMPERATURE = re.compile(r"(^|[._])(log_?)?(temperature|temp|tau|logit_?scale|o
 _UNPREDICTED = 4
 """Tokens, such as a start and a padding, that a network may read and never predict."""
 _TABLE_WORDS = ("emb", "wte", "enc", "lookup", "tok", "char", "word")
+_EMBEDDING = re.compile(r"emb(ed(d?ings?|s)?)?$", re.IGNORECASE)
+"""The end of a name that is an embedding's alone."""
 _OUTPUT_WORDS = ("out", "dec", "head", "proj", "fc", "lin", "pred", "logit")
 
 
@@ -217,35 +219,49 @@ def _chains(parts: StateDictParts, checkpoint: Checkpoint, order: tuple[str, ...
     for table in tables:
         rows, width = parts.tables[table].shape
         sizes = range(rows - _UNPREDICTED, rows + 1)
-        yield from _untied_chains(parts, order, inputs=width, outputs=sizes, table=table)
+        yield from _untied_chains(parts, order, checkpoint, inputs=width, outputs=sizes, table=table)
     for table in tables:
-        yield from _tied_chains(parts, order, table)
+        yield from _tied_chains(parts, order, checkpoint, table)
     for width in sorted({layer.inputs for layer in parts.layers()}, reverse=True):
-        yield from _untied_chains(parts, order, inputs=width, outputs=(width,))
-    yield from _untied_chains(parts, order, inputs=1, outputs=range(2, 2**31))
+        yield from _untied_chains(parts, order, checkpoint, inputs=width, outputs=(width,))
+    yield from _untied_chains(parts, order, checkpoint, inputs=1, outputs=range(2, 2**31))
+
+
+def _stack(parts: StateDictParts, table: str, order: tuple[str, ...], checkpoint: Checkpoint) -> list[Layer]:
+    """What may stand upon an embedding: no other one, such as a class's, unless a person says where it stands."""
+    others = {name for name in parts.tables if table and name not in order and _EMBEDDING.search(name)}
+    others = {name for name in others if metadata.module_kind(checkpoint, name) != "Linear"}
+    return [layer for layer in parts.layers(without=table) if layer.name not in others]
 
 
 def _untied_chains(
-    parts: StateDictParts, order: tuple[str, ...], *, inputs: int, outputs: Container[int], table: str = ""
+    parts: StateDictParts,
+    order: tuple[str, ...],
+    checkpoint: Checkpoint,
+    *,
+    inputs: int,
+    outputs: Container[int],
+    table: str = "",
 ) -> Iterator[_Chain]:
     """Chains whose last layer gives the logits."""
 
     def gives_logits(last: Layer) -> bool:
         return isinstance(last, Linear | TutorialRNN) and last.outputs in outputs
 
-    chains = _orders(parts.layers(without=table), order, table, inputs=inputs, is_end=gives_logits)
+    layers = _stack(parts, table, order, checkpoint)
+    chains = _orders(layers, order, table, inputs=inputs, is_end=gives_logits)
     if chains:
         yield _Chain(chains[0], table, is_number=inputs == 1 and not table, is_ambiguous=len(chains) > 1)
 
 
-def _tied_chains(parts: StateDictParts, order: tuple[str, ...], table: str) -> Iterator[_Chain]:
+def _tied_chains(parts: StateDictParts, order: tuple[str, ...], checkpoint: Checkpoint, table: str) -> Iterator[_Chain]:
     """Chains whose output has the weights of the embedding."""
     weight = parts.tables[table]
     rows, width = weight.shape
     biases = (name for name, value in parts.rest.items() if value.shape == (rows,))
     bias = next((name for name in biases if _BIAS.search(name)), "")
     output = Linear(bias.rpartition(".")[0] or "output", weight, parts.rest.get(bias))
-    layers = parts.layers(without=table)
+    layers = _stack(parts, table, order, checkpoint)
     chains = _orders(layers, order, table, inputs=width, is_end=lambda last: last.outputs == width)
     if chains:
         yield _Chain((*chains[0], output), table, bias=bias, is_tied=True, is_ambiguous=len(chains) > 1)
@@ -382,7 +398,13 @@ def _no_chain(parts: StateDictParts) -> TuiGenError:
             "a classifier or a tagger, not a language model"
         )
     if not parts.tables and len(parts.recurrent) == 1:
-        layer = parts.recurrent[0]
+        layer, size = parts.recurrent[0], max(outputs, default=0)
+        if size < layer.inputs < 2 * size:
+            return TuiGenError(
+                f"{layer.name} reads {layer.inputs:,} numbers, {layer.inputs - size:,} more than the {size:,} tokens "
+                f"that the network predicts ({_listing(parts)}): it seems to read something beside each token, such as "
+                "a class, which is not supported"
+            )
         return TuiGenError(
             f"{layer.name} reads {layer.inputs:,} numbers, but the file has no embedding so wide and the network "
             f"predicts {', '.join(f'{size:,}' for size in outputs) or 'no'} values ({_listing(parts)}): "

@@ -185,8 +185,10 @@ class _Places:
             several = sum(isinstance(other, Linear) for other in self.layers[:-1]) > 1
             return self._ask(name, name, default=stated) if several else self.answers.get("", stated)
         if len(modules) == 1:
-            return self._assume(name, modules.pop())
+            return self._of_module(name, modules.pop())
         is_last = len(after) == 1 and layer.outputs < layer.inputs and not self._is_in_list(name)
+        if is_last and self._is_alone_in_sequence(name):
+            return self._ask(name, f"{name} (alone in a sequence, where something without tensors may follow it)")
         if is_last and (self._gives_embedding(layer.outputs) or "proj" in name.lower()):
             return self._assume(name, "none", is_last=True)
         return self._ask(name, name, default="relu")
@@ -209,6 +211,22 @@ class _Places:
         ]
         has_gaps = any(gap.container == path for before in self.gaps for gap in before)
         return name in alike and len(alike) > 1 and not has_gaps
+
+    def _of_module(self, name: str, function: str) -> str:
+        """The one activation of a pickled network, if it stands right after a linear layer; else it is asked."""
+        paths, parts = list(self.checkpoint.modules), {_path(other) for other in self.names}
+        after = paths[paths.index(_path(name)) + 1 :] if _path(name) in paths else []
+        if next((path in self.unplaced for path in after if path in self.unplaced or path in parts), False):
+            return self._assume(name, function)
+        why = f"{name} (the file has {', '.join(self.unplaced)}, which may follow other parts, too)"
+        return self._ask(name, why, default=function)
+
+    def _is_alone_in_sequence(self, name: str) -> bool:
+        """Whether a part has a number, and no other part one beside it."""
+        path, _, number = name.rpartition(".")
+        return number.isdecimal() and not any(
+            other.startswith(f"{path}.") and other != name for other in self.names if path
+        )
 
     def _gives_embedding(self, width: int) -> bool:
         """Whether features of this width are what the first layer reads, as an output with the embedding's weights."""

@@ -242,6 +242,55 @@ class Tied(nn.Module):
         return functional.linear(value, self.emb.weight)
 
 
+class Projected(nn.Module):
+    """Tied, after a projection with tanh that is a sequence."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.emb, self.rnn, self.to_emb = nn.Embedding(V, E), lstm(), nn.Sequential(nn.Linear(H, E), nn.Tanh())
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return functional.linear(self.to_emb(self.rnn(self.emb(tokens))[0]), self.emb.weight)
+
+
+class TanhTwice(nn.Module):
+    """One module bends what the recurrent layer gives and what a linear one does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.emb, self.rnn, self.fc, self.out = nn.Embedding(V, E), lstm(), nn.Linear(H, H), nn.Linear(H, V)
+        self.tanh = nn.Tanh()
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.out(self.tanh(self.fc(self.tanh(self.rnn(self.emb(tokens))[0]))))  # type: ignore[no-any-return]
+
+
+class OfAClass(nn.Module):
+    """The features of a class are the first state. The embedding is as wide as the vocabulary."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.char_emb, self.country_emb, self.rnn = nn.Embedding(V, V), nn.Embedding(3, H), nn.GRU(V, H)
+        self.fc = nn.Linear(H, V)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        state = self.country_emb(torch.ones(1, len(tokens), dtype=torch.long))
+        return self.fc(self.rnn(self.char_emb(tokens).transpose(0, 1), state)[0].transpose(0, 1))  # type: ignore[no-any-return]
+
+
+class BesideAClass(nn.Module):
+    """A class of three stands before every token, both one-hot."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn, self.fc = lstm(V + 3), nn.Linear(H, V)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        kinds = functional.one_hot(torch.ones_like(tokens), 3)
+        features = torch.cat([kinds, functional.one_hot(tokens, V)], -1)
+        return self.fc(self.rnn(features.float())[0])  # type: ignore[no-any-return]
+
+
 class MixtureOfSoftmaxes(nn.Module):
     """Yang et al. (2018)."""
 

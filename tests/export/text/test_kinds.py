@@ -16,6 +16,7 @@ from export.reader import ReadOptions
 from tests.support.kinds import Kind, Logits, check
 from tests.support.open_networks import (
     BackwardReader,
+    BesideAClass,
     Chain,
     ConcatenatedSkips,
     DeepCell,
@@ -23,12 +24,15 @@ from tests.support.open_networks import (
     Lists,
     MixtureOfSoftmaxes,
     NormedCell,
+    OfAClass,
     OwnLayers,
     OwnNorm,
     PastTheLayer,
     Peepholes,
+    Projected,
     ResidualBlocks,
     Shift,
+    TanhTwice,
     Tempered,
     Tied,
     WithOwnLSTM,
@@ -230,6 +234,24 @@ GAPS = [
         "asked",
         r"which part is followed by relu \(relu\), .*; tell it with --assume activation=none\|rnn:relu",
         {"activation": "rnn:relu"},
+    ),
+    Kind(
+        "one that is used twice, pickled",
+        _whole(TanhTwice),
+        "asked",
+        r"which activation follows fc \(the file has tanh, which may follow other parts, too\)",
+        {"activation": "rnn:tanh,fc:tanh"},
+    ),
+    Kind(
+        "one that stands right after a linear layer, pickled",
+        _whole(lambda: usual(fc=nn.Linear(H, H), tanh=nn.Tanh(), drop=nn.Dropout())),
+    ),
+    Kind(
+        "a projection with an activation, in a sequence, before a tied output",
+        _saved(Projected),
+        "asked",
+        r"follows to_emb\.0 \(alone in a sequence, .*--assume activation=to_emb\.0:relu",
+        {"activation": "to_emb.0:tanh"},
     ),
 ]  # fmt: skip
 SETTINGS = [
@@ -502,6 +524,8 @@ HIDDEN = [
     Kind("peepholes", _saved(Peepholes), "refused", "the peephole connections of an LSTM"),
     Kind("a highway", _saved(Highway), "refused", "gate seems to stand beside another part"),
     Kind("skips side by side", _saved(ConcatenatedSkips), "refused", "out reads 14 numbers, and no part gives so many"),
+    Kind("a class as the first state", _saved(OfAClass), "refused", r"country_emb .* \(features of a class\) are not"),
+    Kind("a class beside each token", _saved(BesideAClass), "refused", "14 numbers, 3 more than the 11 tokens"),
     Kind("a mixture of softmaxes", _saved(MixtureOfSoftmaxes), "refused", "a mixture of softmaxes"),
     Kind("cells of PyTorch", _saved(lambda: Cells(nn.LSTMCell))),
 ]
