@@ -435,7 +435,8 @@ def _advice(names: list[str]) -> str:
     """What to do about parts that have no place."""
     purposes = metadata.purposes(names)
     if purposes:
-        paths = ",".join(dict.fromkeys(name.partition(".")[0] for name in names))
+        of_known = [name for name in names if metadata.purposes([name])]
+        paths = ",".join(dict.fromkeys(name.partition(".")[0] for name in of_known))
         return (
             f"; networks with such parts{purposes} are not supported; if it does not use them, --assume ignore={paths}"
         )

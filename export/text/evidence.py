@@ -15,6 +15,7 @@ from ..assumptions import Assumptions
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.settings import statements
 from . import metadata
+from .cells import CELLS
 from .layers import BatchNorm, Layer, LayerNorm, Linear, Recurrent, RecurrentLayer
 
 _BACKWARD = {"backward", "backwards", "bwd", "bw", "reverse", "reversed"}
@@ -47,7 +48,7 @@ def check_kind(recurrent: Sequence[Recurrent], checkpoint: Checkpoint, assumptio
             what = (
                 f"whether layers with the shapes of {' and '.join(sorted(kinds)).upper()} compute as PyTorch's do, for"
             )
-            assumptions.ask("cell", f"{what} its settings say {said} (others cannot be exported)", choices=("torch",))
+            assumptions.ask("cell", f"{what} its settings say {said} (others cannot be exported)", choices=CELLS)
 
 
 def check_counts(recurrent: Sequence[Recurrent], checkpoint: Checkpoint, assumptions: Assumptions) -> None:

@@ -31,6 +31,8 @@ _PARTNERS = {
 }
 """What ends a text that begins so."""
 _UNKNOWN = ("unk", "unknown", "oov")
+_FAIRSEQ = ("<s>", "<pad>", "</s>", "<unk>")
+"""What stands first in the dictionaries of fairseq, whose language models begin a text with `</s>`."""
 _FILLERS = ("pad", "padding", "mask", "blank")
 """What stands in no text."""
 _MARKED = re.compile(
@@ -166,6 +168,8 @@ def _of_meanings(tokens: Texts, meanings: Sequence[str]) -> list[int]:
 
 def _named_beginnings(tokens: Texts) -> list[int]:
     """Ids of the tokens whose names say that they begin a text; GO is a word where no EOS is."""
+    if tokens[: len(_FAIRSEQ)] == [*_FAIRSEQ]:
+        return [tokens.index("</s>"), 0]
     return _of_meanings(tokens, _BEGINNINGS) or ([tokens.index("GO")] if {"GO", "EOS"} <= {*tokens} else [])
 
 

@@ -170,6 +170,24 @@ class WithOwnLSTM(nn.Module):
         return torch.stack(outputs, 1)
 
 
+class GatesOfItsOwn(nn.Module):
+    """A cell with the names and the shapes of `nn.GRUCell`, whose update gate stands first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.emb, self.cell, self.out = nn.Embedding(V, E), nn.GRUCell(E, H), nn.Linear(H, V)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        h, outputs = torch.zeros(len(tokens), H), []
+        for x in self.emb(tokens).unbind(1):
+            z, r, n = functional.linear(x, self.cell.weight_ih, self.cell.bias_ih).chunk(3, 1)
+            of_z, of_r, of_n = functional.linear(h, self.cell.weight_hh, self.cell.bias_hh).chunk(3, 1)
+            z, n = torch.sigmoid(z + of_z), torch.tanh(n + torch.sigmoid(r + of_r) * of_n)
+            h = z * h + (1 - z) * n
+            outputs.append(self.out(h))
+        return torch.stack(outputs, 1)
+
+
 class Peepholes(nn.Module):
     """Gers and Schmidhuber (2000): gates that see the cell's state."""
 

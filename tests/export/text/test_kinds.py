@@ -20,6 +20,7 @@ from tests.support.open_networks import (
     Chain,
     ConcatenatedSkips,
     DeepCell,
+    GatesOfItsOwn,
     Highway,
     Lists,
     MixtureOfSoftmaxes,
@@ -431,6 +432,11 @@ HIDDEN = [
         "asked",
         "the order of the gates in cell",
         {"gates": "ifog"},
+    ),
+    Kind(
+        "one with PyTorch's shapes, too, as a person tells",
+        _saved(GatesOfItsOwn),
+        answers={"cell": "own", "gates": "zrn", "update": "keep"},
     ),
     Kind(
         "a normalisation of one's own, by the standard deviation",
