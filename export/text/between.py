@@ -35,8 +35,9 @@ _RESIDUAL = "none|PART,FIRST:LAST,..."
 _AWD_SETTINGS = {"dropouth", "dropouti", "dropoute"}
 _REINVENT = ["gru_1", "gru_2", "gru_3", "linear"]
 UNKNOWABLE = Missing(
-    "what its script does without tensors, such as an activation (PART:relu) or adding a part's input to its output",
-    "--assume activation=PART:FUNCTION,... and --assume residual=PART,FIRST:LAST,...",
+    "what its script does without tensors, such as an activation (PART:relu), adding a part's input to its output, or "
+    "reading a text from its end",
+    "--assume activation=PART:FUNCTION,..., --assume residual=PART,FIRST:LAST,... and --assume direction=backward",
     "nothing but what is said above",
 )
 """The guess that no evidence can make good; the loss on the training text shows whether it is right."""

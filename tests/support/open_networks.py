@@ -80,11 +80,12 @@ class BackwardReader(nn.Module):
 class WithUnusedNorm(nn.Module):
     """A normalisation that a switch turns off."""
 
-    def __init__(self, *, used: bool) -> None:
+    def __init__(self, *, used: bool, trained: bool = True) -> None:
         super().__init__()
         self.used = used
         self.emb, self.rnn, self.ln, self.out = nn.Embedding(V, E), lstm(), nn.LayerNorm(H), nn.Linear(H, V)
-        nn.init.normal_(self.ln.weight)
+        if trained:
+            nn.init.normal_(self.ln.weight)
 
     def forward(self, tokens: Tensor) -> Tensor:
         value = self.rnn(self.emb(tokens))[0]

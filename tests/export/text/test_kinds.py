@@ -380,6 +380,12 @@ SETTINGS = [
         "it would use ln, but its settings say config.layer_norm=False",
         {"normalisation": "unused"},
     ),
+    Kind(
+        "one that learned nothing, for nobody calls it, as a person tells",
+        _saved(partial(WithUnusedNorm, used=False, trained=False)),
+        answers={"normalisation": "unused"},
+    ),
+    Kind("one that learned nothing and is called", _saved(partial(WithUnusedNorm, used=True, trained=False))),
     Kind("one that is switched on", _saved(partial(WithUnusedNorm, used=True), config={"use_layer_norm": True})),
     Kind(
         "one without weights",
