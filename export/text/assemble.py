@@ -43,7 +43,10 @@ _SIDES = {
     "reads the text in both directions": ({"forward", "fwd", "fw"}, {"backward", "bwd", "bw"}),
 }
 """Words in the names of layers that do not stand one upon the other."""
-_BESIDE = {"gate", "gates", "highway", "highways", "carry", "skip", "skips", "shortcut", "residual", "glu"}
+_BESIDE = {
+    *("gate", "gates", "highway", "highways", "carry", "skip", "skips", "shortcut", "residual", "glu"),
+    *("mogrifier", "mogrify"),
+}
 _BIAS = re.compile(r"bias|(^|[._])b([._]|$)", re.IGNORECASE)
 _GATE_NORM = re.compile(r"(ln|bn|norm|layer_?norm|batch_?norm)_?(c|cx|cell|i|g|ih|hh|ho|hx)(_?\d+)?")
 """Names of a normalisation of a gate, or of a cell's state."""
@@ -214,7 +217,7 @@ def _with_numbers(network: TextNetwork, assumptions: Assumptions) -> Assembly:
 
 def _chains(parts: StateDictParts, checkpoint: Checkpoint, order: tuple[str, ...]) -> Iterator[_Chain]:
     """Orders that the sizes allow, the likeliest first. order: all names in the only order that is allowed, if any."""
-    tables = sorted(parts.tables, key=lambda name: _rank(name, checkpoint))
+    tables = sorted(parts.tables, key=lambda name: (_rank(name, checkpoint), -len(parts.tables[name])))
     tables = [name for name in tables if name in order[:1]] or tables
     for table in tables:
         rows, width = parts.tables[table].shape
@@ -229,7 +232,12 @@ def _chains(parts: StateDictParts, checkpoint: Checkpoint, order: tuple[str, ...
 
 def _stack(parts: StateDictParts, table: str, order: tuple[str, ...], checkpoint: Checkpoint) -> list[Layer]:
     """What may stand upon an embedding: no other one, such as a class's, unless a person says where it stands."""
-    others = {name for name in parts.tables if table and name not in order and _EMBEDDING.search(name)}
+    rows = len(parts.tables[table]) if table else 0
+    others = {
+        name
+        for name, other in parts.tables.items()
+        if table and len(other) != rows and name not in order and _EMBEDDING.search(name)
+    }
     others = {name for name in others if metadata.module_kind(checkpoint, name) != "Linear"}
     return [layer for layer in parts.layers(without=table) if layer.name not in others]
 

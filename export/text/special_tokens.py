@@ -32,7 +32,9 @@ _PARTNERS = {
 """What ends a text that begins so."""
 _UNKNOWN = ("unk", "unknown", "oov")
 _FAIRSEQ = ("<s>", "<pad>", "</s>", "<unk>")
-"""What stands first in the dictionaries of fairseq, whose language models begin a text with `</s>`."""
+"""What stands first in the dictionaries of fairseq, whose language models begin a text with `</s>`. Tokenizers for
+masked models begin so as well, with a <mask> beside.
+"""
 _FILLERS = ("pad", "padding", "mask", "blank")
 """What stands in no text."""
 _MARKED = re.compile(
@@ -168,7 +170,7 @@ def _of_meanings(tokens: Texts, meanings: Sequence[str]) -> list[int]:
 
 def _named_beginnings(tokens: Texts) -> list[int]:
     """Ids of the tokens whose names say that they begin a text; GO is a word where no EOS is."""
-    if tokens[: len(_FAIRSEQ)] == [*_FAIRSEQ]:
+    if tokens[: len(_FAIRSEQ)] == [*_FAIRSEQ] and "<mask>" not in tokens:
         return [tokens.index("</s>"), 0]
     return _of_meanings(tokens, _BEGINNINGS) or ([tokens.index("GO")] if {"GO", "EOS"} <= {*tokens} else [])
 

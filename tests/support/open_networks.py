@@ -189,6 +189,24 @@ class GatesOfItsOwn(nn.Module):
         return torch.stack(outputs, 1)
 
 
+class Mogrifier(nn.Module):
+    """Melis et al. (2020): features and state gate each other before the cell reads them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.emb, self.cell, self.out = nn.Embedding(V, E), nn.LSTMCell(E, H), nn.Linear(H, V)
+        self.mogrifier = nn.ModuleList([nn.Linear(H, E), nn.Linear(E, H)])
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        h = c = torch.zeros(len(tokens), H)
+        outputs = []
+        for x in self.emb(tokens).unbind(1):
+            features = 2 * torch.sigmoid(self.mogrifier[0](h)) * x
+            h, c = self.cell(features, (2 * torch.sigmoid(self.mogrifier[1](features)) * h, c))
+            outputs.append(self.out(h))
+        return torch.stack(outputs, 1)
+
+
 class Peepholes(nn.Module):
     """Gers and Schmidhuber (2000): gates that see the cell's state."""
 

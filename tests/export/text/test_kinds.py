@@ -24,6 +24,7 @@ from tests.support.open_networks import (
     Highway,
     Lists,
     MixtureOfSoftmaxes,
+    Mogrifier,
     NormedCell,
     OfAClass,
     OwnLayers,
@@ -133,6 +134,11 @@ def _with_relu_in_sum() -> Chain:
 
 def _scaled(factor: float) -> Chain:
     return usual({"emb": lambda value: value * factor})
+
+
+def _with_output_embedding() -> Chain:
+    proj, out = nn.Linear(H, E, bias=False), nn.Linear(E, V, bias=False)
+    return Chain({"embedding": nn.Embedding(V, E), "rnn": lstm(), "proj": proj, "out_emb": out})
 
 
 _AWD = ("dropout", "dropouth", "dropouti", "dropoute")
@@ -534,9 +540,13 @@ HIDDEN = [
         _saved(lambda: _log_probabilities(nn.Embedding(V, E, padding_idx=0)), args={"dropout": 0.5, "padding_idx": 0}),
     ),
     Kind("peepholes", _saved(Peepholes), "refused", "the peephole connections of an LSTM"),
+    Kind(
+        "features and state that gate each other", _saved(Mogrifier), "refused", r"mogrifier\.0 seems to stand beside"
+    ),
     Kind("a highway", _saved(Highway), "refused", "gate seems to stand beside another part"),
     Kind("skips side by side", _saved(ConcatenatedSkips), "refused", "out reads 14 numbers, and no part gives so many"),
     Kind("a class as the first state", _saved(OfAClass), "refused", r"country_emb .* \(features of a class\) are not"),
+    Kind("an embedding of the output", _saved(_with_output_embedding)),
     Kind("a class beside each token", _saved(BesideAClass), "refused", "14 numbers, 3 more than the 11 tokens"),
     Kind("a mixture of softmaxes", _saved(MixtureOfSoftmaxes), "refused", "a mixture of softmaxes"),
     Kind("cells of PyTorch", _saved(lambda: Cells(nn.LSTMCell))),

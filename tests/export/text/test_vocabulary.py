@@ -123,6 +123,7 @@ def test_a_dict_without_id_0_is_a_list_of_names_that_0_begins_and_ends() -> None
         (["_PAD", "_UNK", "_BOS", "_EOS", "the"], 2, 3),
         (["UNKNOWN_TOKEN", "SENTENCE_START", "SENTENCE_END", "the"], 1, 2),
         (["PAD_token", "SOS_token", "EOS_token", "the"], 1, 2),
+        (["<s>", "<pad>", "</s>", "<unk>", "<mask>", "the"], 0, 2),
         (["<start_token>", "<end_token>", "the"], 0, 1),
         (["C", "Cl", "EOS", "GO"], 3, 2),
         (["\n", "a", "b", "c"], 0, 0),
