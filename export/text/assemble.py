@@ -18,12 +18,14 @@ from ..checkpoints.checkpoint import Checkpoint
 from ..reader import Missing
 from . import evidence, metadata
 from .between import residual_connections, with_activations
+from .cell_weights import Role, assign_roles
 from .layers import (
     ACTIVATIONS,
     BatchNorm,
     Layer,
     LayerNorm,
     Linear,
+    Recurrent,
     RecurrentLayer,
     TutorialRNN,
     activate,
@@ -379,7 +381,7 @@ def _norm_inside(norm: Layer) -> TuiGenError:
 def _refuse_parallel(parts: StateDictParts, order: Sequence[str]) -> None:
     """Refuses linear layers whose names say that they stand beside others, unless a person tells the order of all."""
     for layer in (layer for layer in parts.feedforward if isinstance(layer, Linear) and not order):
-        cell = next((cell for cell in parts.recurrent if layer.name.startswith(f"{cell.name}.")), None)
+        cell = next((cell for cell in parts.recurrent if _is_inside(layer, cell)), None)
         if cell and layer.inputs == layer.outputs == cell.hidden_size:
             raise TuiGenError(
                 f"{layer.name} seems to be inside of the recurrent cell {cell.name}, which is not supported; if it "
@@ -390,6 +392,14 @@ def _refuse_parallel(parts: StateDictParts, order: Sequence[str]) -> None:
                 f"{layer.name} seems to stand beside another part (a gate, a highway or a skip connection), which is "
                 "not supported; if it stands in line with all others, name them with --assume order=NAME,NAME,..."
             )
+
+
+def _is_inside(layer: Linear, cell: Recurrent) -> bool:
+    """Whether a linear layer is named as a part of a cell, or as one from state to state of a hand-written cell."""
+    stem = re.sub(r"[._]?\d+$", "", layer.name).rpartition(".")[2]
+    role = assign_roles([stem]).get(stem)
+    is_own = isinstance(cell, RecurrentLayer) and cell.equations is not None
+    return layer.name.startswith(f"{cell.name}.") or (is_own and role == Role("h", "h"))
 
 
 def _no_chain(parts: StateDictParts) -> TuiGenError:

@@ -395,17 +395,25 @@ class PastTheLayer(nn.Module):
 
 
 class DeepCell(nn.Module):
-    """Two layers from state to state: Pascanu et al. (2014)."""
+    """Two layers from state to state: Pascanu et al. (2014). The embedding is as wide as the state.
 
-    def __init__(self) -> None:
+    bare: without a module of the cell's own.
+    """
+
+    def __init__(self, *, bare: bool = False) -> None:
         super().__init__()
-        self.emb, self.out = nn.Embedding(V, E), nn.Linear(H, V)
-        self.cell = nn.ModuleDict({"i2h": nn.Linear(E, H), "h2h": nn.Linear(H, H), "h2h2": nn.Linear(H, H)})
+        self.emb, self.path = nn.Embedding(V, H), "" if bare else "cell."
+        if not bare:
+            self.cell = nn.Module()
+        for name in ("i2h", "h2h", "h2h2"):
+            self.get_submodule(self.path[:-1]).add_module(name, nn.Linear(H, H))
+        self.out = nn.Linear(H, V)
 
     def forward(self, tokens: Tensor) -> Tensor:
+        i2h, h2h, h2h2 = (self.get_submodule(self.path + name) for name in ("i2h", "h2h", "h2h2"))
         h, outputs = torch.zeros(len(tokens), H), []
         for x in self.emb(tokens).unbind(1):
-            h = torch.tanh(self.cell["h2h2"](torch.tanh(self.cell["i2h"](x) + self.cell["h2h"](h))))
+            h = torch.tanh(h2h2(torch.tanh(i2h(x) + h2h(h))))
             outputs.append(self.out(h))
         return torch.stack(outputs, 1)
 

@@ -492,6 +492,12 @@ HIDDEN = [
         "refused",
         "cell.h2h2 seems to be inside of the recurrent cell cell, which is not supported",
     ),
+    Kind(
+        "one without a module of its own",
+        _saved(lambda: DeepCell(bare=True)),
+        "refused",
+        "^h2h2 seems to be inside of the recurrent cell",
+    ),
     Kind("a layer past the recurrent one", _saved(PastTheLayer), "refused", "i2o seems to stand beside another part"),
     Kind(
         "the names of a tutorial",
