@@ -41,6 +41,7 @@ _MARKED = re.compile(
     r"<\|?(.+?)\|?>|\[([A-Z]+)\]|_{1,2}([A-Za-z]+)_{1,2}|@{1,2}([A-Za-z]+)@{1,2}|xx(bos|eos|unk|pad)|(start|end)seq"
     r"|_{1,2}([A-Z]{2,})|(?:SENTENCE_)?([A-Z]{3,})(?:_TOKEN|_token)?"
 )
+_BOTH = ("sos/eos", "bos/eos", "eos/sos", "eos/bos", "start/end")
 _AFFIXES = re.compile(r"^sentence[-_](?=start$|end$)|(?<=\w)[-_]?tok(en)?$")
 """What may stand around the name of a special token."""
 _BARE = {"BOS", "SOS", "START", "GO", "EOS", "END", "STOP", "EOT", "UNK", "UNKNOWN", "OOV", "PAD", "CLS", "SEP", "MASK"}
@@ -66,6 +67,7 @@ def meaning(token: str | None) -> str:
     if not match or (match[7] or match[8] or match[2] or "BOS") not in _BARE:
         return token if token in ("\n", " ") else ""
     name = _AFFIXES.sub("", next(part for part in match.groups() if part).lower())
+    name = "stop" if name in _BOTH else name
     return "start" if _LONG_START.fullmatch(name) else "end" if _LONG_END.fullmatch(name) else name
 
 

@@ -124,6 +124,7 @@ def test_a_dict_without_id_0_is_a_list_of_names_that_0_begins_and_ends() -> None
         (["UNKNOWN_TOKEN", "SENTENCE_START", "SENTENCE_END", "the"], 1, 2),
         (["PAD_token", "SOS_token", "EOS_token", "the"], 1, 2),
         (["<s>", "<pad>", "</s>", "<unk>", "<mask>", "the"], 0, 2),
+        (["<blank>", "<unk>", "the", "<sos/eos>"], 3, 3),
         (["<start_token>", "<end_token>", "the"], 0, 1),
         (["C", "Cl", "EOS", "GO"], 3, 2),
         (["\n", "a", "b", "c"], 0, 0),
