@@ -205,8 +205,12 @@ def _of_first(tokens: Texts) -> _Choice:
         return _Choice((0,), "a dot of the first id stands around every name in lists of names", ends=(0,))
     if joins_nothing(tokens) is not False:
         return _of_signs(tokens)
-    first = next((at for at, token in enumerate(tokens) if meaning(token) not in (*_UNKNOWN, *_FILLERS)), 0)
-    return _Choice((first,), "the first id, for no token is called a beginning")
+    return _Choice((_first_text(tokens),), "the first id, for no token is called a beginning")
+
+
+def _first_text(tokens: Texts) -> int:
+    """The first id that is neither padding nor what stands for the unknown."""
+    return next((at for at, token in enumerate(tokens) if meaning(token) not in (*_UNKNOWN, *_FILLERS)), 0)
 
 
 def _of_signs(tokens: Texts) -> _Choice:
@@ -217,8 +221,9 @@ def _of_signs(tokens: Texts) -> _Choice:
             (tokens.index("^"),), "^ and $ stand around texts without white space", ends=(tokens.index("$"),)
         )
     if signs:
-        return _Choice((*signs, *({0} - {*signs})), "none is called a beginning", ends=(None, *signs))
-    return _Choice((0,), "the first character, for none is called a beginning")
+        first = {_first_text(tokens)} - {*signs}
+        return _Choice((*signs, *first), "none is called a beginning", ends=(None, *signs))
+    return _Choice((_first_text(tokens),), "the first character, for none is called a beginning")
 
 
 def _end(tokens: Texts, begin: _Choice, bos: int | None) -> _Choice:

@@ -120,6 +120,7 @@ def test_a_dict_without_id_0_is_a_list_of_names_that_0_begins_and_ends() -> None
         (["xxunk", "xxpad", "xxbos", "xxeos", "the"], 2, 3),
         (["the", "cat", "sat"], 0, None),
         (["<pad>", "<unk>", "the", "cat"], 2, None),
+        (["<PAD>", "<UNK>", "今天", "天气", "很"], 2, None),
         (["_PAD", "_UNK", "_BOS", "_EOS", "the"], 2, 3),
         (["UNKNOWN_TOKEN", "SENTENCE_START", "SENTENCE_END", "the"], 1, 2),
         (["PAD_token", "SOS_token", "EOS_token", "the"], 1, 2),
@@ -281,9 +282,14 @@ def test_a_side_file_that_does_not_fit_is_told(tmp_path: Path, contents: str | b
         _build(5, _side(tmp_path / "vocab.txt", contents))
 
 
-def test_a_side_file_that_is_not_there_is_told() -> None:
+def test_a_side_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(TuiGenError, match="--vocab printible: there is no such file; a name instead of a file is p"):
         _build(5, ReadOptions(vocab="printible"))
+    (tmp_path / "vocab.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(
+        TuiGenError, match=r"is a folder; name the file in it that lists the tokens, such as .*vocab\.json"
+    ):
+        _build(5, ReadOptions(vocab=str(tmp_path)))
     with pytest.raises(TuiGenError, match="--vocab printable has 100 tokens, but the weights predict 5"):
         _build(5, ReadOptions(vocab="printable"))
 
