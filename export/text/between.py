@@ -11,7 +11,7 @@ from tui_gen.errors import TuiGenError
 from ..assumptions import Assumptions
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.settings import plain_settings, statements
-from ..gaps import Gap, activations_in, find_gaps, function_of
+from ..gaps import Gap, activations_in, find_gaps, function_of, modules_after
 from ..reader import Missing
 from . import metadata
 from .layers import (
@@ -54,11 +54,11 @@ def with_activations(
     functions = places.functions()
     places.ask()
     of_table = functions.pop(0) if table else "none"
-    return of_table, tuple(_interleave(layers, functions, places.answers))
+    return of_table, tuple(_interleave(layers, (*functions, places.of_output()), places.answers))
 
 
 def _interleave(layers: Sequence[Layer], functions: Sequence[str], answers: Mapping[str, str]) -> Iterator[Layer]:
-    for layer, function in zip(layers, (*functions, answers.get(layers[-1].name, "none")), strict=True):
+    for layer, function in zip(layers, functions, strict=True):
         if isinstance(layer, Linear):
             yield replace(layer, activation=function)
         else:
@@ -71,7 +71,7 @@ def _interleave(layers: Sequence[Layer], functions: Sequence[str], answers: Mapp
 
 @dataclass
 class _Places:
-    """Where an activation may be: after each part but the last."""
+    """Where an activation may be: after each part."""
 
     names: list[str]
     """Of the parts, the embedding's first if there is one."""
@@ -98,7 +98,8 @@ class _Places:
         names = [*([table] if table else []), *(layer.name for layer in layers)]
         gaps = find_gaps([_path(name) for name in names], checkpoint.modules)
         answers = _answers(assumptions, names)
-        unplaced = _unplaced(checkpoint, assumptions, {name for before in gaps for gap in before for name in gap.names})
+        placed = {name for before in gaps for gap in before for name in gap.names}
+        unplaced = _unplaced(checkpoint, assumptions, placed | {*modules_after(_path(names[-1]), checkpoint.modules)})
         parts = [*([None] if table else []), *layers]
         return cls(names, parts, gaps, checkpoint, assumptions, answers, {}, unplaced)
 
@@ -127,6 +128,11 @@ class _Places:
         if functions or self._are_neighbours(at):
             return functions[0] if functions else "none"
         return self._usual(at)
+
+    def of_output(self) -> str:
+        """What the logits go through, by an answer or by modules."""
+        functions = [*filter(None, modules_after(_path(self.names[-1]), self.checkpoint.modules).values())]
+        return self.answers.get(self.names[-1], functions[0] if functions else "none")
 
     def ask(self) -> None:
         """One question for all places, of which each has its answer."""

@@ -136,6 +136,11 @@ def _scaled(factor: float) -> Chain:
     return usual({"emb": lambda value: value * factor})
 
 
+def _with_bent_logits(*before: nn.Module) -> Chain:
+    head = nn.Sequential(*before, nn.Linear(H, V), nn.Dropout(), nn.ELU())
+    return Chain({"emb": nn.Embedding(V, E), "rnn": lstm(), "head": head})
+
+
 def _with_output_embedding() -> Chain:
     proj, out = nn.Linear(H, E, bias=False), nn.Linear(E, V, bias=False)
     return Chain({"embedding": nn.Embedding(V, E), "rnn": lstm(), "proj": proj, "out_emb": out})
@@ -241,6 +246,14 @@ GAPS = [
         "asked",
         r"which part is followed by relu \(relu\), .*; tell it with --assume activation=none\|rnn:relu",
         {"activation": "rnn:relu"},
+    ),
+    Kind(
+        "one after the logits, pickled",
+        _whole(_with_bent_logits),
+    ),
+    Kind(
+        "the same, after an activation of a hidden layer",
+        _whole(lambda: _with_bent_logits(nn.Linear(H, H), nn.ELU())),
     ),
     Kind(
         "one that is used twice, pickled",
