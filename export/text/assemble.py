@@ -102,6 +102,7 @@ def assemble(parts: StateDictParts, checkpoint: Checkpoint, assumptions: Assumpt
     chain = next(_chains(parts, checkpoint, order), None)
     if chain is None:
         raise _no_chain(parts)
+    chain = _with_embedding_as_output(chain, parts, order, checkpoint, assumptions)
     if not order and (chain.is_ambiguous or _has_rivals(chain, parts, checkpoint)):
         _ask_order(chain, parts, assumptions)
     _refuse_norm_fed_back(chain, checkpoint, assumptions)
@@ -128,6 +129,22 @@ def assemble(parts: StateDictParts, checkpoint: Checkpoint, assumptions: Assumpt
     if parts.rest:
         raise _leftover(parts.rest)
     return replace(assembly, network=network, initial_states=initial_states)
+
+
+def _with_embedding_as_output(
+    chain: _Chain, parts: StateDictParts, order: tuple[str, ...], checkpoint: Checkpoint, assumptions: Assumptions
+) -> _Chain:
+    """The chain; or, told so, one whose last layer is a projection before an output with the embedding's weights.
+
+    Sizes cannot tell where the embedding is as wide as the vocabulary.
+    """
+    table = parts.tables.get(chain.table)
+    if chain.is_tied or table is None or table.shape[0] != table.shape[1]:
+        return chain
+    what = f"whether {chain.layers[-1].name} gives the logits, or what the embedding's own weights then multiply"
+    if assumptions.assume("output", "own", what, choices=("own", "embedding")) == "own":
+        return chain
+    return next(_tied_chains(parts, order, checkpoint, chain.table), chain)
 
 
 def _ask_order(chain: _Chain, parts: StateDictParts, assumptions: Assumptions) -> None:

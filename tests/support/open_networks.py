@@ -266,12 +266,12 @@ class ConcatenatedSkips(nn.Module):
 class Tied(nn.Module):
     """Both in one: the output multiplies by the embedding, after a projection where widths differ."""
 
-    def __init__(self, *, project: bool = False, scale: float = 1.0) -> None:
+    def __init__(self, *, project: bool = False, scale: float = 1.0, width: int = E) -> None:
         super().__init__()
         self.scale = scale
-        self.emb, self.rnn = nn.Embedding(V, E if project else H), lstm(E if project else H)
+        self.emb, self.rnn = nn.Embedding(V, width if project else H), lstm(width if project else H)
         if project:
-            self.proj = nn.Linear(H, E)
+            self.proj = nn.Linear(H, width)
 
     def forward(self, tokens: Tensor) -> Tensor:
         value = self.rnn(self.emb(tokens) * self.scale)[0]

@@ -325,6 +325,12 @@ SETTINGS = [
     Kind("without an output layer", _saved(Tied)),
     Kind("tied after a projection", _saved(partial(Tied, project=True))),
     Kind(
+        "the same, as wide as the vocabulary, as a person tells",
+        _saved(partial(Tied, project=True, width=V)),
+        answers={"output": "embedding", "activation": "proj:none"},
+    ),
+    Kind("an output of its own, where the embedding is as wide as the vocabulary", _saved(Usual(nn.LSTM(V, H)))),
+    Kind(
         "settings that say not tied, and no output layer",
         _saved(Tied, tie_word_embeddings=False),
         "asked",
