@@ -74,6 +74,18 @@ def find_gaps(layers: Sequence[str], modules: Mapping[str, ModuleFacts] | None =
     return gaps
 
 
+def modules_after(name: str, modules: Mapping[str, ModuleFacts]) -> dict[str, str]:
+    """What follows the last layer of a pickled network in its sequences: activations, by their paths; empty for others.
+
+    Raises TuiGenError for a module whose effect is not known.
+    """
+    sequences = {path for path, facts in modules.items() if facts.kind.endswith(".Sequential")}
+    places = [place for place in _numbered_places(name) if place[0] in sequences]
+    ends = [_end_of(container, number, modules) for container, number in places]
+    leaves = [path for gap in ends for inside in gap.names for path in _leaves(inside, modules)]
+    return {path: function_of(path, modules[path]) for path in leaves}
+
+
 def _numbered_places(name: str) -> Iterator[tuple[str, int]]:
     """Every container with numbered modules on the way to a layer, and the layer's number there."""
     pieces = name.split(".")

@@ -18,12 +18,14 @@ from ..checkpoints.checkpoint import Checkpoint
 from ..reader import Missing
 from . import evidence, metadata
 from .between import residual_connections, with_activations
+from .cell_weights import Role, assign_roles
 from .layers import (
     ACTIVATIONS,
     BatchNorm,
     Layer,
     LayerNorm,
     Linear,
+    Recurrent,
     RecurrentLayer,
     TutorialRNN,
     activate,
@@ -43,7 +45,10 @@ _SIDES = {
     "reads the text in both directions": ({"forward", "fwd", "fw"}, {"backward", "bwd", "bw"}),
 }
 """Words in the names of layers that do not stand one upon the other."""
-_BESIDE = {"gate", "gates", "highway", "highways", "carry", "skip", "skips", "shortcut", "residual", "glu"}
+_BESIDE = {
+    *("gate", "gates", "highway", "highways", "carry", "skip", "skips", "shortcut", "residual", "glu"),
+    *("mogrifier", "mogrify"),
+}
 _BIAS = re.compile(r"bias|(^|[._])b([._]|$)", re.IGNORECASE)
 _GATE_NORM = re.compile(r"(ln|bn|norm|layer_?norm|batch_?norm)_?(c|cx|cell|i|g|ih|hh|ho|hx)(_?\d+)?")
 """Names of a normalisation of a gate, or of a cell's state."""
@@ -53,6 +58,8 @@ _TEMPERATURE = re.compile(r"(^|[._])(log_?)?(temperature|temp|tau|logit_?scale|o
 _UNPREDICTED = 4
 """Tokens, such as a start and a padding, that a network may read and never predict."""
 _TABLE_WORDS = ("emb", "wte", "enc", "lookup", "tok", "char", "word")
+_EMBEDDING = re.compile(r"emb(ed(d?ings?|s)?)?$", re.IGNORECASE)
+"""The end of a name that is an embedding's alone."""
 _OUTPUT_WORDS = ("out", "dec", "head", "proj", "fc", "lin", "pred", "logit")
 
 
@@ -95,6 +102,7 @@ def assemble(parts: StateDictParts, checkpoint: Checkpoint, assumptions: Assumpt
     chain = next(_chains(parts, checkpoint, order), None)
     if chain is None:
         raise _no_chain(parts)
+    chain = _with_embedding_as_output(chain, parts, order, checkpoint, assumptions)
     if not order and (chain.is_ambiguous or _has_rivals(chain, parts, checkpoint)):
         _ask_order(chain, parts, assumptions)
     _refuse_norm_fed_back(chain, checkpoint, assumptions)
@@ -121,6 +129,22 @@ def assemble(parts: StateDictParts, checkpoint: Checkpoint, assumptions: Assumpt
     if parts.rest:
         raise _leftover(parts.rest)
     return replace(assembly, network=network, initial_states=initial_states)
+
+
+def _with_embedding_as_output(
+    chain: _Chain, parts: StateDictParts, order: tuple[str, ...], checkpoint: Checkpoint, assumptions: Assumptions
+) -> _Chain:
+    """The chain; or, told so, one whose last layer is a projection before an output with the embedding's weights.
+
+    Sizes cannot tell where the embedding is as wide as the vocabulary.
+    """
+    table = parts.tables.get(chain.table)
+    if chain.is_tied or table is None or table.shape[0] != table.shape[1]:
+        return chain
+    what = f"whether {chain.layers[-1].name} gives the logits, or what the embedding's own weights then multiply"
+    if assumptions.assume("output", "own", what, choices=("own", "embedding")) == "own":
+        return chain
+    return next(_tied_chains(parts, order, checkpoint, chain.table), chain)
 
 
 def _ask_order(chain: _Chain, parts: StateDictParts, assumptions: Assumptions) -> None:
@@ -212,40 +236,59 @@ def _with_numbers(network: TextNetwork, assumptions: Assumptions) -> Assembly:
 
 def _chains(parts: StateDictParts, checkpoint: Checkpoint, order: tuple[str, ...]) -> Iterator[_Chain]:
     """Orders that the sizes allow, the likeliest first. order: all names in the only order that is allowed, if any."""
-    tables = sorted(parts.tables, key=lambda name: _rank(name, checkpoint))
+    tables = sorted(parts.tables, key=lambda name: (_rank(name, checkpoint), -len(parts.tables[name])))
     tables = [name for name in tables if name in order[:1]] or tables
     for table in tables:
         rows, width = parts.tables[table].shape
         sizes = range(rows - _UNPREDICTED, rows + 1)
-        yield from _untied_chains(parts, order, inputs=width, outputs=sizes, table=table)
+        yield from _untied_chains(parts, order, checkpoint, inputs=width, outputs=sizes, table=table)
     for table in tables:
-        yield from _tied_chains(parts, order, table)
+        yield from _tied_chains(parts, order, checkpoint, table)
     for width in sorted({layer.inputs for layer in parts.layers()} - {1}, reverse=True):
-        yield from _untied_chains(parts, order, inputs=width, outputs=(width,))
-    yield from _untied_chains(parts, order, inputs=1, outputs=range(2, 2**31))
+        yield from _untied_chains(parts, order, checkpoint, inputs=width, outputs=(width,))
+    yield from _untied_chains(parts, order, checkpoint, inputs=1, outputs=range(2, 2**31))
+
+
+def _stack(parts: StateDictParts, table: str, order: tuple[str, ...], checkpoint: Checkpoint) -> list[Layer]:
+    """What may stand upon an embedding: no other one, such as a class's, unless a person says where it stands."""
+    rows = len(parts.tables[table]) if table else 0
+    others = {
+        name
+        for name, other in parts.tables.items()
+        if table and len(other) != rows and name not in order and _EMBEDDING.search(name)
+    }
+    others = {name for name in others if metadata.module_kind(checkpoint, name) != "Linear"}
+    return [layer for layer in parts.layers(without=table) if layer.name not in others]
 
 
 def _untied_chains(
-    parts: StateDictParts, order: tuple[str, ...], *, inputs: int, outputs: Container[int], table: str = ""
+    parts: StateDictParts,
+    order: tuple[str, ...],
+    checkpoint: Checkpoint,
+    *,
+    inputs: int,
+    outputs: Container[int],
+    table: str = "",
 ) -> Iterator[_Chain]:
     """Chains whose last layer gives the logits."""
 
     def gives_logits(last: Layer) -> bool:
         return isinstance(last, Linear | TutorialRNN) and last.outputs in outputs
 
-    chains = _orders(parts.layers(without=table), order, table, inputs=inputs, is_end=gives_logits)
+    layers = _stack(parts, table, order, checkpoint)
+    chains = _orders(layers, order, table, inputs=inputs, is_end=gives_logits)
     if chains:
         yield _Chain(chains[0], table, is_number=inputs == 1 and not table, is_ambiguous=len(chains) > 1)
 
 
-def _tied_chains(parts: StateDictParts, order: tuple[str, ...], table: str) -> Iterator[_Chain]:
+def _tied_chains(parts: StateDictParts, order: tuple[str, ...], checkpoint: Checkpoint, table: str) -> Iterator[_Chain]:
     """Chains whose output has the weights of the embedding."""
     weight = parts.tables[table]
     rows, width = weight.shape
     biases = (name for name, value in parts.rest.items() if value.shape == (rows,))
     bias = next((name for name in biases if _BIAS.search(name)), "")
     output = Linear(bias.rpartition(".")[0] or "output", weight, parts.rest.get(bias))
-    layers = parts.layers(without=table)
+    layers = _stack(parts, table, order, checkpoint)
     chains = _orders(layers, order, table, inputs=width, is_end=lambda last: last.outputs == width)
     if chains:
         yield _Chain((*chains[0], output), table, bias=bias, is_tied=True, is_ambiguous=len(chains) > 1)
@@ -355,7 +398,7 @@ def _norm_inside(norm: Layer) -> TuiGenError:
 def _refuse_parallel(parts: StateDictParts, order: Sequence[str]) -> None:
     """Refuses linear layers whose names say that they stand beside others, unless a person tells the order of all."""
     for layer in (layer for layer in parts.feedforward if isinstance(layer, Linear) and not order):
-        cell = next((cell for cell in parts.recurrent if layer.name.startswith(f"{cell.name}.")), None)
+        cell = next((cell for cell in parts.recurrent if _is_inside(layer, cell)), None)
         if cell and layer.inputs == layer.outputs == cell.hidden_size:
             raise TuiGenError(
                 f"{layer.name} seems to be inside of the recurrent cell {cell.name}, which is not supported; if it "
@@ -366,6 +409,14 @@ def _refuse_parallel(parts: StateDictParts, order: Sequence[str]) -> None:
                 f"{layer.name} seems to stand beside another part (a gate, a highway or a skip connection), which is "
                 "not supported; if it stands in line with all others, name them with --assume order=NAME,NAME,..."
             )
+
+
+def _is_inside(layer: Linear, cell: Recurrent) -> bool:
+    """Whether a linear layer is named as a part of a cell, or as one from state to state of a hand-written cell."""
+    stem = re.sub(r"[._]?\d+$", "", layer.name).rpartition(".")[2]
+    role = assign_roles([stem]).get(stem)
+    is_own = isinstance(cell, RecurrentLayer) and cell.equations is not None
+    return layer.name.startswith(f"{cell.name}.") or (is_own and role == Role("h", "h"))
 
 
 def _no_chain(parts: StateDictParts) -> TuiGenError:
@@ -385,7 +436,13 @@ def _no_chain(parts: StateDictParts) -> TuiGenError:
             "a classifier or a tagger, not a language model"
         )
     if not parts.tables and len(parts.recurrent) == 1:
-        layer = parts.recurrent[0]
+        layer, size = parts.recurrent[0], max(outputs, default=0)
+        if size < layer.inputs < 2 * size:
+            return TuiGenError(
+                f"{layer.name} reads {layer.inputs:,} numbers, {layer.inputs - size:,} more than the {size:,} tokens "
+                f"that the network predicts ({_listing(parts)}): it seems to read something beside each token, such as "
+                "a class, which is not supported"
+            )
         return TuiGenError(
             f"{layer.name} reads {layer.inputs:,} numbers, but the file has no embedding so wide and the network "
             f"predicts {', '.join(f'{size:,}' for size in outputs) or 'no'} values ({_listing(parts)}): "
@@ -416,7 +473,8 @@ def _advice(names: list[str]) -> str:
     """What to do about parts that have no place."""
     purposes = metadata.purposes(names)
     if purposes:
-        paths = ",".join(dict.fromkeys(name.partition(".")[0] for name in names))
+        of_known = [name for name in names if metadata.purposes([name])]
+        paths = ",".join(dict.fromkeys(name.partition(".")[0] for name in of_known))
         return (
             f"; networks with such parts{purposes} are not supported; if it does not use them, --assume ignore={paths}"
         )

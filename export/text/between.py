@@ -11,7 +11,7 @@ from tui_gen.errors import TuiGenError
 from ..assumptions import Assumptions
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.settings import plain_settings, statements
-from ..gaps import Gap, activations_in, find_gaps, function_of
+from ..gaps import Gap, activations_in, find_gaps, function_of, modules_after
 from ..reader import Missing
 from . import metadata
 from .layers import (
@@ -35,8 +35,9 @@ _RESIDUAL = "none|PART,FIRST:LAST,..."
 _AWD_SETTINGS = {"dropouth", "dropouti", "dropoute"}
 _REINVENT = ["gru_1", "gru_2", "gru_3", "linear"]
 UNKNOWABLE = Missing(
-    "what its script does without tensors, such as an activation (PART:relu) or adding a part's input to its output",
-    "--assume activation=PART:FUNCTION,... and --assume residual=PART,FIRST:LAST,...",
+    "what its script does without tensors, such as an activation (PART:relu), adding a part's input to its output, or "
+    "reading a text from its end",
+    "--assume activation=PART:FUNCTION,..., --assume residual=PART,FIRST:LAST,... and --assume direction=backward",
     "nothing but what is said above",
 )
 """The guess that no evidence can make good; the loss on the training text shows whether it is right."""
@@ -53,11 +54,11 @@ def with_activations(
     functions = places.functions()
     places.ask()
     of_table = functions.pop(0) if table else "none"
-    return of_table, tuple(_interleave(layers, functions, places.answers))
+    return of_table, tuple(_interleave(layers, (*functions, places.of_output()), places.answers))
 
 
 def _interleave(layers: Sequence[Layer], functions: Sequence[str], answers: Mapping[str, str]) -> Iterator[Layer]:
-    for layer, function in zip(layers, (*functions, answers.get(layers[-1].name, "none")), strict=True):
+    for layer, function in zip(layers, functions, strict=True):
         if isinstance(layer, Linear):
             yield replace(layer, activation=function)
         else:
@@ -70,7 +71,7 @@ def _interleave(layers: Sequence[Layer], functions: Sequence[str], answers: Mapp
 
 @dataclass
 class _Places:
-    """Where an activation may be: after each part but the last."""
+    """Where an activation may be: after each part."""
 
     names: list[str]
     """Of the parts, the embedding's first if there is one."""
@@ -97,7 +98,8 @@ class _Places:
         names = [*([table] if table else []), *(layer.name for layer in layers)]
         gaps = find_gaps([_path(name) for name in names], checkpoint.modules)
         answers = _answers(assumptions, names)
-        unplaced = _unplaced(checkpoint, assumptions, {name for before in gaps for gap in before for name in gap.names})
+        placed = {name for before in gaps for gap in before for name in gap.names}
+        unplaced = _unplaced(checkpoint, assumptions, placed | {*modules_after(_path(names[-1]), checkpoint.modules)})
         parts = [*([None] if table else []), *layers]
         return cls(names, parts, gaps, checkpoint, assumptions, answers, {}, unplaced)
 
@@ -126,6 +128,11 @@ class _Places:
         if functions or self._are_neighbours(at):
             return functions[0] if functions else "none"
         return self._usual(at)
+
+    def of_output(self) -> str:
+        """What the logits go through, by an answer or by modules."""
+        functions = [*filter(None, modules_after(_path(self.names[-1]), self.checkpoint.modules).values())]
+        return self.answers.get(self.names[-1], functions[0] if functions else "none")
 
     def ask(self) -> None:
         """One question for all places, of which each has its answer."""
@@ -185,8 +192,10 @@ class _Places:
             several = sum(isinstance(other, Linear) for other in self.layers[:-1]) > 1
             return self._ask(name, name, default=stated) if several else self.answers.get("", stated)
         if len(modules) == 1:
-            return self._assume(name, modules.pop())
+            return self._of_module(name, modules.pop())
         is_last = len(after) == 1 and layer.outputs < layer.inputs and not self._is_in_list(name)
+        if is_last and self._is_alone_in_sequence(name):
+            return self._ask(name, f"{name} (alone in a sequence, where something without tensors may follow it)")
         if is_last and (self._gives_embedding(layer.outputs) or "proj" in name.lower()):
             return self._assume(name, "none", is_last=True)
         return self._ask(name, name, default="relu")
@@ -209,6 +218,22 @@ class _Places:
         ]
         has_gaps = any(gap.container == path for before in self.gaps for gap in before)
         return name in alike and len(alike) > 1 and not has_gaps
+
+    def _of_module(self, name: str, function: str) -> str:
+        """The one activation of a pickled network, if it stands right after a linear layer; else it is asked."""
+        paths, parts = list(self.checkpoint.modules), {_path(other) for other in self.names}
+        after = paths[paths.index(_path(name)) + 1 :] if _path(name) in paths else []
+        if next((path in self.unplaced for path in after if path in self.unplaced or path in parts), False):
+            return self._assume(name, function)
+        why = f"{name} (the file has {', '.join(self.unplaced)}, which may follow other parts, too)"
+        return self._ask(name, why, default=function)
+
+    def _is_alone_in_sequence(self, name: str) -> bool:
+        """Whether a part has a number, and no other part one beside it."""
+        path, _, number = name.rpartition(".")
+        return number.isdecimal() and not any(
+            other.startswith(f"{path}.") and other != name for other in self.names if path
+        )
 
     def _gives_embedding(self, width: int) -> bool:
         """Whether features of this width are what the first layer reads, as an output with the embedding's weights."""

@@ -36,6 +36,8 @@ _CANDIDATES = ("g", "n", "h")
 """What the new content of a state goes by, the likeliest first."""
 _NAME = re.compile(r"(?:(.*)\.)?(weight_ih|weight_hh|weight_hr|bias_ih|bias_hh)(?:_l(\d+))?(_reverse)?")
 _KINDS: dict[int, Kind] = {count: kind for kind, count in GATES.items()}
+CELLS = ("torch", "own")
+"""Whose equations cells with the names of `torch.nn` have."""
 CellLayer = tuple[Recurrent, Sequence[Weight]]
 """A layer and the weights that it takes."""
 
@@ -60,14 +62,16 @@ def find_torch_layers(
         groups.setdefault((match[1] or "", match[3]), {})[match[2]] = tensors[name]
     layers, foreign = list[Recurrent](), set[tuple[str, str | None]]()
     for (path, index), weights in groups.items():
-        if index is None and _is_foreign(weights, checkpoint.modules.get(path)):
+        if index is None and (
+            _is_foreign(weights, checkpoint.modules.get(path)) or _is_told_foreign(path, checkpoint, assumptions)
+        ):
             foreign.add((path, index))
             continue
         alone = index is None or (path, "1") not in groups
         layer = _torch_layer((path or "rnn") + ("" if alone else f".l{index}"), weights)
         if (owner := _class_of_owner(path, checkpoint)) and index in (None, "0"):
             what = f"whether {path}, a {owner}, computes as PyTorch's {layer.kind} does (others cannot be exported)"
-            assumptions.ask("cell", what, choices=("torch",))
+            assumptions.ask("cell", what, choices=CELLS)
         if (
             lacks := {"bias_ih", "bias_hh"} - weights.keys()
             if len(weights.keys() & {"bias_ih", "bias_hh"}) == 1
@@ -102,6 +106,16 @@ def _is_foreign(weights: Mapping[str, Tensor], facts: ModuleFacts | None) -> boo
         return True
     state = weights.get("weight_hh", torch.empty(0))
     return state.ndim == 2 and state.shape[0] < state.shape[1] and "weight_hr" not in weights
+
+
+def _is_told_foreign(path: str, checkpoint: Checkpoint, assumptions: Assumptions) -> bool:
+    """Whether a person says that a cell with names and shapes of `torch.nn`, of a class that the file does not tell,
+    has gates in an order of its own.
+    """
+    if path in checkpoint.modules:
+        return False
+    what = "whether its recurrent cells are those of torch.nn, or your own under their names"
+    return assumptions.assume("cell", "torch", what, choices=CELLS) == "own"
 
 
 def _torch_layer(name: str, weights: dict[str, Tensor]) -> RecurrentLayer:

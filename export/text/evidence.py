@@ -15,6 +15,7 @@ from ..assumptions import Assumptions
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.settings import statements
 from . import metadata
+from .cells import CELLS
 from .layers import BatchNorm, Layer, LayerNorm, Linear, Recurrent, RecurrentLayer
 
 _BACKWARD = {"backward", "backwards", "bwd", "bw", "reverse", "reversed"}
@@ -47,7 +48,7 @@ def check_kind(recurrent: Sequence[Recurrent], checkpoint: Checkpoint, assumptio
             what = (
                 f"whether layers with the shapes of {' and '.join(sorted(kinds)).upper()} compute as PyTorch's do, for"
             )
-            assumptions.ask("cell", f"{what} its settings say {said} (others cannot be exported)", choices=("torch",))
+            assumptions.ask("cell", f"{what} its settings say {said} (others cannot be exported)", choices=CELLS)
 
 
 def check_counts(recurrent: Sequence[Recurrent], checkpoint: Checkpoint, assumptions: Assumptions) -> None:
@@ -77,8 +78,14 @@ def check_counts(recurrent: Sequence[Recurrent], checkpoint: Checkpoint, assumpt
 def without_unused(layers: Sequence[Layer], assumptions: Assumptions) -> tuple[Layer, ...]:
     """The same layers, without normalisations and biases that the settings switch off, if a person says so too."""
     norms = [layer.name for layer in layers if isinstance(layer, LayerNorm | BatchNorm)]
-    if norms:
-        what, choices = f"it would use {', '.join(norms)}", ("used", "unused")
+    idle = [layer.name for layer in layers if isinstance(layer, LayerNorm | BatchNorm) and _is_untrained(layer)]
+    choices = ("used", "unused")
+    if idle and not statements(assumptions.checkpoint, "normalisation"):
+        what = f"whether it uses {', '.join(idle)}, whose numbers are those from before a training"
+        if assumptions.assume("normalisation", "used", what, choices=choices) == "unused":
+            layers = [layer for layer in layers if layer.name not in idle]
+    elif norms:
+        what = f"it would use {', '.join(norms)}"
         if assumptions.check_settings("normalisation", "normalisation", ("yes",), what, choices=choices) == "unused":
             layers = [layer for layer in layers if layer.name not in norms]
     else:
@@ -95,6 +102,16 @@ def without_unused(layers: Sequence[Layer], assumptions: Assumptions) -> tuple[L
     if assumptions.check_settings("bias", "bias", agreeing, what, choices=answers) == "none":
         layers = [_without_bias(layer) for layer in layers]
     return tuple(layers)
+
+
+def _is_untrained(norm: LayerNorm | BatchNorm) -> bool:
+    """Whether a normalisation has learned nothing, as one that a script defines and never calls."""
+    mean = [norm.mean] if isinstance(norm, BatchNorm) else []
+    scale = [norm.weight, norm.variance] if isinstance(norm, BatchNorm) else [norm.weight]
+    shift = [*mean, norm.bias]
+    return all((value == 1).all() for value in scale if value is not None) and not any(
+        value.any() for value in shift if value is not None
+    )
 
 
 def _biases(layer: Layer) -> list[Tensor]:

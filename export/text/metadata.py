@@ -23,6 +23,10 @@ _PURPOSES = (
     (_ATTENTION, "attention"),
     (re.compile(r"(^|\.)prior(\.|$)"), _MIXTURE),
     (re.compile(r"pos(ition)?(al)?_?(emb|enc)|(^|\.)(wpe|pos|pe)(\.|$)"), "features of positions"),
+    (
+        re.compile(r"(class|label|categor|cond|nation|country|lang|genre|author|style|topic)\w*emb"),
+        "features of a class",
+    ),
     (re.compile(r"log_?var|log_?sigma|(^|\.|_)mu(\.|$|_)|latent|2mean"), _AUTOENCODER),
     (re.compile(r"discriminator|(^|\.)(netD|critic)\."), "a discriminator"),
     (re.compile(r"crf|transitions"), "the transitions of a tagger"),

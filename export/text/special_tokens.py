@@ -31,10 +31,19 @@ _PARTNERS = {
 }
 """What ends a text that begins so."""
 _UNKNOWN = ("unk", "unknown", "oov")
+_FAIRSEQ = ("<s>", "<pad>", "</s>", "<unk>")
+"""What stands first in the dictionaries of fairseq, whose language models begin a text with `</s>`. Tokenizers for
+masked models begin so as well, with a <mask> beside.
+"""
+_FILLERS = ("pad", "padding", "mask", "blank")
+"""What stands in no text."""
 _MARKED = re.compile(
     r"<\|?(.+?)\|?>|\[([A-Z]+)\]|_{1,2}([A-Za-z]+)_{1,2}|@{1,2}([A-Za-z]+)@{1,2}|xx(bos|eos|unk|pad)|(start|end)seq"
-    r"|([A-Z]{3,})"
+    r"|_{1,2}([A-Z]{2,})|(?:SENTENCE_)?([A-Z]{3,})(?:_TOKEN|_token)?"
 )
+_BOTH = ("sos/eos", "bos/eos", "eos/sos", "eos/bos", "start/end")
+_AFFIXES = re.compile(r"^sentence[-_](?=start$|end$)|(?<=\w)[-_]?tok(en)?$")
+"""What may stand around the name of a special token."""
 _BARE = {"BOS", "SOS", "START", "GO", "EOS", "END", "STOP", "EOT", "UNK", "UNKNOWN", "OOV", "PAD", "CLS", "SEP", "MASK"}
 _LONG_START = re.compile(r"(start|begin)(ning)?[-_ ]?(of)?[-_ ]?(text|sentence|sequence|seq|line)?")
 _LONG_END = re.compile(r"end[-_ ](of[-_ ])?(text|sentence|sequence|seq|line)")
@@ -55,9 +64,10 @@ _WITHOUT_SPACES = re.compile("[\u3040-\u30ff\u3400-\u9fff]")
 def meaning(token: str | None) -> str:
     """`<EOS>`, `[EOS]`, `EOS` and `__eos__` all mean `eos`; empty for a token that is a text."""
     match = _MARKED.fullmatch(token or "")
-    if not match or (match[7] or match[2] or "BOS").removeprefix("_") not in _BARE:
+    if not match or (match[7] or match[8] or match[2] or "BOS") not in _BARE:
         return token if token in ("\n", " ") else ""
-    name = next(part for part in match.groups() if part).lower()
+    name = _AFFIXES.sub("", next(part for part in match.groups() if part).lower())
+    name = "stop" if name in _BOTH else name
     return "start" if _LONG_START.fullmatch(name) else "end" if _LONG_END.fullmatch(name) else name
 
 
@@ -89,7 +99,7 @@ def joins_nothing(tokens: Texts) -> bool | None:
 
 def line_end(tokens: Texts) -> str | None:
     """`<eos>` among words without a beginning of texts: it ends the lines of a text, which runs on."""
-    if is_characters(tokens) or _of_meanings(tokens, (*_BEGINNINGS, "stop", "endoftext")):
+    if is_characters(tokens) or _named_beginnings(tokens) or _of_meanings(tokens, ("stop", "endoftext")):
         return None
     return next((token for token in tokens if token and meaning(token) == "eos"), None)
 
@@ -160,18 +170,33 @@ def _of_meanings(tokens: Texts, meanings: Sequence[str]) -> list[int]:
     return [at for name in meanings for at in by_meaning.get(name, ())]
 
 
+def _named_beginnings(tokens: Texts) -> list[int]:
+    """Ids of the tokens whose names say that they begin a text; GO is a word where no EOS is."""
+    if tokens[: len(_FAIRSEQ)] == [*_FAIRSEQ] and "<mask>" not in tokens:
+        return [tokens.index("</s>"), 0]
+    return _of_meanings(tokens, _BEGINNINGS) or ([tokens.index("GO")] if {"GO", "EOS"} <= {*tokens} else [])
+
+
 def _beginning(tokens: Texts, unused: Collection[int]) -> _Choice:
-    if begins := _of_meanings(tokens, _BEGINNINGS):
+    if begins := _named_beginnings(tokens):
         return _Choice(tuple(begins), "by its name", is_named=True)
     if ends := _of_meanings(tokens, _SEPARATORS):
         return _Choice(tuple(ends), "what ends one text stands before the next")
     white = _of_meanings(tokens, ("\n", " "))[:1]
     nameless = [0] if tokens[0] is None and None not in tokens[1:] and 0 not in unused else []
+    if tokens.count("\n") and not nameless and _is_list_of_lines(tokens):
+        line = tokens.index("\n")
+        return _Choice((line,), "a line break stands around every text of a list without spaces", ends=(line,))
     if white:
         return _Choice((*nameless, *white), "what a line or a word begins after")
     if nameless and is_characters(tokens):
         return _Choice((0,), "it has no text of its own, as in lists of names", ends=(0,))
     return _of_first(tokens)
+
+
+def _is_list_of_lines(tokens: Texts) -> bool:
+    """Whether characters of names, molecules and the like: without spaces, of a language that sets some."""
+    return is_characters(tokens) and " " not in tokens and not any(map(_WITHOUT_SPACES.match, filter(None, tokens)))
 
 
 def _of_first(tokens: Texts) -> _Choice:
@@ -180,7 +205,12 @@ def _of_first(tokens: Texts) -> _Choice:
         return _Choice((0,), "a dot of the first id stands around every name in lists of names", ends=(0,))
     if joins_nothing(tokens) is not False:
         return _of_signs(tokens)
-    return _Choice((0,), "the first id, for no token is called a beginning")
+    return _Choice((_first_text(tokens),), "the first id, for no token is called a beginning")
+
+
+def _first_text(tokens: Texts) -> int:
+    """The first id that is neither padding nor what stands for the unknown."""
+    return next((at for at, token in enumerate(tokens) if meaning(token) not in (*_UNKNOWN, *_FILLERS)), 0)
 
 
 def _of_signs(tokens: Texts) -> _Choice:
@@ -191,8 +221,9 @@ def _of_signs(tokens: Texts) -> _Choice:
             (tokens.index("^"),), "^ and $ stand around texts without white space", ends=(tokens.index("$"),)
         )
     if signs:
-        return _Choice((*signs, *({0} - {*signs})), "none is called a beginning", ends=(None, *signs))
-    return _Choice((0,), "the first character, for none is called a beginning")
+        first = {_first_text(tokens)} - {*signs}
+        return _Choice((*signs, *first), "none is called a beginning", ends=(None, *signs))
+    return _Choice((_first_text(tokens),), "the first character, for none is called a beginning")
 
 
 def _end(tokens: Texts, begin: _Choice, bos: int | None) -> _Choice:

@@ -19,7 +19,7 @@ from .layers import NORMS, BatchNorm, Feedforward, Layer, LayerNorm, Linear, Rec
 _INITIAL_STATE = re.compile(r"start|init|begin|first|learned|^[hc]_?[0x]$|^(hidden|cell|state)_?0$")
 _OF_C = re.compile(r"(^|_)(c|cell|cell_state|c[0xt])(_|\d|$)")
 _HARMLESS = re.compile(
-    r"(^|\.)(num_batches_tracked|(criterion|loss|loss_fn|loss_function)\..*|_flat_weights.*|dummy\w*)$"
+    r"(^|\.)(num_batches_tracked|version|(criterion|loss|loss_fn|loss_function)\..*|_flat_weights.*|dummy\w*)$"
 )
 _DROPPED_COPY = "module."
 _EPSILON = 1e-5

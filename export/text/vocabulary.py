@@ -412,6 +412,11 @@ RULES: dict[str, Rule] = {
     "words-by-frequency-sorted": Rule(
         "words between spaces, the commonest first; equally common ones sorted", str.split, _by_frequency_sorted
     ),
+    "words-by-frequency-sorted-eos": Rule(
+        "words and <eos> after each line, the commonest first; equally common ones sorted",
+        _words_and_ends,
+        _by_frequency_sorted,
+    ),
     "sorted-words": Rule("words between spaces, sorted", str.split, _by_code_point),
 }
 """By the names that the command line takes."""

@@ -33,6 +33,8 @@ CHARACTER_SETS: dict[str, tuple[str, ...]] = {
 BYTES = "bytes"
 _LARGEST = 2**28
 """Bytes of an array that may hold a vocabulary."""
+_OF_TOKENIZERS = ("tokenizer.json", "vocab.json", "vocab.txt")
+"""What folders of tokenizers hold, the fullest first."""
 _PICKLES = (".pkl", ".pickle", ".pt", ".pth")
 
 
@@ -83,6 +85,10 @@ def _beginning(path: Path) -> bytes:
     except FileNotFoundError:
         names = ", ".join((*CHARACTER_SETS, BYTES))
         raise TuiGenError(f"--vocab {path}: there is no such file; a name instead of a file is {names}") from None
+    except IsADirectoryError:
+        inside = [str(path / name) for name in _OF_TOKENIZERS if (path / name).is_file()]
+        which = f", such as {inside[0]}" if inside else ""
+        raise TuiGenError(f"--vocab {path} is a folder; name the file in it that lists the tokens{which}") from None
     except OSError as fault:
         raise TuiGenError(f"--vocab {path} cannot be read: {fault.strerror}") from fault
 

@@ -80,11 +80,12 @@ class BackwardReader(nn.Module):
 class WithUnusedNorm(nn.Module):
     """A normalisation that a switch turns off."""
 
-    def __init__(self, *, used: bool) -> None:
+    def __init__(self, *, used: bool, trained: bool = True) -> None:
         super().__init__()
         self.used = used
         self.emb, self.rnn, self.ln, self.out = nn.Embedding(V, E), lstm(), nn.LayerNorm(H), nn.Linear(H, V)
-        nn.init.normal_(self.ln.weight)
+        if trained:
+            nn.init.normal_(self.ln.weight)
 
     def forward(self, tokens: Tensor) -> Tensor:
         value = self.rnn(self.emb(tokens))[0]
@@ -170,6 +171,42 @@ class WithOwnLSTM(nn.Module):
         return torch.stack(outputs, 1)
 
 
+class GatesOfItsOwn(nn.Module):
+    """A cell with the names and the shapes of `nn.GRUCell`, whose update gate stands first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.emb, self.cell, self.out = nn.Embedding(V, E), nn.GRUCell(E, H), nn.Linear(H, V)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        h, outputs = torch.zeros(len(tokens), H), []
+        for x in self.emb(tokens).unbind(1):
+            z, r, n = functional.linear(x, self.cell.weight_ih, self.cell.bias_ih).chunk(3, 1)
+            of_z, of_r, of_n = functional.linear(h, self.cell.weight_hh, self.cell.bias_hh).chunk(3, 1)
+            z, n = torch.sigmoid(z + of_z), torch.tanh(n + torch.sigmoid(r + of_r) * of_n)
+            h = z * h + (1 - z) * n
+            outputs.append(self.out(h))
+        return torch.stack(outputs, 1)
+
+
+class Mogrifier(nn.Module):
+    """Melis et al. (2020): features and state gate each other before the cell reads them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.emb, self.cell, self.out = nn.Embedding(V, E), nn.LSTMCell(E, H), nn.Linear(H, V)
+        self.mogrifier = nn.ModuleList([nn.Linear(H, E), nn.Linear(E, H)])
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        h = c = torch.zeros(len(tokens), H)
+        outputs = []
+        for x in self.emb(tokens).unbind(1):
+            features = 2 * torch.sigmoid(self.mogrifier[0](h)) * x
+            h, c = self.cell(features, (2 * torch.sigmoid(self.mogrifier[1](features)) * h, c))
+            outputs.append(self.out(h))
+        return torch.stack(outputs, 1)
+
+
 class Peepholes(nn.Module):
     """Gers and Schmidhuber (2000): gates that see the cell's state."""
 
@@ -229,17 +266,66 @@ class ConcatenatedSkips(nn.Module):
 class Tied(nn.Module):
     """Both in one: the output multiplies by the embedding, after a projection where widths differ."""
 
-    def __init__(self, *, project: bool = False, scale: float = 1.0) -> None:
+    def __init__(self, *, project: bool = False, scale: float = 1.0, width: int = E) -> None:
         super().__init__()
         self.scale = scale
-        self.emb, self.rnn = nn.Embedding(V, E if project else H), lstm(E if project else H)
+        self.emb, self.rnn = nn.Embedding(V, width if project else H), lstm(width if project else H)
         if project:
-            self.proj = nn.Linear(H, E)
+            self.proj = nn.Linear(H, width)
 
     def forward(self, tokens: Tensor) -> Tensor:
         value = self.rnn(self.emb(tokens) * self.scale)[0]
         value = self.proj(value) if hasattr(self, "proj") else value
         return functional.linear(value, self.emb.weight)
+
+
+class Projected(nn.Module):
+    """Tied, after a projection with tanh that is a sequence."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.emb, self.rnn, self.to_emb = nn.Embedding(V, E), lstm(), nn.Sequential(nn.Linear(H, E), nn.Tanh())
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return functional.linear(self.to_emb(self.rnn(self.emb(tokens))[0]), self.emb.weight)
+
+
+class TanhTwice(nn.Module):
+    """One module bends what the recurrent layer gives and what a linear one does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.emb, self.rnn, self.fc, self.out = nn.Embedding(V, E), lstm(), nn.Linear(H, H), nn.Linear(H, V)
+        self.tanh = nn.Tanh()
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.out(self.tanh(self.fc(self.tanh(self.rnn(self.emb(tokens))[0]))))  # type: ignore[no-any-return]
+
+
+class OfAClass(nn.Module):
+    """The features of a class are the first state. The embedding is as wide as the vocabulary."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.char_emb, self.country_emb, self.rnn = nn.Embedding(V, V), nn.Embedding(3, H), nn.GRU(V, H)
+        self.fc = nn.Linear(H, V)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        state = self.country_emb(torch.ones(1, len(tokens), dtype=torch.long))
+        return self.fc(self.rnn(self.char_emb(tokens).transpose(0, 1), state)[0].transpose(0, 1))  # type: ignore[no-any-return]
+
+
+class BesideAClass(nn.Module):
+    """A class of three stands before every token, both one-hot."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn, self.fc = lstm(V + 3), nn.Linear(H, V)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        kinds = functional.one_hot(torch.ones_like(tokens), 3)
+        features = torch.cat([kinds, functional.one_hot(tokens, V)], -1)
+        return self.fc(self.rnn(features.float())[0])  # type: ignore[no-any-return]
 
 
 class MixtureOfSoftmaxes(nn.Module):
@@ -309,17 +395,25 @@ class PastTheLayer(nn.Module):
 
 
 class DeepCell(nn.Module):
-    """Two layers from state to state: Pascanu et al. (2014)."""
+    """Two layers from state to state: Pascanu et al. (2014). The embedding is as wide as the state.
 
-    def __init__(self) -> None:
+    bare: without a module of the cell's own.
+    """
+
+    def __init__(self, *, bare: bool = False) -> None:
         super().__init__()
-        self.emb, self.out = nn.Embedding(V, E), nn.Linear(H, V)
-        self.cell = nn.ModuleDict({"i2h": nn.Linear(E, H), "h2h": nn.Linear(H, H), "h2h2": nn.Linear(H, H)})
+        self.emb, self.path = nn.Embedding(V, H), "" if bare else "cell."
+        if not bare:
+            self.cell = nn.Module()
+        for name in ("i2h", "h2h", "h2h2"):
+            self.get_submodule(self.path[:-1]).add_module(name, nn.Linear(H, H))
+        self.out = nn.Linear(H, V)
 
     def forward(self, tokens: Tensor) -> Tensor:
+        i2h, h2h, h2h2 = (self.get_submodule(self.path + name) for name in ("i2h", "h2h", "h2h2"))
         h, outputs = torch.zeros(len(tokens), H), []
         for x in self.emb(tokens).unbind(1):
-            h = torch.tanh(self.cell["h2h2"](torch.tanh(self.cell["i2h"](x) + self.cell["h2h"](h))))
+            h = torch.tanh(h2h2(torch.tanh(i2h(x) + h2h(h))))
             outputs.append(self.out(h))
         return torch.stack(outputs, 1)
 

@@ -417,6 +417,14 @@ _ENDS = [
         {"bos": "<go>"},
         prompts={"the": [1, 4]},
     ),
+    Kind(
+        "fairseq's dictionary, after whose end a text begins",
+        _saved(itos=["<s>", "<pad>", "</s>", "<unk>", *WORDS[4:]]),
+        "asked",
+        "which token begins a text, </s> or <s>; tell it with --assume bos=</s>.<s>",
+        {"bos": "</s>"},
+        prompts={"the": [2, 4]},
+    ),
     Kind("two ends", _saved(itos=["<go>", "<stop>", "</s>", "<pad>", *WORDS[4:]]), prompts={"the": [0, 4]}),
     Kind(
         "signs that may begin and end",

@@ -37,9 +37,10 @@ def test_a_whole_module_with_its_vocabulary_leaves_open_what_no_file_tells() -> 
         "text         printed side by side; prompts lower-cased, for it has small letters only",
         "starts from  '\\n', id 0 (the file says bos='\\n'; --assume bos=TOKEN changes it)",
         "ends at      nothing: it writes on (no token is called an end; --assume eos=TOKEN changes it)",
-        "not in the file: what its script does without tensors, such as an activation (PART:relu) or adding a part's "
-        "input to its output (assumed: nothing but what is said above; to change it, --assume "
-        "activation=PART:FUNCTION,... and --assume residual=PART,FIRST:LAST,...)",
+        "not in the file: what its script does without tensors, such as an activation (PART:relu), adding a part's "
+        "input to its output, or reading a text from its end (assumed: nothing but what is said above; to change it, "
+        "--assume activation=PART:FUNCTION,..., --assume residual=PART,FIRST:LAST,... and --assume "
+        "direction=backward)",
     ]
 
 

@@ -16,19 +16,25 @@ from export.reader import ReadOptions
 from tests.support.kinds import Kind, Logits, check
 from tests.support.open_networks import (
     BackwardReader,
+    BesideAClass,
     Chain,
     ConcatenatedSkips,
     DeepCell,
+    GatesOfItsOwn,
     Highway,
     Lists,
     MixtureOfSoftmaxes,
+    Mogrifier,
     NormedCell,
+    OfAClass,
     OwnLayers,
     OwnNorm,
     PastTheLayer,
     Peepholes,
+    Projected,
     ResidualBlocks,
     Shift,
+    TanhTwice,
     Tempered,
     Tied,
     WithOwnLSTM,
@@ -128,6 +134,16 @@ def _with_relu_in_sum() -> Chain:
 
 def _scaled(factor: float) -> Chain:
     return usual({"emb": lambda value: value * factor})
+
+
+def _with_bent_logits(*before: nn.Module) -> Chain:
+    head = nn.Sequential(*before, nn.Linear(H, V), nn.Dropout(), nn.ELU())
+    return Chain({"emb": nn.Embedding(V, E), "rnn": lstm(), "head": head})
+
+
+def _with_output_embedding() -> Chain:
+    proj, out = nn.Linear(H, E, bias=False), nn.Linear(E, V, bias=False)
+    return Chain({"embedding": nn.Embedding(V, E), "rnn": lstm(), "proj": proj, "out_emb": out})
 
 
 _AWD = ("dropout", "dropouth", "dropouti", "dropoute")
@@ -231,6 +247,32 @@ GAPS = [
         r"which part is followed by relu \(relu\), .*; tell it with --assume activation=none\|rnn:relu",
         {"activation": "rnn:relu"},
     ),
+    Kind(
+        "one after the logits, pickled",
+        _whole(_with_bent_logits),
+    ),
+    Kind(
+        "the same, after an activation of a hidden layer",
+        _whole(lambda: _with_bent_logits(nn.Linear(H, H), nn.ELU())),
+    ),
+    Kind(
+        "one that is used twice, pickled",
+        _whole(TanhTwice),
+        "asked",
+        r"which activation follows fc \(the file has tanh, which may follow other parts, too\)",
+        {"activation": "rnn:tanh,fc:tanh"},
+    ),
+    Kind(
+        "one that stands right after a linear layer, pickled",
+        _whole(lambda: usual(fc=nn.Linear(H, H), tanh=nn.Tanh(), drop=nn.Dropout())),
+    ),
+    Kind(
+        "a projection with an activation, in a sequence, before a tied output",
+        _saved(Projected),
+        "asked",
+        r"follows to_emb\.0 \(alone in a sequence, .*--assume activation=to_emb\.0:relu",
+        {"activation": "to_emb.0:tanh"},
+    ),
 ]  # fmt: skip
 SETTINGS = [
     Kind(
@@ -282,6 +324,12 @@ SETTINGS = [
     Kind("tied, as its settings say, without an output layer", _saved(Tied, config={"shareEmbeddings": True})),
     Kind("without an output layer", _saved(Tied)),
     Kind("tied after a projection", _saved(partial(Tied, project=True))),
+    Kind(
+        "the same, as wide as the vocabulary, as a person tells",
+        _saved(partial(Tied, project=True, width=V)),
+        answers={"output": "embedding", "activation": "proj:none"},
+    ),
+    Kind("an output of its own, where the embedding is as wide as the vocabulary", _saved(Usual(nn.LSTM(V, H)))),
     Kind(
         "settings that say not tied, and no output layer",
         _saved(Tied, tie_word_embeddings=False),
@@ -357,6 +405,12 @@ SETTINGS = [
         "it would use ln, but its settings say config.layer_norm=False",
         {"normalisation": "unused"},
     ),
+    Kind(
+        "one that learned nothing, for nobody calls it, as a person tells",
+        _saved(partial(WithUnusedNorm, used=False, trained=False)),
+        answers={"normalisation": "unused"},
+    ),
+    Kind("one that learned nothing and is called", _saved(partial(WithUnusedNorm, used=True, trained=False))),
     Kind("one that is switched on", _saved(partial(WithUnusedNorm, used=True), config={"use_layer_norm": True})),
     Kind(
         "one without weights",
@@ -411,6 +465,11 @@ HIDDEN = [
         {"gates": "ifog"},
     ),
     Kind(
+        "one with PyTorch's shapes, too, as a person tells",
+        _saved(GatesOfItsOwn),
+        answers={"cell": "own", "gates": "zrn", "update": "keep"},
+    ),
+    Kind(
         "a normalisation of one's own, by the standard deviation",
         _saved(lambda: usual(norm=OwnNorm(rms=False))),
         "asked",
@@ -451,6 +510,12 @@ HIDDEN = [
         _saved(DeepCell),
         "refused",
         "cell.h2h2 seems to be inside of the recurrent cell cell, which is not supported",
+    ),
+    Kind(
+        "one without a module of its own",
+        _saved(lambda: DeepCell(bare=True)),
+        "refused",
+        "^h2h2 seems to be inside of the recurrent cell",
     ),
     Kind("a layer past the recurrent one", _saved(PastTheLayer), "refused", "i2o seems to stand beside another part"),
     Kind(
@@ -500,8 +565,14 @@ HIDDEN = [
         _saved(lambda: _log_probabilities(nn.Embedding(V, E, padding_idx=0)), args={"dropout": 0.5, "padding_idx": 0}),
     ),
     Kind("peepholes", _saved(Peepholes), "refused", "the peephole connections of an LSTM"),
+    Kind(
+        "features and state that gate each other", _saved(Mogrifier), "refused", r"mogrifier\.0 seems to stand beside"
+    ),
     Kind("a highway", _saved(Highway), "refused", "gate seems to stand beside another part"),
     Kind("skips side by side", _saved(ConcatenatedSkips), "refused", "out reads 14 numbers, and no part gives so many"),
+    Kind("a class as the first state", _saved(OfAClass), "refused", r"country_emb .* \(features of a class\) are not"),
+    Kind("an embedding of the output", _saved(_with_output_embedding)),
+    Kind("a class beside each token", _saved(BesideAClass), "refused", "14 numbers, 3 more than the 11 tokens"),
     Kind("a mixture of softmaxes", _saved(MixtureOfSoftmaxes), "refused", "a mixture of softmaxes"),
     Kind("cells of PyTorch", _saved(lambda: Cells(nn.LSTMCell))),
 ]

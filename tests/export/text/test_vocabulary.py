@@ -99,7 +99,7 @@ def test_a_dict_without_id_0_is_a_list_of_names_that_0_begins_and_ends() -> None
     reading = read(_checkpoint(4, stoi={"a": 1, "b": 2, "c": 3}))
     card = reading.build().card
     assert (card.bos, card.eos) == (0, 0)
-    assert [missing.option for missing in reading.diagnosis.missing[:2]] == ["--assume bos=TOKEN", "--assume eos=TOKEN"]
+    assert {"--assume bos=TOKEN", "--assume eos=TOKEN"} <= {missing.option for missing in reading.diagnosis.missing}
     padded = _checkpoint(4, stoi={"a": 1, "b": 2, "c": 3})
     padded.tensors["embedding.weight"][0] = 0
     assert read(padded).build().card.eos is None
@@ -119,6 +119,18 @@ def test_a_dict_without_id_0_is_a_list_of_names_that_0_begins_and_ends() -> None
         (["床", "</s>", "<EOP>", "<START>", "月"], 3, 2),
         (["xxunk", "xxpad", "xxbos", "xxeos", "the"], 2, 3),
         (["the", "cat", "sat"], 0, None),
+        (["<pad>", "<unk>", "the", "cat"], 2, None),
+        (["<PAD>", "<UNK>", "今天", "天气", "很"], 2, None),
+        (["_PAD", "_UNK", "_BOS", "_EOS", "the"], 2, 3),
+        (["UNKNOWN_TOKEN", "SENTENCE_START", "SENTENCE_END", "the"], 1, 2),
+        (["PAD_token", "SOS_token", "EOS_token", "the"], 1, 2),
+        (["<s>", "<pad>", "</s>", "<unk>", "<mask>", "the"], 0, 2),
+        (["<blank>", "<unk>", "the", "<sos/eos>"], 3, 3),
+        (["<start_token>", "<end_token>", "the"], 0, 1),
+        (["C", "Cl", "EOS", "GO"], 3, 2),
+        (["\n", "a", "b", "c"], 0, 0),
+        (["\n", " ", "a", "b"], 0, None),
+        (["\n", "床", "月", "。"], 0, None),
     ],
 )
 def test_what_begins_and_ends_a_text(tokens: list[str], bos: int, eos: int | None) -> None:
@@ -270,9 +282,14 @@ def test_a_side_file_that_does_not_fit_is_told(tmp_path: Path, contents: str | b
         _build(5, _side(tmp_path / "vocab.txt", contents))
 
 
-def test_a_side_file_that_is_not_there_is_told() -> None:
+def test_a_side_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(TuiGenError, match="--vocab printible: there is no such file; a name instead of a file is p"):
         _build(5, ReadOptions(vocab="printible"))
+    (tmp_path / "vocab.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(
+        TuiGenError, match=r"is a folder; name the file in it that lists the tokens, such as .*vocab\.json"
+    ):
+        _build(5, ReadOptions(vocab=str(tmp_path)))
     with pytest.raises(TuiGenError, match="--vocab printable has 100 tokens, but the weights predict 5"):
         _build(5, ReadOptions(vocab="printable"))
 
@@ -302,6 +319,7 @@ def _tokens(rule: str, *texts: str, folder: Path, **assume: str) -> list[str]:
         ("words-first-appearance-eos", ["to", "be", "or", "<eos>", "not", "that", "is", "it"]),
         ("words-by-frequency", ["to", "be", "or", "not", "that", "is", "it"]),
         ("words-by-frequency-sorted", ["be", "to", "is", "it", "not", "or", "that"]),
+        ("words-by-frequency-sorted-eos", ["<eos>", "be", "to", "is", "it", "not", "or", "that"]),
         ("sorted-words", ["be", "is", "it", "not", "or", "that", "to"]),
     ],
 )
@@ -377,8 +395,8 @@ def test_what_would_give_a_text_the_size_of_the_weights_is_named(tmp_path: Path)
         return str(fault.value)
 
     assert message(7).endswith(
-        "exactly so many with --vocab-rule words-first-appearance-eos or --assume "
-        "specials=<unk> (`...,<unk>` puts it last)"
+        "exactly so many with --vocab-rule words-first-appearance-eos or --vocab-rule words-by-frequency-sorted-eos or "
+        "--assume specials=<unk> (`...,<unk>` puts it last)"
     )
     assert message(5).endswith("exactly so many with --assume lowercase=yes")
     assert message(2).endswith("exactly so many with --assume min_count=2")
