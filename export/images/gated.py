@@ -68,7 +68,8 @@ def _habits(parts: GatedParts, config: GatedConfig) -> Habits:
     paths = {layer.path for layer in parts.layers}
     if config.style == "masked" and parts.of_tutorial:
         return Habits("-1..1", "levels-first")
-    if config.style == "split" or (config.style == "shifted" and "causal_conv" in paths):
+    masked = all(layer.convs["horizontal"].masked for layer in parts.layers)
+    if config.style == "split" or (config.style == "shifted" and "causal_conv" in paths and masked):
         return Habits("level/(levels-1)", "levels-first")
     return Habits()
 

@@ -279,24 +279,19 @@ def _table_encoding(table: Tensor, levels: int, inputs: int, assumptions: Assump
 
 
 def _channels_first(last: Conv, assumptions: Assumptions, habits: Habits) -> bool:
-    """Whether the levels of red come before those of green: told by which inputs the last layer's rows may see."""
+    """Whether the levels of red come before those of green: told by which inputs the last layer's rows may see.
+
+    Nothing but the script says it where they see all of them; then it is asked, or assumed where its habits are known.
+    """
     rows, columns = last.kernel
     inputs = (last.weight[:, :, rows // 2, columns // 2] != 0).sum(1)
     by_level, by_channel = inputs.view(-1, COLOURS), inputs.view(COLOURS, -1).T
     if bool((by_level == by_level[0]).all()) != bool((by_channel == by_channel[0]).all()):
         return bool((by_channel == by_channel[0]).all())
-    return ask_channels_first(assumptions, likely=habits.order)
-
-
-def ask_channels_first(assumptions: Assumptions, *, likely: str = "levels-first") -> bool:
-    """Whether the levels of red come before those of green: nothing but the script says it.
-
-    likely: what is assumed; empty where it must be asked.
-    """
     choices = ("levels-first", "channels-first")
     what = "whether its outputs are sorted by level or by channel first"
-    if likely:
-        return assumptions.assume("order", likely, what, choices=choices) == choices[1]
+    if habits.order:
+        return assumptions.assume("order", habits.order, what, choices=choices) == choices[1]
     return assumptions.ask("order", what, choices=choices) == choices[1]
 
 

@@ -281,6 +281,11 @@ class LayerOrder:
     functions: frozenset[str] = frozenset()
     """Activations that are modules, but of which the file does not say where they run."""
 
+    def adjacent(self, before: str, after: str) -> bool:
+        """Whether nothing can be between two layers, or blocks, of these names."""
+        container = after.rpartition(".")[0]
+        return container in self.complete and container == before.rpartition(".")[0]
+
 
 def order_of(layers: Layers, checkpoint: Checkpoint) -> LayerOrder:
     """By the modules of a pickled network, or else by the numbers that are missing in the names of its layers.

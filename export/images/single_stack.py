@@ -40,7 +40,7 @@ from .layers import (
 )
 from .streaming import reading_of
 
-_ENDS = ("after", "before", "none")
+_ENDS = ("after", "before", "none", "first")
 _TIMES = ("none", "once", "twice")
 _GATES = frozenset({"sigmoid", "sigm", "gate", "g"})
 _SIGNALS = frozenset({"tanh", "filter", "signal", "f"})
@@ -143,11 +143,15 @@ def _habits(layers: Layers, checkpoint: Checkpoint, *, book: bool) -> Habits:
     """What is known of the scripts that write such files. book: by `of_book`."""
     if book:
         return Habits("level/levels")
-    names = {name.rpartition(".")[2] for name in checkpoint.tensors}
     sequential = all(part.name.isdecimal() for part in layers.parts)
-    if {"_c", "_h", "_w"} <= names or (sequential and layers.convs[-1].outputs == LEVELS):
+    if keeps_shape(checkpoint) or (sequential and layers.convs[-1].outputs == LEVELS):
         return Habits("level/(levels-1)")
     return Habits()
+
+
+def keeps_shape(checkpoint: Checkpoint) -> bool:
+    """Whether the shape of an image is among the tensors, under the names that one library gives it."""
+    return {"_c", "_h", "_w"} <= {name.rpartition(".")[2] for name in checkpoint.tensors}
 
 
 @dataclass(frozen=True)
@@ -161,12 +165,12 @@ class StackStyle:
     residual: int
     """How many times a block adds its input."""
     end: str
-    """Where the last activation of a block is: `after` the sum, `before` it, or `none`."""
+    """Where its activations are: the last `after` or `before` the sum, or `none`; or one before each layer, `first`."""
     order: LayerOrder
     before_blocks: bool = True
     """Whether an activation comes before the first block, where nothing in the file shows one."""
     after_blocks: bool = False
-    """Whether one follows the last block, where the blocks end with sums."""
+    """Whether one follows the last block, where the blocks end with sums and nothing in the file shows one."""
 
 
 def _style(
@@ -179,38 +183,48 @@ def _style(
         if len(order.functions) == 1:
             return next(iter(order.functions))
         what = "the activation between its layers"
+        if blocks and not (book or keeps_shape(assumptions.checkpoint)):
+            stated = assumptions.stated("activation", choices=ACTIVATIONS)
+            return stated or assumptions.ask("activation", what, choices=(*ACTIVATIONS,))
         return assumptions.assume("activation", "relu", what, choices=(*ACTIVATIONS,), subject="activation")
 
     def activation() -> nn.Module:
         return activation_of(kind())
 
     gate = any(conv.outputs == 2 * after.inputs for conv, after in pairwise(convolutions(items)))
-    end = _end(items, blocks, assumptions, book=book) if blocks else "none"
+    end = _end(blocks, assumptions, book=book) if blocks else "none"
     return StackStyle(
         activation=activation,
         gate=first_gate(assumptions) if gate else "tanh",
         residual=_residual(blocks, assumptions) if blocks else 0,
         end=end,
         order=order,
-        before_blocks=book or not blocks or _activation_before(items, blocks[0], assumptions),
-        after_blocks=end == "before" and _activation_after(items, blocks[-1], assumptions),
+        before_blocks=book or not blocks or _activation_before(items, blocks[0], end, order, assumptions),
+        after_blocks=bool(blocks) and end != "after" and _activation_after(items, blocks[-1], order, assumptions),
     )
 
 
-def _activation_before(items: list[Item | LayerBlock], first: LayerBlock, assumptions: Assumptions) -> bool:
+def _activation_before(
+    items: list[Item | LayerBlock], first: LayerBlock, end: str, order: LayerOrder, assumptions: Assumptions
+) -> bool:
     """Whether an activation comes before the first block; asked unless the numbering, or the block, shows one."""
     before = items[items.index(first) - 1]
-    shown = isinstance(before, LayerBlock) or before.part is None
-    if shown or first.activation_first or first.has_gate:
+    if isinstance(before, LayerBlock) or before.part is None:
         return True
+    if first.activation_first or first.has_gate or end == "first":
+        return True
+    if order.adjacent(before.name, first.path):
+        return False
     what = "whether an activation comes before its first block"
     return assumptions.ask("before_blocks", what, choices=("activation", "none")) == "activation"
 
 
-def _activation_after(items: list[Item | LayerBlock], last: LayerBlock, assumptions: Assumptions) -> bool:
-    """Whether an activation follows the last block; asked unless the numbering shows one anyway."""
+def _activation_after(
+    items: list[Item | LayerBlock], last: LayerBlock, order: LayerOrder, assumptions: Assumptions
+) -> bool:
+    """Whether an activation follows the last block that the numbering does not show; asked unless there can be none."""
     beside = _beside(items, last)
-    if not isinstance(beside, Item) or beside.part is None:
+    if not isinstance(beside, Item) or beside.part is None or order.adjacent(last.path, beside.name):
         return False
     what = "whether an activation follows its last block"
     return assumptions.ask("after_blocks", what, choices=("activation", "none")) == "activation"
@@ -237,17 +251,17 @@ def _residual(blocks: list[LayerBlock], assumptions: Assumptions) -> int:
     return _TIMES.index(assumptions.ask("residual", what, choices=_TIMES))
 
 
-def _end(items: list[Item | LayerBlock], blocks: list[LayerBlock], assumptions: Assumptions, *, book: bool) -> str:
-    """Where the last activation of a block is: on the sum, before it, or nowhere."""
+def _end(blocks: list[LayerBlock], assumptions: Assumptions, *, book: bool) -> str:
+    """Where the last activation of a block is: on the sum, before it, or nowhere; asked where nothing shows it."""
     if blocks[0].activation_first:
         return "none"
-    beside = _beside(items, blocks[0])
-    outside = isinstance(beside, Item) and beside.part is None
-    likely = "none" if outside or any(block.has_gate for block in blocks) else "after" if book else ""
-    what, choices = "whether a block ends with an activation, before or after it adds its input", _ENDS
-    if likely:
-        return assumptions.assume("block_end", likely, what, choices=choices)
-    return assumptions.ask("block_end", what, choices=choices)
+    what = (
+        "where the activations of a block are: the last one after it adds its input (after), before that (before), or "
+        "none after its last layer (none); or one before each of its layers (first)"
+    )
+    if book or any(block.has_gate for block in blocks):
+        return assumptions.assume("block_end", "after" if book else "none", what, choices=_ENDS)
+    return assumptions.ask("block_end", what, choices=_ENDS)
 
 
 def _notes(order: LayerOrder, convs: list[Conv], blocks: list[LayerBlock]) -> list[str]:
@@ -302,7 +316,8 @@ class _Stack:
 
     def _add(self, part: Conv | Norm) -> None:
         reads = part.inputs
-        if self.width == 2 * reads or (self.last and isinstance(part, Conv) and not self._adjacent(part.name)):
+        apart = self.last and isinstance(part, Conv) and not self.style.order.adjacent(self.last, part.name)
+        if self.width == 2 * reads or apart:
             self._activate(reads)
         if isinstance(part, Norm):
             self.modules.append(Affine(part))
@@ -314,28 +329,22 @@ class _Stack:
     def _add_block(self, block: LayerBlock) -> None:
         style, reads = self.style, block.convs[0].inputs
         first = not any(isinstance(module, Residual) for module in self.modules)
-        bare = block.activation_first or block.has_gate or (not style.before_blocks if first else style.end == "before")
-        if self.width == 2 * reads or (self.last and not bare):
+        bare = block.activation_first or block.has_gate or style.end == "first"
+        if self.width == 2 * reads or (first and self.last and style.before_blocks and not bare):
             self._activate(reads)
         stack = _Stack(style, self.masks, self.dilations)
-        inner = stack.build(block.items)
+        inner = stack.build(block.items_with_first if style.end == "first" else block.items)
         if stack.width == 2 * reads:
             inner.append(GatedActivation(style.gate))
         before, after = (style.activation() if style.end == end else nn.Identity() for end in ("before", "after"))
         self.modules.append(Residual(inner, style.residual, before, after))
-        ends = style.end == "after" or (style.end == "before" and not style.after_blocks)
-        self.width, self.last = reads, "" if ends else block.path
+        self.width, self.last = reads, block.path if style.after_blocks else ""
 
     def _activate(self, reads: int, activation: nn.Module | None = None) -> None:
         """An activation; a gate if the next layer reads half of the channels."""
         gate = self.width == 2 * reads
         self.modules.append(GatedActivation(self.style.gate) if gate else activation or self.style.activation())
         self.width, self.last = reads if gate else self.width, ""
-
-    def _adjacent(self, name: str) -> bool:
-        """Whether nothing can be between the last convolution and this one."""
-        container = name.rpartition(".")[0]
-        return container in self.style.order.complete and container == self.last.rpartition(".")[0]
 
 
 def _reads(items: Sequence[Item | LayerBlock]) -> int:
@@ -364,6 +373,12 @@ class LayerBlock:
     def activation_first(self) -> bool:
         """Whether an activation comes before the first layer."""
         return self.items[0].part is None
+
+    @property
+    def items_with_first(self) -> list[Item]:
+        """The same with an activation before the first convolution, after normalisations that come before it."""
+        norms = next(at for at, item in enumerate(self.items) if isinstance(item.part, Conv))
+        return [*self.items[:norms], Item(self.path), *self.items[norms:]]
 
     @property
     def has_gate(self) -> bool:
@@ -421,7 +436,6 @@ def _is_block(path: str, inside: Sequence[Conv], convs: Sequence[Conv]) -> bool:
         list(convs[at : at + len(inside)]) == list(inside)
         and 0 < at < len(convs) - len(inside)
         and follows(inside[0].inputs, inside[-1].outputs)
-        and not all(conv.pointwise for conv in inside)
     )
     # Layers of one kernel, and no other module like theirs: a list of layers, not a block.
     return fits and (len({conv.kernel for conv in inside}) > 1 or _has_sibling(path, inside, convs))
@@ -472,8 +486,12 @@ def _was_trained(conv: Conv) -> bool:
 def of_book(blocks: Sequence[LayerBlock], convs: Sequence[Conv]) -> bool:
     """Whether the masks are those of a book's script: on 1x1 convolutions of the head, but not on those of blocks.
 
-    Its masked convolutions are of a class with its own forward pass.
+    Its masked convolutions are of a class with its own forward pass. The names of layers within blocks are its own too:
+    other scripts of the same masks put their activations, and their biases, elsewhere.
     """
+    names = {piece for block in blocks for conv in block.convs for piece in conv.name.split(".")}
+    if not names >= {"conv_1", "pixel_conv", "conv_2"}:
+        return False
     inner = [conv for block in blocks for conv in block.convs if conv.pointwise]
     head = [conv for conv in convs if conv.pointwise and conv not in inner]
     starts_with_layer = bool(blocks) and not blocks[0].activation_first

@@ -156,11 +156,11 @@ class ConcatenatedGates(nn.Module):
 class Lists(nn.Module):
     """Lists of layers side by side, which run in turns, around which the input is added."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, look: int = 3) -> None:
         super().__init__()
         self.entry = MaskedConv("A", 1, WIDTH, 5)
         self.narrow = nn.ModuleList(nn.Conv2d(WIDTH, WIDTH, 1) for _ in range(2))
-        self.look = nn.ModuleList(MaskedConv("B", WIDTH, WIDTH, 3) for _ in range(2))
+        self.look = nn.ModuleList(MaskedConv("B", WIDTH, WIDTH, look) for _ in range(2))
         self.last = nn.Conv2d(WIDTH, 4, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -191,30 +191,88 @@ class NormLists(nn.Module):
 
 
 class _Sum(nn.Module):
-    def __init__(self, end: str) -> None:
+    """A block of two layers. end: as `--assume block_end` takes it."""
+
+    def __init__(self, end: str, activation: Callable[[Tensor], Tensor], *, look: int = 3) -> None:
         super().__init__()
-        self.end = end
-        self.conv_1, self.conv_2 = MaskedConv("B", WIDTH, WIDTH, 3), nn.Conv2d(WIDTH, WIDTH, 1)
+        self.end, self.activation = end, activation
+        self.conv_1, self.conv_2 = MaskedConv("B", WIDTH, WIDTH, look), nn.Conv2d(WIDTH, WIDTH, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        inner = self.conv_2(torch.relu(self.conv_1(x)))
-        return torch.relu(inner + x) if self.end == "after" else torch.relu(inner) + x
+        act = self.activation
+        if self.end == "first":
+            return x + self.conv_2(act(self.conv_1(act(x))))
+        inner = self.conv_2(act(self.conv_1(x)))
+        return x + inner if self.end == "none" else act(inner + x) if self.end == "after" else act(inner) + x
 
 
 class Sums(nn.Module):
-    """Blocks whose last activation is before or after the sum, or that have activations around them."""
+    """Blocks whose last activation is before or after the sum, or nowhere, or that have activations around them."""
 
-    def __init__(self, end: str, *, before: bool, after: bool) -> None:
+    def __init__(
+        self, end: str, *, before: bool, after: bool, activation: Callable[[Tensor], Tensor] = torch.relu, look: int = 3
+    ) -> None:
         super().__init__()
-        self.before, self.after = before, after
-        self.entry, self.blocks = MaskedConv("A", 1, WIDTH, 5), nn.ModuleList(_Sum(end) for _ in range(2))
+        self.before, self.after, self.activation = before, after, activation
+        self.entry = MaskedConv("A", 1, WIDTH, 5)
+        self.blocks = nn.ModuleList(_Sum(end, activation, look=look) for _ in range(2))
         self.last = nn.Conv2d(WIDTH, 4, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = torch.relu(self.entry(x)) if self.before else self.entry(x)
+        x = self.activation(self.entry(x)) if self.before else self.entry(x)
         for block in self.blocks:
             x = block(x)
-        logits: Tensor = self.last(torch.relu(x) if self.after else x)
+        logits: Tensor = self.last(self.activation(x) if self.after else x)
+        return logits
+
+
+class _Inside(nn.Module):
+    """A Sequential that ends with an activation, and its input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers = [nn.Conv2d(WIDTH, 3, 1), nn.ReLU(), MaskedConv("B", 3, 3, 3), nn.ReLU(), nn.Conv2d(3, WIDTH, 1)]
+        self.layers = nn.Sequential(*layers, nn.ReLU())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.layers(x)
+
+
+def activations_on_both_sides() -> nn.Module:
+    """Blocks of which the last module is an activation, and one after each."""
+    inside = [layer for _ in range(2) for layer in (_Inside(), nn.ReLU())]
+    return nn.Sequential(MaskedConv("A", 1, WIDTH, 5), nn.ReLU(), *inside, nn.Conv2d(WIDTH, 4, 1))
+
+
+class _Keras(nn.Module):
+    """Each layer with its activation, then the sum."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.narrow, self.look = nn.Conv2d(WIDTH, 3, 1), MaskedConv("B", 3, 3, 3)
+        self.widen = nn.Conv2d(3, WIDTH, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + torch.relu(self.widen(torch.relu(self.look(torch.relu(self.narrow(x))))))
+
+
+class Keras(nn.Module):
+    """Masks where a book's script has them, and its blocks as its own layers have them: activations before the sum."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entry = MaskedConv("A", 1, WIDTH, 5)
+        self.blocks = nn.ModuleList(_Keras() for _ in range(2))
+        self.heads = nn.ModuleList(MaskedConv("B", WIDTH, WIDTH, 1) for _ in range(2))
+        self.last = nn.Conv2d(WIDTH, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.entry(x))
+        for block in self.blocks:
+            x = block(x)
+        for head in self.heads:
+            x = torch.relu(head(x))
+        logits: Tensor = self.last(x)
         return logits
 
 

@@ -20,11 +20,13 @@ from tests.support.picture_kinds import (
     ConcatenatedGates,
     FunctionAsAttribute,
     GatedEnds,
+    Keras,
     LinkedLower,
     Lists,
     MaskedStacks,
     NormLists,
     Sums,
+    activations_on_both_sides,
     chain,
     hole,
     own_masks,
@@ -125,6 +127,14 @@ def _with_settings(name: str, settings: dict[str, Any], outcome: Any, says: str 
 
 
 _SCALED = r"how levels became its input.*--scaling .*-1\.\.1"
+_BEFORE = {
+    "block_end": "before",
+    "before_blocks": "activation",
+    "after_blocks": "none",
+    "residual": "once",
+    "activation": "relu",
+}
+"""Of blocks whose last activation comes before the sum, between layers with activations."""
 _PLANES = "what the {} planes are"
 
 KINDS = [
@@ -214,30 +224,13 @@ KINDS = [
         lambda p: p / 5,
     ),
     # order and activations
-    _asked(
-        "a whole module with lists that run in turns",
-        Lists,
-        "run in turns or one after another",
-        {
-            "lists": "in-turns",
-            "block_end": "before",
-            "before_blocks": "activation",
-            "after_blocks": "none",
-            "residual": "once",
-        },
-        keep=lambda net: net,
-    ),
-    _asked(
-        "lists that run in turns",
-        Lists,
-        "run in turns or one after another",
-        {
-            "lists": "in-turns",
-            "block_end": "before",
-            "before_blocks": "activation",
-            "after_blocks": "none",
-            "residual": "once",
-        },
+    *(
+        _asked(name, build, "run in turns or one after another", {"lists": "in-turns", **_BEFORE}, **how)
+        for name, build, how in (
+            ("a whole module with lists that run in turns", Lists, {"keep": lambda net: net}),
+            ("lists that run in turns", Lists, {}),
+            ("lists of 1x1 convolutions that run in turns", partial(Lists, look=1), {}),
+        )
     ),
     Kind(
         "lists of convolutions and their normalisations",
@@ -246,17 +239,39 @@ KINDS = [
     ),
     *(
         _asked(
-            f"blocks with an activation {end} the sum, {before} first, {after} last",
+            f"blocks with an activation {end}, {before} before, {after} after them",
             partial(Sums, end, before=before == "activation", after=after == "activation"),
-            "whether a block ends with an activation",
-            {"block_end": end, "before_blocks": before, **({"after_blocks": after} if end == "before" else {})},
+            "where the activations of a block are",
+            {"block_end": end, "activation": "relu", "residual": "once"} | around,
         )
-        for end, before, after in (
-            ("after", "activation", "none"),
-            ("before", "none", "activation"),
-            ("before", "activation", "none"),
+        for end, before, after, around in (
+            ("after", "activation", "none", {"before_blocks": "activation"}),
+            ("before", "none", "activation", {"before_blocks": "none", "after_blocks": "activation"}),
+            ("before", "activation", "none", {"before_blocks": "activation", "after_blocks": "none"}),
+            ("none", "activation", "none", {"before_blocks": "activation", "after_blocks": "none"}),
+            ("none", "none", "activation", {"before_blocks": "none", "after_blocks": "activation"}),
+            ("first", "none", "activation", {"after_blocks": "activation"}),
         )
     ),
+    _asked(
+        "blocks of another activation",
+        partial(Sums, "before", before=True, after=False, activation=functional.elu),
+        "the activation between its layers",
+        _BEFORE | {"activation": "elu"},
+    ),
+    _asked(
+        "blocks of 1x1 convolutions",
+        partial(Sums, "before", before=True, after=False, look=1),
+        "where the activations of a block are",
+        _BEFORE,
+    ),
+    _asked(
+        "blocks that end with an activation, and one after each",
+        activations_on_both_sides,
+        "where the activations of a block are",
+        {"block_end": "before", "activation": "relu"},
+    ),
+    _asked("a book's masks, in blocks of one's own", Keras, "where the activations of a block are", _BEFORE),
     _asked(
         "half kernels, linked a row further down",
         LinkedLower,

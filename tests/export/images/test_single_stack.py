@@ -61,14 +61,17 @@ LAYOUTS: dict[str, Layout] = {
     ),
     "colour, a bit a channel": Layout(colour_bits, answers={"assume": {"planes": "colour"}}),
     "embedded codes": Layout(Codes, as_codes),
-    "normalised blocks": Layout(normalised_blocks),
+    "normalised blocks": Layout(normalised_blocks, answers={"assume": {"activation": "relu"}}),
     "blocks within activations": Layout(
-        blocks_within_activations, answers={"assume": {"block_end": "before"}, "scaling": "level/(levels-1)"}
+        blocks_within_activations,
+        answers={"assume": {"block_end": "before", "activation": "relu"}, "scaling": "level/(levels-1)"},
     ),
     "homework, colour": Layout(
-        Homework, lambda p: p.float() / 1.5 - 1, answers={"assume": {"order": "channels-first"}, "scaling": "-1..1"}
+        Homework,
+        lambda p: p.float() / 1.5 - 1,
+        answers={"assume": {"order": "channels-first", "activation": "relu"}, "scaling": "-1..1"},
     ),
-    "gated, one stack": Layout(GatedSingle),
+    "gated, one stack": Layout(GatedSingle, answers={"assume": {"after_blocks": "activation", "activation": "relu"}}),
 }
 
 
@@ -81,7 +84,7 @@ def test_a_guess_is_told_with_the_option_that_corrects_it() -> None:
     guesses = {
         blocks_within_activations(): {
             "how often a block adds its input": "once",
-            "whether a block ends with an activation, before or after it adds its input": "none",
+            "the activation between its layers": "",
         },
         Homework(): {"whether its outputs are sorted by level or by channel first": ""},
         Attributes(): {"the masks of its convolutions, of which the file has none": "a-then-b"},
