@@ -486,11 +486,11 @@ def _was_trained(conv: Conv) -> bool:
 def of_book(blocks: Sequence[LayerBlock], convs: Sequence[Conv]) -> bool:
     """Whether the masks are those of a book's script: on 1x1 convolutions of the head, but not on those of blocks.
 
-    Its masked convolutions are of a class with its own forward pass. The names of layers within blocks are its own too:
-    other scripts of the same masks put their activations, and their biases, elsewhere.
+    Its masked convolutions are of a class with its own forward pass. In its blocks each layer but the last has a
+    Sequential of its own, with its activation: other scripts of the same masks have them elsewhere.
     """
-    names = {piece for block in blocks for conv in block.convs for piece in conv.name.split(".")}
-    if not names >= {"conv_1", "pixel_conv", "conv_2"}:
+    numbered = [[conv.name.endswith(".0") for conv in block.convs] for block in blocks]
+    if any(last or not all(others) for *others, last in numbered):
         return False
     inner = [conv for block in blocks for conv in block.convs if conv.pointwise]
     head = [conv for conv in convs if conv.pointwise and conv not in inner]
