@@ -44,12 +44,14 @@ _ENDS = ("after", "before", "none", "first")
 _TIMES = ("none", "once", "twice")
 _GATES = frozenset({"sigmoid", "sigm", "gate", "g"})
 _SIGNALS = frozenset({"tanh", "filter", "signal", "f"})
+_NUMBER = re.compile(r"(.*?)(\d{1,9})")
 _SKIPS = re.compile(r"skip|shortcut|downsample")
 
 
 def read_single(layers: Layers, assumptions: Assumptions) -> Reading | None:
     """A network whose convolutions follow one another in the order of the file; None for any other."""
     layers = in_turns(layers.without(assumptions.names("ignore", "NAME,NAME")), assumptions)
+    layers = _without_last_norm(layers, assumptions)
     convs = layers.convs
     if layers.unknown or len(layers.tables) > 1 or not is_chain(convs) or convs[0].pointwise:
         return None
@@ -57,7 +59,7 @@ def read_single(layers: Layers, assumptions: Assumptions) -> Reading | None:
         return None
     refuse_parallel(convs)
     order = order_of(layers, assumptions.checkpoint)
-    items = group_blocks(order.items)
+    items = _layers_as_blocks(group_blocks(order.items), order, assumptions)
     blocks = [item for item in items if isinstance(item, LayerBlock)]
     book = of_book(blocks, convs)
     layer_first = bool(blocks) and not blocks[0].activation_first
@@ -71,6 +73,16 @@ def read_single(layers: Layers, assumptions: Assumptions) -> Reading | None:
     label = f"PixelCNN {len(blocks) or len(convs)}x{convs[0].outputs}"
     network = layout.network(assumptions.size(), module, label=label)
     return reading_of(network, assumptions, notes=[*_notes(order, convs, blocks), *notes, *layout.notes])
+
+
+def _without_last_norm(layers: Layers, assumptions: Assumptions) -> Layers:
+    """The same but for a normalisation after the last layer, which scripts define and forget; asked."""
+    last = layers.parts[-1]
+    if not isinstance(last, Norm) or not layers.convs:
+        return layers
+    what = f"whether {last.name}, a normalisation after its last layer, is used or forgotten"
+    used = assumptions.ask("last_norm", what, choices=("used", "ignored")) == "used"
+    return layers if used else layers.without([last.name])
 
 
 def _levels_table(layers: Layers) -> Tensor | None:
@@ -103,12 +115,12 @@ def in_turns(layers: Layers, assumptions: Assumptions) -> Layers:
         return layers
     first, turns = layers.parts.index(lists[0][1][0]), zip(*(parts for _, parts in lists), strict=True)
     run = [
-        replace(part, name=f"turns.{number}.{name}")
+        replace(part, name=f"turns.{number}.{name.rstrip('.')}")
         for number, turn in enumerate(turns)
         for (name, _), part in zip(lists, turn, strict=True)
     ]
     ordered = Layers([*layers.parts[:first], *run, *layers.parts[first + len(run) :]], layers.tables, layers.unknown)
-    names = ", ".join(name for name, _ in lists)
+    names = ", ".join(name.rstrip(".") for name, _ in lists)
     if not is_chain(ordered.convs):
         return layers
     if any(isinstance(parts[0], Norm) for _, parts in lists) or not is_chain(layers.convs):
@@ -121,22 +133,32 @@ def in_turns(layers: Layers, assumptions: Assumptions) -> Layers:
 
 
 def _lists_of(parts: Sequence[Conv | Norm]) -> list[tuple[str, list[Conv | Norm]]]:
-    """The longest run of lists side by side, as long as one another, of layers under their numbers alone."""
+    """The longest run of lists side by side, as long as one another, of layers under their numbers alone.
+
+    Attributes with a number each, such as `norm1`, are a list where normalisations are among them.
+    """
     runs: list[tuple[str, list[Conv | Norm]]] = []
     for part in parts:
-        container, _, number = part.name.rpartition(".")
-        listed = container and number.isdecimal()
-        if listed and runs and runs[-1][0] == container and int(number) == len(runs[-1][1]):
+        container, number = _place(part)
+        before = _place(runs[-1][1][-1]) if runs else ("", 0)
+        if container and (container, number - 1) == before and runs[-1][0]:
             runs[-1][1].append(part)
         else:
-            runs.append((container if listed and number == "0" else "", [part]))
+            runs.append((container if 0 <= number <= (not container.endswith(".")) else "", [part]))
     best: list[tuple[str, list[Conv | Norm]]] = []
-    for (listed, length), group in groupby(runs, key=lambda run: (run[0] != "", len(run[1]))):
+    for (listed, in_list, length), group in groupby(runs, lambda run: (run[0] != "", run[0][-1:] == ".", len(run[1]))):
         lists = list(group)
         alike = all(len(set(map(type, inner))) == 1 for _, inner in lists)
-        if listed and length > 1 and len(lists) > len(best) and alike:
+        numbered = in_list or any(isinstance(inner[0], Norm) for _, inner in lists)
+        if listed and length > 1 and len(lists) > len(best) and alike and numbered:
             best = lists
     return best
+
+
+def _place(part: Conv | Norm) -> tuple[str, int]:
+    """What comes before the number at the end of a layer's name, with its dot, and the number; -1 without one."""
+    match = _NUMBER.fullmatch(part.name)
+    return (match[1], int(match[2])) if match else ("", -1)
 
 
 def _habits(layers: Layers, checkpoint: Checkpoint, *, book: bool) -> Habits:
@@ -257,7 +279,8 @@ def _end(blocks: list[LayerBlock], assumptions: Assumptions, *, book: bool) -> s
         return "none"
     what = (
         "where the activations of a block are: the last one after it adds its input (after), before that (before), or "
-        "none after its last layer (none); or one before each of its layers (first)"
+        "none after its last layer (none); or one before each of its layers (first); if layers of it stand side by "
+        "side, such as the two of a gate, no answer fits, but --factory does"
     )
     if book or any(block.has_gate for block in blocks):
         return assumptions.assume("block_end", "after" if book else "none", what, choices=_ENDS)
@@ -416,6 +439,36 @@ def group_blocks(items: Sequence[Item]) -> list[Item | LayerBlock]:
             last.items.append(item)
         else:
             groups.append(LayerBlock(path, [item]) if path else item)
+    return groups
+
+
+def _layers_as_blocks(
+    items: list[Item | LayerBlock], order: LayerOrder, assumptions: Assumptions
+) -> list[Item | LayerBlock]:
+    """The same with each layer that may add its input as a block of its own, if it does; asked.
+
+    Those are two or more layers, as wide as their input, of which no Sequential is known to run one after another.
+    """
+    convs = convolutions(items)
+    wide = [
+        after
+        for before, after in pairwise(convs)
+        if not after.pointwise and follows(after.inputs, after.outputs) and not order.adjacent(before.name, after.name)
+    ]
+    if len(wide) < 2 or any(isinstance(item, LayerBlock) for item in items):
+        return items
+    what = f"whether layers as wide as their input, such as {wide[0].name} and {wide[1].name}, add it to what they make"
+    if assumptions.ask("residual", what, choices=_TIMES) == "none":
+        return items
+    groups: list[Item | LayerBlock] = []
+    for item in items:
+        last = groups[-1] if groups else None
+        if isinstance(item, Item) and item.part in wide:
+            groups.append(LayerBlock(item.name, [item]))
+        elif isinstance(item, Item) and isinstance(item.part, Norm) and isinstance(last, LayerBlock):
+            last.items.append(item)
+        else:
+            groups.append(item)
     return groups
 
 

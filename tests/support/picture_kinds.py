@@ -171,22 +171,50 @@ class Lists(nn.Module):
         return logits
 
 
-class NormLists(nn.Module):
-    """A list of convolutions and one of their normalisations."""
+def _seen(norm: nn.BatchNorm2d) -> nn.BatchNorm2d:
+    """A normalisation that has seen something."""
+    nn.init.uniform_(norm.running_mean, -0.5, 0.5)
+    nn.init.uniform_(norm.running_var, 0.5, 2)
+    return norm
 
-    def __init__(self) -> None:
+
+class NormLists(nn.Module):
+    """A list of convolutions and one of their normalisations; or attributes with numbers.
+
+    residual: whether all but the first add their input.
+    """
+
+    def __init__(self, *, attributes: bool = False, residual: bool = False) -> None:
         super().__init__()
-        self.convs = nn.ModuleList(MaskedConv("B" if n else "A", WIDTH if n else 1, WIDTH, 3) for n in range(3))
-        self.norms = nn.ModuleList(nn.BatchNorm2d(WIDTH) for _ in range(3))
-        for norm in self.norms:
-            nn.init.uniform_(norm.running_mean, -0.5, 0.5)
-            nn.init.uniform_(norm.running_var, 0.5, 2)
+        convs = [MaskedConv("B" if n else "A", WIDTH if n else 1, WIDTH, 3) for n in range(3)]
+        norms = [_seen(nn.BatchNorm2d(WIDTH)) for _ in range(3)]
+        if attributes:
+            for number, conv in enumerate(convs, 1):
+                setattr(self, f"conv{number}", conv)
+            for number, norm in enumerate(norms, 1):
+                setattr(self, f"bn{number}", norm)
+        else:
+            self.convs, self.norms = nn.ModuleList(convs), nn.ModuleList(norms)
         self.last = nn.Conv2d(WIDTH, 4, 1)
+        self.layers, self.residual = list(zip(convs, norms, strict=True)), residual
 
     def forward(self, x: Tensor) -> Tensor:
-        for conv, norm in zip(self.convs, self.norms, strict=True):
-            x = torch.relu(norm(conv(x)))
+        for conv, norm in self.layers:
+            features = torch.relu(norm(conv(x)))
+            x = features + x if self.residual and x.shape == features.shape else features
         logits: Tensor = self.last(x)
+        return logits
+
+
+class LastNorm(nn.Module):
+    """A normalisation after its last layer, which it uses or forgets."""
+
+    def __init__(self, *, used: bool) -> None:
+        super().__init__()
+        self.net, self.norm, self.used = chain(), _seen(nn.BatchNorm2d(4)), used
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.norm(self.net(x)) if self.used else self.net(x)
         return logits
 
 

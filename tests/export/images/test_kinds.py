@@ -21,6 +21,7 @@ from tests.support.picture_kinds import (
     FunctionAsAttribute,
     GatedEnds,
     Keras,
+    LastNorm,
     LinkedLower,
     Lists,
     MaskedStacks,
@@ -232,10 +233,24 @@ KINDS = [
             ("lists of 1x1 convolutions that run in turns", partial(Lists, look=1), {}),
         )
     ),
-    Kind(
-        "lists of convolutions and their normalisations",
-        _saved(NormLists, lambda p: p / 3),
-        options=ReadOptions(size=_SIZE, scaling="level/(levels-1)"),
+    *(
+        _asked(
+            f"{where}s of convolutions and their normalisations, {residual} residual",
+            partial(NormLists, attributes=where == "attribute", residual=residual == "a"),
+            "whether layers as wide as their input, .*, add it to what they make",
+            _BEFORE if residual == "a" else {"residual": "none"},
+        )
+        for where in ("list", "attribute")
+        for residual in ("a", "no")
+    ),
+    *(
+        _asked(
+            f"a normalisation after the last layer, {answer}",
+            partial(LastNorm, used=answer == "used"),
+            "whether norm, a normalisation after its last layer, is used or forgotten",
+            {"last_norm": answer},
+        )
+        for answer in ("used", "ignored")
     ),
     *(
         _asked(
