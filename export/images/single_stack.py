@@ -66,13 +66,22 @@ def read_single(layers: Layers, assumptions: Assumptions) -> Reading | None:
     notes = ignore_unused_biases(convs, assumptions, blocks_of_own=layer_first, book=book)
     style = _style(order, items, blocks, assumptions, book=book)
     module = _Stack(style, raster_masks(convs, assumptions), _dilations(convs, assumptions)).build(items)
+    last, last_notes = _last_activation(assumptions)
+    module.append(last)
     table = _levels_table(layers)
     habits = _habits(layers, assumptions.checkpoint, book=book)
     layout = read_input_output(convs[0].inputs, convs[-1], table, assumptions, habits=habits)
     check_statements(layers, assumptions, classes=layout.planes.classes)
     label = f"PixelCNN {len(blocks) or len(convs)}x{convs[0].outputs}"
     network = layout.network(assumptions.size(), module, label=label)
-    return reading_of(network, assumptions, notes=[*_notes(order, convs, blocks), *notes, *layout.notes])
+    return reading_of(network, assumptions, notes=[*_notes(order, convs, blocks), *notes, *last_notes, *layout.notes])
+
+
+def _last_activation(assumptions: Assumptions) -> tuple[nn.Module, list[str]]:
+    """What its last numbers go through, which leaves no trace in a file, and what there is to say of it."""
+    function = assumptions.answer("last_activation", choices=(*ACTIVATIONS,))
+    told = "no activation follows its last layer; where the script has one, --assume last_activation=relu or the like"
+    return (activation_of(function), []) if function else (nn.Identity(), [told])
 
 
 def _without_last_norm(layers: Layers, assumptions: Assumptions) -> Layers:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tests.support.causal_networks import Masked, MaskedConv, gate, raster
+from tests.support.causal_networks import Masked, MaskedConv, by_channel, gate, raster
 
 WIDTH = 6
 
@@ -39,8 +39,17 @@ class Beside(nn.Module):
 class _StackLayer(nn.Module):
     """Both stacks by masked kernels; label: what a class goes through."""
 
-    def __init__(self, inputs: int, side: int, label: Callable[[], nn.Module] | None, *, first: bool) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        side: int,
+        label: Callable[[], nn.Module] | None,
+        gates: Callable[[Tensor], Tensor] = gate,
+        *,
+        first: bool,
+    ) -> None:
         super().__init__()
+        self.gate = gates
         own = not first
         tall, wide = torch.zeros(side, side), torch.zeros(1, side)
         tall[: side // 2 + own], wide[:, : side // 2 + own] = 1, 1
@@ -53,8 +62,26 @@ class _StackLayer(nn.Module):
     def forward(self, v: Tensor, h: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
         up = self.vertical(v)
         added = 0 if label is None else self.label(label)[:, :, None, None]
-        out = self.h_out(gate(self.horizontal(h) + self.v_to_h(up) + added))
-        return gate(up + added), out if self.first else out + h
+        out = self.h_out(self.gate(self.horizontal(h) + self.v_to_h(up) + added))
+        return self.gate(up + added), out if self.first else out + h
+
+
+def sigmoid_first(features: Tensor) -> Tensor:
+    """A gate whose halves have changed places."""
+    first, second = features.chunk(2, dim=1)
+    return torch.sigmoid(first) * torch.tanh(second)
+
+
+def channel_masks(*, zeros: bool) -> nn.Sequential:
+    """A colour sees those before it at its own place, and the last layer all features; the masks are in no file.
+
+    zeros: whether the weights are zero where the masks are.
+    """
+    net = nn.Sequential(by_channel(3, WIDTH, 5, own=False), nn.ReLU(), by_channel(WIDTH, WIDTH, 3, own=True))
+    for layer in net[::2]:
+        layer.weight.data *= layer.mask if zeros else 1
+        layer.register_buffer("mask", layer.mask, persistent=False)
+    return net.extend([nn.ReLU(), by_channel(WIDTH, 12, 1, own=True)])
 
 
 class MaskedStacks(nn.Module):
@@ -71,11 +98,13 @@ class MaskedStacks(nn.Module):
         levels: int = 4,
         channels: int = 1,
         activation: Callable[[Tensor], Tensor] = torch.relu,
+        gates: Callable[[Tensor], Tensor] = gate,
     ) -> None:
         super().__init__()
         self.one_hot, self.activation, self.channels = one_hot, activation, channels
         self.layers = nn.ModuleList(
-            _StackLayer(WIDTH if index else channels, 3 if index else 5, label, first=not index) for index in range(2)
+            _StackLayer(WIDTH if index else channels, 3 if index else 5, label, gates, first=not index)
+            for index in range(2)
         )
         self.last = nn.Conv2d(WIDTH, channels * levels, 1)
 

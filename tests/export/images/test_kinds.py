@@ -29,8 +29,10 @@ from tests.support.picture_kinds import (
     Sums,
     activations_on_both_sides,
     chain,
+    channel_masks,
     hole,
     own_masks,
+    sigmoid_first,
 )
 
 _SIZE = (5, 7)
@@ -107,9 +109,11 @@ def _asked(
 
 
 def _stacks(name: str, label: Callable[[], nn.Module], **options: Any) -> Kind:
-    """Two stacks with a class, which have every answer but that to their only question."""
+    """Two stacks with a class, which have every answer but those to their only questions."""
     build = partial(MaskedStacks, label, **options)
-    return _asked(f"two stacks, {name}", build, "activation before the head", {"head": "relu"}, classes=True)
+    return _asked(
+        f"two stacks, {name}", build, "activation before the head", {"head": "relu", "gate": "tanh"}, classes=True
+    )
 
 
 def _whole(name: str, build: Callable[[], nn.Module], *, says: str = "") -> Kind:
@@ -149,7 +153,7 @@ KINDS = [
         "two stacks, as many classes as features",
         partial(MaskedStacks, lambda: nn.Linear(12, 12, bias=False), one_hot=12, activation=lambda x: x),
         "embedding, or of a linear layer of a one-hot class",
-        {"class_weights": "linear", "head": "none"},
+        {"class_weights": "linear", "head": "none", "gate": "tanh"},
         classes=True,
     ),
     *(
@@ -191,7 +195,7 @@ KINDS = [
             _saved(partial(MaskedStacks, levels=256, activation=functional.elu), sees),
             "asked",
             says=_SCALED,
-            answers={"head": "elu"},
+            answers={"head": "elu", "gate": "tanh"},
             options=_SIZED,
             replies={"scaling": scaling},
         )
@@ -291,9 +295,34 @@ KINDS = [
         "half kernels, linked a row further down",
         LinkedLower,
         "--assume first=zeroed.moved.shifted",
-        {"first": "shifted", "crops": "copies", "vertical_residual": "no", "head": "none"},
+        {"first": "shifted", "crops": "copies", "vertical_residual": "no", "head": "none", "gate": "tanh"},
     ),
-    _asked("gates before and after two stacks", GatedEnds, "activation before the head", {"head": "none"}),
+    _asked(
+        "gates that begin with sigmoid",
+        partial(MaskedStacks, gates=sigmoid_first),
+        "what the first half of a gate's channels goes through",
+        {"gate": "sigmoid", "head": "relu"},
+    ),
+    Kind(
+        "colours by masks of channels that only zeros show",
+        _saved(partial(channel_masks, zeros=True), lambda p: p / 3, channels=3, first=True),
+        options=ReadOptions(size=_SIZE, scaling="level/(levels-1)"),
+    ),
+    Kind(
+        "colours by masks of channels that nothing shows",
+        _saved(partial(channel_masks, zeros=False), lambda p: p / 3, channels=3),
+        "refused",
+        "the masks of its convolutions, .* if they are of channels as well, --factory",
+        options=_SIZED,
+    ),
+    Kind(
+        "an activation after the last layer",
+        _saved(lambda: nn.Sequential(chain(1, 4), nn.ReLU()), lambda p: p / 3),
+        options=ReadOptions(size=_SIZE, scaling="level/(levels-1)", assume={"last_activation": "relu"}),
+    ),
+    _asked(
+        "gates before and after two stacks", GatedEnds, "activation before the head", {"head": "none", "gate": "tanh"}
+    ),
     Kind(
         "gates of which each stack makes a half",
         _saved(ConcatenatedGates, lambda p: p / 3),
