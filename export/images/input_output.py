@@ -164,7 +164,9 @@ def read_input_output(
         values = assumptions.scaling(levels, stated or habits.scaling)
         encoding, logits.span = plane_per_channel(values, channels), (float(values[0]), float(values[-1]))
     logits.mixture = mixture
-    logits.channels_first = channels > 1 and not (single or mixture) and _channels_first(last, assumptions, habits)
+    undecided = any(missing.option.startswith("--assume output=") for missing in assumptions.missing)
+    of_colours = channels > 1 and not (single or mixture or undecided)
+    logits.channels_first = of_colours and _channels_first(last, assumptions, habits)
     return InputOutput(planes, levels, encoding, logits, tuple(_layout_notes(planes, mixture, single=single)))
 
 

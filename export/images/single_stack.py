@@ -200,6 +200,8 @@ class StackStyle:
     order: LayerOrder
     before_blocks: bool = True
     """Whether an activation comes before the first block, where nothing in the file shows one."""
+    norms_last: bool = False
+    """Whether a normalisation comes after the activation that follows a layer, where nothing in the file shows it."""
     after_blocks: bool = False
     """Whether one follows the last block, where the blocks end with sums and nothing in the file shows one."""
 
@@ -230,9 +232,24 @@ def _style(
         residual=_residual(blocks, assumptions) if blocks else 0,
         end=end,
         order=order,
+        norms_last=_norms_last(items, order, assumptions),
         before_blocks=book or not blocks or _activation_before(items, blocks[0], end, order, assumptions),
         after_blocks=bool(blocks) and end != "after" and _activation_after(items, blocks[-1], order, assumptions),
     )
+
+
+def _norms_last(items: Sequence[Item | LayerBlock], order: LayerOrder, assumptions: Assumptions) -> bool:
+    """Whether normalisations come after activations; assumed not, unless the numbering shows where each one is."""
+    inside = [item for group in items for item in (group.items if isinstance(group, LayerBlock) else [group])]
+    doubtful = (
+        isinstance(before.part, Conv) and isinstance(after.part, Norm) and not order.adjacent(before.name, after.name)
+        for before, after in pairwise(inside)
+    )
+    if not any(doubtful):
+        return False
+    what = "whether its normalisations come before activations or after"
+    choices = ("before-activations", "after-activations")
+    return assumptions.assume("norms", choices[0], what, choices=choices) == choices[1]
 
 
 def _activation_before(
@@ -348,7 +365,8 @@ class _Stack:
 
     def _add(self, part: Conv | Norm) -> None:
         reads = part.inputs
-        apart = self.last and isinstance(part, Conv) and not self.style.order.adjacent(self.last, part.name)
+        open_to_one = isinstance(part, Conv) or self.style.norms_last
+        apart = self.last and open_to_one and not self.style.order.adjacent(self.last, part.name)
         if self.width == 2 * reads or apart:
             self._activate(reads)
         if isinstance(part, Norm):

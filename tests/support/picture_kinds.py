@@ -210,10 +210,10 @@ def _seen(norm: nn.BatchNorm2d) -> nn.BatchNorm2d:
 class NormLists(nn.Module):
     """A list of convolutions and one of their normalisations; or attributes with numbers.
 
-    residual: whether all but the first add their input.
+    residual: whether all but the first add their input. last: whether normalisations come after activations.
     """
 
-    def __init__(self, *, attributes: bool = False, residual: bool = False) -> None:
+    def __init__(self, *, attributes: bool = False, residual: bool = False, last: bool = False) -> None:
         super().__init__()
         convs = [MaskedConv("B" if n else "A", WIDTH if n else 1, WIDTH, 3) for n in range(3)]
         norms = [_seen(nn.BatchNorm2d(WIDTH)) for _ in range(3)]
@@ -225,11 +225,11 @@ class NormLists(nn.Module):
         else:
             self.convs, self.norms = nn.ModuleList(convs), nn.ModuleList(norms)
         self.last = nn.Conv2d(WIDTH, 4, 1)
-        self.layers, self.residual = list(zip(convs, norms, strict=True)), residual
+        self.layers, self.residual, self.norms_last = list(zip(convs, norms, strict=True)), residual, last
 
     def forward(self, x: Tensor) -> Tensor:
         for conv, norm in self.layers:
-            features = torch.relu(norm(conv(x)))
+            features = norm(torch.relu(conv(x))) if self.norms_last else torch.relu(norm(conv(x)))
             x = features + x if self.residual and x.shape == features.shape else features
         logits: Tensor = self.last(x)
         return logits

@@ -247,6 +247,12 @@ KINDS = [
         for where in ("list", "attribute")
         for residual in ("a", "no")
     ),
+    _asked(
+        "normalisations after activations",
+        partial(NormLists, last=True),
+        "whether layers as wide as their input",
+        {"residual": "none", "norms": "after-activations"},
+    ),
     *(
         _asked(
             f"a normalisation after the last layer, {answer}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from export.checkpoints.checkpoint import Checkpoint, ModuleFacts
 from export.read import read_image
 from export.reader import ReadOptions
 from tests.support.causal_networks import MaskedConv
-from tests.support.gated_networks import AfterStem
+from tests.support.gated_networks import AfterStem, TutorialGated
 from tests.support.image_layouts import (
     Layout,
     as_codes,
@@ -92,6 +93,20 @@ def test_a_guess_is_told_with_the_option_that_corrects_it() -> None:
     }
     for net, defaults in guesses.items():
         assert assumptions(net).items() >= defaults.items()
+
+
+@pytest.mark.parametrize("build", [sequential, GatedSingle, TutorialGated, AfterStem])
+def test_settings_that_are_taken_at_their_word_are_printed(build: Callable[[], nn.Module]) -> None:
+    state = build().state_dict()
+    reading = read_image(Checkpoint("t", state, facts={"scaling": "-1..1"}), ReadOptions())
+    assert reading is not None
+    assert "scaling='-1..1' in the file: taken at its word" in reading.diagnosis.notes
+
+
+def test_where_normalisations_are_is_told_unless_numbers_show_it() -> None:
+    what = "whether its normalisations come before activations or after"
+    assert assumptions(Attributes())[what] == "before-activations"
+    assert what not in {**assumptions(sequential()), **assumptions(activation_before_norm())}
 
 
 def test_a_mask_by_colour_tells_how_the_outputs_are_sorted() -> None:
