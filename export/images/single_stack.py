@@ -301,7 +301,7 @@ def _residual(blocks: list[LayerBlock], assumptions: Assumptions) -> int:
 
 def _end(blocks: list[LayerBlock], assumptions: Assumptions, *, book: bool) -> str:
     """Where the last activation of a block is: on the sum, before it, or nowhere; asked where nothing shows it."""
-    if blocks[0].activation_first:
+    if blocks[0].activation_first or blocks[0].activation_last:
         return "none"
     what = (
         "where the activations of a block are: the last one after it adds its input (after), before that (before), or "
@@ -423,6 +423,11 @@ class LayerBlock:
     def activation_first(self) -> bool:
         """Whether an activation comes before the first layer."""
         return self.items[0].part is None
+
+    @property
+    def activation_last(self) -> bool:
+        """Whether one of its modules is an activation after the last layer, as only a pickled network tells."""
+        return self.items[-1].part is None
 
     @property
     def items_with_first(self) -> list[Item]:

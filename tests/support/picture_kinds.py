@@ -286,19 +286,19 @@ class Sums(nn.Module):
 class _Inside(nn.Module):
     """A Sequential that ends with an activation, and its input."""
 
-    def __init__(self) -> None:
+    def __init__(self, activation: type[nn.Module]) -> None:
         super().__init__()
-        layers = [nn.Conv2d(WIDTH, 3, 1), nn.ReLU(), MaskedConv("B", 3, 3, 3), nn.ReLU(), nn.Conv2d(3, WIDTH, 1)]
-        self.layers = nn.Sequential(*layers, nn.ReLU())
+        convs = nn.Conv2d(WIDTH, 3, 1), MaskedConv("B", 3, 3, 3), nn.Conv2d(3, WIDTH, 1)
+        self.layers = nn.Sequential(*(layer for conv in convs for layer in (conv, activation())))
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.layers(x)
 
 
-def activations_on_both_sides() -> nn.Module:
+def activations_on_both_sides(activation: type[nn.Module] = nn.ReLU) -> nn.Module:
     """Blocks of which the last module is an activation, and one after each."""
-    inside = [layer for _ in range(2) for layer in (_Inside(), nn.ReLU())]
-    return nn.Sequential(MaskedConv("A", 1, WIDTH, 5), nn.ReLU(), *inside, nn.Conv2d(WIDTH, 4, 1))
+    inside = [layer for _ in range(2) for layer in (_Inside(activation), activation())]
+    return nn.Sequential(MaskedConv("A", 1, WIDTH, 5), activation(), *inside, nn.Conv2d(WIDTH, 4, 1))
 
 
 class _Keras(nn.Module):

@@ -345,6 +345,7 @@ KINDS = [
     _whole("masks by the letters that modules keep", partial(own_masks, "AB")),
     _whole("masks by the letters that modules keep, A twice", partial(own_masks, "AA")),
     _whole("one activation as an attribute", FunctionAsAttribute),
+    _whole("blocks that end with an activation of modules", partial(activations_on_both_sides, nn.ELU)),
     _whole("dilated", partial(own_masks, "AB", dilation=2, padding=2)),
     _whole("strided", partial(own_masks, "AB", stride=2), says="3 is a convolution with stride .*--factory"),
     _whole("in groups", partial(own_masks, "AB", groups=2), says="3 is a convolution with groups 2"),
