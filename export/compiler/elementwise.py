@@ -10,7 +10,7 @@ import torch
 from onnx import TensorProto
 from torch import Tensor
 
-from .ir import LARGEST_TABLE, Dimension, NotStreamableError, PlaceTable, Symbol, squeeze
+from .ir import LARGEST_TABLE, Dimension, NotStreamableError, Operand, PlaceTable, Symbol, squeeze
 from .lowering import Handler, Lowering
 from .rearranging import part_of
 from .trace import Call, Handle
@@ -107,11 +107,16 @@ def _silu(lowering: Lowering, call: Call) -> Symbol:
 
 
 def _gelu(lowering: Lowering, call: Call) -> Symbol:
-    if call.options.get("approximate", "none") != "none":
-        raise NotStreamableError("the tanh approximation of gelu")
+    """By the error function, or approximately: tanh(sqrt(2 / pi) (x + 0.044715 x^3)) in place of erf(x / sqrt(2))."""
     x = lowering.symbol(call.arguments[0])
-    error = _then(lowering, _apply(lowering, call, "Mul", call.arguments[0], 1 / math.sqrt(2)), "Erf")
-    return _then(lowering, _then(lowering, _then(lowering, error, "Add", 1.0), "Mul", 0.5), "Mul", x)
+    if call.options.get("approximate", "none") == "none":
+        curve = _then(lowering, _then(lowering, x, "Mul", 1 / math.sqrt(2)), "Erf")
+    else:
+        cubed = _then(lowering, _then(lowering, _then(lowering, x, "Mul", x), "Mul", x), "Mul", 0.044715)
+        curve = _then(
+            lowering, _then(lowering, _then(lowering, cubed, "Add", x), "Mul", math.sqrt(2 / math.pi)), "Tanh"
+        )
+    return _then(lowering, _then(lowering, _then(lowering, curve, "Add", 1.0), "Mul", 0.5), "Mul", x)
 
 
 def _glu(lowering: Lowering, call: Call) -> Symbol:
@@ -149,6 +154,37 @@ def _convert(lowering: Lowering, call: Call) -> Symbol:
         raise NotStreamableError(f"numbers of type {kind}")
     to = TensorProto.FLOAT if kind == torch.float32 else TensorProto.INT64
     return lowering.make("Cast", symbol, symbol.dimensions, symbol.read(), to=to)
+
+
+def _comparison(operation: str) -> Handler:
+    """As 1 and 0 in float32, which buffers can keep like any other numbers."""
+
+    def handle(lowering: Lowering, call: Call) -> Symbol:
+        return _then(lowering, _apply(lowering, call, operation, *call.arguments[:2]), "Cast", to=TensorProto.FLOAT)
+
+    return handle
+
+
+def _where(lowering: Lowering, call: Call) -> Symbol:
+    """One of two numbers, by a comparison, of constants or of what depends on the image."""
+    condition, *values = call.arguments[:3]
+    result = call.results[0]
+    assert result is not None
+    like, dimensions = lowering.broadcast((condition, *values), result.shape)
+    if lowering.is_symbol(condition):
+        choice: Operand = _then(lowering, lowering.symbol(condition), "Cast", to=TensorProto.BOOL).read()
+    else:
+        choice = lowering.operand(condition, like, dimensions)
+        if not isinstance(choice, np.ndarray):
+            raise NotStreamableError("a choice that differs between places or conditions")
+    operands = [lowering.operand(value, like, dimensions) for value in values]
+    return lowering.make("Where", like, dimensions, choice, *operands)
+
+
+def _log_sigmoid(lowering: Lowering, call: Call) -> list[Symbol]:
+    """-softplus(-x)."""
+    softplus = _then(lowering, _apply(lowering, call, "Neg", call.arguments[0]), "Softplus")
+    return [_then(lowering, softplus, "Neg")]
 
 
 def _embed(lowering: Lowering, call: Call) -> Symbol:
@@ -192,6 +228,17 @@ ELEMENTWISE: dict[str, Handler] = {
             "cos": "Cos",
         }.items()
     },
+    **{
+        name: _comparison(operation)
+        for name, operation in {
+            "lt": "Less",
+            "le": "LessOrEqual",
+            "gt": "Greater",
+            "ge": "GreaterOrEqual",
+        }.items()
+    },
+    "where": _where,
+    "log_sigmoid_forward": _log_sigmoid,
     "add": _sum("Add"),
     "sub": _sum("Sub"),
     "rsub": _sum("Sub", reverse=True),

@@ -111,13 +111,13 @@ def _softmax(operation: str) -> Handler:
 
 
 def _reduction(operation: str) -> Handler:
-    """Sums or means over features, whose dimensions are kept or dropped."""
+    """Sums, means and the like over features, whose dimensions are kept or dropped."""
 
     def handle(lowering: Lowering, call: Call) -> Symbol:
         symbol, argument = lowering.symbol(call.arguments[0]), call.argument(1, "dim")
         dims = sorted({symbol.index(dim) for dim in ([argument] if isinstance(argument, int) else argument or ())})
         if not dims or not all(map(symbol.is_feature, dims)):
-            raise NotStreamableError("a sum or mean over places")
+            raise NotStreamableError("a sum, mean or maximum over places")
         dimensions: list[Dimension] = [(1,) if at in dims else d for at, d in enumerate(symbol.dimensions)]
         features = [at for at in range(len(symbol.dimensions)) if symbol.is_feature(at)]
         axes = np.array([1 + features.index(dim) for dim in dims])
@@ -137,6 +137,8 @@ PRODUCTS: dict[str, Handler] = {
     "native_layer_norm": _layer_norm,
     "mean": _reduction("ReduceMean"),
     "sum": _reduction("ReduceSum"),
+    "amax": _reduction("ReduceMax"),
+    "logsumexp": _reduction("ReduceLogSumExp"),
     "_softmax": _softmax("Softmax"),
     "_log_softmax": _softmax("LogSoftmax"),
 }

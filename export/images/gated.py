@@ -24,6 +24,7 @@ from .layers import (
     Layers,
     dilations_of,
     first_gate,
+    has_masks_of_channels,
     raster_mask,
     raster_masks,
     refuse,
@@ -68,7 +69,8 @@ def _habits(parts: GatedParts, config: GatedConfig) -> Habits:
     paths = {layer.path for layer in parts.layers}
     if config.style == "masked" and parts.of_tutorial:
         return Habits("-1..1", "levels-first")
-    if config.style == "split" or (config.style == "shifted" and "causal_conv" in paths):
+    masked = all(layer.convs["horizontal"].masked for layer in parts.layers)
+    if config.style == "split" or (config.style == "shifted" and "causal_conv" in paths and masked):
         return Habits("level/(levels-1)", "levels-first")
     return Habits()
 
@@ -97,12 +99,18 @@ def _config(parts: GatedParts, assumptions: Assumptions) -> GatedConfig:
     what = "whether the horizontal stack adds its input"
     return GatedConfig(
         style,
-        first_gate(assumptions),
+        first_gate(assumptions, known=_is_known(parts, style)),
         _vertical_residual(style, assumptions),
         assumptions.assume("residual", "yes", what, choices=("yes", "no"), subject="block_residual") == "yes",
         bool(parts.stem),
         style == "shifted" and _crops_are_views(assumptions),
     )
+
+
+def _is_known(parts: GatedParts, style: VerticalStyle) -> bool:
+    """Whether names, or kernels, are those of a script that is known."""
+    names = {piece for conv in parts.first_convs for piece in conv.name.split(".")}
+    return parts.of_tutorial or style == "split" or names >= {"vert_stack", "horiz_stack"} or "causal_conv" in names
 
 
 def _crops_are_views(assumptions: Assumptions) -> bool:
@@ -325,7 +333,8 @@ def horizontal(layer: GatedLayer, style: VerticalStyle, *, first: bool, dilation
         refuse(f"{conv.name} of the horizontal stack sees {rows} rows, not one")
     above = layer.convs.get("columns") or layer.convs["vertical"]
     if conv.masked or columns == above.kernel[1]:
-        return same_convolution(conv if conv.masked else raster_mask(conv, own=not first), dilation=dilation)
+        own = not first or has_masks_of_channels(conv)
+        return same_convolution(conv if conv.masked else raster_mask(conv, own=own), dilation=dilation)
     if first and style == "zeroed":
         return Convolution(_without_last(conv, axis=3), pads=(columns - 1, 0, 0, 0))
     if first and style == "moved":

@@ -164,7 +164,9 @@ def read_input_output(
         values = assumptions.scaling(levels, stated or habits.scaling)
         encoding, logits.span = plane_per_channel(values, channels), (float(values[0]), float(values[-1]))
     logits.mixture = mixture
-    logits.channels_first = channels > 1 and not (single or mixture) and _channels_first(last, assumptions, habits)
+    undecided = any(missing.option.startswith("--assume output=") for missing in assumptions.missing)
+    of_colours = channels > 1 and not (single or mixture or undecided)
+    logits.channels_first = of_colours and _channels_first(last, assumptions, habits)
     return InputOutput(planes, levels, encoding, logits, tuple(_layout_notes(planes, mixture, single=single)))
 
 
@@ -190,7 +192,7 @@ def _layout_notes(planes: Planes, mixture: LogisticMixture | None, *, single: bo
     if planes.ones:
         yield "a plane of ones stands beside the picture"
     if mixture:
-        yield f"its numbers are a mixture of {mixture.components} logistics, which is slow: the whole image per token"
+        yield f"its numbers are a mixture of {mixture.components} logistics"
     if single:
         yield "its single number per channel is the logit of the brighter of two levels"
 
@@ -279,24 +281,19 @@ def _table_encoding(table: Tensor, levels: int, inputs: int, assumptions: Assump
 
 
 def _channels_first(last: Conv, assumptions: Assumptions, habits: Habits) -> bool:
-    """Whether the levels of red come before those of green: told by which inputs the last layer's rows may see."""
+    """Whether the levels of red come before those of green: told by which inputs the last layer's rows may see.
+
+    Nothing but the script says it where they see all of them; then it is asked, or assumed where its habits are known.
+    """
     rows, columns = last.kernel
     inputs = (last.weight[:, :, rows // 2, columns // 2] != 0).sum(1)
     by_level, by_channel = inputs.view(-1, COLOURS), inputs.view(COLOURS, -1).T
     if bool((by_level == by_level[0]).all()) != bool((by_channel == by_channel[0]).all()):
         return bool((by_channel == by_channel[0]).all())
-    return ask_channels_first(assumptions, likely=habits.order)
-
-
-def ask_channels_first(assumptions: Assumptions, *, likely: str = "levels-first") -> bool:
-    """Whether the levels of red come before those of green: nothing but the script says it.
-
-    likely: what is assumed; empty where it must be asked.
-    """
     choices = ("levels-first", "channels-first")
     what = "whether its outputs are sorted by level or by channel first"
-    if likely:
-        return assumptions.assume("order", likely, what, choices=choices) == choices[1]
+    if habits.order:
+        return assumptions.assume("order", habits.order, what, choices=choices) == choices[1]
     return assumptions.ask("order", what, choices=choices) == choices[1]
 
 
@@ -347,12 +344,12 @@ def log_probability(value: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
     """Of the bin around a value in [-1, 1], under a logistic distribution; shapes by broadcasting.
 
     Between the bin's ends a and b, sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - exp(b - a)): as logarithms,
-    exact however small it is.
+    exact however small it is, for 1 - exp(-2x) = 2 tanh(x) / (1 + tanh(x)).
     """
     distance, inverse = value - mean, torch.exp(-log_scale)
     below_end = -functional.softplus(-inverse * (distance + _HALF))
     above_start = -functional.softplus(inverse * (distance - _HALF))
-    half = inverse * _HALF
-    inside = below_end + above_start + torch.log(2 * torch.sinh(half)) - half
+    half = torch.tanh(inverse * _HALF)
+    inside = below_end + above_start + torch.log(2 * half / (1 + half))
     inside = torch.where(value < -_EDGE, below_end, inside)
     return torch.where(value > _EDGE, above_start, inside)

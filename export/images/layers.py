@@ -37,6 +37,7 @@ ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {
     "none": nn.Identity,
 }
 """By their names; what some take in brackets is the first argument."""
+_COLOURS = 3
 _LISTED = 100
 """Characters of names that a message can have."""
 _HARMLESS = re.compile(r"num_batches_tracked$|(^|\.)_?(c|h|w|height|width)$|(^|[._])(criterion|loss|metrics?)")
@@ -292,6 +293,11 @@ class LayerOrder:
     functions: frozenset[str] = frozenset()
     """Activations that are modules, but of which the file does not say where they run."""
 
+    def adjacent(self, before: str, after: str) -> bool:
+        """Whether nothing can be between two layers, or blocks, of these names."""
+        container = after.rpartition(".")[0]
+        return container in self.complete and container == before.rpartition(".")[0]
+
 
 def order_of(layers: Layers, checkpoint: Checkpoint) -> LayerOrder:
     """By the modules of a pickled network, or else by the numbers that are missing in the names of its layers.
@@ -425,19 +431,30 @@ def raster_mask(conv: Conv, *, own: bool) -> Conv:
     return conv.with_mask(mask)
 
 
+def has_masks_of_channels(first: Conv, *others: Conv) -> bool:
+    """Whether the first layer reads colours, and nothing that is later: what it sees of its own place, zeros tell."""
+    later = (conv for conv in (first, *others) if not torch.equal(conv.weight, raster_mask(conv, own=True).weight))
+    return first.inputs == _COLOURS and not any(later)
+
+
 def raster_masks(convs: list[Conv], assumptions: Assumptions) -> dict[Conv, Conv]:
     """Convolutions with masks in place of those that have none: `A` for the first, `B` for the others.
 
     It is asked unless their modules say it, or their weights are zero there anyway, for networks that need no masks,
-    such as those that remove noise, have the same tensors. A mask of 1x1 `B` would change nothing.
+    such as those that remove noise, have the same tensors. A mask of 1x1 `B` would change nothing. The masks of colours
+    are of channels, too: their zeros tell them, or they are asked about.
     """
     bare = [conv for conv in convs if not conv.masked and not conv.pointwise]
+    if bare and has_masks_of_channels(*bare):
+        return {}
     masked = {conv: raster_mask(conv, own=conv is not convs[0] if conv.own is None else conv.own) for conv in bare}
     if all(torch.equal(conv.weight, masked[conv].weight) for conv in bare):
         return {}
     if all(conv.own is not None for conv in bare):
         return masked
     what = "whether its script masks its convolutions, for the file has no masks, and numbers where they would be zero"
+    if convs[0].inputs == _COLOURS:
+        what += ": in places alone (a-then-b), or nowhere; if between channels as well, --factory has them"
     kind = assumptions.ask("masks", what, choices=("a-then-b", "none"))
     return masked if kind == "a-then-b" else {}
 
@@ -458,7 +475,14 @@ def dilations_of(convs: Sequence[Conv], assumptions: Assumptions, default: str =
     return [int(number) for number in (numbers * len(convs) if len(numbers) == 1 else numbers)]
 
 
-def first_gate(assumptions: Assumptions) -> str:
-    """Which function the first half of a gate's channels goes through: `tanh`, `sigmoid`, or `linear` for none."""
+def first_gate(assumptions: Assumptions, *, known: bool = False) -> str:
+    """Which function the first half of a gate's channels goes through: `tanh`, `sigmoid`, or `linear` for none.
+
+    known: whether its script is; tanh is assumed then, and otherwise asked.
+    """
+    choices = ("tanh", "sigmoid", "linear")
     what = "what the first half of a gate's channels goes through"
-    return assumptions.assume("gate", "tanh", what, choices=("tanh", "sigmoid", "linear"))
+    if known:
+        return assumptions.assume("gate", "tanh", what, choices=choices)
+    detail = "tanh, or nothing (linear), where the other half goes through sigmoid; or sigmoid, where that has tanh"
+    return assumptions.ask("gate", f"{what}: {detail}", choices=choices)

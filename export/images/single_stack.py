@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
-from itertools import groupby, pairwise
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ..assumptions import Assumptions
 from ..checkpoints.checkpoint import Checkpoint
 from ..reader import Reading
+from .blocks import TIMES, LayerBlock, convolutions, group_blocks, in_turns, layers_as_blocks
 from .input_output import LEVELS, Habits, check_statements, read_input_output
 from .layers import (
     ACTIVATIONS,
@@ -31,7 +32,6 @@ from .layers import (
     activation_of,
     dilations_of,
     first_gate,
-    follows,
     is_chain,
     order_of,
     raster_masks,
@@ -41,8 +41,7 @@ from .layers import (
 )
 from .streaming import reading_of
 
-_ENDS = ("after", "before", "none")
-_TIMES = ("none", "once", "twice")
+_ENDS = ("after", "before", "none", "first")
 _GATES = frozenset({"sigmoid", "sigm", "gate", "g"})
 _SIGNALS = frozenset({"tanh", "filter", "signal", "f"})
 _SKIPS = re.compile(r"skip|shortcut|downsample")
@@ -51,6 +50,7 @@ _SKIPS = re.compile(r"skip|shortcut|downsample")
 def read_single(layers: Layers, assumptions: Assumptions) -> Reading | None:
     """A network whose convolutions follow one another in the order of the file; None for any other."""
     layers = in_turns(layers.without(assumptions.names("ignore", "NAME,NAME")), assumptions)
+    layers = _without_last_norm(layers, assumptions)
     convs = layers.convs
     if layers.unknown or len(layers.tables) > 1 or not is_chain(convs) or convs[0].pointwise:
         return None
@@ -58,20 +58,39 @@ def read_single(layers: Layers, assumptions: Assumptions) -> Reading | None:
         return None
     refuse_parallel(convs)
     order = order_of(layers, assumptions.checkpoint)
-    items = group_blocks(order.items)
+    items = layers_as_blocks(group_blocks(order.items), order, assumptions)
     blocks = [item for item in items if isinstance(item, LayerBlock)]
     book = of_book(blocks, convs)
     layer_first = bool(blocks) and not blocks[0].activation_first
     notes = ignore_unused_biases(convs, assumptions, blocks_of_own=layer_first, book=book)
     style = _style(order, items, blocks, assumptions, book=book)
     module = _Stack(style, raster_masks(convs, assumptions), _dilations(convs, assumptions)).build(items)
+    last, last_notes = _last_activation(assumptions)
+    module.append(last)
     table = _levels_table(layers)
     habits = _habits(layers, assumptions.checkpoint, book=book)
     layout = read_input_output(convs[0].inputs, convs[-1], table, assumptions, habits=habits)
     check_statements(layers, assumptions, classes=layout.planes.classes)
     label = f"PixelCNN {len(blocks) or len(convs)}x{convs[0].outputs}"
     network = layout.network(assumptions.size(), module, label=label)
-    return reading_of(network, assumptions, notes=[*_notes(order, convs, blocks), *notes, *layout.notes])
+    return reading_of(network, assumptions, notes=[*_notes(order, convs, blocks), *notes, *last_notes, *layout.notes])
+
+
+def _last_activation(assumptions: Assumptions) -> tuple[nn.Module, list[str]]:
+    """What its last numbers go through, which leaves no trace in a file, and what there is to say of it."""
+    function = assumptions.answer("last_activation", choices=(*ACTIVATIONS,))
+    told = "no activation follows its last layer; where the script has one, --assume last_activation=relu or the like"
+    return (activation_of(function), []) if function else (nn.Identity(), [told])
+
+
+def _without_last_norm(layers: Layers, assumptions: Assumptions) -> Layers:
+    """The same but for a normalisation after the last layer, which scripts define and forget; asked."""
+    last = layers.parts[-1]
+    if not isinstance(last, Norm) or not layers.convs:
+        return layers
+    what = f"whether {last.name}, a normalisation after its last layer, is used or forgotten"
+    used = assumptions.ask("last_norm", what, choices=("used", "ignored")) == "used"
+    return layers if used else layers.without([last.name])
 
 
 def _levels_table(layers: Layers) -> Tensor | None:
@@ -94,62 +113,19 @@ def _dilations(convs: list[Conv], assumptions: Assumptions) -> dict[Conv, int]:
     return dict(zip(inner, dilations_of(inner, assumptions), strict=True))
 
 
-def in_turns(layers: Layers, assumptions: Assumptions) -> Layers:
-    """The same with lists of layers that stand side by side in the file, but run in turns, in the order of running.
-
-    A list of normalisations can only belong to the layers of the list before it; of two lists of convolutions it is
-    asked where they could run either way. A turn gets the name of a module of its own.
-    """
-    lists = _lists_of(layers.parts)
-    if len(lists) < 2:
-        return layers
-    first, turns = layers.parts.index(lists[0][1][0]), zip(*(parts for _, parts in lists), strict=True)
-    run = [
-        replace(part, name=f"turns.{number}.{name}")
-        for number, turn in enumerate(turns)
-        for (name, _), part in zip(lists, turn, strict=True)
-    ]
-    ordered = Layers([*layers.parts[:first], *run, *layers.parts[first + len(run) :]], layers.tables, layers.unknown)
-    names = ", ".join(name for name, _ in lists)
-    if not is_chain(ordered.convs):
-        return layers
-    if any(isinstance(parts[0], Norm) for _, parts in lists) or not is_chain(layers.convs):
-        assumptions.notes.append(f"the layers of {names} run in turns")
-        return ordered
-    what = f"whether its lists of {len(lists[0][1])} layers each, {names}, run in turns or one after another"
-    return (
-        ordered if assumptions.ask("lists", what, choices=("in-turns", "one-after-another")) == "in-turns" else layers
-    )
-
-
-def _lists_of(parts: Sequence[Conv | Norm]) -> list[tuple[str, list[Conv | Norm]]]:
-    """The longest run of lists side by side, as long as one another, of layers under their numbers alone."""
-    runs: list[tuple[str, list[Conv | Norm]]] = []
-    for part in parts:
-        container, _, number = part.name.rpartition(".")
-        listed = container and number.isdecimal()
-        if listed and runs and runs[-1][0] == container and int(number) == len(runs[-1][1]):
-            runs[-1][1].append(part)
-        else:
-            runs.append((container if listed and number == "0" else "", [part]))
-    best: list[tuple[str, list[Conv | Norm]]] = []
-    for (listed, length), group in groupby(runs, key=lambda run: (run[0] != "", len(run[1]))):
-        lists = list(group)
-        alike = all(len(set(map(type, inner))) == 1 for _, inner in lists)
-        if listed and length > 1 and len(lists) > len(best) and alike:
-            best = lists
-    return best
-
-
 def _habits(layers: Layers, checkpoint: Checkpoint, *, book: bool) -> Habits:
     """What is known of the scripts that write such files. book: by `of_book`."""
     if book:
         return Habits("level/levels")
-    names = {name.rpartition(".")[2] for name in checkpoint.tensors}
     sequential = all(part.name.isdecimal() for part in layers.parts)
-    if {"_c", "_h", "_w"} <= names or (sequential and layers.convs[-1].outputs == LEVELS):
+    if keeps_shape(checkpoint) or (sequential and layers.convs[-1].outputs == LEVELS):
         return Habits("level/(levels-1)")
     return Habits()
+
+
+def keeps_shape(checkpoint: Checkpoint) -> bool:
+    """Whether the shape of an image is among the tensors, under the names that one library gives it."""
+    return {"_c", "_h", "_w"} <= {name.rpartition(".")[2] for name in checkpoint.tensors}
 
 
 @dataclass(frozen=True)
@@ -163,12 +139,14 @@ class StackStyle:
     residual: int
     """How many times a block adds its input."""
     end: str
-    """Where the last activation of a block is: `after` the sum, `before` it, or `none`."""
+    """Where its activations are: the last `after` or `before` the sum, or `none`; or one before each layer, `first`."""
     order: LayerOrder
     before_blocks: bool = True
     """Whether an activation comes before the first block, where nothing in the file shows one."""
+    norms_last: bool = False
+    """Whether a normalisation comes after the activation that follows a layer, where nothing in the file shows it."""
     after_blocks: bool = False
-    """Whether one follows the last block, where the blocks end with sums."""
+    """Whether one follows the last block, where the blocks end with sums and nothing in the file shows one."""
 
 
 def _style(
@@ -181,38 +159,63 @@ def _style(
         if len(order.functions) == 1:
             return next(iter(order.functions))
         what = "the activation between its layers"
+        if blocks and not (book or keeps_shape(assumptions.checkpoint)):
+            stated = assumptions.stated("activation", choices=ACTIVATIONS)
+            return stated or assumptions.ask("activation", what, choices=(*ACTIVATIONS,))
         return assumptions.assume("activation", "relu", what, choices=(*ACTIVATIONS,), subject="activation")
 
     def activation() -> nn.Module:
         return activation_of(kind())
 
     gate = any(conv.outputs == 2 * after.inputs for conv, after in pairwise(convolutions(items)))
-    end = _end(items, blocks, assumptions, book=book) if blocks else "none"
+    end = _end(blocks, assumptions, book=book) if blocks else "none"
     return StackStyle(
         activation=activation,
         gate=first_gate(assumptions) if gate else "tanh",
         residual=_residual(blocks, assumptions) if blocks else 0,
         end=end,
         order=order,
-        before_blocks=book or not blocks or _activation_before(items, blocks[0], assumptions),
-        after_blocks=end == "before" and _activation_after(items, blocks[-1], assumptions),
+        norms_last=_norms_last(items, order, assumptions),
+        before_blocks=book or not blocks or _activation_before(items, blocks[0], end, order, assumptions),
+        after_blocks=bool(blocks) and end != "after" and _activation_after(items, blocks[-1], order, assumptions),
     )
 
 
-def _activation_before(items: list[Item | LayerBlock], first: LayerBlock, assumptions: Assumptions) -> bool:
+def _norms_last(items: Sequence[Item | LayerBlock], order: LayerOrder, assumptions: Assumptions) -> bool:
+    """Whether normalisations come after activations; assumed not, unless the numbering shows where each one is."""
+    inside = [item for group in items for item in (group.items if isinstance(group, LayerBlock) else [group])]
+    doubtful = (
+        isinstance(before.part, Conv) and isinstance(after.part, Norm) and not order.adjacent(before.name, after.name)
+        for before, after in pairwise(inside)
+    )
+    if not any(doubtful):
+        return False
+    what = "whether its normalisations come before activations or after"
+    choices = ("before-activations", "after-activations")
+    return assumptions.assume("norms", choices[0], what, choices=choices) == choices[1]
+
+
+def _activation_before(
+    items: list[Item | LayerBlock], first: LayerBlock, end: str, order: LayerOrder, assumptions: Assumptions
+) -> bool:
     """Whether an activation comes before the first block; asked unless the numbering, or the block, shows one."""
     before = items[items.index(first) - 1]
-    shown = isinstance(before, LayerBlock) or before.part is None
-    if shown or first.activation_first or first.has_gate:
+    if isinstance(before, LayerBlock) or before.part is None:
         return True
+    if first.activation_first or first.has_gate or end == "first":
+        return True
+    if order.adjacent(before.name, first.path):
+        return False
     what = "whether an activation comes before its first block"
     return assumptions.ask("before_blocks", what, choices=("activation", "none")) == "activation"
 
 
-def _activation_after(items: list[Item | LayerBlock], last: LayerBlock, assumptions: Assumptions) -> bool:
-    """Whether an activation follows the last block; asked unless the numbering shows one anyway."""
+def _activation_after(
+    items: list[Item | LayerBlock], last: LayerBlock, order: LayerOrder, assumptions: Assumptions
+) -> bool:
+    """Whether an activation follows the last block that the numbering does not show; asked unless there can be none."""
     beside = _beside(items, last)
-    if not isinstance(beside, Item) or beside.part is None:
+    if not isinstance(beside, Item) or beside.part is None or order.adjacent(last.path, beside.name):
         return False
     what = "whether an activation follows its last block"
     return assumptions.ask("after_blocks", what, choices=("activation", "none")) == "activation"
@@ -235,21 +238,22 @@ def _residual(blocks: list[LayerBlock], assumptions: Assumptions) -> int:
     what = "how often a block adds its input"
     likely = {"yes": "once", "no": "none"}.get(assumptions.stated("block_residual") or "", likely)
     if likely:
-        return _TIMES.index(assumptions.assume("residual", likely, what, choices=_TIMES))
-    return _TIMES.index(assumptions.ask("residual", what, choices=_TIMES))
+        return TIMES.index(assumptions.assume("residual", likely, what, choices=TIMES))
+    return TIMES.index(assumptions.ask("residual", what, choices=TIMES))
 
 
-def _end(items: list[Item | LayerBlock], blocks: list[LayerBlock], assumptions: Assumptions, *, book: bool) -> str:
-    """Where the last activation of a block is: on the sum, before it, or nowhere."""
-    if blocks[0].activation_first:
+def _end(blocks: list[LayerBlock], assumptions: Assumptions, *, book: bool) -> str:
+    """Where the last activation of a block is: on the sum, before it, or nowhere; asked where nothing shows it."""
+    if blocks[0].activation_first or blocks[0].activation_last:
         return "none"
-    beside = _beside(items, blocks[0])
-    outside = isinstance(beside, Item) and beside.part is None
-    likely = "none" if outside or any(block.has_gate for block in blocks) else "after" if book else ""
-    what, choices = "whether a block ends with an activation, before or after it adds its input", _ENDS
-    if likely:
-        return assumptions.assume("block_end", likely, what, choices=choices)
-    return assumptions.ask("block_end", what, choices=choices)
+    what = (
+        "where the activations of a block are: the last one after it adds its input (after), before that (before), or "
+        "none after its last layer (none); or one before each of its layers (first); if layers of it stand side by "
+        "side, such as the two of a gate, no answer fits, but --factory does"
+    )
+    if book or any(block.has_gate for block in blocks):
+        return assumptions.assume("block_end", "after" if book else "none", what, choices=_ENDS)
+    return assumptions.ask("block_end", what, choices=_ENDS)
 
 
 def _notes(order: LayerOrder, convs: list[Conv], blocks: list[LayerBlock]) -> list[str]:
@@ -304,7 +308,9 @@ class _Stack:
 
     def _add(self, part: Conv | Norm) -> None:
         reads = part.inputs
-        if self.width == 2 * reads or (self.last and isinstance(part, Conv) and not self._adjacent(part.name)):
+        open_to_one = isinstance(part, Conv) or self.style.norms_last
+        apart = self.last and open_to_one and not self.style.order.adjacent(self.last, part.name)
+        if self.width == 2 * reads or apart:
             self._activate(reads)
         if isinstance(part, Norm):
             self.modules.append(Affine(part))
@@ -316,28 +322,22 @@ class _Stack:
     def _add_block(self, block: LayerBlock) -> None:
         style, reads = self.style, block.convs[0].inputs
         first = not any(isinstance(module, Residual) for module in self.modules)
-        bare = block.activation_first or block.has_gate or (not style.before_blocks if first else style.end == "before")
-        if self.width == 2 * reads or (self.last and not bare):
+        bare = block.activation_first or block.has_gate or style.end == "first"
+        if self.width == 2 * reads or (first and self.last and style.before_blocks and not bare):
             self._activate(reads)
         stack = _Stack(style, self.masks, self.dilations)
-        inner = stack.build(block.items)
+        inner = stack.build(block.items_with_first if style.end == "first" else block.items)
         if stack.width == 2 * reads:
             inner.append(GatedActivation(style.gate))
         before, after = (style.activation() if style.end == end else nn.Identity() for end in ("before", "after"))
         self.modules.append(Residual(inner, style.residual, before, after))
-        ends = style.end == "after" or (style.end == "before" and not style.after_blocks)
-        self.width, self.last = reads, "" if ends else block.path
+        self.width, self.last = reads, block.path if style.after_blocks else ""
 
     def _activate(self, reads: int, activation: nn.Module | None = None) -> None:
         """An activation; a gate if the next layer reads half of the channels."""
         gate = self.width == 2 * reads
         self.modules.append(GatedActivation(self.style.gate) if gate else activation or self.style.activation())
         self.width, self.last = reads if gate else self.width, ""
-
-    def _adjacent(self, name: str) -> bool:
-        """Whether nothing can be between the last convolution and this one."""
-        container = name.rpartition(".")[0]
-        return container in self.style.order.complete and container == self.last.rpartition(".")[0]
 
 
 def _reads(items: Sequence[Item | LayerBlock]) -> int:
@@ -348,97 +348,6 @@ def _reads(items: Sequence[Item | LayerBlock]) -> int:
         if item.part is not None:
             return item.part.inputs
     return 0
-
-
-@dataclass(eq=False)
-class LayerBlock:
-    """Layers that give back as many channels as they took."""
-
-    path: str
-    items: list[Item]
-
-    @property
-    def convs(self) -> list[Conv]:
-        """Its convolutions."""
-        return convolutions(self.items)
-
-    @property
-    def activation_first(self) -> bool:
-        """Whether an activation comes before the first layer."""
-        return self.items[0].part is None
-
-    @property
-    def has_gate(self) -> bool:
-        """Whether a layer within puts out twice as many channels as the next, or the block's input, has."""
-        convs = self.convs
-        reads = [*(conv.inputs for conv in convs[1:]), convs[0].inputs]
-        return any(conv.outputs == 2 * width for conv, width in zip(convs, reads, strict=True))
-
-    @property
-    def bottleneck(self) -> bool:
-        """Whether 1x1 convolutions stand around others, as in the blocks of the paper."""
-        return len({conv.pointwise for conv in self.convs}) == 2
-
-
-def convolutions(items: Sequence[Item | LayerBlock]) -> list[Conv]:
-    """All convolutions, in order."""
-    convs: list[Conv] = []
-    for item in items:
-        if isinstance(item, LayerBlock):
-            convs += item.convs
-        elif isinstance(item.part, Conv):
-            convs.append(item.part)
-    return convs
-
-
-def group_blocks(items: Sequence[Item]) -> list[Item | LayerBlock]:
-    """The same with blocks in place of their layers."""
-    convs = convolutions(items)
-    paths = {path for conv in convs if (path := _block_of(conv, convs))}
-    groups: list[Item | LayerBlock] = []
-    for item in items:
-        path = next((path for path in paths if item.name.startswith(f"{path}.")), "")
-        last = groups[-1] if groups else None
-        if path and isinstance(last, LayerBlock) and last.path == path:
-            last.items.append(item)
-        else:
-            groups.append(LayerBlock(path, [item]) if path else item)
-    return groups
-
-
-def _block_of(conv: Conv, convs: Sequence[Conv]) -> str:
-    """The innermost module around a convolution that has the shape of a block; empty if there is none."""
-    pieces = conv.name.split(".")
-    for length in range(len(pieces) - 1, 0, -1):
-        path = ".".join(pieces[:length])
-        inside = [other for other in convs if other.name.startswith(f"{path}.")]
-        if len(inside) > 1:
-            return path if _is_block(path, inside, convs) else ""
-    return ""
-
-
-def _is_block(path: str, inside: Sequence[Conv], convs: Sequence[Conv]) -> bool:
-    at = convs.index(inside[0])
-    fits = (
-        list(convs[at : at + len(inside)]) == list(inside)
-        and 0 < at < len(convs) - len(inside)
-        and follows(inside[0].inputs, inside[-1].outputs)
-        and not all(conv.pointwise for conv in inside)
-    )
-    # Layers of one kernel, and no other module like theirs: a list of layers, not a block.
-    return fits and (len({conv.kernel for conv in inside}) > 1 or _has_sibling(path, inside, convs))
-
-
-def _has_sibling(path: str, inside: Sequence[Conv], convs: Sequence[Conv]) -> bool:
-    """Whether another module has the same name but for a number, and the same layers within."""
-    names = {conv.name.removeprefix(path) for conv in inside}
-    pattern = re.compile(re.sub(r"\d+", r"\\d+", re.escape(path)))
-    others: dict[str, set[str]] = {}
-    for conv in convs:
-        match = pattern.match(conv.name)
-        if match and match[0] != path:
-            others.setdefault(match[0], set()).add(conv.name.removeprefix(match[0]))
-    return names in others.values()
 
 
 def ignore_unused_biases(
@@ -475,9 +384,13 @@ def of_book(blocks: Sequence[LayerBlock], convs: Sequence[Conv]) -> bool:
     """Whether the masks are those of a book's script: on 1x1 convolutions of the head, but not on those of blocks.
 
     Its masked convolutions are of a class with its own forward pass, which never adds their biases: where one has been
-    trained, the script is another one, such as a port of David Foster's network.
+    trained, the script is another one, such as a port of David Foster's network. In its blocks each layer but the last
+    has a Sequential of its own, with its activation: other scripts of the same masks have them elsewhere.
     """
+    numbered = [[conv.name.endswith(".0") for conv in block.convs] for block in blocks]
     if any(conv.masked and _was_trained(conv) for conv in convs):
+        return False
+    if any(last or not all(others) for *others, last in numbered):
         return False
     inner = [conv for block in blocks for conv in block.convs if conv.pointwise]
     head = [conv for conv in convs if conv.pointwise and conv not in inner]

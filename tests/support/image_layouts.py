@@ -45,14 +45,18 @@ def read(
 ) -> Reading:
     """The reading of what must be an image network.
 
-    Its images are 5x16, and its levels go from 0 to 1 where that is asked, if nothing else is told.
+    Its images are 5x16, its levels go from 0 to 1 and its gates begin with tanh where that is asked, if nothing else is
+    told.
     """
     tensors = dict(state.state_dict() if isinstance(state, nn.Module) else state)
     options = {"size": (5, 16), **answers}
     reading = read_image(Checkpoint("a test's", tensors, modules or {}), ReadOptions(**options))
     assert reading is not None
-    if any(missing.option.startswith("--scaling") and not missing.default for missing in reading.diagnosis.missing):
+    asked = [missing.option for missing in reading.diagnosis.missing if not missing.default]
+    if any(option.startswith("--scaling") for option in asked):
         return read(state, modules, **{**options, "scaling": "level/(levels-1)"})
+    if any(option.startswith("--assume gate=") for option in asked):
+        return read(state, modules, **{**options, "assume": {**answers.get("assume", {}), "gate": "tanh"}})
     return reading
 
 

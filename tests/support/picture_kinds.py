@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tests.support.causal_networks import Masked, MaskedConv, gate, raster
+from tests.support.causal_networks import Masked, MaskedConv, by_channel, gate, raster
 
 WIDTH = 6
 
@@ -39,8 +39,17 @@ class Beside(nn.Module):
 class _StackLayer(nn.Module):
     """Both stacks by masked kernels; label: what a class goes through."""
 
-    def __init__(self, inputs: int, side: int, label: Callable[[], nn.Module] | None, *, first: bool) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        side: int,
+        label: Callable[[], nn.Module] | None,
+        gates: Callable[[Tensor], Tensor] = gate,
+        *,
+        first: bool,
+    ) -> None:
         super().__init__()
+        self.gate = gates
         own = not first
         tall, wide = torch.zeros(side, side), torch.zeros(1, side)
         tall[: side // 2 + own], wide[:, : side // 2 + own] = 1, 1
@@ -53,8 +62,26 @@ class _StackLayer(nn.Module):
     def forward(self, v: Tensor, h: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
         up = self.vertical(v)
         added = 0 if label is None else self.label(label)[:, :, None, None]
-        out = self.h_out(gate(self.horizontal(h) + self.v_to_h(up) + added))
-        return gate(up + added), out if self.first else out + h
+        out = self.h_out(self.gate(self.horizontal(h) + self.v_to_h(up) + added))
+        return self.gate(up + added), out if self.first else out + h
+
+
+def sigmoid_first(features: Tensor) -> Tensor:
+    """A gate whose halves have changed places."""
+    first, second = features.chunk(2, dim=1)
+    return torch.sigmoid(first) * torch.tanh(second)
+
+
+def channel_masks(*, zeros: bool) -> nn.Sequential:
+    """A colour sees those before it at its own place, and the last layer all features; the masks are in no file.
+
+    zeros: whether the weights are zero where the masks are.
+    """
+    net = nn.Sequential(by_channel(3, WIDTH, 5, own=False), nn.ReLU(), by_channel(WIDTH, WIDTH, 3, own=True))
+    for layer in net[::2]:
+        layer.weight.data *= layer.mask if zeros else 1
+        layer.register_buffer("mask", layer.mask, persistent=False)
+    return net.extend([nn.ReLU(), by_channel(WIDTH, 12, 1, own=True)])
 
 
 class MaskedStacks(nn.Module):
@@ -71,11 +98,13 @@ class MaskedStacks(nn.Module):
         levels: int = 4,
         channels: int = 1,
         activation: Callable[[Tensor], Tensor] = torch.relu,
+        gates: Callable[[Tensor], Tensor] = gate,
     ) -> None:
         super().__init__()
         self.one_hot, self.activation, self.channels = one_hot, activation, channels
         self.layers = nn.ModuleList(
-            _StackLayer(WIDTH if index else channels, 3 if index else 5, label, first=not index) for index in range(2)
+            _StackLayer(WIDTH if index else channels, 3 if index else 5, label, gates, first=not index)
+            for index in range(2)
         )
         self.last = nn.Conv2d(WIDTH, channels * levels, 1)
 
@@ -156,11 +185,11 @@ class ConcatenatedGates(nn.Module):
 class Lists(nn.Module):
     """Lists of layers side by side, which run in turns, around which the input is added."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, look: int = 3) -> None:
         super().__init__()
         self.entry = MaskedConv("A", 1, WIDTH, 5)
         self.narrow = nn.ModuleList(nn.Conv2d(WIDTH, WIDTH, 1) for _ in range(2))
-        self.look = nn.ModuleList(MaskedConv("B", WIDTH, WIDTH, 3) for _ in range(2))
+        self.look = nn.ModuleList(MaskedConv("B", WIDTH, WIDTH, look) for _ in range(2))
         self.last = nn.Conv2d(WIDTH, 4, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -171,50 +200,136 @@ class Lists(nn.Module):
         return logits
 
 
-class NormLists(nn.Module):
-    """A list of convolutions and one of their normalisations."""
+def _seen(norm: nn.BatchNorm2d) -> nn.BatchNorm2d:
+    """A normalisation that has seen something."""
+    nn.init.uniform_(norm.running_mean, -0.5, 0.5)
+    nn.init.uniform_(norm.running_var, 0.5, 2)
+    return norm
 
-    def __init__(self) -> None:
+
+class NormLists(nn.Module):
+    """A list of convolutions and one of their normalisations; or attributes with numbers.
+
+    residual: whether all but the first add their input. last: whether normalisations come after activations.
+    """
+
+    def __init__(self, *, attributes: bool = False, residual: bool = False, last: bool = False) -> None:
         super().__init__()
-        self.convs = nn.ModuleList(MaskedConv("B" if n else "A", WIDTH if n else 1, WIDTH, 3) for n in range(3))
-        self.norms = nn.ModuleList(nn.BatchNorm2d(WIDTH) for _ in range(3))
-        for norm in self.norms:
-            nn.init.uniform_(norm.running_mean, -0.5, 0.5)
-            nn.init.uniform_(norm.running_var, 0.5, 2)
+        convs = [MaskedConv("B" if n else "A", WIDTH if n else 1, WIDTH, 3) for n in range(3)]
+        norms = [_seen(nn.BatchNorm2d(WIDTH)) for _ in range(3)]
+        if attributes:
+            for number, conv in enumerate(convs, 1):
+                setattr(self, f"conv{number}", conv)
+            for number, norm in enumerate(norms, 1):
+                setattr(self, f"bn{number}", norm)
+        else:
+            self.convs, self.norms = nn.ModuleList(convs), nn.ModuleList(norms)
         self.last = nn.Conv2d(WIDTH, 4, 1)
+        self.layers, self.residual, self.norms_last = list(zip(convs, norms, strict=True)), residual, last
 
     def forward(self, x: Tensor) -> Tensor:
-        for conv, norm in zip(self.convs, self.norms, strict=True):
-            x = torch.relu(norm(conv(x)))
+        for conv, norm in self.layers:
+            features = norm(torch.relu(conv(x))) if self.norms_last else torch.relu(norm(conv(x)))
+            x = features + x if self.residual and x.shape == features.shape else features
         logits: Tensor = self.last(x)
         return logits
 
 
-class _Sum(nn.Module):
-    def __init__(self, end: str) -> None:
+class LastNorm(nn.Module):
+    """A normalisation after its last layer, which it uses or forgets."""
+
+    def __init__(self, *, used: bool) -> None:
         super().__init__()
-        self.end = end
-        self.conv_1, self.conv_2 = MaskedConv("B", WIDTH, WIDTH, 3), nn.Conv2d(WIDTH, WIDTH, 1)
+        self.net, self.norm, self.used = chain(), _seen(nn.BatchNorm2d(4)), used
 
     def forward(self, x: Tensor) -> Tensor:
-        inner = self.conv_2(torch.relu(self.conv_1(x)))
-        return torch.relu(inner + x) if self.end == "after" else torch.relu(inner) + x
+        logits: Tensor = self.norm(self.net(x)) if self.used else self.net(x)
+        return logits
+
+
+class _Sum(nn.Module):
+    """A block of two layers. end: as `--assume block_end` takes it."""
+
+    def __init__(self, end: str, activation: Callable[[Tensor], Tensor], *, look: int = 3) -> None:
+        super().__init__()
+        self.end, self.activation = end, activation
+        self.conv_1, self.conv_2 = MaskedConv("B", WIDTH, WIDTH, look), nn.Conv2d(WIDTH, WIDTH, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        act = self.activation
+        if self.end == "first":
+            return x + self.conv_2(act(self.conv_1(act(x))))
+        inner = self.conv_2(act(self.conv_1(x)))
+        return x + inner if self.end == "none" else act(inner + x) if self.end == "after" else act(inner) + x
 
 
 class Sums(nn.Module):
-    """Blocks whose last activation is before or after the sum, or that have activations around them."""
+    """Blocks whose last activation is before or after the sum, or nowhere, or that have activations around them."""
 
-    def __init__(self, end: str, *, before: bool, after: bool) -> None:
+    def __init__(
+        self, end: str, *, before: bool, after: bool, activation: Callable[[Tensor], Tensor] = torch.relu, look: int = 3
+    ) -> None:
         super().__init__()
-        self.before, self.after = before, after
-        self.entry, self.blocks = MaskedConv("A", 1, WIDTH, 5), nn.ModuleList(_Sum(end) for _ in range(2))
+        self.before, self.after, self.activation = before, after, activation
+        self.entry = MaskedConv("A", 1, WIDTH, 5)
+        self.blocks = nn.ModuleList(_Sum(end, activation, look=look) for _ in range(2))
         self.last = nn.Conv2d(WIDTH, 4, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = torch.relu(self.entry(x)) if self.before else self.entry(x)
+        x = self.activation(self.entry(x)) if self.before else self.entry(x)
         for block in self.blocks:
             x = block(x)
-        logits: Tensor = self.last(torch.relu(x) if self.after else x)
+        logits: Tensor = self.last(self.activation(x) if self.after else x)
+        return logits
+
+
+class _Inside(nn.Module):
+    """A Sequential that ends with an activation, and its input."""
+
+    def __init__(self, activation: type[nn.Module]) -> None:
+        super().__init__()
+        convs = nn.Conv2d(WIDTH, 3, 1), MaskedConv("B", 3, 3, 3), nn.Conv2d(3, WIDTH, 1)
+        self.layers = nn.Sequential(*(layer for conv in convs for layer in (conv, activation())))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.layers(x)
+
+
+def activations_on_both_sides(activation: type[nn.Module] = nn.ReLU) -> nn.Module:
+    """Blocks of which the last module is an activation, and one after each."""
+    inside = [layer for _ in range(2) for layer in (_Inside(activation), activation())]
+    return nn.Sequential(MaskedConv("A", 1, WIDTH, 5), activation(), *inside, nn.Conv2d(WIDTH, 4, 1))
+
+
+class _Keras(nn.Module):
+    """Each layer with its activation, then the sum."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.narrow, self.look = nn.Conv2d(WIDTH, 3, 1), MaskedConv("B", 3, 3, 3)
+        self.widen = nn.Conv2d(3, WIDTH, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + torch.relu(self.widen(torch.relu(self.look(torch.relu(self.narrow(x))))))
+
+
+class Keras(nn.Module):
+    """Masks where a book's script has them, and its blocks as its own layers have them: activations before the sum."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entry = MaskedConv("A", 1, WIDTH, 5)
+        self.blocks = nn.ModuleList(_Keras() for _ in range(2))
+        self.heads = nn.ModuleList(MaskedConv("B", WIDTH, WIDTH, 1) for _ in range(2))
+        self.last = nn.Conv2d(WIDTH, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.entry(x))
+        for block in self.blocks:
+            x = block(x)
+        for head in self.heads:
+            x = torch.relu(head(x))
+        logits: Tensor = self.last(x)
         return logits
 
 

@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_leaves
 from export.compiler.compile import compile_step
 from export.compiler.ir import LooksAheadError, NotStreamableError, constant_operand
 from export.compiler.trace import trace
+from export.images.input_output import LogisticMixture, plane_per_channel
 from tests.support.causal_networks import (
     COLOUR_LEVELS,
     Body,
@@ -29,6 +30,7 @@ from tests.support.causal_networks import (
     raster,
 )
 from tests.support.gated_networks import TutorialGated
+from tests.support.picture_kinds import chain
 
 
 @pytest.mark.parametrize(("height", "width"), [(28, 28), (12, 20), (20, 16), (16, 28), (1, 14), (5, 14)])
@@ -91,6 +93,17 @@ def _every_activation(features: Tensor) -> Tensor:
     return torch.cat([getattr(functional, name)(part) for name, part in parts], dim=1)
 
 
+def _choices(features: Tensor) -> Tensor:
+    below = torch.where(features < 0.1, functional.logsigmoid(features), features)
+    between = torch.where(features.ge(-0.2), 0.5, below)
+    second = torch.arange(8)[:, None, None] > 3
+    return torch.where(second, between, below) * (features <= 1).float() + (features > 1)
+
+
+def _logarithm_of_sums(features: Tensor) -> Tensor:
+    return features.amax(1, keepdim=True) + features - torch.logsumexp(features, 1, keepdim=True)
+
+
 DESIGNS: dict[str, Callable[[], nn.Module]] = {
     "nothing more": lambda: Body(lambda features: features),
     "normalised": lambda: Body(_with_norm(MaskedConv("B", 8, 8, 3))),
@@ -103,12 +116,15 @@ DESIGNS: dict[str, Callable[[], nn.Module]] = {
     "features regrouped": lambda: Body(_regroup),
     "softmax over features": lambda: Body(_attention_to_itself),
     "every activation": lambda: Body(_every_activation),
+    "gelu by tanh": lambda: Body(lambda f: functional.gelu(f * 3, approximate="tanh")),
     "gated linear unit": lambda: Body(lambda f: functional.glu(f, 1), features=4),
     "grouped": lambda: Body(Cropped(nn.Conv2d(8, 8, (1, 3), groups=4, padding=(0, 2)))),
     "weight normalised": lambda: Body(nn.utils.parametrizations.weight_norm(nn.Conv2d(8, 8, 1))),
     "a column kernel": lambda: Body(Masked(8, 8, [[1], [1], [1], [0], [0]])),
     "dilated": lambda: Body(Masked(8, 8, raster(3, own=True), dilation=2)),
     "sums of features": lambda: Body(lambda f: f - f.mean(1, keepdim=True)),
+    "choices by comparisons": lambda: Body(_choices),
+    "logarithms of sums": lambda: Body(_logarithm_of_sums),
     "a feature of ones": lambda: Body(lambda f: functional.pad(f, (0, 0, 0, 0, 1, 0), value=1.0), features=9),
 }
 
@@ -210,6 +226,27 @@ class ColouredTwoStacks(nn.Module):
 def test_three_tokens_make_a_pixel_which_a_stack_may_run_ahead_of(module: type[nn.Module], warm_up: int) -> None:
     torch.manual_seed(1)
     assert assert_streams(colour_network(module(), 5, 6)).warm_up == warm_up
+
+
+class Mixed(nn.Module):
+    """A stack whose numbers are a mixture of two logistics over 256 levels of each channel."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        rows = 2 * (3 if channels == 1 else 1 + 3 * channels)
+        self.body, self.mixture = chain(channels, rows), LogisticMixture(2, channels)
+        nn.init.normal_(self.body[-1].bias, std=2)
+
+    def forward(self, picture: Tensor) -> Tensor:
+        logits: Tensor = self.mixture(self.body(picture), picture)
+        return logits
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_mixture_of_logistics_on_one_stack_streams_exactly(channels: int) -> None:
+    torch.manual_seed(6)
+    encoding = plane_per_channel(torch.linspace(-1, 1, 256), channels)
+    assert_streams(image_network(Mixed(channels), 4, 5, levels=256, channels=channels, encoding=encoding))
 
 
 class Named(nn.Module):

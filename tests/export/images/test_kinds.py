@@ -20,14 +20,19 @@ from tests.support.picture_kinds import (
     ConcatenatedGates,
     FunctionAsAttribute,
     GatedEnds,
+    Keras,
+    LastNorm,
     LinkedLower,
     Lists,
     MaskedStacks,
     NormLists,
     Sums,
+    activations_on_both_sides,
     chain,
+    channel_masks,
     hole,
     own_masks,
+    sigmoid_first,
 )
 
 _SIZE = (5, 7)
@@ -104,9 +109,11 @@ def _asked(
 
 
 def _stacks(name: str, label: Callable[[], nn.Module], **options: Any) -> Kind:
-    """Two stacks with a class, which have every answer but that to their only question."""
+    """Two stacks with a class, which have every answer but those to their only questions."""
     build = partial(MaskedStacks, label, **options)
-    return _asked(f"two stacks, {name}", build, "activation before the head", {"head": "relu"}, classes=True)
+    return _asked(
+        f"two stacks, {name}", build, "activation before the head", {"head": "relu", "gate": "tanh"}, classes=True
+    )
 
 
 def _whole(name: str, build: Callable[[], nn.Module], *, says: str = "") -> Kind:
@@ -125,6 +132,14 @@ def _with_settings(name: str, settings: dict[str, Any], outcome: Any, says: str 
 
 
 _SCALED = r"how levels became its input.*--scaling .*-1\.\.1"
+_BEFORE = {
+    "block_end": "before",
+    "before_blocks": "activation",
+    "after_blocks": "none",
+    "residual": "once",
+    "activation": "relu",
+}
+"""Of blocks whose last activation comes before the sum, between layers with activations."""
 _PLANES = "what the {} planes are"
 
 KINDS = [
@@ -138,7 +153,7 @@ KINDS = [
         "two stacks, as many classes as features",
         partial(MaskedStacks, lambda: nn.Linear(12, 12, bias=False), one_hot=12, activation=lambda x: x),
         "embedding, or of a linear layer of a one-hot class",
-        {"class_weights": "linear", "head": "none"},
+        {"class_weights": "linear", "head": "none", "gate": "tanh"},
         classes=True,
     ),
     *(
@@ -180,7 +195,7 @@ KINDS = [
             _saved(partial(MaskedStacks, levels=256, activation=functional.elu), sees),
             "asked",
             says=_SCALED,
-            answers={"head": "elu"},
+            answers={"head": "elu", "gate": "tanh"},
             options=_SIZED,
             replies={"scaling": scaling},
         )
@@ -214,56 +229,106 @@ KINDS = [
         lambda p: p / 5,
     ),
     # order and activations
-    _asked(
-        "a whole module with lists that run in turns",
-        Lists,
-        "run in turns or one after another",
-        {
-            "lists": "in-turns",
-            "block_end": "before",
-            "before_blocks": "activation",
-            "after_blocks": "none",
-            "residual": "once",
-        },
-        keep=lambda net: net,
-    ),
-    _asked(
-        "lists that run in turns",
-        Lists,
-        "run in turns or one after another",
-        {
-            "lists": "in-turns",
-            "block_end": "before",
-            "before_blocks": "activation",
-            "after_blocks": "none",
-            "residual": "once",
-        },
-    ),
-    Kind(
-        "lists of convolutions and their normalisations",
-        _saved(NormLists, lambda p: p / 3),
-        options=ReadOptions(size=_SIZE, scaling="level/(levels-1)"),
+    *(
+        _asked(name, build, "run in turns or one after another", {"lists": "in-turns", **_BEFORE}, **how)
+        for name, build, how in (
+            ("a whole module with lists that run in turns", Lists, {"keep": lambda net: net}),
+            ("lists that run in turns", Lists, {}),
+            ("lists of 1x1 convolutions that run in turns", partial(Lists, look=1), {}),
+        )
     ),
     *(
         _asked(
-            f"blocks with an activation {end} the sum, {before} first, {after} last",
-            partial(Sums, end, before=before == "activation", after=after == "activation"),
-            "whether a block ends with an activation",
-            {"block_end": end, "before_blocks": before, **({"after_blocks": after} if end == "before" else {})},
+            f"{where}s of convolutions and their normalisations, {residual} residual",
+            partial(NormLists, attributes=where == "attribute", residual=residual == "a"),
+            "whether layers as wide as their input, .*, add it to what they make",
+            _BEFORE if residual == "a" else {"residual": "none"},
         )
-        for end, before, after in (
-            ("after", "activation", "none"),
-            ("before", "none", "activation"),
-            ("before", "activation", "none"),
+        for where in ("list", "attribute")
+        for residual in ("a", "no")
+    ),
+    _asked(
+        "normalisations after activations",
+        partial(NormLists, last=True),
+        "whether layers as wide as their input",
+        {"residual": "none", "norms": "after-activations"},
+    ),
+    *(
+        _asked(
+            f"a normalisation after the last layer, {answer}",
+            partial(LastNorm, used=answer == "used"),
+            "whether norm, a normalisation after its last layer, is used or forgotten",
+            {"last_norm": answer},
+        )
+        for answer in ("used", "ignored")
+    ),
+    *(
+        _asked(
+            f"blocks with an activation {end}, {before} before, {after} after them",
+            partial(Sums, end, before=before == "activation", after=after == "activation"),
+            "where the activations of a block are",
+            {"block_end": end, "activation": "relu", "residual": "once"} | around,
+        )
+        for end, before, after, around in (
+            ("after", "activation", "none", {"before_blocks": "activation"}),
+            ("before", "none", "activation", {"before_blocks": "none", "after_blocks": "activation"}),
+            ("before", "activation", "none", {"before_blocks": "activation", "after_blocks": "none"}),
+            ("none", "activation", "none", {"before_blocks": "activation", "after_blocks": "none"}),
+            ("none", "none", "activation", {"before_blocks": "none", "after_blocks": "activation"}),
+            ("first", "none", "activation", {"after_blocks": "activation"}),
         )
     ),
+    _asked(
+        "blocks of another activation",
+        partial(Sums, "before", before=True, after=False, activation=functional.elu),
+        "the activation between its layers",
+        _BEFORE | {"activation": "elu"},
+    ),
+    _asked(
+        "blocks of 1x1 convolutions",
+        partial(Sums, "before", before=True, after=False, look=1),
+        "where the activations of a block are",
+        _BEFORE,
+    ),
+    _asked(
+        "blocks that end with an activation, and one after each",
+        activations_on_both_sides,
+        "where the activations of a block are",
+        {"block_end": "before", "activation": "relu"},
+    ),
+    _asked("a book's masks, in blocks of one's own", Keras, "where the activations of a block are", _BEFORE),
     _asked(
         "half kernels, linked a row further down",
         LinkedLower,
         "--assume first=zeroed.moved.shifted",
-        {"first": "shifted", "crops": "copies", "vertical_residual": "no", "head": "none"},
+        {"first": "shifted", "crops": "copies", "vertical_residual": "no", "head": "none", "gate": "tanh"},
     ),
-    _asked("gates before and after two stacks", GatedEnds, "activation before the head", {"head": "none"}),
+    _asked(
+        "gates that begin with sigmoid",
+        partial(MaskedStacks, gates=sigmoid_first),
+        "what the first half of a gate's channels goes through",
+        {"gate": "sigmoid", "head": "relu"},
+    ),
+    Kind(
+        "colours by masks of channels that only zeros show",
+        _saved(partial(channel_masks, zeros=True), lambda p: p / 3, channels=3, first=True),
+        options=ReadOptions(size=_SIZE, scaling="level/(levels-1)"),
+    ),
+    Kind(
+        "colours by masks of channels that nothing shows",
+        _saved(partial(channel_masks, zeros=False), lambda p: p / 3, channels=3),
+        "refused",
+        "the masks of its convolutions, .* if they are of channels as well, --factory",
+        options=_SIZED,
+    ),
+    Kind(
+        "an activation after the last layer",
+        _saved(lambda: nn.Sequential(chain(1, 4), nn.ReLU()), lambda p: p / 3),
+        options=ReadOptions(size=_SIZE, scaling="level/(levels-1)", assume={"last_activation": "relu"}),
+    ),
+    _asked(
+        "gates before and after two stacks", GatedEnds, "activation before the head", {"head": "none", "gate": "tanh"}
+    ),
     Kind(
         "gates of which each stack makes a half",
         _saved(ConcatenatedGates, lambda p: p / 3),
@@ -280,6 +345,7 @@ KINDS = [
     _whole("masks by the letters that modules keep", partial(own_masks, "AB")),
     _whole("masks by the letters that modules keep, A twice", partial(own_masks, "AA")),
     _whole("one activation as an attribute", FunctionAsAttribute),
+    _whole("blocks that end with an activation of modules", partial(activations_on_both_sides, nn.ELU)),
     _whole("dilated", partial(own_masks, "AB", dilation=2, padding=2)),
     _whole("strided", partial(own_masks, "AB", stride=2), says="3 is a convolution with stride .*--factory"),
     _whole("in groups", partial(own_masks, "AB", groups=2), says="3 is a convolution with groups 2"),

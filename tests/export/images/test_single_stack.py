@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from export.checkpoints.checkpoint import Checkpoint, ModuleFacts
 from export.read import read_image
 from export.reader import ReadOptions
 from tests.support.causal_networks import MaskedConv
-from tests.support.gated_networks import AfterStem
+from tests.support.gated_networks import AfterStem, TutorialGated
 from tests.support.image_layouts import (
     Layout,
     as_codes,
@@ -61,14 +62,17 @@ LAYOUTS: dict[str, Layout] = {
     ),
     "colour, a bit a channel": Layout(colour_bits, answers={"assume": {"planes": "colour"}}),
     "embedded codes": Layout(Codes, as_codes),
-    "normalised blocks": Layout(normalised_blocks),
+    "normalised blocks": Layout(normalised_blocks, answers={"assume": {"activation": "relu"}}),
     "blocks within activations": Layout(
-        blocks_within_activations, answers={"assume": {"block_end": "before"}, "scaling": "level/(levels-1)"}
+        blocks_within_activations,
+        answers={"assume": {"block_end": "before", "activation": "relu"}, "scaling": "level/(levels-1)"},
     ),
     "homework, colour": Layout(
-        Homework, lambda p: p.float() / 1.5 - 1, answers={"assume": {"order": "channels-first"}, "scaling": "-1..1"}
+        Homework,
+        lambda p: p.float() / 1.5 - 1,
+        answers={"assume": {"order": "channels-first", "activation": "relu"}, "scaling": "-1..1"},
     ),
-    "gated, one stack": Layout(GatedSingle),
+    "gated, one stack": Layout(GatedSingle, answers={"assume": {"after_blocks": "activation", "activation": "relu"}}),
 }
 
 
@@ -81,13 +85,27 @@ def test_a_guess_is_told_with_the_option_that_corrects_it() -> None:
     guesses = {
         blocks_within_activations(): {
             "how often a block adds its input": "once",
-            "whether a block ends with an activation, before or after it adds its input": "none",
+            "the activation between its layers": "",
         },
         Homework(): {"whether its outputs are sorted by level or by channel first": ""},
         AfterStem(): {"the activation after its first convolution": "relu"},
     }
     for net, defaults in guesses.items():
         assert assumptions(net).items() >= defaults.items()
+
+
+@pytest.mark.parametrize("build", [sequential, GatedSingle, TutorialGated, AfterStem])
+def test_settings_that_are_taken_at_their_word_are_printed(build: Callable[[], nn.Module]) -> None:
+    state = build().state_dict()
+    reading = read_image(Checkpoint("t", state, facts={"scaling": "-1..1"}), ReadOptions())
+    assert reading is not None
+    assert "scaling='-1..1' in the file: taken at its word" in reading.diagnosis.notes
+
+
+def test_where_normalisations_are_is_told_unless_numbers_show_it() -> None:
+    what = "whether its normalisations come before activations or after"
+    assert assumptions(Attributes())[what] == "before-activations"
+    assert what not in {**assumptions(sequential()), **assumptions(activation_before_norm())}
 
 
 def test_a_mask_by_colour_tells_how_the_outputs_are_sorted() -> None:
