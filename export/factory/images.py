@@ -28,6 +28,7 @@ _COLOURS = (1, 3)
 _LACKING = "required positional argument"
 """In the fault of a call that lacked the class: what another call lacks says more."""
 _LARGEST_SIDE = 1024
+_LISTED = 3
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ class CallConvention:
     """Of an image that is one-hot: one a level."""
 
     def __str__(self) -> str:
-        return f"{self.image} [batch, {self.axes}]{self.condition}"
+        axes = self.axes.replace("planes", str(self.planes or self.channels))
+        return f"{self.image} [batch, {axes}]{self.condition}"
 
     def example(self, height: int, width: int) -> Tensor:
         """float32[batch, planes, h, w] of random levels 0 and 1, which every network has."""
@@ -58,8 +60,8 @@ class CallConvention:
         """float32[channels, levels, planes]: what the module is given for each level, of float32[levels] numbers."""
         return torch.eye(self.planes)[None] if self.image == "one-hot" else plane_per_channel(values, self.channels)
 
-    def call(self, module: nn.Module, planes: Tensor, condition: Tensor | None) -> object:
-        """What the module returns for float32[batch, planes, h, w] and a condition as the network has it."""
+    def arguments(self, planes: Tensor, condition: Tensor | None) -> tuple[Tensor, ...]:
+        """What the module is called with for float32[batch, planes, h, w] and a condition as the network has it."""
         image = planes.long() if self.image == "whole numbers" else planes
         if self.axes == "height, width":
             image = image[:, 0]
@@ -67,9 +69,7 @@ class CallConvention:
             image = image.permute(0, 2, 3, 1)
         elif self.axes == "one row":
             image = image.flatten(1)
-        arguments = () if condition is None else (self.condition.argument(condition, *planes.shape[2:]),)
-        with owners_prints():
-            return module(image, *arguments)
+        return (image,) if condition is None else (image, self.condition.argument(condition, *planes.shape[2:]))
 
 
 @dataclass(frozen=True)
@@ -108,8 +108,9 @@ class Adapter(nn.Module):
                 planes.repeat(2, 1, 1, 1),
                 None if condition is None else condition.repeat_interleave(2, 0),
             )
-        with Unchanged(self.module, writes=self.writes):
-            result = self.convention.call(self.module, planes, condition)
+        arguments = self.convention.arguments(planes, condition)
+        with Unchanged(self.module, writes=self.writes), owners_prints():
+            result = self.module(*arguments)
         numbers = dict(tensors_of(result))[self.output]
         return numbers[:1] if single else numbers
 
@@ -163,14 +164,18 @@ def tensors_of(result: object, name: str = "") -> Iterator[tuple[str, Tensor]]:
 
 
 def probe(module: nn.Module, height: int, width: int, options: ReadOptions) -> Probe:
-    """Tries what modules are usually called with. Raises TuiGenError with the first failure if nothing works."""
-    faults, shapes = dict[str, str](), ""
+    """Tries what modules are usually called with.
+
+    Raises TuiGenError with the failure of the call that came furthest if nothing works.
+    """
+    fault, furthest, shapes = "", -1, ""
     for convention in _conventions(module, options):
+        mode = Unchanged(module, writes=True)
         try:
-            result = attempt(module, convention, convention.example(height, width))
+            result = attempt(module, convention, convention.example(height, width), mode=mode)
         except Exception as error:  # whatever a module raises that is called in a way that it does not expect
-            if _LACKING in faults.get(convention.image, _LACKING):
-                faults[convention.image] = fault_line(error)
+            if mode.calls > furthest or (mode.calls == furthest and _LACKING in fault):
+                furthest, fault = mode.calls, f"called with {convention}, it raises {fault_line(error)}"
             continue
         found = _output(result, convention, (height, width))
         if found:
@@ -181,19 +186,26 @@ def probe(module: nn.Module, height: int, width: int, options: ReadOptions) -> P
             f"the module returns {shapes}, of which no dimension can be the levels of the pixels of {BATCH} images of "
             f"{height}x{width}; let the --factory return a module whose forward gives [batch, levels, height, width]"
         )
-    told = "; ".join(f"as {image}: {fault}" for image, fault in faults.items())
     raise TuiGenError(
-        f"the module cannot be called with an image of {height}x{width} ({told}); let the --factory return a module "
+        f"the module cannot be called with an image of {height}x{width}: {fault}; let the --factory return a module "
         "whose forward takes an image, or an image and a class"
     )
 
 
-def attempt(module: nn.Module, convention: CallConvention, planes: Tensor, condition: Tensor | None = None) -> object:
-    """What a call returns, or raises; condition: by default the first."""
+def attempt(
+    module: nn.Module,
+    convention: CallConvention,
+    planes: Tensor,
+    condition: Tensor | None = None,
+    *,
+    mode: Unchanged | None = None,
+) -> object:
+    """What a call returns, or raises; condition: by default the first. mode: counts how far it comes."""
     if condition is None:
         condition = convention.condition.example(len(planes))
-    with torch.no_grad(), Unchanged(module, writes=True):
-        return convention.call(module, planes, condition)
+    arguments = convention.arguments(planes, condition)
+    with torch.no_grad(), mode or Unchanged(module, writes=True), owners_prints():
+        return module(*arguments)
 
 
 def _output(result: object, convention: CallConvention, size: tuple[int, int]) -> Probe | None:
@@ -275,13 +287,14 @@ def check_answers(adapter: Adapter, planes: Tensor) -> list[str]:
 
 
 def unused_parts(adapter: Adapter, planes: Tensor) -> list[str]:
-    """The parts with weights that have no say in what the module answers, such as one for a condition left out."""
+    """The layers with weights that have no say in what the module answers, such as one for a condition left out."""
     module, convention = adapter.module, adapter.convention
-    parameters = dict(module.named_parameters())
+    parameters = {name: tensor for name, tensor in module.named_parameters() if not _is_mask(tensor)}
+    arguments = convention.arguments(planes, convention.condition.example(len(planes)))
     module.requires_grad_(True)
     try:
-        with Unchanged(module, writes=adapter.writes):
-            result = convention.call(module, planes, convention.condition.example(len(planes)))
+        with Unchanged(module, writes=adapter.writes), owners_prints():
+            result = module(*arguments)
         total = dict(tensors_of(result))[adapter.output].sum()
         slopes = torch.autograd.grad(total, list(parameters.values()), allow_unused=True)
     except RuntimeError:  # a network that cannot be differentiated
@@ -289,7 +302,12 @@ def unused_parts(adapter: Adapter, planes: Tensor) -> list[str]:
     finally:
         module.requires_grad_(False)
     names = [name for name, slope in zip(parameters, slopes, strict=True) if slope is None]
-    return list(dict.fromkeys(name.partition(".")[0] for name in names))
+    layers = list(dict.fromkeys(name.rpartition(".")[0] or name for name in names))
+    return layers[:_LISTED] + ([f"{len(layers) - _LISTED} more"] if len(layers) > _LISTED else [])
+
+
+def _is_mask(tensor: Tensor) -> bool:
+    return tensor.ndim > 1 and bool(((tensor == 0) | (tensor == 1)).all())
 
 
 def _numbers(adapter: Adapter, planes: Tensor) -> Tensor:

@@ -31,32 +31,66 @@ _FIRST_STATE = re.compile(
 def answers_of(module: nn.Module, network: object, factory: str) -> tuple[Reference, ...]:
     """What the module answers, in every way of calling it that works.
 
-    Raises TuiGenError with the first failure if none does, or if the answers are no logits of the tokens.
+    Raises TuiGenError with the failure of the call that came furthest if none does, or if the answers are no logits of
+    the tokens.
     """
     assert isinstance(network, TextNetwork)
     tokens = torch.from_numpy(network.random_tokens(_BATCH, np.random.default_rng(0)))[:, :_STEPS]
-    source, references, first_error, shapes = f"the module that {factory} returns", list[Reference](), "", ""
-    for call in _calls(module, tokens, network):
-        try:
-            with torch.no_grad(), Unchanged(module), owners_prints():
-                result = list(tensors_of(call()))
-        except Exception as error:  # whatever a module raises that is called in a way that it does not expect
-            first_error = first_error or fault_line(error)
-            continue
-        logits = [tensor for _, tensor in result if network.vocab_size in tensor.shape]
-        references += [Reference(source, tokens.numpy(), tensor.numpy()) for tensor in logits[:1]]
-        shapes = shapes or ", ".join(str(list(tensor.shape)) for _, tensor in result)
-    if references:
-        return tuple(references)
-    if shapes:
+    source = f"the module that {factory} returns"
+    answers = _Answers(module, network.vocab_size)
+    for ids, note in ((tokens, ""), _later_half(tokens, network.vocab_size)):
+        references = [
+            Reference(source + note, ids.numpy(), logits.numpy())
+            for call in _calls(module, ids, network)
+            if (logits := answers.ask(call)) is not None
+        ]
+        if references:
+            return tuple(references)
+    if answers.shapes:
         raise TuiGenError(
-            f"{source} gives {shapes} for {_BATCH}x{_STEPS} tokens, of which no dimension is the "
-            f"{network.vocab_size:,} that it predicts; let the --factory return a module whose forward gives logits"
+            f"{source} gives {answers.shapes} for {_BATCH}x{_STEPS} tokens, and not {network.vocab_size:,} numbers "
+            "after each, as many as it predicts; let the --factory return a module whose forward gives logits"
         )
     raise TuiGenError(
-        f"{source} cannot be called with token ids, alone or with a state: {first_error}; let the --factory return a "
+        f"{source} cannot be called with token ids, alone or with a state: {answers.fault}; let the --factory return a "
         "module whose forward takes ids [batch, n]"
     )
+
+
+def _later_half(tokens: Tensor, vocab_size: int) -> tuple[Tensor, str]:
+    """The tokens without those of low ids, which some modules cut out of a text: they end or fill it."""
+    first = vocab_size // 2
+    return first + tokens % (vocab_size - first), f", asked about tokens from {first} on"
+
+
+class _Answers:
+    """What a module answered to calls of which some may not be its way."""
+
+    def __init__(self, module: nn.Module, vocab_size: int) -> None:
+        self.module, self.vocab_size = module, vocab_size
+        self.fault, self.shapes = "", ""
+        self._furthest = -1
+
+    def ask(self, call: Callable[[], Any]) -> Tensor | None:
+        """The logits that a call returns; None if it fails, or returns none."""
+        mode = Unchanged(self.module)
+        try:
+            with torch.no_grad(), mode, owners_prints():
+                result = [tensor for _, tensor in tensors_of(_in_one_piece(call()))]
+        except Exception as error:  # whatever a module raises that is called in a way that it does not expect
+            if mode.calls > self._furthest:
+                self._furthest, self.fault = mode.calls, fault_line(error)
+            return None
+        self.shapes = self.shapes or ", ".join(str(list(tensor.shape)) for tensor in result)
+        counts = (_BATCH * _STEPS * self.vocab_size, _BATCH * self.vocab_size)  # after each token, after the last
+        return next((tensor for tensor in result if self.vocab_size in tensor.shape and tensor.numel() in counts), None)
+
+
+def _in_one_piece(result: Any) -> Any:
+    """A list of what was answered at each step, alone or first of several things, as one tensor [n, batch, ...]."""
+    parts = result[0] if isinstance(result, (tuple, list)) and result and isinstance(result[0], list) else result
+    is_list = isinstance(parts, list) and len(parts) > _BATCH and all(isinstance(part, Tensor) for part in parts)
+    return torch.stack(parts) if is_list and len({part.shape for part in parts}) == 1 else result
 
 
 def _calls(module: nn.Module, tokens: Tensor, network: TextNetwork) -> Iterator[Callable[[], Any]]:
@@ -97,30 +131,50 @@ def _by_steps(
         if not isinstance(logits, Tensor) or logits.shape[-1] != vocab_size:
             logits, rest = rest[0], [logits]
         rows.append(logits.reshape(len(inputs), -1))
-        state = tuple(rest[:1])
+        state = tuple(rest[: max(len(state), 1)])
     return torch.stack(rows, dim=1)
 
 
 def _first_states(module: nn.Module, batch: int) -> Iterator[Callable[[], tuple[Any, ...]]]:
-    """What follows the input: nothing, lengths, the module's own first state, or zeros as its layers take them."""
+    """What follows the input: nothing, lengths, a first state, or lengths and a first state."""
     yield tuple
-    names = list(inspect.signature(module.forward).parameters)[1:2]
-    if any("len" in name for name in names):
-        yield lambda: (torch.full((batch,), _STEPS),)
+    names = list(inspect.signature(module.forward).parameters)[1:]
+    states = list(_states(module, batch))
+    if any("len" in name for name in names[:1]):
+        for lengths in (torch.full((batch,), _STEPS), [_STEPS] * batch):
+            yield lambda lengths=lengths: (lengths,)  # type: ignore[misc]
+            if len(names) > 1:
+                yield from (lambda lengths=lengths, state=state: (lengths, *state()) for state in states)
+    yield from states
+
+
+def _states(module: nn.Module, batch: int) -> Iterator[Callable[[], tuple[Any, ...]]]:
+    """The module's own first state, none, or zeros as its layers take them: in one argument, or in two."""
     for name in filter(_FIRST_STATE.match, dir(type(module))):
         for arguments in ((batch,), ()):
             if _takes(getattr(module, name), len(arguments)):
                 yield partial(_own_state, getattr(module, name), arguments)
+                yield partial(_own_states, getattr(module, name), arguments)
     yield lambda: (None,)
     for part in module.modules():
         if isinstance(part, nn.RNNBase):
             yield partial(_zeros, part, batch)
+            if part.mode == "LSTM":
+                yield lambda part=part: _zeros(part, batch)[0]  # type: ignore[misc]
 
 
 def _own_state(method: Callable[..., Any], arguments: tuple[int, ...]) -> tuple[Any, ...]:
     """Of a module that keeps its state as an attribute, nothing."""
     state = method(*arguments)
     return () if state is None else (state,)
+
+
+def _own_states(method: Callable[..., Any], arguments: tuple[int, ...]) -> tuple[Any, ...]:
+    """Of a module that takes each of them as an argument. Raises TypeError where there is but one."""
+    state = method(*arguments)
+    if not isinstance(state, (tuple, list)):
+        raise TypeError("a single state")
+    return tuple(state)
 
 
 def _zeros(part: nn.RNNBase, batch: int) -> tuple[Any, ...]:

@@ -13,7 +13,7 @@ from export.__main__ import main
 OWNER = """
 import os, time, torch
 from torch import nn
-print("hello from", os.getpid())
+print("hello from", os.getpid(), "GPUs:", os.environ["CUDA_VISIBLE_DEVICES"])
 def above(): return nn.Sequential(nn.ZeroPad2d((1, 1, 2, 0)), nn.Conv2d(1, 3, (2, 3)), Cut(), nn.Conv2d(3, 2, 1))
 class Cut(nn.Module):
     def forward(self, x): return x[:, :, :-1]
@@ -34,7 +34,8 @@ def test_a_factory_needs_no_file_and_is_the_original(tmp_path: Path, capfd: pyte
     assert "computes one token at a time" in printed.out
     assert "hello from" not in printed.out
     assert "child_net:above is your own code: all is done in a child process" in printed.err
-    assert f"hello from {os.getpid()}\n" not in printed.err
+    assert f"hello from {os.getpid()} " not in printed.err
+    assert " GPUs: \n" in printed.err
     parity = json.loads((tmp_path / "model" / "config.json").read_text())["export"]["parity"]
     assert parity["against"] == "the original: the module that child_net:above returns"
 
