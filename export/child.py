@@ -22,12 +22,14 @@ from tui_gen.terminal_text import say
 from .arguments import parse, read_options
 
 _BEGIN = """
-import importlib, json, pathlib, sys
+import importlib, json, os, pathlib, sys
 facts = json.loads(sys.argv[1])
 sys.path[:] = facts["path"]
 module = importlib.import_module(sys.argv[2])
 sys.argv[1:] = []
 module.serve(facts["words"], prog=facts["prog"], end=pathlib.Path(facts["end"]))
+sys.stdout.flush()
+os._exit(0)  # whatever threads the owner's code has left
 """
 
 

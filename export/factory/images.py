@@ -268,6 +268,8 @@ def check_answers(adapter: Adapter, planes: Tensor) -> list[str]:
     """
     module = adapter.module
     first, again = (_numbers(adapter, planes) for _ in range(2))
+    if not torch.isfinite(first).all():
+        raise TuiGenError(f"{type(module).__name__} answers with numbers that are not finite: its weights are damaged")
     if _differ(first, again):
         raise TuiGenError(
             f"{type(module).__name__} answers the same images differently when it is asked again: something in it is "

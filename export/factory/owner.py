@@ -36,20 +36,31 @@ def build_module(factory: str, checkpoint: Checkpoint | None) -> nn.Module:
 
     Raises TuiGenError, in one line, for whatever goes wrong in the owner's code.
     """
-    module = _run_factory(factory)
+    module = _without_wrappers(_run_factory(factory))
+    if isinstance(module, torch.jit.ScriptModule):
+        raise TuiGenError(f"{factory} returns a program of TorchScript; let it return the module that it was made from")
     if checkpoint is not None and checkpoint.tensors:
         _load(module, checkpoint.tensors)
-    lazy = [name for name, tensor in module.named_parameters() if is_lazy(tensor)]
-    if lazy:
-        raise TuiGenError(
-            f"{factory} returns a module whose {lazy[0]} has no size before its first call: call it there"
-        )
-    module.eval().requires_grad_(False)
+    for name, tensor in module.named_parameters():
+        if is_lazy(tensor):
+            raise TuiGenError(
+                f"{factory} returns a module whose {name} has no size before its first call: call it there"
+            )
+        if tensor.is_meta:
+            raise TuiGenError(f"{factory} returns a module whose {name} has no numbers; build it on the CPU")
+    module.cpu().float().eval().requires_grad_(False)
     for part in module.modules():
         for name, value in vars(part).items():
             if isinstance(value, Tensor):  # such as the product of a weight norm, which nothing could copy
                 vars(part)[name] = value.detach()
     return module
+
+
+def _without_wrappers(module: nn.Module) -> nn.Module:
+    """What compilers and the use of many devices are wrapped around."""
+    is_parallel = isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel))
+    inner = module.module if is_parallel else getattr(module, "_orig_mod", None)
+    return _without_wrappers(inner) if isinstance(inner, nn.Module) else module
 
 
 def fault_line(error: BaseException) -> str:
@@ -89,7 +100,8 @@ def _run_factory(factory: str) -> nn.Module:
             raise TuiGenError(f"{factory} failed: {fault_line(error)}") from error
     if not isinstance(module, nn.Module):
         raise TuiGenError(f"{factory} must return a torch.nn.Module, not {type(module).__name__}")
-    return module.cpu()
+    torch.set_default_dtype(torch.float32)
+    return module
 
 
 @contextlib.contextmanager

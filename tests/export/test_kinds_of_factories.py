@@ -61,6 +61,10 @@ def _drawn(
     return call
 
 
+def _of_wrapped(module: Any, tokens: Tensor) -> Tensor:
+    return _drawn()(module.module._orig_mod.float(), tokens)
+
+
 def _of_two(logits: Tensor) -> Tensor:
     return torch.cat([torch.zeros_like(logits), torch.logit(logits)], 1)
 
@@ -94,6 +98,7 @@ PICTURES = [
     _kind("a scaling that nothing tells", "masks_data", _drawn(), outcome="asked", says="--scaling", scaled=False,
           replies=SCALED),
     _kind("weight.data *= mask", "masks_data", _drawn()),
+    _kind("several devices, compiled, halves", "wrapped", _of_wrapped),
     _kind("weight.data[...].zero_()", "masks_slices", _drawn()),
     _kind("weight *= mask without gradients", "masks_no_grad", _drawn()),
     _kind("a new parameter in forward", "masks_new_parameter", _drawn()),
@@ -207,9 +212,19 @@ def test_a_layer_that_has_no_say_is_told() -> None:
     assert "these parts have no say in what it answers: auxiliary" in reading.diagnosis.notes
 
 
-def test_a_module_without_sizes_is_told() -> None:
-    with pytest.raises(TuiGenError, match=r"a module whose last.weight has no size before its first call: call it"):
-        read_factory("tests.support.factories:Lazy", None, ReadOptions(size=(H, W)))
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
+@pytest.mark.parametrize(
+    ("factory", "says"),
+    [
+        ("Lazy", r"a module whose last\.weight has no size before its first call: call it there"),
+        ("empty", r"a module whose first\.weight has no numbers; build it on the CPU"),
+        ("scripted", "a program of TorchScript; let it return the module that it was made from"),
+        ("broken", "Drawing answers with numbers that are not finite: its weights are damaged"),
+    ],
+)
+def test_a_module_that_cannot_be_asked_is_told(factory: str, says: str) -> None:
+    with pytest.raises(TuiGenError, match=says):
+        read_factory(f"tests.support.factories:{factory}", None, ReadOptions(size=(H, W), scaling="raw"))
 
 
 def _prove(factory: str) -> None:

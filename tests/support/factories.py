@@ -324,6 +324,27 @@ def _levels_last(logits: Tensor) -> Tensor:
     return logits.view(batch, -1, LEVELS, height, width).permute(0, 1, 3, 4, 2)
 
 
+def broken() -> nn.Module:
+    """Weights that are no numbers."""
+    module = Drawing()
+    nn.init.constant_(module.last.bias, torch.nan)  # type: ignore[arg-type]
+    return module
+
+
+def wrapped() -> nn.Module:
+    """As a script has it that trains on several devices, compiled, in halves of precision."""
+    return nn.DataParallel(torch.compile(Drawing().half(), backend="eager"))  # type: ignore[arg-type]
+
+
+def scripted() -> nn.Module:
+    return torch.jit.script(nn.Conv2d(1, 4, 1))  # type: ignore[no-any-return]
+
+
+def empty() -> nn.Module:
+    with torch.device("meta"):
+        return Drawing()
+
+
 masks_data, masks_slices, masks_no_grad, masks_new_parameter = (
     partial(Drawing, way=way) for way in ("data", "slices", "no_grad", "new parameter")
 )
