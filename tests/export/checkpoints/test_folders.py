@@ -67,7 +67,7 @@ def _link(path: Path, target: Path) -> Path:
 def _holding(*names: str) -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
         for name in names:
-            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(b"x")
         return folder
 
@@ -224,6 +224,13 @@ def little_memory() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_AS, (size + 2**31, hard))
     yield
     resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def test_a_checkpoint_lies_as_deep_as_loggers_put_it(tmp_path: Path) -> None:
+    folder = _holding("lightning_logs/version_0/checkpoints/x.txt", "lightning_logs/version_0/hparams.yaml")(tmp_path)
+    torch.save({"a.weight": torch.ones(2)}, folder / "lightning_logs/version_0/checkpoints/epoch=3.ckpt")
+    (folder / "lightning_logs/last").symlink_to("version_0")
+    assert list(load_checkpoint(folder).tensors) == ["a.weight"]
 
 
 @pytest.mark.usefixtures("little_memory")

@@ -46,6 +46,15 @@ FOREIGN = {
     "missing.pt": (b"Entry not found", "is a text file, not a checkpoint; it begins with: Entry not found"),
     "denied.pt": (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", "is an XML page"),
     "model.tflite": (b"\x1c\x00\x00\x00TFL3" + bytes(40), "is a TensorFlow Lite file"),
+    "model.mlmodel": (b"\x08\x04\x12\x10" + bytes(40), "is a file of Core ML"),
+    "model.pdparams": (pickle.dumps({"a.weight": 0}), "is a file of PaddlePaddle"),
+    "paddle.pt": (pickle.dumps({"StructuredToParameterName@@": {}}), "is a file of PaddlePaddle"),
+    "arrays.pkl": (
+        b"\x80\x04\x95\x30\0\0\0\0\0\0\0\x8c\x13joblib.numpy_pickle" + bytes(99),
+        "is a file of joblib; .* with",
+    ),
+    "model.pt.zst": (b"\x28\xb5\x2f\xfd" + bytes(40), "is compressed with zstd; unpack it first"),
+    "rows.pt": (b"SQLite format 3\0" + bytes(40), "is a database"),
     "noise.pt": (bytes(range(255, 0, -1)) * 9, "cannot be read"),
 }
 
