@@ -28,8 +28,6 @@ class CompiledStep:
     """How many warm-up tokens it must read after the condition, before the first pixel."""
     leads: tuple[tuple[str, int], ...]
     """How many positions ahead of the next pixel each convolution is computed, in the network's order."""
-    slow_because: str = ""
-    """Why it computes the whole image for every token; empty for a streaming one."""
 
 
 def compile_step(network: ImageNetwork) -> CompiledStep:
