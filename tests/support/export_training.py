@@ -166,12 +166,12 @@ def _write_grimm(path: Path) -> None:
 
 
 def _write_fashion(path: Path) -> None:
-    """7 wide: narrower, and two stacks would run over the whole picture for every pixel."""
+    """9 wide: narrower, and two stacks would run over the whole picture for every pixel."""
     path.mkdir()
     rng = np.random.default_rng(0)
     for part, count in (("train", 80), ("t10k", 20)):
         labels = rng.integers(10, size=count)
-        pixels = np.broadcast_to(25 * labels[:, None, None], (count, 5, 7))
+        pixels = np.broadcast_to(25 * labels[:, None, None], (count, 5, 9))
         write_idx(path / f"{part}-labels-idx1-ubyte.gz", labels)
         write_idx(path / f"{part}-images-idx3-ubyte.gz", pixels)
 
