@@ -97,7 +97,9 @@ def _run_factory(factory: str) -> nn.Module:
         try:
             module = getattr(importlib.import_module(module_name), function)()
         except (Exception, SystemExit) as error:  # whatever the owner's code raises
-            raise TuiGenError(f"{factory} failed: {fault_line(error)}") from error
+            is_lost = isinstance(error, ModuleNotFoundError) and module_name.partition(".")[0] == error.name
+            where = f"; it is looked for in the folder where you are, {Path.cwd()}, and among what is installed"
+            raise TuiGenError(f"{factory} failed: {fault_line(error)}{where if is_lost else ''}") from error
     if not isinstance(module, nn.Module):
         raise TuiGenError(f"{factory} must return a torch.nn.Module, not {type(module).__name__}")
     torch.set_default_dtype(torch.float32)
