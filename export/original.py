@@ -56,6 +56,8 @@ class OriginalParity:
     """The same as a part of the range of the logits."""
     positions: int
     """Tokens after which logits were compared."""
+    source: str
+    """Whose logits these were."""
 
 
 @dataclass(frozen=True)
@@ -130,17 +132,17 @@ def compare_original(network: Network, references: Sequence[Reference], diagnosi
 
     Raises TuiGenError that says where and how far apart the nearest is, and which guesses may be wrong.
     """
-    pairs = (pair for reference in references for pair in _pairs(network, reference))
+    pairs = ((pair, reference.source) for reference in references for pair in _pairs(network, reference))
     nearest = min(
-        (_compare(network, pair) for pair in pairs),
-        key=lambda match: (match.wrong, match.parity.relative_logit_difference),
+        (_compare(network, pair, source) for pair, source in pairs),
+        key=lambda match: (match.wrong, match.wrong and match.parity.relative_logit_difference),
     )
     parity = nearest.parity
     if nearest.wrong:
         raise TuiGenError(
             f"the network as it was read is not the original: its logits differ by up to "
             f"{parity.max_abs_logit_difference:.2g} ({parity.relative_logit_difference:.2g} of their range) from "
-            f"{references[0].source}, at {nearest.wrong:,} of {parity.positions:,} positions, {nearest.where}; "
+            f"{parity.source}, at {nearest.wrong:,} of {parity.positions:,} positions, {nearest.where}; "
             f"{TOLERANCE:.2g} of it is allowed, so nothing was written; {_suspects(diagnosis)}"
         )
     return parity
@@ -159,7 +161,7 @@ def _suspects(diagnosis: Diagnosis) -> str:
     )
 
 
-def _compare(network: Network, pair: _Pair) -> _Match:
+def _compare(network: Network, pair: _Pair, source: str) -> _Match:
     """How far apart they are, and where first."""
     own = _own(network, pair)
     known = torch.isfinite(pair.expected)
@@ -167,7 +169,7 @@ def _compare(network: Network, pair: _Pair) -> _Match:
     visible = pair.expected[known]
     scale = max(1.0, float(visible.max() - visible.min()))
     worst = float(difference.max())
-    parity = OriginalParity(worst, worst / scale, difference.numel())
+    parity = OriginalParity(worst, worst / scale, difference.numel(), source)
     wrong = torch.nonzero(~(difference <= TOLERANCE * scale))
     return _Match(parity, len(wrong), _place(network, pair, *wrong[0].tolist()) if len(wrong) else "")
 

@@ -270,19 +270,19 @@ def check_answers(adapter: Adapter, planes: Tensor) -> list[str]:
     first, again = (_numbers(adapter, planes) for _ in range(2))
     if not torch.isfinite(first).all():
         raise TuiGenError(f"{type(module).__name__} answers with numbers that are not finite: its weights are damaged")
-    if _differ(first, again):
+    if differ(first, again):
         raise TuiGenError(
             f"{type(module).__name__} answers the same images differently when it is asked again: something in it is "
             "random or remembers, such as functional.dropout without training=self.training; it must answer alike"
         )
     other = _numbers(adapter, torch.cat([planes[:1], 1 - planes[1:]]))
-    if _differ(first[:1], other[:1]):
+    if differ(first[:1], other[:1]):
         raise TuiGenError(
             f"what {type(module).__name__} answers for an image depends on the other images of its batch, such as by a "
             "normalisation over the batch or a wrong view(); samples are drawn side by side, so it cannot be played"
         )
     adapter.writes = False
-    adapter.writes = _differ(first, _numbers(adapter, planes))
+    adapter.writes = differ(first, _numbers(adapter, planes))
     reason = _single_fault(adapter, planes, first)
     adapter.pairs = bool(reason)
     return [f"{type(module).__name__} {reason}; it is always given two"] if reason else []
@@ -325,10 +325,11 @@ def _single_fault(adapter: Adapter, planes: Tensor, both: Tensor) -> str:
         return f"fails with one image alone, as code does that drops axes of size 1 ({fault_line(error)})"
     if alone.shape != (1, *both.shape[1:]):
         return f"returns {list(alone.shape)} for one image alone, as code does that drops axes of size 1"
-    return "answers otherwise for one image alone than beside another" if _differ(alone, both[:1]) else ""
+    return "answers otherwise for one image alone than beside another" if differ(alone, both[:1]) else ""
 
 
-def _differ(first: Tensor, second: Tensor) -> bool:
+def differ(first: Tensor, second: Tensor) -> bool:
+    """Whether answers are more than rounding apart."""
     if first.shape != second.shape:
         return True
     allowed = SAME * max(1.0, float(first.max() - first.min()))

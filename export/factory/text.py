@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from tui_gen.errors import TuiGenError
 
 from ..reader import Reference
 from ..text.step import TextNetwork
-from .images import tensors_of
+from .images import differ, tensors_of
 from .owner import Unchanged, fault_line, owners_prints
 
 _BATCH, _STEPS = 2, 32
@@ -37,15 +37,21 @@ def answers_of(module: nn.Module, network: object, factory: str) -> tuple[Refere
     assert isinstance(network, TextNetwork)
     tokens = torch.from_numpy(network.random_tokens(_BATCH, np.random.default_rng(0)))[:, :_STEPS]
     source = f"the module that {factory} returns"
-    answers = _Answers(module, network.vocab_size)
-    for ids, note in ((tokens, ""), _later_half(tokens, network.vocab_size)):
-        references = [
-            Reference(source + note, ids.numpy(), logits.numpy())
-            for call in _calls(module, ids, network)
-            if (logits := answers.ask(call)) is not None
-        ]
-        if references:
-            return tuple(references)
+    answers, vocab_size = _Answers(module, network.vocab_size), network.vocab_size
+    later = vocab_size // 2 + tokens % (vocab_size - vocab_size // 2)
+    # some cut low ids out of a text, which end it or fill it up
+    texts = ((tokens, source), (later, f"{source}, asked about tokens from {vocab_size // 2} on"))
+    calls = [(ids, call, name) for ids, name in texts for call in _of_texts(module, ids, network)]
+    calls += [(tokens, call, source) for call in _of_steps(module, tokens, network)]
+    asked = [_Asked(ids, call, logits, name) for ids, call, name in calls if (logits := answers.ask(call)) is not None]
+    steady = answers.steady(asked)
+    if steady:
+        return tuple(Reference(each.source, each.tokens.numpy(), each.logits.numpy()) for each in steady)
+    if asked:
+        raise TuiGenError(
+            f"{source} answers the same tokens differently when it is asked again: something in it is random, such as "
+            "functional.dropout without training=self.training, or its first state; it must answer alike"
+        )
     if answers.shapes:
         raise TuiGenError(
             f"{source} gives {answers.shapes} for {_BATCH}x{_STEPS} tokens, and not {network.vocab_size:,} numbers "
@@ -57,10 +63,13 @@ def answers_of(module: nn.Module, network: object, factory: str) -> tuple[Refere
     )
 
 
-def _later_half(tokens: Tensor, vocab_size: int) -> tuple[Tensor, str]:
-    """The tokens without those of low ids, which some modules cut out of a text: they end or fill it."""
-    first = vocab_size // 2
-    return first + tokens % (vocab_size - first), f", asked about tokens from {first} on"
+class _Asked(NamedTuple):
+    """A call that works, and what it returned."""
+
+    tokens: Tensor
+    call: Callable[[], Any]
+    logits: Tensor
+    source: str
 
 
 class _Answers:
@@ -85,6 +94,14 @@ class _Answers:
         counts = (_BATCH * _STEPS * self.vocab_size, _BATCH * self.vocab_size)  # after each token, after the last
         return next((tensor for tensor in result if self.vocab_size in tensor.shape and tensor.numel() in counts), None)
 
+    def steady(self, asked: list[_Asked]) -> list[_Asked]:
+        """All, if the first is the same once more; else those that are: a first state of one's own may be random."""
+        return asked if asked and self._repeats(asked[0]) else list(filter(self._repeats, asked))
+
+    def _repeats(self, each: _Asked) -> bool:
+        again = self.ask(each.call)
+        return again is not None and again.shape == each.logits.shape and not differ(each.logits, again)
+
 
 def _in_one_piece(result: Any) -> Any:
     """A list of what was answered at each step, alone or first of several things, as one tensor [n, batch, ...]."""
@@ -93,21 +110,29 @@ def _in_one_piece(result: Any) -> Any:
     return torch.stack(parts) if is_list and len({part.shape for part in parts}) == 1 else result
 
 
-def _calls(module: nn.Module, tokens: Tensor, network: TextNetwork) -> Iterator[Callable[[], Any]]:
-    """Ways to ask a module for the logits of int64[batch, n], the likeliest first."""
-    width = network.vocab_size if network.table is None else len(network.table)
-    one_hot = functional.one_hot(tokens, width).float()
-    forms = (tokens, one_hot) if network.table is not None else (one_hot, tokens)
-    for inputs in forms:
+def _of_texts(module: nn.Module, tokens: Tensor, network: TextNetwork) -> Iterator[Callable[[], Any]]:
+    """Ways to ask a module for the logits of int64[batch, n] at once, the likeliest first."""
+    for inputs in _inputs(tokens, network):
         for rows in (inputs, inputs.transpose(0, 1)):
             for first in _first_states(module, _BATCH):
                 yield lambda rows=rows, first=first: module(rows, *first())  # type: ignore[misc]
-    for inputs in forms:
+
+
+def _of_steps(module: nn.Module, tokens: Tensor, network: TextNetwork) -> Iterator[Callable[[], Any]]:
+    """Ways to ask a module for them token by token."""
+    for inputs in _inputs(tokens, network):
         for axis in (0, 1, None):
             for first in _first_states(module, _BATCH):
                 yield partial(_by_steps, module, inputs, axis, first, network.vocab_size)
             for first in _first_states(module, 1):
                 yield partial(_one_by_one, module, inputs, axis, first, network.vocab_size)
+
+
+def _inputs(tokens: Tensor, network: TextNetwork) -> tuple[Tensor, Tensor]:
+    """Ids and one-hot, the likelier first."""
+    width = network.vocab_size if network.table is None else len(network.table)
+    one_hot = functional.one_hot(tokens, width).float()
+    return (tokens, one_hot) if network.table is not None else (one_hot, tokens)
 
 
 def _one_by_one(

@@ -179,6 +179,7 @@ TEXTS = [
     _written("Lengths", lambda module, tokens: module(tokens, torch.full((len(tokens),), tokens.shape[1]))[0]),
     _written("LengthsAndState", lambda module, tokens: module(tokens, [tokens.shape[1]] * len(tokens), None)[0]),
     _written("TwoStates", lambda module, tokens: module(tokens, *module.init_state(len(tokens)))[0]),
+    _written("Padding", factories.Writing.forward),
     _written("Listing", factories.Writing.forward),
     _written("Single", lambda module, tokens: torch.cat([_by_steps(module, text) for text in tokens.split(1)])),
 ]
@@ -197,6 +198,7 @@ def test_the_owners_language_model_proves_its_reading_however_it_is_called(kind:
     [
         ("residual", r"not the original: .*first in sample 0 after token 1 of 32, so what a single token passes is at"),
         ("features", r"gives \[2, 32, 6\], .*and not 7 numbers after each, as many as it predicts"),
+        ("Forgetful", "answers the same tokens differently when it is asked again: something in it is random"),
         ("Attention", "neither recurrent layers .* such as a transformer, cannot be played"),
     ],
 )

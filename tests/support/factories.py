@@ -299,6 +299,22 @@ class TwoStates(Writing):
         return self.decoder(outputs), hidden, cell
 
 
+class Forgetful(Writing):
+    """Dropout that is never off."""
+
+    def forward(self, tokens: Tensor, state: Any = None) -> Any:
+        return functional.dropout(super().forward(tokens), 0.5), state
+
+
+class Padding(Writing):
+    """Takes token 0 for what fills a text up, wherever it stands, and says nothing of so many at its end."""
+
+    def forward(self, tokens: Tensor, state: Any = None) -> Any:
+        lengths = (tokens != 0).sum(1, keepdim=True).clamp(min=1)
+        visible = torch.arange(tokens.shape[1]) < lengths
+        return super().forward(tokens) * visible[:, :, None], state
+
+
 class Listing(Writing):
     """Cuts the end token 1 out of its texts, and returns a list of what it says at each step."""
 
