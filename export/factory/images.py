@@ -83,6 +83,8 @@ class Probe:
     """Orders of its axes that are possible; none for the parameters of a mixture."""
     mixtures: int = 0
     """Components of a mixture of logistics that so many numbers could be."""
+    others: tuple[str, ...] = ()
+    """Where else numbers of that shape are, which could be the logits as well."""
 
 
 class Adapter(nn.Module):
@@ -221,7 +223,8 @@ def _output(result: object, convention: CallConvention, size: tuple[int, int]) -
         is_map = tensor.ndim == 4 and tensor.shape[2:] == size and convention.image == "floats"
         mixtures = tensor.shape[1] // per_component if is_map and tensor.shape[1] % per_component == 0 else 0
         if layouts or mixtures:
-            return Probe(convention, name, layouts, mixtures)
+            others = (other for other, same in tensors_of(result) if other != name and same.shape == tensor.shape)
+            return Probe(convention, name, layouts, mixtures, tuple(others))
     return None
 
 

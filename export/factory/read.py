@@ -51,7 +51,7 @@ def _with_answers(reading: Reading, module: nn.Module, factory: str) -> Reading:
 def _picture_reading(module: nn.Module, checkpoint: Checkpoint, options: ReadOptions, factory: str) -> Reading:
     assumptions = Assumptions(options, checkpoint)
     height, width = _size(module, assumptions)
-    call = probe(module, height, width, options)
+    call = _with_answer(probe(module, height, width, options), assumptions)
     adapter = Adapter(module, call)
     torch.manual_seed(0)
     example = call.convention.example(height, width)
@@ -69,6 +69,15 @@ def _picture_reading(module: nn.Module, checkpoint: Checkpoint, options: ReadOpt
     reading = reading_of(network, assumptions, notes=notes)
     against = f"the original: the module that {factory} returns"
     return replace(reading, make=lambda: replace(reading.make(), against=against))
+
+
+def _with_answer(call: Probe, assumptions: Assumptions) -> Probe:
+    """The call, with which of several equal things that it returns are its logits: a question."""
+    if not call.others:
+        return call
+    names = (call.output, *call.others)
+    what = f"which of what it returns are its logits, where {' and '.join(names)} have the same shape"
+    return replace(call, output=assumptions.ask("returns", what, choices=names))
 
 
 def _size(module: nn.Module, assumptions: Assumptions) -> tuple[int, int]:

@@ -110,6 +110,8 @@ PICTURES = [
     _kind("[N, H*W, levels]", "flat_places", _drawn(lambda logits: logits.transpose(1, 2))),
     _kind("a tuple with a list", "pair", _drawn(pick=lambda result: result[1][0])),
     _kind("a dict with a loss", "mapping", _drawn(pick=lambda result: result["logits"])),
+    _kind("two answers of one shape", "alike", _drawn(pick=lambda result: result[1]), outcome="asked",
+          says="which of what it returns are its logits, where 0 and 1 have the same shape", answers={"returns": "1"}),
     _kind("probabilities", "probabilities", _drawn(torch.log)),
     _kind("a probability of the brighter level", "probability", _drawn(_of_two, levels=2), scaled=False),
     _kind("a tensor kept for the first batch, a counter, a list", "Remembering", _drawn()),
