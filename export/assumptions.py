@@ -144,15 +144,16 @@ class Assumptions:
             raise TuiGenError(f"--levels {self.options.levels} does not fit: it puts out {numbers} per channel")
         return levels
 
-    def scaling(self, levels: int, likely: str) -> Tensor:
+    def scaling(self, levels: int, likely: str, *, what: str = "how levels became its input") -> Tensor:
         """float32[levels]: what the network reads for each level.
 
-        likely: what is assumed, where the file shows whose script wrote it; empty where it must be asked.
+        likely: what is assumed, where the file shows whose script wrote it; empty where it must be asked. what: what
+        nobody says, in words.
         """
         scaling = self.options.scaling
         if scaling is None:
             choices = "|".join(f"'{choice}'" if "(" in choice else choice for choice in SCALINGS)  # a shell reads it
-            self.missing.append(Missing("how levels became its input", f"--scaling {choices}", likely))
+            self.missing.append(Missing(what, f"--scaling {choices}", likely))
         elif scaling not in SCALINGS:
             others = "; embedding and one-hot are found out" if scaling in ("embedding", "one-hot") else ""
             raise TuiGenError(f"--scaling must be one of {', '.join(SCALINGS)}, not {scaling!r}{others}")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -26,12 +27,14 @@ if TYPE_CHECKING:  # the help would wait for PyTorch
     from .checkpoints.checkpoint import Checkpoint
 
 _BEGIN = """
-import importlib, json, pathlib, sys
+import importlib, json, os, pathlib, sys
 facts = json.loads(sys.argv[1])
 sys.path[:] = facts["path"]
 module = importlib.import_module(sys.argv[2])
 sys.argv[1:] = []
 module.serve(facts["words"], prog=facts["prog"], end=pathlib.Path(facts["end"]))
+sys.stdout.flush()
+os._exit(0)  # whatever threads the owner's code has left
 """
 
 
@@ -95,7 +98,11 @@ def convert_in_child(words: Sequence[str], args: argparse.Namespace, *, prog: st
         facts = json.dumps({"path": sys.path, "words": list(words), "prog": prog, "end": str(end)})
         command = [sys.executable, "-c", _BEGIN, facts, __name__]
         try:
-            code = subprocess.run(command, stdin=subprocess.DEVNULL, timeout=args.time_limit, check=False).returncode
+            # without a GPU, for all is proved on the CPU, and much code takes the GPU where there is one
+            environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+            code = subprocess.run(
+                command, stdin=subprocess.DEVNULL, env=environment, timeout=args.time_limit, check=False
+            ).returncode
         except subprocess.TimeoutExpired:
             raise TuiGenError(
                 f"{args.factory} is not done after {args.time_limit:,} s, so it was ended and nothing was written; "
@@ -112,6 +119,8 @@ def convert_in_child(words: Sequence[str], args: argparse.Namespace, *, prog: st
 
 def serve(words: Sequence[str], *, prog: str, end: Path) -> None:
     """In the child: converts, and writes down the exit status, for the owner's code may end the process with any."""
+    from .factory.owner import fault_line, fault_place
+
     args = parse(list(words), prog=prog)
 
     def run() -> int:
@@ -119,6 +128,12 @@ def serve(words: Sequence[str], *, prog: str, end: Path) -> None:
             return convert_checkpoint(args)
         except SystemExit as end_of_program:
             raise TuiGenError(f"the code of {args.factory} ends the program: {end_of_program}") from end_of_program
+        except TuiGenError:
+            raise
+        except Exception as error:
+            if not fault_place(error):
+                raise
+            raise TuiGenError(f"the code of {args.factory} failed: {fault_line(error)}") from error
 
     end.write_text(str(exit_status(run, args, prog=prog)), encoding="ascii")
 

@@ -139,7 +139,8 @@ def _compare_originals(
     Raises TuiGenError if it is another network.
     """
     groups = [exportable.references, (reference,) if reference else ()]
-    return {refs[0].source: compare_original(exportable.network, refs, diagnosis) for refs in groups if refs}
+    parities = [compare_original(exportable.network, references, diagnosis) for references in groups if references]
+    return {parity.source: parity for parity in parities}
 
 
 def _prove(exportable: Exportable, graph: bytes, card: ModelCard, originals: Mapping[str, OriginalParity]) -> ModelCard:

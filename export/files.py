@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tokenize
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+import numpy as np
 
 COOKBOOKS = """\
 365 Foreign Dishes; The Book of Household Management (Isabella Beeton); Recipes Tried and True (Ladies' Aid Society,
@@ -110,6 +113,18 @@ _KNOWN = {
     ),
 }
 """By the SHA-256 of the bytes, of all files in the order of their names."""
+
+
+def read_array_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and kind of number of a NumPy array whose values follow. Raises ValueError for a damaged one."""
+    read = np.lib.format.read_array_header_2_0
+    if np.lib.format.read_magic(file) == (1, 0):
+        read = np.lib.format.read_array_header_1_0
+    try:
+        shape, _, dtype = read(file)
+    except (tokenize.TokenError, SyntaxError, TypeError) as fault:  # Python's, which reads the header
+        raise ValueError(f"its header is damaged: {fault}") from fault
+    return shape, dtype
 
 
 def replace_text(path: Path, text: str) -> None:

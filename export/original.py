@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import math
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,8 @@ from tui_gen.errors import TuiGenError
 
 from .assumptions import SCALINGS, Assumptions
 from .checkpoints.checkpoint import Checkpoint
+from .checkpoints.foreign import listing
+from .files import read_array_header
 from .image_network import ImageNetwork
 from .images.input_output import LEVELS, LogisticMixture
 from .images.output_layout import output_layouts
@@ -38,6 +42,8 @@ _KEYS = {
     "logits": ("logits", "outputs", "output", "y"),
     "labels": ("labels", "label"),
 }
+_DAMAGED = (ValueError, KeyError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+"""What an archive that is damaged raises, or one that is locked with a password."""
 _HOW = "write it with np.savez(FILE, inputs=x.numpy(), logits=model(x).detach().numpy())"
 
 
@@ -50,6 +56,8 @@ class OriginalParity:
     """The same as a part of the range of the logits."""
     positions: int
     """Tokens after which logits were compared."""
+    source: str
+    """Whose logits these were."""
 
 
 @dataclass(frozen=True)
@@ -73,15 +81,16 @@ class _Match:
 
 
 def read_reference(path: Path) -> Reference:
-    """`inputs`, `logits` and, if there are any, `labels` of an .npz file. Raises TuiGenError if they are not there."""
+    """`inputs`, `logits` and, if there are any, `labels` of an .npz file. Raises TuiGenError if they are not there.
+
+    The size of an array is known before any of it is read, and nothing that is pickled is ever loaded.
+    """
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise TuiGenError(f"{path} is a single array; {_HOW}")
+        with zipfile.ZipFile(path) as archive:
             arrays = {key: _array(path, archive, names) for key, names in _KEYS.items()}
-            names = ", ".join(archive.files) or "nothing"
-    except (ValueError, zipfile.BadZipFile, EOFError, KeyError, MemoryError) as fault:
-        raise TuiGenError(f"{path} is no .npz file of plain arrays: {str(fault).splitlines()[0]:.120}") from None
+            names = listing([name.removesuffix(".npy") for name in archive.namelist()]) or "nothing"
+    except (*_DAMAGED, MemoryError):
+        raise TuiGenError(f"{path} {_other_file(path)}; {_HOW}") from None
     inputs, logits = arrays["inputs"], arrays["logits"]
     if inputs is None or logits is None:
         raise TuiGenError(
@@ -91,18 +100,31 @@ def read_reference(path: Path) -> Reference:
     return Reference(f"the logits in {path.name}", inputs, logits, arrays["labels"])
 
 
-def _array(path: Path, archive: Any, names: Sequence[str]) -> NDArray[Any] | None:
-    name = next((name for name in names if name in archive.files), None)
+def _other_file(path: Path) -> str:
+    """What a file is that is no archive of arrays."""
+    with path.open("rb") as file:
+        begin = file.read(6)
+    if begin == b"\x93NUMPY":
+        return "is a single array"
+    return "is a damaged or incomplete .npz file" if begin.startswith(b"PK") else "is no .npz file"
+
+
+def _array(path: Path, archive: zipfile.ZipFile, names: Sequence[str]) -> NDArray[Any] | None:
+    name = next((name for name in names if f"{name}.npy" in archive.namelist()), None)
     if name is None:
         return None
-    values = archive[name]
-    if not (np.issubdtype(values.dtype, np.number) or values.dtype == np.bool_) or not 0 < values.size <= MOST_NUMBERS:
-        raise TuiGenError(
-            f"{name} in {path} must be numbers, at most {MOST_NUMBERS:,}, not {values.size} {values.dtype}"
-        )
+    with archive.open(f"{name}.npy") as stream:
+        shape, dtype = read_array_header(stream)
+    kind, count = f"{name} in {path}", math.prod(shape)
+    if dtype.kind not in "biuf" or not 0 < count <= MOST_NUMBERS:
+        raise TuiGenError(f"{kind} must be plain numbers, at most {MOST_NUMBERS:,}, not {count:,} of {dtype}")
+    if dtype.kind == "f" and dtype.itemsize < 4:
+        raise TuiGenError(f"{kind} are {dtype}, too coarse to prove anything: let the network answer in float32")
+    with archive.open(f"{name}.npy") as stream:
+        values = np.lib.format.read_array(stream, allow_pickle=False)
     if not np.isfinite(values).all():
-        raise TuiGenError(f"{name} in {path} has numbers that are not finite")
-    return np.asarray(values, np.float32 if np.issubdtype(values.dtype, np.floating) else np.int64)
+        raise TuiGenError(f"{kind} has numbers that are not finite")
+    return np.asarray(values, np.float32 if dtype.kind == "f" else np.int64)
 
 
 def compare_original(network: Network, references: Sequence[Reference], diagnosis: Diagnosis) -> OriginalParity:
@@ -110,17 +132,17 @@ def compare_original(network: Network, references: Sequence[Reference], diagnosi
 
     Raises TuiGenError that says where and how far apart the nearest is, and which guesses may be wrong.
     """
-    pairs = (pair for reference in references for pair in _pairs(network, reference))
+    pairs = ((pair, reference.source) for reference in references for pair in _pairs(network, reference))
     nearest = min(
-        (_compare(network, pair) for pair in pairs),
-        key=lambda match: (match.wrong, match.parity.relative_logit_difference),
+        (_compare(network, pair, source) for pair, source in pairs),
+        key=lambda match: (match.wrong, match.wrong and match.parity.relative_logit_difference),
     )
     parity = nearest.parity
     if nearest.wrong:
         raise TuiGenError(
             f"the network as it was read is not the original: its logits differ by up to "
             f"{parity.max_abs_logit_difference:.2g} ({parity.relative_logit_difference:.2g} of their range) from "
-            f"{references[0].source}, at {nearest.wrong:,} of {parity.positions:,} positions, {nearest.where}; "
+            f"{parity.source}, at {nearest.wrong:,} of {parity.positions:,} positions, {nearest.where}; "
             f"{TOLERANCE:.2g} of it is allowed, so nothing was written; {_suspects(diagnosis)}"
         )
     return parity
@@ -145,7 +167,7 @@ def _suspects(diagnosis: Diagnosis) -> str:
     )
 
 
-def _compare(network: Network, pair: _Pair) -> _Match:
+def _compare(network: Network, pair: _Pair, source: str) -> _Match:
     """How far apart they are, and where first."""
     own = _own(network, pair)
     known = torch.isfinite(pair.expected)
@@ -153,7 +175,7 @@ def _compare(network: Network, pair: _Pair) -> _Match:
     visible = pair.expected[known]
     scale = max(1.0, float(visible.max() - visible.min()))
     worst = float(difference.max())
-    parity = OriginalParity(worst, worst / scale, difference.numel())
+    parity = OriginalParity(worst, worst / scale, difference.numel(), source)
     wrong = torch.nonzero(~(difference <= TOLERANCE * scale))
     return _Match(parity, len(wrong), _place(network, pair, *wrong[0].tolist()) if len(wrong) else "")
 
@@ -208,7 +230,7 @@ def _text_pairs(network: TextNetwork, inputs: Tensor, logits: Tensor, source: st
     if not pairs:
         raise TuiGenError(
             f"{source} are {list(logits.shape)} for inputs {list(inputs.shape)}, and the network that was read "
-            f"predicts {network.vocab_size:,} tokens after each: they do not fit together"
+            f"predicts {network.vocab_size:,} tokens after each: they do not fit together; {_HOW}"
         )
     yield from pairs
 
@@ -326,7 +348,8 @@ def _lookup(columns: Tensor, table: Tensor) -> Tensor | None:
 def _unlike(network: ImageNetwork, inputs: Tensor, source: str) -> str:
     """Why no level is found in the inputs, and which scaling would fit them."""
     values, sides = torch.unique(inputs.float()), (network.height, network.width)
-    fits = sides in (tuple(inputs.shape[axis : axis + 2]) for axis in (1, 2)) or inputs.ndim == 2
+    is_of_size = sides in (tuple(inputs.shape[axis : axis + 2]) for axis in (1, 2)) or inputs.ndim == 2
+    fits = is_of_size and inputs.numel() == len(inputs) * network.area
     for name in SCALINGS:
         scaled = Assumptions(ReadOptions(scaling=name), Checkpoint("", {})).scaling(network.levels, name)
         if fits and _lookup(values[:, None], scaled[:, None]) is not None:

@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -27,8 +28,13 @@ LAYERS = {
 HEAVY = ("numpy", "onnxruntime", "tokenizers", "textual", "torch", "PIL")
 
 
-def imports(path: Path) -> Iterator[str]:
+@cache
+def imports(path: Path) -> tuple[str, ...]:
     """The dotted names that a file imports anywhere, also inside functions; relative ones in full."""
+    return tuple(_imports(path))
+
+
+def _imports(path: Path) -> Iterator[str]:
     package = path.relative_to(ROOT).parent.parts
     package = package[1:] if package[0] == "src" else package
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -31,8 +31,10 @@ _BESIDE = re.compile(
 """What trainers write beside a network."""
 _FOREIGN_SUFFIXES = (".keras", ".h5", ".hdf5", ".tflite", ".msgpack", ".gz", ".zip")
 """Of files that say themselves what they are, in a folder without anything else."""
+_DEPTH = 3
+"""Folders within folders that are looked into, as loggers nest them."""
 _MOST_FILES = 4096
-_MOST_FOLDERS = 100
+_MOST_FOLDERS = 32
 _MOST_ENTRIES = 10_000
 """Of a folder that are looked at."""
 _MOST_JSON = 2**24
@@ -74,9 +76,8 @@ def _in_folder(folder: Path, *, depth: int) -> Location:
         return _distributed(folder, names)
     is_unpacked = {"data.pkl", "data", "version"} <= {*names}
     places = [] if is_unpacked else [folder / name for name in _checkpoints(folder, names)]
-    if not places and depth < 2:
-        inner = [folder / name for name in names if (folder / name).is_dir() and not name.startswith(".")]
-        places = [place for place in inner[:_MOST_FOLDERS] if _holds_checkpoint(place)]
+    if not places and depth < _DEPTH:
+        places = [place for place in _folders(folder, names) if _holds_checkpoint(place, _DEPTH - depth - 1)]
         places = places or [folder / name for name in names if name.endswith(_FOREIGN_SUFFIXES)][:1]
     if len(places) != 1:
         raise TuiGenError(f"{folder} {_contents(folder, names, places)}")
@@ -122,9 +123,18 @@ def _without_second_format(names: list[str]) -> list[str]:
     return [name for name in names if not (has_safetensors and name.startswith("pytorch_model"))]
 
 
-def _holds_checkpoint(folder: Path) -> bool:
+def _holds_checkpoint(folder: Path, depth: int) -> bool:
+    """Whether there is one in a folder, or so many folders further down."""
     names = _names(folder)
-    return any(name.endswith(".distcp") for name in names) or bool(_checkpoints(folder, names))
+    if any(name.endswith(".distcp") for name in names) or _checkpoints(folder, names):
+        return True
+    return depth > 0 and any(_holds_checkpoint(inner, depth - 1) for inner in _folders(folder, names))
+
+
+def _folders(folder: Path, names: Iterable[str]) -> list[Path]:
+    """Those within a folder that are neither hidden nor somewhere else, the first few."""
+    inner = (folder / name for name in names if not name.startswith("."))
+    return list(islice((path for path in inner if path.is_dir() and not path.is_symlink()), _MOST_FOLDERS))
 
 
 def _settings(folder: Path, names: list[str]) -> dict[str, Any]:

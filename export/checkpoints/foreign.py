@@ -27,6 +27,8 @@ _FOREIGN_MAGIC = (
     (_GZIP, "is compressed with gzip; unpack it first: gunzip < FILE > model.pt"),
     (b"BZh", "is compressed with bzip2; unpack it first"),
     (b"\xfd7zXZ", "is compressed with xz; unpack it first"),
+    (b"\x28\xb5\x2f\xfd", "is compressed with zstd; unpack it first: unzstd FILE"),
+    (b"\x04\x22\x4d\x18", "is compressed with lz4; unpack it first: unlz4 FILE"),
     (b"Rar!", "is a RAR archive; unpack it first"),
     (b"7z\xbc\xaf", "is a 7z archive; unpack it first"),
     (b"version https://git-lfs", "is a pointer of Git LFS, not the file itself; fetch it with `git lfs pull`"),
@@ -34,7 +36,19 @@ _FOREIGN_MAGIC = (
     (b"\x89PNG", "is a picture"),
     (b"%PDF", "is a PDF document"),
     (b"\x7fELF", "is a program"),
+    (b"SQLite format 3", "is a database of SQLite"),
+    (b"PAR1", "is a table (Parquet)"),
 )
+_OF_WORDS = (
+    (b"joblib.numpy_pickle", "is a file of joblib; load it where it was made and save the network with torch.save"),
+    (b"StructuredToParameterName@@", f"is a file of PaddlePaddle; {_ONLY_PYTORCH}"),
+)
+"""Words that stand in the pickles of others."""
+_OF_NAMES = (
+    ((".mlmodel",), f"is a file of Core ML; {_ONLY_PYTORCH}"),
+    ((".pdparams", ".pdopt", ".pdmodel"), f"is a file of PaddlePaddle; {_ONLY_PYTORCH}"),
+)
+"""Endings that nobody gives to a checkpoint of PyTorch."""
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _TRAININGS = (
     ((b"LSTM", b"lstm"), "recipes-lstm", "recipes.jsonl"),
@@ -57,8 +71,10 @@ def recognise_foreign(data: bytes, name: str) -> str:
     """What a file is that cannot be a checkpoint; empty if it may be one. name: of the file, in lower case."""
     if data.startswith(_GZIP) and name.endswith((".tar.gz", ".tgz")):
         return "is a packed folder (tar, gzip); unpack it first: tar xzf FILE"
-    by_magic = next((what for magic, what in _FOREIGN_MAGIC if data.startswith(magic)), "")
-    return by_magic or _of_other_frameworks(data, name) or _text(data)
+    known = [what for magic, what in _FOREIGN_MAGIC if data.startswith(magic)]
+    known += [what for word, what in _OF_WORDS if data[:1] == b"\x80" and data.find(word, 0, _SCANNED) >= 0]
+    known += [what for suffixes, what in _OF_NAMES if name.endswith(suffixes)]
+    return next(iter(known), "") or _of_other_frameworks(data, name) or _text(data)
 
 
 def keras(what: str, content: bytes) -> str:

@@ -10,10 +10,11 @@ from ..image_network import ImageNetwork
 from .buffers import ColumnBuffers
 from .elementwise import ELEMENTWISE
 from .emit import emit
+from .ir import NodeInput, NotStreamableError, TensorNode
 from .lowering import lower
 from .products import PRODUCTS
 from .rearranging import REARRANGING
-from .schedule import schedule
+from .schedule import Schedule, schedule
 from .trace import trace
 
 _HANDLERS = {**ELEMENTWISE, **PRODUCTS, **REARRANGING}
@@ -28,8 +29,6 @@ class CompiledStep:
     """How many warm-up tokens it must read after the condition, before the first pixel."""
     leads: tuple[tuple[str, int], ...]
     """How many positions ahead of the next pixel each convolution is computed, in the network's order."""
-    slow_because: str = ""
-    """Why it computes the whole image for every token; empty for a streaming one."""
 
 
 def compile_step(network: ImageNetwork) -> CompiledStep:
@@ -43,6 +42,31 @@ def compile_step(network: ImageNetwork) -> CompiledStep:
     image_lead = -1 if network.channels == 1 else 0
     plan = schedule(output, height=network.height, width=network.width, image_lead=image_lead)
     buffers = ColumnBuffers(plan, area=network.height * network.width, channels=network.channels)
+    if network.channels > 1:
+        _check_complete(plan, buffers)
     graph = emit(network, plan, buffers, contributions)
     leads = tuple((node.name, plan.leads[node]) for node in plan.nodes if node.operation == "Linear")
     return CompiledStep(graph, plan.warm_up, leads)
+
+
+def _check_complete(plan: Schedule, buffers: ColumnBuffers) -> None:
+    """Raises NotStreamableError if what is kept of a pixel is computed from its channels before the last has come.
+
+    What follows a masked layer never sees the last channel of its own pixel; what is made of the picture itself does.
+    """
+    own = set[TensorNode]()
+    for node in plan.nodes:
+        if node.operation != "Image" and not any(
+            _sees_last(plan, node, read) for read in node.reads if read.node in own
+        ):
+            continue
+        own.add(node)
+        if node.operation != "Image" and buffers.depths[node] and not plan.leads[node]:
+            changed = f"{node.name or 'the network'} changes the picture before its first masked layer"
+            raise NotStreamableError(f"{changed}, and a pixel's channels come one by one")
+
+
+def _sees_last(plan: Schedule, node: TensorNode, read: NodeInput) -> bool:
+    """Whether a node sees the last of what it reads of its own place."""
+    taps = [index for index, tap in enumerate(read.taps) if not plan.offset(node, read, tap)]
+    return any(node.operation != "Linear" or node.attributes["weight"][tap][-1].any() for tap in taps)

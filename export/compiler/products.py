@@ -92,7 +92,7 @@ def _affine(lowering: Lowering, symbol: Symbol, scale: NDArray[np.float32], shif
 def _layer_norm(lowering: Lowering, call: Call) -> list[Symbol]:
     value, shape, weight, bias, epsilon = call.arguments
     symbol = lowering.symbol(value)
-    if symbol.features != tuple(shape) or symbol.dimensions[-1] != symbol.features:
+    if symbol.dimensions[-1] != tuple(shape):
         raise NotStreamableError("a layer normalisation over places")
     scale, shift = (_vector(part, "normalisation", shape[0], default) for part, default in ((weight, 1), (bias, 0)))
     operands, attributes = (symbol.read(), scale, shift), {"axis": -1, "epsilon": float(epsilon)}

@@ -33,10 +33,20 @@ def part_of(lowering: Lowering, symbol: Symbol, dim: int, start: int, end: int) 
 def _slice(lowering: Lowering, call: Call) -> Symbol:
     symbol = lowering.symbol(call.arguments[0])
     dim, start, end = call.argument(1, "dim", 0), call.argument(2, "start"), call.argument(3, "end")
-    if call.argument(4, "step", 1) != 1:
-        raise NotStreamableError("a slice with a step")
-    first, last, _ = slice(start, end).indices(symbol.shape[dim])
+    first, last, step = slice(start, end, call.argument(4, "step", 1)).indices(symbol.shape[dim])
+    if step != 1:
+        return _every(lowering, symbol, symbol.index(dim), range(first, last, step))
     return part_of(lowering, symbol, dim, first, max(first, last))
+
+
+def _every(lowering: Lowering, symbol: Symbol, dim: int, entries: range) -> Symbol:
+    """Entries of a dimension of features at equal distances: of its view as rows of that length, one column."""
+    shape, step = list(symbol.shape), entries.step
+    if not symbol.is_feature(dim) or shape[dim] % step:
+        raise NotStreamableError("a slice with a step")
+    rows = reshape(symbol, [*shape[:dim], shape[dim] // step, step, *shape[dim + 1 :]])
+    column = _entry(lowering, rows, dim + 1, entries.start % step)
+    return part_of(lowering, column, dim, entries.start // step, entries.start // step + len(entries))
 
 
 def _entry(lowering: Lowering, symbol: Symbol, dim: int, index: int) -> Symbol:

@@ -79,9 +79,12 @@ def condition_forms(module: nn.Module, options: ReadOptions) -> Iterator[Conditi
 
 
 def _widths(module: nn.Module, count: int) -> Iterator[int]:
-    """How many numbers a condition may have: what the options say, or what a layer reads."""
+    """How many numbers a condition may have: what the options say, or what a layer or a matrix of its own takes."""
     layers = [part for part in module.modules() if isinstance(part, (nn.Linear, nn.Conv2d))]
     widths = [part.in_features if isinstance(part, nn.Linear) else part.in_channels for part in layers]
+    for part in module.modules():
+        matrices = [tensor for _, tensor in part.named_parameters(recurse=False) if tensor.ndim == 2]
+        widths += [] if isinstance(part, nn.Linear) else [side for matrix in matrices for side in matrix.shape]
     yield from [count] if count else [width for width in dict.fromkeys(widths) if width > 1]
 
 
@@ -111,9 +114,9 @@ def class_count(options: ReadOptions) -> int:
     return int(answer or 0)
 
 
-def optional_argument(module: nn.Module) -> str:
-    """The name of a second argument of forward that may be a class, but has a default; empty if there is none."""
-    parameters = list(inspect.signature(module.forward).parameters.values())[1:2]
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    may_be_class = positional and not isinstance(positional[0].default, (bool, str))
-    return positional[0].name if may_be_class and positional[0].default is not inspect.Parameter.empty else ""
+def optional_arguments(module: nn.Module) -> list[str]:
+    """The names of what else its forward takes that may be a class, but has a default: no switch and no text."""
+    own_call = type(module).__call__ is not nn.Module.__call__
+    parameters = list(inspect.signature(module.__call__ if own_call else module.forward).parameters.values())[1:]
+    named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    return [p.name for p in named if p.default is not p.empty and not isinstance(p.default, (bool, str))]

@@ -28,6 +28,7 @@ _COLOURS = (1, 3)
 _LACKING = "required positional argument"
 """In the fault of a call that lacked the class: what another call lacks says more."""
 _LARGEST_SIDE = 1024
+_LISTED = 3
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ class CallConvention:
     """Of an image that is one-hot: one a level."""
 
     def __str__(self) -> str:
-        return f"{self.image} [batch, {self.axes}]{self.condition}"
+        axes = self.axes.replace("planes", str(self.planes or self.channels))
+        return f"{self.image} [batch, {axes}]{self.condition}"
 
     def example(self, height: int, width: int) -> Tensor:
         """float32[batch, planes, h, w] of random levels 0 and 1, which every network has."""
@@ -58,8 +60,8 @@ class CallConvention:
         """float32[channels, levels, planes]: what the module is given for each level, of float32[levels] numbers."""
         return torch.eye(self.planes)[None] if self.image == "one-hot" else plane_per_channel(values, self.channels)
 
-    def call(self, module: nn.Module, planes: Tensor, condition: Tensor | None) -> object:
-        """What the module returns for float32[batch, planes, h, w] and a condition as the network has it."""
+    def arguments(self, planes: Tensor, condition: Tensor | None) -> tuple[Tensor, ...]:
+        """What the module is called with for float32[batch, planes, h, w] and a condition as the network has it."""
         image = planes.long() if self.image == "whole numbers" else planes
         if self.axes == "height, width":
             image = image[:, 0]
@@ -67,9 +69,7 @@ class CallConvention:
             image = image.permute(0, 2, 3, 1)
         elif self.axes == "one row":
             image = image.flatten(1)
-        arguments = () if condition is None else (self.condition.argument(condition, *planes.shape[2:]),)
-        with owners_prints():
-            return module(image, *arguments)
+        return (image,) if condition is None else (image, self.condition.argument(condition, *planes.shape[2:]))
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,8 @@ class Probe:
     """Orders of its axes that are possible; none for the parameters of a mixture."""
     mixtures: int = 0
     """Components of a mixture of logistics that so many numbers could be."""
+    others: tuple[str, ...] = ()
+    """Where else numbers of that shape are, which could be the logits as well."""
 
 
 class Adapter(nn.Module):
@@ -108,8 +110,9 @@ class Adapter(nn.Module):
                 planes.repeat(2, 1, 1, 1),
                 None if condition is None else condition.repeat_interleave(2, 0),
             )
-        with Unchanged(self.module, writes=self.writes):
-            result = self.convention.call(self.module, planes, condition)
+        arguments = self.convention.arguments(planes, condition)
+        with Unchanged(self.module, writes=self.writes), owners_prints():
+            result = self.module(*arguments)
         numbers = dict(tensors_of(result))[self.output]
         return numbers[:1] if single else numbers
 
@@ -163,14 +166,18 @@ def tensors_of(result: object, name: str = "") -> Iterator[tuple[str, Tensor]]:
 
 
 def probe(module: nn.Module, height: int, width: int, options: ReadOptions) -> Probe:
-    """Tries what modules are usually called with. Raises TuiGenError with the first failure if nothing works."""
-    faults, shapes = dict[str, str](), ""
+    """Tries what modules are usually called with.
+
+    Raises TuiGenError with the failure of the call that came furthest if nothing works.
+    """
+    fault, furthest, shapes = "", -1, ""
     for convention in _conventions(module, options):
+        mode = Unchanged(module, writes=True)
         try:
-            result = attempt(module, convention, convention.example(height, width))
+            result = attempt(module, convention, convention.example(height, width), mode=mode)
         except Exception as error:  # whatever a module raises that is called in a way that it does not expect
-            if _LACKING in faults.get(convention.image, _LACKING):
-                faults[convention.image] = fault_line(error)
+            if mode.calls > furthest or (mode.calls == furthest and _LACKING in fault):
+                furthest, fault = mode.calls, f"called with {convention}, it raises {fault_line(error)}"
             continue
         found = _output(result, convention, (height, width))
         if found:
@@ -181,19 +188,26 @@ def probe(module: nn.Module, height: int, width: int, options: ReadOptions) -> P
             f"the module returns {shapes}, of which no dimension can be the levels of the pixels of {BATCH} images of "
             f"{height}x{width}; let the --factory return a module whose forward gives [batch, levels, height, width]"
         )
-    told = "; ".join(f"as {image}: {fault}" for image, fault in faults.items())
     raise TuiGenError(
-        f"the module cannot be called with an image of {height}x{width} ({told}); let the --factory return a module "
+        f"the module cannot be called with an image of {height}x{width}: {fault}; let the --factory return a module "
         "whose forward takes an image, or an image and a class"
     )
 
 
-def attempt(module: nn.Module, convention: CallConvention, planes: Tensor, condition: Tensor | None = None) -> object:
-    """What a call returns, or raises; condition: by default the first."""
+def attempt(
+    module: nn.Module,
+    convention: CallConvention,
+    planes: Tensor,
+    condition: Tensor | None = None,
+    *,
+    mode: Unchanged | None = None,
+) -> object:
+    """What a call returns, or raises; condition: by default the first. mode: counts how far it comes."""
     if condition is None:
         condition = convention.condition.example(len(planes))
-    with torch.no_grad(), Unchanged(module, writes=True):
-        return convention.call(module, planes, condition)
+    arguments = convention.arguments(planes, condition)
+    with torch.no_grad(), mode or Unchanged(module, writes=True), owners_prints():
+        return module(*arguments)
 
 
 def _output(result: object, convention: CallConvention, size: tuple[int, int]) -> Probe | None:
@@ -209,7 +223,8 @@ def _output(result: object, convention: CallConvention, size: tuple[int, int]) -
         is_map = tensor.ndim == 4 and tensor.shape[2:] == size and convention.image == "floats"
         mixtures = tensor.shape[1] // per_component if is_map and tensor.shape[1] % per_component == 0 else 0
         if layouts or mixtures:
-            return Probe(convention, name, layouts, mixtures)
+            others = (other for other, same in tensors_of(result) if other != name and same.shape == tensor.shape)
+            return Probe(convention, name, layouts, mixtures, tuple(others))
     return None
 
 
@@ -256,32 +271,35 @@ def check_answers(adapter: Adapter, planes: Tensor) -> list[str]:
     """
     module = adapter.module
     first, again = (_numbers(adapter, planes) for _ in range(2))
-    if _differ(first, again):
+    if not torch.isfinite(first).all():
+        raise TuiGenError(f"{type(module).__name__} answers with numbers that are not finite: its weights are damaged")
+    if differ(first, again):
         raise TuiGenError(
             f"{type(module).__name__} answers the same images differently when it is asked again: something in it is "
             "random or remembers, such as functional.dropout without training=self.training; it must answer alike"
         )
     other = _numbers(adapter, torch.cat([planes[:1], 1 - planes[1:]]))
-    if _differ(first[:1], other[:1]):
+    if differ(first[:1], other[:1]):
         raise TuiGenError(
             f"what {type(module).__name__} answers for an image depends on the other images of its batch, such as by a "
             "normalisation over the batch or a wrong view(); samples are drawn side by side, so it cannot be played"
         )
     adapter.writes = False
-    adapter.writes = _differ(first, _numbers(adapter, planes))
+    adapter.writes = differ(first, _numbers(adapter, planes))
     reason = _single_fault(adapter, planes, first)
     adapter.pairs = bool(reason)
     return [f"{type(module).__name__} {reason}; it is always given two"] if reason else []
 
 
 def unused_parts(adapter: Adapter, planes: Tensor) -> list[str]:
-    """The parts with weights that have no say in what the module answers, such as one for a condition left out."""
+    """The layers with weights that have no say in what the module answers, such as one for a condition left out."""
     module, convention = adapter.module, adapter.convention
-    parameters = dict(module.named_parameters())
+    parameters = {name: tensor for name, tensor in module.named_parameters() if not _is_mask(tensor)}
+    arguments = convention.arguments(planes, convention.condition.example(len(planes)))
     module.requires_grad_(True)
     try:
-        with Unchanged(module, writes=adapter.writes):
-            result = convention.call(module, planes, convention.condition.example(len(planes)))
+        with Unchanged(module, writes=adapter.writes), owners_prints():
+            result = module(*arguments)
         total = dict(tensors_of(result))[adapter.output].sum()
         slopes = torch.autograd.grad(total, list(parameters.values()), allow_unused=True)
     except RuntimeError:  # a network that cannot be differentiated
@@ -289,7 +307,12 @@ def unused_parts(adapter: Adapter, planes: Tensor) -> list[str]:
     finally:
         module.requires_grad_(False)
     names = [name for name, slope in zip(parameters, slopes, strict=True) if slope is None]
-    return list(dict.fromkeys(name.partition(".")[0] for name in names))
+    layers = list(dict.fromkeys(name.rpartition(".")[0] or name for name in names))
+    return layers[:_LISTED] + ([f"{len(layers) - _LISTED} more"] if len(layers) > _LISTED else [])
+
+
+def _is_mask(tensor: Tensor) -> bool:
+    return tensor.ndim > 1 and bool(((tensor == 0) | (tensor == 1)).all())
 
 
 def _numbers(adapter: Adapter, planes: Tensor) -> Tensor:
@@ -305,10 +328,11 @@ def _single_fault(adapter: Adapter, planes: Tensor, both: Tensor) -> str:
         return f"fails with one image alone, as code does that drops axes of size 1 ({fault_line(error)})"
     if alone.shape != (1, *both.shape[1:]):
         return f"returns {list(alone.shape)} for one image alone, as code does that drops axes of size 1"
-    return "answers otherwise for one image alone than beside another" if _differ(alone, both[:1]) else ""
+    return "answers otherwise for one image alone than beside another" if differ(alone, both[:1]) else ""
 
 
-def _differ(first: Tensor, second: Tensor) -> bool:
+def differ(first: Tensor, second: Tensor) -> bool:
+    """Whether answers are more than rounding apart."""
     if first.shape != second.shape:
         return True
     allowed = SAME * max(1.0, float(first.max() - first.min()))

@@ -5,12 +5,16 @@ from __future__ import annotations
 import contextlib
 import importlib
 import sys
+import sysconfig
+import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
 from tui_gen.errors import TuiGenError
@@ -20,6 +24,8 @@ from ..checkpoints.checkpoint import Checkpoint, ModuleFacts
 _LONGEST_LIST = 4096
 """Entries of a list that an attribute may have to count as a plain value."""
 _ASSIGNMENTS = {"__setitem__", "__iadd__", "__isub__", "__imul__", "__itruediv__", "__iand__", "__ior__"}
+_OTHERS = (Path(__file__).parents[1], Path(torch.__file__).parents[1], Path(sysconfig.get_path("stdlib")))
+"""Where code lies that is not the owner's: ours, what is installed, and Python's."""
 
 _MACHINERY = vars(nn.Module()).keys() - {"_parameters", "_buffers", "_modules"}
 """Attributes of PyTorch's own, such as hooks, which whoever traces a network sets."""
@@ -30,10 +36,19 @@ def build_module(factory: str, checkpoint: Checkpoint | None) -> nn.Module:
 
     Raises TuiGenError, in one line, for whatever goes wrong in the owner's code.
     """
-    module = _run_factory(factory)
+    module = _without_wrappers(_run_factory(factory))
+    if isinstance(module, torch.jit.ScriptModule):
+        raise TuiGenError(f"{factory} returns a program of TorchScript; let it return the module that it was made from")
     if checkpoint is not None and checkpoint.tensors:
         _load(module, checkpoint.tensors)
-    module.eval().requires_grad_(False)
+    for name, tensor in module.named_parameters():
+        if is_lazy(tensor):
+            raise TuiGenError(
+                f"{factory} returns a module whose {name} has no size before its first call: call it there"
+            )
+        if tensor.is_meta:
+            raise TuiGenError(f"{factory} returns a module whose {name} has no numbers; build it on the CPU")
+    module.cpu().float().eval().requires_grad_(False)
     for part in module.modules():
         for name, value in vars(part).items():
             if isinstance(value, Tensor):  # such as the product of a weight norm, which nothing could copy
@@ -41,10 +56,30 @@ def build_module(factory: str, checkpoint: Checkpoint | None) -> nn.Module:
     return module
 
 
+def _without_wrappers(module: nn.Module) -> nn.Module:
+    """What compilers and the use of many devices are wrapped around."""
+    is_parallel = isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel))
+    inner = module.module if is_parallel else getattr(module, "_orig_mod", None)
+    return _without_wrappers(inner) if isinstance(inner, nn.Module) else module
+
+
 def fault_line(error: BaseException) -> str:
-    """What the owner's code raised, in one line."""
+    """What the owner's code raised and where in it, in one line."""
     lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0]:.200}" if lines else type(error).__name__
+    words = f"{type(error).__name__}: {lines[0]:.200}" if lines else type(error).__name__
+    asks_for_gpu = any(name in words.lower() for name in ("cuda", "nvidia"))
+    return words + fault_place(error) + (", which asks for a GPU: let it build and run on the CPU" * asks_for_gpu)
+
+
+def fault_place(error: BaseException) -> str:
+    """File and line of the owner's code that came last; empty if none had a part in it."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_owners(frame.filename)]
+    return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+
+
+def _is_owners(filename: str) -> bool:
+    """Whether code is neither ours, nor Python's, nor installed."""
+    return not filename.startswith("<") and not any(Path(filename).is_relative_to(folder) for folder in _OTHERS)
 
 
 @contextlib.contextmanager
@@ -65,10 +100,13 @@ def _run_factory(factory: str) -> nn.Module:
         try:
             module = getattr(importlib.import_module(module_name), function)()
         except (Exception, SystemExit) as error:  # whatever the owner's code raises
-            raise TuiGenError(f"{factory} failed: {fault_line(error)}") from error
+            is_lost = isinstance(error, ModuleNotFoundError) and module_name.partition(".")[0] == error.name
+            where = f"; it is looked for in the folder where you are, {Path.cwd()}, and among what is installed"
+            raise TuiGenError(f"{factory} failed: {fault_line(error)}{where if is_lost else ''}") from error
     if not isinstance(module, nn.Module):
         raise TuiGenError(f"{factory} must return a torch.nn.Module, not {type(module).__name__}")
-    return module.cpu()
+    torch.set_default_dtype(torch.float32)
+    return module
 
 
 @contextlib.contextmanager
@@ -138,6 +176,8 @@ class Unchanged(TorchFunctionMode):
 
     def __init__(self, module: nn.Module, *, writes: bool = False) -> None:
         super().__init__()
+        self.calls = 0
+        """Of functions of PyTorch's: how far the forward came."""
         self._writes = writes
         self._parts = list(module.modules())
         held = (value for part in self._parts for value in vars(part).values() if isinstance(value, Tensor))
@@ -155,6 +195,7 @@ class Unchanged(TorchFunctionMode):
     def __torch_function__(
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        self.calls += 1
         if self._writes:
             return function(*args, **(kwargs or {}))
         name, of_data = getattr(function, "__name__", ""), getattr(function, "__self__", None) is Tensor.data

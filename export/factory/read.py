@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from tui_gen.errors import TuiGenError
 
-from ..assumptions import OF_TEXTS, SCALINGS, Assumptions
+from ..assumptions import OF_TEXTS, Assumptions
 from ..checkpoints.checkpoint import Checkpoint
 from ..image_network import ImageNetwork, check_causal
 from ..images.input_output import LEVELS, LogisticMixture
@@ -17,7 +17,7 @@ from ..images.output_layout import OutputLayout
 from ..images.streaming import reading_of
 from ..reader import Exportable, Missing, Reading, ReadOptions
 from ..text.read import read_text
-from .conditions import NO_CLASS, count_classes, optional_argument
+from .conditions import NO_CLASS, count_classes, optional_arguments
 from .images import SAME, Adapter, Mixture, Probe, attempt, check_answers, own_size, probe, unused_parts
 from .owner import build_module, checkpoint_of
 from .text import answers_of
@@ -51,7 +51,7 @@ def _with_answers(reading: Reading, module: nn.Module, factory: str) -> Reading:
 def _picture_reading(module: nn.Module, checkpoint: Checkpoint, options: ReadOptions, factory: str) -> Reading:
     assumptions = Assumptions(options, checkpoint)
     height, width = _size(module, assumptions)
-    call = probe(module, height, width, options)
+    call = _with_answer(probe(module, height, width, options), assumptions)
     adapter = Adapter(module, call)
     torch.manual_seed(0)
     example = call.convention.example(height, width)
@@ -69,6 +69,15 @@ def _picture_reading(module: nn.Module, checkpoint: Checkpoint, options: ReadOpt
     reading = reading_of(network, assumptions, notes=notes)
     against = f"the original: the module that {factory} returns"
     return replace(reading, make=lambda: replace(reading.make(), against=against))
+
+
+def _with_answer(call: Probe, assumptions: Assumptions) -> Probe:
+    """The call, with which of several equal things that it returns are its logits: a question."""
+    if not call.others:
+        return call
+    names = (call.output, *call.others)
+    what = f"which of what it returns are its logits, where {' and '.join(names)} have the same shape"
+    return replace(call, output=assumptions.ask("returns", what, choices=names))
 
 
 def _size(module: nn.Module, assumptions: Assumptions) -> tuple[int, int]:
@@ -110,13 +119,8 @@ def _values(adapter: Adapter, levels: int, assumptions: Assumptions) -> Tensor:
         if scaling not in (None, "-1..1"):
             raise TuiGenError(f"--scaling {scaling} does not fit: a mixture of logistics is one over -1..1")
         return torch.linspace(-1, 1, levels)
-    if scaling is None and levels > 2:
-        what = "how levels became the numbers that the module is given (raw, if it scales them itself)"
-        assumptions.missing.append(
-            Missing(what, "--scaling " + "|".join(f"'{name}'" if "(" in name else name for name in SCALINGS))
-        )
-        return torch.linspace(0, 1, levels)  # for the diagnosis
-    return assumptions.scaling(levels, "level/(levels-1)")
+    what = "how levels became the numbers that the module is given (raw, if it scales them itself)"
+    return assumptions.scaling(levels, "level/(levels-1)" if levels == 2 else "", what=what)
 
 
 def _read_output(adapter: Adapter, call: Probe, assumptions: Assumptions, size: tuple[int, int]) -> list[str]:
@@ -217,15 +221,13 @@ def _answer_input(adapter: Adapter, assumptions: Assumptions) -> None:
 
 def _ask_left_out(adapter: Adapter, example: Tensor, assumptions: Assumptions) -> None:
     """Whether an argument that may be left out is to be: a question where parts of the network wait for it."""
-    argument = optional_argument(adapter.module)
-    if not argument or assumptions.answer("classes", f"N|{NO_CLASS}"):
-        return
-    parts = ", ".join(unused_parts(adapter, example))
-    waits = f", without which these do nothing: {parts}" if parts else ""
-    default = "" if parts else "left out"
-    assumptions.missing.append(
-        Missing(f"what its argument {argument} is{waits}", f"--assume classes=N|{NO_CLASS}", default)
-    )
+    arguments, parts = " or ".join(optional_arguments(adapter.module)), ", ".join(unused_parts(adapter, example))
+    if not arguments:
+        assumptions.notes += [f"these parts have no say in what it answers: {parts}"] if parts else []
+    elif not assumptions.answer("classes", f"N|{NO_CLASS}"):
+        waits = f", without which these do nothing: {parts}" if parts else ""
+        what, default = f"what its argument {arguments} is{waits}", "" if parts else "left out"
+        assumptions.missing.append(Missing(what, f"--assume classes=N|{NO_CLASS}", default))
 
 
 def _condition_count(adapter: Adapter, example: Tensor, assumptions: Assumptions) -> int:

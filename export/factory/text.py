@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from tui_gen.errors import TuiGenError
 
 from ..reader import Reference
 from ..text.step import TextNetwork
-from .images import tensors_of
+from .images import differ, tensors_of
 from .owner import Unchanged, fault_line, owners_prints
 
 _BATCH, _STEPS = 2, 32
@@ -31,49 +31,108 @@ _FIRST_STATE = re.compile(
 def answers_of(module: nn.Module, network: object, factory: str) -> tuple[Reference, ...]:
     """What the module answers, in every way of calling it that works.
 
-    Raises TuiGenError with the first failure if none does, or if the answers are no logits of the tokens.
+    Raises TuiGenError with the failure of the call that came furthest if none does, or if the answers are no logits of
+    the tokens.
     """
     assert isinstance(network, TextNetwork)
     tokens = torch.from_numpy(network.random_tokens(_BATCH, np.random.default_rng(0)))[:, :_STEPS]
-    source, references, first_error, shapes = f"the module that {factory} returns", list[Reference](), "", ""
-    for call in _calls(module, tokens, network):
-        try:
-            with torch.no_grad(), Unchanged(module), owners_prints():
-                result = list(tensors_of(call()))
-        except Exception as error:  # whatever a module raises that is called in a way that it does not expect
-            first_error = first_error or fault_line(error)
-            continue
-        logits = [tensor for _, tensor in result if network.vocab_size in tensor.shape]
-        references += [Reference(source, tokens.numpy(), tensor.numpy()) for tensor in logits[:1]]
-        shapes = shapes or ", ".join(str(list(tensor.shape)) for _, tensor in result)
-    if references:
-        return tuple(references)
-    if shapes:
+    source = f"the module that {factory} returns"
+    answers, vocab_size = _Answers(module, network.vocab_size), network.vocab_size
+    later = vocab_size // 2 + tokens % (vocab_size - vocab_size // 2)
+    # some cut low ids out of a text, which end it or fill it up
+    texts = ((tokens, source), (later, f"{source}, asked about tokens from {vocab_size // 2} on"))
+    calls = [(ids, call, name) for ids, name in texts for call in _of_texts(module, ids, network)]
+    calls += [(tokens, call, source) for call in _of_steps(module, tokens, network)]
+    asked = [_Asked(ids, call, logits, name) for ids, call, name in calls if (logits := answers.ask(call)) is not None]
+    steady = answers.steady(asked)
+    if steady:
+        return tuple(Reference(each.source, each.tokens.numpy(), each.logits.numpy()) for each in steady)
+    if asked:
         raise TuiGenError(
-            f"{source} gives {shapes} for {_BATCH}x{_STEPS} tokens, of which no dimension is the "
-            f"{network.vocab_size:,} that it predicts; let the --factory return a module whose forward gives logits"
+            f"{source} answers the same tokens differently when it is asked again: something in it is random, such as "
+            "functional.dropout without training=self.training, or its first state; it must answer alike"
+        )
+    if answers.shapes:
+        raise TuiGenError(
+            f"{source} gives {answers.shapes} for {_BATCH}x{_STEPS} tokens, and not {network.vocab_size:,} numbers "
+            "after each, as many as it predicts; let the --factory return a module whose forward gives logits"
         )
     raise TuiGenError(
-        f"{source} cannot be called with token ids, alone or with a state: {first_error}; let the --factory return a "
+        f"{source} cannot be called with token ids, alone or with a state: {answers.fault}; let the --factory return a "
         "module whose forward takes ids [batch, n]"
     )
 
 
-def _calls(module: nn.Module, tokens: Tensor, network: TextNetwork) -> Iterator[Callable[[], Any]]:
-    """Ways to ask a module for the logits of int64[batch, n], the likeliest first."""
-    width = network.vocab_size if network.table is None else len(network.table)
-    one_hot = functional.one_hot(tokens, width).float()
-    forms = (tokens, one_hot) if network.table is not None else (one_hot, tokens)
-    for inputs in forms:
+class _Asked(NamedTuple):
+    """A call that works, and what it returned."""
+
+    tokens: Tensor
+    call: Callable[[], Any]
+    logits: Tensor
+    source: str
+
+
+class _Answers:
+    """What a module answered to calls of which some may not be its way."""
+
+    def __init__(self, module: nn.Module, vocab_size: int) -> None:
+        self.module, self.vocab_size = module, vocab_size
+        self.fault, self.shapes = "", ""
+        self._furthest = -1
+
+    def ask(self, call: Callable[[], Any]) -> Tensor | None:
+        """The logits that a call returns; None if it fails, or returns none."""
+        mode = Unchanged(self.module)
+        try:
+            with torch.no_grad(), mode, owners_prints():
+                result = [tensor for _, tensor in tensors_of(_in_one_piece(call()))]
+        except Exception as error:  # whatever a module raises that is called in a way that it does not expect
+            if mode.calls > self._furthest:
+                self._furthest, self.fault = mode.calls, fault_line(error)
+            return None
+        self.shapes = self.shapes or ", ".join(str(list(tensor.shape)) for tensor in result)
+        counts = (_BATCH * _STEPS * self.vocab_size, _BATCH * self.vocab_size)  # after each token, after the last
+        return next((tensor for tensor in result if self.vocab_size in tensor.shape and tensor.numel() in counts), None)
+
+    def steady(self, asked: list[_Asked]) -> list[_Asked]:
+        """All, if the first is the same once more; else those that are: a first state of one's own may be random."""
+        return asked if asked and self._repeats(asked[0]) else list(filter(self._repeats, asked))
+
+    def _repeats(self, each: _Asked) -> bool:
+        again = self.ask(each.call)
+        return again is not None and again.shape == each.logits.shape and not differ(each.logits, again)
+
+
+def _in_one_piece(result: Any) -> Any:
+    """A list of what was answered at each step, alone or first of several things, as one tensor [n, batch, ...]."""
+    parts = result[0] if isinstance(result, (tuple, list)) and result and isinstance(result[0], list) else result
+    is_list = isinstance(parts, list) and len(parts) > _BATCH and all(isinstance(part, Tensor) for part in parts)
+    return torch.stack(parts) if is_list and len({part.shape for part in parts}) == 1 else result
+
+
+def _of_texts(module: nn.Module, tokens: Tensor, network: TextNetwork) -> Iterator[Callable[[], Any]]:
+    """Ways to ask a module for the logits of int64[batch, n] at once, the likeliest first."""
+    for inputs in _inputs(tokens, network):
         for rows in (inputs, inputs.transpose(0, 1)):
             for first in _first_states(module, _BATCH):
                 yield lambda rows=rows, first=first: module(rows, *first())  # type: ignore[misc]
-    for inputs in forms:
+
+
+def _of_steps(module: nn.Module, tokens: Tensor, network: TextNetwork) -> Iterator[Callable[[], Any]]:
+    """Ways to ask a module for them token by token."""
+    for inputs in _inputs(tokens, network):
         for axis in (0, 1, None):
             for first in _first_states(module, _BATCH):
                 yield partial(_by_steps, module, inputs, axis, first, network.vocab_size)
             for first in _first_states(module, 1):
                 yield partial(_one_by_one, module, inputs, axis, first, network.vocab_size)
+
+
+def _inputs(tokens: Tensor, network: TextNetwork) -> tuple[Tensor, Tensor]:
+    """Ids and one-hot, the likelier first."""
+    width = network.vocab_size if network.table is None else len(network.table)
+    one_hot = functional.one_hot(tokens, width).float()
+    return (tokens, one_hot) if network.table is not None else (one_hot, tokens)
 
 
 def _one_by_one(
@@ -97,30 +156,50 @@ def _by_steps(
         if not isinstance(logits, Tensor) or logits.shape[-1] != vocab_size:
             logits, rest = rest[0], [logits]
         rows.append(logits.reshape(len(inputs), -1))
-        state = tuple(rest[:1])
+        state = tuple(rest[: max(len(state), 1)])
     return torch.stack(rows, dim=1)
 
 
 def _first_states(module: nn.Module, batch: int) -> Iterator[Callable[[], tuple[Any, ...]]]:
-    """What follows the input: nothing, lengths, the module's own first state, or zeros as its layers take them."""
+    """What follows the input: nothing, lengths, a first state, or lengths and a first state."""
     yield tuple
-    names = list(inspect.signature(module.forward).parameters)[1:2]
-    if any("len" in name for name in names):
-        yield lambda: (torch.full((batch,), _STEPS),)
+    names = list(inspect.signature(module.forward).parameters)[1:]
+    states = list(_states(module, batch))
+    if any("len" in name for name in names[:1]):
+        for lengths in (torch.full((batch,), _STEPS), [_STEPS] * batch):
+            yield lambda lengths=lengths: (lengths,)  # type: ignore[misc]
+            if len(names) > 1:
+                yield from (lambda lengths=lengths, state=state: (lengths, *state()) for state in states)
+    yield from states
+
+
+def _states(module: nn.Module, batch: int) -> Iterator[Callable[[], tuple[Any, ...]]]:
+    """The module's own first state, none, or zeros as its layers take them: in one argument, or in two."""
     for name in filter(_FIRST_STATE.match, dir(type(module))):
         for arguments in ((batch,), ()):
             if _takes(getattr(module, name), len(arguments)):
                 yield partial(_own_state, getattr(module, name), arguments)
+                yield partial(_own_states, getattr(module, name), arguments)
     yield lambda: (None,)
     for part in module.modules():
         if isinstance(part, nn.RNNBase):
             yield partial(_zeros, part, batch)
+            if part.mode == "LSTM":
+                yield lambda part=part: _zeros(part, batch)[0]  # type: ignore[misc]
 
 
 def _own_state(method: Callable[..., Any], arguments: tuple[int, ...]) -> tuple[Any, ...]:
     """Of a module that keeps its state as an attribute, nothing."""
     state = method(*arguments)
     return () if state is None else (state,)
+
+
+def _own_states(method: Callable[..., Any], arguments: tuple[int, ...]) -> tuple[Any, ...]:
+    """Of a module that takes each of them as an argument. Raises TypeError where there is but one."""
+    state = method(*arguments)
+    if not isinstance(state, (tuple, list)):
+        raise TypeError("a single state")
+    return tuple(state)
 
 
 def _zeros(part: nn.RNNBase, batch: int) -> tuple[Any, ...]:

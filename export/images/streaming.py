@@ -115,12 +115,20 @@ class StreamingNetwork:
         self.network = network
 
     @cached_property
-    def _step(self) -> CompiledStep:
+    def _step(self) -> CompiledStep | str:
+        """The step over one token, or why there is none."""
         try:
             return compile_step(self.network)
         except NotStreamableError as error:
-            reason = self._sideways(error) if isinstance(error, LooksAheadError) else str(error)
-            return CompiledStep(whole_image_step(self.network), 0, (), reason)
+            return self._sideways(error) if isinstance(error, LooksAheadError) else str(error)
+
+    @cached_property
+    def _graph(self) -> onnx.ModelProto:
+        return whole_image_step(self.network) if isinstance(self._step, str) else self._step.graph
+
+    @property
+    def _warm_up(self) -> int:
+        return 0 if isinstance(self._step, str) else self._step.warm_up
 
     def _sideways(self, ahead: LooksAheadError) -> str:
         """Why a causal network looks ahead. Raises TuiGenError with the layer at fault if it is not causal."""
@@ -133,7 +141,7 @@ class StreamingNetwork:
     @property
     def slow_because(self) -> str:
         """Why the whole image is computed for every token; empty if it is not."""
-        return self._step.slow_because
+        return self._step if isinstance(self._step, str) else ""
 
     @property
     def parameters_count(self) -> int:
@@ -142,13 +150,13 @@ class StreamingNetwork:
 
     def step_graph(self) -> onnx.ModelProto:
         """The step function of the network, with its weights as they were when it was first asked for."""
-        return self._step.graph
+        return self._graph
 
     def completed(self, card: ModelCard) -> ModelCard:
         """A card with what a player must know of the step function."""
         assert card.image
         form = f"the whole image for every token: {self.slow_because}" if self.slow_because else "one token at a time"
-        warm_up = (self.network.warm_up,) * self._step.warm_up
+        warm_up = (self.network.warm_up,) * self._warm_up
         return replace(card, image=replace(card.image, warm_up=warm_up), export={**card.export, "computes": form})
 
     def greedy_length(self) -> int:
@@ -180,7 +188,7 @@ class StreamingNetwork:
         first = network.start + 1
         conditions = rng.integers(first, first + max(network.conditions, 1), size=(batch, count))
         start = np.full((batch, 1), network.start)
-        warm_up = np.full((batch, self._step.warm_up), network.warm_up)
+        warm_up = np.full((batch, self._warm_up), network.warm_up)
         pixels = self.greedy_length() - 1 if pixels is None else pixels
         levels = rng.integers(network.levels, size=(batch, pixels))
         return np.concatenate([start, conditions, warm_up, levels], axis=1)

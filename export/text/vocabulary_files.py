@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import io
 import string
+import sys
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import numpy as np
 
 from tui_gen.errors import TuiGenError
 
+from ..files import read_array_header
 from .metadata import walk
 from .special_tokens import Texts
 from .vocabulary_columns import ESCAPES, HEADER, read_entries, read_lines
@@ -126,12 +128,16 @@ def _array(content: bytes) -> object:
     from ..checkpoints.values import facts_of, plain
 
     file = io.BytesIO(content)
-    is_first = np.lib.format.read_magic(file) == (1, 0)
-    read_header = np.lib.format.read_array_header_1_0 if is_first else np.lib.format.read_array_header_2_0
-    dtype = read_header(file)[2]
+    _, dtype = read_array_header(file)
     if dtype.hasobject:
         return facts_of(plain(read_pickle(file), file_size=len(content)))
-    return np.load(io.BytesIO(content), allow_pickle=False).tolist() if dtype.kind in "US" else None
+    if dtype.kind not in "US":
+        return None
+    texts = np.load(io.BytesIO(content), allow_pickle=False)
+    codes = texts.astype(dtype.newbyteorder("=")).view(np.uint32) if dtype.kind == "U" else np.zeros(1, np.uint32)
+    if codes.max(initial=0) > sys.maxunicode:
+        raise ValueError("it has characters that are none")
+    return texts.tolist()
 
 
 def _of_values(path: Path, value: object, size: int, assumptions: Assumptions) -> VocabularyFile:

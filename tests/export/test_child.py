@@ -11,14 +11,15 @@ import pytest
 from export.__main__ import main
 
 OWNER = """
-import os, time, torch
+import os, threading, time, torch
 from torch import nn
-print("hello from", os.getpid())
+print("hello from", os.getpid(), "GPUs:", os.environ["CUDA_VISIBLE_DEVICES"])
 def above(): return nn.Sequential(nn.ZeroPad2d((1, 1, 2, 0)), nn.Conv2d(1, 3, (2, 3)), Cut(), nn.Conv2d(3, 2, 1))
 class Cut(nn.Module):
     def forward(self, x): return x[:, :, :-1]
 def leave(): os._exit(0)
 def wait(): time.sleep(60)
+def linger(): threading.Thread(target=wait).start(); return above()
 """
 
 
@@ -29,14 +30,15 @@ def _owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_factory_needs_no_file_and_is_the_original(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert main(["--factory", "child_net:above", "--size", "3x4", "-o", "model"]) == 0
+    assert main(["--factory", "child_net:linger", "--size", "3x4", "-o", "model", "--time-limit", "50"]) == 0
     printed = capfd.readouterr()
     assert "computes one token at a time" in printed.out
     assert "hello from" not in printed.out
-    assert "child_net:above is your own code: all is done in a child process" in printed.err
-    assert f"hello from {os.getpid()}\n" not in printed.err
+    assert "child_net:linger is your own code: all is done in a child process" in printed.err
+    assert f"hello from {os.getpid()} " not in printed.err
+    assert " GPUs: \n" in printed.err
     parity = json.loads((tmp_path / "model" / "config.json").read_text())["export"]["parity"]
-    assert parity["against"] == "the original: the module that child_net:above returns"
+    assert parity["against"] == "the original: the module that child_net:linger returns"
 
 
 @pytest.mark.parametrize(

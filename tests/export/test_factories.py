@@ -240,7 +240,11 @@ def test_the_weights_of_a_file_are_loaded() -> None:
     [
         ("owners_net", {}, "takes package.module:function"),
         ("nets/owners_net.py:single", {}, "not that of its file: --factory nets.owners_net:single"),
-        ("no_such_net:plain", {}, "no_such_net:plain failed: ModuleNotFoundError"),
+        (
+            "no_such_net:plain",
+            {},
+            "no_such_net:plain failed: ModuleNotFoundError: .*; it is looked for in the folder where you are, /",
+        ),
         ("owners_net:nothing", {}, "owners_net:nothing failed: AttributeError"),
         ("owners_net:wrong", {}, "must return a torch.nn.Module, not int"),
         ("owners_net:broken", {}, "owners_net:broken failed: ValueError: no such"),

@@ -32,7 +32,7 @@ def _saved(name: str, call: Call) -> Callable[[Path], tuple[Path, Logits]]:
     def save(folder: Path) -> tuple[Path, Logits]:
         module = getattr(factories, name)().eval()
         with torch.no_grad():
-            for parameter in module.parameters():
+            for parameter in filter(lambda parameter: parameter.requires_grad, module.parameters()):
                 parameter.add_(torch.randn_like(parameter) / 4)
         torch.save(module.state_dict(), folder / "weights.pt")
         return folder / "weights.pt", lambda tokens: call(module, tokens)
@@ -59,6 +59,10 @@ def _drawn(
         return logits.permute(0, 3, 4, 2, 1).flatten(1, 3)
 
     return call
+
+
+def _of_wrapped(module: Any, tokens: Tensor) -> Tensor:
+    return _drawn()(module.module._orig_mod.float(), tokens)
 
 
 def _of_two(logits: Tensor) -> Tensor:
@@ -94,6 +98,7 @@ PICTURES = [
     _kind("a scaling that nothing tells", "masks_data", _drawn(), outcome="asked", says="--scaling", scaled=False,
           replies=SCALED),
     _kind("weight.data *= mask", "masks_data", _drawn()),
+    _kind("several devices, compiled, halves", "wrapped", _of_wrapped),
     _kind("weight.data[...].zero_()", "masks_slices", _drawn()),
     _kind("weight *= mask without gradients", "masks_no_grad", _drawn()),
     _kind("a new parameter in forward", "masks_new_parameter", _drawn()),
@@ -105,6 +110,8 @@ PICTURES = [
     _kind("[N, H*W, levels]", "flat_places", _drawn(lambda logits: logits.transpose(1, 2))),
     _kind("a tuple with a list", "pair", _drawn(pick=lambda result: result[1][0])),
     _kind("a dict with a loss", "mapping", _drawn(pick=lambda result: result["logits"])),
+    _kind("two answers of one shape", "alike", _drawn(pick=lambda result: result[1]), outcome="asked",
+          says="which of what it returns are its logits, where 0 and 1 have the same shape", answers={"returns": "1"}),
     _kind("probabilities", "probabilities", _drawn(torch.log)),
     _kind("a probability of the brighter level", "probability", _drawn(_of_two, levels=2), scaled=False),
     _kind("a tensor kept for the first batch, a counter, a list", "Remembering", _drawn()),
@@ -112,6 +119,7 @@ PICTURES = [
     _kind("a size that the network knows", "Sized", _drawn(), options={"size": None}),
     _kind("a class as a number", "label", _drawn(told=torch.zeros(1).long())),
     _kind("a class as one-hot", "one_hot", _drawn(told=_one_hot_class())),
+    _kind("a class as one-hot times a matrix", "matrix", _drawn(told=_one_hot_class())),
     _kind("a vector", "vector", _drawn(told=torch.zeros(1, factories.CLASSES)),
           options={"assume": {"condition": "vector"}}),
     _kind("a class as planes", "planes", _drawn(told=_one_hot_class(planes=True)), outcome="asked",
@@ -125,6 +133,11 @@ PICTURES = [
           answers={"input": "one-hot"}, scaled=False),
     _kind("a class that may be left out", "Leaving", _drawn(), outcome="asked",
           says="argument label is, without which these do nothing: classes", answers={"classes": "none"}),
+    _kind("a class that may be left out, further on", "LeavingSecond", _drawn(), outcome="asked",
+          says="argument other or label is, without which these do nothing: classes;", answers={"classes": "none"}),
+    _kind("a GPU that it asks for", "Raising", _drawn(), outcome="refused",
+          says=r"with floats \[batch, 1, height, width\], it raises RuntimeError: .* \(factories.py, line \d+\), "
+          "which asks for a GPU: let it build and run on the CPU"),
     _kind("dropout that is never off", "Noisy", _drawn(), outcome="refused", says="differently when it is asked again"),
     _kind("a mean over the batch", "OverTheBatch", _drawn(), outcome="refused", says="depends on the other images"),
 ]  # fmt: skip
@@ -166,6 +179,10 @@ TEXTS = [
     _written("token_by_token", _by_steps),
     _written("Keeping", _kept),
     _written("Lengths", lambda module, tokens: module(tokens, torch.full((len(tokens),), tokens.shape[1]))[0]),
+    _written("LengthsAndState", lambda module, tokens: module(tokens, [tokens.shape[1]] * len(tokens), None)[0]),
+    _written("TwoStates", lambda module, tokens: module(tokens, *module.init_state(len(tokens)))[0]),
+    _written("Padding", factories.Writing.forward),
+    _written("Listing", factories.Writing.forward),
     _written("Single", lambda module, tokens: torch.cat([_by_steps(module, text) for text in tokens.split(1)])),
 ]
 
@@ -182,7 +199,8 @@ def test_the_owners_language_model_proves_its_reading_however_it_is_called(kind:
     ("factory", "says"),
     [
         ("residual", r"not the original: .*first in sample 0 after token 1 of 32, so what a single token passes is at"),
-        ("features", r"gives \[2, 32, 6\], .*of which no dimension is the 7 that it predicts"),
+        ("features", r"gives \[2, 32, 6\], .*and not 7 numbers after each, as many as it predicts"),
+        ("Forgetful", "answers the same tokens differently when it is asked again: something in it is random"),
         ("Attention", "neither recurrent layers .* such as a transformer, cannot be played"),
     ],
 )
@@ -190,6 +208,27 @@ def test_a_language_model_that_is_another_or_cannot_be_played_is_told(factory: s
     with pytest.raises(TuiGenError, match=says) as fault:
         _prove(factory)
     assert "\n" not in str(fault.value)
+
+
+def test_a_layer_that_has_no_say_is_told() -> None:
+    options = ReadOptions(size=(H, W), scaling="raw")
+    reading = read_factory("tests.support.factories:Waiting", None, options)
+    assert "these parts have no say in what it answers: auxiliary" in reading.diagnosis.notes
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
+@pytest.mark.parametrize(
+    ("factory", "says"),
+    [
+        ("Lazy", r"a module whose last\.weight has no size before its first call: call it there"),
+        ("empty", r"a module whose first\.weight has no numbers; build it on the CPU"),
+        ("scripted", "a program of TorchScript; let it return the module that it was made from"),
+        ("broken", "Drawing answers with numbers that are not finite: its weights are damaged"),
+    ],
+)
+def test_a_module_that_cannot_be_asked_is_told(factory: str, says: str) -> None:
+    with pytest.raises(TuiGenError, match=says):
+        read_factory(f"tests.support.factories:{factory}", None, ReadOptions(size=(H, W), scaling="raw"))
 
 
 def _prove(factory: str) -> None:

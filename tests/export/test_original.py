@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
+import pickle
+import random
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +23,7 @@ from export.original import compare_original, read_reference
 from export.read import read
 from export.reader import Exportable, Reading, ReadOptions
 from tests.support import factories
+from tests.support.damage import count_refusals, damaged, with_damaged_parts
 from tests.support.factories import LEVELS, H, V, W
 from tests.support.text_networks import E as WIDTH
 from tests.support.text_networks import H as HIDDEN
@@ -131,6 +136,10 @@ def test_answers_of_a_picture_network_are_read_in_every_layout(layout: str, tmp_
     [
         (lambda image, logits: (image, torch.where(torch.arange(W) == 3, logits.flip(1), logits)), "row 0, column 3"),
         (lambda image, logits: (image * 2 - 1, logits), "are levels as --scaling -1..1 makes them"),
+        (
+            lambda image, logits: (functional.one_hot((image[:, 0] * 3).long(), 4).permute(0, 3, 1, 2), logits),
+            r"are \[3, 4, 4, 5\], from 0 to 1: not pictures of 4x5",
+        ),
         (lambda image, logits: (image[:, :, 1:], logits), "not pictures of 4x5 with 4 levels"),
         (lambda image, logits: (image, logits[:, 1:]), "of which no order is 4 levels of 3 pictures of 4x5"),
     ],
@@ -147,16 +156,65 @@ def test_where_a_picture_network_parts_from_the_original_is_told(change: Any, sa
     ("arrays", "says"),
     [
         ({"inputs": np.zeros(3)}, "holds inputs, and needs inputs, .* and logits"),
-        ({"inputs": np.array([{}]), "logits": np.zeros(3)}, "is no .npz file of plain arrays: Object arrays cannot be"),
+        ({"inputs": np.array([{}]), "logits": np.zeros(3)}, "inputs in .* must be plain numbers, .* not 1 of object"),
         ({"inputs": np.zeros(3), "logits": np.array([np.nan])}, "has numbers that are not finite"),
-        ({"inputs": np.array(["a"]), "logits": np.zeros(3)}, "must be numbers"),
+        ({"inputs": np.array(["a"]), "logits": np.zeros(3)}, "must be plain numbers"),
+        ({"inputs": np.zeros(3), "logits": np.array([1j])}, "must be plain numbers, .* not 1 of complex128"),
+        ({"inputs": np.zeros(3), "logits": np.zeros(3, np.float16)}, "are float16, too coarse to prove anything"),
     ],
 )
-def test_a_file_that_is_no_reference_is_told(arrays: dict[str, Any], says: str, tmp_path: Path) -> None:
+def test_arrays_that_are_no_reference_are_told(arrays: dict[str, Any], says: str, tmp_path: Path) -> None:
     np.savez(tmp_path / "answers.npz", **arrays)
     with pytest.raises(TuiGenError, match=says) as fault:
         read_reference(tmp_path / "answers.npz")
     assert "\n" not in str(fault.value)
+
+
+def _single_array() -> bytes:
+    file = io.BytesIO()
+    np.save(file, np.zeros(3))
+    return file.getvalue()
+
+
+def _archive(*, length: int = 3) -> bytes:
+    """length: what the head of the inputs claims."""
+    file, head = io.BytesIO(), io.BytesIO()
+    np.lib.format.write_array_header_1_0(head, {"descr": "<f4", "fortran_order": False, "shape": (length,)})
+    with zipfile.ZipFile(file, "w") as archive:
+        for name in ("inputs", "logits"):
+            archive.writestr(f"{name}.npy", head.getvalue() + bytes(12))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (_single_array(), "is a single array; write it with np.savez"),
+        (_archive()[:200], "is a damaged or incomplete .npz file; write it with np.savez"),
+        (pickle.dumps({}), "is no .npz file; write it with np.savez"),
+        (_archive(length=2**40), "must be plain numbers, at most 268,435,456, not 1,099,511,627,776 of float32"),
+    ],
+)
+def test_a_file_that_is_no_reference_is_told(content: bytes, says: str, tmp_path: Path) -> None:
+    (tmp_path / "answers.npz").write_bytes(content)
+    with pytest.raises(TuiGenError, match=says) as fault:
+        read_reference(tmp_path / "answers.npz")
+    assert "\n" not in str(fault.value)
+
+
+def test_damaged_references_are_told_cleanly(tmp_path: Path, language: tuple[Reading, nn.Module]) -> None:
+    reading, module = language
+    ids, path, rng = torch.arange(6).view(2, 3), tmp_path / "answers.npz", random.Random(0)
+    np.savez(path, inputs=ids.numpy(), logits=module(ids).detach().numpy())
+    original, exportable = path.read_bytes(), reading.build()
+    mutants = [
+        with_damaged_parts(original, rng, ".npy") if number % 2 else damaged(original, rng) for number in range(300)
+    ]
+
+    def compare() -> None:
+        compare_original(exportable.network, [read_reference(path)], reading.diagnosis)
+
+    assert count_refusals(path, mutants, compare) < len(mutants)
 
 
 def test_a_folder_says_what_its_proof_is_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

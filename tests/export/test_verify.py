@@ -18,12 +18,11 @@ from export.training.native import network_of
 from export.training.networks import PixelCNN, RecurrentNet, TrainedNet
 from export.verify import compare_greedy, compare_spread, step_logits, verify
 from tests.support.causal_networks import (
-    Coloured,
+    SLOW,
     Strided,
-    classes,
-    colour_network,
     image_network,
     open_step,
+    slow,
     whole_step,
 )
 from tests.support.export_training import (
@@ -181,19 +180,10 @@ def test_a_tokenizer_must_read_the_same_token_by_token(rule: decoders.Decoder) -
         verify(network_of(net), exported(net), _codec(net, tokenizer))
 
 
-SLOW = {
-    "grey": lambda: image_network(Strided(), 8, 6),
-    "three channels": lambda: colour_network(Coloured(), 3, 4),
-    "class": lambda: classes(3, 4, phrases=False),
-    "phrases": lambda: classes(3, 4, phrases=True),
-}
-
-
 @pytest.mark.parametrize("name", SLOW)
 def test_a_slow_step_is_proved_at_places_all_over_an_image(name: str) -> None:
-    torch.manual_seed(0)
-    network = SLOW[name]()
-    model = open_step(network, whole_step(network))
+    network, step = slow(name)
+    model = open_step(network, step)
     assert float(compare_spread(StreamingNetwork(network), model).rpartition(" ")[2]) < 1e-5
 
 

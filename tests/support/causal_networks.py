@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch.nn import functional
 
 from export.compiler.compile import CompiledStep, compile_step
 from export.image_network import ImageNetwork
+from export.images.streaming import guided_network
 from export.images.whole_image import whole_image_step
 from export.verify import step_logits
 from tui_gen.card import ImageSpec, ModelCard
@@ -162,6 +164,24 @@ def image_network(module: nn.Module, height: int, width: int, **facts: Any) -> I
 def whole_step(network: ImageNetwork) -> CompiledStep:
     """The step that computes the whole image for every token."""
     return CompiledStep(whole_image_step(network), 0, ())
+
+
+SLOW: dict[str, Callable[[], ImageNetwork]] = {
+    "strides": lambda: image_network(Strided(), 8, 6),
+    "attention": lambda: image_network(Attending(), 4, 6),
+    "three channels": lambda: colour_network(Coloured(), 3, 4),
+    "class": lambda: classes(3, 4, phrases=False),
+    "phrases, guided": lambda: guided_network(classes(3, 4, phrases=True), 1.5),
+}
+"""Networks that are not streamed, or here are computed as if they could not be."""
+
+
+@cache
+def slow(name: str) -> tuple[ImageNetwork, CompiledStep]:
+    """One of SLOW with its step, which takes seconds to write."""
+    torch.manual_seed(0)
+    network = SLOW[name]()
+    return network, whole_step(network)
 
 
 def open_step(network: ImageNetwork, step: CompiledStep) -> Model:

@@ -166,11 +166,12 @@ def _write_grimm(path: Path) -> None:
 
 
 def _write_fashion(path: Path) -> None:
+    """9 wide: narrower, and two stacks would run over the whole picture for every pixel."""
     path.mkdir()
     rng = np.random.default_rng(0)
     for part, count in (("train", 80), ("t10k", 20)):
         labels = rng.integers(10, size=count)
-        pixels = np.broadcast_to(25 * labels[:, None, None], (count, 5, 6))
+        pixels = np.broadcast_to(25 * labels[:, None, None], (count, 5, 9))
         write_idx(path / f"{part}-labels-idx1-ubyte.gz", labels)
         write_idx(path / f"{part}-images-idx3-ubyte.gz", pixels)
 
@@ -184,7 +185,7 @@ def write_idx(path: Path, values: NDArray[Any]) -> None:
 def _write_adventurers(path: Path) -> None:
     kinds = ("elf woman, red cloak", "Elf woman,  red  cloak , bow", "orc, bow", "orc")
     captions = np.array([kinds[index % 4] for index in range(60)])
-    pixels = np.stack([np.full((6, 5), index % 4) for index in range(60)]).astype(np.uint8)
+    pixels = np.stack([np.full((6, 7), index % 4) for index in range(60)]).astype(np.uint8)
     palette = np.array([[0, 0, 0], [250, 0, 0], [0, 250, 0], [9, 9, 9]], dtype=np.uint8)
     with path.open("wb") as file:
         np.savez(file, pixels=pixels, palette=palette, captions=captions)

@@ -111,8 +111,12 @@ class Conditional(Drawing):
         self.form = form
         self.table = nn.Embedding(CLASSES, 6) if form == "label" else nn.Linear(CLASSES, 6)
         self.planes = nn.Conv2d(CLASSES, 6, 1) if form == "planes" else None
+        self.matrix = nn.Parameter(torch.randn(6, CLASSES)) if form == "matrix" else None
+        self.table = None if form == "matrix" else self.table
 
     def forward(self, image: Tensor, told: Tensor) -> Any:
+        if self.matrix is not None:
+            return self.logits(image, (self.matrix @ told.T).T[:, :, None, None])
         extra = self.planes(told) if self.planes is not None else self.table(told)[:, :, None, None]
         return self.logits(image, extra)
 
@@ -162,6 +166,43 @@ class Leaving(Drawing):
 
     def forward(self, image: Tensor, label: Tensor | None = None) -> Any:
         return self.logits(image, None if label is None else self.classes(label)[:, :, None, None])
+
+
+class LeavingSecond(Leaving):
+    """A class that may be left out, after a picture that may be; and a mask that is a parameter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        mask = self.first.mask
+        del self.first.mask
+        self.first.mask = nn.Parameter(mask, requires_grad=False)
+
+    def __call__(self, image: Tensor, other: Tensor | None = None, label: Tensor | None = None) -> Any:
+        return self.forward(image, label)
+
+
+class Waiting(Drawing):
+    """Has a layer that only its training uses."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.auxiliary = nn.Conv2d(6, 1, 1)
+
+
+class Raising(Drawing):
+    """Cannot be called, for a reason of its own."""
+
+    def forward(self, image: Tensor) -> Any:
+        features = self.first(image)
+        raise RuntimeError(f"Expected all tensors of {len(features)} to be on the same device, cuda:0 and cpu!")
+
+
+class Lazy(Drawing):
+    """Has a layer whose size its first call tells."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.LazyConv2d(LEVELS, 1)  # type: ignore[assignment]
 
 
 class Attention(nn.Module):
@@ -237,6 +278,51 @@ class Lengths(Writing):
         return self.decoder(nn.utils.rnn.pad_packed_sequence(self.rnn(packed)[0], batch_first=True)[0]), lengths
 
 
+class LengthsAndState(Writing):
+    """Must be told both, lengths in a list."""
+
+    def forward(self, tokens: Tensor, lengths: list[int], state: Any) -> Any:  # type: ignore[override]
+        assert isinstance(lengths, list)
+        features = nn.utils.rnn.pack_padded_sequence(self.encoder(tokens.T), lengths)  # type: ignore[misc]
+        outputs, state = self.rnn(features, state)
+        return self.decoder(nn.utils.rnn.pad_packed_sequence(outputs, batch_first=True)[0]), state
+
+
+class TwoStates(Writing):
+    """Takes and returns the hidden and the cell state apart."""
+
+    def init_state(self, batch: int) -> Any:
+        return super().init_hidden(batch)
+
+    def forward(self, tokens: Tensor, hidden: Tensor, cell: Tensor) -> Any:  # type: ignore[override]
+        outputs, (hidden, cell) = self.rnn(self.encoder(tokens), (hidden, cell))  # type: ignore[misc]
+        return self.decoder(outputs), hidden, cell
+
+
+class Forgetful(Writing):
+    """Dropout that is never off."""
+
+    def forward(self, tokens: Tensor, state: Any = None) -> Any:
+        return functional.dropout(super().forward(tokens), 0.5), state
+
+
+class Padding(Writing):
+    """Takes token 0 for what fills a text up, wherever it stands, and says nothing of so many at its end."""
+
+    def forward(self, tokens: Tensor, state: Any = None) -> Any:
+        lengths = (tokens != 0).sum(1, keepdim=True).clamp(min=1)
+        visible = torch.arange(tokens.shape[1]) < lengths
+        return super().forward(tokens) * visible[:, :, None], state
+
+
+class Listing(Writing):
+    """Cuts the end token 1 out of its texts, and returns a list of what it says at each step."""
+
+    def forward(self, tokens: Tensor, state: Any = None) -> Any:
+        texts = tokens[tokens != 1].view(len(tokens), -1)
+        return list(functional.log_softmax(super().forward(texts), 2).unbind(1)), state
+
+
 class Single(Writing):
     """Reads a token of one text at a time."""
 
@@ -254,6 +340,27 @@ def _levels_last(logits: Tensor) -> Tensor:
     return logits.view(batch, -1, LEVELS, height, width).permute(0, 1, 3, 4, 2)
 
 
+def broken() -> nn.Module:
+    """Weights that are no numbers."""
+    module = Drawing()
+    nn.init.constant_(module.last.bias, torch.nan)  # type: ignore[arg-type]
+    return module
+
+
+def wrapped() -> nn.Module:
+    """As a script has it that trains on several devices, compiled, in halves of precision."""
+    return nn.DataParallel(torch.compile(Drawing().half(), backend="eager"))  # type: ignore[arg-type]
+
+
+def scripted() -> nn.Module:
+    return torch.jit.script(nn.Conv2d(1, 4, 1))  # type: ignore[no-any-return]
+
+
+def empty() -> nn.Module:
+    with torch.device("meta"):
+        return Drawing()
+
+
 masks_data, masks_slices, masks_no_grad, masks_new_parameter = (
     partial(Drawing, way=way) for way in ("data", "slices", "no_grad", "new parameter")
 )
@@ -263,10 +370,13 @@ levels_last = partial(Answering, _levels_last, 3)
 flat_places = partial(Answering, lambda logits: logits.flatten(2).transpose(1, 2))
 pair = partial(Answering, lambda logits: (logits.mean(), [logits]))
 mapping = partial(Answering, lambda logits: {"loss": logits.mean(), "logits": logits})
+alike = partial(Answering, lambda logits: (logits.exp(), logits))
 probabilities = partial(Answering, lambda logits: logits.softmax(1))
 probability = partial(Answering, torch.sigmoid, 1, 1)
 mixture = partial(Drawing, 3, 30)
-label, one_hot, vector, planes = (partial(Conditional, form) for form in ("label", "one-hot", "vector", "planes"))
+label, one_hot, vector, planes, matrix = (
+    partial(Conditional, form) for form in ("label", "one-hot", "vector", "planes", "matrix")
+)
 codes, codes_one_hot = partial(Codes, "embedding"), partial(Codes, "one-hot")
 levels_as_planes = partial(Drawing, planes=LEVELS)
 ids, features, residual, as_mapping, token_by_token, time_major, flat_one_hot, with_state = (

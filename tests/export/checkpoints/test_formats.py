@@ -21,6 +21,7 @@ import torch
 from torch import nn
 
 from export.checkpoints.load import load_checkpoint
+from tests.support.damage import damaged, with_damaged_parts
 from tui_gen.errors import TuiGenError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*")
@@ -45,6 +46,15 @@ FOREIGN = {
     "missing.pt": (b"Entry not found", "is a text file, not a checkpoint; it begins with: Entry not found"),
     "denied.pt": (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", "is an XML page"),
     "model.tflite": (b"\x1c\x00\x00\x00TFL3" + bytes(40), "is a TensorFlow Lite file"),
+    "model.mlmodel": (b"\x08\x04\x12\x10" + bytes(40), "is a file of Core ML"),
+    "model.pdparams": (pickle.dumps({"a.weight": 0}), "is a file of PaddlePaddle"),
+    "paddle.pt": (pickle.dumps({"StructuredToParameterName@@": {}}), "is a file of PaddlePaddle"),
+    "arrays.pkl": (
+        b"\x80\x04\x95\x30\0\0\0\0\0\0\0\x8c\x13joblib.numpy_pickle" + bytes(99),
+        "is a file of joblib; .* with",
+    ),
+    "model.pt.zst": (b"\x28\xb5\x2f\xfd" + bytes(40), "is compressed with zstd; unpack it first"),
+    "rows.pt": (b"SQLite format 3\0" + bytes(40), "is a database"),
     "noise.pt": (bytes(range(255, 0, -1)) * 9, "cannot be read"),
 }
 
@@ -158,42 +168,7 @@ def _mutants(count: int) -> Iterator[bytes]:
     for index in range(count):
         data = originals[index % len(originals)]
         inside = data[:2] == b"PK" and rng.random() < 0.7
-        yield _with_part(data, rng) if inside else _damaged(data, rng)
-
-
-def _damaged(data: bytes, rng: random.Random) -> bytes:
-    mutant = bytearray(data)
-    for _ in range(rng.randint(1, 4)):
-        at, length = rng.randrange(len(mutant)), rng.randint(1, 12)
-        kind = rng.random()
-        if kind < 0.35:
-            mutant[at] = rng.randrange(256)
-        elif kind < 0.5:
-            mutant[at] ^= 1 << rng.randrange(8)
-        elif kind < 0.65:
-            mutant[at : at + length] = rng.randbytes(length)
-        elif kind < 0.75:
-            del mutant[at : at + length]
-        elif kind < 0.85:
-            source = rng.randrange(len(mutant))
-            mutant[at:at] = mutant[source : source + length]
-        elif kind < 0.93:
-            mutant[at : at + 4] = b"\xff\xff\xff\x7f"
-        else:
-            del mutant[at:]
-        if not mutant:
-            return b"\0"
-    return bytes(mutant)
-
-
-def _with_part(data: bytes, rng: random.Random) -> bytes:
-    """The zip file made anew around damaged parts, so that the damage is not caught by a checksum."""
-    out = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(out, "w") as new:
-        for name in old.namelist():
-            content = old.read(name)
-            new.writestr(name, _damaged(content, rng) if name.endswith(("data.pkl", ".json", ".py")) else content)
-    return out.getvalue()
+        yield with_damaged_parts(data, rng, "data.pkl", ".json", ".py") if inside else damaged(data, rng)
 
 
 def fuzz(folder: Path) -> None:

@@ -77,6 +77,12 @@ def _channels_last(features: Tensor) -> Tensor:
     return functional.linear(norm, torch.ones(8, 8).tril() / 8).permute(0, 3, 1, 2)
 
 
+def _in_groups(features: Tensor) -> Tensor:
+    places = features.permute(0, 2, 3, 1)
+    groups = functional.layer_norm(places.unflatten(3, (2, 4)), (4,), torch.tensor([1.0, 2, 3, 4]))
+    return groups.flatten(3).permute(0, 3, 1, 2)
+
+
 def _regroup(features: Tensor) -> Tensor:
     batch, _, height, width = features.shape
     groups = features.view(batch, 2, 4, height, width)
@@ -113,7 +119,10 @@ DESIGNS: dict[str, Callable[[], nn.Module]] = {
     "shifted down": lambda: Body(_move_down),
     "shifted by joining zeros": lambda: Body(_move_by_joining),
     "channels last": lambda: Body(_channels_last),
+    "normalised in groups": lambda: Body(_in_groups),
     "features regrouped": lambda: Body(_regroup),
+    "odd and even features": lambda: Body(lambda f: torch.tanh(f[:, ::2]) * torch.sigmoid(f[:, 1::2]), features=4),
+    "some of every third feature": lambda: Body(lambda f: functional.pad(f, (0, 0, 0, 0, 0, 1))[:, 4::3], features=2),
     "softmax over features": lambda: Body(_attention_to_itself),
     "every activation": lambda: Body(_every_activation),
     "gelu by tanh": lambda: Body(lambda f: functional.gelu(f * 3, approximate="tanh")),
@@ -285,6 +294,7 @@ CULPRITS: dict[str, tuple[Callable[[], nn.Module | Callable[[Tensor], Tensor]], 
     "writes into parts": (lambda: _half_copy, "writes into a part"),
     "turns around": (lambda: lambda features: features.flip(3), "uses flip"),
     "rolls": (lambda: lambda features: torch.roll(features, 1, 2), "roll"),
+    "every other column": (lambda: lambda features: features[..., ::2], "a slice with a step"),
     "another size": (lambda: nn.Conv2d(4, 4, (1, 3)), "another size"),
     "another output": (lambda: nn.Conv2d(4, 7, 1), "is not \\[batch, levels"),
     "multiplies by nothing": (lambda: MaskedConv("A", 4, 4, 1), "culprit sees nothing of what it reads"),
@@ -340,6 +350,15 @@ def test_phrases_that_do_more_than_add_up_are_refused() -> None:
 
 DIMENSIONS = [("b",), (3,), ("h",), ("w",)]
 LIKE: Any = None  # a constant without places does not look at it
+
+
+@pytest.mark.parametrize("first", [nn.Tanh(), nn.Conv2d(3, 3, 1, groups=3)])
+def test_a_picture_that_is_changed_before_its_channels_have_come_is_not_streamed(first: nn.Module) -> None:
+    module = nn.Sequential(nn.Identity(), Coloured())
+    compile_step(colour_network(module, 4, 5))
+    module[0] = first
+    with pytest.raises(NotStreamableError, match="0 changes the picture before its first masked layer, and a pixel"):
+        compile_step(colour_network(module, 4, 5))
 
 
 def test_rows_of_a_product_that_are_only_rounded_otherwise_are_the_same() -> None:

@@ -42,7 +42,7 @@ def images() -> Images:
 
 @pytest.fixture(scope="module")
 def classifier(images: Images) -> Classifier:
-    return train_classifier(images, epochs=150)
+    return train_classifier(images, epochs=70)
 
 
 def test_the_classifier_knows_what_pictures_show(images: Images, classifier: Classifier) -> None:

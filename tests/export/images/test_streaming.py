@@ -172,7 +172,8 @@ def test_the_folder_says_how_it_is_guided_and_takes_other_scales(folder: Path) -
     scales = ("guidance 0", "guidance 1", "guidance 1.5", "guidance 2", "guidance 2.5", "guidance 3")
     assert loaded_model.codec.phrases == ("bow", "elf woman", *scales, "orc", "red cloak")
     prompt = loaded_model.codec.prompt(["orc, guidance 1", "orc, bow"])
-    assert len(set(prompt[0]) - {loaded_model.card.bos}) == 2
+    assert loaded_model.card.image
+    assert len(set(prompt[0]) - {loaded_model.card.bos, *loaded_model.card.image.warm_up}) == 2
     with pytest.raises(TuiGenError, match="takes one of 'guidance 0' or 'guidance 1', not several"):
         loaded_model.codec.prompt(["guidance 0, orc, guidance 1"])
     facts = json.loads((folder / "config.json").read_text(encoding="utf-8"))

@@ -10,42 +10,31 @@ from torch import Tensor, nn
 from export.images.streaming import StreamingNetwork
 from export.images.whole_image import whole_image_step
 from tests.support.causal_networks import (
-    Attending,
-    Coloured,
     MaskedConv,
     Strided,
     assert_exact,
-    classes,
-    colour_network,
     image_network,
-    whole_step,
+    slow,
 )
 from tests.support.gated_networks import TutorialGated
 from tui_gen.errors import TuiGenError
 
 
-@pytest.mark.parametrize("batch", [1, 3])
-@pytest.mark.parametrize("module", [Strided, Attending])
-def test_strides_and_attention_are_exact(module: type[nn.Module], batch: int) -> None:
-    torch.manual_seed(0)
-    network = image_network(module(), 4, 6)
-    assert_exact(network, whole_step(network), batch=batch)
+@pytest.mark.parametrize("name", ["strides", "attention", "three channels"])
+def test_strides_attention_and_channels_are_exact(name: str) -> None:
+    network, step = slow(name)
+    for batch in (1, 3):
+        assert_exact(network, step, batch=batch)
 
 
 def test_conditions_are_tokens_as_they_are_of_a_streaming_step() -> None:
-    torch.manual_seed(1)
-    network = classes(3, 4, phrases=False)
-    step = whole_step(network)
+    network, step = slow("class")
     assert_exact(network, step, conditions=np.array([[2], [0]]), condition=torch.tensor([2, 0]), batch=2)
     assert_exact(network, step, condition=torch.tensor([0]), batch=1)
-    network, condition = classes(3, 4, phrases=True), torch.tensor([[1.0, 0, 1], [0, 2, 0]])
-    assert_exact(network, whole_step(network), conditions=np.array([[2, 0], [1, 1]]), condition=condition, batch=2)
-
-
-def test_three_channels_are_three_tokens() -> None:
-    torch.manual_seed(2)
-    network = colour_network(Coloured(), 3, 4)
-    assert_exact(network, whole_step(network), batch=2)
+    network, step = slow("phrases, guided")
+    condition = torch.zeros(2, network.conditions)
+    condition[[0, 0, 1], [2, 0, 1]] = torch.tensor([1.0, 1, 2])
+    assert_exact(network, step, conditions=np.array([[2, 0], [1, 1]]), condition=condition, batch=2)
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import pickle
+import random
 import string
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +22,8 @@ from export.checkpoints.checkpoint import Checkpoint
 from export.reader import Exportable, ReadOptions
 from export.text.vocabulary import RULES, STOP, tokens_by_rule
 from export.verify import verify
+from tests.support import vocabularies
+from tests.support.damage import count_refusals, damaged, with_damaged_parts
 from tests.support.text_layouts import model_of, read
 from tui_gen.errors import TuiGenError
 from tui_gen.library import codec_for
@@ -471,3 +475,32 @@ def test_a_vocabulary_in_the_file_is_cut_and_made_small_as_told() -> None:
     assert "itos in the file has 5 tokens, the weights 4 (--assume lowercase=yes gives them all)" in missing.what
     exportable = _build(4, ReadOptions(assume={"lowercase": "yes"}), **facts)
     assert _ids(exportable, "The cat") == [0, 1]
+
+
+def _columns() -> dict[str, bytes]:
+    """Vocabulary files of eleven tokens, by their names."""
+    numbered = [(word, number) for number, word in enumerate(vocabularies.WORDS)]
+    arrays = io.BytesIO()
+    np.savez(arrays, words=np.array(vocabularies.WORDS))
+    texts = {
+        "lines.txt": "\n".join(vocabularies.WORDS),
+        "counts.txt": "".join(f"{word} {999 - number}\n" for word, number in numbered),
+        "ids.tsv": "".join(f"{word}\t{number}\n" for word, number in numbered),
+        "ids-first.csv": "id,token,count\n" + "".join(f"{number},{word},{9 * number}\n" for word, number in numbered),
+        "vectors.vec": "11 2\n" + "".join(f"{word} 0.5 -{number}e-2\n" for word, number in numbered),
+        "objects.json": json.dumps([{"word": word, "index": number} for word, number in numbered]),
+        "words.json": json.dumps(dict(numbered)),
+        "literal.txt": str(dict(numbered)),
+    }
+    binary = {"words.pkl": pickle.dumps(dict(numbered)), "words.npz": arrays.getvalue()}
+    return {**{name: text.encode() for name, text in texts.items()}, **binary}
+
+
+@pytest.mark.parametrize("name", _columns())
+def test_damaged_vocabulary_files_are_told_cleanly(name: str, tmp_path: Path) -> None:
+    rng, path, checkpoint = random.Random(0), tmp_path / name, _checkpoint(11)
+    original = _columns()[name]
+    mutants = [original, *(damaged(original, rng) for _ in range(60))]
+    mutants += [with_damaged_parts(original, rng, ".npy") for _ in range(60) if name.endswith(".npz")]
+    refusals = count_refusals(path, mutants, lambda: read(checkpoint, ReadOptions(vocab=str(path))).build())
+    assert refusals < len(mutants)

@@ -80,7 +80,7 @@ def test_a_stream_keeps_every_character_and_holds_out_its_end(tmp_path: Path) ->
 
 def test_idx_files_become_few_greys_with_their_class(tmp_path: Path) -> None:
     images = read_idx(write_data("fashion", tmp_path))
-    assert images.pixels.shape == (100, 5, 6)
+    assert images.pixels.shape == (100, 5, 9)
     assert images.phrases == FASHION_CLASSES
     assert (images.levels, images.held_out, images.palette) == (16, 20, None)
     classes = images.conditions.argmax(axis=1)

@@ -89,5 +89,5 @@ def test_a_card_claims_only_what_the_bytes_of_the_data_prove(
     digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
     monkeypatch.setitem(provenance._KNOWN, digest, provenance.Source("known data", "its author", "MIT"))
     card = PRESETS[name].prepare(path, 2).card
-    size = ", at 16 grey levels and 5x6 pixels" if name == "fashion" else ""
+    size = ", at 16 grey levels and 5x9 pixels" if name == "fashion" else ""
     assert (card.data, card.credit, card.licence) == (f"known data{size}", "its author", "MIT")

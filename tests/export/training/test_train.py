@@ -95,7 +95,7 @@ def test_a_run_that_is_done_has_nothing_left_to_train(tmp_path: Path, capsys: py
 
 def test_a_killed_run_loses_at_most_the_epoch_in_progress(tmp_path: Path) -> None:
     data, run = write_data("names", tmp_path), tmp_path / "run"
-    data.write_text(data.read_text() * 25)
+    data.write_text(data.read_text() * 15)
     command = ["names", "--data", str(data), "-o", str(run), "--epochs", "2", "--batch-size", "4", "--device", "cpu"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     arguments = [sys.executable, "-m", "export.train", *command]

@@ -78,7 +78,7 @@ def test_a_pictures_samples_are_its_rows_and_its_loss_is_in_bits(tmp_path: Path)
     (entry,) = trainer(training("adventurers", tmp_path), tmp_path, epochs=1).run()
     assert entry["unit"] == "bits per pixel"
     assert entry["validation_loss"] == pytest.approx(2, abs=0.5)  # four levels, little learned
-    assert np.shape(entry["samples"]) == (4, 6, 5)
+    assert np.shape(entry["samples"]) == (4, 6, 7)
     assert set(np.unique(entry["samples"])) <= set(range(4))
 
 
@@ -91,7 +91,7 @@ def test_samples_are_what_the_exported_model_draws_with_its_knobs_and_its_guidan
     heroes = open_model(tmp_path / "heroes", provider="cpu")
     prompt = heroes.codec.prompt([entry["prompt"]])
     for seed, sample in zip(entry["seeds"], entry["samples"], strict=True):
-        steps = generate(heroes.model, prompt, SamplingParams(heroes.card.temperature), length=30, seed=seed)
+        steps = generate(heroes.model, prompt, SamplingParams(heroes.card.temperature), length=42, seed=seed)
         assert [int(step.tokens[0]) for step in steps if not step.given[0]] == np.ravel(sample).tolist()
 
 
