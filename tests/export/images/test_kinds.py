@@ -318,7 +318,7 @@ KINDS = [
         "colours by masks of channels that nothing shows",
         _saved(partial(channel_masks, zeros=False), lambda p: p / 3, channels=3),
         "refused",
-        "the masks of its convolutions, .* if they are of channels as well, --factory",
+        "masks its convolutions, .* if between channels as well, --factory",
         options=_SIZED,
     ),
     Kind(

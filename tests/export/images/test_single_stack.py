@@ -148,12 +148,13 @@ def test_stored_biases_of_masked_layers_are_as_they_are_told(how: str) -> None:
     pixels = torch.randint(4, (2, 80))
     with torch.no_grad():
         expected = net(pixels.view(2, 1, 5, 16) / 4).flatten(2).transpose(1, 2)
-    script = {"block_end": "after", "before_blocks": "activation"}
+    script = {"block_end": "after", "before_blocks": "activation", "activation": "relu"}
     network = network_of(read(net, scaling="level/levels", assume={"masked_bias": how, **script}))
     assert torch.allclose(network.whole_logits(pixels), expected, atol=1e-5) == (how == "ignored")
     guesses = assumptions(net)
     assert guesses["whether its masked convolutions add the bias that they store"] == "added"
-    assert guesses["whether a block ends with an activation, before or after it adds its input"] == ""
+    with pytest.raises(TuiGenError, match="block_end=after"):
+        network_of(read(net, scaling="level/levels"))
 
 
 def test_biases_that_training_never_touched_are_ignored_aloud() -> None:
