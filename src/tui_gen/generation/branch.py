@@ -185,6 +185,8 @@ class Branch:
         own = override if override is not None else np.zeros((self.samples, 0), dtype=np.int64)
         before, end = self.start.prompt, at + own.shape[1]
         prompt = np.pad(before, ((0, 0), (0, max(0, end - before.shape[1]))), constant_values=FREE)
+        shared = slice(at, self.start.at)  # with its own parent; what was drawn there stands here no more
+        prompt[:, shared] = np.where(self.given[shared].T, prompt[:, shared], FREE)
         prompt[:, :at] = self.tokens[:at].T
         prompt[:, at:end] = np.where(own == FREE, prompt[:, at:end], own)
         start = replace(
