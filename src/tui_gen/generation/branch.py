@@ -196,8 +196,10 @@ class Branch:
         own = override if override is not None else np.zeros((self.samples, 0), dtype=np.int64)
         before, end = self.start.prompt, at + own.shape[1]
         prompt = np.pad(before, ((0, 0), (0, max(0, end - before.shape[1]))), constant_values=FREE)
-        shared = slice(at, self.start.at)  # with its own parent; what was drawn there stands here no more
-        prompt[:, shared] = np.where(self.given[shared].T, prompt[:, shared], FREE)
+        chosen = 0 if self.start.override is None else self.start.override.shape[1]
+        own_end = min(prompt.shape[1], self.start.at + chosen)
+        for position in range(at, own_end):  # what was drawn or chosen up to there stands here no more
+            prompt[self._draws_at(position), position] = FREE
         prompt[:, :at] = self.tokens[:at].T
         prompt[:, at:end] = np.where(own == FREE, prompt[:, at:end], own)
         start = replace(
@@ -248,9 +250,16 @@ class Branch:
         own, at = self.start.override, self.start.at
         for offset in range(own.shape[1] if own is not None else 0):
             assert own is not None
-            column = at + offset
-            was_free = parent.start.prompt[:, column] == FREE if column < parent.start.prompt.shape[1] else True
-            self._overridden[column] = (own[:, offset] != FREE) & was_free
+            self._overridden[at + offset] = (own[:, offset] != FREE) & parent._draws_at(at + offset)
+
+    def _draws_at(self, position: int) -> Mask:
+        """bool[samples]: whether a random number is for the token at a position, also where a person chose another."""
+        prompt = self.start.prompt
+        if position < len(self):
+            is_free = ~self.given[position]
+        else:
+            is_free = prompt[:, position] == FREE if position < prompt.shape[1] else np.ones(self.samples, dtype=bool)
+        return is_free | self._overridden.get(position, np.zeros(self.samples, dtype=bool))
 
     def _extend(self, tokens: Tokens, given: Mask, live: Mask) -> None:
         for array, rows in ((self._given, given), (self._live, live), (self._tokens, tokens)):
