@@ -49,6 +49,7 @@ class Hold:
     unit: int
     """Counted from 0."""
     value: float
+    """As the state has it: of a layer with a learned initial state, the difference from that."""
 
     def __str__(self) -> str:
         return f"hold unit {self.unit} of {self.part}{_of_layer(self.layer)} at {self.value:g}"
@@ -303,14 +304,14 @@ class _Parts:
     def check_donation(self, donation: Arrays, samples: int) -> None:
         """Raises TuiGenError for a state of other samples, of another model, or of one that is not recurrent."""
         self.recurrent()
+        shapes = [(part.shape[1:], part.dtype) for part in donation]
+        if shapes != [(part.shape[1:], part.dtype) for part in self._arrays]:
+            raise TuiGenError("the state of another model cannot be taken")
         if len(donation[0]) != samples:
             raise TuiGenError(
                 f"the state of a branch of {len(donation[0])} samples cannot be taken into one of {samples}; each "
                 "sample takes that of the same number"
             )
-        shapes = [(part.shape[1:], part.dtype) for part in donation]
-        if shapes != [(part.shape[1:], part.dtype) for part in self._arrays]:
-            raise TuiGenError("the state of another model cannot be taken")
 
     def _sites_of(self, part: str) -> dict[int, _Site]:
         """The layers of `h` or `c`, by number."""
