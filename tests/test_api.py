@@ -27,6 +27,7 @@ PROGRAMS = dict(re.findall(r"^## (.+?)\n.*?^```python\n(.*?)^```$", PAGE, re.MUL
         ("A batch as a NumPy array", r"\(100, \d+\) \['a\w+'.*\]\n"),
         ("Score a file", r"53 tokens, [123]\.\d{3} nats each, perplexity \d+\.\d\d\n"),
         ("Keep a state and fork", r"(mar\w*\n){3}"),
+        ("Change a state", r"(?s).{100,}\n"),
     ],
 )
 def test_each_program_of_the_page_runs(
@@ -41,8 +42,8 @@ def test_each_program_of_the_page_runs(
             assert image.size[0] > 4 * 28
 
 
-def test_the_page_has_seven_programs() -> None:
-    assert len(PROGRAMS) == 7
+def test_the_page_has_eight_programs() -> None:
+    assert len(PROGRAMS) == 8
     assert all(len(program.splitlines()) <= 16 for program in PROGRAMS.values())
 
 

@@ -104,6 +104,34 @@ def test_the_same_holds_for_a_branch_of_a_branch_and_when_it_is_resumed(endless:
     assert same.is_chosen(41, 1)
 
 
+def test_what_a_branch_shares_with_its_parent_is_drawn_anew_by_one_that_leaves_it_earlier(
+    loaded_model: LoadedModel,
+) -> None:
+    branch = root(loaded_model, 60)
+    at = branch.start.prompt.shape[1] + 10
+    second = grown(Branch("2", branch.changed(at + 20, seed=9), loaded_model.model, parent=branch), 5)
+    early = Branch("3", second.changed(at, seed=branch.start.seed), loaded_model.model, parent=second)
+    grown(early, len(branch) - at)
+    assert early.tokens.tolist() == branch.tokens.tolist()
+    assert early.given.tolist() == branch.given.tolist()
+    other = grown(Branch("4", second.changed(at, seed=11), loaded_model.model, parent=second), 50)
+    assert (other.tokens[at : at + 20] != branch.tokens[at : at + 20]).any()
+
+
+@pytest.mark.parametrize("at", [40, 50])
+@pytest.mark.parametrize("count", [0, 1, 20])
+def test_another_choice_where_one_was_made_or_before_it_takes_that_back_and_keeps_the_numbers(
+    endless: LoadedModel, at: int, count: int
+) -> None:
+    branch = root(endless, 100)
+    start = branch.changed(50, np.array([[toys.DOG, toys.RAN], [toys.DOG, FREE]]))
+    second = grown(Branch("2", start, endless.model, parent=branch), count)
+    as_it_was = branch.tokens[at : at + 1].T.astype(np.int64)
+    back = Branch("3", second.changed(at, as_it_was), endless.model, parent=second)
+    assert grown(back, len(branch) - at).tokens.tolist() == branch.tokens.tolist()
+    assert back.is_chosen(at, 0)
+
+
 def test_another_seed_draws_the_rest_with_other_numbers(loaded_model: LoadedModel) -> None:
     branch = root(loaded_model, 100)
     at = len(branch) - 80

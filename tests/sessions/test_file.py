@@ -125,7 +125,7 @@ HEADER, FIRST, MADE, SECOND, SHOWN = 0, 1, 2, 4, 6
 @pytest.mark.parametrize(
     ("line", "change", "fault"),
     [
-        (HEADER, {"format": 3}, "line 1: format 3 is newer than this tui-gen, which reads 2"),
+        (HEADER, {"format": 4}, "line 1: format 4 is newer than this tui-gen, which reads 3"),
         (HEADER, {"kind": "sound"}, "line 1: 'kind' must be text or image, not 'sound'"),
         (HEADER, {"sha256": "x"}, "line 1: 'sha256' must be 64 hexadecimal digits"),
         (HEADER, {"model": None}, "line 1: 'model' is missing"),

@@ -124,6 +124,15 @@ def remembering_graph(weights: Mapping[int, float], *, threshold: float = 0.0) -
     return _graph(nodes, constants, LEVELS, {"read": (TensorProto.FLOAT, (length,))})
 
 
+def layered_graph(**shapes: tuple[int, ...]) -> bytes:
+    """Logits of the next token are a row of a table; each part of the state, of any names and shapes, is halved."""
+    constants = {"table": BIGRAMS, "half": np.array(0.5, dtype=np.float32)}
+    nodes = [helper.make_node("Gather", ["table", "token"], ["logits"])]
+    names = {name.replace("_", "."): (TensorProto.FLOAT, shape) for name, shape in shapes.items()}
+    nodes += [helper.make_node("Mul", [f"state.{name}", "half"], [f"next.{name}"]) for name in names]
+    return _graph(nodes, constants, len(WORDS), names)
+
+
 def text_folder(path: Path, *, graph: bytes = b"", tokenizer: str = "", **card: Any) -> Path:
     """Words in short sentences that end after about a dozen of them. `card` changes config.json."""
     facts = {"kind": "text", "architecture": "toy bigrams", "vocab_size": len(WORDS), "bos": END, "eos": END}

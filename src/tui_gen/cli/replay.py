@@ -12,6 +12,7 @@ from tui_gen.errors import UsageError
 from tui_gen.terminal_text import say
 
 if TYPE_CHECKING:  # the help loads nothing that a replay needs
+    from tui_gen.generation.branch import Branch
     from tui_gen.library import LoadedModel
     from tui_gen.sampling.params import Tokens
     from tui_gen.sampling.step import Step
@@ -100,7 +101,7 @@ def _write(source: LoadedSession, args: argparse.Namespace) -> int:
             write_replay(replay, records, levels, form=form, null=args.null, file=file)
         else:
             _write_branch(source, replay, loaded_model, form, file, null=args.null)
-    say(_report(source, replay, loaded_models[0]))
+    say(*_surgery(replay.branches.get(source.chosen.number), loaded_model), _report(source, replay, loaded_models[0]))
     return 0 if args.anyway or (replay.exact and not source.replaced) else 1
 
 
@@ -150,6 +151,13 @@ def given_picture(loaded_model: LoadedModel, session: Session, record: Record) -
         record = session.records[record.parent]
     levels = given_levels(record.prompt, loaded_model.codec.image)
     return levels if (levels != FREE).any() else None
+
+
+def _surgery(branch: Branch | None, loaded_model: LoadedModel) -> list[str]:
+    """What is done to the state of a branch, a line each."""
+    from tui_gen.generation.describe import operations_text
+
+    return [f"branch {branch.name}: {text}" for text in operations_text(branch, loaded_model.codec)] if branch else []
 
 
 def _report(source: LoadedSession, replay: Replay, loaded_model: LoadedModel) -> str:

@@ -2,5 +2,5 @@
 
 May import: images and what it may import.
 Public names: `generate` (generate), `protocol` (StepModel, State), `branch` (Branch, BranchStart), `tree` (Tree),
-`pacing` (Pace, frames), `describe` (describe).
+`surgery` (Forget, Hold, Take), `pacing` (Pace, frames), `describe` (describe).
 """

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.generate import generate
-from tui_gen.generation.protocol import RunStart, State, StepModel, state_after
+from tui_gen.generation.protocol import RunStart, State, StateModel, StepModel, state_after
+from tui_gen.generation.surgery import Arrays, Intervention, Operation, SurgeryModel, Take, plain_state
 from tui_gen.sampling.params import FREE, Mask, SamplingParams, Tokens
 from tui_gen.sampling.step import Step
 from tui_gen.sampling.sweep import Sweep
@@ -43,14 +44,22 @@ class BranchStart:
     """The prompt as it was typed."""
     sweep: Sweep | None = None
     """What the samples differ by, if it is a knob."""
+    interventions: tuple[Intervention, ...] = ()
+    """What is done, in this order, to the state before the last token that it shares with the parent is read."""
 
 
 class Branch:
     """A run and what is known of it. Its steps may be generated in one thread while another one reads it."""
 
-    def __init__(self, name: str, start: BranchStart, model: StepModel, *, parent: Branch | None = None) -> None:
-        """parent: the branch that `start` names."""
-        self.name, self.start, self.model = name, start, model
+    def __init__(self, name: str, start: BranchStart, model: StateModel, *, parent: Branch | None = None) -> None:
+        """parent: the branch that `start` names. Raises TuiGenError for an intervention that the model cannot have."""
+        self.name, self.start = name, start
+        self.operations: tuple[Operation, ...] = _operations(start, parent)
+        """What is done to its state, by it and by those that it comes from."""
+        surgery = SurgeryModel(model, self.operations, len(start.prompt)) if self.operations else None
+        self.model: StepModel = surgery or model
+        """Obeys the operations: whoever reads the tokens with it, from the first one on, finds what was there."""
+        self.is_deleted = False
         samples, common = len(start.prompt), start.at if parent else 0
         self._tokens, self._given, self._live = (
             GrowableArray(samples, np.int32),
@@ -66,13 +75,15 @@ class Branch:
         if parent:
             self._extend(parent.tokens[:common], parent.given[:common], parent.live[:common])
             self.turns += [turn for turn in parent.turns if turn[0] < common]
-            self._states |= {at: state for at, state in parent._states.items() if at < common}
+            for at, state in parent._states.items():
+                if at < common:
+                    self._states[at] = surgery.resume(state, at) if surgery else plain_state(state)
             self._overridden |= {at: mask for at, mask in parent._overridden.items() if at < common}
             self._override(parent)
         else:
             everyone = np.ones((1, samples), dtype=bool)
             self._extend(start.prompt[:, :1].T, everyone, everyone)
-            self._states[0] = model.start(samples)
+            self._states[0] = self.model.start(samples)
         self.every = checkpoint_interval(self._states[0].nbytes // samples)
         """How many positions lie between states that are kept."""
 
@@ -192,12 +203,49 @@ class Branch:
         own = override if override is not None else np.zeros((self.samples, 0), dtype=np.int64)
         before, end = self.start.prompt, at + own.shape[1]
         prompt = np.pad(before, ((0, 0), (0, max(0, end - before.shape[1]))), constant_values=FREE)
+        chosen = 0 if self.start.override is None else self.start.override.shape[1]
+        own_end = min(prompt.shape[1], self.start.at + chosen)
+        for position in range(at, own_end):  # what was drawn or chosen up to there stands here no more
+            prompt[self._draws_at(position), position] = FREE
         prompt[:, :at] = self.tokens[:at].T
         prompt[:, at:end] = np.where(own == FREE, prompt[:, at:end], own)
         start = replace(
             self.start, prompt=prompt, params=self.params_at(at), parent=self.name, at=at, override=override
         )
-        return replace(start, **facts)
+        return replace(start, **{"interventions": (), **facts})
+
+    def operated(self, position: int, *interventions: Intervention, **facts: Any) -> BranchStart:
+        """The BranchStart of a child branch that shares the tokens up to a position, before the last of which is read
+        something is done to the state.
+
+        Seed and knobs are this one's, unless `facts` give others. Raises TuiGenError for a position or a donor that
+        cannot be; what the model's state does not have is refused when the branch begins.
+        """
+        if not 0 <= position < len(self):
+            raise TuiGenError(f"there is no token at position {position}; the last is at {len(self) - 1}")
+        if not self._live_after(position).any():
+            raise TuiGenError("nothing follows this token, so its state means nothing; go back to an earlier one")
+        for take in interventions:
+            if isinstance(take, Take) and take.donor.samples == self.samples:
+                ended = self.live[position] & ~take.donor.runs_at(take.position)
+                if ended.any():
+                    sample = f"sample {int(ended.argmax()) + 1} of " if self.samples > 1 else ""
+                    raise TuiGenError(f"{sample}branch {take.donor.name} has ended there and has no state to take")
+        return self.changed(position + 1, interventions=interventions, **facts)
+
+    def runs_at(self, position: int) -> Mask:
+        """bool[samples]: whether the sample has a state before the token at a position, from 0 to len(self)."""
+        self._check_position(position)
+        return self._live_after(position - 1) if position else np.ones(self.samples, dtype=bool)
+
+    def donation(self, position: int) -> Arrays:
+        """The tensors of the state before the token at a position, from 0 to len(self). Raises TuiGenError."""
+        self._check_position(position)
+        return plain_state(self._state_before(position)).arrays()
+
+    def _check_position(self, position: int) -> None:
+        if not 0 <= position <= len(self):
+            raise TuiGenError(f"branch {self.name} has no position {position}; the last is {len(self)}")
 
     def _without_swept(self, params: SamplingParams) -> SamplingParams:
         """With the swept knob as it was at the start: what it stands at counts for nothing, so it is never turned."""
@@ -209,9 +257,16 @@ class Branch:
         own, at = self.start.override, self.start.at
         for offset in range(own.shape[1] if own is not None else 0):
             assert own is not None
-            column = at + offset
-            was_free = parent.start.prompt[:, column] == FREE if column < parent.start.prompt.shape[1] else True
-            self._overridden[column] = (own[:, offset] != FREE) & was_free
+            self._overridden[at + offset] = (own[:, offset] != FREE) & parent._draws_at(at + offset)
+
+    def _draws_at(self, position: int) -> Mask:
+        """bool[samples]: whether a random number is for the token at a position, also where a person chose another."""
+        prompt = self.start.prompt
+        if position < len(self):
+            is_free = ~self.given[position]
+        else:
+            is_free = prompt[:, position] == FREE if position < prompt.shape[1] else np.ones(self.samples, dtype=bool)
+        return is_free | self._overridden.get(position, np.zeros(self.samples, dtype=bool))
 
     def _extend(self, tokens: Tokens, given: Mask, live: Mask) -> None:
         for array, rows in ((self._given, given), (self._live, live), (self._tokens, tokens)):
@@ -230,6 +285,16 @@ class Branch:
         """From the nearest one before it that was kept."""
         near = max(at for at in self._states if at <= position)
         return state_after(self.model, self.tokens[near:position].T.astype(np.int64), self._states[near])
+
+
+def _operations(start: BranchStart, parent: Branch | None) -> tuple[Operation, ...]:
+    """Those of the parent that lie in what is shared, and a branch's own."""
+    inherited = [each for each in parent.operations if each.position < start.at] if parent else []
+    own = [
+        Operation(start.at - 1, each, each.donor.donation(each.position) if isinstance(each, Take) else ())
+        for each in start.interventions
+    ]
+    return (*inherited, *own)
 
 
 def checkpoint_interval(state_bytes: int) -> int:

@@ -8,6 +8,7 @@ import numpy as np
 
 from tui_gen.card import ImageSpec
 from tui_gen.generation.branch import Branch
+from tui_gen.generation.surgery import Forget, Hold, Operation
 from tui_gen.generation.tree import differences
 from tui_gen.images.codec import ImageCodec
 from tui_gen.images.picture import UNDRAWN, Picture, Pixels, first_pixel
@@ -22,12 +23,15 @@ _LINE_END = "↵"
 
 
 def describe(branch: Branch, codec: Codec, parent: Branch | None = None) -> str:
-    """How a branch began, such as `seed 42: the cat`, `token 31: dog`, `completion` or `sweep temperature`.
+    """How a branch began, such as `seed 42: the cat`, `token 31: dog`, `completion`, `sweep temperature` or
+    `forget h of layer 1 at token 31`.
 
     parent: the branch that it left; without it, what was turned there is not known. The text holds what models and
     people wrote, so scrub it before a terminal shows it.
     """
     start = branch.start
+    if start.interventions:
+        return _surgery_text(branch, codec, parent)
     if start.sweep:
         return _with_prompt(f"sweep {start.sweep.knob.replace('_', '-')}", start.text)
     if isinstance(codec, ImageCodec) and _completes(branch, codec.image, parent):
@@ -109,9 +113,39 @@ def _resample_text(branch: Branch, codec: Codec, parent: Branch | None) -> str:
     at = f"at {place(branch, start.at, codec)}"
     if parent is None:
         return f"anew {at}"
+    return f"{', '.join(_changes(branch, parent)) or 'anew'} {at}"
+
+
+def _changes(branch: Branch, parent: Branch) -> list[str]:
+    """Seed and knobs that are others than the parent's."""
+    start = branch.start
     changes = [f"seed {start.seed}"] if start.seed != parent.start.seed else []
-    changes += _differing_knobs(start.params, parent.params_at(start.at))
-    return f"{', '.join(changes) or 'anew'} {at}"
+    return changes + _differing_knobs(start.params, parent.params_at(start.at))
+
+
+def _surgery_text(branch: Branch, codec: Codec, parent: Branch | None) -> str:
+    """What is another than in the parent, and what was done to the state."""
+    changes, own = _changes(branch, parent) if parent else [], branch.start.interventions
+    return ", ".join([*changes, *operations_text(branch, codec)[-len(own) :]])
+
+
+def operations_text(branch: Branch, codec: Codec) -> list[str]:
+    """All that is done to the state of a branch, by those that it comes from too: `forget h of layer 1 at token 31`.
+
+    As of `describe`, scrub it.
+    """
+    return [_operation_text(branch, each, codec) for each in branch.operations]
+
+
+def _operation_text(branch: Branch, operation: Operation, codec: Codec) -> str:
+    intervention, where = operation.intervention, place(branch, operation.position, codec)
+    if isinstance(intervention, Hold):
+        return f"{intervention} from {where}"
+    if isinstance(intervention, Forget):
+        return f"{intervention} at {where}"
+    donor = intervention.donor
+    name = "a deleted branch" if donor.is_deleted else f"branch {donor.name}"
+    return f"take the state that {name} has at {place(donor, intervention.position, codec)} at {where}"
 
 
 def _differing_knobs(params: SamplingParams, before: SamplingParams) -> list[str]:

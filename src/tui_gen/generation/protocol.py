@@ -114,6 +114,26 @@ class StepModel(Protocol):
         ...
 
 
+class StatePort(Protocol):
+    """An input of the graph."""
+
+    @property
+    def name(self) -> str: ...
+
+
+class StateModel(StepModel, Protocol):
+    """A model whose states can be taken apart and put together, as a branch needs it for surgery."""
+
+    @property
+    def inputs(self) -> Sequence[StatePort]:
+        """The token, then the parts of the state in their order, each called `state.` and a name."""
+        ...
+
+    def state(self, arrays: Sequence[NDArray[Any]], batch: int) -> State:
+        """A state of tensors that were computed elsewhere, in the order of the inputs; it takes them over."""
+        ...
+
+
 class Endless:
     """Wraps a model and hides its end token, so that runs always reach their full length."""
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.branch import Branch, BranchStart
-from tui_gen.generation.protocol import StepModel
+from tui_gen.generation.protocol import StateModel
 from tui_gen.sampling.params import Mask
 
 
@@ -27,7 +27,7 @@ class TreeRow:
 class Tree:
     """Branches by name. Names are unique; numbers, unless a person gives others."""
 
-    def __init__(self, model: StepModel) -> None:
+    def __init__(self, model: StateModel) -> None:
         self._model = model
         self._branches: dict[str, Branch] = {}
         self._numbers = 0
@@ -72,6 +72,7 @@ class Tree:
         for child in self._children(name):
             child.adopt(branch.start.parent)
         del self._branches[name]
+        branch.is_deleted = True
 
     def rows(self) -> Iterator[TreeRow]:
         """All branches, each after the one that it left, in the order of their beginning."""

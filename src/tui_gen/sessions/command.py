@@ -11,6 +11,7 @@ import numpy as np
 
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.branch import Branch
+from tui_gen.generation.describe import operations_text
 from tui_gen.library import LoadedModel
 from tui_gen.sampling.params import SamplingParams, Tokens
 from tui_gen.sampling.sweep import Sweep
@@ -52,8 +53,9 @@ def command_for(
 def _hindrance(name: str, loaded_model: LoadedModel, branch: Branch) -> str:
     """Why it cannot be a single run; empty if it can."""
     start, prompt = branch.start, _prompt(loaded_model, branch)
-    if start.parent or start.at > 1 or start.override is not None:
-        return "it left another branch"
+    if start.parent or start.at > 1 or start.override is not None or branch.operations:
+        surgery = ", ".join(operations_text(branch, loaded_model.codec))
+        return f"its state was changed: {surgery}" if surgery else "it left another branch"
     if len(branch.turns) > 1:
         return "knobs were turned while it ran"
     if prompt is None or not np.array_equal(prompt, start.prompt):

@@ -29,8 +29,10 @@ from tui_gen.sessions.records import (
 from tui_gen.sessions.session import Record, Session, SessionModel
 from tui_gen.terminal_text import counted, scrub_line
 
-FORMAT = 2
-"""The newest that this tui-gen reads. It writes the first one where one model is enough, for older versions to read."""
+FORMAT = 3
+"""The newest that this tui-gen reads. It writes the oldest one that says all, for older versions to read: 1 where one
+model is enough, 3 where something is done to a state, which those would leave undone.
+"""
 MAX_FILE_BYTES = 2**26
 _SAME, _LATER, _ANOTHER = range(3)
 
@@ -70,8 +72,10 @@ def session_text(session: Session) -> str:
 def header_line(session: Session) -> Line:
     """What a session is about: the first model alone if it made all branches, else all models."""
     about = [{"name": model.name, "kind": model.kind, "sha256": model.sha256} for model in session.models]
-    if len(session.needed_models()) > 1:
-        return {"session": "tui-gen", "format": 2, "version": __version__, "models": about}
+    needed = session.needed()
+    surgery = any(record.interventions for record in needed)
+    if surgery or any(record.model for record in needed):
+        return {"session": "tui-gen", "format": 3 if surgery else 2, "version": __version__, "models": about}
     first = {"model" if key == "name" else key: value for key, value in about[0].items()}
     return {"session": "tui-gen", "format": 1, "version": __version__, **first}
 

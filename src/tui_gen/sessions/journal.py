@@ -14,9 +14,10 @@ from pathlib import Path
 from tui_gen.errors import TuiGenError
 from tui_gen.files import replace_private, state_folder, write_new
 from tui_gen.generation.branch import Branch
+from tui_gen.generation.surgery import Take
 from tui_gen.library import LoadedModel
 from tui_gen.sampling.params import SamplingParams
-from tui_gen.sessions.file import header_line, line_text, session_model, session_of, session_text
+from tui_gen.sessions.file import FORMAT, header_line, line_text, session_model, session_of, session_text
 from tui_gen.sessions.records import (
     MAX_MODELS,
     Line,
@@ -88,6 +89,7 @@ class Journal:
         self._folder, self._clock = folder or journal_folder(), clock
         self._file: JournalFile | None = None
         self._models_in_file = 1
+        self._tells_surgery = False
         self._whole = True
         self._entries: dict[Branch, _Entry] = {}
 
@@ -184,8 +186,11 @@ class Journal:
     def _begin(self, branch: Branch, parent: Branch | None, model: int) -> None:
         if parent:
             self.note_growth(parent, now=True)  # at least up to where this one leaves it
-        number = len(self.session.records) + 1
-        record = record_of(number, branch, self._entries[parent].number if parent else None, model)
+        donors = [each.donor for each in branch.start.interventions if isinstance(each, Take)]
+        for donor in donors:
+            self.note_growth(donor, now=True)
+        number, numbers = len(self.session.records) + 1, {donor: self._entries[donor].number for donor in donors}
+        record = record_of(number, branch, self._entries[parent].number if parent else None, model, donors=numbers)
         self._note(begun_line(record))
         self._entries[branch] = _Entry(number, record.start, record.positions, branch.name, model, self._clock())
 
@@ -213,11 +218,13 @@ class Journal:
                 self._file = JournalFile(self._folder, self.session.model)
                 self.path = self._file.path
                 self._file.write(line_text(header_line(self.session)))
-            if line.get("model", 0) < self._models_in_file:
+            is_told = self._tells_surgery or "interventions" not in line
+            if line.get("model", 0) < self._models_in_file and is_told:
                 self._file.write(line_text(line))
-            else:  # the first line has to name the new model
+            else:  # the first line has to name the new model, or the format that has surgery
                 self._file.rewrite(session_text(self.session))
                 self._models_in_file = len(self.session.models)
+                self._tells_surgery = header_line(self.session)["format"] == FORMAT
         except OSError as fault:
             self._fail(f"the session is no longer kept in {self.path or self._folder}: {fault.strerror}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import Field, asdict, fields
+from dataclasses import Field, asdict, fields, replace
 from itertools import groupby
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.branch import Branch
+from tui_gen.generation.surgery import Forget, Hold, Intervention, Take
 from tui_gen.json_fields import MAX_NUMBER, JsonFields
 from tui_gen.sampling.params import FREE, SamplingParams, Tokens
 from tui_gen.sampling.sweep import Sweep
@@ -22,6 +23,8 @@ Line = Mapping[str, Any]
 MAX_CELLS = 2**25
 """Tokens that all branches and prompts of a session may have, with all their samples."""
 MAX_SAMPLES, MAX_NAME, MAX_BRANCHES, MAX_MODELS = 4096, 200, 10_000, 1000
+MAX_INTERVENTIONS = 64
+"""Of a branch."""
 _HASH = re.compile(r"[0-9a-f]{64}")
 Row = list[int | list[int]]
 """Tokens, and [token, count] for one that stands several times."""
@@ -32,13 +35,23 @@ _SORTS = "knobs", "sweep"
 """Of parameters: those of all samples, and those of a sweep, with its knob and its values."""
 
 
-def record_of(number: int, branch: Branch, parent: int | None, model: int = 0) -> Record:
-    """A branch that begins. number: its own. parent: the number of the one that it leaves. model: which one's it is."""
+def record_of(
+    number: int, branch: Branch, parent: int | None, model: int = 0, *, donors: Mapping[Branch, int] | None = None
+) -> Record:
+    """A branch that begins. number: its own. parent: the number of the one that it leaves. model: which one's it is.
+
+    donors: the numbers of those whose states it takes.
+    """
     start, parent_length = branch.start, 0 if parent is None else branch.start.at
     how = (start.seed, start.params, start.sweep, start.text, parent, start.at, start.override)
-    return Record(
+    record = Record(
         number, branch.name, start.prompt[:, parent_length:], *how, positions=max(1, parent_length), model=model
     )
+    record.interventions = tuple(
+        replace(each, donor=(donors or {})[each.donor]) if isinstance(each, Take) else each
+        for each in start.interventions
+    )
+    return record
 
 
 def begun_line(record: Record) -> Line:
@@ -50,6 +63,8 @@ def begun_line(record: Record) -> Line:
         line |= {"parent": record.parent, "at": record.at}
     if record.override is not None:
         line["override"] = rows_to_json(record.override)
+    if record.interventions:
+        line["interventions"] = list(map(intervention_to_json, record.interventions))
     rows = rows_to_json(record.prompt)
     return line | {
         "samples": record.samples,
@@ -129,6 +144,7 @@ def _apply_start(session: Session, facts: _Facts) -> None:
         expectation = parent.samples if parent else f"at most {MAX_SAMPLES}"
         raise facts.fault("samples", f"must be {expectation}, not {samples}")
     override = _rows(session, facts, "override", samples) if facts.has("override") else None
+    interventions = _interventions(session, facts, parent)
     prompt, seed = _prompt(session, facts, samples, parent), facts.seed()
     params, sweep = _params(facts, "params", facts.raw("params"), samples)
     record = Record(
@@ -143,10 +159,11 @@ def _apply_start(session: Session, facts: _Facts) -> None:
         _at(facts, parent) if parent else 1,
         override,
         model=model,
+        interventions=interventions,
     )
     record.positions = record.start
-    cells = samples * (record.positions + record.prompt.shape[1] + (0 if override is None else override.shape[1]))
-    _count(session, facts, "prompt", cells)
+    own = record.prompt.shape[1] + (0 if override is None else override.shape[1]) + len(record.takes)
+    _count(session, facts, "prompt", samples * (record.positions + own))
     session.records[number] = record
 
 
@@ -234,6 +251,29 @@ def _at(facts: JsonFields, parent: Record) -> int:
     if at > parent.positions:
         raise facts.fault("at", f"must be a token of branch {parent.name!r} or the next, not {at}")
     return at
+
+
+def _interventions(session: Session, facts: JsonFields, parent: Record | None) -> tuple[Intervention, ...]:
+    values = facts.items("interventions")
+    if len(values) > (MAX_INTERVENTIONS if parent else 0):
+        most = f"at most {MAX_INTERVENTIONS}" if parent else "left out of a branch that left no other one"
+        raise facts.fault("interventions", f"must be {most}, not {len(values)}")
+    try:
+        interventions = tuple(map(intervention_from_json, values))
+    except TuiGenError as fault:
+        raise facts.fault("interventions", f"cannot be used: {fault}") from fault
+    for take in interventions:
+        if parent and isinstance(take, Take) and not _may_take(session, take, parent):
+            where = f"of branch {take.donor} at position {take.position}"
+            raise facts.fault("interventions", f"takes a state that {parent.name!r} cannot have, {where}")
+    return interventions
+
+
+def _may_take(session: Session, take: Take[int], parent: Record) -> bool:
+    """Whether there is such a state, and of the same model and as many samples."""
+    donor = session.records.get(take.donor, parent)
+    alike = (donor.model, donor.samples) == (parent.model, parent.samples)
+    return take.donor in session.records and alike and take.position <= donor.positions
 
 
 def _params(facts: JsonFields, key: str, values: Any, samples: int) -> tuple[SamplingParams, Sweep | None]:
@@ -338,6 +378,35 @@ def params_from_json(values: Any) -> tuple[SamplingParams, Sweep | None]:
         return params.checked(), None
     numbers = tuple(_number(facts, "values", value) for value in facts.items("values"))
     return params, Sweep(facts.text("knob"), numbers).checked(params)
+
+
+def intervention_to_json(intervention: Intervention) -> dict[str, Any]:
+    """All fields by name, but for what is left to all layers, and under `sort` what it is."""
+    sort = type(intervention).__name__.lower()
+    return {"sort": sort, **{key: value for key, value in asdict(intervention).items() if value is not None}}
+
+
+def intervention_from_json(values: Any) -> Intervention:
+    """What `intervention_to_json` made. Raises TuiGenError for anything else."""
+    if not isinstance(values, dict):
+        raise TuiGenError(f"an intervention must be an object, not {values!r:.60}")
+    facts = JsonFields(values, "")
+    sort = facts.text("sort")
+    if sort == "forget":
+        return Forget(_part(facts), facts.integer("layer") if facts.has("layer") else None)
+    if sort == "hold":
+        value = float(_number(facts, "value", values.get("value")))
+        return Hold(_part(facts), facts.integer("layer"), facts.integer("unit"), value)
+    if sort == "take":
+        return Take(facts.integer("donor"), facts.integer("position"))
+    raise facts.fault("sort", f"must be one of forget, hold, take, not {sort!r:.60}")
+
+
+def _part(facts: JsonFields) -> str:
+    part = facts.text("part", "")
+    if len(part) > MAX_NAME:
+        raise facts.fault("part", f"must be a text of at most {MAX_NAME} characters, not {part!r:.60}")
+    return part
 
 
 def _read(facts: JsonFields, values: dict[str, Any], field: Field[Any]) -> Any:

@@ -14,6 +14,7 @@ from tui_gen.errors import TuiGenError
 from tui_gen.generation.branch import Branch
 from tui_gen.generation.describe import head_of, place
 from tui_gen.generation.generate import generate
+from tui_gen.generation.surgery import check_intervention
 from tui_gen.generation.tree import Tree
 from tui_gen.library import LoadedModel
 from tui_gen.sampling.params import SamplingParams, Tokens
@@ -74,6 +75,7 @@ class Replay:
                 raise TuiGenError(f"the session was made with {session.models[index]} too, which is not open")
             records = [record for record in self._records if record.model == index]
             _check(session.models[index].kind, records, self.models[index].card)
+            _check_surgery(records, self.models[index])
 
     @property
     def exact(self) -> bool:
@@ -94,15 +96,19 @@ class Replay:
                 self.trees[record.model].delete(self.branches[record.number].name)
 
     def _begin(self, record: Record) -> Branch | None:
-        """None where its parent has come to an end before."""
+        """None where its parent, or one whose state it takes, has come to an end before."""
         parent = None if record.parent is None else self.branches.get(record.parent)
-        if record.parent is not None and (parent is None or len(parent) < record.at):
+        if record.parent is not None and (parent is None or len(parent) < record.at or not self._has_donors(record)):
             self._differ(record, parent, record.at, record.at)
             return None
         tree = self.trees[record.model]
         name = self._free_name(tree) if record.deleted else record.name
-        branch = self.branches[record.number] = tree.begin(record.beginning(parent), name)
+        branch = self.branches[record.number] = tree.begin(record.beginning(parent, self.branches), name)
         return branch
+
+    def _has_donors(self, record: Record) -> bool:
+        donors = [(self.branches.get(take.donor), take.position) for take in record.takes]
+        return all(donor is not None and position <= len(donor) for donor, position in donors)
 
     def _free_name(self, tree: Tree) -> str:
         """For a branch that will be deleted; its own may belong to another one by now."""
@@ -210,6 +216,17 @@ def _check(kind: str, records: list[Record], card: ModelCard) -> None:
         before = record.prompt >= card.vocab_size
         if (before != before[:1]).any():
             raise TuiGenError(f"the samples of branch {record.name!r} do not begin their pictures at the same place")
+
+
+def _check_surgery(records: list[Record], loaded_model: LoadedModel) -> None:
+    """Before anything is made, what a file says of the model's state."""
+    for record in records:
+        for intervention in record.interventions:
+            try:
+                check_intervention(loaded_model.model, intervention)
+            except TuiGenError as fault:
+                name = loaded_model.card.name
+                raise TuiGenError(f"branch {record.name!r} cannot be made with {name}: {fault}") from fault
 
 
 def _past(tokens: Tokens, card: ModelCard) -> list[int]:

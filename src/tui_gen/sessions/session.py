@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_right
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.branch import Branch, BranchStart
+from tui_gen.generation.surgery import Intervention, Take
 from tui_gen.sampling.params import FREE, SamplingParams, Tokens
 from tui_gen.sampling.sweep import Sweep
 
@@ -46,6 +47,8 @@ class Record:
     deleted: bool = False
     model: int = 0
     """Which of the session's models made it; the others than the first stand beside it in comparisons."""
+    interventions: tuple[Intervention, ...] = ()
+    """As in `BranchStart`; the donor of a `Take` is a number."""
 
     @property
     def samples(self) -> int:
@@ -57,13 +60,22 @@ class Record:
         """The first position that it makes itself."""
         return 1 if self.parent is None else self.at
 
-    def beginning(self, parent: Branch | None) -> BranchStart:
-        """How the branch begins, now that its parent has been made again."""
+    @property
+    def takes(self) -> list[Take[int]]:
+        """Which states of other branches it takes."""
+        return [each for each in self.interventions if isinstance(each, Take)]
+
+    def beginning(self, parent: Branch | None, branches: Mapping[int, Branch]) -> BranchStart:
+        """How the branch begins, now that its parent has been made again. branches: all that were, by number."""
         if parent is None:
             return BranchStart(self.prompt, self.seed, self.params, text=self.text, sweep=self.sweep)
         shared = parent.tokens[: self.at].T.astype(np.int64)
         prompt = np.concatenate([shared, self.prompt], axis=1)
-        return BranchStart(prompt, self.seed, self.params, parent.name, self.at, self.override, self.text, self.sweep)
+        interventions = tuple(
+            replace(each, donor=branches[each.donor]) if isinstance(each, Take) else each for each in self.interventions
+        )
+        how = (self.override, self.text, self.sweep, interventions)
+        return BranchStart(prompt, self.seed, self.params, parent.name, self.at, *how)
 
     def params_at(self, position: int) -> SamplingParams | None:
         """The knobs that counted for a token; None before the first turn of its own."""
@@ -115,8 +127,18 @@ class Session:
         return [record for record in self.records.values() if not record.deleted]
 
     def needed(self) -> list[Record]:
-        """The branches that were not deleted, and their deleted ancestors; parents come before children."""
-        needed = {number for record in self.living() for number in self._line(record)}
+        """The branches that were not deleted, and the deleted ones that these come from or take states of.
+
+        Those come before what needs them.
+        """
+        needed, waiting = set[int](), [record.number for record in self.living()]
+        while waiting:
+            number = waiting.pop()
+            if number not in needed:
+                needed.add(number)
+                record = self.records[number]
+                waiting += [each.donor for each in record.takes]
+                waiting += [] if record.parent is None else [record.parent]
         return [record for record in self.records.values() if record.number in needed]
 
     def chosen(self, name: str | None = None) -> Record:
@@ -144,13 +166,6 @@ class Session:
     def needed_models(self) -> list[int]:
         """Which models it takes to make the branches again; the first always."""
         return sorted({0, *(record.model for record in self.needed())})
-
-    def _line(self, record: Record) -> Iterator[int]:
-        """The numbers of a branch and of all that it comes from."""
-        yield record.number
-        while record.parent is not None:
-            record = self.records[record.parent]
-            yield record.number
 
 
 class Fingerprint:

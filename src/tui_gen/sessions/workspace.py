@@ -11,6 +11,7 @@ import numpy as np
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.branch import Branch, BranchStart
 from tui_gen.generation.describe import head_of, place
+from tui_gen.generation.surgery import Intervention, Take
 from tui_gen.generation.tree import Tree
 from tui_gen.images.codec import ImageCodec
 from tui_gen.images.completion import completion_prompt
@@ -110,6 +111,21 @@ class Workspace:
             same = at >= len(branch) or branch.params_at(at) == params
             seed = new_seed() if same else branch.start.seed
         return self._leave(branch, at, None, params, seed)
+
+    def operate(self, branch: Branch, position: int, *interventions: Intervention) -> Branch:
+        """A branch that goes on from a token with the same knobs and the same random numbers, but before that token is
+        read something is done to the model's state.
+
+        Raises TuiGenError where nothing can follow, for what the state does not have, and for a branch whose state
+        cannot be taken.
+        """
+        for take in interventions:
+            if isinstance(take, Take) and take.donor not in [row.branch for row in self.tree.rows()]:
+                raise TuiGenError(f"branch {take.donor.name} is not among those of {self.loaded_model.card.name}")
+        start = branch.operated(position, *interventions)
+        if start.at not in self.room(branch):
+            raise TuiGenError("nothing is drawn after this pixel that could become another one")
+        return self._begin(start, self._lengths.get(branch.name))
 
     def compare(self, branch: Branch, loaded_model: LoadedModel) -> tuple[Workspace, Branch]:
         """A branch of another model beside one of this tree, from the same prompt with the same random numbers.
@@ -276,7 +292,7 @@ class Workspace:
     def _begin_beside(self, first: Workspace, branch: Branch) -> Branch:
         """A branch as one of another model began."""
         start = branch.start
-        if start.parent or start.at > 1:
+        if start.parent or start.at > 1 or branch.operations:
             raise TuiGenError("it left another branch; compare the one that it comes from")
         prompt = self.loaded_model.codec.prompt([start.text] * branch.samples)
         prompt = np.concatenate([prompt, self._pixels_of(first.loaded_model, start.prompt)], axis=1)
