@@ -436,21 +436,26 @@ def _no_chain(parts: StateDictParts) -> TuiGenError:
             "a classifier or a tagger, not a language model"
         )
     if not parts.tables and len(parts.recurrent) == 1:
-        layer, size = parts.recurrent[0], max(outputs, default=0)
-        if size < layer.inputs < 2 * size:
-            return TuiGenError(
-                f"{layer.name} reads {layer.inputs:,} numbers, {layer.inputs - size:,} more than the {size:,} tokens "
-                f"that the network predicts ({_listing(parts)}): it seems to read something beside each token, such as "
-                "a class, which is not supported"
-            )
-        return TuiGenError(
-            f"{layer.name} reads {layer.inputs:,} numbers, but the file has no embedding so wide and the network "
-            f"predicts {', '.join(f'{size:,}' for size in outputs) or 'no'} values ({_listing(parts)}): "
-            "not a language model"
-        )
+        return _wide_input(parts, parts.recurrent[0], outputs)
     return TuiGenError(
         f"these parts do not make a chain from a token to a prediction: {_listing(parts)}{_without_input(parts)}"
         f"{_advice([layer.name for layer in parts.feedforward])}"
+    )
+
+
+def _wide_input(parts: StateDictParts, layer: Recurrent, outputs: list[int]) -> TuiGenError:
+    """The only recurrent layer reads more or fewer numbers than a token has."""
+    size = max(outputs, default=0)
+    if size < layer.inputs < 2 * size:
+        return TuiGenError(
+            f"{layer.name} reads {layer.inputs:,} numbers, {layer.inputs - size:,} more than the {size:,} tokens "
+            f"that the network predicts ({_listing(parts)}): it seems to read something beside each token, such as "
+            "a class, which is not supported"
+        )
+    return TuiGenError(
+        f"{layer.name} reads {layer.inputs:,} numbers, but the file has no embedding so wide and the network "
+        f"predicts {', '.join(f'{size:,}' for size in outputs) or 'no'} values ({_listing(parts)}): "
+        "not a language model"
     )
 
 
