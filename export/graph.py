@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -19,10 +21,12 @@ _LARGE = 256
 
 
 class StepGraph:
-    """Collects the nodes, constants and ports of a step; names a result after its operation and a running number."""
+    """Collects the nodes, constants and ports of a step; names nodes and results after layer and operation."""
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
+        self._layer = ""
+        self._names: set[str] = set()
         self._constants: dict[str, onnx.TensorProto] = {}
         self._large: dict[tuple[object, ...], str] = {}
         self._inputs = [helper.make_tensor_value_info("token", TensorProto.INT64, [BATCH])]
@@ -33,15 +37,32 @@ class StepGraph:
         """The constants, in the order in which they were added."""
         return list(self._constants.values())
 
+    @contextmanager
+    def layer(self, name: str) -> Iterator[None]:
+        """What the nodes that are added meanwhile belong to."""
+        before, self._layer = self._layer, name
+        try:
+            yield
+        finally:
+            self._layer = before
+
+    def name(self, stem: str) -> str:
+        """The name itself, or the first of `name.2`, `name.3`, ... that was not taken before."""
+        names = (stem if number == 1 else f"{stem}.{number}" for number in count(1))
+        name = next(name for name in names if name not in self._names)
+        self._names.add(name)
+        return name
+
     def node(self, kind: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> None:
-        """Adds a node whose results have these names."""
-        self.nodes.append(helper.make_node(kind, inputs, outputs, **attributes))
+        """Adds a node whose results have these names; it has that of the first."""
+        self.nodes.append(helper.make_node(kind, inputs, outputs, outputs[0], **attributes))
 
     def op(self, kind: str, *inputs: str, outputs: int = 1, **attributes: Any) -> Any:
         """Adds a node; returns the name of its output, or a list of names when there are several."""
-        names = [f"{kind.lower()}_{len(self.nodes)}" + (f"_{i}" if outputs > 1 else "") for i in range(outputs)]
+        name = self.name(".".join(filter(None, (self._layer, kind.lower()))))
+        names = [name, *(f"{name}.output.{number}" for number in range(2, outputs + 1))]
         self.node(kind, inputs, names, **attributes)
-        return names[0] if outputs == 1 else names
+        return name if outputs == 1 else names
 
     def constant(self, name: str, value: NDArray[Any]) -> str:
         """Adds an initializer under a name that a reader of the graph understands; returns the name to use.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import onnx
+from numpy.typing import NDArray
 
-from ..image_network import ImageNetwork
+from ..image_network import Guided, ImageNetwork
 from .buffers import ColumnBuffers
 from .elementwise import ELEMENTWISE
 from .emit import emit
@@ -38,11 +40,27 @@ def compile_step(network: ImageNetwork) -> CompiledStep:
     Any network of causal convolutions, operations on single places, slices and paddings compiles. Raises
     NotStreamableError that names what stands in the way: strides, attention, a look at what is not drawn yet.
     """
-    calls = trace(network)
-    output, contributions = lower(network, calls, _HANDLERS)
+    plain = _without_guidance(network)
+    output, contributions = lower(plain, trace(plain), _HANDLERS)
+    if isinstance(network.module, Guided):
+        contributions = _with_scales(contributions, network.module)
     image_lead = -1 if network.channels == 1 else 0
     plan = schedule(output, height=network.height, width=network.width, image_lead=image_lead)
     buffers = ColumnBuffers(plan, area=network.height * network.width, channels=network.channels)
     graph = emit(network, plan, buffers, contributions)
     leads = tuple((node.name, plan.leads[node]) for node in plan.nodes if node.operation == "Linear")
     return CompiledStep(graph, plan.warm_up, leads)
+
+
+def _without_guidance(network: ImageNetwork) -> ImageNetwork:
+    """One copy of the network, which reads the conditions that it learned."""
+    module = network.module
+    if not isinstance(module, Guided):
+        return network
+    return replace(network, module=module.module, conditions=network.conditions - len(module.offsets))
+
+
+def _with_scales(contributions: NDArray[np.float32], guided: Guided) -> NDArray[np.float32]:
+    """What the scales of the prompt add comes last: float32[conditions + scales, width + 1]."""
+    own, scales = np.pad(contributions, ((0, 0), (0, 1))), guided.offsets.numpy()
+    return np.concatenate([own, np.pad(scales[:, None], ((0, 0), (own.shape[1] - 1, 0)))])

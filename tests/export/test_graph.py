@@ -57,22 +57,22 @@ def test_a_recurrent_state_is_one_row_per_sample_with_its_layers() -> None:
 def test_a_pixelcnn_keeps_only_the_columns_that_later_pixels_look_at() -> None:
     ports = [str(port) for port in exported(pixelcnn(conditions=2, blocks=1, width=10)).inputs]
     assert ports[1:] == [
-        "state.position: tensor(int64)[batch]",
+        "state.position: tensor(int64)[batch, 1]",
         "state.condition: tensor(float)[batch, 8]",
-        # nothing; then three rows and three pixels back, but for the newest
-        "state.columns.image: tensor(float)[batch, 33, 5]",
-        "state.columns.blocks.0.reduce: tensor(float)[batch, 12, 4]",
+        # three rows and three pixels back, the newest among them; a row and a pixel; then nothing
+        "state.columns.image: tensor(float)[batch, 34, 5]",
+        "state.columns.4: tensor(float)[batch, 12, 4]",
     ]
 
 
 def test_blocks_that_look_alike_keep_their_columns_together_and_multiply_them_in_one_go() -> None:
     net = pixelcnn(conditions=2, blocks=3, width=10)
     model = exported(net)
-    assert "state.columns.blocks: tensor(float)[batch, 12, 12]" in map(str, model.inputs)
+    assert "state.columns.4: tensor(float)[batch, 34, 4]" in map(str, model.inputs)  # 3 times 11, and nothing
     graph = step_graph(net)
     assert [node.op_type for node in graph.graph.node].count("MatMul") == 1
     weights = {tensor.name: list(tensor.dims) for tensor in graph.graph.initializer}
-    assert weights["columns.blocks.weight"] == [3, 4 * 4, 8]  # blocks; four pixels of four channels; both gates
+    assert weights["blocks.earlier.weight"] == [3, 4 * 4, 8]  # blocks; four pixels of four channels; both gates
 
 
 @pytest.mark.parametrize("name", ["stacked lstm", "gated, conditions"])

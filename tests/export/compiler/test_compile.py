@@ -35,8 +35,10 @@ def test_two_stacks_with_dilations_stream_exactly(height: int, width: int) -> No
     step = assert_streams(image_network(TutorialGated(levels=4), height, width))
     if height > 4:
         vertical = [lead for name, lead in step.leads if name.endswith(("conv_vstack", "conv_vert"))]
-        assert vertical == [12, 11, 9, 8, 4, 3, 1, 0]
-        assert step.warm_up == 12
+        smallest, roomy = [12, 11, 9, 8, 4, 3, 1, 0], [20, 18, 15, 13, 8, 6, 3, 1]
+        ahead = np.subtract(vertical, smallest)  # of what the layers after it need, as far as the width allows it
+        assert vertical == roomy if width > 21 else (ahead >= 0).all() and vertical[0] <= width - 2
+        assert step.warm_up == vertical[0]
 
 
 class InPlace(nn.Module):
@@ -204,7 +206,20 @@ class ColouredTwoStacks(nn.Module):
         return logits.view(len(image), 3, COLOUR_LEVELS, *image.shape[2:]).transpose(1, 2)
 
 
-@pytest.mark.parametrize(("module", "warm_up"), [(Coloured, 0), (ColouredTwoStacks, 1)])
+class ColouredBlind(nn.Module):
+    """Equal layers that see nothing of their own pixel, and so could be computed before all of the one before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = MaskedConv("A", 3, 12, 5), nn.Conv2d(12, 3 * COLOUR_LEVELS, 1)
+        self.middle = nn.Sequential(*(MaskedConv("B", 12, 12, 3) for _ in range(2)))
+
+    def forward(self, image: Tensor) -> Tensor:
+        logits = self.last(torch.relu(self.middle(torch.relu(self.first(image)))))
+        return logits.view(len(image), 3, COLOUR_LEVELS, *image.shape[2:]).transpose(1, 2)
+
+
+@pytest.mark.parametrize(("module", "warm_up"), [(Coloured, 0), (ColouredTwoStacks, 1), (ColouredBlind, 0)])
 def test_three_tokens_make_a_pixel_which_a_stack_may_run_ahead_of(module: type[nn.Module], warm_up: int) -> None:
     torch.manual_seed(1)
     assert assert_streams(colour_network(module(), 5, 6)).warm_up == warm_up
