@@ -31,6 +31,7 @@ class StepGraph:
         self._large: dict[tuple[object, ...], str] = {}
         self._inputs = [helper.make_tensor_value_info("token", TensorProto.INT64, [BATCH])]
         self._outputs: list[onnx.ValueInfoProto] = []
+        self._inside: dict[str, tuple[str, list[int | str]]] = {}
 
     @property
     def initializers(self) -> list[onnx.TensorProto]:
@@ -95,6 +96,10 @@ class StepGraph:
         """Names the result; call before `next`."""
         self._output("logits", value, helper.make_tensor_type_proto(TensorProto.FLOAT, [BATCH, vocab_size]))
 
+    def inside(self, layer: str, quantity: str, value: str, *shape: int, rows: str = BATCH) -> None:
+        """Names a value [rows, *shape] that somebody may look at, if it is none of the results. One name a value."""
+        self._inside.setdefault(value, (".".join(filter(None, ("inside", layer, quantity))), [rows, *shape]))
+
     def _output(self, name: str, value: str, kind: onnx.TypeProto) -> None:
         rename_values(self.nodes, {value: name})
         self._outputs.append(helper.make_value_info(name, kind))
@@ -106,7 +111,14 @@ class StepGraph:
 
     def model(self) -> onnx.ModelProto:
         """The finished, checked model."""
-        graph = helper.make_graph(self.nodes, "step", self._inputs, self._outputs, initializer=self.initializers)
+        computed = {name for node in self.nodes for name in node.output}
+        results = {port.name for port in self._outputs}
+        inside = {value: fact for value, fact in self._inside.items() if value in computed - results}
+        rename_values(self.nodes, {value: name for value, (name, _) in inside.items()})
+        infos = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in inside.values()]
+        graph = helper.make_graph(
+            self.nodes, "step", self._inputs, self._outputs, initializer=self.initializers, value_info=infos
+        )
         opset = [helper.make_opsetid("", OPSET)]
         model = helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION, producer_name="tui-gen")
         onnx.checker.check_model(model, full_check=True)

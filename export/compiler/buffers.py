@@ -177,8 +177,14 @@ class ColumnBuffers:
                 names.append(common_name(products))
                 number = names.count(names[-1])
                 name = f"{names[-1]}.earlier" + (f".{number}" if number > 1 else "")
-                batches.update(dict.fromkeys(products, ProductBatch(name, state, tuple(products))))
+                in_order = tuple(sorted(products, key=_by_numbers))  # as of other products in the same blocks
+                batches.update(dict.fromkeys(products, ProductBatch(name, state, in_order)))
         return batches
+
+
+def _by_numbers(node: TensorNode) -> list[tuple[int, str]]:
+    """A module's path, numbers as such."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in node.name.split(".")]
 
 
 def _inside(box: Box, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -10,7 +10,6 @@ from onnx import TensorProto
 
 from ..graph import StepGraph
 from .buffers import ColumnBuffers, ProductBatch, RingState
-from .bundles import Bundle
 from .inputs import PositionTables, StepInputs
 from .ir import NodeInput, TensorNode
 
@@ -164,28 +163,23 @@ class RingColumns:
         index = graph.op("Reshape", index, graph.ints(-1, 2)) if several else index
         return str(graph.op("ScatterND", self._sources[state], index, columns))
 
-    def finish(self, bundles: Mapping[TensorNode, Bundle], value_of: Callable[[Bundle], str]) -> None:
+    def finish(self) -> None:
         """Declares the next states."""
         graph = self._graph
         for state in self._buffers.states:
             if state not in self._next:
+                columns = self._columns(state)
                 with graph.layer(state.name):
-                    columns = self._columns(state, bundles, value_of)
-                    tables = self._inputs.tables
-                    self._next[state] = self._write(state, tables, self._buffers.written(state), columns)
+                    value = graph.op("Concat", *columns, axis=0) if len(columns) > 1 else columns[0]
+                    slots = self._buffers.written(state)
+                    self._next[state] = self._write(state, self._inputs.tables, slots, value)
             graph.next(state.name, self._next[state])
 
-    def _columns(
-        self, state: RingState, bundles: Mapping[TensorNode, Bundle], value_of: Callable[[Bundle], str]
-    ) -> str:
-        """Those of all tensors, one tensor after another: [tensors * rows, width]."""
-        graph, waiting, columns = self._graph, list(state.first), list[str]()
-        while waiting:
-            bundle = bundles.get(waiting[0])
-            together = bundle is not None and waiting[: len(bundle.nodes)] == list(bundle.nodes)
-            count = len(bundle.nodes) if bundle and together else 1
-            value = value_of(bundle) if bundle and together else self._values(waiting[0])
-            flat = count == 1 and len(waiting[0].features) == 1
-            columns.append(value if flat else graph.op("Reshape", value, graph.ints(-1, state.width)))
-            waiting = waiting[count:]
-        return str(graph.op("Concat", *columns, axis=0)) if len(columns) > 1 else columns[0]
+    def _columns(self, state: RingState) -> list[str]:
+        """Those of all tensors that this step computed, each [rows, width]."""
+        graph = self._graph
+        values = [(node, self._values(node)) for node in state.first]
+        return [
+            value if len(node.features) == 1 else graph.op("Reshape", value, graph.ints(-1, state.width))
+            for node, value in values
+        ]

@@ -8,10 +8,13 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from tui_gen.card import LayerSpec
+
 from ..image_network import Guided, ImageNetwork
 from .buffers import ColumnBuffers
 from .elementwise import ELEMENTWISE
 from .emit import emit
+from .layers import layer_specs
 from .lowering import lower
 from .products import PRODUCTS
 from .rearranging import REARRANGING
@@ -28,8 +31,8 @@ class CompiledStep:
     graph: onnx.ModelProto
     warm_up: int
     """How many warm-up tokens it must read after the condition, before the first pixel."""
-    leads: tuple[tuple[str, int], ...]
-    """How many positions ahead of the next pixel each convolution is computed, in the network's order."""
+    layers: tuple[LayerSpec, ...]
+    """Its convolutions, in the network's order."""
     slow_because: str = ""
     """Why it computes the whole image for every token; empty for a streaming one."""
 
@@ -47,9 +50,9 @@ def compile_step(network: ImageNetwork) -> CompiledStep:
     image_lead = -1 if network.channels == 1 else 0
     plan = schedule(output, height=network.height, width=network.width, image_lead=image_lead)
     buffers = ColumnBuffers(plan, area=network.height * network.width, channels=network.channels)
-    graph = emit(network, plan, buffers, contributions)
-    leads = tuple((node.name, plan.leads[node]) for node in plan.nodes if node.operation == "Linear")
-    return CompiledStep(graph, plan.warm_up, leads)
+    layers = layer_specs(plan)
+    graph = emit(network, plan, buffers, contributions, layers)
+    return CompiledStep(graph, plan.warm_up, tuple(layers.values()))
 
 
 def _without_guidance(network: ImageNetwork) -> ImageNetwork:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
+
+from tui_gen.card import LayerSpec
 
 from ..graph import StepGraph
 from ..image_network import Guided, ImageNetwork
@@ -16,6 +18,7 @@ from .bundles import Bundle, find_bundles
 from .columns import RingColumns
 from .inputs import Condition, StepInputs
 from .ir import LARGEST_TABLE, ConditionSlice, NodeInput, Operand, PlaceTable, TensorNode
+from .layers import features_of_layer
 from .schedule import Schedule
 from .sums import Sum, Sums
 
@@ -24,14 +27,19 @@ _UNSCALED = {"Clip"}
 
 
 def emit(
-    network: ImageNetwork, plan: Schedule, buffers: ColumnBuffers, contributions: NDArray[np.float32]
+    network: ImageNetwork,
+    plan: Schedule,
+    buffers: ColumnBuffers,
+    contributions: NDArray[np.float32],
+    layers: Mapping[TensorNode, LayerSpec],
 ) -> onnx.ModelProto:
     """The step function of a scheduled network.
 
     contributions: float32[conditions, width] of `ConditionTable`; of a guided network, whose plan is that of one copy,
     with the scale as a last column.
     """
-    return _Emitter(network, plan, buffers, contributions).run()
+    emitter = _Emitter(network, plan, buffers, contributions)
+    return emitter.run(layers)
 
 
 class _Emitter:
@@ -51,7 +59,7 @@ class _Emitter:
         self._values: dict[TensorNode, str] = {}
         self._bundle_values: dict[Bundle, str] = {}
 
-    def run(self) -> onnx.ModelProto:
+    def run(self, layers: Mapping[TensorNode, LayerSpec]) -> onnx.ModelProto:
         graph = self._graph
         for node in self._plan.nodes:
             if node not in self._sums.inner and node not in self._bundles:
@@ -61,8 +69,18 @@ class _Emitter:
         graph.next("position", self._inputs.next_position)
         if self._condition:
             graph.next("condition", self._condition.next)
-        self._columns.finish(self._bundles, self._bundle_value)
+        self._columns.finish()
+        self._name_features(layers)
         return graph.model()
+
+    def _name_features(self, layers: Mapping[TensorNode, LayerSpec]) -> None:
+        """Names what layers give, those first that look around; layers in one sum share theirs."""
+        rows = "batch" if self._inputs.copies == 1 else "rows"
+        for node in sorted(layers, key=lambda node: len(layers[node].taps) == 1):
+            features = features_of_layer(node, self._buffers, self._sums.inner)
+            if features in self._values:
+                value, size = self._values[features], features.features
+                self._graph.inside(layers[node].name, "features", value, *size, rows=rows)
 
     def _logits(self, value: str) -> str:
         """[batch, levels] of the channel that comes, and as guidance wants it."""

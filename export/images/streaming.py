@@ -27,6 +27,8 @@ from ..reader import Diagnosis, Exportable, Reading
 from .whole_image import whole_image_step
 
 GREATEST_SCALE = 10.0
+COPIES = ("prompted", "unprompted")
+"""Of a guided network, in their order in a step."""
 NAMED_SCALES = (0.0, 1.0, 1.5, 2.0, 3.0)
 """Scales that a prompt can ask for: 0 does not look at it, 1 is what the network learned."""
 NAMED_PHRASES = 2
@@ -131,7 +133,9 @@ class StreamingNetwork:
         assert card.image
         form = f"the whole image for every token: {self.slow_because}" if self.slow_because else "one token at a time"
         warm_up = (self.network.warm_up,) * self._step.warm_up
-        return replace(card, image=replace(card.image, warm_up=warm_up), export={**card.export, "computes": form})
+        copies = COPIES if isinstance(self.network.module, Guided) and not self.slow_because else ()
+        image = replace(card.image, warm_up=warm_up, layers=self._step.layers, copies=copies)
+        return replace(card, image=image, export={**card.export, "computes": form})
 
     def greedy_length(self) -> int:
         """Tokens of an image; of a slow network, as many of the first as there is time for."""

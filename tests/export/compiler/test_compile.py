@@ -34,7 +34,7 @@ def test_two_stacks_with_dilations_stream_exactly(height: int, width: int) -> No
     torch.manual_seed(0)
     step = assert_streams(image_network(TutorialGated(levels=4), height, width))
     if height > 4:
-        vertical = [lead for name, lead in step.leads if name.endswith(("conv_vstack", "conv_vert"))]
+        vertical = [layer.lead for layer in step.layers if layer.name.endswith(("conv_vstack", "conv_vert"))]
         smallest, roomy = [12, 11, 9, 8, 4, 3, 1, 0], [20, 18, 15, 13, 8, 6, 3, 1]
         ahead = np.subtract(vertical, smallest)  # of what the layers after it need, as far as the width allows it
         assert vertical == roomy if width > 21 else (ahead >= 0).all() and vertical[0] <= width - 2
