@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from numpy.typing import NDArray
 from onnx import TensorProto
 
+from export.compiler.compile import compile_step
 from export.training.native import image_network
 from export.training.networks import MaskedConv2d, PictureNet, TrainedNet
 from export.verify import step_logits
@@ -47,6 +51,56 @@ def test_every_graph_keeps_the_contract(name: str) -> None:
         assert state.startswith("state.")
         assert batch == "batch"
         assert all(isinstance(size, int) for size in sizes)
+
+
+@pytest.mark.parametrize("name", [*RECURRENT, *PICTURES])
+def test_nodes_go_by_layer_and_operation_each_by_its_own(name: str) -> None:
+    nodes = step_graph(network(name)).graph.node
+    names = [node.name for node in nodes]
+    assert len(set(names)) == len(names)
+    assert all(f".{node.op_type.lower()}" in f".{node.name}" for node in nodes)
+
+
+def _values_inside(model: onnx.ModelProto, tokens: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
+    """Every value `inside.*` after each of the tokens [n] of one sample: [n, rows, width]."""
+    infos = [info for info in model.graph.value_info if info.name.startswith("inside.")]
+    looked_at = onnx.ModelProto.FromString(model.SerializeToString())
+    looked_at.graph.output.extend(infos)
+    run, state = onnxruntime.InferenceSession(looked_at.SerializeToString()), dict[str, NDArray[np.float32]]()
+    for port in run.get_inputs()[1:]:
+        state[port.name] = np.zeros([1, *port.shape[1:]], np.int64 if "int64" in port.type else np.float32)
+    rows: dict[str, list[NDArray[np.float32]]] = {info.name: [] for info in infos}
+    names = [port.name for port in run.get_outputs()]
+    for token in tokens:
+        values = dict(zip(names, run.run(None, {"token": token[None], **state}), strict=True))
+        state = {name: values[name.replace("state.", "next.")] for name in state}
+        for name, list_ in rows.items():
+            list_.append(values[name])
+    return {name: np.array(list_) for name, list_ in rows.items()}
+
+
+@pytest.mark.parametrize("sizes", [{"stacks": 2, "width": 12}, {"stacks": 2, "width": 6, "blocks": 1}, {"blocks": 2}])
+def test_what_layers_give_has_a_name_and_belongs_to_the_place_that_the_card_says(sizes: dict[str, int]) -> None:
+    net = pixelcnn(**sizes)
+    pictures = image_network(net)
+    step = compile_step(pictures)
+    leads = {layer.name: layer.lead for layer in step.layers}
+    pixels = np.random.default_rng(0).integers(pictures.levels, size=pictures.area)
+    tokens = np.concatenate([[pictures.start], np.full(step.warm_up, pictures.warm_up), pixels[:-1]])
+    inside = _values_inside(step.graph, tokens)
+    outputs = dict[str, Any]()
+    for path, block in net.blocks.named_children():
+        block.register_forward_hook(lambda _m, _i, output, path=path: outputs.update({path: output}))
+    pictures.whole_logits(torch.from_numpy(pixels)[None], pictures.no_condition(1))
+    for path, output in outputs.items():
+        both = zip(("vertical", "expand"), output, strict=True) if isinstance(output, tuple) else [("expand", output)]
+        for layer, value in both:
+            name = f"blocks.{path}.{layer}"
+            if layer == "vertical" and path == str(len(net.blocks) - 1):
+                continue  # nobody reads the last gate
+            expected = value[0].flatten(1).T.numpy()[leads[name] :]
+            values = inside[f"inside.{name}.features"][step.warm_up :, 0][: len(expected)]
+            np.testing.assert_allclose(values, expected[: len(values)], atol=1e-5, rtol=0)
 
 
 def test_a_recurrent_state_is_one_row_per_sample_with_its_layers() -> None:

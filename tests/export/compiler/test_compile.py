@@ -24,6 +24,7 @@ from tests.support.causal_networks import (
     classes,
     colour_network,
     image_network,
+    open_step,
     raster,
 )
 from tests.support.gated_networks import TutorialGated
@@ -39,6 +40,42 @@ def test_two_stacks_with_dilations_stream_exactly(height: int, width: int) -> No
         ahead = np.subtract(vertical, smallest)  # of what the layers after it need, as far as the width allows it
         assert vertical == roomy if width > 21 else (ahead >= 0).all() and vertical[0] <= width - 2
         assert step.warm_up == vertical[0]
+
+
+@pytest.mark.parametrize("build", [lambda: TutorialGated(levels=4), lambda: Body(MaskedConv("B", 8, 8, 5))])
+def test_tables_that_would_be_large_repeat_with_the_rows(
+    build: Callable[[], nn.Module], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    network = image_network(build(), 40, 20)
+    size = compile_step(network).graph.ByteSize()
+    monkeypatch.setattr("export.compiler.buffers.LARGEST_TABLE", 1)
+    assert assert_streams(network).graph.ByteSize() < size
+
+
+@pytest.mark.parametrize("module", [TutorialGated(levels=4), Body(MaskedConv("B", 8, 8, 5))], ids=["two stacks", "one"])
+def test_samples_of_a_batch_stand_at_places_of_their_own(module: nn.Module) -> None:
+    torch.manual_seed(0)
+    network = image_network(module, 16, 16)
+    step = compile_step(network)
+    model = open_step(network, step)
+    warm_up = [network.start] + [network.warm_up] * step.warm_up
+    tokens = np.array([[*warm_up, *row] for row in np.random.default_rng(0).integers(4, size=(3, 120))])
+    begins = (5, 40, 77)  # where each of them stands when they meet
+    states, logits = [], []
+    for row, begin in zip(tokens, begins, strict=True):
+        state = model.start(1)
+        for at, token in enumerate(row):
+            if at == len(warm_up) + begin:
+                states.append(state)
+            out, state = model.step(np.array([token]), state)
+            logits.append(out[0])
+    alone = np.array(logits).reshape(3, len(tokens[0]), -1)
+    together = model.state([np.concatenate(parts) for parts in zip(*(s.arrays() for s in states), strict=True)], 3)
+    for ahead in range(40):
+        places = [len(warm_up) + begin + ahead for begin in begins]
+        out, together = model.step(tokens[range(3), places], together)
+        np.testing.assert_allclose(out, alone[range(3), places], atol=1e-5, rtol=0)
 
 
 class InPlace(nn.Module):
