@@ -118,11 +118,14 @@ class ColumnBuffers:
         self._round_depths()
         return [self._state(kind, nodes) for kind, nodes in kinds.items()]
 
+    @property
+    def columns_read(self) -> int:
+        """How many kept columns a step reads."""
+        return sum(len(self.earlier(node, read)) for node in self._plan.nodes for read in node.reads)
+
     def _round_depths(self) -> None:
         """Where tables of slots would be large, depths become whole rows of the image, after which they repeat."""
-        reads = [(node, read) for node in self._plan.nodes for read in node.reads]
-        taps = sum(len(self.earlier(node, read)) for node, read in reads)
-        if self.positions * taps > LARGEST_TABLE:
+        if self.positions * self.columns_read > LARGEST_TABLE:
             width = self._plan.width
             self.depths = {node: -(-depth // width) * width for node, depth in self.depths.items()}
 

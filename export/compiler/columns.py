@@ -13,6 +13,9 @@ from .buffers import ColumnBuffers, ProductBatch, RingState
 from .inputs import PositionTables, StepInputs
 from .ir import NodeInput, TensorNode
 
+_FEW = 64
+"""Columns that a step reads of a sample's rings at most, where fewer operations matter more than faster ones."""
+
 
 class RingColumns:
     """State `columns.*`. values: the columns [rows, *features] that this step computes, by their tensors."""
@@ -39,7 +42,9 @@ class RingColumns:
         self._next: dict[RingState, str] = {}
         with graph.layer("columns"):
             sizes = [state.slots for state in buffers.states]
-            self._starts = dict(zip(buffers.states, inputs.row_starts(sizes), strict=True)) if sizes else {}
+            self._few = copies == 1 and buffers.columns_read <= _FEW
+            in_line = sizes and not self._few
+            self._starts = dict(zip(buffers.states, inputs.row_starts(sizes), strict=True)) if in_line else {}
             self._samples = {state: inputs.row_places(state.slots) for state in buffers.states}
 
     def add_image(self, node: TensorNode, newest: str) -> str:
@@ -56,7 +61,7 @@ class RingColumns:
             )
             return newest
         written = self._buffers.written(state)  # of the position before, whose pixel the token belongs to
-        kept = self._rows(state, inputs.earlier_tables.look_up("columns.image.own", written.astype(np.int32)))
+        kept = self._rows(state, "columns.image.own", written.astype(np.int32), inputs.earlier_tables)
         kept = graph.op("Reshape", kept, graph.ints(-1, state.width))
         pixel = graph.op("Where", inputs.is_first(coming=False), newest, graph.op("Add", kept, newest))
         self._sources[state] = self._next[state] = self._write(state, inputs.earlier_tables, written, pixel)
@@ -74,7 +79,10 @@ class RingColumns:
         if newest:
             return self.newest(reader, read, newest[0])
         if not earlier:
-            raise AssertionError("an operation that sees nothing is not scheduled")
+            shape = graph.op(
+                "Concat", graph.op("Shape", self._inputs.tables.position), graph.ints(*node.features), axis=0
+            )
+            return str(graph.op("ConstantOfShape", shape))
         return str(graph.op("Reshape", self._earlier(reader, read), graph.ints(-1, *node.features)))
 
     def newest(self, reader: TensorNode, read: NodeInput, tap: int) -> str:
@@ -105,12 +113,19 @@ class RingColumns:
         state, table = self._buffers.state_of[read.node], self._buffers.table(reader, read)
         key = state, table.tobytes(), table.shape
         if key not in self._cache:
-            self._cache[key] = self._rows(state, self._inputs.tables.look_up(f"{state.name}.slots", table))
+            self._cache[key] = self._rows(state, f"{state.name}.slots", table, self._inputs.tables)
         return self._cache[key]
 
-    def _rows(self, state: RingState, slots: str) -> str:
-        """Columns [..., width] in slots int32[..., rows, taps]."""
-        graph, source = self._graph, self._sources[state]
+    def _rows(self, state: RingState, name: str, table: NDArray[np.int32], tables: PositionTables) -> str:
+        """Columns [rows, taps, width] by slots int32[positions, taps]; or [products, ...] by [products, ...].
+
+        Few are looked for among those of each sample; many faster by numbers in the line of those of all rows.
+        """
+        graph, source, axis = self._graph, self._sources[state], table.ndim - 2
+        if self._few:
+            by_sample = np.moveaxis(table, axis, 0)[..., None].astype(np.int64)
+            return str(graph.op("GatherND", source, tables.look_up(name, by_sample), batch_dims=1))
+        slots = tables.look_up(name, table, axis=axis)
         key = "rows", source
         if key not in self._cache:
             self._cache[key] = graph.op("Reshape", source, graph.ints(-1, state.width))
@@ -142,8 +157,11 @@ class RingColumns:
             weights.append(product.attributes["weight"][buffers.earlier(product, read)])
         weight = np.stack(weights)
         products, taps, inputs, outputs = weight.shape
-        slots = self._inputs.tables.look_up(f"{name}.slots", np.stack(tables), axis=1)
-        rows = graph.op("Reshape", self._rows(batch.state, slots), graph.ints(products, -1, taps * inputs))
+        rows = self._rows(batch.state, f"{name}.slots", np.stack(tables), self._inputs.tables)
+        if self._few:
+            rows = graph.op("Transpose", graph.op("Reshape", rows, graph.ints(0, products, -1)), perm=[1, 0, 2])
+        else:
+            rows = graph.op("Reshape", rows, graph.ints(products, -1, taps * inputs))
         sums = graph.op("MatMul", rows, graph.constant(f"{name}.weight", weight.reshape(products, -1, outputs)))
         bias = np.stack([self._biases.get(product, np.zeros(outputs, np.float32)) for product in batch.products])
         if bias.any():
@@ -153,11 +171,7 @@ class RingColumns:
     def _write(self, state: RingState, tables: PositionTables, slots: NDArray[np.int64], columns: str) -> str:
         """The next state. slots: int64[positions, tensors]. columns: [tensors * rows, width]."""
         graph = self._graph
-        places, name, several = (
-            np.stack([np.zeros_like(slots), slots], axis=2),
-            f"{state.name}.written",
-            slots.shape[1] > 1,
-        )
+        places, name, several = np.stack([0 * slots, slots], axis=2), f"{state.name}.written", slots.shape[1] > 1
         slot = tables.look_up(name, places.swapaxes(0, 1), axis=1) if several else tables.look_up(name, places[:, 0])
         index = graph.op("Add", slot, self._samples[state])
         index = graph.op("Reshape", index, graph.ints(-1, 2)) if several else index
