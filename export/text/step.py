@@ -295,10 +295,11 @@ def _lstm(layer: RecurrentLayer, name: str, features: _Features, states: list[st
     candidate = graph.op("Tanh", candidate)
     c = graph.op("Add", graph.op("Mul", f, c), graph.op("Mul", i, candidate))
     h = graph.op("Mul", o, graph.op("Tanh", c))
-    gates_of = {"input_gate": i, "forget_gate": f, "output_gate": o, "candidate": candidate, "cell": c, "hidden": h}
-    _name_inside(graph, name, layer.hidden_size, **gates_of)
+    gates_by_name = {"input_gate": i, "forget_gate": f, "output_gate": o, "candidate": candidate, "cell": c}
+    _name_inside(graph, name, layer.hidden_size, **gates_by_name)
     if layer.weight_hr is not None:
         h = graph.op("MatMul", h, graph.constant(f"{name}.P", to_numpy(layer.weight_hr).T))
+    _name_inside(graph, name, layer.states()["h"], hidden=h)
     return [h, c]
 
 

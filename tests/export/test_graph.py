@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -16,6 +15,7 @@ from export.compiler.compile import compile_step
 from export.training.native import image_network
 from export.training.networks import MaskedConv2d, PictureNet, TrainedNet
 from export.verify import step_logits
+from tests.support.causal_networks import values_inside
 from tests.support.export_training import (
     PICTURES,
     RECURRENT,
@@ -61,24 +61,6 @@ def test_nodes_go_by_layer_and_operation_each_by_its_own(name: str) -> None:
     assert all(f".{node.op_type.lower()}" in f".{node.name}" for node in nodes)
 
 
-def _values_inside(model: onnx.ModelProto, tokens: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
-    """Every value `inside.*` after each of the tokens [n] of one sample: [n, rows, width]."""
-    infos = [info for info in model.graph.value_info if info.name.startswith("inside.")]
-    looked_at = onnx.ModelProto.FromString(model.SerializeToString())
-    looked_at.graph.output.extend(infos)
-    run, state = onnxruntime.InferenceSession(looked_at.SerializeToString()), dict[str, NDArray[np.float32]]()
-    for port in run.get_inputs()[1:]:
-        state[port.name] = np.zeros([1, *port.shape[1:]], np.int64 if "int64" in port.type else np.float32)
-    rows: dict[str, list[NDArray[np.float32]]] = {info.name: [] for info in infos}
-    names = [port.name for port in run.get_outputs()]
-    for token in tokens:
-        values = dict(zip(names, run.run(None, {"token": token[None], **state}), strict=True))
-        state = {name: values[name.replace("state.", "next.")] for name in state}
-        for name, list_ in rows.items():
-            list_.append(values[name])
-    return {name: np.array(list_) for name, list_ in rows.items()}
-
-
 @pytest.mark.parametrize("sizes", [{"stacks": 2, "width": 12}, {"stacks": 2, "width": 6, "blocks": 1}, {"blocks": 2}])
 def test_what_layers_give_has_a_name_and_belongs_to_the_place_that_the_card_says(sizes: dict[str, int]) -> None:
     net = pixelcnn(**sizes)
@@ -87,7 +69,7 @@ def test_what_layers_give_has_a_name_and_belongs_to_the_place_that_the_card_says
     leads = {layer.name: layer.lead for layer in step.layers}
     pixels = np.random.default_rng(0).integers(pictures.levels, size=pictures.area)
     tokens = np.concatenate([[pictures.start], np.full(step.warm_up, pictures.warm_up), pixels[:-1]])
-    inside = _values_inside(step.graph, tokens)
+    inside = values_inside(step.graph, tokens)
     outputs = dict[str, Any]()
     for path, block in net.blocks.named_children():
         block.register_forward_hook(lambda _m, _i, output, path=path: outputs.update({path: output}))
