@@ -28,6 +28,7 @@ from tests.support.causal_networks import (
     raster,
 )
 from tests.support.gated_networks import TutorialGated
+from tui_gen.card import LayerSpec
 
 
 @pytest.mark.parametrize(("height", "width"), [(28, 28), (12, 20), (20, 16), (16, 28), (1, 14), (5, 14)])
@@ -76,6 +77,19 @@ def test_samples_of_a_batch_stand_at_places_of_their_own(module: nn.Module) -> N
         places = [len(warm_up) + begin + ahead for begin in begins]
         out, together = model.step(tokens[range(3), places], together)
         np.testing.assert_allclose(out, alone[range(3), places], atol=1e-5, rtol=0)
+
+
+def test_a_step_says_what_its_layers_look_at() -> None:
+    torch.manual_seed(0)
+    layers = {layer.name: layer for layer in compile_step(image_network(TutorialGated(levels=4), 28, 28)).layers}
+    assert layers["conv_layers.3.conv_vert"] == LayerSpec(
+        "conv_layers.3.conv_vert", ((-4, -4), (-4, 0), (-4, 4), (0, -4), (0, 0), (0, 4)), 8, "vertical", 4
+    )
+    assert layers["conv_layers.3.conv_horiz"] == LayerSpec(
+        "conv_layers.3.conv_horiz", ((0, -4), (0, 0)), 0, "horizontal", 4
+    )
+    one = {layer.name: layer.mask for layer in compile_step(image_network(Body(MaskedConv("B", 8, 8, 3)), 6, 7)).layers}
+    assert one == {"first": "A", "own": "B", "last": ""}
 
 
 class InPlace(nn.Module):
