@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -121,7 +121,7 @@ class _Emitter:
     def _bundle_value(self, bundle: Bundle) -> str:
         """[lanes, rows, *features]."""
         if bundle not in self._bundle_values:
-            with self._graph.layer(bundle_name(bundle)):
+            with self._graph.layer(_bundle_name(bundle)):
                 self._bundle_values[bundle] = self._emit_bundle(bundle)
         return self._bundle_values[bundle]
 
@@ -134,15 +134,11 @@ class _Emitter:
         operands = []
         for at, operand in enumerate(node.operands):
             if isinstance(operand, NodeInput):
-                operands.append(self._lanes_of(bundle, [next(self._nth(other, at)) for other in bundle.nodes]))
+                reads = [other.operands[at] for other in bundle.nodes]
+                operands.append(self._lanes_of(bundle, [read.node for read in reads if isinstance(read, NodeInput)]))
             else:
                 operands.append(self._operand(node, operand))
         return str(graph.op(node.operation, *operands, **node.attributes))
-
-    def _nth(self, node: TensorNode, at: int) -> Iterator[TensorNode]:
-        operand = node.operands[at]
-        if isinstance(operand, NodeInput):
-            yield operand.node
 
     def _lanes_of(self, bundle: Bundle, nodes: Sequence[TensorNode]) -> str:
         """What the nodes of a bundle read: some of the lanes of another one, or all."""
@@ -170,13 +166,13 @@ class _Emitter:
         for tables in zip(*(total.tables for total in sums), strict=True):
             rows = [self._buffers.places(*use) for use in tables]
             flat = [_flat(table)[places] for places, (_, table) in zip(rows, tables, strict=True)]
-            terms.append(self._inputs.tables.look_up(f"{bundle_name(bundle)}.places", np.stack(flat), axis=1))
+            terms.append(self._inputs.tables.look_up(f"{_bundle_name(bundle)}.places", np.stack(flat), axis=1))
         for slices in zip(*(total.conditions for total in sums), strict=True):
             together = graph.op("Concat", *map(self._condition_part, slices), axis=0)
-            terms.append(graph.op("Reshape", together, graph.ints(lanes, -1, *features)))
+            terms.append(graph.op("Reshape", together, graph.ints(lanes, -1, *slices[0].features)))
         if sums[0].constant.any():
             constant = np.stack([np.broadcast_to(total.constant, features)[None] for total in sums])
-            terms.append(graph.constant(graph.name(f"{bundle_name(bundle)}.bias"), constant))
+            terms.append(graph.constant(graph.name(f"{_bundle_name(bundle)}.bias"), constant))
         return self._add(terms)
 
     def _add(self, terms: Sequence[str]) -> str:
@@ -189,18 +185,17 @@ class _Emitter:
         graph, (start, end, axis) = self._graph, _range(bundle.nodes[0])
         (read,) = bundle.nodes[0].reads
         value = self._lanes_of(bundle, [next(node.reads).node for node in bundle.nodes])
-        parts = [
-            part
-            for part in self._parts(bundle.nodes[0])
-            if len(self._bundles.get(part, bundle).nodes) == len(bundle.nodes)
-        ]
+        parts = [part for part in self._parts(bundle.nodes[0]) if self._lanes_equal(bundle, self._bundles.get(part))]
         bounds = [_range(part)[:2] for part in parts]
-        if _make_up_whole(bounds, read.node.features[axis - 1]) and all(part in self._bundles for part in parts):
+        if _make_up_whole(bounds, read.node.features[axis - 1]):
             sizes = graph.ints(*(b - a for a, b in bounds))
             names = graph.op("Split", value, sizes, outputs=len(parts), axis=axis + 1)
             self._bundle_values.update({self._bundles[part]: name for part, name in zip(parts, names, strict=True)})
             return self._bundle_values[bundle]
         return str(graph.op("Slice", value, graph.ints(start), graph.ints(end), graph.ints(axis + 1)))
+
+    def _lanes_equal(self, one: Bundle, other: Bundle | None) -> bool:
+        return other is not None and (one.first, len(one.nodes)) == (other.first, len(other.nodes))
 
     def _emit(self, node: TensorNode) -> str:
         if node.operation == "Image":
@@ -314,7 +309,7 @@ class _Emitter:
         return str(graph.op("Expand", name, shape))
 
 
-def bundle_name(bundle: Bundle) -> str:
+def _bundle_name(bundle: Bundle) -> str:
     """What the names of its nodes have in common."""
     return common_name(bundle.nodes) + ".lanes"
 
