@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -19,29 +21,49 @@ _LARGE = 256
 
 
 class StepGraph:
-    """Collects the nodes, constants and ports of a step; names a result after its operation and a running number."""
+    """Collects the nodes, constants and ports of a step; names nodes and results after layer and operation."""
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
+        self._layer = ""
+        self._names: set[str] = set()
         self._constants: dict[str, onnx.TensorProto] = {}
         self._large: dict[tuple[object, ...], str] = {}
         self._inputs = [helper.make_tensor_value_info("token", TensorProto.INT64, [BATCH])]
         self._outputs: list[onnx.ValueInfoProto] = []
+        self._inside: dict[str, tuple[str, list[int | str]]] = {}
 
     @property
     def initializers(self) -> list[onnx.TensorProto]:
         """The constants, in the order in which they were added."""
         return list(self._constants.values())
 
+    @contextmanager
+    def layer(self, name: str) -> Iterator[None]:
+        """What the nodes that are added meanwhile belong to."""
+        before, self._layer = self._layer, name
+        try:
+            yield
+        finally:
+            self._layer = before
+
+    def name(self, stem: str) -> str:
+        """The name itself, or the first of `name.2`, `name.3`, ... that was not taken before."""
+        names = (stem if number == 1 else f"{stem}.{number}" for number in count(1))
+        name = next(name for name in names if name not in self._names)
+        self._names.add(name)
+        return name
+
     def node(self, kind: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> None:
-        """Adds a node whose results have these names."""
-        self.nodes.append(helper.make_node(kind, inputs, outputs, **attributes))
+        """Adds a node whose results have these names; it has that of the first."""
+        self.nodes.append(helper.make_node(kind, inputs, outputs, outputs[0], **attributes))
 
     def op(self, kind: str, *inputs: str, outputs: int = 1, **attributes: Any) -> Any:
         """Adds a node; returns the name of its output, or a list of names when there are several."""
-        names = [f"{kind.lower()}_{len(self.nodes)}" + (f"_{i}" if outputs > 1 else "") for i in range(outputs)]
+        name = self.name(".".join(filter(None, (self._layer, kind.lower()))))
+        names = [name, *(f"{name}.output.{number}" for number in range(2, outputs + 1))]
         self.node(kind, inputs, names, **attributes)
-        return names[0] if outputs == 1 else names
+        return name if outputs == 1 else names
 
     def constant(self, name: str, value: NDArray[Any]) -> str:
         """Adds an initializer under a name that a reader of the graph understands; returns the name to use.
@@ -74,6 +96,10 @@ class StepGraph:
         """Names the result; call before `next`."""
         self._output("logits", value, helper.make_tensor_type_proto(TensorProto.FLOAT, [BATCH, vocab_size]))
 
+    def inside(self, layer: str, quantity: str, value: str, *shape: int, rows: str = BATCH) -> None:
+        """Names a value [rows, *shape] that somebody may look at, if it is none of the results. One name a value."""
+        self._inside.setdefault(value, (".".join(filter(None, ("inside", layer, quantity))), [rows, *shape]))
+
     def _output(self, name: str, value: str, kind: onnx.TypeProto) -> None:
         rename_values(self.nodes, {value: name})
         self._outputs.append(helper.make_value_info(name, kind))
@@ -85,7 +111,14 @@ class StepGraph:
 
     def model(self) -> onnx.ModelProto:
         """The finished, checked model."""
-        graph = helper.make_graph(self.nodes, "step", self._inputs, self._outputs, initializer=self.initializers)
+        computed = {name for node in self.nodes for name in node.output}
+        results = {port.name for port in self._outputs}
+        inside = {value: fact for value, fact in self._inside.items() if value in computed - results}
+        rename_values(self.nodes, {value: name for value, (name, _) in inside.items()})
+        infos = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in inside.values()]
+        graph = helper.make_graph(
+            self.nodes, "step", self._inputs, self._outputs, initializer=self.initializers, value_info=infos
+        )
         opset = [helper.make_opsetid("", OPSET)]
         model = helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION, producer_name="tui-gen")
         onnx.checker.check_model(model, full_check=True)

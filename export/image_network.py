@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -83,6 +84,30 @@ class ImageNetwork:
         if self.channels > 1:
             logits = logits.permute(0, 1, 3, 4, 2)  # pixel by pixel, channel by channel
         return logits.flatten(2).transpose(1, 2)
+
+
+class Guided(nn.Module):
+    """Classifier-free guidance: runs a network with its condition and without, and goes on from one to the other.
+
+    Ho, Salimans: Classifier-Free Diffusion Guidance, 2022, equation 6, over logits.
+
+    offsets: what each of the phrases that follow the network's own adds to the scale.
+    """
+
+    offsets: Tensor
+
+    def __init__(self, module: nn.Module, scale: float, offsets: Sequence[float]) -> None:
+        super().__init__()
+        self.module, self.scale = module, scale
+        self.register_buffer("offsets", torch.tensor(offsets))
+
+    def forward(self, planes: Tensor, conditions: Tensor) -> Tensor:
+        """Planes as the network takes them; float32[batch, conditions + offsets], 1 for each that the prompt names."""
+        own = conditions.shape[1] - len(self.offsets)
+        phrases, scales = conditions[:, :own], conditions[:, own:]
+        scale = (self.scale + scales @ self.offsets)[:, None, None, None]
+        conditional, unconditional = self.module(planes, phrases), self.module(planes, torch.zeros_like(phrases))
+        return unconditional + scale * (conditional - unconditional)
 
 
 def check_causal(network: ImageNetwork, *, seed: int = 0) -> None:

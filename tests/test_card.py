@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from tests.support import toys
-from tui_gen.card import ImageSpec, ModelCard, Quality
+from tui_gen.card import ImageSpec, LayerSpec, ModelCard, Quality
 from tui_gen.errors import TuiGenError
 
 TEXT = {"name": "toy", "kind": "text", "vocab_size": 8, "bos": 0}
 NEAR = "logits within 2.0e-06 of the network as it was read from the file, over 1,200 steps"
+LAYERS = (LayerSpec("first", ((-1, 0), (-1, 1)), 3, "vertical", 2), LayerSpec("last", ((0, 0),)))
 PALETTE = ((0, 0, 0), (255, 0, 0), (255, 255, 255))
 IMAGE = {"name": "toy", "kind": "image", "vocab_size": 3, "bos": 3, "image": toys.IMAGE}
 
@@ -35,8 +36,9 @@ def read(facts: object) -> ModelCard:
         ),
         ModelCard("toy", "image", "PixelCNN", 3, 3, image=ImageSpec(4, 6, 3, channels=3, warm_up=(4, 4))),
         ModelCard("toy", "image", "PixelCNN", 3, 3, image=ImageSpec(4, 6, 3, conditions=(4, 5, 6), exclusive=(5, 6))),
+        ModelCard("toy", "image", "PixelCNN", 3, 3, image=ImageSpec(4, 6, 3, layers=LAYERS, copies=("a", "b"))),
     ],
-    ids=["everything", "colour and warm-up", "conditions that exclude each other"],
+    ids=["everything", "colour and warm-up", "conditions that exclude each other", "layers and copies"],
 )  # fmt: skip
 def test_a_card_survives_being_written_and_read(card: ModelCard) -> None:
     assert ModelCard.from_json(card.to_json()) == card
@@ -133,6 +135,18 @@ def test_a_text_models_card_names_the_key_at_fault(change: dict[str, Any], fault
         ({"warm_up": [10**30]}, "'image.warm_up' must be token ids"),
         ({"warm_up": [2]}, "'image.warm_up' must be token ids past the 3 levels"),
         ({"warm_up": [6, 4]}, "'image.warm_up' must not be conditions, as 4 is"),
+        ({"layers": {}}, "'image.layers' must be a list"),
+        ({"layers": ["first"]}, "'image.layers' must be at most 2000 objects"),
+        ({"layers": [{"taps": []}]}, "'image.layers.0.name' is missing"),
+        ({"layers": [{"name": "x" * 301}]}, "'image.layers.0.name' must have at most 300 characters"),
+        (
+            {"layers": [{"name": "a"}, {"name": "b", "taps": [[0]]}]},
+            "'image.layers.1.taps' must be at most 10000 pairs",
+        ),
+        ({"layers": [{"name": "a", "taps": [[0, 2**40]]}]}, "'image.layers.0.taps' must be at most 10000 pairs"),
+        ({"layers": [{"name": "a", "mask": "C"}]}, "'image.layers.0.mask' must be one of A, B, vertical, horizontal"),
+        ({"layers": [{"name": "a", "lead": -1}]}, "'image.layers.0.lead' must be a whole number"),
+        ({"copies": [1]}, "'image.copies' must be at most 16 names"),
         ({"warm_up": [6] * 25}, "'image.warm_up' must be at most as long as the picture has pixels, not 25"),
     ],
 )

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import onnx
+from numpy.typing import NDArray
 
-from ..image_network import ImageNetwork
+from tui_gen.card import LayerSpec
+
+from ..image_network import Guided, ImageNetwork
 from .buffers import ColumnBuffers
 from .elementwise import ELEMENTWISE
 from .emit import emit
 from .ir import NodeInput, NotStreamableError, TensorNode
+from .layers import layer_specs
 from .lowering import lower
 from .products import PRODUCTS
 from .rearranging import REARRANGING
@@ -27,8 +32,8 @@ class CompiledStep:
     graph: onnx.ModelProto
     warm_up: int
     """How many warm-up tokens it must read after the condition, before the first pixel."""
-    leads: tuple[tuple[str, int], ...]
-    """How many positions ahead of the next pixel each convolution is computed, in the network's order."""
+    layers: tuple[LayerSpec, ...]
+    """Its convolutions, in the network's order."""
 
 
 def compile_step(network: ImageNetwork) -> CompiledStep:
@@ -37,16 +42,18 @@ def compile_step(network: ImageNetwork) -> CompiledStep:
     Any network of causal convolutions, operations on single places, slices and paddings compiles. Raises
     NotStreamableError that names what stands in the way: strides, attention, a look at what is not drawn yet.
     """
-    calls = trace(network)
-    output, contributions = lower(network, calls, _HANDLERS)
+    plain = _without_guidance(network)
+    output, contributions = lower(plain, trace(plain), _HANDLERS)
+    if isinstance(network.module, Guided):
+        contributions = _with_scales(contributions, network.module)
     image_lead = -1 if network.channels == 1 else 0
     plan = schedule(output, height=network.height, width=network.width, image_lead=image_lead)
     buffers = ColumnBuffers(plan, area=network.height * network.width, channels=network.channels)
     if network.channels > 1:
         _check_complete(plan, buffers)
-    graph = emit(network, plan, buffers, contributions)
-    leads = tuple((node.name, plan.leads[node]) for node in plan.nodes if node.operation == "Linear")
-    return CompiledStep(graph, plan.warm_up, leads)
+    layers = layer_specs(plan)
+    graph = emit(network, plan, buffers, contributions, layers)
+    return CompiledStep(graph, plan.warm_up, tuple(layers.values()))
 
 
 def _check_complete(plan: Schedule, buffers: ColumnBuffers) -> None:
@@ -70,3 +77,17 @@ def _sees_last(plan: Schedule, node: TensorNode, read: NodeInput) -> bool:
     """Whether a node sees the last of what it reads of its own place."""
     taps = [index for index, tap in enumerate(read.taps) if not plan.offset(node, read, tap)]
     return any(node.operation != "Linear" or node.attributes["weight"][tap][-1].any() for tap in taps)
+
+
+def _without_guidance(network: ImageNetwork) -> ImageNetwork:
+    """One copy of the network, which reads the conditions that it learned."""
+    module = network.module
+    if not isinstance(module, Guided):
+        return network
+    return replace(network, module=module.module, conditions=network.conditions - len(module.offsets))
+
+
+def _with_scales(contributions: NDArray[np.float32], guided: Guided) -> NDArray[np.float32]:
+    """What the scales of the prompt add comes last: float32[conditions + scales, width + 1]."""
+    own, scales = np.pad(contributions, ((0, 0), (0, 1))), guided.offsets.numpy()
+    return np.concatenate([own, np.pad(scales[:, None], ((0, 0), (own.shape[1] - 1, 0)))])

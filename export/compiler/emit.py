@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
-from itertools import count, pairwise
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto
+
+from tui_gen.card import LayerSpec
 
 from ..graph import StepGraph
-from ..image_network import ImageNetwork
-from .buffers import ColumnBuffers, ProductBatch
+from ..image_network import Guided, ImageNetwork
+from .buffers import ColumnBuffers, common_name
+from .bundles import Bundle, find_bundles
+from .columns import RingColumns
+from .inputs import Condition, StepInputs
 from .ir import LARGEST_TABLE, ConditionSlice, NodeInput, Operand, PlaceTable, TensorNode
+from .layers import features_of_layer
 from .schedule import Schedule
+from .sums import Sum, Sums
 
 _UNSCALED = {"Clip"}
 """Operators whose constants must have no dimensions."""
 
 
 def emit(
-    network: ImageNetwork, plan: Schedule, buffers: ColumnBuffers, contributions: NDArray[np.float32]
+    network: ImageNetwork,
+    plan: Schedule,
+    buffers: ColumnBuffers,
+    contributions: NDArray[np.float32],
+    layers: Mapping[TensorNode, LayerSpec],
 ) -> onnx.ModelProto:
-    """The step function of a scheduled network. contributions: float32[conditions, width] of `ConditionTable`."""
-    return _Emitter(network, plan, buffers, contributions).run()
+    """The step function of a scheduled network.
+
+    contributions: float32[conditions, width] of `ConditionTable`; of a guided network, whose plan is that of one copy,
+    with the scale as a last column.
+    """
+    emitter = _Emitter(network, plan, buffers, contributions)
+    return emitter.run(layers)
 
 
 class _Emitter:
@@ -32,36 +47,161 @@ class _Emitter:
         self, network: ImageNetwork, plan: Schedule, buffers: ColumnBuffers, contributions: NDArray[np.float32]
     ) -> None:
         self._network, self._plan, self._buffers, self._graph = network, plan, buffers, StepGraph()
-        self._inputs = _Inputs(self._graph, network, buffers.positions)
-        self._tables = _PositionTables(self._graph, self._inputs.position, buffers.positions)
-        self._condition = self._inputs.condition(contributions) if contributions.size else ""
-        self._columns = _Columns(self._graph, buffers, self._tables, self._inputs)
+        copies = 2 if isinstance(network.module, Guided) else 1
+        self._inputs = StepInputs(self._graph, network, positions=buffers.positions, copies=copies)
+        self._sums = Sums(plan.nodes, buffers)
+        self._condition: Condition | None = None
+        if contributions.size:
+            biases = self._sums.condition_biases
+            self._condition = Condition(self._graph, network, contributions, biases, copies=copies)
+        self._bundles = find_bundles(plan.nodes, buffers, self._sums)
+        self._columns = RingColumns(self._graph, buffers, self._inputs, self._value, self._sums.product_biases)
         self._values: dict[TensorNode, str] = {}
-        self._names: set[str] = set()
+        self._bundle_values: dict[Bundle, str] = {}
 
-    def run(self) -> onnx.ModelProto:
+    def run(self, layers: Mapping[TensorNode, LayerSpec]) -> onnx.ModelProto:
         graph = self._graph
         for node in self._plan.nodes:
-            if node not in self._values:
-                self._values[node] = self._emit(node)
-            self._columns.add(node, self._values[node])
-        logits = self._values[self._plan.nodes[-1]]
-        if self._network.channels > 1:
-            index = graph.op("Unsqueeze", self._inputs.channel, graph.ints(1))
-            logits = graph.op("GatherND", logits, index, batch_dims=1)
-        graph.logits(graph.op("Identity", logits), self._network.levels)
-        graph.next("position", self._inputs.position)
+            if node not in self._sums.inner and node not in self._bundles:
+                self._value(node)
+        with graph.layer("logits"):
+            graph.logits(self._logits(self._value(self._plan.nodes[-1])), self._network.levels)
+        graph.next("position", self._inputs.next_position)
         if self._condition:
-            graph.next("condition", self._condition)
+            graph.next("condition", self._condition.next)
         self._columns.finish()
-        self._tables.finish()
+        self._name_features(layers)
         return graph.model()
+
+    def _name_features(self, layers: Mapping[TensorNode, LayerSpec]) -> None:
+        """Names what layers give, those first that look around; layers in one sum share theirs."""
+        rows = "batch" if self._inputs.copies == 1 else "rows"
+        for node in sorted(layers, key=lambda node: len(layers[node].taps) == 1):
+            features = features_of_layer(node, self._buffers, self._sums.inner)
+            if features in self._values:
+                value, size = self._values[features], features.features
+                self._graph.inside(layers[node].name, "features", value, *size, rows=rows)
+
+    def _logits(self, value: str) -> str:
+        """[batch, levels] of the channel that comes, and as guidance wants it."""
+        graph, network, copies = self._graph, self._network, self._inputs.copies
+        if network.channels > 1:
+            index = graph.op("Reshape", self._inputs.for_copies(self._inputs.channel), graph.ints(-1, 1))
+            value = graph.op("GatherND", value, index, batch_dims=1)
+        if isinstance(network.module, Guided):
+            assert self._condition
+            value = graph.op("Reshape", value, graph.ints(-1, copies * network.levels))
+            prompted, other = graph.op("Split", value, outputs=2, axis=1, num_outputs=2)
+            usual = graph.constant("guidance.scale", np.array(network.module.scale, np.float32))
+            scale = graph.op("Add", self._condition.scale, usual)
+            return str(graph.op("Add", other, graph.op("Mul", scale, graph.op("Sub", prompted, other))))
+        plain = next((node for node in graph.nodes if value in node.output), None)
+        shared = any(value in node.input for node in graph.nodes) or self._plan.nodes[-1].operation == "Image"
+        return value if plain and not shared else str(graph.op("Identity", value))
+
+    def _value(self, node: TensorNode) -> str:
+        """The column [rows, *features] of a node that this step computes."""
+        if node not in self._values:
+            bundle = self._bundles.get(node)
+            with self._graph.layer(node.name or node.operation.lower()):
+                if bundle:
+                    self._values.update(zip(bundle.nodes, self._lanes(bundle), strict=True))
+                else:
+                    self._values[node] = self._emit(node)
+                    if node.operation == "Image":
+                        self._values[node] = self._columns.add_image(node, self._values[node])
+        return self._values[node]
+
+    def _lanes(self, bundle: Bundle) -> list[str]:
+        """A bundle's value, taken apart."""
+        graph, lanes, features = self._graph, len(bundle.nodes), bundle.nodes[0].features
+        flat = graph.op("Reshape", self._bundle_value(bundle), graph.ints(-1, *features))
+        return list(graph.op("Split", flat, outputs=lanes, axis=0, num_outputs=lanes))
+
+    def _bundle_value(self, bundle: Bundle) -> str:
+        """[lanes, rows, *features]."""
+        if bundle not in self._bundle_values:
+            with self._graph.layer(_bundle_name(bundle)):
+                self._bundle_values[bundle] = self._emit_bundle(bundle)
+        return self._bundle_values[bundle]
+
+    def _emit_bundle(self, bundle: Bundle) -> str:
+        graph, node = self._graph, bundle.nodes[0]
+        if node in self._sums.of:
+            return self._bundle_of_sums(bundle)
+        if node.operation == "Slice":
+            return self._bundle_of_slices(bundle)
+        operands = []
+        for at, operand in enumerate(node.operands):
+            if isinstance(operand, NodeInput):
+                reads = [other.operands[at] for other in bundle.nodes]
+                operands.append(self._lanes_of(bundle, [read.node for read in reads if isinstance(read, NodeInput)]))
+            else:
+                operands.append(self._operand(node, operand))
+        return str(graph.op(node.operation, *operands, **node.attributes))
+
+    def _lanes_of(self, bundle: Bundle, nodes: Sequence[TensorNode]) -> str:
+        """What the nodes of a bundle read: some of the lanes of another one, or all."""
+        source = self._bundles[nodes[0]]
+        return self._part_of_lanes(
+            self._bundle_value(source), bundle.first - source.first, len(nodes), len(source.nodes)
+        )
+
+    def _part_of_lanes(self, value: str, first: int, count: int, total: int) -> str:
+        ints = self._graph.ints
+        if count == total:
+            return value
+        return str(self._graph.op("Slice", value, ints(first), ints(first + count), ints(0)))
+
+    def _bundle_of_sums(self, bundle: Bundle) -> str:
+        graph, lanes, sums = self._graph, len(bundle.nodes), [self._sums.of[node] for node in bundle.nodes]
+        features, terms = bundle.nodes[0].features, list[str]()
+        for product in sums[0].batched:
+            batch = self._buffers.batches[product]
+            terms.append(self._part_of_lanes(self._columns.batch(batch), bundle.first, lanes, len(batch.products)))
+        for parts in zip(*(total.parts for total in sums), strict=True):
+            terms.append(self._lanes_of(bundle, parts))
+        for values in zip(*(total.values for total in sums), strict=True):
+            terms.append(self._lanes_of(bundle, [read.node for _, read in values]))
+        for tables in zip(*(total.tables for total in sums), strict=True):
+            rows = [self._buffers.places(*use) for use in tables]
+            flat = [_flat(table)[places] for places, (_, table) in zip(rows, tables, strict=True)]
+            terms.append(self._inputs.tables.look_up(f"{_bundle_name(bundle)}.places", np.stack(flat), axis=1))
+        for slices in zip(*(total.conditions for total in sums), strict=True):
+            together = graph.op("Concat", *map(self._condition_part, slices), axis=0)
+            terms.append(graph.op("Reshape", together, graph.ints(lanes, -1, *slices[0].features)))
+        if sums[0].constant.any():
+            constant = np.stack([np.broadcast_to(total.constant, features)[None] for total in sums])
+            terms.append(graph.constant(graph.name(f"{_bundle_name(bundle)}.bias"), constant))
+        return self._add(terms)
+
+    def _add(self, terms: Sequence[str]) -> str:
+        if len(terms) == 1:
+            return terms[0]
+        return str(self._graph.op("Sum" if len(terms) > 2 else "Add", *terms))
+
+    def _bundle_of_slices(self, bundle: Bundle) -> str:
+        """As `_slice`."""
+        graph, (start, end, axis) = self._graph, _range(bundle.nodes[0])
+        (read,) = bundle.nodes[0].reads
+        value = self._lanes_of(bundle, [next(node.reads).node for node in bundle.nodes])
+        parts = [part for part in self._parts(bundle.nodes[0]) if self._lanes_equal(bundle, self._bundles.get(part))]
+        bounds = [_range(part)[:2] for part in parts]
+        if _make_up_whole(bounds, read.node.features[axis - 1]):
+            sizes = graph.ints(*(b - a for a, b in bounds))
+            names = graph.op("Split", value, sizes, outputs=len(parts), axis=axis + 1)
+            self._bundle_values.update({self._bundles[part]: name for part, name in zip(parts, names, strict=True)})
+            return self._bundle_values[bundle]
+        return str(graph.op("Slice", value, graph.ints(start), graph.ints(end), graph.ints(axis + 1)))
+
+    def _lanes_equal(self, one: Bundle, other: Bundle | None) -> bool:
+        return other is not None and (one.first, len(one.nodes)) == (other.first, len(other.nodes))
 
     def _emit(self, node: TensorNode) -> str:
         if node.operation == "Image":
             return self._inputs.column()
-        if node.operation == "Linear":
-            return self._linear(node)
+        if node in self._sums.of:
+            return self._sum(node, self._sums.of[node])
         if node.operation == "Slice":
             return self._slice(node)
         operands = [self._operand(node, operand) for operand in node.operands]
@@ -75,35 +215,61 @@ class _Emitter:
             operands = [n if isinstance(operand, NodeInput) else self._expand(n, *size) for operand, n, size in sizes]
         return str(self._graph.op(node.operation, *operands, **attributes))
 
-    def _linear(self, node: TensorNode) -> str:
-        (read,) = node.reads
-        if node in self._buffers.products:
-            return self._columns.product(node, self._values[read.node])
-        taps = self._plan.taps(node, read)
-        weight, bias = node.attributes["weight"][taps], node.attributes["bias"]
-        name = self._name(node.name or "product")
-        if not taps:
-            return self._expand(self._graph.constant(f"{name}.bias", bias[None]), *bias.shape)
-        value = self._columns.read(node, read)
-        inputs = weight.shape[0] * weight.shape[1]
-        if len(taps) > 1 or len(read.node.features) != 1:
-            value = self._graph.op("Reshape", value, self._graph.ints(0, inputs))
-        return self._graph.linear(name, value, weight.reshape(inputs, -1), bias)
+    def _sum(self, node: TensorNode, total: Sum) -> str:
+        """What can be added as it is, then every product on top of it."""
+        graph, constant = self._graph, total.constant
+        terms = [self._columns.read(*value) for value in total.values]
+        terms += [self._place_table(reader, table) for reader, table in total.tables]
+        terms += [self._condition_part(part) for part in total.conditions]
+        terms += [self._value(part) for part in total.parts]
+        terms += [self._columns.batched(product) for product in total.batched]
+        factors = [pair for product in total.products for pair in self._factors(product)]
+        bias = graph.constant(graph.name(f"{node.name or 'sum'}.bias"), constant) if constant.any() else ""
+        if bias and not factors:
+            terms.append(bias)
+        if not terms and not factors:
+            return self._expand(
+                graph.constant(graph.name("zeros"), np.zeros((1, *node.features), np.float32)), *node.features
+            )
+        if terms == [bias]:
+            return self._expand(bias, *node.features)
+        value = self._add(terms) if terms else ""
+        for name, column, weight in factors:
+            with graph.layer(name):
+                matrix = graph.constant(graph.name(f"{name}.weight"), weight)
+                third = bias or value
+                product = graph.op("Gemm", column, matrix, *([third] if third else []))
+                value, bias = (graph.op("Add", value, product) if bias and value else product), ""
+        return str(value)
+
+    def _factors(self, product: TensorNode) -> list[tuple[str, str, NDArray[np.float32]]]:
+        """Layer, columns [rows, inputs], weight [inputs, outputs]: of earlier columns unless batched, and newest."""
+        (read,), weight, name = product.reads, product.attributes["weight"], product.name or "product"
+        earlier, outputs = self._buffers.earlier(product, read), weight.shape[2]
+        factors = []
+        with self._graph.layer(name):
+            if earlier and product not in self._buffers.batches:
+                factors.append((name, self._columns.earlier(product), weight[earlier].reshape(-1, outputs)))
+            newest = self._buffers.newest(product, read)
+            return factors + [(name, self._columns.newest(product, read, tap), weight[tap]) for tap in newest]
 
     def _slice(self, node: TensorNode) -> str:
         """A part of the features. Parts that make up the whole are split in one go."""
         (read,) = node.reads
         value, start, end, axis = self._columns.read(node, read), *_range(node)
-        parts = sorted((other for other in self._plan.nodes if self._same_source(node, other)), key=_range)
+        parts = self._parts(node)
         bounds = [_range(part)[:2] for part in parts]
-        complete = bounds[0][0] == 0 and bounds[-1][1] == read.node.features[axis - 1]
         ints = self._graph.ints
-        if len(parts) > 1 and complete and all(a[1] == b[0] for a, b in pairwise(bounds)):
+        if _make_up_whole(bounds, read.node.features[axis - 1]):
             sizes = ints(*(b - a for a, b in bounds))
             names = self._graph.op("Split", value, sizes, outputs=len(parts), axis=axis)
             self._values.update(zip(parts, names, strict=True))
             return self._values[node]
         return str(self._graph.op("Slice", value, ints(start), ints(end), ints(axis)))
+
+    def _parts(self, node: TensorNode) -> list[TensorNode]:
+        """The slices of what a slice takes a part of, itself among them, by their places."""
+        return sorted((other for other in self._plan.nodes if self._same_source(node, other)), key=_range)
 
     def _same_source(self, node: TensorNode, other: TensorNode) -> bool:
         if other.operation != "Slice" or other.attributes["axis"] != node.attributes["axis"]:
@@ -118,259 +284,47 @@ class _Emitter:
         if isinstance(operand, PlaceTable):
             return self._place_table(node, operand)
         if isinstance(operand, ConditionSlice):
-            return self._condition_slice(operand)
+            return self._condition_part(operand)
         value = operand.reshape(()) if node.operation in _UNSCALED else operand
-        return self._graph.constant(self._name(f"{node.name or 'constant'}.constant"), value)
+        return self._graph.constant(self._graph.name(f"{node.name or 'constant'}.constant"), value)
 
     def _place_table(self, node: TensorNode, constant: PlaceTable) -> str:
-        graph, position = self._graph, self._inputs.position
+        graph, tables = self._graph, self._inputs.tables
         places = self._buffers.places(node, constant)
-        flat = constant.values.reshape(-1, *constant.values.shape[2:])
-        name = self._name(constant.name or f"{node.name or 'constant'}.places")
+        flat = _flat(constant)
+        name = constant.name or f"{node.name or 'constant'}.places"
         if len(places) * flat[0].size <= LARGEST_TABLE:
-            return str(graph.op("Gather", graph.constant(name, flat[places]), position))
-        index = graph.op("Gather", graph.constant(f"{name}.index", places), position)
-        return str(graph.op("Gather", graph.constant(name, flat), index))
+            return tables.look_up(name, flat[places])
+        index = tables.look_up(f"{name}.index", places)
+        return str(graph.op("Gather", graph.constant(graph.name(name), flat), index))
 
-    def _condition_slice(self, operand: ConditionSlice) -> str:
-        graph, end = self._graph, operand.first + int(np.prod(operand.features, dtype=int))
-        value = graph.op("Slice", self._condition, graph.ints(operand.first), graph.ints(end), graph.ints(1))
-        if len(operand.features) != 1:
-            value = graph.op("Reshape", value, graph.ints(0, *operand.features))
-        if not operand.base.any():
-            return str(value)
-        base = graph.constant(self._name("condition.base"), operand.base.reshape(operand.features))
-        return str(graph.op("Add", value, base))
+    def _condition_part(self, part: ConditionSlice) -> str:
+        assert self._condition
+        return self._condition.part(part)
 
     def _expand(self, name: str, *size: int) -> str:
-        """A constant [..., *size] for every sample."""
+        """A constant [..., *size] for every row."""
         graph = self._graph
-        shape = graph.op("Concat", graph.op("Shape", "token"), graph.ints(*size), axis=0)
+        shape = graph.op("Concat", graph.op("Shape", self._inputs.tables.position), graph.ints(*size), axis=0)
         return str(graph.op("Expand", name, shape))
 
-    def _name(self, stem: str) -> str:
-        """A name that no other initializer has."""
-        name = _free_name(stem, self._names)
-        self._names.add(name)
-        return name
+
+def _bundle_name(bundle: Bundle) -> str:
+    """What the names of its nodes have in common."""
+    return common_name(bundle.nodes) + ".lanes"
+
+
+def _flat(table: PlaceTable) -> NDArray[np.float32]:
+    """[places, *features]."""
+    return table.values.reshape(-1, *table.values.shape[2:])
+
+
+def _make_up_whole(bounds: Sequence[tuple[int, int]], size: int) -> bool:
+    """Whether several ranges follow each other from 0 to the size."""
+    ends = bounds[0][0] == 0 and bounds[-1][1] == size
+    return len(bounds) > 1 and ends and all(one[1] == other[0] for one, other in pairwise(bounds))
 
 
 def _range(node: TensorNode) -> tuple[int, int, int]:
     """Start, end and axis of a slice."""
     return node.attributes["start"], node.attributes["end"], node.attributes["axis"]
-
-
-def _free_name(stem: str, names: Container[str]) -> str:
-    """The name itself, or the first of `name.2`, `name.3`, ... that is not among these."""
-    names_by_number = (stem if number == 1 else f"{stem}.{number}" for number in count(1))
-    return next(name for name in names_by_number if name not in names)
-
-
-class _Columns:
-    """The buffers in the graph: for every tensor that is read later, state `columns.*`, oldest column first."""
-
-    def __init__(self, graph: StepGraph, buffers: ColumnBuffers, tables: _PositionTables, inputs: _Inputs) -> None:
-        self._graph, self._buffers, self._tables = graph, buffers, tables
-        self._newest: dict[TensorNode, str] = {}
-        self._windows: dict[TensorNode, str] = {}
-        self._next: dict[str, str] = {}
-        self._cache: dict[tuple[object, ...], str] = {}
-        self._products: dict[ProductBatch, list[str]] = {}
-        # The first column of a batch stays zero: what a tap outside of the image sees.
-        self._batches = {
-            batch: graph.state(
-                batch.name, batch.products[0].depth + 1, sum(tensor.features[0] for tensor in batch.tensors)
-            )
-            for batch in buffers.batches
-        }
-        self._new_pixel = inputs.new_pixel() if buffers.channels > 1 else ""
-
-    def add(self, node: TensorNode, newest: str) -> None:
-        """Takes the column [batch, *features] that this step computed of a tensor."""
-        self._newest[node] = newest
-        if node not in self._buffers.batch_tensors and (self._buffers.depths[node] or self._buffers.zeros[node]):
-            self._open(node, newest)
-
-    def _open(self, node: TensorNode, newest: str) -> None:
-        """Puts the columns side by side: nothing, if some tap sees nothing; those of the state; the newest."""
-        graph, depth, zeros = self._graph, self._buffers.depths[node], self._buffers.zeros[node]
-        kind = TensorProto.INT64 if node.attributes.get("to") == TensorProto.INT64 else TensorProto.FLOAT
-        column, name, state = graph.op("Unsqueeze", newest, graph.ints(1)), "", ""
-        one_channel = self._buffers.channels == 1
-        first = int(zeros and depth > 0 and one_channel)  # a first column of the state, which stays zero
-        if depth:
-            name = _free_name(f"columns.{node.name or node.operation.lower()}", self._next)
-            state = graph.state(name, depth + first, *node.features, dtype=kind)
-            if not one_channel:
-                state, column, self._next[name] = self._by_channel(node, state, column, depth)
-        outside = self._zeros(node.features, kind) if zeros and not first else ""
-        parts = [part for part in (outside, state, column) if part]
-        window = graph.op("Concat", *parts, axis=1) if len(parts) > 1 else column
-        if depth and one_channel:  # the oldest column is dropped
-            later = graph.ints(*range(first), *range(first + 1, first + 1 + depth))
-            self._next[name] = graph.op("Gather", window, later, axis=1)
-        self._windows[node] = window
-
-    def _by_channel(self, node: TensorNode, state: str, newest: str, depth: int) -> tuple[str, str, str]:
-        """Where a pixel comes channel by channel: kept columns and newest, and the next state.
-
-        The column kept last is the pixel's own until all its channels have come; only then a new one begins.
-        """
-        graph, ints, new_pixel = self._graph, self._graph.ints, self._new_pixel
-        if node.operation == "Image":  # what came belongs to the pixel that was kept last
-            before = graph.op("Slice", state, ints(0), ints(depth - 1), ints(1))
-            last = graph.op("Slice", state, ints(depth - 1), ints(depth), ints(1))
-            pixel = graph.op("Add", last, newest)
-            state = graph.op("Concat", before, pixel, axis=1)
-            nothing = graph.op("Mul", pixel, graph.constant("zero", np.zeros(1, np.float32)))
-            newest = graph.op("Where", new_pixel, nothing, pixel)
-            self._newest[node] = graph.op("Squeeze", newest, ints(1))
-        complete = graph.op("Slice", state, ints(1), ints(depth), ints(1))
-        pending = graph.op("Slice", state, ints(0), ints(depth - 1), ints(1))
-        after = graph.op("Concat", graph.op("Where", new_pixel, complete, pending), newest, axis=1)
-        return state, newest, after
-
-    def _zeros(self, features: tuple[int, ...], kind: int) -> str:
-        """[batch, 1, *features] of zeros: what a tap outside of the image reads."""
-        key = ("zeros", features, kind)
-        if key not in self._cache:
-            graph = self._graph
-            shape = graph.op("Concat", graph.op("Shape", "token"), graph.ints(1, *features), axis=0)
-            zeros = graph.op("ConstantOfShape", shape)
-            self._cache[key] = graph.op("Cast", zeros, to=kind) if kind != TensorProto.FLOAT else zeros
-        return self._cache[key]
-
-    def read(self, reader: TensorNode, read: NodeInput) -> str:
-        """What a node sees through a read: [batch, *features] for one tap, [batch, taps, *features] for several."""
-        table = self._buffers.table(reader, read)
-        if table is None:
-            return self._newest[read.node]
-        key = (read.node, table.tobytes(), table.shape[1])
-        if key not in self._cache:
-            self._cache[key] = self._gather(self._windows[read.node], table)
-        return self._cache[key]
-
-    def _gather(self, window: str, table: NDArray[np.int64]) -> str:
-        graph, taps = self._graph, table.shape[1]
-        if (table == table[0]).all() and taps == 1:
-            at = graph.constant(f"slot.{table[0, 0]}", table[0, 0])
-            return str(graph.op("Gather", window, at, axis=1))
-        index = self._tables.look_up(table[:, :, None] if taps > 1 else table)
-        return str(graph.op("GatherND", window, index, batch_dims=1))
-
-    def product(self, node: TensorNode, newest: str) -> str:
-        """A batched product: float32[batch, outputs]. newest: the column that this step computed of its tensor."""
-        batch, index = self._buffers.products[node]
-        if batch not in self._products:
-            self._products[batch] = self._earlier(batch)
-        value = self._products[batch][index]
-        for tap in batch.products[index].newest:
-            weight = self._graph.constant(f"{batch.name}.{index}.weight", node.attributes["weight"][tap])
-            value = self._graph.op("Gemm", newest, weight, value)
-        return value
-
-    def _earlier(self, batch: ProductBatch) -> list[str]:
-        """What each product of a batch has of earlier columns, its bias included."""
-        graph, name = self._graph, batch.name
-        weights = np.stack([each.product.attributes["weight"][[*each.earlier]] for each in batch.products])
-        products, taps, inputs, outputs = weights.shape
-        index = self._tables.look_up(batch.products[0].table[:, :, None])
-        columns = graph.op("GatherND", self._batches[batch], index, batch_dims=1)
-        by_product = graph.op("Reshape", columns, graph.ints(0, taps, products, inputs))
-        product_first = graph.op("Transpose", by_product, perm=[2, 0, 1, 3])
-        rows = graph.op("Reshape", product_first, graph.ints(products, -1, taps * inputs))
-        weight = graph.constant(f"{name}.weight", weights.reshape(products, taps * inputs, outputs))
-        biases = np.stack([each.product.attributes["bias"] for each in batch.products])
-        bias = graph.constant(f"{name}.bias", biases[:, None])
-        sums = graph.op("Add", graph.op("MatMul", rows, weight), bias)
-        flat = graph.op("Reshape", sums, graph.ints(-1, outputs))
-        return list(graph.op("Split", flat, outputs=products, axis=0, num_outputs=products))
-
-    def finish(self) -> None:
-        """Declares the columns as the next state: the oldest is dropped."""
-        graph = self._graph
-        for batch, state in self._batches.items():
-            columns = graph.op("Concat", *(self._newest[tensor] for tensor in batch.tensors), axis=1)
-            window = graph.op("Concat", state, graph.op("Unsqueeze", columns, graph.ints(1)), axis=1)
-            later = graph.ints(0, *range(2, batch.products[0].depth + 2))
-            graph.next(batch.name, graph.op("Gather", window, later, axis=1))
-        for name, value in self._next.items():
-            graph.next(name, value)
-
-
-class _PositionTables:
-    """Collects tables over positions; afterwards each is an initializer with a row per kind of position."""
-
-    def __init__(self, graph: StepGraph, position: str, positions: int) -> None:
-        self._graph, self._positions = graph, positions
-        self._kind = graph.op("Gather", "kind", position)
-        self._tables: dict[str, NDArray[np.int64]] = {}
-        self._rows: dict[bytes, str] = {}
-
-    def look_up(self, table: NDArray[np.int64]) -> str:
-        """The row [batch, *columns] of a table int64[positions, *columns] that belongs to the sample's position."""
-        key = table.tobytes() + str(table.shape).encode()
-        if key not in self._rows:
-            name = f"slots.{len(self._tables)}"
-            self._tables[name] = table
-            self._rows[key] = self._graph.op("Gather", name, self._kind)
-        return self._rows[key]
-
-    def finish(self) -> None:
-        """Adds the initializers: the tables, and `kind`, int64[positions]."""
-        flat = [np.zeros((self._positions, 1)), *(table.reshape(len(table), -1) for table in self._tables.values())]
-        _, first, kinds = np.unique(np.concatenate(flat, axis=1), axis=0, return_index=True, return_inverse=True)
-        for name, table in self._tables.items():
-            self._graph.constant(name, table[first])
-        self._graph.constant("kind", kinds.reshape(-1).astype(np.int64))
-
-
-class _Inputs:
-    """What every step reads: the token, the position, and the condition."""
-
-    def __init__(self, graph: StepGraph, network: ImageNetwork, positions: int) -> None:
-        self._graph, self._network = graph, network
-        self._tokens = network.warm_up + 1
-        self._before = graph.state("position", dtype=TensorProto.INT64)
-        advance = np.ones(self._tokens, dtype=np.int64)
-        advance[network.start : network.warm_up] = 0
-        advance[network.warm_up] = network.channels
-        steps = graph.op("Gather", graph.constant("advance", advance), "token")
-        last = graph.ints(positions - 1)
-        self.position = graph.op("Min", graph.op("Add", self._before, steps), last)
-        """int64[batch]: how many steps of the image are made, warm-up included."""
-        self.channel = graph.op("Mod", self.position, graph.ints(network.channels)) if network.channels > 1 else ""
-        """int64[batch]: which channel of its pixel comes next."""
-
-    def new_pixel(self) -> str:
-        """bool[batch, 1, 1]: whether the pixel before is complete."""
-        first = self._graph.op("Equal", self.channel, self._graph.ints(0))
-        return str(self._graph.op("Reshape", first, self._graph.ints(-1, 1, 1)))
-
-    def column(self) -> str:
-        """float32[batch, planes]: what the network sees of the token; prefix tokens are nothing to it."""
-        graph, (channels, levels, planes) = self._graph, self._network.encoding.shape
-        table = np.zeros((channels, self._tokens, planes), dtype=np.float32)
-        table[:, :levels] = self._network.encoding.numpy()
-        encoding = graph.constant("encoding", table.reshape(-1, planes))
-        if channels == 1:
-            return str(graph.op("Gather", encoding, "token"))
-        own = graph.op("Mod", self._before, graph.ints(channels))
-        row = graph.op("Add", graph.op("Mul", own, graph.ints(self._tokens)), "token")
-        return str(graph.op("Gather", encoding, row))
-
-    def condition(self, contributions: NDArray[np.float32]) -> str:
-        """float32[batch, width]: the condition's numbers. contributions: float32[conditions, width].
-
-        Phrases add up. Of classes the last one named counts, and the start token names the first.
-        """
-        network, graph = self._network, self._graph
-        table = np.zeros((self._tokens, contributions.shape[1]), dtype=np.float32)
-        table[network.start + 1 : network.warm_up] = contributions
-        before = graph.state("condition", contributions.shape[1])
-        if network.condition == "class":
-            table[network.start] = contributions[0]
-            keep = np.ones((self._tokens, 1), dtype=np.float32)
-            keep[network.start : network.warm_up] = 0
-            before = graph.op("Mul", before, graph.op("Gather", graph.constant("condition.keep", keep), "token"))
-        return str(graph.op("Add", before, graph.op("Gather", graph.constant("condition", table), "token")))

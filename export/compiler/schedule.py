@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -96,19 +97,41 @@ class _Look(NamedTuple):
 
 
 def _lead(plan: Schedule, image_lead: int) -> None:
-    """Leads as small as they can be, from the logits back to the image."""
+    """Leads from the logits back to the image: as small as they can be, or one more for a product's sake."""
     uses, cause = readers(plan.nodes), dict[TensorNode, _Look]()
+    latest, alike = (
+        _latest(plan),
+        Counter(_shape(node) for node in plan.nodes if node.operation == "Linear"),
+    )
     for node in reversed(plan.nodes):
         plan.leads[node] = 0 if node is plan.nodes[-1] else -(10**9)
         for reader, read in uses[node]:
             for index in plan.taps(reader, read):
                 look = _Look(reader, read.taps[index], plan.offset(reader, read, read.taps[index]))
-                if plan.leads[reader] + look.offset > plan.leads[node]:
-                    plan.leads[node], cause[node] = plan.leads[reader] + look.offset, look
+                lead = plan.leads[reader] + look.offset
+                if reader.operation == "Linear" and alike[_shape(reader)] > 1 and lead < latest[node]:
+                    lead += 1  # so that equal products need nothing of this step, and are computed in one go
+                if lead > plan.leads[node]:
+                    plan.leads[node], cause[node] = lead, look
         if node.operation == "Image":
             if plan.leads[node] > image_lead:
                 raise LooksAheadError(_explanation(node, cause, plan.leads[node]))
             plan.leads[node] = image_lead
+
+
+def _shape(product: TensorNode) -> tuple[int, ...]:
+    shape: tuple[int, ...] = product.attributes["weight"].shape
+    return shape
+
+
+def _latest(plan: Schedule) -> dict[TensorNode, int]:
+    """How far ahead each node can be computed from pixels of which every channel is known."""
+    latest = dict[TensorNode, int]()
+    for node in plan.nodes:
+        looks = [(read, read.taps[at]) for read in node.reads for at in plan.taps(node, read)]
+        bounds = [latest[read.node] - plan.offset(node, read, tap) for read, tap in looks]
+        latest[node] = -1 if node.operation == "Image" else min(bounds, default=0)
+    return latest
 
 
 def _explanation(image: TensorNode, cause: dict[TensorNode, _Look], ahead: int) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import torch
 from tokenizers import Tokenizer
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from tui_gen.card import ImageSpec, ModelCard
@@ -24,11 +24,13 @@ from ..build_tokenizer import phrase_tokenizer
 from ..checkpoints.settings import plain_settings
 from ..compiler.compile import CompiledStep, compile_step
 from ..compiler.ir import LooksAheadError, NotStreamableError
-from ..image_network import ImageNetwork, check_causal
+from ..image_network import Guided, ImageNetwork, check_causal
 from ..reader import Diagnosis, Exportable, Reading
 from .whole_image import whole_image_step
 
 GREATEST_SCALE = 10.0
+COPIES = ("prompted", "unprompted")
+"""Of a guided network, in their order in a step."""
 NAMED_SCALES = (0.0, 1.0, 1.5, 2.0, 3.0)
 """Scales that a prompt can ask for: 0 does not look at it, 1 is what the network learned."""
 NAMED_CLASSES = 4
@@ -156,8 +158,11 @@ class StreamingNetwork:
         """A card with what a player must know of the step function."""
         assert card.image
         form = f"the whole image for every token: {self.slow_because}" if self.slow_because else "one token at a time"
+        layers = () if isinstance(self._step, str) else self._step.layers
+        copies = COPIES if layers and isinstance(self.network.module, Guided) else ()
         warm_up = (self.network.warm_up,) * self._warm_up
-        return replace(card, image=replace(card.image, warm_up=warm_up), export={**card.export, "computes": form})
+        image = replace(card.image, warm_up=warm_up, layers=layers, copies=copies)
+        return replace(card, image=image, export={**card.export, "computes": form})
 
     def greedy_length(self) -> int:
         """Tokens of an image; of a slow network, as many of the first as there is time for."""
@@ -211,30 +216,6 @@ class StreamingNetwork:
             return one_hot.sum(1)
         when = torch.arange(1, prompt.shape[1] + 1)[:, None]
         return (one_hot * when).amax(1).argmax(1)
-
-
-class Guided(nn.Module):
-    """Classifier-free guidance: runs a network with its condition and without, and goes on from one to the other.
-
-    Ho, Salimans: Classifier-Free Diffusion Guidance, 2022, equation 6, over logits.
-
-    offsets: what each of the phrases that follow the network's own adds to the scale.
-    """
-
-    offsets: Tensor
-
-    def __init__(self, module: nn.Module, scale: float, offsets: Sequence[float]) -> None:
-        super().__init__()
-        self.module, self.scale = module, scale
-        self.register_buffer("offsets", torch.tensor(offsets))
-
-    def forward(self, planes: Tensor, conditions: Tensor) -> Tensor:
-        """Planes as the network takes them; float32[batch, conditions + offsets], 1 for each that the prompt names."""
-        own = conditions.shape[1] - len(self.offsets)
-        phrases, scales = conditions[:, :own], conditions[:, own:]
-        scale = (self.scale + scales @ self.offsets)[:, None, None, None]
-        conditional, unconditional = self.module(planes, phrases), self.module(planes, torch.zeros_like(phrases))
-        return unconditional + scale * (conditional - unconditional)
 
 
 def guided_network(network: ImageNetwork, scale: float) -> ImageNetwork:

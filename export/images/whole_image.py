@@ -69,8 +69,9 @@ class PlaceByPlace(Protocol):
 class WholeImageStep(nn.Module):
     """(token, position, image[, condition]) -> (logits, position, image[, condition]), batch first.
 
-    position int64[batch]: tokens of the picture that are known. image float32[batch, planes, height * width]: what the
-    network sees of them, zeros elsewhere. condition: float32[batch, conditions] of phrases, or int64[batch] of a class.
+    position int64[batch, 1]: tokens of the picture that are known. image float32[batch, planes, height * width]: what
+    the network sees of them, zeros elsewhere. condition: float32[batch, conditions] of phrases, or int64[batch, 1] of a
+    class.
     """
 
     encoding: Tensor
@@ -87,12 +88,14 @@ class WholeImageStep(nn.Module):
         self, token: Tensor, position: Tensor, image: Tensor, condition: Tensor | None = None
     ) -> tuple[Tensor, ...]:
         """One token of every sample."""
-        network = self.network
+        network, position = self.network, position[:, 0]
+        is_class = condition is not None and condition.dtype == torch.int64
+        condition = condition[:, 0] if condition is not None and is_class else condition
         image = image + self._token_planes(token, position)
         position = torch.clamp(position + (token < network.levels), max=network.area)
         conditions = () if condition is None else (self._condition(token, condition),)
         logits = self._logits(torch.clamp(position, max=network.area - 1), image, conditions)
-        return logits, position, image, *conditions
+        return logits, position[:, None], image, *(each[:, None] if is_class else each for each in conditions)
 
     def _logits(self, position: Tensor, image: Tensor, conditions: tuple[Tensor, ...]) -> Tensor:
         """Of one token of every sample: float32[batch, levels]."""
@@ -159,9 +162,11 @@ def _export(step: WholeImageStep, network: ImageNetwork, batch: int) -> onnx.Mod
 
 def _states(network: ImageNetwork, batch: int) -> dict[str, Tensor]:
     planes, places = int(network.encoding.shape[2]), network.height * network.width
-    states = {"position": torch.zeros(batch, dtype=torch.int64), "image": torch.zeros(batch, planes, places)}
+    states = {"position": torch.zeros(batch, 1, dtype=torch.int64), "image": torch.zeros(batch, planes, places)}
     condition = network.no_condition(batch)
-    return states if condition is None else {**states, "condition": condition}
+    if condition is None:
+        return states
+    return {**states, "condition": condition[:, None] if condition.dtype == torch.int64 else condition}
 
 
 def _reason(error: Exception) -> str:

@@ -75,7 +75,10 @@ class TextNetwork:
         states = _States(graph, self.recurrent)
         features = _Features(graph, "token", is_token=True)
         if self.table is not None:
-            features = _Features(graph, graph.op("Gather", graph.constant("embedding", to_numpy(self.table)), "token"))
+            with graph.layer("embedding"):
+                rows = graph.op("Gather", graph.constant("embedding", to_numpy(self.table)), "token")
+            graph.inside("", "embedding", rows, int(self.table.shape[1]))
+            features = _Features(graph, rows)
         inputs = list[_Features]()
         for at, layer in enumerate(self.layers):
             inputs.append(features)
@@ -83,7 +86,8 @@ class TextNetwork:
                 features = states.update(layer, features)
             else:
                 name = "output" if layer is self.layers[-1] else f"between.{at}"
-                features = _Features(graph, _feedforward(layer, name, features))
+                with graph.layer(name):
+                    features = _Features(graph, _feedforward(layer, name, features))
             for first in (first for first, last in self.residuals if last == at):
                 features = _Features(graph, graph.op("Add", features.flat(), inputs[first].flat()))
         graph.logits(features.flat(), self.vocab_size)
@@ -154,7 +158,8 @@ class _States:
         """What the next layer gives; its states are from now on those after the token."""
         index, self._next = self._next, self._next + 1
         states = [self._rows[index, state] for state in layer.states()]
-        output, states = _recurrent(layer, f"rnn.{index}", features, states)
+        with self._graph.layer(f"rnn.{index}"):
+            output, states = _recurrent(layer, f"rnn.{index}", features, states)
         self._rows.update({(index, state): row for state, row in zip(layer.states(), states, strict=True)})
         return output
 
@@ -270,7 +275,15 @@ def _operator(layer: RecurrentLayer, name: str, features: _Features, states: lis
 
 
 def _rnn(layer: RecurrentLayer, name: str, features: _Features, states: list[str]) -> list[str]:
-    return [_activation(features.graph, layer.nonlinearity, _sums(layer, name, features, states[0], order=(0,)))]
+    h = _activation(features.graph, layer.nonlinearity, _sums(layer, name, features, states[0], order=(0,)))
+    _name_inside(features.graph, name, layer.hidden_size, hidden=h)
+    return [h]
+
+
+def _name_inside(graph: StepGraph, name: str, width: int, **values: str) -> None:
+    """Values of a layer that is written out, [batch, width] each, by what they are."""
+    for quantity, value in values.items():
+        graph.inside(name, quantity, value, width)
 
 
 def _lstm(layer: RecurrentLayer, name: str, features: _Features, states: list[str]) -> list[str]:
@@ -279,10 +292,14 @@ def _lstm(layer: RecurrentLayer, name: str, features: _Features, states: list[st
     sizes = graph.ints(3 * layer.hidden_size, layer.hidden_size)
     gates, candidate = graph.op("Split", sums, sizes, outputs=2, axis=1)
     i, f, o = graph.op("Split", graph.op("Sigmoid", gates), outputs=3, axis=1, num_outputs=3)
-    c = graph.op("Add", graph.op("Mul", f, c), graph.op("Mul", i, graph.op("Tanh", candidate)))
+    candidate = graph.op("Tanh", candidate)
+    c = graph.op("Add", graph.op("Mul", f, c), graph.op("Mul", i, candidate))
     h = graph.op("Mul", o, graph.op("Tanh", c))
+    gates_by_name = {"input_gate": i, "forget_gate": f, "output_gate": o, "candidate": candidate, "cell": c}
+    _name_inside(graph, name, layer.hidden_size, **gates_by_name)
     if layer.weight_hr is not None:
         h = graph.op("MatMul", h, graph.constant(f"{name}.P", to_numpy(layer.weight_hr).T))
+    _name_inside(graph, name, layer.states()["h"], hidden=h)
     return [h, c]
 
 
@@ -301,7 +318,9 @@ def _gru(layer: RecurrentLayer, name: str, features: _Features, states: list[str
     else:
         new_of_h = graph.op("Mul", r, graph.linear(f"{name}.new", h, *new))
     n = graph.op("Tanh", graph.op("Add", new_of_x, new_of_h))
-    return [graph.op("Add", n, graph.op("Mul", z, graph.op("Sub", h, n)))]
+    h = graph.op("Add", n, graph.op("Mul", z, graph.op("Sub", h, n)))
+    _name_inside(graph, name, width, reset_gate=r, update_gate=z, candidate=n, hidden=h)
+    return [h]
 
 
 def _sums(layer: RecurrentLayer, name: str, features: _Features, h: str, *, order: tuple[int, ...]) -> str:

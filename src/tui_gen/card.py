@@ -17,6 +17,9 @@ Colour = tuple[int, int, int]
 AS_READ = "the network as it was read from the file"
 """What an export is compared with where nobody asked the original."""
 MAX_PIXELS = 2**22
+MASKS = ("", "A", "B", "vertical", "horizontal")
+MAX_LAYERS, MAX_TAPS, MAX_COPIES, MAX_NAME = 2000, 10_000, 16, 300
+"""Of a picture's network, as a card describes it."""
 _OF_THE_FILE = {"sha256", "replaces", "quality", "measured", "parity", "source_sha256", "versions"}
 _SHA256 = re.compile("[0-9a-f]{64}")
 MAX_TEMPERATURE = 10.0
@@ -33,6 +36,22 @@ LIMITS: dict[str, tuple[float, float]] = {
     "threads": (1, 256),
 }
 """The lowest and the highest value that can be asked for: on the screen, the command line, in the configuration."""
+
+
+@dataclass(frozen=True)
+class LayerSpec:
+    """A convolution of a picture's network, as the exported step computes it."""
+
+    name: str
+    """`inside.<name>.features` is what it gives, [samples * copies, width], where the graph has such a value."""
+    taps: tuple[tuple[int, int], ...]
+    """The places that it looks at: rows below and columns to the right of its own."""
+    lead: int = 0
+    """How many pixels ahead of the one that is drawn it is computed."""
+    mask: str = ""
+    """`A` or `B` by raster order, without its own place or with it; `vertical` or `horizontal`; empty for others."""
+    dilation: int = 1
+    """How many places lie from one tap to the next."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +72,12 @@ class ImageSpec:
     """Token ids that end every prompt, after the conditions: a model that computes ahead reads them first."""
     exclusive: tuple[int, ...] = ()
     """Those of the conditions of which a prompt can name one at most."""
+    layers: tuple[LayerSpec, ...] = ()
+    """The network's convolutions in the order in which they are computed; empty where nobody said."""
+    copies: tuple[str, ...] = ()
+    """What runs side by side for each sample, one row of every value inside after the other: `prompted`, `unprompted`
+    of a guided network. Empty for one that runs once.
+    """
 
     @property
     def area(self) -> int:
@@ -185,8 +210,16 @@ def _proof(parity: JsonFields | None) -> str:
 
 
 def _known_image_facts(image: ImageSpec) -> dict[str, Any]:
-    usual = {"channels": ImageSpec.channels, "warm_up": ImageSpec.warm_up, "exclusive": ImageSpec.exclusive}
-    return {key: value for key, value in asdict(image).items() if key not in usual or value != usual[key]}
+    always = ("height", "width", "levels", "palette", "conditions")
+    facts = {key: value for key, value in asdict(image).items() if key in always or value != getattr(ImageSpec, key)}
+    if image.layers:
+        facts["layers"] = [_known_layer_facts(layer) for layer in image.layers]
+    return facts
+
+
+def _known_layer_facts(layer: LayerSpec) -> dict[str, Any]:
+    usual = {"lead": LayerSpec.lead, "mask": LayerSpec.mask, "dilation": LayerSpec.dilation}
+    return {key: value for key, value in asdict(layer).items() if key not in usual or value != usual[key]}
 
 
 def _read_card(facts: JsonFields) -> ModelCard:
@@ -262,8 +295,38 @@ def _read_image(facts: JsonFields) -> ImageSpec:
     channels = facts.integer("channels") if facts.has("channels") else 1
     if channels not in (1, 3) or (palette and channels == 3):
         raise facts.fault("channels", f"must be 1, or 3 for red, green, blue without a palette, not {channels}")
-    exclusive = _read_ids(facts, "exclusive")
-    return ImageSpec(height, width, levels, palette or None, conditions, channels, warm_up, exclusive)
+    exclusive, copies = _read_ids(facts, "exclusive"), facts.items("copies")
+    if len(copies) > MAX_COPIES or not all(isinstance(copy, str) and len(copy) <= MAX_NAME for copy in copies):
+        raise facts.fault("copies", f"must be at most {MAX_COPIES} names")
+    layers = _read_layers(facts)
+    return ImageSpec(
+        height, width, levels, palette or None, conditions, channels, warm_up, exclusive, layers, tuple(copies)
+    )
+
+
+def _read_layers(facts: JsonFields) -> tuple[LayerSpec, ...]:
+    rows = facts.items("layers")
+    if len(rows) > MAX_LAYERS or not all(isinstance(row, dict) for row in rows):
+        raise facts.fault("layers", f"must be at most {MAX_LAYERS} objects")
+    return tuple(_read_layer(JsonFields(row, f"image.layers.{at}.")) for at, row in enumerate(rows))
+
+
+def _read_layer(facts: JsonFields) -> LayerSpec:
+    name, mask, taps = facts.text("name"), facts.text("mask", ""), facts.items("taps")
+    if len(name) > MAX_NAME:
+        raise facts.fault("name", f"must have at most {MAX_NAME} characters")
+    if mask not in MASKS:
+        raise facts.fault("mask", f"must be one of {', '.join(filter(None, MASKS))}, not {mask!r:.60}")
+    if len(taps) > MAX_TAPS or not all(_is_tap(tap) for tap in taps):
+        raise facts.fault("taps", f"must be at most {MAX_TAPS} pairs [rows, columns] of whole numbers")
+    lead = facts.integer("lead") if facts.has("lead") else LayerSpec.lead
+    dilation = facts.integer("dilation", minimum=1) if facts.has("dilation") else LayerSpec.dilation
+    return LayerSpec(name, tuple((tap[0], tap[1]) for tap in taps), lead, mask, dilation)
+
+
+def _is_tap(value: Any) -> bool:
+    pair = isinstance(value, list) and len(value) == 2
+    return pair and all(type(number) is int and abs(number) <= MAX_PIXELS for number in value)
 
 
 def _read_ids(facts: JsonFields, key: str) -> tuple[int, ...]:

@@ -159,7 +159,8 @@ def test_the_proof_and_the_guesses_stand_in_the_card(tmp_path: Path) -> None:
     assert export["computes"] == "one token at a time"
     assert "the dilations of its layers after the first: 1,2,1,4,1,2,1" in export["assumed"]
     assert export["parity"]["relative_logit_difference"] < 1e-5
-    assert facts["image"]["warm_up"] == [257] * 12
+    assert facts["image"]["warm_up"] == [257] * 13
+    assert max(layer.get("lead", 0) for layer in facts["image"]["layers"]) == 13
     readme = (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
     assert "| assumed, for its file does not say |" in readme
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
@@ -9,9 +11,11 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto
 
+from export.compiler.compile import compile_step
 from export.training.native import image_network
 from export.training.networks import MaskedConv2d, PictureNet, TrainedNet
 from export.verify import step_logits
+from tests.support.causal_networks import values_inside
 from tests.support.export_training import (
     PICTURES,
     RECURRENT,
@@ -49,6 +53,38 @@ def test_every_graph_keeps_the_contract(name: str) -> None:
         assert all(isinstance(size, int) for size in sizes)
 
 
+@pytest.mark.parametrize("name", [*RECURRENT, *PICTURES])
+def test_nodes_go_by_layer_and_operation_each_by_its_own(name: str) -> None:
+    nodes = step_graph(network(name)).graph.node
+    names = [node.name for node in nodes]
+    assert len(set(names)) == len(names)
+    assert all(f".{node.op_type.lower()}" in f".{node.name}" for node in nodes)
+
+
+@pytest.mark.parametrize("sizes", [{"stacks": 2, "width": 12}, {"stacks": 2, "width": 6, "blocks": 1}, {"blocks": 2}])
+def test_what_layers_give_has_a_name_and_belongs_to_the_place_that_the_card_says(sizes: dict[str, int]) -> None:
+    net = pixelcnn(**sizes)
+    pictures = image_network(net)
+    step = compile_step(pictures)
+    leads = {layer.name: layer.lead for layer in step.layers}
+    pixels = np.random.default_rng(0).integers(pictures.levels, size=pictures.area)
+    tokens = np.concatenate([[pictures.start], np.full(step.warm_up, pictures.warm_up), pixels[:-1]])
+    inside = values_inside(step.graph, tokens)
+    outputs = dict[str, Any]()
+    for path, block in net.blocks.named_children():
+        block.register_forward_hook(lambda _m, _i, output, path=path: outputs.update({path: output}))
+    pictures.whole_logits(torch.from_numpy(pixels)[None], pictures.no_condition(1))
+    for path, output in outputs.items():
+        both = zip(("vertical", "expand"), output, strict=True) if isinstance(output, tuple) else [("expand", output)]
+        for layer, value in both:
+            name = f"blocks.{path}.{layer}"
+            if layer == "vertical" and path == str(len(net.blocks) - 1):
+                continue  # nobody reads the last gate
+            expected = value[0].flatten(1).T.numpy()[leads[name] :]
+            values = inside[f"inside.{name}.features"][step.warm_up :, 0][: len(expected)]
+            np.testing.assert_allclose(values, expected[: len(values)], atol=1e-5, rtol=0)
+
+
 def test_a_recurrent_state_is_one_row_per_sample_with_its_layers() -> None:
     ports = [str(port) for port in exported(recurrent("lstm", 3)).inputs]
     assert ports[1:] == ["state.h: tensor(float)[batch, 3, 7]", "state.c: tensor(float)[batch, 3, 7]"]
@@ -57,22 +93,22 @@ def test_a_recurrent_state_is_one_row_per_sample_with_its_layers() -> None:
 def test_a_pixelcnn_keeps_only_the_columns_that_later_pixels_look_at() -> None:
     ports = [str(port) for port in exported(pixelcnn(conditions=2, blocks=1, width=10)).inputs]
     assert ports[1:] == [
-        "state.position: tensor(int64)[batch]",
+        "state.position: tensor(int64)[batch, 1]",
         "state.condition: tensor(float)[batch, 8]",
-        # nothing; then three rows and three pixels back, but for the newest
-        "state.columns.image: tensor(float)[batch, 33, 5]",
-        "state.columns.blocks.0.reduce: tensor(float)[batch, 12, 4]",
+        # three rows and three pixels back, the newest among them; a row and a pixel; then nothing
+        "state.columns.image: tensor(float)[batch, 34, 5]",
+        "state.columns.4: tensor(float)[batch, 12, 4]",
     ]
 
 
 def test_blocks_that_look_alike_keep_their_columns_together_and_multiply_them_in_one_go() -> None:
     net = pixelcnn(conditions=2, blocks=3, width=10)
     model = exported(net)
-    assert "state.columns.blocks: tensor(float)[batch, 12, 12]" in map(str, model.inputs)
+    assert "state.columns.4: tensor(float)[batch, 34, 4]" in map(str, model.inputs)  # 3 times 11, and nothing
     graph = step_graph(net)
     assert [node.op_type for node in graph.graph.node].count("MatMul") == 1
     weights = {tensor.name: list(tensor.dims) for tensor in graph.graph.initializer}
-    assert weights["columns.blocks.weight"] == [3, 4 * 4, 8]  # blocks; four pixels of four channels; both gates
+    assert weights["blocks.earlier.weight"] == [3, 4 * 4, 8]  # blocks; four pixels of four channels; both gates
 
 
 @pytest.mark.parametrize("name", ["stacked lstm", "gated, conditions"])

@@ -7,6 +7,8 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import onnx
+import onnxruntime
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -222,3 +224,21 @@ def assert_streams(network: ImageNetwork, **conditions: Any) -> CompiledStep:
     step = compile_step(network)
     assert_exact(network, step, **conditions)
     return step
+
+
+def values_inside(model: onnx.ModelProto, tokens: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
+    """Every value `inside.*` after each of the tokens [n] of one sample: [n, rows, width]."""
+    infos = [info for info in model.graph.value_info if info.name.startswith("inside.")]
+    looked_at = onnx.ModelProto.FromString(model.SerializeToString())
+    looked_at.graph.output.extend(infos)
+    run, state = onnxruntime.InferenceSession(looked_at.SerializeToString()), dict[str, NDArray[np.float32]]()
+    for port in run.get_inputs()[1:]:
+        state[port.name] = np.zeros([1, *port.shape[1:]], np.int64 if "int64" in port.type else np.float32)
+    rows: dict[str, list[NDArray[np.float32]]] = {info.name: [] for info in infos}
+    names = [port.name for port in run.get_outputs()]
+    for token in tokens:
+        values = dict(zip(names, run.run(None, {"token": token[None], **state}), strict=True))
+        state = {name: values[name.replace("state.", "next.")] for name in state}
+        for name, steps in rows.items():
+            steps.append(values[name])
+    return {name: np.array(steps) for name, steps in rows.items()}

@@ -27,10 +27,12 @@ from tests.support.causal_networks import (
     classes,
     colour_network,
     image_network,
+    open_step,
     raster,
 )
 from tests.support.gated_networks import TutorialGated
 from tests.support.picture_kinds import chain
+from tui_gen.card import LayerSpec
 
 
 @pytest.mark.parametrize(("height", "width"), [(28, 28), (12, 20), (20, 16), (16, 28), (1, 14), (5, 14)])
@@ -38,9 +40,60 @@ def test_two_stacks_with_dilations_stream_exactly(height: int, width: int) -> No
     torch.manual_seed(0)
     step = assert_streams(image_network(TutorialGated(levels=4), height, width))
     if height > 4:
-        vertical = [lead for name, lead in step.leads if name.endswith(("conv_vstack", "conv_vert"))]
-        assert vertical == [12, 11, 9, 8, 4, 3, 1, 0]
-        assert step.warm_up == 12
+        vertical = [layer.lead for layer in step.layers if layer.name.endswith(("conv_vstack", "conv_vert"))]
+        smallest, roomy = [12, 11, 9, 8, 4, 3, 1, 0], [20, 18, 15, 13, 8, 6, 3, 1]
+        ahead = np.subtract(vertical, smallest)  # of what the layers after it need, as far as the width allows it
+        assert vertical == roomy if width > 21 else (ahead >= 0).all() and vertical[0] <= width - 2
+        assert step.warm_up == vertical[0]
+
+
+@pytest.mark.parametrize("build", [lambda: TutorialGated(levels=4), lambda: Body(MaskedConv("B", 8, 8, 5))])
+def test_tables_that_would_be_large_repeat_with_the_rows(
+    build: Callable[[], nn.Module], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    network = image_network(build(), 40, 20)
+    size = compile_step(network).graph.ByteSize()
+    monkeypatch.setattr("export.compiler.buffers.LARGEST_TABLE", 1)
+    assert assert_streams(network).graph.ByteSize() < size
+
+
+@pytest.mark.parametrize("module", [TutorialGated(levels=4), Body(MaskedConv("B", 8, 8, 5))], ids=["two stacks", "one"])
+def test_samples_of_a_batch_stand_at_places_of_their_own(module: nn.Module) -> None:
+    torch.manual_seed(0)
+    network = image_network(module, 16, 16)
+    step = compile_step(network)
+    model = open_step(network, step)
+    warm_up = [network.start] + [network.warm_up] * step.warm_up
+    tokens = np.array([[*warm_up, *row] for row in np.random.default_rng(0).integers(4, size=(3, 120))])
+    begins = (5, 40, 77)  # where each of them stands when they meet
+    states, logits = [], []
+    for row, begin in zip(tokens, begins, strict=True):
+        state = model.start(1)
+        for at, token in enumerate(row):
+            if at == len(warm_up) + begin:
+                states.append(state)
+            out, state = model.step(np.array([token]), state)
+            logits.append(out[0])
+    alone = np.array(logits).reshape(3, len(tokens[0]), -1)
+    together = model.state([np.concatenate(parts) for parts in zip(*(s.arrays() for s in states), strict=True)], 3)
+    for ahead in range(40):
+        places = [len(warm_up) + begin + ahead for begin in begins]
+        out, together = model.step(tokens[range(3), places], together)
+        np.testing.assert_allclose(out, alone[range(3), places], atol=1e-5, rtol=0)
+
+
+def test_a_step_says_what_its_layers_look_at() -> None:
+    torch.manual_seed(0)
+    layers = {layer.name: layer for layer in compile_step(image_network(TutorialGated(levels=4), 28, 28)).layers}
+    assert layers["conv_layers.3.conv_vert"] == LayerSpec(
+        "conv_layers.3.conv_vert", ((-4, -4), (-4, 0), (-4, 4), (0, -4), (0, 0), (0, 4)), 8, "vertical", 4
+    )
+    assert layers["conv_layers.3.conv_horiz"] == LayerSpec(
+        "conv_layers.3.conv_horiz", ((0, -4), (0, 0)), 0, "horizontal", 4
+    )
+    one = {layer.name: layer.mask for layer in compile_step(image_network(Body(MaskedConv("B", 8, 8, 3)), 6, 7)).layers}
+    assert one == {"first": "A", "own": "B", "last": ""}
 
 
 class InPlace(nn.Module):
@@ -231,7 +284,20 @@ class ColouredTwoStacks(nn.Module):
         return logits.view(len(image), 3, COLOUR_LEVELS, *image.shape[2:]).transpose(1, 2)
 
 
-@pytest.mark.parametrize(("module", "warm_up"), [(Coloured, 0), (ColouredTwoStacks, 1)])
+class ColouredBlind(nn.Module):
+    """Equal layers that see nothing of their own pixel, and so could be computed before all of the one before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = MaskedConv("A", 3, 12, 5), nn.Conv2d(12, 3 * COLOUR_LEVELS, 1)
+        self.middle = nn.Sequential(*(MaskedConv("B", 12, 12, 3) for _ in range(2)))
+
+    def forward(self, image: Tensor) -> Tensor:
+        logits = self.last(torch.relu(self.middle(torch.relu(self.first(image)))))
+        return logits.view(len(image), 3, COLOUR_LEVELS, *image.shape[2:]).transpose(1, 2)
+
+
+@pytest.mark.parametrize(("module", "warm_up"), [(Coloured, 0), (ColouredTwoStacks, 1), (ColouredBlind, 0)])
 def test_three_tokens_make_a_pixel_which_a_stack_may_run_ahead_of(module: type[nn.Module], warm_up: int) -> None:
     torch.manual_seed(1)
     assert assert_streams(colour_network(module(), 5, 6)).warm_up == warm_up

@@ -15,10 +15,10 @@ import export.__main__ as exporter
 from export.evaluation import evaluate
 from export.image_network import ImageNetwork, check_causal
 from export.images.input_output import plane_per_channel
-from export.images.streaming import StreamingNetwork, guided_network
+from export.images.streaming import StreamingNetwork, exportable, guided_network
 from export.training.native import image_network
 from export.verify import step_logits
-from tests.support.causal_networks import Attending
+from tests.support.causal_networks import Attending, values_inside
 from tests.support.causal_networks import image_network as causal_network
 from tests.support.export_training import pixelcnn, write_data
 from tests.support.gated_networks import ColourGated, PriorGated, TutorialGated
@@ -148,6 +148,20 @@ def test_logits_go_so_many_times_from_those_without_the_prompt_to_those_with_it(
         expected = (unconditional + scale * (conditional - unconditional)).numpy()
     assert float((conditional - unconditional).abs().max()) > 0.1
     np.testing.assert_allclose(_guided_logits(guided, words, pixels), expected, atol=1e-4)
+
+
+def test_inside_a_guided_network_are_rows_with_the_prompt_and_without_it(plain: StreamingNetwork) -> None:
+    streaming, start = StreamingNetwork(guided_network(plain.network, USUAL)), plain.network.start
+    pixels, prompt = np.random.default_rng(0).integers(plain.network.levels, size=30), [start + 1, start + 3]
+    card = streaming.completed(exportable(plain.network).card)
+    assert card.image
+    assert card.image.copies == ("prompted", "unprompted")
+    warm_up = np.full(len(card.image.warm_up), streaming.network.warm_up)  # read after the prompt
+    tokens = np.concatenate([[start, *prompt], warm_up, pixels[:-1]])
+    rows = values_inside(streaming.step_graph(), tokens)["inside.output.features"][1 - len(pixels) :]
+    with torch.no_grad():
+        for copy, words in enumerate((prompt, [])):
+            np.testing.assert_allclose(rows[:, copy], _plain_logits(plain, words, pixels).numpy(), atol=1e-4)
 
 
 def test_both_runs_of_the_network_share_its_weights() -> None:

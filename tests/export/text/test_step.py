@@ -66,6 +66,30 @@ def test_the_graph_uses_onnx_operators_and_reads_a_token_by_one_gather(name: str
     assert {kind: kinds.count(kind) for kind in operators} == operators
 
 
+@pytest.mark.parametrize(
+    ("name", "inside"),
+    [
+        ("simple, tanh", {"embedding"}),
+        ("one-hot RNN", {"rnn.0.hidden"}),
+        ("one-hot GRU", {f"rnn.0.{part}" for part in ("reset_gate", "update_gate", "candidate", "hidden")}),
+        (
+            "projected LSTM",
+            {"embedding"}
+            | {
+                f"rnn.{layer}.{part}"
+                for layer in (0, 1)
+                for part in ("input_gate", "forget_gate", "output_gate", "candidate", "cell", "hidden")
+            },
+        ),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:LSTM with projections")
+def test_what_is_inside_cells_that_are_written_out_has_a_name(name: str, inside: set[str]) -> None:
+    graph = build_layout(name)[1].network.step_graph().graph
+    values = {value for node in graph.node for value in node.output if value.startswith("inside.")}
+    assert values == {f"inside.{part}" for part in inside} == {info.name for info in graph.value_info}
+
+
 @pytest.mark.parametrize("name", RECURRENT)
 def test_the_trainers_networks_are_chains_of_parts_that_share_their_weights(name: str) -> None:
     net = recurrent(*RECURRENT[name])
