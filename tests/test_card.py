@@ -14,7 +14,7 @@ from tui_gen.errors import TuiGenError
 
 TEXT = {"name": "toy", "kind": "text", "vocab_size": 8, "bos": 0}
 NEAR = "logits within 2.0e-06 of the network as it was read from the file, over 1,200 steps"
-LAYERS = (LayerSpec("first", ((-1, 0), (-1, 1)), 3, "vertical", 2), LayerSpec("last", ((0, 0),)))
+LAYERS = (LayerSpec("first", ((-1, 0), (-1, 1)), 3, "vertical", 2), LayerSpec("last", ((0, 0),), -2))
 PALETTE = ((0, 0, 0), (255, 0, 0), (255, 255, 255))
 IMAGE = {"name": "toy", "kind": "image", "vocab_size": 3, "bos": 3, "image": toys.IMAGE}
 
@@ -145,7 +145,7 @@ def test_a_text_models_card_names_the_key_at_fault(change: dict[str, Any], fault
         ),
         ({"layers": [{"name": "a", "taps": [[0, 2**40]]}]}, "'image.layers.0.taps' must be at most 10000 pairs"),
         ({"layers": [{"name": "a", "mask": "C"}]}, "'image.layers.0.mask' must be one of A, B, vertical, horizontal"),
-        ({"layers": [{"name": "a", "lead": -1}]}, "'image.layers.0.lead' must be a whole number"),
+        ({"layers": [{"name": "a", "lead": -(2**23)}]}, "'image.layers.0.lead' must be a whole number"),
         ({"copies": [1]}, "'image.copies' must be at most 16 names"),
         ({"warm_up": [6] * 25}, "'image.warm_up' must be at most as long as the picture has pixels, not 25"),
     ],

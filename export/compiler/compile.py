@@ -45,6 +45,8 @@ def compile_step(network: ImageNetwork) -> CompiledStep:
     plain = _without_guidance(network)
     output, contributions = lower(plain, trace(plain), _HANDLERS)
     if isinstance(network.module, Guided):
+        if not contributions.size:  # a network that ignores its condition
+            contributions = np.zeros((plain.conditions, 0), dtype=np.float32)
         contributions = _with_scales(contributions, network.module)
     image_lead = -1 if network.channels == 1 else 0
     plan = schedule(output, height=network.height, width=network.width, image_lead=image_lead)

@@ -150,9 +150,11 @@ class Condition:
             if copies > 1:
                 width -= 1
                 value, self.scale = graph.op("Split", value, graph.ints(width, 1), outputs=2, axis=1)
+            if biases and copies > 1:
                 value = graph.op("Pad", value, graph.ints(0, 0, 0, (copies - 1) * width))
                 value = graph.op("Reshape", value, graph.ints(-1, width))
-            self._split(value, width, biases)
+            if biases:
+                self._split(value, width, biases)
 
     def _split(self, value: str, width: int, biases: dict[ConditionSlice, NDArray[np.float32]]) -> None:
         graph, base, sizes, owners = (

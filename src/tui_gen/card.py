@@ -47,7 +47,7 @@ class LayerSpec:
     taps: tuple[tuple[int, int], ...]
     """The places that it looks at: rows below and columns to the right of its own."""
     lead: int = 0
-    """How many pixels ahead of the one that is drawn it is computed."""
+    """How many pixels ahead of the one that is drawn it is computed; less than 0 where only later ones look at it."""
     mask: str = ""
     """`A` or `B` by raster order, without its own place or with it; `vertical` or `horizontal`; empty for others."""
     dilation: int = 1
@@ -319,7 +319,7 @@ def _read_layer(facts: JsonFields) -> LayerSpec:
         raise facts.fault("mask", f"must be one of {', '.join(filter(None, MASKS))}, not {mask!r:.60}")
     if len(taps) > MAX_TAPS or not all(_is_tap(tap) for tap in taps):
         raise facts.fault("taps", f"must be at most {MAX_TAPS} pairs [rows, columns] of whole numbers")
-    lead = facts.integer("lead") if facts.has("lead") else LayerSpec.lead
+    lead = facts.integer("lead", minimum=-MAX_PIXELS) if facts.has("lead") else LayerSpec.lead
     dilation = facts.integer("dilation", minimum=1) if facts.has("dilation") else LayerSpec.dilation
     return LayerSpec(name, tuple((tap[0], tap[1]) for tap in taps), lead, mask, dilation)
 

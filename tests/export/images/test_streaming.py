@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import export.__main__ as exporter
+from export.compiler.compile import compile_step
 from export.evaluation import evaluate
 from export.image_network import ImageNetwork, check_causal
 from export.images.input_output import plane_per_channel
 from export.images.streaming import StreamingNetwork, exportable, guided_network
 from export.training.native import image_network
 from export.verify import step_logits
-from tests.support.causal_networks import Attending, values_inside
+from tests.support.causal_networks import Attending, MaskedConv, assert_exact, values_inside
 from tests.support.causal_networks import image_network as causal_network
 from tests.support.export_training import pixelcnn, write_data
 from tests.support.gated_networks import ColourGated, PriorGated, TutorialGated
@@ -162,6 +163,23 @@ def test_inside_a_guided_network_are_rows_with_the_prompt_and_without_it(plain: 
     with torch.no_grad():
         for copy, words in enumerate((prompt, [])):
             np.testing.assert_allclose(rows[:, copy], _plain_logits(plain, words, pixels).numpy(), atol=1e-4)
+
+
+def test_a_network_that_ignores_its_prompt_can_be_guided() -> None:
+    class Ignorant(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = MaskedConv("A", 1, 4, 3)
+
+        def forward(self, planes: Tensor, _: Tensor) -> Tensor:
+            logits: Tensor = self.conv(planes)
+            return logits
+
+    network = causal_network(Ignorant(), 5, 6, condition="multi_hot", conditions=2)
+    guided = guided_network(network, USUAL)
+    condition = torch.zeros(2, guided.conditions)
+    condition[:, 1] = 1
+    assert_exact(guided, compile_step(guided), conditions=np.array([[1], [1]]), condition=condition, batch=2)
 
 
 def test_both_runs_of_the_network_share_its_weights() -> None:

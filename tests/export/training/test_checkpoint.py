@@ -41,7 +41,7 @@ def _card_without_name(good: Path, bad: Path) -> None:
 
 FAULTS: list[tuple[Callable[[Path, Path], None], str]] = [
     (_a_text, "is a text file, not a checkpoint"),
-    (_a_list, "neither a recurrent language model nor a PixelCNN"),
+    (_a_list, "holds no weights of a network"),
     (_weights_of_another, "do not fit the network"),
     (_unknown_network, "do not fit the network"),
     (_card_without_name, "is missing"),
@@ -166,7 +166,7 @@ def test_a_folder_that_keeps_weights_is_not_replaced_by_another_network(
     kept: Path, names_checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([str(names_checkpoint), "-o", str(kept)]) == 1
-    assert "or holds more" in capsys.readouterr().err
+    assert "holds other things than a model, such as weights.safetensors" in capsys.readouterr().err
     assert (kept / "weights.safetensors").is_file()
 
 
