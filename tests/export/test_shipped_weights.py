@@ -45,8 +45,9 @@ def test_a_model_is_made_again_of_its_weights(name: str, tmp_path: Path) -> None
     assert main([str(shipped / "weights.safetensors"), "-o", str(folder)]) == 0
     before, after = open_model(shipped, provider="cpu", threads=1), open_model(folder, provider="cpu", threads=1)
     tokens = tokens_of(before)
-    expected = step_logits(before.model, tokens)
-    np.testing.assert_allclose(step_logits(after.model, tokens), expected, rtol=0, atol=1e-6 * np.ptp(expected))
+    expected = step_logits(before.model, tokens)[:, :-1]  # nothing follows a picture's last pixel
+    found = step_logits(after.model, tokens)[:, :-1]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 * np.ptp(expected))
     made_of_these = before.card.export["source_sha256"] == fingerprint(shipped / "weights.safetensors")
     if made_of_these and before.card.export["versions"].endswith(VERSIONS):
         assert (folder / "model.onnx").read_bytes() == (shipped / "model.onnx").read_bytes()

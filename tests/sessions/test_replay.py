@@ -12,6 +12,7 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -306,6 +307,43 @@ def test_where_a_later_file_parts_from_the_earlier_one_is_told(
     status, report = replay_with(tmp_path, monkeypatch, capsys)
     assert status == 1
     assert re.match(r"tui-gen: not exact: branch .+ differs from .* made with an earlier file of cats", report)
+
+
+def warm_stripes(folder: Path, tokens: int, **card: Any) -> Path:
+    """Stripes by a network that reads so many tokens before the first pixel."""
+    image = {**toys.IMAGE, "warm_up": [toys.WARM_UP] * tokens}
+    return toys.image_folder(folder, graph=toys.image_graph(ahead=tokens), image=image, **card)
+
+
+@pytest.mark.parametrize(("tokens", "later"), [(2, 5), (5, 2), (2, 2)])
+def test_a_session_of_pictures_is_replayed_on_a_file_that_warms_up_longer_or_shorter(
+    tokens: int, later: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = open_model(warm_stripes(tmp_path / "before", tokens), provider="cpu")
+    tree, hot = JournaledTree(before, tmp_path / "journals"), SamplingParams(5.0)
+    head = before.codec.prompt(["bright"]).shape[1]
+    first = tree.go(tree.start("bright", samples=2, params=hot), head + 9, hot)
+    tree.go(first, 15, SamplingParams(2.5))
+    second = tree.go(tree.leave(first, head + 5, np.array([[1, FREE], [FREE, 0]])), 12)
+    tree.go(tree.leave(second, head + 9, seed=8), 9, hot)
+    session = tree.saved(tmp_path / "session.jsonl")
+    graph = (tmp_path / "before" / "model.onnx").read_bytes()
+    warm_stripes(tmp_path / "models" / "later", later, replaces=[digest(graph)], description="later")
+    monkeypatch.setenv("TUI_GEN_MODELS", str(tmp_path / "models"))
+    assert main(["replay", str(session), "--provider", "cpu", "--format", "ascii"]) == 0
+    report = capsys.readouterr()
+    assert report.err.startswith("tui-gen: exact · ")
+    again = open_model(tmp_path / "models" / "later", provider="cpu")
+    made = Replay(read_session(session), again)
+    for _ in made.run():
+        pass
+    assert made.exact
+    shift = later - tokens
+    for number, branch in enumerate((first, second)):
+        other = list(made.branches.values())[number]
+        assert len(other) == len(branch) + shift
+        assert np.array_equal(other.tokens[head + shift :], branch.tokens[head:])
+        assert [at - shift for at, _ in other.turns[1:]] == [at for at, _ in branch.turns[1:]]
 
 
 def test_a_file_that_does_not_say_what_it_replaces_is_another_model(

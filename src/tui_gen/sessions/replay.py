@@ -16,10 +16,11 @@ from tui_gen.generation.describe import head_of, place
 from tui_gen.generation.generate import generate
 from tui_gen.generation.surgery import check_intervention
 from tui_gen.generation.tree import Tree
+from tui_gen.images.picture import first_pixel
 from tui_gen.library import LoadedModel
 from tui_gen.sampling.params import SamplingParams, Tokens
 from tui_gen.sampling.step import Step
-from tui_gen.sessions.session import Fingerprint, Record, Session, SessionModel
+from tui_gen.sessions.session import Fingerprint, Record, Session, SessionModel, Shift
 from tui_gen.text.codec import Codec
 
 _KINDS = {"text": "text", "image": "pictures"}
@@ -68,14 +69,15 @@ class Replay:
         self.done = 0
         """Positions that were made."""
         self._records = session.needed()
-        self.total = sum(record.positions - record.start for record in self._records)
-        """Positions that are to be made."""
         for index in session.needed_models():
             if index not in self.models:
                 raise TuiGenError(f"the session was made with {session.models[index]} too, which is not open")
             records = [record for record in self._records if record.model == index]
+            _move(records, self.models[index].card)
             _check(session.models[index].kind, records, self.models[index].card)
             _check_surgery(records, self.models[index])
+        self.total = sum(record.positions - record.start for record in self._records)
+        """Positions that are to be made."""
 
     @property
     def exact(self) -> bool:
@@ -118,12 +120,13 @@ class Replay:
         return name
 
     def _compare(self, record: Record, branch: Branch) -> None:
-        fingerprint, alike = Fingerprint(), record.start
-        for positions, sha256 in record.checks:
+        fingerprint, alike = Fingerprint(record.shift), record.start
+        for count, sha256 in record.checks:
+            positions = record.shift.position(count)
             if positions > len(branch):
                 self._differ(record, branch, alike, len(branch))
                 return
-            if fingerprint.of(branch, positions) != sha256:
+            if fingerprint.of(branch, count) != sha256:
                 self._differ(record, branch, min(alike, positions - 1), positions - 1)
                 return
             alike = positions
@@ -199,6 +202,23 @@ def _turn(knobs: SamplingParams, target: Any) -> None:
     if target is not knobs:
         for knob in fields(knobs):
             setattr(knobs, knob.name, getattr(target, knob.name))
+
+
+def _move(records: list[Record], card: ModelCard) -> None:
+    """Counts positions as this file of the network does, if an earlier one has made the branches of the records, and
+    read another number of tokens to warm up. Each record comes after that of its parent.
+    """
+    image, shifts = card.image, dict[int, Shift]()
+    for record in records if image and image.warm_up else []:
+        assert image
+        if record.parent is None:
+            first, [warm_up, *_] = first_pixel(record.prompt, image), image.warm_up
+            count = int((record.prompt[0, :first] == warm_up).sum())
+            shifts[record.number] = Shift(first, len(image.warm_up) - count)
+        else:
+            shifts[record.number] = shifts[record.parent]
+        if shifts[record.number].by:
+            record.move(shifts[record.number], image.warm_up[0])
 
 
 def _check(kind: str, records: list[Record], card: ModelCard) -> None:

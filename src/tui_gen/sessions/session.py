@@ -6,6 +6,7 @@ import hashlib
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,6 +15,22 @@ from tui_gen.generation.branch import Branch, BranchStart
 from tui_gen.generation.surgery import Intervention, Take
 from tui_gen.sampling.params import FREE, SamplingParams, Tokens
 from tui_gen.sampling.sweep import Sweep
+
+
+class Shift(NamedTuple):
+    """How a later file of a picture's network counts positions that the file which made a branch counted otherwise."""
+
+    at: int = 0
+    """The first pixel's position, as it was counted."""
+    by: int = 0
+    """Tokens that the later file reads more to warm up, or fewer."""
+
+    def position(self, position: int) -> int:
+        """Where a position is now, or after how many there are as many of the picture."""
+        return position + self.by if position >= self.at else position
+
+
+_NOWHERE = Shift()
 
 
 @dataclass
@@ -49,6 +66,8 @@ class Record:
     """Which of the session's models made it; the others than the first stand beside it in comparisons."""
     interventions: tuple[Intervention, ...] = ()
     """As in `BranchStart`; the donor of a `Take` is a number."""
+    shift: Shift = _NOWHERE
+    """What `move` has done; `checks` are as they were."""
 
     @property
     def samples(self) -> int:
@@ -76,6 +95,17 @@ class Record:
         )
         how = (self.override, self.text, self.sweep, interventions)
         return BranchStart(prompt, self.seed, self.params, parent.name, self.at, *how)
+
+    def move(self, shift: Shift, warm_up: int) -> None:
+        """Counts positions as a later file of the network does. warm_up: the token that it reads to warm up."""
+        if self.parent is None:
+            extra = np.full((self.samples, max(0, shift.by)), warm_up)
+            before, pixels = self.prompt[:, : shift.at + min(0, shift.by)], self.prompt[:, shift.at :]
+            self.prompt = np.concatenate([before, extra, pixels], axis=1)
+        else:
+            self.at = shift.position(self.at)
+        self.positions, self.shift = shift.position(self.positions), shift
+        self.turns = [(shift.position(at), params) for at, params in self.turns]
 
     def params_at(self, position: int) -> SamplingParams | None:
         """The knobs that counted for a token; None before the first turn of its own."""
@@ -171,12 +201,16 @@ class Session:
 class Fingerprint:
     """The sha256 of a branch's tokens, of those samples that still ran. Hashes each position once, however it grows."""
 
-    def __init__(self) -> None:
-        self._hash, self._positions = hashlib.sha256(), 0
+    def __init__(self, shift: Shift = _NOWHERE) -> None:
+        """shift: where the branch has other positions than those that are hashed."""
+        self._hash, self._positions, self._shift = hashlib.sha256(), 0, shift
 
     def of(self, branch: Branch, positions: int) -> str:
         """Of the first so many positions, in hexadecimal; never fewer than the last time, and of the same branch."""
-        new = slice(self._positions, positions)
+        new = np.arange(self._positions, positions)
+        if self._shift.by:  # one warm-up token is as good as another
+            first, by = self._shift
+            new = np.where(new < first, np.minimum(new, first + by - 1), new + by)
         rows = np.where(branch.live[new], branch.tokens[new], FREE).astype("<i4")
         self._hash.update(rows.tobytes())
         self._positions = positions

@@ -154,7 +154,9 @@ def test_logits_go_so_many_times_from_those_without_the_prompt_to_those_with_it(
 def test_inside_a_guided_network_are_rows_with_the_prompt_and_without_it(plain: StreamingNetwork) -> None:
     streaming, start = StreamingNetwork(guided_network(plain.network, USUAL)), plain.network.start
     pixels, prompt = np.random.default_rng(0).integers(plain.network.levels, size=30), [start + 1, start + 3]
-    card = streaming.completed(exportable(plain.network).card)
+    card = streaming.completed(
+        exportable(plain.network, [f"class {at}" for at in range(plain.network.conditions)]).card
+    )
     assert card.image
     assert card.image.copies == ("prompted", "unprompted")
     warm_up = np.full(len(card.image.warm_up), streaming.network.warm_up)  # read after the prompt
