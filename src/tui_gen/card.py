@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, cast
 
 from tui_gen.errors import TuiGenError
-from tui_gen.json_fields import JsonFields
+from tui_gen.json_fields import JsonFields, readable_json
 
 Kind = Literal["text", "image"]
 Colour = tuple[int, int, int]
@@ -168,7 +168,7 @@ class ModelCard:
 
     def to_json(self) -> str:
         """The text of config.json; facts that are unknown are left out."""
-        return json.dumps(self.known_facts(), indent=2, ensure_ascii=False) + "\n"
+        return readable_json(self.known_facts()) + "\n"
 
     def known_facts(self) -> dict[str, Any]:
         """By name, without those that nobody stated."""

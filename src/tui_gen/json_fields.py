@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, cast
 
 from tui_gen.errors import TuiGenError
@@ -63,3 +64,20 @@ class JsonFields:
         if not isinstance(value, kind):
             raise self.fault(key, f"must be {expected}, not {value!r:.60}")
         return value
+
+
+def readable_json(value: Any, indent: int = 0) -> str:
+    """As `json.dumps` with two blanks a level, but for what is flat, such as a list of numbers: that is one line."""
+    if isinstance(value, dict) and value:
+        parts = [
+            f"{json.dumps(key, ensure_ascii=False)}: {readable_json(part, indent + 2)}" for key, part in value.items()
+        ]
+        return _block("{", parts, "}", indent)
+    if isinstance(value, list | tuple) and any(isinstance(part, dict | str) for part in value):
+        return _block("[", [readable_json(part, indent + 2) for part in value], "]", indent)
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _block(opening: str, parts: list[str], closing: str, indent: int) -> str:
+    inner = ",\n".join(" " * (indent + 2) + part for part in parts)
+    return f"{opening}\n{inner}\n{' ' * indent}{closing}"
