@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tui_gen.inspection.units import movement, saturated
-from tui_gen.runtime.inside_graph import Layer
 from tui_gen.tui.widgets.cells import bar
+
+if TYPE_CHECKING:
+    from tui_gen.runtime.inside_graph import Layer
 
 Values = NDArray[np.float32]
 Order = Literal["movement", "number"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from rich.segment import Segment
 from rich.style import Style
@@ -20,14 +20,16 @@ from textual.worker import Worker
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.describe import shown_token
 from tui_gen.generation.pacing import Throttle
-from tui_gen.inspection.branch_trace import BranchTrace
-from tui_gen.inspection.inside import NO_NAMES, Inside
 from tui_gen.terminal_text import scrub_line
 from tui_gen.tui.bindings import KEYS, Key, bind, bindings_of
 from tui_gen.tui.widgets.cells import part_style, wrap
 from tui_gen.tui.widgets.inside_drawing import Line, Order, Piece, Window, cell_lines, cut, state_lines, title_line
 from tui_gen.tui.widgets.lists import Sidebar
 from tui_gen.tui.widgets.run_view import RunView
+
+if TYPE_CHECKING:  # what looks inside is loaded when somebody looks
+    from tui_gen.inspection.branch_trace import BranchTrace
+    from tui_gen.inspection.inside import Inside
 
 Drawing = Literal["state", "cell"]
 _BEFORE, _PAST = 256, 128
@@ -110,6 +112,9 @@ class InsideView(Widget, can_focus=True):
         view = self.view
         if not view or not self.is_on_screen or len(view.branch) < 1:
             return
+        from tui_gen.inspection.branch_trace import BranchTrace
+        from tui_gen.inspection.inside import Inside
+
         trace = self._trace
         if trace is None or (trace.branch, trace.sample) != (view.branch, view.sample):
             if self._inside is None or self._inside.model is not view.workspace.loaded_model.model:
@@ -199,6 +204,8 @@ class InsideView(Widget, can_focus=True):
         draw = {"cell": cell_lines, "state": state_lines}[self.drawing]
         lines = draw(window, size.width, size.height - 1)
         if not lines:
+            from tui_gen.inspection.inside import NO_NAMES
+
             lines = [[Piece(f" {line}")] for line in wrap(NO_NAMES, size.width - 2)]
         return [cut(line, size.width) for line in [title_line(window, self.drawing), *lines]]
 
