@@ -115,7 +115,7 @@ class Batch:
 
     def end(self, tokens: Tokens, given: Mask) -> bool:
         """Ends samples [samples] whose end token was sampled; whether that was the last of them."""
-        if self._eos is not None and self._eos in tokens:
+        if self._eos is not None and (self._eos in tokens if len(tokens) > 1 else tokens.item() == self._eos):
             self._set_live(self.live & (given | (tokens != self._eos)))  # a new array: the Step keeps the old one
         return not self._some_live
 
