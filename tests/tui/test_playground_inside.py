@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.support.driver import ScreenDriver, on_screen
+from tui_gen.inspection.influence import Influence
 from tui_gen.inspection.inside import trace
 
 SHIPPED = Path(__file__).parents[2] / "models"
@@ -44,6 +45,28 @@ async def test_states_and_gates_follow_the_cursor_and_are_the_models_own(size: t
         await driver.press("f10")
         await driver.until(lambda: "inside:" not in driver.screen())
         assert driver.view.has_focus_within
+
+
+async def test_what_a_prediction_rests_on_is_seen_on_the_text_once_the_model_has_time() -> None:
+    async with on_screen(SHIPPED / "shakespeare", prompt="ROMEO: ", length=400, seed=3, pace=40) as driver:
+        await driver.grow_beyond(20)
+        await driver.press("f10", "3")
+        await driver.shows("paused or rests; space pauses it")
+        await driver.press("space")
+        await driver.stands_still()
+        await driver.shows("tokens back with 0.01 bits")
+        branch, card = driver.branch, driver.workspace.loaded_model.card
+        await driver.press("left", "left")
+        past = len(branch) - 1
+        influence = Influence(
+            driver.workspace.loaded_model.model, branch.tokens[:past, 0].astype(np.int64), card.vocab_size
+        )
+        parts = influence.measure([np.array([position]) for position in influence.exchangeable])
+        largest = max(exchange.bits for part in parts for exchange in part)
+        await driver.shows(f" {largest:.2f} (")
+        await driver.until(lambda: "measured" not in driver.screen())
+        await driver.press("home")
+        await driver.shows("it reaches 1 token back")
 
 
 async def test_it_stands_beside_the_text_where_there_is_room_and_over_it_where_there_is_none() -> None:

@@ -122,7 +122,7 @@ class Context:
 
     def can_pause(self) -> bool:
         """There is something to pause or to go on with."""
-        return (self.running or self.unfinished) and self.on_output()
+        return (self.running or self.unfinished) and (self.on_output() or self.in_inside)
 
     def can_walk(self) -> bool:
         """There are tokens to walk through; the prompt, lists and the knobs have arrows of their own."""
@@ -335,6 +335,9 @@ TASKS: Tasks = {
             Context.looks_inside, priority=False, owner="InsideView", alias="inside_state"),
         Key("2", "2", "draw('cell')", "", "there: a cell as it is drawn in books, with this token's numbers", "cell",
             Context.looks_inside, priority=False, owner="InsideView", alias="inside_cell"),
+        Key("3", "3", "draw('influence')", "", "there: which tokens the prediction after this one rests on, and how "
+            "far back", "influence", Context.looks_inside, priority=False, owner="InsideView",
+            alias="inside_influence"),
         Key("down", "↓", "units(1)", "", "there: other units", "units", Context.looks_inside, priority=False,
             owner="InsideView", alias="inside_next_unit"),
         Key("up", "↑", "units(-1)", "", "there: other units", "units", Context.looks_inside, priority=False,

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tui_gen.inspection.units import movement, saturated
+from tui_gen.sampling.params import Floats
 from tui_gen.tui.widgets.cells import bar
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ Values = NDArray[np.float32]
 Order = Literal["movement", "number"]
 STEPS = 3
 """Of the scale, to either side of 0."""
-_GLYPHS = {-3: "≡", -2: "=", -1: "-", 0: "·", 1: "+", 2: "*", 3: "#"}
+GLYPHS = {-3: "≡", -2: "=", -1: "-", 0: "·", 1: "+", 2: "*", 3: "#"}
 """What stands in a cell, so that the scale reads without colour, too."""
 _GUTTER, _FIGURE = 5, 7
 """Cells left of a row of units, for the number of the unit, and right of it, for the value at the cursor."""
@@ -37,6 +38,18 @@ class Piece:
 
 
 Line = list[Piece]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """How much the prediction after the token at the cursor rests on each token, as far as it is known."""
+
+    bits: Floats
+    """[tokens]: as of `Exchange`; NaN where nothing is measured."""
+    count: int
+    """Of the tokens that are measured in the end."""
+    fault: str = ""
+    """Why there is nothing to measure."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +72,9 @@ class Window:
     """Which unit of it."""
     title: str = ""
     """What the token at the cursor is, as in `token 14`."""
+    pieces: Sequence[str] = ()
+    """What each of these tokens wrote, with the white space before it; none of a picture."""
+    influence: Measurement | None = None
 
     @property
     def states(self) -> list[tuple[str, Values]]:
@@ -127,10 +143,10 @@ def _part_lines(name: str, part: Values, window: Window, columns: range, room: i
     for unit in units[top : top + room - 1]:
         row = part[columns.start : columns.stop, unit]
         cells = [
-            Piece(_GLYPHS[step], step, at == window.cursor - columns.start)
+            Piece(GLYPHS[step], step, at == window.cursor - columns.start)
             for at, step in enumerate(_levels(row, bound))
         ]
-        lines.append([Piece(f"{unit:>4} "), *_joined(cells), Piece(f"{now[unit]:+7.2f}")])
+        lines.append([Piece(f"{unit:>4} "), *joined(cells), Piece(f"{now[unit]:+7.2f}")])
     return lines
 
 
@@ -139,7 +155,7 @@ def _levels(row: Values, bound: float) -> list[int]:
     return steps
 
 
-def _joined(cells: Sequence[Piece]) -> list[Piece]:
+def joined(cells: Sequence[Piece]) -> list[Piece]:
     """Cells that look alike and stand together become one."""
     pieces: list[Piece] = []
     for cell in cells:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+import numpy as np
 from rich.segment import Segment
 from rich.style import Style
 from textual.app import ComposeResult
@@ -15,25 +16,43 @@ from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
-from textual.worker import Worker
+from textual.worker import Worker, get_current_worker
 
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.describe import shown_token
 from tui_gen.generation.pacing import Throttle
 from tui_gen.terminal_text import scrub_line
+from tui_gen.text.codec import TextCodec
+from tui_gen.text.transcript import Transcript
 from tui_gen.tui.bindings import KEYS, Key, bind, bindings_of
 from tui_gen.tui.widgets.cells import part_style, wrap
-from tui_gen.tui.widgets.inside_drawing import Line, Order, Piece, Window, cell_lines, cut, state_lines, title_line
+from tui_gen.tui.widgets.inside_drawing import (
+    Line,
+    Measurement,
+    Order,
+    Piece,
+    Window,
+    cell_lines,
+    cut,
+    state_lines,
+    title_line,
+)
+from tui_gen.tui.widgets.inside_text import influence_lines
 from tui_gen.tui.widgets.lists import Sidebar
 from tui_gen.tui.widgets.run_view import RunView
 
 if TYPE_CHECKING:  # what looks inside is loaded when somebody looks
     from tui_gen.inspection.branch_trace import BranchTrace
     from tui_gen.inspection.inside import Inside
+    from tui_gen.sessions.workspace import Workspace
 
-Drawing = Literal["state", "cell"]
-_BEFORE, _PAST = 256, 128
-"""Tokens around the cursor whose inside is computed."""
+Drawing = Literal["state", "cell", "influence"]
+_BEFORE, _PAST, _EVERY = 256, 128, 64
+"""Tokens around the cursor whose inside is computed, and from which multiples on: so a text moves rarely."""
+_CONTEXT = 16
+"""Tokens before those that are shown: how one is written may depend on them."""
+_ON_TEXT = ("influence",)
+"""Drawings for which it is found out what each token wrote."""
 _WHOLE = 10_000
 """Columns that no screen has."""
 
@@ -46,10 +65,15 @@ class Place:
     first: int
     past: int
     """Positions that are shown around it."""
+    drawing: Drawing
+    measures: bool
+    """Whether influence is to be measured: the model has time for it, and somebody looks at it."""
 
 
 class InsideView(Widget, can_focus=True):
-    """The state of each layer, units over tokens, or one cell with its numbers. Computes in a thread."""
+    """The state of each layer, units over tokens; one cell with its numbers; the text and what it rests on. Computes
+    in a thread.
+    """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "inside-view--faint",
@@ -88,7 +112,9 @@ class InsideView(Widget, can_focus=True):
         self.view: RunView | None = None
         self._trace: BranchTrace | None = None
         self._inside: Inside | None = None
-        self._wanted: Place | None = None
+        self._next: Place | None = None
+        self._latest: tuple[BranchTrace, Place] | None = None
+        """What is computed, or was last."""
         self._known: tuple[BranchTrace, Place, Window] | None = None
         self._reader: Worker[None] | None = None
         self._looks = Throttle(self._look, self.set_timer, rate=1)
@@ -99,7 +125,7 @@ class InsideView(Widget, can_focus=True):
         """It is about another branch from now on, or about none."""
         self.view = view
         if view is None:
-            self._known = None
+            self._known = self._latest = None
             self._draw()
 
     def follow(self) -> None:
@@ -122,8 +148,12 @@ class InsideView(Widget, can_focus=True):
             trace = self._trace = BranchTrace(view.branch, self._inside, view.sample)
         length = int(view.branch.live[:, view.sample].sum())
         position = min(length - 1, length - 1 if view.position is None else view.position)
-        self._wanted = Place(position, max(0, position - _BEFORE), min(length, position + _PAST))
-        self._read_on()
+        first, is_text = max(0, position - _BEFORE) // _EVERY * _EVERY, not view.workspace.loaded_model.card.image
+        measures = self.drawing == "influence" and is_text and (view.still or not view.running)
+        place = Place(position, first, min(length, position + _PAST), self.drawing, measures)
+        if self._latest != (trace, place):
+            self._latest, self._next = (trace, place), place
+            self._read_on()
 
     @property
     def is_on_screen(self) -> bool:
@@ -131,40 +161,43 @@ class InsideView(Widget, can_focus=True):
         return all(node.display for node in self.ancestors_with_self if isinstance(node, Widget))
 
     def _read_on(self) -> None:
-        if self._trace and self._wanted and not (self._reader and self._reader.is_running):
-            work = partial(self._read, self._trace, self._wanted)
-            self._reader, self._wanted = self.run_worker(work, thread=True, exit_on_error=False), None
+        if self._trace and self._next and self.view and not (self._reader and not self._reader.is_finished):
+            work, self._next = partial(self._read, self._trace, self._next, self.view.workspace), None
+            self._reader = self.run_worker(work, thread=True, exit_on_error=False)
 
-    def _read(self, trace: BranchTrace, place: Place) -> None:
-        """In the thread."""
-        codec = trace.branch.model and self.view and self.view.workspace.loaded_model.codec
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """It has time for the next place."""
+        if event.worker is self._reader and event.worker.is_finished:
+            self._read_on()
+
+    def _read(self, trace: BranchTrace, place: Place, workspace: Workspace) -> None:
+        """In the thread; ends early where another place is asked for."""
         try:
-            values = trace.values(place.first, place.past)
+            window = _window(trace, place, workspace)
+            self.post_message(self.Read(trace, place, window))
+            measurements = _measure(trace, place, workspace.loaded_model.card.vocab_size) if place.measures else ()
+            for measurement in measurements:
+                self.post_message(self.Read(trace, place, replace(window, influence=measurement)))
+                if self._next or get_current_worker().is_cancelled:
+                    return
         except TuiGenError as fault:
             self.post_message(self.Read(trace, place, None, str(fault)))
-            return
-        tokens = trace.branch.tokens[place.first : place.past, trace.sample].tolist()
-        labels = [scrub_line(shown_token(token, codec)) for token in tokens] if codec else []
-        title = self.view.workspace.title(trace.branch, place.position) if self.view else ""
-        window = Window(values, labels, place.position - place.first, trace.inside.layers, title=title)
-        self.post_message(self.Read(trace, place, window))
 
     def on_inside_view_read(self, message: Read) -> None:
         """It is known, and the cursor may stand elsewhere by now."""
-        self._reader = None
         if message.fault:
             self.notify(message.fault, severity="error")
         elif message.window and message.trace is self._trace:
             self._known = message.trace, message.place, message.window
             self._draw()
-        self._read_on()
 
     # --- keys ---
 
     def action_draw(self, drawing: Drawing) -> None:
-        """What is drawn: `state` or `cell`."""
+        """What is drawn."""
         self.drawing = drawing
         self._draw()
+        self._look()
 
     def action_order(self) -> None:
         """Units that move most first, or by their number."""
@@ -201,7 +234,7 @@ class InsideView(Widget, can_focus=True):
             return []
         window = self._known[2]
         window = replace(window, order=self._order, top=self._top, layer=self._layer, unit=self._unit)
-        draw = {"cell": cell_lines, "state": state_lines}[self.drawing]
+        draw = {"cell": cell_lines, "state": state_lines, "influence": influence_lines}[self.drawing]
         lines = draw(window, size.width, size.height - 1)
         if not lines:
             from tui_gen.inspection.inside import NO_NAMES
@@ -254,6 +287,45 @@ class InsidePanel(Sidebar):
         """Puts it away."""
         self.is_on = False
         self.put_away()
+
+
+def _window(trace: BranchTrace, place: Place, workspace: Workspace) -> Window:
+    """What was inside around a place. Raises TuiGenError where the model fails."""
+    codec = workspace.loaded_model.codec
+    values = trace.values(place.first, place.past)
+    tokens = trace.branch.tokens[place.first : place.past, trace.sample].tolist()
+    return Window(
+        values,
+        [scrub_line(shown_token(token, codec)) for token in tokens],
+        place.position - place.first,
+        trace.inside.layers,
+        title=workspace.title(trace.branch, place.position),
+        pieces=_pieces(trace, place, codec) if isinstance(codec, TextCodec) and place.drawing in _ON_TEXT else (),
+    )
+
+
+def _pieces(trace: BranchTrace, place: Place, codec: TextCodec) -> list[str]:
+    """What each token wrote; the first of all, which a text begins with, nothing."""
+    first = max(1, place.first - _CONTEXT)
+    script = Transcript(codec.reader)
+    script.append(trace.branch.tokens[first : place.past, trace.sample].tolist())
+    shown = range(place.first, place.past)
+    return [script.written(position - first) if position else "" for position in shown]
+
+
+def _measure(trace: BranchTrace, place: Place, vocab_size: int) -> Iterator[Measurement]:
+    """The influence on what follows the token at a place, more and more of it, the nearest first."""
+    from tui_gen.inspection.influence import Influence
+
+    bits = np.full(place.position + 1 - place.first, np.nan)
+    if len(bits) < 2:
+        yield Measurement(bits, 0, "before the first token there is nothing that a prediction could rest on")
+        return
+    influence = Influence.on_branch(trace.branch, place.first, place.position + 1, trace.sample, vocab_size)
+    for part in influence.measure(list(influence.exchangeable[:, None])):
+        for exchange in part:
+            bits[exchange.positions] = exchange.bits
+        yield Measurement(bits.copy(), len(influence.exchangeable))
 
 
 def _changed(old: Line, new: Line, y: int) -> Region | None:
