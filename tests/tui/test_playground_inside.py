@@ -69,6 +69,24 @@ async def test_what_a_prediction_rests_on_is_seen_on_the_text_once_the_model_has
         await driver.shows("it reaches 1 token back")
 
 
+async def test_units_that_follow_something_are_ranked_and_colour_the_text() -> None:
+    async with on_screen(SHIPPED / "shakespeare", prompt="ROMEO: ", length=250, seed=3) as driver:
+        await driver.run_to_end()
+        await driver.press("f10", "4")
+        await driver.shows("follow: place in the line (1 of ")
+        before = driver.screen()
+        await driver.press("p")
+        await driver.shows("follow: word length so far (2 of ")
+        [first] = re.findall(r"> unit +(\d+)", driver.screen())
+        await driver.press("down")
+        await driver.until(lambda: re.findall(r"> unit +(\d+)", driver.screen()) not in ([first], []))
+        [second] = re.findall(r"> unit +(\d+)", driver.screen())
+        position = len(driver.branch) - 1
+        values = trace(driver.workspace.loaded_model.model, driver.branch.tokens[:, 0].astype(np.int64)).values
+        await driver.shows(f"unit {second} of 256 · {values['layer0.hidden'][position, int(second)]:+.2f} here")
+        assert before != driver.screen()
+
+
 async def test_it_stands_beside_the_text_where_there_is_room_and_over_it_where_there_is_none() -> None:
     async with on_screen(SHIPPED / "names", prompt="anna", length=4, size=(200, 50)) as driver:
         await driver.run_to_end()

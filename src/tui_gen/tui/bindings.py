@@ -338,6 +338,10 @@ TASKS: Tasks = {
         Key("3", "3", "draw('influence')", "", "there: which tokens the prediction after this one rests on, and how "
             "far back", "influence", Context.looks_inside, priority=False, owner="InsideView",
             alias="inside_influence"),
+        Key("4", "4", "draw('units')", "", "there: the text by the activation of one unit, and which units follow what",
+            "follow", Context.looks_inside, priority=False, owner="InsideView", alias="inside_units"),
+        Key("p", "p", "property", "", "there: units that follow something else in the text", "property",
+            Context.looks_inside, priority=False, owner="InsideView", alias="inside_property"),
         Key("down", "↓", "units(1)", "", "there: other units", "units", Context.looks_inside, priority=False,
             owner="InsideView", alias="inside_next_unit"),
         Key("up", "↑", "units(-1)", "", "there: other units", "units", Context.looks_inside, priority=False,

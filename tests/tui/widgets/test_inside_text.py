@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from tui_gen.tui.widgets.inside_drawing import Line, Measurement, Window
-from tui_gen.tui.widgets.inside_text import bits_level, influence_lines, marked_text, wrapped
+from tui_gen.tui.widgets.inside_text import (
+    WORD,
+    bits_level,
+    influence_lines,
+    marked_text,
+    ranking,
+    units_lines,
+    wrapped,
+)
 
 WORDS = ["", "the", " cat", " sat", ".", "\n", "it", " ran"]
 
@@ -48,6 +56,43 @@ def test_the_curve_reaches_as_far_as_the_memory_and_the_largest_are_named() -> N
     assert drawn[-1].split() == ["1", "back", "40", "back"]
 
 
+def follows(tokens: int, pinned: int | None = None, trait: int = 0) -> Window:
+    """Unit 3 is below 0 within words that begin with a capital, unit 5 above at digits."""
+    pieces = ["", *('Ab 12 "c" ' * tokens)[: tokens - 1]]
+    hidden = np.random.default_rng(0).normal(0, 0.1, (tokens, 8)).astype(np.float32)
+    hidden[:, 3] -= [0.8 * piece.isupper() for piece in pieces]
+    hidden[:, 5] += [0.9 * piece.isdigit() for piece in pieces]
+    return Window({"state.h": hidden[:, None]}, pieces, tokens // 2, pieces=pieces, trait=trait, pinned=pinned)
+
+
+def test_units_are_ranked_by_what_they_follow_and_colour_the_text() -> None:
+    orders = [ranking(follows(300, trait=trait)) for trait in range(7)]
+    best = {order.trait: order.matches[0].unit for order in orders if order}
+    assert best["capitals"] == 3
+    assert best["digits"] == 5
+    assert "inside brackets" not in best
+    assert {order.among for order in orders if order} == {len(best)}
+    assert WORD in best
+    trait = list(best).index("digits")
+    drawn = texts(units_lines(follows(300, trait=trait), 70, 20))
+    assert drawn[0].startswith(" layer 1 h · unit 5 of 8 · ")
+    assert " follow: digits" in "\n".join(drawn)
+    for text, signs in zip(drawn[1:11:2], drawn[2:11:2], strict=True):
+        assert all((sign in "*#") == character.isdigit() for character, sign in zip(text, signs, strict=True))
+    assert any(line.startswith(" > unit    5 +0.9") for line in drawn)
+    other = texts(units_lines(follows(300, trait=trait, pinned=2), 70, 20))
+    assert "unit 2 of 8" in other[0]
+    assert any(line.startswith(" > unit    2 ") for line in other)
+
+
+def test_a_short_text_is_said_to_tell_little() -> None:
+    assert "too few to tell" in "\n".join(texts(units_lines(follows(50), 70, 20)))
+    assert "too few" not in "\n".join(texts(units_lines(follows(300), 70, 20)))
+    flat = Window({"state.h": np.zeros((3, 1, 2), np.float32)}, ["", "-", "-"], 0, pieces=["", "-", "-"])
+    assert ranking(flat) is not None
+    assert "draws pictures" in texts(units_lines(Window({"x": np.zeros(1, np.float32)}, [], 0), 70, 9))[0]
+
+
 def test_the_cursor_is_in_sight_in_a_long_text() -> None:
     pieces = list("abcde fgh " * 60)
     for cursor in (0, 5, 300, 599):
@@ -74,3 +119,6 @@ def test_any_room_is_drawn(width: int, height: int) -> None:
         lines = influence_lines(window, width, height)
         assert len(lines) <= height
         assert all(len(text) <= width for text in texts(lines)) or window.influence is None
+    lines = units_lines(follows(30), width, height)
+    assert len(lines) <= height
+    assert all(len(text) <= width for text in texts(lines))

@@ -70,6 +70,10 @@ class Window:
     """Whose cell is drawn."""
     unit: int = 0
     """Which unit of it."""
+    trait: int = 0
+    """Which property of the text the units are ranked by; counted on from the last to the first."""
+    pinned: int | None = None
+    """The unit whose activation colours the text; None for the one that follows the property most closely."""
     title: str = ""
     """What the token at the cursor is, as in `token 14`."""
     pieces: Sequence[str] = ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -37,7 +37,7 @@ from tui_gen.tui.widgets.inside_drawing import (
     state_lines,
     title_line,
 )
-from tui_gen.tui.widgets.inside_text import influence_lines
+from tui_gen.tui.widgets.inside_text import influence_lines, ranking, selected_unit, units_lines
 from tui_gen.tui.widgets.lists import Sidebar
 from tui_gen.tui.widgets.run_view import RunView
 
@@ -46,13 +46,19 @@ if TYPE_CHECKING:  # what looks inside is loaded when somebody looks
     from tui_gen.inspection.inside import Inside
     from tui_gen.sessions.workspace import Workspace
 
-Drawing = Literal["state", "cell", "influence"]
+Drawing = Literal["state", "cell", "influence", "units"]
 _BEFORE, _PAST, _EVERY = 256, 128, 64
-"""Tokens around the cursor whose inside is computed, and from which multiples on: so a text moves rarely."""
+"""Tokens around the cursor whose inside is computed, at least, and in which steps: so a text moves rarely."""
 _CONTEXT = 16
 """Tokens before those that are shown: how one is written may depend on them."""
-_ON_TEXT = ("influence",)
+_ON_TEXT = ("influence", "units")
 """Drawings for which it is found out what each token wrote."""
+_DRAW: Mapping[Drawing, Callable[[Window, int, int], list[Line]]] = {
+    "state": state_lines,
+    "cell": cell_lines,
+    "influence": influence_lines,
+    "units": units_lines,
+}
 _WHOLE = 10_000
 """Columns that no screen has."""
 
@@ -71,8 +77,8 @@ class Place:
 
 
 class InsideView(Widget, can_focus=True):
-    """The state of each layer, units over tokens; one cell with its numbers; the text and what it rests on. Computes
-    in a thread.
+    """The state of each layer, units over tokens; one cell with its numbers; the text with what a prediction rests on,
+    or with the activation of a unit. Computes in a thread.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
@@ -108,7 +114,8 @@ class InsideView(Widget, can_focus=True):
         bind(self, "InsideView", keys)
         self.drawing: Drawing = "state"
         self._order: Order = "movement"
-        self._top = self._layer = self._unit = 0
+        self._top = self._layer = self._unit = self._property = 0
+        self._pinned: int | None = None
         self.view: RunView | None = None
         self._trace: BranchTrace | None = None
         self._inside: Inside | None = None
@@ -150,7 +157,8 @@ class InsideView(Widget, can_focus=True):
         position = min(length - 1, length - 1 if view.position is None else view.position)
         first, is_text = max(0, position - _BEFORE) // _EVERY * _EVERY, not view.workspace.loaded_model.card.image
         measures = self.drawing == "influence" and is_text and (view.still or not view.running)
-        place = Place(position, first, min(length, position + _PAST), self.drawing, measures)
+        past = -(-(position + _PAST) // _EVERY) * _EVERY
+        place = Place(position, first, min(length, past), self.drawing, measures)
         if self._latest != (trace, place):
             self._latest, self._next = (trace, place), place
             self._read_on()
@@ -205,14 +213,30 @@ class InsideView(Widget, can_focus=True):
         self._draw()
 
     def action_layer(self) -> None:
-        """The cell of the next layer."""
-        self._layer += 1
+        """The cell, or the units, of the next layer."""
+        self._layer, self._pinned = self._layer + 1, None
         self._draw()
 
     def action_units(self, by: int) -> None:
-        """Other units: scrolls the strips, or looks at the next cell of the layer."""
-        self._top, self._unit = max(0, self._top + by), max(0, self._unit + by)
+        """Other units: scrolls the strips, looks at the next cell of the layer, or goes through the ranking."""
+        if self.drawing == "units":
+            self._pin(by)
+        else:
+            self._top, self._unit = max(0, self._top + by), max(0, self._unit + by)
         self._draw()
+
+    def action_property(self) -> None:
+        """Units that follow something else in the text."""
+        self._property, self._pinned = self._property + 1, None
+        self._draw()
+
+    def _pin(self, by: int) -> None:
+        """The unit so many ranks further on."""
+        window = self._window()
+        if window and (order := ranking(window)) and order.matches:
+            units, unit = [match.unit for match in order.matches], selected_unit(window, order)
+            at = units.index(unit) + by if unit in units else 0
+            self._pinned = self._unit = units[max(0, min(len(units) - 1, at))]
 
     # --- drawing ---
 
@@ -228,14 +252,18 @@ class InsideView(Widget, can_focus=True):
             if region := _changed(old, new, y):
                 self.refresh(region)
 
+    def _window(self) -> Window | None:
+        """What is known, with what a person has selected."""
+        if not self._known:
+            return None
+        window = replace(self._known[2], order=self._order, top=self._top, layer=self._layer, unit=self._unit)
+        return replace(window, trait=self._property, pinned=self._pinned)
+
     def _content(self) -> list[Line]:
-        size = self.size
-        if not self._known or not size:
+        size, window = self.size, self._window()
+        if not window or not size:
             return []
-        window = self._known[2]
-        window = replace(window, order=self._order, top=self._top, layer=self._layer, unit=self._unit)
-        draw = {"cell": cell_lines, "state": state_lines, "influence": influence_lines}[self.drawing]
-        lines = draw(window, size.width, size.height - 1)
+        lines = _DRAW[self.drawing](window, size.width, size.height - 1)
         if not lines:
             from tui_gen.inspection.inside import NO_NAMES
 
