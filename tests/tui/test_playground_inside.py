@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.driver import ScreenDriver, on_screen
 from tui_gen.inspection.influence import Influence
-from tui_gen.inspection.inside import trace
+from tui_gen.inspection.inside import Inside, neighbours, trace
 
 SHIPPED = Path(__file__).parents[2] / "models"
 
@@ -85,6 +85,22 @@ async def test_units_that_follow_something_are_ranked_and_colour_the_text() -> N
         values = trace(driver.workspace.loaded_model.model, driver.branch.tokens[:, 0].astype(np.int64)).values
         await driver.shows(f"unit {second} of 256 · {values['layer0.hidden'][position, int(second)]:+.2f} here")
         assert before != driver.screen()
+
+
+async def test_a_prompt_is_seen_as_the_model_reads_it() -> None:
+    async with on_screen(SHIPPED / "recipes", prompt="Roasted xyzzy", length=5, seed=3) as driver:
+        await driver.run_to_end()
+        await driver.press("home", "right", "right", "f10", "5")
+        await driver.shows("prompt: 4 tokens for 24 characters, begins with recipe for")
+        await driver.shows("near roasted (cosine)")
+        await driver.shows("unknown: xyzzy")
+        await driver.shows("typed Roasted")
+        driver.place("> prompt   961  roasted    <unk>")
+        table = Inside(driver.workspace.loaded_model.model).embedding
+        assert table is not None
+        [first, *_] = neighbours(table, driver.tokens()[3])
+        name = driver.workspace.loaded_model.codec.token_text(first.token)
+        assert f" {name:10} {first.cosine:+.2f} " in driver.screen()
 
 
 async def test_it_stands_beside_the_text_where_there_is_room_and_over_it_where_there_is_none() -> None:

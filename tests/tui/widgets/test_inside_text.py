@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
-from tui_gen.tui.widgets.inside_drawing import Line, Measurement, Window
+from tui_gen.tui.widgets.inside_drawing import Line, Measurement, Split, Window
 from tui_gen.tui.widgets.inside_text import (
     WORD,
     bits_level,
     influence_lines,
     marked_text,
+    prompt_facts,
     ranking,
+    tokens_lines,
     units_lines,
     wrapped,
 )
 
+NEAR = (("dog", 0.75), ("moon", -0.2))
 WORDS = ["", "the", " cat", " sat", ".", "\n", "it", " ran"]
 
 
@@ -93,6 +98,45 @@ def test_a_short_text_is_said_to_tell_little() -> None:
     assert "draws pictures" in texts(units_lines(Window({"x": np.zeros(1, np.float32)}, [], 0), 70, 9))[0]
 
 
+def split(near: Sequence[tuple[str, float]] | None = NEAR) -> Window:
+    """Of `The xyz cat`, and two tokens that the model made."""
+    labels, typed = ["<end>", "the", "<unk>", "cat", "sat", "."], ["", "The", " xyz", " cat", "", ""]
+    facts = ["3 tokens for 11 characters"]
+    parts = Split([0, 7, 1, 12, 30, 4], [-3, -2, -1, 0, 1, 2], typed, facts, begins=True, unknown=1, neighbours=near)
+    return Window({}, labels, 3, pieces=labels, split=parts)
+
+
+@pytest.mark.parametrize("width", [79, 60])
+def test_a_text_is_shown_as_it_is_split_with_what_is_near_in_the_embedding(width: int) -> None:
+    drawn = texts(tokens_lines(split(), width, 23))
+    assert drawn[0] == " prompt: 3 tokens for 11 characters"
+    rows = [line[: width - 23 if width == 79 else width].split() for line in drawn[2:8]]
+    assert rows == [
+        ["start", "0", "<end>", "the", "begins", "every", "text"],
+        ["prompt", "7", "the", "<unk>", "typed", "The"],
+        ["prompt", "1", "<unk>", "cat", "unknown:", "xyz"],
+        [">", "prompt", "12", "cat", "sat"],
+        ["1", "30", "sat", "."],
+        ["2", "4", ".", "?"],
+    ]
+    near = [line for line in drawn if "dog" in line or "moon" in line]
+    assert ["+0.75" in near[0], "-0.20" in near[1]] == [True, True]
+    assert "near cat (cosine)" in "\n".join(drawn)
+    assert "no embedding is named" in "\n".join(texts(tokens_lines(split(None), width, 23)))
+
+
+def test_what_came_of_a_prompt_is_told_in_a_line() -> None:
+    tokens = [("recipe", "recipe"), (" for", "for"), (" The", "the"), (" xyz", "<unk>")]
+    assert prompt_facts("The xyz", "recipe for The xyz", tokens, ["xyz"]) == [
+        "4 tokens for 18 characters",
+        "begins with recipe for",
+        "read in lower case",
+        "1 unknown: xyz",
+    ]
+    assert prompt_facts("ab", "ab", [("a", "a"), ("b", "b")], []) == ["2 tokens for 2 characters", "nothing unknown"]
+    assert prompt_facts("", "", [], list("abcda"))[-1] == "5 unknown: a, b, c, ..."
+
+
 def test_the_cursor_is_in_sight_in_a_long_text() -> None:
     pieces = list("abcde fgh " * 60)
     for cursor in (0, 5, 300, 599):
@@ -119,6 +163,6 @@ def test_any_room_is_drawn(width: int, height: int) -> None:
         lines = influence_lines(window, width, height)
         assert len(lines) <= height
         assert all(len(text) <= width for text in texts(lines)) or window.influence is None
-    lines = units_lines(follows(30), width, height)
-    assert len(lines) <= height
-    assert all(len(text) <= width for text in texts(lines))
+    for lines in (units_lines(follows(30), width, height), tokens_lines(split(), width, height)):
+        assert len(lines) <= height
+        assert all(len(text) <= width for text in texts(lines))

@@ -53,6 +53,25 @@ class Measurement:
 
 
 @dataclass(frozen=True)
+class Split:
+    """What each token of a text is to the model, and what came of the prompt."""
+
+    ids: Sequence[int]
+    numbers: Sequence[int]
+    """As people count tokens: from 1 on behind the prompt."""
+    typed: Sequence[str]
+    """What a person typed for each, with the white space before it; nothing for others."""
+    facts: Sequence[str]
+    """What there is to say of the prompt as a whole."""
+    begins: bool = False
+    """Whether the first of these tokens is the one that every text begins with."""
+    unknown: int | None = None
+    """The id that stands for all that the vocabulary does not have."""
+    neighbours: Sequence[tuple[str, float]] | None = ()
+    """Of the token at the cursor in the embedding, with their cosine; None where the model shows no embedding."""
+
+
+@dataclass(frozen=True)
 class Window:
     """What was inside while some tokens in a row were read."""
 
@@ -79,6 +98,7 @@ class Window:
     pieces: Sequence[str] = ()
     """What each of these tokens wrote, with the white space before it; none of a picture."""
     influence: Measurement | None = None
+    split: Split | None = None
 
     @property
     def states(self) -> list[tuple[str, Values]]:

@@ -19,7 +19,7 @@ from textual.widget import Widget
 from textual.worker import Worker, get_current_worker
 
 from tui_gen.errors import TuiGenError
-from tui_gen.generation.describe import shown_token
+from tui_gen.generation.describe import head_of, number_of, shown_token
 from tui_gen.generation.pacing import Throttle
 from tui_gen.terminal_text import scrub_line
 from tui_gen.text.codec import TextCodec
@@ -31,13 +31,21 @@ from tui_gen.tui.widgets.inside_drawing import (
     Measurement,
     Order,
     Piece,
+    Split,
     Window,
     cell_lines,
     cut,
     state_lines,
     title_line,
 )
-from tui_gen.tui.widgets.inside_text import influence_lines, ranking, selected_unit, units_lines
+from tui_gen.tui.widgets.inside_text import (
+    influence_lines,
+    prompt_facts,
+    ranking,
+    selected_unit,
+    tokens_lines,
+    units_lines,
+)
 from tui_gen.tui.widgets.lists import Sidebar
 from tui_gen.tui.widgets.run_view import RunView
 
@@ -46,18 +54,17 @@ if TYPE_CHECKING:  # what looks inside is loaded when somebody looks
     from tui_gen.inspection.inside import Inside
     from tui_gen.sessions.workspace import Workspace
 
-Drawing = Literal["state", "cell", "influence", "units"]
+Drawing = Literal["state", "cell", "influence", "units", "tokens"]
 _BEFORE, _PAST, _EVERY = 256, 128, 64
 """Tokens around the cursor whose inside is computed, at least, and in which steps: so a text moves rarely."""
 _CONTEXT = 16
 """Tokens before those that are shown: how one is written may depend on them."""
-_ON_TEXT = ("influence", "units")
-"""Drawings for which it is found out what each token wrote."""
 _DRAW: Mapping[Drawing, Callable[[Window, int, int], list[Line]]] = {
     "state": state_lines,
     "cell": cell_lines,
     "influence": influence_lines,
     "units": units_lines,
+    "tokens": tokens_lines,
 }
 _WHOLE = 10_000
 """Columns that no screen has."""
@@ -78,7 +85,7 @@ class Place:
 
 class InsideView(Widget, can_focus=True):
     """The state of each layer, units over tokens; one cell with its numbers; the text with what a prediction rests on,
-    or with the activation of a unit. Computes in a thread.
+    or with the activation of a unit; or how it is split. Computes in a thread.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
@@ -221,7 +228,7 @@ class InsideView(Widget, can_focus=True):
         """Other units: scrolls the strips, looks at the next cell of the layer, or goes through the ranking."""
         if self.drawing == "units":
             self._pin(by)
-        else:
+        elif self.drawing in ("state", "cell"):
             self._top, self._unit = max(0, self._top + by), max(0, self._unit + by)
         self._draw()
 
@@ -328,7 +335,8 @@ def _window(trace: BranchTrace, place: Place, workspace: Workspace) -> Window:
         place.position - place.first,
         trace.inside.layers,
         title=workspace.title(trace.branch, place.position),
-        pieces=_pieces(trace, place, codec) if isinstance(codec, TextCodec) and place.drawing in _ON_TEXT else (),
+        pieces=_pieces(trace, place, codec) if isinstance(codec, TextCodec) else (),
+        split=_split(trace, place, codec) if isinstance(codec, TextCodec) and place.drawing == "tokens" else None,
     )
 
 
@@ -339,6 +347,32 @@ def _pieces(trace: BranchTrace, place: Place, codec: TextCodec) -> list[str]:
     script.append(trace.branch.tokens[first : place.past, trace.sample].tolist())
     shown = range(place.first, place.past)
     return [script.written(position - first) if position else "" for position in shown]
+
+
+def _split(trace: BranchTrace, place: Place, codec: TextCodec) -> Split:
+    """What the tokens around a place are to the model. Raises TuiGenError."""
+    from tui_gen.inspection.inside import neighbours
+
+    branch, shown = trace.branch, range(place.first, place.past)
+    text, tokens = branch.start.text, branch.tokens[:, trace.sample].tolist()
+    prompt = codec.split(text)
+    pairs = list(zip(prompt.ids, map(scrub_line, prompt.texts), strict=True))
+    typed = ["", *(typed if token == own else "" for (own, typed), token in zip(pairs, tokens[1:], strict=False))]
+    unknown = [typed.strip() for token, typed in pairs if token == codec.tokenizer.unknown_id]
+    read = [(typed, scrub_line(shown_token(token, codec))) for token, typed in pairs]
+    near, table = None, trace.inside.embedding
+    if table is not None and tokens[place.position] < len(table):
+        pairs_near = neighbours(table, tokens[place.position])
+        near = [(scrub_line(shown_token(each.token, codec)), each.cosine) for each in pairs_near]
+    return Split(
+        [tokens[at] for at in shown],
+        [number_of(at, head_of(branch, codec)) for at in shown],
+        [typed[at] if at < len(typed) else "" for at in shown],
+        list(map(scrub_line, prompt_facts(text, codec.complete(text), read, unknown))),
+        begins=place.first == 0,
+        unknown=codec.tokenizer.unknown_id,
+        neighbours=near,
+    )
 
 
 def _measure(trace: BranchTrace, place: Place, vocab_size: int) -> Iterator[Measurement]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain
+from itertools import chain, zip_longest
 from typing import NamedTuple
 
 import numpy as np
@@ -11,8 +11,19 @@ from rich.cells import cell_len
 
 from tui_gen.inspection.units import SATURATION, SHORT, Match, Values, matches, phrase, properties
 from tui_gen.sampling.params import Floats
-from tui_gen.tui.widgets.cells import EIGHTHS_UP, bar, wrap
-from tui_gen.tui.widgets.inside_drawing import GLYPHS, STEPS, Line, Measurement, Piece, Window, cut, joined, level
+from tui_gen.tui.widgets.cells import EIGHTHS_UP, bar, fit, wrap
+from tui_gen.tui.widgets.inside_drawing import (
+    GLYPHS,
+    STEPS,
+    Line,
+    Measurement,
+    Piece,
+    Split,
+    Window,
+    cut,
+    joined,
+    level,
+)
 
 _LINE_END = "↵"
 _BITS = (0.01, 0.1, 1.0)
@@ -22,6 +33,8 @@ _LEAST_BITS = 0.001
 _CURVE, _GUTTER = 5, 7
 """Lines of the curve, and cells at its left."""
 _NAMED, _RANKS = 3, 8
+_LEAST_BESIDE, _NEIGHBOURS, _LABEL = 74, 23, 10
+"""Columns from which on neighbours stand beside the tokens, theirs, and those of a token."""
 WORD = "the word at the cursor"
 WAITS = "it is measured while a run is paused or rests; space pauses it"
 TEXTS_ALONE = "this is drawn on a text, and the model draws pictures"
@@ -185,6 +198,74 @@ def _match_line(match: Match, selected: bool) -> Line:
         Piece(f" {'>' if selected else ' '} unit {match.unit:>4} {match.correlation:+.2f} ", strong=selected),
         Piece(bar(abs(match.correlation), 20), sign),
     ]
+
+
+def prompt_facts(text: str, completed: str, tokens: Sequence[tuple[str, str]], unknown: Sequence[str]) -> list[str]:
+    """What came of a prompt. completed: with what the model's texts begin with. tokens: of each, what was typed and
+    what the model reads. unknown: parts of it that the vocabulary does not have.
+    """
+    pairs = [(typed.strip(), label) for typed, label in tokens]
+    lower = any(typed != label and typed.lower() == label for typed, label in pairs)
+    prefix = completed.removesuffix(text).strip()
+    names = ", ".join(dict.fromkeys(unknown[:_NAMED])) + (", ..." if len(unknown) > _NAMED else "")
+    return [
+        f"{len(pairs)} tokens for {len(completed)} characters",
+        *([f"begins with {prefix}"] if prefix else []),
+        *(["read in lower case"] if lower else []),
+        f"{len(unknown)} unknown: {names}" if unknown else "nothing unknown",
+    ]
+
+
+def tokens_lines(window: Window, width: int, height: int) -> list[Line]:
+    """How the text is split, input and target beside each other, and what is near the token at the cursor."""
+    split = window.split
+    if not split:
+        return ([[]] if window.pieces else _sentences(TEXTS_ALONE, width))[: max(0, height)]
+    beside, near = width >= _LEAST_BESIDE, _neighbour_lines(window, split)
+    head = _sentences(f"prompt: {', '.join(split.facts)}", width)
+    room = max(1, height - len(head) - 1 - (0 if beside else len(near)))
+    step = max(1, room // 2)
+    top = max(0, -(-(window.cursor + 1 - room) // step) * step)
+    rows = [_row("", "id", "input", "target", "")]
+    rows += [_token_line(window, split, at) for at in range(top, min(top + room, len(split.ids)))]
+    both = _beside(rows, near, width - _NEIGHBOURS) if beside else [*rows, *near]
+    return [cut(line, width) for line in [*head, *both][: max(0, height)]]
+
+
+def _beside(left: Sequence[Line], right: Sequence[Line], column: int) -> list[Line]:
+    """Two columns, the second one from a column of cells on."""
+    pairs = [(cut(line, column), other) for line, other in zip_longest(left, right, fillvalue=list[Piece]())]
+    gaps = [column - sum(cell_len(piece.text) for piece in line) for line, _ in pairs]
+    return [[*line, Piece(" " * gap), *other] for (line, other), gap in zip(pairs, gaps, strict=True)]
+
+
+def _token_line(window: Window, split: Split, at: int) -> Line:
+    token, number, typed = split.ids[at], split.numbers[at], split.typed[at].strip()
+    target = window.labels[at + 1] if at + 1 < len(window.labels) else "?"
+    name = "start" if split.begins and at == 0 else f"{number}" if number > 0 else "prompt"
+    remark = "begins every text" if name == "start" else ""
+    if token == split.unknown and name == "prompt":
+        remark = f"unknown: {typed}" if typed else "unknown"
+    elif typed and typed != window.labels[at]:
+        remark = f"typed {typed}"
+    mark = ">" if at == window.cursor else " "
+    return _row(name, f"{token}", window.labels[at], target, remark, mark=mark)
+
+
+def _row(name: str, token: str, label: str, target: str, remark: str, *, mark: str = " ") -> Line:
+    text = f"{mark} {name:>6} {token:>5}  {fit(label, _LABEL)} {fit(target, _LABEL)} "
+    return [Piece(text, strong=mark == ">"), Piece(remark, -1)]
+
+
+def _neighbour_lines(window: Window, split: Split) -> list[Line]:
+    """The first line says of which token."""
+    if split.neighbours is None:
+        return [[Piece(" no embedding is named")]]
+    lines: list[Line] = [[Piece(f" near {window.labels[window.cursor]} (cosine)", strong=True)]]
+    for label, cosine in split.neighbours:
+        sign = 1 if cosine > 0 else -1
+        lines.append([Piece(f" {fit(label, _LABEL)} {cosine:+.2f} "), Piece(bar(abs(cosine), 5), sign)])
+    return lines
 
 
 def _facts(window: Window, measurement: Measurement) -> list[Line]:
