@@ -66,6 +66,8 @@ _DRAW: Mapping[Drawing, Callable[[Window, int, int], list[Line]]] = {
     "units": units_lines,
     "tokens": tokens_lines,
 }
+_READ_FOR_IT = ("influence", "tokens")
+"""What is drawn there is not known before somebody looks at it."""
 _WHOLE = 10_000
 """Columns that no screen has."""
 
@@ -164,6 +166,8 @@ class InsideView(Widget, can_focus=True):
         position = min(length - 1, length - 1 if view.position is None else view.position)
         first, is_text = max(0, position - _BEFORE) // _EVERY * _EVERY, not view.workspace.loaded_model.card.image
         measures = self.drawing == "influence" and is_text and (view.still or not view.running)
+        if self.drawing == "influence" and view.paused and not view.still:
+            return  # the run comes to its stop at once, and tells
         past = -(-(position + _PAST) // _EVERY) * _EVERY
         place = Place(position, first, min(length, past), self.drawing, measures)
         if self._latest != (trace, place):
@@ -189,9 +193,10 @@ class InsideView(Widget, can_focus=True):
         """In the thread; ends early where another place is asked for."""
         try:
             window = _window(trace, place, workspace)
-            self.post_message(self.Read(trace, place, window))
-            measurements = _measure(trace, place, workspace.loaded_model.card.vocab_size) if place.measures else ()
-            for measurement in measurements:
+            if not place.measures:
+                self.post_message(self.Read(trace, place, window))
+                return
+            for measurement in _measure(trace, place, workspace.loaded_model.card.vocab_size):
                 self.post_message(self.Read(trace, place, replace(window, influence=measurement)))
                 if self._next or get_current_worker().is_cancelled:
                     return
@@ -211,7 +216,8 @@ class InsideView(Widget, can_focus=True):
     def action_draw(self, drawing: Drawing) -> None:
         """What is drawn."""
         self.drawing = drawing
-        self._draw()
+        if drawing not in _READ_FOR_IT:
+            self._draw()
         self._look()
 
     def action_order(self) -> None:
@@ -383,6 +389,7 @@ def _measure(trace: BranchTrace, place: Place, vocab_size: int) -> Iterator[Meas
     if len(bits) < 2:
         yield Measurement(bits, 0, "before the first token there is nothing that a prediction could rest on")
         return
+    yield Measurement(bits.copy(), len(bits) - 1)
     influence = Influence.on_branch(trace.branch, place.first, place.position + 1, trace.sample, vocab_size)
     for part in influence.measure(list(influence.exchangeable[:, None])):
         for exchange in part:

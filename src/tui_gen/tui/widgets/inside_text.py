@@ -38,6 +38,7 @@ _LEAST_BESIDE, _NEIGHBOURS, _LABEL = 74, 23, 10
 WORD = "the word at the cursor"
 WAITS = "it is measured while a run is paused or rests; space pauses it"
 TEXTS_ALONE = "this is drawn on a text, and the model draws pictures"
+NO_STATE = "the state of this model has no real numbers to look at"
 Characters = list[tuple[str, int]]
 """Of a line of a text: each character, and the number of its token."""
 
@@ -101,8 +102,8 @@ def influence_lines(window: Window, width: int, height: int) -> list[Line]:
         return _sentences(reason, width)[: max(0, height)]
     levels = [bits_level(bits) for bits in measurement.bits.tolist()]
     levels += [None] * (len(window.pieces) - len(levels))
-    below = [*_facts(window, measurement), *_curve_lines(measurement, window.cursor, width)]
-    below = below if height > len(below) + 3 else below[:_NAMED]
+    facts, curve = _facts(window, measurement), _curve_lines(measurement, window.cursor, width)
+    below = [*facts, *curve] if height > len(facts) + len(curve) + 3 else facts
     known = int((~np.isnan(measurement.bits)).sum())
     progress = "" if known == measurement.count else f" · measured {known} of {measurement.count}"
     signs = "  ".join(f"{GLYPHS[step]} {least:g}" for step, least in enumerate(_BITS, 1))
@@ -162,7 +163,7 @@ def units_lines(window: Window, width: int, height: int) -> list[Line]:
     """The text by the activation of one unit, and the units that follow something in it."""
     order = ranking(window)
     if not order:
-        return _sentences(TEXTS_ALONE if window.values else "the state has no numbers to look at", width)[:height]
+        return _sentences(NO_STATE if window.pieces else TEXTS_ALONE, width)[: max(0, height)]
     unit = selected_unit(window, order)
     series, is_hidden = order.hidden[:, unit], order.layer.endswith(" h")
     bound = 1.0 if is_hidden else max(1.0, float(np.abs(order.hidden).max()))
