@@ -11,6 +11,7 @@ import pytest
 from tests.support.driver import ScreenDriver, on_screen
 from tui_gen.inspection.influence import Influence
 from tui_gen.inspection.inside import Inside, neighbours, trace
+from tui_gen.tui.widgets import inside_panel
 
 SHIPPED = Path(__file__).parents[2] / "models"
 
@@ -85,6 +86,23 @@ async def test_units_that_follow_something_are_ranked_and_colour_the_text() -> N
         values = trace(driver.workspace.loaded_model.model, driver.branch.tokens[:, 0].astype(np.int64)).values
         await driver.shows(f"unit {second} of 256 · {values['layer0.hidden'][position, int(second)]:+.2f} here")
         assert before != driver.screen()
+        await driver.press("left", "left")
+        there = values["layer0.hidden"][position - 1, int(second)]
+        await driver.shows(f"unit {second} of 256 · {there:+.2f} here")
+
+
+async def test_a_fault_of_what_looks_inside_is_told_and_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("odd")
+
+    async with on_screen(SHIPPED / "names", prompt="anna", length=4) as driver:
+        await driver.run_to_end()
+        with monkeypatch.context() as patch:
+            patch.setattr(inside_panel, "_window", fail)
+            await driver.press("f10")
+            await driver.says("looking inside failed: ValueError('odd')")
+        await driver.press("home")
+        await driver.shows("layer 1 h")
 
 
 async def test_a_prompt_is_seen_as_the_model_reads_it() -> None:

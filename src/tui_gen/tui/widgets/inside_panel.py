@@ -185,8 +185,10 @@ class InsideView(Widget, can_focus=True):
             self._reader = self.run_worker(work, thread=True, exit_on_error=False)
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        """It has time for the next place."""
+        """It has time for the next place; a fault of this program is told, and stops nothing."""
         if event.worker is self._reader and event.worker.is_finished:
+            if event.worker.error:
+                self.notify(f"looking inside failed: {event.worker.error!r}", severity="error")
             self._read_on()
 
     def _read(self, trace: BranchTrace, place: Place, workspace: Workspace) -> None:
