@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
 
-from tests.support.driver import ScreenDriver, on_screen
+from tests.support.driver import GUARD_SECONDS, ScreenDriver, on_screen
+from tui_gen.inspection.branch_trace import BranchTrace
 from tui_gen.inspection.influence import Influence
 from tui_gen.inspection.inside import Inside, neighbours, trace
 from tui_gen.tui.widgets import inside_panel
+from tui_gen.tui.widgets.inside_drawing import Measurement
 
 SHIPPED = Path(__file__).parents[2] / "models"
 
@@ -68,6 +73,30 @@ async def test_what_a_prediction_rests_on_is_seen_on_the_text_once_the_model_has
         await driver.until(lambda: "measured" not in driver.screen())
         await driver.press("home")
         await driver.shows("it reaches 1 token back")
+
+
+async def test_measuring_ends_where_the_cursor_moves_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, begun, moved = list[tuple[int, int]](), Event(), Event()
+
+    def measure(trace: BranchTrace, place: inside_panel.Place, _: int) -> Iterator[Measurement]:
+        for part in range(3):
+            asked.append((place.position, part))
+            if len(asked) == 2:
+                begun.set()
+                moved.wait(GUARD_SECONDS)
+            yield Measurement(np.full(place.position + 1 - place.first, 0.5), 9)
+
+    monkeypatch.setattr(inside_panel, "_measure", measure)
+    async with on_screen(SHIPPED / "names", prompt="anna", length=4) as driver:
+        await driver.run_to_end()
+        await driver.press("home", "right", "right", "f10", "3")
+        await asyncio.to_thread(begun.wait, GUARD_SECONDS)
+        await driver.press("left")
+        await driver.settle()
+        moved.set()
+        await driver.shows("while it reads prompt token 2")
+        await driver.until(lambda: asked[-1] == (2, 2))
+    assert (3, 2) not in asked
 
 
 async def test_units_that_follow_something_are_ranked_and_colour_the_text() -> None:
