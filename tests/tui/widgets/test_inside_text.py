@@ -17,7 +17,7 @@ from tui_gen.tui.widgets.inside_text import (
     ranking,
     tokens_lines,
     units_lines,
-    wrapped,
+    wrap_text,
 )
 
 NEAR = (("dog", 0.75), ("moon", -0.2))
@@ -34,11 +34,11 @@ def rests(bits: list[float], cursor: int, pieces: list[str] = WORDS, count: int 
 
 
 def test_a_text_breaks_after_white_space_and_its_line_ends_are_seen() -> None:
-    lines = wrapped(WORDS, 9)
+    lines = wrap_text(WORDS, 9)
     assert ["".join(character for character, _ in line) for line in lines] == ["the cat ", "sat.↵", "it ran"]
     assert lines[1][0] == ("s", 3)
-    assert ["".join(each for each, _ in line) for line in wrapped(["日本", "語x"], 4)] == ["日本", "語x"]
-    assert wrapped([""], 3) == []
+    assert ["".join(each for each, _ in line) for line in wrap_text(["日本", "語x"], 4)] == ["日本", "語x"]
+    assert wrap_text([""], 3) == []
 
 
 def test_each_token_has_a_sign_for_its_bits_and_none_before_they_are_known() -> None:
@@ -61,13 +61,13 @@ def test_the_curve_reaches_as_far_as_the_memory_and_the_largest_are_named() -> N
     assert drawn[-1].split() == ["1", "back", "40", "back"]
 
 
-def follows(tokens: int, pinned: int | None = None, trait: int = 0) -> Window:
+def follows(tokens: int, pin: int | None = None, trait: int = 0) -> Window:
     """Unit 3 is below 0 within words that begin with a capital, unit 5 above at digits."""
     pieces = ["", *('Ab 12 "c" ' * tokens)[: tokens - 1]]
     hidden = np.random.default_rng(0).normal(0, 0.1, (tokens, 8)).astype(np.float32)
     hidden[:, 3] -= [0.8 * piece.isupper() for piece in pieces]
     hidden[:, 5] += [0.9 * piece.isdigit() for piece in pieces]
-    return Window({"state.h": hidden[:, None]}, pieces, tokens // 2, pieces=pieces, trait=trait, pinned=pinned)
+    return Window({"state.h": hidden[:, None]}, pieces, tokens // 2, pieces=pieces, trait=trait, pin=pin)
 
 
 def test_units_are_ranked_by_what_they_follow_and_colour_the_text() -> None:
@@ -85,7 +85,7 @@ def test_units_are_ranked_by_what_they_follow_and_colour_the_text() -> None:
     for text, signs in zip(drawn[1:11:2], drawn[2:11:2], strict=True):
         assert all((sign in "*#") == character.isdigit() for character, sign in zip(text, signs, strict=True))
     assert any(line.startswith(" > unit    5 +0.9") for line in drawn)
-    other = texts(units_lines(follows(300, trait=trait, pinned=2), 70, 20))
+    other = texts(units_lines(follows(300, trait=trait, pin=2), 70, 20))
     assert "unit 2 of 8" in other[0]
     assert any(line.startswith(" > unit    2 ") for line in other)
 
@@ -100,9 +100,9 @@ def test_a_short_text_is_said_to_tell_little() -> None:
 
 def split(near: Sequence[tuple[str, float]] | None = NEAR) -> Window:
     """Of `The xyz cat`, and two tokens that the model made."""
-    labels, typed = ["<end>", "the", "<unk>", "cat", "sat", "."], ["", "The", " xyz", " cat", "", ""]
+    labels, sources = ["<end>", "the", "<unk>", "cat", "sat", "."], ["", "The", " xyz", " cat", "", ""]
     facts = ["3 tokens for 11 characters"]
-    parts = Split([0, 7, 1, 12, 30, 4], [-3, -2, -1, 0, 1, 2], typed, facts, begins=True, unknown=1, neighbours=near)
+    parts = Split([0, 7, 1, 12, 30, 4], [-3, -2, -1, 0, 1, 2], sources, facts, begins=True, unknown=1, neighbours=near)
     return Window({}, labels, 3, pieces=labels, split=parts)
 
 

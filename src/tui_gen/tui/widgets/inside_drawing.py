@@ -59,7 +59,7 @@ class Split:
     ids: Sequence[int]
     numbers: Sequence[int]
     """As people count tokens: from 1 on behind the prompt."""
-    typed: Sequence[str]
+    sources: Sequence[str]
     """What a person typed for each, with the white space before it; nothing for others."""
     facts: Sequence[str]
     """What there is to say of the prompt as a whole."""
@@ -91,7 +91,7 @@ class Window:
     """Which unit of it."""
     trait: int = 0
     """Which property of the text the units are ranked by; counted on from the last to the first."""
-    pinned: int | None = None
+    pin: int | None = None
     """The unit whose activation colours the text; None for the one that follows the property most closely."""
     title: str = ""
     """What the token at the cursor is, as in `token 14`."""

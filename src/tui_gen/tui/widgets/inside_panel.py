@@ -124,7 +124,7 @@ class InsideView(Widget, can_focus=True):
         self.drawing: Drawing = "state"
         self._order: Order = "movement"
         self._top = self._layer = self._unit = self._property = 0
-        self._pinned: int | None = None
+        self._pin: int | None = None
         self.view: RunView | None = None
         self._trace: BranchTrace | None = None
         self._inside: Inside | None = None
@@ -229,29 +229,29 @@ class InsideView(Widget, can_focus=True):
 
     def action_layer(self) -> None:
         """The cell, or the units, of the next layer."""
-        self._layer, self._pinned = self._layer + 1, None
+        self._layer, self._pin = self._layer + 1, None
         self._draw()
 
     def action_units(self, by: int) -> None:
         """Other units: scrolls the strips, looks at the next cell of the layer, or goes through the ranking."""
         if self.drawing == "units":
-            self._pin(by)
+            self._move_pin(by)
         elif self.drawing in ("state", "cell"):
             self._top, self._unit = max(0, self._top + by), max(0, self._unit + by)
         self._draw()
 
     def action_property(self) -> None:
         """Units that follow something else in the text."""
-        self._property, self._pinned = self._property + 1, None
+        self._property, self._pin = self._property + 1, None
         self._draw()
 
-    def _pin(self, by: int) -> None:
+    def _move_pin(self, by: int) -> None:
         """The unit so many ranks further on."""
         window = self._window()
         if window and (order := ranking(window)) and order.matches:
             units, unit = [match.unit for match in order.matches], selected_unit(window, order)
             at = units.index(unit) + by if unit in units else 0
-            self._pinned = self._unit = units[max(0, min(len(units) - 1, at))]
+            self._pin = self._unit = units[max(0, min(len(units) - 1, at))]
 
     # --- drawing ---
 
@@ -272,7 +272,7 @@ class InsideView(Widget, can_focus=True):
         if not self._known:
             return None
         window = replace(self._known[2], order=self._order, top=self._top, layer=self._layer, unit=self._unit)
-        return replace(window, trait=self._property, pinned=self._pinned)
+        return replace(window, trait=self._property, pin=self._pin)
 
     def _content(self) -> list[Line]:
         size, window = self.size, self._window()
@@ -365,9 +365,9 @@ def _split(trace: BranchTrace, place: Place, codec: TextCodec) -> Split:
     text, tokens = branch.start.text, branch.tokens[:, trace.sample].tolist()
     prompt = codec.split(text)
     pairs = list(zip(prompt.ids, map(scrub_line, prompt.texts), strict=True))
-    typed = ["", *(typed if token == own else "" for (own, typed), token in zip(pairs, tokens[1:], strict=False))]
-    unknown = [typed.strip() for token, typed in pairs if token == codec.tokenizer.unknown_id]
-    read = [(typed, scrub_line(shown_token(token, codec))) for token, typed in pairs]
+    sources = ["", *(source if token == own else "" for (own, source), token in zip(pairs, tokens[1:], strict=False))]
+    unknown = [source.strip() for token, source in pairs if token == codec.tokenizer.unknown_id]
+    labels = [(source, scrub_line(shown_token(token, codec))) for token, source in pairs]
     near, table = None, trace.inside.embedding
     if table is not None and tokens[place.position] < len(table):
         pairs_near = neighbours(table, tokens[place.position])
@@ -375,8 +375,8 @@ def _split(trace: BranchTrace, place: Place, codec: TextCodec) -> Split:
     return Split(
         [tokens[at] for at in shown],
         [number_of(at, head_of(branch, codec)) for at in shown],
-        [typed[at] if at < len(typed) else "" for at in shown],
-        list(map(scrub_line, prompt_facts(text, codec.complete(text), read, unknown))),
+        [sources[at] if at < len(sources) else "" for at in shown],
+        list(map(scrub_line, prompt_facts(text, codec.complete(text), labels, unknown))),
         begins=place.first == 0,
         unknown=codec.tokenizer.unknown_id,
         neighbours=near,

@@ -43,7 +43,7 @@ Characters = list[tuple[str, int]]
 """Of a line of a text: each character, and the number of its token."""
 
 
-def wrapped(pieces: Sequence[str], width: int) -> list[Characters]:
+def wrap_text(pieces: Sequence[str], width: int) -> list[Characters]:
     """The text in lines of so many cells; it breaks after white space, and a line end is shown by a sign."""
     lines, line, used = list[Characters](), Characters(), 0
     for character, token in ((character, token) for token, piece in enumerate(pieces) for character in piece):
@@ -66,7 +66,7 @@ def marked_text(window: Window, levels: Sequence[int | None], width: int, height
 
     It moves by half of its lines, so that a step of the cursor rarely draws all anew.
     """
-    rows, room = wrapped(window.pieces, width - 2), max(1, height // 2)
+    rows, room = wrap_text(window.pieces, width - 2), max(1, height // 2)
     at = next((at for at, row in enumerate(rows) if row[-1][1] >= window.cursor), max(0, len(rows) - 1))
     step = max(1, room // 2)
     top = max(0, -(-(at + 1 - room) // step) * step)
@@ -154,8 +154,8 @@ def _properties(pieces: Sequence[str], cursor: int) -> dict[str, Floats]:
 
 def selected_unit(window: Window, order: Ranking) -> int:
     """The unit that is pinned, or the one that follows the property most closely."""
-    if window.pinned is not None:
-        return window.pinned % order.hidden.shape[1]
+    if window.pin is not None:
+        return window.pin % order.hidden.shape[1]
     return order.matches[0].unit if order.matches else 0
 
 
@@ -201,16 +201,16 @@ def _match_line(match: Match, selected: bool) -> Line:
     ]
 
 
-def prompt_facts(text: str, completed: str, tokens: Sequence[tuple[str, str]], unknown: Sequence[str]) -> list[str]:
-    """What came of a prompt. completed: with what the model's texts begin with. tokens: of each, what was typed and
+def prompt_facts(text: str, whole: str, tokens: Sequence[tuple[str, str]], unknown: Sequence[str]) -> list[str]:
+    """What came of a prompt. whole: with what the model's texts begin with. tokens: of each, what was typed and
     what the model reads. unknown: parts of it that the vocabulary does not have.
     """
-    pairs = [(typed.strip(), label) for typed, label in tokens]
-    lower = any(typed != label and typed.lower() == label for typed, label in pairs)
-    prefix = completed.removesuffix(text).strip()
+    pairs = [(source.strip(), label) for source, label in tokens]
+    lower = any(source != label and source.lower() == label for source, label in pairs)
+    prefix = whole.removesuffix(text).strip()
     names = ", ".join(dict.fromkeys(unknown[:_NAMED])) + (", ..." if len(unknown) > _NAMED else "")
     return [
-        f"{len(pairs)} tokens for {len(completed)} characters",
+        f"{len(pairs)} tokens for {len(whole)} characters",
         *([f"begins with {prefix}"] if prefix else []),
         *(["read in lower case"] if lower else []),
         f"{len(unknown)} unknown: {names}" if unknown else "nothing unknown",
@@ -241,14 +241,14 @@ def _beside(left: Sequence[Line], right: Sequence[Line], column: int) -> list[Li
 
 
 def _token_line(window: Window, split: Split, at: int) -> Line:
-    token, number, typed = split.ids[at], split.numbers[at], split.typed[at].strip()
+    token, number, source = split.ids[at], split.numbers[at], split.sources[at].strip()
     target = window.labels[at + 1] if at + 1 < len(window.labels) else "?"
     name = "start" if split.begins and at == 0 else f"{number}" if number > 0 else "prompt"
     remark = "begins every text" if name == "start" else ""
     if token == split.unknown and name == "prompt":
-        remark = f"unknown: {typed}" if typed else "unknown"
-    elif typed and typed != window.labels[at]:
-        remark = f"typed {typed}"
+        remark = f"unknown: {source}" if source else "unknown"
+    elif source and source != window.labels[at]:
+        remark = f"typed {source}"
     mark = ">" if at == window.cursor else " "
     return _row(name, f"{token}", window.labels[at], target, remark, mark=mark)
 
