@@ -8,10 +8,12 @@ import pytest
 from tests.support import toys
 from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
+from tui_gen.generation.branch import Branch, BranchStart
+from tui_gen.generation.surgery import Forget
 from tui_gen.inspection.influence import Influence
 from tui_gen.library import open_model
 from tui_gen.runtime.model import Model
-from tui_gen.sampling.params import Floats, Tokens, log_softmax
+from tui_gen.sampling.params import Floats, SamplingParams, Tokens, log_softmax
 
 
 def bits(influence: Influence, groups: list[list[int]]) -> dict[tuple[int, ...], float]:
@@ -70,6 +72,32 @@ def test_what_is_no_pixel_is_not_exchanged() -> None:
     influence = Influence(fashion.model, tokens, fashion.card.vocab_size)
     assert influence.exchangeable.tolist() == list(range(len(prompt), len(tokens)))
     assert bits(influence, [[len(tokens) - 1]])[len(tokens) - 1,] > 0
+
+
+def test_on_a_branch_it_is_that_of_the_branchs_own_model_and_sample() -> None:
+    names = open_model("names", provider="cpu")
+    prompt = names.codec.prompt(["annabella", "charlotte"])
+    model = names.model
+    branch = Branch("a", BranchStart(prompt, 3, SamplingParams()), model)
+    grow(branch)
+    forgetful = Branch("b", branch.operated(6, Forget()), model, parent=branch)
+    grow(forgetful)
+    own = Influence(names.model, prompt[1], names.card.vocab_size)
+    singly = [[position] for position in own.exchangeable]
+    on_branch = Influence.on_branch(branch, 0, prompt.shape[1], 1, names.card.vocab_size)
+    assert bits(on_branch, singly) == pytest.approx(bits(own, singly))
+    later = bits(Influence.on_branch(branch, 4, prompt.shape[1], 1, names.card.vocab_size), [[1], [4]])
+    assert later == pytest.approx({(at,): bits(own, [[4 + at]])[4 + at,] for at in (1, 4)}, abs=1e-5)
+    forgot = bits(Influence.on_branch(forgetful, 0, prompt.shape[1], 1, names.card.vocab_size), singly)
+    assert all((forgot[position,] > 1e-6) == (position >= 6) for [position] in singly)
+
+
+def grow(branch: Branch) -> None:
+    """Reads the prompt."""
+    buffer, params = branch.step_buffer(), SamplingParams()
+    for step in branch.steps(params, lambda: branch.start.prompt.shape[1]):
+        buffer.append(step)
+    branch.record(buffer)
 
 
 def test_a_first_prediction_rests_on_nothing() -> None:

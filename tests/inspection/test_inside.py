@@ -13,7 +13,7 @@ from export.text.step import TextNetwork
 from tests.support.text_networks import E, H, V
 from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
-from tui_gen.inspection.inside import Inside, look, trace
+from tui_gen.inspection.inside import Inside, look, neighbours, trace
 from tui_gen.library import open_model, shipped_folder
 from tui_gen.runtime.model import Model
 
@@ -120,7 +120,7 @@ def test_a_model_that_computes_in_whole_numbers_shows_its_states_alone() -> None
     card = open_model(shipped_folder() / "recipes-lstm", provider="cpu").card
     model = Model(small, card, provider="cpu")
     inside = Inside(model)
-    assert (inside.layers, inside.has_embedding) == ((), False)
+    assert (inside.layers, inside.embedding) == ((), None)
     assert inside.values(np.array([1]), model.start(1).arrays()) == {}
     states = inside.states(model.start(1).arrays())
     assert {name: part.shape for name, part in states.items()} == {"h": (1, 1, 128), "c": (1, 1, 128)}
@@ -138,6 +138,23 @@ def test_a_look_tells_the_tokens_their_probabilities_and_what_went_on() -> None:
         "embedding": (5, 32),
         "layer0.hidden": (5, 128),
     }
+
+
+def test_neighbours_in_the_embedding_point_in_a_like_direction() -> None:
+    table = np.array([[1, 0], [2, 0.1], [0, 3], [-1, 0], [0, 0]], dtype=np.float32)
+    assert [each.token for each in neighbours(table, 0)] == [1, 2, 4, 3]
+    assert neighbours(table, 2, count=1)[0] == (1, pytest.approx(0.1 / np.hypot(2, 0.1)))
+    assert [each.cosine for each in neighbours(table, 4)] == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("dtype", ["", "int8", "fp16"])
+def test_the_embedding_is_the_table_whose_rows_tokens_select(dtype: str) -> None:
+    graph = (shipped_folder() / "names" / "model.onnx").read_bytes()
+    model = model_of(quantise(graph, dtype)[0] if dtype else graph, 27)  # type: ignore[arg-type]
+    inside = Inside(model)
+    assert inside.embedding is not None
+    selected = trace(model, np.arange(27)).values["embedding"]
+    assert np.allclose(inside.embedding[:27], selected, rtol=0, atol=1e-6)
 
 
 def test_pictures_are_read_by_their_levels_and_texts_as_texts() -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tui_gen.errors import TuiGenError
+from tui_gen.generation.branch import Branch
 from tui_gen.generation.protocol import State, StepModel, state_after
 from tui_gen.sampling.params import Floats, Logits, Tokens, log_softmax
 
@@ -34,21 +35,29 @@ class Exchange:
 class Influence:
     """Of the tokens before a position on the prediction there."""
 
-    def __init__(self, model: StepModel, tokens: Tokens, vocab_size: int) -> None:
+    def __init__(self, model: StepModel, tokens: Tokens, vocab_size: int, *, start: State | None = None) -> None:
         """tokens: int64[n], n >= 2: all that the prediction is made from. vocab_size: ids below it may be exchanged;
-        others, such as conditions and what begins a picture, stay. Raises TuiGenError where the model fails.
+        others, such as conditions and what begins a picture, stay. start: the state before them, of a single row,
+        where they are not the first. Raises TuiGenError where the model fails.
         """
         if len(tokens) < 2:
             raise TuiGenError("a prediction after a single token rests on nothing else")
         self._model, self._tokens = model, tokens
         self._states: dict[int, State] = {}
-        logits = self._read()
+        logits = self._read(start or model.start(1))
         self.others = _likeliest_others(logits[:-1], tokens[1:])
         """[n - 1]: the likeliest other token at each position from 1 on, by the model itself."""
         self._logprobs = log_softmax(logits[-1:])[0]
         self.exchangeable = np.flatnonzero(tokens[1:] < vocab_size) + 1
         """Positions of the tokens that can be exchanged, in order."""
         self._most_rows = max(1, min(_ROWS, _STATE_BYTES // max(1, self._states[0].nbytes)))
+
+    @classmethod
+    def on_branch(cls, branch: Branch, first: int, past: int, sample: int, vocab_size: int) -> Influence:
+        """Of the tokens at positions from first on, on what follows them; whatever is done to the branch's state."""
+        tokens = branch.tokens[first:past, sample].astype(np.int64)
+        [start] = branch.states(first, min(past, first + 1))
+        return cls(branch.model, tokens, vocab_size, start=start.rows([sample]))
 
     def measure(self, groups: Sequence[Tokens]) -> Iterator[list[Exchange]]:
         """Exchanges the positions of each group together, the groups that reach back least first, some at a time."""
@@ -69,9 +78,9 @@ class Influence:
         divergences: Floats = (np.exp(self._logprobs) * (self._logprobs - changed)).sum(axis=1) / np.log(2)
         return np.maximum(divergences, 0)
 
-    def _read(self) -> Logits:
+    def _read(self, state: State) -> Logits:
         """Logits after every token, [n, vocab]; keeps states on the way."""
-        state, rows = self._model.start(1), []
+        rows = []
         for index, token in enumerate(self._tokens):
             if index % _EVERY == 0:
                 self._states[index] = state

@@ -41,7 +41,8 @@ class Inside:
         self._inputs = [port.name for port in model.inputs]
         self.layers: tuple[Layer, ...] = rewritten.layers if rewritten else ()
         """In the order in which a token goes through them."""
-        self.has_embedding = bool(rewritten and rewritten.has_embedding)
+        self.embedding = rewritten.embedding if rewritten else None
+        """float32[tokens, width]: a row for each token; None where there is none."""
 
     def values(self, tokens: Tokens, state: Arrays) -> dict[str, Values]:
         """What is inside while tokens [batch] are read from the state before them: `embedding`, and for each layer the
@@ -64,6 +65,22 @@ class Inside:
             for name, part in parts
             if part.dtype.kind == "f" and part.ndim > 1
         }
+
+
+class Neighbour(NamedTuple):
+    """A token whose row of the embedding points in a like direction."""
+
+    token: int
+    cosine: float
+
+
+def neighbours(embedding: Values, token: int, *, count: int = 10) -> list[Neighbour]:
+    """The tokens nearest to one in an embedding [tokens, width], the nearest first; without itself."""
+    sizes = np.linalg.norm(embedding, axis=1)
+    products = embedding @ embedding[token]
+    cosines = np.divide(products, sizes * sizes[token], out=np.zeros_like(products), where=sizes * sizes[token] > 0)
+    order = np.argsort(-cosines, kind="stable")
+    return [Neighbour(each, float(cosines[each])) for each in order[: count + 1].tolist() if each != token][:count]
 
 
 class Trace(NamedTuple):

@@ -68,7 +68,8 @@ class InsideGraph:
 
     content: bytes
     """The ONNX file."""
-    has_embedding: bool
+    embedding: NDArray[np.float32] | None
+    """[tokens, width]: the table of which a token selects a row; None where there is none under that name."""
     layers: tuple[Layer, ...]
 
 
@@ -98,7 +99,16 @@ def inside_graph(model: bytes) -> InsideGraph | None:
     layers, has_embedding = _layers(values, cells), INSIDE + EMBEDDING in values
     ordered = [EMBEDDING] * has_embedding + [f"{layer.name}.{each}" for layer in layers for each in layer.quantities]
     graph.outputs = [port(INSIDE + name, "float32", ("batch", f"{name}.width")) for name in ordered]
-    return InsideGraph(graph.to_bytes(), has_embedding, layers)
+    return InsideGraph(graph.to_bytes(), _table(graph) if has_embedding else None, layers)
+
+
+def _table(graph: Graph) -> NDArray[np.float32] | None:
+    """The embedding; None where its numbers are kept in a way that is not read here."""
+    [part] = (part for part in graph.tensors if name_of_tensor(part) == EMBEDDING)
+    try:
+        return values_of(part).astype(np.float32, copy=False)
+    except UnknownFormError:
+        return None
 
 
 def _layers(values: list[str], cells: dict[str, Cell]) -> tuple[Layer, ...]:

@@ -14,7 +14,7 @@ from tokenizers.models import WordLevel
 from tui_gen.card import Colour, ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.sampling.params import FREE, TEXT_LENGTH, Tokens
-from tui_gen.text.tokenizer import NOWHERE, PromptTokenizer, errors_as
+from tui_gen.text.tokenizer import NOWHERE, Piece, PromptTokenizer, TextTokens, errors_as
 
 _LEAST_BEGINNING = 2
 """Letters of a word before it is completed: too many words begin with any one letter."""
@@ -110,6 +110,10 @@ class TextCodec:
         rows = [[self._card.bos, *self._ids(text)] for text in texts]
         width = max(len(row) for row in rows)
         return np.array([row + [FREE] * (width - len(row)) for row in rows], dtype=np.int64)
+
+    def split(self, text: str) -> Piece:
+        """The tokens of a prompt after what it begins with, and what was typed for each. Raises TuiGenError."""
+        return TextTokens(self.tokenizer, self._card.name, "the prompt").read(self.complete(text))
 
     def length(self, count: int | None) -> int:
         """How many tokens to sample: so many, within what the model can make."""

@@ -122,7 +122,7 @@ class Context:
 
     def can_pause(self) -> bool:
         """There is something to pause or to go on with."""
-        return (self.running or self.unfinished) and self.on_output()
+        return (self.running or self.unfinished) and (self.on_output() or self.in_inside)
 
     def can_walk(self) -> bool:
         """There are tokens to walk through; the prompt, lists and the knobs have arrows of their own."""
@@ -335,6 +335,15 @@ TASKS: Tasks = {
             Context.looks_inside, priority=False, owner="InsideView", alias="inside_state"),
         Key("2", "2", "draw('cell')", "", "there: a cell as it is drawn in books, with this token's numbers", "cell",
             Context.looks_inside, priority=False, owner="InsideView", alias="inside_cell"),
+        Key("3", "3", "draw('influence')", "", "there: which tokens the prediction after this one rests on, and how "
+            "far back", "influence", Context.looks_inside, priority=False, owner="InsideView",
+            alias="inside_influence"),
+        Key("4", "4", "draw('units')", "", "there: the text by the activation of one unit, and which units follow what",
+            "units", Context.looks_inside, priority=False, owner="InsideView", alias="inside_units"),
+        Key("5", "5", "draw('tokens')", "", "there: how the prompt was split, input and target, neighbours in the "
+            "embedding", "tokens", Context.looks_inside, priority=False, owner="InsideView", alias="inside_tokens"),
+        Key("p", "p", "property", "", "there: units that follow something else in the text", "property",
+            Context.looks_inside, priority=False, owner="InsideView", alias="inside_property"),
         Key("down", "↓", "units(1)", "", "there: other units", "units", Context.looks_inside, priority=False,
             owner="InsideView", alias="inside_next_unit"),
         Key("up", "↑", "units(-1)", "", "there: other units", "units", Context.looks_inside, priority=False,
@@ -456,6 +465,7 @@ def _spell(shown: str) -> str:
 def _parts_of_screen(keys: Sequence[Key]) -> dict[str, tuple[Pair, ...]]:
     """Where a part of the screen has keys of its own."""
     shown = {key.id: key.shown for key in keys}
+    inside = keys_of("InsideView", keys)
     back, walk = (shown["stop"], "back"), _beside(shown["token_back"], shown["token_on"])
     return {
         "in_list": (
@@ -474,8 +484,9 @@ def _parts_of_screen(keys: Sequence[Key]) -> dict[str, tuple[Pair, ...]]:
         "in_panel": (("↑↓", "choose"), ("enter", "take"), (walk, "token"), back),
         "in_inside": (
             (walk, "token"),
-            ("↑↓", "units"),
-            *((key.brief_key(Context()), key.brief) for key in keys_of("InsideView", keys) if key.brief != "units"),
+            *((key.brief_key(Context()), key.brief) for key in inside if key.parts[0] == "draw"),
+            ("↑↓", "choose"),
+            *((key.brief_key(Context()), key.brief) for key in inside if key.parts[0] not in ("draw", "units")),
             back,
         ),
         "in_surprisal": (("↑↓", "choose"), ("enter", "go there"), (shown["surprisal"], "off"), back),

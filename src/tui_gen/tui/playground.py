@@ -413,6 +413,7 @@ class PlaygroundScreen(Screen[None]):
         self.panels.hurry()
         if message.view is self.run_view and message.view.still:
             self.side.follow_surprisal()
+            self.inside.view.follow()
 
     def on_run_view_rested(self, message: RunView.Rested) -> None:
         """Says why no more is made."""
@@ -421,6 +422,7 @@ class PlaygroundScreen(Screen[None]):
             self.panels.hurry()
             self.header.show_rate(view.meter.average_rate(), view.meter.step_seconds)
             self.side.follow_surprisal()
+            self.inside.view.follow()
         self.show_state()
 
     # --- walking ---

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tui_gen.inspection.units import movement, saturated
+from tui_gen.sampling.params import Floats
 from tui_gen.tui.widgets.cells import bar
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ Values = NDArray[np.float32]
 Order = Literal["movement", "number"]
 STEPS = 3
 """Of the scale, to either side of 0."""
-_GLYPHS = {-3: "≡", -2: "=", -1: "-", 0: "·", 1: "+", 2: "*", 3: "#"}
+GLYPHS = {-3: "≡", -2: "=", -1: "-", 0: "·", 1: "+", 2: "*", 3: "#"}
 """What stands in a cell, so that the scale reads without colour, too."""
 _GUTTER, _FIGURE = 5, 7
 """Cells left of a row of units, for the number of the unit, and right of it, for the value at the cursor."""
@@ -40,6 +41,37 @@ Line = list[Piece]
 
 
 @dataclass(frozen=True)
+class Measurement:
+    """How much the prediction after the token at the cursor rests on each token, as far as it is known."""
+
+    bits: Floats
+    """[tokens]: as of `Exchange`; NaN where nothing is measured."""
+    count: int
+    """Of the tokens that are measured in the end."""
+    fault: str = ""
+    """Why there is nothing to measure."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """What each token of a text is to the model, and what came of the prompt."""
+
+    ids: Sequence[int]
+    numbers: Sequence[int]
+    """As people count tokens: from 1 on behind the prompt."""
+    sources: Sequence[str]
+    """What a person typed for each, with the white space before it; nothing for others."""
+    facts: Sequence[str]
+    """What there is to say of the prompt as a whole."""
+    begins: bool = False
+    """Whether the first of these tokens is the one that every text begins with."""
+    unknown: int | None = None
+    """The id that stands for all that the vocabulary does not have."""
+    neighbours: Sequence[tuple[str, float]] | None = ()
+    """Of the token at the cursor in the embedding, with their cosine; None where the model shows no embedding."""
+
+
+@dataclass(frozen=True)
 class Window:
     """What was inside while some tokens in a row were read."""
 
@@ -57,8 +89,16 @@ class Window:
     """Whose cell is drawn."""
     unit: int = 0
     """Which unit of it."""
+    trait: int = 0
+    """Which property of the text the units are ranked by; counted on from the last to the first."""
+    pin: int | None = None
+    """The unit whose activation colours the text; None for the one that follows the property most closely."""
     title: str = ""
     """What the token at the cursor is, as in `token 14`."""
+    pieces: Sequence[str] = ()
+    """What each of these tokens wrote, with the white space before it; none of a picture."""
+    influence: Measurement | None = None
+    split: Split | None = None
 
     @property
     def states(self) -> list[tuple[str, Values]]:
@@ -127,10 +167,10 @@ def _part_lines(name: str, part: Values, window: Window, columns: range, room: i
     for unit in units[top : top + room - 1]:
         row = part[columns.start : columns.stop, unit]
         cells = [
-            Piece(_GLYPHS[step], step, at == window.cursor - columns.start)
+            Piece(GLYPHS[step], step, at == window.cursor - columns.start)
             for at, step in enumerate(_levels(row, bound))
         ]
-        lines.append([Piece(f"{unit:>4} "), *_joined(cells), Piece(f"{now[unit]:+7.2f}")])
+        lines.append([Piece(f"{unit:>4} "), *joined(cells), Piece(f"{now[unit]:+7.2f}")])
     return lines
 
 
@@ -139,7 +179,7 @@ def _levels(row: Values, bound: float) -> list[int]:
     return steps
 
 
-def _joined(cells: Sequence[Piece]) -> list[Piece]:
+def joined(cells: Sequence[Piece]) -> list[Piece]:
     """Cells that look alike and stand together become one."""
     pieces: list[Piece] = []
     for cell in cells:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+import numpy as np
 from rich.segment import Segment
 from rich.style import Style
 from textual.app import ComposeResult
@@ -15,25 +16,58 @@ from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
-from textual.worker import Worker
+from textual.worker import Worker, get_current_worker
 
 from tui_gen.errors import TuiGenError
-from tui_gen.generation.describe import shown_token
+from tui_gen.generation.describe import head_of, number_of, shown_token
 from tui_gen.generation.pacing import Throttle
 from tui_gen.terminal_text import scrub_line
+from tui_gen.text.codec import TextCodec
+from tui_gen.text.transcript import Transcript
 from tui_gen.tui.bindings import KEYS, Key, bind, bindings_of
 from tui_gen.tui.widgets.cells import part_style, wrap
-from tui_gen.tui.widgets.inside_drawing import Line, Order, Piece, Window, cell_lines, cut, state_lines, title_line
+from tui_gen.tui.widgets.inside_drawing import (
+    Line,
+    Measurement,
+    Order,
+    Piece,
+    Split,
+    Window,
+    cell_lines,
+    cut,
+    state_lines,
+    title_line,
+)
+from tui_gen.tui.widgets.inside_text import (
+    influence_lines,
+    prompt_facts,
+    ranking,
+    selected_unit,
+    tokens_lines,
+    units_lines,
+)
 from tui_gen.tui.widgets.lists import Sidebar
 from tui_gen.tui.widgets.run_view import RunView
 
 if TYPE_CHECKING:  # what looks inside is loaded when somebody looks
     from tui_gen.inspection.branch_trace import BranchTrace
     from tui_gen.inspection.inside import Inside
+    from tui_gen.sessions.workspace import Workspace
 
-Drawing = Literal["state", "cell"]
-_BEFORE, _PAST = 256, 128
-"""Tokens around the cursor whose inside is computed."""
+Drawing = Literal["state", "cell", "influence", "units", "tokens"]
+_BEFORE, _PAST, _EVERY = 256, 128, 64
+"""Tokens around the cursor whose inside is computed, at least, and in which steps: so a text moves rarely."""
+_CONTEXT = 16
+"""Tokens before those that are shown: how one is written may depend on them."""
+_DRAW: Mapping[Drawing, Callable[[Window, int, int], list[Line]]] = {
+    "state": state_lines,
+    "cell": cell_lines,
+    "influence": influence_lines,
+    "units": units_lines,
+    "tokens": tokens_lines,
+}
+_READ_FOR_IT = ("influence", "tokens")
+"""What is drawn there is not known before somebody looks at it."""
 _WHOLE = 10_000
 """Columns that no screen has."""
 
@@ -46,10 +80,15 @@ class Place:
     first: int
     past: int
     """Positions that are shown around it."""
+    drawing: Drawing
+    measures: bool
+    """Whether influence is to be measured: the model has time for it, and somebody looks at it."""
 
 
 class InsideView(Widget, can_focus=True):
-    """The state of each layer, units over tokens, or one cell with its numbers. Computes in a thread."""
+    """The state of each layer, units over tokens; one cell with its numbers; the text with what a prediction rests on,
+    or with the activation of a unit; or how it is split. Computes in a thread.
+    """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "inside-view--faint",
@@ -84,11 +123,14 @@ class InsideView(Widget, can_focus=True):
         bind(self, "InsideView", keys)
         self.drawing: Drawing = "state"
         self._order: Order = "movement"
-        self._top = self._layer = self._unit = 0
+        self._top = self._layer = self._unit = self._property = 0
+        self._pin: int | None = None
         self.view: RunView | None = None
         self._trace: BranchTrace | None = None
         self._inside: Inside | None = None
-        self._wanted: Place | None = None
+        self._next: Place | None = None
+        self._latest: tuple[BranchTrace, Place] | None = None
+        """What is computed, or was last."""
         self._known: tuple[BranchTrace, Place, Window] | None = None
         self._reader: Worker[None] | None = None
         self._looks = Throttle(self._look, self.set_timer, rate=1)
@@ -99,7 +141,7 @@ class InsideView(Widget, can_focus=True):
         """It is about another branch from now on, or about none."""
         self.view = view
         if view is None:
-            self._known = None
+            self._known = self._latest = None
             self._draw()
 
     def follow(self) -> None:
@@ -122,8 +164,15 @@ class InsideView(Widget, can_focus=True):
             trace = self._trace = BranchTrace(view.branch, self._inside, view.sample)
         length = int(view.branch.live[:, view.sample].sum())
         position = min(length - 1, length - 1 if view.position is None else view.position)
-        self._wanted = Place(position, max(0, position - _BEFORE), min(length, position + _PAST))
-        self._read_on()
+        first, is_text = max(0, position - _BEFORE) // _EVERY * _EVERY, not view.workspace.loaded_model.card.image
+        measures = self.drawing == "influence" and is_text and (view.still or not view.running)
+        if self.drawing == "influence" and view.paused and not view.still:
+            return  # the run comes to its stop at once, and tells
+        past = -(-(position + _PAST) // _EVERY) * _EVERY
+        place = Place(position, first, min(length, past), self.drawing, measures)
+        if self._latest != (trace, place):
+            self._latest, self._next = (trace, place), place
+            self._read_on()
 
     @property
     def is_on_screen(self) -> bool:
@@ -131,40 +180,47 @@ class InsideView(Widget, can_focus=True):
         return all(node.display for node in self.ancestors_with_self if isinstance(node, Widget))
 
     def _read_on(self) -> None:
-        if self._trace and self._wanted and not (self._reader and self._reader.is_running):
-            work = partial(self._read, self._trace, self._wanted)
-            self._reader, self._wanted = self.run_worker(work, thread=True, exit_on_error=False), None
+        if self._trace and self._next and self.view and not (self._reader and not self._reader.is_finished):
+            work, self._next = partial(self._read, self._trace, self._next, self.view.workspace), None
+            self._reader = self.run_worker(work, thread=True, exit_on_error=False)
 
-    def _read(self, trace: BranchTrace, place: Place) -> None:
-        """In the thread."""
-        codec = trace.branch.model and self.view and self.view.workspace.loaded_model.codec
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """It has time for the next place; a fault of this program is told, and stops nothing."""
+        if event.worker is self._reader and event.worker.is_finished:
+            if event.worker.error:
+                self.notify(f"looking inside failed: {event.worker.error!r}", severity="error")
+            self._read_on()
+
+    def _read(self, trace: BranchTrace, place: Place, workspace: Workspace) -> None:
+        """In the thread; ends early where another place is asked for."""
         try:
-            values = trace.values(place.first, place.past)
+            window = _window(trace, place, workspace)
+            if not place.measures:
+                self.post_message(self.Read(trace, place, window))
+                return
+            for measurement in _measure(trace, place, workspace.loaded_model.card.vocab_size):
+                self.post_message(self.Read(trace, place, replace(window, influence=measurement)))
+                if self._next or get_current_worker().is_cancelled:
+                    return
         except TuiGenError as fault:
             self.post_message(self.Read(trace, place, None, str(fault)))
-            return
-        tokens = trace.branch.tokens[place.first : place.past, trace.sample].tolist()
-        labels = [scrub_line(shown_token(token, codec)) for token in tokens] if codec else []
-        title = self.view.workspace.title(trace.branch, place.position) if self.view else ""
-        window = Window(values, labels, place.position - place.first, trace.inside.layers, title=title)
-        self.post_message(self.Read(trace, place, window))
 
     def on_inside_view_read(self, message: Read) -> None:
         """It is known, and the cursor may stand elsewhere by now."""
-        self._reader = None
         if message.fault:
             self.notify(message.fault, severity="error")
         elif message.window and message.trace is self._trace:
             self._known = message.trace, message.place, message.window
             self._draw()
-        self._read_on()
 
     # --- keys ---
 
     def action_draw(self, drawing: Drawing) -> None:
-        """What is drawn: `state` or `cell`."""
+        """What is drawn."""
         self.drawing = drawing
-        self._draw()
+        if drawing not in _READ_FOR_IT:
+            self._draw()
+        self._look()
 
     def action_order(self) -> None:
         """Units that move most first, or by their number."""
@@ -172,14 +228,30 @@ class InsideView(Widget, can_focus=True):
         self._draw()
 
     def action_layer(self) -> None:
-        """The cell of the next layer."""
-        self._layer += 1
+        """The cell, or the units, of the next layer."""
+        self._layer, self._pin = self._layer + 1, None
         self._draw()
 
     def action_units(self, by: int) -> None:
-        """Other units: scrolls the strips, or looks at the next cell of the layer."""
-        self._top, self._unit = max(0, self._top + by), max(0, self._unit + by)
+        """Other units: scrolls the strips, looks at the next cell of the layer, or goes through the ranking."""
+        if self.drawing == "units":
+            self._move_pin(by)
+        elif self.drawing in ("state", "cell"):
+            self._top, self._unit = max(0, self._top + by), max(0, self._unit + by)
         self._draw()
+
+    def action_property(self) -> None:
+        """Units that follow something else in the text."""
+        self._property, self._pin = self._property + 1, None
+        self._draw()
+
+    def _move_pin(self, by: int) -> None:
+        """The unit so many ranks further on."""
+        window = self._window()
+        if window and (order := ranking(window)) and order.matches:
+            units, unit = [match.unit for match in order.matches], selected_unit(window, order)
+            at = units.index(unit) + by if unit in units else 0
+            self._pin = self._unit = units[max(0, min(len(units) - 1, at))]
 
     # --- drawing ---
 
@@ -195,14 +267,18 @@ class InsideView(Widget, can_focus=True):
             if region := _changed(old, new, y):
                 self.refresh(region)
 
+    def _window(self) -> Window | None:
+        """What is known, with what a person has selected."""
+        if not self._known:
+            return None
+        window = replace(self._known[2], order=self._order, top=self._top, layer=self._layer, unit=self._unit)
+        return replace(window, trait=self._property, pin=self._pin)
+
     def _content(self) -> list[Line]:
-        size = self.size
-        if not self._known or not size:
+        size, window = self.size, self._window()
+        if not window or not size:
             return []
-        window = self._known[2]
-        window = replace(window, order=self._order, top=self._top, layer=self._layer, unit=self._unit)
-        draw = {"cell": cell_lines, "state": state_lines}[self.drawing]
-        lines = draw(window, size.width, size.height - 1)
+        lines = _DRAW[self.drawing](window, size.width, size.height - 1)
         if not lines:
             from tui_gen.inspection.inside import NO_NAMES
 
@@ -254,6 +330,73 @@ class InsidePanel(Sidebar):
         """Puts it away."""
         self.is_on = False
         self.put_away()
+
+
+def _window(trace: BranchTrace, place: Place, workspace: Workspace) -> Window:
+    """What was inside around a place. Raises TuiGenError where the model fails."""
+    codec = workspace.loaded_model.codec
+    values = trace.values(place.first, place.past)
+    tokens = trace.branch.tokens[place.first : place.past, trace.sample].tolist()
+    return Window(
+        values,
+        [scrub_line(shown_token(token, codec)) for token in tokens],
+        place.position - place.first,
+        trace.inside.layers,
+        title=workspace.title(trace.branch, place.position),
+        pieces=_pieces(trace, place, codec) if isinstance(codec, TextCodec) else (),
+        split=_split(trace, place, codec) if isinstance(codec, TextCodec) and place.drawing == "tokens" else None,
+    )
+
+
+def _pieces(trace: BranchTrace, place: Place, codec: TextCodec) -> list[str]:
+    """What each token wrote; the first of all, which a text begins with, nothing."""
+    first = max(1, place.first - _CONTEXT)
+    script = Transcript(codec.reader)
+    script.append(trace.branch.tokens[first : place.past, trace.sample].tolist())
+    shown = range(place.first, place.past)
+    return [script.written(position - first) if position else "" for position in shown]
+
+
+def _split(trace: BranchTrace, place: Place, codec: TextCodec) -> Split:
+    """What the tokens around a place are to the model. Raises TuiGenError."""
+    from tui_gen.inspection.inside import neighbours
+
+    branch, shown = trace.branch, range(place.first, place.past)
+    text, tokens = branch.start.text, branch.tokens[:, trace.sample].tolist()
+    prompt = codec.split(text)
+    pairs = list(zip(prompt.ids, map(scrub_line, prompt.texts), strict=True))
+    sources = ["", *(source if token == own else "" for (own, source), token in zip(pairs, tokens[1:], strict=False))]
+    unknown = [source.strip() for token, source in pairs if token == codec.tokenizer.unknown_id]
+    labels = [(source, scrub_line(shown_token(token, codec))) for token, source in pairs]
+    near, table = None, trace.inside.embedding
+    if table is not None and tokens[place.position] < len(table):
+        pairs_near = neighbours(table, tokens[place.position])
+        near = [(scrub_line(shown_token(each.token, codec)), each.cosine) for each in pairs_near]
+    return Split(
+        [tokens[at] for at in shown],
+        [number_of(at, head_of(branch, codec)) for at in shown],
+        [sources[at] if at < len(sources) else "" for at in shown],
+        list(map(scrub_line, prompt_facts(text, codec.complete(text), labels, unknown))),
+        begins=place.first == 0,
+        unknown=codec.tokenizer.unknown_id,
+        neighbours=near,
+    )
+
+
+def _measure(trace: BranchTrace, place: Place, vocab_size: int) -> Iterator[Measurement]:
+    """The influence on what follows the token at a place, more and more of it, the nearest first."""
+    from tui_gen.inspection.influence import Influence
+
+    bits = np.full(place.position + 1 - place.first, np.nan)
+    if len(bits) < 2:
+        yield Measurement(bits, 0, "before the first token there is nothing that a prediction could rest on")
+        return
+    yield Measurement(bits.copy(), len(bits) - 1)
+    influence = Influence.on_branch(trace.branch, place.first, place.position + 1, trace.sample, vocab_size)
+    for part in influence.measure(list(influence.exchangeable[:, None])):
+        for exchange in part:
+            bits[exchange.positions] = exchange.bits
+        yield Measurement(bits.copy(), len(influence.exchangeable))
 
 
 def _changed(old: Line, new: Line, y: int) -> Region | None:

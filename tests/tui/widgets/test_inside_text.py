@@ -1,0 +1,168 @@
+"""What is inside is drawn on the text, whatever the room; it reads without colour, and its numbers are right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from tui_gen.tui.widgets.inside_drawing import Line, Measurement, Split, Window
+from tui_gen.tui.widgets.inside_text import (
+    WORD,
+    bits_level,
+    influence_lines,
+    marked_text,
+    prompt_facts,
+    ranking,
+    tokens_lines,
+    units_lines,
+    wrap_text,
+)
+
+NEAR = (("dog", 0.75), ("moon", -0.2))
+WORDS = ["", "the", " cat", " sat", ".", "\n", "it", " ran"]
+
+
+def texts(lines: list[Line]) -> list[str]:
+    return ["".join(piece.text for piece in line) for line in lines]
+
+
+def rests(bits: list[float], cursor: int, pieces: list[str] = WORDS, count: int = 5) -> Window:
+    labels = [piece.strip() or "␣" for piece in pieces]
+    return Window({}, labels, cursor, pieces=pieces, influence=Measurement(np.array(bits), count))
+
+
+def test_a_text_breaks_after_white_space_and_its_line_ends_are_seen() -> None:
+    lines = wrap_text(WORDS, 9)
+    assert ["".join(character for character, _ in line) for line in lines] == ["the cat ", "sat.↵", "it ran"]
+    assert lines[1][0] == ("s", 3)
+    assert ["".join(each for each, _ in line) for line in wrap_text(["日本", "語x"], 4)] == ["日本", "語x"]
+    assert wrap_text([""], 3) == []
+
+
+def test_each_token_has_a_sign_for_its_bits_and_none_before_they_are_known() -> None:
+    assert [bits_level(bits) for bits in (0, 0.009, 0.01, 0.5, 1, 9)] == [0, 0, 1, 2, 3, 3]
+    window = rests([float("nan"), float("nan"), 0.02, 0.3, 2.5], 4)
+    drawn = texts(influence_lines(window, 60, 20))
+    assert drawn[1:3] == [" the cat sat.↵", "    ++++****# "]
+    assert drawn[0].endswith("measured 3 of 5")
+    assert "measured" not in texts(influence_lines(rests([0, 0, 0, 0, 1], 4), 60, 20))[0]
+
+
+def test_the_curve_reaches_as_far_as_the_memory_and_the_largest_are_named() -> None:
+    bits = [0.0] * 40
+    bits[39], bits[30], bits[10] = 1.0, 0.1, 0.004
+    drawn = texts(influence_lines(rests(bits, 39, list("abcdefghij" * 4)), 60, 24))
+    assert " it reaches 10 tokens back with 0.01 bits or more" in drawn
+    assert " most: j 1.00 (1 back), a 0.10 (10 back), a 0.00 (30 back)" in drawn
+    heights = [sum(line[7 + back - 1] != " " for line in drawn[-6:-1]) for back in (1, 2, 10, 30)]
+    assert heights == [5, 0, 4, 1]
+    assert drawn[-1].split() == ["1", "back", "40", "back"]
+
+
+def follows(tokens: int, pin: int | None = None, trait: int = 0) -> Window:
+    """Unit 3 is below 0 within words that begin with a capital, unit 5 above at digits."""
+    pieces = ["", *('Ab 12 "c" ' * tokens)[: tokens - 1]]
+    hidden = np.random.default_rng(0).normal(0, 0.1, (tokens, 8)).astype(np.float32)
+    hidden[:, 3] -= [0.8 * piece.isupper() for piece in pieces]
+    hidden[:, 5] += [0.9 * piece.isdigit() for piece in pieces]
+    return Window({"state.h": hidden[:, None]}, pieces, tokens // 2, pieces=pieces, trait=trait, pin=pin)
+
+
+def test_units_are_ranked_by_what_they_follow_and_colour_the_text() -> None:
+    orders = [ranking(follows(300, trait=trait)) for trait in range(7)]
+    best = {order.trait: order.matches[0].unit for order in orders if order}
+    assert best["capitals"] == 3
+    assert best["digits"] == 5
+    assert "inside brackets" not in best
+    assert {order.among for order in orders if order} == {len(best)}
+    assert WORD in best
+    trait = list(best).index("digits")
+    drawn = texts(units_lines(follows(300, trait=trait), 70, 20))
+    assert drawn[0].startswith(" layer 1 h · unit 5 of 8 · ")
+    assert " follow: digits" in "\n".join(drawn)
+    for text, signs in zip(drawn[1:11:2], drawn[2:11:2], strict=True):
+        assert all((sign in "*#") == character.isdigit() for character, sign in zip(text, signs, strict=True))
+    assert any(line.startswith(" > unit    5 +0.9") for line in drawn)
+    other = texts(units_lines(follows(300, trait=trait, pin=2), 70, 20))
+    assert "unit 2 of 8" in other[0]
+    assert any(line.startswith(" > unit    2 ") for line in other)
+
+
+def test_a_short_text_is_said_to_tell_little() -> None:
+    assert "too few to tell" in "\n".join(texts(units_lines(follows(50), 70, 20)))
+    assert "too few" not in "\n".join(texts(units_lines(follows(300), 70, 20)))
+    flat = Window({"state.h": np.zeros((3, 1, 2), np.float32)}, ["", "-", "-"], 0, pieces=["", "-", "-"])
+    assert ranking(flat) is not None
+    assert "draws pictures" in texts(units_lines(Window({"x": np.zeros(1, np.float32)}, [], 0), 70, 9))[0]
+
+
+def split(near: Sequence[tuple[str, float]] | None = NEAR) -> Window:
+    """Of `The xyz cat`, and two tokens that the model made."""
+    labels, sources = ["<end>", "the", "<unk>", "cat", "sat", "."], ["", "The", " xyz", " cat", "", ""]
+    facts = ["3 tokens for 11 characters"]
+    parts = Split([0, 7, 1, 12, 30, 4], [-3, -2, -1, 0, 1, 2], sources, facts, begins=True, unknown=1, neighbours=near)
+    return Window({}, labels, 3, pieces=labels, split=parts)
+
+
+@pytest.mark.parametrize("width", [79, 60])
+def test_a_text_is_shown_as_it_is_split_with_what_is_near_in_the_embedding(width: int) -> None:
+    drawn = texts(tokens_lines(split(), width, 23))
+    assert drawn[0] == " prompt: 3 tokens for 11 characters"
+    rows = [line[: width - 23 if width == 79 else width].split() for line in drawn[2:8]]
+    assert rows == [
+        ["start", "0", "<end>", "the", "begins", "every", "text"],
+        ["prompt", "7", "the", "<unk>", "typed", "The"],
+        ["prompt", "1", "<unk>", "cat", "unknown:", "xyz"],
+        [">", "prompt", "12", "cat", "sat"],
+        ["1", "30", "sat", "."],
+        ["2", "4", ".", "?"],
+    ]
+    near = [line for line in drawn if "dog" in line or "moon" in line]
+    assert ["+0.75" in near[0], "-0.20" in near[1]] == [True, True]
+    assert "near cat (cosine)" in "\n".join(drawn)
+    assert "no embedding is named" in "\n".join(texts(tokens_lines(split(None), width, 23)))
+
+
+def test_what_came_of_a_prompt_is_told_in_a_line() -> None:
+    tokens = [("recipe", "recipe"), (" for", "for"), (" The", "the"), (" xyz", "<unk>")]
+    assert prompt_facts("The xyz", "recipe for The xyz", tokens, ["xyz"]) == [
+        "4 tokens for 18 characters",
+        "begins with recipe for",
+        "read in lower case",
+        "1 unknown: xyz",
+    ]
+    assert prompt_facts("ab", "ab", [("a", "a"), ("b", "b")], []) == ["2 tokens for 2 characters", "nothing unknown"]
+    assert prompt_facts("", "", [], list("abcda"))[-1] == "5 unknown: a, b, c, ..."
+
+
+def test_the_cursor_is_in_sight_in_a_long_text() -> None:
+    pieces = list("abcde fgh " * 60)
+    for cursor in (0, 5, 300, 599):
+        strong = [
+            piece.text
+            for line in marked_text(rests([], cursor, pieces), [1] * 600, 40, 8)
+            for piece in line
+            if piece.strong
+        ]
+        assert strong == ["␣" if pieces[cursor] == " " else pieces[cursor], "+"]
+
+
+def test_it_says_why_nothing_is_drawn() -> None:
+    assert "paused or rests" in texts(influence_lines(Window({}, ["a"], 0, pieces=["a"]), 70, 5))[0]
+    assert "draws pictures" in texts(influence_lines(Window({}, ["7"], 0), 70, 5))[0]
+    early = Window({}, [""], 0, pieces=[""], influence=Measurement(np.array([np.nan]), 0, "nothing before"))
+    assert texts(influence_lines(early, 70, 5)) == [" nothing before"]
+
+
+@pytest.mark.parametrize("width", [1, 3, 9, 40, 300])
+@pytest.mark.parametrize("height", [0, 1, 2, 5, 12, 60])
+def test_any_room_is_drawn(width: int, height: int) -> None:
+    for window in (rests([np.nan] + [0.1] * 4, 4), rests([0.0], 0), Window({}, [], 0)):
+        lines = influence_lines(window, width, height)
+        assert len(lines) <= height
+        assert all(len(text) <= width for text in texts(lines)) or window.influence is None
+    for lines in (units_lines(follows(30), width, height), tokens_lines(split(), width, height)):
+        assert len(lines) <= height
+        assert all(len(text) <= width for text in texts(lines))
