@@ -331,14 +331,20 @@ TASKS: Tasks = {
             "how surprised the model was by each token", "surprise", Context.has_made),
         Key("f10,ctrl+o", "f10", "inside", "look inside: states, gates, the cell with its numbers",
             "what goes on inside the network while it reads the token at the cursor", "inside", Context.has_made),
-        Key("1", "1", "draw('state')", "", "there: the state of each layer, units over tokens", "state",
+        Key("1", "1", "draw('state')", "", "there: the state of each layer, units over tokens", "view",
             Context.looks_inside, priority=False, owner="InsideView", alias="inside_state"),
-        Key("2", "2", "draw('cell')", "", "there: a cell as it is drawn in books, with this token's numbers", "cell",
+        Key("2", "2", "draw('cell')", "", "there: a cell as it is drawn in books, with this token's numbers", "view",
             Context.looks_inside, priority=False, owner="InsideView", alias="inside_cell"),
         Key("down", "↓", "units(1)", "", "there: other units", "units", Context.looks_inside, priority=False,
             owner="InsideView", alias="inside_next_unit"),
         Key("up", "↑", "units(-1)", "", "there: other units", "units", Context.looks_inside, priority=False,
             owner="InsideView", alias="inside_previous_unit"),
+        Key("f", "f", "operate('forget')", "", "there: a branch from here whose state forgets h, c or both",
+            "change", Context.looks_inside, priority=False, owner="InsideView", alias="inside_forget"),
+        Key("h", "h", "operate('hold')", "", "there: a branch from here in which a unit is held at a value", "change",
+            Context.looks_inside, priority=False, owner="InsideView", alias="inside_hold"),
+        Key("t", "t", "operate('take')", "", "there: a branch from here that takes the state of another branch",
+            "change", Context.looks_inside, priority=False, owner="InsideView", alias="inside_take"),
         Key("l", "l", "layer", "", "there: the cell of the next layer", "layer", Context.looks_inside,
             priority=False, owner="InsideView", alias="inside_layer"),
         Key("o", "o", "order", "", "there: units that move most first, or by number", "order", Context.looks_inside,
@@ -475,7 +481,11 @@ def _parts_of_screen(keys: Sequence[Key]) -> dict[str, tuple[Pair, ...]]:
         "in_inside": (
             (walk, "token"),
             ("↑↓", "units"),
-            *((key.brief_key(Context()), key.brief) for key in keys_of("InsideView", keys) if key.brief != "units"),
+            *(
+                (_beside(*(key.brief_key(Context()) for key in group)), brief)
+                for brief, group in groupby(keys_of("InsideView", keys), key=lambda key: key.brief)
+                if brief != "units"
+            ),
             back,
         ),
         "in_surprisal": (("↑↓", "choose"), ("enter", "go there"), (shown["surprisal"], "off"), back),

@@ -18,12 +18,23 @@ from textual.widget import Widget
 from textual.worker import Worker
 
 from tui_gen.errors import TuiGenError
+from tui_gen.generation.branch import Branch
 from tui_gen.generation.describe import shown_token
 from tui_gen.generation.pacing import Throttle
 from tui_gen.terminal_text import scrub_line
 from tui_gen.tui.bindings import KEYS, Key, bind, bindings_of
 from tui_gen.tui.widgets.cells import part_style, wrap
-from tui_gen.tui.widgets.inside_drawing import Line, Order, Piece, Window, cell_lines, cut, state_lines, title_line
+from tui_gen.tui.widgets.inside_drawing import (
+    Line,
+    Order,
+    Piece,
+    Window,
+    cell_lines,
+    cut,
+    selected_unit,
+    state_lines,
+    title_line,
+)
 from tui_gen.tui.widgets.lists import Sidebar
 from tui_gen.tui.widgets.run_view import RunView
 
@@ -32,6 +43,8 @@ if TYPE_CHECKING:  # what looks inside is loaded when somebody looks
     from tui_gen.inspection.inside import Inside
 
 Drawing = Literal["state", "cell"]
+Deed = Literal["forget", "hold", "take"]
+"""What can be done to a state."""
 _BEFORE, _PAST = 256, 128
 """Tokens around the cursor whose inside is computed."""
 _WHOLE = 10_000
@@ -78,6 +91,18 @@ class InsideView(Widget, can_focus=True):
         place: Place
         window: Window | None
         fault: str = ""
+
+    @dataclass
+    class Surgery(Message):
+        """A person wants to do something to the state before the token at a position is read."""
+
+        deed: Deed
+        branch: Branch
+        sample: int
+        position: int
+        layer: int
+        unit: int
+        """What is selected, counted from 0."""
 
     def __init__(self, keys: Sequence[Key] = KEYS) -> None:
         super().__init__()
@@ -180,6 +205,14 @@ class InsideView(Widget, can_focus=True):
         """Other units: scrolls the strips, or looks at the next cell of the layer."""
         self._top, self._unit = max(0, self._top + by), max(0, self._unit + by)
         self._draw()
+
+    def action_operate(self, deed: Deed) -> None:
+        """Asks for surgery on the state where somebody looks."""
+        if self._known:
+            trace, place, window = self._known
+            window = replace(window, order=self._order, top=self._top, layer=self._layer, unit=self._unit)
+            layer, unit = selected_unit(window, self.drawing == "cell")
+            self.post_message(self.Surgery(deed, trace.branch, trace.sample, place.position, layer, unit))
 
     # --- drawing ---
 
