@@ -540,9 +540,10 @@ class PlaygroundScreen(Screen[None]):
     async def _operate(self, branch: Branch, position: int, intervention: Intervention) -> None:
         """The focus stays in the panel where that leaves the text in sight."""
         new = await self._follow(self.output.begin(lambda workspace: workspace.operate(branch, position, intervention)))
-        if new and self.workspace:
-            more = "; space goes on with it" if self.workspace.is_full(new) else ""
-            self.notify(f"a new branch, same noise: {describe(new, self.workspace.loaded_model.codec)}{more}")
+        if not new or not self.workspace:
+            return
+        more = "; space goes on with it" if self.workspace.is_full(new) else ""
+        self.notify(f"a new branch, same noise: {describe(new, self.workspace.loaded_model.codec)}{more}")
         if not self.inside.lies_over:
             self.inside.view.focus()
 

@@ -117,3 +117,11 @@ def test_the_equations_of_a_cell_begin_with_what_surgery_has_left() -> None:
     assert "h before +0.25" in text
     usual = "\n".join(texts(cell_lines(window, 90, 40)))
     assert f"c before {window.values['layer0.cell'][19, 0]:+.2f}" in usual
+
+
+@pytest.mark.parametrize(("width", "height"), [(40, 30), (90, 12)])
+def test_where_a_cell_has_no_room_its_equations_and_numbers_stay(width: int, height: int) -> None:
+    lines = texts(cell_lines(lstm(), width, height))
+    assert lines[2].startswith("  c = f·c + i·g = ")
+    assert "hidden" in lines[-1]
+    assert not any("(×)" in line for line in lines)

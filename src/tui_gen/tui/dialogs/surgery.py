@@ -84,11 +84,12 @@ def surgery_dialog(
 ) -> tuple[Dialog[str], Reader]:
     """The dialog for what a person asked for, and what its answer means.
 
-    stood: where cursors stood in branches. Raises TuiGenError for a model that has no such state, and where there is
-    nothing to choose from.
+    stood: where cursors stood in branches. Raises TuiGenError for a model that has no such state, a token
+    that nothing follows, and where there is nothing to choose from.
     """
     model, codec = workspace.loaded_model.model, workspace.loaded_model.codec
     check_intervention(model, Forget())
+    asked.branch.operated(asked.position)
     where = place(asked.branch, asked.position, codec)
     if asked.deed == "hold":
         state = [part[[asked.sample]] for part in asked.branch.donation(asked.position + 1)]

@@ -221,7 +221,10 @@ def cell_lines(window: Window, width: int, height: int) -> list[Line]:
         Piece(f" {position}, {_kind(layer)}", strong=True),
         Piece(f" · unit {unit} of {window.values[f'{layer.name}.hidden'].shape[1]}"),
     ]
-    lines = [head, [], *([Piece(text)] for text in draw(layer, one)), []]
+    drawing = draw(layer, one)
+    if max(map(len, drawing)) > width or len(drawing) + 3 > height:
+        drawing = drawing[drawing.index("") + 1 :]  # the equations alone
+    lines = [head, [], *([Piece(text)] for text in drawing), []]
     lines += [[Piece(f"  {'':14} {'this unit':>10}  {'mean of all':>12}")]]
     for quantity in layer.quantities:
         share = abs(one[quantity]) if quantity != "cell" else min(1.0, abs(one[quantity]) / 3)

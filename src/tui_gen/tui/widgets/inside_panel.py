@@ -145,9 +145,7 @@ class InsideView(Widget, can_focus=True):
             if self._inside is None or self._inside.model is not view.workspace.loaded_model.model:
                 self._inside = Inside(view.workspace.loaded_model.model)
             trace = self._trace = BranchTrace(view.branch, self._inside, view.sample)
-        length = int(view.branch.live[:, view.sample].sum())
-        position = min(length - 1, length - 1 if view.position is None else view.position)
-        self._wanted = Place(position, max(0, position - _BEFORE), min(length, position + _PAST))
+        self._wanted = _place(view)
         self._read_on()
 
     @property
@@ -208,11 +206,12 @@ class InsideView(Widget, can_focus=True):
 
     def action_operate(self, deed: Deed) -> None:
         """Asks for surgery on the state where somebody looks."""
-        if self._known:
-            trace, place, window = self._known
+        view = self.view
+        if self._known and view:
+            window = self._known[2]
             window = replace(window, order=self._order, top=self._top, layer=self._layer, unit=self._unit)
-            layer, unit = selected_unit(window, self.drawing == "cell")
-            self.post_message(self.Surgery(deed, trace.branch, trace.sample, place.position, layer, unit))
+            selected = selected_unit(window, self.drawing == "cell")
+            self.post_message(self.Surgery(deed, view.branch, view.sample, _place(view).position, *selected))
 
     # --- drawing ---
 
@@ -287,6 +286,13 @@ class InsidePanel(Sidebar):
         """Puts it away."""
         self.is_on = False
         self.put_away()
+
+
+def _place(view: RunView) -> Place:
+    """Where its cursor stands, or its newest token."""
+    length = int(view.branch.live[:, view.sample].sum())
+    position = min(length - 1, length - 1 if view.position is None else view.position)
+    return Place(position, max(0, position - _BEFORE), min(length, position + _PAST))
 
 
 def _changed(old: Line, new: Line, y: int) -> Region | None:
