@@ -752,7 +752,7 @@ class PlaygroundScreen(Screen[None]):
 
     def share_room(self) -> None:
         """Shows the parts that the table of layouts has for this size and for what stands in the middle."""
-        now = layout(self.app.size, self.output.content, inside=self.inside.is_on)
+        now = layout(self.app.size, self.output.content, inside=self.inside.is_on and self.run_view is not None)
         self.lists.take_columns(now.lists)
         self.side.take_layout(now)
         self.inside.take_columns(now.inside)

@@ -21,6 +21,7 @@ from tui_gen.errors import TuiGenError
 from tui_gen.generation.branch import Branch
 from tui_gen.generation.describe import shown_token
 from tui_gen.generation.pacing import Throttle
+from tui_gen.sessions.workspace import Workspace
 from tui_gen.terminal_text import scrub_line
 from tui_gen.tui.bindings import KEYS, Key, bind, bindings_of
 from tui_gen.tui.widgets.cells import part_style, wrap
@@ -122,7 +123,7 @@ class InsideView(Widget, can_focus=True):
 
     def attend(self, view: RunView | None) -> None:
         """It is about another branch from now on, or about none."""
-        self.view = view
+        self.view, self._wanted = view, None
         if view is None:
             self._known = None
             self._draw()
@@ -154,21 +155,22 @@ class InsideView(Widget, can_focus=True):
         return all(node.display for node in self.ancestors_with_self if isinstance(node, Widget))
 
     def _read_on(self) -> None:
-        if self._trace and self._wanted and not (self._reader and self._reader.is_running):
-            work = partial(self._read, self._trace, self._wanted)
+        if self.view and self._trace and self._wanted and not (self._reader and self._reader.is_running):
+            work = partial(self._read, self._trace, self._wanted, self.view.workspace)
             self._reader, self._wanted = self.run_worker(work, thread=True, exit_on_error=False), None
 
-    def _read(self, trace: BranchTrace, place: Place) -> None:
+    def _read(self, trace: BranchTrace, place: Place, workspace: Workspace) -> None:
         """In the thread."""
-        codec = trace.branch.model and self.view and self.view.workspace.loaded_model.codec
+        codec = workspace.loaded_model.codec
         try:
             values = trace.values(place.first, place.past)
         except TuiGenError as fault:
             self.post_message(self.Read(trace, place, None, str(fault)))
             return
         tokens = trace.branch.tokens[place.first : place.past, trace.sample].tolist()
-        labels = [scrub_line(shown_token(token, codec)) for token in tokens] if codec else []
-        title = self.view.workspace.title(trace.branch, place.position) if self.view else ""
+        labels = [scrub_line(shown_token(token, codec)) for token in tokens]
+        title = workspace.title(trace.branch, place.position)
+        title += f" #{trace.sample + 1}" if trace.branch.samples > 1 else ""
         window = Window(values, labels, place.position - place.first, trace.inside.layers, title=title)
         self.post_message(self.Read(trace, place, window))
 
@@ -206,11 +208,12 @@ class InsideView(Widget, can_focus=True):
 
     def action_operate(self, deed: Deed) -> None:
         """Asks for surgery on the state where somebody looks."""
-        view = self.view
-        if self._known and view:
+        view, selected = self.view, (self._layer, self._unit)
+        if self._known:
             window = self._known[2]
             window = replace(window, order=self._order, top=self._top, layer=self._layer, unit=self._unit)
             selected = selected_unit(window, self.drawing == "cell")
+        if view:
             self.post_message(self.Surgery(deed, view.branch, view.sample, _place(view).position, *selected))
 
     # --- drawing ---
