@@ -139,6 +139,7 @@ async def test_the_state_of_another_branch_is_taken_at_its_end_or_where_its_curs
     async with on_screen(SHIPPED / "recipes", prompt="roasted vegetables", length=20, seed=3, size=(200, 60)) as driver:
         await looking_inside(driver)
         donor, position = driver.branch, driver.view.position
+        assert position is not None
         await driver.press("t")
         await driver.says("there is no other branch whose state could be taken; another prompt or token begins one")
         await driver.press("escape", "escape", "ctrl+n")
@@ -164,3 +165,54 @@ async def test_a_picture_has_nothing_to_operate_on_and_says_so_in_a_line(models:
             await driver.until(lambda: "this is for recurrent models" in driver.notice)
             assert driver.app.screen is driver.playground
             driver.app.clear_notifications()
+
+
+async def test_of_several_samples_it_says_which_and_a_value_is_proposed_from_that_one() -> None:
+    async with on_screen(
+        SHIPPED / "recipes-gru", prompt="roasted vegetables", length=20, seed=3, samples=3, size=(200, 60)
+    ) as driver:
+        await driver.run_to_end()
+        await driver.press("left", "left", "left", "f10", "2", "greater_than_sign")
+        await driver.until(lambda: re.search(r"while it reads token \d+ #2", driver.screen()))
+        position = driver.view.position
+        assert position is not None
+        now = float(driver.branch.donation(position + 1)[0][1, 0, 0])
+        await driver.press("h")
+        await driver.shows(f"h 1 0 {now:.2f}")
+        await driver.press("enter")
+        await driver.ends("2")
+        [hold] = driver.branch.start.interventions
+        assert isinstance(hold, Hold)
+        assert hold.value == pytest.approx(now, abs=0.006)
+
+
+async def test_where_two_branches_are_compared_or_a_card_stands_it_makes_room_and_comes_back() -> None:
+    async with on_screen(SHIPPED / "recipes-rnn", prompt="roasted vegetables", length=20, size=(200, 60)) as driver:
+        await looking_inside(driver)
+        inside = driver.playground.inside
+        await driver.press("ctrl+g")
+        await driver.ends("2")
+        assert inside.display
+        await driver.press("f4", "up", "c")
+        await driver.until(lambda: driver.playground.output.compared)
+        await driver.until(lambda: not inside.display)
+        await driver.press("escape")
+        await driver.until(lambda: inside.display and "inside: state" in driver.screen())
+        await driver.press("f3", "up", "enter")
+        await driver.until(lambda: driver.workspace.loaded_model.card.name == "recipes-lstm")
+        await driver.until(lambda: not inside.display)
+        await driver.run_to_end()
+        await driver.until(lambda: inside.display and "inside: state" in driver.screen())
+
+
+async def test_a_run_that_pauses_is_operated_on_at_its_newest_token() -> None:
+    async with on_screen(SHIPPED / "grimm", prompt="once upon a time", length=400, pace=60, size=(200, 60)) as driver:
+        await driver.pause_beyond(8)
+        first, newest = driver.branch, len(driver.branch)
+        await driver.press("f10", "f")
+        await driver.shows("forget before token")
+        await driver.press("enter")
+        await driver.until(lambda: driver.branch.start.interventions)
+        assert driver.branch.start.at == newest
+        assert np.array_equal(driver.branch.tokens[:newest], first.tokens[:newest])
+        await driver.grow_beyond(newest + 3)
