@@ -326,3 +326,14 @@ def test_line_ends_and_spaces_that_differ_are_seen(tmp_path: Path) -> None:
     assert found[0].text.startswith("abc↵\na")
     assert found[0].marks[:5].tolist() == [False, False, False, True, False]
     assert found[1].marks[:5].tolist() == [False, False, False, True, False]
+
+
+def test_states_can_be_looked_for_while_others_are_recorded(endless: LoadedModel) -> None:
+    branch = root(endless, 40)
+    kept = iter(branch._states)  # as another thread has it
+    next(kept)
+    buffer = branch.step_buffer()
+    for step in islice(branch.steps(PLAIN), 40):
+        buffer.append(step)
+    branch.record(buffer)
+    assert list(kept) != []

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests.support.driver import GUARD_SECONDS, ScreenDriver, on_screen
+from tui_gen.generation.surgery import Forget, Hold, Take
 from tui_gen.inspection.branch_trace import BranchTrace
 from tui_gen.inspection.influence import Influence
 from tui_gen.inspection.inside import Inside, neighbours, trace
@@ -173,3 +174,149 @@ async def test_it_follows_a_run_and_a_model_without_names_shows_its_states_alone
         await driver.shows("layer 1 count · 1 units")
         await driver.press("2")
         await driver.shows("nothing inside has a name")
+
+
+async def looking_inside(driver: ScreenDriver) -> None:
+    """Stands on the last token but one, with its inside in sight."""
+    await driver.run_to_end()
+    await driver.press("left", "left", "f10")
+    await driver.shows("inside: state")
+    await driver.until(lambda: "while it reads token" in driver.screen())
+
+
+@pytest.mark.parametrize("size", [(80, 24), (200, 60)])
+async def test_at_the_cursor_a_layer_forgets_and_the_text_goes_on_with_the_same_noise(size: tuple[int, int]) -> None:
+    async with on_screen(SHIPPED / "recipes", prompt="roasted vegetables", length=20, seed=3, size=size) as driver:
+        await driver.run_to_end()
+        await driver.press("home", *["right"] * 9, "f10")
+        await driver.shows("inside: state")
+        first = driver.branch
+        assert "f h t change" in driver.footer
+        await driver.press("f")
+        await driver.shows("forget the state of layer 1")
+        await driver.press("escape")
+        await driver.hides("forget the state of layer 1")
+        assert len(driver.workspace.tree) == 1
+        await driver.press("f", "down", "down", "down")
+        await driver.press("enter")
+        await driver.ends("2")
+        start = driver.branch.start
+        assert start.interventions == (Forget(),)
+        assert (start.at, start.seed) == (11, first.start.seed)
+        assert np.array_equal(driver.branch.tokens[:11], first.tokens[:11])
+        await driver.until(lambda: "a new branch, same noise: forget the state at" in driver.notice)
+        beside = size[0] >= 150
+        assert driver.playground.inside.has_focus_within == beside
+        await driver.press("f4")
+        await driver.until(lambda: any(line.startswith("▸ └ 2  forget the state") for line in driver.branches))
+        await driver.press("escape", "home", *["right"] * 9)
+        if driver.playground.inside.display:
+            await driver.press("f10")
+            await driver.until(lambda: not driver.playground.inside.display)
+        await driver.press("f10", "2")
+        await driver.until(lambda: "c before +0.00" in driver.screen() and "h before +0.00" in driver.screen())
+
+
+async def test_a_unit_is_held_at_a_value_that_is_typed_and_its_own_is_proposed() -> None:
+    async with on_screen(SHIPPED / "recipes", prompt="roasted vegetables", length=20, seed=3, size=(200, 60)) as driver:
+        await looking_inside(driver)
+        await driver.press("left", "left", "2", *["down"] * 4, "l")
+        await driver.shows("layer 2 of 2, LSTM · unit 4 of 192")
+        position = driver.view.position
+        assert position is not None
+        now = float(driver.branch.donation(position + 1)[0][0, 1, 4])
+        await driver.press("h")
+        await driver.shows(f"h 2 4 {now:.2f}")
+        await driver.press("ctrl+u")
+        await driver.type("h 2 400 1")
+        await driver.press("enter")
+        await driver.shows("h of layer 2 has units 0 to 191, not 400")
+        await driver.press("ctrl+u")
+        await driver.type("c 2 4 2.5")
+        await driver.press("enter")
+        await driver.ends("2")
+        assert driver.branch.start.interventions == (Hold("c", 1, 4, 2.5),)
+        await driver.shows("c before +2.50")
+
+
+async def test_the_state_of_another_branch_is_taken_at_its_end_or_where_its_cursor_stood() -> None:
+    async with on_screen(SHIPPED / "recipes", prompt="roasted vegetables", length=20, seed=3, size=(200, 60)) as driver:
+        await looking_inside(driver)
+        donor, position = driver.branch, driver.view.position
+        assert position is not None
+        await driver.press("t")
+        await driver.says("there is no other branch whose state could be taken; another prompt or token begins one")
+        await driver.press("escape", "escape", "ctrl+n")
+        await driver.ends("2")
+        await driver.press("left", "left", "f10")
+        await driver.until(lambda: not driver.playground.inside.display)
+        await driver.press("f10")
+        await driver.until(lambda: driver.playground.inside.has_focus_within)
+        await driver.press("t")
+        await driver.shows("branch 1, at its end")
+        await driver.press("down", "enter")
+        await driver.ends("3")
+        assert driver.branch.start.interventions == (Take(donor, position),)
+
+
+async def test_a_picture_has_nothing_to_operate_on_and_says_so_in_a_line(models: Path) -> None:
+    async with on_screen(models / "stripes", prompt="bright", size=(100, 30)) as driver:
+        await driver.run_to_end()
+        await driver.press("left", "f10")
+        await driver.shows("inside: state")
+        for key in "fht":
+            await driver.press(key)
+            await driver.until(lambda: "this is for recurrent models" in driver.notice)
+            assert driver.app.screen is driver.playground
+            driver.app.clear_notifications()
+
+
+async def test_of_several_samples_it_says_which_and_a_value_is_proposed_from_that_one() -> None:
+    async with on_screen(
+        SHIPPED / "recipes-gru", prompt="roasted vegetables", length=20, seed=3, samples=3, size=(200, 60)
+    ) as driver:
+        await driver.run_to_end()
+        await driver.press("left", "left", "left", "f10", "2", "greater_than_sign")
+        await driver.until(lambda: re.search(r"while it reads token \d+ #2", driver.screen()))
+        position = driver.view.position
+        assert position is not None
+        now = float(driver.branch.donation(position + 1)[0][1, 0, 0])
+        await driver.press("h")
+        await driver.shows(f"h 1 0 {now:.2f}")
+        await driver.press("enter")
+        await driver.ends("2")
+        [hold] = driver.branch.start.interventions
+        assert isinstance(hold, Hold)
+        assert hold.value == pytest.approx(now, abs=0.006)
+
+
+async def test_where_two_branches_are_compared_or_a_card_stands_it_makes_room_and_comes_back() -> None:
+    async with on_screen(SHIPPED / "recipes-rnn", prompt="roasted vegetables", length=20, size=(200, 60)) as driver:
+        await looking_inside(driver)
+        inside = driver.playground.inside
+        await driver.press("ctrl+g")
+        await driver.ends("2")
+        assert inside.display
+        await driver.press("f4", "up", "c")
+        await driver.until(lambda: driver.playground.output.compared)
+        await driver.until(lambda: not inside.display)
+        await driver.press("escape")
+        await driver.until(lambda: inside.display and "inside: state" in driver.screen())
+        await driver.press("f3", "up", "enter")
+        await driver.until(lambda: driver.workspace.loaded_model.card.name == "recipes-lstm")
+        await driver.until(lambda: not inside.display)
+        await driver.run_to_end()
+        await driver.until(lambda: inside.display and "inside: state" in driver.screen())
+
+
+async def test_a_run_that_pauses_is_operated_on_at_its_newest_token() -> None:
+    async with on_screen(SHIPPED / "grimm", prompt="once upon a time", length=400, pace=60, size=(200, 60)) as driver:
+        await driver.pause_beyond(8)
+        first, newest = driver.branch, len(driver.branch)
+        await driver.press("f10", "f")
+        await driver.shows("forget before token")
+        await driver.press("enter")
+        await driver.until(lambda: driver.branch.start.interventions)
+        assert driver.branch.start.at == newest
+        assert np.array_equal(driver.branch.tokens[:newest], first.tokens[:newest])
+        await driver.grow_beyond(newest + 3)

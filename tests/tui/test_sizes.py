@@ -23,6 +23,7 @@ OPENED_BY: dict[str, tuple[str, ...]] = {
     "knobs": ("enter", "f8", *["down"] * 7),
     "next token": ("enter", "left", "left", "enter"),
     "surprisal": ("enter", "f6", "tab"),
+    "inside": ("enter", "left", "f10"),
     "sweep": ("f5",),
     "comparison": ("enter", "left", "left", "ctrl+g", "f4", "down", "c"),
     "branches": ("enter", "f4"),
@@ -36,7 +37,7 @@ OPENED_BY: dict[str, tuple[str, ...]] = {
     "training": ("f9", "space"),
 }
 TEXT = sorted(OPENED_BY.keys() - {"completion"})
-PICTURES = ["comparison", "completion", "next token", "surprisal", "training"]
+PICTURES = ["comparison", "completion", "inside", "next token", "surprisal", "training"]
 KEYS = ("up", "down", "pageup", "pagedown", "home", "end", "tab", "left", "right", "space", "f2", "ctrl+t")
 SIZES = ((1, 1), (300, 100), (100, 12), (160, 50))
 

@@ -151,7 +151,7 @@ class Branch:
         if buffer.first != len(self):
             raise ValueError(f"position {buffer.first} does not follow {len(self) - 1}")
         self._extend(buffer.tokens, buffer.given, buffer.live)
-        self._states |= buffer.states
+        self._states = self._states | buffer.states  # another thread may be looking for one
         for position, latest in buffer.turns:
             params = self._without_swept(latest)
             if not self.turns or self.turns[-1][1] != params:

@@ -236,6 +236,14 @@ def check_intervention(model: StateModel, intervention: Intervention) -> None:
         _edit(model, Operation(0, intervention), 1)
 
 
+def layers_of(model: StateModel, state: Arrays) -> dict[tuple[str, int], NDArray[Any]]:
+    """The numbers [batch, width] of each layer of `h` and `c`, by part and layer, where it is known which they are.
+
+    Raises TuiGenError where there is neither.
+    """
+    return {place: state[site.part][site.place] for place, site in _Parts(model).layers().items()}
+
+
 def _edit(model: StateModel, operation: Operation, samples: int) -> _Edit:
     position, intervention, parts = operation.position, operation.intervention, _Parts(model)
     if isinstance(intervention, Forget):
@@ -275,6 +283,12 @@ class _Parts:
         if not here:
             raise TuiGenError(f"this is for recurrent models; the state has neither h nor c, but {self._listed()}")
         return here
+
+    def layers(self) -> dict[tuple[str, int], _Site]:
+        """Where each layer is, by part and layer. Raises TuiGenError where there is none."""
+        parts = [part for part in self.recurrent() if self._are_known(part)]
+        places = [(part, layer) for part in parts for layer in self._layers[part]]
+        return {(part, layer): self._layers[part][layer] for part, layer in sorted(places, key=lambda place: place[1])}
 
     def sites(self, part: str, layer: int | None) -> list[_Site]:
         """Where a part is, all of it or one layer. Raises TuiGenError for what is not there."""
@@ -323,11 +337,16 @@ class _Parts:
         numbers = {name: re.fullmatch(rf"{part}\.([0-9]{{1,4}})", name) for name in self._tensors}
         return {int(match[1]): _Site(self._tensors[name], (...,)) for name, match in numbers.items() if match}
 
+    def _are_known(self, part: str) -> bool:
+        """Whether it is known which layers have a part: all, or those that their names say."""
+        return part not in self._tensors or len(self._layers[part]) >= len(self._layers["h"])
+
     def _layer(self, part: str, layer: int) -> _Site:
-        layers, most = self._layers[part], len(self._layers["h"])
-        if part in self._tensors and len(layers) < most:
+        layers = self._layers[part]
+        if not self._are_known(part):
             raise TuiGenError(
-                f"{len(layers)} of {most} layers have {part}, and it is not known which; leave out the layer"
+                f"{len(layers)} of {len(self._layers['h'])} layers have {part}, and it is not known which; "
+                "leave out the layer"
             )
         if layer not in layers:
             raise TuiGenError(f"{part} has {_numbered(layers)}, not layer {layer + 1}")

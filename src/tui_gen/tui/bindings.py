@@ -331,23 +331,29 @@ TASKS: Tasks = {
             "how surprised the model was by each token", "surprise", Context.has_made),
         Key("f10,ctrl+o", "f10", "inside", "look inside: states, gates, the cell with its numbers",
             "what goes on inside the network while it reads the token at the cursor", "inside", Context.has_made),
-        Key("1", "1", "draw('state')", "", "there: the state of each layer, units over tokens", "state",
+        Key("1", "1", "draw('state')", "", "there: the state of each layer, units over tokens", "view",
             Context.looks_inside, priority=False, owner="InsideView", alias="inside_state"),
-        Key("2", "2", "draw('cell')", "", "there: a cell as it is drawn in books, with this token's numbers", "cell",
+        Key("2", "2", "draw('cell')", "", "there: a cell as it is drawn in books, with this token's numbers", "view",
             Context.looks_inside, priority=False, owner="InsideView", alias="inside_cell"),
         Key("3", "3", "draw('influence')", "", "there: which tokens the prediction after this one rests on, and how "
-            "far back", "influence", Context.looks_inside, priority=False, owner="InsideView",
+            "far back", "view", Context.looks_inside, priority=False, owner="InsideView",
             alias="inside_influence"),
         Key("4", "4", "draw('units')", "", "there: the text by the activation of one unit, and which units follow what",
-            "units", Context.looks_inside, priority=False, owner="InsideView", alias="inside_units"),
+            "view", Context.looks_inside, priority=False, owner="InsideView", alias="inside_units"),
         Key("5", "5", "draw('tokens')", "", "there: how the prompt was split, input and target, neighbours in the "
-            "embedding", "tokens", Context.looks_inside, priority=False, owner="InsideView", alias="inside_tokens"),
+            "embedding", "view", Context.looks_inside, priority=False, owner="InsideView", alias="inside_tokens"),
         Key("p", "p", "property", "", "there: units that follow something else in the text", "property",
             Context.looks_inside, priority=False, owner="InsideView", alias="inside_property"),
         Key("down", "↓", "units(1)", "", "there: other units", "units", Context.looks_inside, priority=False,
             owner="InsideView", alias="inside_next_unit"),
         Key("up", "↑", "units(-1)", "", "there: other units", "units", Context.looks_inside, priority=False,
             owner="InsideView", alias="inside_previous_unit"),
+        Key("f", "f", "operate('forget')", "", "there: a branch from here whose state forgets h, c or both",
+            "change", Context.looks_inside, priority=False, owner="InsideView", alias="inside_forget"),
+        Key("h", "h", "operate('hold')", "", "there: a branch from here in which a unit is held at a value", "change",
+            Context.looks_inside, priority=False, owner="InsideView", alias="inside_hold"),
+        Key("t", "t", "operate('take')", "", "there: a branch from here that takes the state of another branch",
+            "change", Context.looks_inside, priority=False, owner="InsideView", alias="inside_take"),
         Key("l", "l", "layer", "", "there: the cell of the next layer", "layer", Context.looks_inside,
             priority=False, owner="InsideView", alias="inside_layer"),
         Key("o", "o", "order", "", "there: units that move most first, or by number", "order", Context.looks_inside,
@@ -484,15 +490,21 @@ def _parts_of_screen(keys: Sequence[Key]) -> dict[str, tuple[Pair, ...]]:
         "in_panel": (("↑↓", "choose"), ("enter", "take"), (walk, "token"), back),
         "in_inside": (
             (walk, "token"),
-            *((key.brief_key(Context()), key.brief) for key in inside if key.parts[0] == "draw"),
+            *_groups([key for key in inside if key.parts[0] == "draw"]),
             ("↑↓", "choose"),
-            *((key.brief_key(Context()), key.brief) for key in inside if key.parts[0] not in ("draw", "units")),
+            *_groups([key for key in inside if key.parts[0] not in ("draw", "units")]),
             back,
         ),
         "in_surprisal": (("↑↓", "choose"), ("enter", "go there"), (shown["surprisal"], "off"), back),
         "in_search": (("enter ↓", "next"), ("↑", "the one before"), (shown["stop"], "leave")),
         "in_knobs": (("↑↓", "select"), ("←→", "turn"), ("0-9", "type"), (shown["sweep"], "five values"), back),
     }
+
+
+def _groups(keys: Sequence[Key]) -> Iterator[Pair]:
+    """Keys that do alike, side by side."""
+    for brief, group in groupby(keys, key=lambda key: key.brief):
+        yield _beside(*(key.brief_key(Context()) for key in group)), brief
 
 
 def pairs_now(now: Context, keys: Sequence[Key] = KEYS) -> tuple[Pair, ...]:

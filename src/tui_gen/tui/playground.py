@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TypeVar
+from weakref import WeakKeyDictionary
 
 from textual import events
 from textual.app import ComposeResult
@@ -15,7 +16,9 @@ from textual.screen import Screen
 
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.branch import Branch
+from tui_gen.generation.describe import describe
 from tui_gen.generation.pacing import Throttle
+from tui_gen.generation.surgery import Intervention
 from tui_gen.images.codec import ImageCodec
 from tui_gen.images.raster import RENDERING_NAMES
 from tui_gen.library import Entry, LoadedModel
@@ -34,7 +37,7 @@ from tui_gen.tui.model_loader import (
     ReplayProgress,
 )
 from tui_gen.tui.widgets.header import Header, KeyBar, about_text
-from tui_gen.tui.widgets.inside_panel import InsidePanel
+from tui_gen.tui.widgets.inside_panel import InsidePanel, InsideView
 from tui_gen.tui.widgets.knob_panel import KnobPanel
 from tui_gen.tui.widgets.lists import BranchList, ModelList, Sidebar
 from tui_gen.tui.widgets.next_token import NextToken
@@ -86,6 +89,8 @@ class PlaygroundScreen(Screen[None]):
         """The newest, for the panels."""
         self._cursors = dict[Workspace, Cursor | None]()
         """Where they stood when another model was chosen."""
+        self._stood = WeakKeyDictionary[Branch, int]()
+        """Where the cursor stood last."""
         self._generate_when_open = False
 
     def compose(self) -> ComposeResult:
@@ -442,6 +447,8 @@ class PlaygroundScreen(Screen[None]):
         """The panels follow the cursor."""
         if message.view is self.run_view:
             self.output.sample = message.view.sample
+            if (position := message.view.position) is not None:
+                self._stood[message.view.branch] = position
             self.side.show_position()
             self.side.show_scores()
             self.inside.view.follow()
@@ -512,6 +519,35 @@ class PlaygroundScreen(Screen[None]):
             self.inside.open()
         self.share_room()
         self.inside.view.follow()
+
+    def on_inside_view_surgery(self, message: InsideView.Surgery) -> None:
+        """Asks what is to be done to the state, and begins a branch with it."""
+        from tui_gen.tui.dialogs.surgery import surgery_dialog
+
+        workspace, branch = self.workspace, message.branch
+        if not workspace or branch.is_deleted:
+            return
+
+        def ask() -> None:
+            dialog, read = surgery_dialog(message, workspace, self._stood)
+
+            async def take(text: str | None) -> None:
+                if text is not None:
+                    await self._operate(branch, message.position, read(text))
+
+            self.app.push_screen(dialog, take)
+
+        self._succeeds(ask)
+
+    async def _operate(self, branch: Branch, position: int, intervention: Intervention) -> None:
+        """The focus stays in the panel where that leaves the text in sight."""
+        new = await self._follow(self.output.begin(lambda workspace: workspace.operate(branch, position, intervention)))
+        if not new or not self.workspace:
+            return
+        more = "; space goes on with it" if self.workspace.is_full(new) else ""
+        self.notify(f"a new branch, same noise: {describe(new, self.workspace.loaded_model.codec)}{more}")
+        if not self.inside.lies_over:
+            self.inside.view.focus()
 
     # --- knobs ---
 
@@ -718,7 +754,7 @@ class PlaygroundScreen(Screen[None]):
 
     def share_room(self) -> None:
         """Shows the parts that the table of layouts has for this size and for what stands in the middle."""
-        now = layout(self.app.size, self.output.content, inside=self.inside.is_on)
+        now = layout(self.app.size, self.output.content, inside=self.inside.is_on and self.run_view is not None)
         self.lists.take_columns(now.lists)
         self.side.take_layout(now)
         self.inside.take_columns(now.inside)

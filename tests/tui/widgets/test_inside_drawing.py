@@ -99,3 +99,29 @@ def test_any_room_is_drawn(width: int, height: int) -> None:
         assert len(draw(lstm(), width, height)) <= max(height, 1)
     assert state_lines(Window({}, [], 0), width, height) == []
     assert cell_lines(Window({}, [], 0), width, height) == []
+
+
+def test_layers_stand_in_their_order_also_where_their_widths_differ() -> None:
+    values = {f"state.h.{layer}": np.zeros((3, 1, 2 + layer), dtype=np.float32) for layer in range(12)}
+    window = Window(values, "abc", 1)
+    assert [(name, part.shape[1]) for name, part in window.states] == [(f"layer {n + 1} h", 2 + n) for n in range(12)]
+
+
+def test_the_equations_of_a_cell_begin_with_what_surgery_has_left() -> None:
+    window = lstm()
+    operated = {name: part.copy() for name, part in window.values.items()}
+    for part, value in (("state.h", 0.25), ("state.c", -0.75)):
+        operated[part][19, 0, 0] = value  # before the token at 20 is read
+    text = "\n".join(texts(cell_lines(Window(operated, window.labels, 20, (LSTM,)), 90, 40)))
+    assert "c before -0.75" in text
+    assert "h before +0.25" in text
+    usual = "\n".join(texts(cell_lines(window, 90, 40)))
+    assert f"c before {window.values['layer0.cell'][19, 0]:+.2f}" in usual
+
+
+@pytest.mark.parametrize(("width", "height"), [(40, 30), (90, 12)])
+def test_where_a_cell_has_no_room_its_equations_and_numbers_stay(width: int, height: int) -> None:
+    lines = texts(cell_lines(lstm(), width, height))
+    assert lines[2].startswith("  c = f·c + i·g = ")
+    assert "hidden" in lines[-1]
+    assert not any("(×)" in line for line in lines)

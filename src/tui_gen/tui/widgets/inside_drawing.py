@@ -24,6 +24,8 @@ GLYPHS = {-3: "≡", -2: "=", -1: "-", 0: "·", 1: "+", 2: "*", 3: "#"}
 """What stands in a cell, so that the scale reads without colour, too."""
 _GUTTER, _FIGURE = 5, 7
 """Cells left of a row of units, for the number of the unit, and right of it, for the value at the cursor."""
+_MOST = 0.5
+"""The share of numbers by which a value of a cell is recognised in the state."""
 _CHANGE = 0.1
 """From which on a number has changed since the token before."""
 
@@ -100,13 +102,46 @@ class Window:
     influence: Measurement | None = None
     split: Split | None = None
 
+    def state_of(self, layer: Layer, quantity: str, part: str) -> Values | None:
+        """The rows of the state, float32[tokens, width], that keep a value of a layer; None where it is not known."""
+        rows = [row for name, row in self.states if name.split()[-1].startswith(part)]
+        values = self.values.get(f"{layer.name}.{quantity}")
+        return next((row for row in rows if values is not None and _is_same(values, row)), None)
+
     @property
     def states(self) -> list[tuple[str, Values]]:
         """Each layer's part of the state with its name, float32[tokens, width]; of a picture its features."""
         parts = [(name.removeprefix("state."), part) for name, part in self.values.items() if name.startswith("state.")]
-        rows = [(f"layer {at + 1} {name}", part[:, at]) for name, part in parts for at in range(part.shape[1])]
-        rows.sort(key=lambda row: row[0].split()[1])
-        return rows or [(layer.name, self.values[f"{layer.name}.features"]) for layer in self.layers if not layer.kind]
+        rows = [(*_place_of(name, at), part[:, at]) for name, part in parts for at in range(part.shape[1])]
+        rows.sort(key=lambda row: row[0])
+        states = [(f"layer {layer + 1} {name}", part) for layer, name, part in rows]
+        return states or [
+            (layer.name, self.values[f"{layer.name}.features"]) for layer in self.layers if not layer.kind
+        ]
+
+
+def _place_of(name: str, row: int) -> tuple[int, str]:
+    """Layer and part: `h.1` is h of the second layer; of other names, a row is a layer."""
+    part, _, number = name.partition(".")
+    return (int(number), part) if part in ("h", "c") and number.isdecimal() else (row, name)
+
+
+def _is_same(values: Values, state: Values) -> bool:
+    """Whether a part of the state is a value of a cell, but for what surgery has changed."""
+    same = np.isclose(values, state, rtol=0, atol=1e-5) if values.shape == state.shape else np.zeros(1)
+    return bool(same.mean() > _MOST)
+
+
+def selection(window: Window, in_cell: bool) -> tuple[int, int]:
+    """The recurrent layer that is selected and the unit: of its cell that is drawn, or of its strip the first."""
+    recurrent = [layer for layer in window.layers if layer.kind]
+    chosen = window.layers[window.layer % len(window.layers)] if window.layers else None
+    layer = recurrent.index(chosen) if chosen in recurrent else 0
+    if in_cell or not window.states:
+        return layer, window.unit
+    part = dict(window.states).get(f"layer {layer + 1} h", window.states[0][1])
+    units = _ordered(part, window)
+    return layer, int(units[min(window.top, len(units) - 1)])
 
 
 def title_line(window: Window, drawing: str) -> Line:
@@ -157,7 +192,7 @@ def _ruler(window: Window, first: int, columns: int) -> Line:
 
 def _part_lines(name: str, part: Values, window: Window, columns: range, room: int) -> list[Line]:
     seen = part[: columns.start + max(1, len(columns) // 2)]  # so that the order stays while a run goes on
-    units = np.argsort(-movement(seen), kind="stable") if window.order == "movement" else np.arange(part.shape[1])
+    units = _ordered(seen, window)
     top = min(window.top, max(0, len(units) - (room - 1)))
     bound = 1.0 if name.endswith(" h") else max(1.0, float(np.abs(part).max()))
     now = part[window.cursor]
@@ -172,6 +207,10 @@ def _part_lines(name: str, part: Values, window: Window, columns: range, room: i
         ]
         lines.append([Piece(f"{unit:>4} "), *joined(cells), Piece(f"{now[unit]:+7.2f}")])
     return lines
+
+
+def _ordered(part: Values, window: Window) -> NDArray[np.intp]:
+    return np.argsort(-movement(part), kind="stable") if window.order == "movement" else np.arange(part.shape[1])
 
 
 def _levels(row: Values, bound: float) -> list[int]:
@@ -222,7 +261,10 @@ def cell_lines(window: Window, width: int, height: int) -> list[Line]:
         Piece(f" {position}, {_kind(layer)}", strong=True),
         Piece(f" · unit {unit} of {window.values[f'{layer.name}.hidden'].shape[1]}"),
     ]
-    lines = [head, [], *([Piece(text)] for text in draw(layer, one)), []]
+    drawing = draw(layer, one)
+    if max(map(len, drawing)) > width or len(drawing) + 3 > height:
+        drawing = drawing[drawing.index("") + 1 :]  # the equations alone
+    lines = [head, [], *([Piece(text)] for text in drawing), []]
     lines += [[Piece(f"  {'':14} {'this unit':>10}  {'mean of all':>12}")]]
     for quantity in layer.quantities:
         share = abs(one[quantity]) if quantity != "cell" else min(1.0, abs(one[quantity]) / 3)
@@ -252,6 +294,10 @@ def _figures(window: Window, layer: Layer, unit: int | None) -> Figures:
         return {name: float(row.mean() if unit is None else row[unit]) for name, row in rows.items()}
 
     earlier = take(at - 1) if at else dict.fromkeys(layer.quantities, 0.0)
+    for quantity, part in (("hidden", "h"), ("cell", "c")):
+        row = window.state_of(layer, quantity, part)
+        if at and row is not None:  # surgery may have changed it since
+            earlier[quantity] = float(row[at - 1].mean() if unit is None else row[at - 1, unit])
     return Figures(take(at), earlier)
 
 

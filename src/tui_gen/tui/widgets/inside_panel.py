@@ -19,6 +19,7 @@ from textual.widget import Widget
 from textual.worker import Worker, get_current_worker
 
 from tui_gen.errors import TuiGenError
+from tui_gen.generation.branch import Branch
 from tui_gen.generation.describe import head_of, number_of, shown_token
 from tui_gen.generation.pacing import Throttle
 from tui_gen.terminal_text import scrub_line
@@ -35,6 +36,7 @@ from tui_gen.tui.widgets.inside_drawing import (
     Window,
     cell_lines,
     cut,
+    selection,
     state_lines,
     title_line,
 )
@@ -55,6 +57,8 @@ if TYPE_CHECKING:  # what looks inside is loaded when somebody looks
     from tui_gen.sessions.workspace import Workspace
 
 Drawing = Literal["state", "cell", "influence", "units", "tokens"]
+Deed = Literal["forget", "hold", "take"]
+"""What can be done to a state."""
 _BEFORE, _PAST, _EVERY = 256, 128, 64
 """Tokens around the cursor whose inside is computed, at least, and in which steps: so a text moves rarely."""
 _CONTEXT = 16
@@ -118,6 +122,18 @@ class InsideView(Widget, can_focus=True):
         window: Window | None
         fault: str = ""
 
+    @dataclass
+    class Surgery(Message):
+        """A person wants to do something to the state before the token at a position is read."""
+
+        deed: Deed
+        branch: Branch
+        sample: int
+        position: int
+        layer: int
+        unit: int
+        """What is selected, counted from 0."""
+
     def __init__(self, keys: Sequence[Key] = KEYS) -> None:
         super().__init__()
         bind(self, "InsideView", keys)
@@ -139,9 +155,9 @@ class InsideView(Widget, can_focus=True):
 
     def attend(self, view: RunView | None) -> None:
         """It is about another branch from now on, or about none."""
-        self.view = view
+        self.view, self._next, self._latest = view, None, None
         if view is None:
-            self._known = self._latest = None
+            self._known = None
             self._draw()
 
     def follow(self) -> None:
@@ -162,8 +178,7 @@ class InsideView(Widget, can_focus=True):
             if self._inside is None or self._inside.model is not view.workspace.loaded_model.model:
                 self._inside = Inside(view.workspace.loaded_model.model)
             trace = self._trace = BranchTrace(view.branch, self._inside, view.sample)
-        length = int(view.branch.live[:, view.sample].sum())
-        position = min(length - 1, length - 1 if view.position is None else view.position)
+        length, position = _place(view)
         first, is_text = max(0, position - _BEFORE) // _EVERY * _EVERY, not view.workspace.loaded_model.card.image
         measures = self.drawing == "influence" and is_text and (view.still or not view.running)
         if self.drawing == "influence" and view.paused and not view.still:
@@ -253,6 +268,13 @@ class InsideView(Widget, can_focus=True):
             at = units.index(unit) + by if unit in units else 0
             self._pin = self._unit = units[max(0, min(len(units) - 1, at))]
 
+    def action_operate(self, deed: Deed) -> None:
+        """Asks for surgery on the state where somebody looks."""
+        if view := self.view:
+            window = self._window()
+            layer, unit = selection(window, self.drawing != "state") if window else (self._layer, self._unit)
+            self.post_message(self.Surgery(deed, view.branch, view.sample, _place(view)[1], layer, unit))
+
     # --- drawing ---
 
     def on_resize(self) -> None:
@@ -332,17 +354,24 @@ class InsidePanel(Sidebar):
         self.put_away()
 
 
+def _place(view: RunView) -> tuple[int, int]:
+    """Positions of its sample, and the one where its cursor stands, or of its newest token."""
+    length = int(view.branch.live[:, view.sample].sum())
+    return length, min(length - 1, length - 1 if view.position is None else view.position)
+
+
 def _window(trace: BranchTrace, place: Place, workspace: Workspace) -> Window:
     """What was inside around a place. Raises TuiGenError where the model fails."""
     codec = workspace.loaded_model.codec
     values = trace.values(place.first, place.past)
     tokens = trace.branch.tokens[place.first : place.past, trace.sample].tolist()
+    sample = f" #{trace.sample + 1}" if trace.branch.samples > 1 else ""
     return Window(
         values,
         [scrub_line(shown_token(token, codec)) for token in tokens],
         place.position - place.first,
         trace.inside.layers,
-        title=workspace.title(trace.branch, place.position),
+        title=workspace.title(trace.branch, place.position) + sample,
         pieces=_pieces(trace, place, codec) if isinstance(codec, TextCodec) else (),
         split=_split(trace, place, codec) if isinstance(codec, TextCodec) and place.drawing == "tokens" else None,
     )

@@ -281,6 +281,11 @@ class Sidebar(Vertical):
         self._columns, self._least = 0, least
         self._open = self._opening = False
 
+    @property
+    def lies_over(self) -> bool:
+        """Whether there is room for it only over the middle."""
+        return not self._columns
+
     def take_columns(self, columns: int) -> None:
         """Takes so many columns; 0 folds it away."""
         self._columns = columns
