@@ -151,10 +151,13 @@ class Terminal:
                 raise TimeoutError(f"{pattern!r} was not written; the last was {self.output[-200:]!r}")
         return time.perf_counter(), match
 
-    def wait(self) -> int:
-        """Reads until the program has ended; returns its exit status."""
+    def wait(self, *, seconds: float = 60) -> int:
+        """Reads until the program has ended; returns its exit status. Raises TimeoutError if it does not end."""
+        end = time.perf_counter() + seconds
         while self.process.poll() is None:
             self.read(0.1)
+            if time.perf_counter() > end:
+                raise TimeoutError(f"the program did not end; the last was {self.output[-200:]!r}")
         self.read(0)
         return self.process.returncode
 
