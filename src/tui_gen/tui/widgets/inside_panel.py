@@ -48,6 +48,7 @@ Deed = Literal["forget", "hold", "take"]
 """What can be done to a state."""
 _BEFORE, _PAST = 256, 128
 """Tokens around the cursor whose inside is computed."""
+_NO_CELLS = "this network has no recurrent cells; 1 shows the features of its layers"
 _WHOLE = 10_000
 """Columns that no screen has."""
 
@@ -241,7 +242,8 @@ class InsideView(Widget, can_focus=True):
         if not lines:
             from tui_gen.inspection.inside import NO_NAMES
 
-            lines = [[Piece(f" {line}")] for line in wrap(NO_NAMES, size.width - 2)]
+            text = _NO_CELLS if window.layers else NO_NAMES
+            lines = [[Piece(f" {line}")] for line in wrap(text, size.width - 2)]
         return [cut(line, size.width) for line in [title_line(window, self.drawing), *lines]]
 
     def render_lines(self, crop: Region) -> list[Strip]:
