@@ -320,3 +320,15 @@ async def test_a_run_that_pauses_is_operated_on_at_its_newest_token() -> None:
         assert driver.branch.start.at == newest
         assert np.array_equal(driver.branch.tokens[:newest], first.tokens[:newest])
         await driver.grow_beyond(newest + 3)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (40, 12), (200, 60)])
+async def test_a_picture_shows_features_and_has_no_cell_to_draw(size: tuple[int, int]) -> None:
+    async with on_screen(SHIPPED / "fashion", prompt="coat", pace=200, size=size) as driver:
+        await driver.pause_beyond(20)
+        await driver.press("f10")
+        await driver.shows("above · 34 units")
+        await driver.press("2")
+        await driver.shows("has no recurrent cells")
+        await driver.press("down", "l", "f")
+        await driver.until(lambda: "this is for recurrent models" in driver.notice)

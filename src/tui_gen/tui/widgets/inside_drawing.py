@@ -102,6 +102,11 @@ class Window:
     influence: Measurement | None = None
     split: Split | None = None
 
+    @property
+    def cells(self) -> list[Layer]:
+        """The layers that are recurrent."""
+        return [layer for layer in self.layers if layer.kind]
+
     def state_of(self, layer: Layer, quantity: str, part: str) -> Values | None:
         """The rows of the state, float32[tokens, width], that keep a value of a layer; None where it is not known."""
         rows = [row for name, row in self.states if name.split()[-1].startswith(part)]
@@ -134,9 +139,7 @@ def _is_same(values: Values, state: Values) -> bool:
 
 def selection(window: Window, in_cell: bool) -> tuple[int, int]:
     """The recurrent layer that is selected and the unit: of its cell that is drawn, or of its strip the first."""
-    recurrent = [layer for layer in window.layers if layer.kind]
-    chosen = window.layers[window.layer % len(window.layers)] if window.layers else None
-    layer = recurrent.index(chosen) if chosen in recurrent else 0
+    layer = window.layer % max(1, len(window.cells))
     if in_cell or not window.states:
         return layer, window.unit
     part = dict(window.states).get(f"layer {layer + 1} h", window.states[0][1])
@@ -250,13 +253,14 @@ class Figures:
 
 def cell_lines(window: Window, width: int, height: int) -> list[Line]:
     """The cell of one layer as the field draws it, with this token's numbers."""
-    if not window.layers:
+    layers = window.cells
+    if not layers:
         return []
-    layer = window.layers[window.layer % len(window.layers)]
+    layer = layers[window.layer % len(layers)]
     unit = window.unit % max(1, window.values[f"{layer.name}.hidden"].shape[1])
     one, mean = (_figures(window, layer, which) for which in (unit, None))
     draw = {"LSTM": _lstm_lines, "GRU": _gru_lines}.get(layer.kind, _plain_lines)
-    position = f"layer {window.layer % len(window.layers) + 1} of {len(window.layers)}"
+    position = f"layer {window.layer % len(layers) + 1} of {len(layers)}"
     head: Line = [
         Piece(f" {position}, {_kind(layer)}", strong=True),
         Piece(f" · unit {unit} of {window.values[f'{layer.name}.hidden'].shape[1]}"),

@@ -72,6 +72,7 @@ _DRAW: Mapping[Drawing, Callable[[Window, int, int], list[Line]]] = {
 }
 _READ_FOR_IT = ("influence", "tokens")
 """What is drawn there is not known before somebody looks at it."""
+_NO_CELLS = "this network has no recurrent cells; 1 shows the features of its layers"
 _WHOLE = 10_000
 """Columns that no screen has."""
 
@@ -304,7 +305,8 @@ class InsideView(Widget, can_focus=True):
         if not lines:
             from tui_gen.inspection.inside import NO_NAMES
 
-            lines = [[Piece(f" {line}")] for line in wrap(NO_NAMES, size.width - 2)]
+            text = _NO_CELLS if window.layers else NO_NAMES
+            lines = [[Piece(f" {line}")] for line in wrap(text, size.width - 2)]
         return [cut(line, size.width) for line in [title_line(window, self.drawing), *lines]]
 
     def render_lines(self, crop: Region) -> list[Strip]:
