@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tui_gen.cli import options
-from tui_gen.errors import TuiGenError, UsageError
+from tui_gen.errors import UsageError
 from tui_gen.terminal_text import counted, say, scrub_line
 
 if TYPE_CHECKING:  # the help loads nothing that a look needs
@@ -68,19 +68,12 @@ def run(args: argparse.Namespace) -> int:
 
 def _read(loaded_model: LoadedModel, path: str) -> str | Tokens:
     from tui_gen.images.codec import ImageCodec
-    from tui_gen.images.read import read_levels
-    from tui_gen.sampling.params import FREE
     from tui_gen.text.tokenizer import text_blocks
 
     if not isinstance(loaded_model.codec, ImageCodec):
         with options.open_input(path) as file:
             return "".join(text_blocks(file, "stdin" if path == "-" else path))
-    if path == "-":
-        raise UsageError("a picture is read from a file, not from stdin")
-    levels = read_levels(path, loaded_model.codec.image)
-    if (levels == FREE).any():
-        raise TuiGenError(f"{path} has transparent pixels, which no model predicts; fill them first")
-    return levels
+    return options.read_picture(path, loaded_model.codec.image)
 
 
 def _influence(loaded_model: LoadedModel, trace: Trace, at: int) -> Floats:

@@ -16,9 +16,10 @@ from tui_gen.errors import TuiGenError, UsageError
 from tui_gen.terminal_text import say
 
 if TYPE_CHECKING:
+    from tui_gen.card import ImageSpec
     from tui_gen.config import Config
     from tui_gen.runtime.session import Provider
-    from tui_gen.sampling.params import SamplingParams
+    from tui_gen.sampling.params import SamplingParams, Tokens
 
 WRONG_USAGE = 2
 """The exit status."""
@@ -159,3 +160,19 @@ def open_input(path: str) -> Iterator[io.BufferedIOBase]:
         raise TuiGenError(f"{path} cannot be read: {fault.strerror}") from fault
     with file:
         yield file
+
+
+def read_picture(path: str, image: ImageSpec) -> Tokens:
+    """The levels of an image file, all of which a model can read, as of `tui_gen.images.read.read_levels`.
+
+    Raises UsageError for stdin, TuiGenError for a file that cannot be read and for transparent pixels.
+    """
+    if path == "-":
+        raise UsageError("a picture is read from a file, not from stdin")
+    from tui_gen.images.read import read_levels
+    from tui_gen.sampling.params import FREE
+
+    levels = read_levels(path, image)
+    if (levels == FREE).any():
+        raise TuiGenError(f"{path} has transparent pixels, which no model predicts; fill them first")
+    return levels

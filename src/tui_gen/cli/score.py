@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from tui_gen.cli import options
-from tui_gen.errors import TuiGenError, UsageError
+from tui_gen.errors import TuiGenError
 from tui_gen.terminal_text import counted, say, shows_colours
 
 if TYPE_CHECKING:  # the help loads nothing that a score needs
@@ -49,15 +49,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _score_picture(image: ImageSpec, measure: StreamScorer, args: argparse.Namespace) -> None:
-    if args.file == "-":
-        raise UsageError("a picture is read from a file, not from stdin")
-    from tui_gen.images.read import read_levels
-    from tui_gen.sampling.params import FREE
     from tui_gen.scoring.score import Totals
 
-    levels = read_levels(args.file, image)
-    if (levels == FREE).any():
-        raise TuiGenError(f"{args.file} has transparent pixels, which no model predicts; fill them first")
+    levels = options.read_picture(args.file, image)
     writer, totals = _writer(args.format, image), Totals("pixel", units=image.height * image.width)
     for surprisals in measure.picture(levels):
         totals.add(surprisals)

@@ -186,11 +186,14 @@ class Branch:
         return RunStart(position, self._read(position), self._state_before(position), self._live_after(position), draws)
 
     def states(self, first: int, past: int) -> Iterator[State]:
-        """The states before the tokens at positions from first on, all of whose tokens are known, computed anew."""
+        """The states before the tokens at positions from first to past, both included, computed anew; past is at most
+        the number of positions.
+        """
         state = self._state_before(first)
+        yield state
         for position in range(first, past):
-            yield state
             _, state = self.model.step(self._read(position), state)
+            yield state
 
     def changed(self, at: int, override: Tokens | None = None, **facts: Any) -> BranchStart:
         """The BranchStart of a child branch that shares this one's tokens before position `at`.

@@ -66,9 +66,10 @@ def generate(
             result = batch.sample(sampler, index, tokens, uniform, live_params.rows)
         batch.state = result.state
         tokens = result.tokens if given is nowhere else np.where(given, prompt[:, index], result.tokens)
+        tokens = batch.after_end(tokens, given)
         step = Step(
             index,
-            batch.after_end(tokens, given),
+            tokens,
             given,
             batch.live,
             result.logits,
@@ -80,7 +81,6 @@ def generate(
             sweep,
             batch.rows,
         )
-        tokens = step.tokens
         yield step
         if step.sampled and batch.end(tokens, given):
             return

@@ -51,9 +51,8 @@ class BranchTrace:
     def _compute(self, first: int, past: int) -> dict[str, Values]:
         tokens = self.branch.tokens[first:past, self.sample].astype(np.int64)
         states = [state.rows([self.sample]) for state in self.branch.states(first, past)]
-        values = self.inside.values(tokens, join_states(states))
+        values = self.inside.values(tokens, join_states(states[:-1]))
         if self.inside.model.card.image:  # its state is what layers saw of earlier pixels, shifted by one
             return values
-        _, last = self.branch.model.step(tokens[-1:], states[-1])
-        after = self.inside.states(join_states([*states[1:], last]))
+        after = self.inside.states(join_states(states[1:]))
         return {**values, **{f"state.{name}": part for name, part in after.items()}}

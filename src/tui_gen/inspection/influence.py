@@ -56,7 +56,7 @@ class Influence:
     def on_branch(cls, branch: Branch, first: int, past: int, sample: int, vocab_size: int) -> Influence:
         """Of the tokens at positions from first on, on what follows them; whatever is done to the branch's state."""
         tokens = branch.tokens[first:past, sample].astype(np.int64)
-        [start] = branch.states(first, min(past, first + 1))
+        [start] = branch.states(first, first)
         return cls(branch.model, tokens, vocab_size, start=start.rows([sample]))
 
     def measure(self, groups: Sequence[Tokens]) -> Iterator[list[Exchange]]:
