@@ -17,7 +17,7 @@ from tui_gen.inspection.branch_trace import BranchTrace
 from tui_gen.inspection.influence import Influence
 from tui_gen.inspection.inside import Inside, neighbours, trace
 from tui_gen.tui.widgets import inside_panel
-from tui_gen.tui.widgets.inside_drawing import Measurement
+from tui_gen.tui.widgets.inside_window import Measurement
 
 SHIPPED = Path(__file__).parents[2] / "models"
 
@@ -87,7 +87,7 @@ async def test_measuring_ends_where_the_cursor_moves_on(monkeypatch: pytest.Monk
                 moved.wait(GUARD_SECONDS)
             yield Measurement(np.full(place.position + 1 - place.first, 0.5), 9)
 
-    monkeypatch.setattr(inside_panel, "_measure", measure)
+    monkeypatch.setattr(inside_panel, "measure", measure)
     async with on_screen(SHIPPED / "names", prompt="anna", length=4) as driver:
         await driver.run_to_end()
         await driver.press("home", "right", "right", "f10", "3")
@@ -128,7 +128,7 @@ async def test_a_fault_of_what_looks_inside_is_told_and_stops_nothing(monkeypatc
     async with on_screen(SHIPPED / "names", prompt="anna", length=4) as driver:
         await driver.run_to_end()
         with monkeypatch.context() as patch:
-            patch.setattr(inside_panel, "_window", fail)
+            patch.setattr(inside_panel, "read_window", fail)
             await driver.press("f10")
             await driver.says("looking inside failed: ValueError('odd')")
         await driver.press("home")

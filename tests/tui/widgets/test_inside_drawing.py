@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from tui_gen.runtime.inside_graph import Layer
-from tui_gen.tui.widgets.inside_drawing import Line, Window, cell_lines, level, state_lines
+from tui_gen.tui.widgets.inside_drawing import Line, cell_lines, level, state_lines
+from tui_gen.tui.widgets.inside_window import Window
 
 RNG = np.random.default_rng(0)
 QUANTITIES = ("input_gate", "forget_gate", "output_gate", "candidate", "cell", "hidden")

@@ -7,18 +7,18 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from tui_gen.tui.widgets.inside_drawing import Line, Measurement, Split, Window
+from tui_gen.tui.widgets.inside_drawing import Line
 from tui_gen.tui.widgets.inside_text import (
     WORD,
     bits_level,
     influence_lines,
     marked_text,
-    prompt_facts,
     ranking,
     tokens_lines,
     units_lines,
     wrap_text,
 )
+from tui_gen.tui.widgets.inside_window import Measurement, Split, Window, prompt_facts
 
 NEAR = (("dog", 0.75), ("moon", -0.2))
 WORDS = ["", "the", " cat", " sat", ".", "\n", "it", " ran"]

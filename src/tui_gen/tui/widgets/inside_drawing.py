@@ -4,28 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tui_gen.inspection.units import movement, saturated
-from tui_gen.sampling.params import Floats
 from tui_gen.tui.widgets.cells import bar
+from tui_gen.tui.widgets.inside_window import Values, Window
 
 if TYPE_CHECKING:
     from tui_gen.runtime.inside_graph import Layer
 
-Values = NDArray[np.float32]
-Order = Literal["movement", "number"]
 STEPS = 3
 """Of the scale, to either side of 0."""
 GLYPHS = {-3: "≡", -2: "=", -1: "-", 0: "·", 1: "+", 2: "*", 3: "#"}
 """What stands in a cell, so that the scale reads without colour, too."""
 _GUTTER, _FIGURE = 5, 7
 """Cells left of a row of units, for the number of the unit, and right of it, for the value at the cursor."""
-_MOST = 0.5
-"""The share of numbers by which a value of a cell is recognised in the state."""
 _CHANGE = 0.1
 """From which on a number has changed since the token before."""
 
@@ -40,101 +36,6 @@ class Piece:
 
 
 Line = list[Piece]
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """How much the prediction after the token at the cursor rests on each token, as far as it is known."""
-
-    bits: Floats
-    """[tokens]: as of `Exchange`; NaN where nothing is measured."""
-    count: int
-    """Of the tokens that are measured in the end."""
-    fault: str = ""
-    """Why there is nothing to measure."""
-
-
-@dataclass(frozen=True)
-class Split:
-    """What each token of a text is to the model, and what came of the prompt."""
-
-    ids: Sequence[int]
-    numbers: Sequence[int]
-    """As people count tokens: from 1 on behind the prompt."""
-    sources: Sequence[str]
-    """What a person typed for each, with the white space before it; nothing for others."""
-    facts: Sequence[str]
-    """What there is to say of the prompt as a whole."""
-    begins: bool = False
-    """Whether the first of these tokens is the one that every text begins with."""
-    unknown: int | None = None
-    """The id that stands for all that the vocabulary does not have."""
-    neighbours: Sequence[tuple[str, float]] | None = ()
-    """Of the token at the cursor in the embedding, with their cosine; None where the model shows no embedding."""
-
-
-@dataclass(frozen=True)
-class Window:
-    """What was inside while some tokens in a row were read."""
-
-    values: Mapping[str, Values]
-    """As of `BranchTrace.values`."""
-    labels: Sequence[str]
-    """The text of each of these tokens."""
-    cursor: int
-    """Which of them it is about."""
-    layers: Sequence[Layer] = ()
-    order: Order = "movement"
-    top: int = 0
-    """How many units are above those in sight."""
-    layer: int = 0
-    """Whose cell is drawn."""
-    unit: int = 0
-    """Which unit of it."""
-    trait: int = 0
-    """Which property of the text the units are ranked by; counted on from the last to the first."""
-    pin: int | None = None
-    """The unit whose activation colours the text; None for the one that follows the property most closely."""
-    title: str = ""
-    """What the token at the cursor is, as in `token 14`."""
-    pieces: Sequence[str] = ()
-    """What each of these tokens wrote, with the white space before it; none of a picture."""
-    influence: Measurement | None = None
-    split: Split | None = None
-
-    @property
-    def cells(self) -> list[Layer]:
-        """The layers that are recurrent."""
-        return [layer for layer in self.layers if layer.kind]
-
-    def state_of(self, layer: Layer, quantity: str, part: str) -> Values | None:
-        """The rows of the state, float32[tokens, width], that keep a value of a layer; None where it is not known."""
-        rows = [row for name, row in self.states if name.split()[-1].startswith(part)]
-        values = self.values.get(f"{layer.name}.{quantity}")
-        return next((row for row in rows if values is not None and _is_same(values, row)), None)
-
-    @property
-    def states(self) -> list[tuple[str, Values]]:
-        """Each layer's part of the state with its name, float32[tokens, width]; of a picture its features."""
-        parts = [(name.removeprefix("state."), part) for name, part in self.values.items() if name.startswith("state.")]
-        rows = [(*_place_of(name, at), part[:, at]) for name, part in parts for at in range(part.shape[1])]
-        rows.sort(key=lambda row: row[0])
-        states = [(f"layer {layer + 1} {name}", part) for layer, name, part in rows]
-        return states or [
-            (layer.name, self.values[f"{layer.name}.features"]) for layer in self.layers if not layer.kind
-        ]
-
-
-def _place_of(name: str, row: int) -> tuple[int, str]:
-    """Layer and part: `h.1` is h of the second layer; of other names, a row is a layer."""
-    part, _, number = name.partition(".")
-    return (int(number), part) if part in ("h", "c") and number.isdecimal() else (row, name)
-
-
-def _is_same(values: Values, state: Values) -> bool:
-    """Whether a part of the state is a value of a cell, but for what surgery has changed."""
-    same = np.isclose(values, state, rtol=0, atol=1e-5) if values.shape == state.shape else np.zeros(1)
-    return bool(same.mean() > _MOST)
 
 
 def selection(window: Window, in_cell: bool) -> tuple[int, int]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-import numpy as np
 from rich.segment import Segment
 from rich.style import Style
 from textual.app import ComposeResult
@@ -20,20 +19,12 @@ from textual.worker import Worker, get_current_worker
 
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.branch import Branch
-from tui_gen.generation.describe import head_of, number_of, shown_token
 from tui_gen.generation.pacing import Throttle
-from tui_gen.terminal_text import scrub_line
-from tui_gen.text.codec import TextCodec
-from tui_gen.text.transcript import Transcript
 from tui_gen.tui.bindings import KEYS, Key, bind, bindings_of
 from tui_gen.tui.widgets.cells import part_style, wrap
 from tui_gen.tui.widgets.inside_drawing import (
     Line,
-    Measurement,
-    Order,
     Piece,
-    Split,
-    Window,
     cell_lines,
     cut,
     selection,
@@ -42,12 +33,12 @@ from tui_gen.tui.widgets.inside_drawing import (
 )
 from tui_gen.tui.widgets.inside_text import (
     influence_lines,
-    prompt_facts,
     ranking,
     selected_unit,
     tokens_lines,
     units_lines,
 )
+from tui_gen.tui.widgets.inside_window import Drawing, Order, Place, Window, measure, read_window
 from tui_gen.tui.widgets.lists import Sidebar
 from tui_gen.tui.widgets.run_view import RunView
 
@@ -56,13 +47,10 @@ if TYPE_CHECKING:  # what looks inside is loaded when somebody looks
     from tui_gen.inspection.inside import Inside
     from tui_gen.sessions.workspace import Workspace
 
-Drawing = Literal["state", "cell", "influence", "units", "tokens"]
 Deed = Literal["forget", "hold", "take"]
 """What can be done to a state."""
 _BEFORE, _PAST, _EVERY = 256, 128, 64
 """Tokens around the cursor whose inside is computed, at least, and in which steps: so a text moves rarely."""
-_CONTEXT = 16
-"""Tokens before those that are shown: how one is written may depend on them."""
 _DRAW: Mapping[Drawing, Callable[[Window, int, int], list[Line]]] = {
     "state": state_lines,
     "cell": cell_lines,
@@ -75,19 +63,6 @@ _READ_FOR_IT = ("influence", "tokens")
 _NO_CELLS = "this network has no recurrent cells; 1 shows the features of its layers"
 _WHOLE = 10_000
 """Columns that no screen has."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where somebody looks: the token at a position is being read."""
-
-    position: int
-    first: int
-    past: int
-    """Positions that are shown around it."""
-    drawing: Drawing
-    measures: bool
-    """Whether influence is to be measured: the model has time for it, and somebody looks at it."""
 
 
 class InsideView(Widget, can_focus=True):
@@ -210,11 +185,11 @@ class InsideView(Widget, can_focus=True):
     def _read(self, trace: BranchTrace, place: Place, workspace: Workspace) -> None:
         """In the thread; ends early where another place is asked for."""
         try:
-            window = _window(trace, place, workspace)
+            window = read_window(trace, place, workspace)
             if not place.measures:
                 self.post_message(self.Read(trace, place, window))
                 return
-            for measurement in _measure(trace, place, workspace.loaded_model.card.vocab_size):
+            for measurement in measure(trace, place, workspace.loaded_model.card.vocab_size):
                 self.post_message(self.Read(trace, place, replace(window, influence=measurement)))
                 if self._next or get_current_worker().is_cancelled:
                     return
@@ -360,74 +335,6 @@ def _place(view: RunView) -> tuple[int, int]:
     """Positions of its sample, and the one where its cursor stands, or of its newest token."""
     length = int(view.branch.live[:, view.sample].sum())
     return length, min(length - 1, length - 1 if view.position is None else view.position)
-
-
-def _window(trace: BranchTrace, place: Place, workspace: Workspace) -> Window:
-    """What was inside around a place. Raises TuiGenError where the model fails."""
-    codec = workspace.loaded_model.codec
-    values = trace.values(place.first, place.past)
-    tokens = trace.branch.tokens[place.first : place.past, trace.sample].tolist()
-    sample = f" #{trace.sample + 1}" if trace.branch.samples > 1 else ""
-    return Window(
-        values,
-        [scrub_line(shown_token(token, codec)) for token in tokens],
-        place.position - place.first,
-        trace.inside.layers,
-        title=workspace.title(trace.branch, place.position) + sample,
-        pieces=_pieces(trace, place, codec) if isinstance(codec, TextCodec) else (),
-        split=_split(trace, place, codec) if isinstance(codec, TextCodec) and place.drawing == "tokens" else None,
-    )
-
-
-def _pieces(trace: BranchTrace, place: Place, codec: TextCodec) -> list[str]:
-    """What each token wrote; the first of all, which a text begins with, nothing."""
-    first = max(1, place.first - _CONTEXT)
-    script = Transcript(codec.reader)
-    script.append(trace.branch.tokens[first : place.past, trace.sample].tolist())
-    shown = range(place.first, place.past)
-    return [script.written(position - first) if position else "" for position in shown]
-
-
-def _split(trace: BranchTrace, place: Place, codec: TextCodec) -> Split:
-    """What the tokens around a place are to the model. Raises TuiGenError."""
-    from tui_gen.inspection.inside import neighbours
-
-    branch, shown = trace.branch, range(place.first, place.past)
-    text, tokens = branch.start.text, branch.tokens[:, trace.sample].tolist()
-    prompt = codec.split(text)
-    pairs = list(zip(prompt.ids, map(scrub_line, prompt.texts), strict=True))
-    sources = ["", *(source if token == own else "" for (own, source), token in zip(pairs, tokens[1:], strict=False))]
-    unknown = [source.strip() for token, source in pairs if token == codec.tokenizer.unknown_id]
-    labels = [(source, scrub_line(shown_token(token, codec))) for token, source in pairs]
-    near, table = None, trace.inside.embedding
-    if table is not None and tokens[place.position] < len(table):
-        pairs_near = neighbours(table, tokens[place.position])
-        near = [(scrub_line(shown_token(each.token, codec)), each.cosine) for each in pairs_near]
-    return Split(
-        [tokens[at] for at in shown],
-        [number_of(at, head_of(branch, codec)) for at in shown],
-        [sources[at] if at < len(sources) else "" for at in shown],
-        list(map(scrub_line, prompt_facts(text, codec.complete(text), labels, unknown))),
-        begins=place.first == 0,
-        unknown=codec.tokenizer.unknown_id,
-        neighbours=near,
-    )
-
-
-def _measure(trace: BranchTrace, place: Place, vocab_size: int) -> Iterator[Measurement]:
-    """The influence on what follows the token at a place, more and more of it, the nearest first."""
-    from tui_gen.inspection.influence import Influence
-
-    bits = np.full(place.position + 1 - place.first, np.nan)
-    if len(bits) < 2:
-        yield Measurement(bits, 0, "before the first token there is nothing that a prediction could rest on")
-        return
-    yield Measurement(bits.copy(), len(bits) - 1)
-    influence = Influence.on_branch(trace.branch, place.first, place.position + 1, trace.sample, vocab_size)
-    for part in influence.measure(list(influence.exchangeable[:, None])):
-        for exchange in part:
-            bits[exchange.positions] = exchange.bits
-        yield Measurement(bits.copy(), len(influence.exchangeable))
 
 
 def _changed(old: Line, new: Line, y: int) -> Region | None:

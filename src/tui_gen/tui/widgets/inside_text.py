@@ -12,18 +12,8 @@ from rich.cells import cell_len
 from tui_gen.inspection.units import SATURATION, SHORT, Match, Values, matches, phrase, properties
 from tui_gen.sampling.params import Floats
 from tui_gen.tui.widgets.cells import EIGHTHS_UP, bar, fit, wrap
-from tui_gen.tui.widgets.inside_drawing import (
-    GLYPHS,
-    STEPS,
-    Line,
-    Measurement,
-    Piece,
-    Split,
-    Window,
-    cut,
-    joined,
-    level,
-)
+from tui_gen.tui.widgets.inside_drawing import GLYPHS, STEPS, Line, Piece, cut, joined, level
+from tui_gen.tui.widgets.inside_window import Measurement, Split, Window
 
 _LINE_END = "↵"
 _BITS = (0.01, 0.1, 1.0)
@@ -198,22 +188,6 @@ def _match_line(match: Match, selected: bool) -> Line:
     return [
         Piece(f" {'>' if selected else ' '} unit {match.unit:>4} {match.correlation:+.2f} ", strong=selected),
         Piece(bar(abs(match.correlation), 20), sign),
-    ]
-
-
-def prompt_facts(text: str, whole: str, tokens: Sequence[tuple[str, str]], unknown: Sequence[str]) -> list[str]:
-    """What came of a prompt. whole: with what the model's texts begin with. tokens: of each, what was typed and
-    what the model reads. unknown: parts of it that the vocabulary does not have.
-    """
-    pairs = [(source.strip(), label) for source, label in tokens]
-    lower = any(source != label and source.lower() == label for source, label in pairs)
-    prefix = whole.removesuffix(text).strip()
-    names = ", ".join(dict.fromkeys(unknown[:_NAMED])) + (", ..." if len(unknown) > _NAMED else "")
-    return [
-        f"{len(pairs)} tokens for {len(whole)} characters",
-        *([f"begins with {prefix}"] if prefix else []),
-        *(["read in lower case"] if lower else []),
-        f"{len(unknown)} unknown: {names}" if unknown else "nothing unknown",
     ]
 
 

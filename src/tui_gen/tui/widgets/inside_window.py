@@ -1,0 +1,223 @@
+"""What is known of the inside of a model around the cursor: read in a thread, drawn elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tui_gen.generation.describe import head_of, number_of, shown_token
+from tui_gen.sampling.params import Floats
+from tui_gen.terminal_text import scrub_line
+from tui_gen.text.codec import TextCodec
+from tui_gen.text.transcript import Transcript
+
+if TYPE_CHECKING:  # what looks inside is loaded when somebody looks
+    from tui_gen.inspection.branch_trace import BranchTrace
+    from tui_gen.runtime.inside_graph import Layer
+    from tui_gen.sessions.workspace import Workspace
+
+Values = NDArray[np.float32]
+Order = Literal["movement", "number"]
+Drawing = Literal["state", "cell", "influence", "units", "tokens"]
+_MOST = 0.5
+"""The share of numbers by which a value of a cell is recognised in the state."""
+_NAMED = 3
+"""Unknown parts of a prompt that are named."""
+_CONTEXT = 16
+"""Tokens before those that are shown: how one is written may depend on them."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where somebody looks: the token at a position is being read."""
+
+    position: int
+    first: int
+    past: int
+    """Positions that are shown around it."""
+    drawing: Drawing
+    measures: bool
+    """Whether influence is to be measured: the model has time for it, and somebody looks at it."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """How much the prediction after the token at the cursor rests on each token, as far as it is known."""
+
+    bits: Floats
+    """[tokens]: as of `Exchange`; NaN where nothing is measured."""
+    count: int
+    """Of the tokens that are measured in the end."""
+    fault: str = ""
+    """Why there is nothing to measure."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """What each token of a text is to the model, and what came of the prompt."""
+
+    ids: Sequence[int]
+    numbers: Sequence[int]
+    """As people count tokens: from 1 on behind the prompt."""
+    sources: Sequence[str]
+    """What a person typed for each, with the white space before it; nothing for others."""
+    facts: Sequence[str]
+    """What there is to say of the prompt as a whole."""
+    begins: bool = False
+    """Whether the first of these tokens is the one that every text begins with."""
+    unknown: int | None = None
+    """The id that stands for all that the vocabulary does not have."""
+    neighbours: Sequence[tuple[str, float]] | None = ()
+    """Of the token at the cursor in the embedding, with their cosine; None where the model shows no embedding."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """What was inside while some tokens in a row were read."""
+
+    values: Mapping[str, Values]
+    """As of `BranchTrace.values`."""
+    labels: Sequence[str]
+    """The text of each of these tokens."""
+    cursor: int
+    """Which of them it is about."""
+    layers: Sequence[Layer] = ()
+    order: Order = "movement"
+    top: int = 0
+    """How many units are above those in sight."""
+    layer: int = 0
+    """Whose cell is drawn."""
+    unit: int = 0
+    """Which unit of it."""
+    trait: int = 0
+    """Which property of the text the units are ranked by; counted on from the last to the first."""
+    pin: int | None = None
+    """The unit whose activation colours the text; None for the one that follows the property most closely."""
+    title: str = ""
+    """What the token at the cursor is, as in `token 14`."""
+    pieces: Sequence[str] = ()
+    """What each of these tokens wrote, with the white space before it; none of a picture."""
+    influence: Measurement | None = None
+    split: Split | None = None
+
+    @property
+    def cells(self) -> list[Layer]:
+        """The layers that are recurrent."""
+        return [layer for layer in self.layers if layer.kind]
+
+    def state_of(self, layer: Layer, quantity: str, part: str) -> Values | None:
+        """The rows of the state, float32[tokens, width], that keep a value of a layer; None where it is not known."""
+        rows = [row for name, row in self.states if name.split()[-1].startswith(part)]
+        values = self.values.get(f"{layer.name}.{quantity}")
+        return next((row for row in rows if values is not None and _is_same(values, row)), None)
+
+    @property
+    def states(self) -> list[tuple[str, Values]]:
+        """Each layer's part of the state with its name, float32[tokens, width]; of a picture its features."""
+        parts = [(name.removeprefix("state."), part) for name, part in self.values.items() if name.startswith("state.")]
+        rows = [(*_place_of(name, at), part[:, at]) for name, part in parts for at in range(part.shape[1])]
+        rows.sort(key=lambda row: row[0])
+        states = [(f"layer {layer + 1} {name}", part) for layer, name, part in rows]
+        return states or [
+            (layer.name, self.values[f"{layer.name}.features"]) for layer in self.layers if not layer.kind
+        ]
+
+
+def _place_of(name: str, row: int) -> tuple[int, str]:
+    """Layer and part: `h.1` is h of the second layer; of other names, a row is a layer."""
+    part, _, number = name.partition(".")
+    return (int(number), part) if part in ("h", "c") and number.isdecimal() else (row, name)
+
+
+def _is_same(values: Values, state: Values) -> bool:
+    """Whether a part of the state is a value of a cell, but for what surgery has changed."""
+    same = np.isclose(values, state, rtol=0, atol=1e-5) if values.shape == state.shape else np.zeros(1)
+    return bool(same.mean() > _MOST)
+
+
+def read_window(trace: BranchTrace, place: Place, workspace: Workspace) -> Window:
+    """What was inside around a place. Raises TuiGenError where the model fails."""
+    codec = workspace.loaded_model.codec
+    values = trace.values(place.first, place.past)
+    tokens = trace.branch.tokens[place.first : place.past, trace.sample].tolist()
+    sample = f" #{trace.sample + 1}" if trace.branch.samples > 1 else ""
+    return Window(
+        values,
+        [scrub_line(shown_token(token, codec)) for token in tokens],
+        place.position - place.first,
+        trace.inside.layers,
+        title=workspace.title(trace.branch, place.position) + sample,
+        pieces=_pieces(trace, place, codec) if isinstance(codec, TextCodec) else (),
+        split=_split(trace, place, codec) if isinstance(codec, TextCodec) and place.drawing == "tokens" else None,
+    )
+
+
+def _pieces(trace: BranchTrace, place: Place, codec: TextCodec) -> list[str]:
+    """What each token wrote; the first of all, which a text begins with, nothing."""
+    first = max(1, place.first - _CONTEXT)
+    script = Transcript(codec.reader)
+    script.append(trace.branch.tokens[first : place.past, trace.sample].tolist())
+    shown = range(place.first, place.past)
+    return [script.written(position - first) if position else "" for position in shown]
+
+
+def _split(trace: BranchTrace, place: Place, codec: TextCodec) -> Split:
+    """What the tokens around a place are to the model. Raises TuiGenError."""
+    from tui_gen.inspection.inside import neighbours
+
+    branch, shown = trace.branch, range(place.first, place.past)
+    text, tokens = branch.start.text, branch.tokens[:, trace.sample].tolist()
+    prompt = codec.split(text)
+    pairs = list(zip(prompt.ids, map(scrub_line, prompt.texts), strict=True))
+    sources = ["", *(source if token == own else "" for (own, source), token in zip(pairs, tokens[1:], strict=False))]
+    unknown = [source.strip() for token, source in pairs if token == codec.tokenizer.unknown_id]
+    labels = [(source, scrub_line(shown_token(token, codec))) for token, source in pairs]
+    near, table = None, trace.inside.embedding
+    if table is not None and tokens[place.position] < len(table):
+        pairs_near = neighbours(table, tokens[place.position])
+        near = [(scrub_line(shown_token(each.token, codec)), each.cosine) for each in pairs_near]
+    return Split(
+        [tokens[at] for at in shown],
+        [number_of(at, head_of(branch, codec)) for at in shown],
+        [sources[at] if at < len(sources) else "" for at in shown],
+        list(map(scrub_line, prompt_facts(text, codec.complete(text), labels, unknown))),
+        begins=place.first == 0,
+        unknown=codec.tokenizer.unknown_id,
+        neighbours=near,
+    )
+
+
+def measure(trace: BranchTrace, place: Place, vocab_size: int) -> Iterator[Measurement]:
+    """The influence on what follows the token at a place, more and more of it, the nearest first."""
+    from tui_gen.inspection.influence import Influence
+
+    bits = np.full(place.position + 1 - place.first, np.nan)
+    if len(bits) < 2:
+        yield Measurement(bits, 0, "before the first token there is nothing that a prediction could rest on")
+        return
+    yield Measurement(bits.copy(), len(bits) - 1)
+    influence = Influence.on_branch(trace.branch, place.first, place.position + 1, trace.sample, vocab_size)
+    for part in influence.measure(list(influence.exchangeable[:, None])):
+        for exchange in part:
+            bits[exchange.positions] = exchange.bits
+        yield Measurement(bits.copy(), len(influence.exchangeable))
+
+
+def prompt_facts(text: str, whole: str, tokens: Sequence[tuple[str, str]], unknown: Sequence[str]) -> list[str]:
+    """What came of a prompt. whole: with what the model's texts begin with. tokens: of each, what was typed and
+    what the model reads. unknown: parts of it that the vocabulary does not have.
+    """
+    pairs = [(source.strip(), label) for source, label in tokens]
+    lower = any(source != label and source.lower() == label for source, label in pairs)
+    prefix = whole.removesuffix(text).strip()
+    names = ", ".join(dict.fromkeys(unknown[:_NAMED])) + (", ..." if len(unknown) > _NAMED else "")
+    return [
+        f"{len(pairs)} tokens for {len(whole)} characters",
+        *([f"begins with {prefix}"] if prefix else []),
+        *(["read in lower case"] if lower else []),
+        f"{len(unknown)} unknown: {names}" if unknown else "nothing unknown",
+    ]
