@@ -22,7 +22,9 @@ def test_of_one_stack_and_of_two_the_taps_say_what_is_measured(name: str) -> Non
     image = loaded_model.card.image
     assert image
     report = audit(loaded_model.model, loaded_model.card, seconds=1)
-    np.testing.assert_array_equal(taps_field(image, report.row * image.width + report.column), report.sees)
+    np.testing.assert_array_equal(
+        taps_field(image, report.field.row * image.width + report.field.column), report.field.sees
+    )
 
 
 def test_a_card_that_does_not_tell_how_layers_follow_each_other_is_refused() -> None:
