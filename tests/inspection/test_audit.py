@@ -158,6 +158,6 @@ def test_what_the_taps_say_stands_beside_what_is_measured_and_a_difference_is_to
         "",
     ]
     assert "reach 1 more, which moved nothing" in drawn((5, 6, 3, 3), 80, wider)[4]
-    assert "leave out 1 of them: the card is wrong" in drawn((5, 6, 3, 3), 80, narrower)[4]
+    assert "leave out 1 of them: the card does not tell" in drawn((5, 6, 3, 3), 80, narrower)[4]
     narrow = drawn((5, 6, 3, 3), 14, wider)
     assert narrow.index("by the taps") == narrow.index("measured") + 7

@@ -56,7 +56,7 @@ class Audit:
             return "the card does not tell which places the layers look at"
         at_rest, beyond = self.by_taps.sees & ~self.field.sees, self.field.sees & ~self.by_taps.sees
         if beyond.any():
-            return f"the taps of the layers leave out {beyond.sum():,} of them: the card is wrong, export it again"
+            return f"the taps of the layers leave out {beyond.sum():,} of them: the card does not tell all their links"
         if at_rest.any():
             return f"the taps of the layers reach {at_rest.sum():,} more, which moved nothing: weights there are near 0"
         return "the taps of the layers say the same"

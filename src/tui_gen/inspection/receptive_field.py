@@ -98,15 +98,14 @@ def taps_field(image: ImageSpec, pixel: int, layer: int | None = None) -> Mask:
 
     Raises TuiGenError where the card does not tell how the layers follow each other.
     """
-    sources = layer_sources(image.layers)
+    sources, order = layer_sources(image.layers), _from_last_to_first(image.layers)
     if not sources:
         raise TuiGenError("the card does not tell which places the layers look at")
-    last = len(image.layers) - 1 if layer is None else layer
-    needs = np.zeros((last + 1, image.height, image.width), dtype=bool)
-    needs[last].flat[pixel] = True
+    needs = np.zeros((len(image.layers), image.height, image.width), dtype=bool)
+    needs[order[0] if layer is None else layer].flat[pixel] = True
     field = np.zeros((image.height, image.width), dtype=bool)
-    for number in range(last, -1, -1):
-        for source, taps in sources[number]:
+    for number in order:
+        for source, taps in sources[number] if needs[number].any() else []:
             seen = field if source == IMAGE else needs[source]
             seen |= _looked_at(needs[number], taps)
     field.flat[pixel:] = False  # of its own channels a pixel sees the earlier ones, which are no pixels
@@ -119,7 +118,7 @@ def field_of(image: ImageSpec, pixel: int) -> ReceptiveField | None:
 
 
 def layer_sources(layers: Sequence[LayerSpec]) -> list[list[Source]]:
-    """What each layer looks at, all of it before the layer itself; nothing where masks do not tell.
+    """What each layer looks at; nothing where masks do not tell.
 
     One stack is a chain. Of two (van den Oord et al., Conditional Image Generation with PixelCNN Decoders, 2016) each
     is one, and a horizontal layer takes besides what the vertical one of its block has at the same place.
@@ -131,8 +130,13 @@ def layer_sources(layers: Sequence[LayerSpec]) -> list[list[Source]]:
 
 def stacks(layers: Sequence[LayerSpec]) -> int:
     """1 or 2; 0 where the masks do not tell."""
-    masks = {layer.mask for layer in layers if looks_around(layer)}
-    return 1 if masks and masks <= _ONE_STACK else 2 if masks == {*_TWO_STACKS} else 0
+    masks = [layer.mask for layer in layers if looks_around(layer)]
+    if not masks or not set(masks) <= {*_ONE_STACK, *_TWO_STACKS}:
+        return 0
+    split = next((at for at, mask in enumerate(masks) if mask in _TWO_STACKS), len(masks))
+    if split == len(masks):
+        return 1
+    return 2 if set(masks[split:]) == {*_TWO_STACKS} else 0
 
 
 def looks_around(layer: LayerSpec) -> bool:
@@ -141,33 +145,56 @@ def looks_around(layer: LayerSpec) -> bool:
 
 
 def _sources_of_two(layers: Sequence[LayerSpec]) -> list[list[Source]]:
-    partners = {pair[-1]: pair[0] for pair in eye_steps(layers) if len(pair) == 2}
-    sources, above, beside = list[list[Source]](), list[int](), IMAGE
+    """Before both there may be a stem of one stack. The first vertical layer is linked to the first horizontal one only
+    in a block that they share, or where there is nothing else.
+    """
+    pairs = [step for step in eye_steps(layers) if len(step) == 2]
+    partners = {horizontal: vertical for vertical, horizontal in pairs}
+    stem, last, sources = IMAGE, dict[str, int](), list[list[Source]]()
     for number, layer in enumerate(layers):
-        if layer.mask == "vertical":
-            sources.append([(above[-1] if above else IMAGE, layer.taps)])
-            above.append(number)
-        elif layer.mask == "horizontal":
-            linked = partners.get(number, number)
-            is_linked = linked < number and (beside > IMAGE or _shared_modules(layers[linked], layer) > 0)
-            sources.append([(beside, layer.taps), *([(linked, _OWN)] if is_linked else [])])
-            beside = number
-        else:
-            around = max(above, default=IMAGE, key=lambda at: _shared_modules(layers[at], layer))
-            sources.append([(beside if beside > IMAGE else around, layer.taps)])
+        stack = stack_of(layers, number)
+        before = last.get(stack, stem)
+        sources.append([(before, layer.taps)])
+        linked = partners.get(number, IMAGE)
+        if linked > IMAGE and (before != stem or len(pairs) == 1 or _shared_modules(layers[linked], layer)):
+            sources[-1].append((linked, _OWN))
+        if not stack:
+            stem = number
+        elif layer.mask or stack == "horizontal":
+            last[stack] = number
+        else:  # a link, beside the chain of its stack
+            around = [at for at in range(number) if layers[at].mask == "vertical"]
+            sources[-1] = [(max(around, key=lambda at: _shared_modules(layers[at], layer)), layer.taps)]
     return sources
+
+
+def stack_of(layers: Sequence[LayerSpec], number: int) -> str:
+    """`vertical` or `horizontal`; empty for a network of one stack, and for what comes before both. A layer that looks
+    at its own place alone goes with the horizontal one before it, if there is one.
+    """
+    masks = [layer.mask for layer in layers[: number + 1]]
+    if masks[-1] in _TWO_STACKS:
+        return masks[-1]
+    return next((stack for stack in reversed(_TWO_STACKS) if stack in masks), "")
+
+
+def _from_last_to_first(layers: Sequence[LayerSpec]) -> list[int]:
+    """The numbers of the layers, each before those that it looks at."""
+    ranks = {"": 0, "vertical": 1, "horizontal": 2}
+    return sorted(range(len(layers)), key=lambda number: (ranks[stack_of(layers, number)], number), reverse=True)
 
 
 def eye_steps(layers: Sequence[LayerSpec]) -> list[tuple[int, ...]]:
     """The numbers of the layers that look around, in the order in which the field grows: of two stacks a vertical and a
     horizontal one together.
     """
-    around = [number for number, layer in enumerate(layers) if looks_around(layer)]
-    if stacks(layers) < 2:
-        return [(number,) for number in around] if stacks(layers) else []
-    vertical, horizontal = ([number for number in around if layers[number].mask == mask] for mask in _TWO_STACKS)
-    pairs = zip_longest(reversed(vertical), reversed(horizontal))
-    return [tuple(number for number in pair if number is not None) for pair in pairs][::-1]
+    around = [number for number, layer in enumerate(layers) if looks_around(layer)] if stacks(layers) else []
+    by_stack = {
+        stack: [number for number in around if stack_of(layers, number) == stack] for stack in ("", *_TWO_STACKS)
+    }
+    pairs = zip_longest(*(reversed(by_stack[stack]) for stack in _TWO_STACKS))
+    both = [tuple(number for number in pair if number is not None) for pair in pairs][::-1]
+    return [*((number,) for number in by_stack[""]), *both]
 
 
 def step_fields(image: ImageSpec, pixel: int) -> list[ReceptiveField]:
