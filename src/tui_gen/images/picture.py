@@ -18,6 +18,9 @@ _STOPS = np.array([0.0, 0.5, 2.0, 5.0, HOTTEST])
 _COLOURS = np.array([(8, 8, 24), (60, 16, 90), (170, 45, 85), (245, 140, 40), (255, 250, 190)])
 """From dark blue over purple and orange to a pale yellow, each brighter than the one before."""
 
+_SIGNED = np.array([(24, 60, 150), (120, 120, 120), (255, 214, 120)])
+"""From blue over grey to yellow, each brighter than the one before: so it reads without colour, too."""
+
 
 class Picture:
     """What is drawn so far, one picture per sample. A pixel is drawn when all of its channels are known."""
@@ -100,7 +103,16 @@ def given_levels(prompt: Tokens, image: ImageSpec) -> Tokens:
 
 def heat(bits: Floats) -> Pixels:
     """Bits, of any shape, to RGB in one dimension more; NaN, for what is not known, to `UNDRAWN`."""
-    values = np.nan_to_num(bits, nan=0.0, posinf=HOTTEST)
-    channels = [np.interp(values, _STOPS, _COLOURS[:, channel]) for channel in range(3)]
-    colours = np.rint(np.stack(channels, axis=-1)).astype(np.int16)
-    return np.where(np.isnan(bits)[..., None], np.int16(UNDRAWN), colours)
+    return _coloured(bits, _STOPS, _COLOURS)
+
+
+def signed(shares: Floats) -> Pixels:
+    """Shares from -1 to 1, of any shape, to RGB in one dimension more; NaN, for what is not known, to `UNDRAWN`."""
+    return _coloured(shares, np.array([-1.0, 0.0, 1.0]), _SIGNED)
+
+
+def _coloured(values: Floats, stops: Floats, colours: NDArray[np.int64]) -> Pixels:
+    known = np.nan_to_num(values, nan=0.0)
+    channels = [np.interp(known, stops, colours[:, channel]) for channel in range(3)]
+    pixels = np.rint(np.stack(channels, axis=-1)).astype(np.int16)
+    return np.where(np.isnan(values)[..., None], np.int16(UNDRAWN), pixels)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 
 import numpy as np
 
+from tui_gen.card import ImageSpec
 from tui_gen.generation.branch import Branch
 from tui_gen.inspection.inside import Inside, Values, join_states
 
@@ -25,7 +27,7 @@ class BranchTrace:
     def values(self, first: int, past: int) -> dict[str, Values]:
         """What was inside while the tokens at positions from first on were read: `embedding`, the likes of
         `layer0.input_gate`, and of a text the state after each token by its parts, `state.h` float32[tokens, layers,
-        width].
+        width]. Of the copies of a guided network, the one that has the prompt.
 
         Positions are at most those whose tokens are known. Raises TuiGenError where the model fails.
         """
@@ -52,7 +54,55 @@ class BranchTrace:
         tokens = self.branch.tokens[first:past, self.sample].astype(np.int64)
         states = [state.rows([self.sample]) for state in self.branch.states(first, past)]
         values = self.inside.values(tokens, join_states(states[:-1]))
-        if self.inside.model.card.image:  # its state is what layers saw of earlier pixels, shifted by one
-            return values
+        if image := self.inside.model.card.image:  # its state is what layers saw of earlier pixels, shifted by one
+            return {name: prompted(part, len(tokens), image) for name, part in values.items()}
         after = self.inside.states(join_states(states[1:]))
         return {**values, **{f"state.{name}": part for name, part in after.items()}}
+
+
+def prompted(values: Values, tokens: int, image: ImageSpec) -> Values:
+    """[tokens, width] of [tokens * copies, width]."""
+    copies = max(1, len(values) // tokens)
+    prompted = image.copies.index("prompted") if "prompted" in image.copies else 0
+    return values[min(prompted, copies - 1) :: copies]
+
+
+class FeatureMap:
+    """The features of one layer over the whole of a picture. Grows in one thread while another one reads copies."""
+
+    def __init__(self, trace: BranchTrace, image: ImageSpec, layer: str, head: int) -> None:
+        """head: the position of the first value of the picture."""
+        self.trace, self.layer = trace, layer
+        self._image, self._head = image, head
+        self._lead = next((each.lead for each in image.layers if each.name == layer), 0)
+        self._known: set[range] = set()
+        self._values: Values | None = None
+
+    @property
+    def lead(self) -> int:
+        """How many pixels ahead of the one that is drawn the layer is computed."""
+        return self._lead
+
+    def copy(self) -> Values:
+        """[pixels, units]: what each pixel was drawn from, in raster order; NaN where that is not known."""
+        pixels = self._image.height * self._image.width
+        return np.full((pixels, 0), np.nan, np.float32) if self._values is None else self._values.copy()
+
+    def grow(self, position: int) -> Iterator[None]:
+        """Computes what is not known, the tokens around a position first; gives way after each part."""
+        length = len(self.trace.branch)
+        parts = [range(at, min(at + _PIECE, length)) for at in range(0, length, _PIECE)]
+        for part in sorted(parts, key=lambda part: abs(part.start - position + _PIECE // 2)):
+            if part not in self._known:
+                self._take(part, self.trace.values(part.start, part.stop)[f"{self.layer}.features"])
+                self._known.add(part)
+                yield
+
+    def _take(self, positions: range, features: Values) -> None:
+        """A step reads a value and draws the next one."""
+        if self._values is None:
+            self._values = np.full((self._image.height * self._image.width, features.shape[1]), np.nan, np.float32)
+        values = np.arange(positions.start, positions.stop) + 1 - self._head
+        pixels = np.where(values < 0, values, values // self._image.channels) + self._lead
+        inside = (pixels >= 0) & (pixels < len(self._values))
+        self._values[pixels[inside]] = features[inside]

@@ -197,13 +197,12 @@ def eye_steps(layers: Sequence[LayerSpec]) -> list[tuple[int, ...]]:
     return [*((number,) for number in by_stack[""]), *both]
 
 
-def step_fields(image: ImageSpec, pixel: int) -> list[ReceptiveField]:
-    """What the pixel sees after each of the `eye_steps`."""
-    fields = list[ReceptiveField]()
-    for step in eye_steps(image.layers):
-        sees = np.logical_or.reduce([taps_field(image, pixel, layer) for layer in step])
-        fields.append(ReceptiveField(*divmod(pixel, image.width), sees))
-    return fields
+def step_field(image: ImageSpec, pixel: int, number: int) -> ReceptiveField:
+    """What a pixel sees after one of the `eye_steps`; before the first one, at -1, nothing."""
+    layers = eye_steps(image.layers)[number] if number >= 0 else ()
+    nothing = np.zeros((image.height, image.width), dtype=bool)
+    sees = np.logical_or.reduce([nothing, *(taps_field(image, pixel, layer) for layer in layers)])
+    return ReceptiveField(*divmod(pixel, image.width), sees)
 
 
 def of_other_kind(image: ImageSpec) -> ImageSpec:

@@ -176,6 +176,10 @@ class Context:
         """For the keys of what goes on inside the network."""
         return self.in_inside
 
+    def can_operate(self) -> bool:
+        """There is a state to which something can be done: that of a picture is what its layers saw."""
+        return self.in_inside and not self.drawing
+
     def lists_branches(self) -> bool:
         """For the keys of the list of branches."""
         return self.in_branches
@@ -331,30 +335,34 @@ TASKS: Tasks = {
             "how surprised the model was by each token", "surprise", Context.has_made),
         Key("f10,ctrl+o", "f10", "inside", "look inside: states, gates, the cell with its numbers",
             "what goes on inside the network while it reads the token at the cursor", "inside", Context.has_made),
-        Key("1", "1", "draw('state')", "", "there: the state of each layer, units over tokens", "view",
-            Context.looks_inside, priority=False, owner="InsideView", alias="inside_state"),
-        Key("2", "2", "draw('cell')", "", "there: a cell as it is drawn in books, with this token's numbers", "view",
-            Context.looks_inside, priority=False, owner="InsideView", alias="inside_cell"),
+        Key("1", "1", "draw('state')", "", "there: the state of each layer, units over tokens; of a picture the "
+            "features of a layer", "view", Context.looks_inside, priority=False, owner="InsideView",
+            alias="inside_state"),
+        Key("2", "2", "draw('cell')", "", "there: a cell as it is drawn in books, with this token's numbers; of a "
+            "picture what the pixel sees, layer by layer, and the masks", "view", Context.looks_inside,
+            priority=False, owner="InsideView", alias="inside_cell"),
         Key("3", "3", "draw('influence')", "", "there: which tokens the prediction after this one rests on, and how "
             "far back", "view", Context.looks_inside, priority=False, owner="InsideView",
             alias="inside_influence"),
-        Key("4", "4", "draw('units')", "", "there: the text by the activation of one unit, and which units follow what",
-            "view", Context.looks_inside, priority=False, owner="InsideView", alias="inside_units"),
+        Key("4", "4", "draw('units')", "", "there: the text, or the picture, by the activation of one unit, and "
+            "which units follow what", "view", Context.looks_inside, priority=False, owner="InsideView",
+            alias="inside_units"),
         Key("5", "5", "draw('tokens')", "", "there: how the prompt was split, input and target, neighbours in the "
-            "embedding", "view", Context.looks_inside, priority=False, owner="InsideView", alias="inside_tokens"),
-        Key("p", "p", "property", "", "there: units that follow something else in the text", "property",
+            "embedding; of a picture what the prompt moves", "view", Context.looks_inside, priority=False,
+            owner="InsideView", alias="inside_tokens"),
+        Key("p", "p", "property", "", "there: units that follow something else", "property",
             Context.looks_inside, priority=False, owner="InsideView", alias="inside_property"),
         Key("down", "↓", "units(1)", "", "there: other units", "units", Context.looks_inside, priority=False,
             owner="InsideView", alias="inside_next_unit"),
         Key("up", "↑", "units(-1)", "", "there: other units", "units", Context.looks_inside, priority=False,
             owner="InsideView", alias="inside_previous_unit"),
         Key("f", "f", "operate('forget')", "", "there: a branch from here whose state forgets h, c or both",
-            "change", Context.looks_inside, priority=False, owner="InsideView", alias="inside_forget"),
+            "change", Context.can_operate, priority=False, owner="InsideView", alias="inside_forget"),
         Key("h", "h", "operate('hold')", "", "there: a branch from here in which a unit is held at a value", "change",
-            Context.looks_inside, priority=False, owner="InsideView", alias="inside_hold"),
+            Context.can_operate, priority=False, owner="InsideView", alias="inside_hold"),
         Key("t", "t", "operate('take')", "", "there: a branch from here that takes the state of another branch",
-            "change", Context.looks_inside, priority=False, owner="InsideView", alias="inside_take"),
-        Key("l", "l", "layer", "", "there: the cell of the next layer", "layer", Context.looks_inside,
+            "change", Context.can_operate, priority=False, owner="InsideView", alias="inside_take"),
+        Key("l", "l", "layer", "", "there: the next layer", "layer", Context.looks_inside,
             priority=False, owner="InsideView", alias="inside_layer"),
         Key("o", "o", "order", "", "there: units that move most first, or by number", "order", Context.looks_inside,
             priority=False, owner="InsideView", alias="inside_order"),
@@ -468,10 +476,10 @@ def _spell(shown: str) -> str:
     return " ".join(f"ctrl+{part[1:]}" if part.startswith("^") else part for part in shown.split(" "))
 
 
-def _parts_of_screen(keys: Sequence[Key]) -> dict[str, tuple[Pair, ...]]:
+def _parts_of_screen(now: Context, keys: Sequence[Key]) -> dict[str, tuple[Pair, ...]]:
     """Where a part of the screen has keys of its own."""
     shown = {key.id: key.shown for key in keys}
-    inside = keys_of("InsideView", keys)
+    inside = [key for key in keys_of("InsideView", keys) if key.when(now)]
     back, walk = (shown["stop"], "back"), _beside(shown["token_back"], shown["token_on"])
     return {
         "in_list": (
@@ -509,7 +517,7 @@ def _groups(keys: Sequence[Key]) -> Iterator[Pair]:
 
 def pairs_now(now: Context, keys: Sequence[Key] = KEYS) -> tuple[Pair, ...]:
     """Key and meaning for the last line of the screen, the most useful first; help and quit are always the last."""
-    part = next((pairs for fact, pairs in _parts_of_screen(keys).items() if getattr(now, fact)), None)
+    part = next((pairs for fact, pairs in _parts_of_screen(now, keys).items() if getattr(now, fact)), None)
     own = _pairs(_order(now), now, keys) if part is None else [(key, _word(meaning, now)) for key, meaning in part]
     last = [(key.brief_key(now), key.brief) for key in keys if key.id in {"help", "quit"}]
     return tuple((key, meaning) for key, meaning in (*own, *last) if key)

@@ -681,6 +681,7 @@ class PlaygroundScreen(Screen[None]):
     def action_rendering(self) -> None:
         if not self.output.turn_rendering():
             self.notify(f"pictures will be drawn in {RENDERING_NAMES[self.output.rendering]}")
+        self.inside.view.follow()
 
     def action_scroll_output(self, direction: int) -> None:
         self.output.scroll_page(direction)

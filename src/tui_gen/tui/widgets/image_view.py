@@ -138,7 +138,7 @@ class ImageView(ScrollView, can_focus=True):
         return [
             Segment(
                 cell.char,
-                blank if cell.char == BLANK else ground + _style(cell.foreground, cell.background or paper),
+                blank if cell.char == BLANK else ground + cell_style(cell.foreground, cell.background or paper),
             )
             for cell in cells
         ]
@@ -168,7 +168,8 @@ class ImageView(ScrollView, can_focus=True):
 
 
 @lru_cache(maxsize=2**14)
-def _style(foreground: Colour | None, background: Colour | None) -> Style:
+def cell_style(foreground: Colour | None, background: Colour | None) -> Style:
+    """Of a character and its ground."""
     return Style.from_color(*(colour and Color.from_rgb(*colour) for colour in (foreground, background)))
 
 

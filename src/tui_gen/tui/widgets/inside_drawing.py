@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tui_gen.card import Colour
 from tui_gen.inspection.units import movement, saturated
 from tui_gen.tui.widgets.cells import bar
 from tui_gen.tui.widgets.inside_window import Values, Window
@@ -22,17 +23,22 @@ GLYPHS = {-3: "≡", -2: "=", -1: "-", 0: "·", 1: "+", 2: "*", 3: "#"}
 """What stands in a cell, so that the scale reads without colour, too."""
 _GUTTER, _FIGURE = 5, 7
 """Cells left of a row of units, for the number of the unit, and right of it, for the value at the cursor."""
+PICTURE_NAMES = {"state": "features", "cell": "eye", "influence": "influence", "units": "units", "tokens": "prompt"}
+"""What is drawn of a picture."""
 _CHANGE = 0.1
 """From which on a number has changed since the token before."""
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of a line. level: on the scale, from -STEPS to STEPS; None for words."""
+    """A part of a line. level: on the scale, from -STEPS to STEPS; None for words. colours: of the characters and of
+    their ground, of a picture.
+    """
 
     text: str
     level: int | None = None
     strong: bool = False
+    colours: tuple[Colour | None, Colour | None] | None = None
 
 
 Line = list[Piece]
@@ -50,6 +56,8 @@ def selection(window: Window, in_cell: bool) -> tuple[int, int]:
 
 def title_line(window: Window, drawing: str) -> Line:
     """What is drawn, and of which token."""
+    if window.picture:
+        return [Piece(f" inside: {PICTURE_NAMES[drawing]}", strong=True), Piece(f" · {window.title}")]
     label = window.labels[window.cursor] if window.labels else ""
     return [
         Piece(f" inside: {drawing}", strong=True),
@@ -126,8 +134,8 @@ def joined(cells: Sequence[Piece]) -> list[Piece]:
     """Cells that look alike and stand together become one."""
     pieces: list[Piece] = []
     for cell in cells:
-        if pieces and (pieces[-1].level, pieces[-1].strong) == (cell.level, cell.strong):
-            pieces[-1] = Piece(pieces[-1].text + cell.text, cell.level, cell.strong)
+        if pieces and replace(pieces[-1], text=cell.text) == cell:
+            pieces[-1] = replace(cell, text=pieces[-1].text + cell.text)
         else:
             pieces.append(cell)
     return pieces
@@ -272,6 +280,6 @@ def cut(line: Line, width: int) -> Line:
     for piece in line:
         if left <= 0:
             break
-        pieces.append(piece if len(piece.text) <= left else Piece(piece.text[:left], piece.level, piece.strong))
+        pieces.append(piece if len(piece.text) <= left else replace(piece, text=piece.text[:left]))
         left -= len(piece.text)
     return pieces

@@ -22,6 +22,7 @@ from tui_gen.generation.branch import Branch
 from tui_gen.generation.pacing import Throttle
 from tui_gen.tui.bindings import KEYS, Key, bind, bindings_of
 from tui_gen.tui.widgets.cells import part_style, wrap
+from tui_gen.tui.widgets.image_view import ImageView, cell_style
 from tui_gen.tui.widgets.inside_drawing import (
     Line,
     Piece,
@@ -31,6 +32,14 @@ from tui_gen.tui.widgets.inside_drawing import (
     state_lines,
     title_line,
 )
+from tui_gen.tui.widgets.inside_eye import eye_lines
+from tui_gen.tui.widgets.inside_picture import (
+    features_lines,
+    picture_ranking,
+    picture_units_lines,
+    prompt_lines,
+)
+from tui_gen.tui.widgets.inside_picture_window import PictureReader
 from tui_gen.tui.widgets.inside_text import (
     influence_lines,
     ranking,
@@ -58,9 +67,17 @@ _DRAW: Mapping[Drawing, Callable[[Window, int, int], list[Line]]] = {
     "units": units_lines,
     "tokens": tokens_lines,
 }
+_DRAW_PICTURE: Mapping[Drawing, Callable[[Window, int, int], list[Line]]] = {
+    "state": features_lines,
+    "cell": eye_lines,
+    "influence": influence_lines,
+    "units": picture_units_lines,
+    "tokens": prompt_lines,
+}
+"""Of a model that draws."""
 _READ_FOR_IT = ("influence", "tokens")
 """What is drawn there is not known before somebody looks at it."""
-_NO_CELLS = "this network has no recurrent cells; 1 shows the features of its layers"
+_NO_CELLS = "this network has no recurrent cells"
 _WHOLE = 10_000
 """Columns that no screen has."""
 
@@ -116,6 +133,7 @@ class InsideView(Widget, can_focus=True):
         self.drawing: Drawing = "state"
         self._order: Order = "movement"
         self._top = self._layer = self._unit = self._property = 0
+        self._step = -1
         self._pin: int | None = None
         self.view: RunView | None = None
         self._trace: BranchTrace | None = None
@@ -125,6 +143,7 @@ class InsideView(Widget, can_focus=True):
         """What is computed, or was last."""
         self._known: tuple[BranchTrace, Place, Window] | None = None
         self._reader: Worker[None] | None = None
+        self._pictures = PictureReader()
         self._looks = Throttle(self._look, self.set_timer, rate=1)
         self._lines: list[Line] = []
         self._styles: dict[object, Style] = {}
@@ -156,14 +175,23 @@ class InsideView(Widget, can_focus=True):
             trace = self._trace = BranchTrace(view.branch, self._inside, view.sample)
         length, position = _place(view)
         first, is_text = max(0, position - _BEFORE) // _EVERY * _EVERY, not view.workspace.loaded_model.card.image
-        measures = self.drawing == "influence" and is_text and (view.still or not view.running)
-        if self.drawing == "influence" and view.paused and not view.still:
+        is_measured = self.drawing == ("influence" if is_text else "tokens")
+        measures = is_measured and (view.still or not view.running)
+        if is_measured and view.paused and not view.still:
             return  # the run comes to its stop at once, and tells
         past = -(-(position + _PAST) // _EVERY) * _EVERY
         place = Place(position, first, min(length, past), self.drawing, measures)
+        if not is_text:
+            place = replace(place, first=0, past=length, layer=self._layer, glyphs=self._draws_glyphs)
         if self._latest != (trace, place):
             self._latest, self._next = (trace, place), place
             self._read_on()
+
+    @property
+    def _draws_glyphs(self) -> bool:
+        """Whether a picture is to read without colour: there is none, or a person has the drawing in characters."""
+        styles = [view.rendering for view in self.view.query(ImageView)] if self.view else []
+        return self.app.no_color or any(style != "blocks" for style in styles)
 
     @property
     def is_on_screen(self) -> bool:
@@ -185,6 +213,12 @@ class InsideView(Widget, can_focus=True):
     def _read(self, trace: BranchTrace, place: Place, workspace: Workspace) -> None:
         """In the thread; ends early where another place is asked for."""
         try:
+            if workspace.loaded_model.card.image:
+                for window in self._pictures.read(trace, place, workspace):
+                    self.post_message(self.Read(trace, place, window))
+                    if self._next or get_current_worker().is_cancelled:
+                        return
+                return
             window = read_window(trace, place, workspace)
             if not place.measures:
                 self.post_message(self.Read(trace, place, window))
@@ -219,14 +253,20 @@ class InsideView(Widget, can_focus=True):
         self._draw()
 
     def action_layer(self) -> None:
-        """The cell, or the units, of the next layer."""
-        self._layer, self._pin = self._layer + 1, None
+        """The cell, the units or the features of the next layer; the next step of the eye."""
+        if self._is_picture and self.drawing == "cell":
+            self._step += 1
+        else:
+            self._layer, self._pin = self._layer + 1, None
         self._draw()
+        self._look()
 
     def action_units(self, by: int) -> None:
         """Other units: scrolls the strips, looks at the next cell of the layer, or goes through the ranking."""
         if self.drawing == "units":
             self._move_pin(by)
+        elif self._is_picture and self.drawing == "cell":
+            self._step += by
         elif self.drawing in ("state", "cell"):
             self._top, self._unit = max(0, self._top + by), max(0, self._unit + by)
         self._draw()
@@ -239,7 +279,8 @@ class InsideView(Widget, can_focus=True):
     def _move_pin(self, by: int) -> None:
         """The unit so many ranks further on."""
         window = self._window()
-        if window and (order := ranking(window)) and order.matches:
+        order = window and (picture_ranking if window.picture else ranking)(window)
+        if window and order and order.matches:
             units, unit = [match.unit for match in order.matches], selected_unit(window, order)
             at = units.index(unit) + by if unit in units else 0
             self._pin = self._unit = units[max(0, min(len(units) - 1, at))]
@@ -270,13 +311,17 @@ class InsideView(Widget, can_focus=True):
         if not self._known:
             return None
         window = replace(self._known[2], order=self._order, top=self._top, layer=self._layer, unit=self._unit)
-        return replace(window, trait=self._property, pin=self._pin)
+        return replace(window, trait=self._property, pin=self._pin, step=self._step)
+
+    @property
+    def _is_picture(self) -> bool:
+        return self.view is not None and self.view.workspace.loaded_model.card.image is not None
 
     def _content(self) -> list[Line]:
         size, window = self.size, self._window()
         if not window or not size:
             return []
-        lines = _DRAW[self.drawing](window, size.width, size.height - 1)
+        lines = (_DRAW_PICTURE if window.picture else _DRAW)[self.drawing](window, size.width, size.height - 1)
         if not lines:
             from tui_gen.inspection.inside import NO_NAMES
 
@@ -297,6 +342,8 @@ class InsideView(Widget, can_focus=True):
         return Strip(segments).adjust_cell_length(self.size.width, self.rich_style)
 
     def _style(self, piece: Piece) -> Style:
+        if piece.colours:
+            return self.rich_style + cell_style(*piece.colours)
         if piece.level is None or piece.strong:
             return self._styles["strong"] if piece.strong else self.rich_style
         return self._styles["positive" if piece.level > 0 else "negative" if piece.level < 0 else "faint"]
@@ -348,5 +395,5 @@ def _changed(old: Line, new: Line, y: int) -> Region | None:
     return Region(first, y, width - first - (same if len(one) == len(other) else 0), 1)
 
 
-def _cells(line: Line) -> list[tuple[str, int | None, bool]]:
-    return [(character, piece.level, piece.strong) for piece in line for character in piece.text]
+def _cells(line: Line) -> list[tuple[str, Piece]]:
+    return [(character, replace(piece, text="")) for piece in line for character in piece.text]

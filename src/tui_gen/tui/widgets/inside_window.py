@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tui_gen.card import ImageSpec
 from tui_gen.generation.describe import head_of, number_of, shown_token
+from tui_gen.images.picture import Pixels
 from tui_gen.sampling.params import Floats
 from tui_gen.terminal_text import scrub_line
 from tui_gen.text.codec import TextCodec
@@ -17,6 +19,7 @@ from tui_gen.text.transcript import Transcript
 
 if TYPE_CHECKING:  # what looks inside is loaded when somebody looks
     from tui_gen.inspection.branch_trace import BranchTrace
+    from tui_gen.inspection.conditioning import PromptEffect
     from tui_gen.runtime.inside_graph import Layer
     from tui_gen.sessions.workspace import Workspace
 
@@ -42,6 +45,10 @@ class Place:
     drawing: Drawing
     measures: bool
     """Whether influence is to be measured: the model has time for it, and somebody looks at it."""
+    layer: int = 0
+    """Of a picture, whose features are shown."""
+    glyphs: bool = False
+    """Of a picture, as of `PictureInside`."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +83,44 @@ class Split:
 
 
 @dataclass(frozen=True)
+class PromptToken:
+    """A run of equal tokens before the picture."""
+
+    first: int
+    past: int
+    """Positions."""
+    id: int
+    text: str
+    """What it is: the phrase itself, or what it is for."""
+    is_phrase: bool = False
+
+
+@dataclass(frozen=True)
+class PictureInside:
+    """A picture, a pixel of it, and what it was drawn from."""
+
+    image: ImageSpec
+    pixel: int | None
+    """In raster order; None before the first one."""
+    rgb: Pixels
+    """[height, width, 3]: what is drawn."""
+    glyphs: bool = False
+    """Whether it is to be drawn in characters that read without colour."""
+    layers: Sequence[str] = ()
+    """Those with features, in the order in which they are computed."""
+    layer: int = 0
+    """Whose features are known."""
+    lead: int = 0
+    """How many pixels ahead of the one that is drawn it is computed."""
+    features: Values | None = None
+    """[pixels, units]: as of `FeatureMap`."""
+    prompt: Sequence[PromptToken] = ()
+    condition: int = 0
+    """How many numbers of the state the prompt sets; 0 where that has no name."""
+    effect: PromptEffect | None = None
+
+
+@dataclass(frozen=True)
 class Window:
     """What was inside while some tokens in a row were read."""
 
@@ -103,6 +148,10 @@ class Window:
     """What each of these tokens wrote, with the white space before it; none of a picture."""
     influence: Measurement | None = None
     split: Split | None = None
+    picture: PictureInside | None = None
+    """Of a model that draws."""
+    step: int = -1
+    """Which step of the eye is drawn; counted on from the last to the first."""
 
     @property
     def cells(self) -> list[Layer]:
