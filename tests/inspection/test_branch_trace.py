@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from tui_gen.generation.branch import Branch, BranchStart
+from tui_gen.generation.describe import head_of
 from tui_gen.generation.protocol import Endless
-from tui_gen.inspection.branch_trace import BranchTrace
-from tui_gen.inspection.inside import Inside, trace
+from tui_gen.inspection.branch_trace import BranchTrace, FeatureMap
+from tui_gen.inspection.inside import Inside, Values, trace
+from tui_gen.inspection.receptive_field import taps_field
 from tui_gen.library import LoadedModel, open_model
-from tui_gen.sampling.params import SamplingParams
+from tui_gen.sampling.params import SamplingParams, Tokens
 
 
 @pytest.fixture(scope="module")
@@ -18,9 +20,9 @@ def recipes() -> LoadedModel:
     return open_model("recipes", provider="cpu", threads=1)
 
 
-def grown(loaded_model: LoadedModel, length: int, samples: int = 2) -> Branch:
+def grown(loaded_model: LoadedModel, length: int, samples: int = 2, prompt: Tokens | None = None) -> Branch:
     params = SamplingParams()
-    prompt = loaded_model.codec.prompt(["roasted vegetables"] * samples)
+    prompt = loaded_model.codec.prompt(["roasted vegetables"] * samples) if prompt is None else prompt
     branch = Branch("a", BranchStart(prompt, 3, params), Endless(loaded_model.model))
     buffer = branch.step_buffer()
     for step in branch.steps(params, lambda: length):
@@ -53,3 +55,52 @@ def test_a_branch_that_grows_is_seen_to_its_end(recipes: LoadedModel) -> None:
         buffer.append(step)
     branch.record(buffer)
     assert len(looked.values(64, 1000)["layer0.cell"]) == 11
+
+
+def features(loaded_model: LoadedModel, branch: Branch, layer: str, position: int = 0) -> Values:
+    """Of a picture, [pixels, units]."""
+    image = loaded_model.card.image
+    assert image
+    looked = BranchTrace(branch, Inside(loaded_model.model))
+    whole = FeatureMap(looked, image, layer, head_of(branch, loaded_model.codec))
+    for _ in whole.grow(position):
+        pass
+    return whole.copy()
+
+
+@pytest.mark.parametrize(
+    ("name", "layers"),
+    [
+        ("fashion", ["above", "blocks.1.vertical", "beside", "blocks.2.horizontal"]),
+        ("fashion-book", ["input", "blocks.1.masked"]),
+    ],
+)
+def test_features_stand_at_the_places_that_they_are_computed_for(name: str, layers: list[str]) -> None:
+    loaded_model = open_model(name, provider="cpu", threads=1)
+    image, codec = loaded_model.card.image, loaded_model.codec
+    assert image
+    prompt = codec.prompt([loaded_model.card.prompt_example])
+    branch, pixel = grown(loaded_model, 600, prompt=prompt), 4 * image.width + 9
+    other = branch.tokens.T.astype(np.int64)
+    other[0, prompt.shape[1] + pixel] = (other[0, prompt.shape[1] + pixel] + image.levels // 2) % image.levels
+    changed = grown(loaded_model, 600, prompt=other)
+    numbers = {layer.name: number for number, layer in enumerate(image.layers)}
+    for layer in layers:
+        one, two = features(loaded_model, branch, layer), features(loaded_model, changed, layer, position=500)
+        moved = np.abs(one - two).max(axis=1)
+        known = ~np.isnan(moved)
+        reached = [taps_field(image, place, numbers[layer]).flat[pixel] for place in range(12 * image.width)]
+        assert known[: len(reached)].all()
+        assert (moved[: len(reached)] > 1e-6).tolist() == reached
+
+
+def test_of_guidance_the_copy_with_the_prompt_is_seen() -> None:
+    loaded_model = open_model("adventurers", provider="cpu", threads=1)
+    codec = loaded_model.codec
+    strong, plain, none = (
+        grown(loaded_model, 60, prompt=codec.prompt([text]))
+        for text in ("orc man, axe, guidance 3", "orc man, axe", "")
+    )
+    seen = [features(loaded_model, branch, "blocks.1.vertical")[0] for branch in (strong, plain, none)]
+    np.testing.assert_allclose(seen[0], seen[1], rtol=0, atol=1e-5)
+    assert np.abs(seen[1] - seen[2]).max() > 0.01

@@ -342,11 +342,8 @@ def _prompt_facts(picture: PictureInside) -> list[str]:
     if picture.condition and any(token.is_phrase for token in picture.prompt):
         facts.append(f"they set {picture.condition} numbers of the state, which stay over the picture")
     if len(picture.image.copies) > 1:
-        names = ", ".join(picture.image.copies)
-        facts.append(
-            f"guidance: the network runs {len(picture.image.copies)} times for each pixel ({names}); what it expects "
-            "goes from the one without the prompt to the one with it, and beyond"
-        )
+        names = " and ".join(picture.image.copies)
+        facts.append(f"guidance: {names} run side by side; their difference is scaled")
     if not any(token.is_phrase for token in picture.prompt):
         facts.append("no prompt: nothing before the picture says what to draw")
     return facts

@@ -18,6 +18,9 @@ if TYPE_CHECKING:  # what looks inside is loaded when somebody looks
     from tui_gen.inspection.branch_trace import BranchTrace, FeatureMap
     from tui_gen.sessions.workspace import Workspace
 
+_PARTS = 5
+"""Of a map of features, from one time that it is shown to the next."""
+
 
 class PictureReader:
     """Reads what is inside along a branch, for one place after the other; keeps the features of one layer."""
@@ -36,7 +39,7 @@ class PictureReader:
         if place.drawing in ("state", "units") and picture.layers:
             features = self._features(trace, picture, head)
             for number, _ in enumerate(features.grow(place.position)):
-                if number == 0:
+                if number % _PARTS == 1:
                     yield _with_features(window, features)
             yield _with_features(window, features)
         if place.drawing == "tokens" and place.measures and any(each.is_phrase for each in picture.prompt):
