@@ -16,6 +16,7 @@ from tui_gen.generation.surgery import Forget, Hold, Take
 from tui_gen.inspection.branch_trace import BranchTrace
 from tui_gen.inspection.influence import Influence
 from tui_gen.inspection.inside import Inside, neighbours, trace
+from tui_gen.inspection.receptive_field import taps_field
 from tui_gen.tui.widgets import inside_panel
 from tui_gen.tui.widgets.inside_window import Measurement
 
@@ -263,7 +264,9 @@ async def test_a_picture_has_nothing_to_operate_on_and_says_so_in_a_line(models:
     async with on_screen(models / "stripes", prompt="bright", size=(100, 30)) as driver:
         await driver.run_to_end()
         await driver.press("left", "f10")
-        await driver.shows("inside: state")
+        await driver.shows("nothing inside has a name")
+        await driver.press("2")
+        await driver.shows("the card does not tell")
         for key in "fht":
             await driver.press(key)
             await driver.until(lambda: "this is for recurrent models" in driver.notice)
@@ -323,12 +326,66 @@ async def test_a_run_that_pauses_is_operated_on_at_its_newest_token() -> None:
 
 
 @pytest.mark.parametrize("size", [(80, 24), (40, 12), (200, 60)])
-async def test_a_picture_shows_features_and_has_no_cell_to_draw(size: tuple[int, int]) -> None:
-    async with on_screen(SHIPPED / "fashion", prompt="coat", pace=200, size=size) as driver:
-        await driver.pause_beyond(20)
+async def test_a_picture_is_seen_from_inside_while_it_is_drawn(size: tuple[int, int]) -> None:
+    async with on_screen(SHIPPED / "fashion", prompt="coat", pace=400, size=size) as driver:
+        await driver.pause_beyond(60)
         await driver.press("f10")
-        await driver.shows("above · 34 units")
+        await driver.shows("inside: features")
+        await driver.shows("layer 1 of 20 · above")
+        await driver.press("l")
+        await driver.shows("layer 2 of 20 · blocks.0.vertical")
+        await driver.press("5")
+        await driver.shows("inside: prompt")
+        await driver.press("4")
+        await driver.shows("inside: units")
         await driver.press("2")
-        await driver.shows("has no recurrent cells")
-        await driver.press("down", "l", "f")
+        await driver.shows("after step 7 of 7")
+        await driver.press("l")
+        await driver.shows("after step 1 of 7")
+        await driver.press("up", "left")
+        await driver.shows("after step 7 of 7")
+        image, position = driver.workspace.loaded_model.card.image, driver.view.position
+        assert image
+        assert position is not None
+        pixel = position - driver.view.head
+        await driver.shows(f"sees {taps_field(image, pixel).sum()} of {pixel}")
+        await driver.press("f")
         await driver.until(lambda: "this is for recurrent models" in driver.notice)
+        assert "change" not in driver.footer
+
+
+async def test_features_are_the_models_own_and_grow_with_the_drawing() -> None:
+    async with on_screen(SHIPPED / "fashion-book", length=130) as driver:
+        await driver.run_to_end()
+        await driver.press("left", "left", "f10", "o")
+        values = trace(driver.workspace.loaded_model.model, driver.branch.tokens[:, 0].astype(np.int64)).values
+        position = driver.view.position
+        assert position is not None
+        await driver.shows(f"0 {values['input.features'][position - 1, 0]:+.2f}")
+        blank = driver.screen().count("·")
+        await driver.press("end", "right", "right", "right", "right")
+        await driver.until(lambda: driver.screen().count("·") < blank)
+
+
+async def test_what_a_prompt_moves_is_measured_once_the_model_has_time() -> None:
+    async with on_screen(SHIPPED / "fashion", prompt="coat", pace=200) as driver:
+        await driver.press("enter")
+        await driver.grow_beyond(40)
+        await driver.press("f10", "5")
+        await driver.shows("paused or rests; space pauses it")
+        await driver.press("space")
+        await driver.stands_still()
+        await driver.shows("where it counts: up to")
+        await driver.shows("blocks.2.vertical")
+
+
+async def test_in_characters_a_picture_reads_without_colour() -> None:
+    async with on_screen(SHIPPED / "fashion-book") as driver:
+        await driver.run_to_end()
+        await driver.press("left", *["up"] * 3, *["left"] * 6, "f10", "2")
+        await driver.shows("blind spot 10")
+        assert "#####@" not in driver.screen()
+        await driver.press("f2")
+        await driver.shows("#####@")
+        await driver.press("1")
+        await driver.until(lambda: re.search("[-=≡·+*#]{16}", driver.screen()))

@@ -83,7 +83,7 @@ def eye_lines(window: Window, width: int, height: int) -> Block:
         return []
     steps, pixel = eye_steps(picture.image.layers), picture.pixel
     if not steps or pixel is None:
-        return sentences(NOT_YET if steps else NO_FIELD, width)[:height]
+        return [cut(line, width) for line in sentences(NOT_YET if steps else NO_FIELD, width)[:height]]
     number, own = window.step % len(steps), stacks(picture.image.layers)
     images = {f"this model, {_KINDS[own]}": picture.image, f"computed, {_KINDS[3 - own]}": of_other_kind(picture.image)}
     sights = [
@@ -122,7 +122,7 @@ def _drawing(picture: PictureInside, sights: Sequence[Sight], number: int, room:
         columns = (room.width - taken - GAP * (count - 1)) // count
         if columns >= picture.image.width:
             break
-    fields = [_field_block(picture, sight, Size(columns, room.height)) for sight in sights[:count]]
+    fields = [_field_block(picture, sight, Size(max(1, columns), room.height)) for sight in sights[:count]]
     lines = side_by_side([*fields, *([column] if column else [])])
     below = [] if column else [Line(), *side_by_side(spaced)]
     return [*lines, *below] if len(lines) + len(below) <= room.height else lines
