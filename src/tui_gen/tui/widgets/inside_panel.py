@@ -243,7 +243,7 @@ class InsideView(Widget, can_focus=True):
     def action_draw(self, drawing: Drawing) -> None:
         """What is drawn."""
         self.drawing = drawing
-        if drawing not in _READ_FOR_IT:
+        if drawing not in _READ_FOR_IT and not self._is_picture:
             self._draw()
         self._look()
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import zip_longest
+from itertools import chain, zip_longest
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,7 @@ Point = tuple[int, int]
 """Row and column of a pixel."""
 GAP, _LEAST_UNITS, MOST_SCALE = 2, 4, 8
 """Columns between pictures; how many units are wanted in sight; how large a pixel may become."""
-_SHRINKS = (1, 2, 4, 8, 16)
+_SHRINKS = (2, 4, 8, 16)
 _NAME, _BAR = 20, 12
 """Columns of a layer's name and of a bar."""
 _RANKS = 12
@@ -45,14 +46,13 @@ def features_lines(window: Window, width: int, height: int) -> Block:
     maps, bound = picture.features, _bound(picture.features)
     order = _by_movement(maps) if window.order == "movement" else np.arange(maps.shape[1])
     head = _features_head(picture, window.order, bound, width)
-    scale, shrink, columns, rows = _grid(picture, maps.shape[1], width, height - len(head))
-    first = min(window.top, max(0, -(-len(order) // columns) - rows)) * columns
-    shown = order[first : first + columns * rows].tolist()
-    blocks = [_unit_block(picture, unit, bound, scale, shrink) for unit in shown]
-    lines = head
-    for at in range(0, len(blocks), columns):
-        lines += side_by_side(blocks[at : at + columns])
-    return [cut(line, width) for line in lines[:height]]
+    room, least = Size(width, max(0, height - len(head))), min(maps.shape[1], _LEAST_UNITS)
+    grid = _grid(picture, room, count=least, caption=1)
+    first = min(window.top, max(0, -(-len(order) // grid.columns) - grid.rows)) * grid.columns
+    shown = order[first : first + grid.columns * grid.rows].tolist()
+    blocks = [_unit_block(picture, unit, bound, grid) for unit in shown]
+    rows = [side_by_side(blocks[at : at + grid.columns]) for at in range(0, len(blocks), grid.columns)]
+    return [cut(line, width) for line in [*head, *chain.from_iterable(rows)][:height]]
 
 
 def _features_head(picture: PictureInside, order: str, bound: float, width: int) -> Block:
@@ -92,17 +92,25 @@ def _by_movement(maps: Values) -> NDArray[np.intp]:
     return np.argsort(-seen.std(axis=0), kind="stable") if len(seen) else np.arange(maps.shape[1])
 
 
-def _grid(picture: PictureInside, units: int, width: int, height: int) -> tuple[int, int, int, int]:
-    """The largest scale at which enough units are in sight, how many pixels become one; columns and rows of units."""
-    least = min(units, _LEAST_UNITS)
-    sizes = [(scale, 1) for scale in range(MOST_SCALE, 0, -1)] + [(1, shrink) for shrink in _SHRINKS[1:]]
-    columns = rows = 1
-    for scale, shrink in sizes:
+class Grid(NamedTuple):
+    """How small pictures are drawn."""
+
+    scale: int
+    shrink: int
+    """How many pixels in a row and in a column become one."""
+    columns: int
+    rows: int
+    """Of pictures."""
+
+
+def _grid(picture: PictureInside, room: Size, *, count: int = 1, caption: int = 0) -> Grid:
+    """The largest pictures of which so many have room, each with lines for a caption; the smallest where none has."""
+    for scale, shrink in (*((scale, 1) for scale in range(MOST_SCALE, 0, -1)), *((1, by) for by in _SHRINKS)):
         across, down = _size(picture, scale, shrink)
-        columns, rows = max(1, (width + GAP) // (across + GAP)), max(1, height // (down + 1))
-        if columns * rows >= least and across <= width and down < height:
+        columns, rows = max(0, room.width + GAP) // (across + GAP), max(0, room.height) // (down + caption)
+        if columns * rows >= count:
             break
-    return scale, shrink, columns, rows
+    return Grid(scale, shrink, max(1, columns), max(1, rows))
 
 
 def _size(picture: PictureInside, scale: int, shrink: int) -> tuple[int, int]:
@@ -111,17 +119,17 @@ def _size(picture: PictureInside, scale: int, shrink: int) -> tuple[int, int]:
     return Raster(scale=scale).size(-(-image.height // shrink), -(-image.width // shrink))
 
 
-def _unit_block(picture: PictureInside, unit: int, bound: float, scale: int, shrink: int) -> Block:
+def _unit_block(picture: PictureInside, unit: int, bound: float, grid: Grid) -> Block:
     assert picture.features is not None
     values = picture.features[:, unit]
     now = "" if picture.pixel is None or np.isnan(values[picture.pixel]) else f" {values[picture.pixel]:+.2f}"
-    block = _signed_block(picture, values / bound, scale, shrink)
-    return [*block, [Piece(fit(f"{unit}{now}", _size(picture, scale, shrink)[0]), 0)]]
+    width = _size(picture, grid.scale, grid.shrink)[0]
+    return [*_signed_block(picture, values / bound, grid), [Piece(fit(f"{unit}{now}", width), 0)]]
 
 
-def _signed_block(picture: PictureInside, shares: Floats | Values, scale: int, shrink: int) -> Block:
+def _signed_block(picture: PictureInside, shares: Floats | Values, grid: Grid) -> Block:
     """shares: [pixels], from -1 to 1 on the scale."""
-    image = picture.image
+    image, scale, shrink = picture.image, grid.scale, grid.shrink
     values = _shrunk(shares.reshape(image.height, image.width), shrink, shrink)
     point = _point(picture, shrink)
     if not picture.glyphs:
@@ -250,19 +258,10 @@ def picture_units_lines(window: Window, width: int, height: int) -> Block:
     head: Block = [[Piece(title, strong=True)], _scale_line(picture, bound)]
     ranks = _rank_lines(order, unit, min(_RANKS, max(3, height - len(head))))
     beside = max(line_width(line) for line in ranks)
-    scale, shrink = _scale_of_one(picture, width - beside - GAP - 1, height - len(head))
-    block = _signed_block(picture, picture.features[:, unit] / bound, scale, shrink)
+    grid = _grid(picture, Size(width - beside - GAP - 1, height - len(head)))
+    block = _signed_block(picture, picture.features[:, unit] / bound, grid)
     lines = [*head, *([Piece(" "), *line] for line in side_by_side([block, ranks]))]
     return [cut(line, width) for line in lines[:height]]
-
-
-def _scale_of_one(picture: PictureInside, width: int, height: int) -> tuple[int, int]:
-    """The largest scale at which the picture has room, or how many pixels become one."""
-    for scale, shrink in [*((scale, 1) for scale in range(MOST_SCALE, 0, -1)), *((1, by) for by in _SHRINKS[1:])]:
-        across, down = _size(picture, scale, shrink)
-        if across <= width and down <= height:
-            break
-    return scale, shrink
 
 
 def _rank_lines(order: Ranking, unit: int, room: int) -> Block:
@@ -311,12 +310,12 @@ def prompt_lines(window: Window, width: int, height: int) -> Block:
 def _heat_block(picture: PictureInside, bits: Floats, room: Size) -> Block:
     """Bits of each pixel on a scale of their own, with its end."""
     most, image = max(1e-3, float(np.nanmax(bits, initial=0.0))), picture.image
-    scale, shrink = _scale_of_one(picture, room.width, room.height - 1)
+    grid = _grid(picture, Size(room.width, room.height - 1))
     title: Block = [[Piece("where it counts", strong=True), Piece(f": up to {most:.2g} bits")]]
     if picture.glyphs:
-        return [*title, *_signed_block(picture, bits / most, scale, shrink)]
-    values = _shrunk((bits / most * HOTTEST).reshape(image.height, image.width), shrink, shrink)
-    return [*title, *coloured_block(heat(values), scale, _point(picture, shrink))]
+        return [*title, *_signed_block(picture, bits / most, grid)]
+    values = _shrunk((bits / most * HOTTEST).reshape(image.height, image.width), grid.shrink, grid.shrink)
+    return [*title, *coloured_block(heat(values), grid.scale, _point(picture, grid.shrink))]
 
 
 def _prompt_line(picture: PictureInside, token: PromptToken) -> Line:

@@ -16,6 +16,7 @@ from tui_gen.tui.widgets.inside_window import PictureInside, Place, PromptToken,
 
 if TYPE_CHECKING:  # what looks inside is loaded when somebody looks
     from tui_gen.inspection.branch_trace import BranchTrace, FeatureMap
+    from tui_gen.inspection.conditioning import PromptEffect
     from tui_gen.sessions.workspace import Workspace
 
 _PARTS = 5
@@ -23,10 +24,13 @@ _PARTS = 5
 
 
 class PictureReader:
-    """Reads what is inside along a branch, for one place after the other; keeps the features of one layer."""
+    """Reads what is inside along a branch, for one place after the other; keeps the features of one layer, and what was
+    measured last of a prompt.
+    """
 
     def __init__(self) -> None:
         self._map: FeatureMap | None = None
+        self._effect: tuple[BranchTrace, int, PromptEffect] | None = None
 
     def read(self, trace: BranchTrace, place: Place, workspace: Workspace) -> Iterator[Window]:
         """What is known, and more and more of it. Raises TuiGenError where the model fails."""
@@ -35,28 +39,38 @@ class PictureReader:
         head, window = head_of(trace.branch, codec), _window(trace, place, workspace, codec)
         picture = window.picture
         assert picture
-        yield window
         if place.drawing in ("state", "units") and picture.layers:
-            features = self._features(trace, picture, head)
-            for number, _ in enumerate(features.grow(place.position)):
-                if number % _PARTS == 1:
-                    yield _with_features(window, features)
-            yield _with_features(window, features)
-        if place.drawing == "tokens" and place.measures and any(each.is_phrase for each in picture.prompt):
-            from tui_gen.inspection.conditioning import prompt_effect
-
-            empty = workspace.loaded_model.card.bos
-            effects = prompt_effect(trace, codec.image, head=head, position=place.position, empty=empty)
-            for effect in effects:
+            yield from self._read_features(trace, place, window, head)
+        elif place.drawing == "tokens" and place.measures and any(each.is_phrase for each in picture.prompt):
+            for effect in self._effects(trace, place, picture, head, workspace.loaded_model.card.bos):
                 yield replace(window, picture=replace(picture, effect=effect))
+        else:
+            yield window
 
-    def _features(self, trace: BranchTrace, picture: PictureInside, head: int) -> FeatureMap:
+    def _read_features(self, trace: BranchTrace, place: Place, window: Window, head: int) -> Iterator[Window]:
         from tui_gen.inspection.branch_trace import FeatureMap
 
+        picture = window.picture
+        assert picture
         layer = picture.layers[picture.layer]
         if self._map is None or (self._map.trace, self._map.layer) != (trace, layer):
             self._map = FeatureMap(trace, picture.image, layer, head)
-        return self._map
+        features = self._map
+        for number, _ in enumerate(features.grow(place.position)):
+            if number % _PARTS == 1:
+                yield _with_features(window, features)
+        yield _with_features(window, features)
+
+    def _effects(
+        self, trace: BranchTrace, place: Place, picture: PictureInside, head: int, empty: int
+    ) -> Iterator[PromptEffect]:
+        """Where the picture is the one that was measured last, what the prompt moves at this place alone is new."""
+        from tui_gen.inspection.conditioning import prompt_effect
+
+        last = self._effect[2] if self._effect and self._effect[:2] == (trace, place.past) else None
+        for effect in prompt_effect(trace, picture.image, head=head, position=place.position, empty=empty):
+            yield effect if last is None else replace(last, moved=effect.moved or last.moved)
+        self._effect = trace, place.past, effect
 
 
 def _with_features(window: Window, features: FeatureMap) -> Window:
