@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tui_gen.inspection.units import movement, saturated
-from tui_gen.tui.widgets.cells import bar
+from tui_gen.tui.widgets.cells import bar, wrap
 from tui_gen.tui.widgets.inside_window import Values, Window
 
 if TYPE_CHECKING:
@@ -275,3 +275,8 @@ def cut(line: Line, width: int) -> Line:
         pieces.append(piece if len(piece.text) <= left else Piece(piece.text[:left], piece.level, piece.strong))
         left -= len(piece.text)
     return pieces
+
+
+def sentences(text: str, width: int) -> list[Line]:
+    """A text in lines, a space before each."""
+    return [[Piece(f" {line}")] for line in wrap(text, width - 2)]

@@ -21,18 +21,19 @@ from tui_gen.errors import TuiGenError
 from tui_gen.generation.branch import Branch
 from tui_gen.generation.pacing import Throttle
 from tui_gen.tui.bindings import KEYS, Key, bind, bindings_of
-from tui_gen.tui.widgets.cells import part_style, wrap
+from tui_gen.tui.widgets.cells import part_style
 from tui_gen.tui.widgets.inside_drawing import (
     Line,
     Piece,
     cell_lines,
     cut,
     selection,
+    sentences,
     state_lines,
     title_line,
 )
+from tui_gen.tui.widgets.inside_influence import influence_lines
 from tui_gen.tui.widgets.inside_text import (
-    influence_lines,
     ranking,
     selected_unit,
     tokens_lines,
@@ -281,7 +282,7 @@ class InsideView(Widget, can_focus=True):
             from tui_gen.inspection.inside import NO_NAMES
 
             text = _NO_CELLS if window.layers else NO_NAMES
-            lines = [[Piece(f" {line}")] for line in wrap(text, size.width - 2)]
+            lines = sentences(text, size.width)
         return [cut(line, size.width) for line in [title_line(window, self.drawing), *lines]]
 
     def render_lines(self, crop: Region) -> list[Strip]:
