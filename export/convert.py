@@ -16,11 +16,11 @@ from tui_gen.card import AS_READ, ModelCard
 from tui_gen.cli.inspect import drawing_lines, warning_lines
 from tui_gen.errors import TuiGenError
 from tui_gen.files import digest
+from tui_gen.inspection.audit import audit
 from tui_gen.json_fields import JsonFields
 from tui_gen.library import CARD_KEY, TOKENIZER_KEY, codec_for
 from tui_gen.runtime.model import Model
 from tui_gen.runtime.onnx_graph import with_metadata
-from tui_gen.runtime.receptive_field import audit
 from tui_gen.terminal_text import scrub_line
 
 from .checkpoints.checkpoint import Checkpoint

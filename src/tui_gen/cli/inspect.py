@@ -17,8 +17,8 @@ if TYPE_CHECKING:  # the help loads nothing that an inspection needs
     import numpy as np
     from numpy.typing import NDArray
 
+    from tui_gen.inspection.audit import Audit
     from tui_gen.library import LoadedModel
-    from tui_gen.runtime.receptive_field import Audit
 
 MAX_ROWS = 64
 _ITSELF, _SEEN, _BLIND, _FAR, _LATER = "@#o-."
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print_audit(loaded_model: LoadedModel) -> None:
-    from tui_gen.runtime.receptive_field import audit
+    from tui_gen.inspection.audit import audit
 
     say("auditing, for about a minute at most")
     report = audit(loaded_model.model, loaded_model.card)

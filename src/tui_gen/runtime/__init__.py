@@ -2,5 +2,5 @@
 
 May import: generation and what it may import.
 Public names: `model` (Model), `session` (OnnxSession), `state` (HostState), `contract` (check_contract),
-`placement` (Placement), `receptive_field` (audit).
+`placement` (Placement).
 """

@@ -12,8 +12,8 @@ from tests.support import toys
 from tests.support.toys import HEIGHT, WIDTH
 from tui_gen.cli.inspect import LEGEND, report_lines
 from tui_gen.errors import TuiGenError, UsageError
+from tui_gen.inspection.audit import Audit, audit
 from tui_gen.library import LoadedModel, open_model
-from tui_gen.runtime.receptive_field import Audit, audit
 
 BEFORE, ABOVE, ABOVE_RIGHT = 1, WIDTH, WIDTH - 1
 """How many pixels ago they were drawn."""
