@@ -13,8 +13,9 @@ import pytest
 
 from tests.support.driver import GUARD_SECONDS, ScreenDriver, on_screen
 from tui_gen.generation.surgery import Forget, Hold, Take
+from tui_gen.images.picture import first_pixel
 from tui_gen.inspection.branch_trace import BranchTrace
-from tui_gen.inspection.influence import Influence
+from tui_gen.inspection.influence import Influence, PictureExchanges
 from tui_gen.inspection.inside import Inside, neighbours, trace
 from tui_gen.tui.widgets import inside_panel
 from tui_gen.tui.widgets.inside_window import Measurement
@@ -72,8 +73,29 @@ async def test_what_a_prediction_rests_on_is_seen_on_the_text_once_the_model_has
         largest = max(exchange.bits for part in parts for exchange in part)
         await driver.shows(f" {largest:.2f} (")
         await driver.until(lambda: "measured" not in driver.screen())
+        [whole] = [exchange.bits for part in influence.measure([np.arange(1, 8)]) for exchange in part]
+        await driver.shows(f"the whole prompt: {whole:.2f} bits")
         await driver.press("home")
         await driver.shows("it reaches 1 token back")
+
+
+@pytest.mark.parametrize("size", [(80, 24), (200, 60)])
+async def test_what_a_pixel_rests_on_is_drawn_on_the_picture(size: tuple[int, int]) -> None:
+    async with on_screen(SHIPPED / "fashion", prompt="coat", size=size) as driver:
+        await driver.run_to_end()
+        await driver.press("f10", "3")
+        await driver.shows("@ row 27, column 27: its prediction")
+        await driver.press(*["left"] * 30)
+        await driver.shows("@ row 26, column 25: its prediction")
+        tokens, loaded_model = np.array(driver.tokens()), driver.workspace.loaded_model
+        card, prompt = loaded_model.card, driver.branch.start.prompt
+        assert card.image
+        past = first_pixel(prompt, card.image) + 26 * 28 + 25
+        influence = Influence(loaded_model.model, tokens[:past], card.vocab_size)
+        *_, last = PictureExchanges(influence, card.image, card.bos).measure()
+        await driver.shows(f"the prompt: {last.prompt:.2f} bits")
+        await driver.shows(f"{last.largest(1)[0][1]:.2f}")
+        await driver.hides("measured")
 
 
 async def test_measuring_ends_where_the_cursor_moves_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -156,8 +156,8 @@ class InsideView(Widget, can_focus=True):
                 self._inside = Inside(view.workspace.loaded_model.model)
             trace = self._trace = BranchTrace(view.branch, self._inside, view.sample)
         length, position = _place(view)
-        first, is_text = max(0, position - _BEFORE) // _EVERY * _EVERY, not view.workspace.loaded_model.card.image
-        measures = self.drawing == "influence" and is_text and (view.still or not view.running)
+        first = max(0, position - _BEFORE) // _EVERY * _EVERY
+        measures = self.drawing == "influence" and (view.still or not view.running)
         if self.drawing == "influence" and view.paused and not view.still:
             return  # the run comes to its stop at once, and tells
         past = -(-(position + _PAST) // _EVERY) * _EVERY
@@ -190,8 +190,10 @@ class InsideView(Widget, can_focus=True):
             if not place.measures:
                 self.post_message(self.Read(trace, place, window))
                 return
-            for measurement in measure(trace, place, workspace.loaded_model.card.vocab_size):
-                self.post_message(self.Read(trace, place, replace(window, influence=measurement)))
+            for measurement in measure(trace, place, workspace.loaded_model):
+                if window.influence is not measurement:
+                    window = replace(window, influence=measurement)
+                    self.post_message(self.Read(trace, place, window))
                 if self._next or get_current_worker().is_cancelled:
                     return
         except TuiGenError as fault:

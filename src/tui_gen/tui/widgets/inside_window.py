@@ -10,13 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tui_gen.generation.describe import head_of, number_of, shown_token
+from tui_gen.images.codec import ImageCodec
+from tui_gen.images.picture import first_pixel
 from tui_gen.sampling.params import Floats
 from tui_gen.terminal_text import scrub_line
 from tui_gen.text.codec import TextCodec
 from tui_gen.text.transcript import Transcript
 
 if TYPE_CHECKING:  # what looks inside is loaded when somebody looks
+    from tui_gen.card import ImageSpec, ModelCard
     from tui_gen.inspection.branch_trace import BranchTrace
+    from tui_gen.inspection.influence import PictureInfluence
+    from tui_gen.library import LoadedModel
     from tui_gen.runtime.inside_graph import Layer
     from tui_gen.sessions.workspace import Workspace
 
@@ -54,6 +59,10 @@ class Measurement:
     """Of the tokens that are measured in the end."""
     fault: str = ""
     """Why there is nothing to measure."""
+    prompt: float | None = None
+    """Bits of the whole prompt; None where there is none, or it is not known."""
+    picture: PictureInfluence | None = None
+    """Of a picture, in place of `bits`."""
 
 
 @dataclass(frozen=True)
@@ -191,20 +200,55 @@ def _split(trace: BranchTrace, place: Place, codec: TextCodec) -> Split:
     )
 
 
-def measure(trace: BranchTrace, place: Place, vocab_size: int) -> Iterator[Measurement]:
-    """The influence on what follows the token at a place, more and more of it, the nearest first."""
+def measure(trace: BranchTrace, place: Place, loaded_model: LoadedModel) -> Iterator[Measurement]:
+    """The influence on what follows the token at a place, or on the pixel there; more and more of it, and now and then
+    the same again, so that one may stop.
+    """
+    codec = loaded_model.codec
+    if isinstance(codec, ImageCodec):
+        yield from _measure_picture(trace, place, loaded_model.card, codec.image)
+    else:
+        yield from _measure_text(trace, place, loaded_model.card.vocab_size, head_of(trace.branch, codec))
+
+
+def _measure_picture(trace: BranchTrace, place: Place, card: ModelCard, image: ImageSpec) -> Iterator[Measurement]:
+    """On what the value at a place was drawn from, or within the prompt, the first one."""
+    from tui_gen.inspection.influence import Influence, PictureExchanges
+
+    unknown, first = np.zeros(0), first_pixel(trace.branch.start.prompt, image)
+    past = max(place.position, first)
+    if past < 2:
+        yield Measurement(unknown, 0, "before the first pixel there is nothing that its prediction could rest on")
+        return
+    influence, known = Influence.on_branch(trace.branch, 0, past, trace.sample, card.vocab_size), None
+    for picture in PictureExchanges(influence, image, card.bos).measure():
+        if known is None or picture is not known.picture:
+            known = Measurement(unknown, 0, prompt=picture.prompt, picture=picture)
+        yield known
+
+
+def _measure_text(trace: BranchTrace, place: Place, vocab_size: int, head: int) -> Iterator[Measurement]:
+    """The nearest first. head: the first position after the prompt."""
     from tui_gen.inspection.influence import Influence
 
     bits = np.full(place.position + 1 - place.first, np.nan)
     if len(bits) < 2:
         yield Measurement(bits, 0, "before the first token there is nothing that a prediction could rest on")
         return
-    yield Measurement(bits.copy(), len(bits) - 1)
+    known = Measurement(bits.copy(), len(bits) - 1)
+    yield known
     influence = Influence.on_branch(trace.branch, place.first, place.position + 1, trace.sample, vocab_size)
-    for part in influence.measure(list(influence.exchangeable[:, None])):
+    groups = list(influence.exchangeable[:, None])
+    if place.first == 0 and 2 < head <= len(bits):
+        groups.append(influence.exchangeable[: head - 1])
+    for part in influence.measure(groups):
         for exchange in part:
-            bits[exchange.positions] = exchange.bits
-        yield Measurement(bits.copy(), len(influence.exchangeable))
+            if len(exchange.positions) == 1:
+                bits[exchange.positions] = exchange.bits
+        if part:
+            whole = [exchange.bits for exchange in part if len(exchange.positions) > 1]
+            known = Measurement(bits.copy(), len(influence.exchangeable), prompt=whole[0] if whole else None)
+        yield known
 
 
 def prompt_facts(text: str, whole: str, tokens: Sequence[tuple[str, str]], unknown: Sequence[str]) -> list[str]:
