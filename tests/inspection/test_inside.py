@@ -13,6 +13,7 @@ from export.text.step import TextNetwork
 from tests.support.text_networks import E, H, V
 from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
+from tui_gen.generation.state_parts import StateParts
 from tui_gen.inspection.inside import Inside, look, neighbours, trace
 from tui_gen.library import open_model, shipped_folder
 from tui_gen.runtime.model import Model
@@ -122,8 +123,8 @@ def test_a_model_that_computes_in_whole_numbers_shows_its_states_alone() -> None
     inside = Inside(model)
     assert (inside.layers, inside.embedding) == ((), None)
     assert inside.values(np.array([1]), model.start(1).arrays()) == {}
-    states = inside.states(model.start(1).arrays())
-    assert {name: part.shape for name, part in states.items()} == {"h": (1, 1, 128), "c": (1, 1, 128)}
+    states = StateParts(model).rows(model.start(1).arrays())
+    assert {name: part.shape for name, part in states.items()} == {"h.0": (1, 128), "c.0": (1, 128)}
 
 
 def test_a_look_tells_the_tokens_their_probabilities_and_what_went_on() -> None:

@@ -7,6 +7,7 @@ from collections import OrderedDict
 import numpy as np
 
 from tui_gen.generation.branch import Branch
+from tui_gen.generation.state_parts import StateParts
 from tui_gen.inspection.inside import Inside, Values, join_states
 
 _PIECE = 64
@@ -20,12 +21,13 @@ class BranchTrace:
 
     def __init__(self, branch: Branch, inside: Inside, sample: int = 0) -> None:
         self.branch, self.inside, self.sample = branch, inside, sample
+        self._parts = StateParts(inside.model)
         self._pieces: OrderedDict[tuple[int, int], dict[str, Values]] = OrderedDict()
 
     def values(self, first: int, past: int) -> dict[str, Values]:
         """What was inside while the tokens at positions from first on were read: `embedding`, the likes of
-        `layer0.input_gate`, and of a text the state after each token by its parts, `state.h` float32[tokens, layers,
-        width].
+        `layer0.input_gate`, and of a text the state after each token by part and layer, `state.h.0`: float32[tokens,
+        width] each.
 
         Positions are at most those whose tokens are known. Raises TuiGenError where the model fails.
         """
@@ -54,5 +56,5 @@ class BranchTrace:
         values = self.inside.values(tokens, join_states(states[:-1]))
         if self.inside.model.card.image:  # its state is what layers saw of earlier pixels, shifted by one
             return values
-        after = self.inside.states(join_states(states[1:]))
+        after = self._parts.rows(join_states(states[1:]))
         return {**values, **{f"state.{name}": part for name, part in after.items()}}

@@ -16,7 +16,7 @@ from tui_gen.tui.widgets.inside_text import (
     units_lines,
     wrap_text,
 )
-from tui_gen.tui.widgets.inside_window import Split, Window, prompt_facts
+from tui_gen.tui.widgets.inside_window import Selection, Split, Window, prompt_facts
 
 NEAR = (("dog", 0.75), ("moon", -0.2))
 WORDS = ["", "the", " cat", " sat", ".", "\n", "it", " ran"]
@@ -40,7 +40,7 @@ def follows(tokens: int, pin: int | None = None, trait: int = 0) -> Window:
     hidden = np.random.default_rng(0).normal(0, 0.1, (tokens, 8)).astype(np.float32)
     hidden[:, 3] -= [0.8 * piece.isupper() for piece in pieces]
     hidden[:, 5] += [0.9 * piece.isdigit() for piece in pieces]
-    return Window({"state.h": hidden[:, None]}, pieces, tokens // 2, pieces=pieces, trait=trait, pin=pin)
+    return Window({"state.h.0": hidden}, pieces, tokens // 2, pieces=pieces, selection=Selection(trait=trait, pin=pin))
 
 
 def test_units_are_ranked_by_what_they_follow_and_colour_the_text() -> None:
@@ -66,7 +66,7 @@ def test_units_are_ranked_by_what_they_follow_and_colour_the_text() -> None:
 def test_a_short_text_is_said_to_tell_little() -> None:
     assert "too few to tell" in "\n".join(texts(units_lines(follows(50), 70, 20)))
     assert "too few" not in "\n".join(texts(units_lines(follows(300), 70, 20)))
-    flat = Window({"state.h": np.zeros((3, 1, 2), np.float32)}, ["", "-", "-"], 0, pieces=["", "-", "-"])
+    flat = Window({"state.h.0": np.zeros((3, 2), np.float32)}, ["", "-", "-"], 0, pieces=["", "-", "-"])
     assert ranking(flat) is not None
     assert "draws pictures" in texts(units_lines(Window({"x": np.zeros(1, np.float32)}, [], 0), 70, 9))[0]
 

@@ -12,16 +12,8 @@ from textual.widgets.option_list import Option
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.branch import Branch
 from tui_gen.generation.describe import place
-from tui_gen.generation.surgery import (
-    RECURRENT,
-    Arrays,
-    Forget,
-    Hold,
-    Intervention,
-    Take,
-    check_intervention,
-    layers_of,
-)
+from tui_gen.generation.state_parts import RECURRENT, Arrays, layers_of
+from tui_gen.generation.surgery import Forget, Hold, Intervention, Take, check_intervention
 from tui_gen.runtime.model import Model
 from tui_gen.sessions.workspace import Workspace
 from tui_gen.terminal_text import scrub_line

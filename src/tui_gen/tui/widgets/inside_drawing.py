@@ -38,14 +38,14 @@ class Piece:
 Line = list[Piece]
 
 
-def selection(window: Window, in_cell: bool) -> tuple[int, int]:
+def selected(window: Window, in_cell: bool) -> tuple[int, int]:
     """The recurrent layer that is selected and the unit: of its cell that is drawn, or of its strip the first."""
-    layer = window.layer % max(1, len(window.cells))
+    layer = window.selection.layer % max(1, len(window.cells))
     if in_cell or not window.states:
-        return layer, window.unit
+        return layer, window.selection.unit
     part = dict(window.states).get(f"layer {layer + 1} h", window.states[0][1])
     units = _ordered(part, window)
-    return layer, int(units[min(window.top, len(units) - 1)])
+    return layer, int(units[min(window.selection.top, len(units) - 1)])
 
 
 def title_line(window: Window, drawing: str) -> Line:
@@ -97,10 +97,13 @@ def _ruler(window: Window, first: int, columns: int) -> Line:
 def _part_lines(name: str, part: Values, window: Window, columns: range, room: int) -> list[Line]:
     seen = part[: columns.start + max(1, len(columns) // 2)]  # so that the order stays while a run goes on
     units = _ordered(seen, window)
-    top = min(window.top, max(0, len(units) - (room - 1)))
+    top = min(window.selection.top, max(0, len(units) - (room - 1)))
     bound = 1.0 if name.endswith(" h") else max(1.0, float(np.abs(part).max()))
     now = part[window.cursor]
-    facts = [f"{part.shape[1]} units", "those that move most first" if window.order == "movement" else "by number"]
+    facts = [
+        f"{part.shape[1]} units",
+        "those that move most first" if window.selection.order == "movement" else "by number",
+    ]
     facts += [f"{saturated(now)} beyond 0.9"] if bound == 1 else [f"from {now.min():+.1f} to {now.max():+.1f}"]
     lines: list[Line] = [[Piece(f" {name}", strong=True), Piece(" · " + ", ".join(facts))]]
     for unit in units[top : top + room - 1]:
@@ -114,7 +117,9 @@ def _part_lines(name: str, part: Values, window: Window, columns: range, room: i
 
 
 def _ordered(part: Values, window: Window) -> NDArray[np.intp]:
-    return np.argsort(-movement(part), kind="stable") if window.order == "movement" else np.arange(part.shape[1])
+    return (
+        np.argsort(-movement(part), kind="stable") if window.selection.order == "movement" else np.arange(part.shape[1])
+    )
 
 
 def _levels(row: Values, bound: float) -> list[int]:
@@ -157,11 +162,11 @@ def cell_lines(window: Window, width: int, height: int) -> list[Line]:
     layers = window.cells
     if not layers:
         return []
-    layer = layers[window.layer % len(layers)]
-    unit = window.unit % max(1, window.values[f"{layer.name}.hidden"].shape[1])
+    layer = layers[window.selection.layer % len(layers)]
+    unit = window.selection.unit % max(1, window.values[f"{layer.name}.hidden"].shape[1])
     one, mean = (_figures(window, layer, which) for which in (unit, None))
     draw = {"LSTM": _lstm_lines, "GRU": _gru_lines}.get(layer.kind, _plain_lines)
-    position = f"layer {window.layer % len(layers) + 1} of {len(layers)}"
+    position = f"layer {window.selection.layer % len(layers) + 1} of {len(layers)}"
     head: Line = [
         Piece(f" {position}, {_kind(layer)}", strong=True),
         Piece(f" · unit {unit} of {window.values[f'{layer.name}.hidden'].shape[1]}"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from rich.segment import Segment
 from rich.style import Style
@@ -27,7 +27,7 @@ from tui_gen.tui.widgets.inside_drawing import (
     Piece,
     cell_lines,
     cut,
-    selection,
+    selected,
     sentences,
     state_lines,
     title_line,
@@ -39,7 +39,7 @@ from tui_gen.tui.widgets.inside_text import (
     tokens_lines,
     units_lines,
 )
-from tui_gen.tui.widgets.inside_window import Drawing, Order, Place, Window, measure, read_window
+from tui_gen.tui.widgets.inside_window import Drawing, Place, Selection, Window, measure, read_window
 from tui_gen.tui.widgets.lists import Sidebar
 from tui_gen.tui.widgets.run_view import RunView
 
@@ -115,9 +115,7 @@ class InsideView(Widget, can_focus=True):
         super().__init__()
         bind(self, "InsideView", keys)
         self.drawing: Drawing = "state"
-        self._order: Order = "movement"
-        self._top = self._layer = self._unit = self._property = 0
-        self._pin: int | None = None
+        self._selection = Selection()
         self.view: RunView | None = None
         self._trace: BranchTrace | None = None
         self._inside: Inside | None = None
@@ -218,25 +216,25 @@ class InsideView(Widget, can_focus=True):
 
     def action_order(self) -> None:
         """Units that move most first, or by their number."""
-        self._order, self._top = "number" if self._order == "movement" else "movement", 0
-        self._draw()
+        self._select(order="number" if self._selection.order == "movement" else "movement", top=0)
 
     def action_layer(self) -> None:
         """The cell, or the units, of the next layer."""
-        self._layer, self._pin = self._layer + 1, None
-        self._draw()
+        self._select(layer=self._selection.layer + 1, pin=None)
 
     def action_units(self, by: int) -> None:
         """Other units: scrolls the strips, looks at the next cell of the layer, or goes through the ranking."""
         if self.drawing == "units":
             self._move_pin(by)
         elif self.drawing in ("state", "cell"):
-            self._top, self._unit = max(0, self._top + by), max(0, self._unit + by)
-        self._draw()
+            self._select(top=max(0, self._selection.top + by), unit=max(0, self._selection.unit + by))
 
     def action_property(self) -> None:
         """Units that follow something else in the text."""
-        self._property, self._pin = self._property + 1, None
+        self._select(trait=self._selection.trait + 1, pin=None)
+
+    def _select(self, **facts: Any) -> None:
+        self._selection = replace(self._selection, **facts)
         self._draw()
 
     def _move_pin(self, by: int) -> None:
@@ -245,13 +243,14 @@ class InsideView(Widget, can_focus=True):
         if window and (order := ranking(window)) and order.matches:
             units, unit = [match.unit for match in order.matches], selected_unit(window, order)
             at = units.index(unit) + by if unit in units else 0
-            self._pin = self._unit = units[max(0, min(len(units) - 1, at))]
+            unit = units[max(0, min(len(units) - 1, at))]
+            self._select(pin=unit, unit=unit)
 
     def action_operate(self, deed: Deed) -> None:
         """Asks for surgery on the state where somebody looks."""
         if view := self.view:
-            window = self._window()
-            layer, unit = selection(window, self.drawing != "state") if window else (self._layer, self._unit)
+            window, chosen = self._window(), self._selection
+            layer, unit = selected(window, self.drawing != "state") if window else (chosen.layer, chosen.unit)
             self.post_message(self.Surgery(deed, view.branch, view.sample, _place(view)[1], layer, unit))
 
     # --- drawing ---
@@ -272,8 +271,7 @@ class InsideView(Widget, can_focus=True):
         """What is known, with what a person has selected."""
         if not self._known:
             return None
-        window = replace(self._known[2], order=self._order, top=self._top, layer=self._layer, unit=self._unit)
-        return replace(window, trait=self._property, pin=self._pin)
+        return replace(self._known[2], selection=self._selection)
 
     def _content(self) -> list[Line]:
         size, window = self.size, self._window()

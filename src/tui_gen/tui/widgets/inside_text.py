@@ -93,12 +93,12 @@ def ranking(window: Window) -> Ranking | None:
     states = [state for state in window.states if state[0].endswith(" h")] or window.states
     if not states or not window.pieces:
         return None
-    layer, hidden = states[window.layer % len(states)]
+    layer, hidden = states[window.selection.layer % len(states)]
     own = slice(int(not window.pieces[0]), None)  # without what a text begins with, of which nothing can be said
     series = _properties(window.pieces[own], window.cursor - (own.start or 0))
     if not series:
         return Ranking(layer, hidden, "", 0, 0, [])
-    number = window.trait % len(series)
+    number = window.selection.trait % len(series)
     name = list(series)[number]
     order = matches(hidden[own], series[name], count=hidden.shape[1])
     return Ranking(layer, hidden, name, len(series), number, order)
@@ -114,8 +114,8 @@ def _properties(pieces: Sequence[str], cursor: int) -> dict[str, Floats]:
 
 def selected_unit(window: Window, order: Ranking) -> int:
     """The unit that is pinned, or the one that follows the property most closely."""
-    if window.pin is not None:
-        return window.pin % order.hidden.shape[1]
+    if window.selection.pin is not None:
+        return window.selection.pin % order.hidden.shape[1]
     return order.matches[0].unit if order.matches else 0
 
 

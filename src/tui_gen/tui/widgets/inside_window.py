@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # what looks inside is loaded when somebody looks
 Values = NDArray[np.float32]
 Order = Literal["movement", "number"]
 Drawing = Literal["state", "cell", "influence", "units", "tokens"]
+_STATE = "state."
 _MOST = 0.5
 """The share of numbers by which a value of a cell is recognised in the state."""
 _NAMED = 3
@@ -85,16 +86,9 @@ class Split:
 
 
 @dataclass(frozen=True)
-class Window:
-    """What was inside while some tokens in a row were read."""
+class Selection:
+    """What a person has chosen to look at."""
 
-    values: Mapping[str, Values]
-    """As of `BranchTrace.values`."""
-    labels: Sequence[str]
-    """The text of each of these tokens."""
-    cursor: int
-    """Which of them it is about."""
-    layers: Sequence[Layer] = ()
     order: Order = "movement"
     top: int = 0
     """How many units are above those in sight."""
@@ -106,12 +100,32 @@ class Window:
     """Which property of the text the units are ranked by; counted on from the last to the first."""
     pin: int | None = None
     """The unit whose activation colours the text; None for the one that follows the property most closely."""
+    phrase: range | None = None
+    """Positions of the tokens that are marked."""
+    place: int | None = None
+    """Which of the places is chosen where the same units are on; None where they are not listed."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """What was inside while some tokens in a row were read."""
+
+    values: Mapping[str, Values]
+    """As of `BranchTrace.values`."""
+    labels: Sequence[str]
+    """The text of each of these tokens."""
+    cursor: int
+    """Which of them it is about."""
+    layers: Sequence[Layer] = ()
     title: str = ""
     """What the token at the cursor is, as in `token 14`."""
     pieces: Sequence[str] = ()
     """What each of these tokens wrote, with the white space before it; none of a picture."""
     influence: Measurement | None = None
     split: Split | None = None
+    first: int = 0
+    """The position of the first of these tokens."""
+    selection: Selection = Selection()
 
     @property
     def cells(self) -> list[Layer]:
@@ -127,19 +141,12 @@ class Window:
     @property
     def states(self) -> list[tuple[str, Values]]:
         """Each layer's part of the state with its name, float32[tokens, width]; of a picture its features."""
-        parts = [(name.removeprefix("state."), part) for name, part in self.values.items() if name.startswith("state.")]
-        rows = [(*_place_of(name, at), part[:, at]) for name, part in parts for at in range(part.shape[1])]
-        rows.sort(key=lambda row: row[0])
-        states = [(f"layer {layer + 1} {name}", part) for layer, name, part in rows]
+        rows = [(name.split(".")[1:], part) for name, part in self.values.items() if name.startswith(_STATE)]
+        rows.sort(key=lambda row: int(row[0][-1]))
+        states = [(f"layer {int(layer) + 1} {'.'.join(name)}", part) for (*name, layer), part in rows]
         return states or [
             (layer.name, self.values[f"{layer.name}.features"]) for layer in self.layers if not layer.kind
         ]
-
-
-def _place_of(name: str, row: int) -> tuple[int, str]:
-    """Layer and part: `h.1` is h of the second layer; of other names, a row is a layer."""
-    part, _, number = name.partition(".")
-    return (int(number), part) if part in ("h", "c") and number.isdecimal() else (row, name)
 
 
 def _is_same(values: Values, state: Values) -> bool:
@@ -161,6 +168,7 @@ def read_window(trace: BranchTrace, place: Place, workspace: Workspace) -> Windo
         trace.inside.layers,
         title=workspace.title(trace.branch, place.position) + sample,
         pieces=_pieces(trace, place, codec) if isinstance(codec, TextCodec) else (),
+        first=place.first,
         split=_split(trace, place, codec) if isinstance(codec, TextCodec) and place.drawing == "tokens" else None,
     )
 
