@@ -161,10 +161,10 @@ def _prove(exportable: Exportable, graph: bytes, card: ModelCard, originals: Map
     if against == AS_READ:
         print(_UNPROVED)
     if card.image:
-        field = audit(model, card, seconds=AUDIT_SECONDS)
-        print(field.summary)
-        if field.dead_lines:
-            print("\n".join([*warning_lines(field), *drawing_lines(field, _DRAWN_COLUMNS)]))
+        report = audit(model, card, seconds=AUDIT_SECONDS)
+        print(report.summary)
+        if report.field.dead_lines:
+            print("\n".join([*warning_lines(report.field), *drawing_lines([report.field], _DRAWN_COLUMNS)]))
     facts = {name: value for name, value in asdict(parity).items() if value is not None}
     return replace(card, export={**card.export, "parity": facts})
 

@@ -14,17 +14,13 @@ from tui_gen.errors import UsageError
 from tui_gen.terminal_text import say, scrub_line
 
 if TYPE_CHECKING:  # the help loads nothing that an inspection needs
-    import numpy as np
-    from numpy.typing import NDArray
-
     from tui_gen.inspection.audit import Audit
+    from tui_gen.inspection.receptive_field import ReceptiveField
     from tui_gen.library import LoadedModel
 
 MAX_ROWS = 64
-_ITSELF, _SEEN, _BLIND, _FAR, _LATER = "@#o-."
-LEGEND = (
-    f"{_ITSELF} itself  {_SEEN} seen  {_BLIND} blind spot (within reach)  {_FAR} out of reach  {_LATER} not yet drawn"
-)
+_CAPTIONS, _GAP = ("measured", "by the taps"), 3
+"""Above the two drawings, and columns between them."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -93,21 +89,24 @@ def _brief(value: object) -> str:
 
 
 def report_lines(audit: Audit, columns: int) -> list[str]:
-    """What was found, then a character per pixel; of a large picture, what is around the pixel in so many columns."""
+    """What was found, then a character per pixel, measured and by the taps; of a large picture, what is around the
+    pixel in so many columns.
+    """
     return [
         f"{'audit':15} {audit.checked}",
         f"{'':15} by more than rounding ({audit.worst:.2g}, and up to {audit.tolerance:.2g} would pass)",
-        f"{'receptive field':15} {audit.field}",
-        *_higher(audit),
-        *warning_lines(audit),
+        f"{'receptive field':15} {audit.field.summary}",
+        *_higher(audit.field),
+        f"{'':15} {audit.difference}",
+        *warning_lines(audit.field),
         "",
-        *drawing_lines(audit, columns),
+        *drawing_lines([field for field in (audit.field, audit.by_taps) if field], columns),
     ]
 
 
-def warning_lines(audit: Audit) -> list[str]:
-    """What is wrong with the receptive field; nothing for one without dead rows and columns."""
-    dead = audit.dead_lines
+def warning_lines(field: ReceptiveField) -> list[str]:
+    """What is wrong with a receptive field; nothing for one without dead rows and columns."""
+    dead = field.dead_lines
     if not dead:
         return []
     more = f" and {len(dead) - 2} more" if len(dead) > 2 else ""
@@ -117,32 +116,38 @@ def warning_lines(audit: Audit) -> list[str]:
     ]
 
 
-def drawing_lines(audit: Audit, columns: int) -> list[str]:
-    """A character per pixel, of a large picture around the pixel in so many columns; then what they mean."""
-    return [*("".join(line) for line in _drawing(audit)[_around(audit, columns)]), "", LEGEND]
+def drawing_lines(fields: Sequence[ReceptiveField], columns: int) -> list[str]:
+    """A character per pixel, of large pictures around the pixel in so many columns; what was measured, and beside it or
+    below what the taps say; then what the characters mean.
+    """
+    from tui_gen.inspection.receptive_field import ADDED, MEANINGS
+
+    legend = "  ".join(f"{sign} {meaning}" for sign, meaning in MEANINGS.items() if sign != ADDED)
+    width = fields[0].sees.shape[1]
+    drawings = [_drawing(field, columns) for field in fields]
+    if len(fields) == 1:
+        return [*drawings[0], "", legend]
+    captioned = [[caption, *drawing] for caption, drawing in zip(_CAPTIONS, drawings, strict=True)]
+    if 2 * width + _GAP <= columns:
+        column = max(width, len(_CAPTIONS[0]))
+        rows = [f"{one:{column + _GAP}}{other}" for one, other in zip(*captioned, strict=True)]
+    else:
+        rows = [*captioned[0], "", *captioned[1]]
+    return [*rows, "", legend]
 
 
-def _higher(audit: Audit) -> list[str]:
+def _higher(field: ReceptiveField) -> list[str]:
     return (
         []
-        if audit.row == len(audit.sees) - 1
+        if field.row == len(field.sees) - 1
         else [f"{'':15} (counted from 0; the model is too slow for the last row)"]
     )
 
 
-def _drawing(audit: Audit) -> NDArray[np.str_]:
-    """[height, width]: a character per pixel."""
-    import numpy as np
-
-    masks = [audit.sees, audit.blind_spot, audit.earlier]
-    drawing = np.select(masks, [_SEEN, _BLIND, _FAR], _LATER)
-    drawing[audit.row, audit.column] = _ITSELF
-    return drawing
-
-
-def _around(audit: Audit, columns: int) -> tuple[slice, slice]:
-    height, width = audit.sees.shape
-    return _window(audit.row, height, MAX_ROWS), _window(audit.column, width, columns)
+def _drawing(field: ReceptiveField, columns: int) -> list[str]:
+    height, width = field.sees.shape
+    around = _window(field.row, height, MAX_ROWS), _window(field.column, width, columns)
+    return ["".join(line) for line in field.signs()[around]]
 
 
 def _window(middle: int, size: int, room: int) -> slice:

@@ -1,4 +1,4 @@
-"""Measures the receptive field of an image model, and audits its causality, by perturbing what it reads."""
+"""Audits the causality of an image model, and measures its receptive field, by perturbing what it reads."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tui_gen.card import ImageSpec, ModelCard
 from tui_gen.errors import TuiGenError, UsageError
+from tui_gen.inspection.receptive_field import ReceptiveField, field_of
 from tui_gen.runtime.model import Model, RunState
 from tui_gen.sampling.params import Logits, Mask, Tokens
 
@@ -32,70 +33,38 @@ _OUTER = [0, 3]
 
 @dataclass(frozen=True, eq=False)
 class Audit:
-    """Of a model that passed; with the receptive field of one pixel. Rows and columns count from 0."""
+    """Of a model that passed; with the receptive field of one pixel."""
 
-    row: int
-    """Of that pixel. Every pixel before it was changed, by itself or together with neighbours."""
-    column: int
-    sees: Mask
-    """[height, width]: whether a change of this pixel moves the logits of that one."""
+    field: ReceptiveField
+    """What moves that pixel's logits. Every pixel before it was changed, by itself or together with neighbours."""
     worst: float
     """The largest movement of a logit that nothing may move."""
     tolerance: float
     """Up to where such a movement is rounding."""
+    by_taps: ReceptiveField | None = None
+    """What it can see by the taps of its layers; None where the card does not tell them."""
 
     @property
     def checked(self) -> str:
         """What was made sure of, for people."""
-        return f"changed {self.earlier.sum():,} pixels, and nothing moved that must not"
+        return f"changed {self.field.earlier.sum():,} pixels, and nothing moved that must not"
 
     @property
-    def field(self) -> str:
-        """The size of the receptive field, for people."""
-        earlier, visible, blind = (int(mask.sum()) for mask in (self.earlier, self.sees, self.blind_spot))
-        return (
-            f"row {self.row}, column {self.column} sees {visible:,} of {earlier:,} earlier pixels; blind spot {blind:,}"
-        )
+    def difference(self) -> str:
+        """What measured and taps say of each other, for people."""
+        if not self.by_taps:
+            return "the card does not tell which places the layers look at"
+        at_rest, beyond = self.by_taps.sees & ~self.field.sees, self.field.sees & ~self.by_taps.sees
+        if beyond.any():
+            return f"the taps of the layers leave out {beyond.sum():,} of them: the card does not tell all their links"
+        if at_rest.any():
+            return f"the taps of the layers reach {at_rest.sum():,} more, which moved nothing: weights there are near 0"
+        return "the taps of the layers say the same"
 
     @property
     def summary(self) -> str:
-        """`checked` and `field` in one line."""
-        return f"{self.checked}; {self.field}"
-
-    @property
-    def earlier(self) -> Mask:
-        """[height, width]: what is drawn before the pixel."""
-        target = self.row * self.sees.shape[1] + self.column
-        return (np.arange(self.sees.size) < target).reshape(self.sees.shape)
-
-    @property
-    def blind_spot(self) -> Mask:
-        """[height, width]: earlier pixels that it does not see, though it sees as far up and as far to a side."""
-        rows, columns = np.nonzero(self.sees)
-        within = np.zeros_like(self.sees)
-        if len(rows):
-            reach = int(np.abs(columns - self.column).max())
-            within[rows.min() :, max(0, self.column - reach) : self.column + reach + 1] = True
-        unseen: NDArray[np.bool_] = within & self.earlier & ~self.sees
-        return unseen
-
-    @property
-    def dead_lines(self) -> list[str]:
-        """Rows and columns of which nothing is seen, though what lies beyond is; by where they lie from the pixel."""
-        rows, columns = np.nonzero(self.sees)
-        if not len(rows):
-            return []
-        lines = []
-        for axis, at, first, last, words in (
-            (0, self.row, rows.min(), self.row, ("row", "up", "down")),
-            (1, self.column, columns.min(), columns.max(), ("column", "left", "right")),
-        ):
-            reachable, seen = (np.atleast_1d(mask.any(axis=1 - axis)) for mask in (self.earlier, self.sees))
-            for line in range(first, last + 1):
-                if reachable[line] and not seen[line]:
-                    away = f"{words[0]} {abs(line - at)} {words[1] if line < at else words[2]}"
-                    lines.append(away if line != at else f"its own {words[0]}")
-        return lines
+        """`checked` and the field in one line."""
+        return f"{self.checked}; {self.field.summary}"
 
 
 def audit(model: Model, card: ModelCard, *, seed: int = 0, seconds: float = 60.0) -> Audit:
@@ -117,7 +86,8 @@ def audit(model: Model, card: ModelCard, *, seed: int = 0, seconds: float = 60.0
     sees.flat[[pixel[0] for pixel in visible]] = True
     worst = max(perturbation.worst for perturbation in perturbations)
     tolerance = max(perturbation.tolerance for perturbation in perturbations)
-    return Audit(*divmod(target, card.image.width), sees, worst, tolerance)
+    field = ReceptiveField(*divmod(target, card.image.width), sees)
+    return Audit(field, worst, tolerance, field_of(card.image, target))
 
 
 def _rows(model: Model) -> int:
