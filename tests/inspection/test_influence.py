@@ -115,9 +115,8 @@ def picture_model(weights: dict[int, float], image: ImageSpec) -> tuple[Model, T
 
 def measured(model: Model, tokens: Tokens) -> list[PictureInfluence]:
     """What is known from time to time, each once."""
-    assert model.card.image
     influence = Influence(model, tokens, model.card.vocab_size)
-    return list(dict.fromkeys(PictureExchanges(influence, model.card.image, model.card.bos).measure()))
+    return list(dict.fromkeys(PictureExchanges(influence, model.card).measure()))
 
 
 def test_of_a_picture_blocks_are_exchanged_first_and_in_the_end_each_pixel_that_matters() -> None:

@@ -163,3 +163,13 @@ def test_pictures_are_read_by_their_levels_and_texts_as_texts() -> None:
         look(open_model("names", provider="cpu"), np.zeros((4, 6), dtype=np.int64))
     with pytest.raises(TuiGenError, match="fashion reads levels of pixels"):
         look(open_model("fashion", provider="cpu"), "a boot")
+
+
+def test_of_a_guided_network_the_copy_that_has_the_prompt_is_looked_into() -> None:
+    adventurers = open_model("adventurers", provider="cpu")
+    levels = np.zeros((32, 32), dtype=np.int64)
+    prompts = ("orc man, axe", "orc man, guidance 3", "orc man")
+    traces = [look(adventurers, levels, prompt=prompt) for prompt in prompts]
+    assert all(len(each.values["head.features"]) == len(each.tokens) for each in traces)
+    *others, plain = (each.values["head.features"][-1024:] for each in traces)
+    assert [np.allclose(plain, other, atol=1e-4) for other in others] == [False, True]

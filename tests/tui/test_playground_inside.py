@@ -92,7 +92,7 @@ async def test_what_a_pixel_rests_on_is_drawn_on_the_picture(size: tuple[int, in
         assert card.image
         past = first_pixel(prompt, card.image) + 26 * 28 + 25
         influence = Influence(loaded_model.model, tokens[:past], card.vocab_size)
-        *_, last = PictureExchanges(influence, card.image, card.bos).measure()
+        *_, last = PictureExchanges(influence, card).measure()
         await driver.shows(f"the prompt: {last.prompt:.2f} bits")
         await driver.shows(f"{last.largest(1)[0][1]:.2f}")
         await driver.hides("measured")

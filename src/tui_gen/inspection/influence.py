@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tui_gen.card import ImageSpec
+from tui_gen.card import ImageSpec, ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.branch import Branch
 from tui_gen.generation.protocol import State, StepModel, state_after
@@ -190,13 +190,14 @@ class PictureExchanges:
     whether the graph keeps to them is what an audit measures.
     """
 
-    def __init__(self, influence: Influence, image: ImageSpec, bos: int) -> None:
+    def __init__(self, influence: Influence, card: ModelCard) -> None:
         """influence: on the prediction of the value, of all tokens of the run from the first one on."""
-        tokens, self._influence, self._image = influence.tokens, influence, image
+        assert card.image
+        tokens, image, self._influence, self._image = influence.tokens, card.image, influence, card.image
         self._first = first_pixel(tokens[None], image)
         self._value = len(tokens) - self._first
         self._prompt = np.flatnonzero(np.isin(tokens[: self._first], image.conditions))
-        influence.replace(self._prompt, bos)
+        influence.replace(self._prompt, card.bos)
         self._reach = _reach(image, self._value)
         self._bits = np.full(self._reach.shape, np.nan)
         self._sides = np.zeros(self._reach.shape, dtype=np.int64)

@@ -44,14 +44,23 @@ class Inside:
 
     def values(self, tokens: Tokens, state: Arrays) -> dict[str, Values]:
         """What is inside while tokens [batch] are read from the state before them: `embedding`, and for each layer the
-        likes of `layer0.input_gate`, each float32[batch, width].
+        likes of `layer0.input_gate`, each float32[batch, width]. Of the copies of a guided network, the one that has
+        the prompt.
         """
         if not self._session:
             return {}
         own = {port.name for port in self._session.inputs}
         feeds = {name: array for name, array in zip(self._inputs, (tokens, *state), strict=True) if name in own}
         names = [port.name.removeprefix(INSIDE) for port in self._session.outputs]
-        return dict(zip(names, self._session.run(feeds), strict=True))
+        parts = zip(names, self._session.run(feeds), strict=True)
+        return {name: self._prompted(part, len(tokens)) for name, part in parts}
+
+    def _prompted(self, values: Values, batch: int) -> Values:
+        """[batch, width] of [batch * copies, width]."""
+        copies = self.model.card.image.copies if self.model.card.image else ()
+        if len(values) == batch or len(values) != batch * len(copies):
+            return values
+        return values[copies.index("prompted") if "prompted" in copies else 0 :: len(copies)]
 
 
 class Neighbour(NamedTuple):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tui_gen.inspection.receptive_field import FAR, ITSELF
 from tui_gen.tui.widgets.cells import EIGHTHS_UP
 from tui_gen.tui.widgets.inside_drawing import GLYPHS, Line, Piece, cut, joined, sentences
 from tui_gen.tui.widgets.inside_text import marked_text
@@ -24,9 +25,9 @@ _CURVE, _GUTTER = 5, 7
 """Lines of the curve, and cells at its left."""
 _NAMED = 3
 _LATER, _UNKNOWN, _FAR, _ITSELF = -3, -2, -1, 9
-"""Of a pixel that has no step on the scale: not drawn before, not measured yet, out of reach, predicted."""
+"""Of a pixel that has no step on the scale: it comes later, is not measured yet, is out of reach, or is predicted."""
 _PIXEL_BITS = (_LEAST_BITS, *_BITS)
-_PIXEL_SIGNS = {_LATER: " ", _UNKNOWN: " ", _FAR: "-", 0: "·", 1: ":", 2: "+", 3: "*", 4: "#", _ITSELF: "@"}
+_PIXEL_SIGNS = {_LATER: " ", _UNKNOWN: " ", _FAR: FAR, 0: "·", 1: ":", 2: "+", 3: "*", 4: "#", _ITSELF: ITSELF}
 _SCALES = (2, 1), (1, 2)
 """Cells of a pixel beside each other, and pixels below each other in a cell."""
 _LEAST_FACTS = 32
@@ -150,8 +151,8 @@ def _picture_facts(influence: PictureInfluence) -> list[str]:
     pairs = influence.largest(_NAMED)
     largest = [f"{_block_name(influence, block)} {bits:.2f}" for block, bits in pairs if bits >= _BITS[0]]
     facts = [
-        f"@ {_place_name(influence)}: its prediction",
-        f"- out of reach: by its layers it can see {seen} of {earlier} earlier pixels"
+        f"{ITSELF} {_place_name(influence)}: its prediction",
+        f"{FAR} out of reach: by its layers it can see {seen} of {earlier} earlier pixels"
         if seen < earlier
         else f"it may rest on any of the {earlier} earlier pixels",
     ]

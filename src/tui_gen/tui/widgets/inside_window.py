@@ -11,14 +11,13 @@ from numpy.typing import NDArray
 
 from tui_gen.generation.describe import head_of, number_of, shown_token
 from tui_gen.images.codec import ImageCodec
-from tui_gen.images.picture import first_pixel
 from tui_gen.sampling.params import Floats
 from tui_gen.terminal_text import scrub_line
 from tui_gen.text.codec import TextCodec
 from tui_gen.text.transcript import Transcript
 
 if TYPE_CHECKING:  # what looks inside is loaded when somebody looks
-    from tui_gen.card import ImageSpec, ModelCard
+    from tui_gen.card import ModelCard
     from tui_gen.inspection.branch_trace import BranchTrace
     from tui_gen.inspection.influence import PictureInfluence
     from tui_gen.library import LoadedModel
@@ -214,22 +213,21 @@ def measure(trace: BranchTrace, place: Place, loaded_model: LoadedModel) -> Iter
     """
     codec = loaded_model.codec
     if isinstance(codec, ImageCodec):
-        yield from _measure_picture(trace, place, loaded_model.card, codec.image)
+        yield from _measure_picture(trace, place, loaded_model.card, head_of(trace.branch, codec))
     else:
         yield from _measure_text(trace, place, loaded_model.card.vocab_size, head_of(trace.branch, codec))
 
 
-def _measure_picture(trace: BranchTrace, place: Place, card: ModelCard, image: ImageSpec) -> Iterator[Measurement]:
-    """On what the value at a place was drawn from, or within the prompt, the first one."""
+def _measure_picture(trace: BranchTrace, place: Place, card: ModelCard, first: int) -> Iterator[Measurement]:
+    """On what the value at a place was drawn from, or within the prompt, the first one, which stands at `first`."""
     from tui_gen.inspection.influence import Influence, PictureExchanges
 
-    unknown, first = np.zeros(0), first_pixel(trace.branch.start.prompt, image)
-    past = max(place.position, first)
+    unknown, past = np.zeros(0), max(place.position, first)
     if past < 2:
         yield Measurement(unknown, 0, "before the first pixel there is nothing that its prediction could rest on")
         return
     influence, known = Influence.on_branch(trace.branch, 0, past, trace.sample, card.vocab_size), None
-    for picture in PictureExchanges(influence, image, card.bos).measure():
+    for picture in PictureExchanges(influence, card).measure():
         if known is None or picture is not known.picture:
             known = Measurement(unknown, 0, prompt=picture.prompt, picture=picture)
         yield known
