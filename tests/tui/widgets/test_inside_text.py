@@ -8,16 +8,8 @@ import numpy as np
 import pytest
 
 from tui_gen.tui.widgets.inside_drawing import Line
-from tui_gen.tui.widgets.inside_text import (
-    WORD,
-    bits_level,
-    influence_lines,
-    marked_text,
-    ranking,
-    tokens_lines,
-    units_lines,
-    wrap_text,
-)
+from tui_gen.tui.widgets.inside_text import bits_level, influence_lines, marked_text, tokens_lines, wrap_text
+from tui_gen.tui.widgets.inside_units import WORD, ranking, units_lines
 from tui_gen.tui.widgets.inside_window import Measurement, Selection, Split, Window, prompt_facts
 
 NEAR = (("dog", 0.75), ("moon", -0.2))
@@ -91,8 +83,8 @@ def test_units_are_ranked_by_what_they_follow_and_colour_the_text() -> None:
 
 
 def test_a_short_text_is_said_to_tell_little() -> None:
-    assert "too few to tell" in "\n".join(texts(units_lines(follows(50), 70, 20)))
-    assert "too few" not in "\n".join(texts(units_lines(follows(300), 70, 20)))
+    assert "50 tokens are few" in "\n".join(texts(units_lines(follows(50), 70, 20)))
+    assert "tokens are few" not in "\n".join(texts(units_lines(follows(300), 70, 20)))
     flat = Window({"state.h.0": np.zeros((3, 2), np.float32)}, ["", "-", "-"], 0, pieces=["", "-", "-"])
     assert ranking(flat) is not None
     assert "draws pictures" in texts(units_lines(Window({"x": np.zeros(1, np.float32)}, [], 0), 70, 9))[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,11 +28,14 @@ _CHANGE = 0.1
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of a line. level: on the scale, from -STEPS to STEPS; None for words."""
+    """A part of a line."""
 
     text: str
     level: int | None = None
+    """On the scale, from -STEPS to STEPS; None for words."""
     strong: bool = False
+    marked: bool = False
+    """Whether it belongs to the phrase that a person marks."""
 
 
 Line = list[Piece]
@@ -43,9 +46,14 @@ def selected(window: Window, in_cell: bool) -> tuple[int, int]:
     layer = window.selection.layer % max(1, len(window.cells))
     if in_cell or not window.states:
         return layer, window.selection.unit
-    part = dict(window.states).get(f"layer {layer + 1} h", window.states[0][1])
+    part = dict(window.states).get(_hidden_name(layer), window.states[0][1])
     units = _ordered(part, window)
     return layer, int(units[min(window.selection.top, len(units) - 1)])
+
+
+def _hidden_name(layer: int) -> str:
+    """As of `Window.states`."""
+    return f"layer {layer + 1} h"
 
 
 def title_line(window: Window, drawing: str) -> Line:
@@ -99,7 +107,7 @@ def _part_lines(name: str, part: Values, window: Window, columns: range, room: i
     units = _ordered(seen, window)
     top = min(window.selection.top, max(0, len(units) - (room - 1)))
     bound = 1.0 if name.endswith(" h") else max(1.0, float(np.abs(part).max()))
-    now = part[window.cursor]
+    now, proposal = part[window.cursor], selected(window, in_cell=False)
     facts = [
         f"{part.shape[1]} units",
         "those that move most first" if window.selection.order == "movement" else "by number",
@@ -112,7 +120,8 @@ def _part_lines(name: str, part: Values, window: Window, columns: range, room: i
             Piece(GLYPHS[step], step, at == window.cursor - columns.start)
             for at, step in enumerate(_levels(row, bound))
         ]
-        lines.append([Piece(f"{unit:>4} "), *joined(cells), Piece(f"{now[unit]:+7.2f}")])
+        mark = Piece(">", strong=True) if (name, unit) == (_hidden_name(proposal[0]), proposal[1]) else Piece(" ")
+        lines.append([mark, Piece(f"{unit:>3} "), *joined(cells), Piece(f"{now[unit]:+7.2f}")])
     return lines
 
 
@@ -131,8 +140,8 @@ def joined(cells: Sequence[Piece]) -> list[Piece]:
     """Cells that look alike and stand together become one."""
     pieces: list[Piece] = []
     for cell in cells:
-        if pieces and (pieces[-1].level, pieces[-1].strong) == (cell.level, cell.strong):
-            pieces[-1] = Piece(pieces[-1].text + cell.text, cell.level, cell.strong)
+        if pieces and replace(cell, text=pieces[-1].text) == pieces[-1]:
+            pieces[-1] = replace(cell, text=pieces[-1].text + cell.text)
         else:
             pieces.append(cell)
     return pieces
@@ -277,6 +286,6 @@ def cut(line: Line, width: int) -> Line:
     for piece in line:
         if left <= 0:
             break
-        pieces.append(piece if len(piece.text) <= left else Piece(piece.text[:left], piece.level, piece.strong))
+        pieces.append(piece if len(piece.text) <= left else replace(piece, text=piece.text[:left]))
         left -= len(piece.text)
     return pieces
