@@ -134,7 +134,7 @@ async def test_a_phrase_is_marked_and_the_cursor_goes_to_other_places_where_its_
         position = driver.view.position
         assert position is not None
         await driver.press("m", "left", "left")
-        await driver.shows("on throughout, off before and after")
+        await driver.shows("on throughout, off around it")
         values = trace(driver.workspace.loaded_model.model, driver.branch.tokens[:, 0].astype(np.int64)).values
         first = phrase_matches(values["layer0.hidden"][1:], range(position - 1, position + 3))[0]
         assert first.is_throughout

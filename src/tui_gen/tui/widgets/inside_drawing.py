@@ -22,6 +22,8 @@ GLYPHS = {-3: "≡", -2: "=", -1: "-", 0: "·", 1: "+", 2: "*", 3: "#"}
 """What stands in a cell, so that the scale reads without colour, too."""
 _GUTTER, _FIGURE = 5, 7
 """Cells left of a row of units, for the number of the unit, and right of it, for the value at the cursor."""
+_SETTLED = 32
+"""Tokens after which the order of units may change."""
 _CHANGE = 0.1
 """From which on a number has changed since the token before."""
 
@@ -103,8 +105,7 @@ def _ruler(window: Window, first: int, columns: int) -> Line:
 
 
 def _part_lines(name: str, part: Values, window: Window, columns: range, room: int) -> list[Line]:
-    seen = part[: columns.start + max(1, len(columns) // 2)]  # so that the order stays while a run goes on
-    units = _ordered(seen, window)
+    units = _ordered(part, window)
     top = min(window.selection.top, max(0, len(units) - (room - 1)))
     bound = 1.0 if name.endswith(" h") else max(1.0, float(np.abs(part).max()))
     now, proposal = part[window.cursor], selected(window, in_cell=False)
@@ -126,9 +127,11 @@ def _part_lines(name: str, part: Values, window: Window, columns: range, room: i
 
 
 def _ordered(part: Values, window: Window) -> NDArray[np.intp]:
-    return (
-        np.argsort(-movement(part), kind="stable") if window.selection.order == "movement" else np.arange(part.shape[1])
-    )
+    """By what is seen of them so far, in steps: so the order stays while a run goes on."""
+    if window.selection.order == "number":
+        return np.arange(part.shape[1])
+    seen = part[: max(_SETTLED, window.cursor // _SETTLED * _SETTLED)]
+    return np.argsort(-movement(seen), kind="stable")
 
 
 def _levels(row: Values, bound: float) -> list[int]:

@@ -26,7 +26,7 @@ from tui_gen.tui.widgets.inside_window import Window
 
 _RANKS, _TOP = 16, 3
 """Lines of the ranking at most, and units of it whose places are listed together while none is pinned."""
-_BAR = 20
+_BAR = 16
 WORD, PHRASE = "the word at the cursor", "the marked phrase"
 NO_STATE = "the state of this model has no real numbers to look at"
 
@@ -47,6 +47,8 @@ class Ranking(NamedTuple):
     """All units that move, the closest first."""
     chance: float = 0.0
     """As of `chance`."""
+    begin: int = 0
+    """The first token of which anything can be said."""
 
     def unit(self, pin: int | None) -> int:
         """The one that is pinned, or else the one that follows the property most closely."""
@@ -61,7 +63,7 @@ def ranking(window: Window) -> Ranking | None:
     if not states or not window.pieces:
         return None
     layer, hidden = states[window.selection.layer % len(states)]
-    begin = int(not window.pieces[0])  # of what a text begins with nothing can be said
+    begin = int(not window.pieces[0])
     own, series = hidden[begin:], _properties(window, begin)
     if not series:
         return Ranking(layer, hidden, "", 0, 0, [])
@@ -69,7 +71,7 @@ def ranking(window: Window) -> Ranking | None:
     name, span = list(series)[number], _span(window, begin)
     every = hidden.shape[1]
     order = phrase_matches(own, span, count=every) if name == PHRASE else matches(own, series[name], count=every)
-    return Ranking(layer, hidden, name, len(series), number, order, chance(own, series[name]))
+    return Ranking(layer, hidden, name, len(series), number, order, chance(own, series[name]), begin)
 
 
 def _properties(window: Window, begin: int) -> dict[str, Floats]:
@@ -130,12 +132,12 @@ def _match_lines(order: Ranking, unit: int, room: int) -> list[Line]:
 
 def _match_line(match: Match, selected: bool, by_chance: float) -> Line:
     sign = 1 if match.correlation > 0 else -1
-    throughout = " on throughout, off before and after" if match.is_throughout else ""
-    remark = throughout or (" no more than by chance" if abs(match.correlation) <= by_chance else "")
+    remarks = ["on throughout, off around it"] * match.is_throughout
+    remarks += ["as by chance"] * (abs(match.correlation) <= by_chance)
     return [
         Piece(f" {'>' if selected else ' '} unit {match.unit:>4} {match.correlation:+.2f} ", strong=selected),
         Piece(bar(abs(match.correlation), _BAR), sign),
-        Piece(remark),
+        Piece(f" {', '.join(remarks)}"),
     ]
 
 
@@ -144,7 +146,9 @@ def places(window: Window, order: Ranking) -> tuple[list[Match], list[range]]:
     unit, pin = order.unit(window.selection.pin), window.selection.pin
     units = [match for match in order.matches if match.unit == unit] if pin is not None else order.matches[:_TOP]
     signs = [1 if match.correlation > 0 else -1 for match in units]
-    return units, similar_places(order.hidden, [match.unit for match in units], signs) if units else []
+    own = order.hidden[order.begin :]
+    stretches = similar_places(own, [match.unit for match in units], signs) if units else []
+    return units, [range(stretch.start + order.begin, stretch.stop + order.begin) for stretch in stretches]
 
 
 def _place_lines(window: Window, order: Ranking, width: int, room: int) -> list[Line]:
@@ -153,7 +157,7 @@ def _place_lines(window: Window, order: Ranking, width: int, room: int) -> list[
     chosen = min(window.selection.place or 0, max(0, len(stretches) - 1))
     names = ", ".join(f"{match.unit}{'' if match.correlation > 0 else ' (below 0)'}" for match in units)
     count = f"{len(stretches)} places where unit{'s' * (len(units) > 1)} {names} {'are' if len(units) > 1 else 'is'} on"
-    head: Line = [Piece(f" {count}", strong=True), Piece(": half of the most that it reaches · enter: go there")]
+    head: Line = [Piece(f" {count}", strong=True), Piece(" · enter goes there" if stretches else "")]
     top = max(0, chosen - max(1, room - 1) + 1)
     rows = [
         _place_line(window, stretch, width, number == chosen)
@@ -172,9 +176,11 @@ def _place_line(window: Window, stretch: range, width: int, is_chosen: bool) -> 
         flat(window.pieces[max(0, first) : past])
         for first, past in ((stretch.start - room, stretch.start), (stretch.start, stretch.stop), (stretch.stop, None))
     )
+    text = within.lstrip(" ")
+    before = (before + within[: len(within) - len(text)])[-room:] if room else ""
     return [
         Piece(name, strong=is_chosen),
-        Piece(before[-room:].rjust(room) if room else ""),
-        Piece(f"[{within}]", 1),
+        Piece(before.rjust(room)),
+        Piece(f"[{text}]", 1),
         Piece(after[:width]),
     ]
