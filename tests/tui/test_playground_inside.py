@@ -243,6 +243,13 @@ async def test_it_follows_a_run_and_a_model_without_names_shows_its_states_alone
         await driver.shows("layer 1 count · 1 units")
         await driver.press("2")
         await driver.shows("nothing inside has a name")
+        await driver.until(driver.says_end)
+        await driver.press("left", "left", "h")
+        await driver.until(lambda: "a unit of h or c can be held" in driver.notice)
+        await driver.press("f")
+        await driver.shows("forget before token")
+        await driver.press("enter")
+        await driver.until(lambda: driver.branch.start.interventions == (Forget(),))
 
 
 async def looking_inside(driver: ScreenDriver) -> None:
@@ -331,6 +338,24 @@ async def test_the_state_of_another_branch_is_taken_at_its_end_or_where_its_curs
         assert driver.playground.inside.has_focus_within
         await driver.press("backspace")
         await driver.ends("3")
+
+
+async def test_only_branches_of_as_many_samples_that_have_not_ended_have_a_state_to_give() -> None:
+    async with on_screen(SHIPPED / "names", prompt="ma", length=30, seed=3, samples=2, size=(200, 60)) as driver:
+        await driver.run_to_end()
+        await driver.press("home", "right", "right", "f10")
+        await driver.shows("inside: state")
+        driver.playground.knobs.type("samples", "1")
+        await driver.press("ctrl+n")
+        await driver.ends("2")
+        await driver.press("home", "right", "f10", "f10", "t")
+        await driver.until(lambda: "there is no other branch of one sample whose state" in driver.notice)
+        driver.playground.knobs.type("samples", "2")
+        await driver.press("ctrl+n")
+        await driver.ends("3")
+        await driver.press("home", "right", "f10", "f10", "t")
+        await driver.shows("branch 1, 2 samples, before token 1, where its cursor stood")
+        assert "branch 2" not in driver.screen().split("take before")[1]
 
 
 async def test_a_picture_has_nothing_to_operate_on_and_says_so_in_a_line(models: Path) -> None:

@@ -189,6 +189,10 @@ class Context:
         """For those of units that follow something in a text."""
         return self.in_inside and self.inside_view == "units"
 
+    def chooses_units(self) -> bool:
+        """For those of the units of a layer."""
+        return self.in_inside and self.inside_view in ("state", "cell", "units")
+
     def shows_states(self) -> bool:
         """For those of strips of units."""
         return self.in_inside and self.inside_view == "state"
@@ -378,9 +382,9 @@ TASKS: Tasks = {
             Context.splits_text, priority=False, owner="InsideView", alias="inside_word"),
         Key("r", "r", "ask('text')", "", "there: read a file or a text that is pasted, in place of what was made",
             "read", Context.looks_inside, priority=False, owner="InsideView", alias="inside_read"),
-        Key("down", "↓", "units(1)", "", "there: other units", "units", Context.looks_inside, priority=False,
+        Key("down", "↓", "units(1)", "", "there: other units", "units", Context.chooses_units, priority=False,
             owner="InsideView", alias="inside_next_unit"),
-        Key("up", "↑", "units(-1)", "", "there: other units", "units", Context.looks_inside, priority=False,
+        Key("up", "↑", "units(-1)", "", "there: other units", "units", Context.chooses_units, priority=False,
             owner="InsideView", alias="inside_previous_unit"),
         Key("f", "f", "operate('forget')", "", "there: a branch from here whose state forgets h, c or both",
             "change", Context.looks_inside, priority=False, owner="InsideView", alias="inside_forget"),
@@ -388,7 +392,7 @@ TASKS: Tasks = {
             Context.looks_inside, priority=False, owner="InsideView", alias="inside_hold"),
         Key("t", "t", "operate('take')", "", "there: a branch from here that takes the state of another branch",
             "change", Context.looks_inside, priority=False, owner="InsideView", alias="inside_take"),
-        Key("l", "l", "layer", "", "there: the cell of the next layer", "layer", Context.looks_inside,
+        Key("l", "l", "layer", "", "there: the next layer", "layer", Context.chooses_units,
             priority=False, owner="InsideView", alias="inside_layer"),
         Key("o", "o", "order", "", "there: units that move most first, or by number", "order", Context.shows_states,
             priority=False, owner="InsideView", alias="inside_order"),
@@ -525,8 +529,9 @@ def _parts_of_screen(keys: Sequence[Key], now: Context) -> dict[str, tuple[Pair,
         "in_inside": (
             (walk, "token"),
             *_groups([key for key in inside if key.parts[0] == "draw"]),
-            ("↑↓", "choose"),
+            *([("↑↓", "choose")] if now.chooses_units() else []),
             *_groups([key for key in inside if key.parts[0] not in ("draw", "units")]),
+            *([(shown["turn_back"], "before")] if now.before else []),
             back,
         ),
         "in_surprisal": (("↑↓", "choose"), ("enter", "go there"), (shown["surprisal"], "off"), back),

@@ -108,6 +108,9 @@ def surgery_dialog(
 def _forgettable(model: Model, layer: int) -> Iterator[Forget]:
     """First what is of the layer that is selected."""
     places = layers_of(model, model.start(1).arrays())
+    if not places:
+        yield Forget()
+        return
     parts, layers = (list(dict.fromkeys(each)) for each in zip(*places, strict=True))
     for at in [layers[layer % len(layers)], None] if len(layers) > 1 else [None]:
         for part in ["", *parts] if len(parts) > 1 else parts:
@@ -117,6 +120,7 @@ def _forgettable(model: Model, layer: int) -> Iterator[Forget]:
 
 def _proposal(model: Model, state: Arrays, layer: int, unit: int) -> str:
     """The unit that is selected, with its value now."""
+    check_intervention(model, Hold("h", 0, 0, 0.0))
     values = layers_of(model, state)
     layers = list(dict.fromkeys(layer for _, layer in values))
     own = layers[layer % len(layers)]

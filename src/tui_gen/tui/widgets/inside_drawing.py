@@ -187,7 +187,7 @@ def cell_lines(window: Window, width: int, height: int) -> list[Line]:
     if max(map(len, drawing)) > width or len(drawing) + 3 > height:
         drawing = drawing[drawing.index("") + 1 :]  # the equations alone
     lines = [head, [], *([Piece(text)] for text in drawing), []]
-    lines += [[Piece(f"  {'':14} {'this unit':>10}  {'mean of all':>12}")]]
+    lines += [[Piece(f"  {'':14} {'this unit':>9} {'mean of all':>21}")]]
     for quantity in layer.quantities:
         share = abs(one[quantity]) if quantity != "cell" else min(1.0, abs(one[quantity]) / 3)
         lines.append(

@@ -297,7 +297,10 @@ class InsideView(Widget, can_focus=True):
 
     def action_ask(self, subject: Subject) -> None:
         """Asks for another text, or for a word."""
-        self.post_message(self.Asked(subject))
+        if subject == "word" and self._inside and self._inside.embedding is None:
+            self.notify("this model names no embedding in which a word could have neighbours")
+        else:
+            self.post_message(self.Asked(subject))
 
     def show_neighbours(self, word: str) -> None:
         """What is near a word in the embedding, until the cursor moves."""
