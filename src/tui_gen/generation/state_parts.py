@@ -42,16 +42,20 @@ class StateParts:
         """Those that hold real numbers."""
         self._layers = {part: self._sites_of(part) for part in RECURRENT}
 
-    def recurrent(self) -> list[str]:
-        """Which of `h` and `c` there are. Raises TuiGenError where there is neither."""
+    def memory(self) -> list[str]:
+        """The parts that keep what was read: `h` and `c`, or where there is neither, all of a state of nothing but real
+        numbers. Raises TuiGenError for one that has others, such as places in a picture.
+        """
         here = [part for part in RECURRENT if self._layers[part]]
+        if not here and len(self._tensors) == len(self._arrays):
+            here = list(self._tensors)
         if not here:
             raise TuiGenError(f"this is for recurrent models; the state has neither h nor c, but {self._listed()}")
         return here
 
     def layers(self) -> dict[tuple[str, int], Site]:
-        """Where each layer is, by part and layer. Raises TuiGenError where there is none."""
-        parts = [part for part in self.recurrent() if self._are_known(part)]
+        """Where each layer is, by part and layer, as far as layers are known. Raises TuiGenError as `memory`."""
+        parts = [part for part in self.memory() if part in RECURRENT and self._are_known(part)]
         places = [(part, layer) for part in parts for layer in self._layers[part]]
         return {(part, layer): self._layers[part][layer] for part, layer in sorted(places, key=lambda place: place[1])}
 
@@ -71,7 +75,7 @@ class StateParts:
     def sites(self, part: str, layer: int | None) -> list[Site]:
         """Where a part is, all of it or one layer. Raises TuiGenError for what is not there."""
         if not part:
-            return [site for name in self.recurrent() for site in self.sites(name, layer)]
+            return [site for name in self.memory() for site in self.sites(name, layer)]
         if layers := self._layers.get(part):
             return list(layers.values()) if layer is None else [self._layer(part, layer)]
         if part not in self._tensors:
@@ -94,8 +98,8 @@ class StateParts:
         return Site(site.part, (*site.place, unit))
 
     def check_donation(self, donation: Arrays, samples: int) -> None:
-        """Raises TuiGenError for a state of other samples, of another model, or of one that is not recurrent."""
-        self.recurrent()
+        """Raises TuiGenError for a state of other samples, of another model, or of one without a memory."""
+        self.memory()
         shapes = [(part.shape[1:], part.dtype) for part in donation]
         if shapes != [(part.shape[1:], part.dtype) for part in self._arrays]:
             raise TuiGenError("the state of another model cannot be taken")
@@ -138,7 +142,7 @@ class StateParts:
 def layers_of(model: StateModel, state: Arrays) -> dict[tuple[str, int], NDArray[Any]]:
     """The numbers [batch, width] of each layer of `h` and `c`, by part and layer, where it is known which they are.
 
-    Raises TuiGenError where there is neither.
+    Raises TuiGenError as `StateParts.memory`.
     """
     return {place: state[site.part][site.place] for place, site in StateParts(model).layers().items()}
 

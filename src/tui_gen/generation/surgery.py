@@ -24,7 +24,8 @@ class Forget:
     """Numbers of the state become zero, which is what they are before the first token."""
 
     part: str = ""
-    """`h`, `c`, or the name of any other part that holds real numbers; empty for all that there is of `h` and `c`."""
+    """`h`, `c`, or the name of any other part that holds real numbers; empty for all that
+    there is of `h` and `c`, or of a state that has neither."""
     layer: int | None = None
     """Counted from 0; None for all."""
 
@@ -211,7 +212,7 @@ class _Edit(NamedTuple):
 def check_intervention(model: StateModel, intervention: Intervention) -> None:
     """Raises TuiGenError for one that is not possible on the states of a model, whatever a donor has."""
     if isinstance(intervention, Take):
-        StateParts(model).recurrent()
+        StateParts(model).memory()
     else:
         _edit(model, Operation(0, intervention), 1)
 

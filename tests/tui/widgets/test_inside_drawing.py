@@ -44,16 +44,18 @@ def test_each_layer_has_its_units_with_the_value_at_the_cursor() -> None:
     lines = texts(state_lines(window, 60, 16))
     assert lines[0] == "     abcdefghijabcdefghijabcdefghij"
     assert re.match(r" layer 1 [ch] · 12 units, those that move most first", lines[1])
-    rows = [line for line in lines if re.match(r" +\d+ ", line)]
+    rows = [line for line in lines if re.match(r"[> ] *\d+ ", line)]
     for row in rows[:6]:
-        unit, signs, value = row.split()[0], row[5:35], float(row.split()[-1])
+        unit, signs, value = row[1:].split()[0], row[5:35], float(row.split()[-1])
         name = "state.h.0" if lines.index(row) < len(lines) // 2 else "state.c.0"
         expected = window.values[name][20, int(unit)]
         assert value == pytest.approx(expected, abs=0.006)
         assert set(signs) <= set("≡=-·+*#")
     by_number = Window(window.values, window.labels, 20, selection=Selection(order="number", top=3))
-    numbers = [int(row.split()[0]) for row in texts(state_lines(by_number, 60, 16)) if re.match(r" +\d+ ", row)]
+    rows = [row for row in texts(state_lines(by_number, 60, 16)) if re.match(r"[> ] *\d+ ", row)]
+    numbers = [int(row[1:].split()[0]) for row in rows]
     assert numbers[:3] == [3, 4, 5]
+    assert [row[:5] for row in rows if row[0] == ">"] == [">  3 "]
 
 
 def test_the_cursor_is_in_sight_in_a_long_text_and_the_window_moves_by_halves() -> None:

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from tui_gen.tui.widgets.inside_drawing import Line
-from tui_gen.tui.widgets.inside_text import (
-    WORD,
-    marked_text,
-    ranking,
-    tokens_lines,
-    units_lines,
-    wrap_text,
-)
+from tui_gen.tui.widgets.inside_text import flat, marked_text, tokens_lines, wrap_text
+from tui_gen.tui.widgets.inside_units import PHRASE, WORD, ranking, units_lines
 from tui_gen.tui.widgets.inside_window import Selection, Split, Window, prompt_facts
 
 NEAR = (("dog", 0.75), ("moon", -0.2))
@@ -63,9 +58,45 @@ def test_units_are_ranked_by_what_they_follow_and_colour_the_text() -> None:
     assert any(line.startswith(" > unit    2 ") for line in other)
 
 
+def test_a_phrase_is_ranked_in_the_place_of_the_word_at_the_cursor_and_marked_in_the_text() -> None:
+    window = follows(300, trait=-1)
+    hidden = window.values["state.h.0"]
+    hidden[120:125, 6] = -1
+    chosen = Selection(trait=-1, phrase=range(1120, 1125))
+    window = replace(window, first=1000, selection=chosen)
+    order = ranking(window)
+    assert order
+    assert (order.trait, order.matches[0].unit, order.matches[0].is_throughout) == (PHRASE, 6, True)
+    lines = units_lines(window, 70, 40)
+    assert "".join(piece.text for line in lines[1::2] for piece in line if piece.marked) == flat(window.pieces[120:125])
+    assert any(line.endswith("on throughout, off around it") for line in texts(lines))
+    begun = replace(window, selection=Selection(begun=1155))
+    assert begun.phrase == range(150, 156)
+    assert replace(window, selection=Selection(phrase=range(400, 500))).phrase is None
+
+
+def test_places_where_the_same_units_are_on_stand_with_the_text_around_them() -> None:
+    window = follows(300)
+    hidden = window.values["state.h.0"]
+    hidden[:, 6] = 0
+    hidden[250:252, 6] = hidden[148:152, 6] = hidden[20:23, 6] = -1
+    window = replace(window, selection=Selection(trait=-1, phrase=range(20, 23), pin=6, place=1))
+    rows = texts(units_lines(window, 72, 24))[-4:]
+    assert rows[0] == " 3 places where unit 6 (below 0) is on · enter goes there"
+    text = flat(window.pieces)
+    for row, mark, where, span in zip(
+        rows[1:], " > ", ("here", "130 back", "100 on"), ((148, 152), (20, 23), (250, 252)), strict=False
+    ):
+        first, past = span[0] - 1, span[1] - 1  # the first token of all wrote nothing
+        name = f" {mark} {where:>10} {f'({past - first})':>6} "
+        first += text[first] == " "
+        before = text[max(0, first - 17) : first].rjust(17)
+        assert row == f"{name}{before}[{text[first:past]}]{text[past:]}"[:72]
+
+
 def test_a_short_text_is_said_to_tell_little() -> None:
-    assert "too few to tell" in "\n".join(texts(units_lines(follows(50), 70, 20)))
-    assert "too few" not in "\n".join(texts(units_lines(follows(300), 70, 20)))
+    assert "50 tokens are few" in "\n".join(texts(units_lines(follows(50), 70, 20)))
+    assert "tokens are few" not in "\n".join(texts(units_lines(follows(300), 70, 20)))
     flat = Window({"state.h.0": np.zeros((3, 2), np.float32)}, ["", "-", "-"], 0, pieces=["", "-", "-"])
     assert ranking(flat) is not None
     assert "draws pictures" in texts(units_lines(Window({"x": np.zeros(1, np.float32)}, [], 0), 70, 9))[0]
@@ -75,7 +106,16 @@ def split(near: Sequence[tuple[str, float]] | None = NEAR) -> Window:
     """Of `The xyz cat`, and two tokens that the model made."""
     labels, sources = ["<end>", "the", "<unk>", "cat", "sat", "."], ["", "The", " xyz", " cat", "", ""]
     facts = ["3 tokens for 11 characters"]
-    parts = Split([0, 7, 1, 12, 30, 4], [-3, -2, -1, 0, 1, 2], sources, facts, begins=True, unknown=1, neighbours=near)
+    parts = Split(
+        [0, 7, 1, 12, 30, 4],
+        [-3, -2, -1, 0, 1, 2],
+        sources,
+        facts,
+        begins=True,
+        unknown=1,
+        neighbours=near,
+        subject="cat",
+    )
     return Window({}, labels, 3, pieces=labels, split=parts)
 
 
@@ -125,6 +165,11 @@ def test_the_cursor_is_in_sight_in_a_long_text() -> None:
 @pytest.mark.parametrize("width", [1, 3, 9, 40, 300])
 @pytest.mark.parametrize("height", [0, 1, 2, 5, 12, 60])
 def test_any_room_is_drawn(width: int, height: int) -> None:
-    for lines in (units_lines(follows(30), width, height), tokens_lines(split(), width, height)):
+    places = replace(follows(30), selection=Selection(place=3))
+    for lines in (
+        units_lines(follows(30), width, height),
+        units_lines(places, width, height),
+        tokens_lines(split(), width, height),
+    ):
         assert len(lines) <= height
         assert all(len(text) <= width for text in texts(lines))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,17 +22,22 @@ GLYPHS = {-3: "≡", -2: "=", -1: "-", 0: "·", 1: "+", 2: "*", 3: "#"}
 """What stands in a cell, so that the scale reads without colour, too."""
 _GUTTER, _FIGURE = 5, 7
 """Cells left of a row of units, for the number of the unit, and right of it, for the value at the cursor."""
+_SETTLED = 32
+"""Tokens after which the order of units may change."""
 _CHANGE = 0.1
 """From which on a number has changed since the token before."""
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of a line. level: on the scale, from -STEPS to STEPS; None for words."""
+    """A part of a line."""
 
     text: str
     level: int | None = None
+    """On the scale, from -STEPS to STEPS; None for words."""
     strong: bool = False
+    marked: bool = False
+    """Whether it belongs to the phrase that a person marks."""
 
 
 Line = list[Piece]
@@ -43,9 +48,14 @@ def selected(window: Window, in_cell: bool) -> tuple[int, int]:
     layer = window.selection.layer % max(1, len(window.cells))
     if in_cell or not window.states:
         return layer, window.selection.unit
-    part = dict(window.states).get(f"layer {layer + 1} h", window.states[0][1])
+    part = dict(window.states).get(_hidden_name(layer), window.states[0][1])
     units = _ordered(part, window)
     return layer, int(units[min(window.selection.top, len(units) - 1)])
+
+
+def _hidden_name(layer: int) -> str:
+    """As of `Window.states`."""
+    return f"layer {layer + 1} h"
 
 
 def title_line(window: Window, drawing: str) -> Line:
@@ -95,11 +105,10 @@ def _ruler(window: Window, first: int, columns: int) -> Line:
 
 
 def _part_lines(name: str, part: Values, window: Window, columns: range, room: int) -> list[Line]:
-    seen = part[: columns.start + max(1, len(columns) // 2)]  # so that the order stays while a run goes on
-    units = _ordered(seen, window)
+    units = _ordered(part, window)
     top = min(window.selection.top, max(0, len(units) - (room - 1)))
     bound = 1.0 if name.endswith(" h") else max(1.0, float(np.abs(part).max()))
-    now = part[window.cursor]
+    now, proposal = part[window.cursor], selected(window, in_cell=False)
     facts = [
         f"{part.shape[1]} units",
         "those that move most first" if window.selection.order == "movement" else "by number",
@@ -112,14 +121,17 @@ def _part_lines(name: str, part: Values, window: Window, columns: range, room: i
             Piece(GLYPHS[step], step, at == window.cursor - columns.start)
             for at, step in enumerate(_levels(row, bound))
         ]
-        lines.append([Piece(f"{unit:>4} "), *joined(cells), Piece(f"{now[unit]:+7.2f}")])
+        mark = Piece(">", strong=True) if (name, unit) == (_hidden_name(proposal[0]), proposal[1]) else Piece(" ")
+        lines.append([mark, Piece(f"{unit:>3} "), *joined(cells), Piece(f"{now[unit]:+7.2f}")])
     return lines
 
 
 def _ordered(part: Values, window: Window) -> NDArray[np.intp]:
-    return (
-        np.argsort(-movement(part), kind="stable") if window.selection.order == "movement" else np.arange(part.shape[1])
-    )
+    """By what is seen of them so far, in steps: so the order stays while a run goes on."""
+    if window.selection.order == "number":
+        return np.arange(part.shape[1])
+    seen = part[: max(_SETTLED, window.cursor // _SETTLED * _SETTLED)]
+    return np.argsort(-movement(seen), kind="stable")
 
 
 def _levels(row: Values, bound: float) -> list[int]:
@@ -131,8 +143,8 @@ def joined(cells: Sequence[Piece]) -> list[Piece]:
     """Cells that look alike and stand together become one."""
     pieces: list[Piece] = []
     for cell in cells:
-        if pieces and (pieces[-1].level, pieces[-1].strong) == (cell.level, cell.strong):
-            pieces[-1] = Piece(pieces[-1].text + cell.text, cell.level, cell.strong)
+        if pieces and replace(cell, text=pieces[-1].text) == pieces[-1]:
+            pieces[-1] = replace(cell, text=pieces[-1].text + cell.text)
         else:
             pieces.append(cell)
     return pieces
@@ -175,7 +187,7 @@ def cell_lines(window: Window, width: int, height: int) -> list[Line]:
     if max(map(len, drawing)) > width or len(drawing) + 3 > height:
         drawing = drawing[drawing.index("") + 1 :]  # the equations alone
     lines = [head, [], *([Piece(text)] for text in drawing), []]
-    lines += [[Piece(f"  {'':14} {'this unit':>10}  {'mean of all':>12}")]]
+    lines += [[Piece(f"  {'':14} {'this unit':>9} {'mean of all':>21}")]]
     for quantity in layer.quantities:
         share = abs(one[quantity]) if quantity != "cell" else min(1.0, abs(one[quantity]) / 3)
         lines.append(
@@ -277,7 +289,7 @@ def cut(line: Line, width: int) -> Line:
     for piece in line:
         if left <= 0:
             break
-        pieces.append(piece if len(piece.text) <= left else Piece(piece.text[:left], piece.level, piece.strong))
+        pieces.append(piece if len(piece.text) <= left else replace(piece, text=piece.text[:left]))
         left -= len(piece.text)
     return pieces
 

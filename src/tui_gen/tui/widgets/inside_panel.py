@@ -33,15 +33,11 @@ from tui_gen.tui.widgets.inside_drawing import (
     title_line,
 )
 from tui_gen.tui.widgets.inside_influence import influence_lines
-from tui_gen.tui.widgets.inside_text import (
-    ranking,
-    selected_unit,
-    tokens_lines,
-    units_lines,
-)
+from tui_gen.tui.widgets.inside_text import tokens_lines
+from tui_gen.tui.widgets.inside_units import places, ranking, units_lines
 from tui_gen.tui.widgets.inside_window import Drawing, Place, Selection, Window, measure, read_window
 from tui_gen.tui.widgets.lists import Sidebar
-from tui_gen.tui.widgets.run_view import RunView
+from tui_gen.tui.widgets.run_view import Cursor, RunView
 
 if TYPE_CHECKING:  # what looks inside is loaded when somebody looks
     from tui_gen.inspection.branch_trace import BranchTrace
@@ -50,8 +46,11 @@ if TYPE_CHECKING:  # what looks inside is loaded when somebody looks
 
 Deed = Literal["forget", "hold", "take"]
 """What can be done to a state."""
-_BEFORE, _PAST, _EVERY = 256, 128, 64
-"""Tokens around the cursor whose inside is computed, at least, and in which steps: so a text moves rarely."""
+Subject = Literal["text", "word"]
+_NEAR, _WIDE = (256, 128, 64), (768, 768, 512)
+"""Tokens before and after the cursor whose inside is computed, at least, and in which steps, so that a text moves
+rarely; and of units while no run is in need of the time: more text tells more.
+"""
 _DRAW: Mapping[Drawing, Callable[[Window, int, int], list[Line]]] = {
     "state": state_lines,
     "cell": cell_lines,
@@ -62,6 +61,7 @@ _DRAW: Mapping[Drawing, Callable[[Window, int, int], list[Line]]] = {
 _READ_FOR_IT = ("influence", "tokens")
 """What is drawn there is not known before somebody looks at it."""
 _NO_CELLS = "this network has no recurrent cells; 1 shows the features of its layers"
+_UNDERLINE = Style(underline=True)
 _WHOLE = 10_000
 """Columns that no screen has."""
 
@@ -111,6 +111,22 @@ class InsideView(Widget, can_focus=True):
         unit: int
         """What is selected, counted from 0."""
 
+    @dataclass
+    class Chosen(Message):
+        """A person wants to go to a token of the text."""
+
+        position: int
+
+    @dataclass
+    class Asked(Message):
+        """A person wants to see another text or the neighbours of a word, and is to say which."""
+
+        subject: Subject
+
+    @dataclass
+    class Turned(Message):
+        """Something else is drawn, so other keys mean something."""
+
     def __init__(self, keys: Sequence[Key] = KEYS) -> None:
         super().__init__()
         bind(self, "InsideView", keys)
@@ -120,6 +136,8 @@ class InsideView(Widget, can_focus=True):
         self._trace: BranchTrace | None = None
         self._inside: Inside | None = None
         self._next: Place | None = None
+        self._word: tuple[str, Cursor | None] = "", None
+        """Whose neighbours are asked for, and where the cursor stood then."""
         self._latest: tuple[BranchTrace, Place] | None = None
         """What is computed, or was last."""
         self._known: tuple[BranchTrace, Place, Window] | None = None
@@ -154,12 +172,14 @@ class InsideView(Widget, can_focus=True):
                 self._inside = Inside(view.workspace.loaded_model.model)
             trace = self._trace = BranchTrace(view.branch, self._inside, view.sample)
         length, position = _place(view)
-        first = max(0, position - _BEFORE) // _EVERY * _EVERY
-        measures = self.drawing == "influence" and (view.still or not view.running)
+        has_time, is_text = view.still or not view.running, not view.workspace.loaded_model.card.image
+        before, past, every = _WIDE if self.drawing == "units" and has_time and is_text else _NEAR
+        first, past = max(0, position - before) // every * every, -(-(position + past) // every) * every
+        measures = self.drawing == "influence" and has_time
         if self.drawing == "influence" and view.paused and not view.still:
             return  # the run comes to its stop at once, and tells
-        past = -(-(position + _PAST) // _EVERY) * _EVERY
-        place = Place(position, first, min(length, past), self.drawing, measures)
+        word = self._word[0] if self._word[1] == view.cursor and self.drawing == "tokens" else ""
+        place = Place(position, first, min(length, past), self.drawing, measures, word)
         if self._latest != (trace, place):
             self._latest, self._next = (trace, place), place
             self._read_on()
@@ -213,6 +233,7 @@ class InsideView(Widget, can_focus=True):
         if drawing not in _READ_FOR_IT:
             self._draw()
         self._look()
+        self.post_message(self.Turned())
 
     def action_order(self) -> None:
         """Units that move most first, or by their number."""
@@ -224,7 +245,9 @@ class InsideView(Widget, can_focus=True):
 
     def action_units(self, by: int) -> None:
         """Other units: scrolls the strips, looks at the next cell of the layer, or goes through the ranking."""
-        if self.drawing == "units":
+        if self.drawing == "units" and self._selection.place is not None:
+            self._move_place(by)
+        elif self.drawing == "units":
             self._move_pin(by)
         elif self.drawing in ("state", "cell"):
             self._select(top=max(0, self._selection.top + by), unit=max(0, self._selection.unit + by))
@@ -241,10 +264,52 @@ class InsideView(Widget, can_focus=True):
         """The unit so many ranks further on."""
         window = self._window()
         if window and (order := ranking(window)) and order.matches:
-            units, unit = [match.unit for match in order.matches], selected_unit(window, order)
+            units, unit = [match.unit for match in order.matches], order.unit(window.selection.pin)
             at = units.index(unit) + by if unit in units else 0
             unit = units[max(0, min(len(units) - 1, at))]
             self._select(pin=unit, unit=unit)
+
+    def action_mark(self) -> None:
+        """Marks a phrase: begins at the cursor, ends there, or is no more."""
+        selection, window = self._selection, self._window()
+        if not window:
+            return
+        at, phrase = window.first + window.cursor, window.phrase
+        if phrase and selection.begun is not None:
+            phrase = range(phrase.start + window.first, phrase.stop + window.first)
+            self._select(phrase=phrase, begun=None, trait=-1, pin=None)
+        else:
+            self._select(phrase=None, begun=None if selection.phrase else at, trait=-1, pin=None)
+
+    def action_places(self) -> None:
+        """Lists where else the same units are on, or the units again."""
+        self._select(place=0 if self._selection.place is None else None)
+
+    def action_go(self) -> None:
+        """To the place that is chosen."""
+        window, at = self._window(), self._selection.place
+        if window and at is not None and (order := ranking(window)):
+            _, stretches = places(window, order)
+            if stretches:
+                self.post_message(self.Chosen(window.first + stretches[min(at, len(stretches) - 1)].start))
+
+    def _move_place(self, by: int) -> None:
+        window, at = self._window(), self._selection.place or 0
+        if window and (order := ranking(window)):
+            _, stretches = places(window, order)
+            self._select(place=max(0, min(len(stretches) - 1, at + by)))
+
+    def action_ask(self, subject: Subject) -> None:
+        """Asks for another text, or for a word."""
+        if subject == "word" and self._inside and self._inside.embedding is None:
+            self.notify("this model names no embedding in which a word could have neighbours")
+        else:
+            self.post_message(self.Asked(subject))
+
+    def show_neighbours(self, word: str) -> None:
+        """What is near a word in the embedding, until the cursor moves."""
+        self._word = word, self.view.cursor if self.view else None
+        self._look()
 
     def action_operate(self, deed: Deed) -> None:
         """Asks for surgery on the state where somebody looks."""
@@ -298,6 +363,8 @@ class InsideView(Widget, can_focus=True):
         return Strip(segments).adjust_cell_length(self.size.width, self.rich_style)
 
     def _style(self, piece: Piece) -> Style:
+        if piece.marked:
+            return self._style(replace(piece, marked=False)) + _UNDERLINE
         if piece.level is None or piece.strong:
             return self._styles["strong"] if piece.strong else self.rich_style
         return self._styles["positive" if piece.level > 0 else "negative" if piece.level < 0 else "faint"]
@@ -349,5 +416,5 @@ def _changed(old: Line, new: Line, y: int) -> Region | None:
     return Region(first, y, width - first - (same if len(one) == len(other) else 0), 1)
 
 
-def _cells(line: Line) -> list[tuple[str, int | None, bool]]:
-    return [(character, piece.level, piece.strong) for piece in line for character in piece.text]
+def _cells(line: Line) -> list[Piece]:
+    return [replace(piece, text=character) for piece in line for character in piece.text]

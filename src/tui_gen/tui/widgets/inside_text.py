@@ -4,24 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain, zip_longest
-from typing import NamedTuple
 
-import numpy as np
 from rich.cells import cell_len
 
-from tui_gen.inspection.units import SATURATION, SHORT, Match, Values, matches, phrase, properties
-from tui_gen.sampling.params import Floats
-from tui_gen.tui.widgets.cells import bar, fit
-from tui_gen.tui.widgets.inside_drawing import GLYPHS, STEPS, Line, Piece, cut, joined, level, sentences
+from tui_gen.tui.widgets.cells import bar, fit, wrap
+from tui_gen.tui.widgets.inside_drawing import GLYPHS, Line, Piece, cut, joined, sentences
 from tui_gen.tui.widgets.inside_window import Split, Window
 
 _LINE_END = "↵"
-_RANKS = 8
 _LEAST_BESIDE, _NEIGHBOURS, _LABEL = 74, 23, 10
 """Columns from which on neighbours stand beside the tokens, theirs, and those of a token."""
-WORD = "the word at the cursor"
 TEXTS_ALONE = "this is drawn on a text, and the model draws pictures"
-NO_STATE = "the state of this model has no real numbers to look at"
 Characters = list[tuple[str, int]]
 """Of a line of a text: each character, and the number of its token."""
 
@@ -57,10 +50,15 @@ def marked_text(window: Window, levels: Sequence[int | None], width: int, height
 
 
 def _marked_row(row: Characters, levels: Sequence[int | None], window: Window) -> tuple[Line, Line]:
-    cursor = window.cursor
+    cursor, phrase = window.cursor, window.phrase or ()
     blank = not window.pieces[cursor].strip()
     text = [
-        Piece("␣" if blank and token == cursor and character == " " else character, levels[token], token == cursor)
+        Piece(
+            "␣" if blank and token == cursor and character == " " else character,
+            levels[token],
+            token == cursor,
+            token in phrase,
+        )
         for character, token in row
     ]
     signs = [
@@ -72,93 +70,9 @@ def _marked_row(row: Characters, levels: Sequence[int | None], window: Window) -
     return [Piece(" "), *joined(text)], [Piece(" "), *joined(signs)]
 
 
-class Ranking(NamedTuple):
-    """The units of a layer by how closely they follow something in the text."""
-
-    layer: str
-    hidden: Values
-    """[tokens, units]"""
-    trait: str
-    """What they follow; empty where the text has nothing that changes."""
-    among: int
-    """How many such properties the text has."""
-    number: int
-    """Which of them it is, from 0 on."""
-    matches: list[Match]
-    """All units that move, the closest first."""
-
-
-def ranking(window: Window) -> Ranking | None:
-    """By the property and of the layer that are selected; None where there is no text or no state."""
-    states = [state for state in window.states if state[0].endswith(" h")] or window.states
-    if not states or not window.pieces:
-        return None
-    layer, hidden = states[window.selection.layer % len(states)]
-    own = slice(int(not window.pieces[0]), None)  # without what a text begins with, of which nothing can be said
-    series = _properties(window.pieces[own], window.cursor - (own.start or 0))
-    if not series:
-        return Ranking(layer, hidden, "", 0, 0, [])
-    number = window.selection.trait % len(series)
-    name = list(series)[number]
-    order = matches(hidden[own], series[name], count=hidden.shape[1])
-    return Ranking(layer, hidden, name, len(series), number, order)
-
-
-def _properties(pieces: Sequence[str], cursor: int) -> dict[str, Floats]:
-    """Of those that a text can have, the ones that change in it; the last is the word that the cursor stands in."""
-    begins = [at for at in range(min(cursor + 1, len(pieces))) if at and (pieces[at] + " ")[0].isspace()]
-    first = begins[-1] if begins else 0
-    series = {**properties(pieces), WORD: phrase(pieces, first, cursor)}
-    return {name: values for name, values in series.items() if len(values) and values.min() < values.max()}
-
-
-def selected_unit(window: Window, order: Ranking) -> int:
-    """The unit that is pinned, or the one that follows the property most closely."""
-    if window.selection.pin is not None:
-        return window.selection.pin % order.hidden.shape[1]
-    return order.matches[0].unit if order.matches else 0
-
-
-def units_lines(window: Window, width: int, height: int) -> list[Line]:
-    """The text by the activation of one unit, and the units that follow something in it."""
-    order = ranking(window)
-    if not order:
-        return sentences(NO_STATE if window.pieces else TEXTS_ALONE, width)[: max(0, height)]
-    unit = selected_unit(window, order)
-    series, is_hidden = order.hidden[:, unit], order.layer.endswith(" h")
-    bound = 1.0 if is_hidden else max(1.0, float(np.abs(order.hidden).max()))
-    levels = [level(value, bound) for value in series.tolist()]
-    rows = _match_lines(order, unit, min(_RANKS, max(0, height // 3)))
-    facts = [order.layer, f"unit {unit} of {order.hidden.shape[1]}", f"{series[window.cursor]:+.2f} here"]
-    facts += [f"{(np.abs(series) > SATURATION).mean():.0%} beyond {SATURATION}"] if is_hidden else []
-    scale = f" · {GLYPHS[-STEPS]} {-bound:.2g}  {GLYPHS[STEPS]} {bound:.2g}"
-    head: Line = [Piece(f" {' · '.join(facts)}", strong=True), Piece(scale)]
-    text = marked_text(window, levels, width, max(0, height - 1 - len(rows)))
-    return [cut(line, width) for line in [head, *text, *rows][:height]]
-
-
-def _match_lines(order: Ranking, unit: int, room: int) -> list[Line]:
-    """What is followed, and the units that do, the selected one among them."""
-    if not order.trait:
-        return [[Piece(" nothing that a unit could follow changes in this text")]][:room]
-    tokens = len(order.hidden)
-    short = f" · {tokens} tokens are too few to tell" if tokens < SHORT else ""
-    head: Line = [
-        Piece(f" follow: {order.trait}", strong=True),
-        Piece(short, -1),
-        Piece(f" ({order.number + 1} of {order.among}, p: the next)"),
-    ]
-    at = next((at for at, match in enumerate(order.matches) if match.unit == unit), 0)
-    top = max(0, at - max(1, room - 1) + 1)
-    return [head, *(_match_line(match, match.unit == unit) for match in order.matches[top : top + room - 1])][:room]
-
-
-def _match_line(match: Match, selected: bool) -> Line:
-    sign = 1 if match.correlation > 0 else -1
-    return [
-        Piece(f" {'>' if selected else ' '} unit {match.unit:>4} {match.correlation:+.2f} ", strong=selected),
-        Piece(bar(abs(match.correlation), 20), sign),
-    ]
+def flat(pieces: Sequence[str]) -> str:
+    """The text of some tokens in a line; a line end is shown by a sign."""
+    return "".join(pieces).replace("\n", _LINE_END)
 
 
 def tokens_lines(window: Window, width: int, height: int) -> list[Line]:
@@ -166,7 +80,7 @@ def tokens_lines(window: Window, width: int, height: int) -> list[Line]:
     split = window.split
     if not split:
         return ([[]] if window.pieces else sentences(TEXTS_ALONE, width))[: max(0, height)]
-    beside, near = width >= _LEAST_BESIDE, _neighbour_lines(window, split)
+    beside, near = width >= _LEAST_BESIDE, _neighbour_lines(split)
     head = sentences(f"prompt: {', '.join(split.facts)}", width)
     room = max(1, height - len(head) - 1 - (0 if beside else len(near)))
     step = max(1, room // 2)
@@ -202,11 +116,12 @@ def _row(name: str, token: str, label: str, target: str, remark: str, *, mark: s
     return [Piece(text, strong=mark == ">"), Piece(remark, -1)]
 
 
-def _neighbour_lines(window: Window, split: Split) -> list[Line]:
+def _neighbour_lines(split: Split) -> list[Line]:
     """The first line says of which token."""
     if split.neighbours is None:
         return [[Piece(" no embedding is named")]]
-    lines: list[Line] = [[Piece(f" near {window.labels[window.cursor]} (cosine)", strong=True)]]
+    heading = wrap(f"near {split.subject} (cosine)", _NEIGHBOURS - 2)
+    lines: list[Line] = [[Piece(f" {line}", strong=True)] for line in heading]
     for label, cosine in split.neighbours:
         sign = 1 if cosine > 0 else -1
         lines.append([Piece(f" {fit(label, _LABEL)} {cosine:+.2f} "), Piece(bar(abs(cosine), 5), sign)])

@@ -47,6 +47,8 @@ class Place:
     drawing: Drawing
     measures: bool
     """Whether influence is to be measured: the model has time for it, and somebody looks at it."""
+    word: str = ""
+    """Whose neighbours in the embedding are asked for; empty for those of the token that is read."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,9 @@ class Split:
     unknown: int | None = None
     """The id that stands for all that the vocabulary does not have."""
     neighbours: Sequence[tuple[str, float]] | None = ()
-    """Of the token at the cursor in the embedding, with their cosine; None where the model shows no embedding."""
+    """Of a token in the embedding, with their cosine; None where the model shows no embedding."""
+    subject: str = ""
+    """Which token that is."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,8 @@ class Selection:
     """The unit whose activation colours the text; None for the one that follows the property most closely."""
     phrase: range | None = None
     """Positions of the tokens that are marked."""
+    begun: int | None = None
+    """The position where a person has begun to mark a phrase, which reaches to the cursor."""
     place: int | None = None
     """Which of the places is chosen where the same units are on; None where they are not listed."""
 
@@ -131,6 +137,15 @@ class Window:
         """The layers that are recurrent."""
         return [layer for layer in self.layers if layer.kind]
 
+    @property
+    def phrase(self) -> range | None:
+        """Which of these tokens are marked; None where none is."""
+        at, begun = self.first + self.cursor, self.selection.begun
+        phrase = self.selection.phrase if begun is None else range(min(at, begun), max(at, begun) + 1)
+        if phrase is None:
+            return None
+        return range(max(0, phrase.start - self.first), min(len(self.labels), phrase.stop - self.first)) or None
+
     def state_of(self, layer: Layer, quantity: str, part: str) -> Values | None:
         """The rows of the state, float32[tokens, width], that keep a value of a layer; None where it is not known."""
         rows = [row for name, row in self.states if name.split()[-1].startswith(part)]
@@ -160,12 +175,14 @@ def read_window(trace: BranchTrace, place: Place, workspace: Workspace) -> Windo
     values = trace.values(place.first, place.past)
     tokens = trace.branch.tokens[place.first : place.past, trace.sample].tolist()
     sample = f" #{trace.sample + 1}" if trace.branch.samples > 1 else ""
+    name = trace.branch.name
+    source = "" if name.isdecimal() else f" of {scrub_line(name)}"
     return Window(
         values,
         [scrub_line(shown_token(token, codec)) for token in tokens],
         place.position - place.first,
         trace.inside.layers,
-        title=workspace.title(trace.branch, place.position) + sample,
+        title=workspace.title(trace.branch, place.position) + sample + source,
         pieces=_pieces(trace, place, codec) if isinstance(codec, TextCodec) else (),
         first=place.first,
         split=_split(trace, place, codec) if isinstance(codec, TextCodec) and place.drawing == "tokens" else None,
@@ -193,9 +210,10 @@ def _split(trace: BranchTrace, place: Place, codec: TextCodec) -> Split:
     unknown = [source.strip() for token, source in pairs if token == codec.tokenizer.unknown_id]
     labels = [(source, scrub_line(shown_token(token, codec))) for token, source in pairs]
     near, table = None, trace.inside.embedding
-    if table is not None and tokens[place.position] < len(table):
-        pairs_near = neighbours(table, tokens[place.position])
-        near = [(scrub_line(shown_token(each.token, codec)), each.cosine) for each in pairs_near]
+    token, *others = codec.ids(place.word) if place.word else [tokens[place.position]]
+    if table is not None and token < len(table):
+        near = [(scrub_line(shown_token(each.token, codec)), each.cosine) for each in neighbours(table, token)]
+    part = f", the first of {len(others) + 1} tokens of {place.word}" if others else ""
     return Split(
         [tokens[at] for at in shown],
         [number_of(at, head_of(branch, codec)) for at in shown],
@@ -204,6 +222,7 @@ def _split(trace: BranchTrace, place: Place, codec: TextCodec) -> Split:
         begins=place.first == 0,
         unknown=codec.tokenizer.unknown_id,
         neighbours=near,
+        subject=scrub_line(shown_token(token, codec) + part),
     )
 
 
