@@ -119,7 +119,7 @@ def _part_lines(name: str, part: Values, window: Window, columns: range, room: i
         row = part[columns.start : columns.stop, unit]
         cells = [
             Piece(GLYPHS[step], step, at == window.cursor - columns.start)
-            for at, step in enumerate(_levels(row, bound))
+            for at, step in enumerate(levels_of(row, bound))
         ]
         mark = Piece(">", strong=True) if (name, unit) == (_hidden_name(proposal[0]), proposal[1]) else Piece(" ")
         lines.append([mark, Piece(f"{unit:>3} "), *joined(cells), Piece(f"{now[unit]:+7.2f}")])
@@ -134,7 +134,8 @@ def _ordered(part: Values, window: Window) -> NDArray[np.intp]:
     return np.argsort(-movement(seen), kind="stable")
 
 
-def _levels(row: Values, bound: float) -> list[int]:
+def levels_of(row: Values, bound: float) -> list[int]:
+    """As `level`, of many values."""
     steps: list[int] = np.clip(np.rint(row / bound * STEPS), -STEPS, STEPS).astype(int).tolist()
     return steps
 
