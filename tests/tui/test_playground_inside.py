@@ -157,16 +157,17 @@ async def test_a_phrase_is_marked_and_the_cursor_goes_to_other_places_where_its_
         assert position is not None
         await driver.press("m", "left", "left")
         await driver.shows("on throughout, off around it")
-        values = trace(driver.workspace.loaded_model.model, driver.branch.tokens[:, 0].astype(np.int64)).values
-        first = phrase_matches(values["layer0.hidden"][1:], range(position - 1, position + 3))[0]
+        looked = BranchTrace(driver.branch, Inside(driver.workspace.loaded_model.model))
+        hidden = looked.values(0, len(driver.branch))["state.h.0"][1:]
+        first = phrase_matches(hidden, range(position - 1, position + 3))[0]
         assert first.is_throughout
         await driver.shows(f"> unit {first.unit:>4} {first.correlation:+.2f}")
         await driver.press("down", "up", "s")
         sign = 1 if first.correlation > 0 else -1
-        places = similar_places(values["layer0.hidden"], [first.unit], [sign])
+        places = similar_places(hidden, [first.unit], [sign])
         await driver.shows(f"{len(places)} places where unit {first.unit}")
         await driver.press("down", "enter")
-        await driver.until(lambda: driver.view.position == places[1].start)
+        await driver.until(lambda: driver.view.position == places[1].start + 1)
         await driver.shows(">       here")
         await driver.press("s", "m")
         await driver.shows("follow: the word at the cursor")

@@ -128,3 +128,9 @@ def test_where_a_cell_has_no_room_its_equations_and_numbers_stay(width: int, hei
     assert lines[2].startswith("  c = f·c + i·g = ")
     assert "hidden" in lines[-1]
     assert not any("(×)" in line for line in lines)
+
+
+def test_on_a_small_terminal_a_cell_stands_with_all_its_numbers() -> None:
+    lines = texts(cell_lines(lstm(), 79, 18))
+    assert sum("(×)" in line for line in lines) == 3
+    assert "hidden" in lines[-1]

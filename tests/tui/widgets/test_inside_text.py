@@ -29,7 +29,7 @@ def test_a_text_breaks_after_white_space_and_its_line_ends_are_seen() -> None:
     assert wrap_text([""], 3) == []
 
 
-def follows(tokens: int, pin: int | None = None, trait: int = 0) -> Window:
+def follows(tokens: int, pin: int | None = None, trait: str = "") -> Window:
     """Unit 3 is below 0 within words that begin with a capital, unit 5 above at digits."""
     pieces = ["", *('Ab 12 "c" ' * tokens)[: tokens - 1]]
     hidden = np.random.default_rng(0).normal(0, 0.1, (tokens, 8)).astype(np.float32)
@@ -39,14 +39,17 @@ def follows(tokens: int, pin: int | None = None, trait: int = 0) -> Window:
 
 
 def test_units_are_ranked_by_what_they_follow_and_colour_the_text() -> None:
-    orders = [ranking(follows(300, trait=trait)) for trait in range(7)]
+    first = ranking(follows(300))
+    assert first
+    assert first.trait == first.traits[0]
+    assert WORD in first.traits
+    assert "inside brackets" not in first.traits
+    orders = [ranking(follows(300, trait=trait)) for trait in first.traits]
     best = {order.trait: order.matches[0].unit for order in orders if order}
+    assert tuple(best) == first.traits
     assert best["capitals"] == 3
     assert best["digits"] == 5
-    assert "inside brackets" not in best
-    assert {order.among for order in orders if order} == {len(best)}
-    assert WORD in best
-    trait = list(best).index("digits")
+    trait = "digits"
     drawn = texts(units_lines(follows(300, trait=trait), 70, 20))
     assert drawn[0].startswith(" layer 1 h · unit 5 of 8 · ")
     assert " follow: digits" in "\n".join(drawn)
@@ -59,10 +62,10 @@ def test_units_are_ranked_by_what_they_follow_and_colour_the_text() -> None:
 
 
 def test_a_phrase_is_ranked_in_the_place_of_the_word_at_the_cursor_and_marked_in_the_text() -> None:
-    window = follows(300, trait=-1)
+    window = follows(300)
     hidden = window.values["state.h.0"]
     hidden[120:125, 6] = -1
-    chosen = Selection(trait=-1, phrase=range(1120, 1125))
+    chosen = Selection(trait=PHRASE, phrase=range(1120, 1125))
     window = replace(window, first=1000, selection=chosen)
     order = ranking(window)
     assert order
@@ -80,7 +83,7 @@ def test_places_where_the_same_units_are_on_stand_with_the_text_around_them() ->
     hidden = window.values["state.h.0"]
     hidden[:, 6] = 0
     hidden[250:252, 6] = hidden[148:152, 6] = hidden[20:23, 6] = -1
-    window = replace(window, selection=Selection(trait=-1, phrase=range(20, 23), pin=6, place=1))
+    window = replace(window, selection=Selection(trait=PHRASE, phrase=range(20, 23), pin=6, place=1))
     rows = texts(units_lines(window, 72, 24))[-4:]
     assert rows[0] == " 3 places where unit 6 (below 0) is on · enter goes there"
     text = flat(window.pieces)

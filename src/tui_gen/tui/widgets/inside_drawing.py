@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -119,7 +119,7 @@ def _part_lines(name: str, part: Values, window: Window, columns: range, room: i
         row = part[columns.start : columns.stop, unit]
         cells = [
             Piece(GLYPHS[step], step, at == window.cursor - columns.start)
-            for at, step in enumerate(_levels(row, bound))
+            for at, step in enumerate(levels_of(row, bound))
         ]
         mark = Piece(">", strong=True) if (name, unit) == (_hidden_name(proposal[0]), proposal[1]) else Piece(" ")
         lines.append([mark, Piece(f"{unit:>3} "), *joined(cells), Piece(f"{now[unit]:+7.2f}")])
@@ -134,7 +134,8 @@ def _ordered(part: Values, window: Window) -> NDArray[np.intp]:
     return np.argsort(-movement(seen), kind="stable")
 
 
-def _levels(row: Values, bound: float) -> list[int]:
+def levels_of(row: Values, bound: float) -> list[int]:
+    """As `level`, of many values."""
     steps: list[int] = np.clip(np.rint(row / bound * STEPS), -STEPS, STEPS).astype(int).tolist()
     return steps
 
@@ -183,21 +184,24 @@ def cell_lines(window: Window, width: int, height: int) -> list[Line]:
         Piece(f" {position}, {_kind(layer)}", strong=True),
         Piece(f" · unit {unit} of {window.values[f'{layer.name}.hidden'].shape[1]}"),
     ]
-    drawing = draw(layer, one)
-    if max(map(len, drawing)) > width or len(drawing) + 3 > height:
-        drawing = drawing[drawing.index("") + 1 :]  # the equations alone
-    lines = [head, [], *([Piece(text)] for text in drawing), []]
-    lines += [[Piece(f"  {'':14} {'this unit':>9} {'mean of all':>21}")]]
+    drawing: list[Line] = [[Piece(text)] if text else [] for text in draw(layer, one)]
+    lines = [head, [], *drawing, [], *_table(layer, one, mean)]
+    if max(len(piece.text) for line in drawing for piece in line) > width or len(list(filter(None, lines))) > height:
+        lines = [head, [], *drawing[drawing.index([]) + 1 :], [], *_table(layer, one, mean)]  # the equations alone
+    if len(lines) > height:
+        lines = list(filter(None, lines))
+    return [cut(line, width) for line in lines[:height]]
+
+
+def _table(layer: Layer, one: Figures, mean: Figures) -> Iterator[Line]:
+    yield [Piece(f"  {'':14} {'this unit':>9} {'mean of all':>21}")]
     for quantity in layer.quantities:
         share = abs(one[quantity]) if quantity != "cell" else min(1.0, abs(one[quantity]) / 3)
-        lines.append(
-            [
-                Piece(f"  {quantity.replace('_', ' '):14} {one.text(quantity):>10} "),
-                Piece(bar(min(1.0, share), 12), level(one[quantity], 1.0)),
-                Piece(f" {mean.text(quantity):>7}"),
-            ]
-        )
-    return [cut(line, width) for line in lines[:height]]
+        yield [
+            Piece(f"  {quantity.replace('_', ' '):14} {one.text(quantity):>10} "),
+            Piece(bar(min(1.0, share), 12), level(one[quantity], 1.0)),
+            Piece(f" {mean.text(quantity):>7}"),
+        ]
 
 
 def _kind(layer: Layer) -> str:

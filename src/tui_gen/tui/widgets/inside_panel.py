@@ -34,7 +34,7 @@ from tui_gen.tui.widgets.inside_drawing import (
 )
 from tui_gen.tui.widgets.inside_influence import influence_lines
 from tui_gen.tui.widgets.inside_text import tokens_lines
-from tui_gen.tui.widgets.inside_units import places, ranking, units_lines
+from tui_gen.tui.widgets.inside_units import PHRASE, places, ranking, units_lines
 from tui_gen.tui.widgets.inside_window import Drawing, Place, Selection, Window, measure, read_window
 from tui_gen.tui.widgets.lists import Sidebar
 from tui_gen.tui.widgets.run_view import Cursor, RunView
@@ -254,7 +254,10 @@ class InsideView(Widget, can_focus=True):
 
     def action_property(self) -> None:
         """Units that follow something else in the text."""
-        self._select(trait=self._selection.trait + 1, pin=None)
+        window = self._window()
+        if window and (order := ranking(window)) and order.traits:
+            following = order.traits.index(order.trait) + 1
+            self._select(trait=order.traits[following % len(order.traits)], pin=None)
 
     def _select(self, **facts: Any) -> None:
         self._selection = replace(self._selection, **facts)
@@ -277,9 +280,9 @@ class InsideView(Widget, can_focus=True):
         at, phrase = window.first + window.cursor, window.phrase
         if phrase and selection.begun is not None:
             phrase = range(phrase.start + window.first, phrase.stop + window.first)
-            self._select(phrase=phrase, begun=None, trait=-1, pin=None)
+            self._select(phrase=phrase, begun=None, trait=PHRASE, pin=None)
         else:
-            self._select(phrase=None, begun=None if selection.phrase else at, trait=-1, pin=None)
+            self._select(phrase=None, begun=None if selection.phrase else at, trait=PHRASE, pin=None)
 
     def action_places(self) -> None:
         """Lists where else the same units are on, or the units again."""

@@ -20,7 +20,7 @@ from tui_gen.inspection.units import (
 )
 from tui_gen.sampling.params import Floats
 from tui_gen.tui.widgets.cells import bar
-from tui_gen.tui.widgets.inside_drawing import GLYPHS, STEPS, Line, Piece, cut, level, sentences
+from tui_gen.tui.widgets.inside_drawing import GLYPHS, STEPS, Line, Piece, cut, levels_of, sentences
 from tui_gen.tui.widgets.inside_text import TEXTS_ALONE, flat, marked_text
 from tui_gen.tui.widgets.inside_window import Window
 
@@ -37,12 +37,10 @@ class Ranking(NamedTuple):
     layer: str
     hidden: Values
     """[tokens, units]"""
+    traits: tuple[str, ...]
+    """The properties of the text that change in it."""
     trait: str
-    """What they follow; empty where the text has nothing that changes."""
-    among: int
-    """How many such properties the text has."""
-    number: int
-    """Which of them it is, from 0 on."""
+    """The one that they follow; empty where there is none."""
     matches: list[Match]
     """All units that move, the closest first."""
     chance: float = 0.0
@@ -66,12 +64,12 @@ def ranking(window: Window) -> Ranking | None:
     begin = int(not window.pieces[0])
     own, series = hidden[begin:], _properties(window, begin)
     if not series:
-        return Ranking(layer, hidden, "", 0, 0, [])
-    number = window.selection.trait % len(series)
-    name, span = list(series)[number], _span(window, begin)
-    every = hidden.shape[1]
+        return Ranking(layer, hidden, (), "", [])
+    traits, trait = tuple(series), window.selection.trait
+    name = trait if trait in traits else traits[-1] if trait in (WORD, PHRASE) else traits[0]
+    every, span = hidden.shape[1], _span(window, begin)
     order = phrase_matches(own, span, count=every) if name == PHRASE else matches(own, series[name], count=every)
-    return Ranking(layer, hidden, name, len(series), number, order, chance(own, series[name]), begin)
+    return Ranking(layer, hidden, traits, name, order, chance(own, series[name]), begin)
 
 
 def _properties(window: Window, begin: int) -> dict[str, Floats]:
@@ -100,7 +98,7 @@ def units_lines(window: Window, width: int, height: int) -> list[Line]:
     unit = order.unit(window.selection.pin)
     series, is_hidden = order.hidden[:, unit], order.layer.endswith(" h")
     bound = 1.0 if is_hidden else max(1.0, float(np.abs(order.hidden).max()))
-    levels = [level(value, bound) for value in series.tolist()]
+    levels = levels_of(series, bound)
     room = min(_RANKS, max(0, height // 3))
     rows = (
         _match_lines(order, unit, room) if window.selection.place is None else _place_lines(window, order, width, room)
@@ -120,7 +118,7 @@ def _match_lines(order: Ranking, unit: int, room: int) -> list[Line]:
     tokens = len(order.hidden)
     head: Line = [
         Piece(f" follow: {order.trait}", strong=True),
-        Piece(f" ({order.number + 1} of {order.among})"),
+        Piece(f" ({order.traits.index(order.trait) + 1} of {len(order.traits)})"),
         Piece(f" · {tokens:,} tokens are few" if tokens < SHORT else "", -1),
         Piece(f" · by chance {order.chance:.2f}"),
     ]

@@ -99,8 +99,8 @@ class Selection:
     """Whose cell is drawn."""
     unit: int = 0
     """Which unit of it."""
-    trait: int = 0
-    """Which property of the text the units are ranked by; counted on from the last to the first."""
+    trait: str = ""
+    """Which property of the text the units are ranked by, where the text has it; empty for the first that it has."""
     pin: int | None = None
     """The unit whose activation colours the text; None for the one that follows the property most closely."""
     phrase: range | None = None
