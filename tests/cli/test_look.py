@@ -63,6 +63,26 @@ def test_a_picture_is_looked_into_by_its_file(tui_gen: Run, tmp_path: Path) -> N
         assert len(arrays["tokens"]) == 2 + toys.HEIGHT * toys.WIDTH
 
 
+def test_what_a_pixel_rests_on_is_printed_by_row_and_column(tui_gen: Run, tmp_path: Path) -> None:
+    tui_gen("generate", "image", "bright", "--format", "png", "-o", str(tmp_path / "a.png"))
+    words = ("look", "image", str(tmp_path / "a.png"), "--prompt", "bright", "--influence")
+    lines = tui_gen(*words, "1,2").stdout.decode().splitlines()
+    places = [(row, column) for row in range(2) for column in range(toys.WIDTH) if (row, column) < (1, 2)]
+    assert [line.split(maxsplit=1)[1] for line in lines] == [
+        "the prompt",
+        *(f"row {row}, column {column}" for row, column in places),
+    ]
+    assert float(lines[0].split()[0]) > 1
+    assert lines == tui_gen(*words, f"{toys.WIDTH + 3}").stdout.decode().splitlines()
+    done = tui_gen(*words, "1,2", "-o", str(tmp_path / "a.npz"))
+    assert done.returncode == 0, done.stderr
+    with np.load(tmp_path / "a.npz") as arrays:
+        assert arrays["influence"].shape == (toys.HEIGHT, toys.WIDTH)
+        assert arrays["prompt_influence"] == pytest.approx(float(lines[0].split()[0]), abs=1e-3)
+    wrong = tui_gen(*words, "4,0")
+    assert (wrong.returncode, b"or ROW,COLUMN from 0,0 to 3,5, not 4,0" in wrong.stderr) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("words", "status", "message"),
     [

@@ -269,6 +269,8 @@ def test_a_layer_is_found_wherever_its_state_lies() -> None:
         (apart, Forget(), [[0], [0], [0]]),
         (layered(h=(3,)), Forget("h", 0), [[0]]),
         (layered(memory=(5,), h=(1, 3)), Forget("memory"), [[0], []]),
+        (layered(memory=(5,), h=(1, 3)), Forget(), [[], [0]]),
+        (layered(memory=(5,), count=(1,)), Forget(), [[0], [0]]),
     ):
         branch = grown(Branch("1", BranchStart(np.array([[toys.THE]]), 1, PLAIN), model), 9)
         branch._states = {0: model.state([np.ones_like(part) for part in model.start(1).arrays()], 1)}
@@ -280,11 +282,9 @@ def test_a_layer_is_found_wherever_its_state_lies() -> None:
 @pytest.mark.parametrize(
     ("shapes", "intervention", "fault"),
     [
-        ({"count": (1,)}, Forget(), "this is for recurrent models; the state has neither h nor c, but count"),
         ({"count": (1,)}, Hold("count", 0, 0, 1), "a unit of h or c can be held, not of 'count'; the state has count"),
         ({"count": (1,)}, Forget("h"), "the state has no part 'h' that can be changed, but count"),
         ({"count": (1,)}, Forget("count", 0), "count has no layers; it can be forgotten as a whole"),
-        ({"count": (1,)}, Take(None, 3), "this is for recurrent models"),
         ({"h": (2, 3)}, Forget("h", 2), "h has layers 1, 2, not layer 3"),
         ({"h": (1, 3)}, Forget("h", 1), "h has layer 1 alone, not layer 2"),
         ({"h": (1, 3)}, Forget("h", -1), "h has layer 1 alone, not layer 0"),

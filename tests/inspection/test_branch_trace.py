@@ -40,9 +40,9 @@ def test_any_part_is_what_reading_the_whole_gives(recipes: LoadedModel) -> None:
         for name, values in whole.items():
             assert np.allclose(part[name], values[first:past], rtol=0, atol=1e-5), name
         for layer in (0, 1):
-            for state, quantity in (("state.h", "hidden"), ("state.c", "cell")):
+            for state, quantity in (("h", "hidden"), ("c", "cell")):
                 expected = whole[f"layer{layer}.{quantity}"][first:past]
-                assert np.allclose(part[state][:, layer], expected, rtol=0, atol=1e-5)
+                assert np.allclose(part[f"state.{state}.{layer}"], expected, rtol=0, atol=1e-5)
 
 
 def test_a_branch_that_grows_is_seen_to_its_end(recipes: LoadedModel) -> None:

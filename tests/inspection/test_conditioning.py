@@ -53,7 +53,6 @@ def test_each_pixel_has_the_bits_by_which_the_prompt_changes_it(name: str, promp
             series[: len(tokens) - head + 1], bits(own, logprobs(loaded_model, alone))[drawn], atol=1e-5
         )
     values, others = (trace(loaded_model.model, each).values for each in (tokens, without))
-    copies = max(1, len(image.copies))
     layer = "blocks.3.vertical"
-    one, other = (each[f"{layer}.features"][position * copies] for each in (values, others))
+    one, other = (each[f"{layer}.features"][position] for each in (values, others))
     assert dict(effect.moved)[layer] == pytest.approx(np.linalg.norm(one - other) / np.linalg.norm(one), rel=1e-3)

@@ -13,6 +13,7 @@ from export.text.step import TextNetwork
 from tests.support.text_networks import E, H, V
 from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
+from tui_gen.generation.state_parts import StateParts
 from tui_gen.inspection.inside import Inside, look, neighbours, trace
 from tui_gen.library import open_model, shipped_folder
 from tui_gen.runtime.model import Model
@@ -122,8 +123,8 @@ def test_a_model_that_computes_in_whole_numbers_shows_its_states_alone() -> None
     inside = Inside(model)
     assert (inside.layers, inside.embedding) == ((), None)
     assert inside.values(np.array([1]), model.start(1).arrays()) == {}
-    states = inside.states(model.start(1).arrays())
-    assert {name: part.shape for name, part in states.items()} == {"h": (1, 1, 128), "c": (1, 1, 128)}
+    states = StateParts(model).rows(model.start(1).arrays())
+    assert {name: part.shape for name, part in states.items()} == {"h.0": (1, 128), "c.0": (1, 128)}
 
 
 def test_a_look_tells_the_tokens_their_probabilities_and_what_went_on() -> None:
@@ -162,3 +163,13 @@ def test_pictures_are_read_by_their_levels_and_texts_as_texts() -> None:
         look(open_model("names", provider="cpu"), np.zeros((4, 6), dtype=np.int64))
     with pytest.raises(TuiGenError, match="fashion reads levels of pixels"):
         look(open_model("fashion", provider="cpu"), "a boot")
+
+
+def test_of_a_guided_network_the_copy_that_has_the_prompt_is_looked_into() -> None:
+    adventurers = open_model("adventurers", provider="cpu")
+    levels = np.zeros((32, 32), dtype=np.int64)
+    prompts = ("orc man, axe", "orc man, guidance 3", "orc man")
+    traces = [look(adventurers, levels, prompt=prompt) for prompt in prompts]
+    assert all(len(each.values["head.features"]) == len(each.tokens) for each in traces)
+    *others, plain = (each.values["head.features"][-1024:] for each in traces)
+    assert [np.allclose(plain, other, atol=1e-4) for other in others] == [False, True]

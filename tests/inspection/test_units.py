@@ -5,7 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tui_gen.inspection.units import correlations, matches, movement, phrase, properties, saturated, similar_places
+from tui_gen.inspection.units import (
+    Match,
+    chance,
+    correlations,
+    matches,
+    movement,
+    phrase,
+    phrase_matches,
+    properties,
+    saturated,
+    similar_places,
+)
 
 TEXT = 'He said "go (now)" 12 times.\n\nThen "stop'
 
@@ -39,18 +50,40 @@ def test_a_quotation_that_nobody_closed_ends_with_its_paragraph() -> None:
 def test_units_that_follow_a_property_come_first_whichever_way_they_turn() -> None:
     rng = np.random.default_rng(0)
     hidden = rng.normal(0, 0.3, (200, 20)).astype(np.float32)
-    series = phrase([""] * 200, 50, 99)
+    series = phrase(200, range(50, 100))
     hidden[:, 3] -= series.astype(np.float32)
     hidden[:, 7] += 0.5 * series.astype(np.float32)
     hidden[:, 9] = 0.25
     found = matches(hidden, series, count=2)
     assert [match.unit for match in found] == [3, 7]
-    for unit, correlation in found:
-        assert correlation == pytest.approx(np.corrcoef(hidden[:, unit], series)[0, 1])
+    for unit, correlation, _ in found:
+        assert correlation == pytest.approx(np.corrcoef(hidden[:, unit], series)[0, 1], abs=1e-5)
     assert correlations(hidden, series)[9] == 0
     assert movement(hidden)[9] == 0
     assert matches(hidden, np.ones(200)) == []
     assert similar_places(hidden, [3], [-1])[0].start in range(45, 100)
+
+
+def test_a_unit_that_is_on_throughout_a_phrase_and_off_around_it_comes_before_one_that_merely_correlates() -> None:
+    hidden = np.zeros((300, 4), dtype=np.float32)
+    hidden[100:110, 0], hidden[99:111, 1], hidden[100:109, 2] = -1, 1, 1
+    hidden[200:240, 0] = -0.8
+    order = phrase_matches(hidden, range(100, 110))
+    assert [(match.unit, match.is_throughout) for match in order] == [(0, True), (2, False), (1, False)]
+    assert order[0] == Match(0, pytest.approx(matches(hidden, phrase(300, range(100, 110)))[2].correlation), True)
+    assert [match.is_throughout for match in phrase_matches(hidden[100:110], range(10))] == []
+
+
+def test_what_units_reach_by_chance_is_much_in_a_short_text_and_little_in_a_long_one() -> None:
+    rng = np.random.default_rng(0)
+    for count, least, most in ((20, 0.5, 0.95), (2000, 0.03, 0.12)):
+        hidden, series = rng.normal(0, 1, (count, 100)).astype(np.float32), rng.integers(0, 2, count).astype(float)
+        assert least < chance(hidden, series) < most
+        shifts = range(count // 10, count - count // 10)
+        best = [np.abs(correlations(hidden, np.roll(series, shift))).max() for shift in shifts]
+        assert chance(hidden, series) == pytest.approx(np.quantile(best, 0.95), abs=1e-4)
+        hidden[:, 5] += 2 * series.astype(np.float32)
+        assert abs(matches(hidden, series)[0].correlation) > 0.65
 
 
 def test_places_where_units_are_on_together_are_told_longest_first() -> None:

@@ -10,13 +10,16 @@ from threading import Event
 
 import numpy as np
 import pytest
+from textual.events import Paste
 
 from tests.support.driver import GUARD_SECONDS, ScreenDriver, on_screen
 from tui_gen.generation.surgery import Forget, Hold, Take
+from tui_gen.images.picture import first_pixel
 from tui_gen.inspection.branch_trace import BranchTrace
-from tui_gen.inspection.influence import Influence
+from tui_gen.inspection.influence import Influence, PictureExchanges
 from tui_gen.inspection.inside import Inside, neighbours, trace
 from tui_gen.inspection.receptive_field import taps_field
+from tui_gen.inspection.units import phrase_matches, similar_places
 from tui_gen.tui.widgets import inside_panel
 from tui_gen.tui.widgets.inside_window import Measurement
 
@@ -73,8 +76,29 @@ async def test_what_a_prediction_rests_on_is_seen_on_the_text_once_the_model_has
         largest = max(exchange.bits for part in parts for exchange in part)
         await driver.shows(f" {largest:.2f} (")
         await driver.until(lambda: "measured" not in driver.screen())
+        [whole] = [exchange.bits for part in influence.measure([np.arange(1, 8)]) for exchange in part]
+        await driver.shows(f"the whole prompt: {whole:.2f} bits")
         await driver.press("home")
         await driver.shows("it reaches 1 token back")
+
+
+@pytest.mark.parametrize("size", [(80, 24), (200, 60)])
+async def test_what_a_pixel_rests_on_is_drawn_on_the_picture(size: tuple[int, int]) -> None:
+    async with on_screen(SHIPPED / "fashion", prompt="coat", size=size) as driver:
+        await driver.run_to_end()
+        await driver.press("f10", "3")
+        await driver.shows("@ row 27, column 27: its prediction")
+        await driver.press(*["left"] * 30)
+        await driver.shows("@ row 26, column 25: its prediction")
+        tokens, loaded_model = np.array(driver.tokens()), driver.workspace.loaded_model
+        card, prompt = loaded_model.card, driver.branch.start.prompt
+        assert card.image
+        past = first_pixel(prompt, card.image) + 26 * 28 + 25
+        influence = Influence(loaded_model.model, tokens[:past], card.vocab_size)
+        *_, last = PictureExchanges(influence, card).measure()
+        await driver.shows(f"the prompt: {last.prompt:.2f} bits")
+        await driver.shows(f"{last.largest(1)[0][1]:.2f}")
+        await driver.hides("measured")
 
 
 async def test_measuring_ends_where_the_cursor_moves_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,7 +131,7 @@ async def test_units_that_follow_something_are_ranked_and_colour_the_text() -> N
         await driver.press("f10", "4")
         await driver.shows("follow: place in the line (1 of ")
         before = driver.screen()
-        await driver.press("p")
+        await driver.press("a")
         await driver.shows("follow: word length so far (2 of ")
         [first] = re.findall(r"> unit +(\d+)", driver.screen())
         await driver.press("down")
@@ -120,6 +144,62 @@ async def test_units_that_follow_something_are_ranked_and_colour_the_text() -> N
         await driver.press("left", "left")
         there = values["layer0.hidden"][position - 1, int(second)]
         await driver.shows(f"unit {second} of 256 · {there:+.2f} here")
+
+
+async def test_a_phrase_is_marked_and_the_cursor_goes_to_other_places_where_its_units_are_on() -> None:
+    async with on_screen(SHIPPED / "shakespeare", prompt="ROMEO: ", length=250, seed=3) as driver:
+        await driver.run_to_end()
+        await driver.press("f10", "4")
+        await driver.shows("by chance 0.")
+        assert "m phrase" in driver.footer
+        await driver.press("left", "left", "m", "left", "left", "left")
+        await driver.until(lambda: "follow: the marked phrase" in driver.screen())
+        position = driver.view.position
+        assert position is not None
+        await driver.press("m", "left", "left")
+        await driver.shows("on throughout, off around it")
+        looked = BranchTrace(driver.branch, Inside(driver.workspace.loaded_model.model))
+        hidden = looked.values(0, len(driver.branch))["state.h.0"][1:]
+        first = phrase_matches(hidden, range(position - 1, position + 3))[0]
+        assert first.is_throughout
+        await driver.shows(f"> unit {first.unit:>4} {first.correlation:+.2f}")
+        await driver.press("down", "up", "s")
+        sign = 1 if first.correlation > 0 else -1
+        places = similar_places(hidden, [first.unit], [sign])
+        await driver.shows(f"{len(places)} places where unit {first.unit}")
+        await driver.press("down", "enter")
+        await driver.until(lambda: driver.view.position == places[1].start + 1)
+        await driver.shows(">       here")
+        await driver.press("s", "m")
+        await driver.shows("follow: the word at the cursor")
+
+
+@pytest.mark.parametrize("size", [(80, 24), (200, 60)])
+async def test_a_text_of_a_file_is_read_walked_through_and_left_again(size: tuple[int, int], tmp_path: Path) -> None:
+    text = "JULIET:\nWhat's in a name? that which we call a rose\nBy any other name would smell as sweet;\n" * 4
+    (tmp_path / "play.txt").write_text(text)
+    async with on_screen(SHIPPED / "shakespeare", prompt="ROMEO: ", length=20, seed=3, size=size) as driver:
+        await driver.run_to_end()
+        await driver.press("f10", "4", "r")
+        await driver.shows("read a text")
+        await driver.type("nowhere.txt\r")
+        await driver.shows("there is no file 'nowhere.txt'")
+        await driver.press("ctrl+u")
+        await driver.type(f"{tmp_path}/play.txt\r")
+        await driver.ends("play.txt")
+        await driver.shows(f"prompt token {len(text)} of play.txt")
+        assert driver.notice == "reads play.txt; backspace leads back"
+        await driver.shows("follow: place in the line")
+        assert driver.page == text
+        await driver.press("backspace")
+        await driver.ends("1")
+        assert driver.playground.inside.has_focus_within
+        driver.app.post_message(Paste("O Romeo, Romeo!\r\nwherefore art thou?"))
+        await driver.shows("O Romeo, Romeo!␊wherefore")
+        await driver.press("enter")
+        await driver.ends("text")
+        assert driver.page == "O Romeo, Romeo!\nwherefore art thou?"
+        assert driver.branch.start.text == driver.page
 
 
 async def test_a_fault_of_what_looks_inside_is_told_and_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,6 +230,18 @@ async def test_a_prompt_is_seen_as_the_model_reads_it() -> None:
         [first, *_] = neighbours(table, driver.tokens()[3])
         name = driver.workspace.loaded_model.codec.token_text(first.token)
         assert f" {name:10} {first.cosine:+.2f} " in driver.screen()
+        await driver.press("w")
+        await driver.shows("near which word")
+        await driver.type("xyzzy\r")
+        await driver.shows("does not know 'xyzzy'")
+        await driver.press("ctrl+u")
+        await driver.type("apple pie\r")
+        await driver.shows("near apple, the first")
+        [apple, _] = driver.workspace.tokens_of("apple pie")
+        nearest = neighbours(table, apple)[0]
+        assert f"{nearest.cosine:+.2f} " in driver.screen()
+        await driver.press("left")
+        await driver.shows("near for (cosine)")
 
 
 async def test_it_stands_beside_the_text_where_there_is_room_and_over_it_where_there_is_none() -> None:
@@ -175,6 +267,13 @@ async def test_it_follows_a_run_and_a_model_without_names_shows_its_states_alone
         await driver.shows("layer 1 count · 1 units")
         await driver.press("2")
         await driver.shows("nothing inside has a name")
+        await driver.until(driver.says_end)
+        await driver.press("left", "left", "h")
+        await driver.until(lambda: "a unit of h or c can be held" in driver.notice)
+        await driver.press("f")
+        await driver.shows("forget before token")
+        await driver.press("enter")
+        await driver.until(lambda: driver.branch.start.interventions == (Forget(),))
 
 
 async def looking_inside(driver: ScreenDriver) -> None:
@@ -255,9 +354,32 @@ async def test_the_state_of_another_branch_is_taken_at_its_end_or_where_its_curs
         await driver.until(lambda: driver.playground.inside.has_focus_within)
         await driver.press("t")
         await driver.shows("branch 1, at its end")
-        await driver.press("down", "enter")
+        await driver.press("enter")
         await driver.ends("3")
         assert driver.branch.start.interventions == (Take(donor, position),)
+        await driver.press("backspace")
+        await driver.ends("2")
+        assert driver.playground.inside.has_focus_within
+        await driver.press("backspace")
+        await driver.ends("3")
+
+
+async def test_only_branches_of_as_many_samples_that_have_not_ended_have_a_state_to_give() -> None:
+    async with on_screen(SHIPPED / "names", prompt="ma", length=30, seed=3, samples=2, size=(200, 60)) as driver:
+        await driver.run_to_end()
+        await driver.press("home", "right", "right", "f10")
+        await driver.shows("inside: state")
+        driver.playground.knobs.type("samples", "1")
+        await driver.press("ctrl+n")
+        await driver.ends("2")
+        await driver.press("home", "right", "f10", "f10", "t")
+        await driver.until(lambda: "there is no other branch of one sample whose state" in driver.notice)
+        driver.playground.knobs.type("samples", "2")
+        await driver.press("ctrl+n")
+        await driver.ends("3")
+        await driver.press("home", "right", "f10", "f10", "t")
+        await driver.shows("branch 1, 2 samples, before token 1, where its cursor stood")
+        assert "branch 2" not in driver.screen().split("take before")[1]
 
 
 async def test_a_picture_has_nothing_to_operate_on_and_says_so_in_a_line(models: Path) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # the help loads nothing that a look needs
 
     from numpy.typing import NDArray
 
-    from tui_gen.inspection.inside import Trace
+    from tui_gen.card import ImageSpec
     from tui_gen.library import LoadedModel
     from tui_gen.sampling.params import Floats, Tokens
 
@@ -35,10 +35,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", metavar="FILE.npz", help="where to write it; it must not exist")
     parser.add_argument(
         "--influence",
-        type=int,
         metavar="N",
         help="how many bits the prediction of token N changes when each earlier one is exchanged; the text begins with "
-        "token 1, after what the model begins with",
+        "token 1, after what the model begins with. In a picture, N is the number of a value, or ROW,COLUMN from 0 on "
+        "(ROW,COLUMN,CHANNEL in colour), and pixels are exchanged",
     )
     options.add_engine_options(parser)
 
@@ -54,9 +54,10 @@ def run(args: argparse.Namespace) -> int:
     trace = look(loaded_model, _read(loaded_model, args.file), prompt=args.prompt)
     arrays = trace.arrays()
     if args.influence is not None:
-        arrays["influence"] = bits = _influence(loaded_model, trace, args.influence)
+        influence, lines = _influence(loaded_model, trace.tokens, args.influence)
+        arrays |= influence
         if args.output is None:
-            _print_influence(loaded_model, trace, bits)
+            print("\n".join(lines))
             return 0
     _write(Path(args.output), arrays)
     if not trace.values:
@@ -76,26 +77,68 @@ def _read(loaded_model: LoadedModel, path: str) -> str | Tokens:
     return options.read_picture(path, loaded_model.codec.image)
 
 
-def _influence(loaded_model: LoadedModel, trace: Trace, at: int) -> Floats:
-    """Bits for each token before one: float64[tokens], NaN where there is none, as for the token itself."""
+def _influence(loaded_model: LoadedModel, tokens: Tokens, place: str) -> tuple[dict[str, Floats], list[str]]:
+    """Arrays, and lines for people."""
+    from tui_gen.images.codec import ImageCodec
+
+    if isinstance(loaded_model.codec, ImageCodec):
+        return _picture_influence(loaded_model, tokens, loaded_model.codec.image, place)
+    return _text_influence(loaded_model, tokens, place)
+
+
+def _text_influence(loaded_model: LoadedModel, tokens: Tokens, place: str) -> tuple[dict[str, Floats], list[str]]:
+    """`influence`, [tokens]: bits for each token before one; NaN where there is none, as for the token itself."""
     import numpy as np
 
     from tui_gen.inspection.influence import Influence
 
-    if not 2 <= at < len(trace.tokens):
-        raise UsageError(f"--influence takes a token from 2 to {len(trace.tokens) - 1} of this text, not {at}")
-    influence = Influence(loaded_model.model, trace.tokens[:at], loaded_model.card.vocab_size)
-    bits = np.full(len(trace.tokens), np.nan)
-    for part in influence.measure([np.array([position]) for position in influence.exchangeable]):
+    at = int(place) if place.isdecimal() else 0
+    if not 2 <= at < len(tokens):
+        raise UsageError(f"--influence takes a token from 2 to {len(tokens) - 1} of this text, not {place}")
+    influence = Influence(loaded_model.model, tokens[:at], loaded_model.card.vocab_size)
+    bits = np.full(len(tokens), np.nan)
+    for part in influence.measure(list(influence.exchangeable[:, None])):
         for exchange in part:
             bits[exchange.positions] = exchange.bits
-    return bits
+    text = loaded_model.codec.token_text
+    lines = [f"{bits[at]:8.4f}  {scrub_line(text(int(tokens[at])))}" for at in influence.exchangeable.tolist()]
+    return {"influence": bits}, lines
 
 
-def _print_influence(loaded_model: LoadedModel, trace: Trace, bits: Floats) -> None:
-    for token, value in zip(trace.tokens.tolist(), bits.tolist(), strict=True):
-        if value == value:  # noqa: PLR0124  NaN is not
-            print(f"{value:8.4f}  {scrub_line(loaded_model.codec.token_text(token))}")
+def _picture_influence(
+    loaded_model: LoadedModel, tokens: Tokens, image: ImageSpec, place: str
+) -> tuple[dict[str, Floats], list[str]]:
+    """`influence`, [height, width]: bits of each pixel, NaN out of reach; `prompt_influence`, []: of the prompt."""
+    import numpy as np
+
+    from tui_gen.images.picture import first_pixel
+    from tui_gen.inspection.influence import Influence, PictureExchanges
+
+    value, first = _value(image, place), first_pixel(tokens[None], image)
+    influence = Influence(loaded_model.model, tokens[: first + value], loaded_model.card.vocab_size)
+    *_, known = PictureExchanges(influence, loaded_model.card).measure()
+    arrays, lines = {"influence": known.bits}, list[str]()
+    for row, column in np.argwhere(known.reach).tolist():
+        lines.append(f"{known.bits[row, column]:8.4f}  row {row}, column {column}")
+    if known.prompt is not None:
+        arrays["prompt_influence"] = np.array(known.prompt)
+        lines.insert(0, f"{known.prompt:8.4f}  the prompt")
+    return arrays, lines
+
+
+def _value(image: ImageSpec, place: str) -> int:
+    """Which of a picture's tokens is meant, from 0 on. Raises UsageError."""
+    numbers = [int(number) if number.isdecimal() else -1 for number in place.split(",")]
+    shape = (image.height, image.width, image.channels)
+    if len(numbers) == 1 and 1 <= numbers[0] <= image.area:
+        return numbers[0] - 1
+    numbers += [0] * (len(numbers) == 2)
+    if len(numbers) == 3 and all(0 <= number < size for number, size in zip(numbers, shape, strict=True)):
+        return (numbers[0] * image.width + numbers[1]) * image.channels + numbers[2]
+    raise UsageError(
+        f"--influence takes a value of the picture from 1 to {image.area}, or ROW,COLUMN from 0,0 to "
+        f"{image.height - 1},{image.width - 1}, not {place}"
+    )
 
 
 def _write(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:

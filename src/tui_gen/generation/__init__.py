@@ -2,5 +2,5 @@
 
 May import: images and what it may import.
 Public names: `generate` (generate), `protocol` (StepModel, State), `branch` (Branch, BranchStart), `tree` (Tree),
-`surgery` (Forget, Hold, Take), `pacing` (Pace, frames), `describe` (describe).
+`surgery` (Forget, Hold, Take), `state_parts` (StateParts), `pacing` (Pace, frames), `describe` (describe).
 """

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.generate import generate
 from tui_gen.generation.protocol import RunStart, State, StateModel, StepModel, state_after
-from tui_gen.generation.surgery import Arrays, Intervention, Operation, SurgeryModel, Take, plain_state
+from tui_gen.generation.state_parts import Arrays
+from tui_gen.generation.surgery import Intervention, Operation, SurgeryModel, Take, plain_state
 from tui_gen.sampling.params import FREE, Mask, SamplingParams, Tokens
 from tui_gen.sampling.step import Step
 from tui_gen.sampling.sweep import Sweep

@@ -9,6 +9,7 @@ import numpy as np
 
 from tui_gen.card import ImageSpec
 from tui_gen.generation.branch import Branch
+from tui_gen.generation.state_parts import StateParts
 from tui_gen.inspection.inside import Inside, Values, join_states
 
 _PIECE = 64
@@ -22,12 +23,13 @@ class BranchTrace:
 
     def __init__(self, branch: Branch, inside: Inside, sample: int = 0) -> None:
         self.branch, self.inside, self.sample = branch, inside, sample
+        self._parts = StateParts(inside.model)
         self._pieces: OrderedDict[tuple[int, int], dict[str, Values]] = OrderedDict()
 
     def values(self, first: int, past: int) -> dict[str, Values]:
         """What was inside while the tokens at positions from first on were read: `embedding`, the likes of
-        `layer0.input_gate`, and of a text the state after each token by its parts, `state.h` float32[tokens, layers,
-        width]. Of the copies of a guided network, the one that has the prompt.
+        `layer0.input_gate`, and of a text the state after each token by part and layer, `state.h.0`: float32[tokens,
+        width] each. Of the copies of a guided network, the one that has the prompt.
 
         Positions are at most those whose tokens are known. Raises TuiGenError where the model fails.
         """
@@ -54,17 +56,10 @@ class BranchTrace:
         tokens = self.branch.tokens[first:past, self.sample].astype(np.int64)
         states = [state.rows([self.sample]) for state in self.branch.states(first, past)]
         values = self.inside.values(tokens, join_states(states[:-1]))
-        if image := self.inside.model.card.image:  # its state is what layers saw of earlier pixels, shifted by one
-            return {name: prompted(part, len(tokens), image) for name, part in values.items()}
-        after = self.inside.states(join_states(states[1:]))
+        if self.inside.model.card.image:  # its state is what layers saw of earlier pixels, shifted by one
+            return values
+        after = self._parts.rows(join_states(states[1:]))
         return {**values, **{f"state.{name}": part for name, part in after.items()}}
-
-
-def prompted(values: Values, tokens: int, image: ImageSpec) -> Values:
-    """[tokens, width] of [tokens * copies, width]."""
-    copies = max(1, len(values) // tokens)
-    prompted = image.copies.index("prompted") if "prompted" in image.copies else 0
-    return values[min(prompted, copies - 1) :: copies]
 
 
 class FeatureMap:

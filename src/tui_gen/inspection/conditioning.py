@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tui_gen.card import ImageSpec
-from tui_gen.inspection.branch_trace import BranchTrace, prompted
+from tui_gen.inspection.branch_trace import BranchTrace
 from tui_gen.inspection.inside import Inside, Values
 from tui_gen.runtime.model import RunState
 from tui_gen.sampling.params import Floats, Logits, Tokens, log_softmax
@@ -55,7 +55,7 @@ def prompt_effect(
         logits = list[Logits]()
         for at in part:
             if at == position:
-                moved = _moved(inside, rows[:, at], state, image)
+                moved = _moved(inside, rows[:, at], state)
             step, state = inside.model.step(np.ascontiguousarray(rows[:, at]), state)
             logits.append(step)
         _add(bits, _divergences(np.stack(logits)), part.start + 1 - head, image)
@@ -83,10 +83,10 @@ def _add(bits: Floats, divergences: Floats, first: int, image: ImageSpec) -> Non
         np.add.at(row, pixels, divergence[inside])
 
 
-def _moved(inside: Inside, tokens: Tokens, state: RunState, image: ImageSpec) -> tuple[tuple[str, float], ...]:
+def _moved(inside: Inside, tokens: Tokens, state: RunState) -> tuple[tuple[str, float], ...]:
     values = inside.values(np.ascontiguousarray(tokens), state.arrays())
-    pairs = [(name, prompted(part, len(tokens), image)) for name, part in values.items() if name.endswith(".features")]
-    return tuple((name.removesuffix(".features"), _share_moved(part[0], part[1])) for name, part in pairs)
+    pairs = [(name.removesuffix(".features"), part) for name, part in values.items() if name.endswith(".features")]
+    return tuple((name, _share_moved(part[0], part[1])) for name, part in pairs)
 
 
 def _share_moved(features: Values, without: Values) -> float:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.protocol import State
+from tui_gen.generation.state_parts import Arrays
 from tui_gen.images.codec import ImageCodec
 from tui_gen.library import LoadedModel
 from tui_gen.runtime.inside_graph import INSIDE, Layer, inside_graph
@@ -20,11 +21,8 @@ from tui_gen.sampling.step import check_finite
 from tui_gen.text.tokenizer import TextTokens
 
 Values = NDArray[np.float32]
-Arrays = Sequence[NDArray[Any]]
-"""The tensors of a state, as of `State.arrays`."""
 _AT_ONCE = 128
 """Tokens of a text whose inside is computed in one batch."""
-_STATE = "state."
 NO_NAMES = "nothing inside has a name: the model computes in whole numbers, or was not made by this exporter"
 
 
@@ -46,25 +44,23 @@ class Inside:
 
     def values(self, tokens: Tokens, state: Arrays) -> dict[str, Values]:
         """What is inside while tokens [batch] are read from the state before them: `embedding`, and for each layer the
-        likes of `layer0.input_gate`, each float32[batch, width].
+        likes of `layer0.input_gate`, each float32[batch, width]. Of the copies of a guided network, the one that has
+        the prompt.
         """
         if not self._session:
             return {}
         own = {port.name for port in self._session.inputs}
         feeds = {name: array for name, array in zip(self._inputs, (tokens, *state), strict=True) if name in own}
         names = [port.name.removeprefix(INSIDE) for port in self._session.outputs]
-        return dict(zip(names, self._session.run(feeds), strict=True))
+        parts = zip(names, self._session.run(feeds), strict=True)
+        return {name: self._prompted(part, len(tokens)) for name, part in parts}
 
-    def states(self, state: Arrays) -> dict[str, Values]:
-        """The numbers of a state by the names of its parts in the graph, float32[batch, rows, width]: of `h` and `c` a
-        row is a layer, of a picture's columns one is a pixel.
-        """
-        parts = zip(self._inputs[1:], state, strict=True)
-        return {
-            name.removeprefix(_STATE): part.reshape(len(part), -1, part.shape[-1])
-            for name, part in parts
-            if part.dtype.kind == "f" and part.ndim > 1
-        }
+    def _prompted(self, values: Values, batch: int) -> Values:
+        """[batch, width] of [batch * copies, width]."""
+        copies = self.model.card.image.copies if self.model.card.image else ()
+        if len(values) == batch or len(values) != batch * len(copies):
+            return values
+        return values[copies.index("prompted") if "prompted" in copies else 0 :: len(copies)]
 
 
 class Neighbour(NamedTuple):

@@ -76,6 +76,15 @@ class Workspace:
         prompt = self.loaded_model.codec.prompt([text] * samples)
         return self._begin(BranchStart(prompt, seed, params.checked(), text=text), length)
 
+    def read(self, text: str, name: str, *, params: SamplingParams, seed: int) -> Branch:
+        """A branch that is a text which nobody here has written: it ends where the text does, and may go on from there.
+
+        name: of the branch, if no other one has it. Raises TuiGenError that names what the model does not know.
+        """
+        prompt = self.loaded_model.codec.prompt([text])
+        start = BranchStart(prompt, seed, params.checked(), text=text)
+        return self._begin(start, 0, name if name not in self.tree else "")
+
     def sweep(self, text: str, knob: str, *, params: SamplingParams, seed: int, length: int | None) -> Branch:
         """The same prompt at several values of a knob, with the same random numbers.
 

@@ -26,6 +26,7 @@ Pair = tuple[str, str]
 """Key and meaning."""
 _SHOWN = {"enter": "enter", "backspace": "backspace"}
 """Where Textual has a sign that few people know."""
+_FEW = 2
 _TYPES_NOTHING = {"up", "down", "left", "right", "enter", "backspace"}
 _COMPARING = ("scroll", "stop", "branches", "style", "save", "copy")
 _WALKING = (
@@ -74,6 +75,8 @@ class Context:
     """In the list of the most surprising tokens."""
     in_inside: bool = False
     """In the panel of what goes on inside the network."""
+    inside_view: str = ""
+    """What is drawn there."""
     in_search: bool = False
     """In the line of the text that is searched for."""
     can_yank: bool = False
@@ -88,6 +91,8 @@ class Context:
     """Two branches are on the screen."""
     beside: bool = False
     """Branches of several models are on the screen."""
+    before: bool = False
+    """Another branch was on the screen."""
     played: bool = False
     """Other models were played too."""
     outdated: bool = False
@@ -156,6 +161,10 @@ class Context:
         """The panel and the lists have pages of their own."""
         return self.in_prompt or self.on_output()
 
+    def can_turn_back(self) -> bool:
+        """There is another branch that was on the screen."""
+        return self.before and not self.comparing and (self.on_output() or self.in_inside)
+
     def has_made(self) -> bool:
         """There is something to look at and to keep."""
         return self.made
@@ -179,6 +188,26 @@ class Context:
     def can_operate(self) -> bool:
         """There is a state to which something can be done: that of a picture is what its layers saw."""
         return self.in_inside and not self.drawing
+
+    def ranks_units(self) -> bool:
+        """For those of units that follow something."""
+        return self.in_inside and self.inside_view == "units"
+
+    def marks_text(self) -> bool:
+        """For those of units that follow something in a text alone."""
+        return self.ranks_units() and not self.drawing
+
+    def chooses_units(self) -> bool:
+        """For those of the units of a layer."""
+        return self.in_inside and self.inside_view in ("state", "cell", "units")
+
+    def shows_states(self) -> bool:
+        """For those of strips of units."""
+        return self.in_inside and self.inside_view == "state"
+
+    def splits_text(self) -> bool:
+        """For those of the tokens of a text."""
+        return self.in_inside and self.inside_view == "tokens" and not self.drawing
 
     def lists_branches(self) -> bool:
         """For the keys of the list of branches."""
@@ -300,6 +329,9 @@ TASKS: Tasks = {
         Key("", "type", "", "", "another word in the token's place", "a word", Context.can_type_over),
         Key("ctrl+g", "^g", "resample", "generate anew from here",
             "a branch from here with the knobs as they are now", "anew", Context.can_begin_anew),
+        Key("backspace", "backspace", "turn_back", "the branch before, and back again",
+            "the branch that was on the screen before; again: this one", "before", Context.can_turn_back,
+            priority=False),
         Key("f4", "f4", "unfold('branches')", "branches: switch, compare, rename, delete",
             "the list of branches; enter switches",
             "branches", Context.can_list, alias="branches"),
@@ -350,11 +382,21 @@ TASKS: Tasks = {
         Key("5", "5", "draw('tokens')", "", "there: how the prompt was split, input and target, neighbours in the "
             "embedding; of a picture what the prompt moves", "view", Context.looks_inside, priority=False,
             owner="InsideView", alias="inside_tokens"),
-        Key("p", "p", "property", "", "there: units that follow something else", "property",
-            Context.looks_inside, priority=False, owner="InsideView", alias="inside_property"),
-        Key("down", "↓", "units(1)", "", "there: other units", "units", Context.looks_inside, priority=False,
+        Key("a", "a", "property", "", "there: units that follow something else", "property",
+            Context.ranks_units, priority=False, owner="InsideView", alias="inside_property"),
+        Key("m", "m", "mark", "", "there: a phrase begins at the cursor, ends there: units that are on in it alone",
+            "phrase", Context.marks_text, priority=False, owner="InsideView", alias="inside_mark"),
+        Key("s", "s", "places", "", "there: other places where the same units are on; enter goes to one", "places",
+            Context.marks_text, priority=False, owner="InsideView", alias="inside_places"),
+        Key("enter", "enter", "go", "", "there: other places where the same units are on; enter goes to one", "go",
+            Context.marks_text, priority=False, owner="InsideView", alias="inside_go"),
+        Key("w", "w", "ask('word')", "", "there: neighbours in the embedding of a word that is typed", "word",
+            Context.splits_text, priority=False, owner="InsideView", alias="inside_word"),
+        Key("r", "r", "ask('text')", "", "there: read a file or a text that is pasted, in place of what was made",
+            "read", Context.can_operate, priority=False, owner="InsideView", alias="inside_read"),
+        Key("down", "↓", "units(1)", "", "there: other units", "units", Context.chooses_units, priority=False,
             owner="InsideView", alias="inside_next_unit"),
-        Key("up", "↑", "units(-1)", "", "there: other units", "units", Context.looks_inside, priority=False,
+        Key("up", "↑", "units(-1)", "", "there: other units", "units", Context.chooses_units, priority=False,
             owner="InsideView", alias="inside_previous_unit"),
         Key("f", "f", "operate('forget')", "", "there: a branch from here whose state forgets h, c or both",
             "change", Context.can_operate, priority=False, owner="InsideView", alias="inside_forget"),
@@ -362,9 +404,9 @@ TASKS: Tasks = {
             Context.can_operate, priority=False, owner="InsideView", alias="inside_hold"),
         Key("t", "t", "operate('take')", "", "there: a branch from here that takes the state of another branch",
             "change", Context.can_operate, priority=False, owner="InsideView", alias="inside_take"),
-        Key("l", "l", "layer", "", "there: the next layer", "layer", Context.looks_inside,
+        Key("l", "l", "layer", "", "there: the next layer", "layer", Context.chooses_units,
             priority=False, owner="InsideView", alias="inside_layer"),
-        Key("o", "o", "order", "", "there: units that move most first, or by number", "order", Context.looks_inside,
+        Key("o", "o", "order", "", "there: units that move most first, or by number", "order", Context.shows_states,
             priority=False, owner="InsideView", alias="inside_order"),
         Key("ctrl+f", "^f", "search", "search what was made",
             "search all samples and branches; there, enter or ↓ goes to the next one, ↑ to the one before", "search"),
@@ -476,7 +518,7 @@ def _spell(shown: str) -> str:
     return " ".join(f"ctrl+{part[1:]}" if part.startswith("^") else part for part in shown.split(" "))
 
 
-def _parts_of_screen(now: Context, keys: Sequence[Key]) -> dict[str, tuple[Pair, ...]]:
+def _parts_of_screen(keys: Sequence[Key], now: Context) -> dict[str, tuple[Pair, ...]]:
     """Where a part of the screen has keys of its own."""
     shown = {key.id: key.shown for key in keys}
     inside = [key for key in keys_of("InsideView", keys) if key.when(now)]
@@ -499,8 +541,9 @@ def _parts_of_screen(now: Context, keys: Sequence[Key]) -> dict[str, tuple[Pair,
         "in_inside": (
             (walk, "token"),
             *_groups([key for key in inside if key.parts[0] == "draw"]),
-            ("↑↓", "choose"),
+            *([("↑↓", "choose")] if now.chooses_units() else []),
             *_groups([key for key in inside if key.parts[0] not in ("draw", "units")]),
+            *([(shown["turn_back"], "before")] if now.before else []),
             back,
         ),
         "in_surprisal": (("↑↓", "choose"), ("enter", "go there"), (shown["surprisal"], "off"), back),
@@ -517,7 +560,7 @@ def _groups(keys: Sequence[Key]) -> Iterator[Pair]:
 
 def pairs_now(now: Context, keys: Sequence[Key] = KEYS) -> tuple[Pair, ...]:
     """Key and meaning for the last line of the screen, the most useful first; help and quit are always the last."""
-    part = next((pairs for fact, pairs in _parts_of_screen(now, keys).items() if getattr(now, fact)), None)
+    part = next((pairs for fact, pairs in _parts_of_screen(keys, now).items() if getattr(now, fact)), None)
     own = _pairs(_order(now), now, keys) if part is None else [(key, _word(meaning, now)) for key, meaning in part]
     last = [(key.brief_key(now), key.brief) for key in keys if key.id in {"help", "quit"}]
     return tuple((key, meaning) for key, meaning in (*own, *last) if key)
@@ -542,7 +585,9 @@ def _pairs(order: tuple[str, ...], now: Context, keys: Sequence[Key]) -> list[Pa
 
 
 def _beside(*shown: str) -> str:
-    """Keys that do alike; arrows stand close to each other."""
+    """Keys that do alike; arrows stand close to each other, of many digits the first and the last."""
+    if len(shown) > _FEW and all(map(str.isdigit, shown)):
+        return f"{shown[0]}-{shown[-1]}"
     return ("" if all(key in "←→↑↓" for key in shown) else " ").join(filter(None, shown))
 
 

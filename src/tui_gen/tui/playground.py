@@ -42,7 +42,7 @@ from tui_gen.tui.widgets.knob_panel import KnobPanel
 from tui_gen.tui.widgets.lists import BranchList, ModelList, Sidebar
 from tui_gen.tui.widgets.next_token import NextToken
 from tui_gen.tui.widgets.output import Output
-from tui_gen.tui.widgets.prompt import Prompt, SignedInput
+from tui_gen.tui.widgets.prompt import Prompt, SignedInput, one_line
 from tui_gen.tui.widgets.run_view import BEHIND, Cursor, RunView
 from tui_gen.tui.widgets.search import BranchSearch, SearchBar
 from tui_gen.tui.widgets.side import Side
@@ -91,6 +91,8 @@ class PlaygroundScreen(Screen[None]):
         """Where they stood when another model was chosen."""
         self._stood = WeakKeyDictionary[Branch, int]()
         """Where the cursor stood last."""
+        self._before: Branch | None = None
+        """The branch that was on the screen before the present one."""
         self._generate_when_open = False
 
     def compose(self) -> ComposeResult:
@@ -142,6 +144,7 @@ class PlaygroundScreen(Screen[None]):
             in_knobs=focus is self.side.knobs,
             in_surprisal=self.side.surprisal.has_focus_within,
             in_inside=self.inside.has_focus_within,
+            inside_view=self.inside.view.drawing,
             in_search=self.search.has_focus_within,
             can_yank=isinstance(focus, SignedInput) and focus.can_yank,
             several=view is not None and view.branch.samples > 1,
@@ -149,6 +152,7 @@ class PlaygroundScreen(Screen[None]):
             made=view is not None,
             comparing=self.output.compared is not None,
             beside=runs is not None and bool(runs.others),
+            before=self._before is not None and not self._before.is_deleted,
             played=any(each is not self.workspace and len(each.tree) for each in self.loader.workspaces),
             outdated=self.workspace is not None and self.loader.is_outdated(self.workspace.loaded_model),
         )
@@ -172,6 +176,8 @@ class PlaygroundScreen(Screen[None]):
         result = await change
         self.share_room()
         if self.run_view and self.run_view is not self.side.view:
+            if self.side.view and self.side.view.branch is not self.run_view.branch:
+                self._before = self.side.view.branch
             self.side.attend(self.run_view)
             self.inside.view.attend(self.run_view)
             self.inside.view.follow()
@@ -246,7 +252,7 @@ class PlaygroundScreen(Screen[None]):
         loaded_model = workspace.loaded_model
         if self.workspace and self.run_view:
             self._cursors[self.workspace] = self.run_view.cursor
-        self.output.workspace = workspace
+        self.output.workspace, self._before = workspace, None
         self.knobs.serve(loaded_model.card)
         self.side.attend(None)
         self.inside.view.attend(None)
@@ -520,6 +526,15 @@ class PlaygroundScreen(Screen[None]):
         self.share_room()
         self.inside.view.follow()
 
+    def on_inside_view_turned(self) -> None:
+        """Other keys mean something."""
+        self.key_bar.show(self.context)
+
+    def on_inside_view_chosen(self, message: InsideView.Chosen) -> None:
+        """A place where the same units are on: the cursor goes there."""
+        if view := self.run_view:
+            view.walk_to(message.position)
+
     def on_inside_view_surgery(self, message: InsideView.Surgery) -> None:
         """Asks what is to be done to the state, and begins a branch with it."""
         from tui_gen.tui.dialogs.surgery import surgery_dialog
@@ -538,6 +553,42 @@ class PlaygroundScreen(Screen[None]):
             self.app.push_screen(dialog, take)
 
         self._succeeds(ask)
+
+    def on_inside_view_asked(self, message: InsideView.Asked) -> None:
+        """Asks for a text, which becomes a branch, or for a word, and shows what is near it."""
+        if message.subject == "text":
+            self.ask_for_text()
+        elif self.workspace:
+            from tui_gen.tui.dialogs.dialog import Ask, complaint_of
+
+            def take(word: str | None) -> None:
+                if word:
+                    self.inside.view.show_neighbours(word)
+
+            self.app.push_screen(Ask("near which word", check=complaint_of(self.workspace.tokens_of)), take)
+
+    def ask_for_text(self, line: str = "") -> None:
+        """Asks for a file or a text that the model is to read. line: what was pasted already."""
+        from tui_gen.tui.dialogs.given_text import given_text, text_dialog
+
+        workspace, knobs = self.workspace, self.knobs
+        if not workspace or workspace.loaded_model.card.image:
+            self.notify("this reads texts, and the model draws pictures")
+            return
+
+        def read(line: str, workspace: Workspace) -> Branch:
+            given = given_text(line)
+            branch = workspace.read(given.text, given.name, params=knobs.params, seed=knobs.seed)
+            part = f", the first {len(given.text):,} characters" if given.is_cut else ""
+            self.notify(f"reads {given.name}{part}; {key_of('turn_back', self._keys)} leads back")
+            return branch
+
+        async def take(line: str | None) -> None:
+            branch = await self._follow(self.output.begin(partial(read, line))) if line is not None else None
+            if branch:
+                self.inside.open()
+
+        self.app.push_screen(text_dialog(workspace, line), take)
 
     async def _operate(self, branch: Branch, position: int, intervention: Intervention) -> None:
         """The focus stays in the panel where that leaves the text in sight."""
@@ -612,11 +663,24 @@ class PlaygroundScreen(Screen[None]):
             await self.serve(workspace)
 
     async def on_branch_list_selected(self, message: BranchList.Selected) -> None:
-        """Shows another branch, and its prompt."""
+        """Shows another branch."""
         if self.workspace and message.name in self.workspace.tree:
-            branch = self.workspace.tree[message.name]
-            self.prompt.show_text(branch.start.text)
-            await self._follow(self.output.show(branch))
+            await self._show(self.workspace.tree[message.name])
+
+    async def _show(self, branch: Branch) -> None:
+        """Shows a branch, and its prompt."""
+        self.prompt.show_text(branch.start.text)
+        await self._follow(self.output.show(branch))
+
+    async def action_turn_back(self) -> None:
+        """The branch before, where its cursor stood."""
+        branch, inside = self._before, self.context.in_inside
+        if branch and not branch.is_deleted:
+            await self._show(branch)
+            if self.run_view and branch in self._stood:
+                self.run_view.walk_to(self._stood[branch])
+            if inside:
+                self.inside.open()
 
     async def on_branch_list_compared(self, message: BranchList.Compared) -> None:
         """Shows a branch beside the one on the screen."""
@@ -660,9 +724,7 @@ class PlaygroundScreen(Screen[None]):
         """A branch is gone; the one on the screen gives its place to the nearest."""
         workspace, view = self.workspace, self.run_view
         if workspace and (view is None or view.branch.name not in workspace.tree):
-            branch = workspace.tree[workspace.shown]
-            self.prompt.show_text(branch.start.text)
-            await self._follow(self.output.show(branch))
+            await self._show(workspace.tree[workspace.shown])
             self.branches.focus()
         self.show_state()
 
@@ -735,7 +797,9 @@ class PlaygroundScreen(Screen[None]):
 
     def on_paste(self, event: events.Paste) -> None:
         """What is pasted goes to the prompt, or in the place of the token at the cursor."""
-        if self.context.can_type_over():
+        if self.context.in_inside:
+            self.ask_for_text(one_line(event.text))
+        elif self.context.can_type_over():
             self.ask_for_word(event.text.strip())
         else:
             self.prompt.begin(event.text)

@@ -126,7 +126,7 @@ async def test_every_action_is_found_by_what_a_person_would_call_it() -> None:
 
 
 async def test_all_actions_are_listed_with_their_keys_before_anything_is_typed() -> None:
-    async with palette((100, 120)) as driver:
+    async with palette((100, 140)) as driver:
         await driver.until(lambda: driver.app.screen.query_one(CommandList).option_count > 20)
         screen = driver.screen()
     for key in (*keys_of("app"), *keys_of("screen")):

@@ -9,7 +9,7 @@ import pytest
 
 from tui_gen.runtime.inside_graph import Layer
 from tui_gen.tui.widgets.inside_drawing import Line, cell_lines, level, state_lines
-from tui_gen.tui.widgets.inside_window import Window
+from tui_gen.tui.widgets.inside_window import Selection, Window
 
 RNG = np.random.default_rng(0)
 QUANTITIES = ("input_gate", "forget_gate", "output_gate", "candidate", "cell", "hidden")
@@ -25,7 +25,7 @@ def lstm(tokens: int = 30, width: int = 12) -> Window:
     for at in range(tokens):
         c[at] = f[at] * (c[at - 1] if at else 0) + i[at] * g[at]
     values = dict(zip((f"layer0.{name}" for name in QUANTITIES), (i, f, o, g, c, o * np.tanh(c)), strict=True))
-    values |= {"state.h": values["layer0.hidden"][:, None], "state.c": c[:, None]}
+    values |= {"state.h.0": values["layer0.hidden"], "state.c.0": c}
     return Window(values, list("abcdefghij" * 3)[:tokens], 20, (LSTM,), title="token 21")
 
 
@@ -44,16 +44,18 @@ def test_each_layer_has_its_units_with_the_value_at_the_cursor() -> None:
     lines = texts(state_lines(window, 60, 16))
     assert lines[0] == "     abcdefghijabcdefghijabcdefghij"
     assert re.match(r" layer 1 [ch] · 12 units, those that move most first", lines[1])
-    rows = [line for line in lines if re.match(r" +\d+ ", line)]
+    rows = [line for line in lines if re.match(r"[> ] *\d+ ", line)]
     for row in rows[:6]:
-        unit, signs, value = row.split()[0], row[5:35], float(row.split()[-1])
-        name = "state.h" if lines.index(row) < len(lines) // 2 else "state.c"
-        expected = window.values[name][20, 0, int(unit)]
+        unit, signs, value = row[1:].split()[0], row[5:35], float(row.split()[-1])
+        name = "state.h.0" if lines.index(row) < len(lines) // 2 else "state.c.0"
+        expected = window.values[name][20, int(unit)]
         assert value == pytest.approx(expected, abs=0.006)
         assert set(signs) <= set("≡=-·+*#")
-    by_number = Window(window.values, window.labels, 20, order="number", top=3)
-    numbers = [int(row.split()[0]) for row in texts(state_lines(by_number, 60, 16)) if re.match(r" +\d+ ", row)]
+    by_number = Window(window.values, window.labels, 20, selection=Selection(order="number", top=3))
+    rows = [row for row in texts(state_lines(by_number, 60, 16)) if re.match(r"[> ] *\d+ ", row)]
+    numbers = [int(row[1:].split()[0]) for row in rows]
     assert numbers[:3] == [3, 4, 5]
+    assert [row[:5] for row in rows if row[0] == ">"] == [">  3 "]
 
 
 def test_the_cursor_is_in_sight_in_a_long_text_and_the_window_moves_by_halves() -> None:
@@ -84,7 +86,7 @@ def test_a_gru_names_its_convention_and_a_plain_cell_its_activation() -> None:
     for at in range(5):
         h[at] = (1 - z[at]) * n[at] + z[at] * (h[at - 1] if at else 0)
     values = {"layer0.reset_gate": z, "layer0.update_gate": z, "layer0.candidate": n, "layer0.hidden": h}
-    gru = "\n".join(texts(cell_lines(Window(values, list("abcde"), 3, (GRU,), unit=1), 100, 40)))
+    gru = "\n".join(texts(cell_lines(Window(values, list("abcde"), 3, (GRU,), selection=Selection(unit=1)), 100, 40)))
     assert "its reset gate multiplies the product with h" in gru
     one, new, keep, before, result = map(float, re.search(r"= ([\d.]+)·(\S+) \+ (\S+)·(\S+) = (\S+)", gru).groups())  # type: ignore[union-attr]
     assert one * new + keep * before == pytest.approx(result, abs=0.02)
@@ -103,7 +105,7 @@ def test_any_room_is_drawn(width: int, height: int) -> None:
 
 
 def test_layers_stand_in_their_order_also_where_their_widths_differ() -> None:
-    values = {f"state.h.{layer}": np.zeros((3, 1, 2 + layer), dtype=np.float32) for layer in range(12)}
+    values = {f"state.h.{layer}": np.zeros((3, 2 + layer), dtype=np.float32) for layer in range(12)}
     window = Window(values, "abc", 1)
     assert [(name, part.shape[1]) for name, part in window.states] == [(f"layer {n + 1} h", 2 + n) for n in range(12)]
 
@@ -111,8 +113,8 @@ def test_layers_stand_in_their_order_also_where_their_widths_differ() -> None:
 def test_the_equations_of_a_cell_begin_with_what_surgery_has_left() -> None:
     window = lstm()
     operated = {name: part.copy() for name, part in window.values.items()}
-    for part, value in (("state.h", 0.25), ("state.c", -0.75)):
-        operated[part][19, 0, 0] = value  # before the token at 20 is read
+    for part, value in (("state.h.0", 0.25), ("state.c.0", -0.75)):
+        operated[part][19, 0] = value  # before the token at 20 is read
     text = "\n".join(texts(cell_lines(Window(operated, window.labels, 20, (LSTM,)), 90, 40)))
     assert "c before -0.75" in text
     assert "h before +0.25" in text
@@ -126,3 +128,9 @@ def test_where_a_cell_has_no_room_its_equations_and_numbers_stay(width: int, hei
     assert lines[2].startswith("  c = f·c + i·g = ")
     assert "hidden" in lines[-1]
     assert not any("(×)" in line for line in lines)
+
+
+def test_on_a_small_terminal_a_cell_stands_with_all_its_numbers() -> None:
+    lines = texts(cell_lines(lstm(), 79, 18))
+    assert sum("(×)" in line for line in lines) == 3
+    assert "hidden" in lines[-1]

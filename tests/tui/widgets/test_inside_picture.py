@@ -12,9 +12,9 @@ from tui_gen.images.picture import UNDRAWN, signed
 from tui_gen.inspection.conditioning import PromptEffect
 from tui_gen.tui.widgets.inside_drawing import GLYPHS, Line, Piece
 from tui_gen.tui.widgets.inside_eye import NO_FIELD, NOT_YET, eye_lines
+from tui_gen.tui.widgets.inside_influence import WAITS
 from tui_gen.tui.widgets.inside_picture import features_lines, picture_ranking, picture_units_lines, prompt_lines
-from tui_gen.tui.widgets.inside_text import WAITS
-from tui_gen.tui.widgets.inside_window import PictureInside, PromptToken, Window
+from tui_gen.tui.widgets.inside_window import PictureInside, PromptToken, Selection, Window
 
 HEIGHT, WIDTH, UNITS = 8, 10, 12
 FIRST = tuple((row, column) for row in (-1, 0) for column in (-1, 0, 1) if row or column < 0)
@@ -39,12 +39,16 @@ def inside(pixel: int | None = PIXEL, *, glyphs: bool = True, **facts: object) -
     return Window({}, ["2"], 0, title="pixel 55", picture=replace(picture, **facts))  # type: ignore[arg-type]
 
 
+def chosen(window: Window | None = None, **facts: object) -> Window:
+    return replace(window or inside(), selection=replace(Selection(), **facts))  # type: ignore[arg-type]
+
+
 def texts(lines: list[Line]) -> list[str]:
     return ["".join(piece.text for piece in line) for line in lines]
 
 
 def test_each_unit_is_a_small_picture_with_its_value_at_the_cursor() -> None:
-    drawn = texts(features_lines(replace(inside(), order="number"), 46, 8))
+    drawn = texts(features_lines(chosen(order="number"), 46, 8))
     assert drawn[0] == " layer 3 of 3 · second · 12 units, by number"
     assert drawn[6].split() == ["0", "+0.00", "1", "+0.08", "2", "+0.17", "3", "-0.11"]
     ramp = drawn[2][36:46]
@@ -55,7 +59,7 @@ def test_each_unit_is_a_small_picture_with_its_value_at_the_cursor() -> None:
 
 
 def test_in_colour_each_pixel_has_its_place_on_the_scale() -> None:
-    lines = features_lines(replace(inside(glyphs=False), order="number"), 46, 8)
+    lines = features_lines(chosen(inside(glyphs=False), order="number"), 46, 8)
     cells = [piece for piece in lines[2] for _ in piece.text]
     colours = [cell.colours[0] for cell in cells[36:46] if cell.colours and cell.colours[0]]
     ends = [tuple(signed(np.array(share)).tolist()) for share in (-1.0, 1.0)]
@@ -76,7 +80,7 @@ def test_the_eye_counts_what_is_seen_and_marks_the_blind_spot() -> None:
     assert [line[1:11] for line in drawn[7:11]] == ["--+++++---", "--+###o---", "--+#@.....", ".........."]
     assert "mask B 3x3" in drawn[2]
     assert [line.rstrip()[-5:] for line in drawn[3:6]] == ["1 1 1", "1 1 0", "0 0 0"]
-    first = texts(eye_lines(replace(window, step=0), 79, 22))
+    first = texts(eye_lines(chosen(window, step=0), 79, 22))
     assert first[0] == " after step 1 of 2 · first"
     assert first[1] == " sees 4 of 54 earlier pixels, 4 of them by this step"
     assert "mask A 3x3" in first[2]
@@ -90,16 +94,14 @@ def test_the_eye_says_why_there_is_nothing_to_see() -> None:
 
 
 def test_units_are_ranked_by_what_they_follow_in_the_picture() -> None:
-    names = list[str]()
-    for trait in range(9):
-        order = picture_ranking(replace(inside(), trait=trait))
-        assert order
-        names.append(order.trait)
-    trait = names.index("the column")
-    drawn = texts(picture_units_lines(replace(inside(), trait=trait), 79, 20))
+    order = picture_ranking(inside())
+    assert order
+    assert {"the row", "the column", "how bright the pixel becomes"} <= set(order.traits)
+    drawn = texts(picture_units_lines(chosen(trait="the column"), 79, 20))
     assert "· second · unit 3" in drawn[0]
     assert any("> unit    3 +1.00" in line for line in drawn)
     assert any("follow: the column" in line for line in drawn)
+    assert "unit 5" in texts(picture_units_lines(chosen(trait="the column", pin=5), 79, 20))[0]
 
 
 def effect(*phrases: int) -> PromptEffect:

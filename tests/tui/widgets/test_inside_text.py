@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from tui_gen.tui.widgets.inside_drawing import Line
-from tui_gen.tui.widgets.inside_text import (
-    WORD,
-    bits_level,
-    influence_lines,
-    marked_text,
-    ranking,
-    tokens_lines,
-    units_lines,
-    wrap_text,
-)
-from tui_gen.tui.widgets.inside_window import Measurement, Split, Window, prompt_facts
+from tui_gen.tui.widgets.inside_text import flat, marked_text, tokens_lines, wrap_text
+from tui_gen.tui.widgets.inside_units import PHRASE, WORD, ranking, units_lines
+from tui_gen.tui.widgets.inside_window import Selection, Split, Window, prompt_facts
 
 NEAR = (("dog", 0.75), ("moon", -0.2))
 WORDS = ["", "the", " cat", " sat", ".", "\n", "it", " ran"]
@@ -26,11 +19,6 @@ WORDS = ["", "the", " cat", " sat", ".", "\n", "it", " ran"]
 
 def texts(lines: list[Line]) -> list[str]:
     return ["".join(piece.text for piece in line) for line in lines]
-
-
-def rests(bits: list[float], cursor: int, pieces: list[str] = WORDS, count: int = 5) -> Window:
-    labels = [piece.strip() or "␣" for piece in pieces]
-    return Window({}, labels, cursor, pieces=pieces, influence=Measurement(np.array(bits), count))
 
 
 def test_a_text_breaks_after_white_space_and_its_line_ends_are_seen() -> None:
@@ -41,44 +29,27 @@ def test_a_text_breaks_after_white_space_and_its_line_ends_are_seen() -> None:
     assert wrap_text([""], 3) == []
 
 
-def test_each_token_has_a_sign_for_its_bits_and_none_before_they_are_known() -> None:
-    assert [bits_level(bits) for bits in (0, 0.009, 0.01, 0.5, 1, 9)] == [0, 0, 1, 2, 3, 3]
-    window = rests([float("nan"), float("nan"), 0.02, 0.3, 2.5], 4)
-    drawn = texts(influence_lines(window, 60, 20))
-    assert drawn[1:3] == [" the cat sat.↵", "    ++++****# "]
-    assert drawn[0].endswith("measured 3 of 5")
-    assert "measured" not in texts(influence_lines(rests([0, 0, 0, 0, 1], 4), 60, 20))[0]
-
-
-def test_the_curve_reaches_as_far_as_the_memory_and_the_largest_are_named() -> None:
-    bits = [0.0] * 40
-    bits[39], bits[30], bits[10] = 1.0, 0.1, 0.004
-    drawn = texts(influence_lines(rests(bits, 39, list("abcdefghij" * 4)), 60, 24))
-    assert " it reaches 10 tokens back with 0.01 bits or more" in drawn
-    assert " most: j 1.00 (1 back), a 0.10 (10 back), a 0.00 (30 back)" in drawn
-    heights = [sum(line[7 + back - 1] != " " for line in drawn[-6:-1]) for back in (1, 2, 10, 30)]
-    assert heights == [5, 0, 4, 1]
-    assert drawn[-1].split() == ["1", "back", "40", "back"]
-
-
-def follows(tokens: int, pin: int | None = None, trait: int = 0) -> Window:
+def follows(tokens: int, pin: int | None = None, trait: str = "") -> Window:
     """Unit 3 is below 0 within words that begin with a capital, unit 5 above at digits."""
     pieces = ["", *('Ab 12 "c" ' * tokens)[: tokens - 1]]
     hidden = np.random.default_rng(0).normal(0, 0.1, (tokens, 8)).astype(np.float32)
     hidden[:, 3] -= [0.8 * piece.isupper() for piece in pieces]
     hidden[:, 5] += [0.9 * piece.isdigit() for piece in pieces]
-    return Window({"state.h": hidden[:, None]}, pieces, tokens // 2, pieces=pieces, trait=trait, pin=pin)
+    return Window({"state.h.0": hidden}, pieces, tokens // 2, pieces=pieces, selection=Selection(trait=trait, pin=pin))
 
 
 def test_units_are_ranked_by_what_they_follow_and_colour_the_text() -> None:
-    orders = [ranking(follows(300, trait=trait)) for trait in range(7)]
+    first = ranking(follows(300))
+    assert first
+    assert first.trait == first.traits[0]
+    assert WORD in first.traits
+    assert "inside brackets" not in first.traits
+    orders = [ranking(follows(300, trait=trait)) for trait in first.traits]
     best = {order.trait: order.matches[0].unit for order in orders if order}
+    assert tuple(best) == first.traits
     assert best["capitals"] == 3
     assert best["digits"] == 5
-    assert "inside brackets" not in best
-    assert {order.among for order in orders if order} == {len(best)}
-    assert WORD in best
-    trait = list(best).index("digits")
+    trait = "digits"
     drawn = texts(units_lines(follows(300, trait=trait), 70, 20))
     assert drawn[0].startswith(" layer 1 h · unit 5 of 8 · ")
     assert " follow: digits" in "\n".join(drawn)
@@ -90,10 +61,46 @@ def test_units_are_ranked_by_what_they_follow_and_colour_the_text() -> None:
     assert any(line.startswith(" > unit    2 ") for line in other)
 
 
+def test_a_phrase_is_ranked_in_the_place_of_the_word_at_the_cursor_and_marked_in_the_text() -> None:
+    window = follows(300)
+    hidden = window.values["state.h.0"]
+    hidden[120:125, 6] = -1
+    chosen = Selection(trait=PHRASE, phrase=range(1120, 1125))
+    window = replace(window, first=1000, selection=chosen)
+    order = ranking(window)
+    assert order
+    assert (order.trait, order.matches[0].unit, order.matches[0].is_throughout) == (PHRASE, 6, True)
+    lines = units_lines(window, 70, 40)
+    assert "".join(piece.text for line in lines[1::2] for piece in line if piece.marked) == flat(window.pieces[120:125])
+    assert any(line.endswith("on throughout, off around it") for line in texts(lines))
+    begun = replace(window, selection=Selection(begun=1155))
+    assert begun.phrase == range(150, 156)
+    assert replace(window, selection=Selection(phrase=range(400, 500))).phrase is None
+
+
+def test_places_where_the_same_units_are_on_stand_with_the_text_around_them() -> None:
+    window = follows(300)
+    hidden = window.values["state.h.0"]
+    hidden[:, 6] = 0
+    hidden[250:252, 6] = hidden[148:152, 6] = hidden[20:23, 6] = -1
+    window = replace(window, selection=Selection(trait=PHRASE, phrase=range(20, 23), pin=6, place=1))
+    rows = texts(units_lines(window, 72, 24))[-4:]
+    assert rows[0] == " 3 places where unit 6 (below 0) is on · enter goes there"
+    text = flat(window.pieces)
+    for row, mark, where, span in zip(
+        rows[1:], " > ", ("here", "130 back", "100 on"), ((148, 152), (20, 23), (250, 252)), strict=False
+    ):
+        first, past = span[0] - 1, span[1] - 1  # the first token of all wrote nothing
+        name = f" {mark} {where:>10} {f'({past - first})':>6} "
+        first += text[first] == " "
+        before = text[max(0, first - 17) : first].rjust(17)
+        assert row == f"{name}{before}[{text[first:past]}]{text[past:]}"[:72]
+
+
 def test_a_short_text_is_said_to_tell_little() -> None:
-    assert "too few to tell" in "\n".join(texts(units_lines(follows(50), 70, 20)))
-    assert "too few" not in "\n".join(texts(units_lines(follows(300), 70, 20)))
-    flat = Window({"state.h": np.zeros((3, 1, 2), np.float32)}, ["", "-", "-"], 0, pieces=["", "-", "-"])
+    assert "50 tokens are few" in "\n".join(texts(units_lines(follows(50), 70, 20)))
+    assert "tokens are few" not in "\n".join(texts(units_lines(follows(300), 70, 20)))
+    flat = Window({"state.h.0": np.zeros((3, 2), np.float32)}, ["", "-", "-"], 0, pieces=["", "-", "-"])
     assert ranking(flat) is not None
     assert "draws pictures" in texts(units_lines(Window({"x": np.zeros(1, np.float32)}, [], 0), 70, 9))[0]
 
@@ -102,7 +109,16 @@ def split(near: Sequence[tuple[str, float]] | None = NEAR) -> Window:
     """Of `The xyz cat`, and two tokens that the model made."""
     labels, sources = ["<end>", "the", "<unk>", "cat", "sat", "."], ["", "The", " xyz", " cat", "", ""]
     facts = ["3 tokens for 11 characters"]
-    parts = Split([0, 7, 1, 12, 30, 4], [-3, -2, -1, 0, 1, 2], sources, facts, begins=True, unknown=1, neighbours=near)
+    parts = Split(
+        [0, 7, 1, 12, 30, 4],
+        [-3, -2, -1, 0, 1, 2],
+        sources,
+        facts,
+        begins=True,
+        unknown=1,
+        neighbours=near,
+        subject="cat",
+    )
     return Window({}, labels, 3, pieces=labels, split=parts)
 
 
@@ -142,27 +158,21 @@ def test_the_cursor_is_in_sight_in_a_long_text() -> None:
     for cursor in (0, 5, 300, 599):
         strong = [
             piece.text
-            for line in marked_text(rests([], cursor, pieces), [1] * 600, 40, 8)
+            for line in marked_text(Window({}, pieces, cursor, pieces=pieces), [1] * 600, 40, 8)
             for piece in line
             if piece.strong
         ]
         assert strong == ["␣" if pieces[cursor] == " " else pieces[cursor], "+"]
 
 
-def test_it_says_why_nothing_is_drawn() -> None:
-    assert "paused or rests" in texts(influence_lines(Window({}, ["a"], 0, pieces=["a"]), 70, 5))[0]
-    assert "draws pictures" in texts(influence_lines(Window({}, ["7"], 0), 70, 5))[0]
-    early = Window({}, [""], 0, pieces=[""], influence=Measurement(np.array([np.nan]), 0, "nothing before"))
-    assert texts(influence_lines(early, 70, 5)) == [" nothing before"]
-
-
 @pytest.mark.parametrize("width", [1, 3, 9, 40, 300])
 @pytest.mark.parametrize("height", [0, 1, 2, 5, 12, 60])
 def test_any_room_is_drawn(width: int, height: int) -> None:
-    for window in (rests([np.nan] + [0.1] * 4, 4), rests([0.0], 0), Window({}, [], 0)):
-        lines = influence_lines(window, width, height)
-        assert len(lines) <= height
-        assert all(len(text) <= width for text in texts(lines)) or window.influence is None
-    for lines in (units_lines(follows(30), width, height), tokens_lines(split(), width, height)):
+    places = replace(follows(30), selection=Selection(place=3))
+    for lines in (
+        units_lines(follows(30), width, height),
+        units_lines(places, width, height),
+        tokens_lines(split(), width, height),
+    ):
         assert len(lines) <= height
         assert all(len(text) <= width for text in texts(lines))

@@ -185,15 +185,18 @@ class Ask(Dialog[str]):
         suggestions: Sequence[str] = (),
         *,
         select: bool = False,
+        suggester: Suggester | None = None,
     ) -> None:
-        """value: what stands there already; select: what is typed replaces it.
+        """value: what stands there already; select: what is typed replaces it. suggester: in place of suggestions.
 
         check: says what is wrong with a text, or nothing. It is asked whenever typing pauses, and by enter.
         """
         super().__init__()
         self._heading, self._hint, self._check = title, hint, check
         harmless = [suggestion for suggestion in suggestions if suggestion == scrub_line(suggestion)]
-        self._line = LineInput(value, suggester=SuggestFromList(harmless, case_sensitive=False) if harmless else None)
+        if harmless:
+            suggester = SuggestFromList(harmless, case_sensitive=False)
+        self._line = LineInput(value, suggester=suggester)
         self._note, self._initial, self._select = Note(hint), value, select
         self._waiting: Timer | None = None
 

@@ -12,16 +12,8 @@ from textual.widgets.option_list import Option
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.branch import Branch
 from tui_gen.generation.describe import place
-from tui_gen.generation.surgery import (
-    RECURRENT,
-    Arrays,
-    Forget,
-    Hold,
-    Intervention,
-    Take,
-    check_intervention,
-    layers_of,
-)
+from tui_gen.generation.state_parts import RECURRENT, Arrays, layers_of
+from tui_gen.generation.surgery import Forget, Hold, Intervention, Take, check_intervention
 from tui_gen.runtime.model import Model
 from tui_gen.sessions.workspace import Workspace
 from tui_gen.terminal_text import scrub_line
@@ -103,15 +95,22 @@ def surgery_dialog(
         choices: dict[str, Intervention] = {str(each): each for each in _forgettable(model, asked.layer)}
     else:
         branches = [row.branch for row in workspace.tree.rows() if row.branch is not asked.branch]
-        choices = {label: take for branch in branches for label, take in _donations(branch, stood, codec)}
+        choices = {label: take for branch in branches for label, take in _donations(asked, branch, stood, codec)}
         if not choices:
-            raise TuiGenError("there is no other branch whose state could be taken; another prompt or token begins one")
+            count = asked.branch.samples
+            several = f" of {count} samples, as this one has," if count > 1 else " of one sample" if branches else ""
+            raise TuiGenError(
+                f"there is no other branch{several} whose state could be taken; another prompt or token begins one"
+            )
     return Choose(f"{asked.deed} before {where} is read", list(choices)), choices.__getitem__
 
 
 def _forgettable(model: Model, layer: int) -> Iterator[Forget]:
     """First what is of the layer that is selected."""
     places = layers_of(model, model.start(1).arrays())
+    if not places:
+        yield Forget()
+        return
     parts, layers = (list(dict.fromkeys(each)) for each in zip(*places, strict=True))
     for at in [layers[layer % len(layers)], None] if len(layers) > 1 else [None]:
         for part in ["", *parts] if len(parts) > 1 else parts:
@@ -121,6 +120,7 @@ def _forgettable(model: Model, layer: int) -> Iterator[Forget]:
 
 def _proposal(model: Model, state: Arrays, layer: int, unit: int) -> str:
     """The unit that is selected, with its value now."""
+    check_intervention(model, Hold("h", 0, 0, 0.0))
     values = layers_of(model, state)
     layers = list(dict.fromkeys(layer for _, layer in values))
     own = layers[layer % len(layers)]
@@ -144,13 +144,27 @@ def read_hold(text: str, model: Model, state: Arrays) -> Hold:
     return hold if value else Hold(part, layer, unit, float(layers_of(model, state)[part, layer][0, unit]))
 
 
-def _donations(branch: Branch, stood: Mapping[Branch, int], codec: Codec) -> Iterator[tuple[str, Take[Branch]]]:
-    """What a branch has to give: the state at its end, and where its cursor stood."""
-    end = _end(branch)
-    yield f"branch {branch.name}, at its end", Take(branch, end)
-    if stood.get(branch, end) < end:
-        at = stood[branch]
-        yield f"branch {branch.name}, before {place(branch, at, codec)}, where its cursor stood", Take(branch, at)
+def _donations(
+    asked: InsideView.Surgery, donor: Branch, stood: Mapping[Branch, int], codec: Codec
+) -> Iterator[tuple[str, Take[Branch]]]:
+    """What a branch has to give that this one can take: the state where its cursor stood, and the one at its end."""
+    if donor.samples != asked.branch.samples:
+        return
+    name, end = f"branch {donor.name}" + (f", {donor.samples} samples" if donor.samples > 1 else ""), _end(donor)
+    at = min(stood.get(donor, end), end)
+    takes = {f"{name}, before {place(donor, at, codec)}, where its cursor stood": Take(donor, at)} if at < end else {}
+    for label, take in {**takes, f"{name}, at its end": Take(donor, end)}.items():
+        if _can_take(asked, take):
+            yield label, take
+
+
+def _can_take(asked: InsideView.Surgery, take: Take[Branch]) -> bool:
+    """Whether every sample that goes on has a state to take."""
+    try:
+        asked.branch.operated(asked.position, take)
+    except TuiGenError:
+        return False
+    return True
 
 
 def _end(branch: Branch) -> int:

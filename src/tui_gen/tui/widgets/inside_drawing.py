@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tui_gen.card import Colour
 from tui_gen.inspection.units import movement, saturated
-from tui_gen.tui.widgets.cells import bar
+from tui_gen.tui.widgets.cells import bar, wrap
 from tui_gen.tui.widgets.inside_window import Values, Window
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ GLYPHS = {-3: "≡", -2: "=", -1: "-", 0: "·", 1: "+", 2: "*", 3: "#"}
 """What stands in a cell, so that the scale reads without colour, too."""
 _GUTTER, _FIGURE = 5, 7
 """Cells left of a row of units, for the number of the unit, and right of it, for the value at the cursor."""
+_SETTLED = 32
+"""Tokens after which the order of units may change."""
 PICTURE_NAMES = {"state": "features", "cell": "eye", "influence": "influence", "units": "units", "tokens": "prompt"}
 """What is drawn of a picture."""
 _CHANGE = 0.1
@@ -31,27 +33,34 @@ _CHANGE = 0.1
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of a line. level: on the scale, from -STEPS to STEPS; None for words. colours: of the characters and of
-    their ground, of a picture.
-    """
+    """A part of a line."""
 
     text: str
     level: int | None = None
+    """On the scale, from -STEPS to STEPS; None for words."""
     strong: bool = False
+    marked: bool = False
+    """Whether it belongs to the phrase that a person marks."""
     colours: tuple[Colour | None, Colour | None] | None = None
+    """Of the characters and of their ground, of a picture."""
 
 
 Line = list[Piece]
 
 
-def selection(window: Window, in_cell: bool) -> tuple[int, int]:
+def selected(window: Window, in_cell: bool) -> tuple[int, int]:
     """The recurrent layer that is selected and the unit: of its cell that is drawn, or of its strip the first."""
-    layer = window.layer % max(1, len(window.cells))
+    layer = window.selection.layer % max(1, len(window.cells))
     if in_cell or not window.states:
-        return layer, window.unit
-    part = dict(window.states).get(f"layer {layer + 1} h", window.states[0][1])
+        return layer, window.selection.unit
+    part = dict(window.states).get(_hidden_name(layer), window.states[0][1])
     units = _ordered(part, window)
-    return layer, int(units[min(window.top, len(units) - 1)])
+    return layer, int(units[min(window.selection.top, len(units) - 1)])
+
+
+def _hidden_name(layer: int) -> str:
+    """As of `Window.states`."""
+    return f"layer {layer + 1} h"
 
 
 def title_line(window: Window, drawing: str) -> Line:
@@ -103,29 +112,37 @@ def _ruler(window: Window, first: int, columns: int) -> Line:
 
 
 def _part_lines(name: str, part: Values, window: Window, columns: range, room: int) -> list[Line]:
-    seen = part[: columns.start + max(1, len(columns) // 2)]  # so that the order stays while a run goes on
-    units = _ordered(seen, window)
-    top = min(window.top, max(0, len(units) - (room - 1)))
+    units = _ordered(part, window)
+    top = min(window.selection.top, max(0, len(units) - (room - 1)))
     bound = 1.0 if name.endswith(" h") else max(1.0, float(np.abs(part).max()))
-    now = part[window.cursor]
-    facts = [f"{part.shape[1]} units", "those that move most first" if window.order == "movement" else "by number"]
+    now, proposal = part[window.cursor], selected(window, in_cell=False)
+    facts = [
+        f"{part.shape[1]} units",
+        "those that move most first" if window.selection.order == "movement" else "by number",
+    ]
     facts += [f"{saturated(now)} beyond 0.9"] if bound == 1 else [f"from {now.min():+.1f} to {now.max():+.1f}"]
     lines: list[Line] = [[Piece(f" {name}", strong=True), Piece(" · " + ", ".join(facts))]]
     for unit in units[top : top + room - 1]:
         row = part[columns.start : columns.stop, unit]
         cells = [
             Piece(GLYPHS[step], step, at == window.cursor - columns.start)
-            for at, step in enumerate(_levels(row, bound))
+            for at, step in enumerate(levels_of(row, bound))
         ]
-        lines.append([Piece(f"{unit:>4} "), *joined(cells), Piece(f"{now[unit]:+7.2f}")])
+        mark = Piece(">", strong=True) if (name, unit) == (_hidden_name(proposal[0]), proposal[1]) else Piece(" ")
+        lines.append([mark, Piece(f"{unit:>3} "), *joined(cells), Piece(f"{now[unit]:+7.2f}")])
     return lines
 
 
 def _ordered(part: Values, window: Window) -> NDArray[np.intp]:
-    return np.argsort(-movement(part), kind="stable") if window.order == "movement" else np.arange(part.shape[1])
+    """By what is seen of them so far, in steps: so the order stays while a run goes on."""
+    if window.selection.order == "number":
+        return np.arange(part.shape[1])
+    seen = part[: max(_SETTLED, window.cursor // _SETTLED * _SETTLED)]
+    return np.argsort(-movement(seen), kind="stable")
 
 
-def _levels(row: Values, bound: float) -> list[int]:
+def levels_of(row: Values, bound: float) -> list[int]:
+    """As `level`, of many values."""
     steps: list[int] = np.clip(np.rint(row / bound * STEPS), -STEPS, STEPS).astype(int).tolist()
     return steps
 
@@ -134,7 +151,7 @@ def joined(cells: Sequence[Piece]) -> list[Piece]:
     """Cells that look alike and stand together become one."""
     pieces: list[Piece] = []
     for cell in cells:
-        if pieces and replace(pieces[-1], text=cell.text) == cell:
+        if pieces and replace(cell, text=pieces[-1].text) == pieces[-1]:
             pieces[-1] = replace(cell, text=pieces[-1].text + cell.text)
         else:
             pieces.append(cell)
@@ -165,30 +182,33 @@ def cell_lines(window: Window, width: int, height: int) -> list[Line]:
     layers = window.cells
     if not layers:
         return []
-    layer = layers[window.layer % len(layers)]
-    unit = window.unit % max(1, window.values[f"{layer.name}.hidden"].shape[1])
+    layer = layers[window.selection.layer % len(layers)]
+    unit = window.selection.unit % max(1, window.values[f"{layer.name}.hidden"].shape[1])
     one, mean = (_figures(window, layer, which) for which in (unit, None))
     draw = {"LSTM": _lstm_lines, "GRU": _gru_lines}.get(layer.kind, _plain_lines)
-    position = f"layer {window.layer % len(layers) + 1} of {len(layers)}"
+    position = f"layer {window.selection.layer % len(layers) + 1} of {len(layers)}"
     head: Line = [
         Piece(f" {position}, {_kind(layer)}", strong=True),
         Piece(f" · unit {unit} of {window.values[f'{layer.name}.hidden'].shape[1]}"),
     ]
-    drawing = draw(layer, one)
-    if max(map(len, drawing)) > width or len(drawing) + 3 > height:
-        drawing = drawing[drawing.index("") + 1 :]  # the equations alone
-    lines = [head, [], *([Piece(text)] for text in drawing), []]
-    lines += [[Piece(f"  {'':14} {'this unit':>10}  {'mean of all':>12}")]]
+    drawing: list[Line] = [[Piece(text)] if text else [] for text in draw(layer, one)]
+    lines = [head, [], *drawing, [], *_table(layer, one, mean)]
+    if max(len(piece.text) for line in drawing for piece in line) > width or len(list(filter(None, lines))) > height:
+        lines = [head, [], *drawing[drawing.index([]) + 1 :], [], *_table(layer, one, mean)]  # the equations alone
+    if len(lines) > height:
+        lines = list(filter(None, lines))
+    return [cut(line, width) for line in lines[:height]]
+
+
+def _table(layer: Layer, one: Figures, mean: Figures) -> Iterator[Line]:
+    yield [Piece(f"  {'':14} {'this unit':>9} {'mean of all':>21}")]
     for quantity in layer.quantities:
         share = abs(one[quantity]) if quantity != "cell" else min(1.0, abs(one[quantity]) / 3)
-        lines.append(
-            [
-                Piece(f"  {quantity.replace('_', ' '):14} {one.text(quantity):>10} "),
-                Piece(bar(min(1.0, share), 12), level(one[quantity], 1.0)),
-                Piece(f" {mean.text(quantity):>7}"),
-            ]
-        )
-    return [cut(line, width) for line in lines[:height]]
+        yield [
+            Piece(f"  {quantity.replace('_', ' '):14} {one.text(quantity):>10} "),
+            Piece(bar(min(1.0, share), 12), level(one[quantity], 1.0)),
+            Piece(f" {mean.text(quantity):>7}"),
+        ]
 
 
 def _kind(layer: Layer) -> str:
@@ -283,3 +303,8 @@ def cut(line: Line, width: int) -> Line:
         pieces.append(piece if len(piece.text) <= left else replace(piece, text=piece.text[:left]))
         left -= len(piece.text)
     return pieces
+
+
+def sentences(text: str, width: int) -> list[Line]:
+    """A text in lines, a space before each."""
+    return [[Piece(f" {line}")] for line in wrap(text, width - 2)]

@@ -27,14 +27,13 @@ from tui_gen.inspection.receptive_field import (
     step_field,
 )
 from tui_gen.sampling.params import Mask
-from tui_gen.tui.widgets.inside_drawing import Line, Piece, cut, joined
+from tui_gen.tui.widgets.inside_drawing import Line, Piece, cut, joined, sentences
 from tui_gen.tui.widgets.inside_picture import (
     GAP,
     MOST_SCALE,
     Block,
     coloured_block,
     line_width,
-    sentences,
     side_by_side,
 )
 from tui_gen.tui.widgets.inside_window import PictureInside, Window
@@ -84,7 +83,7 @@ def eye_lines(window: Window, width: int, height: int) -> Block:
     steps, pixel = eye_steps(picture.image.layers), picture.pixel
     if not steps or pixel is None:
         return [cut(line, width) for line in sentences(NOT_YET if steps else NO_FIELD, width)[:height]]
-    number, own = window.step % len(steps), stacks(picture.image.layers)
+    number, own = window.selection.step % len(steps), stacks(picture.image.layers)
     images = {f"this model, {_KINDS[own]}": picture.image, f"computed, {_KINDS[3 - own]}": of_other_kind(picture.image)}
     sights = [
         Sight(name, step_field(image, pixel, number), step_field(image, pixel, number - 1).sees)

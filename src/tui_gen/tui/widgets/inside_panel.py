@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from rich.segment import Segment
 from rich.style import Style
@@ -21,35 +21,27 @@ from tui_gen.errors import TuiGenError
 from tui_gen.generation.branch import Branch
 from tui_gen.generation.pacing import Throttle
 from tui_gen.tui.bindings import KEYS, Key, bind, bindings_of
-from tui_gen.tui.widgets.cells import part_style, wrap
+from tui_gen.tui.widgets.cells import part_style
 from tui_gen.tui.widgets.image_view import ImageView, cell_style
 from tui_gen.tui.widgets.inside_drawing import (
     Line,
     Piece,
     cell_lines,
     cut,
-    selection,
+    selected,
+    sentences,
     state_lines,
     title_line,
 )
 from tui_gen.tui.widgets.inside_eye import eye_lines
-from tui_gen.tui.widgets.inside_picture import (
-    features_lines,
-    picture_ranking,
-    picture_units_lines,
-    prompt_lines,
-)
+from tui_gen.tui.widgets.inside_influence import influence_lines
+from tui_gen.tui.widgets.inside_picture import features_lines, picture_ranking, picture_units_lines, prompt_lines
 from tui_gen.tui.widgets.inside_picture_window import PictureReader
-from tui_gen.tui.widgets.inside_text import (
-    influence_lines,
-    ranking,
-    selected_unit,
-    tokens_lines,
-    units_lines,
-)
-from tui_gen.tui.widgets.inside_window import Drawing, Order, Place, Window, measure, read_window
+from tui_gen.tui.widgets.inside_text import tokens_lines
+from tui_gen.tui.widgets.inside_units import PHRASE, Ranking, places, ranking, units_lines
+from tui_gen.tui.widgets.inside_window import Drawing, Place, Selection, Window, measure, read_window
 from tui_gen.tui.widgets.lists import Sidebar
-from tui_gen.tui.widgets.run_view import RunView
+from tui_gen.tui.widgets.run_view import Cursor, RunView
 
 if TYPE_CHECKING:  # what looks inside is loaded when somebody looks
     from tui_gen.inspection.branch_trace import BranchTrace
@@ -58,8 +50,11 @@ if TYPE_CHECKING:  # what looks inside is loaded when somebody looks
 
 Deed = Literal["forget", "hold", "take"]
 """What can be done to a state."""
-_BEFORE, _PAST, _EVERY = 256, 128, 64
-"""Tokens around the cursor whose inside is computed, at least, and in which steps: so a text moves rarely."""
+Subject = Literal["text", "word"]
+_NEAR, _WIDE = (256, 128, 64), (768, 768, 512)
+"""Tokens before and after the cursor whose inside is computed, at least, and in which steps, so that a text moves
+rarely; and of units while no run is in need of the time: more text tells more.
+"""
 _DRAW: Mapping[Drawing, Callable[[Window, int, int], list[Line]]] = {
     "state": state_lines,
     "cell": cell_lines,
@@ -78,6 +73,7 @@ _DRAW_PICTURE: Mapping[Drawing, Callable[[Window, int, int], list[Line]]] = {
 _READ_FOR_IT = ("influence", "tokens")
 """What is drawn there is not known before somebody looks at it."""
 _NO_CELLS = "this network has no recurrent cells"
+_UNDERLINE = Style(underline=True)
 _WHOLE = 10_000
 """Columns that no screen has."""
 
@@ -127,18 +123,33 @@ class InsideView(Widget, can_focus=True):
         unit: int
         """What is selected, counted from 0."""
 
+    @dataclass
+    class Chosen(Message):
+        """A person wants to go to a token of the text."""
+
+        position: int
+
+    @dataclass
+    class Asked(Message):
+        """A person wants to see another text or the neighbours of a word, and is to say which."""
+
+        subject: Subject
+
+    @dataclass
+    class Turned(Message):
+        """Something else is drawn, so other keys mean something."""
+
     def __init__(self, keys: Sequence[Key] = KEYS) -> None:
         super().__init__()
         bind(self, "InsideView", keys)
         self.drawing: Drawing = "state"
-        self._order: Order = "movement"
-        self._top = self._layer = self._unit = self._property = 0
-        self._step = -1
-        self._pin: int | None = None
+        self._selection = Selection()
         self.view: RunView | None = None
         self._trace: BranchTrace | None = None
         self._inside: Inside | None = None
         self._next: Place | None = None
+        self._word: tuple[str, Cursor | None] = "", None
+        """Whose neighbours are asked for, and where the cursor stood then."""
         self._latest: tuple[BranchTrace, Place] | None = None
         """What is computed, or was last."""
         self._known: tuple[BranchTrace, Place, Window] | None = None
@@ -174,15 +185,18 @@ class InsideView(Widget, can_focus=True):
                 self._inside = Inside(view.workspace.loaded_model.model)
             trace = self._trace = BranchTrace(view.branch, self._inside, view.sample)
         length, position = _place(view)
-        first, is_text = max(0, position - _BEFORE) // _EVERY * _EVERY, not view.workspace.loaded_model.card.image
-        is_measured = self.drawing == ("influence" if is_text else "tokens")
-        measures = is_measured and (view.still or not view.running)
+        has_time, is_text = view.still or not view.running, not view.workspace.loaded_model.card.image
+        before, past, every = _WIDE if self.drawing == "units" and has_time and is_text else _NEAR
+        first, past = max(0, position - before) // every * every, -(-(position + past) // every) * every
+        is_measured = self.drawing == "influence" or (self.drawing == "tokens" and not is_text)
+        measures = is_measured and has_time
         if is_measured and view.paused and not view.still:
             return  # the run comes to its stop at once, and tells
-        past = -(-(position + _PAST) // _EVERY) * _EVERY
-        place = Place(position, first, min(length, past), self.drawing, measures)
+        word = self._word[0] if self._word[1] == view.cursor and self.drawing == "tokens" else ""
+        place = Place(position, first, min(length, past), self.drawing, measures, word)
         if not is_text:
-            place = replace(place, first=0, past=length, layer=self._layer, glyphs=self._draws_glyphs)
+            glyphs = self._draws_glyphs
+            place = replace(place, first=0, past=length, layer=self._selection.layer, glyphs=glyphs)
         if self._latest != (trace, place):
             self._latest, self._next = (trace, place), place
             self._read_on()
@@ -192,6 +206,10 @@ class InsideView(Widget, can_focus=True):
         """Whether a picture is to read without colour: there is none, or a person has the drawing in characters."""
         styles = [view.rendering for view in self.view.query(ImageView)] if self.view else []
         return self.app.no_color or any(style != "blocks" for style in styles)
+
+    @property
+    def _is_picture(self) -> bool:
+        return self.view is not None and self.view.workspace.loaded_model.card.image is not None
 
     @property
     def is_on_screen(self) -> bool:
@@ -212,23 +230,30 @@ class InsideView(Widget, can_focus=True):
 
     def _read(self, trace: BranchTrace, place: Place, workspace: Workspace) -> None:
         """In the thread; ends early where another place is asked for."""
+        known = None
         try:
-            if workspace.loaded_model.card.image:
-                for window in self._pictures.read(trace, place, workspace):
+            for window in self._windows(trace, place, workspace):
+                if window is not known:
+                    known = window
                     self.post_message(self.Read(trace, place, window))
-                    if self._next or get_current_worker().is_cancelled:
-                        return
-                return
-            window = read_window(trace, place, workspace)
-            if not place.measures:
-                self.post_message(self.Read(trace, place, window))
-                return
-            for measurement in measure(trace, place, workspace.loaded_model.card.vocab_size):
-                self.post_message(self.Read(trace, place, replace(window, influence=measurement)))
                 if self._next or get_current_worker().is_cancelled:
                     return
         except TuiGenError as fault:
             self.post_message(self.Read(trace, place, None, str(fault)))
+
+    def _windows(self, trace: BranchTrace, place: Place, workspace: Workspace) -> Iterator[Window]:
+        """What is known, and more and more of it; now and then the same again, so that one may stop."""
+        if workspace.loaded_model.card.image:
+            windows = self._pictures.read(trace, place, workspace)
+        else:
+            windows = iter((read_window(trace, place, workspace),))
+        if not place.measures or place.drawing != "influence":
+            yield from windows
+            return
+        window = next(windows)
+        for measurement in measure(trace, place, workspace.loaded_model):
+            window = window if window.influence is measurement else replace(window, influence=measurement)
+            yield window
 
     def on_inside_view_read(self, message: Read) -> None:
         """It is known, and the cursor may stand elsewhere by now."""
@@ -246,50 +271,98 @@ class InsideView(Widget, can_focus=True):
         if drawing not in _READ_FOR_IT and not self._is_picture:
             self._draw()
         self._look()
+        self.post_message(self.Turned())
 
     def action_order(self) -> None:
         """Units that move most first, or by their number."""
-        self._order, self._top = "number" if self._order == "movement" else "movement", 0
-        self._draw()
+        self._select(order="number" if self._selection.order == "movement" else "movement", top=0)
 
     def action_layer(self) -> None:
         """The cell, the units or the features of the next layer; the next step of the eye."""
         if self._is_picture and self.drawing == "cell":
-            self._step += 1
+            self._select(step=self._selection.step + 1)
         else:
-            self._layer, self._pin = self._layer + 1, None
-        self._draw()
-        self._look()
+            self._select(layer=self._selection.layer + 1, pin=None)
+            self._look()
 
     def action_units(self, by: int) -> None:
         """Other units: scrolls the strips, looks at the next cell of the layer, or goes through the ranking."""
-        if self.drawing == "units":
+        if self.drawing == "units" and self._selection.place is not None:
+            self._move_place(by)
+        elif self.drawing == "units":
             self._move_pin(by)
         elif self._is_picture and self.drawing == "cell":
-            self._step += by
+            self._select(step=self._selection.step + by)
         elif self.drawing in ("state", "cell"):
-            self._top, self._unit = max(0, self._top + by), max(0, self._unit + by)
-        self._draw()
+            self._select(top=max(0, self._selection.top + by), unit=max(0, self._selection.unit + by))
 
     def action_property(self) -> None:
         """Units that follow something else in the text."""
-        self._property, self._pin = self._property + 1, None
+        window = self._window()
+        if window and (order := _ranking(window)) and order.traits:
+            following = order.traits.index(order.trait) + 1
+            self._select(trait=order.traits[following % len(order.traits)], pin=None)
+
+    def _select(self, **facts: Any) -> None:
+        self._selection = replace(self._selection, **facts)
         self._draw()
 
     def _move_pin(self, by: int) -> None:
         """The unit so many ranks further on."""
         window = self._window()
-        order = window and (picture_ranking if window.picture else ranking)(window)
-        if window and order and order.matches:
-            units, unit = [match.unit for match in order.matches], selected_unit(window, order)
+        if window and (order := _ranking(window)) and order.matches:
+            units, unit = [match.unit for match in order.matches], order.unit(window.selection.pin)
             at = units.index(unit) + by if unit in units else 0
-            self._pin = self._unit = units[max(0, min(len(units) - 1, at))]
+            unit = units[max(0, min(len(units) - 1, at))]
+            self._select(pin=unit, unit=unit)
+
+    def action_mark(self) -> None:
+        """Marks a phrase: begins at the cursor, ends there, or is no more."""
+        selection, window = self._selection, self._window()
+        if not window:
+            return
+        at, phrase = window.first + window.cursor, window.phrase
+        if phrase and selection.begun is not None:
+            phrase = range(phrase.start + window.first, phrase.stop + window.first)
+            self._select(phrase=phrase, begun=None, trait=PHRASE, pin=None)
+        else:
+            self._select(phrase=None, begun=None if selection.phrase else at, trait=PHRASE, pin=None)
+
+    def action_places(self) -> None:
+        """Lists where else the same units are on, or the units again."""
+        self._select(place=0 if self._selection.place is None else None)
+
+    def action_go(self) -> None:
+        """To the place that is chosen."""
+        window, at = self._window(), self._selection.place
+        if window and at is not None and (order := ranking(window)):
+            _, stretches = places(window, order)
+            if stretches:
+                self.post_message(self.Chosen(window.first + stretches[min(at, len(stretches) - 1)].start))
+
+    def _move_place(self, by: int) -> None:
+        window, at = self._window(), self._selection.place or 0
+        if window and (order := ranking(window)):
+            _, stretches = places(window, order)
+            self._select(place=max(0, min(len(stretches) - 1, at + by)))
+
+    def action_ask(self, subject: Subject) -> None:
+        """Asks for another text, or for a word."""
+        if subject == "word" and self._inside and self._inside.embedding is None:
+            self.notify("this model names no embedding in which a word could have neighbours")
+        else:
+            self.post_message(self.Asked(subject))
+
+    def show_neighbours(self, word: str) -> None:
+        """What is near a word in the embedding, until the cursor moves."""
+        self._word = word, self.view.cursor if self.view else None
+        self._look()
 
     def action_operate(self, deed: Deed) -> None:
         """Asks for surgery on the state where somebody looks."""
         if view := self.view:
-            window = self._window()
-            layer, unit = selection(window, self.drawing != "state") if window else (self._layer, self._unit)
+            window, chosen = self._window(), self._selection
+            layer, unit = selected(window, self.drawing != "state") if window else (chosen.layer, chosen.unit)
             self.post_message(self.Surgery(deed, view.branch, view.sample, _place(view)[1], layer, unit))
 
     # --- drawing ---
@@ -310,12 +383,7 @@ class InsideView(Widget, can_focus=True):
         """What is known, with what a person has selected."""
         if not self._known:
             return None
-        window = replace(self._known[2], order=self._order, top=self._top, layer=self._layer, unit=self._unit)
-        return replace(window, trait=self._property, pin=self._pin, step=self._step)
-
-    @property
-    def _is_picture(self) -> bool:
-        return self.view is not None and self.view.workspace.loaded_model.card.image is not None
+        return replace(self._known[2], selection=self._selection)
 
     def _content(self) -> list[Line]:
         size, window = self.size, self._window()
@@ -326,7 +394,7 @@ class InsideView(Widget, can_focus=True):
             from tui_gen.inspection.inside import NO_NAMES
 
             text = _NO_CELLS if window.layers else NO_NAMES
-            lines = [[Piece(f" {line}")] for line in wrap(text, size.width - 2)]
+            lines = sentences(text, size.width)
         return [cut(line, size.width) for line in [title_line(window, self.drawing), *lines]]
 
     def render_lines(self, crop: Region) -> list[Strip]:
@@ -344,6 +412,8 @@ class InsideView(Widget, can_focus=True):
     def _style(self, piece: Piece) -> Style:
         if piece.colours:
             return self.rich_style + cell_style(*piece.colours)
+        if piece.marked:
+            return self._style(replace(piece, marked=False)) + _UNDERLINE
         if piece.level is None or piece.strong:
             return self._styles["strong"] if piece.strong else self.rich_style
         return self._styles["positive" if piece.level > 0 else "negative" if piece.level < 0 else "faint"]
@@ -378,6 +448,10 @@ class InsidePanel(Sidebar):
         self.put_away()
 
 
+def _ranking(window: Window) -> Ranking | None:
+    return picture_ranking(window) if window.picture else ranking(window)
+
+
 def _place(view: RunView) -> tuple[int, int]:
     """Positions of its sample, and the one where its cursor stands, or of its newest token."""
     length = int(view.branch.live[:, view.sample].sum())
@@ -395,5 +469,5 @@ def _changed(old: Line, new: Line, y: int) -> Region | None:
     return Region(first, y, width - first - (same if len(one) == len(other) else 0), 1)
 
 
-def _cells(line: Line) -> list[tuple[str, Piece]]:
-    return [(character, replace(piece, text="")) for piece in line for character in piece.text]
+def _cells(line: Line) -> list[Piece]:
+    return [replace(piece, text=character) for piece in line for character in piece.text]

@@ -14,11 +14,12 @@ from textual.geometry import Size
 from tui_gen.card import Colour
 from tui_gen.images.picture import HOTTEST, UNDRAWN, Pixels, heat, signed
 from tui_gen.images.raster import BLANK, Cell, Raster, pointed
-from tui_gen.inspection.units import matches
+from tui_gen.inspection.units import chance, matches
 from tui_gen.sampling.params import Floats
-from tui_gen.tui.widgets.cells import bar, fit, wrap
-from tui_gen.tui.widgets.inside_drawing import GLYPHS, STEPS, Line, Piece, cut, joined, level
-from tui_gen.tui.widgets.inside_text import WAITS, Ranking, selected_unit
+from tui_gen.tui.widgets.cells import bar, fit
+from tui_gen.tui.widgets.inside_drawing import GLYPHS, STEPS, Line, Piece, cut, joined, level, sentences
+from tui_gen.tui.widgets.inside_influence import WAITS
+from tui_gen.tui.widgets.inside_units import Ranking
 from tui_gen.tui.widgets.inside_window import PictureInside, PromptToken, Values, Window
 
 Block = list[Line]
@@ -44,11 +45,11 @@ def features_lines(window: Window, width: int, height: int) -> Block:
     if picture.features is None or not picture.features.shape[1]:
         return [[]]
     maps, bound = picture.features, _bound(picture.features)
-    order = _by_movement(maps) if window.order == "movement" else np.arange(maps.shape[1])
-    head = _features_head(picture, window.order, bound, width)
+    order = _by_movement(maps) if window.selection.order == "movement" else np.arange(maps.shape[1])
+    head = _features_head(picture, window.selection.order, bound, width)
     room, least = Size(width, max(0, height - len(head))), min(maps.shape[1], _LEAST_UNITS)
     grid = _grid(picture, room, count=least, caption=1)
-    first = min(window.top, max(0, -(-len(order) // grid.columns) - grid.rows)) * grid.columns
+    first = min(window.selection.top, max(0, -(-len(order) // grid.columns) - grid.rows)) * grid.columns
     shown = order[first : first + grid.columns * grid.rows].tolist()
     blocks = [_unit_block(picture, unit, bound, grid) for unit in shown]
     rows = [side_by_side(blocks[at : at + grid.columns]) for at in range(0, len(blocks), grid.columns)]
@@ -221,10 +222,10 @@ def picture_ranking(window: Window) -> Ranking | None:
     series = {name: values[known] for name, values in _properties(picture).items()}
     series = {name: values for name, values in series.items() if len(values) and values.min() < values.max()}
     if not series:
-        return Ranking(layer, picture.features, "", 0, 0, [])
-    number = window.trait % len(series)
-    name = list(series)[number]
-    return Ranking(layer, hidden, name, len(series), number, matches(hidden, series[name], count=hidden.shape[1]))
+        return Ranking(layer, picture.features, (), "", [])
+    name = window.selection.trait if window.selection.trait in series else next(iter(series))
+    order = matches(hidden, series[name], count=hidden.shape[1])
+    return Ranking(layer, hidden, tuple(series), name, order, chance(hidden, series[name]))
 
 
 def _properties(picture: PictureInside) -> dict[str, Floats]:
@@ -253,7 +254,7 @@ def picture_units_lines(window: Window, width: int, height: int) -> Block:
         return []
     if not order or picture.features is None:
         return [[]]
-    unit, bound = selected_unit(window, order), _bound(picture.features)
+    unit, bound = order.unit(window.selection.pin), _bound(picture.features)
     title = f" layer {picture.layer + 1} of {len(picture.layers)} · {order.layer} · unit {unit}"
     head: Block = [[Piece(title, strong=True)], _scale_line(picture, bound)]
     ranks = _rank_lines(order, unit, min(_RANKS, max(3, height - len(head))))
@@ -269,7 +270,7 @@ def _rank_lines(order: Ranking, unit: int, room: int) -> Block:
         return [[Piece("nothing changes in this picture yet")]]
     head: Block = [
         [Piece(f"follow: {order.trait}", strong=True)],
-        [Piece(f"({order.number + 1} of {order.among}, p: the next)")],
+        [Piece(f"by chance up to {order.chance:.2f} · a: something else")],
     ]
     at = next((at for at, match in enumerate(order.matches) if match.unit == unit), 0)
     top = max(0, at - max(1, room - 2) + 1)
@@ -360,8 +361,3 @@ def _moved_lines(picture: PictureInside, room: int) -> Block:
         share = min(1.0, moved[name])
         rows.append([Piece(f"{fit(name, _NAME)} "), Piece(bar(share, _BAR), 1), Piece(f" {moved[name]:.0%}")])
     return rows
-
-
-def sentences(text: str, width: int) -> Block:
-    """In as many lines as they take."""
-    return [[Piece(f" {line}")] for line in wrap(text, max(1, width - 2))]

@@ -122,5 +122,5 @@ def _prompt(branch: Branch, sample: int, codec: ImageCodec, bos: int) -> list[Pr
 
 
 def _condition(trace: BranchTrace) -> int:
-    states = trace.inside.states(trace.inside.model.start(1).arrays())
-    return states["condition"].shape[-1] if "condition" in states else 0
+    shapes = [port.shape for port in trace.inside.model.inputs if port.name == "state.condition"]
+    return next((size for shape in shapes for size in shape[-1:] if isinstance(size, int)), 0)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tui_gen.card import ImageSpec
 from tui_gen.generation.describe import head_of, number_of, shown_token
+from tui_gen.images.codec import ImageCodec
 from tui_gen.images.picture import Pixels
 from tui_gen.sampling.params import Floats
 from tui_gen.terminal_text import scrub_line
@@ -18,14 +19,18 @@ from tui_gen.text.codec import TextCodec
 from tui_gen.text.transcript import Transcript
 
 if TYPE_CHECKING:  # what looks inside is loaded when somebody looks
+    from tui_gen.card import ModelCard
     from tui_gen.inspection.branch_trace import BranchTrace
     from tui_gen.inspection.conditioning import PromptEffect
+    from tui_gen.inspection.influence import PictureInfluence
+    from tui_gen.library import LoadedModel
     from tui_gen.runtime.inside_graph import Layer
     from tui_gen.sessions.workspace import Workspace
 
 Values = NDArray[np.float32]
 Order = Literal["movement", "number"]
 Drawing = Literal["state", "cell", "influence", "units", "tokens"]
+_STATE = "state."
 _MOST = 0.5
 """The share of numbers by which a value of a cell is recognised in the state."""
 _NAMED = 3
@@ -45,6 +50,8 @@ class Place:
     drawing: Drawing
     measures: bool
     """Whether influence is to be measured: the model has time for it, and somebody looks at it."""
+    word: str = ""
+    """Whose neighbours in the embedding are asked for; empty for those of the token that is read."""
     layer: int = 0
     """Of a picture, whose features are shown."""
     glyphs: bool = False
@@ -61,6 +68,10 @@ class Measurement:
     """Of the tokens that are measured in the end."""
     fault: str = ""
     """Why there is nothing to measure."""
+    prompt: float | None = None
+    """Bits of the whole prompt; None where there is none, or it is not known."""
+    picture: PictureInfluence | None = None
+    """Of a picture, in place of `bits`."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +90,34 @@ class Split:
     unknown: int | None = None
     """The id that stands for all that the vocabulary does not have."""
     neighbours: Sequence[tuple[str, float]] | None = ()
-    """Of the token at the cursor in the embedding, with their cosine; None where the model shows no embedding."""
+    """Of a token in the embedding, with their cosine; None where the model shows no embedding."""
+    subject: str = ""
+    """Which token that is."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a person has chosen to look at."""
+
+    order: Order = "movement"
+    top: int = 0
+    """How many units are above those in sight."""
+    layer: int = 0
+    """Whose cell is drawn."""
+    unit: int = 0
+    """Which unit of it."""
+    trait: str = ""
+    """Which property of the text the units are ranked by, where the text has it; empty for the first that it has."""
+    pin: int | None = None
+    """The unit whose activation colours the text; None for the one that follows the property most closely."""
+    phrase: range | None = None
+    """Positions of the tokens that are marked."""
+    begun: int | None = None
+    """The position where a person has begun to mark a phrase, which reaches to the cursor."""
+    place: int | None = None
+    """Which of the places is chosen where the same units are on; None where they are not listed."""
+    step: int = -1
+    """Which step of the eye is drawn; counted on from the last to the first."""
 
 
 @dataclass(frozen=True)
@@ -131,32 +169,31 @@ class Window:
     cursor: int
     """Which of them it is about."""
     layers: Sequence[Layer] = ()
-    order: Order = "movement"
-    top: int = 0
-    """How many units are above those in sight."""
-    layer: int = 0
-    """Whose cell is drawn."""
-    unit: int = 0
-    """Which unit of it."""
-    trait: int = 0
-    """Which property of the text the units are ranked by; counted on from the last to the first."""
-    pin: int | None = None
-    """The unit whose activation colours the text; None for the one that follows the property most closely."""
     title: str = ""
     """What the token at the cursor is, as in `token 14`."""
     pieces: Sequence[str] = ()
     """What each of these tokens wrote, with the white space before it; none of a picture."""
     influence: Measurement | None = None
     split: Split | None = None
+    first: int = 0
+    """The position of the first of these tokens."""
+    selection: Selection = Selection()
     picture: PictureInside | None = None
     """Of a model that draws."""
-    step: int = -1
-    """Which step of the eye is drawn; counted on from the last to the first."""
 
     @property
     def cells(self) -> list[Layer]:
         """The layers that are recurrent."""
         return [layer for layer in self.layers if layer.kind]
+
+    @property
+    def phrase(self) -> range | None:
+        """Which of these tokens are marked; None where none is."""
+        at, begun = self.first + self.cursor, self.selection.begun
+        phrase = self.selection.phrase if begun is None else range(min(at, begun), max(at, begun) + 1)
+        if phrase is None:
+            return None
+        return range(max(0, phrase.start - self.first), min(len(self.labels), phrase.stop - self.first)) or None
 
     def state_of(self, layer: Layer, quantity: str, part: str) -> Values | None:
         """The rows of the state, float32[tokens, width], that keep a value of a layer; None where it is not known."""
@@ -167,19 +204,12 @@ class Window:
     @property
     def states(self) -> list[tuple[str, Values]]:
         """Each layer's part of the state with its name, float32[tokens, width]; of a picture its features."""
-        parts = [(name.removeprefix("state."), part) for name, part in self.values.items() if name.startswith("state.")]
-        rows = [(*_place_of(name, at), part[:, at]) for name, part in parts for at in range(part.shape[1])]
-        rows.sort(key=lambda row: row[0])
-        states = [(f"layer {layer + 1} {name}", part) for layer, name, part in rows]
+        rows = [(name.split(".")[1:], part) for name, part in self.values.items() if name.startswith(_STATE)]
+        rows.sort(key=lambda row: int(row[0][-1]))
+        states = [(f"layer {int(layer) + 1} {'.'.join(name)}", part) for (*name, layer), part in rows]
         return states or [
             (layer.name, self.values[f"{layer.name}.features"]) for layer in self.layers if not layer.kind
         ]
-
-
-def _place_of(name: str, row: int) -> tuple[int, str]:
-    """Layer and part: `h.1` is h of the second layer; of other names, a row is a layer."""
-    part, _, number = name.partition(".")
-    return (int(number), part) if part in ("h", "c") and number.isdecimal() else (row, name)
 
 
 def _is_same(values: Values, state: Values) -> bool:
@@ -194,13 +224,16 @@ def read_window(trace: BranchTrace, place: Place, workspace: Workspace) -> Windo
     values = trace.values(place.first, place.past)
     tokens = trace.branch.tokens[place.first : place.past, trace.sample].tolist()
     sample = f" #{trace.sample + 1}" if trace.branch.samples > 1 else ""
+    name = trace.branch.name
+    source = "" if name.isdecimal() else f" of {scrub_line(name)}"
     return Window(
         values,
         [scrub_line(shown_token(token, codec)) for token in tokens],
         place.position - place.first,
         trace.inside.layers,
-        title=workspace.title(trace.branch, place.position) + sample,
+        title=workspace.title(trace.branch, place.position) + sample + source,
         pieces=_pieces(trace, place, codec) if isinstance(codec, TextCodec) else (),
+        first=place.first,
         split=_split(trace, place, codec) if isinstance(codec, TextCodec) and place.drawing == "tokens" else None,
     )
 
@@ -226,9 +259,10 @@ def _split(trace: BranchTrace, place: Place, codec: TextCodec) -> Split:
     unknown = [source.strip() for token, source in pairs if token == codec.tokenizer.unknown_id]
     labels = [(source, scrub_line(shown_token(token, codec))) for token, source in pairs]
     near, table = None, trace.inside.embedding
-    if table is not None and tokens[place.position] < len(table):
-        pairs_near = neighbours(table, tokens[place.position])
-        near = [(scrub_line(shown_token(each.token, codec)), each.cosine) for each in pairs_near]
+    token, *others = codec.ids(place.word) if place.word else [tokens[place.position]]
+    if table is not None and token < len(table):
+        near = [(scrub_line(shown_token(each.token, codec)), each.cosine) for each in neighbours(table, token)]
+    part = f", the first of {len(others) + 1} tokens of {place.word}" if others else ""
     return Split(
         [tokens[at] for at in shown],
         [number_of(at, head_of(branch, codec)) for at in shown],
@@ -237,23 +271,58 @@ def _split(trace: BranchTrace, place: Place, codec: TextCodec) -> Split:
         begins=place.first == 0,
         unknown=codec.tokenizer.unknown_id,
         neighbours=near,
+        subject=scrub_line(shown_token(token, codec) + part),
     )
 
 
-def measure(trace: BranchTrace, place: Place, vocab_size: int) -> Iterator[Measurement]:
-    """The influence on what follows the token at a place, more and more of it, the nearest first."""
+def measure(trace: BranchTrace, place: Place, loaded_model: LoadedModel) -> Iterator[Measurement]:
+    """The influence on what follows the token at a place, or on the pixel there; more and more of it, and now and then
+    the same again, so that one may stop.
+    """
+    codec = loaded_model.codec
+    if isinstance(codec, ImageCodec):
+        yield from _measure_picture(trace, place, loaded_model.card, head_of(trace.branch, codec))
+    else:
+        yield from _measure_text(trace, place, loaded_model.card.vocab_size, head_of(trace.branch, codec))
+
+
+def _measure_picture(trace: BranchTrace, place: Place, card: ModelCard, first: int) -> Iterator[Measurement]:
+    """On what the value at a place was drawn from, or within the prompt, the first one, which stands at `first`."""
+    from tui_gen.inspection.influence import Influence, PictureExchanges
+
+    unknown, past = np.zeros(0), max(place.position, first)
+    if past < 2:
+        yield Measurement(unknown, 0, "before the first pixel there is nothing that its prediction could rest on")
+        return
+    influence, known = Influence.on_branch(trace.branch, 0, past, trace.sample, card.vocab_size), None
+    for picture in PictureExchanges(influence, card).measure():
+        if known is None or picture is not known.picture:
+            known = Measurement(unknown, 0, prompt=picture.prompt, picture=picture)
+        yield known
+
+
+def _measure_text(trace: BranchTrace, place: Place, vocab_size: int, head: int) -> Iterator[Measurement]:
+    """The nearest first. head: the first position after the prompt."""
     from tui_gen.inspection.influence import Influence
 
     bits = np.full(place.position + 1 - place.first, np.nan)
     if len(bits) < 2:
         yield Measurement(bits, 0, "before the first token there is nothing that a prediction could rest on")
         return
-    yield Measurement(bits.copy(), len(bits) - 1)
+    known = Measurement(bits.copy(), len(bits) - 1)
+    yield known
     influence = Influence.on_branch(trace.branch, place.first, place.position + 1, trace.sample, vocab_size)
-    for part in influence.measure(list(influence.exchangeable[:, None])):
+    groups = list(influence.exchangeable[:, None])
+    if place.first == 0 and 2 < head <= len(bits):
+        groups.append(influence.exchangeable[: head - 1])
+    for part in influence.measure(groups):
         for exchange in part:
-            bits[exchange.positions] = exchange.bits
-        yield Measurement(bits.copy(), len(influence.exchangeable))
+            if len(exchange.positions) == 1:
+                bits[exchange.positions] = exchange.bits
+        if part:
+            whole = [exchange.bits for exchange in part if len(exchange.positions) > 1]
+            known = Measurement(bits.copy(), len(influence.exchangeable), prompt=whole[0] if whole else None)
+        yield known
 
 
 def prompt_facts(text: str, whole: str, tokens: Sequence[tuple[str, str]], unknown: Sequence[str]) -> list[str]:
