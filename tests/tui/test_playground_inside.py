@@ -49,8 +49,10 @@ async def test_states_and_gates_follow_the_cursor_and_are_the_models_own(size: t
         await driver.shows("layer 1 of 2, LSTM · unit 1 of 192")
         cell = values["layer0.cell"][position - 1, 1]
         await driver.shows(f"──── c {cell:+.2f}")
+        assert "x is the token; h goes to layer 2" in driver.screen()
         await driver.press("l")
         await driver.shows("layer 2 of 2, LSTM")
+        assert "x is h of layer 1; h goes to the prediction" in driver.screen()
         await driver.press("f10")
         await driver.until(lambda: "inside:" not in driver.screen())
         assert driver.view.has_focus_within

@@ -184,10 +184,11 @@ def cell_lines(window: Window, width: int, height: int) -> list[Line]:
         Piece(f" {position}, {_kind(layer)}", strong=True),
         Piece(f" · unit {unit} of {window.values[f'{layer.name}.hidden'].shape[1]}"),
     ]
+    way = [Piece(f"  {_way(window.selection.layer % len(layers), len(layers))}")]
     drawing: list[Line] = [[Piece(text)] if text else [] for text in draw(layer, one)]
-    lines = [head, [], *drawing, [], *_table(layer, one, mean)]
+    lines = [head, way, *drawing, [], *_table(layer, one, mean)]
     if max(len(piece.text) for line in drawing for piece in line) > width or len(list(filter(None, lines))) > height:
-        lines = [head, [], *drawing[drawing.index([]) + 1 :], [], *_table(layer, one, mean)]  # the equations alone
+        lines = [head, way, *drawing[drawing.index([]) + 1 :], [], *_table(layer, one, mean)]  # the equations alone
     if len(lines) > height:
         lines = list(filter(None, lines))
     return [cut(line, width) for line in lines[:height]]
@@ -204,10 +205,17 @@ def _table(layer: Layer, one: Figures, mean: Figures) -> Iterator[Line]:
         ]
 
 
+def _way(layer: int, count: int) -> str:
+    """Which layer feeds which."""
+    source = f"h of layer {layer}" if layer else "the token"
+    target = f"layer {layer + 2}" if layer + 1 < count else "the prediction"
+    return f"x is {source}; h goes to {target}, and to the next token"
+
+
 def _kind(layer: Layer) -> str:
     if layer.kind == "GRU" and layer.resets_later is not None:
         where = "the product with h" if layer.resets_later else "h itself"
-        return f"GRU (its reset gate multiplies {where})"
+        return f"GRU (r multiplies {where})"
     return {"RNN": f"plain cell ({layer.activation})"}.get(layer.kind, layer.kind)
 
 
@@ -234,7 +242,7 @@ def _lstm_lines(layer: Layer, one: Figures) -> list[str]:
         one[name] for name in ("input_gate", "forget_gate", "candidate", "output_gate", "cell", "hidden")
     )
     return [
-        f"  c before {cell:+.2f} ────(×)─────────(+)─────────┬──── c {c:+.2f}",
+        f"  c before {cell:+.2f} ".ljust(21, "─") + f"(×)─────────(+)─────────┬──── c {c:+.2f}",
         _place((22, "│"), (34, "│"), (45, "│")),
         _place((22, f"f {f:.2f}"), (34, "(×)"), (45, f"tanh {np.tanh(c):+.2f}")),
         _place((34, "┌────┴────┐"), (45, "│")),
