@@ -123,6 +123,11 @@ async def test_units_that_follow_something_are_ranked_and_colour_the_text() -> N
         await driver.press("left", "left")
         there = values["layer0.hidden"][position - 1, int(second)]
         await driver.shows(f"unit {second} of 256 · {there:+.2f} here")
+        await driver.press("a")
+        await driver.until(lambda: f"unit {second} of" not in driver.screen())
+        [closest] = re.findall(r"unit (\d+) of 256", driver.screen())
+        await driver.press("h")
+        await driver.shows(f"h 1 {closest} ")
 
 
 async def test_a_phrase_is_marked_and_the_cursor_goes_to_other_places_where_its_units_are_on() -> None:

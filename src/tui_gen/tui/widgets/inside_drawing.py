@@ -43,14 +43,19 @@ class Piece:
 Line = list[Piece]
 
 
-def selected(window: Window, in_cell: bool) -> tuple[int, int]:
-    """The recurrent layer that is selected and the unit: of its cell that is drawn, or of its strip the first."""
-    layer = window.selection.layer % max(1, len(window.cells))
-    if in_cell or not window.states:
-        return layer, window.selection.unit
-    part = dict(window.states).get(_hidden_name(layer), window.states[0][1])
-    units = _ordered(part, window)
-    return layer, int(units[min(window.selection.top, len(units) - 1)])
+def selected_layer(window: Window) -> int:
+    """Of those that have a hidden state."""
+    count = sum(name.endswith(" h") for name, _ in window.states)
+    return window.selection.layer % max(1, count, len(window.cells))
+
+
+def first_unit(window: Window) -> int:
+    """The first in sight of the strip of the layer that is selected."""
+    states = dict(window.states)
+    part = states.get(_hidden_name(selected_layer(window)), next(iter(states.values()), None))
+    if part is None:
+        return window.selection.unit
+    return int(_ordered(part, window)[min(window.selection.top, part.shape[1] - 1)])
 
 
 def _hidden_name(layer: int) -> str:
@@ -108,7 +113,7 @@ def _part_lines(name: str, part: Values, window: Window, columns: range, room: i
     units = _ordered(part, window)
     top = min(window.selection.top, max(0, len(units) - (room - 1)))
     bound = 1.0 if name.endswith(" h") else max(1.0, float(np.abs(part).max()))
-    now, proposal = part[window.cursor], selected(window, in_cell=False)
+    now, proposal = part[window.cursor], first_unit(window)
     facts = [
         f"{part.shape[1]} units",
         "those that move most first" if window.selection.order == "movement" else "by number",
@@ -121,7 +126,9 @@ def _part_lines(name: str, part: Values, window: Window, columns: range, room: i
             Piece(GLYPHS[step], step, at == window.cursor - columns.start)
             for at, step in enumerate(levels_of(row, bound))
         ]
-        mark = Piece(">", strong=True) if (name, unit) == (_hidden_name(proposal[0]), proposal[1]) else Piece(" ")
+        mark = (
+            Piece(">", strong=True) if (name, unit) == (_hidden_name(selected_layer(window)), proposal) else Piece(" ")
+        )
         lines.append([mark, Piece(f"{unit:>3} "), *joined(cells), Piece(f"{now[unit]:+7.2f}")])
     return lines
 
