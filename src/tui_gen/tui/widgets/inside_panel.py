@@ -33,7 +33,7 @@ from tui_gen.tui.widgets.inside_drawing import (
     title_line,
 )
 from tui_gen.tui.widgets.inside_text import influence_lines, tokens_lines
-from tui_gen.tui.widgets.inside_units import PHRASE, places, ranking, units_lines
+from tui_gen.tui.widgets.inside_units import NO_STATE, PHRASE, places, ranking, units_lines
 from tui_gen.tui.widgets.inside_window import Drawing, Place, Selection, Window, measure, read_window
 from tui_gen.tui.widgets.lists import Sidebar
 from tui_gen.tui.widgets.run_view import Cursor, RunView
@@ -357,7 +357,7 @@ class InsideView(Widget, can_focus=True):
         if not lines:
             from tui_gen.inspection.inside import NO_NAMES
 
-            text = _NO_CELLS if window.layers else NO_NAMES
+            text = NO_STATE if self.drawing == "state" else _NO_CELLS if window.layers else NO_NAMES
             lines = [[Piece(f" {line}")] for line in wrap(text, size.width - 2)]
         return [cut(line, size.width) for line in [title_line(window, self.drawing), *lines]]
 
