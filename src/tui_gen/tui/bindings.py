@@ -185,13 +185,13 @@ class Context:
         """For the keys of what goes on inside the network."""
         return self.in_inside
 
-    def can_operate(self) -> bool:
-        """There is a state to which something can be done: that of a picture is what its layers saw."""
-        return self.in_inside and not self.drawing
-
     def ranks_units(self) -> bool:
         """For those of units that follow something."""
         return self.in_inside and self.inside_view == "units"
+
+    def reads_text(self) -> bool:
+        """For those of what only a text has."""
+        return self.in_inside and not self.drawing
 
     def marks_text(self) -> bool:
         """For those of units that follow something in a text alone."""
@@ -207,7 +207,7 @@ class Context:
 
     def splits_text(self) -> bool:
         """For those of the tokens of a text."""
-        return self.in_inside and self.inside_view == "tokens" and not self.drawing
+        return self.reads_text() and self.inside_view == "tokens"
 
     def lists_branches(self) -> bool:
         """For the keys of the list of branches."""
@@ -393,17 +393,17 @@ TASKS: Tasks = {
         Key("w", "w", "ask('word')", "", "there: neighbours in the embedding of a word that is typed", "word",
             Context.splits_text, priority=False, owner="InsideView", alias="inside_word"),
         Key("r", "r", "ask('text')", "", "there: read a file or a text that is pasted, in place of what was made",
-            "read", Context.can_operate, priority=False, owner="InsideView", alias="inside_read"),
+            "read", Context.reads_text, priority=False, owner="InsideView", alias="inside_read"),
         Key("down", "↓", "units(1)", "", "there: other units", "units", Context.chooses_units, priority=False,
             owner="InsideView", alias="inside_next_unit"),
         Key("up", "↑", "units(-1)", "", "there: other units", "units", Context.chooses_units, priority=False,
             owner="InsideView", alias="inside_previous_unit"),
         Key("f", "f", "operate('forget')", "", "there: a branch from here whose state forgets h, c or both",
-            "change", Context.can_operate, priority=False, owner="InsideView", alias="inside_forget"),
+            "change", Context.reads_text, priority=False, owner="InsideView", alias="inside_forget"),
         Key("h", "h", "operate('hold')", "", "there: a branch from here in which a unit is held at a value", "change",
-            Context.can_operate, priority=False, owner="InsideView", alias="inside_hold"),
+            Context.reads_text, priority=False, owner="InsideView", alias="inside_hold"),
         Key("t", "t", "operate('take')", "", "there: a branch from here that takes the state of another branch",
-            "change", Context.can_operate, priority=False, owner="InsideView", alias="inside_take"),
+            "change", Context.reads_text, priority=False, owner="InsideView", alias="inside_take"),
         Key("l", "l", "layer", "", "there: the next layer", "layer", Context.chooses_units,
             priority=False, owner="InsideView", alias="inside_layer"),
         Key("o", "o", "order", "", "there: units that move most first, or by number", "order", Context.shows_states,

@@ -203,7 +203,12 @@ class Window:
 
     @property
     def states(self) -> list[tuple[str, Values]]:
-        """Each layer's part of the state with its name, float32[tokens, width]; of a picture its features."""
+        """Each layer's part of the state with its name, float32[tokens, width]; of a picture the features of the layer
+        that is selected, [pixels, width].
+        """
+        if self.picture:
+            features = self.picture.features
+            return [] if features is None else [(self.picture.layers[self.picture.layer], features)]
         rows = [(name.split(".")[1:], part) for name, part in self.values.items() if name.startswith(_STATE)]
         rows.sort(key=lambda row: int(row[0][-1]))
         states = [(f"layer {int(layer) + 1} {'.'.join(name)}", part) for (*name, layer), part in rows]
