@@ -98,7 +98,8 @@ def test_an_audit_draws_what_the_model_sees_below_what_its_card_says(
     lines = printed("inspect", "looks", "--audit").splitlines()
     assert lines[0] == "name            looks"
     assert lines[-6:-2] == ["------", "------", "--o#o-", "--#@.."]
-    assert lines[-8] == "receptive field row 3, column 3 sees 2 of 21 earlier pixels; blind spot 2"
+    assert lines[-9] == "receptive field row 3, column 3 sees 2 of 21 earlier pixels; blind spot 2"
+    assert "the card does not tell" in lines[-8]
 
 
 def test_a_leak_fails_an_audit_and_a_model_that_writes_has_none(tui_gen: Run, tmp_path: Path) -> None:

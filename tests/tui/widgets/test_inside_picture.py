@@ -129,6 +129,17 @@ def test_the_prompt_stands_token_by_token_with_what_it_moves() -> None:
     assert "no prompt" in unprompted[2]
 
 
+def test_names_of_a_foreign_file_are_made_harmless() -> None:
+    name = "bad\x1b]0;title\x07"
+    image = replace(IMAGE, layers=(replace(LAYERS[0], name=name),), copies=("prompted", name))
+    window = inside(image=image, layers=(name,), layer=0, effect=replace(effect(), moved=((name, 0.5),)))
+    for draw in (features_lines, eye_lines, picture_units_lines, prompt_lines):
+        drawn = "".join(texts(draw(window, 200, 30)))
+        assert "bad" in drawn
+        assert "\x1b" not in drawn
+        assert "\x07" not in drawn
+
+
 @pytest.mark.parametrize("glyphs", [True, False])
 @pytest.mark.parametrize("width", [1, 5, 12, 40, 300])
 @pytest.mark.parametrize("height", [0, 1, 2, 5, 12, 60])

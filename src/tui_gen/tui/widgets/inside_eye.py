@@ -27,6 +27,7 @@ from tui_gen.inspection.receptive_field import (
     step_field,
 )
 from tui_gen.sampling.params import Mask
+from tui_gen.terminal_text import scrub_line
 from tui_gen.tui.widgets.inside_drawing import Line, Piece, cut, joined, sentences
 from tui_gen.tui.widgets.inside_picture import (
     GAP,
@@ -102,7 +103,7 @@ def _head(picture: PictureInside, sight: Sight, number: int) -> Block:
     names = " and ".join(picture.image.layers[layer].name for layer in steps[number])
     field, added = sight.field, int((sight.field.sees & ~sight.before).sum())
     return [
-        [Piece(f" after step {number + 1} of {len(steps)}", strong=True), Piece(f" · {names}")],
+        [Piece(f" after step {number + 1} of {len(steps)}", strong=True), Piece(f" · {scrub_line(names)}")],
         [
             Piece(
                 f" sees {field.sees.sum():,} of {field.earlier.sum():,} earlier pixels, {added:,} of them by this step"

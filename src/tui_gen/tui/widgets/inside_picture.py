@@ -16,6 +16,7 @@ from tui_gen.images.picture import HOTTEST, UNDRAWN, Pixels, heat, signed
 from tui_gen.images.raster import BLANK, Cell, Raster, pointed
 from tui_gen.inspection.units import chance, matches
 from tui_gen.sampling.params import Floats
+from tui_gen.terminal_text import scrub_line
 from tui_gen.tui.widgets.cells import bar, fit
 from tui_gen.tui.widgets.inside_drawing import GLYPHS, STEPS, Line, Piece, cut, joined, level, sentences
 from tui_gen.tui.widgets.inside_influence import WAITS
@@ -58,7 +59,7 @@ def features_lines(window: Window, width: int, height: int) -> Block:
 
 def _features_head(picture: PictureInside, order: str, bound: float, width: int) -> Block:
     assert picture.features is not None
-    title = f" layer {picture.layer + 1} of {len(picture.layers)} · {picture.layers[picture.layer]}"
+    title = f" layer {picture.layer + 1} of {len(picture.layers)} · {scrub_line(picture.layers[picture.layer])}"
     words = "those that move most first" if order == "movement" else "by number"
     facts = f" · {picture.features.shape[1]} units, {words}"
     return [
@@ -255,7 +256,7 @@ def picture_units_lines(window: Window, width: int, height: int) -> Block:
     if not order or picture.features is None:
         return [[]]
     unit, bound = order.unit(window.selection.pin), _bound(picture.features)
-    title = f" layer {picture.layer + 1} of {len(picture.layers)} · {order.layer} · unit {unit}"
+    title = f" layer {picture.layer + 1} of {len(picture.layers)} · {scrub_line(order.layer)} · unit {unit}"
     head: Block = [[Piece(title, strong=True)], _scale_line(picture, bound)]
     ranks = _rank_lines(order, unit, min(_RANKS, max(3, height - len(head))))
     beside = max(line_width(line) for line in ranks)
@@ -342,8 +343,8 @@ def _prompt_facts(picture: PictureInside) -> list[str]:
     if picture.condition and any(token.is_phrase for token in picture.prompt):
         facts.append(f"they set {picture.condition} numbers of the state, which stay over the picture")
     if len(picture.image.copies) > 1:
-        names = " and ".join(picture.image.copies)
-        facts.append(f"guidance: {names} run side by side; their difference is scaled")
+        names = scrub_line(" and ".join(picture.image.copies))
+        facts.append(f"guidance: {names} run side by side, their difference scaled")
     if not any(token.is_phrase for token in picture.prompt):
         facts.append("no prompt: nothing before the picture says what to draw")
     return facts
@@ -359,5 +360,7 @@ def _moved_lines(picture: PictureInside, room: int) -> Block:
         names = sorted(sorted(names, key=lambda name: -moved[name])[: max(0, room - 1)], key=names.index)
     for name in names:
         share = min(1.0, moved[name])
-        rows.append([Piece(f"{fit(name, _NAME)} "), Piece(bar(share, _BAR), 1), Piece(f" {moved[name]:.0%}")])
+        rows.append(
+            [Piece(f"{fit(scrub_line(name), _NAME)} "), Piece(bar(share, _BAR), 1), Piece(f" {moved[name]:.0%}")]
+        )
     return rows
