@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 
 from tui_gen.generation.branch import Branch, BranchStart
-from tui_gen.generation.protocol import Endless
+from tui_gen.generation.protocol import Endless, State
+from tui_gen.inspection import branch_trace
 from tui_gen.inspection.branch_trace import BranchTrace
 from tui_gen.inspection.inside import Inside, trace
 from tui_gen.library import LoadedModel, open_model
@@ -41,6 +44,26 @@ def test_any_part_is_what_reading_the_whole_gives(recipes: LoadedModel) -> None:
             for state, quantity in (("h", "hidden"), ("c", "cell")):
                 expected = whole[f"layer{layer}.{quantity}"][first:past]
                 assert np.allclose(part[f"state.{state}.{layer}"], expected, rtol=0, atol=1e-5)
+
+
+def test_of_large_states_few_are_held_at_once_and_their_numbers_are_not_kept(
+    recipes: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    branch, inside = grown(recipes, 30, samples=1), Inside(recipes.model)
+    whole, asked = BranchTrace(branch, inside).values(3, 28), list[int]()
+    monkeypatch.setattr(branch_trace, "_BYTES", 7 * recipes.model.start(1).nbytes)
+    monkeypatch.setattr(branch_trace, "_SHOWN_BYTES", 1000)
+    states = Branch.states
+
+    def spy(self: Branch, first: int, past: int) -> Iterator[State]:
+        asked.append(past - first)
+        return states(self, first, past)
+
+    monkeypatch.setattr(Branch, "states", spy)
+    part = BranchTrace(branch, inside).values(3, 28)
+    assert max(asked) == 7
+    assert set(whole) - set(part) == {"state.h.0", "state.h.1", "state.c.0", "state.c.1"}
+    assert all(np.allclose(values, whole[name], rtol=0, atol=1e-5) for name, values in part.items())
 
 
 def test_a_branch_that_grows_is_seen_to_its_end(recipes: LoadedModel) -> None:

@@ -50,8 +50,10 @@ async def test_states_and_gates_follow_the_cursor_and_are_the_models_own(size: t
         await driver.shows("layer 1 of 2, LSTM · unit 1 of 192")
         cell = values["layer0.cell"][position - 1, 1]
         await driver.shows(f"──── c {cell:+.2f}")
+        assert "x is the token; h goes to layer 2" in driver.screen()
         await driver.press("l")
         await driver.shows("layer 2 of 2, LSTM")
+        assert "x is h of layer 1; h goes to the prediction" in driver.screen()
         await driver.press("f10")
         await driver.until(lambda: "inside:" not in driver.screen())
         assert driver.view.has_focus_within
@@ -143,6 +145,11 @@ async def test_units_that_follow_something_are_ranked_and_colour_the_text() -> N
         await driver.press("left", "left")
         there = values["layer0.hidden"][position - 1, int(second)]
         await driver.shows(f"unit {second} of 256 · {there:+.2f} here")
+        await driver.press("a")
+        await driver.until(lambda: f"unit {second} of" not in driver.screen())
+        [closest] = re.findall(r"unit (\d+) of 256", driver.screen())
+        await driver.press("h")
+        await driver.shows(f"h 1 {closest} ")
 
 
 async def test_a_phrase_is_marked_and_the_cursor_goes_to_other_places_where_its_units_are_on() -> None:

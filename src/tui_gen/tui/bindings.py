@@ -189,6 +189,10 @@ class Context:
         """For those of units that follow something in a text."""
         return self.in_inside and self.inside_view == "units"
 
+    def reads_text(self) -> bool:
+        """For those of what only a text has."""
+        return self.in_inside and not self.drawing
+
     def chooses_units(self) -> bool:
         """For those of the units of a layer."""
         return self.in_inside and self.inside_view in ("state", "cell", "units")
@@ -381,17 +385,17 @@ TASKS: Tasks = {
         Key("w", "w", "ask('word')", "", "there: neighbours in the embedding of a word that is typed", "word",
             Context.splits_text, priority=False, owner="InsideView", alias="inside_word"),
         Key("r", "r", "ask('text')", "", "there: read a file or a text that is pasted, in place of what was made",
-            "read", Context.looks_inside, priority=False, owner="InsideView", alias="inside_read"),
+            "read", Context.reads_text, priority=False, owner="InsideView", alias="inside_read"),
         Key("down", "↓", "units(1)", "", "there: other units", "units", Context.chooses_units, priority=False,
             owner="InsideView", alias="inside_next_unit"),
         Key("up", "↑", "units(-1)", "", "there: other units", "units", Context.chooses_units, priority=False,
             owner="InsideView", alias="inside_previous_unit"),
         Key("f", "f", "operate('forget')", "", "there: a branch from here whose state forgets h, c or both",
-            "change", Context.looks_inside, priority=False, owner="InsideView", alias="inside_forget"),
+            "change", Context.reads_text, priority=False, owner="InsideView", alias="inside_forget"),
         Key("h", "h", "operate('hold')", "", "there: a branch from here in which a unit is held at a value", "change",
-            Context.looks_inside, priority=False, owner="InsideView", alias="inside_hold"),
+            Context.reads_text, priority=False, owner="InsideView", alias="inside_hold"),
         Key("t", "t", "operate('take')", "", "there: a branch from here that takes the state of another branch",
-            "change", Context.looks_inside, priority=False, owner="InsideView", alias="inside_take"),
+            "change", Context.reads_text, priority=False, owner="InsideView", alias="inside_take"),
         Key("l", "l", "layer", "", "there: the next layer", "layer", Context.chooses_units,
             priority=False, owner="InsideView", alias="inside_layer"),
         Key("o", "o", "order", "", "there: units that move most first, or by number", "order", Context.shows_states,

@@ -103,11 +103,12 @@ def test_a_gru_names_its_convention_and_a_plain_cell_its_activation() -> None:
         h[at] = (1 - z[at]) * n[at] + z[at] * (h[at - 1] if at else 0)
     values = {"layer0.reset_gate": z, "layer0.update_gate": z, "layer0.candidate": n, "layer0.hidden": h}
     gru = "\n".join(texts(cell_lines(Window(values, list("abcde"), 3, (GRU,), selection=Selection(unit=1)), 100, 40)))
-    assert "its reset gate multiplies the product with h" in gru
+    assert "GRU (r multiplies the product with h)" in gru
     one, new, keep, before, result = map(float, re.search(r"= ([\d.]+)·(\S+) \+ (\S+)·(\S+) = (\S+)", gru).groups())  # type: ignore[union-attr]
     assert one * new + keep * before == pytest.approx(result, abs=0.02)
     plain = "\n".join(texts(cell_lines(Window({"layer0.hidden": h}, list("abcde"), 0, (RNN,)), 100, 40)))
     assert "plain cell (relu)" in plain
+    assert "x is the token; h goes to the prediction" in plain
     assert "h before +0.00" in plain
 
 
@@ -149,4 +150,7 @@ def test_where_a_cell_has_no_room_its_equations_and_numbers_stay(width: int, hei
 def test_on_a_small_terminal_a_cell_stands_with_all_its_numbers() -> None:
     lines = texts(cell_lines(lstm(), 79, 18))
     assert sum("(×)" in line for line in lines) == 3
+    window = lstm()
+    window.values["state.c.0"][:] = window.values["layer0.cell"][:] = 123.4
+    assert [line.find("(×)") for line in texts(cell_lines(window, 79, 18))] == [line.find("(×)") for line in lines]
     assert "hidden" in lines[-1]

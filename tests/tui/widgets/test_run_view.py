@@ -13,7 +13,8 @@ from tui_gen.generation.branch import Branch, BranchStart, StepBuffer
 from tui_gen.library import open_model
 from tui_gen.sampling.params import SamplingParams
 from tui_gen.sampling.step import Step
-from tui_gen.tui.widgets.run_view import Cursor, Meter
+from tui_gen.sessions.workspace import Workspace
+from tui_gen.tui.widgets.run_view import Cursor, Meter, RunView
 
 ROOM = range(1, 10**9)
 
@@ -48,6 +49,20 @@ def test_in_a_sample_that_has_ended_it_stands_on_the_last_token_at_most(tmp_path
         last = int(line.live[:, sample].sum()) - 1
         assert Cursor(sample).to(line, 10**6, ROOM).at(line, ROOM) == last
         assert Cursor(sample).to(line, last, ROOM).move(line, 1, ROOM).at(line, ROOM) == last
+
+
+def test_while_a_text_is_read_it_says_how_far(tmp_path: Path) -> None:
+    loaded_model = open_model(toys.endless_text_folder(tmp_path / "endless"), provider="cpu", threads=1)
+    workspace = Workspace(loaded_model, folder=tmp_path)
+    text = workspace.read("the cat the cat", "play.txt", params=SamplingParams(), seed=1)
+    assert text.name == "play.txt"
+    view = RunView(workspace, text, params=SamplingParams(), rendering="blocks")
+    assert view.progress() == "stopped at 0"
+    view.ending = None
+    assert view.progress() == "reads 0 of 4"
+    grow(text, 4, 1.0)
+    assert view.progress() == "token 0 of 0"
+    assert workspace.read("the cat", "play.txt", params=SamplingParams(), seed=1).name == "1"
 
 
 def test_in_a_picture_it_stands_on_pixels_alone(tmp_path: Path) -> None:

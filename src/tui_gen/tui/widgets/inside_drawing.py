@@ -47,14 +47,19 @@ class Piece:
 Line = list[Piece]
 
 
-def selected(window: Window, in_cell: bool) -> tuple[int, int]:
-    """The recurrent layer that is selected and the unit: of its cell that is drawn, or of its strip the first."""
-    layer = window.selection.layer % max(1, len(window.cells))
-    if in_cell or not window.states:
-        return layer, window.selection.unit
-    part = dict(window.states).get(_hidden_name(layer), window.states[0][1])
-    units = _ordered(part, window)
-    return layer, int(units[min(window.selection.top, len(units) - 1)])
+def selected_layer(window: Window) -> int:
+    """Of those that have a hidden state."""
+    count = sum(name.endswith(" h") for name, _ in window.states)
+    return window.selection.layer % max(1, count, len(window.cells))
+
+
+def first_unit(window: Window) -> int:
+    """The first in sight of the strip of the layer that is selected."""
+    states = dict(window.states)
+    part = states.get(_hidden_name(selected_layer(window)), next(iter(states.values()), None))
+    if part is None:
+        return window.selection.unit
+    return int(_ordered(part, window)[min(window.selection.top, part.shape[1] - 1)])
 
 
 def _hidden_name(layer: int) -> str:
@@ -112,7 +117,7 @@ def _part_lines(name: str, part: Values, window: Window, columns: range, room: i
     units = _ordered(part, window)
     top = min(window.selection.top, max(0, len(units) - (room - 1)))
     bound = 1.0 if name.endswith(" h") else max(1.0, float(np.abs(part).max()))
-    now, proposal = part[window.cursor], selected(window, in_cell=False)
+    now, proposal = part[window.cursor], first_unit(window)
     facts = [
         f"{part.shape[1]} units",
         "those that move most first" if window.selection.order == "movement" else "by number",
@@ -122,7 +127,9 @@ def _part_lines(name: str, part: Values, window: Window, columns: range, room: i
     marked = window.cursor - columns.start if window.cursor + 1 < len(part) else None  # the last one stands at the end
     for unit in units[top : top + room - 1]:
         cells = _strip(levels_of(part[columns.start : columns.stop, unit], bound), marked)
-        mark = Piece(">", strong=True) if (name, unit) == (_hidden_name(proposal[0]), proposal[1]) else Piece(" ")
+        mark = (
+            Piece(">", strong=True) if (name, unit) == (_hidden_name(selected_layer(window)), proposal) else Piece(" ")
+        )
         lines.append([mark, Piece(f"{unit:>3} "), *joined(cells), Piece(f"{now[unit]:+7.2f}")])
     return lines
 
@@ -193,10 +200,11 @@ def cell_lines(window: Window, width: int, height: int) -> list[Line]:
         Piece(f" {position}, {_kind(layer)}", strong=True),
         Piece(f" · unit {unit} of {window.values[f'{layer.name}.hidden'].shape[1]}"),
     ]
+    way = [Piece(f"  {_way(window.selection.layer % len(layers), len(layers))}")]
     drawing: list[Line] = [[Piece(text)] if text else [] for text in draw(layer, one)]
-    lines = [head, [], *drawing, [], *_table(layer, one, mean)]
+    lines = [head, way, *drawing, [], *_table(layer, one, mean)]
     if max(len(piece.text) for line in drawing for piece in line) > width or len(list(filter(None, lines))) > height:
-        lines = [head, [], *drawing[drawing.index([]) + 1 :], [], *_table(layer, one, mean)]  # the equations alone
+        lines = [head, way, *drawing[drawing.index([]) + 1 :], [], *_table(layer, one, mean)]  # the equations alone
     if len(lines) > height:
         lines = list(filter(None, lines))
     return [cut(line, width) for line in lines[:height]]
@@ -213,10 +221,17 @@ def _table(layer: Layer, one: Figures, mean: Figures) -> Iterator[Line]:
         ]
 
 
+def _way(layer: int, count: int) -> str:
+    """Which layer feeds which."""
+    source = f"h of layer {layer}" if layer else "the token"
+    target = f"layer {layer + 2}" if layer + 1 < count else "the prediction"
+    return f"x is {source}; h goes to {target}, and to the next token"
+
+
 def _kind(layer: Layer) -> str:
     if layer.kind == "GRU" and layer.resets_later is not None:
         where = "the product with h" if layer.resets_later else "h itself"
-        return f"GRU (its reset gate multiplies {where})"
+        return f"GRU (r multiplies {where})"
     return {"RNN": f"plain cell ({layer.activation})"}.get(layer.kind, layer.kind)
 
 
@@ -243,7 +258,7 @@ def _lstm_lines(layer: Layer, one: Figures) -> list[str]:
         one[name] for name in ("input_gate", "forget_gate", "candidate", "output_gate", "cell", "hidden")
     )
     return [
-        f"  c before {cell:+.2f} ────(×)─────────(+)─────────┬──── c {c:+.2f}",
+        f"  c before {cell:+.2f} ".ljust(21, "─") + f"(×)─────────(+)─────────┬──── c {c:+.2f}",
         _place((22, "│"), (34, "│"), (45, "│")),
         _place((22, f"f {f:.2f}"), (34, "(×)"), (45, f"tanh {np.tanh(c):+.2f}")),
         _place((34, "┌────┴────┐"), (45, "│")),

@@ -28,14 +28,15 @@ from tui_gen.tui.widgets.inside_drawing import (
     Piece,
     cell_lines,
     cut,
-    selected,
+    first_unit,
+    selected_layer,
     sentences,
     state_lines,
     title_line,
 )
 from tui_gen.tui.widgets.inside_influence import influence_lines
 from tui_gen.tui.widgets.inside_text import tokens_lines
-from tui_gen.tui.widgets.inside_units import PHRASE, places, ranking, units_lines
+from tui_gen.tui.widgets.inside_units import NO_STATE, PHRASE, places, ranking, units_lines
 from tui_gen.tui.widgets.inside_window import Drawing, Place, Selection, Window, measure, read_window
 from tui_gen.tui.widgets.lists import Sidebar
 from tui_gen.tui.widgets.run_view import Cursor, RunView
@@ -253,7 +254,9 @@ class InsideView(Widget, can_focus=True):
         elif self.drawing == "units":
             self._move_pin(by)
         elif self.drawing in ("state", "cell"):
-            self._select(top=max(0, self._selection.top + by), unit=max(0, self._selection.unit + by))
+            window, selection = self._window(), self._selection
+            last = max((part.shape[1] for _, part in window.states), default=1) - 1 if window else 0
+            self._select(top=_within(selection.top + by, last), unit=_within(selection.unit + by, last))
 
     def action_property(self) -> None:
         """Units that follow something else in the text."""
@@ -272,7 +275,7 @@ class InsideView(Widget, can_focus=True):
         if window and (order := ranking(window)) and order.matches:
             units, unit = [match.unit for match in order.matches], order.unit(window.selection.pin)
             at = units.index(unit) + by if unit in units else 0
-            unit = units[max(0, min(len(units) - 1, at))]
+            unit = units[_within(at, len(units) - 1)]
             self._select(pin=unit, unit=unit)
 
     def action_mark(self) -> None:
@@ -303,7 +306,7 @@ class InsideView(Widget, can_focus=True):
         window, at = self._window(), self._selection.place or 0
         if window and (order := ranking(window)):
             _, stretches = places(window, order)
-            self._select(place=max(0, min(len(stretches) - 1, at + by)))
+            self._select(place=_within(at + by, len(stretches) - 1))
 
     def action_ask(self, subject: Subject) -> None:
         """Asks for another text, or for a word."""
@@ -320,9 +323,18 @@ class InsideView(Widget, can_focus=True):
     def action_operate(self, deed: Deed) -> None:
         """Asks for surgery on the state where somebody looks."""
         if view := self.view:
-            window, chosen = self._window(), self._selection
-            layer, unit = selected(window, self.drawing != "state") if window else (chosen.layer, chosen.unit)
+            layer, unit = self._selected()
             self.post_message(self.Surgery(deed, view.branch, view.sample, _place(view)[1], layer, unit))
+
+    def _selected(self) -> tuple[int, int]:
+        """The layer, and the unit that is looked at."""
+        window = self._window()
+        if not window:
+            return self._selection.layer, self._selection.unit
+        unit = first_unit(window) if self.drawing == "state" else window.selection.unit
+        if self.drawing == "units" and (order := ranking(window)):
+            unit = order.unit(window.selection.pin)
+        return selected_layer(window), unit
 
     # --- drawing ---
 
@@ -353,7 +365,7 @@ class InsideView(Widget, can_focus=True):
         if not lines:
             from tui_gen.inspection.inside import NO_NAMES
 
-            text = _NO_CELLS if window.layers else NO_NAMES
+            text = NO_STATE if self.drawing == "state" else _NO_CELLS if window.layers else NO_NAMES
             lines = sentences(text, size.width)
         return [cut(line, size.width) for line in [title_line(window, self.drawing), *lines]]
 
@@ -410,6 +422,11 @@ def _place(view: RunView) -> tuple[int, int]:
     """Positions of its sample, and the one where its cursor stands, or of its newest token."""
     length = int(view.branch.live[:, view.sample].sum())
     return length, min(length - 1, length - 1 if view.position is None else view.position)
+
+
+def _within(number: int, last: int) -> int:
+    """The nearest from 0 to the last."""
+    return max(0, min(last, number))
 
 
 def _changed(old: Line, new: Line, y: int) -> Region | None:

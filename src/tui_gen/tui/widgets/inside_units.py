@@ -28,7 +28,7 @@ _RANKS, _TOP = 16, 3
 """Lines of the ranking at most, and units of it whose places are listed together while none is pinned."""
 _BAR = 16
 WORD, PHRASE = "the word at the cursor", "the marked phrase"
-NO_STATE = "the state of this model has no real numbers to look at"
+NO_STATE = "the state of this model has no real numbers to look at, or too many"
 
 
 class Ranking(NamedTuple):

@@ -254,12 +254,12 @@ class RunView(Container):
         """How far the run is: the number of its last token; of several samples, that of the longest."""
         last, goal = (number_of(end - 1, self.head) for end in (len(self.branch), self.workspace.limit(self.branch)))
         count = max(0, last)
-        if last < 0 and self.branch.head > 1:
-            return f"reads {len(self.branch):,} of {self.branch.head:,}"
         if self.ending == "ended" and self.branch.samples > 1:
             return f"all ended by {count:,}"
         if self.ending:
             return f"{_RESULTS[self.ending]} {count:,}"
+        if last < 0 and not self.paused:
+            return f"reads {len(self.branch) - 1:,} of {self.head - 1:,}"
         return f"{'paused at' if self.paused else self.meter.unit} {count:,} of {goal:,}"
 
     def _resting(self, ending: Ending) -> Ending | None:
