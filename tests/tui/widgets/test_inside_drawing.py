@@ -58,7 +58,7 @@ def test_each_layer_has_its_units_with_the_value_at_the_cursor() -> None:
     assert [row[:5] for row in rows if row[0] == ">"] == [">  3 "]
 
 
-def test_the_cursor_is_in_sight_in_a_long_text_and_the_window_moves_by_halves() -> None:
+def test_the_cursor_is_in_sight_in_a_long_text_and_the_window_moves_rarely() -> None:
     window = lstm(tokens=30)
     for cursor in (0, 10, 29):
         lines = state_lines(Window(window.values, window.labels, cursor), 27, 8)
@@ -66,6 +66,22 @@ def test_the_cursor_is_in_sight_in_a_long_text_and_the_window_moves_by_halves() 
         assert all(len(text) <= 27 + 60 for text in texts(lines))
     starts = {texts(state_lines(Window(window.values, window.labels, cursor), 27, 8))[0] for cursor in range(15, 22)}
     assert len(starts) == 1
+
+
+def test_while_a_run_goes_on_its_strips_stay_but_for_new_tokens() -> None:
+    hidden = np.random.default_rng(0).normal(0, 0.5, (116, 40)).astype(np.float32)
+    before, after = (
+        texts(state_lines(Window({"state.h.0": hidden[:tokens]}, ["word"] * tokens, tokens - 1), 80, 30))
+        for tokens in (100, 116)
+    )
+    assert all(new.startswith(old[:-7]) for old, new in zip(before[2:], after[2:], strict=True))
+
+
+def test_a_few_zeros_change_no_ink_and_many_do() -> None:
+    row = np.array([1.0, 0, 0, -1, *[0] * 20, 1], dtype=np.float32)
+    window = Window({"state.h.0": row[:, None]}, ["word"] * len(row), len(row) - 1)
+    strip = [(piece.text, piece.level) for piece in state_lines(window, 80, 3)[2][2:-1]]
+    assert strip == [("#··", 1), ("≡", -1), ("·" * 20, 0), ("#", 1)]
 
 
 def test_the_equations_of_a_cell_close_with_its_numbers() -> None:

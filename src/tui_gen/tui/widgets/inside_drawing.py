@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,7 +26,9 @@ GLYPHS = {-3: "≡", -2: "=", -1: "-", 0: "·", 1: "+", 2: "*", 3: "#"}
 _GUTTER, _FIGURE = 5, 7
 """Cells left of a row of units, for the number of the unit, and right of it, for the value at the cursor."""
 _SETTLED = 32
-"""Tokens after which the order of units may change."""
+"""Tokens after which the order of units may change, and after twice as many, and so on."""
+_FEW = 8
+"""Zeros of a strip up to which they take the ink of what stands before them."""
 PICTURE_NAMES = {"state": "features", "cell": "eye", "influence": "influence", "units": "units", "tokens": "prompt"}
 """What is drawn of a picture."""
 _CHANGE = 0.1
@@ -101,8 +105,8 @@ def state_lines(window: Window, width: int, height: int) -> list[Line]:
 
 
 def _first_column(cursor: int, columns: int) -> int:
-    """It moves by half of the width, so that a new token rarely draws all anew."""
-    step = max(1, columns // 2)
+    """It moves by three quarters of the width, so that new tokens rarely draw all anew."""
+    step = max(1, columns * 3 // 4)
     return max(0, -(-(cursor + 1 - columns) // step) * step)
 
 
@@ -127,12 +131,9 @@ def _part_lines(name: str, part: Values, window: Window, columns: range, room: i
     ]
     facts += [f"{saturated(now)} beyond 0.9"] if bound == 1 else [f"from {now.min():+.1f} to {now.max():+.1f}"]
     lines: list[Line] = [[Piece(f" {name}", strong=True), Piece(" · " + ", ".join(facts))]]
+    marked = window.cursor - columns.start if window.cursor + 1 < len(part) else None  # the last one stands at the end
     for unit in units[top : top + room - 1]:
-        row = part[columns.start : columns.stop, unit]
-        cells = [
-            Piece(GLYPHS[step], step, at == window.cursor - columns.start)
-            for at, step in enumerate(levels_of(row, bound))
-        ]
+        cells = _strip(levels_of(part[columns.start : columns.stop, unit], bound), marked)
         mark = (
             Piece(">", strong=True) if (name, unit) == (_hidden_name(selected_layer(window)), proposal) else Piece(" ")
         )
@@ -140,11 +141,24 @@ def _part_lines(name: str, part: Values, window: Window, columns: range, room: i
     return lines
 
 
+def _strip(steps: Sequence[int], marked: int | None) -> Iterator[Piece]:
+    """A sign for each step. For a few zeros the ink is not changed: that takes 20 bytes of a slow line."""
+    ink, at = 0, 0
+    for step, group in groupby(steps):
+        count = len(list(group))
+        ink = (step > 0) - (step < 0) if step or count > _FEW else ink
+        yield from (Piece(GLYPHS[step], ink, place == marked) for place in range(at, at + count))
+        at += count
+
+
 def _ordered(part: Values, window: Window) -> NDArray[np.intp]:
     """By what is seen of them so far, in steps: so the order stays while a run goes on."""
     if window.selection.order == "number":
         return np.arange(part.shape[1])
-    seen = part[: max(_SETTLED, window.cursor // _SETTLED * _SETTLED)]
+    settled = _SETTLED
+    while 2 * settled <= window.cursor:
+        settled *= 2
+    seen = part[:settled]
     return np.argsort(-movement(seen), kind="stable")
 
 
@@ -154,15 +168,10 @@ def levels_of(row: Values, bound: float) -> list[int]:
     return steps
 
 
-def joined(cells: Sequence[Piece]) -> list[Piece]:
+def joined(cells: Iterable[Piece]) -> list[Piece]:
     """Cells that look alike and stand together become one."""
-    pieces: list[Piece] = []
-    for cell in cells:
-        if pieces and replace(cell, text=pieces[-1].text) == pieces[-1]:
-            pieces[-1] = replace(cell, text=pieces[-1].text + cell.text)
-        else:
-            pieces.append(cell)
-    return pieces
+    looks = groupby(cells, key=attrgetter("level", "strong", "marked"))
+    return [Piece("".join(cell.text for cell in group), *look) for look, group in looks]
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from rich.segment import Segment
@@ -75,6 +76,8 @@ _READ_FOR_IT = ("influence", "tokens")
 """What is drawn there is not known before somebody looks at it."""
 _NO_CELLS = "this network has no recurrent cells"
 _UNDERLINE = Style(underline=True)
+_CELLS_PER_SECOND = 1000
+"""Of what is drawn while a run goes on."""
 _WHOLE = 10_000
 """Columns that no screen has."""
 
@@ -384,12 +387,13 @@ class InsideView(Widget, can_focus=True):
         self._draw()
 
     def _draw(self) -> None:
-        """Draws what has changed."""
+        """Draws what has changed; after much, a run is followed the later, for the line to it may be slow."""
         before, self._lines = self._lines, self._content()
-        for y in range(max(len(before), len(self._lines))):
-            old, new = (lines[y] if y < len(lines) else [] for lines in (before, self._lines))
-            if region := _changed(old, new, y):
-                self.refresh(region)
+        pairs = zip_longest(before, self._lines, fillvalue=list[Piece]())
+        regions = [region for y, (old, new) in enumerate(pairs) if (region := _changed(old, new, y))]
+        if regions:
+            self.refresh(*regions)
+        self._looks.seconds = max(1.0, sum(region.width for region in regions) / _CELLS_PER_SECOND)
 
     def _window(self) -> Window | None:
         """What is known, with what a person has selected."""
