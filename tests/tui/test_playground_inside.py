@@ -173,7 +173,7 @@ async def test_a_phrase_is_marked_and_the_cursor_goes_to_other_places_where_its_
         await driver.press("down", "up", "s")
         sign = 1 if first.correlation > 0 else -1
         places = similar_places(hidden, [first.unit], [sign])
-        await driver.shows(f"{len(places)} places where unit {first.unit}")
+        await driver.shows(f"{len(places)} places with unit {first.unit}")
         await driver.press("down", "enter")
         await driver.until(lambda: driver.view.position == places[1].start + 1)
         await driver.shows(">       here")

@@ -85,7 +85,7 @@ def test_places_where_the_same_units_are_on_stand_with_the_text_around_them() ->
     hidden[250:252, 6] = hidden[148:152, 6] = hidden[20:23, 6] = -1
     window = replace(window, selection=Selection(trait=PHRASE, phrase=range(20, 23), pin=6, place=1))
     rows = texts(units_lines(window, 72, 24))[-4:]
-    assert rows[0] == " 3 places where unit 6 (below 0) is on · enter goes there"
+    assert rows[0] == " 3 places with unit 6 (below 0) on · enter goes there"
     text = flat(window.pieces)
     for row, mark, where, span in zip(
         rows[1:], " > ", ("here", "130 back", "100 on"), ((148, 152), (20, 23), (250, 252)), strict=False

@@ -19,6 +19,7 @@ from tui_gen.inspection.units import (
     similar_places,
 )
 from tui_gen.sampling.params import Floats
+from tui_gen.terminal_text import counted
 from tui_gen.tui.widgets.cells import bar
 from tui_gen.tui.widgets.inside_drawing import GLYPHS, STEPS, Line, Piece, cut, levels_of, sentences
 from tui_gen.tui.widgets.inside_text import TEXTS_ALONE, flat, marked_text
@@ -154,7 +155,7 @@ def _place_lines(window: Window, order: Ranking, width: int, room: int) -> list[
     units, stretches = places(window, order)
     chosen = min(window.selection.place or 0, max(0, len(stretches) - 1))
     names = ", ".join(f"{match.unit}{'' if match.correlation > 0 else ' (below 0)'}" for match in units)
-    count = f"{len(stretches)} places where unit{'s' * (len(units) > 1)} {names} {'are' if len(units) > 1 else 'is'} on"
+    count = f"{counted(len(stretches), 'place')} with unit{'s' * (len(units) > 1)} {names} on"
     head: Line = [Piece(f" {count}", strong=True), Piece(" · enter goes there" if stretches else "")]
     top = max(0, chosen - max(1, room - 1) + 1)
     rows = [
