@@ -42,6 +42,10 @@ _LISTED = 100
 """Characters of names that a message can have."""
 _HARMLESS = re.compile(r"num_batches_tracked$|(^|\.)_?(c|h|w|height|width)$|(^|[._])(criterion|loss|metrics?)")
 """Tensors that say nothing about what the network computes, or that were looked at already."""
+_ALONE = "layer"
+"""What a layer is called that was saved by itself."""
+_OF_A_LAYER = {"weight", "bias", "running_mean", "running_var"}
+"""Names of its tensors then."""
 
 
 @dataclass(eq=False)
@@ -140,7 +144,8 @@ def find_layers(tensors: Mapping[str, Tensor], modules: Mapping[str, ModuleFacts
     modules: of a pickled network. Raises TuiGenError for a convolution that is not known, or whose mask does not fit.
     """
     values, layers, used = without_spectral_norm(without_weight_norm(tensors)), Layers(), set[str]()
-    modules = modules or {}
+    values = {f"{_ALONE}.{name}" if name in _OF_A_LAYER else name: tensor for name, tensor in values.items()}
+    modules = {_ALONE: (modules or {}).get("", ModuleFacts("")), **(modules or {})}
     for name, tensor in values.items():
         stem, _, leaf = name.rpartition(".")
         if leaf == "weight" and tensor.ndim == 4:

@@ -282,6 +282,22 @@ def test_weights_that_are_no_numbers_are_told_by_name(characters: Path, capsys: 
     assert "fc.bias holds NaN" in capsys.readouterr().err
 
 
+def test_weights_of_no_size_are_told_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save({"a.weight": torch.zeros(4, 0, 3, 3), "b.weight": torch.zeros(2, 4, 3, 3)}, tmp_path / "net.pt")
+    assert main(["inspect", str(tmp_path / "net.pt")]) == 1
+    assert "a.weight [4, 0, 3, 3] holds no numbers" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["state dict", "module"])
+def test_a_layer_that_was_saved_by_itself_is_read(
+    whole: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layer = nn.Conv2d(1, 2, 3)
+    torch.save(layer if whole else layer.state_dict(), tmp_path / "layer.pt")
+    assert main(["inspect", str(tmp_path / "layer.pt")]) == 0
+    assert "(needed: --size HxW)" in capsys.readouterr().out
+
+
 def test_a_file_beside_it_that_may_be_its_vocabulary_is_named(characters: Path) -> None:
     state = torch.load(characters, weights_only=True)["state_dict"]
     path = characters.with_name("bare.pt")
