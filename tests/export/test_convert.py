@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -201,6 +204,14 @@ def test_inspect_converts_nothing(characters: Path, tmp_path: Path, capsys: pyte
     assert lines[0] == "LSTM 2x8, reads and predicts 13 tokens"
     assert any("one-hot" in line for line in lines)
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.skipif(not shutil.which("sh"), reason="needs a shell")
+def test_a_closed_stdout_is_told(characters: Path) -> None:
+    command = [sys.executable, "-m", "export", "inspect", str(characters)]
+    done = subprocess.run(["sh", "-c", '"$@" >&-', "sh", *command], capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert done.stderr == b"python -m export: stdout cannot be written: Bad file descriptor\n"
 
 
 def test_inspect_names_the_option_for_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
