@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -14,19 +15,39 @@ _UNSAFE = re.compile(r"[^\w.-]+")
 _LONGEST = 80
 """Characters of a model's name that a file's name takes."""
 MAX_BYTES = 2**31
+_NO_FILE = "it is not a file"
+
+
+def open_regular(path: str | Path, flags: int = os.O_RDONLY, *, follow: bool = True) -> int:
+    """The number of an opened file. A new one is its owner's alone.
+
+    follow: whether a link may stand in its place, which is not for what this program writes by itself. Raises OSError,
+    for a pipe, a device and a folder too: a pipe would block, a device may never end.
+    """
+    same_bytes_at_once = getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+    file = os.open(path, flags | same_bytes_at_once | (0 if follow else getattr(os, "O_NOFOLLOW", 0)), 0o600)
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise OSError(errno.EINVAL, _NO_FILE, str(path))
+    return file
+
+
+def read_beginning(path: str | Path, size: int, *, follow: bool = True) -> bytes:
+    """At most so many bytes of a file. Raises OSError, as `open_regular` does."""
+    with open(open_regular(path, follow=follow), "rb") as file:
+        return file.read(size)
 
 
 def read_bytes(path: Path) -> bytes:
-    """The file's bytes. Raises TuiGenError for one that is missing, empty, huge, or no file (a pipe would block)."""
+    """The file's bytes. Raises TuiGenError for one that is missing, empty, huge, or no file."""
     try:
-        facts = path.stat()
-        if not stat.S_ISREG(facts.st_mode):
-            raise TuiGenError(f"{path} is not a file")
-        if facts.st_size > MAX_BYTES:
-            raise TuiGenError(f"{path} is larger than {MAX_BYTES} bytes")
-        content = path.read_bytes()
+        with open(open_regular(path), "rb") as file:
+            if os.fstat(file.fileno()).st_size > MAX_BYTES:
+                raise TuiGenError(f"{path} is larger than {MAX_BYTES} bytes")
+            content = file.read()
     except OSError as fault:
-        raise TuiGenError(f"{path} cannot be read: {fault.strerror}") from fault
+        reason = "is not a file" if fault.strerror == _NO_FILE else f"cannot be read: {fault.strerror}"
+        raise TuiGenError(f"{path} {reason}") from fault
     if not content:
         raise TuiGenError(f"{path} is empty")
     return content
@@ -76,10 +97,10 @@ def replace_private(path: Path, content: bytes) -> None:
 
     Raises OSError; the file is as it was then.
     """
-    new = path.with_suffix(".tmp")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
+    new = path.with_name(f"{path.name}.tmp")
+    new.unlink(missing_ok=True)  # one that a kill has left, or whatever else stands there
     try:
-        with open(os.open(new, flags, 0o600), "wb") as file:
+        with open(open_regular(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
             file.write(content)
         new.replace(path)
     finally:

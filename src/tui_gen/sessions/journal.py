@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from tui_gen.errors import TuiGenError
-from tui_gen.files import replace_private, state_folder, write_new
+from tui_gen.files import open_regular, replace_private, state_folder, write_new
 from tui_gen.generation.branch import Branch
 from tui_gen.generation.surgery import Take
 from tui_gen.library import LoadedModel
@@ -259,7 +259,7 @@ class JournalFile:
         try:
             replace_private(self.path, text.encode("ascii"))
         finally:
-            self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0))
+            self._file = open_regular(self.path, os.O_WRONLY | os.O_APPEND)
 
     def close(self) -> None:
         """Nothing can be written any more."""
@@ -269,7 +269,7 @@ class JournalFile:
 def _create(folder: Path, stem: str) -> tuple[Path, int]:
     for path in _candidates(folder, stem):
         with contextlib.suppress(FileExistsError):
-            return path, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
+            return path, open_regular(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     raise AssertionError("there is always another name")
 
 
