@@ -6,7 +6,7 @@ import math
 import platform
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from torch.optim.swa_utils import AveragedModel
 from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.generate import generate
+from tui_gen.json_fields import JsonFields
 from tui_gen.runtime.model import Model
 from tui_gen.sampling.params import SamplingParams
 from tui_gen.sampling.step import Step
@@ -130,13 +131,20 @@ class Trainer:
                 before = contents["options"].get(name)
                 difference = "on other data" if name == "data" else f"with {name} {before}, not {value}"
                 raise TuiGenError(f"{path} was trained {difference}; ask for the same, or use another -o for a new run")
+        try:
+            self._take_up(contents)
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as fault:  # what PyTorch and dicts raise
+            raise TuiGenError(f"{path} is damaged: {' '.join(str(fault).split()):.200}; use another -o") from fault
+        self._write_log()  # which a kill may have left one epoch behind
+        return True
+
+    def _take_up(self, contents: Mapping[str, Any]) -> None:
         self.net.load_state_dict(contents["raw_weights"])
         self.average.module.load_state_dict(contents["weights"])
         self.average.n_averaged.fill_(contents["averaged"])
         self.optimizer.load_state_dict(contents["optimizer"])
-        self.epoch, self.step, self.log = contents["epoch"], contents["step"], contents["log"]
-        self._write_log()  # which a kill may have left one epoch behind
-        return True
+        facts = JsonFields(dict(contents), "")
+        self.epoch, self.step, self.log = facts.integer("epoch"), facts.integer("step"), contents["log"]
 
     def _write_log(self) -> None:
         replace_text(self.directory / "training.jsonl", json_lines(self.log))

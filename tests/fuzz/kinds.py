@@ -1,0 +1,149 @@
+"""The kinds of input: for each, what prepares its corpus in a folder and returns what tries an input."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.support import toys
+from tests.support.damage import damaged, with_damaged_parts
+from tests.support.journals import JournaledTree
+from tui_gen.library import open_model, read_card
+from tui_gen.sessions.file import read_session, session_text
+
+from .mutations import changed
+from .pickles import random_pickle
+
+Attempt = Callable[[random.Random], object]
+"""Makes an input of random numbers and reads it; TuiGenError is the only error that it may raise."""
+
+
+def trained(folder: Path) -> Attempt:
+    """Checkpoints of the trainer, whose fields are of other types, and the weights that a model folder keeps."""
+    import torch
+
+    from export.read import read
+    from export.reader import ReadOptions
+    from export.training import checkpoint
+    from tests.support.export_training import trainer, training
+
+    contents = list[dict[str, Any]]()
+    for preset in ("names", "adventurers"):
+        list(trainer(training(preset, folder), folder / f"run-{preset}", epochs=1).run())
+        contents.append(checkpoint.load(folder / f"run-{preset}" / "checkpoint.pt"))
+    path = folder / "mutant.pt"
+
+    def attempt(rng: random.Random) -> object:
+        whole = rng.choice(contents)
+        facts = changed({key: whole[key] for key in checkpoint.DESCRIPTION}, rng)
+        if not isinstance(facts, dict):
+            facts = {"log": facts}
+        if rng.random() < 0.3 and isinstance(facts.get("card"), str):
+            facts["card"] = json.dumps(changed(json.loads(whole["card"]), rng))
+        torch.save({**whole, **{key: facts.get(key) for key in checkpoint.DESCRIPTION}}, path)
+        return read(path, ReadOptions())[1].build().network.step_graph()
+
+    return attempt
+
+
+def networks(folder: Path) -> Attempt:
+    """Networks of others, of whose tensors some are lost, cut, turned, flattened or of another type."""
+    import torch
+
+    from tests.support.strange_networks import NETWORKS, read_with_any_answer, strange
+
+    states = [make().state_dict() for make in NETWORKS.values()]
+    path = folder / "strange.pt"
+
+    def attempt(rng: random.Random) -> object:
+        torch.save(strange(rng.choice(states), rng), path)
+        return read_with_any_answer(path).build().network
+
+    return attempt
+
+
+def files(folder: Path) -> Attempt:
+    """Checkpoint files of every format with damaged bytes."""
+    import safetensors.torch
+    import torch
+
+    from export.read import read
+    from export.reader import ReadOptions
+    from tests.support.strange_networks import NETWORKS
+
+    state = NETWORKS["lstm"]().state_dict()
+    torch.save({"state_dict": state, "vocab": list("abcdefghi")}, folder / "zip.pt")
+    torch.save(state, folder / "legacy.pt", _use_new_zipfile_serialization=False)
+    torch.save(NETWORKS["sequential"](), folder / "module.pt")
+    safetensors.torch.save_file(state, folder / "file.safetensors", {"vocab": "abcdefghi"})
+    (folder / "plain.pkl").write_bytes(pickle.dumps({"a.weight": [[1.0] * 9] * 4, "vocab": list("abc")}))
+    originals = {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
+
+    def attempt(rng: random.Random) -> object:
+        name = rng.choice(list(originals))
+        content, path = originals[name], folder / f"mutant{Path(name).suffix}"
+        inner = content.startswith(b"PK") and rng.random() < 0.7
+        path.write_bytes(with_damaged_parts(content, rng, ".pkl") if inner else damaged(content, rng))
+        return read(path, ReadOptions())
+
+    return attempt
+
+
+def pickles(folder: Path) -> Attempt:
+    """Pickles of random opcodes that call, import, nest, refer to and copy whatever they name."""
+    from export.checkpoints.load import load_checkpoint
+
+    path = folder / "random.pkl"
+
+    def attempt(rng: random.Random) -> object:
+        path.write_bytes(random_pickle(rng))
+        return load_checkpoint(path)
+
+    return attempt
+
+
+def sessions(folder: Path) -> Attempt:
+    """Session files whose lines are changed by structure, or damaged."""
+    model = open_model(toys.endless_text_folder(folder / "endless"), provider="cpu")
+    tree = JournaledTree(model, folder / "journals")
+    first = tree.go(tree.start("the", samples=2), 30)
+    tree.go(tree.leave(first, 20, None), 10)
+    lines = tree.saved(folder / "saved.jsonl").read_bytes().splitlines()
+    path = folder / "mutant.jsonl"
+
+    def attempt(rng: random.Random) -> object:
+        content = b"\n".join(lines) + b"\n"
+        if rng.random() < 0.3:
+            content = damaged(content, rng)
+        else:
+            at = rng.randrange(len(lines))
+            line = json.dumps(changed(json.loads(lines[at]), rng)).encode()
+            content = b"\n".join([*lines[:at], line, *lines[at + 1 :]])
+        path.write_bytes(content)
+        return session_text(read_session(path))
+
+    return attempt
+
+
+def cards(folder: Path) -> Attempt:
+    """Model folders whose config.json is changed by structure, or damaged."""
+    makers = (toys.text_folder, toys.image_folder, toys.colour_folder)
+    models = [make(folder / str(number)) for number, make in enumerate(makers)]
+    texts = [(path / "config.json").read_text(encoding="utf-8") for path in models]
+
+    def attempt(rng: random.Random) -> object:
+        at = rng.randrange(len(models))
+        content = json.dumps(changed(json.loads(texts[at]), rng)).encode()
+        (models[at] / "config.json").write_bytes(damaged(content, rng) if rng.random() < 0.2 else content)
+        return read_card(models[at]).to_json(), open_model(models[at], provider="cpu")
+
+    return attempt
+
+
+KINDS: dict[str, Callable[[Path], Attempt]] = {
+    each.__name__: each for each in (trained, networks, files, pickles, sessions, cards)
+}
