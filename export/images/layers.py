@@ -176,14 +176,15 @@ def _side(value: Any) -> int:
 def _refuse_other_convolutions(name: str, facts: ModuleFacts) -> None:
     """Raises TuiGenError for what a module says of its convolution that makes it another one than is built."""
     stated = facts.attributes
-    faults = [f"{key} {stated[key]}" for key in ("stride", "groups") if key in stated and _side(stated[key]) != 1]
-    faults += ["dilation " + str(stated["dilation"])] if "dilation" in stated and not _side(stated["dilation"]) else []
+    faults = [f"{key} {stated[key]!r:.40}" for key in ("stride", "groups") if key in stated and _side(stated[key]) != 1]
+    faults += [f"dilation {stated['dilation']!r:.40}"] if "dilation" in stated and not _side(stated["dilation"]) else []
     faults += ["transposed"] if stated.get("transposed") is True or "ConvTranspose" in facts.kind else []
     if faults:
         refuse(f"{name} is a convolution with {', '.join(faults)}, which is not read from a file")
-    if stated.get("padding_mode", "zeros") != "zeros":
+    padding = stated.get("padding_mode")
+    if isinstance(padding, str) and padding != "zeros":
         raise TuiGenError(
-            f"{name} pads images by {stated['padding_mode']}, so that their borders see pixels that are drawn later: "
+            f"{name} pads images by {padding:.40}, so that their borders see pixels that are drawn later: "
             "it cannot be drawn pixel by pixel; train it with zeros around the image"
         )
 

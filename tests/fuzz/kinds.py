@@ -134,6 +134,8 @@ def cards(folder: Path) -> Attempt:
     makers = (toys.text_folder, toys.image_folder, toys.colour_folder)
     models = [make(folder / str(number)) for number, make in enumerate(makers)]
     texts = [(path / "config.json").read_text(encoding="utf-8") for path in models]
+    for path in models:
+        open_model(path, provider="cpu")  # which is tried in a process of its own, once
 
     def attempt(rng: random.Random) -> object:
         at = rng.randrange(len(models))
