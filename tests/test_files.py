@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tui_gen.errors import TuiGenError
-from tui_gen.files import free_path, open_regular, read_bytes, replace_private, write_new
+from tui_gen.files import free_path, open_regular, read_bytes, replace_file, write_new
 
 
 def test_each_file_has_the_next_number_and_those_before_it_stay(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_what_stands_where_the_new_content_is_written_is_not_followed(tmp_path: 
     precious, path = tmp_path / "precious", tmp_path / "notes"
     precious.write_text("mine")
     (tmp_path / "notes.tmp").symlink_to(precious)
-    replace_private(path, b"new")
+    replace_file(path, b"new")
     assert (precious.read_text(), path.read_text()) == ("mine", "new")
     assert {entry.name for entry in tmp_path.iterdir()} == {"precious", "notes"}
 

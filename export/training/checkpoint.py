@@ -6,8 +6,8 @@ model folder is made again. What stands in that folder anyway, the tokenizer and
 
 from __future__ import annotations
 
+import io
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, asdict, fields
 from pathlib import Path
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from tui_gen.errors import TuiGenError
-from tui_gen.files import read_text
+from tui_gen.files import PUBLIC, read_text, replace_file
 from tui_gen.json_fields import JsonFields
 from tui_gen.training_log import LOG
 
@@ -122,13 +122,13 @@ def _check_fits(config: NetworkConfig, weights: Mapping[str, Tensor]) -> None:
 
 
 def save(path: Path, contents: dict[str, Any]) -> None:
-    """Writes a checkpoint whole or not at all: whatever happens, the previous one stays until the new one is safe."""
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
-        torch.save(contents, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    """Writes a checkpoint whole or not at all: whatever happens, the previous one stays until the new one is safe.
+
+    Raises OSError.
+    """
+    buffer = io.BytesIO()  # for PyTorch says of a full disk only that it failed
+    torch.save(contents, buffer)
+    replace_file(path, buffer.getbuffer(), mode=PUBLIC, durable=True)
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
+from tui_gen.files import PUBLIC, replace_file
 from tui_gen.generation.generate import generate
 from tui_gen.json_fields import JsonFields
 from tui_gen.runtime.model import Model
@@ -27,7 +28,7 @@ from tui_gen.sampling.params import SamplingParams
 from tui_gen.sampling.step import Step
 from tui_gen.terminal_text import shows_colours
 
-from ..files import json_lines, replace_text
+from ..files import json_lines
 from ..images.streaming import with_guidance
 from ..reader import Exportable
 from . import checkpoint
@@ -101,7 +102,10 @@ class Trainer:
             yield self.log[-1]
 
     def save(self) -> None:
-        """Checkpoint first, then the log, which is a copy of what the checkpoint holds."""
+        """Checkpoint first, then the log, which is a copy of what the checkpoint holds.
+
+        Raises TuiGenError where they cannot be written; what was saved before is as it was.
+        """
         processor = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "the CPU"
         contents = {
             "options": vars(self.options),
@@ -117,8 +121,15 @@ class Trainer:
             "log": self.log,
             "made_with": f"Python {platform.python_version()}, torch {torch.__version__}, on {processor}",
         }
-        checkpoint.save(self.directory / "checkpoint.pt", contents)
-        self._write_log()
+        try:
+            checkpoint.save(self.directory / "checkpoint.pt", contents)
+            self._write_log()
+        except OSError as fault:
+            stands = "the checkpoint of the epoch before stands" if self.epoch > 1 else "there is no checkpoint yet"
+            raise TuiGenError(
+                f"{fault.filename} cannot be written: {fault.strerror}; {stands}: once it can, the same command "
+                "goes on from there"
+            ) from fault
 
     def resume(self) -> bool:
         """Takes up a run that was interrupted, if there is one. Raises TuiGenError if it had other options or data."""
@@ -147,7 +158,7 @@ class Trainer:
         self.epoch, self.step, self.log = facts.integer("epoch"), facts.integer("step"), contents["log"]
 
     def _write_log(self) -> None:
-        replace_text(self.directory / "training.jsonl", json_lines(self.log))
+        replace_file(self.directory / "training.jsonl", json_lines(self.log).encode(), mode=PUBLIC)
 
     def _train_epoch(self) -> float:
         """One pass over the data; returns the mean loss in the task's unit. What it does depends on seed and epoch."""

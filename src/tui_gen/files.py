@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -15,17 +16,19 @@ _UNSAFE = re.compile(r"[^\w.-]+")
 _LONGEST = 80
 """Characters of a model's name that a file's name takes."""
 MAX_BYTES = 2**31
+PRIVATE, PUBLIC = 0o600, 0o666
+"""Who may read a new file: its owner, or whoever a person lets read theirs."""
 _NO_FILE = "it is not a file"
 
 
-def open_regular(path: str | Path, flags: int = os.O_RDONLY, *, follow: bool = True) -> int:
-    """The number of an opened file. A new one is its owner's alone.
+def open_regular(path: str | Path, flags: int = os.O_RDONLY, *, follow: bool = True, mode: int = PRIVATE) -> int:
+    """The number of an opened file.
 
-    follow: whether a link may stand in its place, which is not for what this program writes by itself. Raises OSError,
-    for a pipe, a device and a folder too: a pipe would block, a device may never end.
+    follow: whether a link may stand in its place, which is not for what this program writes by itself. mode: of a new
+    one. Raises OSError, for a pipe, a device and a folder too: a pipe would block, a device may never end.
     """
     same_bytes_at_once = getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
-    file = os.open(path, flags | same_bytes_at_once | (0 if follow else getattr(os, "O_NOFOLLOW", 0)), 0o600)
+    file = os.open(path, flags | same_bytes_at_once | (0 if follow else getattr(os, "O_NOFOLLOW", 0)), mode)
     if not stat.S_ISREG(os.fstat(file).st_mode):
         os.close(file)
         raise OSError(errno.EINVAL, _NO_FILE, str(path))
@@ -92,19 +95,26 @@ def state_folder() -> Path:
     return Path(platformdirs.user_state_dir("tui-gen", appauthor=False))
 
 
-def replace_private(path: Path, content: bytes) -> None:
-    """Puts a content in the place of a file's, at once: it is never half of it. Nobody else can read it.
+def replace_file(path: Path, content: bytes | memoryview, *, mode: int = PRIVATE, durable: bool = False) -> None:
+    """Puts a content in the place of a file's, at once: it is never half of it.
 
-    Raises OSError; the file is as it was then.
+    mode: of the file. durable: whether it is on the disk when this returns, whatever happens to the machine. Raises
+    OSError that names the file; it is as it was then, and nothing lies beside it.
     """
     new = path.with_name(f"{path.name}.tmp")
-    new.unlink(missing_ok=True)  # one that a kill has left, or whatever else stands there
     try:
-        with open(open_regular(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
+        new.unlink(missing_ok=True)  # one that a kill has left, or whatever else stands there
+        with open(open_regular(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode=mode), "wb") as file:
             file.write(content)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         new.replace(path)
-    finally:
-        new.unlink(missing_ok=True)
+    except OSError as fault:
+        with contextlib.suppress(OSError):
+            new.unlink(missing_ok=True)
+        fault.filename = str(path)  # which a file that is open does not say
+        raise
 
 
 def free_path(folder: Path, stem: str, suffix: str) -> Path:

@@ -91,7 +91,13 @@ def _run_to_end(run: Callable[[], int]) -> int:
 
 
 def _is_of_stdout(fault: Exception) -> TypeGuard[OSError]:
-    return isinstance(fault, OSError) and fault.filename is None and fault.errno in _WRITING_FAULTS
+    if not isinstance(fault, OSError) or fault.filename is not None or fault.errno not in _WRITING_FAULTS:
+        return False
+    try:
+        sys.stdout.flush()
+    except OSError:  # which still has what it could not write
+        return True
+    return False
 
 
 def _cause(fault: Exception) -> str:
@@ -103,6 +109,8 @@ def _cause(fault: Exception) -> str:
         return f"stdout cannot be written: {fault.strerror}"
     if isinstance(fault, OSError) and fault.filename is not None:
         return f"{fault.filename}: {fault.strerror}"
+    if isinstance(fault, OSError):
+        return f"a file cannot be read or written: {fault.strerror or fault}"
     return str(fault)
 
 

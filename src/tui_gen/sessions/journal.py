@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from tui_gen.errors import TuiGenError
-from tui_gen.files import open_regular, replace_private, state_folder, write_new
+from tui_gen.files import open_regular, replace_file, state_folder, write_new
 from tui_gen.generation.branch import Branch
 from tui_gen.generation.surgery import Take
 from tui_gen.library import LoadedModel
@@ -257,7 +257,7 @@ class JournalFile:
         """Puts a text in the place of all that was written, at once: the file is never half of it."""
         os.close(self._file)  # for Windows replaces no file that is open
         try:
-            replace_private(self.path, text.encode("ascii"))
+            replace_file(self.path, text.encode("ascii"))
         finally:
             self._file = open_regular(self.path, os.O_WRONLY | os.O_APPEND)
 
