@@ -127,8 +127,7 @@ class Trainer:
         except OSError as fault:
             stands = "the checkpoint of the epoch before stands" if self.epoch > 1 else "there is no checkpoint yet"
             raise TuiGenError(
-                f"{fault.filename} cannot be written: {fault.strerror}; {stands}: once it can, the same command "
-                "goes on from there"
+                f"{fault.filename} cannot be written: {fault.strerror}; {stands}; make room and run it again"
             ) from fault
 
     def resume(self) -> bool:
