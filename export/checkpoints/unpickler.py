@@ -33,7 +33,7 @@ _MAX_OPCODES = 6_000_000
 one, and may make an object of a hundred bytes.
 """
 _CALL = 6
-"""Opcodes that a call counts for besides: an object takes ten times the time and the memory of a number."""
+"""Opcodes that a call, or a set, counts for besides: an object takes ten times the time and the memory of a number."""
 _MAX_MARKS = 1_000
 """Containers that are begun and not finished."""
 SET = "builtins.set"
@@ -201,11 +201,12 @@ class _Unpickler(pickle._Unpickler):
         add_entries(self.stack[-1], entries)
 
     def load_empty_set(self) -> None:
+        self._opcodes.spend(_CALL)
         self.stack.append(Placeholder(SET))
 
     def load_frozenset(self) -> None:
         self.pop_mark()
-        self.stack.append(Placeholder(SET))
+        self.load_empty_set()
 
     def load_bytearray8(self) -> None:
         size = int.from_bytes(self.read(8), "little")
@@ -237,7 +238,9 @@ class _CountedOpcodes(dict[int, Callable[..., None]]):
         self._left = _MAX_OPCODES
 
     def __getitem__(self, opcode: int) -> Callable[..., None]:
-        self.spend(1)
+        self._left -= 1
+        if self._left < 0:
+            self.spend(0)
         return super().__getitem__(opcode)
 
     def spend(self, count: int) -> None:

@@ -21,7 +21,9 @@ from .kinds import KINDS
 from .worker import EXECUTED, LARGE, READ, REFUSED, TRACEBACK, input_rng
 
 PATIENCE = 10.0
-"""Seconds that the program may take for an answer."""
+"""Seconds of processor time that the program may take for an answer, of which a busy machine takes no more."""
+_ASLEEP = 60.0
+"""Seconds by the clock after which one that takes none is not waited for either."""
 _START = 120.0
 """And for a worker to be ready."""
 DEATH, LATE = "death", "late"
@@ -92,15 +94,24 @@ def _reports(worker: subprocess.Popen[bytes]) -> Iterator[dict[str, Any] | None]
     assert worker.stdout
     pipe, rest, patience = worker.stdout.fileno(), b"", _START
     while True:
-        if not select.select([pipe], [], [], patience)[0]:
-            yield None
-            return
+        used, since = _processor_seconds(worker.pid), time.monotonic()
+        while not select.select([pipe], [], [], 1)[0]:
+            waited = time.monotonic() - since
+            if _processor_seconds(worker.pid) - used > patience or waited > max(_ASLEEP, patience):
+                yield None
+                return
         chunk = os.read(pipe, 2**16)
         if not chunk:
             return
         *lines, rest = (rest + chunk).split(b"\n")
-        patience = PATIENCE + 1 if lines else patience
+        patience = PATIENCE if lines else patience
         yield from map(json.loads, lines)
+
+
+def _processor_seconds(pid: int) -> float:
+    """That a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
 
 
 def table(campaigns: Sequence[Campaign]) -> str:

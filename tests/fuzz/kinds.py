@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import pickle
 import random
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,11 +15,12 @@ from typing import Any
 from tests.support import toys
 from tests.support.damage import damaged, with_damaged_parts
 from tests.support.journals import JournaledTree
+from tui_gen.errors import TuiGenError
 from tui_gen.library import open_model, read_card
 from tui_gen.sessions.file import read_session, session_text
 
 from .mutations import changed
-from .pickles import random_pickle
+from .pickles import bomb, random_pickle
 
 Attempt = Callable[[random.Random], object]
 """Makes an input of random numbers and reads it; TuiGenError is the only error that it may raise."""
@@ -106,6 +110,32 @@ def pickles(folder: Path) -> Attempt:
     return attempt
 
 
+def bombs(folder: Path) -> Attempt:
+    """Small files that unpack to pickles without end."""
+    from export.__main__ import main
+
+    path = folder / "bomb.pt"
+
+    def attempt(rng: random.Random) -> object:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+            archive.writestr("archive/data.pkl", bomb(rng))
+        return run(main, "inspect", str(path))
+
+    return attempt
+
+
+def run(main: Callable[[list[str]], int], *words: str) -> None:
+    """A command; raises what it tells of: TuiGenError, or RuntimeError for what nobody foresaw."""
+    told = io.StringIO()
+    with contextlib.redirect_stderr(told):
+        status = main([*words])
+    lines = told.getvalue().splitlines()
+    if "nobody foresaw" in told.getvalue() or status not in (0, 1) or (status and not lines):
+        raise RuntimeError(f"status {status}: {told.getvalue()}")
+    if status:
+        raise TuiGenError(lines[-1])
+
+
 def sessions(folder: Path) -> Attempt:
     """Session files whose lines are changed by structure, or damaged."""
     model = open_model(toys.endless_text_folder(folder / "endless"), provider="cpu")
@@ -147,5 +177,5 @@ def cards(folder: Path) -> Attempt:
 
 
 KINDS: dict[str, Callable[[Path], Attempt]] = {
-    each.__name__: each for each in (trained, networks, files, pickles, sessions, cards)
+    each.__name__: each for each in (trained, networks, files, pickles, bombs, sessions, cards)
 }

@@ -45,6 +45,15 @@ def random_pickle(rng: random.Random) -> bytes:
     return b"".join(parts) + b"."
 
 
+def bomb(rng: random.Random) -> bytes:
+    """A few opcodes again and again, up to 60 million of them."""
+    parts = [b"\x80\x04", *(_opcode(rng) for _ in range(rng.randrange(4)))]
+    for _ in range(rng.randint(1, 3)):
+        fragment = b"".join(_opcode(rng) for _ in range(rng.randint(1, 6)))
+        parts.append(fragment * (rng.choice((10_000, 1_000_000, 20_000_000)) // len(fragment)))
+    return b"".join(parts) + b"."
+
+
 def _opcode(rng: random.Random) -> bytes:
     kind = rng.random()
     if kind < 0.4:

@@ -56,7 +56,7 @@ def _try_all(kind: str, seed: int, first: int, folder: Path, report: TextIO) -> 
     forbidden = _watch()
     for number in count(first):
         print(json.dumps({"begin": number}), file=report)
-        start = time.monotonic()
+        start = time.process_time()
         outcome, message = READ, ""
         try:
             attempt(input_rng(kind, seed, number))
@@ -70,7 +70,7 @@ def _try_all(kind: str, seed: int, first: int, folder: Path, report: TextIO) -> 
             outcome, message = EXECUTED, forbidden.pop()
         elif resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 > MEMORY:
             outcome = LARGE  # the peak of the process: it is begun anew after this
-        end = {"outcome": outcome, "seconds": time.monotonic() - start, "message": " ".join(message.split())}
+        end = {"outcome": outcome, "seconds": time.process_time() - start, "message": " ".join(message.split())}
         print(json.dumps(end), file=report)
 
 
