@@ -14,7 +14,7 @@ from typing import Any
 
 from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
-from tui_gen.files import PUBLIC, digest, replace_file
+from tui_gen.files import digest, replace_file
 
 from .files import json_lines
 from .training.checkpoint import WEIGHTS
@@ -116,7 +116,7 @@ def update_card(folder: Path, card: ModelCard) -> None:
     lines = (folder / "training.jsonl").read_text(encoding="utf-8").splitlines()
     readme = model_readme(card, [json.loads(line) for line in lines])
     for name, text in (("README.md", readme), ("config.json", card.to_json())):
-        replace_file(folder / name, text.encode(), mode=PUBLIC)
+        replace_file(folder / name, text.encode())
 
 
 def with_figures(card: ModelCard, figures: Mapping[str, str]) -> ModelCard:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from tui_gen.errors import TuiGenError
-from tui_gen.files import PUBLIC, read_text, replace_file
+from tui_gen.files import read_text, replace_file
 from tui_gen.json_fields import JsonFields
 from tui_gen.training_log import LOG
 
@@ -128,7 +128,7 @@ def save(path: Path, contents: dict[str, Any]) -> None:
     """
     buffer = io.BytesIO()  # for PyTorch says of a full disk only that it failed
     torch.save(contents, buffer)
-    replace_file(path, buffer.getbuffer(), mode=PUBLIC, durable=True)
+    replace_file(path, buffer.getbuffer(), durable=True)
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -188,28 +188,37 @@ def _checked(path: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_kinds(facts: JsonFields) -> None:
-    facts.text("card")
-    for key in ("tokenizer", "made_with", "vocabulary"):
+    for key in ("card", "tokenizer"):
+        facts.text(key)
+    for key in ("made_with", "vocabulary"):
         facts.text(key, "")
-    options = facts.section("options")
-    if options is None or facts.section("network") is None:
-        raise facts.fault("options" if options is None else "network", "is missing")
-    for key in ("preset", "data"):
-        options.text(key)
-    options.text("precision", "")
-    for key, least in (("epochs", 1), ("batch_size", 1), ("stacks", 1)):
-        if key == "epochs" or options.has(key):
-            options.integer(key, minimum=least)
-    for key in ("learning_rate", "ema", "seed"):
-        options.number(key, 0.0)
+    for key in ("options", "network", "log"):
+        if not facts.has(key):
+            raise facts.fault(key, "is missing")
+    _check_options(JsonFields(facts.raw("options"), "options."))
+    facts.raw("network")
     for entry in facts.items("log"):
         if not isinstance(entry, dict):
             raise facts.fault("log", "must hold an object for each epoch")
-        epoch = JsonFields(entry, "log.")
-        epoch.integer("epoch")
-        epoch.text("unit")
-        for key in ("train_loss", "validation_loss", "seconds"):
-            epoch.number(key)
+        _check_epoch(JsonFields(entry, "log."))
+
+
+def _check_options(options: JsonFields) -> None:
+    for key in ("preset", "data"):
+        options.text(key)
+    options.text("precision", "")
+    options.integer("epochs", minimum=1)
+    for key in filter(options.has, ("batch_size", "stacks")):
+        options.integer(key, minimum=1)
+    for key in ("learning_rate", "ema", "seed"):
+        options.number(key, 0.0)
+
+
+def _check_epoch(epoch: JsonFields) -> None:
+    epoch.integer("epoch")
+    epoch.text("unit")
+    for key in ("train_loss", "validation_loss", "seconds"):
+        epoch.number(key)
 
 
 def folder_of(path: Path) -> Path:

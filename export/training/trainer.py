@@ -20,7 +20,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
-from tui_gen.files import PUBLIC, replace_file
+from tui_gen.files import replace_file
 from tui_gen.generation.generate import generate
 from tui_gen.json_fields import JsonFields
 from tui_gen.runtime.model import Model
@@ -139,11 +139,17 @@ class Trainer:
         for name, value in vars(self.options).items():
             if contents["options"].get(name) != value:
                 before = contents["options"].get(name)
-                difference = "on other data" if name == "data" else f"with {name} {before}, not {value}"
+                difference = "on other data" if name == "data" else f"with {name} {before!r:.40}, not {value!r}"
                 raise TuiGenError(f"{path} was trained {difference}; ask for the same, or use another -o for a new run")
         try:
             self._take_up(contents)
-        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as fault:  # what PyTorch and dicts raise
+        except (
+            LookupError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            RuntimeError,
+        ) as fault:  # of PyTorch
             raise TuiGenError(f"{path} is damaged: {' '.join(str(fault).split()):.200}; use another -o") from fault
         self._write_log()  # which a kill may have left one epoch behind
         return True
@@ -157,7 +163,7 @@ class Trainer:
         self.epoch, self.step, self.log = facts.integer("epoch"), facts.integer("step"), contents["log"]
 
     def _write_log(self) -> None:
-        replace_file(self.directory / "training.jsonl", json_lines(self.log).encode(), mode=PUBLIC)
+        replace_file(self.directory / "training.jsonl", json_lines(self.log).encode())
 
     def _train_epoch(self) -> float:
         """One pass over the data; returns the mean loss in the task's unit. What it does depends on seed and epoch."""

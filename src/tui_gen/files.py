@@ -95,7 +95,12 @@ def state_folder() -> Path:
     return Path(platformdirs.user_state_dir("tui-gen", appauthor=False))
 
 
-def replace_file(path: Path, content: bytes | memoryview, *, mode: int = PRIVATE, durable: bool = False) -> None:
+def replace_private(path: Path, content: bytes) -> None:
+    """As `replace_file`, and nobody else can read it."""
+    replace_file(path, content, mode=PRIVATE)
+
+
+def replace_file(path: Path, content: bytes | memoryview, *, mode: int = PUBLIC, durable: bool = False) -> None:
     """Puts a content in the place of a file's, at once: it is never half of it.
 
     mode: of the file. durable: whether it is on the disk when this returns, whatever happens to the machine. Raises

@@ -26,6 +26,8 @@ _ASLEEP = 60.0
 """Seconds by the clock after which one that takes none is not waited for either."""
 _START = 120.0
 """And for a worker to be ready."""
+WORKER = ("-m", "tests.fuzz.worker")
+"""What Python is to run."""
 DEATH, LATE = "death", "late"
 HARM = (DEATH, TRACEBACK, LATE, LARGE, EXECUTED)
 _SHOWN = 20
@@ -56,7 +58,7 @@ def run(kind: str, *, seed: int, seconds: float, inputs: float = float("inf")) -
     """Tries inputs of a kind for so long, or so many, in a worker; in another one after each that it dies of."""
     campaign, first, end = Campaign(kind, seed), 0, time.monotonic() + seconds
     while first < inputs and time.monotonic() < end:
-        command = [sys.executable, "-m", "tests.fuzz.worker", kind, str(seed), str(first)]
+        command = [sys.executable, *WORKER, kind, str(seed), str(first)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
         with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, env=environment) as worker:
             try:

@@ -54,6 +54,65 @@ def trained(folder: Path) -> Attempt:
     return attempt
 
 
+def kept(folder: Path) -> Attempt:
+    """Model folders that keep their weights, of which a model is made again: header, log, card, tokenizer changed."""
+    from export.__main__ import main
+    from tests.support.export_training import trainer, training
+
+    models = list[Path]()
+    for preset in ("names", "adventurers"):
+        list(trainer(training(preset, folder), folder / f"run-{preset}", epochs=1).run())
+        models.append(folder / preset / "model")
+        models[-1].parent.rename(folder / f"data-{preset}")
+        run(main, str(folder / f"run-{preset}" / "checkpoint.pt"), "-o", str(models[-1]), "--keep-weights")
+    originals = [{path.name: path.read_bytes() for path in model.iterdir()} for model in models]
+
+    def attempt(rng: random.Random) -> object:
+        at = rng.randrange(len(models))
+        for name, content in originals[at].items():
+            (models[at] / name).write_bytes(content)
+        name = rng.choice([name for name in originals[at] if name not in ("model.onnx", "README.md")])
+        (models[at] / name).write_bytes(_changed_file(name, originals[at][name], rng))
+        target = models[at] if rng.random() < 0.5 else folder / "made"
+        return run(main, str(models[at] / "weights.safetensors"), "-o", str(target))
+
+    return attempt
+
+
+def _changed_file(name: str, content: bytes, rng: random.Random) -> bytes:
+    if rng.random() < 0.2:
+        return damaged(content, rng)
+    if name.endswith(".safetensors"):
+        size = int.from_bytes(content[:8], "little")
+        header = json.loads(content[8 : 8 + size])
+        facts = header["__metadata__"]
+        key = rng.choice(list(facts))
+        facts[key] = json.dumps(changed(json.loads(facts[key]), rng)) if facts[key][:1] == "{" else "{}"
+        header = json.dumps(header if rng.random() < 0.7 else changed(header, rng)).encode()
+        return len(header).to_bytes(8, "little") + header + content[8 + size :]
+    lines = content.splitlines() if name.endswith(".jsonl") else [content]
+    return b"\n".join(json.dumps(changed(json.loads(line), rng)).encode() for line in lines)
+
+
+def resumed(folder: Path) -> Attempt:
+    """Checkpoints that a training is to go on from, with anything in them changed."""
+    import torch
+
+    from export.training import checkpoint
+    from tests.support.export_training import trainer, training
+
+    setup = training("names", folder)
+    next(trainer(setup, folder / "run", epochs=2).run())
+    path = folder / "run" / "checkpoint.pt"
+    whole = checkpoint.load(path)
+
+    def attempt(rng: random.Random) -> object:
+        torch.save(changed(whole, rng), path)
+        return trainer(setup, folder / "run", epochs=2).resume()
+
+    return attempt
+
+
 def networks(folder: Path) -> Attempt:
     """Networks of others, of whose tensors some are lost, cut, turned, flattened or of another type."""
     import torch
@@ -127,7 +186,7 @@ def bombs(folder: Path) -> Attempt:
 def run(main: Callable[[list[str]], int], *words: str) -> None:
     """A command; raises what it tells of: TuiGenError, or RuntimeError for what nobody foresaw."""
     told = io.StringIO()
-    with contextlib.redirect_stderr(told):
+    with contextlib.redirect_stderr(told), contextlib.redirect_stdout(io.StringIO()):
         status = main([*words])
     lines = told.getvalue().splitlines()
     if "nobody foresaw" in told.getvalue() or status not in (0, 1) or (status and not lines):
@@ -177,5 +236,5 @@ def cards(folder: Path) -> Attempt:
 
 
 KINDS: dict[str, Callable[[Path], Attempt]] = {
-    each.__name__: each for each in (trained, networks, files, pickles, bombs, sessions, cards)
+    each.__name__: each for each in (trained, kept, resumed, networks, files, pickles, bombs, sessions, cards)
 }

@@ -16,7 +16,7 @@ from statistics import median
 
 from tui_gen import __version__
 from tui_gen.errors import DeviceFullError, TuiGenError
-from tui_gen.files import digest, read_beginning, replace_file
+from tui_gen.files import digest, read_beginning, replace_private
 from tui_gen.runtime.cuda import device_name, driver
 from tui_gen.runtime.cuda_model import CudaModel
 from tui_gen.runtime.session import RUNTIME, Provider, cuda_trouble, in_vain
@@ -233,4 +233,4 @@ class CachedMeasurement:
         """Keeps a measurement, where there is a place for it; without one it is merely measured again."""
         with contextlib.suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(self._path, text.encode("ascii"))
+            replace_private(self._path, text.encode("ascii"))

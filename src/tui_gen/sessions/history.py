@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tui_gen.errors import TuiGenError
-from tui_gen.files import open_regular, replace_file, state_folder
+from tui_gen.files import open_regular, replace_private, state_folder
 from tui_gen.json_fields import JsonFields
 
 if sys.platform != "win32":
@@ -99,7 +99,7 @@ def _tidy(path: Path, size: int) -> None:
     lines = _last_lines(path)
     if len(lines) <= 2 * MOST and size < _MOST_BYTES:
         return
-    replace_file(path, b"".join(line + b"\n" for line in _newest(lines, _MOST_BYTES // 2)))
+    replace_private(path, b"".join(line + b"\n" for line in _newest(lines, _MOST_BYTES // 2)))
 
 
 def _newest(lines: list[bytes], most: int) -> list[bytes]:

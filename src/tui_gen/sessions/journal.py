@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from tui_gen.errors import TuiGenError
-from tui_gen.files import open_regular, replace_file, state_folder, write_new
+from tui_gen.files import replace_private, state_folder, write_new
 from tui_gen.generation.branch import Branch
 from tui_gen.generation.surgery import Take
 from tui_gen.library import LoadedModel
@@ -257,9 +257,9 @@ class JournalFile:
         """Puts a text in the place of all that was written, at once: the file is never half of it."""
         os.close(self._file)  # for Windows replaces no file that is open
         try:
-            replace_file(self.path, text.encode("ascii"))
+            replace_private(self.path, text.encode("ascii"))
         finally:
-            self._file = open_regular(self.path, os.O_WRONLY | os.O_APPEND)
+            self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0))
 
     def close(self) -> None:
         """Nothing can be written any more."""
@@ -269,7 +269,7 @@ class JournalFile:
 def _create(folder: Path, stem: str) -> tuple[Path, int]:
     for path in _candidates(folder, stem):
         with contextlib.suppress(FileExistsError):
-            return path, open_regular(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+            return path, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
     raise AssertionError("there is always another name")
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from textual.message import Message
 
-from tui_gen.files import replace_file, state_folder
+from tui_gen.files import replace_private, state_folder
 
 PATIENCE = 2.0
 """Seconds after which a program that does not take the text is killed."""
@@ -133,5 +133,5 @@ def _write(text: str) -> Path:
     """Into a file that nobody else can read. Raises OSError."""
     path = clipboard_file()
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    replace_file(path, text.encode("utf-8", "replace"))
+    replace_private(path, text.encode("utf-8", "replace"))
     return path
