@@ -15,6 +15,9 @@ from .text.vocabulary import ADJUSTMENTS, RULES
 
 TIME_LIMIT = 1800
 """Seconds that the conversion of an owner's own module may take."""
+READING_LIMIT = 10
+"""Seconds of computing that a file may take until it is known what it is, and one more for each `BYTES_A_SECOND`."""
+BYTES_A_SECOND = 2**24
 
 
 def parse(words: list[str], *, prog: str = "python -m export") -> argparse.Namespace:
@@ -128,9 +131,9 @@ def _add_original(parser: argparse.ArgumentParser, *, inspect: bool) -> None:
     original.add_argument(
         "--time-limit",
         type=_seconds,
-        default=TIME_LIMIT,
         metavar="SECONDS",
-        help="for that process; default: %(default)s",
+        help=f"for that process, {TIME_LIMIT} unless told; without one, for finding out what a file is: "
+        f"{READING_LIMIT}, and more for a large one",
     )
     if not inspect:
         original.add_argument(

@@ -6,14 +6,17 @@ The child is the only place where such code runs: what it prints, breaks or leav
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from tui_gen.cli.main import exit_status
@@ -21,7 +24,7 @@ from tui_gen.errors import TuiGenError
 from tui_gen.files import read_bytes
 from tui_gen.terminal_text import say
 
-from .arguments import parse, read_options
+from .arguments import BYTES_A_SECOND, READING_LIMIT, TIME_LIMIT, parse, read_options
 
 if TYPE_CHECKING:  # the help would wait for PyTorch
     from .checkpoints.checkpoint import Checkpoint
@@ -37,6 +40,14 @@ sys.stdout.flush()
 os._exit(0)  # whatever threads the owner's code has left
 """
 
+_WORK = {
+    "checkpoints": "its values were read",
+    "text": "a recurrent network was looked for in it",
+    "images": "a network over images was looked for in it",
+    "training": "what the trainer wrote was looked at",
+}
+"""What the packages do while a file is read."""
+
 
 def convert_checkpoint(args: argparse.Namespace) -> int:
     """Says what a checkpoint is and converts it; returns the exit status."""
@@ -48,7 +59,8 @@ def convert_checkpoint(args: argparse.Namespace) -> int:
     if args.output is not None:
         check_target(args.output, weights=args.keep_weights or _is_made_anew(args))
     reference = read_reference(args.reference) if args.reference else None
-    checkpoint, reading = read(args.checkpoint, read_options(args), factory=args.factory)
+    with _time_limit(args):
+        checkpoint, reading = read(args.checkpoint, read_options(args), factory=args.factory)
     print("\n".join(diagnosis_lines(checkpoint, reading.diagnosis)), flush=True)
     if args.inspect:
         return 0
@@ -65,6 +77,60 @@ def convert_checkpoint(args: argparse.Namespace) -> int:
         weights=weights,
     )
     return 0
+
+
+class _OutOfTimeError(BaseException):
+    """No handler of errors may take it for one of its own."""
+
+
+@contextlib.contextmanager
+def _time_limit(args: argparse.Namespace) -> Iterator[None]:
+    """Ends the reading of a file that takes too long; with an owner's code, the process has a limit.
+
+    It is processor time, of which a busy machine takes no more. Raises TuiGenError that says what was being done.
+    """
+    if args.factory or not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    seconds, place = args.time_limit or READING_LIMIT, ""
+
+    def end(_: int, frame: FrameType | None) -> None:
+        nonlocal place
+        place = place or _place(frame)
+        raise _OutOfTimeError
+
+    before = signal.signal(signal.SIGPROF, end)
+    signal.setitimer(signal.ITIMER_PROF, seconds, 1)  # again and again, for Python drops what a destructor raises
+    try:
+        if not args.time_limit:
+            seconds += _bytes(args.checkpoint) // BYTES_A_SECOND
+            signal.setitimer(signal.ITIMER_PROF, seconds, 1)
+        yield
+    except _OutOfTimeError:
+        raise TuiGenError(
+            f"{args.checkpoint} is not read after {seconds:,} s, so it was given up{place}; --time-limit SECONDS gives "
+            "it more"
+        ) from None
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
+
+
+def _bytes(checkpoint: Path) -> int:
+    """Of all its files. Raises TuiGenError where there are none."""
+    from .checkpoints.load import checkpoint_files
+
+    return sum(os.path.getsize(file) for file in checkpoint_files(checkpoint) if os.path.isfile(file))
+
+
+def _place(frame: FrameType | None) -> str:
+    """What is done in a frame, by the package of ours that it is in."""
+    while frame is not None:
+        package = str(frame.f_globals.get("__name__", "")).removeprefix(f"{__package__}.").partition(".")[0]
+        if package in _WORK:
+            return f" while {_WORK[package]}"
+        frame = frame.f_back
+    return ""
 
 
 def _weights_to_keep(checkpoint: Checkpoint | None, args: argparse.Namespace) -> bytes:
@@ -92,7 +158,8 @@ def convert_in_child(words: Sequence[str], args: argparse.Namespace, *, prog: st
 
     Raises TuiGenError if the owner's code ends the process, or takes longer than it may.
     """
-    say(f"{args.factory} is your own code: all is done in a child process that runs it, {args.time_limit:,} s at most")
+    limit = args.time_limit or TIME_LIMIT
+    say(f"{args.factory} is your own code: all is done in a child process that runs it, {limit:,} s at most")
     with tempfile.TemporaryDirectory() as folder:
         end = Path(folder) / "status"
         facts = json.dumps({"path": sys.path, "words": list(words), "prog": prog, "end": str(end)})
@@ -101,11 +168,11 @@ def convert_in_child(words: Sequence[str], args: argparse.Namespace, *, prog: st
             # without a GPU, for all is proved on the CPU, and much code takes the GPU where there is one
             environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
             code = subprocess.run(
-                command, stdin=subprocess.DEVNULL, env=environment, timeout=args.time_limit, check=False
+                command, stdin=subprocess.DEVNULL, env=environment, timeout=limit, check=False
             ).returncode
         except subprocess.TimeoutExpired:
             raise TuiGenError(
-                f"{args.factory} is not done after {args.time_limit:,} s, so it was ended and nothing was written; "
+                f"{args.factory} is not done after {limit:,} s, so it was ended and nothing was written; "
                 "--time-limit SECONDS gives it more"
             ) from None
         if end.exists():

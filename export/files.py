@@ -127,13 +127,6 @@ def read_array_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
     return shape, dtype
 
 
-def replace_text(path: Path, text: str) -> None:
-    """Writes beside the file and renames, so that a kill leaves the old text or the new."""
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
-
-
 def json_lines(entries: Iterable[Mapping[str, Any]]) -> str:
     """One object a line."""
     return "".join(json.dumps(entry) + "\n" for entry in entries)

@@ -14,9 +14,9 @@ from typing import Any
 
 from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
-from tui_gen.files import digest
+from tui_gen.files import digest, replace_file
 
-from .files import json_lines, replace_text
+from .files import json_lines
 from .training.checkpoint import WEIGHTS
 from .training.tasks import ImageTask
 
@@ -45,6 +45,7 @@ def write_folder(
     target = target.resolve()
     card = replace(card, sha256=digest(graph))
     target.parent.mkdir(parents=True, exist_ok=True)
+    _mend_after_kill(target)
     partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
         partial.chmod(0o755)
@@ -57,6 +58,8 @@ def write_folder(
         if weights:
             (partial / WEIGHTS).write_bytes(weights)
         _swap(partial, target)
+    except OSError as fault:
+        raise TuiGenError(f"-o {target} cannot be written: {fault.strerror}; what was there before is there") from fault
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return card
@@ -83,6 +86,17 @@ def check_target(target: Path, *, weights: bool = False) -> None:
         )
 
 
+def _mend_after_kill(target: Path) -> None:
+    """Puts a model back that a kill left beside its place, and removes what one left half written."""
+    ours = re.compile(rf"\.{re.escape(target.name)}\.[a-z0-9_]{{8}}(\.old)?")  # as of `tempfile` and `_swap`
+    left = [path for path in target.parent.iterdir() if ours.fullmatch(path.name) and path.is_dir()]
+    for path in (path for path in left if {file.name for file in path.iterdir()} <= FILES | {WEIGHTS}):
+        if path.name.endswith(".old") and not target.exists():
+            path.rename(target)
+        else:
+            shutil.rmtree(path, ignore_errors=True)
+
+
 def _swap(partial: Path, target: Path) -> None:
     """Puts the new folder in the old one's place; only renames, so no half folder is ever seen under its name."""
     old = partial.with_name(partial.name + ".old")
@@ -101,8 +115,8 @@ def update_card(folder: Path, card: ModelCard) -> None:
     """Rewrites config.json and README.md of a model folder after its figure has been measured."""
     lines = (folder / "training.jsonl").read_text(encoding="utf-8").splitlines()
     readme = model_readme(card, [json.loads(line) for line in lines])
-    replace_text(folder / "README.md", readme)
-    replace_text(folder / "config.json", card.to_json())
+    for name, text in (("README.md", readme), ("config.json", card.to_json())):
+        replace_file(folder / name, text.encode())
 
 
 def with_figures(card: ModelCard, figures: Mapping[str, str]) -> ModelCard:

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from tui_gen.errors import TuiGenError
+from tui_gen.files import open_regular, read_beginning
 
 from .assumptions import SCALINGS, Assumptions
 from .checkpoints.checkpoint import Checkpoint
@@ -86,7 +87,7 @@ def read_reference(path: Path) -> Reference:
     The size of an array is known before any of it is read, and nothing that is pickled is ever loaded.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open(open_regular(path), "rb") as file, zipfile.ZipFile(file) as archive:
             arrays = {key: _array(path, archive, names) for key, names in _KEYS.items()}
             names = listing([name.removesuffix(".npy") for name in archive.namelist()]) or "nothing"
     except (*_DAMAGED, MemoryError):
@@ -102,8 +103,7 @@ def read_reference(path: Path) -> Reference:
 
 def _other_file(path: Path) -> str:
     """What a file is that is no archive of arrays."""
-    with path.open("rb") as file:
-        begin = file.read(6)
+    begin = read_beginning(path, 6)
     if begin == b"\x93NUMPY":
         return "is a single array"
     return "is a damaged or incomplete .npz file" if begin.startswith(b"PK") else "is no .npz file"

@@ -47,7 +47,7 @@ def read(path: Path | None, options: ReadOptions, *, factory: str | None = None)
         return checkpoint, _with_choice(read_factory(factory, checkpoint, options), checkpoint)
     if path is None or checkpoint is None:
         raise TuiGenError("name a checkpoint file, or a --factory that builds the network")
-    _refuse_nan(checkpoint)
+    _refuse_without_numbers(checkpoint)
     native = read_trained(checkpoint, path)
     if native:
         idle = dict.fromkeys((*OF_PICTURES, *OF_TEXTS), "whose file has all that the trainer knows")
@@ -64,9 +64,11 @@ def read(path: Path | None, options: ReadOptions, *, factory: str | None = None)
         ) from None
 
 
-def _refuse_nan(checkpoint: Checkpoint) -> None:
-    """Raises TuiGenError for weights of a training that went astray."""
+def _refuse_without_numbers(checkpoint: Checkpoint) -> None:
+    """Raises TuiGenError for weights of no size, and for those of a training that went astray."""
     for name, tensor in checkpoint.tensors.items():
+        if "weight" in name and not tensor.numel():
+            raise TuiGenError(f"{scrub_line(name)} {list(tensor.shape)} holds no numbers: no layer has such weights")
         if tensor.dtype.itemsize > 1 and tensor.is_floating_point() and bool(tensor.isnan().any()):
             raise TuiGenError(
                 f"{scrub_line(name)} holds NaN, which is no number: its training went astray; take an earlier file"

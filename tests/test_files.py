@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import os
 import threading
 from pathlib import Path
 
 import pytest
 
 from tui_gen.errors import TuiGenError
-from tui_gen.files import free_path, write_new
+from tui_gen.files import free_path, open_regular, read_bytes, replace_file, write_new
 
 
 def test_each_file_has_the_next_number_and_those_before_it_stay(tmp_path: Path) -> None:
@@ -74,6 +75,32 @@ def test_what_cannot_be_written_is_told_in_one_line(tmp_path: Path) -> None:
     for folder, reason in ((tmp_path / "none", "No such file or directory"), (tmp_path / "file", "Not a directory")):
         with pytest.raises(TuiGenError, match=rf"a-1\.txt cannot be written: {reason}"):
             write_new(folder / "a-1.txt", b"x")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with names")
+@pytest.mark.parametrize("place", ["pipe", "link to a device", "folder"])
+def test_what_is_no_file_is_neither_waited_for_nor_read_without_end(place: str, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    if place == "pipe":
+        os.mkfifo(path)
+    elif place == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to("/dev/zero")
+    with pytest.raises(TuiGenError, match="file is not a file"):
+        read_bytes(path)
+    for flags in (os.O_RDONLY, os.O_WRONLY | os.O_CREAT):
+        with pytest.raises(OSError, match="file"):
+            open_regular(path, flags, follow=False)
+
+
+def test_what_stands_where_the_new_content_is_written_is_not_followed(tmp_path: Path) -> None:
+    precious, path = tmp_path / "precious", tmp_path / "notes"
+    precious.write_text("mine")
+    (tmp_path / "notes.tmp").symlink_to(precious)
+    replace_file(path, b"new")
+    assert (precious.read_text(), path.read_text()) == ("mine", "new")
+    assert {entry.name for entry in tmp_path.iterdir()} == {"precious", "notes"}
 
 
 def test_a_full_disk_leaves_no_half_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

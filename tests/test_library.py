@@ -177,6 +177,13 @@ def test_a_pipe_in_the_place_of_a_file_is_refused_and_not_waited_for(tmp_path: P
         open_model(folder)
 
 
+@pytest.mark.parametrize("name", [b"state.count", b"logits"])
+def test_names_that_are_no_text_are_the_models_fault(name: bytes, tmp_path: Path) -> None:
+    graph = toys.text_graph().replace(name, b"\xff" + name[1:])
+    folder = toys.text_folder(tmp_path / "odd", graph=graph)
+    assert "model.onnx has names that are no text" in refusal(folder)
+
+
 def test_logits_of_another_width_than_the_card_says_are_refused(tmp_path: Path) -> None:
     folder = toys.text_folder(tmp_path / "text")
     graph = onnx.load(folder / "model.onnx")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tui_gen.errors import TuiGenError
-from tui_gen.files import MAX_BYTES, read_bytes
+from tui_gen.files import MAX_BYTES, read_beginning, read_bytes
 
 from .foreign import CHECKPOINT_SUFFIXES, keras, listing, recognise_foreign
 
@@ -113,8 +113,9 @@ def _is_named_so(path: Path) -> bool:
     """Whether a file is called like a checkpoint, or has a name without a dot and begins like one."""
     if "." in path.name or not path.is_file():
         return path.name.lower().endswith(CHECKPOINT_SUFFIXES)
-    with path.open("rb") as file:
-        return file.read(4).startswith((b"PK\x03\x04", *(b"\x80" + bytes([protocol]) for protocol in range(2, 6))))
+    return read_beginning(path, 4).startswith(
+        (b"PK\x03\x04", *(b"\x80" + bytes([protocol]) for protocol in range(2, 6)))
+    )
 
 
 def _without_second_format(names: list[str]) -> list[str]:
@@ -159,10 +160,10 @@ def _contents(folder: Path, names: list[str], places: list[Path]) -> str:
 def _recognise(folder: Path, names: list[str]) -> str:
     """What else a folder is; empty if nothing is known of it."""
     if "saved_model.pb" in names:
-        return keras("is a SavedModel of Keras", _first_bytes(folder / "saved_model.pb"))
+        return keras("is a SavedModel of Keras", read_beginning(folder / "saved_model.pb", _MOST_JSON))
     index = next((name for name in names if name.endswith(".index")), "")
     if index:
-        return keras("is a folder with a checkpoint of TensorFlow", _first_bytes(folder / index))
+        return keras("is a folder with a checkpoint of TensorFlow", read_beginning(folder / index, _MOST_JSON))
     if any(name.startswith(("mp_rank_", "zero_pp_rank_", "zero_to_fp32")) for name in names):
         return f"is a checkpoint of DeepSpeed; gather it into one file first: python zero_to_fp32.py {folder} model.pt"
     if "data.pkl" in names:
@@ -183,11 +184,6 @@ def _size(place: Path) -> str:
     size = place.stat().st_size
     amount = f"{size / 1e6:.1f} MB" if size > 1e5 else f"{size / 1e3:.1f} kB"
     return f" ({amount})" if place.is_file() else "/"
-
-
-def _first_bytes(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(_MOST_JSON)
 
 
 def _distributed(folder: Path, names: list[str]) -> Location:

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tui_gen.json_fields import MAX_NUMBER
+
 if TYPE_CHECKING:  # the help of commands would wait for PyTorch
     from .checkpoint import Checkpoint, ModuleFacts
 
@@ -265,7 +267,9 @@ def _value(value: object, *, negate: bool) -> str | None:
         return "yes" if negate else "no"
     if negate or isinstance(value, list | tuple):
         return None
-    return f"{value:.9g}" if isinstance(value, int | float) else text or None
+    if isinstance(value, int | float):
+        return f"{value:.9g}" if abs(value) <= MAX_NUMBER else None
+    return text or None
 
 
 def stated_in(module: ModuleFacts, subject: str) -> str:

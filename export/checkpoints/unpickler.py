@@ -28,6 +28,14 @@ _MAX_KEY = 100
 _MAX_WHOLE = 2**60
 """Larger whole numbers can be chosen so that they all fall into one place of a dict."""
 _MAX_NAME = 1_000
+_MAX_OPCODES = 6_000_000
+"""Of a pickle: three for each value that a checkpoint may hold. An opcode is a byte of the file, or less of a packed
+one, and may make an object of a hundred bytes.
+"""
+_CALL = 6
+"""Opcodes that a call, or a set, counts for besides: an object takes ten times the time and the memory of a number."""
+_MAX_MARKS = 1_000
+"""Containers that are begun and not finished."""
 SET = "builtins.set"
 """The kind of a placeholder that stands for a set."""
 _NEW_OBJECT: dict[str, Callable[..., tuple[Any, ...]]] = {
@@ -75,6 +83,8 @@ class _Unpickler(pickle._Unpickler):
 
     dispatch: ClassVar[dict[int, Callable[..., None]]] = dict(pickle._Unpickler.dispatch)
     stack: list[Any]
+    metastack: list[list[Any]]
+    append: Callable[[Any], None]
     proto: int
     pop_mark: Callable[[], list[Any]]
     read: Callable[[int], bytes]
@@ -85,6 +95,7 @@ class _Unpickler(pickle._Unpickler):
         super().__init__(data, encoding="latin1")
         self._globals, self._persistent = allowed_globals, persistent
         self._budget = _ALLOWANCE + len(data.getbuffer())
+        self._opcodes = vars(self)["dispatch"] = _CountedOpcodes(self.dispatch)
 
     def find_class(self, module: str, name: str) -> Global:
         """The name of a class or function; old protocols go by those of Python 2."""
@@ -104,11 +115,19 @@ class _Unpickler(pickle._Unpickler):
 
     def _pay_for(self, arguments: Any) -> Any:
         """The arguments of a call, which may copy them: a small file could ask for that again and again."""
+        self._opcodes.spend(_CALL)
         if isinstance(arguments, tuple):
             self._budget -= len(arguments) + sum(len(value) for value in arguments if isinstance(value, Sized))
         if self._budget < 0:
             raise TuiGenError("it asks for more copies than a checkpoint of its size needs")
         return arguments
+
+    def load_mark(self) -> None:
+        if len(self.metastack) >= _MAX_MARKS:
+            raise TuiGenError("it is nested too deeply")
+        self.metastack.append(self.stack)
+        self.stack = []
+        self.append = self.stack.append
 
     def load_reduce(self) -> None:
         arguments = self._pay_for(self.stack.pop())
@@ -182,17 +201,19 @@ class _Unpickler(pickle._Unpickler):
         add_entries(self.stack[-1], entries)
 
     def load_empty_set(self) -> None:
+        self._opcodes.spend(_CALL)
         self.stack.append(Placeholder(SET))
 
     def load_frozenset(self) -> None:
         self.pop_mark()
-        self.stack.append(Placeholder(SET))
+        self.load_empty_set()
 
     def load_bytearray8(self) -> None:
         size = int.from_bytes(self.read(8), "little")
         self.stack.append(self.read(size))
 
     dispatch |= {
+        pickle.MARK[0]: load_mark,
         pickle.REDUCE[0]: load_reduce,
         pickle.NEWOBJ[0]: load_newobj,
         pickle.NEWOBJ_EX[0]: load_newobj_ex,
@@ -207,6 +228,26 @@ class _Unpickler(pickle._Unpickler):
         pickle.FROZENSET[0]: load_frozenset,
         pickle.BYTEARRAY8[0]: load_bytearray8,
     }
+
+
+class _CountedOpcodes(dict[int, Callable[..., None]]):
+    """What each opcode does, of which no more are looked up than a checkpoint has."""
+
+    def __init__(self, opcodes: Mapping[int, Callable[..., None]]) -> None:
+        super().__init__(opcodes)
+        self._left = _MAX_OPCODES
+
+    def __getitem__(self, opcode: int) -> Callable[..., None]:
+        self._left -= 1
+        if self._left < 0:
+            self.spend(0)
+        return super().__getitem__(opcode)
+
+    def spend(self, count: int) -> None:
+        """As if so many were looked up."""
+        self._left -= count
+        if self._left < 0:
+            raise TuiGenError("it holds more values than a checkpoint does")
 
 
 def _name(function: Any) -> str:
@@ -267,7 +308,7 @@ class Global:
             raise TuiGenError("it names something in more letters than any name has")
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Placeholder:
     """An object of a class that was not imported: what it was made of, and what was put into it."""
 
@@ -300,7 +341,7 @@ class LazyTensor:
     dtype: torch.dtype
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class LazyArray:
     """A NumPy array, or a NumPy number type; its state comes after it was made."""
 

@@ -20,7 +20,8 @@ from .unpickler import SET, Global, LazyArray, LazyTensor, Placeholder
 
 _MAX_VALUES = 2_000_000
 _MAX_DEPTH = 100
-_MAX_BITS = 1024
+_MAX_BITS = 1000
+"""Of a whole number, which then is one with a point, too."""
 MEMORY = 2**28
 """Bytes that tensors may take beyond four times the file's size."""
 _SIMPLE = (bool, int, float, str, bytes, type(None))

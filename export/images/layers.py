@@ -42,6 +42,10 @@ _LISTED = 100
 """Characters of names that a message can have."""
 _HARMLESS = re.compile(r"num_batches_tracked$|(^|\.)_?(c|h|w|height|width)$|(^|[._])(criterion|loss|metrics?)")
 """Tensors that say nothing about what the network computes, or that were looked at already."""
+_ALONE = "layer"
+"""What a layer is called that was saved by itself."""
+_OF_A_LAYER = {"weight", "bias", "running_mean", "running_var"}
+"""Names of its tensors then."""
 
 
 @dataclass(eq=False)
@@ -140,7 +144,8 @@ def find_layers(tensors: Mapping[str, Tensor], modules: Mapping[str, ModuleFacts
     modules: of a pickled network. Raises TuiGenError for a convolution that is not known, or whose mask does not fit.
     """
     values, layers, used = without_spectral_norm(without_weight_norm(tensors)), Layers(), set[str]()
-    modules = modules or {}
+    values = {f"{_ALONE}.{name}" if name in _OF_A_LAYER else name: tensor for name, tensor in values.items()}
+    modules = {_ALONE: (modules or {}).get("", ModuleFacts("")), **(modules or {})}
     for name, tensor in values.items():
         stem, _, leaf = name.rpartition(".")
         if leaf == "weight" and tensor.ndim == 4:
@@ -171,14 +176,15 @@ def _side(value: Any) -> int:
 def _refuse_other_convolutions(name: str, facts: ModuleFacts) -> None:
     """Raises TuiGenError for what a module says of its convolution that makes it another one than is built."""
     stated = facts.attributes
-    faults = [f"{key} {stated[key]}" for key in ("stride", "groups") if key in stated and _side(stated[key]) != 1]
-    faults += ["dilation " + str(stated["dilation"])] if "dilation" in stated and not _side(stated["dilation"]) else []
+    faults = [f"{key} {stated[key]!r:.40}" for key in ("stride", "groups") if key in stated and _side(stated[key]) != 1]
+    faults += [f"dilation {stated['dilation']!r:.40}"] if "dilation" in stated and not _side(stated["dilation"]) else []
     faults += ["transposed"] if stated.get("transposed") is True or "ConvTranspose" in facts.kind else []
     if faults:
         refuse(f"{name} is a convolution with {', '.join(faults)}, which is not read from a file")
-    if stated.get("padding_mode", "zeros") != "zeros":
+    padding = stated.get("padding_mode")
+    if isinstance(padding, str) and padding != "zeros":
         raise TuiGenError(
-            f"{name} pads images by {stated['padding_mode']}, so that their borders see pixels that are drawn later: "
+            f"{name} pads images by {padding:.40}, so that their borders see pixels that are drawn later: "
             "it cannot be drawn pixel by pixel; train it with zeros around the image"
         )
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tui_gen.errors import TuiGenError
+from tui_gen.files import open_regular, read_beginning
 
 from ..files import read_array_header
 from .metadata import walk
@@ -82,17 +83,16 @@ def read_vocabulary_file(name: str, size: int, assumptions: Assumptions) -> Voca
 
 def _beginning(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            return file.read(64)
+        return read_beginning(path, 64)
     except FileNotFoundError:
         names = ", ".join((*CHARACTER_SETS, BYTES))
         raise TuiGenError(f"--vocab {path}: there is no such file; a name instead of a file is {names}") from None
-    except IsADirectoryError:
+    except OSError as fault:
+        if not path.is_dir():
+            raise TuiGenError(f"--vocab {path} cannot be read: {fault.strerror}") from fault
         inside = [str(path / name) for name in _OF_TOKENIZERS if (path / name).is_file()]
         which = f", such as {inside[0]}" if inside else ""
         raise TuiGenError(f"--vocab {path} is a folder; name the file in it that lists the tokens{which}") from None
-    except OSError as fault:
-        raise TuiGenError(f"--vocab {path} cannot be read: {fault.strerror}") from fault
 
 
 def _literal(text: str) -> object:
@@ -152,7 +152,8 @@ def _of_values(path: Path, value: object, size: int, assumptions: Assumptions) -
 def read_text_file(path: Path) -> str:
     """A UTF-8 text with plain newlines. Raises TuiGenError that names the file."""
     try:
-        return path.read_text(encoding="utf-8-sig")
+        with open(open_regular(path), encoding="utf-8-sig") as file:
+            return file.read()
     except UnicodeDecodeError as fault:
         raise TuiGenError(f"{path} is not UTF-8 text: {fault.reason} at byte {fault.start}") from fault
     except OSError as fault:

@@ -14,6 +14,7 @@ from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.files import digest
 from tui_gen.library import read_card
+from tui_gen.text.tokenizer import errors_as
 
 from ..build_tokenizer import phrase_tokenizer
 from ..checkpoints.checkpoint import Checkpoint
@@ -22,8 +23,16 @@ from ..images.streaming import StreamingNetwork
 from ..reader import Diagnosis, Exportable, Network, Reading
 from ..text.layers import Kind, Linear, RecurrentLayer
 from ..text.step import TextNetwork
-from .checkpoint import TOKENIZER, facts_beside, folder_of, load_network, weights_file
-from .networks import PictureNet, RecurrentNet, TrainedNet
+from .checkpoint import (
+    DESCRIPTION,
+    TOKENIZER,
+    facts_beside,
+    folder_of,
+    load_network,
+    read_network,
+    weights_file,
+)
+from .networks import NetworkConfig, PictureNet, RecurrentConfig, RecurrentNet, TrainedNet
 from .presets import PRESETS
 
 _OWN = "the trainer's own network"
@@ -38,14 +47,14 @@ def read_trained(checkpoint: Checkpoint, path: Path) -> Reading | None:
     facts = facts_beside(path, checkpoint.facts)
     if facts is None:
         return None
-    card, options = ModelCard.from_json(facts["card"]), facts["options"]
+    card, options = _own_card(path, facts), facts["options"]
 
     def build() -> Exportable:
         net = load_network(facts["network"], checkpoint.tensors)
         origin = {"trained_with": _command(options), "data_sha256": options["data"]}
         export = {**card.export, **origin, "made_with": facts.get("made_with", "")}
         card_of_run, log = replace(card, export=export), tuple(facts["log"])
-        if facts is not checkpoint.facts:  # the weights of a model folder
+        if not checkpoint.facts.keys() >= DESCRIPTION:  # the weights of a model folder
             card_of_run = _with_measurements(card_of_run, folder_of(path) / "config.json")
         tokenizer = _own_tokenizer(facts, card)
         if facts.get("vocabulary", "") not in ("", _vocabulary(tokenizer)):
@@ -57,6 +66,29 @@ def read_trained(checkpoint: Checkpoint, path: Path) -> Reading | None:
     epochs = f"{len(facts['log'])} of {options['epochs']} epochs"
     summary = f"{card.architecture}, trained by export.train as {options['preset']} for {epochs}"
     return Reading(Diagnosis(summary, sizes), build)
+
+
+def _own_card(path: Path, facts: Mapping[str, Any]) -> ModelCard:
+    """The card of a checkpoint. Raises TuiGenError for one that is not of its network."""
+    try:
+        card = ModelCard.from_json(facts["card"])
+        config = read_network(facts["network"])
+    except TuiGenError as fault:
+        raise TuiGenError(f"{path}: {fault}") from fault
+    if not _is_of(card, config):
+        raise TuiGenError(f"{path}: its card is of another network: sizes or tokens differ")
+    return card
+
+
+def _is_of(card: ModelCard, config: NetworkConfig) -> bool:
+    """Whether a card says what a network of these sizes reads and predicts."""
+    if isinstance(config, RecurrentConfig):
+        return card.image is None and card.vocab_size == config.vocab_size
+    if card.image is None:
+        return False
+    same = (*card.image.shape, card.image.levels) == (config.height, config.width, config.levels)
+    conditions = tuple(range(config.start + 1, config.vocab_size))
+    return same and card.image.conditions == conditions and card.bos == config.start
 
 
 def _with_measurements(card: ModelCard, config: Path) -> ModelCard:
@@ -79,7 +111,7 @@ def _own_tokenizer(facts: Mapping[str, Any], card: ModelCard) -> str:
     """The network's own, without the phrases for guidance that one in a model folder has, too."""
     text: str = facts["tokenizer"]
     conditions = card.image.conditions if card.image else ()
-    vocab = Tokenizer.from_str(text).get_vocab() if conditions else {}
+    vocab = _tokens(text) if conditions else {}
     if len(vocab) <= len(conditions):
         return text
     phrases = sorted((phrase for phrase, token in vocab.items() if token in conditions), key=vocab.__getitem__)
@@ -88,8 +120,14 @@ def _own_tokenizer(facts: Mapping[str, Any], card: ModelCard) -> str:
 
 def _vocabulary(tokenizer: str) -> str:
     """The hash of the tokens and their ids."""
-    vocab = Tokenizer.from_str(tokenizer).get_vocab()
-    return digest(json.dumps(sorted(vocab.items(), key=lambda pair: pair[1])).encode())
+    return digest(json.dumps(sorted(_tokens(tokenizer).items(), key=lambda pair: pair[1])).encode())
+
+
+def _tokens(tokenizer: str) -> dict[str, int]:
+    """Every token and its id. Raises TuiGenError for a text that is no tokenizer.json."""
+    with errors_as("its tokenizer is damaged"):
+        tokens: dict[str, int] = Tokenizer.from_str(tokenizer).get_vocab()
+    return tokens
 
 
 def kept_weights(checkpoint: Checkpoint, path: Path, guidance: float | None) -> bytes:
@@ -100,7 +138,7 @@ def kept_weights(checkpoint: Checkpoint, path: Path, guidance: float | None) -> 
     facts = facts_beside(path, checkpoint.facts)
     if facts is None:
         raise TuiGenError(f"--keep-weights is for checkpoints of the trainer, and {path} is none; keep the file itself")
-    card = ModelCard.from_json(facts["card"])
+    card = _own_card(path, facts)
     if guidance is not None:
         card = replace(card, export={**card.export, "guidance": guidance})
     vocabulary = _vocabulary(_own_tokenizer(facts, card))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 CellName = Literal["rnn", "lstm", "gru"]
-_CELLS: dict[str, type[nn.RNN] | type[nn.LSTM] | type[nn.GRU]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+CELLS: dict[str, type[nn.RNN] | type[nn.LSTM] | type[nn.GRU]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 HiddenState = tuple[Tensor, ...]
 """(h,) or, for an LSTM, (h, c); each float32[layers, batch, hidden], as PyTorch has it."""
 _FIRST_KERNEL = 7
@@ -52,9 +52,7 @@ class RecurrentNet(nn.Module):
         self.config = config
         self.embedding = nn.Embedding(config.vocab_size, config.embedding)
         between = config.dropout if config.layers > 1 else 0.0
-        self.rnn = _CELLS[config.cell](
-            config.embedding, config.hidden, config.layers, batch_first=True, dropout=between
-        )
+        self.rnn = CELLS[config.cell](config.embedding, config.hidden, config.layers, batch_first=True, dropout=between)
         self.dropout = nn.Dropout(config.dropout)
         self.output = nn.Linear(config.hidden, config.vocab_size)
 

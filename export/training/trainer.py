@@ -6,7 +6,7 @@ import math
 import platform
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,15 @@ from torch.optim.swa_utils import AveragedModel
 
 from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
+from tui_gen.files import replace_file
 from tui_gen.generation.generate import generate
+from tui_gen.json_fields import JsonFields
 from tui_gen.runtime.model import Model
 from tui_gen.sampling.params import SamplingParams
 from tui_gen.sampling.step import Step
 from tui_gen.terminal_text import shows_colours
 
-from ..files import json_lines, replace_text
+from ..files import json_lines
 from ..images.streaming import with_guidance
 from ..reader import Exportable
 from . import checkpoint
@@ -100,7 +102,10 @@ class Trainer:
             yield self.log[-1]
 
     def save(self) -> None:
-        """Checkpoint first, then the log, which is a copy of what the checkpoint holds."""
+        """Checkpoint first, then the log, which is a copy of what the checkpoint holds.
+
+        Raises TuiGenError where they cannot be written; what was saved before is as it was.
+        """
         processor = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "the CPU"
         contents = {
             "options": vars(self.options),
@@ -116,8 +121,14 @@ class Trainer:
             "log": self.log,
             "made_with": f"Python {platform.python_version()}, torch {torch.__version__}, on {processor}",
         }
-        checkpoint.save(self.directory / "checkpoint.pt", contents)
-        self._write_log()
+        try:
+            checkpoint.save(self.directory / "checkpoint.pt", contents)
+            self._write_log()
+        except OSError as fault:
+            stands = "the checkpoint of the epoch before stands" if self.epoch > 1 else "there is no checkpoint yet"
+            raise TuiGenError(
+                f"{fault.filename} cannot be written: {fault.strerror}; {stands}; make room and run it again"
+            ) from fault
 
     def resume(self) -> bool:
         """Takes up a run that was interrupted, if there is one. Raises TuiGenError if it had other options or data."""
@@ -128,18 +139,31 @@ class Trainer:
         for name, value in vars(self.options).items():
             if contents["options"].get(name) != value:
                 before = contents["options"].get(name)
-                difference = "on other data" if name == "data" else f"with {name} {before}, not {value}"
+                difference = "on other data" if name == "data" else f"with {name} {before!r:.40}, not {value!r}"
                 raise TuiGenError(f"{path} was trained {difference}; ask for the same, or use another -o for a new run")
+        try:
+            self._take_up(contents)
+        except (
+            LookupError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            RuntimeError,
+        ) as fault:  # of PyTorch
+            raise TuiGenError(f"{path} is damaged: {' '.join(str(fault).split()):.200}; use another -o") from fault
+        self._write_log()  # which a kill may have left one epoch behind
+        return True
+
+    def _take_up(self, contents: Mapping[str, Any]) -> None:
         self.net.load_state_dict(contents["raw_weights"])
         self.average.module.load_state_dict(contents["weights"])
         self.average.n_averaged.fill_(contents["averaged"])
         self.optimizer.load_state_dict(contents["optimizer"])
-        self.epoch, self.step, self.log = contents["epoch"], contents["step"], contents["log"]
-        self._write_log()  # which a kill may have left one epoch behind
-        return True
+        facts = JsonFields(dict(contents), "")
+        self.epoch, self.step, self.log = facts.integer("epoch"), facts.integer("step"), contents["log"]
 
     def _write_log(self) -> None:
-        replace_text(self.directory / "training.jsonl", json_lines(self.log))
+        replace_file(self.directory / "training.jsonl", json_lines(self.log).encode())
 
     def _train_epoch(self) -> float:
         """One pass over the data; returns the mean loss in the task's unit. What it does depends on seed and epoch."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import os
 import re
@@ -14,19 +16,41 @@ _UNSAFE = re.compile(r"[^\w.-]+")
 _LONGEST = 80
 """Characters of a model's name that a file's name takes."""
 MAX_BYTES = 2**31
+PRIVATE, PUBLIC = 0o600, 0o666
+"""Who may read a new file: its owner, or whoever a person lets read theirs."""
+_NO_FILE = "it is not a file"
+
+
+def open_regular(path: str | Path, flags: int = os.O_RDONLY, *, follow: bool = True, mode: int = PRIVATE) -> int:
+    """The number of an opened file.
+
+    follow: whether a link may stand in its place, which is not for what this program writes by itself. mode: of a new
+    one. Raises OSError, for a pipe, a device and a folder too: a pipe would block, a device may never end.
+    """
+    same_bytes_at_once = getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+    file = os.open(path, flags | same_bytes_at_once | (0 if follow else getattr(os, "O_NOFOLLOW", 0)), mode)
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise OSError(errno.EINVAL, _NO_FILE, str(path))
+    return file
+
+
+def read_beginning(path: str | Path, size: int, *, follow: bool = True) -> bytes:
+    """At most so many bytes of a file. Raises OSError, as `open_regular` does."""
+    with open(open_regular(path, follow=follow), "rb") as file:
+        return file.read(size)
 
 
 def read_bytes(path: Path) -> bytes:
-    """The file's bytes. Raises TuiGenError for one that is missing, empty, huge, or no file (a pipe would block)."""
+    """The file's bytes. Raises TuiGenError for one that is missing, empty, huge, or no file."""
     try:
-        facts = path.stat()
-        if not stat.S_ISREG(facts.st_mode):
-            raise TuiGenError(f"{path} is not a file")
-        if facts.st_size > MAX_BYTES:
-            raise TuiGenError(f"{path} is larger than {MAX_BYTES} bytes")
-        content = path.read_bytes()
+        with open(open_regular(path), "rb") as file:
+            if os.fstat(file.fileno()).st_size > MAX_BYTES:
+                raise TuiGenError(f"{path} is larger than {MAX_BYTES} bytes")
+            content = file.read()
     except OSError as fault:
-        raise TuiGenError(f"{path} cannot be read: {fault.strerror}") from fault
+        reason = "is not a file" if fault.strerror == _NO_FILE else f"cannot be read: {fault.strerror}"
+        raise TuiGenError(f"{path} {reason}") from fault
     if not content:
         raise TuiGenError(f"{path} is empty")
     return content
@@ -72,18 +96,30 @@ def state_folder() -> Path:
 
 
 def replace_private(path: Path, content: bytes) -> None:
-    """Puts a content in the place of a file's, at once: it is never half of it. Nobody else can read it.
+    """As `replace_file`, and nobody else can read it."""
+    replace_file(path, content, mode=PRIVATE)
 
-    Raises OSError; the file is as it was then.
+
+def replace_file(path: Path, content: bytes | memoryview, *, mode: int = PUBLIC, durable: bool = False) -> None:
+    """Puts a content in the place of a file's, at once: it is never half of it.
+
+    mode: of the file. durable: whether it is on the disk when this returns, whatever happens to the machine. Raises
+    OSError that names the file; it is as it was then, and nothing lies beside it.
     """
-    new = path.with_suffix(".tmp")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
+    new = path.with_name(f"{path.name}.tmp")
     try:
-        with open(os.open(new, flags, 0o600), "wb") as file:
+        new.unlink(missing_ok=True)  # one that a kill has left, or whatever else stands there
+        with open(open_regular(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode=mode), "wb") as file:
             file.write(content)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         new.replace(path)
-    finally:
-        new.unlink(missing_ok=True)
+    except OSError as fault:
+        with contextlib.suppress(OSError):
+            new.unlink(missing_ok=True)
+        fault.filename = str(path)  # which a file that is open does not say
+        raise
 
 
 def free_path(folder: Path, stem: str, suffix: str) -> Path:

@@ -322,11 +322,19 @@ def test_without_pytorch_the_exporter_says_in_a_line_what_to_install(
     )
 
 
-def test_another_module_that_is_missing_is_a_fault_of_the_program(points: list[EntryPoint], module: Path) -> None:
-    module.write_text("import nothing_of_this_name\n")
+def test_what_nobody_foresaw_is_one_line_that_asks_for_a_report(
+    points: list[EntryPoint], module: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module.write_text("\nimport nothing_of_this_name\n")
     points.append(EntryPoint("export", "brought:main", GROUP))
-    with pytest.raises(ModuleNotFoundError, match="nothing_of_this_name"):
-        main(["export"])
+    assert main(["export"]) == 1
+    fault = "ModuleNotFoundError: No module named 'nothing_of_this_name' (brought.py, line 2)"
+    line = f"tui-gen: {fault}; nobody foresaw this: please report it, with the traceback that -v shows\n"
+    assert capsys.readouterr().err == line
+    assert main(["-v", "export"]) == 1
+    verbose = capsys.readouterr().err
+    assert verbose.startswith("Traceback (most recent call last):")
+    assert verbose.endswith(line)
 
 
 def test_without_the_exporter_it_says_what_to_install(

@@ -53,3 +53,14 @@ def test_a_child_that_leaves_or_stays_is_told(words: list[str], says: str, capfd
     fault = capfd.readouterr().err.splitlines()[-1]
     assert fault.startswith("python -m export: ")
     assert says in fault
+
+
+def test_a_file_that_takes_too_long_is_given_up_and_what_was_done_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "slow.pkl").write_bytes(b"\x80\x02" + b"N0" * 2_500_000 + b"N.")
+    assert main(["inspect", "slow.pkl", "--time-limit", "1"]) == 1
+    fault = "slow.pkl is not read after 1 s, so it was given up while its values were read; --time-limit SECONDS gives"
+    assert capsys.readouterr().err == f"python -m export: {fault} it more\n"
+    assert main(["inspect", "slow.pkl"]) == 1
+    assert "holds no weights" in capsys.readouterr().err

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable
-from dataclasses import replace
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from onnx import ModelProto, numpy_helper
-from torch import Tensor, nn
+from torch import nn
 
 from export.__main__ import main
 from export.folder import FILES
 from export.read import read
-from export.reader import Reading, ReadOptions
+from export.reader import ReadOptions
 from export.text.step import TextNetwork
 from export.training import checkpoint
-from tests.support.gated_networks import ColourGated, GenerativeGated, PriorGated, TutorialGated
+from tests.support.gated_networks import ColourGated, TutorialGated
 from tests.support.picture_kinds import hole
-from tests.support.single_stack_networks import BookPixelCNN, GenerativePixelCNN, sequential
+from tests.support.single_stack_networks import sequential
+from tests.support.strange_networks import NETWORKS, read_with_any_answer, strange
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.generate import generate
 from tui_gen.images.codec import ImageCodec
@@ -203,6 +205,14 @@ def test_inspect_converts_nothing(characters: Path, tmp_path: Path, capsys: pyte
     assert sorted(tmp_path.iterdir()) == before
 
 
+@pytest.mark.skipif(not shutil.which("sh"), reason="needs a shell")
+def test_a_closed_stdout_is_told(characters: Path) -> None:
+    command = [sys.executable, "-m", "export", "inspect", str(characters)]
+    done = subprocess.run(["sh", "-c", '"$@" >&-', "sh", *command], capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert done.stderr == b"python -m export: stdout cannot be written: Bad file descriptor\n"
+
+
 def test_inspect_names_the_option_for_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.save(sequential().state_dict(), tmp_path / "net.pt")
     assert main(["inspect", str(tmp_path / "net.pt")]) == 0
@@ -282,6 +292,22 @@ def test_weights_that_are_no_numbers_are_told_by_name(characters: Path, capsys: 
     assert "fc.bias holds NaN" in capsys.readouterr().err
 
 
+def test_weights_of_no_size_are_told_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save({"a.weight": torch.zeros(4, 0, 3, 3), "b.weight": torch.zeros(2, 4, 3, 3)}, tmp_path / "net.pt")
+    assert main(["inspect", str(tmp_path / "net.pt")]) == 1
+    assert "a.weight [4, 0, 3, 3] holds no numbers" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["state dict", "module"])
+def test_a_layer_that_was_saved_by_itself_is_read(
+    whole: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layer = nn.Conv2d(1, 2, 3)
+    torch.save(layer if whole else layer.state_dict(), tmp_path / "layer.pt")
+    assert main(["inspect", str(tmp_path / "layer.pt")]) == 0
+    assert "(needed: --size HxW)" in capsys.readouterr().out
+
+
 def test_a_file_beside_it_that_may_be_its_vocabulary_is_named(characters: Path) -> None:
     state = torch.load(characters, weights_only=True)["state_dict"]
     path = characters.with_name("bare.pt")
@@ -320,75 +346,15 @@ def test_a_corpus_that_speaks_against_the_reading_needs_force(
 ROUNDS = 40
 
 
-def _text_network(cell: Callable[..., nn.Module]) -> Callable[[], nn.Module]:
-    return lambda: nn.ModuleDict({"emb": nn.Embedding(9, 4), "rnn": cell(4, 6, 2), "out": nn.Linear(6, 9)})
-
-
-NETWORKS: dict[str, Callable[[], nn.Module]] = {
-    "rnn": _text_network(nn.RNN),
-    "lstm": _text_network(nn.LSTM),
-    "gru": _text_network(nn.GRU),
-    "sequential": sequential,
-    "book": BookPixelCNN,
-    "generative": GenerativePixelCNN,
-    "generative gated": GenerativeGated,
-    "tutorial": TutorialGated,
-    "colour": ColourGated,
-    "prior": PriorGated,
-}
-
-
-def _changed(state: dict[str, Tensor], rng: random.Random) -> dict[str, Tensor]:
-    tensors = dict(state)
-    for _ in range(rng.randint(1, 3)):
-        name = rng.choice(sorted(tensors))
-        tensor = tensors[name]
-        change = rng.randrange(8)
-        if change == 0:
-            del tensors[name]
-        elif change == 1 and tensor.ndim:
-            tensors[name] = tensor[: max(0, len(tensor) - 1)]
-        elif change == 2 and tensor.ndim > 1:
-            tensors[name] = tensor.transpose(0, 1)
-        elif change == 3:
-            tensors[name] = tensor.flatten()
-        elif change == 4:
-            tensors[name.replace("weight", "wait").replace("bias", "weight")] = tensors.pop(name)
-        elif change == 5:
-            tensors[name] = torch.cat([tensor.flatten()] * 2) if rng.random() < 0.5 else torch.empty(0)
-        elif change == 6:
-            tensors[f"more.{name}"] = tensor.clone()
-        else:
-            tensors[name] = tensor.to(rng.choice([torch.float16, torch.int64, torch.float64, torch.bool]))
-        if not tensors:
-            return state
-    return tensors
-
-
-def _read_with_any_answer(path: Path) -> Reading:
-    """The first choice of whatever is asked."""
-    options = ReadOptions(size=(4, 16))
-    while True:
-        _, reading = read(path, options)
-        asked = next((missing.option for missing in reading.diagnosis.missing if not missing.default), "")
-        key, _, choices = asked.removeprefix("--assume ").partition("=")
-        if asked.startswith("--scaling"):
-            options = replace(options, scaling="/255")
-        elif asked.startswith("--assume") and key not in options.assume:
-            options = replace(options, assume={**options.assume, key: choices.partition("|")[0]})
-        else:
-            return reading
-
-
 @pytest.mark.parametrize("name", NETWORKS)
 def test_networks_changed_at_random_are_read_or_refused(name: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     state, rng, path = NETWORKS[name]().state_dict(), random.Random(name), tmp_path / "strange.pt"
     faults = []
     for _ in range(ROUNDS):
-        torch.save(_changed(state, rng), path)
+        torch.save(strange(state, rng), path)
         try:
-            network = _read_with_any_answer(path).build().network
+            network = read_with_any_answer(path).build().network
             network.sequence_logits(torch.from_numpy(network.random_tokens(1, np.random.default_rng(0))))
         except TuiGenError as fault:
             faults.append(str(fault))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -194,10 +195,24 @@ def test_the_choice_is_measured_once_and_remembered(cache: Path) -> None:
 def test_a_damaged_or_missing_memory_is_measured_again(cache: Path) -> None:
     opened, asked = steps_of({1: 0.004, 2: 0.02, 4: 0.02})
     assert placement.fastest_threads("graph", "1.0", opened) == 1
-    for written in ("many", "77", ""):
+    for written in ("many", "77", "", "1" * 5_000, "\u0661"):
         next(path for path in cache.rglob("*") if path.is_file()).write_text(written)
         assert placement.fastest_threads("graph", "1.0", opened) == 1
-    assert len(asked) == 12
+    assert len(asked) == 18
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with names")
+def test_a_pipe_or_a_link_in_the_cache_is_replaced_and_its_target_stays(cache: Path, tmp_path: Path) -> None:
+    opened, precious = steps_of({1: 0.004, 2: 0.02, 4: 0.02})[0], tmp_path / "precious"
+    precious.write_text("2")
+    placement.fastest_threads("graph", "1.0", opened)
+    (memory,) = (path for path in cache.rglob("*") if path.is_file())
+    for put in (os.mkfifo, lambda path: path.symlink_to(precious), lambda path: path.symlink_to("/dev/zero")):
+        memory.unlink()
+        put(memory)
+        assert placement.fastest_threads("graph", "1.0", opened) == 1
+        assert (memory.is_symlink(), memory.read_text()) == (False, "1")
+    assert precious.read_text() == "2"
 
 
 def test_an_opened_model_has_the_threads_that_were_chosen_or_asked_for(

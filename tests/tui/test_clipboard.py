@@ -85,7 +85,7 @@ def test_where_nothing_surely_has_it_a_private_file_has(install: Install, tmp_pa
         assert path.read_text(encoding="utf-8") == text
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     path.unlink()
-    path.with_suffix(".tmp").mkdir()
+    path.with_name("clipboard.txt.tmp").mkdir()
     assert pass_on(TEXT) == f"through the terminal if it allows that; {path} cannot be written: Is a directory"
 
 

@@ -77,6 +77,20 @@ def test_what_native_libraries_print_never_reaches_the_screen(models: Path, tmp_
     assert any(b"native noise" in log.read_bytes() for log in tmp_path.rglob("*.log"))
 
 
+def test_a_link_in_the_place_of_the_log_is_not_followed(models: Path, tmp_path: Path) -> None:
+    (tmp_path / "noise.py").write_text(NOISE)
+    precious, log = tmp_path / "precious", tmp_path / "STATE" / "tui-gen" / "log" / "stderr.log"
+    precious.write_text("mine")
+    log.parent.mkdir(parents=True)
+    for put in (lambda: log.symlink_to(precious), lambda: os.mkfifo(log)):
+        put()
+        with terminal(f"'{sys.executable}' noise.py", models, tmp_path) as screen:
+            assert screen.wait() == 0
+            assert b"drawing" in screen.output
+        log.unlink()
+    assert precious.read_text() == "mine"
+
+
 def test_the_screen_is_drawn_on_stdout_when_stderr_goes_to_a_file(models: Path, tmp_path: Path) -> None:
     with terminal(f"{TUI_GEN} cats 2>errors", models, tmp_path) as screen:
         screen.until(b"Writes about cats.")

@@ -46,8 +46,6 @@ _WRITING_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBA
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns the exit status: 0, 1 for a failure, 2 for wrong usage, 130 after Ctrl-C."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    _stand_in_for_closed_streams()
-    _tolerate_narrow_encodings()
     args = argparse.Namespace(verbose=False)
 
     def run() -> int:
@@ -63,6 +61,8 @@ def exit_status(run: Callable[[], int], args: argparse.Namespace, *, prog: str =
 
     args: with `verbose`, a failure has its traceback. prog: what the line begins with.
     """
+    _stand_in_for_closed_streams()
+    _tolerate_narrow_encodings()
     try:
         status = _run_to_end(run)
         sys.stdout.flush()
@@ -72,7 +72,7 @@ def exit_status(run: Callable[[], int], args: argparse.Namespace, *, prog: str =
     except KeyboardInterrupt:
         _abandon_stdout()  # what could be written is; its reader may have been interrupted too
         return INTERRUPTED
-    except (TuiGenError, OSError) as fault:
+    except Exception as fault:  # the last handler there is: what nobody foresaw is told in a line, too
         if "verbose" in args and args.verbose:
             print(scrub(traceback.format_exc()), file=sys.stderr)
         print(f"{prog}: {scrub_line(_cause(fault))}", file=sys.stderr)
@@ -90,16 +90,35 @@ def _run_to_end(run: Callable[[], int]) -> int:
         return end.code if isinstance(end.code, int) else OK
 
 
-def _is_of_stdout(fault: TuiGenError | OSError) -> TypeGuard[OSError]:
-    return isinstance(fault, OSError) and fault.filename is None and fault.errno in _WRITING_FAULTS
+def _is_of_stdout(fault: Exception) -> TypeGuard[OSError]:
+    if not isinstance(fault, OSError) or fault.filename is not None or fault.errno not in _WRITING_FAULTS:
+        return False
+    try:
+        sys.stdout.flush()
+    except OSError:  # which still has what it could not write
+        return True
+    return False
 
 
-def _cause(fault: TuiGenError | OSError) -> str:
+def _cause(fault: Exception) -> str:
+    if isinstance(fault, MemoryError):
+        return "there is too little memory for this; end other programs, or ask for less at once"
+    if not isinstance(fault, TuiGenError | OSError):
+        return f"{_unforeseen(fault)}; nobody foresaw this: please report it, with the traceback that -v shows"
     if _is_of_stdout(fault):
         return f"stdout cannot be written: {fault.strerror}"
     if isinstance(fault, OSError) and fault.filename is not None:
         return f"{fault.filename}: {fault.strerror}"
+    if isinstance(fault, OSError):
+        return f"a file cannot be read or written: {fault.strerror or fault}"
     return str(fault)
+
+
+def _unforeseen(fault: Exception) -> str:
+    """What was raised, and where: its kind, its message, file and line."""
+    *_, frame = traceback.extract_tb(fault.__traceback__)
+    words = f"{type(fault).__name__}: {str(fault).strip() or 'without a message'}"
+    return f"{words.splitlines()[0]:.200} ({os.path.basename(frame.filename)}, line {frame.lineno})"
 
 
 class CommandParser(Parser):

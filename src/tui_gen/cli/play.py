@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from tui_gen.cli import options
 from tui_gen.errors import TuiGenError, UsageError
+from tui_gen.files import open_regular
 from tui_gen.terminal_text import did_you_mean
 
 if TYPE_CHECKING:
@@ -194,7 +195,8 @@ def quiet_stderr() -> Iterator[None]:
         log.parent.mkdir(parents=True, exist_ok=True)
     stream, descriptor = sys.__stderr__, os.dup(2)
     try:
-        target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        target = open_regular(log, os.O_WRONLY | os.O_CREAT, follow=False)
+        os.ftruncate(target, 0)
     except OSError:
         target = os.open(os.devnull, os.O_WRONLY)
     screen = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="replace")

@@ -16,7 +16,7 @@ from statistics import median
 
 from tui_gen import __version__
 from tui_gen.errors import DeviceFullError, TuiGenError
-from tui_gen.files import digest
+from tui_gen.files import digest, read_beginning, replace_private
 from tui_gen.runtime.cuda import device_name, driver
 from tui_gen.runtime.cuda_model import CudaModel
 from tui_gen.runtime.session import RUNTIME, Provider, cuda_trouble, in_vain
@@ -27,6 +27,8 @@ _MOST = 8
 """Threads that are tried."""
 _ROUNDS, _SECONDS = 5, 0.012
 """In each round every count is timed for about so long."""
+_LONGEST = 100
+"""Characters of a measurement."""
 _GAIN = 0.9
 """More threads must take at most this part of the time; others want the cores too."""
 
@@ -160,9 +162,9 @@ def fastest_threads(sha256: str, runtime: str, open_step: Callable[[int], Work])
     if len(counts) == 1:
         return counts[0]
     measurement = CachedMeasurement("threads", sha256, runtime, cores())
-    text = measurement.read() or ""
-    if text.isdecimal() and int(text) in counts:
-        return int(text)
+    by_text = {str(count): count for count in counts}
+    if count := by_text.get(measurement.read() or ""):
+        return count
     count = fastest(counts, seconds_in_turns([open_step(count) for count in counts]))
     measurement.write(str(count))
     return count
@@ -223,7 +225,7 @@ class CachedMeasurement:
     def read(self) -> str | None:
         """What was written; None where nothing was, or where it cannot be read."""
         try:
-            return self._path.read_text(encoding="ascii")
+            return read_beginning(self._path, _LONGEST, follow=False).decode("ascii")
         except (OSError, ValueError):
             return None
 
@@ -231,4 +233,4 @@ class CachedMeasurement:
         """Keeps a measurement, where there is a place for it; without one it is merely measured again."""
         with contextlib.suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._path.write_text(text, encoding="ascii")
+            replace_private(self._path, text.encode("ascii"))

@@ -122,8 +122,9 @@ class OnnxSession:
                 )
         self.providers: list[str] = self._session.get_providers()
         """Where it really runs."""
-        self.inputs = [Port(port.name, port.type, tuple(port.shape)) for port in self._session.get_inputs()]
-        self.outputs = [Port(port.name, port.type, tuple(port.shape)) for port in self._session.get_outputs()]
+        with _errors_as("model.onnx has names that are no text"):
+            self.inputs = [Port(port.name, port.type, tuple(port.shape)) for port in self._session.get_inputs()]
+            self.outputs = [Port(port.name, port.type, tuple(port.shape)) for port in self._session.get_outputs()]
         self._names = [port.name for port in self.outputs]
 
     def run(self, feeds: Mapping[str, Any]) -> list[NDArray[Any]]:

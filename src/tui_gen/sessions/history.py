@@ -6,14 +6,13 @@ import contextlib
 import errno
 import json
 import os
-import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from tui_gen.errors import TuiGenError
-from tui_gen.files import replace_private, state_folder
+from tui_gen.files import open_regular, replace_private, state_folder
 from tui_gen.json_fields import JsonFields
 
 if sys.platform != "win32":
@@ -82,9 +81,9 @@ def _append(path: Path, prompt: PastPrompt) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     line = json.dumps(prompt._asdict()).encode("ascii") + b"\n"
     with _lock(path.parent) as locked:
-        file = os.open(path, _flags(os.O_RDWR | os.O_APPEND | os.O_CREAT), 0o600)
+        file = open_regular(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
         with open(file, "rb", buffering=0) as stream:
-            size = _size(file)
+            size = os.fstat(file).st_size
             stream.seek(max(0, size - 1))
             content = (b"\n" if stream.read(1) not in (b"", b"\n") else b"") + line  # a line that was cut ends here
             if os.write(file, content) < len(content):
@@ -113,9 +112,8 @@ def _newest(lines: list[bytes], most: int) -> list[bytes]:
 
 def _last_lines(path: Path) -> list[bytes]:
     """The lines at the end of a file. Raises OSError."""
-    file = os.open(path, _flags(os.O_RDONLY))
-    with open(file, "rb") as stream:
-        skipped = max(0, _size(file) - _MOST_BYTES)
+    with open(open_regular(path), "rb") as stream:
+        skipped = max(0, os.fstat(stream.fileno()).st_size - _MOST_BYTES)
         stream.seek(skipped)
         lines = stream.read(_MOST_BYTES).split(b"\n")[1 if skipped else 0 :]
     return [line for line in lines if line]
@@ -130,19 +128,6 @@ def _parse(line: bytes) -> PastPrompt | None:
     except (ValueError, RecursionError, TuiGenError):
         return None
     return prompt if prompt.text.strip() and len(prompt.text) <= LONGEST else None
-
-
-def _size(file: int) -> int:
-    """Bytes. Raises OSError for what is no file; a pipe would block."""
-    facts = os.fstat(file)
-    if not stat.S_ISREG(facts.st_mode):
-        raise OSError(errno.EINVAL, "it is not a file")
-    return facts.st_size
-
-
-def _flags(flags: int) -> int:
-    """The same bytes everywhere, and no waiting for whoever writes into a pipe."""
-    return flags | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 @contextlib.contextmanager

@@ -43,7 +43,7 @@ FAULTS: list[tuple[Callable[[Path, Path], None], str]] = [
     (_a_text, "is a text file, not a checkpoint"),
     (_a_list, "holds no weights of a network"),
     (_weights_of_another, "do not fit the network"),
-    (_unknown_network, "do not fit the network"),
+    (_unknown_network, "'network.family' must be one of recurrent, pixelcnn, book"),
     (_card_without_name, "is missing"),
 ]
 
@@ -64,6 +64,62 @@ def test_a_bad_checkpoint_is_one_clear_line(
     assert output.err.startswith("python -m export: ")
     assert output.err.count("\n") == 1
     assert not target.exists()
+
+
+KINDS: list[tuple[tuple[str | int, ...], Any, str]] = [
+    (("options",), 5, "'options' must be an object, not 5"),
+    (("options", "preset"), ["names"], "'options.preset' must be text"),
+    (("options", "epochs"), "many", "'options.epochs' must be a whole number"),
+    (("options", "batch_size"), b"\0", "says what no trainer writes"),
+    (("network",), [], "'network' must be an object"),
+    (("network", "cell"), "tanh", "'network.cell' must be one of rnn, lstm, gru"),
+    (("network", "layers"), 2**30, "do not fit the network it describes"),
+    (("network", "hidden"), 2**30, "do not fit the network it describes"),
+    (("network", "hidden"), True, "'network.hidden' must be a whole number"),
+    (("network", "width"), 3, "'network.width' is none of this network's sizes"),
+    (("card",), {}, "'card' must be text"),
+    (("tokenizer",), 1, "'tokenizer' must be text"),
+    (("tokenizer",), "{", "is damaged"),
+    (("log",), {}, "'log' must be a list"),
+    (("log", 0), 3, "'log' must hold an object for each epoch"),
+    (("log", 0, "seconds"), "long", "'log.seconds' must be a number"),
+    (("log", 0, "train_loss"), float("nan"), "'log.train_loss' must be a finite number"),
+]
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "says"), KINDS, ids=[f"{place[-1]} {value!r:.9}" for place, value, _ in KINDS]
+)
+def test_a_field_of_another_kind_is_named(
+    place: tuple[str | int, ...],
+    value: Any,
+    says: str,
+    names_checkpoint: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    contents = checkpoint.load(names_checkpoint)
+    holder: Any = contents
+    for key in place[:-1]:
+        holder = holder[key]
+    holder[place[-1]] = value
+    torch.save(contents, tmp_path / "bad.pt")
+    assert main([str(tmp_path / "bad.pt"), "-o", str(tmp_path / "model")]) == 1
+    error = capsys.readouterr().err
+    assert says in error
+    assert error.count("\n") == 1
+    assert "nobody foresaw" not in error
+
+
+def test_a_card_of_another_network_is_refused(
+    adventurers_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    contents = checkpoint.load(adventurers_checkpoint)
+    card = json.loads(contents["card"])
+    card["image"]["width"] += 1
+    torch.save({**contents, "card": json.dumps(card)}, tmp_path / "bad.pt")
+    assert main(["inspect", str(tmp_path / "bad.pt")]) == 1
+    assert "its card is of another network" in capsys.readouterr().err
 
 
 def test_a_failed_save_leaves_the_checkpoint_before(tmp_path: Path) -> None:

@@ -200,7 +200,7 @@ def test_a_checkpoint_of_something_else_is_not_resumed(tmp_path: Path) -> None:
         trainer(training("names", tmp_path), tmp_path).resume()
 
 
-@pytest.mark.parametrize("leftover", ["checkpoint.partial", "training.jsonl.partial"])
+@pytest.mark.parametrize("leftover", ["checkpoint.pt.tmp", "training.jsonl.tmp"])
 def test_a_half_written_file_does_not_hinder(leftover: str, tmp_path: Path) -> None:
     setup = training("names", tmp_path)
     next(trainer(setup, tmp_path).run())

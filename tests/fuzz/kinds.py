@@ -1,0 +1,240 @@
+"""The kinds of input: for each, what prepares its corpus in a folder and returns what tries an input."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import pickle
+import random
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.support import toys
+from tests.support.damage import damaged, with_damaged_parts
+from tests.support.journals import JournaledTree
+from tui_gen.errors import TuiGenError
+from tui_gen.library import open_model, read_card
+from tui_gen.sessions.file import read_session, session_text
+
+from .mutations import changed
+from .pickles import bomb, random_pickle
+
+Attempt = Callable[[random.Random], object]
+"""Makes an input of random numbers and reads it; TuiGenError is the only error that it may raise."""
+
+
+def trained(folder: Path) -> Attempt:
+    """Checkpoints of the trainer, whose fields are of other types, and the weights that a model folder keeps."""
+    import torch
+
+    from export.read import read
+    from export.reader import ReadOptions
+    from export.training import checkpoint
+    from tests.support.export_training import trainer, training
+
+    contents = list[dict[str, Any]]()
+    for preset in ("names", "adventurers"):
+        list(trainer(training(preset, folder), folder / f"run-{preset}", epochs=1).run())
+        contents.append(checkpoint.load(folder / f"run-{preset}" / "checkpoint.pt"))
+    path = folder / "mutant.pt"
+
+    def attempt(rng: random.Random) -> object:
+        whole = rng.choice(contents)
+        facts = changed({key: whole[key] for key in checkpoint.DESCRIPTION}, rng)
+        if not isinstance(facts, dict):
+            facts = {"log": facts}
+        if rng.random() < 0.3 and isinstance(facts.get("card"), str):
+            facts["card"] = json.dumps(changed(json.loads(whole["card"]), rng))
+        torch.save({**whole, **{key: facts.get(key) for key in checkpoint.DESCRIPTION}}, path)
+        return read(path, ReadOptions())[1].build().network.step_graph()
+
+    return attempt
+
+
+def kept(folder: Path) -> Attempt:
+    """Model folders that keep their weights, of which a model is made again: header, log, card, tokenizer changed."""
+    from export.__main__ import main
+    from tests.support.export_training import trainer, training
+
+    models = list[Path]()
+    for preset in ("names", "adventurers"):
+        list(trainer(training(preset, folder), folder / f"run-{preset}", epochs=1).run())
+        models.append(folder / preset / "model")
+        models[-1].parent.rename(folder / f"data-{preset}")
+        run(main, str(folder / f"run-{preset}" / "checkpoint.pt"), "-o", str(models[-1]), "--keep-weights")
+    originals = [{path.name: path.read_bytes() for path in model.iterdir()} for model in models]
+
+    def attempt(rng: random.Random) -> object:
+        at = rng.randrange(len(models))
+        for name, content in originals[at].items():
+            (models[at] / name).write_bytes(content)
+        name = rng.choice([name for name in originals[at] if name not in ("model.onnx", "README.md")])
+        (models[at] / name).write_bytes(_changed_file(name, originals[at][name], rng))
+        target = models[at] if rng.random() < 0.5 else folder / "made"
+        return run(main, str(models[at] / "weights.safetensors"), "-o", str(target))
+
+    return attempt
+
+
+def _changed_file(name: str, content: bytes, rng: random.Random) -> bytes:
+    if rng.random() < 0.2:
+        return damaged(content, rng)
+    if name.endswith(".safetensors"):
+        size = int.from_bytes(content[:8], "little")
+        header = json.loads(content[8 : 8 + size])
+        facts = header["__metadata__"]
+        key = rng.choice(list(facts))
+        facts[key] = json.dumps(changed(json.loads(facts[key]), rng)) if facts[key][:1] == "{" else "{}"
+        header = json.dumps(header if rng.random() < 0.7 else changed(header, rng)).encode()
+        return len(header).to_bytes(8, "little") + header + content[8 + size :]
+    lines = content.splitlines() if name.endswith(".jsonl") else [content]
+    return b"\n".join(json.dumps(changed(json.loads(line), rng)).encode() for line in lines)
+
+
+def resumed(folder: Path) -> Attempt:
+    """Checkpoints that a training is to go on from, with anything in them changed."""
+    import torch
+
+    from export.training import checkpoint
+    from tests.support.export_training import trainer, training
+
+    setup = training("names", folder)
+    next(trainer(setup, folder / "run", epochs=2).run())
+    path = folder / "run" / "checkpoint.pt"
+    whole = checkpoint.load(path)
+
+    def attempt(rng: random.Random) -> object:
+        torch.save(changed(whole, rng), path)
+        return trainer(setup, folder / "run", epochs=2).resume()
+
+    return attempt
+
+
+def networks(folder: Path) -> Attempt:
+    """Networks of others, of whose tensors some are lost, cut, turned, flattened or of another type."""
+    import torch
+
+    from tests.support.strange_networks import NETWORKS, read_with_any_answer, strange
+
+    states = [make().state_dict() for make in NETWORKS.values()]
+    path = folder / "strange.pt"
+
+    def attempt(rng: random.Random) -> object:
+        torch.save(strange(rng.choice(states), rng), path)
+        return read_with_any_answer(path).build().network
+
+    return attempt
+
+
+def files(folder: Path) -> Attempt:
+    """Checkpoint files of every format with damaged bytes."""
+    import safetensors.torch
+    import torch
+
+    from export.read import read
+    from export.reader import ReadOptions
+    from tests.support.strange_networks import NETWORKS
+
+    state = NETWORKS["lstm"]().state_dict()
+    torch.save({"state_dict": state, "vocab": list("abcdefghi")}, folder / "zip.pt")
+    torch.save(state, folder / "legacy.pt", _use_new_zipfile_serialization=False)
+    torch.save(NETWORKS["sequential"](), folder / "module.pt")
+    safetensors.torch.save_file(state, folder / "file.safetensors", {"vocab": "abcdefghi"})
+    (folder / "plain.pkl").write_bytes(pickle.dumps({"a.weight": [[1.0] * 9] * 4, "vocab": list("abc")}))
+    originals = {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
+
+    def attempt(rng: random.Random) -> object:
+        name = rng.choice(list(originals))
+        content, path = originals[name], folder / f"mutant{Path(name).suffix}"
+        inner = content.startswith(b"PK") and rng.random() < 0.7
+        path.write_bytes(with_damaged_parts(content, rng, ".pkl") if inner else damaged(content, rng))
+        return read(path, ReadOptions())
+
+    return attempt
+
+
+def pickles(folder: Path) -> Attempt:
+    """Pickles of random opcodes that call, import, nest, refer to and copy whatever they name."""
+    from export.checkpoints.load import load_checkpoint
+
+    path = folder / "random.pkl"
+
+    def attempt(rng: random.Random) -> object:
+        path.write_bytes(random_pickle(rng))
+        return load_checkpoint(path)
+
+    return attempt
+
+
+def bombs(folder: Path) -> Attempt:
+    """Small files that unpack to pickles without end."""
+    from export.__main__ import main
+
+    path = folder / "bomb.pt"
+
+    def attempt(rng: random.Random) -> object:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+            archive.writestr("archive/data.pkl", bomb(rng))
+        return run(main, "inspect", str(path))
+
+    return attempt
+
+
+def run(main: Callable[[list[str]], int], *words: str) -> None:
+    """A command; raises what it tells of: TuiGenError, or RuntimeError for what nobody foresaw."""
+    told = io.StringIO()
+    with contextlib.redirect_stderr(told), contextlib.redirect_stdout(io.StringIO()):
+        status = main([*words])
+    lines = told.getvalue().splitlines()
+    if "nobody foresaw" in told.getvalue() or status not in (0, 1) or (status and not lines):
+        raise RuntimeError(f"status {status}: {told.getvalue()}")
+    if status:
+        raise TuiGenError(lines[-1])
+
+
+def sessions(folder: Path) -> Attempt:
+    """Session files whose lines are changed by structure, or damaged."""
+    model = open_model(toys.endless_text_folder(folder / "endless"), provider="cpu")
+    tree = JournaledTree(model, folder / "journals")
+    first = tree.go(tree.start("the", samples=2), 30)
+    tree.go(tree.leave(first, 20, None), 10)
+    lines = tree.saved(folder / "saved.jsonl").read_bytes().splitlines()
+    path = folder / "mutant.jsonl"
+
+    def attempt(rng: random.Random) -> object:
+        content = b"\n".join(lines) + b"\n"
+        if rng.random() < 0.3:
+            content = damaged(content, rng)
+        else:
+            at = rng.randrange(len(lines))
+            line = json.dumps(changed(json.loads(lines[at]), rng)).encode()
+            content = b"\n".join([*lines[:at], line, *lines[at + 1 :]])
+        path.write_bytes(content)
+        return session_text(read_session(path))
+
+    return attempt
+
+
+def cards(folder: Path) -> Attempt:
+    """Model folders whose config.json is changed by structure, or damaged."""
+    makers = (toys.text_folder, toys.image_folder, toys.colour_folder)
+    models = [make(folder / str(number)) for number, make in enumerate(makers)]
+    texts = [(path / "config.json").read_text(encoding="utf-8") for path in models]
+    for path in models:
+        open_model(path, provider="cpu")  # which is tried in a process of its own, once
+
+    def attempt(rng: random.Random) -> object:
+        at = rng.randrange(len(models))
+        content = json.dumps(changed(json.loads(texts[at]), rng)).encode()
+        (models[at] / "config.json").write_bytes(damaged(content, rng) if rng.random() < 0.2 else content)
+        return read_card(models[at]).to_json(), open_model(models[at], provider="cpu")
+
+    return attempt
+
+
+KINDS: dict[str, Callable[[Path], Attempt]] = {
+    each.__name__: each for each in (trained, kept, resumed, networks, files, pickles, bombs, sessions, cards)
+}

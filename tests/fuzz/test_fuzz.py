@@ -1,0 +1,43 @@
+"""A hundred hostile inputs of each kind do no harm; `python -m tests.fuzz` tries as many as there is time for."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("resource", reason="workers have limits that this system lacks")
+
+from tests.fuzz.__main__ import DEATH, LATE, run
+from tests.fuzz.kinds import KINDS
+from tests.fuzz.worker import TRACEBACK
+
+_FEW = {"bombs": 5}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_input_does_harm(kind: str) -> None:
+    inputs = _FEW.get(kind, 100)
+    campaign = run(kind, seed=0, seconds=300, inputs=inputs)
+    assert campaign.harm == []
+    assert campaign.outcomes.total() == inputs
+
+
+HARMFUL = """
+import sys, os, time
+from tests.fuzz import kinds, worker
+def harm(folder):
+    def attempt(rng):
+        acts = (lambda: None, lambda: [].pop(), lambda: os._exit(3), lambda: exec("while True: pass"))
+        acts[next(numbers) % 4]()
+    numbers = iter(range(int(sys.argv[3]), 100))
+    return attempt
+kinds.KINDS["harmful"] = harm
+worker.main("harmful", 0, int(sys.argv[3]))
+"""
+
+
+def test_harm_is_counted_and_can_be_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.fuzz.__main__.PATIENCE", 1.0)
+    monkeypatch.setattr("tests.fuzz.__main__.WORKER", ("-c", HARMFUL))
+    campaign = run("harmful", seed=0, seconds=300, inputs=5)
+    assert campaign.outcomes == {"read": 2, TRACEBACK: 1, DEATH: 1, LATE: 1}
+    assert "python -m tests.fuzz harmful --seed 0 --input 2" in campaign.harm[1]
