@@ -1,8 +1,16 @@
 """The errors that a person is told in one line."""
 
+from tui_gen.terminal_text import brief
+
 
 class TuiGenError(Exception):
-    """Something that the user can mend; the message names the cause and the cure in one line."""
+    """Something that the user can mend; the message names the cause and the cure in one line.
+
+    As a text it is cut: it may echo whatever somebody gave.
+    """
+
+    def __str__(self) -> str:
+        return brief(super().__str__())
 
 
 class UsageError(TuiGenError):

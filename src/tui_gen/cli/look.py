@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tui_gen.cli import options
 from tui_gen.errors import UsageError
-from tui_gen.terminal_text import counted, say, scrub_line
+from tui_gen.terminal_text import counted, say, show
 
 if TYPE_CHECKING:  # the help loads nothing that a look needs
     from collections.abc import Mapping
@@ -95,7 +95,7 @@ def _influence(loaded_model: LoadedModel, trace: Trace, at: int) -> Floats:
 def _print_influence(loaded_model: LoadedModel, trace: Trace, bits: Floats) -> None:
     for token, value in zip(trace.tokens.tolist(), bits.tolist(), strict=True):
         if value == value:  # noqa: PLR0124  NaN is not
-            print(f"{value:8.4f}  {scrub_line(loaded_model.codec.token_text(token))}")
+            show(f"{value:8.4f}  {loaded_model.codec.token_text(token)}")
 
 
 def _write(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
