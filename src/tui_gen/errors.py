@@ -1,5 +1,8 @@
 """The errors that a person is told in one line."""
 
+import contextlib
+from collections.abc import Iterator
+
 from tui_gen.terminal_text import brief
 
 
@@ -23,3 +26,12 @@ class DeviceFullError(TuiGenError):
 
 class DeviceLostError(TuiGenError):
     """A device does not answer any more; what lay in its memory is gone."""
+
+
+@contextlib.contextmanager
+def errors_of(subject: str) -> Iterator[None]:
+    """Puts before a TuiGenError what it is of."""
+    try:
+        yield
+    except TuiGenError as fault:
+        raise TuiGenError(f"{subject} {fault}") from fault

@@ -13,17 +13,21 @@ from tui_gen.errors import TuiGenError
 _UNSAFE = re.compile(r"[^\w.-]+")
 _LONGEST = 80
 """Characters of a model's name that a file's name takes."""
-MAX_BYTES = 2**31
+MAX_BYTES, MAX_TEXT = 2**31, 2**25
+"""Of a file, and of one that is text."""
 
 
-def read_bytes(path: Path) -> bytes:
-    """The file's bytes. Raises TuiGenError for one that is missing, empty, huge, or no file (a pipe would block)."""
+def read_bytes(path: Path, *, most: int = MAX_BYTES) -> bytes:
+    """The file's bytes, at most so many.
+
+    Raises TuiGenError for one that is missing, empty, larger, or no file (a pipe would block).
+    """
     try:
         facts = path.stat()
         if not stat.S_ISREG(facts.st_mode):
             raise TuiGenError(f"{path} is not a file")
-        if facts.st_size > MAX_BYTES:
-            raise TuiGenError(f"{path} is larger than {MAX_BYTES} bytes")
+        if facts.st_size > most:
+            raise TuiGenError(f"{path} is larger than {most >> 20:,} MiB, too large for what it is")
         content = path.read_bytes()
     except OSError as fault:
         raise TuiGenError(f"{path} cannot be read: {fault.strerror}") from fault
@@ -35,7 +39,7 @@ def read_bytes(path: Path) -> bytes:
 def read_text(path: Path) -> str:
     """The same for UTF-8 text."""
     try:
-        return read_bytes(path).decode("utf-8")
+        return read_bytes(path, most=MAX_TEXT).decode("utf-8")
     except UnicodeDecodeError as fault:
         raise TuiGenError(f"{path} is not UTF-8 text") from fault
 

@@ -11,7 +11,7 @@ from tui_gen.errors import TuiGenError
 from tui_gen.images.picture import Picture
 from tui_gen.sampling.params import Tokens
 from tui_gen.terminal_text import listed, nearest
-from tui_gen.text.tokenizer import PromptTokenizer
+from tui_gen.text.tokenizer import Encoder, PromptTokenizer
 
 _HINTS = 12
 """Phrases up to which all are named to somebody who asked for another one."""
@@ -20,11 +20,11 @@ _HINTS = 12
 class ImageCodec:
     """Pictures. The prompt is a list of phrases between commas, each a condition that the model was trained with."""
 
-    def __init__(self, card: ModelCard, tokenizer: str | None) -> None:
+    def __init__(self, card: ModelCard, tokenizer: str | None, encoder: Encoder | None = None) -> None:
         assert card.image
         self._card, self.image, self._colours = card, card.image, card.image.colours()
         self.unit = "pixel" if self.image.channels == 1 else "value"
-        self._tokens = PromptTokenizer(tokenizer) if tokenizer else None
+        self._tokens = PromptTokenizer(tokenizer, encoder) if tokenizer else None
         self.phrases = self._known_phrases()
         self._rivals = {phrase for phrase in self.phrases if self._id(phrase) in self.image.exclusive}
 
