@@ -22,6 +22,7 @@ from tui_gen.runtime.model import Model
 from tui_gen.runtime.onnx_graph import with_metadata
 from tui_gen.runtime.receptive_field import audit
 from tui_gen.terminal_text import show
+from tui_gen.text.encoder_process import EncoderProcess
 
 from .checkpoints.checkpoint import Checkpoint
 from .checkpoints.load import checkpoint_files
@@ -145,7 +146,9 @@ def _compare_originals(
 
 def _prove(exportable: Exportable, graph: bytes, card: ModelCard, originals: Mapping[str, OriginalParity]) -> ModelCard:
     """Compares the step function with PyTorch, and looks whether it is causal."""
-    model, codec = Model(graph, card, provider="cpu"), codec_for(card, exportable.tokenizer or None)
+    model, tokenizer = Model(graph, card, provider="cpu"), exportable.tokenizer
+    encoder = EncoderProcess(tokenizer) if tokenizer else None  # a checkpoint may bring it along
+    codec = codec_for(card, tokenizer or None, encoder)
     parity = verify(exportable.network, model, codec, real=exportable.real)
     own = () if exportable.against == AS_READ else (exportable.against,)
     against = " and ".join(own + tuple(f"the original: {source}" for source in originals)) or AS_READ

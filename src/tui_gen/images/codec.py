@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tui_gen.card import Colour, ModelCard
+from tui_gen.card import MAX_PROMPT, Colour, ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.images.picture import Picture
 from tui_gen.sampling.params import Tokens
@@ -34,6 +34,8 @@ class ImageCodec:
         return self._tokens.vocabulary if self._tokens else {}
 
     def unknown(self, text: str) -> list[tuple[int, int]]:
+        if len(text) > MAX_PROMPT:  # white space around commas is found in a time that grows with the square of it
+            raise TuiGenError(f"a prompt for a picture has at most {MAX_PROMPT:,} characters, not {len(text):,}")
         if self._tokens:
             return self._tokens.unknown(text)
         return [(0, len(text))] if text.strip() else []
