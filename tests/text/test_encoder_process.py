@@ -35,11 +35,6 @@ def replacements(old: str, new: str) -> list[dict[str, Any]]:
     return [{"type": "Replace", "pattern": {"String": old}, "content": new}]
 
 
-def multiplying(letter: str) -> str:
-    normalizers = replacements(letter, letter * 1000) * 8
-    return tokenizer_with(normalizer={"type": "Sequence", "normalizers": normalizers})
-
-
 @pytest.mark.parametrize(
     "text", ["the cat sat", "", "nowhere the", "na\u00efve \U0001f600 \ud800 the", "the " * 50_000]
 )
@@ -59,7 +54,7 @@ def test_it_ends_when_nobody_needs_it() -> None:
 
 
 def test_one_that_multiplies_what_is_typed_is_ended_and_asked_no_more() -> None:
-    encoder = EncoderProcess(multiplying("q"))
+    encoder = EncoderProcess(toys.multiplying("q"))
     encoder.try_out("the cat")
     for _ in range(2):
         with pytest.raises(TuiGenError, match=r"^takes too (much memory|long) on a text.* so it is not asked any more"):
@@ -84,7 +79,7 @@ def test_an_expression_without_end_is_ended() -> None:
         ("[" * 900 + "]" * 900, "nests lists and objects deeper than 64"),
         ("null", "is damaged: "),
         (tokenizer_with(normalizer={"type": "Prepend", "prepend": "a" * 2**20}), "has a normalizer, .* than 1,024 KiB"),
-        (multiplying("a"), "takes too (much memory|long) on a text"),
+        (toys.multiplying("a"), "takes too (much memory|long) on a text"),
         (tokenizer_with(post_processor=TEMPLATE), r"makes [\d,]+ tokens of"),
         (tokenizer_with(normalizer=NO_CHARACTERS), "fails on this text: "),
         (tokenizer_with(decoder={"type": "Sequence", "decoders": replacements("a", "a" * 30) * 2}), "has a decoder of"),

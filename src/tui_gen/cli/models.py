@@ -6,10 +6,13 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
-from tui_gen.terminal_text import show, show_text
+from tui_gen.terminal_text import brief, show, show_text
 
 if TYPE_CHECKING:
     from tui_gen.library import Entry
+
+_WIDEST = 60
+"""Characters of a cell, but of a fault."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -51,7 +54,8 @@ def _columns(entry: Entry) -> tuple[str, ...]:
         return entry.name, "?", "", _size(entry.size), entry.fault
     quality = entry.card.quality
     figure = str(quality) if quality else ""
-    return entry.name, entry.card.kind, entry.card.architecture, _size(entry.size), figure
+    name, architecture = (brief(text, _WIDEST) for text in (entry.name, entry.card.architecture))
+    return name, entry.card.kind, architecture, _size(entry.size), brief(figure, _WIDEST)
 
 
 def _size(count: int) -> str:
