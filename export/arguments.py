@@ -7,12 +7,15 @@ import math
 import re
 from pathlib import Path
 
+from tui_gen.card import MAX_NAME
 from tui_gen.cli.options import Parser, add_verbose
 from tui_gen.errors import TuiGenError
 
 from .reader import ReadOptions
 from .text.vocabulary import ADJUSTMENTS, RULES
 
+MAX_PIXELS = 2**16
+"""Of a picture, which is drawn pixel by pixel, and proved so."""
 TIME_LIMIT = 1800
 """Seconds that the conversion of an owner's own module may take."""
 READING_LIMIT = 10
@@ -74,7 +77,7 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", type=Path, required=True, help="the model folder to write, in place of a model there"
     )
-    parser.add_argument("--name", help="the model's name; default: the folder's")
+    parser.add_argument("--name", type=_name, help="the model's name; default: the folder's")
     parser.add_argument(
         "--dtype", choices=("fp32", "fp16", "int8"), default="fp32", help="how weights are stored; default: %(default)s"
     )
@@ -150,11 +153,20 @@ def _seconds(text: str) -> int:
     return int(text)
 
 
+def _name(text: str) -> str:
+    if not 0 < len(text) <= MAX_NAME:
+        raise argparse.ArgumentTypeError(f"must have 1 to {MAX_NAME} characters, not {len(text)}")
+    return text
+
+
 def _size(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"(\d{1,4})[xX×](\d{1,4})", text)
     if not match or "0" in match.groups():
         raise argparse.ArgumentTypeError(f"must be height x width, such as 28x28, not {text!r}")
-    return int(match[1]), int(match[2])
+    height, width = int(match[1]), int(match[2])
+    if height * width > MAX_PIXELS:
+        raise argparse.ArgumentTypeError(f"must be at most {MAX_PIXELS:,} pixels, such as 256x256, not {text}")
+    return height, width
 
 
 def _scale(text: str) -> float:

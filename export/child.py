@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from tui_gen.cli.main import exit_status
 from tui_gen.errors import TuiGenError
 from tui_gen.files import read_bytes
-from tui_gen.terminal_text import say
+from tui_gen.terminal_text import say, show
 
 from .arguments import BYTES_A_SECOND, READING_LIMIT, TIME_LIMIT, parse, read_options
 
@@ -61,7 +61,7 @@ def convert_checkpoint(args: argparse.Namespace) -> int:
     reference = read_reference(args.reference) if args.reference else None
     with _time_limit(args):
         checkpoint, reading = read(args.checkpoint, read_options(args), factory=args.factory)
-    print("\n".join(diagnosis_lines(checkpoint, reading.diagnosis)), flush=True)
+    show(*diagnosis_lines(checkpoint, reading.diagnosis))
     if args.inspect:
         return 0
     weights = _weights_to_keep(checkpoint, args)

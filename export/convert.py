@@ -21,7 +21,8 @@ from tui_gen.json_fields import JsonFields
 from tui_gen.library import CARD_KEY, TOKENIZER_KEY, codec_for
 from tui_gen.runtime.model import Model
 from tui_gen.runtime.onnx_graph import with_metadata
-from tui_gen.terminal_text import scrub_line
+from tui_gen.terminal_text import show
+from tui_gen.text.encoder_process import EncoderProcess
 
 from .checkpoints.checkpoint import Checkpoint
 from .checkpoints.load import checkpoint_files
@@ -78,12 +79,12 @@ def convert(
     card = complete_card(card, exportable.network)
     card = _prove(exportable, graph, card, originals)
     size = f"{len(graph) / 1e6:.1f} MB, {exportable.network.parameters_count:,} parameters"
-    print(f"{scrub_line(card.architecture)}: {size}")
+    show(f"{card.architecture}: {size}")
     assumptions = [f"{missing.what}: {missing.default}" for missing in reading.diagnosis.missing if missing.default]
     facts = {**card.export, **_provenance(source), "assumed": assumptions}
     if dtype != "fp32":
         graph, precision = shrink(graph, card, exportable.tokenizer or None, dtype, force=force)
-        print("\n".join(precision.lines()))
+        show(*precision.lines())
         facts["precision"] = asdict(precision)
         card = _unmeasured(card)
     card = replace(card, export={key: value for key, value in facts.items() if value})
@@ -93,7 +94,7 @@ def convert(
     card = write_folder(
         target, graph=graph, card=card, tokenizer=exportable.tokenizer, log=exportable.log, weights=weights
     )
-    print(f"wrote {target}{instead}; play it with: tui-gen {shlex.quote(str(target))}")
+    show(f"wrote {target}{instead}; play it with: tui-gen {shlex.quote(str(target))}")
     return card
 
 
@@ -145,26 +146,28 @@ def _compare_originals(
 
 def _prove(exportable: Exportable, graph: bytes, card: ModelCard, originals: Mapping[str, OriginalParity]) -> ModelCard:
     """Compares the step function with PyTorch, and looks whether it is causal."""
-    model, codec = Model(graph, card, provider="cpu"), codec_for(card, exportable.tokenizer or None)
+    model, tokenizer = Model(graph, card, provider="cpu"), exportable.tokenizer
+    encoder = EncoderProcess(tokenizer) if tokenizer else None  # a checkpoint may bring it along
+    codec = codec_for(card, tokenizer or None, encoder)
     parity = verify(exportable.network, model, codec, real=exportable.real)
     own = () if exportable.against == AS_READ else (exportable.against,)
     against = " and ".join(own + tuple(f"the original: {source}" for source in originals)) or AS_READ
     worst = max((near.max_abs_logit_difference for near in originals.values()), default=None)
     positions = sum(near.positions for near in originals.values()) or None
     parity = replace(parity, against=against, original_difference=worst, original_positions=positions)
-    print("\n".join(parity_lines(parity, originals, network=exportable.against, text=card.image is None)))
+    show(*parity_lines(parity, originals, network=exportable.against, text=card.image is None))
     if isinstance(exportable.network, StreamingNetwork):
         if exportable.network.compared:
             spread = compare_spread(exportable.network, model)
-            print(f"  compared in the time there is: {exportable.network.compared}, and {spread}")
-        print(f"computes {scrub_line(card.export['computes'])}")
+            show(f"  compared in the time there is: {exportable.network.compared}, and {spread}")
+        show(f"computes {card.export['computes']}")
     if against == AS_READ:
-        print(_UNPROVED)
+        show(_UNPROVED)
     if card.image:
         report = audit(model, card, seconds=AUDIT_SECONDS)
-        print(report.summary)
+        show(report.summary)
         if report.field.dead_lines:
-            print("\n".join([*warning_lines(report.field), *drawing_lines([report.field], _DRAWN_COLUMNS)]))
+            show(*warning_lines(report.field), *drawing_lines([report.field], _DRAWN_COLUMNS))
     facts = {name: value for name, value in asdict(parity).items() if value is not None}
     return replace(card, export={**card.export, "parity": facts})
 
@@ -186,7 +189,7 @@ def diagnosis_lines(checkpoint: Checkpoint | None, diagnosis: Diagnosis) -> list
     for missing in diagnosis.missing:
         stands_in = f"assumed: {missing.default}; to change it, " if missing.default else "needed: "
         lines.append(f"  not in the file: {missing.what} ({stands_in}{missing.option})")
-    return [scrub_line(line) for line in lines]
+    return lines
 
 
 def parity_lines(parity: Parity, originals: Mapping[str, OriginalParity], *, network: str, text: bool) -> list[str]:
@@ -206,4 +209,4 @@ def parity_lines(parity: Parity, originals: Mapping[str, OriginalParity], *, net
             f"  log-probabilities: max abs difference {near.max_abs_logit_difference:.2g} "
             f"({near.relative_logit_difference:.2g} of their range) over {near.positions:,} positions",
         ]
-    return [scrub_line(line) for line in lines]
+    return lines

@@ -17,6 +17,8 @@ SAMPLED = 200
 """Tokens that are changed in a larger image, chosen at random; in one of up to `SMALL` tokens, each is."""
 SMALL = 400
 BATCH = 50
+MAX_LOGITS = 2**24
+"""Of all tokens of an image: 256x256 pixels of 256 levels."""
 TOLERANCE = 1e-5
 """Of the range of the logits, or of 1 if they keep within less: rounding, which depends on the batch."""
 
@@ -47,6 +49,14 @@ class ImageNetwork:
     conditions: int = 0
     label: str = "PixelCNN"
     """What the model card calls the architecture."""
+
+    def __post_init__(self) -> None:
+        """Raises TuiGenError for pictures whose logits are too many to be held and compared."""
+        if self.area * self.levels > MAX_LOGITS:
+            raise TuiGenError(
+                f"pictures of {self.height}x{self.width} pixels, {self.area:,} numbers of {self.levels:,} levels, are "
+                f"too large: at most {MAX_LOGITS:,} logits can be proved"
+            )
 
     @property
     def start(self) -> int:

@@ -23,6 +23,7 @@ from tui_gen.library import LoadedModel, open_model, read_tokenizer
 from tui_gen.runtime.model import Model
 from tui_gen.sampling.params import Tokens
 from tui_gen.scoring.score import score
+from tui_gen.terminal_text import show
 
 from ..files import fingerprint
 from ..training.data import Images, pad
@@ -64,9 +65,9 @@ def _run(args: argparse.Namespace) -> int:
     card = measure(loaded_model, training.task, train=args.train)
     update_card(args.folder, card)
     assert card.quality
-    print(f"{card.name}: {card.quality.value} {card.quality.unit} on {card.quality.split}")
+    show(f"{card.name}: {card.quality.value} {card.quality.unit} on {card.quality.split}")
     for name, figure in card.measured.get("figures", {}).items():
-        print(f"  {name}: {figure}")
+        show(f"  {name}: {figure}")
     return 0
 
 

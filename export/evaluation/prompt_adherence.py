@@ -27,6 +27,7 @@ from tui_gen.generation.generate import generate
 from tui_gen.images.codec import ImageCodec
 from tui_gen.library import LoadedModel, open_model
 from tui_gen.sampling.params import SamplingParams
+from tui_gen.terminal_text import show
 
 from ..folder import update_card, with_figures
 from ..training.data import Images
@@ -60,7 +61,7 @@ def _run(args: argparse.Namespace) -> int:
     adherences = measure(loaded_model, images, train_classifier(images))
     figures = {f"prompts obeyed: {one.attribute}": _figure(one, loaded_model) for one in adherences}
     update_card(args.folder, with_figures(loaded_model.card, figures))
-    print("\n".join(f"{name}: {value}" for name, value in figures.items()))
+    show(*(f"{name}: {value}" for name, value in figures.items()))
     return 0
 
 

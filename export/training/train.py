@@ -7,7 +7,6 @@ seeds and prompt every time. The samples come from the exported step function, t
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tui_gen.cli.main import exit_status
 from tui_gen.cli.options import Parser, add_verbose
 from tui_gen.errors import TuiGenError, UsageError
+from tui_gen.terminal_text import say, show
 
 from ..files import fingerprint
 from .presets import PRESETS, Training
@@ -46,7 +46,7 @@ def _run(args: argparse.Namespace) -> int:
             raise
         raise TuiGenError("this processor cannot train this network in bf16; use --precision fp32") from fault
     except KeyboardInterrupt:
-        print("stopped; run the same command again to go on from the last whole epoch", file=sys.stderr)
+        say("stopped; run the same command again to go on from the last whole epoch")
         raise
     return 0
 
@@ -73,7 +73,7 @@ def _train(args: argparse.Namespace, device: str) -> None:
     trainer = Trainer(options, training, args.output, device)
     _report_start(trainer, resumed=trainer.resume())
     for entry in trainer.run():
-        print(_summary(entry), flush=True)
+        show(*_summary(entry))
 
 
 def _precision(asked: str, device: str, *, recurrent: bool) -> str:
@@ -153,17 +153,14 @@ def _report_start(trainer: Trainer, *, resumed: bool) -> None:
     how = f"resumed after epoch {trainer.epoch}" if resumed else "new run"
     precision = trainer.options.precision
     label = trainer.training.network.label
-    print(
-        f"{trainer.options.preset}: {label}, {parameters:,} parameters, {trainer.device}, {precision}, {how}",
-        flush=True,
-    )
+    show(f"{trainer.options.preset}: {label}, {parameters:,} parameters, {trainer.device}, {precision}, {how}")
 
 
-def _summary(entry: dict[str, Any]) -> str:
+def _summary(entry: dict[str, Any]) -> list[str]:
     losses = f"train {entry['train_loss']:.4f}, held out {entry['validation_loss']:.4f} {entry['unit']}"
     first = entry["samples"][0]
-    sample = f"\n  {first!r:.400}" if isinstance(first, str) else ""
-    return f"epoch {entry['epoch']}: {losses}, {entry['seconds']:.0f} s{sample}"
+    sample = [f"  {first!r:.400}"] if isinstance(first, str) else []
+    return [f"epoch {entry['epoch']}: {losses}, {entry['seconds']:.0f} s", *sample]
 
 
 if __name__ == "__main__":

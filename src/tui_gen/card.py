@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, cast
 
 from tui_gen.errors import TuiGenError
-from tui_gen.json_fields import JsonFields, readable_json
+from tui_gen.json_fields import JsonFields, parse_json, readable_json
 
 Kind = Literal["text", "image"]
 Colour = tuple[int, int, int]
@@ -18,8 +18,11 @@ AS_READ = "the network as it was read from the file"
 """What an export is compared with where nobody asked the original."""
 MAX_PIXELS = 2**22
 MASKS = ("", "A", "B", "vertical", "horizontal")
-MAX_LAYERS, MAX_TAPS, MAX_COPIES, MAX_NAME = 2000, 10_000, 16, 300
+MAX_LAYERS, MAX_TAPS, MAX_COPIES = 2000, 10_000, 16
 """Of a picture's network, as a card describes it."""
+MAX_LENGTH, MAX_NAME, MAX_PROMPT, MAX_SENTENCES = 2**22, 300, 4000, 50_000
+"""Characters: of a card, and in it of a name, a prompt, and what is told at length."""
+MAX_LEVELS, MAX_VOCABULARY = 2**16, 2**22
 _OF_THE_FILE = {"sha256", "replaces", "quality", "measured", "parity", "source_sha256", "versions"}
 _SHA256 = re.compile("[0-9a-f]{64}")
 MAX_TEMPERATURE = 10.0
@@ -187,10 +190,7 @@ class ModelCard:
     @classmethod
     def from_json(cls, text: str) -> ModelCard:
         """Reads config.json; unknown keys are ignored. Raises TuiGenError that names the key at fault."""
-        try:
-            facts = json.loads(text)
-        except (ValueError, RecursionError) as fault:
-            raise TuiGenError(f"is not JSON: {fault}") from fault
+        facts = parse_json(text, longest=MAX_LENGTH)
         if not isinstance(facts, dict):
             raise TuiGenError("must hold a JSON object")
         return _read_card(JsonFields(facts, ""))
@@ -226,26 +226,26 @@ def _read_card(facts: JsonFields) -> ModelCard:
     kind = facts.text("kind")
     if kind not in ("text", "image"):
         raise facts.fault("kind", f"must be text or image, not {kind!r}")
-    vocab_size = facts.integer("vocab_size", minimum=1)
+    vocab_size = facts.integer("vocab_size", minimum=1, maximum=MAX_VOCABULARY)
     image = facts.section("image")
     if (kind == "image") != (image is not None):
         raise facts.fault("image", "is needed for an image model, and only there")
     quality = facts.section("quality")
     card = ModelCard(
-        name=facts.text("name"),
+        name=facts.text("name", longest=MAX_NAME),
         kind=cast(Kind, kind),
-        architecture=facts.text("architecture", ""),
+        architecture=facts.text("architecture", "", longest=MAX_NAME),
         vocab_size=vocab_size,
         bos=facts.integer("bos"),
         eos=facts.integer("eos") if facts.has("eos") else None,
         image=_read_image(image) if image else None,
-        prompt_prefix=facts.text("prompt_prefix", ""),
-        prompt_example=facts.text("prompt_example", ""),
+        prompt_prefix=facts.text("prompt_prefix", "", longest=MAX_PROMPT),
+        prompt_example=facts.text("prompt_example", "", longest=MAX_PROMPT),
         temperature=facts.number("temperature", 1.0),
-        description=facts.text("description", ""),
-        data=facts.text("data", ""),
-        credit=facts.text("credit", ""),
-        licence=facts.text("licence", ""),
+        description=facts.text("description", "", longest=MAX_SENTENCES),
+        data=facts.text("data", "", longest=MAX_SENTENCES),
+        credit=facts.text("credit", "", longest=MAX_SENTENCES),
+        licence=facts.text("licence", "", longest=MAX_SENTENCES),
         quality=_read_quality(quality) if quality else None,
         measured=facts.raw("measured"),
         export=facts.raw("export"),
@@ -284,7 +284,7 @@ def _check_past_levels(image: ImageSpec, facts: JsonFields) -> None:
 def _read_image(facts: JsonFields) -> ImageSpec:
     palette = tuple(_read_colour(facts, colour) for colour in facts.items("palette"))
     conditions, warm_up = _read_ids(facts, "conditions"), _read_ids(facts, "warm_up")
-    levels = facts.integer("levels", minimum=2)
+    levels = facts.integer("levels", minimum=2, maximum=MAX_LEVELS)
     if palette and len(palette) != levels:
         raise facts.fault("palette", f"must have {levels} colours, one per level, not {len(palette)}")
     height, width = facts.integer("height", minimum=1), facts.integer("width", minimum=1)
@@ -312,9 +312,7 @@ def _read_layers(facts: JsonFields) -> tuple[LayerSpec, ...]:
 
 
 def _read_layer(facts: JsonFields) -> LayerSpec:
-    name, mask, taps = facts.text("name"), facts.text("mask", ""), facts.items("taps")
-    if len(name) > MAX_NAME:
-        raise facts.fault("name", f"must have at most {MAX_NAME} characters")
+    name, mask, taps = facts.text("name", longest=MAX_NAME), facts.text("mask", ""), facts.items("taps")
     if mask not in MASKS:
         raise facts.fault("mask", f"must be one of {', '.join(filter(None, MASKS))}, not {mask!r:.60}")
     if len(taps) > MAX_TAPS or not all(_is_tap(tap) for tap in taps):
@@ -350,4 +348,6 @@ def _read_colour(facts: JsonFields, value: Any) -> Colour:
 
 
 def _read_quality(facts: JsonFields) -> Quality:
-    return Quality(facts.number("value"), facts.text("unit"), facts.text("split", ""))
+    return Quality(
+        facts.number("value"), facts.text("unit", longest=MAX_NAME), facts.text("split", "", longest=MAX_NAME)
+    )

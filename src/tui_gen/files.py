@@ -15,7 +15,8 @@ from tui_gen.errors import TuiGenError
 _UNSAFE = re.compile(r"[^\w.-]+")
 _LONGEST = 80
 """Characters of a model's name that a file's name takes."""
-MAX_BYTES = 2**31
+MAX_BYTES, MAX_TEXT = 2**31, 2**25
+"""Of a file, and of one that is text."""
 PRIVATE, PUBLIC = 0o600, 0o666
 """Who may read a new file: its owner, or whoever a person lets read theirs."""
 _NO_FILE = "it is not a file"
@@ -41,12 +42,12 @@ def read_beginning(path: str | Path, size: int, *, follow: bool = True) -> bytes
         return file.read(size)
 
 
-def read_bytes(path: Path) -> bytes:
-    """The file's bytes. Raises TuiGenError for one that is missing, empty, huge, or no file."""
+def read_bytes(path: Path, *, most: int = MAX_BYTES) -> bytes:
+    """The file's bytes, at most so many. Raises TuiGenError for one that is missing, empty, larger, or no file."""
     try:
         with open(open_regular(path), "rb") as file:
-            if os.fstat(file.fileno()).st_size > MAX_BYTES:
-                raise TuiGenError(f"{path} is larger than {MAX_BYTES} bytes")
+            if os.fstat(file.fileno()).st_size > most:
+                raise TuiGenError(f"{path} is larger than {most >> 20:,} MiB, too large for what it is")
             content = file.read()
     except OSError as fault:
         reason = "is not a file" if fault.strerror == _NO_FILE else f"cannot be read: {fault.strerror}"
@@ -59,7 +60,7 @@ def read_bytes(path: Path) -> bytes:
 def read_text(path: Path) -> str:
     """The same for UTF-8 text."""
     try:
-        return read_bytes(path).decode("utf-8")
+        return read_bytes(path, most=MAX_TEXT).decode("utf-8")
     except UnicodeDecodeError as fault:
         raise TuiGenError(f"{path} is not UTF-8 text") from fault
 

@@ -8,6 +8,27 @@ from typing import Any, cast
 from tui_gen.errors import TuiGenError
 
 MAX_NUMBER = 1e300
+MAX_LENGTH, MAX_DEPTH = 2**25, 64
+"""Of a JSON text: characters or bytes, and how many lists and objects lie within each other."""
+MAX_TEXT = 2**20
+"""Characters of a text in it, where nothing says less."""
+
+
+def parse_json(text: str | bytes, *, longest: int = MAX_LENGTH) -> Any:
+    """The value of a JSON text. Raises TuiGenError for what is none, and for one that is too long or nests too deep."""
+    if len(text) > longest:
+        raise TuiGenError(f"is too long for what it is to say: more than {longest >> 10:,} KiB")
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as fault:
+        raise TuiGenError(f"is not JSON: {fault}") from fault
+    parts = [value]
+    for _ in range(MAX_DEPTH):
+        insides = (part.values() if isinstance(part, dict) else part for part in parts if isinstance(part, dict | list))
+        parts = [part for inside in insides for part in inside if isinstance(part, dict | list)]
+    if parts:
+        raise TuiGenError(f"nests lists and objects deeper than {MAX_DEPTH}")
+    return value
 
 
 class JsonFields:
@@ -16,15 +37,19 @@ class JsonFields:
     def __init__(self, values: dict[str, Any], path: str) -> None:
         self._values, self._path = values, path
 
-    def text(self, key: str, default: str | None = None) -> str:
-        """A text."""
-        return cast(str, self._get(key, str, "text", default))
+    def text(self, key: str, default: str | None = None, *, longest: int = MAX_TEXT) -> str:
+        """A text of so many characters at most."""
+        value = cast(str, self._get(key, str, "text", default))
+        if len(value) > longest:
+            raise self.fault(key, f"must have at most {longest:,} characters, not {len(value):,}")
+        return value
 
-    def integer(self, key: str, *, minimum: int = 0) -> int:
-        """A whole number of at least `minimum`."""
+    def integer(self, key: str, *, minimum: int = 0, maximum: int = 2**31 - 1) -> int:
+        """A whole number within these bounds."""
         value = cast(int, self._get(key, int, "a whole number", None))
-        if not minimum <= value < 2**31 or isinstance(value, bool):
-            raise self.fault(key, f"must be a whole number of at least {minimum}, not {value!r}")
+        if not minimum <= value <= maximum or isinstance(value, bool):
+            bounds = f"of at most {maximum}" if maximum < value < 2**31 else f"of at least {minimum}"
+            raise self.fault(key, f"must be a whole number {bounds}, not {value!r:.60}")
         return value
 
     def number(self, key: str, default: float | None = None) -> float:

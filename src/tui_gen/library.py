@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import platformdirs
 
 from tui_gen.card import ModelCard
-from tui_gen.errors import TuiGenError
+from tui_gen.errors import TuiGenError, errors_of
 from tui_gen.files import digest, read_bytes, read_text
 from tui_gen.terminal_text import did_you_mean
 
@@ -32,10 +32,13 @@ if TYPE_CHECKING:
     from tui_gen.runtime.placement import Work
     from tui_gen.runtime.session import Provider
     from tui_gen.text.codec import TextCodec
+    from tui_gen.text.tokenizer import Encoder
 
 GRAPH = "model.onnx"
 CARD_KEY, TOKENIZER_KEY = "tui-gen.card", "tui-gen.tokenizer"
 """Of the metadata of a graph: what config.json says of the network, and tokenizer.json."""
+_TRIAL = "A text, in 2 lines:\nnaïve – 漢字 😀 <unk> [UNK]  " + "a" * 40
+"""That a foreign tokenizer must encode."""
 _SECONDS = 20
 """That opening a foreign model may take."""
 _CHILD = """\
@@ -190,25 +193,26 @@ def open_model(model: str | Path, *, provider: Provider = "auto", threads: int =
     many, on the CPU; 0 takes as many as make the model fastest on this machine. device: which GPU.
     """
     from tui_gen.runtime.session import RUNTIME
+    from tui_gen.text.encoder_process import EncoderProcess
 
     folder = locate(model) if isinstance(model, str) else model
     card = read_card(folder)
     graph = read_bytes(graph_file(folder))
     sha256 = digest(graph)
     _check_hash(folder, card, sha256)
-    try:
-        codec = codec_for(card, read_tokenizer(folder))
-    except TuiGenError as fault:
-        place = f"{folder}: its {TOKENIZER_KEY}" if folder.is_file() else folder / "tokenizer.json"
-        raise TuiGenError(f"{place} {fault}") from fault
-    try:
-        if folder.resolve().parent != shipped_folder().resolve():
+    tokenizer, foreign = read_tokenizer(folder), folder.resolve().parent != shipped_folder().resolve()
+    place = f"{folder}: its {TOKENIZER_KEY}" if folder.is_file() else f"{folder / 'tokenizer.json'}"
+    with errors_of(place):
+        encoder = EncoderProcess(tokenizer) if tokenizer and foreign else None  # starts beside what follows
+    with errors_of(f"{folder}:"):
+        if foreign:
             check(graph, sha256, RUNTIME)
         network = _on_cpu(graph, sha256, card, threads)
         network.use(provider, device)
-        return LoadedModel(card, codec, network, folder)
-    except TuiGenError as fault:
-        raise TuiGenError(f"{folder}: {fault}") from fault
+    with errors_of(place):
+        if encoder:
+            encoder.try_out(f"{card.prompt_prefix}{card.prompt_example}\n{_TRIAL}")
+        return LoadedModel(card, codec_for(card, tokenizer, encoder), network, folder)
 
 
 def _on_cpu(graph: bytes, sha256: str, card: ModelCard, threads: int) -> Model:
@@ -298,18 +302,21 @@ def _check_hash(folder: Path, card: ModelCard, sha256: str) -> None:
         )
 
 
-def codec_for(card: ModelCard, tokenizer: str | None) -> TextCodec | ImageCodec:
-    """The codec of a model; tokenizer is the text of its tokenizer.json. Raises TuiGenError that says what is wrong."""
+def codec_for(card: ModelCard, tokenizer: str | None, encoder: Encoder | None = None) -> TextCodec | ImageCodec:
+    """The codec of a model. Raises TuiGenError that says what is wrong with tokenizer.json.
+
+    tokenizer: its text. encoder: as of `PromptTokenizer`.
+    """
     from tui_gen.images.codec import ImageCodec
     from tui_gen.text.codec import TextCodec
 
     if card.image:
         if card.image.conditions and not tokenizer:
             raise TuiGenError("is missing; the model's prompts need it")
-        return ImageCodec(card, tokenizer)
+        return ImageCodec(card, tokenizer, encoder)
     if not tokenizer:
         raise TuiGenError("is missing")
-    return TextCodec(card, tokenizer)
+    return TextCodec(card, tokenizer, encoder)
 
 
 def check(graph: bytes, sha256: str, runtime: str) -> None:

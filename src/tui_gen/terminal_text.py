@@ -1,4 +1,4 @@
-"""Text for a terminal: `scrub`, the one door for foreign text; whether it takes colours; and words in sentences."""
+"""Text for a terminal: `say` and `show`, the door to it; `scrub`, which makes it harmless; and words in sentences."""
 
 from __future__ import annotations
 
@@ -6,19 +6,42 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import IO, Any
 
 _HIDDEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufe00-\ufe0f\ufeff\ufff9-\ufffb"
-    "\ud800-\udfff\U000e0000-\U000e007f\U000e0100-\U000e01ef]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e"
+    "\u2060-\u206f\u3164\ud800-\udfff\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U00013430-\U0001343f"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
+"""Unicode 17.0: Default_Ignorable_Code_Point, Bidi_Control, separators of lines, controls, surrogates and format
+characters, but for those that draw a sign (Prepended_Concatenation_Mark).
+"""
+_EMOJI = (
+    "a9 ae 203c 2049 2122 2139 2194-2199 21a9-21aa 231a-231b 2328 23cf 23e9-23f3 23f8-23fa 24c2 25aa-25ab 25b6 25c0 "
+    "25fb-25fe 2600-2604 260e 2611 2614-2615 2618 261d 2620 2622-2623 2626 262a 262e-262f 2638-263a 2640 2642 "
+    "2648-2653 265f-2660 2663 2665-2666 2668 267b 267e-267f 2692-2697 2699 269b-269c 26a0-26a1 26a7 26aa-26ab "
+    "26b0-26b1 26bd-26be 26c4-26c5 26c8 26ce-26cf 26d1 26d3-26d4 26e9-26ea 26f0-26f5 26f7-26fa 26fd 2702 2705 "
+    "2708-270d 270f 2712 2714 2716 271d 2721 2728 2733-2734 2744 2747 274c 274e 2753-2755 2757 2763-2764 2795-2797 "
+    "27a1 27b0 27bf 2934-2935 2b05-2b07 2b1b-2b1c 2b50 2b55 3030 303d 3297 3299 1f004 1f0cf 1f170-1f171 1f17e-1f17f "
+    "1f18e 1f191-1f19a 1f201-1f202 1f21a 1f22f 1f232-1f23a 1f250-1f251 1f300-1f321 1f324-1f393 1f396-1f397 "
+    "1f399-1f39b 1f39e-1f3f0 1f3f3-1f3f5 1f3f7-1f4fd 1f4ff-1f53d 1f549-1f54e 1f550-1f567 1f56f-1f570 1f573-1f57a "
+    "1f587 1f58a-1f58d 1f590 1f595-1f596 1f5a4-1f5a5 1f5a8 1f5b1-1f5b2 1f5bc 1f5c2-1f5c4 1f5d1-1f5d3 1f5dc-1f5de "
+    "1f5e1 1f5e3 1f5e8 1f5ef 1f5f3 1f5fa-1f64f 1f680-1f6c5 1f6cb-1f6d2 1f6d5-1f6d8 1f6dc-1f6e5 1f6e9 1f6eb-1f6ec "
+    "1f6f0 1f6f3-1f6fc 1f7e0-1f7eb 1f7f0 1f90c-1f93a 1f93c-1f945 1f947-1f9ff 1fa70-1fa7c 1fa80-1fa8a 1fa8e-1fac6 "
+    "1fac8 1facd-1fadc 1fadf-1faea 1faef-1faf8"
+)
+"""Unicode 17.0: Emoji, but for digits, # and *, and for letters of flags."""
 SIGN = "\ufffd"
 """What a character that cannot be shown is replaced by."""
+LONGEST = 1000
+"""Characters of one thing that a person is told: whatever it echoes may be of any length."""
 
 
 def scrub(text: str) -> str:
     """Replaces, one for one, every character that a terminal would obey or hide: control characters other than newline
     and tab, invisible and direction-changing ones, surrogates and tags. C0 controls become their visible pictures.
+    Joiners and variation selectors stay within an emoji sequence; at the end of what is given they join nothing.
     """
     return _HIDDEN.sub(_visible, text)
 
@@ -29,14 +52,51 @@ def scrub_line(text: str) -> str:
 
 
 def _visible(match: re.Match[str]) -> str:
-    code = ord(match.group())
+    character = match.group()
+    code = ord(character)
+    if character in "\u200d\ufe0e\ufe0f" and _emoji_joints().match(match.string, match.start()):
+        return character
     return chr(0x2400 + code) if code < 0x20 else "\u2421" if code == 0x7F else SIGN
 
 
-def say(*lines: str) -> None:
-    """Tells things on stderr, each in one line."""
+@cache
+def _emoji_joints() -> re.Pattern[str]:
+    """Where a variation selector follows an emoji, or a joiner stands between two."""
+    ranges = (part.partition("-") for part in _EMOJI.split())
+    emoji = "".join(f"{chr(int(first, 16))}-{chr(int(last or first, 16))}" for first, _, last in ranges)
+    keycap = "(?<=[0-9#*])\ufe0f(?=\u20e3)"
+    return re.compile(
+        f"(?<=[{emoji}])[\ufe0e\ufe0f]|{keycap}|(?:(?<=[{emoji}])|(?<=[{emoji}]\ufe0f))\u200d(?=[{emoji}])"
+    )
+
+
+def brief(text: str, longest: int = LONGEST) -> str:
+    """The text; of one that is longer, so many characters of its beginning and of its end, which has the cure."""
+    if len(text) <= longest:
+        return text
+    end = longest // 3
+    return f"{text[: longest - end - 1]}…{text[len(text) - end :]}"
+
+
+def say(*lines: str, prog: str = "tui-gen") -> None:
+    """Tells things on stderr, each in one line. prog: what each begins with."""
     for line in lines:
-        print(f"tui-gen: {scrub_line(line)}", file=sys.stderr)
+        print(f"{prog}: {scrub_line(brief(line))}", file=sys.stderr)
+
+
+def show(*lines: str) -> None:
+    """Writes results to stdout at once, each in one line."""
+    print(*map(scrub_line, lines), sep="\n", flush=True)
+
+
+def say_text(text: str) -> None:
+    """Writes a text of several lines to stderr, and ends the last."""
+    print(scrub(text), file=sys.stderr)
+
+
+def show_text(text: str) -> None:
+    """Writes a text of several lines to stdout at once, and ends the last."""
+    print(scrub(text), flush=True)
 
 
 def allows_escapes() -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from tui_gen.card import ImageSpec, ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.files import read_text
 from tui_gen.images.picture import Picture
-from tui_gen.json_fields import JsonFields
+from tui_gen.json_fields import JsonFields, parse_json
 from tui_gen.sampling.params import Tokens
 
 LOG = "training.jsonl"
@@ -104,9 +103,9 @@ def read_learning(folder: Path, card: ModelCard) -> Learning:
 
 def _entry(path: Path, number: int, line: str) -> JsonFields:
     try:
-        entry = json.loads(line)
-    except (ValueError, RecursionError) as fault:
-        raise TuiGenError(f"{path}, line {number} is not JSON: {fault}") from fault
+        entry = parse_json(line)
+    except TuiGenError as fault:
+        raise TuiGenError(f"{path}, line {number} {fault}") from fault
     if not isinstance(entry, dict):
         raise TuiGenError(f"{path}, line {number} must hold a JSON object")
     return JsonFields(entry, f"{path}, line {number}: ")

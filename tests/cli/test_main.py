@@ -124,6 +124,15 @@ def test_a_name_from_a_folder_cannot_talk_to_the_terminal(
     assert "\x1b" not in line
 
 
+@pytest.mark.parametrize("words", [["generate", "text", "--seed"], ["export", "inspect", "x.pt", "--size"], ["train"]])
+def test_wrong_usage_echoes_no_more_than_a_line_of_what_a_terminal_obeys(words: list[str], tui_gen: Run) -> None:
+    run = tui_gen(*words, "\x1b]0;evil\x07\n" * 5000)
+    assert run.returncode == 2
+    assert run.stderr.count(b"\n") == 1
+    assert len(run.stderr) < 4000
+    assert b"\x1b" not in run.stderr
+
+
 def test_verbose_shows_where_it_failed_and_ends_with_the_same_line(tui_gen: Run) -> None:
     quiet = tui_gen("generate", "tetx").stderr.decode()
     for words in (("generate", "tetx", "-v"), ("-v", "generate", "tetx")):

@@ -238,6 +238,8 @@ def test_smaller_weights_are_proved_and_noted(
         (["-o", "model"], "name a checkpoint file, or a --factory"),
         (["net.pt"], "the following arguments are required: -o"),
         (["net.pt", "-o", "m", "--size", "28"], "must be height x width, such as 28x28"),
+        (["net.pt", "-o", "m", "--size", "5000x5000"], "must be at most 65,536 pixels, such as 256x256, not 5000x5000"),
+        (["net.pt", "-o", "m", "--name", "x" * 301], "must have 1 to 300 characters, not 301"),
         (["net.pt", "-o", "m", "--levels", "1"], "must be a whole number from 2"),
         (["net.pt", "-o", "m", "--vocab-rule", "guess"], "invalid choice: 'guess'"),
         *(

@@ -76,6 +76,12 @@ def test_an_unknown_phrase_is_marked_and_close_ones_are_suggested(pictures: Imag
         pictures.prompt(["zzz"])
 
 
+def test_a_prompt_for_a_picture_has_an_end(pictures: ImageCodec) -> None:
+    for read in (pictures.prompt, lambda texts: pictures.unknown(texts[0])):
+        with pytest.raises(TuiGenError, match="at most 4,000 characters, not 30,002"):
+            read([" " * 30_000 + "x,"])
+
+
 def test_a_model_without_conditions_takes_no_prompt() -> None:
     codec = ImageCodec(replace(PICTURES, image=ImageSpec(4, 6, 3)), None)
     assert codec.prompt(["", " "]).tolist() == [[START], [START]]

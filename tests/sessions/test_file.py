@@ -115,7 +115,7 @@ def test_a_file_that_is_missing_empty_or_huge_is_told_as_such(tmp_path: Path, mo
         read_session(path)
     monkeypatch.setattr(file, "MAX_FILE_BYTES", 2**20)
     path.write_bytes(b" " * (2**20 + 1))
-    with pytest.raises(TuiGenError, match="file is larger than 1 MiB, too large for a session of tui-gen"):
+    with pytest.raises(TuiGenError, match="file is larger than 1 MiB, too large for what it is"):
         read_session(path)
 
 

@@ -216,7 +216,7 @@ TAKE = {"sort": "take", "donor": 1, "position": 3}
         ([{"sort": "forget", "layer": True}], "'layer' must be a whole number of at least 0, not True"),
         ([{"sort": "forget", "layer": 2**31}], "'layer' must be a whole number of at least 0"),
         ([{"sort": "forget", "part": 5}], "'part' must be text, not 5"),
-        ([{"sort": "forget", "part": "h" * 201}], "'part' must be a text of at most 200 characters"),
+        ([{"sort": "forget", "part": "h" * 201}], "'part' must have at most 200 characters"),
         ([{**HOLD, "layer": None}], "'layer' is missing"),
         ([{**HOLD, "unit": 1.5}], "'unit' must be a whole number"),
         ([{**HOLD, "unit": None}], "'unit' is missing"),

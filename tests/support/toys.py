@@ -220,6 +220,12 @@ def phrases() -> str:
     return str(phrase_tokenizer(PHRASES, first_id=BRIGHT).to_str())
 
 
+def multiplying(letter: str) -> str:
+    """tokenizer.json of the text model that makes 10^24 letters of each one."""
+    replacement = {"type": "Replace", "pattern": {"String": letter}, "content": letter * 1000}
+    return json.dumps(json.loads(words()) | {"normalizer": {"type": "Sequence", "normalizers": [replacement] * 8}})
+
+
 def bytes_bpe(*merges: tuple[str, str]) -> str:
     """tokenizer.json of byte-level pieces: every byte is a token, so most characters take several."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
@@ -15,6 +14,7 @@ from tui_gen.bench.machine import IDLE_LOOP, facts
 from tui_gen.bench.models import batches, lengths, loops, readings
 from tui_gen.bench.screen import launch, line, screen
 from tui_gen.bench.timing import Result, as_markdown, as_text
+from tui_gen.terminal_text import say, show, show_text
 
 CASES: dict[str, Callable[[], Iterator[Result]]] = {
     "generate": language_models,
@@ -38,17 +38,17 @@ def print_report(names: list[str], *, form: Form) -> int:
     """Measures the named cases, or all; returns the exit status."""
     machine, began, rows = facts(), time.perf_counter(), list[Result]()
     if form == "text":
-        print("\n".join(f"{name:12} {value}" for name, value in machine.items()), end="\n\n")
+        show(*(f"{name:12} {value}" for name, value in machine.items()), "")
     for name in names or CASES:
-        print(f"tui-gen: measuring {name}", file=sys.stderr)
+        say(f"measuring {name}")
         for row in _watched(CASES[name]()):
             rows.append(row)
             if form == "text":
-                print(as_text(row, shutil.get_terminal_size().columns), flush=True)
+                show_text(as_text(row, shutil.get_terminal_size().columns))
     seconds, busy = time.perf_counter() - began, sum(row.busy for row in rows) / max(1, len(rows))
     if form == "json":
         entries = [{**asdict(row), "met": row.is_met} for row in rows]
-        print(
+        show_text(
             json.dumps(
                 {"machine": machine, "seconds": round(seconds, 1), "busy": round(busy, 3), "rows": entries},
                 ensure_ascii=False,
@@ -57,9 +57,9 @@ def print_report(names: list[str], *, form: Form) -> int:
         )
     elif form == "markdown":
         about = ", ".join(f"{name} {value}" for name, value in machine.items())
-        print(f"{about}; {_others(busy)}", as_markdown(rows), sep="\n\n")
+        show_text(f"{about}; {_others(busy)}\n\n{as_markdown(rows)}")
     else:
-        print(f"\nmedians (least to most) of rounds in which all took turns; {_others(busy)}; {seconds:.0f} s in all")
+        show("", f"medians (least to most) of rounds in which all took turns; {_others(busy)}; {seconds:.0f} s in all")
     return 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
@@ -17,7 +16,7 @@ from tui_gen.sampling.step import Step
 from tui_gen.scoring.comparison import ModelBranch, ModelComparison, check_comparable
 from tui_gen.sessions.replay import Replay, retold
 from tui_gen.sessions.session import Record
-from tui_gen.terminal_text import say
+from tui_gen.terminal_text import say, say_text
 
 
 def compare(args: argparse.Namespace) -> int:
@@ -42,7 +41,7 @@ def compare(args: argparse.Namespace) -> int:
         try:
             writer.write(map(_steps, branches, limits), note)
         except KeyboardInterrupt:
-            print(file=sys.stderr)
+            say_text("")
             _report(comparison, names, loaded_models, seconds)
             raise
     _report(comparison, names, loaded_models, seconds)

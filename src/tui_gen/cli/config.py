@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tui_gen.config import SETTINGS, Config, config_path, read_config
 from tui_gen.errors import TuiGenError
 from tui_gen.files import write_new
-from tui_gen.terminal_text import say, scrub_line
+from tui_gen.terminal_text import say, show
 
 if TYPE_CHECKING:
     from tui_gen.tui.bindings import Key
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     path = config_path()
     if args.init:
         _write(path)
-    print(scrub_line(str(path)))
+    show(str(path))
     if args.init:
         say("written, with everything commented out")
     elif path.exists():

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 
 from tui_gen.cli import options
-from tui_gen.terminal_text import say
+from tui_gen.terminal_text import say, say_text
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -71,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
                     writer.write(bundle)
                     say(*loaded_model.model.take_warnings())
             except KeyboardInterrupt:
-                print(file=sys.stderr)
+                say_text("")
                 runs.report(loaded_model, facts, count, time.perf_counter() - start)
                 raise
     runs.report(loaded_model, facts, count, time.perf_counter() - start)

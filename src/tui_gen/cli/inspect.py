@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tui_gen.cli import options
 from tui_gen.errors import UsageError
-from tui_gen.terminal_text import say, scrub_line
+from tui_gen.terminal_text import brief, say, scrub_line, show
 
 if TYPE_CHECKING:  # the help loads nothing that an inspection needs
     from tui_gen.inspection.audit import Audit
@@ -43,18 +43,18 @@ def run(args: argparse.Namespace) -> int:
     if args.audit and not loaded_model.card.image:
         raise UsageError(f"--audit is for models that draw; {loaded_model.card.name} writes text")
     for key, value in _facts(loaded_model).items():
-        print(f"{key:15} {scrub_line(_brief(value))}")
+        show(f"{key:15} {_brief(value)}")
     if loaded_model.card.proof:
-        print(f"{'proved':15} {scrub_line(loaded_model.card.proof)}")
+        show(f"{'proved':15} {loaded_model.card.proof}")
     if loaded_model.codec.phrases:
-        print("\n".join(phrase_lines(loaded_model.codec.phrases)))
+        show(*phrase_lines(loaded_model.codec.phrases))
     place = "file" if loaded_model.path.is_file() else "folder"
-    print(f"{place:15} {scrub_line(str(loaded_model.path))}")
-    print(f"{'provider':15} {loaded_model.model.runs_on}")
-    print(f"{'threads':15} {loaded_model.model.threads}")
+    show(f"{place:15} {loaded_model.path}")
+    show(f"{'provider':15} {loaded_model.model.runs_on}")
+    show(f"{'threads':15} {loaded_model.model.threads}")
     for title, ports in (("inputs", loaded_model.model.inputs), ("outputs", loaded_model.model.outputs)):
         for index, port in enumerate(ports):
-            print(f"{title if index == 0 else '':15} {scrub_line(str(port))}")
+            show(f"{title if index == 0 else '':15} {port}")
     if args.audit:
         _print_audit(loaded_model)
     return 0
@@ -65,7 +65,7 @@ def _print_audit(loaded_model: LoadedModel) -> None:
 
     say("auditing, for about a minute at most")
     report = audit(loaded_model.model, loaded_model.card)
-    print("\n".join(report_lines(report, shutil.get_terminal_size().columns)))
+    show(*report_lines(report, shutil.get_terminal_size().columns))
 
 
 def _facts(loaded_model: LoadedModel) -> dict[str, object]:
@@ -84,8 +84,7 @@ def phrase_lines(phrases: Sequence[str]) -> list[str]:
 
 
 def _brief(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 300 else text[:300] + " ..."
+    return brief(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), 300)
 
 
 def report_lines(audit: Audit, columns: int) -> list[str]:

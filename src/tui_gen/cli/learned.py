@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from tui_gen.cli import options
 from tui_gen.errors import TuiGenError, UsageError
-from tui_gen.terminal_text import scrub
+from tui_gen.terminal_text import scrub, show, show_text
 
 if TYPE_CHECKING:  # the help loads nothing that a table needs
     from tui_gen.card import ImageSpec, ModelCard
@@ -42,10 +42,10 @@ def run(args: argparse.Namespace) -> int:
     if args.format and not card.image:
         raise UsageError(f"{card.name} writes text; --format {args.format} is for pictures")
     epochs = _select(learning, args.epoch)
-    print("\n".join(_table(learning, epochs)), flush=True)
+    show(*_table(learning, epochs))
     for _, group in groupby(epochs, key=lambda epoch: epoch.settings):
         alike = list(group)
-        print(_introduction(learning, card, alike), flush=True)
+        show(_introduction(learning, card, alike), "")
         if card.image:
             _draw(card.image, alike, args.format)
         else:
@@ -64,22 +64,22 @@ def _select(learning: Learning, number: int | None) -> tuple[Epoch, ...]:
 
 def _table(learning: Learning, epochs: tuple[Epoch, ...]) -> list[str]:
     rows = [f"{epoch.number:5}  {epoch.train_loss:8.3f}  {epoch.validation_loss:8.3f}" for epoch in epochs]
-    return [f"EPOCH  TRAINING  HELD OUT  {scrub(learning.unit)}", *rows, "", _LOSSES, ""]
+    return [f"EPOCH  TRAINING  HELD OUT  {learning.unit}", *rows, "", _LOSSES, ""]
 
 
 def _introduction(learning: Learning, card: ModelCard, epochs: Sequence[Epoch]) -> str:
     """What some epochs drew that drew in the same way."""
-    prompt = f" from “{scrub(learning.prompt)}”" if learning.prompt else ""
+    prompt = f" from “{learning.prompt}”" if learning.prompt else ""
     settings = epochs[0].settings
     remark = f" ({remark})" if (remark := settings.remark(card)) else ""
-    return f"made after {'each' if len(epochs) > 1 else 'it'}{prompt}: {settings.caption(card)}{remark}\n"
+    return f"made after {'each' if len(epochs) > 1 else 'it'}{prompt}: {settings.caption(card)}{remark}"
 
 
 def _write(epochs: Sequence[Epoch]) -> None:
     for epoch in epochs:
         for heading, sample in zip(epoch.headings, epoch.samples, strict=True):
             text = _wrap(scrub(str(sample))) if sys.stdout.isatty() else str(sample)
-            print(f"after epoch {epoch.number}{heading and ', '}{heading}:\n{text}\n")
+            show_text(f"after epoch {epoch.number}{heading and ', '}{heading}:\n{text}\n")
 
 
 def _wrap(text: str) -> str:
@@ -95,7 +95,8 @@ def _draw(image: ImageSpec, epochs: Sequence[Epoch], form: str | None) -> None:
 
     groups = [epochs] if all(len(epoch.samples) == 1 for epoch in epochs) else [[epoch] for epoch in epochs]
     for number, group in enumerate(groups):
-        print("\n" * bool(number), end="", flush=True)
+        if number:
+            show("")
         captions = [f"epoch {epoch.number} {heading}".rstrip() for epoch in group for heading in epoch.headings]
         samples = [sample for epoch in group for sample in epoch.samples]
         row_writer(picture_of(samples, image), sys.stdout.buffer, form, captions).close()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tui_gen.cli import options
 from tui_gen.errors import UsageError
-from tui_gen.terminal_text import counted, say, scrub_line
+from tui_gen.terminal_text import counted, say
 
 if TYPE_CHECKING:  # the help loads nothing that a look needs
     from collections.abc import Mapping
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
         influence, lines = _influence(loaded_model, trace.tokens, args.influence)
         arrays |= influence
         if args.output is None:
-            print("\n".join(lines))
+            show(*lines)
             return 0
     _write(Path(args.output), arrays)
     if not trace.values:
@@ -101,7 +101,7 @@ def _text_influence(loaded_model: LoadedModel, tokens: Tokens, place: str) -> tu
         for exchange in part:
             bits[exchange.positions] = exchange.bits
     text = loaded_model.codec.token_text
-    lines = [f"{bits[at]:8.4f}  {scrub_line(text(int(tokens[at])))}" for at in influence.exchangeable.tolist()]
+    lines = [f"{bits[at]:8.4f}  {text(int(tokens[at]))}" for at in influence.exchangeable.tolist()]
     return {"influence": bits}, lines
 
 

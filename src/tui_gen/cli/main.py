@@ -15,7 +15,7 @@ from typing import Any, TypeGuard
 from tui_gen import __version__
 from tui_gen.cli.options import WRONG_USAGE, Parser, add_verbose
 from tui_gen.errors import TuiGenError, UsageError
-from tui_gen.terminal_text import scrub, scrub_line
+from tui_gen.terminal_text import say, say_text
 
 OK, FAILED, INTERRUPTED = 0, 1, 130
 COMMANDS = {
@@ -74,8 +74,8 @@ def exit_status(run: Callable[[], int], args: argparse.Namespace, *, prog: str =
         return INTERRUPTED
     except Exception as fault:  # the last handler there is: what nobody foresaw is told in a line, too
         if "verbose" in args and args.verbose:
-            print(scrub(traceback.format_exc()), file=sys.stderr)
-        print(f"{prog}: {scrub_line(_cause(fault))}", file=sys.stderr)
+            say_text(traceback.format_exc())
+        say(_cause(fault), prog=prog)
         if _is_of_stdout(fault):
             _abandon_stdout()
         return WRONG_USAGE if isinstance(fault, UsageError) else FAILED

@@ -6,10 +6,13 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
-from tui_gen.terminal_text import scrub_line
+from tui_gen.terminal_text import brief, show, show_text
 
 if TYPE_CHECKING:
     from tui_gen.library import Entry
+
+_WIDEST = 60
+"""Characters of a cell, but of a fault."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -24,15 +27,15 @@ def run(args: argparse.Namespace) -> int:
 
     entries = find_models()
     if args.json:
-        print(json.dumps([_facts(entry) for entry in entries], indent=2))
+        show_text(json.dumps([_facts(entry) for entry in entries], indent=2))
         return 0
     if not entries:
-        print("no models; looked in " + scrub_line(", ".join(map(str, search_path()))))
+        show("no models; looked in " + ", ".join(map(str, search_path())))
         return 0
     rows = [("NAME", "KIND", "ARCHITECTURE", "SIZE", "QUALITY"), *map(_columns, entries)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        show("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     return 0
 
 
@@ -48,10 +51,11 @@ def _facts(entry: Entry) -> dict[str, object]:
 
 def _columns(entry: Entry) -> tuple[str, ...]:
     if entry.card is None:
-        return tuple(map(scrub_line, (entry.name, "?", "", _size(entry.size), entry.fault)))
+        return entry.name, "?", "", _size(entry.size), entry.fault
     quality = entry.card.quality
     figure = str(quality) if quality else ""
-    return tuple(map(scrub_line, (entry.name, entry.card.kind, entry.card.architecture, _size(entry.size), figure)))
+    name, architecture = (brief(text, _WIDEST) for text in (entry.name, entry.card.architecture))
+    return name, entry.card.kind, architecture, _size(entry.size), brief(figure, _WIDEST)
 
 
 def _size(count: int) -> str:

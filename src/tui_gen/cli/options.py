@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn, TypedDict, cast
 
 from tui_gen.card import LIMITS
 from tui_gen.errors import TuiGenError, UsageError
-from tui_gen.terminal_text import say
+from tui_gen.terminal_text import brief, say
 
 if TYPE_CHECKING:
     from tui_gen.card import ImageSpec
@@ -30,7 +30,8 @@ class Parser(argparse.ArgumentParser):
     """Tells wrong usage in one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(WRONG_USAGE, f"{self.prog}: {message} ({self.prog} --help shows what it takes)\n")
+        say(f"{brief(message)} ({self.prog} --help shows what it takes)", prog=self.prog)
+        sys.exit(WRONG_USAGE)
 
 
 def add_verbose(parser: argparse.ArgumentParser) -> None:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tui_gen.card import Colour, ModelCard
+from tui_gen.card import MAX_PROMPT, Colour, ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.images.picture import Picture
 from tui_gen.sampling.params import Tokens
 from tui_gen.terminal_text import listed, nearest
-from tui_gen.text.tokenizer import PromptTokenizer
+from tui_gen.text.tokenizer import Encoder, PromptTokenizer
 
 _HINTS = 12
 """Phrases up to which all are named to somebody who asked for another one."""
@@ -20,11 +20,11 @@ _HINTS = 12
 class ImageCodec:
     """Pictures. The prompt is a list of phrases between commas, each a condition that the model was trained with."""
 
-    def __init__(self, card: ModelCard, tokenizer: str | None) -> None:
+    def __init__(self, card: ModelCard, tokenizer: str | None, encoder: Encoder | None = None) -> None:
         assert card.image
         self._card, self.image, self._colours = card, card.image, card.image.colours()
         self.unit = "pixel" if self.image.channels == 1 else "value"
-        self._tokens = PromptTokenizer(tokenizer) if tokenizer else None
+        self._tokens = PromptTokenizer(tokenizer, encoder) if tokenizer else None
         self.phrases = self._known_phrases()
         self._rivals = {phrase for phrase in self.phrases if self._id(phrase) in self.image.exclusive}
 
@@ -34,6 +34,8 @@ class ImageCodec:
         return self._tokens.vocabulary if self._tokens else {}
 
     def unknown(self, text: str) -> list[tuple[int, int]]:
+        if len(text) > MAX_PROMPT:  # white space around commas is found in a time that grows with the square of it
+            raise TuiGenError(f"a prompt for a picture has at most {MAX_PROMPT:,} characters, not {len(text):,}")
         if self._tokens:
             return self._tokens.unknown(text)
         return [(0, len(text))] if text.strip() else []

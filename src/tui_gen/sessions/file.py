@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from tui_gen import __version__
-from tui_gen.card import ModelCard
+from tui_gen.card import MAX_NAME, ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.files import digest, read_bytes
-from tui_gen.json_fields import JsonFields
+from tui_gen.json_fields import JsonFields, parse_json
 from tui_gen.library import LoadedModel, find_models, graph_file, locate, read_card
 from tui_gen.sessions.records import (
     MAX_MODELS,
@@ -111,10 +111,7 @@ def _record_lines(record: Record) -> Iterator[Line]:
 
 def _lines(path: Path) -> tuple[Iterator[bytes], bool]:
     """The lines of a file, and whether there is one more that is cut off."""
-    with contextlib.suppress(OSError):  # of which `read_bytes` tells
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise _error(f"{path} is larger than {MAX_FILE_BYTES // 2**20} MiB, too large for a session of tui-gen")
-    lines = read_bytes(path).split(b"\n")
+    lines = read_bytes(path, most=MAX_FILE_BYTES).split(b"\n")
     cut = bool(lines[-1]) and not _is_json(lines[-1])
     return iter(lines[:-1] if cut or not lines[-1] else lines), cut
 
@@ -147,7 +144,7 @@ def _about(facts: JsonFields) -> Session:
 
 
 def _model_facts(facts: JsonFields, name_key: str) -> SessionModel:
-    name, kind = facts.text(name_key), facts.text("kind")
+    name, kind = facts.text(name_key, longest=MAX_NAME), facts.text("kind")
     if kind not in ("text", "image"):
         raise facts.fault("kind", f"must be text or image, not {kind!r:.60}")
     return SessionModel(name, kind, read_hash(facts))
@@ -155,20 +152,19 @@ def _model_facts(facts: JsonFields, name_key: str) -> SessionModel:
 
 def _object(line: bytes) -> dict[str, Any]:
     try:
-        values = json.loads(line)
-    except (ValueError, RecursionError) as fault:
-        raise TuiGenError("damaged, it is not JSON") from fault
+        values = parse_json(line)
+    except TuiGenError as fault:
+        raise TuiGenError(f"damaged, it {fault}") from fault
     if not isinstance(values, dict):
         raise TuiGenError("damaged, it is no JSON object")
     return values
 
 
 def _is_json(line: bytes) -> bool:
-    try:
-        json.loads(line)
-    except (ValueError, RecursionError):
-        return False
-    return True
+    with contextlib.suppress(TuiGenError):
+        parse_json(line)
+        return True
+    return False
 
 
 def _error(message: str) -> TuiGenError:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from tui_gen.errors import TuiGenError
 from tui_gen.files import open_regular, replace_private, state_folder
-from tui_gen.json_fields import JsonFields
+from tui_gen.json_fields import JsonFields, parse_json
 
 if sys.platform != "win32":
     import fcntl
@@ -122,10 +122,10 @@ def _last_lines(path: Path) -> list[bytes]:
 def _parse(line: bytes) -> PastPrompt | None:
     """None for what is no line of ours, such as one that was cut when a disk was full."""
     try:
-        values = json.loads(line)
+        values = parse_json(line)
         fields = JsonFields(values if isinstance(values, dict) else {}, "")
         prompt = PastPrompt(fields.text("model"), fields.text("text"))
-    except (ValueError, RecursionError, TuiGenError):
+    except TuiGenError:
         return None
     return prompt if prompt.text.strip() and len(prompt.text) <= LONGEST else None
 

@@ -13,7 +13,7 @@ import numpy as np
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.branch import Branch
 from tui_gen.generation.surgery import Forget, Hold, Intervention, Take
-from tui_gen.json_fields import MAX_NUMBER, JsonFields
+from tui_gen.json_fields import MAX_LENGTH, MAX_NUMBER, JsonFields
 from tui_gen.sampling.params import FREE, SamplingParams, Tokens
 from tui_gen.sampling.sweep import Sweep
 from tui_gen.scoring.comparison import MOST
@@ -154,7 +154,7 @@ def _apply_start(session: Session, facts: _Facts) -> None:
         seed,
         params,
         sweep,
-        facts.text("text", ""),
+        facts.text("text", "", longest=MAX_LENGTH),
         parent.number if parent else None,
         _at(facts, parent) if parent else 1,
         override,
@@ -393,20 +393,13 @@ def intervention_from_json(values: Any) -> Intervention:
     facts = JsonFields(values, "")
     sort = facts.text("sort")
     if sort == "forget":
-        return Forget(_part(facts), facts.integer("layer") if facts.has("layer") else None)
+        return Forget(facts.text("part", "", longest=MAX_NAME), facts.integer("layer") if facts.has("layer") else None)
     if sort == "hold":
         value = float(_number(facts, "value", values.get("value")))
-        return Hold(_part(facts), facts.integer("layer"), facts.integer("unit"), value)
+        return Hold(facts.text("part", "", longest=MAX_NAME), facts.integer("layer"), facts.integer("unit"), value)
     if sort == "take":
         return Take(facts.integer("donor"), facts.integer("position"))
     raise facts.fault("sort", f"must be one of forget, hold, take, not {sort!r:.60}")
-
-
-def _part(facts: JsonFields) -> str:
-    part = facts.text("part", "")
-    if len(part) > MAX_NAME:
-        raise facts.fault("part", f"must be a text of at most {MAX_NAME} characters, not {part!r:.60}")
-    return part
 
 
 def _read(facts: JsonFields, values: dict[str, Any], field: Field[Any]) -> Any:

@@ -1,5 +1,5 @@
 """Text models: prompts to token ids, token ids to text.
 
 May import: sampling and what it may import.
-Public names: `codec` (Codec, TextCodec), `tokenizer` (PromptTokenizer), `transcript` (Transcript).
+Public names: `codec` (Codec, TextCodec), `tokenizer` (PromptTokenizer), `encoder_process`, `transcript` (Transcript).
 """

@@ -14,7 +14,7 @@ from tokenizers.models import WordLevel
 from tui_gen.card import Colour, ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.sampling.params import FREE, TEXT_LENGTH, Tokens
-from tui_gen.text.tokenizer import NOWHERE, Piece, PromptTokenizer, TextTokens, errors_as
+from tui_gen.text.tokenizer import NOWHERE, Encoder, Piece, PromptTokenizer, TextTokens, errors_as
 
 _LEAST_BEGINNING = 2
 """Letters of a word before it is completed: too many words begin with any one letter."""
@@ -69,9 +69,9 @@ class TextCodec:
     unit = "token"
     phrases: tuple[str, ...] = ()
 
-    def __init__(self, card: ModelCard, tokenizer: str) -> None:
+    def __init__(self, card: ModelCard, tokenizer: str, encoder: Encoder | None = None) -> None:
         self._card = card
-        self.tokenizer = PromptTokenizer(tokenizer)
+        self.tokenizer = PromptTokenizer(tokenizer, encoder)
         """Text to ids as the model reads it, without what a prompt begins with."""
         largest = max(self.vocabulary.values(), default=-1)
         if largest >= card.vocab_size:

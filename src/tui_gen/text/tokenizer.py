@@ -8,12 +8,14 @@ import io
 import json
 import re
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
-from tui_gen.errors import TuiGenError
+from tui_gen.errors import TuiGenError, errors_of
+from tui_gen.json_fields import parse_json
+from tui_gen.terminal_text import listed
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 """What bytes that are not text become on a command line."""
@@ -22,6 +24,12 @@ NOWHERE = 2**31
 BLOCK = 2**16
 """Bytes that are read at once, and characters without white space at which a block ends in the middle of a word."""
 _WHITE = " \t\n"
+MAX_TOKEN = 1000
+"""Characters of a token."""
+_PARTS, _MAX_PART = ("normalizer", "pre_tokenizer", "post_processor", "decoder"), 2**20
+"""What surrounds a vocabulary, and how many characters each may have in the file."""
+_MAX_DECODERS, _MAX_GROWTH = 256, 32
+"""How many a decoder may have, and how many times as long as tokens they may make a text."""
 _EXAMPLES = 3
 """Unknown words that are kept to be shown."""
 
@@ -37,15 +45,69 @@ def errors_as(what: str) -> Iterator[None]:
         raise TuiGenError(f"{what}: {fault}") from None
 
 
-class PromptTokenizer:
-    """A `tokenizers` file that never fails on a word which it does not know, but says where it stands."""
+def without_surrogates(text: str) -> str:
+    """As UTF-8 can write it."""
+    return _SURROGATE.sub("\ufffd", text)
 
-    def __init__(self, source: str) -> None:
+
+class Encoding(NamedTuple):
+    """The tokens of a text."""
+
+    ids: list[int]
+    offsets: list[tuple[int, int]]
+    """Where each begins and ends in the text, in characters."""
+
+
+class Encoder(Protocol):
+    """Text to tokens. Raises TuiGenError that says, of tokenizer.json, how it fails."""
+
+    def encode(self, text: str) -> Encoding:
+        """The tokens of a text, without what a prompt begins with."""
+        ...
+
+    def last_word(self, text: str) -> str:
+        """The word that a text breaks off in, as the vocabulary would have it; empty after a space."""
+        ...
+
+
+class LocalEncoder:
+    """In this process."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+
+    def encode(self, text: str) -> Encoding:
+        with errors_as("fails on this text"):
+            encoding = self._tokenizer.encode(without_surrogates(text), add_special_tokens=False)
+            return Encoding(encoding.ids, encoding.offsets)
+
+    def last_word(self, text: str) -> str:
+        with errors_as("fails on this text"):
+            normalizer, splitter = self._tokenizer.normalizer, self._tokenizer.pre_tokenizer
+            text = without_surrogates(text)
+            text = normalizer.normalize_str(text) if normalizer else text
+            words = splitter.pre_tokenize_str(text) if splitter else []
+        return words[-1][0] if words and words[-1][1][1] == len(text) else ""
+
+
+class PromptTokenizer:
+    """A `tokenizers` file that never fails on a word which it does not know, but says where it stands.
+
+    encoder: where it encodes; default: in this process.
+    """
+
+    def __init__(self, source: str, encoder: Encoder | None = None) -> None:
         with errors_as("is damaged"):
-            facts = json.loads(source)
+            facts = parse_json(source)
+            if max(len(json.dumps(facts.get(part))) for part in _PARTS) > _MAX_PART:
+                raise TuiGenError(f"has a {listed(_PARTS)} of more than {_MAX_PART >> 10:,} KiB")
             self.tokenizer = Tokenizer.from_str(json.dumps(_with_unknown(facts)))
             self.tokenizer.no_truncation()  # a prompt is what was typed, all of it
             self.tokenizer.no_padding()
+            _check_decoder(self.tokenizer)
+        if max(map(len, self.vocabulary), default=0) > MAX_TOKEN:
+            raise TuiGenError(f"has a token of more than {MAX_TOKEN} characters")
+        self.encoder = encoder or LocalEncoder(self.tokenizer)
         unknown = facts["model"].get("unk_token")
         self.unknown_id = None if unknown is None else self.tokenizer.token_to_id(unknown)
 
@@ -57,11 +119,11 @@ class PromptTokenizer:
 
     def ids(self, text: str) -> list[int]:
         """Token ids; one that is `NOWHERE` or more stands for an unknown word."""
-        return list(self._encode(text).ids)
+        return self.encode(text).ids
 
     def unknown(self, text: str) -> list[tuple[int, int]]:
         """Spans of text that no token of the vocabulary stands for."""
-        encoding = self._encode(text)
+        encoding = self.encode(text)
         pairs = zip(encoding.ids, encoding.offsets, strict=True)
         return [span for token, span in pairs if token == self.unknown_id]
 
@@ -76,21 +138,18 @@ class PromptTokenizer:
 
     def last_word(self, text: str) -> str:
         """The word that a text breaks off in, as the vocabulary would have it; empty after a space."""
-        with errors_as("tokenizer.json fails on this prompt"):
-            normalizer, splitter = self.tokenizer.normalizer, self.tokenizer.pre_tokenizer
-            text = _SURROGATE.sub("\ufffd", text)
-            text = normalizer.normalize_str(text) if normalizer else text
-            words = splitter.pre_tokenize_str(text) if splitter else []
-        return words[-1][0] if words and words[-1][1][1] == len(text) else ""
+        with errors_of("tokenizer.json"):
+            return self.encoder.last_word(text)
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of token ids, special ones included."""
         with errors_as("tokenizer.json fails on what the model wrote"):
             return self.tokenizer.decode(list(tokens), skip_special_tokens=False)
 
-    def _encode(self, text: str) -> Encoding:
-        with errors_as("tokenizer.json fails on this prompt"):
-            return self.tokenizer.encode(_SURROGATE.sub("\ufffd", text), add_special_tokens=False)
+    def encode(self, text: str) -> Encoding:
+        """The tokens of a text; an id that is `NOWHERE` or more stands for an unknown word."""
+        with errors_of("tokenizer.json"):
+            return self.encoder.encode(text)
 
 
 def _with_unknown(facts: dict[str, dict[str, object]]) -> dict[str, dict[str, object]]:
@@ -101,6 +160,31 @@ def _with_unknown(facts: dict[str, dict[str, object]]) -> dict[str, dict[str, ob
         model["unk_token"] = model.get("unk_token") or "<unknown>"
         vocab.setdefault(model["unk_token"], NOWHERE)
     return facts
+
+
+def _check_decoder(tokenizer: Tokenizer) -> None:
+    """Raises TuiGenError for a decoder that could take long, or write far more than the tokens are: a run waits for it.
+
+    Texts that it replaces are found in linear time; expressions may take exponential time.
+    """
+    decoders = _flat(parse_json(tokenizer.decoder.__getstate__())) if tokenizer.decoder else []
+    growth = 1.0
+    for decoder in decoders:
+        if decoder["type"] == "Replace":
+            pattern = decoder["pattern"].get("String")
+            if not pattern:
+                raise TuiGenError("has a decoder that replaces an expression, or nothing; it may replace texts alone")
+            growth *= max(1.0, len(decoder["content"]) / len(pattern))
+    if len(decoders) > _MAX_DECODERS or growth > _MAX_GROWTH:
+        raise TuiGenError(
+            f"has a decoder of too many parts, or one that makes a text more than {_MAX_GROWTH} times as long"
+        )
+
+
+def _flat(decoder: dict[str, Any]) -> list[dict[str, Any]]:
+    if decoder["type"] == "Sequence":
+        return [part for inner in decoder["decoders"] for part in _flat(inner)]
+    return [decoder]
 
 
 def text_blocks(file: io.BufferedIOBase, name: str) -> Iterator[str]:
@@ -173,8 +257,7 @@ class TextTokens:
 
     def read(self, block: str) -> Piece:
         """The tokens of the next block. Raises TuiGenError, with its place, for what no token can stand for."""
-        with errors_as("tokenizer.json fails on this text"):
-            encoding = self._tokenizer.tokenizer.encode(block, add_special_tokens=False)
+        encoding = self._tokenizer.encode(block)
         self._note_unknown(encoding, block)
         piece = self._piece(encoding, block)
         self._count(block)

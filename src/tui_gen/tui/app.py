@@ -25,7 +25,7 @@ from textual.timer import Timer
 
 from tui_gen.library import Entry
 from tui_gen.sessions.workspace import Workspace
-from tui_gen.terminal_text import counted, scrub
+from tui_gen.terminal_text import brief, counted, scrub_line
 from tui_gen.tui.bindings import bind, bindings_of, key_of, owns
 from tui_gen.tui.clipboard import CopyRequest, pass_on
 from tui_gen.tui.dialogs.help import HelpScreen
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 _TIME_TO_READ = 12
 """Seconds that a mistake in the configuration stays on the screen."""
+_LONGEST_NOTICE = 400
+"""Characters of one thing that is told beside the rest."""
 _PATIENCE = 1.0
 """Seconds after which a key counts as handled, be it that the widget which had it went away."""
 
@@ -133,9 +135,11 @@ class TuiGen(App[None]):
         timeout: float | None = None,
         markup: bool = False,
     ) -> None:
-        """Tells one thing at a time."""
+        """Tells one thing at a time, of which as much as leaves room for the screen."""
         self.clear_notifications()
-        super().notify(scrub(message), title=title, severity=severity, timeout=timeout, markup=markup)
+        super().notify(
+            scrub_line(brief(message, _LONGEST_NOTICE)), title=title, severity=severity, timeout=timeout, markup=markup
+        )
 
     def copy_to_clipboard(self, text: str) -> None:
         """Copies by every way there is, and says which."""

@@ -38,6 +38,11 @@ def test_networks_with_their_masks_are_causal(build: type[nn.Module]) -> None:
     check_causal(network_of(read(build(), size=(5, 9), assume=assume)))
 
 
+def test_pictures_that_are_too_large_to_be_proved_are_refused_before_anything_is_computed() -> None:
+    with pytest.raises(TuiGenError, match=r"pictures of 4096x4096 pixels, .* are too large: at most 16,777,216 logits"):
+        network_of(read(sequential(), size=(4096, 4096)))
+
+
 def test_a_first_layer_that_sees_its_own_pixel_is_found() -> None:
     torch.manual_seed(0)
     net = sequential()

@@ -28,6 +28,15 @@ async def test_no_fact_of_the_header_is_cut(text: LoadedModel, width: int) -> No
         assert facts[0] == "text"
 
 
+async def test_a_name_without_end_is_cut_to_the_line() -> None:
+    header = Header()
+    async with alone(header, (40, 1)) as driver:
+        header.show("name" * 75, "architecture")
+        await driver.settle()
+        assert driver.lines()[0].startswith("tui-gen ── namename")
+        assert driver.lines()[0].rstrip().endswith("…")
+
+
 @pytest.mark.parametrize("width", [80, 60, 40, 30])
 @pytest.mark.parametrize("now", [Context(walking=True, running=True, paused=True, made=True), Context(made=True)])
 async def test_the_last_line_cuts_no_key_and_keeps_help_and_quit(width: int, now: Context) -> None:
@@ -57,6 +66,19 @@ async def test_unknown_words_are_marked_before_anything_runs_and_read_as_unknown
         assert "".join(styled) == "zebra"
         await driver.run_to_end()
         assert driver.page.startswith("the <unk>")
+
+
+async def test_a_tokenizer_that_multiplies_what_is_typed_harms_nothing(models: Path) -> None:
+    hostile = toys.text_folder(models / "hostile", tokenizer=toys.multiplying("q"))
+    async with on_screen(hostile) as driver:
+        await driver.type("the quick")
+        await driver.press("enter")
+        await driver.until(lambda: "is not asked any more" in driver.notice)
+        assert driver.playground.prompt.value == "the quick"
+        await driver.press("f3", "home", "enter")
+        await driver.until(lambda: driver.workspace.loaded_model.card.name == "cats")
+        await driver.run_to_end()
+        assert driver.page.startswith("the")
 
 
 async def test_a_phrase_is_completed_after_a_comma(models: Path) -> None:

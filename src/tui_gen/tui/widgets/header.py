@@ -15,15 +15,18 @@ from textual.widgets import Static
 
 from tui_gen.errors import TuiGenError
 from tui_gen.library import LoadedModel
-from tui_gen.terminal_text import counted, scrub, scrub_line
+from tui_gen.terminal_text import brief, counted, scrub, scrub_line
 from tui_gen.training_log import read_learning
 from tui_gen.tui.bindings import KEYS, Context, Key, Pair, key_of, pairs_now
+from tui_gen.tui.widgets.cells import fit
 
 _SEPARATOR = " · "
+_LONGEST_FACT = 500
+"""Characters of what a card says of one thing."""
 
 
 class Header(Widget):
-    """Name on the left, facts on the right, a rule between them; facts that do not fit are left out whole."""
+    """Name on the left, facts on the right, a rule between them; facts that do not fit are left out whole, but one."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,6 +62,7 @@ class Header(Widget):
         while cell_len(_SEPARATOR.join(facts + speed)) > room and len(facts + speed) > 1:
             (speed if len(speed) > 1 else facts if len(facts) > 1 else speed).pop()
         right = _SEPARATOR.join(facts + speed)
+        right = right if cell_len(right) <= room else fit(right, room)
         return Text(f"tui-gen {'─' * max(1, room + 2 - cell_len(right))} {right}", no_wrap=True)
 
 
@@ -117,9 +121,13 @@ def about_text(loaded_model: LoadedModel, keys: Sequence[Key] = KEYS) -> str:
         ("proved", card.proof),
         ("runs on", loaded_model.model.runs_on),
     ]
-    lines = [f"{name:8} {value}" for name, value in facts if value]
-    example = f"\n\nType a prompt and press enter, for example: {card.prompt_example}" if card.prompt_example else ""
-    return f"{card.name}\n{card.description}{example}\n\n" + "\n".join(lines) + _phrases(loaded_model)
+    lines = [f"{name:8} {brief(value, _LONGEST_FACT)}" for name, value in facts if value]
+    example = (
+        f"\n\nType a prompt and press enter, for example: {brief(card.prompt_example, _LONGEST_FACT)}"
+        if card.prompt_example
+        else ""
+    )
+    return f"{card.name}\n{brief(card.description)}{example}\n\n" + "\n".join(lines) + _phrases(loaded_model)
 
 
 def _epochs(loaded_model: LoadedModel, key: str) -> str:
