@@ -11,9 +11,12 @@ from __future__ import annotations
 import os
 import select
 import signal
+import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 from weakref import WeakSet
 
 if TYPE_CHECKING:
@@ -103,7 +106,7 @@ class Watch:
         self._runs, self._lock, self._call = WeakSet[Run](), threading.Lock(), threading.Event()
         self._thread: threading.Thread | None = None
         self._listens = False
-        self._ear: socket | None = None
+        self._ear: _Ear | None = None
 
     def add(self, run: Run) -> None:
         """Looks at a run from now on."""
@@ -164,18 +167,29 @@ class Watch:
         if self._ear is None:
             time.sleep(TICK)
             return False
-        ready = select.select([self._ear], [], [], TICK)[0]
-        return bool(ready) and signal.SIGINT in self._ear.recv(_SIGNALS)
+        ready = select.select([self._ear.end], [], [], TICK)[0]
+        return bool(ready) and signal.SIGINT in self._ear.read()
 
 
-def _ear() -> socket:
+class _Ear(NamedTuple):
     """Where the numbers of signals arrive at once, whatever the main thread does."""
-    from socket import socketpair  # of no use for the screen, which asks for nothing of the kind
 
-    ear, mouth = socketpair()
-    mouth.setblocking(False)
-    signal.set_wakeup_fd(mouth.detach(), warn_on_full_buffer=False)
-    return ear
+    end: int | socket
+    read: Callable[[], bytes]
+
+
+def _ear() -> _Ear:
+    if sys.platform == "win32":  # where nobody can wait for a pipe
+        from socket import socketpair
+
+        there, here = socketpair()
+        there.setblocking(False)
+        signal.set_wakeup_fd(there.detach(), warn_on_full_buffer=False)
+        return _Ear(here, partial(here.recv, _SIGNALS))
+    end, writing_end = os.pipe()
+    os.set_blocking(writing_end, False)
+    signal.set_wakeup_fd(writing_end, warn_on_full_buffer=False)
+    return _Ear(end, partial(os.read, end, _SIGNALS))
 
 
 WATCH = Watch()
