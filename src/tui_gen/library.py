@@ -230,8 +230,8 @@ def _read_graph(path: Path, *, trust: bool = False) -> bytes:
     """Raises TuiGenError for a file that cannot be read, and for one that is too large for a stranger's."""
     if not trust and path.is_file() and path.stat().st_size > MAX_GRAPH:
         raise TuiGenError(
-            f"{path} is larger than {MAX_GRAPH // 2**20} MB; in a folder of its own, --trust opens it, if you trust "
-            "whoever made the file"
+            f"{path} is larger than {MAX_GRAPH // 2**20} MB; in a folder of its own, --trust opens it, if you know who "
+            "made it"
         )
     return read_bytes(path)
 

@@ -269,7 +269,7 @@ def test_a_run_connects_to_nobody_starts_no_thread_of_telemetry_and_leaves_only_
     facts: dict[str, Any] = json.loads(done.stdout)
     assert facts == {"status": 0, "events": [], "variable": ["1"], "threads": 0, "sockets": []}, done.stderr
     files = [path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()]
-    assert [path.parts[:3] for path in files] == [("cache", "tui-gen", "opened")]
+    assert [path.parts[:3] for path in files] == [("cache", "tui-gen", "tried")]
 
 
 @pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")

@@ -77,7 +77,7 @@ _ATTRIBUTE_NAME, _ATTRIBUTE_INT, _ATTRIBUTE_TENSORS, _ATTRIBUTE_GRAPHS, _ATTRIBU
 )
 _TENSOR_NAME, _TENSOR_EXTERNAL, _TENSOR_LOCATION, _INFO_NAME = 8, 13, 14, 1
 """Field numbers of onnx.proto3."""
-_CURE = "export the network again without it, or say --trust, if you trust whoever made the file"
+_CURE = "export it again without that, or say --trust if you know who made it"
 
 
 def check_operators(graph: bytes) -> None:
@@ -89,7 +89,7 @@ def check_operators(graph: bytes) -> None:
 
 
 def _refusal(what: str) -> TuiGenError:
-    return TuiGenError(f"model.onnx is refused: {what}, which the step of a network has no need of; {_CURE}")
+    return TuiGenError(f"model.onnx is refused: {what}, which no step of a network needs; {_CURE}")
 
 
 class _Scope:
