@@ -6,8 +6,10 @@ has limits of its own, and dies with its parent.
 
 from __future__ import annotations
 
-import contextlib
+import json
+import math
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -21,14 +23,17 @@ from tui_gen.errors import TuiGenError
 
 Report = Callable[[str], None]
 """Takes a line that says what is done next."""
-_CODE = "import sys; from tui_gen.child import serve; serve(*sys.argv[1:])"
+_CODE = "import sys; from tui_gen.child import serve; serve(sys.argv[1])"
 _FAILED = 1
 _STAGE, _FAULT = "stage", "fault"
 """How a line begins that the child prints: with what it is about to do, or with a fault and its kind."""
+_BUSY = 2
+"""How many times as long as its time a child may take by the clock, on a machine that others use."""
 _DIE_WITH_PARENT = 1
 """Linux's PR_SET_PDEATHSIG."""
 _WINDOWS_EXCEPTION = 0xC0000000
 """The least exit status of a program that Windows ended for a fault such as a bad memory access."""
+_OUT_OF_TIME = -signal.SIGXCPU if sys.platform != "win32" else None
 _children: set[subprocess.Popen[bytes]] = set()
 
 
@@ -37,7 +42,7 @@ class Ending:
     """How a child ended. stage: what it did last, as it was reported; empty before the first report."""
 
     status: int | None
-    """Its exit status; None for one that was not done in time."""
+    """Its exit status; None for one that took too long."""
     stage: str = ""
     fault: str = ""
     """The kind of the exception that ended the task; empty where none did."""
@@ -53,14 +58,20 @@ class Ending:
 def run_in_child(task: Callable[[bytes, Report], None], content: bytes, *, seconds: float, memory: int) -> Ending:
     """Runs a task, a function of a module of ours, on foreign bytes.
 
-    seconds: after which it is killed. memory: bytes of address space that it may take, where the system can limit them.
-    Raises TuiGenError where no child starts.
+    seconds: of a processor, after which it is killed. memory: bytes of address space. Both as far as the system can
+    limit them. Raises TuiGenError where no child starts.
     """
     # -P: a foreign model's folder may be the working directory, and nothing in it may be imported.
-    facts = map(str, (task.__module__, task.__name__, len(content), memory, os.getpid()))
+    facts = {
+        "task": (task.__module__, task.__name__),
+        "size": len(content),
+        "memory": memory,
+        "seconds": math.ceil(seconds),
+        "parent": os.getpid(),
+    }
     try:
         child = subprocess.Popen(
-            [sys.executable, "-P", "-c", _CODE, *facts],
+            [sys.executable, "-P", "-c", _CODE, json.dumps(facts)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -72,8 +83,8 @@ def run_in_child(task: Callable[[bytes, Report], None], content: bytes, *, secon
     assert pipe
     try:
         threading.Thread(target=_write, args=(pipe, content), daemon=True).start()  # for a child that does not read
-        output, status = child.communicate(timeout=seconds)[0], child.returncode
-        return _ending(output, status)
+        output, status = child.communicate(timeout=_BUSY * seconds)[0], child.returncode
+        return _ending(output, None if status == _OUT_OF_TIME else status)
     except subprocess.TimeoutExpired:
         child.kill()
         return _ending(child.communicate()[0], None)
@@ -108,12 +119,15 @@ def _ending(output: bytes, status: int | None) -> Ending:
     return Ending(status, stage, fault, message)
 
 
-def serve(module: str, function: str, size: str, memory: str, parent: str) -> None:
+def serve(text: str) -> None:
     """In the child: runs a task on what stands on stdin; a fault of it is reported, and ends the child with 1."""
     try:
-        _limit(int(memory), int(parent))
-        content = sys.stdin.buffer.read(int(size))
+        facts = json.loads(text)
+        _limit(facts["memory"], facts["seconds"])
+        _die_with(facts["parent"])
+        content = sys.stdin.buffer.read(facts["size"])
         threading.Thread(target=_outlive_no_parent, daemon=True).start()
+        module, function = facts["task"]
         getattr(import_module(module), function)(content, lambda stage: _print(_STAGE, stage))
     except BaseException as fault:
         kind = "ImportError" if isinstance(fault, ImportError) else type(fault).__name__
@@ -131,21 +145,23 @@ def _outlive_no_parent() -> None:
     os._exit(_FAILED)
 
 
-def _limit(memory: int, parent: int) -> None:
+def _limit(memory: int, seconds: int) -> None:
     if sys.platform == "win32":
         return
     import resource
 
-    limits = {resource.RLIMIT_AS: memory, resource.RLIMIT_CORE: 0}
+    limits = {resource.RLIMIT_AS: memory, resource.RLIMIT_CORE: 0, resource.RLIMIT_CPU: seconds}
     for kind, value in limits.items():
         hard = resource.getrlimit(kind)[1]
         with suppress(OSError, ValueError):  # macOS knows no such limit
             resource.setrlimit(kind, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
+
+
+def _die_with(parent: int) -> None:
     if sys.platform == "linux":
         import ctypes
-        import signal
 
-        with contextlib.suppress(OSError, AttributeError):
+        with suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
         if os.getppid() != parent:  # which ended before this line
             os._exit(_FAILED)

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from tui_gen.errors import TuiGenError
 from tui_gen.runtime.onnx_graph import Field, UnknownFormError, read_fields
 
-MAX_NODES = 50_000
-_MAX_FIELDS, _MAX_DEPTH = 1_000_000, 8
+MAX_NODES = 20_000
+_MAX_FIELDS, _MAX_DEPTH = 500_000, 8
 """Parts of a file that are read, and graphs within graphs."""
 _LONGEST_NAME = 60
 """Characters of an operator's name that are shown."""

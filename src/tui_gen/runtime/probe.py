@@ -25,8 +25,8 @@ from tui_gen.runtime.placement import CachedMeasurement
 from tui_gen.runtime.sequence_graph import TARGETS, sequence_graph
 from tui_gen.runtime.session import RUNTIME, OnnxSession
 
-_SECONDS = 9.0
-"""That opening it and its first steps may take."""
+_SECONDS = 8
+"""Of a processor, that opening it and its first steps may take."""
 _MEMORY, _PER_BYTE = 2**31, 4
 """Address space that the child may take, and how many times the file besides, where somebody vouches for it."""
 _AT_LEISURE = 2.0
@@ -64,9 +64,7 @@ def _try_in_child(graph: bytes, memory: int) -> None:
         raise TuiGenError(f"model.onnx cannot be tried in a process of its own: {fault}") from fault
     stage = ending.stage or "opening it"
     if ending.status is None:
-        raise TuiGenError(
-            f"model.onnx is refused: {stage} does not end within {_SECONDS:.9g} s; if the machine was busy, try again"
-        )
+        raise TuiGenError(f"model.onnx is refused: {stage} does not end within {_SECONDS} s")
     if ending.crashed:
         raise TuiGenError(f"model.onnx is refused: {stage} crashes onnxruntime (exit status {ending.status})")
     if ending.stage and ending.fault in (DeviceFullError.__name__, MemoryError.__name__):
