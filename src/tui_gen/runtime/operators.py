@@ -48,7 +48,7 @@ _OF_ONNXRUNTIME = """
     QuantizeLinear
 """
 """Of the domain com.microsoft: what its quantiser writes."""
-_OPERATORS = {
+OPERATORS = {
     *" ".join((_ELEMENTWISE, _OVER_AXES, _LAYERS, _REARRANGING, _IN_INTEGERS)).split(),
     *(f"com.microsoft.{name}" for name in _OF_ONNXRUNTIME.split()),
 }
@@ -204,7 +204,7 @@ class _Reader:
                 raise ValueError("an attribute comes twice")
 
     def _read_node(self, node: _Node, scope: _Scope, depth: int) -> None:
-        if node.name not in _OPERATORS or (node.graphs and node.operator not in ("If", "Scan")):
+        if node.name not in OPERATORS or (node.graphs and node.operator not in ("If", "Scan")):
             raise _refusal(f"it has the operator {node.name:.{_LONGEST_NAME}}")
         if node.operator == "Scan" and node.numbers.get("num_scan_inputs") != len(node.inputs):
             raise _refusal("it has a Scan that keeps something from one turn to the next")
