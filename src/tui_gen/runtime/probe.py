@@ -52,8 +52,7 @@ def check(graph: bytes, sha256: str, *, trust: bool = False) -> None:
         return
     if not trust:
         check_operators(graph)
-    if before != _VOUCHED:
-        _try_in_child(graph, _MEMORY + (_PER_BYTE * len(graph) if trust else 0))
+    _try_in_child(graph, _MEMORY + (_PER_BYTE * len(graph) if trust else 0))
     verdict.write(_VOUCHED if trust else _PASSED)
 
 
