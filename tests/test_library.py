@@ -14,10 +14,10 @@ import numpy as np
 import onnx
 import pytest
 
-from tests.support import toys
+from tests.support import hostile, toys
 from tui_gen import library
 from tui_gen.errors import TuiGenError
-from tui_gen.library import find_models, is_checkpoint, locate, open_model, search_path
+from tui_gen.library import find_models, is_checkpoint, locate, needs_trust, open_model, search_path
 from tui_gen.runtime.model import Model
 
 
@@ -257,6 +257,11 @@ def test_other_files_are_no_checkpoints(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.pt")
     assert not any(is_checkpoint(str(path)) for path in [*tmp_path.iterdir(), tmp_path, tmp_path / "missing"])
     assert not is_checkpoint("a\0b")
+
+
+def test_who_exports_a_network_learns_whether_others_have_to_trust_it() -> None:
+    assert needs_trust(hostile.endless(1).SerializeToString())
+    assert not needs_trust(toys.text_graph())
 
 
 def test_a_file_too_large_for_a_stranger_is_not_even_read(tmp_path: Path) -> None:

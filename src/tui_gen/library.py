@@ -236,6 +236,17 @@ def _read_graph(path: Path, *, trust: bool = False) -> bytes:
     return read_bytes(path)
 
 
+def needs_trust(graph: bytes) -> bool:
+    """Whether a graph has operators or a size that are only opened for somebody who vouches for it."""
+    from tui_gen.runtime.operators import check_operators
+
+    try:
+        check_operators(graph)
+    except TuiGenError:
+        return True
+    return len(graph) > MAX_GRAPH
+
+
 def read_tokenizer(model: Path) -> str | None:
     """The text of tokenizer.json, of a folder or in the metadata of a graph; None where there is none."""
     if model.is_file():
