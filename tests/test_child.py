@@ -45,7 +45,7 @@ def test_the_exit_status_of_a_crash_on_windows_is_one() -> None:
 
 
 def test_one_that_hangs_is_killed() -> None:
-    assert run(child_tasks.hang, seconds=2) == Ending(None, "waiting")
+    assert run(child_tasks.hang, seconds=3) == Ending(None, "waiting")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems limit no address space")

@@ -61,7 +61,7 @@ def test_what_many_samples_take_is_no_hang() -> None:
 
 
 def test_a_step_without_end_is_ended_and_the_model_can_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "_PATIENCE", 0.0)
+    monkeypatch.setattr(watch, "_PATIENCE", 1.0)
     monkeypatch.setattr(watch, "_FACTOR", 1)
     card = ModelCard("endless", "text", "toy", len(WORDS), bos=0)
     model = Model(hostile.endless(3).SerializeToString(), card, provider="cpu")
@@ -69,7 +69,7 @@ def test_a_step_without_end_is_ended_and_the_model_can_go_on(monkeypatch: pytest
     for _ in range(2):
         _, state = model.step(tokens, state)
     for _ in range(2):
-        with pytest.raises(TuiGenError, match="a step of the model did not end within 0 s, so it was ended"):
+        with pytest.raises(TuiGenError, match="a step of the model did not end within 1 s, so it was ended"):
             model.step(tokens, state)
     logits, _ = model.step(tokens, model.start(1))
     assert logits.shape == (1, len(WORDS))
