@@ -245,10 +245,10 @@ def test_a_state_must_be_named_typed_and_sized(state: Port, fault: str) -> None:
 
 def test_all_parts_of_a_state_count_together() -> None:
     parts = [str(number) for number in range(8)]
-    states = [Port(f"state.{part}", FLOAT, ("batch", 2**23)) for part in parts]
-    after = [Port(f"next.{part}", FLOAT, ("batch", 2**23)) for part in parts]
+    states = [Port(f"state.{part}", FLOAT, ("batch", 2**22)) for part in parts]
+    after = [Port(f"next.{part}", FLOAT, ("batch", 2**22)) for part in parts]
     check_contract([TOKEN, *states[1:]], [LOGITS, *after[1:]], 8)
-    assert "logits of 67,108,872 numbers a sample are refused" in refusal([TOKEN, *states], [LOGITS, *after])
+    assert "logits of 33,554,440 numbers a sample are refused" in refusal([TOKEN, *states], [LOGITS, *after])
 
 
 @pytest.mark.parametrize("after", [[], [NEXT_H, NEXT_N, NEXT_N], [NEXT_N, NEXT_H], [NEXT_H, replace(NEXT_N, name="n")]])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tui_gen.errors import TuiGenError
 
-MAX_STATE = 2**26
+MAX_STATE = 2**25
 """Numbers that a state may hold for one sample, with the logits."""
 STATE_TYPES = {
     "tensor(float)": "float32",
