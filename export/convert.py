@@ -18,7 +18,7 @@ from tui_gen.errors import TuiGenError
 from tui_gen.files import digest
 from tui_gen.inspection.audit import audit
 from tui_gen.json_fields import JsonFields
-from tui_gen.library import CARD_KEY, TOKENIZER_KEY, codec_for
+from tui_gen.library import CARD_KEY, TOKENIZER_KEY, codec_for, needs_trust
 from tui_gen.runtime.model import Model
 from tui_gen.runtime.onnx_graph import with_metadata
 from tui_gen.terminal_text import show
@@ -94,7 +94,8 @@ def convert(
     card = write_folder(
         target, graph=graph, card=card, tokenizer=exportable.tokenizer, log=exportable.log, weights=weights
     )
-    show(f"wrote {target}{instead}; play it with: tui-gen {shlex.quote(str(target))}")
+    words = ["tui-gen", str(target), *(["--trust"] if needs_trust(graph) else [])]
+    show(f"wrote {target}{instead}; play it with: {shlex.join(words)}")
     return card
 
 

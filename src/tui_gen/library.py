@@ -2,7 +2,7 @@
 
 A model is a folder, or a file of its own: a graph whose metadata has the card and the tokenizer.
 
-Nothing heavy is loaded before a model is opened. A model that does not ship is opened in a child process first, because
+Nothing heavy is loaded before a model is opened. A model that does not ship is tried in a child process first, because
 a file that crashes onnxruntime must not crash the player.
 """
 
@@ -11,9 +11,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,21 +36,8 @@ CARD_KEY, TOKENIZER_KEY = "tui-gen.card", "tui-gen.tokenizer"
 """Of the metadata of a graph: what config.json says of the network, and tokenizer.json."""
 _TRIAL = "A text, in 2 lines:\nnaïve – 漢字 😀 <unk> [UNK]  " + "a" * 40
 """That a foreign tokenizer must encode."""
-_SECONDS = 20
-"""That opening a foreign model may take."""
-_CHILD = """\
-import sys
-try:
-    from tui_gen.runtime.session import open_blindly
-    open_blindly(sys.argv[1])
-except Exception as fault:
-    kind = "ImportError" if isinstance(fault, ImportError) else type(fault).__name__
-    print(kind, " ".join(str(fault).split()), sep="\\n", flush=True)
-    sys.exit(1)
-"""
-"""Exits with 0 also for a graph that onnxruntime refuses; else prints the kind of fault and its message."""
-_WINDOWS_EXCEPTION = 0xC0000000
-"""The least exit status of a program that Windows ended for a fault such as a bad memory access."""
+MAX_GRAPH = 400 * 2**20
+"""Bytes of a graph that nobody vouches for."""
 
 
 @dataclass(frozen=True)
@@ -186,18 +170,20 @@ def _holds_pickle(path: str) -> bool:
     return False
 
 
-def open_model(model: str | Path, *, provider: Provider = "auto", threads: int = 0, device: int = 0) -> LoadedModel:
+def open_model(
+    model: str | Path, *, provider: Provider = "auto", threads: int = 0, device: int = 0, trust: bool = False
+) -> LoadedModel:
     """Opens a model. Raises TuiGenError that names the file at fault.
 
     model: a name, or the path of a model folder or of a graph; a `Path` is never taken for a name. threads: at most so
-    many, on the CPU; 0 takes as many as make the model fastest on this machine. device: which GPU.
+    many, on the CPU; 0 takes as many as make the model fastest on this machine. device: which GPU. trust: whoever made
+    the graph is known, so it may be of any operators and size.
     """
-    from tui_gen.runtime.session import RUNTIME
     from tui_gen.text.encoder_process import EncoderProcess
 
     folder = locate(model) if isinstance(model, str) else model
     card = read_card(folder)
-    graph = read_bytes(graph_file(folder))
+    graph = _read_graph(graph_file(folder), trust=trust)
     sha256 = digest(graph)
     _check_hash(folder, card, sha256)
     tokenizer, foreign = read_tokenizer(folder), folder.resolve().parent != shipped_folder().resolve()
@@ -206,7 +192,9 @@ def open_model(model: str | Path, *, provider: Provider = "auto", threads: int =
         encoder = EncoderProcess(tokenizer) if tokenizer and foreign else None  # starts beside what follows
     with errors_of(f"{folder}:"):
         if foreign:
-            check(graph, sha256, RUNTIME)
+            from tui_gen.runtime import probe
+
+            probe.check(graph, sha256, trust=trust)
         network = _on_cpu(graph, sha256, card, threads)
         network.use(provider, device)
     with errors_of(place):
@@ -243,6 +231,27 @@ def graph_file(model: Path) -> Path:
     return model if model.is_file() else model / GRAPH
 
 
+def _read_graph(path: Path, *, trust: bool = False) -> bytes:
+    """Raises TuiGenError for a file that cannot be read, and for one that is too large for a stranger's."""
+    if not trust and path.is_file() and path.stat().st_size > MAX_GRAPH:
+        raise TuiGenError(
+            f"{path} is larger than {MAX_GRAPH // 2**20} MB; in a folder of its own, --trust opens it, if you know who "
+            "made it"
+        )
+    return read_bytes(path)
+
+
+def needs_trust(graph: bytes) -> bool:
+    """Whether a graph has operators or a size that are only opened for somebody who vouches for it."""
+    from tui_gen.runtime.operators import check_operators
+
+    try:
+        check_operators(graph)
+    except TuiGenError:
+        return True
+    return len(graph) > MAX_GRAPH
+
+
 def read_tokenizer(model: Path) -> str | None:
     """The text of tokenizer.json, of a folder or in the metadata of a graph; None where there is none."""
     if model.is_file():
@@ -255,7 +264,7 @@ def _metadata(graph: Path) -> dict[str, str]:
     from tui_gen.runtime.onnx_graph import UnknownFormError, read_metadata
 
     try:
-        return read_metadata(read_bytes(graph))
+        return read_metadata(_read_graph(graph))
     except (ValueError, UnknownFormError) as fault:
         raise TuiGenError(f"{graph} is not an ONNX file, or a damaged one") from fault
 
@@ -317,63 +326,3 @@ def codec_for(card: ModelCard, tokenizer: str | None, encoder: Encoder | None = 
     if not tokenizer:
         raise TuiGenError("is missing")
     return TextCodec(card, tokenizer, encoder)
-
-
-def check(graph: bytes, sha256: str, runtime: str) -> None:
-    """Opens an ONNX file in a child process. Raises TuiGenError if that crashes, hangs, or cannot be tried.
-
-    runtime: onnxruntime's version; a file that passed once with it is not tried again. A graph that onnxruntime merely
-    refuses passes: whoever opens it in earnest is told why.
-    """
-    from tui_gen.runtime.placement import CachedMeasurement
-
-    verdict = CachedMeasurement("opened", sha256, runtime)
-    if verdict.read() is not None:
-        return
-    try:
-        with tempfile.TemporaryDirectory(prefix="tui-gen-", ignore_cleanup_errors=True) as folder:
-            path = Path(folder) / "model.onnx"
-            path.write_bytes(graph)
-            _open_in_child(path)
-    except OSError as fault:
-        where = f"; the folder for temporary files is {tempfile.gettempdir()}, and TMPDIR names another"
-        raise TuiGenError(f"model.onnx cannot be tried in a process of its own: {fault}{where}") from fault
-    verdict.write("")
-
-
-def _open_in_child(path: Path) -> None:
-    # -P: a foreign model's folder may be the working directory, and nothing in it may be imported.
-    command = [sys.executable, "-P", "-c", _CHILD, str(path)]
-    try:
-        child = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as fault:
-        cure = "if the machine was busy, try again"
-        raise TuiGenError(f"model.onnx is refused: opening it takes more than {_SECONDS} s; {cure}") from fault
-    except OSError as fault:
-        raise TuiGenError(
-            f"model.onnx cannot be tried in a process of its own: {sys.executable or 'Python'} does not start ({fault})"
-        ) from fault
-    status = child.returncode
-    if status < 0 or status >= _WINDOWS_EXCEPTION:
-        raise TuiGenError(f"model.onnx is refused: opening it crashes onnxruntime (exit status {status})")
-    if status:
-        raise TuiGenError(f"model.onnx cannot be tried in a process of its own: {_trouble(child.stdout, status)}")
-
-
-def _trouble(output: bytes, status: int) -> str:
-    """What the child said of a fault that is not the model's, and what to do about it."""
-    kind, _, message = output.decode("utf-8", "replace").strip().partition("\n")
-    if kind == "ImportError":
-        return f"{message}; install tui-gen again for {sys.executable}"
-    if kind == "TuiGenError":
-        return message
-    if kind == "MemoryError":
-        return "there is too little memory; end other programs"
-    return f"{message} ({kind})" if message else kind or f"it ended with exit status {status} and said nothing"

@@ -20,6 +20,7 @@ from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.library import shipped_folder
 from tui_gen.runtime.model import Model
+from tui_gen.runtime.operators import check_operators
 
 SHIPPED = ["recipes", "shakespeare", "names", "fashion", "adventurers"]
 
@@ -40,6 +41,7 @@ def test_trained_models_shrink_and_stay_themselves(name: str, dtype: SmallDtype,
     assert 0 <= precision.kl_divergence < limit
     assert precision.greedy_agreement > 0.95
     assert precision.tokens == 2000
+    check_operators(small)
 
 
 def test_large_products_are_computed_in_whole_numbers_and_small_ones_only_stored() -> None:

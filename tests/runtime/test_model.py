@@ -237,11 +237,18 @@ def test_logits_must_be_float32_as_wide_as_the_vocabulary(logits: Port) -> None:
         (replace(H, shape=(1, 2, 5)), "must have a symbolic batch as its first dimension"),
         (replace(H, shape=()), "must have a symbolic batch as its first dimension"),
         (replace(H, shape=("batch", "time", 5)), "may have no symbolic dimension but the batch"),
-        (replace(H, shape=("batch", 2**20, 2**20)), "is too large for a state"),
     ],
 )
 def test_a_state_must_be_named_typed_and_sized(state: Port, fault: str) -> None:
     assert fault in refusal([TOKEN, state], [LOGITS, NEXT_H])
+
+
+def test_all_parts_of_a_state_count_together() -> None:
+    parts = [str(number) for number in range(8)]
+    states = [Port(f"state.{part}", FLOAT, ("batch", 2**22)) for part in parts]
+    after = [Port(f"next.{part}", FLOAT, ("batch", 2**22)) for part in parts]
+    check_contract([TOKEN, *states[1:]], [LOGITS, *after[1:]], 8)
+    assert "logits of 33,554,440 numbers a sample are refused" in refusal([TOKEN, *states], [LOGITS, *after])
 
 
 @pytest.mark.parametrize("after", [[], [NEXT_H, NEXT_N, NEXT_N], [NEXT_N, NEXT_H], [NEXT_H, replace(NEXT_N, name="n")]])

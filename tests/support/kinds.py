@@ -19,6 +19,7 @@ from export.verify import TOLERANCE, step_logits
 from tui_gen.errors import TuiGenError
 from tui_gen.library import codec_for
 from tui_gen.runtime.model import Model
+from tui_gen.runtime.operators import check_operators
 from tui_gen.text.codec import TextCodec
 
 Outcome = Literal["exact", "asked", "refused"]
@@ -89,6 +90,7 @@ def _compare(path: Path, options: ReadOptions, logits: Logits, factory: str | No
     exportable = read(path, options, factory=factory)[1].build()
     graph = exportable.network.step_graph()
     card = complete_card(exportable.card, exportable.network)
+    check_operators(graph.SerializeToString())
     model = Model(graph.SerializeToString(), card, provider="cpu")
     rng = np.random.default_rng(0)
     if card.image:

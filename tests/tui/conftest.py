@@ -20,5 +20,6 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setattr("tui_gen.library.shipped_folder", lambda: tmp_path / "none")
-    monkeypatch.setattr("tui_gen.library.check", lambda *_: None)  # tests/test_probe.py tries it; it takes 0.3 s each
+    # tests/runtime/test_probe.py tries it; it takes 0.3 s each
+    monkeypatch.setattr("tui_gen.runtime.probe.check", lambda *_, **__: None)
     return folder

@@ -199,13 +199,13 @@ async def test_a_model_chosen_later_wins_over_one_that_opens_slowly(
 ) -> None:
     loop, is_opening, may_go_on = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
 
-    def check(graph: bytes, sha256: str, runtime: str) -> None:
+    def check(graph: bytes, sha256: str, *, trust: bool) -> None:
         if graph == (models / "letters" / "model.onnx").read_bytes():
             loop.call_soon_threadsafe(is_opening.set)
             may_go_on.wait(60)
 
     async with on_screen(models / "cats") as driver:
-        monkeypatch.setattr("tui_gen.library.check", check)
+        monkeypatch.setattr("tui_gen.runtime.probe.check", check)
         driver.playground.open(models / "letters")
         await is_opening.wait()
         driver.playground.open(models / "stripes")

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.support import toys
+from tests.support import hostile, toys
 from tui_gen.bench.screen import AVAILABLE, Terminal
 from tui_gen.library import open_model
 from tui_gen.sessions.file import read_session
@@ -54,6 +54,17 @@ def test_a_signal_in_mid_run_leaves_a_sane_terminal(models: Path, tmp_path: Path
         screen.until(b"tokens/s")
         screen.process.send_signal(number)
         assert screen.wait() == 128 + number
+        assert LEAVES_ALTERNATE_SCREEN in screen.output
+
+
+def test_a_step_that_has_no_end_does_not_keep_the_screen_open(models: Path, tmp_path: Path) -> None:
+    toys.endless_text_folder(models / "stuck", graph=hostile.endless(20).SerializeToString())
+    with terminal(f"{TUI_GEN} stuck --trust", models, tmp_path) as screen:
+        screen.until(b"prompt")
+        screen.type("\r")
+        screen.until(rb"token 1\d")
+        screen.type("\x11")
+        assert screen.wait() == 0
         assert LEAVES_ALTERNATE_SCREEN in screen.output
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tui_gen.cli import options
 from tui_gen.errors import UsageError
-from tui_gen.terminal_text import counted, say
+from tui_gen.terminal_text import counted, say, show
 
 if TYPE_CHECKING:  # the help loads nothing that a look needs
     from collections.abc import Mapping

@@ -15,6 +15,7 @@ from typing import Any, TypeGuard
 from tui_gen import __version__
 from tui_gen.cli.options import WRONG_USAGE, Parser, add_verbose
 from tui_gen.errors import TuiGenError, UsageError
+from tui_gen.runtime.watch import WATCH
 from tui_gen.terminal_text import say, say_text
 
 OK, FAILED, INTERRUPTED = 0, 1, 130
@@ -61,6 +62,7 @@ def exit_status(run: Callable[[], int], args: argparse.Namespace, *, prog: str =
 
     args: with `verbose`, a failure has its traceback. prog: what the line begins with.
     """
+    WATCH.listen()
     _stand_in_for_closed_streams()
     _tolerate_narrow_encodings()
     try:

@@ -92,6 +92,11 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads", type=_count("threads"), metavar="N", help="at most so many on the CPU; default: measured"
     )
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help="open a file of any operators and size, as you know who made it; else those of such networks",
+    )
 
 
 def _count(name: str) -> Callable[[str], int]:
@@ -125,6 +130,7 @@ class EngineOptions(TypedDict):
     provider: Provider
     threads: int
     device: int
+    trust: bool
 
 
 def engine(args: argparse.Namespace, config: Config | None = None) -> EngineOptions:
@@ -134,7 +140,9 @@ def engine(args: argparse.Namespace, config: Config | None = None) -> EngineOpti
     """
     asked = {name: value for name, value in vars(args).items() if value is not None}
     values = {"provider": "auto", "threads": 0, "device": 0, **(config or _read_config()).values, **asked}
-    return EngineOptions(provider=values["provider"], threads=values["threads"], device=values["device"])
+    return EngineOptions(
+        provider=values["provider"], threads=values["threads"], device=values["device"], trust=args.trust
+    )
 
 
 def _read_config() -> Config:

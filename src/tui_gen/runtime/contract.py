@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from tui_gen.errors import TuiGenError
 
-MAX_STATE = 2**28
-"""Numbers that a state tensor may hold for one sample."""
+MAX_STATE = 2**25
+"""Numbers that a state may hold for one sample, with the logits."""
 STATE_TYPES = {
     "tensor(float)": "float32",
     "tensor(float16)": "float16",
@@ -53,6 +53,13 @@ def check_contract(inputs: Sequence[Port], outputs: Sequence[Port], vocab_size: 
         raise _fault(f"the outputs after 'logits' must be {expected}", outputs[1:])
     for state, after in zip(inputs[1:], outputs[1:], strict=True):
         _check_port(after, state.type, state.shape[1:])
+    numbers = vocab_size + sum(
+        math.prod(size for size in port.shape[1:] if isinstance(size, int)) for port in inputs[1:]
+    )
+    if numbers > MAX_STATE:
+        raise TuiGenError(
+            f"model.onnx: a state and logits of {numbers:,} numbers a sample are refused; {MAX_STATE:,} are the most"
+        )
 
 
 def _check_state(port: Port) -> None:
@@ -64,8 +71,6 @@ def _check_state(port: Port) -> None:
         raise TuiGenError(f"model.onnx: input '{port}' must have a symbolic batch as its first dimension")
     if not all(isinstance(size, int) and size >= 0 for size in port.shape[1:]):
         raise TuiGenError(f"model.onnx: input '{port}' may have no symbolic dimension but the batch")
-    if math.prod(size for size in port.shape[1:] if isinstance(size, int)) > MAX_STATE:
-        raise TuiGenError(f"model.onnx: input '{port}' is too large for a state")
 
 
 def _check_port(port: Port, kind: str, rest: tuple[int | str | None, ...]) -> None:

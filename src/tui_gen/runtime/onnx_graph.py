@@ -32,6 +32,7 @@ _MOST_PARTS_OF_ENTRY = 4
 """Fields of a text in it, which has two: so a file cannot make a reader go on for ever."""
 Field = tuple[int, "int | bytes | memoryview"]
 _VARINT, _EIGHT, _BYTES, _FOUR = 0, 1, 2, 5
+_PAST_FIELDS = 2**29
 
 
 class UnknownFormError(Exception):
@@ -234,10 +235,15 @@ def _message(value: int | bytes | memoryview) -> memoryview:
 
 
 def read_fields(message: bytes | memoryview) -> Iterator[Field]:
-    """The fields of a message, in their order; fixed-width numbers as bytes. Raises ValueError for what is none."""
+    """The fields of a message, in their order; texts and messages as memoryviews, fixed-width numbers as bytes.
+
+    Raises ValueError for what is none.
+    """
     view, at = memoryview(message), 0
     while at < len(view):
         key, at = _read_varint(view, at)
+        if not 0 < key >> 3 < _PAST_FIELDS:
+            raise ValueError("a field has a number that none can have")
         if key & 7 == _VARINT:
             value, at = _read_varint(view, at)
             yield key >> 3, value
@@ -245,7 +251,8 @@ def read_fields(message: bytes | memoryview) -> Iterator[Field]:
         width, at = _width(key & 7, view, at)
         if at + width > len(view):
             raise ValueError("a message is cut off")
-        yield key >> 3, view[at : at + width]
+        content = view[at : at + width]
+        yield key >> 3, content if key & 7 == _BYTES else bytes(content)
         at += width
 
 

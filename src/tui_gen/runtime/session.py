@@ -6,6 +6,7 @@ import contextlib
 import io
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from tui_gen.errors import DeviceFullError, DeviceLostError, TuiGenError
 from tui_gen.runtime.contract import Port
 from tui_gen.runtime.cuda import LIBRARIES, REPAIR, both_runtimes, driver_trouble, missing_library
+from tui_gen.runtime.watch import WATCH, Run, Speed
 
 try:
     import onnxruntime as ort
@@ -109,6 +111,8 @@ class OnnxSession:
         settings.intra_op_num_threads = threads
         settings.inter_op_num_threads = 1
         settings.add_session_config_entry("session.force_spinning_stop", str(int(yielding)))
+        # Its own format begins with signs that an ONNX file may have as well, and nothing here reads that one.
+        settings.add_session_config_entry("session.load_model_format", "ONNX")
         # ORT_ENABLE_ALL adds only layouts for convolutions, which a step has none of, and crashes on fp16 LSTMs.
         settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
         providers = [provider, *(["CPUExecutionProvider"] if provider != "CPUExecutionProvider" else [])]
@@ -126,11 +130,18 @@ class OnnxSession:
             self.inputs = [Port(port.name, port.type, tuple(port.shape)) for port in self._session.get_inputs()]
             self.outputs = [Port(port.name, port.type, tuple(port.shape)) for port in self._session.get_outputs()]
         self._names = [port.name for port in self.outputs]
+        self._speed = Speed()
 
     def run(self, feeds: Mapping[str, Any]) -> list[NDArray[Any]]:
         """From inputs by name to outputs in their order, in new memory. Raises TuiGenError."""
-        with _errors_as("onnxruntime could not run the model"):
-            outputs: list[NDArray[Any]] = self._session.run(self._names, feeds)
+        outputs: list[NDArray[Any]] = []
+        options = _run_options()
+        first = feeds[self.inputs[0].name]
+
+        def run() -> None:
+            outputs.extend(self._session.run(self._names, feeds, options))
+
+        self._watched(run, options, first.size)()
         return outputs
 
     def bind(self, inputs: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]]) -> Callable[[], None]:
@@ -146,7 +157,7 @@ class OnnxSession:
         ):
             for port, array in zip(ports, arrays, strict=True):
                 bind(port.name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
-        return self._runner(binding, None)
+        return self._runner(binding, _run_options(), inputs[0].size)
 
     def bind_on_device(
         self, inputs: Mapping[str, DeviceArray], outputs: Mapping[str, DeviceArray], recording: int | None = None
@@ -161,20 +172,38 @@ class OnnxSession:
             binding.bind_ortvalue_input(name, array.value)
         for name, array in outputs.items():
             binding.bind_ortvalue_output(name, array.value)
-        options = ort.RunOptions()
-        options.add_run_config_entry("gpu_graph_id", _UNRECORDED if recording is None else str(recording))
-        return self._runner(binding, options)
+        options = _run_options(_UNRECORDED if recording is None else str(recording))
+        return self._runner(binding, options, max(array.shape[0] for array in inputs.values()))
 
-    def _runner(self, binding: Any, options: Any) -> Callable[[], None]:
-        run = self._session.run_with_iobinding
+    def _runner(self, binding: Any, options: Any, size: int) -> Callable[[], None]:
+        return self._watched(partial(self._session.run_with_iobinding, binding, options), options, size)
+
+    def _watched(self, compute: Callable[[], None], options: Any, size: int) -> Callable[[], None]:
+        """What computes with these options, to be ended where it takes too long. size: tokens that it reads."""
+        run, watch = Run(options, self._speed, size), WATCH
+        watch.add(run)
 
         def call() -> None:
+            run.count += 1
             try:  # and no context manager, which takes its time at every token
-                run(binding, options)
+                if watch.asleep:
+                    watch.wake()
+                compute()
             except Exception as fault:  # onnxruntime's own exceptions share no other base
+                if reason := run.take_reason():
+                    raise TuiGenError(reason) from fault
                 raise _kind_of(fault)(f"onnxruntime could not run the model: {_first_line(fault)}") from fault
+            finally:
+                run.count += 1
 
         return call
+
+
+def _run_options(recording: str = _UNRECORDED) -> Any:
+    options = ort.RunOptions()
+    # also on the CPU: for options without this entry, looking for it takes several times as long as a small step
+    options.add_run_config_entry("gpu_graph_id", recording)
+    return options
 
 
 def cuda_session(graph: bytes, threads: int, options: Mapping[str, str]) -> OnnxSession | None:
@@ -223,12 +252,6 @@ def _kind_of(fault: Exception) -> type[TuiGenError]:
 
 def _first_line(fault: Exception) -> str:
     return str(fault).strip().splitlines()[0] if str(fault).strip() else type(fault).__name__
-
-
-def open_blindly(path: str) -> None:
-    """Opens a graph on the CPU and keeps any error to itself; a crash is what the caller looks for."""
-    with contextlib.suppress(TuiGenError):
-        OnnxSession(Path(path).read_bytes(), 1)
 
 
 def cuda_trouble(device: int) -> str:

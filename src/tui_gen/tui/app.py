@@ -23,7 +23,9 @@ from textual.notifications import SeverityLevel
 from textual.screen import ModalScreen, Screen
 from textual.timer import Timer
 
+from tui_gen.child import end_children
 from tui_gen.library import Entry
+from tui_gen.runtime.watch import WATCH
 from tui_gen.sessions.workspace import Workspace
 from tui_gen.terminal_text import brief, counted, scrub_line
 from tui_gen.tui.bindings import bind, bindings_of, key_of, owns
@@ -117,7 +119,9 @@ class TuiGen(App[None]):
             self.notify(f"configuration: {faults[0]}{more}", severity="warning", timeout=_TIME_TO_READ)
 
     def on_unmount(self) -> None:
-        """What is noted is closed."""
+        """What is computed is ended, for nobody waits for it; what is noted is closed."""
+        WATCH.end_runs("the screen was closed")
+        end_children()
         for workspace in self.workspaces:
             workspace.close()
 

@@ -152,6 +152,8 @@ class Settings:
     """For a step on the CPU; 0 measures once which number is fastest."""
     device: int = 0
     """Which GPU, of several."""
+    trust: bool = False
+    """Whether models may be of any operators and size."""
     rate: float | None = None
     """Tokens a second; None takes the model's."""
     theme: str = ""

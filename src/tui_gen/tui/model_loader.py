@@ -234,7 +234,9 @@ def _messages(
 
 def _load(folder: Path, settings: Settings) -> LoadedModel:
     """Opens a model folder as the command line asks, and decides where the model runs."""
-    loaded_model = open_model(folder, provider=settings.provider, threads=settings.threads, device=settings.device)
+    loaded_model = open_model(
+        folder, provider=settings.provider, threads=settings.threads, device=settings.device, trust=settings.trust
+    )
     loaded_model.model.place(settings.samples)
     return loaded_model
 

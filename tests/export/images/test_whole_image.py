@@ -18,6 +18,7 @@ from tests.support.causal_networks import (
 )
 from tests.support.gated_networks import TutorialGated
 from tui_gen.errors import TuiGenError
+from tui_gen.runtime.operators import check_operators
 
 
 @pytest.mark.parametrize("name", ["strides", "attention", "three channels"])
@@ -25,6 +26,7 @@ def test_strides_attention_and_channels_are_exact(name: str) -> None:
     network, step = slow(name)
     for batch in (1, 3):
         assert_exact(network, step, batch=batch)
+    check_operators(step.graph.SerializeToString())
 
 
 def test_conditions_are_tokens_as_they_are_of_a_streaming_step() -> None:

@@ -1,0 +1,167 @@
+"""Runs a function of ours on foreign bytes in a child process, which may crash, hang or take all the memory it gets.
+
+Such a function, a task, is told the bytes and a way to report what it is about to do: so a crash has a place. The child
+has limits of its own, and dies with its parent.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import import_module
+from typing import IO
+
+from tui_gen.errors import TuiGenError
+
+Report = Callable[[str], None]
+"""Takes a line that says what is done next."""
+_CODE = "import sys; from tui_gen.child import serve; serve(sys.argv[1])"
+_FAILED = 1
+_STAGE, _FAULT = "stage", "fault"
+"""How a line begins that the child prints: with what it is about to do, or with a fault and its kind."""
+_BUSY = 2
+"""How many times as long as its time a child may take by the clock, on a machine that others use."""
+_DIE_WITH_PARENT = 1
+"""Linux's PR_SET_PDEATHSIG."""
+_WINDOWS_EXCEPTION = 0xC0000000
+"""The least exit status of a program that Windows ended for a fault such as a bad memory access."""
+_OUT_OF_TIME = -signal.SIGXCPU if sys.platform != "win32" else None
+_children: set[subprocess.Popen[bytes]] = set()
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a child ended. stage: what it did last, as it was reported; empty before the first report."""
+
+    status: int | None
+    """Its exit status; None for one that took too long."""
+    stage: str = ""
+    fault: str = ""
+    """The kind of the exception that ended the task; empty where none did."""
+    message: str = ""
+    """What the exception says."""
+
+    @property
+    def crashed(self) -> bool:
+        """Whether a signal ended it, or what is the same on Windows."""
+        return self.status is not None and (self.status < 0 or self.status >= _WINDOWS_EXCEPTION)
+
+
+def run_in_child(task: Callable[[bytes, Report], None], content: bytes, *, seconds: float, memory: int) -> Ending:
+    """Runs a task, a function of a module of ours, on foreign bytes.
+
+    seconds: of a processor, after which it is killed. memory: bytes of address space. Both as far as the system can
+    limit them. Raises TuiGenError where no child starts.
+    """
+    # -P: a foreign model's folder may be the working directory, and nothing in it may be imported.
+    facts = {
+        "task": (task.__module__, task.__name__),
+        "size": len(content),
+        "memory": memory,
+        "seconds": math.ceil(seconds),
+        "parent": os.getpid(),
+    }
+    try:
+        child = subprocess.Popen(
+            [sys.executable, "-P", "-c", _CODE, json.dumps(facts)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+    except OSError as fault:
+        raise TuiGenError(f"{sys.executable or 'Python'} does not start ({fault})") from fault
+    _children.add(child)
+    pipe, child.stdin = child.stdin, None  # communicate() would close it, which the child takes for its parent's end
+    assert pipe
+    try:
+        threading.Thread(target=_write, args=(pipe, content), daemon=True).start()  # for a child that does not read
+        output, status = child.communicate(timeout=_BUSY * seconds)[0], child.returncode
+        return _ending(output, None if status == _OUT_OF_TIME else status)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        return _ending(child.communicate()[0], None)
+    finally:
+        child.kill()
+        child.wait()
+        with suppress(OSError):
+            pipe.close()
+        _children.discard(child)
+
+
+def end_children() -> None:
+    """Kills all children, for a program that ends: whoever waits for one is told that it crashed."""
+    for child in list(_children):
+        child.kill()
+
+
+def _write(pipe: IO[bytes], content: bytes) -> None:
+    with suppress(OSError, ValueError):  # it has ended, and the pipe with it
+        pipe.write(content)
+        pipe.flush()
+
+
+def _ending(output: bytes, status: int | None) -> Ending:
+    stage = fault = message = ""
+    for line in output.decode("utf-8", "replace").splitlines():
+        sort, _, text = line.partition(" ")
+        if sort == _STAGE:
+            stage = text
+        elif sort == _FAULT:
+            fault, _, message = text.partition(" ")
+    return Ending(status, stage, fault, message)
+
+
+def serve(text: str) -> None:
+    """In the child: runs a task on what stands on stdin; a fault of it is reported, and ends the child with 1."""
+    try:
+        facts = json.loads(text)
+        _limit(facts["memory"], facts["seconds"])
+        _die_with(facts["parent"])
+        content = sys.stdin.buffer.read(facts["size"])
+        threading.Thread(target=_outlive_no_parent, daemon=True).start()
+        module, function = facts["task"]
+        getattr(import_module(module), function)(content, lambda stage: _print(_STAGE, stage))
+    except BaseException as fault:
+        kind = "ImportError" if isinstance(fault, ImportError) else type(fault).__name__
+        _print(_FAULT, kind, *str(fault).split())
+        os._exit(_FAILED)
+    os._exit(0)  # what a library would still do at its end has nothing to do with the bytes
+
+
+def _print(*words: str) -> None:
+    print(*words, flush=True)
+
+
+def _outlive_no_parent() -> None:
+    sys.stdin.buffer.read(1)  # which comes to an end with the parent, and not before
+    os._exit(_FAILED)
+
+
+def _limit(memory: int, seconds: int) -> None:
+    if sys.platform == "win32":
+        return
+    import resource
+
+    limits = {resource.RLIMIT_AS: memory, resource.RLIMIT_CORE: 0, resource.RLIMIT_CPU: seconds}
+    for kind, value in limits.items():
+        hard = resource.getrlimit(kind)[1]
+        with suppress(OSError, ValueError):  # macOS knows no such limit
+            resource.setrlimit(kind, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
+
+
+def _die_with(parent: int) -> None:
+    if sys.platform == "linux":
+        import ctypes
+
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+        if os.getppid() != parent:  # which ended before this line
+            os._exit(_FAILED)

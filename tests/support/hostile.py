@@ -1,0 +1,115 @@
+"""Graphs that keep the contract and harm whoever runs them: each crashes, hangs, or takes all memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from tests.support import toys
+
+_CONSTANTS = {
+    "table": toys.BIGRAMS,
+    "one": np.array([[1]]),
+    "nought": np.array(0, dtype=np.float32),
+    "axis": np.array([1]),
+}
+
+
+def step(
+    nodes: Sequence[onnx.NodeProto], constants: Mapping[str, NDArray[Any]] | None = None, *, result: str = "harm"
+) -> onnx.ModelProto:
+    """The words of the toys, with what these nodes compute added to the logits. They may read `token`, the logits
+    `row` and `next.position`, the number of tokens so far.
+    """
+    every = [
+        helper.make_node("Gather", ["table", "token"], ["row"]),
+        helper.make_node("Add", ["state.position", "one"], ["next.position"]),
+        *nodes,
+        helper.make_node("Add", ["row", result], ["logits"]),
+    ]
+    ports = [
+        [
+            helper.make_tensor_value_info(name, kind, ["batch", *rest])
+            for name, kind, rest in ((first, kind, rest), (second, TensorProto.INT64, [1]))
+        ]
+        for first, kind, rest, second in (
+            ("token", TensorProto.INT64, [], "state.position"),
+            ("logits", TensorProto.FLOAT, [len(toys.WORDS)], "next.position"),
+        )
+    ]
+    weights = [numpy_helper.from_array(value, name) for name, value in {**_CONSTANTS, **(constants or {})}.items()]
+    graph = helper.make_graph(every, "harm", *ports, weights)
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("com.example", 1)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=10)
+
+
+def abort() -> onnx.ModelProto:
+    """Opens cleanly, and ends the process at its first step: a negative number of batch dimensions where onnxruntime
+    cannot know the rank beforehand.
+    """
+    flat = numpy_helper.from_array(np.array([-1], dtype=np.int64))
+    return step(
+        [
+            helper.make_node("Shape", ["token"], ["batch"]),
+            helper.make_node("Mul", ["batch", "axis"], ["rank"]),
+            helper.make_node("ConstantOfShape", ["rank"], ["shape"], value=flat),
+            helper.make_node("Reshape", ["row", "shape"], ["values"]),
+            helper.make_node("GatherND", ["values", "next.position"], ["chosen"], batch_dims=-5),
+            helper.make_node("ReduceSum", ["chosen"], ["harm"], keepdims=0),
+        ]
+    )
+
+
+def endless(position: int) -> onnx.ModelProto:
+    """A Loop that has no end after so many tokens; each time before, it turns once."""
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["before"], ["after"]), helper.make_node("Identity", ["sum"], ["same"])],
+        "body",
+        [
+            helper.make_tensor_value_info("turn", TensorProto.INT64, []),
+            helper.make_tensor_value_info("before", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("sum", TensorProto.FLOAT, None),
+        ],
+        [
+            helper.make_tensor_value_info("after", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("same", TensorProto.FLOAT, None),
+        ],
+    )
+    constants = {"when": np.array(position), "many": np.array(2**62), "few": np.array(1), "true": np.array(True)}
+    nodes = [
+        helper.make_node("ReduceMax", ["next.position"], ["now"], keepdims=0),
+        helper.make_node("Equal", ["now", "when"], ["late"]),
+        helper.make_node("Where", ["late", "many", "few"], ["turns"]),
+        helper.make_node("Loop", ["turns", "true", "nought"], ["harm"], body=body),
+    ]
+    return step(nodes, constants)
+
+
+def large(numbers: int) -> onnx.ModelProto:
+    """Takes so many numbers of memory at each step."""
+    return step(
+        [
+            helper.make_node("ConstantOfShape", ["size"], ["zeros"]),
+            helper.make_node("ReduceSum", ["zeros"], ["harm"], keepdims=0),
+        ],
+        {"size": np.array([numbers])},
+    )
+
+
+def growing(numbers: int) -> onnx.ModelProto:
+    """Takes so many numbers more of memory with every token."""
+    return step(
+        [
+            helper.make_node("Mul", ["next.position", "growth"], ["sizes"]),
+            helper.make_node("ReduceMax", ["sizes"], ["largest"]),
+            helper.make_node("Squeeze", ["largest", "axis"], ["size"]),
+            helper.make_node("ConstantOfShape", ["size"], ["zeros"]),
+            helper.make_node("ReduceSum", ["zeros"], ["harm"], keepdims=0),
+        ],
+        {"growth": np.array([[numbers]])},
+    )
