@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = {
-    "src/tui_gen": "errors, terminal_text < files, json_fields < card < config, sampling < text < images"
+    "src/tui_gen": "errors, terminal_text < launcher, files, json_fields < card < config, sampling < text < images"
     " < generation, training_log < runtime < scoring < library < inspection < sessions, output, bench < tui < cli"
     " < __main__",
     "export": "graph < image_network, reader, files, build_tokenizer, quantise, checkpoints"

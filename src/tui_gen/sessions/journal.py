@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +32,9 @@ from tui_gen.sessions.records import (
     shown_line,
 )
 from tui_gen.sessions.session import Fingerprint, Session, SessionModel
+
+if sys.platform != "win32":
+    import fcntl
 
 SECONDS = 1.0
 """Between two notes of how far a running branch is."""
@@ -239,12 +243,16 @@ class Journal:
 
 
 class JournalFile:
-    """A new file that grows. Everything here raises OSError where the disk is at fault."""
+    """A new file that grows. Everything here raises OSError where the disk is at fault.
+
+    It is locked as long as this process lives, by which others know that it still grows.
+    """
 
     def __init__(self, folder: Path, model: str) -> None:
         """Named by date, time and model; older ones than the newest `KEPT` are deleted."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.path, self._file = _create(folder, f"{datetime.now():%Y-%m-%d-%H%M%S}-{_harmless(model)}")
+        _lock(self._file)
         _tidy(folder)
 
     def write(self, text: str) -> None:
@@ -260,6 +268,7 @@ class JournalFile:
             replace_private(self.path, text.encode("ascii"))
         finally:
             self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0))
+            _lock(self._file)
 
     def close(self) -> None:
         """Nothing can be written any more."""
@@ -285,15 +294,51 @@ def _harmless(model: str) -> str:
     return _UNSAFE.sub("-", model)[:_LONGEST].strip("-.") or "model"
 
 
+def left_behind(since: float) -> Path | None:
+    """The newest journal that was written to after a time, and of which no process lives any more."""
+    ours = [path for path in _journals(journal_folder()) if _age(path)[0] >= since and not _lives(path)]
+    return ours[-1] if ours else None
+
+
 def _tidy(folder: Path) -> None:
-    """Deletes old journals and nothing else. One that is still written to is not old."""
+    """Deletes old journals and nothing else. One that still grows is not old."""
+    for path in _journals(folder)[:-KEPT]:
+        with contextlib.suppress(OSError):
+            if not _lives(path):
+                path.unlink(missing_ok=True)
+
+
+def _journals(folder: Path) -> list[Path]:
+    """The newest last."""
     with contextlib.suppress(OSError):
-        ours = [path for path in folder.iterdir() if _OURS.fullmatch(path.name)]
-        for path in sorted(ours, key=_age)[:-KEPT]:
-            path.unlink(missing_ok=True)
+        return sorted((path for path in folder.iterdir() if _OURS.fullmatch(path.name)), key=_age)
+    return []
 
 
 def _age(path: Path) -> tuple[float, str]:
     with contextlib.suppress(OSError):
         return path.lstat().st_mtime, path.name
     return 0.0, path.name
+
+
+def _lives(path: Path) -> bool:
+    """Whether a process has it open to write to it; Windows deletes no file that is open."""
+    with contextlib.suppress(OSError):
+        file = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0))
+        try:
+            return not _lock(file)
+        finally:
+            os.close(file)
+    return False
+
+
+def _lock(file: int) -> bool:
+    """Until the file is closed, as by the end of the process; False if another one has locked it."""
+    if sys.platform != "win32":
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:  # a file system without locks
+            return True
+    return True

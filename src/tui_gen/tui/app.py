@@ -103,8 +103,9 @@ class TuiGen(App[None]):
     def on_mount(self) -> None:
         """Ends with the terminal, and when it is asked to: the exit status is 128 and the signal's number."""
         self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))  # the terminal has forgotten all
-        for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
-            with contextlib.suppress(NotImplementedError, RuntimeError):  # Windows; not in the main thread
+        for name in ("SIGTERM", "SIGHUP", "SIGINT", "SIGQUIT"):
+            with contextlib.suppress(AttributeError, NotImplementedError, RuntimeError):  # Windows; another thread
+                number = getattr(signal, name)
                 asyncio.get_running_loop().add_signal_handler(number, self.exit, None, 128 + number)
         self.call_after_refresh(self._tell_faults)
 
