@@ -61,27 +61,34 @@ def outlive(run: Callable[[], int], rescue: Callable[[], str] = str) -> int:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         _end_with(run, lifeline)
     os.close(lifeline)
-    return _Watch(child, numbers, before).until_end(state, rescue)
+    return _Watch(child, state, numbers, before).until_end(rescue)
 
 
 class TerminalState:
-    """The line discipline of the terminal on stdin, as it is now.
+    """The line discipline of the terminal on stdin, as it is found.
 
-    The screen changes it first and takes that back last, so that it tells whether there is anything else to take back.
+    The screen takes its changes of that back last, so that it tells whether there is anything else to take back.
     """
 
     def __init__(self) -> None:
-        self._attributes = self._read()
+        self._attributes = list[Any]()
+        self.look()
+
+    def look(self) -> None:
+        """Takes note of it, unless that was done; while another program has the terminal, it is not ours to keep."""
+        if not self._attributes and _has_terminal():
+            self._attributes = self._read()
 
     def put_back(self) -> None:
         """Makes the terminal what it was; not one that is gone by now, or that another program has."""
-        if sys.platform == "win32" or not _has_terminal() or self._read() in ([], self._attributes):
+        if sys.platform == "win32" or not self._attributes or not _has_terminal():
+            return
+        if self._read() in ([], self._attributes):
             return
         with contextlib.suppress(termios.error):
             termios.tcflush(0, termios.TCIOFLUSH)  # what is not shown yet, and movements of the mouse
             termios.tcsetattr(0, termios.TCSANOW, self._attributes)
-        with contextlib.suppress(OSError):
-            _write(PUT_BACK)
+        _write(PUT_BACK)
 
     def _read(self) -> list[Any]:
         if sys.platform != "win32":
@@ -99,11 +106,14 @@ def _has_terminal() -> bool:
 
 
 def _write(text: str) -> None:
-    """Writes to the terminal, which may no longer read what it gets: that is not waited for. Raises OSError."""
-    file = os.open(os.ttyname(1), os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
-    try:
+    """Writes to the terminal. It may no longer take what it gets, which is not waited for where it can be opened."""
+    file = 1
+    if sys.platform != "win32":
+        with contextlib.suppress(OSError):
+            file = os.open(os.ttyname(1), os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
+    with contextlib.suppress(OSError):
         os.write(file, text.encode())
-    finally:
+    if file != 1:
         os.close(file)
 
 
@@ -142,9 +152,9 @@ def _follow_parent(lifeline: int) -> None:
 class _Watch:
     """The parent, from the fork to the child's end."""
 
-    def __init__(self, child: int, numbers: set[signal.Signals], mask: set[int] | set[signal.Signals]) -> None:
+    def __init__(self, child: int, state: TerminalState, numbers: set[signal.Signals], mask: set[Any]) -> None:
         """numbers: the signals that are heard. mask: those that are blocked while it waits."""
-        self._child, self._asked, self._deadline = child, 0, 0.0
+        self._child, self._state, self._asked, self._deadline = child, state, 0, 0.0
         self._signals, writer = os.pipe()
         os.set_blocking(writer, False)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
@@ -155,49 +165,51 @@ class _Watch:
         self._poll.register(0, 0)  # which tells of a terminal that is gone, and of nothing else
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
-    def until_end(self, state: TerminalState, rescue: Callable[[], str]) -> int:
+    def until_end(self, rescue: Callable[[], str]) -> int:
         """Waits for the child, puts the terminal back, and tells what nobody asked for; returns the exit status."""
-        while (status := self._status()) is None:
-            for file, events in self._poll.poll(self._milliseconds()):
-                if file == self._signals:
-                    for number in os.read(file, 64):
-                        self._hand_on(number)
-                    continue
-                self._poll.unregister(file)
-                if events & select.POLLHUP:  # else this system cannot tell
-                    self._hand_on(signal.SIGHUP)
-        state.put_back()
+        while (status := self._status(self._hand_on_signals())) is None:
+            pass
+        self._state.put_back()
         if status < 0 and not self._asked:
             say("; ".join(filter(None, [f"the screen was ended by {_described(-status)}", rescue()])))
         return status if status >= 0 else 128 + (self._asked or -status)
 
-    def _status(self) -> int | None:
-        """How the child has ended: its exit status, or less than 0 for a signal's number; None while it lives."""
-        if self._deadline and time.monotonic() > self._deadline:
-            os.kill(self._child, signal.SIGKILL)
-        child, status = os.waitpid(self._child, os.WNOHANG | os.WUNTRACED)
-        if child and os.WIFSTOPPED(status):
-            self._stop()
-        elif child:
-            return os.waitstatus_to_exitcode(status)
-        return None
-
-    def _stop(self) -> None:
-        """As the child has; where no shell waits, the system does not let it."""
-        signal.signal(signal.SIGTSTP, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGTSTP)
-        signal.signal(signal.SIGTSTP, _hear)
+    def _hand_on_signals(self) -> list[int]:
+        """Waits until something has happened; gives the child the signals that came, and returns them."""
+        numbers = list[int]()
+        for file, events in self._poll.poll(self._milliseconds()):
+            if file == self._signals:
+                numbers += os.read(file, 64)
+                continue
+            self._poll.unregister(file)
+            if events & select.POLLHUP:  # else this system cannot tell
+                numbers.append(signal.SIGHUP)
+        for number in numbers:
+            if signal.Signals(number).name in _ENDING and not self._asked:
+                self._asked, self._deadline = number, time.monotonic() + PATIENCE
+            if number != signal.SIGCHLD:
+                os.kill(self._child, number)
+        return numbers
 
     def _milliseconds(self) -> int | None:
         return max(0, round((self._deadline - time.monotonic()) * 1000)) + 1 if self._deadline else None
 
-    def _hand_on(self, number: int) -> None:
-        if number == signal.SIGCHLD:
-            return
-        if signal.Signals(number).name in _ENDING and not self._asked:
-            self._asked, self._deadline = number, time.monotonic() + PATIENCE
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self._child, number)
+    def _status(self, numbers: list[int]) -> int | None:
+        """How the child has ended: its exit status, or less than 0 for a signal's number; None while it lives.
+
+        If it has stopped, stops too, unless it was just told to go on: then it has stopped before.
+        """
+        if self._deadline and time.monotonic() > self._deadline:
+            os.kill(self._child, signal.SIGKILL)
+        child, status = os.waitpid(self._child, os.WNOHANG | os.WUNTRACED)
+        if child and not os.WIFSTOPPED(status):
+            return os.waitstatus_to_exitcode(status)
+        if child and signal.SIGCONT not in numbers:
+            signal.signal(signal.SIGTSTP, signal.SIG_DFL)  # which has no effect where no shell waits
+            os.kill(os.getpid(), signal.SIGTSTP)
+            signal.signal(signal.SIGTSTP, _hear)
+            self._state.look()
+        return None
 
 
 def _described(number: int) -> str:

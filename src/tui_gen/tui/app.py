@@ -14,14 +14,16 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import events
-from textual.app import App
+from textual.app import App, ScreenError
 from textual.binding import BindingType
+from textual.css.query import NoMatches
 from textual.driver import Driver
 from textual.message import Message
 from textual.message_pump import MessagePump
 from textual.notifications import SeverityLevel
 from textual.screen import ModalScreen, Screen
 from textual.timer import Timer
+from textual.widget import MountError
 
 from tui_gen.library import Entry
 from tui_gen.sessions.workspace import Workspace
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
 
 _TIME_TO_READ = 12
 """Seconds that a mistake in the configuration stays on the screen."""
+_OF_LEAVING = (MountError, NoMatches, ScreenError)
+"""What is raised where the screen, or a part of it, is gone."""
 _PATIENCE = 1.0
 """Seconds after which a key counts as handled, be it that the widget which had it went away."""
 
@@ -124,6 +128,11 @@ class TuiGen(App[None]):
     def failure(self) -> Exception | None:
         """What ended the screen, if it was not a person."""
         return self._exception
+
+    def _handle_exception(self, error: Exception) -> None:
+        """Ends the screen. Where that goes on already, a widget that loses its place is no failure."""
+        if not (self._exit and isinstance(error, _OF_LEAVING)):
+            super()._handle_exception(error)
 
     def notify(
         self,
@@ -227,7 +236,7 @@ class TuiGen(App[None]):
         await self._hand_on_keys()
 
     async def _hand_on_keys(self) -> None:
-        while self._keys and not self._key_at_work and self.screen_stack:  # which is empty once the app has ended
+        while self._keys and not self._key_at_work and not self._exit:
             event, target = self._keys.popleft(), self.focused or self.screen
             await super().on_event(event)
             self._follow(target if event.is_forwarded else self.screen, 1)

@@ -198,7 +198,20 @@ if sys.platform != "win32":
         so within a signal's handler, where the queue of its writer may be locked (`LinuxDriver._sigcont_application`).
         """
 
-        _returning: asyncio.TimerHandle | None = None
+        def __init__(self, app: App[Any], **facts: Any) -> None:
+            super().__init__(app, **facts)
+            self._returning: asyncio.TimerHandle | None = None
+            with contextlib.suppress(OSError):  # in a container it may have no name
+                self.fileno = os.open(os.ttyname(self.fileno), os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)
+
+        def run_input_thread(self) -> None:
+            """Reads what is typed."""
+            try:
+                super().run_input_thread()
+            except BlockingIOError:  # a shell that has the terminal meanwhile was faster
+                self.run_input_thread()
+            except OSError:
+                self._loop.call_soon_threadsafe(self._app.exit, None, 128 + signal.SIGHUP)
 
         def write(self, data: str) -> None:
             """Writes to the terminal; nowhere while it is a shell's, or gone."""
