@@ -41,11 +41,11 @@ _OTHERS = ("SIGUSR1", "SIGUSR2", "SIGALRM", "SIGTSTP", "SIGCONT", "SIGCHLD")
 
 
 def outlive(run: Callable[[], int], rescue: Callable[[], str] = str) -> int:
-    """Runs a screen on the terminal of stdin and stdout; returns its exit status, as a shell would have it.
+    """Runs what shows a screen on the terminal of stdin and stdout; returns its exit status, as a shell would have it.
 
     rescue: what a person can do after a sudden end, if anything, to be told beside what it was.
     """
-    if sys.platform == "win32":
+    if sys.platform == "win32" or not (os.isatty(0) and os.isatty(1)):
         return run()
     state, (lifeline, end) = TerminalState(), os.pipe()
     numbers = {getattr(signal, name) for name in (*_ENDING, *_OTHERS)}

@@ -163,6 +163,12 @@ def test_the_terminal_is_left_as_it_was_found(models: Path, tmp_path: Path, at: 
     left(models, tmp_path, at, way)
 
 
+def test_a_terminal_that_goes_away_without_a_signal_ends_the_screen(models: Path, tmp_path: Path) -> None:
+    with terminal(f"{TUI_GEN} cats", models, tmp_path) as screen:
+        screen.until(b"CPU")
+        assert close(screen) == 128 + signal.SIGHUP
+
+
 @pytest.mark.whole
 @pytest.mark.parametrize(("at", "way"), list(product(MOMENTS, WAYS)))
 def test_every_way_out_at_every_moment_takes_no_more_than_a_second(

@@ -59,23 +59,19 @@ def run(args: argparse.Namespace) -> int:
 
 
 def on_terminal(play: Callable[[], int], args: argparse.Namespace) -> int:
-    """Loads and shows a screen, of which the terminal recovers whatever happens; returns the exit status.
+    """Loads and shows a screen, after which the terminal is as before, whatever happens; returns the exit status.
 
-    Raises UsageError without a terminal.
+    To be called before anything heavy is imported.
     """
     from tui_gen.cli.main import exit_status
     from tui_gen.launcher import outlive
 
-    if os.environ.get("TERM") == "dumb":
-        raise UsageError("the screen needs a terminal that moves its cursor, and TERM is dumb; use `tui-gen generate`")
-    if not all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout)):
-        raise UsageError("the screen needs a terminal on stdin and stdout; without one, use `tui-gen generate`")
     return outlive(lambda: exit_status(play, args), partial(_rescue, time.time()))
 
 
 def _rescue(since: float) -> str:
     """How what was made since then can be brought back, after a sudden end."""
-    from tui_gen.sessions.journal import left_behind
+    from tui_gen.sessions.journal_file import left_behind
 
     journal = left_behind(since)
     return _replay(journal) if journal else ""
@@ -149,7 +145,11 @@ def _model(word: str) -> str:
 
 
 def load_screen() -> None:
-    """Imports the screen, the faster way."""
+    """Imports the screen, the faster way. Raises UsageError without a terminal to show it on."""
+    if os.environ.get("TERM") == "dumb":
+        raise UsageError("the screen needs a terminal that moves its cursor, and TERM is dumb; use `tui-gen generate`")
+    if not all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout)):
+        raise UsageError("the screen needs a terminal on stdin and stdout; without one, use `tui-gen generate`")
     os.environ.setdefault("TEXTUAL_FPS", _FRAMES_PER_SECOND)  # read when it is imported
     gc.disable()  # so many modules would be searched for garbage several times, and have none
     import_module("tui_gen.tui.app")
