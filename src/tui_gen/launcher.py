@@ -215,7 +215,7 @@ class _Watch:
 def _described(number: int) -> str:
     """A signal."""
     words = f"{signal.Signals(number).name} ({signal.strsignal(number)})"
-    return f"{words}, as where memory runs out" if number == signal.SIGKILL else words
+    return f"{words}: perhaps memory ran out" if number == signal.SIGKILL else words
 
 
 def _hear(*_: object) -> None:

@@ -66,7 +66,7 @@ MOMENTS = {
     "open": moment(OPEN),
     "running": moment(OPEN, RUN),
     "paused": moment(OPEN, RUN, PAUSE),
-    "walking": moment(OPEN, RUN, PAUSE, ("\x1b[D\x1b[D", "drawn")),
+    "walking": moment(OPEN, RUN, PAUSE, ("\x1b[D\x1b[D", "▸")),
     "dialog": moment(OPEN, RUN, ("\x1bOP", "help")),
     "saving": moment(OPEN, RUN, PAUSE, ("\x13", r"endless-1\.txt"), ("\r", "")),
     "sweep": moment(OPEN, ("\x1b[15~", "tokens/s")),

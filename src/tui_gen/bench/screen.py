@@ -127,8 +127,10 @@ class Terminal:
     def __exit__(self, *_: object) -> None:
         """Ends the program if it still runs."""
         if self.process.poll() is None:
-            os.kill(self.screen, signal.SIGKILL)
-            with contextlib.suppress(subprocess.TimeoutExpired):  # its parent ends with it
+            screen = self.screen
+            self.process.send_signal(signal.SIGHUP)  # so that a parent of the screen is not surprised by its end
+            os.kill(screen, signal.SIGKILL)
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(1)
             self.process.kill()
             self.process.wait()
