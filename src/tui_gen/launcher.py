@@ -45,7 +45,7 @@ def outlive(run: Callable[[], int], rescue: Callable[[], str] = str) -> int:
 
     rescue: what a person can do after a sudden end, if anything, to be told beside what it was.
     """
-    if sys.platform == "win32" or not (os.isatty(0) and os.isatty(1)):
+    if sys.platform == "win32" or not all(stream and stream.isatty() for stream in (sys.stdin, sys.stdout)):
         return run()
     state, (lifeline, end) = TerminalState(), os.pipe()
     numbers = {getattr(signal, name) for name in (*_ENDING, *_OTHERS)}
@@ -154,7 +154,7 @@ class _Watch:
 
     def __init__(self, child: int, state: TerminalState, numbers: set[signal.Signals], mask: set[Any]) -> None:
         """numbers: the signals that are heard. mask: those that are blocked while it waits."""
-        self._child, self._state, self._asked, self._deadline = child, state, 0, 0.0
+        self._child, self._state, self._request, self._deadline = child, state, 0, 0.0
         self._signals, writer = os.pipe()
         os.set_blocking(writer, False)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
@@ -170,9 +170,9 @@ class _Watch:
         while (status := self._status(self._hand_on_signals())) is None:
             pass
         self._state.put_back()
-        if status < 0 and not self._asked:
+        if status < 0 and not self._request:
             say("; ".join(filter(None, [f"the screen was ended by {_described(-status)}", rescue()])))
-        return status if status >= 0 else 128 + (self._asked or -status)
+        return status if status >= 0 else 128 + (self._request or -status)
 
     def _hand_on_signals(self) -> list[int]:
         """Waits until something has happened; gives the child the signals that came, and returns them."""
@@ -185,8 +185,8 @@ class _Watch:
             if events & select.POLLHUP:  # else this system cannot tell
                 numbers.append(signal.SIGHUP)
         for number in numbers:
-            if signal.Signals(number).name in _ENDING and not self._asked:
-                self._asked, self._deadline = number, time.monotonic() + PATIENCE
+            if signal.Signals(number).name in _ENDING and not self._request:
+                self._request, self._deadline = number, time.monotonic() + PATIENCE
             if number != signal.SIGCHLD:
                 os.kill(self._child, number)
         return numbers

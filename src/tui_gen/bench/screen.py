@@ -109,7 +109,7 @@ class Terminal:
         """login: in a session of its own, which hears when its terminal is closed."""
         self._master, slave = pty.openpty()
         self.resize(*size)
-        self.found, self.output, self.began = self.line_discipline(), b"", time.perf_counter()
+        self.discipline_before, self.output, self.began = self.line_discipline(), b"", time.perf_counter()
         self.process = subprocess.Popen(
             [*_LOGIN, os.ttyname(slave), *command] if login else command,
             stdin=slave,

@@ -34,7 +34,7 @@ from tui_gen.tui.dialogs.help import HelpScreen
 from tui_gen.tui.driver import sparing
 from tui_gen.tui.keymap import Keymap
 from tui_gen.tui.knob_state import Settings
-from tui_gen.tui.layout import drawn
+from tui_gen.tui.layout import drawn_size
 from tui_gen.tui.playground import PlaygroundScreen
 from tui_gen.tui.themes import DARK, LIGHT, Themes
 
@@ -221,7 +221,7 @@ class TuiGen(App[None]):
             self._keys.append(event)
             await self._hand_on_keys()
         else:
-            if isinstance(event, events.Resize) and (size := drawn(event.size)) != event.size:
+            if isinstance(event, events.Resize) and (size := drawn_size(event.size)) != event.size:
                 event = events.Resize(size, size)
                 self.refresh(layout=True)  # the size may be as before, and the terminal have forgotten all
             await super().on_event(event)

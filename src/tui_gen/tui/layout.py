@@ -91,7 +91,7 @@ class Layout:
     short: bool = False
 
 
-def drawn(terminal: Size) -> Size:
+def drawn_size(terminal: Size) -> Size:
     """How much of a terminal is drawn: all, unless it is so large that drawing would keep a person waiting."""
     width = min(terminal.width, _MOST_COLUMNS)
     return Size(width, min(terminal.height, _MOST_CELLS // max(1, width)))
