@@ -14,8 +14,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = {
-    "src/tui_gen": "terminal_text < errors < child, files, json_fields < card < config, sampling < text < images"
-    " < generation, training_log < runtime < scoring < library < inspection < sessions, output, bench < tui < cli"
+    "src/tui_gen": "terminal_text < errors < child, launcher, files, json_fields < card < config, sampling < text"
+    " < images < generation, training_log < runtime < scoring < library < inspection < sessions, output, bench < tui < cli"
     " < __main__",
     "export": "graph < image_network, reader, files, build_tokenizer, quantise, checkpoints"
     " < assumptions, compiler, gaps < images, text < factory, training, verify, arguments"

@@ -16,7 +16,8 @@ from tui_gen.errors import TuiGenError
 from tui_gen.library import LoadedModel
 from tui_gen.sessions import records
 from tui_gen.sessions.file import read_session
-from tui_gen.sessions.journal import KEPT, Journal
+from tui_gen.sessions.journal import Journal
+from tui_gen.sessions.journal_file import KEPT
 from tui_gen.sessions.replay import replay
 from tui_gen.sessions.session import SessionModel
 
@@ -137,6 +138,26 @@ def test_the_newest_are_kept_and_other_files_are_left_alone(endless: LoadedModel
         left
     )
     assert "2020-01-01-120005-old.jsonl" not in left
+
+
+@posix
+def test_one_that_still_grows_is_not_old(endless: LoadedModel, tmp_path: Path) -> None:
+    workspace = JournaledTree(endless, tmp_path)
+    workspace.start("the")
+    for day in range(KEPT):
+        (tmp_path / f"2020-01-01-12{day:04}-new.jsonl").write_text("{}")
+
+    def is_spared() -> bool:
+        os.utime(workspace.file, (1, 1))
+        JournaledTree(endless, tmp_path).start("the")
+        return workspace.file.exists()
+
+    assert is_spared()
+    assert workspace.journal._file
+    workspace.journal._file.rewrite("{}")
+    assert is_spared()
+    workspace.journal.close()
+    assert not is_spared()
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")

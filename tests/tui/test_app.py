@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import textual.containers
 import textual.widgets
+from textual import events
+from textual.message import Message
 
 from tests.support import toys
 from tests.support.driver import ScreenDriver, engines_end, on_screen
@@ -18,6 +20,7 @@ from tui_gen import tui
 from tui_gen.library import find_models
 from tui_gen.tui.app import TuiGen
 from tui_gen.tui.knob_state import Settings
+from tui_gen.tui.model_loader import ModelOpened
 from tui_gen.tui.widgets.image_view import ImageView
 from tui_gen.tui.widgets.text_view import TextView
 
@@ -246,6 +249,19 @@ async def test_leaving_at_any_moment_ends_the_engine(models: Path, keys: tuple[s
         await driver.press(*keys, "ctrl+q")
         await driver.until(lambda: not driver.app.is_running)
     await engines_end()
+
+
+@pytest.mark.parametrize("turns", range(3))
+async def test_what_comes_while_the_screen_is_left_is_no_failure(models: Path, turns: int) -> None:
+    app, messages = TuiGen(Settings(models / "cats"), find_models()), list[Message]()
+    async with app.run_test(message_hook=messages.append):
+        while not any(isinstance(message, ModelOpened) for message in messages):
+            await asyncio.sleep(0)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        app.exit()
+        app.post_message(events.Key("a", "a"))
+    assert app.failure is None
 
 
 async def test_a_whole_visit_by_keyboard_alone_on_80_columns_and_24_lines(

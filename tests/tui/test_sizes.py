@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from textual import events
 from textual.geometry import Size
 
 from tests.support import toys
@@ -130,6 +131,24 @@ async def storm(driver: ScreenDriver, rng: random.Random) -> None:
         await driver.resize(*size)
         for key in rng.choices(KEYS, k=2):
             driver.post_key(key)
+
+
+async def test_a_terminal_of_any_size_is_drawn_as_far_as_a_person_need_not_wait(models: Path) -> None:
+    async with on_screen(models / "endless", prompt="the", length=60) as driver:
+        await driver.run_to_end()
+        for size, part in (
+            ((1000, 500), (1000, 100)),
+            ((2000, 30), (1000, 30)),
+            ((400, 250), (400, 250)),
+            ((0, 0), (0, 0)),
+        ):
+            await driver.resize(*size)
+            assert driver.app.size == part
+            driver.app.post_message(events.MouseDown(None, *size, 0, 0, 1, False, False, False))
+            driver.app.post_message(events.MouseMove(None, *size, 0, 0, 0, False, False, False))
+            await driver.settle()
+        await driver.resize(80, 24)
+        await driver.shows("─ knobs ─")
 
 
 async def test_page_keys_mean_nothing_in_a_list_without_room() -> None:

@@ -8,6 +8,7 @@ import os
 import random
 import re
 import select
+import signal
 import statistics
 import struct
 import subprocess
@@ -18,6 +19,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 
@@ -38,6 +40,8 @@ SIZE, LARGE_SIZE = (80, 24), (160, 45)
 """Columns and lines."""
 _COLOURS = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "TUI_GEN_CONFIG": os.devnull}
 """And nothing of a person's own, so that the same is measured everywhere."""
+_LOGIN = ("sh", "-c", 'exec "$@" <"$0" >"$0" 2>&1')
+"""The first terminal that a session opens is its own."""
 _READ = 1 << 16
 _LONGEST_MATCH = 1000
 AVAILABLE = "pty" in globals()
@@ -99,12 +103,20 @@ class Terminal:
         command: Sequence[str],
         environment: Mapping[str, str] | None = None,
         size: tuple[int, int] = SIZE,
+        *,
+        login: bool = False,
     ) -> None:
+        """login: in a session of its own, which hears when its terminal is closed."""
         self._master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
-        self.output, self.began = b"", time.perf_counter()
+        self.resize(*size)
+        self.discipline_before, self.output, self.began = self.line_discipline(), b"", time.perf_counter()
         self.process = subprocess.Popen(
-            command, stdin=slave, stdout=slave, stderr=slave, env={**os.environ, **_COLOURS, **(environment or {})}
+            [*_LOGIN, os.ttyname(slave), *command] if login else command,
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env={**os.environ, **_COLOURS, **(environment or {})},
+            start_new_session=login,
         )
         os.close(slave)
 
@@ -114,9 +126,36 @@ class Terminal:
 
     def __exit__(self, *_: object) -> None:
         """Ends the program if it still runs."""
-        self.process.kill()
-        self.process.wait()
-        os.close(self._master)
+        if self.process.poll() is None:
+            screen = self.screen
+            self.process.send_signal(signal.SIGHUP)  # so that a parent of the screen is not surprised by its end
+            os.kill(screen, signal.SIGKILL)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(1)
+            self.process.kill()
+            self.process.wait()
+        self.close()
+
+    def close(self) -> None:
+        """Goes away."""
+        if self._master >= 0:
+            os.close(self._master)
+        self._master = -1
+
+    @property
+    def screen(self) -> int:
+        """The process that draws: what the program has begun first, where the system says so; else the program."""
+        place = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        children = place.read_text(encoding="ascii").split() if place.exists() else []
+        return int(children[0]) if children else self.process.pid
+
+    def resize(self, columns: int, lines: int) -> None:
+        """Gives it another size."""
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+
+    def line_discipline(self) -> list[Any]:
+        """How lines are read and written now."""
+        return termios.tcgetattr(self._master)
 
     def type(self, keys: str) -> float:
         """Presses keys; returns when, on the clock of `until`."""
@@ -171,7 +210,7 @@ class Terminal:
 
     def processor_seconds(self) -> float | None:
         """What the running program has had of the processors so far; None where the system does not say."""
-        status = Path(f"/proc/{self.process.pid}/stat")
+        status = Path(f"/proc/{self.screen}/stat")
         if not status.exists():
             return None
         fields = status.read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
@@ -179,7 +218,7 @@ class Terminal:
 
     def peak_megabytes(self) -> float:
         """The most memory that the running program had so far; 0 where the system does not say."""
-        status = Path(f"/proc/{self.process.pid}/status")
+        status = Path(f"/proc/{self.screen}/status")
         if not status.exists():
             return 0.0
         match = re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="ascii", errors="replace"))

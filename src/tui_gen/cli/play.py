@@ -7,7 +7,9 @@ import contextlib
 import gc
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
@@ -41,14 +43,43 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Shows the screen as the command line asks, and where it does not, the configuration; returns the exit status."""
-    from tui_gen.config import read_config
-    from tui_gen.library import find_models, refuse_checkpoint
+    from tui_gen.library import refuse_checkpoint
 
     if args.model:
         refuse_checkpoint(args.model)
-    load_screen()
-    entries = find_models()
-    return show(settings_of(args, read_config(), entries), entries)
+
+    def play() -> int:
+        from tui_gen.config import read_config
+        from tui_gen.library import find_models
+
+        load_screen()
+        entries = find_models()
+        return show(settings_of(args, read_config(), entries), entries)
+
+    return on_terminal(play, args)
+
+
+def on_terminal(play: Callable[[], int], args: argparse.Namespace) -> int:
+    """Loads and shows a screen, after which the terminal is as before, whatever happens; returns the exit status.
+
+    To be called before anything heavy is imported.
+    """
+    from tui_gen.cli.main import exit_status
+    from tui_gen.launcher import outlive
+
+    return outlive(lambda: exit_status(play, args), partial(_rescue, time.time()))
+
+
+def _rescue(since: float) -> str:
+    """How what was made since then can be brought back, after a sudden end."""
+    from tui_gen.sessions.journal_file import left_behind
+
+    journal = left_behind(since)
+    return _replay(journal) if journal else ""
+
+
+def _replay(journal: Path) -> str:
+    return f"tui-gen replay {journal} --screen brings back what was made"
 
 
 def settings_of(args: argparse.Namespace, config: Config, entries: list[Entry]) -> Settings:
@@ -132,6 +163,8 @@ def show(settings: Settings, entries: list[Entry]) -> int:
 
     Raises TuiGenError for a model without a card that can be read, and for a screen that failed.
     """
+    import asyncio
+
     from tui_gen.library import read_card
     from tui_gen.tui.app import TuiGen
 
@@ -139,12 +172,10 @@ def show(settings: Settings, entries: list[Entry]) -> int:
     app = TuiGen(settings, entries)
     sys.setswitchinterval(_SWITCH_SECONDS)
     with quiet_stderr():
-        app.run()
+        app.run(loop=asyncio.new_event_loop())  # the one that it would make waits for all threads at its end
     if app.failure:
         journal = app.playground.workspace.journal if app.playground.workspace else None
-        rescue = (
-            f"; tui-gen replay {journal.path} --screen brings back what was made" if journal and journal.path else ""
-        )
+        rescue = f"; {_replay(journal.path)}" if journal and journal.path else ""
         raise TuiGenError(f"the screen failed: {app.failure!r:.200}; {_log()} says more{rescue}")
     return app.return_code or 0
 
@@ -206,8 +237,8 @@ def quiet_stderr() -> Iterator[None]:
     try:
         yield
     finally:
-        screen.flush()
         sys.__stderr__ = stream  # type: ignore[misc]
         os.dup2(descriptor, 2)
         os.close(descriptor)
-        screen.close()
+        with contextlib.suppress(OSError):  # of a terminal that is gone
+            screen.close()

@@ -42,8 +42,11 @@ def run(args: argparse.Namespace) -> int:
     """Replays as the command line asks; returns the exit status: 1 if what came out is not what it was."""
     if args.screen and (args.format or args.output or args.null):
         raise UsageError("--screen shows the session; leave out --format, -0 and -o, which are for writing it")
-    source = _load(args)
-    return _show(source, args) if args.screen else _write(source, args)
+    if args.screen:
+        from tui_gen.cli.play import on_terminal
+
+        return on_terminal(lambda: _show(_load(args), args), args)
+    return _write(_load(args), args)
 
 
 def _load(args: argparse.Namespace) -> LoadedSession:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 
 from tui_gen.errors import TuiGenError
-from tui_gen.files import replace_private, state_folder, write_new
+from tui_gen.files import write_new
 from tui_gen.generation.branch import Branch
 from tui_gen.generation.surgery import Take
 from tui_gen.library import LoadedModel
 from tui_gen.sampling.params import SamplingParams
 from tui_gen.sessions.file import FORMAT, header_line, line_text, session_model, session_of, session_text
+from tui_gen.sessions.journal_file import JournalFile, journal_folder
 from tui_gen.sessions.records import (
     MAX_MODELS,
     Line,
@@ -34,17 +31,6 @@ from tui_gen.sessions.session import Fingerprint, Session, SessionModel
 
 SECONDS = 1.0
 """Between two notes of how far a running branch is."""
-KEPT = 50
-"""Journals that stay, the newest."""
-_OURS = re.compile(r"\d{4}-\d\d-\d\d-\d{6}-.*\.jsonl")
-_UNSAFE = re.compile(r"[^A-Za-z0-9.]+")
-_LONGEST = 40
-"""Characters of a model's name that a file's name takes."""
-
-
-def journal_folder() -> Path:
-    """Where journals are kept on this system."""
-    return state_folder() / "sessions"
 
 
 @dataclass
@@ -236,64 +222,3 @@ class Journal:
         file, self._file = self._file, None
         if file:
             file.close()
-
-
-class JournalFile:
-    """A new file that grows. Everything here raises OSError where the disk is at fault."""
-
-    def __init__(self, folder: Path, model: str) -> None:
-        """Named by date, time and model; older ones than the newest `KEPT` are deleted."""
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.path, self._file = _create(folder, f"{datetime.now():%Y-%m-%d-%H%M%S}-{_harmless(model)}")
-        _tidy(folder)
-
-    def write(self, text: str) -> None:
-        """Adds a text, which is with the system when this returns, and survives the end of this program."""
-        content = text.encode("ascii")
-        while content:
-            content = content[os.write(self._file, content) :]
-
-    def rewrite(self, text: str) -> None:
-        """Puts a text in the place of all that was written, at once: the file is never half of it."""
-        os.close(self._file)  # for Windows replaces no file that is open
-        try:
-            replace_private(self.path, text.encode("ascii"))
-        finally:
-            self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0))
-
-    def close(self) -> None:
-        """Nothing can be written any more."""
-        os.close(self._file)
-
-
-def _create(folder: Path, stem: str) -> tuple[Path, int]:
-    for path in _candidates(folder, stem):
-        with contextlib.suppress(FileExistsError):
-            return path, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
-    raise AssertionError("there is always another name")
-
-
-def _candidates(folder: Path, stem: str) -> Iterator[Path]:
-    yield folder / f"{stem}.jsonl"
-    number = 1
-    while True:
-        number += 1
-        yield folder / f"{stem}-{number}.jsonl"
-
-
-def _harmless(model: str) -> str:
-    return _UNSAFE.sub("-", model)[:_LONGEST].strip("-.") or "model"
-
-
-def _tidy(folder: Path) -> None:
-    """Deletes old journals and nothing else. One that is still written to is not old."""
-    with contextlib.suppress(OSError):
-        ours = [path for path in folder.iterdir() if _OURS.fullmatch(path.name)]
-        for path in sorted(ours, key=_age)[:-KEPT]:
-            path.unlink(missing_ok=True)
-
-
-def _age(path: Path) -> tuple[float, str]:
-    with contextlib.suppress(OSError):
-        return path.lstat().st_mtime, path.name
-    return 0.0, path.name

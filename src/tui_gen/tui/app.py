@@ -14,14 +14,16 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import events
-from textual.app import App
+from textual.app import App, ScreenError
 from textual.binding import BindingType
+from textual.css.query import NoMatches
 from textual.driver import Driver
 from textual.message import Message
 from textual.message_pump import MessagePump
 from textual.notifications import SeverityLevel
 from textual.screen import ModalScreen, Screen
 from textual.timer import Timer
+from textual.widget import MountError
 
 from tui_gen.child import end_children
 from tui_gen.library import Entry
@@ -34,6 +36,7 @@ from tui_gen.tui.dialogs.help import HelpScreen
 from tui_gen.tui.driver import sparing
 from tui_gen.tui.keymap import Keymap
 from tui_gen.tui.knob_state import Settings
+from tui_gen.tui.layout import drawn_size
 from tui_gen.tui.playground import PlaygroundScreen
 from tui_gen.tui.themes import DARK, LIGHT, Themes
 
@@ -44,6 +47,8 @@ _TIME_TO_READ = 12
 """Seconds that a mistake in the configuration stays on the screen."""
 _LONGEST_NOTICE = 400
 """Characters of one thing that is told beside the rest."""
+_OF_LEAVING = (MountError, NoMatches, ScreenError)
+"""What is raised where the screen, or a part of it, is gone."""
 _PATIENCE = 1.0
 """Seconds after which a key counts as handled, be it that the widget which had it went away."""
 
@@ -107,8 +112,9 @@ class TuiGen(App[None]):
     def on_mount(self) -> None:
         """Ends with the terminal, and when it is asked to: the exit status is 128 and the signal's number."""
         self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))  # the terminal has forgotten all
-        for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
-            with contextlib.suppress(NotImplementedError, RuntimeError):  # Windows; not in the main thread
+        for name in ("SIGTERM", "SIGHUP", "SIGINT", "SIGQUIT"):
+            with contextlib.suppress(AttributeError, NotImplementedError, RuntimeError):  # Windows; another thread
+                number = getattr(signal, name)
                 asyncio.get_running_loop().add_signal_handler(number, self.exit, None, 128 + number)
         self.call_after_refresh(self._tell_faults)
 
@@ -129,6 +135,11 @@ class TuiGen(App[None]):
     def failure(self) -> Exception | None:
         """What ended the screen, if it was not a person."""
         return self._exception
+
+    def _handle_exception(self, error: Exception) -> None:
+        """Ends the screen. Where that goes on already, a widget that loses its place is no failure."""
+        if not (self._exit and isinstance(error, _OF_LEAVING)):
+            super()._handle_exception(error)
 
     def notify(
         self,
@@ -218,6 +229,9 @@ class TuiGen(App[None]):
             self._keys.append(event)
             await self._hand_on_keys()
         else:
+            if isinstance(event, events.Resize) and (size := drawn_size(event.size)) != event.size:
+                event = events.Resize(size, size)
+                self.refresh(layout=True)  # the size may be as before, and the terminal have forgotten all
             await super().on_event(event)
 
     async def on_key_handled(self, message: KeyHandled) -> None:
@@ -234,7 +248,7 @@ class TuiGen(App[None]):
         await self._hand_on_keys()
 
     async def _hand_on_keys(self) -> None:
-        while self._keys and not self._key_at_work and self.screen_stack:  # which is empty once the app has ended
+        while self._keys and not self._key_at_work and not self._exit:
             event, target = self._keys.popleft(), self.focused or self.screen
             await super().on_event(event)
             self._follow(target if event.is_forwarded else self.screen, 1)

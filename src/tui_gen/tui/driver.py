@@ -1,8 +1,15 @@
-"""What crosses the line to the terminal: Textual repaints what may have changed, and only what has is written."""
+"""What crosses the line to the terminal: Textual repaints what may have changed, and only what has is written; and how
+the terminal is left and entered.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import os
 import re
+import signal
+import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -14,6 +21,13 @@ from rich.cells import cell_len, get_character_cell_size
 from textual.app import App
 from textual.driver import Driver
 
+from tui_gen.launcher import PUT_BACK
+
+if sys.platform != "win32":
+    import termios
+
+    from textual.drivers.linux_driver import LinuxDriver
+
 _MOVE = re.compile(r"\x1b\[(\d+);(\d+)H")
 _STYLE = re.compile(r"\x1b\[([\d;]*)m")
 _BLANK = re.compile(r"( {8,})")
@@ -23,6 +37,8 @@ _PART = re.compile(r"[345]8;(?:5;\d+|2;\d+;\d+;\d+)|\d+")
 _ALTERNATE_SCREEN = "\x1b[?1049"
 _MOVE_BYTES = 8
 """Of moving the cursor: what takes fewer is written again rather than passed over."""
+_SIGNALS_SECONDS = 0.05
+"""Within which a signal that comes by two ways has come by both."""
 
 
 class Run(NamedTuple):
@@ -173,6 +189,77 @@ class SparingDriver(Driver):
             super().write(data)  # type: ignore[safe-super]  # that of the driver
 
 
+if sys.platform != "win32":
+
+    class TerminalDriver(SparingDriver, LinuxDriver):
+        """Of a terminal of POSIX, which may be taken away and given back at any moment.
+
+        Textual enters a terminal once more when it goes on after SIGSTOP, and restores what it finds then; and it does
+        so within a signal's handler, where the queue of its writer may be locked (`LinuxDriver._sigcont_application`).
+        """
+
+        def __init__(self, app: App[Any], **facts: Any) -> None:
+            super().__init__(app, **facts)
+            self._returning: asyncio.TimerHandle | None = None
+            with contextlib.suppress(OSError):  # in a container it may have no name
+                self.fileno = os.open(os.ttyname(self.fileno), os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)
+
+        def run_input_thread(self) -> None:
+            """Reads what is typed."""
+            try:
+                super().run_input_thread()
+            except BlockingIOError:  # a shell that has the terminal meanwhile was faster
+                self.run_input_thread()
+            except OSError:
+                self._loop.call_soon_threadsafe(self._app.exit, None, 128 + signal.SIGHUP)
+
+        def write(self, data: str) -> None:
+            """Writes to the terminal; nowhere while it is a shell's, or gone."""
+            if self._writer_thread is not None and self._writer_thread.is_alive():
+                super().write(data)
+
+        def stop_application_mode(self) -> None:
+            """Takes back all that the terminal was asked for, but the line discipline."""
+            self.disable_input()
+            self.write(PUT_BACK)
+
+        def close(self) -> None:
+            """Writes what is not written yet. The line discipline comes last, for it tells that all is done."""
+            super().close()
+            self._writer_thread = None
+            if self.attrs_before is not None:
+                with contextlib.suppress(termios.error):
+                    termios.tcsetattr(self.fileno, termios.TCSANOW, self.attrs_before)
+            self.attrs_before = None
+
+        def _sigtstp_application(self, *_: object) -> None:
+            self._loop.call_soon_threadsafe(self._suspend)
+
+        def _sigcont_application(self, *_: object) -> None:
+            self._loop.call_soon_threadsafe(self._return_soon)
+
+        def _suspend(self) -> None:
+            """Stops this process; not twice, where both the shell and the parent ask for it."""
+            if self._writer_thread is not None:
+                self.suspend_application_mode()
+                os.kill(os.getpid(), signal.SIGSTOP)
+
+        def _return_soon(self) -> None:
+            """Once, where both the shell and the parent let this process go on."""
+            if self._returning is None:
+                self._returning = self._loop.call_later(_SIGNALS_SECONDS, self._return)
+
+        def _return(self) -> None:
+            """Enters the terminal anew; leaves it before, if it was stopped as it was: anybody may have changed it."""
+            self._returning = None
+            if self._writer_thread is not None:
+                self.suspend_application_mode()
+            self._must_signal_resume = True
+            self.resume_application_mode()
+
+
 def sparing(driver: type[Driver]) -> type[Driver]:
     """The driver that writes only what differs."""
+    if sys.platform != "win32" and driver is LinuxDriver:
+        return TerminalDriver
     return type(driver.__name__, (SparingDriver, driver), {})

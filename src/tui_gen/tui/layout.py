@@ -10,6 +10,8 @@ from textual.geometry import Size
 Content = Literal["text", "picture", "sweep", "comparison", "two models", "three models"]
 """What stands in the middle; a model's card counts as what the model makes."""
 
+_MOST_COLUMNS, _MOST_CELLS = 1000, 100_000
+
 
 class Widths(NamedTuple):
     """How the columns of the screen are shared out; the middle gets what is left."""
@@ -87,6 +89,12 @@ class Layout:
     strip: int = 0
     stacked: bool = False
     short: bool = False
+
+
+def drawn_size(terminal: Size) -> Size:
+    """How much of a terminal is drawn: all, unless it is so large that drawing would keep a person waiting."""
+    width = min(terminal.width, _MOST_COLUMNS)
+    return Size(width, min(terminal.height, _MOST_CELLS // max(1, width)))
 
 
 def layout(size: Size, content: Content, *, inside: bool = False) -> Layout:

@@ -11,6 +11,7 @@ from tests.support import toys
 from tests.support.driver import on_screen
 from tests.support.widget_app import alone
 from tui_gen.library import LoadedModel
+from tui_gen.text.codec import TextCodec
 from tui_gen.tui.bindings import Context, pairs_now
 from tui_gen.tui.widgets.header import Header, KeyBar
 from tui_gen.tui.widgets.prompt import Prompt
@@ -79,6 +80,17 @@ async def test_a_tokenizer_that_multiplies_what_is_typed_harms_nothing(models: P
         await driver.until(lambda: driver.workspace.loaded_model.card.name == "cats")
         await driver.run_to_end()
         assert driver.page.startswith("the")
+
+
+async def test_a_prompt_is_read_once_however_often_it_is_drawn(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with on_screen(models / "cats", prompt="the zebra") as driver:
+        texts, unknown = list[str](), TextCodec.unknown
+        monkeypatch.setattr(TextCodec, "unknown", lambda self, text: texts.append(text) or unknown(self, text))
+        await driver.type(" s")
+        for width in (100, 60, 90):
+            await driver.resize(width, 24)
+        assert texts == ["the zebra ", "the zebra s"]
+        assert driver.playground.prompt.unknown() == ["zebra", "s"]
 
 
 async def test_a_phrase_is_completed_after_a_comma(models: Path) -> None:

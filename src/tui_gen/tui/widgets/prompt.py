@@ -232,7 +232,10 @@ class Prompt(SignedInput):
 
 
 class _UnknownMarker(Highlighter):
+    """Reads a text once: a long one takes its time, and the prompt is drawn far more often than it changes."""
+
     codec: TextCodec | ImageCodec | None = None
+    _last: tuple[object, str, list[tuple[int, int]]] = (None, "", [])
 
     def highlight(self, text: Text) -> None:
         for start, end in self._spans(with_newlines(text.plain)):
@@ -242,10 +245,14 @@ class _UnknownMarker(Highlighter):
         return [text[start:end] for start, end in self._spans(text)]
 
     def _spans(self, text: str) -> list[tuple[int, int]]:
-        try:
-            return self.codec.unknown(text) if self.codec else []
-        except TuiGenError:  # a tokenizer that fails; generating tells why
-            return [(0, len(text))]
+        codec, last, spans = self._last
+        if codec is not self.codec or last != text:
+            try:
+                spans = self.codec.unknown(text) if self.codec else []
+            except TuiGenError:  # a tokenizer that fails; generating tells why
+                spans = [(0, len(text))]
+            self._last = self.codec, text, spans
+        return spans
 
 
 class _EndingSuggester(Suggester):

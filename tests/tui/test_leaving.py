@@ -1,0 +1,177 @@
+"""Every way out of the screen, at every moment: the terminal is as it was found, and the journal whole."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from collections.abc import Callable
+from itertools import cycle, product
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.support import toys
+from tests.tui.test_terminal import TUI_GEN, terminal
+from tui_gen.bench.screen import AVAILABLE, Terminal
+from tui_gen.library import open_model
+from tui_gen.sessions.file import read_session
+from tui_gen.sessions.replay import replay
+
+pytestmark = pytest.mark.skipif(not AVAILABLE, reason="needs a POSIX terminal")
+SECONDS = 1.0
+"""In which the screen is left on a machine that has nothing else to do."""
+_MODE = re.compile(
+    rb"\x1b\[\?(?P<number>\d+)(?P<switch>[hl])|\x1b\[(?P<level>[<>])\d*u|\x1b\]22;(?P<pointer>\w*)|\x1b\[(?P<style>[\d;]*)m"
+)
+
+
+def modes(output: bytes) -> set[str]:
+    """What a terminal is in after some output: modes by number, levels of its keyboard protocol, pointer, style."""
+    on, level, pointer, style = {"7", "25"}, 0, b"", b""  # long lines wrap, the cursor is seen
+    for match in _MODE.finditer(output):
+        if number := match["number"]:
+            (on.add if match["switch"] == b"h" else on.discard)(number.decode())
+        elif match["level"]:
+            level += 1 if match["level"] == b">" else -1
+        elif match["pointer"] is not None:
+            pointer = match["pointer"]
+        else:
+            style = match["style"].removeprefix(b"0")
+    return on | {f"{what!r}" for what in (level, pointer, style) if what}
+
+
+def is_as_found(screen: Terminal) -> bool:
+    return modes(screen.output) == modes(b"") and screen.line_discipline() == screen.discipline_before
+
+
+class Moment(NamedTuple):
+    """What a person is doing: keys, and what is to be read after each."""
+
+    folder: str
+    arguments: str
+    steps: tuple[tuple[str, str], ...]
+
+
+def moment(*steps: tuple[str, str]) -> Moment:
+    """Of a text."""
+    return Moment("endless", "-l 100000", steps)
+
+
+OPENING, OPEN, RUN, PAUSE = ("", "opening endless"), ("", "CPU"), ("\r", "tokens/s"), (" ", "paused at")
+MOMENTS = {
+    "opening": moment(OPENING),
+    "open": moment(OPEN),
+    "running": moment(OPEN, RUN),
+    "paused": moment(OPEN, RUN, PAUSE),
+    "walking": moment(OPEN, RUN, PAUSE, ("\x1b[D\x1b[D", "▸")),
+    "dialog": moment(OPEN, RUN, ("\x1bOP", "help")),
+    "saving": moment(OPEN, RUN, PAUSE, ("\x13", r"endless-1\.txt"), ("\r", "")),
+    "sweep": moment(OPEN, ("\x1b[15~", "tokens/s")),
+    "surprise": moment(OPEN, RUN, ("\x1b[17~", "bits")),
+    "inside": moment(OPEN, RUN, PAUSE, ("\x1b[D\x1b[21~", "while it reads")),
+    "comparison": moment(OPEN, RUN, PAUSE, ("\x1b[D\x07", "same noise|seed"), ("\x1bOS\x1b[Bc", "tokens differ")),
+    "completing": Moment("stripes", "-t 0", (OPEN, ("\r", "complete: 24"), ("\x1b[18~", "erase"), ("\r", ""))),
+    "film": Moment("stripes", "", (OPEN, ("\x1b[20~", "epoch"), (" ", ""))),
+}
+ENDINGS = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
+
+
+def press(screen: Terminal) -> int:
+    screen.type("\x11")
+    return screen.wait()
+
+
+def send(number: signal.Signals, *, to_screen: bool = False) -> Callable[[Terminal], int]:
+    def leave(screen: Terminal) -> int:
+        os.kill(screen.screen if to_screen else screen.process.pid, number)
+        return screen.wait()
+
+    return leave
+
+
+def close(screen: Terminal) -> int:
+    screen.close()
+    return screen.process.wait(60)
+
+
+def stop_unprepared(screen: Terminal) -> int:
+    """As a shell may, without asking: its own modes may be on when the screen goes on."""
+    seen = len(screen.output)
+    os.kill(screen.screen, signal.SIGSTOP)
+    os.kill(screen.screen, signal.SIGCONT)
+    screen.until(rb"(?s)\x1b\[\?1049h.*\x1b\[\d+;\d+H", after=seen)
+    return press(screen)
+
+
+def suspend(screen: Terminal) -> int:
+    seen = len(screen.output)
+    screen.process.send_signal(signal.SIGTSTP)
+    screen.until(rb"\x1b\[\?1049l", after=seen)
+    screen.settle()
+    assert is_as_found(screen)
+    screen.process.send_signal(signal.SIGCONT)
+    screen.until(rb"(?s)\x1b\[\?1049h.*\x1b\[\d+;\d+H", after=seen)
+    return press(screen)
+
+
+WAYS: dict[str, tuple[Callable[[Terminal], int], int]] = {
+    "ctrl+q": (press, 0),
+    **{number.name: (send(number), 128 + number) for number in ENDINGS},
+    **{f"{number.name} to the screen": (send(number, to_screen=True), 128 + number) for number in ENDINGS},
+    "SIGUSR1": (send(signal.SIGUSR1), 128 + signal.SIGUSR1),
+    "abort": (send(signal.SIGABRT, to_screen=True), 128 + signal.SIGABRT),
+    "killed": (send(signal.SIGKILL, to_screen=True), 128 + signal.SIGKILL),
+    "launcher killed": (send(signal.SIGKILL), -signal.SIGKILL),
+    "closed": (close, 128 + signal.SIGHUP),
+    "stopped": (stop_unprepared, 0),
+    "suspended": (suspend, 0),
+}
+"""Each with the exit status."""
+SAMPLE = list(zip(MOMENTS, cycle(way for way in WAYS if "to the screen" not in way), strict=False))
+
+
+def leave_at(models: Path, here: Path, at: str, way: str) -> float:
+    """Leaves the screen by a way at a moment; returns the seconds that it took."""
+    toys.learned(models / "stripes", *[toys.STRIPES.tolist()] * 3)
+    (folder, arguments, steps), (leave, status) = MOMENTS[at], WAYS[way]
+    with terminal(f"{TUI_GEN} {folder} {arguments}", models, here, login=True) as screen:
+        for keys, text in steps:
+            seen = len(screen.output)
+            screen.type(keys)
+            screen.until(text.encode(), after=seen)
+        pid, began = screen.screen, time.perf_counter()
+        assert leave(screen) == status
+        while way != "closed" and screen.read(1):
+            pass  # the screen may outlive its parent for a moment
+        seconds = time.perf_counter() - began
+        assert way == "closed" or is_as_found(screen)
+        tells = "the screen was ended by" in screen.output.decode(errors="replace")
+        assert tells == (way in {"SIGUSR1", "abort", "killed"})
+    assert not Path(f"/proc/{pid}/cmdline").exists() or not Path(f"/proc/{pid}/cmdline").read_bytes()
+    for journal in (here / "STATE").rglob("sessions/*.jsonl"):
+        session = read_session(journal)
+        assert not session.cut
+        assert replay(session, open_model(models / folder, provider="cpu")).exact
+    return seconds
+
+
+@pytest.mark.parametrize(("at", "way"), SAMPLE)
+def test_the_terminal_is_left_as_it_was_found(models: Path, tmp_path: Path, at: str, way: str) -> None:
+    leave_at(models, tmp_path, at, way)
+
+
+def test_a_terminal_that_goes_away_without_a_signal_ends_the_screen(models: Path, tmp_path: Path) -> None:
+    with terminal(f"{TUI_GEN} cats", models, tmp_path) as screen:
+        screen.until(b"CPU")
+        assert close(screen) == 128 + signal.SIGHUP
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize(("at", "way"), list(product(MOMENTS, WAYS)))
+def test_every_way_out_at_every_moment_takes_no_more_than_a_second(
+    models: Path, tmp_path: Path, at: str, way: str
+) -> None:
+    assert leave_at(models, tmp_path, at, way) < SECONDS + 1.5 * (way in {"stopped", "suspended"})
