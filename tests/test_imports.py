@@ -21,8 +21,8 @@ LAYERS = {
     " < assumptions, compiler, gaps < images, text < factory, training, verify, arguments"
     " < original, folder, read < evaluation, convert < child"
     " < __main__ < train, evaluate, obedience",
-    "src/tui_gen/tui": "bindings, clipboard, driver, knob_state, layout, themes < keymap, widgets < dialogs"
-    " < model_loader < playground < app",
+    "src/tui_gen/tui": "bindings, clipboard, driver, knob_state, layout, themes < keymap, tour, widgets < dialogs"
+    " < model_loader < playground < tour_screen < app",
 }
 """A package or module imports only what stands to its left, lazily and for types too."""
 HEAVY = ("numpy", "onnxruntime", "tokenizers", "textual", "torch", "PIL")

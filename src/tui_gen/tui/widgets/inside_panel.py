@@ -136,6 +136,11 @@ class InsideView(Widget, can_focus=True):
             self._known = None
             self._draw()
 
+    def begin_anew(self) -> None:
+        """Draws the state, with nothing selected, when it looks next."""
+        self.drawing, self._order, self._pin = "state", "movement", None
+        self._top = self._layer = self._unit = self._property = 0
+
     def follow(self) -> None:
         """Looks where the cursor stands, or at the newest token, if somebody sees it; rarely while a run goes on."""
         self._looks.ask()
@@ -246,10 +251,16 @@ class InsideView(Widget, can_focus=True):
 
     def action_operate(self, deed: Deed) -> None:
         """Asks for surgery on the state where somebody looks."""
-        if view := self.view:
-            window = self._window()
-            layer, unit = selection(window, self.drawing != "state") if window else (self._layer, self._unit)
-            self.post_message(self.Surgery(deed, view.branch, view.sample, _place(view)[1], layer, unit))
+        if surgery := self.surgery(deed):
+            self.post_message(surgery)
+
+    def surgery(self, deed: Deed) -> Surgery | None:
+        """What would be done where somebody looks; None while there is no branch."""
+        if not (view := self.view):
+            return None
+        window = self._window()
+        layer, unit = selection(window, self.drawing != "state") if window else (self._layer, self._unit)
+        return self.Surgery(deed, view.branch, view.sample, _place(view)[1], layer, unit)
 
     # --- drawing ---
 
