@@ -98,6 +98,8 @@ class TuiGen(App[None]):
         self._keys = deque[events.Key | events.Paste]()
         self._key_at_work: KeyHandled | None = None
         self._key_timer: Timer | None = None
+        self._left_key = ""
+        """That nothing in a dialog has taken."""
 
     def get_driver_class(self) -> type[Driver]:
         """The system's, writing only what differs. What is written to Windows comes in pieces that end anywhere."""
@@ -213,9 +215,9 @@ class TuiGen(App[None]):
         return action in ("quit", "suspend") or not isinstance(self.screen, ModalScreen) or not owns("app", action)
 
     def on_key(self, event: events.Key) -> None:
-        """A key of the tour that a dialog has left; on the screen below it is bound."""
-        if self._tour and isinstance(self.screen, ModalScreen):
-            self._tour.take(event.key)
+        """A dialog has no use for it; a tour may have, which closes the dialog, once all have heard of the key."""
+        if isinstance(self.screen, ModalScreen):
+            self._left_key = event.key
 
     async def on_event(self, event: events.Event) -> None:
         """Queues what a person types; everything else as always."""
@@ -231,7 +233,9 @@ class TuiGen(App[None]):
             await self._release_keys()
 
     async def _release_keys(self) -> None:
-        self._key_at_work = None
+        self._key_at_work, key, self._left_key = None, self._left_key, ""
+        if self._tour and key:
+            await self._tour.take(key)
         self.playground.panels.hurry()  # who presses a key looks
         if self._key_timer:
             self._key_timer.stop()

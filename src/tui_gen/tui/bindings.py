@@ -342,7 +342,7 @@ TASKS: Tasks = {
             "view", Context.looks_inside, priority=False, owner="InsideView", alias="inside_units"),
         Key("5", "5", "draw('tokens')", "", "there: how the prompt was split, input and target, neighbours in the "
             "embedding", "view", Context.looks_inside, priority=False, owner="InsideView", alias="inside_tokens"),
-        Key("p", "p", "property", "", "there: units that follow something else in the text", "property",
+        Key("a", "a", "property", "", "there: units that follow something else in the text", "property",
             Context.looks_inside, priority=False, owner="InsideView", alias="inside_property"),
         Key("down", "↓", "units(1)", "", "there: other units", "units", Context.looks_inside, priority=False,
             owner="InsideView", alias="inside_next_unit"),

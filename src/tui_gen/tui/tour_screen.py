@@ -26,7 +26,7 @@ from tui_gen.tui.bindings import KEYS, Key, Owner, bindings_of, keys_of
 from tui_gen.tui.dialogs.dialog import Dialog
 from tui_gen.tui.dialogs.surgery import surgery_dialog
 from tui_gen.tui.knob_state import Settings
-from tui_gen.tui.layout import TourPlace, tour_place
+from tui_gen.tui.layout import Content, TourPlace, tour_place
 from tui_gen.tui.model_loader import ModelRefused
 from tui_gen.tui.playground import PlaygroundScreen
 from tui_gen.tui.tour import COMPARE, WAIT, WALK, Act, Stop, Tour
@@ -34,6 +34,8 @@ from tui_gen.tui.widgets.header import about_text
 from tui_gen.tui.widgets.inside_panel import Deed
 from tui_gen.tui.widgets.tour_panel import TourPanel
 
+_TALL = 30
+"""Lines of a screen on which the frame of the prompt is worth its two."""
 Errand = Callable[[], Awaitable[bool]]
 """Does something, and says whether it is done; otherwise it is called again when something has happened."""
 
@@ -80,7 +82,17 @@ class TourScreen(PlaygroundScreen):
         """Begins with the first stop."""
         self.mount(self.panel, before=self.search)
         self._go_to(0)
-        self.call_after_refresh(self.set_focus, None)  # letters are the tour's keys, while nobody types
+        self.call_later(self._free_letters)  # after the playground has asked for the prompt
+
+    async def serve(self, workspace: Workspace) -> None:
+        """Letters stay keys of the tour."""
+        await super().serve(workspace)
+        if self.is_on:
+            self._free_letters()
+
+    def _free_letters(self) -> None:
+        """Takes the focus from the prompt; it is asked for by way of the app."""
+        self.app.call_later(self.set_focus, None)
 
     # --- where it stands ---
 
@@ -89,21 +101,22 @@ class TourScreen(PlaygroundScreen):
         """The present one."""
         return self.tour.stops[self.number]
 
-    @property
-    def place(self) -> TourPlace:
-        """Of the panel."""
+    def _place(self, content: Content) -> TourPlace:
+        """Of the panel, beside this."""
         size = self.app.size
-        return tour_place(size, self.output.content, self.panel.lines_at(size.width)) if self.is_on else TourPlace()
+        return tour_place(size, content, self.panel.lines_at(size.width)) if self.is_on else TourPlace()
 
     @property
     def room(self) -> Size:
         """What the panel leaves."""
-        size, place = self.app.size, self.place
+        size, place = self.app.size, self._place(self.output.content)
         return Size(size.width - place.columns, size.height - place.lines)
 
     def share_room(self) -> None:
-        """The panel has room first."""
-        self.panel.take_place(self.place)
+        """The panel has room first; on a low screen the prompt goes without its frame."""
+        place = self._place(self.output.content)
+        self.panel.take_place(place)
+        self.set_class(place.lines > 0 and self.app.size.height < _TALL, "-slim")
         super().share_room()
 
     def _say(self, panel: TourPanel) -> None:
@@ -116,10 +129,11 @@ class TourScreen(PlaygroundScreen):
         """A dialog that the tour has opened leaves its words in sight."""
         dialog = self.app.screen
         if isinstance(dialog, Dialog) and self._leads and self.is_on:
-            panel = self._new_panel()
+            panel, place = self._new_panel(), self._place("text")  # what dialogs have is wide
             self._say(panel)
-            panel.take_place(self.place)
+            panel.take_place(place)
             dialog.mount(panel)
+            dialog.set_class(place.lines > 0 and self.app.size.height < _TALL, "-short")
 
     # --- keys ---
 
@@ -133,13 +147,17 @@ class TourScreen(PlaygroundScreen):
             self._leads = False
             self.errands.clear()
 
-    def take(self, key: str) -> None:
-        """A key that a dialog has no use for."""
-        if self.is_on:
-            for each in keys_of("TourScreen", self._keys):
-                if key in each.names:
-                    name, arguments = each.parts
-                    getattr(self, f"action_{name}")(*arguments)
+    async def take(self, key: str) -> None:
+        """A key that a dialog has no use for, whichever it is; for one of the tour, the dialog closes."""
+        for each in keys_of("TourScreen", self._keys) if self.is_on else ():
+            if key in each.names:
+                await self._close_dialogs()
+                name, arguments = each.parts
+                getattr(self, f"action_{name}")(*arguments)
+
+    async def _close_dialogs(self) -> None:
+        while isinstance(self.app.screen, ModalScreen):
+            await self.app.pop_screen()
 
     def action_tour(self, by: int) -> None:
         """So many stops on."""
@@ -162,8 +180,7 @@ class TourScreen(PlaygroundScreen):
             which = "first" if number < 0 else "last"
             self.notify(f"this is the {which} stop; all that was made is in the list of branches of its model")
             return
-        while isinstance(self.app.screen, ModalScreen):
-            await self.app.pop_screen()
+        await self._close_dialogs()
         self._go_to(number)
 
     # --- what it does ---
@@ -244,7 +261,7 @@ class TourScreen(PlaygroundScreen):
             self.share_room()
             self.side.show_knobs()
             self.show_state()
-            self.app.call_later(self.set_focus, None)  # after what opening a model has asked for
+            self._free_letters()
         return True
 
     async def _play_beside(self, name: str) -> bool:
@@ -307,4 +324,5 @@ class TourScreen(PlaygroundScreen):
                 intervention = read(act.answer)
             except KeyError:
                 raise TuiGenError(f"{act.answer!r:.40} is none of the lines from which one chooses there") from None
-            await self._operate(surgery.branch, surgery.position, intervention)
+            branch, position = surgery.branch, surgery.position
+            await self._follow(self.output.begin(lambda workspace: workspace.operate(branch, position, intervention)))

@@ -176,7 +176,7 @@ def _match_lines(order: Ranking, unit: int, room: int) -> list[Line]:
     head: Line = [
         Piece(f" follow: {order.trait}", strong=True),
         Piece(short, -1),
-        Piece(f" ({order.number + 1} of {order.among}, p: the next)"),
+        Piece(f" ({order.number + 1} of {order.among}, a: the next)"),
     ]
     at = next((at for at, match in enumerate(order.matches) if match.unit == unit), 0)
     top = max(0, at - max(1, room - 1) + 1)

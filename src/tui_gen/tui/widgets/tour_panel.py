@@ -41,9 +41,6 @@ class TourPanel(VerticalScroll, can_focus=False):
             border-left: vkey $accent;
         }
     }
-    Dialog TourPanel {
-        dock: bottom;
-    }
     """
 
     def __init__(self, keys: Sequence[Pair]) -> None:
@@ -73,7 +70,7 @@ class TourPanel(VerticalScroll, can_focus=False):
         self._place = place
         self.set_class(place.columns > 0, "-column")
         self.styles.width, self.styles.height = place.columns or "100%", "100%" if place.columns else place.lines
-        if self.is_mounted:
+        if self.is_attached:
             columns = place.columns - 1 if place.columns else self.screen.size.width
             self._page.update(Text("\n").join(self._drawn(*line) for line in self._lines(columns)))
 
