@@ -15,14 +15,14 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LAYERS = {
     "src/tui_gen": "terminal_text < errors < child, launcher, files, json_fields < card < config, sampling < text"
-    " < images < generation, training_log < runtime < scoring < library < inspection < sessions, output, bench < tui < cli"
-    " < __main__",
+    " < images < generation, training_log < runtime < scoring < library < inspection < sessions, output, bench"
+    " < tui < cli < __main__",
     "export": "graph < image_network, reader, files, build_tokenizer, quantise, checkpoints"
     " < assumptions, compiler, gaps < images, text < factory, training, verify, arguments"
     " < original, folder, read < evaluation, convert < child"
     " < __main__ < train, evaluate, obedience",
-    "src/tui_gen/tui": "bindings, clipboard, driver, knob_state, layout, themes < keymap, widgets < dialogs"
-    " < model_loader < playground < app",
+    "src/tui_gen/tui": "bindings, clipboard, driver, knob_state, layout, themes < keymap, tour, widgets < dialogs"
+    " < model_loader < playground < tour_screen < app",
 }
 """A package or module imports only what stands to its left, lazily and for types too."""
 HEAVY = ("numpy", "onnxruntime", "tokenizers", "textual", "torch", "PIL")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any, cast
 
 from tui_gen.errors import TuiGenError
+from tui_gen.terminal_text import did_you_mean
 
 MAX_NUMBER = 1e300
 MAX_LENGTH, MAX_DEPTH = 2**25, 64
@@ -71,6 +73,16 @@ class JsonFields:
     def raw(self, key: str) -> dict[str, Any]:
         """An object as it is; empty when missing."""
         return cast(dict[str, Any], self._get(key, dict, "an object", {}))
+
+    def value(self, key: str) -> object:
+        """Whatever stands there; None when missing."""
+        return self._values.get(key)
+
+    def refuse_others(self, keys: Sequence[str]) -> None:
+        """Raises TuiGenError for a key that means nothing."""
+        for key in self._values:
+            if key not in keys:
+                raise self.fault(key, f"means nothing; {did_you_mean(key, keys) or 'known are ' + ', '.join(keys)}")
 
     def has(self, key: str) -> bool:
         """Whether the key is there."""

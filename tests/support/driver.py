@@ -34,6 +34,7 @@ from tui_gen.sessions.workspace import Workspace
 from tui_gen.tui.app import TuiGen
 from tui_gen.tui.knob_state import Settings
 from tui_gen.tui.playground import PlaygroundScreen
+from tui_gen.tui.tour import Tour
 from tui_gen.tui.widgets.candidates import percent
 from tui_gen.tui.widgets.run_view import RunView
 from tui_gen.tui.widgets.text_view import TextView
@@ -394,10 +395,18 @@ class ScreenDriver(AppDriver):
 
 @asynccontextmanager
 async def on_screen(
-    folder: Path, *, size: tuple[int, int] = (80, 24), pace: float = math.inf, **settings: Any
+    folder: Path,
+    *,
+    size: tuple[int, int] = (80, 24),
+    pace: float = math.inf,
+    tour: Tour | None = None,
+    **settings: Any,
 ) -> AsyncIterator[ScreenDriver]:
-    """The app with a model folder opened, at a pace; the models beside it are listed too."""
-    app = TuiGen(Settings(folder, **settings), find_models())
+    """The app with a model folder opened, at a pace; the models beside it are listed too.
+
+    tour: through which it leads.
+    """
+    app = TuiGen(Settings(folder, **settings), find_models(), tour)
     driver = ScreenDriver(app)
     async with app.run_test(size=size, message_hook=driver.hear):
         await driver.until(lambda: driver.playground.workspace is not None or driver.notice)

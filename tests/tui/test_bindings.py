@@ -13,12 +13,14 @@ from tests.support.driver import on_screen
 from tui_gen.tui.app import TuiGen
 from tui_gen.tui.bindings import KEYS, Context, Owner, is_bound, keys_of, markdown_table, pairs_now, works
 from tui_gen.tui.playground import PlaygroundScreen
+from tui_gen.tui.tour_screen import TourScreen
 from tui_gen.tui.widgets.inside_panel import InsideView
 from tui_gen.tui.widgets.lists import BranchList, ModelList
 
 OWNERS: dict[Owner, type] = {
     "app": TuiGen,
     "screen": PlaygroundScreen,
+    "TourScreen": TourScreen,
     "BranchList": BranchList,
     "ModelList": ModelList,
     "InsideView": InsideView,

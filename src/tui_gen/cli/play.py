@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tui_gen.config import Config
     from tui_gen.library import Entry
     from tui_gen.tui.knob_state import Settings
+    from tui_gen.tui.tour import Tour
 
 FIRST_MODEL = "recipes"
 _SWITCH_SECONDS = 1e-3
@@ -94,7 +95,7 @@ def settings_of(args: argparse.Namespace, config: Config, entries: list[Entry]) 
     asked = {name: value for name, value in vars(args).items() if value is not None}
     args = argparse.Namespace(**{**vars(args), **args.built_in, **config.values, **asked})
     return Settings(
-        locate(asked["model"]) if asked.get("model") else _first(entries, config),
+        locate(asked["model"]) if asked.get("model") else first_model(entries, config),
         prompt=args.prompt,
         samples=args.samples,
         seed=Settings.seed if args.seed is None else args.seed,
@@ -158,8 +159,10 @@ def load_screen() -> None:
     gc.enable()
 
 
-def show(settings: Settings, entries: list[Entry]) -> int:
+def show(settings: Settings, entries: list[Entry], tour: Tour | None = None) -> int:
     """Runs the screen until the user quits; returns the exit status. entries: the models that can be chosen.
+
+    tour: through which the screen leads.
 
     Raises TuiGenError for a model without a card that can be read, and for a screen that failed.
     """
@@ -169,7 +172,7 @@ def show(settings: Settings, entries: list[Entry]) -> int:
     from tui_gen.tui.app import TuiGen
 
     read_card(settings.folder)
-    app = TuiGen(settings, entries)
+    app = TuiGen(settings, entries, tour)
     sys.setswitchinterval(_SWITCH_SECONDS)
     with quiet_stderr():
         app.run(loop=asyncio.new_event_loop())  # the one that it would make waits for all threads at its end
@@ -196,7 +199,7 @@ def configured_model(config: Config) -> Path | None:
     return folder
 
 
-def _first(entries: list[Entry], config: Config) -> Path:
+def first_model(entries: list[Entry], config: Config) -> Path:
     """The model to begin with, where the command line names none."""
     if folder := configured_model(config):
         return folder

@@ -43,6 +43,9 @@ from tui_gen.tui.themes import DARK, LIGHT, Themes
 if TYPE_CHECKING:
     from textual.command import Provider
 
+    from tui_gen.tui.tour import Tour
+    from tui_gen.tui.tour_screen import TourScreen
+
 _TIME_TO_READ = 12
 """Seconds that a mistake in the configuration stays on the screen."""
 _LONGEST_NOTICE = 400
@@ -82,7 +85,7 @@ class TuiGen(App[None]):
     BINDINGS: ClassVar[list[BindingType]] = bindings_of("app")
     COMMAND_PALETTE_BINDING = "ctrl+p"
 
-    def __init__(self, settings: Settings, entries: Sequence[Entry]) -> None:
+    def __init__(self, settings: Settings, entries: Sequence[Entry], tour: Tour | None = None) -> None:
         super().__init__()
         self.animation_level = "none"  # what is scrolled to is there at once, also over a slow line
         self._bound = Keymap(settings.keys)
@@ -94,11 +97,18 @@ class TuiGen(App[None]):
         self._faults = [*settings.faults, *self._themes.faults, *self._bound.faults]
         self.workspaces: list[Workspace] = []
         """Of every model that was opened."""
-        self.playground = PlaygroundScreen(settings, entries, self.workspaces, self._bound.keys)
+        self._tour: TourScreen | None = None
+        if tour:
+            from tui_gen.tui.tour_screen import TourScreen
+
+            self._tour = TourScreen(tour, settings, entries, self.workspaces, self._bound.keys)
+        self.playground = self._tour or PlaygroundScreen(settings, entries, self.workspaces, self._bound.keys)
         self._copying = threading.Lock()
         self._keys = deque[events.Key | events.Paste]()
         self._key_at_work: KeyHandled | None = None
         self._key_timer: Timer | None = None
+        self._left_key = ""
+        """That nothing in a dialog has taken."""
 
     def get_driver_class(self) -> type[Driver]:
         """The system's, writing only what differs. What is written to Windows comes in pieces that end anywhere."""
@@ -223,6 +233,11 @@ class TuiGen(App[None]):
         """Leaves the keys to a dialog while one is open."""
         return action in ("quit", "suspend") or not isinstance(self.screen, ModalScreen) or not owns("app", action)
 
+    def on_key(self, event: events.Key) -> None:
+        """A dialog has no use for it; a tour may have, which closes the dialog, once all have heard of the key."""
+        if isinstance(self.screen, ModalScreen):
+            self._left_key = event.key
+
     async def on_event(self, event: events.Event) -> None:
         """Queues what a person types; everything else as always."""
         if isinstance(event, events.Key | events.Paste) and not event.is_forwarded:
@@ -240,7 +255,9 @@ class TuiGen(App[None]):
             await self._release_keys()
 
     async def _release_keys(self) -> None:
-        self._key_at_work = None
+        self._key_at_work, key, self._left_key = None, self._left_key, ""
+        if self._tour and key:
+            await self._tour.take(key)
         self.playground.panels.hurry()  # who presses a key looks
         if self._key_timer:
             self._key_timer.stop()
@@ -250,6 +267,7 @@ class TuiGen(App[None]):
     async def _hand_on_keys(self) -> None:
         while self._keys and not self._key_at_work and not self._exit:
             event, target = self._keys.popleft(), self.focused or self.screen
+            self.playground.heed(event)
             await super().on_event(event)
             self._follow(target if event.is_forwarded else self.screen, 1)
         if self._keys and not self._key_timer:  # the widget may go away before it hears of the key

@@ -21,7 +21,7 @@ _TURN = "the selected knob up or down"
 _PACE = "half or twice the pace, up to unlimited"
 _SCROLL = "scroll what was made"
 _RECALL = "a prompt that was used before, in this session or another; back to what was typed"
-Owner = Literal["app", "screen", "BranchList", "ModelList", "InsideView"]
+Owner = Literal["app", "screen", "TourScreen", "BranchList", "ModelList", "InsideView"]
 Pair = tuple[str, str]
 """Key and meaning."""
 _SHOWN = {"enter": "enter", "backspace": "backspace"}
@@ -432,6 +432,14 @@ TASKS: Tasks = {
             "command", Context.has_made),
         Key("ctrl+y", "^y", "copy", "copy the output", "copy what was made", "copy", Context.can_copy),
     ),
+    "a tour": (
+        Key("n", "n", "tour(1)", "", "in a tour: the next stop", "next stop", Context.outside_prompt, priority=False,
+            owner="TourScreen", alias="next_stop"),
+        Key("p", "p", "tour(-1)", "", "in a tour: the stop before", "stop before", Context.outside_prompt,
+            priority=False, owner="TourScreen", alias="stop_before"),
+        Key("x", "x", "leave_tour", "", "in a tour: leave it; everything stays as it is", "leave the tour",
+            Context.outside_prompt, priority=False, owner="TourScreen"),
+    ),
     "program": (
         Key("f3", "f3", "unfold('models')", "models: choose another one", "choose a model: arrows, then enter",
             "models", alias="models"),
@@ -467,16 +475,18 @@ def bindings_of(owner: Owner, keys: Sequence[Key] = KEYS) -> list[BindingType]:
     return [binding for key in keys_of(owner, keys) for binding in key.bindings()]
 
 
-def bind(node: DOMNode, owner: Owner, keys: Sequence[Key]) -> None:
+def bind(node: DOMNode, owner: Owner, keys: Sequence[Key], *others: Owner) -> None:
     """Gives a widget, screen or app the keys that a person wants in place of those of its class.
 
     Textual's own keymap is not enough: it cannot take a key away, it takes letters from what is typed into, and of two
     actions on one key it loses one. Keys of the table that Textual binds too, such as tab, are taken from it.
+    others: whose keys it has as well.
     """
-    free = {name for key in KEYS if key.owner in {owner, "app"} for name in key.names}
-    others = {name: bound for name, bound in node._bindings.key_to_bindings.items() if name not in free}
-    own = BindingsMap(bindings_of(owner, keys)).key_to_bindings
-    node._bindings = BindingsMap.from_keys({**others, **own})
+    owners = (owner, *others)
+    free = {name for key in KEYS if key.owner in {*owners, "app"} for name in key.names}
+    kept = {name: bound for name, bound in node._bindings.key_to_bindings.items() if name not in free}
+    own = BindingsMap([binding for each in owners for binding in bindings_of(each, keys)]).key_to_bindings
+    node._bindings = BindingsMap.from_keys({**kept, **own})
 
 
 def key_of(action: str, keys: Sequence[Key]) -> str:
@@ -496,9 +506,12 @@ def works(action: str, parameters: tuple[object, ...], now: Context) -> bool:
     return not keys or any(key.when(now) for key in keys)
 
 
-def is_bound(key: str, keys: Sequence[Key] = KEYS) -> bool:
-    """Whether a key, as Textual names it, means something outside of the prompt, so that it begins no word."""
-    return any(key in other.names for other in keys if other.owner in ("app", "screen"))
+def is_bound(key: str, keys: Sequence[Key] = KEYS, *others: Owner) -> bool:
+    """Whether a key, as Textual names it, means something outside of the prompt, so that it begins no word.
+
+    others: whose keys count besides those of app and screen.
+    """
+    return any(key in other.names for other in keys if other.owner in ("app", "screen", *others))
 
 
 def explained(keys: tuple[Key, ...]) -> Iterator[tuple[str, str]]:

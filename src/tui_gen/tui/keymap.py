@@ -68,7 +68,8 @@ class Keymap:
         for action in dict.fromkeys([*changed, *self._actions]):
             owner = self._actions[action].owner
             for name in self._names[action]:
-                first = holders.setdefault((name, "screen" if owner == "app" else owner), action)
+                place = "screen" if owner in ("app", "TourScreen") else owner
+                first = holders.setdefault((name, place), action)
                 if first != action and not self._share_by_default(first, action):
                     self._names[action] = tuple(other for other in self._names[action] if other != name)
                     advice = f"bind {action} to another key, or to none"

@@ -74,6 +74,8 @@ _HEIGHTS: dict[Content, tuple[Heights, ...]] = {
 }
 _STRIP_COLUMNS = 70
 """Columns of the screen from which on the strip is worth its lines."""
+_PICTURE_AND_TOUR = 70
+"""Columns of the screen from which on a picture leaves room for what a tour says beside it."""
 _LEAST_BESIDE, _NARROW_SIDE = 150, 34
 """Columns of the screen from which on the inside has room beside the middle, and those of the side then."""
 
@@ -108,3 +110,22 @@ def layout(size: Size, content: Content, *, inside: bool = False) -> Layout:
     if not inside or size.width < _LEAST_BESIDE:
         return shown
     return replace(shown, lists=0, side=_NARROW_SIDE, inside=(size.width - _NARROW_SIDE) // 2)
+
+
+class TourPlace(NamedTuple):
+    """Where a tour has its say: a column of so many cells on the right, else so many lines above the prompt."""
+
+    columns: int = 0
+    lines: int = 0
+
+
+def tour_place(size: Size, content: Content, lines: int) -> TourPlace:
+    """Where it hides nothing of what it explains. lines: what it says, below a screen of this width.
+
+    A picture is square, so that it leaves columns rather than lines.
+    """
+    if size.width >= _LEAST_BESIDE:
+        return TourPlace(columns=34 if size.width < 190 else 44)
+    if content == "picture" and size.width >= _PICTURE_AND_TOUR:
+        return TourPlace(columns=34)
+    return TourPlace(lines=min(lines, size.height // 3))

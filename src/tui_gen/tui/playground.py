@@ -12,6 +12,7 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
+from textual.geometry import Size
 from textual.screen import Screen
 
 from tui_gen.errors import TuiGenError
@@ -24,7 +25,7 @@ from tui_gen.images.raster import RENDERING_NAMES
 from tui_gen.library import Entry, LoadedModel
 from tui_gen.sessions.history import PromptHistory
 from tui_gen.sessions.workspace import Workspace
-from tui_gen.tui.bindings import KEYS, Context, Key, bind, bindings_of, is_bound, key_of, works
+from tui_gen.tui.bindings import KEYS, Context, Key, Owner, bind, bindings_of, is_bound, key_of, works
 from tui_gen.tui.clipboard import CopyRequest
 from tui_gen.tui.knob_state import KnobState, Settings
 from tui_gen.tui.layout import layout
@@ -61,13 +62,15 @@ class PlaygroundScreen(Screen[None]):
     """One model, its branches, one of them in the middle, and what can be said of a position of it."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings_of("screen")
+    others: tuple[Owner, ...] = ()
+    """Whose keys it has besides its own."""
 
     def __init__(
         self, settings: Settings, entries: Sequence[Entry], workspaces: list[Workspace], keys: Sequence[Key] = KEYS
     ) -> None:
         """workspaces: of the models that were opened; grows."""
         super().__init__()
-        bind(self, "screen", keys)
+        bind(self, "screen", keys, *self.others)
         self.settings, self._keys = settings, keys
         self.knobs = KnobState(
             settings.params,
@@ -785,10 +788,13 @@ class PlaygroundScreen(Screen[None]):
 
     # --- what is typed ---
 
+    def heed(self, event: events.Key | events.Paste) -> None:
+        """A person is about to do something, whatever has the focus."""
+
     def on_key(self, event: events.Key) -> None:
         """What is typed while nothing is typed into goes to the prompt, or in the place of the token at the cursor."""
         letter, now = event.character if event.is_printable else None, self.context
-        if letter and not is_bound(event.key, self._keys) and now.on_output():
+        if letter and not is_bound(event.key, self._keys, *self.others) and now.on_output():
             event.stop()
             if now.can_type_over() or (now.can_choose() and now.drawing and letter.isdigit()):
                 self.ask_for_word(letter)
@@ -817,9 +823,14 @@ class PlaygroundScreen(Screen[None]):
         """The terminal may have another size than before the dialog that is closed now."""
         self.share_room()
 
+    @property
+    def room(self) -> Size:
+        """Of the terminal, what the parts of the screen share."""
+        return self.app.size
+
     def share_room(self) -> None:
         """Shows the parts that the table of layouts has for this size and for what stands in the middle."""
-        now = layout(self.app.size, self.output.content, inside=self.inside.is_on and self.run_view is not None)
+        now = layout(self.room, self.output.content, inside=self.inside.is_on and self.run_view is not None)
         self.lists.take_columns(now.lists)
         self.side.take_layout(now)
         self.inside.take_columns(now.inside)

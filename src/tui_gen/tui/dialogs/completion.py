@@ -53,9 +53,9 @@ class CompletionDialog(Dialog[Completion]):
     DEFAULT_CSS = """
     CompletionDialog {
         Frame {
-            width: 100%;
+            width: 1fr;
             max-width: 140;
-            height: 100%;
+            height: 1fr;
             max-height: 46;
         }
         Horizontal {

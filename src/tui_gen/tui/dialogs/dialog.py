@@ -216,6 +216,7 @@ class Ask(Dialog[str]):
     def on_key(self, event: events.Key) -> None:
         """What is typed before the line has the focus."""
         if event.character and event.is_printable and not self._line.has_focus:
+            event.stop()
             self._line.take(event.character)
 
     def on_input_changed(self, event: Input.Changed) -> None:

@@ -37,9 +37,9 @@ class TrainingDialog(Dialog[None]):
     DEFAULT_CSS = """
     TrainingDialog {
         Frame {
-            width: 100%;
+            width: 1fr;
             max-width: 130;
-            height: 100%;
+            height: 1fr;
             max-height: 46;
         }
         Horizontal {

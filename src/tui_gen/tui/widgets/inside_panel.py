@@ -170,6 +170,11 @@ class InsideView(Widget, can_focus=True):
             self._known = None
             self._draw()
 
+    def begin_anew(self) -> None:
+        """Draws the state, with nothing selected, when it looks next."""
+        self.drawing, self._order, self._pin = "state", "movement", None
+        self._top = self._layer = self._unit = self._property = 0
+
     def follow(self) -> None:
         """Looks where the cursor stands, or at the newest token, if somebody sees it; rarely while a run goes on."""
         self._looks.ask()
@@ -366,9 +371,15 @@ class InsideView(Widget, can_focus=True):
 
     def action_operate(self, deed: Deed) -> None:
         """Asks for surgery on the state where somebody looks."""
-        if view := self.view:
-            layer, unit = self._selected()
-            self.post_message(self.Surgery(deed, view.branch, view.sample, _place(view)[1], layer, unit))
+        if surgery := self.surgery(deed):
+            self.post_message(surgery)
+
+    def surgery(self, deed: Deed) -> Surgery | None:
+        """What would be done where somebody looks; None while there is no branch."""
+        if not (view := self.view):
+            return None
+        layer, unit = self._selected()
+        return self.Surgery(deed, view.branch, view.sample, _place(view)[1], layer, unit)
 
     def _selected(self) -> tuple[int, int]:
         """The layer, and the unit that is looked at."""
