@@ -47,6 +47,10 @@ class JsonFields:
         """An object as it is; empty when missing."""
         return cast(dict[str, Any], self._get(key, dict, "an object", {}))
 
+    def raw_value(self, key: str) -> object:
+        """Whatever is there; None when missing."""
+        return self._values.get(key)
+
     def has(self, key: str) -> bool:
         """Whether the key is there."""
         return self._values.get(key) is not None

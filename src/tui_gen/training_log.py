@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from tui_gen.json_fields import JsonFields
 from tui_gen.sampling.params import Tokens
 
 LOG = "training.jsonl"
+_NO_NUMBERS = ("nan", "inf", "-inf")
+"""How a loss is noted that went astray."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +63,11 @@ class Epoch:
     number: int
     train_loss: float
     validation_loss: float
-    """On held-out data, or a part of it; both in the unit of `Learning`."""
+    """On held-out data, or a part of it; both in the unit of `Learning`; NaN where it is not known, or was none."""
     samples: tuple[str | Tokens, ...]
-    """Texts with their prompt, or the levels of pictures, int64[height, width], or [height, width, 3]."""
+    """Texts with their prompt, or the levels of pictures, int64[height, width], or [height, width, 3]; none where the
+    network could not be converted.
+    """
     settings: SampleSettings
 
     @property
@@ -89,17 +94,27 @@ class Learning:
         return len(self.epochs)
 
 
-def read_learning(folder: Path, card: ModelCard) -> Learning:
-    """Reads the log of a model folder. Raises TuiGenError that names the line and the key at fault."""
+def read_learning(folder: Path, card: ModelCard | None) -> Learning:
+    """Reads the log of a model folder or a run.
+
+    card: None where there is no network yet: nothing tells then what its samples are. Raises TuiGenError that names the
+    line and the key at fault.
+    """
     path = folder / LOG
-    if not path.exists() or (path.is_file() and not path.stat().st_size):
-        return Learning()
-    lines = read_text(path).splitlines()
-    entries = [_entry(path, number, line) for number, line in enumerate(lines, start=1) if line.strip()]
+    entries = [_entry(path, number, line) for number, line in enumerate(whole_lines(path), start=1) if line.strip()]
     if not entries:
         return Learning()
     last = entries[-1]
-    return Learning(last.text("unit"), last.text("prompt", ""), tuple(_epoch(entry, card) for entry in entries))
+    return Learning(last.text("unit", ""), last.text("prompt", ""), tuple(_epoch(entry, card) for entry in entries))
+
+
+def whole_lines(path: Path) -> list[str]:
+    """The lines of a log, none where there is none; without a last one that is still being written, or was cut."""
+    if not path.exists() or (path.is_file() and not path.stat().st_size):
+        return []
+    text = read_text(path)
+    lines = text.splitlines()
+    return lines if text.endswith("\n") or lines[-1].rstrip().endswith("}") else lines[:-1]
 
 
 def _entry(path: Path, number: int, line: str) -> JsonFields:
@@ -112,8 +127,10 @@ def _entry(path: Path, number: int, line: str) -> JsonFields:
     return JsonFields(entry, f"{path}, line {number}: ")
 
 
-def _epoch(entry: JsonFields, card: ModelCard) -> Epoch:
-    losses = entry.number("train_loss"), entry.number("validation_loss")
+def _epoch(entry: JsonFields, card: ModelCard | None) -> Epoch:
+    losses = _loss(entry, "train_loss"), _loss(entry, "validation_loss")
+    if card is None or entry.has("trouble"):
+        return Epoch(entry.integer("epoch"), *losses, (), SampleSettings((), 1.0, None))
     key = "samples" if entry.has("samples") else "sample"
     values = (
         entry.items("samples") if key == "samples" else [entry.items("sample") if card.image else entry.text("sample")]
@@ -122,6 +139,13 @@ def _epoch(entry: JsonFields, card: ModelCard) -> Epoch:
         raise entry.fault(key, "must hold one sample at least")
     samples = tuple(_sample(entry, key, value, card.image) for value in values)
     return Epoch(entry.integer("epoch"), *losses, samples, _settings(entry, card, len(samples)))
+
+
+def _loss(entry: JsonFields, key: str) -> float:
+    """NaN where it was not noted, or is no number."""
+    if not entry.has(key) or entry.raw_value(key) in _NO_NUMBERS:
+        return math.nan
+    return entry.number(key)
 
 
 def _settings(entry: JsonFields, card: ModelCard, count: int) -> SampleSettings:

@@ -1,0 +1,131 @@
+"""A run: the folder of a training, with its log, the newest network as a model folder, and earlier ones.
+
+    runs/mine/training.jsonl    a line for each epoch: losses, and samples of the same prompt and noise
+    runs/mine/model/            the newest network
+    runs/mine/epochs/0003/      earlier ones
+
+Whatever else the training script keeps there is left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tui_gen.card import ModelCard
+from tui_gen.errors import TuiGenError
+from tui_gen.training_log import LOG, Learning, read_learning
+
+if TYPE_CHECKING:  # which is PyTorch's, and nothing here needs it
+    from torch import nn
+
+MODEL, EPOCHS = "model", "epochs"
+_DIGITS = 4
+_CONFIG = "config.json"
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What `publish` did."""
+
+    epoch: int
+    seconds: float
+    """That it took."""
+    folder: Path | None = None
+    """The model; None where none was written."""
+    difference: float | None = None
+    """The largest difference of a log-probability from the network's own answers; None where it cannot be called."""
+    trouble: str = ""
+    """Why there is no model, or no line in the log."""
+
+
+def publish(
+    module: nn.Module,
+    run: str | Path,
+    *,
+    vocabulary: object = None,
+    epoch: int | None = None,
+    train_loss: float | None = None,
+    validation_loss: float | None = None,
+    unit: str = "",
+    prompt: str = "",
+    seeds: Sequence[int] = (1, 2, 3, 4),
+    temperature: float = 1.0,
+    length: int = 200,
+    keep_mb: float = 200,
+    size: tuple[int, int] | None = None,
+    levels: int | None = None,
+    scaling: str | None = None,
+    classes: int | None = None,
+    assume: Mapping[str, str] | None = None,
+) -> Publication:
+    """Makes a model folder of a network while it is trained, and notes how it does; `tui-gen watch RUN` plays it.
+
+    The training goes on bit for bit as if it had not been called, and never ends because of it: what cannot be
+    converted is told once, and the losses are noted all the same. In a parallel training, all processes but the first
+    do nothing.
+
+    module: the live network, wrapped or not, on any device, in any mode. vocabulary: of a text, the tokens in the order
+    of their ids, a dict between tokens and ids, a `tokenizers.Tokenizer`, or the path of a file of one. epoch: counted
+    from 1; None: one more than the last. unit: of the losses, such as `nats`. prompt, seeds, temperature, length: of
+    the samples that are noted. keep_mb: megabytes that earlier networks may take. size, levels, scaling, classes,
+    assume: what a network does not tell of itself, as for `tui-gen export`. Raises TuiGenError without the exporter.
+    """
+    points = tuple(entry_points(group="tui_gen.publish", name="publish"))
+    if not points:
+        raise TuiGenError("publish needs the exporter; install it with: pip install 'tui-gen[export]'")
+    answers = {"classes": str(classes)} if classes is not None else {}
+    publication: Publication = points[0].load()(
+        module,
+        Path(run),
+        vocabulary=vocabulary,
+        epoch=epoch,
+        losses=(train_loss, validation_loss),
+        unit=unit,
+        samples=(prompt, tuple(seeds), temperature, length),
+        keep_mb=keep_mb,
+        options={"size": size, "levels": levels, "scaling": scaling, "assume": {**answers, **(assume or {})}},
+    )
+    return publication
+
+
+def is_run(path: Path) -> bool:
+    """Whether a folder is one: it has a log and is no model folder, or it holds published networks."""
+    if (path / _CONFIG).is_file():
+        return False
+    return (path / LOG).is_file() or (path / MODEL / _CONFIG).is_file() or (path / EPOCHS).is_dir()
+
+
+def newest_model(run: Path) -> Path:
+    """The folder of the newest network. Raises TuiGenError where there is none yet."""
+    if (run / MODEL / _CONFIG).is_file():
+        return run / MODEL
+    kept = epoch_folders(run)
+    if not kept:
+        raise TuiGenError(f"{run} has no network yet; tui-gen watch {run} waits for one")
+    return kept[max(kept)]
+
+
+def epoch_folders(run: Path) -> dict[int, Path]:
+    """Earlier networks that are kept, by their epoch, the first first."""
+    folders = {path.name: path for path in (run / EPOCHS).glob("*") if path.name.isdecimal()}
+    return {int(name): folders[name] for name in sorted(folders, key=int) if (folders[name] / _CONFIG).is_file()}
+
+
+def epoch_folder(run: Path, epoch: int) -> Path:
+    """Where the network of an epoch is kept."""
+    return run / EPOCHS / f"{epoch:0{_DIGITS}}"
+
+
+def read_run(run: Path) -> tuple[Learning, ModelCard | None]:
+    """The log of a run, and the card of its newest network, if there is one. Raises TuiGenError."""
+    from tui_gen.library import read_card
+
+    try:
+        card: ModelCard | None = read_card(newest_model(run))
+    except TuiGenError:
+        card = None
+    return read_learning(run, card), card
