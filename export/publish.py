@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -30,8 +30,8 @@ from tui_gen.sampling.params import SamplingParams
 from tui_gen.sampling.step import Step
 from tui_gen.terminal_text import say
 from tui_gen.text.codec import TextCodec
-from tui_gen.training_log import LOG, whole_lines
-from tui_gen.training_run import EPOCHS, MODEL, Publication, epoch_folder, epoch_folders
+from tui_gen.training_log import whole_lines
+from tui_gen.training_run import EPOCHS, LOG, MODEL, Publication, epoch_folder, epoch_folders
 
 from .checkpoints.checkpoint import Checkpoint
 from .convert import Conversion, conversion_of
@@ -97,7 +97,8 @@ class Publisher:
         self.run, self.name = run, run.resolve().name
         self.is_proved = False
         """Whether a network was proved whole."""
-        self._lock: IO[str] | None = None
+        self._lock: int | None = None
+        """Held until the process ends."""
         self._told = set[str]()
 
     def publish(
@@ -166,26 +167,26 @@ class Publisher:
 
     def _claim(self) -> None:
         """Raises TuiGenError, with its name, where another training writes there."""
-        if self._lock:
+        if self._lock is not None:
             return
         self.run.mkdir(parents=True, exist_ok=True)
-        file = open(self.run / _LOCK, "a+", encoding="utf-8")  # noqa: SIM115
-        if not _is_first(file):
-            file.seek(0)
-            other = file.read(_LONGEST_NAME).strip()
-            file.close()
+        lock = os.open(self.run / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        if not _is_first(lock):
+            other = os.read(lock, _LONGEST_NAME).decode("utf-8", "replace").strip()
+            os.close(lock)
             raise TuiGenError(f"another training writes there: {other}; publish to a folder of its own")
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}: {shlex.join(sys.argv)}"[:_LONGEST_NAME])
-        file.flush()
-        self._lock = file
+        os.ftruncate(lock, 0)
+        os.write(
+            lock, f"process {os.getpid()} on {socket.gethostname()}: {shlex.join(sys.argv)}".encode()[:_LONGEST_NAME]
+        )
+        self._lock = lock
 
 
 _PUBLISHERS: dict[Path, Publisher] = {}
 """Of this process, by the run."""
 
 
-def _is_first(file: IO[str]) -> bool:
+def _is_first(file: int) -> bool:
     """Whether no other process holds the lock; always where the system has none of this kind."""
     if sys.platform == "win32":
         return True

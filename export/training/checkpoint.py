@@ -19,7 +19,7 @@ from torch import Tensor
 
 from tui_gen.errors import TuiGenError
 from tui_gen.files import read_text
-from tui_gen.training_log import LOG
+from tui_gen.training_run import LOG
 
 from .networks import (
     BookConfig,

@@ -16,8 +16,8 @@ from tui_gen.files import read_text
 from tui_gen.images.picture import Picture
 from tui_gen.json_fields import JsonFields
 from tui_gen.sampling.params import Tokens
+from tui_gen.training_run import LOG
 
-LOG = "training.jsonl"
 _NO_NUMBERS = ("nan", "inf", "-inf")
 """How a loss is noted that went astray."""
 
@@ -143,9 +143,9 @@ def _epoch(entry: JsonFields, card: ModelCard | None) -> Epoch:
 
 def _loss(entry: JsonFields, key: str) -> float:
     """NaN where it was not noted, or is no number."""
-    if not entry.has(key) or entry.raw_value(key) in _NO_NUMBERS:
-        return math.nan
-    return entry.number(key)
+    value = entry.raw_value(key)
+    is_astray = value in _NO_NUMBERS or (isinstance(value, float) and not math.isfinite(value))
+    return math.nan if value is None or is_astray else entry.number(key)
 
 
 def _settings(entry: JsonFields, card: ModelCard, count: int) -> SampleSettings:

@@ -9,20 +9,18 @@ Whatever else the training script keeps there is left alone.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
-from tui_gen.training_log import LOG, Learning, read_learning
 
 if TYPE_CHECKING:  # which is PyTorch's, and nothing here needs it
     from torch import nn
 
-MODEL, EPOCHS = "model", "epochs"
+LOG, MODEL, EPOCHS = "training.jsonl", "model", "epochs"
 _DIGITS = 4
 _CONFIG = "config.json"
 
@@ -74,6 +72,8 @@ def publish(
     the samples that are noted. keep_mb: megabytes that earlier networks may take. size, levels, scaling, classes,
     assume: what a network does not tell of itself, as for `tui-gen export`. Raises TuiGenError without the exporter.
     """
+    from importlib.metadata import entry_points  # which the help of no command needs
+
     points = tuple(entry_points(group="tui_gen.publish", name="publish"))
     if not points:
         raise TuiGenError("publish needs the exporter; install it with: pip install 'tui-gen[export]'")
@@ -92,27 +92,26 @@ def publish(
     return publication
 
 
-def is_run(path: Path) -> bool:
+def is_run(path: str) -> bool:
     """Whether a folder is one: it has a log and is no model folder, or it holds published networks."""
-    if (path / _CONFIG).is_file():
+    if _is_model(path):
         return False
-    return (path / LOG).is_file() or (path / MODEL / _CONFIG).is_file() or (path / EPOCHS).is_dir()
+    has_log = os.path.isfile(os.path.join(path, LOG))
+    return has_log or _is_model(os.path.join(path, MODEL)) or os.path.isdir(os.path.join(path, EPOCHS))
 
 
-def newest_model(run: Path) -> Path:
-    """The folder of the newest network. Raises TuiGenError where there is none yet."""
-    if (run / MODEL / _CONFIG).is_file():
-        return run / MODEL
-    kept = epoch_folders(run)
-    if not kept:
-        raise TuiGenError(f"{run} has no network yet; tui-gen watch {run} waits for one")
-    return kept[max(kept)]
+def newest_model(run: str) -> Path | None:
+    """The folder of the newest network; None where there is none yet."""
+    if _is_model(os.path.join(run, MODEL)):
+        return Path(run, MODEL)
+    kept = epoch_folders(Path(run)) if os.path.isdir(run) else {}  # a kill between two renames leaves the newest there
+    return kept[max(kept)] if kept else None
 
 
 def epoch_folders(run: Path) -> dict[int, Path]:
     """Earlier networks that are kept, by their epoch, the first first."""
-    folders = {path.name: path for path in (run / EPOCHS).glob("*") if path.name.isdecimal()}
-    return {int(name): folders[name] for name in sorted(folders, key=int) if (folders[name] / _CONFIG).is_file()}
+    folders = {int(path.name): path for path in (run / EPOCHS).glob("*") if path.name.isdecimal()}
+    return {epoch: folders[epoch] for epoch in sorted(folders) if _is_model(str(folders[epoch]))}
 
 
 def epoch_folder(run: Path, epoch: int) -> Path:
@@ -120,12 +119,5 @@ def epoch_folder(run: Path, epoch: int) -> Path:
     return run / EPOCHS / f"{epoch:0{_DIGITS}}"
 
 
-def read_run(run: Path) -> tuple[Learning, ModelCard | None]:
-    """The log of a run, and the card of its newest network, if there is one. Raises TuiGenError."""
-    from tui_gen.library import read_card
-
-    try:
-        card: ModelCard | None = read_card(newest_model(run))
-    except TuiGenError:
-        card = None
-    return read_learning(run, card), card
+def _is_model(path: str) -> bool:
+    return os.path.isfile(os.path.join(path, _CONFIG))  # unlike Path, never raises
