@@ -71,11 +71,16 @@ class Epoch:
     settings: SampleSettings
 
     @property
+    def losses(self) -> tuple[float, float]:
+        """Training and held-out."""
+        return self.train_loss, self.validation_loss
+
+    @property
     def headings(self) -> list[str]:
         """What stands at each of several samples; nothing at a single one."""
         seeds = self.settings.seeds
-        if len(self.samples) == 1:
-            return [""]
+        if len(self.samples) < 2:
+            return [""] * len(self.samples)
         return [f"seed {seed}" for seed in seeds] or [f"{number}" for number in range(1, len(self.samples) + 1)]
 
 
@@ -172,6 +177,11 @@ def _sample(entry: JsonFields, key: str, value: object, image: ImageSpec | None)
     if not fits or levels.min() < 0 or levels.max() >= image.levels:
         raise entry.fault(key, f"must be {image.height} rows of {image.width} levels from 0 to {image.levels - 1}")
     return levels.astype(np.int64)
+
+
+def shown_loss(loss: float) -> str:
+    """With three decimals; a dash for one that is not known, or no number."""
+    return "-" if math.isnan(loss) else f"{loss:.3f}"
 
 
 def picture_of(samples: Sequence[str | Tokens], image: ImageSpec) -> Picture:

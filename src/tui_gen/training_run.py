@@ -108,6 +108,12 @@ def newest_model(run: str) -> Path | None:
     return kept[max(kept)] if kept else None
 
 
+def log_folder(model: Path) -> Path:
+    """Where the log of a model's training lies: of a network of a run, that of the run; else in its own folder."""
+    run = model.parent if model.name == MODEL else model.parent.parent if model.parent.name == EPOCHS else model
+    return run if is_run(str(run)) and os.path.isfile(run / LOG) else model
+
+
 def epoch_folders(run: Path) -> dict[int, Path]:
     """Earlier networks that are kept, by their epoch, the first first."""
     folders = {int(path.name): path for path in (run / EPOCHS).glob("*") if path.name.isdecimal()}
