@@ -180,3 +180,32 @@ def test_a_second_training_into_one_run_is_refused_with_the_name_of_the_first(tm
         assert f"another training writes there: process {first.pid} on " in second.trouble
         first.stdin.close()
     assert len(log_of(tmp_path / "run")) == 1
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "runs.md").read_text(encoding="utf-8")
+PROGRAMS = dict(re.findall(r"^## (.+?)\n.*?^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
+FEWER = {
+    "range(1, 5)": "range(1, 3)",
+    "range(1, 601)": "range(1, 5)",
+    "step % 100": "step % 2",
+    "(2000, ": "(100, ",
+    "max_epochs=3": "max_epochs=1",
+    "data[: len(data)": "data[:6500",
+}
+"""What a program does in the text, and in a test."""
+
+
+@pytest.mark.parametrize(
+    ("title", "run", "epochs"),
+    [("A character LSTM", "characters", 2), ("A PixelCNN", "discs", 2), ("With Lightning", "lightning", 1)],
+)
+def test_each_program_of_the_page_publishes(title: str, run: str, epochs: int, tmp_path: Path) -> None:
+    program = PROGRAMS[title]
+    for many, few in FEWER.items():
+        program = program.replace(many, few)
+    assert len(PROGRAMS[title].splitlines()) < 40
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "tui-gen:" not in done.stderr
+    assert [entry["epoch"] for entry in log_of(tmp_path / "runs" / run)] == [*range(1, epochs + 1)]
+    assert open_model(str(tmp_path / "runs" / run)).card.name == run
