@@ -114,12 +114,15 @@ def read_learning(folder: Path, card: ModelCard | None) -> Learning:
 
 
 def whole_lines(path: Path) -> list[str]:
-    """The lines of a log, none where there is none; without a last one that is still being written, or was cut."""
+    """The lines of a log, none where there is none; without a last one of several that is still being written, or
+    was cut.
+    """
     if not path.exists() or (path.is_file() and not path.stat().st_size):
         return []
     text = read_text(path)
     lines = text.splitlines()
-    return lines if text.endswith("\n") or lines[-1].rstrip().endswith("}") else lines[:-1]
+    is_whole = text.endswith("\n") or lines[-1].rstrip().endswith("}") or len(lines) == 1
+    return lines if is_whole else lines[:-1]
 
 
 def _entry(path: Path, number: int, line: str) -> JsonFields:
