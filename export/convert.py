@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import platform
 import shlex
-from collections.abc import Mapping
-from dataclasses import asdict, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import onnx
 import torch
@@ -48,6 +48,17 @@ _UNPROVED = (
 )
 
 
+@dataclass(frozen=True)
+class Conversion:
+    """A network as a step function that is proved equal to it, and what its folder says."""
+
+    graph: bytes
+    card: ModelCard
+    tokenizer: str
+    log: Sequence[Mapping[str, Any]]
+    """A line per epoch, where the checkpoint has one."""
+
+
 def convert(
     reading: Reading,
     target: Path,
@@ -62,10 +73,44 @@ def convert(
 ) -> ModelCard:
     """Converts, proves and writes; prints what was compared.
 
-    source: the checkpoint, for its hash. guidance: the scale at which a picture network follows
-    its prompt, if otherwise than it learned to. reference: answers of the original, to compare with. weights: what the
-    folder keeps to make the model again. Raises TuiGenError, and writes nothing, if something is missing or the step
-    function differs from the network.
+    weights: what the folder keeps to make the model again. The rest is as of `conversion_of`. Raises TuiGenError, and
+    writes nothing, if something is missing or the step function differs from the network.
+    """
+    conversion = conversion_of(
+        reading, source=source, name=name, dtype=dtype, force=force, guidance=guidance, reference=reference
+    )
+    instead = ", in place of the model that was there" if target.exists() and any(target.iterdir()) else ""
+    card = write_folder(
+        target,
+        graph=conversion.graph,
+        card=conversion.card,
+        tokenizer=conversion.tokenizer,
+        log=conversion.log,
+        weights=weights,
+    )
+    words = ["tui-gen", str(target), *(["--trust"] if needs_trust(conversion.graph) else [])]
+    show(f"wrote {target}{instead}; play it with: {shlex.join(words)}")
+    return card
+
+
+def conversion_of(
+    reading: Reading,
+    *,
+    source: Path | None = None,
+    name: str,
+    dtype: Dtype = "fp32",
+    force: bool = False,
+    guidance: float | None = None,
+    reference: Reference | None = None,
+    is_brief: bool = False,
+    tell: Callable[..., None] = show,
+) -> Conversion:
+    """Converts and proves.
+
+    source: the checkpoint, for its hash. guidance: the scale at which a picture network follows its prompt, if
+    otherwise than it learned to. reference: answers of the original, to compare with. is_brief: less is compared,
+    because another network of these sizes was proved whole. tell: takes lines that say what was compared. Raises
+    TuiGenError if something is missing or the step function differs from the network.
     """
     if reading.diagnosis.doubt and not force:
         raise TuiGenError(f"{reading.diagnosis.doubt}; --force converts it all the same")
@@ -73,30 +118,23 @@ def convert(
     originals = _compare_originals(exportable, reference, reading.diagnosis)
     exportable = _guided(exportable, guidance)
     card = replace(exportable.card, name=name)
-    if isinstance(exportable.network, StreamingNetwork):
+    if isinstance(exportable.network, StreamingNetwork) and not is_brief:
         check_causal(exportable.network.network)
     graph = exportable.network.step_graph().SerializeToString()
     card = complete_card(card, exportable.network)
-    card = _prove(exportable, graph, card, originals)
+    card = _prove(exportable, graph, card, originals, is_brief, tell)
     size = f"{len(graph) / 1e6:.1f} MB, {exportable.network.parameters_count:,} parameters"
-    show(f"{card.architecture}: {size}")
+    tell(f"{card.architecture}: {size}")
     assumptions = [f"{missing.what}: {missing.default}" for missing in reading.diagnosis.missing if missing.default]
     facts = {**card.export, **_provenance(source), "assumed": assumptions}
     if dtype != "fp32":
         graph, precision = shrink(graph, card, exportable.tokenizer or None, dtype, force=force)
-        show(*precision.lines())
+        tell(*precision.lines())
         facts["precision"] = asdict(precision)
         card = _unmeasured(card)
     card = replace(card, export={key: value for key, value in facts.items() if value})
     graph = with_metadata(graph, _metadata(card, exportable.tokenizer))
-    card = _succeed(card, digest(graph))
-    instead = ", in place of the model that was there" if target.exists() and any(target.iterdir()) else ""
-    card = write_folder(
-        target, graph=graph, card=card, tokenizer=exportable.tokenizer, log=exportable.log, weights=weights
-    )
-    words = ["tui-gen", str(target), *(["--trust"] if needs_trust(graph) else [])]
-    show(f"wrote {target}{instead}; play it with: {shlex.join(words)}")
-    return card
+    return Conversion(graph, _succeed(card, digest(graph)), exportable.tokenizer, exportable.log)
 
 
 def _guided(exportable: Exportable, guidance: float | None) -> Exportable:
@@ -145,30 +183,37 @@ def _compare_originals(
     return {parity.source: parity for parity in parities}
 
 
-def _prove(exportable: Exportable, graph: bytes, card: ModelCard, originals: Mapping[str, OriginalParity]) -> ModelCard:
+def _prove(  # noqa: PLR0917
+    exportable: Exportable,
+    graph: bytes,
+    card: ModelCard,
+    originals: Mapping[str, OriginalParity],
+    is_brief: bool,
+    tell: Callable[..., None],
+) -> ModelCard:
     """Compares the step function with PyTorch, and looks whether it is causal."""
     model, tokenizer = Model(graph, card, provider="cpu"), exportable.tokenizer
     encoder = EncoderProcess(tokenizer) if tokenizer else None  # a checkpoint may bring it along
     codec = codec_for(card, tokenizer or None, encoder)
-    parity = verify(exportable.network, model, codec, real=exportable.real)
+    parity = verify(exportable.network, model, codec, real=exportable.real, is_brief=is_brief)
     own = () if exportable.against == AS_READ else (exportable.against,)
     against = " and ".join(own + tuple(f"the original: {source}" for source in originals)) or AS_READ
     worst = max((near.max_abs_logit_difference for near in originals.values()), default=None)
     positions = sum(near.positions for near in originals.values()) or None
     parity = replace(parity, against=against, original_difference=worst, original_positions=positions)
-    show(*parity_lines(parity, originals, network=exportable.against, text=card.image is None))
-    if isinstance(exportable.network, StreamingNetwork):
+    tell(*parity_lines(parity, originals, network=exportable.against, text=card.image is None))
+    if isinstance(exportable.network, StreamingNetwork) and not is_brief:
         if exportable.network.compared:
             spread = compare_spread(exportable.network, model)
-            show(f"  compared in the time there is: {exportable.network.compared}, and {spread}")
-        show(f"computes {card.export['computes']}")
+            tell(f"  compared in the time there is: {exportable.network.compared}, and {spread}")
+        tell(f"computes {card.export['computes']}")
     if against == AS_READ:
-        show(_UNPROVED)
-    if card.image:
+        tell(_UNPROVED)
+    if card.image and not is_brief:
         report = audit(model, card, seconds=AUDIT_SECONDS)
-        show(report.summary)
+        tell(report.summary)
         if report.field.dead_lines:
-            show(*warning_lines(report.field), *drawing_lines([report.field], _DRAWN_COLUMNS))
+            tell(*warning_lines(report.field), *drawing_lines([report.field], _DRAWN_COLUMNS))
     facts = {name: value for name, value in asdict(parity).items() if value is not None}
     return replace(card, export={**card.export, "parity": facts})
 

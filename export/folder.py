@@ -137,7 +137,8 @@ def model_readme(card: ModelCard, log: Sequence[Mapping[str, Any]]) -> str:
 
 def _facts(card: ModelCard) -> str:
     quality, weights = card.quality, ""
-    proof = f"{card.proof}; greedy tokens equal" if card.proof else ""
+    greedy = "; greedy tokens equal" if card.export.get("parity", {}).get("greedy_tokens") else ""
+    proof = card.proof and card.proof + greedy
     if precision := card.export.get("precision"):
         weights = f"{precision['dtype']}; KL divergence from fp32 {precision['kl_divergence']:.2g} nats per token"
     rows = [

@@ -15,9 +15,13 @@ from tui_gen.errors import TuiGenError
 from .checkpoints.checkpoint import ModuleFacts
 
 _WITHOUT_EFFECT = re.compile(
-    r"drop|loss$|criterion|metric|accuracy|Identity$|Softmax$|torch\.nn\.modules\.(loss|container)\.", re.IGNORECASE
+    r"drop|loss$|criterion|metric|accuracy|Identity$|Softmax$|torch\.nn\.modules\.(loss|container)\.|"
+    r"torch\.nn\.utils\.parametrizations\._(Weight|Spectral)Norm$",
+    re.IGNORECASE,
 )
-"""Classes of modules that change nothing in a trained network; a softmax at its end, nothing of its distribution."""
+"""Classes of modules that change nothing in a trained network; a softmax at its end, nothing of its distribution; and
+norms of weights, which are multiplied out.
+"""
 _FUNCTIONS = {
     "ReLU": "relu",
     "Tanh": "tanh",

@@ -49,14 +49,23 @@ class Parity:
 
 
 def verify(
-    network: Network, model: Model, codec: TextCodec | ImageCodec, *, real: Sequence[Tokens] = (), seed: int = 0
+    network: Network,
+    model: Model,
+    codec: TextCodec | ImageCodec,
+    *,
+    real: Sequence[Tokens] = (),
+    is_brief: bool = False,
+    seed: int = 0,
 ) -> Parity:
     """Compares the step function with the network, on random tokens, on what the model itself writes, and on `real`.
 
-    real: int64[batch, n] each, pieces of data that the network knows. Raises TuiGenError that names the step at which
-    they part.
+    real: int64[batch, n] each, pieces of data that the network knows. is_brief: one row of random tokens. Raises
+    TuiGenError that names the step at which they part.
     """
     rng = np.random.default_rng(seed)
+    if is_brief:
+        tokens = network.random_tokens(1, rng)
+        return Parity(*_compare_logits(network, model, tokens), tokens.size, 0)
     sequences = [network.random_tokens(batch, rng) for batch in BATCHES]
     differences = [_compare_logits(network, model, tokens) for tokens in sequences]
     samples = _generate(network, model, codec, BATCHES[-1], temperature=1.0)[:, :-1]

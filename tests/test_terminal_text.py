@@ -14,6 +14,9 @@ from tui_gen.terminal_text import LONGEST, SIGN, brief, say, scrub, scrub_line, 
 ROOT = Path(__file__).parents[1]
 DOORS = {
     "src/tui_gen/terminal_text.py": {"print", "sys.stdout", "sys.stderr"},
+    "src/tui_gen/child.py": {"print"},  # what the parent reads
+    "src/tui_gen/text/encoder_process.py": {"sys.stdout"},  # likewise
+    "src/tui_gen/launcher.py": {"sys.excepthook", "sys.stderr", "sys.stdout"},  # flushed before a process is copied
     "src/tui_gen/cli/main.py": {"sys.stdout", "sys.stderr"},  # prepares and abandons them
     "src/tui_gen/cli/learned.py": {"sys.stdout"},  # a picture's bytes
     "src/tui_gen/cli/play.py": {"sys.__stderr__", "sys.stdout"},  # handed to the screen

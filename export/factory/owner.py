@@ -36,7 +36,7 @@ def build_module(factory: str, checkpoint: Checkpoint | None) -> nn.Module:
 
     Raises TuiGenError, in one line, for whatever goes wrong in the owner's code.
     """
-    module = _without_wrappers(_run_factory(factory))
+    module = bare_module(_run_factory(factory))
     if isinstance(module, torch.jit.ScriptModule):
         raise TuiGenError(f"{factory} returns a program of TorchScript; let it return the module that it was made from")
     if checkpoint is not None and checkpoint.tensors:
@@ -56,11 +56,11 @@ def build_module(factory: str, checkpoint: Checkpoint | None) -> nn.Module:
     return module
 
 
-def _without_wrappers(module: nn.Module) -> nn.Module:
+def bare_module(module: nn.Module) -> nn.Module:
     """What compilers and the use of many devices are wrapped around."""
     is_parallel = isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel))
     inner = module.module if is_parallel else getattr(module, "_orig_mod", None)
-    return _without_wrappers(inner) if isinstance(inner, nn.Module) else module
+    return bare_module(inner) if isinstance(inner, nn.Module) else module
 
 
 def fault_line(error: BaseException) -> str:

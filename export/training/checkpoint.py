@@ -20,7 +20,7 @@ from torch import Tensor
 from tui_gen.errors import TuiGenError
 from tui_gen.files import read_text, replace_file
 from tui_gen.json_fields import JsonFields
-from tui_gen.training_log import LOG
+from tui_gen.training_run import LOG
 
 from ..checkpoints.load import load_values
 from .networks import (

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tui_gen.sampling.params import FREE, SamplingParams
     from tui_gen.sampling.step import Step
     from tui_gen.scoring.score import score_given as score
+    from tui_gen.training_run import publish
 
 __all__ = [
     "FREE",
@@ -31,6 +32,7 @@ __all__ = [
     "generate",
     "look",
     "open_model",
+    "publish",
     "score",
 ]
 __version__ = "0.1.0"
@@ -47,6 +49,7 @@ _HOMES = {
     "generate": "generation.generate.generate",
     "look": "inspection.inside.look",
     "open_model": "library.open_model",
+    "publish": "training_run.publish",
     "score": "scoring.score.score_given",
 }
 """Where each public name is defined."""

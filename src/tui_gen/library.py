@@ -22,6 +22,7 @@ from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError, errors_of
 from tui_gen.files import digest, read_bytes, read_text
 from tui_gen.terminal_text import did_you_mean
+from tui_gen.training_run import is_run, newest_model
 
 if TYPE_CHECKING:
     from tui_gen.images.codec import ImageCodec
@@ -108,7 +109,8 @@ def find_models() -> list[Entry]:
 
 
 def locate(model: str) -> Path:
-    """The folder of a model, given as a path or by name; or the file of one that has no folder.
+    """The folder of a model, given as a path or by name; of a run, that of its newest network; or the file of one that
+    has no folder.
 
     Raises TuiGenError that says which models there are, or how to make one of a checkpoint.
     """
@@ -121,7 +123,11 @@ def locate(model: str) -> Path:
     for entry in entries:
         if entry.name == model:
             return entry.path
+    if newest := newest_model(model):
+        return newest
     refuse_checkpoint(model)
+    if is_run(model):
+        raise TuiGenError(f"{model} has no network yet; tui-gen watch {shlex.quote(model)} waits for one")
     if os.path.isdir(model):
         raise TuiGenError(f"{model} is not a model folder: it has no config.json")
     names = [entry.name for entry in entries]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,10 @@ from tui_gen.files import read_text
 from tui_gen.images.picture import Picture
 from tui_gen.json_fields import JsonFields, parse_json
 from tui_gen.sampling.params import Tokens
+from tui_gen.training_run import LOG
 
-LOG = "training.jsonl"
+_NO_NUMBERS = ("nan", "inf", "-inf")
+"""How a loss is noted that went astray."""
 
 
 @dataclass(frozen=True)
@@ -59,17 +62,24 @@ class Epoch:
     number: int
     train_loss: float
     validation_loss: float
-    """On held-out data, or a part of it; both in the unit of `Learning`."""
+    """On held-out data, or a part of it; both in the unit of `Learning`; NaN where it is not known, or was none."""
     samples: tuple[str | Tokens, ...]
-    """Texts with their prompt, or the levels of pictures, int64[height, width], or [height, width, 3]."""
+    """Texts with their prompt, or the levels of pictures, int64[height, width], or [height, width, 3]; none where the
+    network could not be converted.
+    """
     settings: SampleSettings
+
+    @property
+    def losses(self) -> tuple[float, float]:
+        """Training and held-out."""
+        return self.train_loss, self.validation_loss
 
     @property
     def headings(self) -> list[str]:
         """What stands at each of several samples; nothing at a single one."""
         seeds = self.settings.seeds
-        if len(self.samples) == 1:
-            return [""]
+        if len(self.samples) < 2:
+            return [""] * len(self.samples)
         return [f"seed {seed}" for seed in seeds] or [f"{number}" for number in range(1, len(self.samples) + 1)]
 
 
@@ -88,17 +98,30 @@ class Learning:
         return len(self.epochs)
 
 
-def read_learning(folder: Path, card: ModelCard) -> Learning:
-    """Reads the log of a model folder. Raises TuiGenError that names the line and the key at fault."""
+def read_learning(folder: Path, card: ModelCard | None) -> Learning:
+    """Reads the log of a model folder or a run.
+
+    card: None where there is no network yet: nothing tells then what its samples are. Raises TuiGenError that names the
+    line and the key at fault.
+    """
     path = folder / LOG
-    if not path.exists() or (path.is_file() and not path.stat().st_size):
-        return Learning()
-    lines = read_text(path).splitlines()
-    entries = [_entry(path, number, line) for number, line in enumerate(lines, start=1) if line.strip()]
+    entries = [_entry(path, number, line) for number, line in enumerate(whole_lines(path), start=1) if line.strip()]
     if not entries:
         return Learning()
     last = entries[-1]
-    return Learning(last.text("unit"), last.text("prompt", ""), tuple(_epoch(entry, card) for entry in entries))
+    return Learning(last.text("unit", ""), last.text("prompt", ""), tuple(_epoch(entry, card) for entry in entries))
+
+
+def whole_lines(path: Path) -> list[str]:
+    """The lines of a log, none where there is none; without a last one of several that is still being written, or
+    was cut.
+    """
+    if not path.exists() or (path.is_file() and not path.stat().st_size):
+        return []
+    text = read_text(path)
+    lines = text.splitlines()
+    is_whole = text.endswith("\n") or lines[-1].rstrip().endswith("}") or len(lines) == 1
+    return lines if is_whole else lines[:-1]
 
 
 def _entry(path: Path, number: int, line: str) -> JsonFields:
@@ -111,8 +134,10 @@ def _entry(path: Path, number: int, line: str) -> JsonFields:
     return JsonFields(entry, f"{path}, line {number}: ")
 
 
-def _epoch(entry: JsonFields, card: ModelCard) -> Epoch:
-    losses = entry.number("train_loss"), entry.number("validation_loss")
+def _epoch(entry: JsonFields, card: ModelCard | None) -> Epoch:
+    losses = _loss(entry, "train_loss"), _loss(entry, "validation_loss")
+    if card is None or entry.has("trouble"):
+        return Epoch(entry.integer("epoch"), *losses, (), SampleSettings((), 1.0, None))
     key = "samples" if entry.has("samples") else "sample"
     values = (
         entry.items("samples") if key == "samples" else [entry.items("sample") if card.image else entry.text("sample")]
@@ -121,6 +146,13 @@ def _epoch(entry: JsonFields, card: ModelCard) -> Epoch:
         raise entry.fault(key, "must hold one sample at least")
     samples = tuple(_sample(entry, key, value, card.image) for value in values)
     return Epoch(entry.integer("epoch"), *losses, samples, _settings(entry, card, len(samples)))
+
+
+def _loss(entry: JsonFields, key: str) -> float:
+    """NaN where it was not noted, or is no number."""
+    value = entry.value(key)
+    is_astray = value in _NO_NUMBERS or (isinstance(value, float) and not math.isfinite(value))
+    return math.nan if value is None or is_astray else entry.number(key)
 
 
 def _settings(entry: JsonFields, card: ModelCard, count: int) -> SampleSettings:
@@ -147,6 +179,11 @@ def _sample(entry: JsonFields, key: str, value: object, image: ImageSpec | None)
     if not fits or levels.min() < 0 or levels.max() >= image.levels:
         raise entry.fault(key, f"must be {image.height} rows of {image.width} levels from 0 to {image.levels - 1}")
     return levels.astype(np.int64)
+
+
+def shown_loss(loss: float) -> str:
+    """With three decimals; a dash for one that is not known, or no number."""
+    return "-" if math.isnan(loss) else f"{loss:.3f}"
 
 
 def picture_of(samples: Sequence[str | Tokens], image: ImageSpec) -> Picture:

@@ -1,12 +1,16 @@
-"""`tui-gen learned`: the losses of every epoch, and what the network made after it, with how it was drawn."""
+"""`tui-gen learned`: the losses of every epoch and what the network made after it, also of several models."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
+from math import isnan, nan
+from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
@@ -19,38 +23,141 @@ if TYPE_CHECKING:  # the help loads nothing that a table needs
     from tui_gen.training_log import Epoch, Learning
 
 _LOSSES = "the training loss is averaged over the epoch; the held-out loss is taken after it, so that it may be lower"
+_LINE = 30
+"""Cells of the line on which losses are marked."""
+_MARKS = "abcdefghijklmnopqrstuvwxyz"
+"""Of runs that are compared."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """How one model, or the networks of one run, learned."""
+
+    name: str
+    card: ModelCard | None
+    """Of the newest network; None where there is none yet."""
+    learning: Learning
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Describes the command's options."""
-    parser.description = "Shows how a model learned: the losses of every epoch, and what it made after it."
-    parser.add_argument("model", metavar="MODEL", help=options.MODEL)
+    parser.description = (
+        "Shows how a model, or a run, learned: the losses of every epoch, and what it made after it. Several are "
+        "compared: their losses beside each other, and what each made of the same noise in the end."
+    )
+    parser.add_argument("models", metavar="MODEL", nargs="+", help=f"{options.MODEL}, or the folder of a run")
     parser.add_argument("--epoch", type=int, metavar="N", help="only this one")
     parser.add_argument("--format", choices=("ascii", "blocks"), help="how to draw pictures")
+    parser.add_argument("--json", action="store_true", help="a JSON object for each model")
 
 
 def run(args: argparse.Namespace) -> int:
     """Prints what was asked for; returns the exit status."""
+    if len(args.models) > len(_MARKS):
+        raise UsageError(f"at most {len(_MARKS)} are compared")
+    trainings = [_read(model) for model in args.models]
+    if len({training.name for training in trainings}) < len(trainings):
+        trainings = [replace(each, name=model) for each, model in zip(trainings, args.models, strict=True)]
+    if args.format and not any(training.card and training.card.image for training in trainings):
+        raise UsageError(f"{trainings[0].name} writes text; --format {args.format} is for pictures")
+    if args.json:
+        show(*(json.dumps(_facts(training, _select(training.learning, args.epoch))) for training in trainings))
+    elif len(trainings) == 1:
+        _show_one(trainings[0], _select(trainings[0].learning, args.epoch), args.format)
+    else:
+        show(*_comparison(trainings))
+        for training in trainings:
+            show(f"{training.name}:")
+            _show_samples(training, _select(training.learning, args.epoch)[-1:], args.format)
+    return 0
+
+
+def _read(model: str) -> Training:
+    """Raises TuiGenError where nothing says how it learned."""
     from tui_gen.library import locate, read_card
     from tui_gen.training_log import read_learning
+    from tui_gen.training_run import is_run, log_folder, newest_model
 
-    folder = locate(args.model)
-    card = read_card(folder)
-    learning = read_learning(folder, card)
+    network = newest_model(model) if is_run(model) else locate(model)
+    card = read_card(network) if network else None
+    folder = log_folder(network) if network else Path(model)
+    learning, name = read_learning(folder, card), card.name if card else Path(model).resolve().name
     if not learning.epochs:
-        raise TuiGenError(f"{folder} does not say how {card.name} learned: it has no training.jsonl, or an empty one")
-    if args.format and not card.image:
-        raise UsageError(f"{card.name} writes text; --format {args.format} is for pictures")
-    epochs = _select(learning, args.epoch)
-    show(*_table(learning, epochs))
-    for _, group in groupby(epochs, key=lambda epoch: epoch.settings):
+        raise TuiGenError(f"{folder} does not say how {name} learned: it has no training.jsonl, or an empty one")
+    return Training(name, card, learning)
+
+
+def _facts(training: Training, epochs: Sequence[Epoch]) -> dict[str, object]:
+    """As JSON has it: null for a loss that is not known, or no number."""
+
+    def known(loss: float) -> float | None:
+        return None if isnan(loss) else loss
+
+    entries = [
+        {
+            "epoch": epoch.number,
+            "train_loss": known(epoch.train_loss),
+            "validation_loss": known(epoch.validation_loss),
+            "seeds": epoch.settings.seeds,
+            "temperature": epoch.settings.temperature,
+            "samples": [sample if isinstance(sample, str) else sample.tolist() for sample in epoch.samples],
+        }
+        for epoch in epochs
+    ]
+    learning = training.learning
+    return {"name": training.name, "unit": learning.unit, "prompt": learning.prompt, "epochs": entries}
+
+
+def _show_one(training: Training, epochs: Sequence[Epoch], form: str | None) -> None:
+    show(*_table(training.learning, epochs))
+    _show_samples(training, epochs, form)
+
+
+def _show_samples(training: Training, epochs: Sequence[Epoch], form: str | None) -> None:
+    """What was made after epochs, those that drew in the same way together."""
+    card = training.card
+    if not card:
+        return
+    for _, group in groupby((epoch for epoch in epochs if epoch.samples), key=lambda epoch: epoch.settings):
         alike = list(group)
-        show(_introduction(learning, card, alike), "")
+        show(_introduction(training.learning, card, alike), "")
         if card.image:
-            _draw(card.image, alike, args.format)
+            _draw(card.image, alike, form)
         else:
             _write(alike)
-    return 0
+
+
+def _comparison(trainings: Sequence[Training]) -> list[str]:
+    """A line an epoch: the losses of all, the held-out ones where there are any, also as marks on one scale."""
+    from tui_gen.training_log import shown_loss
+
+    columns = [
+        {epoch.number: epoch.train_loss if isnan(epoch.validation_loss) else epoch.validation_loss for epoch in epochs}
+        for epochs in (training.learning.epochs for training in trainings)
+    ]
+    losses = [loss for column in columns for loss in column.values() if not isnan(loss)]
+    low, high = min(losses, default=0.0), max(losses, default=0.0)
+    names = [f"{mark} {training.name[-10:]}" for mark, training in zip(_MARKS, trainings, strict=False)]
+    width = max(8, *map(len, names))
+    units = {training.learning.unit for training in trainings}
+    scale = f"{low:.3f}{f'{high:.3f}':>{_LINE - len(f'{low:.3f}')}}"
+    lines = [f"EPOCH  {'  '.join(f'{name:>{width}}' for name in names)}  {scale}"]
+    for number in sorted({number for column in columns for number in column}):
+        own = [column.get(number, nan) for column in columns]
+        shown = "  ".join(f"{shown_loss(loss):>{width}}" for loss in own)
+        lines.append(f"{number:5}  {shown}  {_marks(own, low, high)}".rstrip())
+    doubt = ["their units differ, so that the numbers cannot be compared"] if len(units) > 1 else []
+    return [*lines, "", f"held-out losses, or training losses where there are none; in {', '.join(units)}", *doubt, ""]
+
+
+def _marks(losses: Sequence[float], low: float, high: float) -> str:
+    """Each at its place; * where several stand."""
+    line = [" "] * _LINE
+    for mark, loss in zip(_MARKS, losses, strict=False):
+        if not isnan(loss):
+            at = round((loss - low) / ((high - low) or 1.0) * (_LINE - 1))
+            line[at] = mark if line[at] == " " else "*"
+    return "".join(line)
 
 
 def _select(learning: Learning, number: int | None) -> tuple[Epoch, ...]:
@@ -62,8 +169,10 @@ def _select(learning: Learning, number: int | None) -> tuple[Epoch, ...]:
     return epochs
 
 
-def _table(learning: Learning, epochs: tuple[Epoch, ...]) -> list[str]:
-    rows = [f"{epoch.number:5}  {epoch.train_loss:8.3f}  {epoch.validation_loss:8.3f}" for epoch in epochs]
+def _table(learning: Learning, epochs: Sequence[Epoch]) -> list[str]:
+    from tui_gen.training_log import shown_loss
+
+    rows = ["  ".join([f"{epoch.number:5}", *(f"{shown_loss(loss):>8}" for loss in epoch.losses)]) for epoch in epochs]
     return [f"EPOCH  TRAINING  HELD OUT  {learning.unit}", *rows, "", _LOSSES, ""]
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tui_gen.cli import options
 from tui_gen.errors import TuiGenError
-from tui_gen.terminal_text import counted, say, scrub
+from tui_gen.terminal_text import counted, say, show
 
 if TYPE_CHECKING:
     from tui_gen.tui.tour import Tour
@@ -37,12 +37,12 @@ def run(args: argparse.Namespace) -> int:
         return _show(path, args)
     tour = read_tour(path)
     if args.plain:
-        print("\n".join(_plain(tour)))
+        show(*_plain(tour))
         return 0
     faults = list(tour.faults())
     say(*(f"{path}: {fault}" for fault in faults))
     if not faults:
-        print(scrub(f"{tour.title}: {counted(len(tour.stops), 'stop')}"))
+        show(f"{tour.title}: {counted(len(tour.stops), 'stop')}")
     return 1 if faults else 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -18,7 +19,8 @@ from tui_gen.errors import TuiGenError
 from tui_gen.images.picture import Picture
 from tui_gen.library import LoadedModel
 from tui_gen.terminal_text import scrub, scrub_line
-from tui_gen.training_log import Epoch, Learning, SampleSettings, picture_of, read_learning
+from tui_gen.training_log import Epoch, Learning, SampleSettings, picture_of, read_learning, shown_loss
+from tui_gen.training_run import log_folder
 from tui_gen.tui.dialogs.dialog import Dialog, Frame, KeyHints
 from tui_gen.tui.widgets.cells import SteadyOptionList
 from tui_gen.tui.widgets.image_view import ImageView, most_in_sight
@@ -251,10 +253,11 @@ class SamplePictures(ImageView, can_focus=False):
         """Shows the samples of an epoch, from the one on that was turned to."""
         self._epoch = epoch
         image, total = self.picture.image, len(epoch.samples)
-        self.rendering, count = most_in_sight((image.height, image.width), total, self.size)
-        numbers = [(self._first + number) % total for number in range(count)]
+        self.rendering, count = most_in_sight((image.height, image.width), max(1, total), self.size)
+        numbers = [(self._first + number) % total for number in range(count)] if total else []
         self._headings = [epoch.headings[number] for number in numbers]
-        self.picture = picture_of([epoch.samples[number] for number in numbers], image)
+        samples = [epoch.samples[number] for number in numbers]
+        self.picture = picture_of(samples, image) if samples else Picture(image, 1)
         self._captions = self._headings if count > 1 else ()
         self._lay_out()
 
@@ -270,8 +273,8 @@ def _options(learning: Learning) -> list[Option]:
 
 def _limits(learning: Learning) -> tuple[float, float]:
     """The lowest and the highest loss: the ends of the line on which they are marked."""
-    losses = [loss for epoch in learning.epochs for loss in (epoch.train_loss, epoch.validation_loss)]
-    return min(losses), max(losses)
+    losses = [loss for epoch in learning.epochs for loss in epoch.losses if not math.isnan(loss)]
+    return min(losses, default=0.0), max(losses, default=0.0)
 
 
 def _heading(learning: Learning) -> str:
@@ -280,10 +283,11 @@ def _heading(learning: Learning) -> str:
 
 
 def _row(epoch: Epoch, low: float, high: float) -> str:
-    losses, line = (epoch.train_loss, epoch.validation_loss), [" "] * _PLOT
-    for mark, loss in zip((_TRAINING, _HELD_OUT), losses, strict=True):
-        line[round((loss - low) / ((high - low) or 1.0) * (_PLOT - 1))] = mark
-    train, held_out = (f"{loss:8.3f}" for loss in losses)
+    line = [" "] * _PLOT
+    for mark, loss in zip((_TRAINING, _HELD_OUT), epoch.losses, strict=True):
+        if not math.isnan(loss):
+            line[round((loss - low) / ((high - low) or 1.0) * (_PLOT - 1))] = mark
+    train, held_out = (f"{shown_loss(loss):>8}" for loss in epoch.losses)
     return f"{epoch.number:5} {train} {held_out}  {''.join(line)}"
 
 
@@ -311,7 +315,7 @@ def _meaning(learning: Learning) -> str:
 
 def training_dialog(loaded_model: LoadedModel) -> TrainingDialog:
     """How a model learned. Raises TuiGenError where its folder does not say, or what cannot be read."""
-    training = read_learning(loaded_model.path, loaded_model.card)
+    training = read_learning(log_folder(loaded_model.path), loaded_model.card)
     if not training.epochs:
         raise TuiGenError(f"{loaded_model.path.name} does not say how it learned: it has no training log")
     return TrainingDialog(loaded_model.card, training)

@@ -17,6 +17,7 @@ from tui_gen.errors import TuiGenError
 from tui_gen.library import LoadedModel
 from tui_gen.terminal_text import brief, counted, scrub, scrub_line
 from tui_gen.training_log import read_learning
+from tui_gen.training_run import log_folder
 from tui_gen.tui.bindings import KEYS, Context, Key, Pair, key_of, pairs_now
 from tui_gen.tui.widgets.cells import fit
 
@@ -133,7 +134,7 @@ def about_text(loaded_model: LoadedModel, keys: Sequence[Key] = KEYS) -> str:
 def _epochs(loaded_model: LoadedModel, key: str) -> str:
     """In how many epochs; nothing where its folder does not say, or what cannot be read."""
     try:
-        epochs = len(read_learning(loaded_model.path, loaded_model.card))
+        epochs = len(read_learning(log_folder(loaded_model.path), loaded_model.card))
     except TuiGenError:
         return ""
     return f"in {counted(epochs, 'epoch')}; {key} shows them" if epochs else ""

@@ -1,0 +1,294 @@
+"""Publishes a network while it is trained: the newest as a model folder, earlier ones, and a line in the log."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import shlex
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tokenizers import Tokenizer
+from torch import nn
+
+from tui_gen.card import ModelCard
+from tui_gen.errors import TuiGenError
+from tui_gen.files import replace_file
+from tui_gen.generation.generate import generate
+from tui_gen.images.codec import ImageCodec
+from tui_gen.library import codec_for
+from tui_gen.runtime.model import Model
+from tui_gen.sampling.params import SamplingParams
+from tui_gen.sampling.step import Step
+from tui_gen.terminal_text import say
+from tui_gen.text.codec import TextCodec
+from tui_gen.training_log import whole_lines
+from tui_gen.training_run import EPOCHS, LOG, MODEL, Publication, epoch_folder, epoch_folders
+
+from .checkpoints.checkpoint import Checkpoint
+from .convert import Conversion, conversion_of
+from .factory.owner import fault_line
+from .factory.read import read_module
+from .files import json_lines
+from .folder import write_folder
+from .live import as_if_nothing_were, copy_module, is_first_process
+from .reader import ReadOptions
+from .text.vocabulary_files import CHARACTER_SETS
+
+_LOCK = "training.lock"
+_NEXT = "next"
+"""A folder among the epochs that is being written."""
+_FORM, _GIVER = "a network that is being trained", "your training"
+_LONGEST_NAME = 300
+_MEGABYTE = 10**6
+
+
+@dataclass(frozen=True)
+class SampleRequest:
+    """What the samples of an epoch are drawn with."""
+
+    prompt: str
+    seeds: tuple[int, ...]
+    temperature: float
+    length: int
+    """Of texts, in tokens."""
+
+
+def publish(
+    module: nn.Module,
+    run: Path,
+    *,
+    vocabulary: object,
+    epoch: int | None,
+    losses: tuple[float | None, float | None],
+    unit: str,
+    samples: tuple[str, tuple[int, ...], float, int],
+    keep_mb: float,
+    options: Mapping[str, Any],
+) -> Publication:
+    """As `tui_gen.publish`."""
+    if not is_first_process():
+        return Publication(epoch or 0, 0.0, trouble="the first process of the training publishes")
+    publisher = _PUBLISHERS.setdefault(run.resolve(), Publisher(run))
+
+    def convert() -> Conversion:
+        with as_if_nothing_were():
+            facts, path = _vocabulary(vocabulary)
+            checkpoint = Checkpoint(_FORM, {}, facts=facts)
+            read_options = ReadOptions(vocab=path, **options)
+            reading = read_module(copy_module(module), _GIVER, checkpoint, read_options, must_answer=False)
+            return conversion_of(reading, name=publisher.name, is_brief=publisher.is_proved, tell=_silence)
+
+    return publisher.publish(convert, epoch, losses, unit=unit, request=SampleRequest(*samples), keep_mb=keep_mb)
+
+
+class Publisher:
+    """Writes into one run, which is this process's alone until it ends."""
+
+    def __init__(self, run: Path) -> None:
+        self.run, self.name = run, run.resolve().name
+        self.is_proved = False
+        """Whether a network was proved whole."""
+        self._lock: int | None = None
+        """Held until the process ends."""
+        self._told = set[str]()
+
+    def publish(
+        self,
+        convert: Callable[[], Conversion],
+        epoch: int | None,
+        losses: tuple[float | None, float | None],
+        *,
+        unit: str,
+        request: SampleRequest,
+        keep_mb: float,
+    ) -> Publication:
+        """Converts, draws samples, writes; tells once what goes wrong, and never raises for it."""
+        began, troubles = time.monotonic(), list[str]()
+        entry, conversion = dict[str, Any](), None
+        try:
+            self._claim()
+            earlier = _entries(self.run / LOG)
+        except (TuiGenError, OSError) as fault:
+            return Publication(epoch or 0, time.monotonic() - began, trouble=self._tell(fault))
+        number = epoch if epoch is not None else 1 + int(earlier[-1]["epoch"] if earlier else 0)
+        entry = {"epoch": number, "unit": unit, **_losses(losses)}
+        with self._telling(troubles):
+            conversion = convert()
+            entry |= _draw_samples(conversion, request)
+        entry |= {"seconds": round(time.monotonic() - began, 2), **({"trouble": troubles[0]} if troubles else {})}
+        with self._telling(troubles):
+            write_log(self.run / LOG, entry, earlier)
+        with self._telling(troubles):
+            self._write(conversion, [entry], keep_mb)
+        folder = self.run / MODEL if conversion and not troubles else None
+        parity = conversion.card.export["parity"] if conversion else {}
+        seconds = time.monotonic() - began
+        return Publication(number, seconds, folder, parity.get("original_difference"), "; ".join(troubles))
+
+    @contextlib.contextmanager
+    def _telling(self, troubles: list[str]) -> Iterator[None]:
+        """Whatever the network's own code, or the disk, makes of this: the training is worth more."""
+        try:
+            yield
+        except Exception as fault:
+            troubles.append(self._tell(fault))
+
+    def _tell(self, fault: Exception) -> str:
+        text = str(fault) if isinstance(fault, TuiGenError) else fault_line(fault)
+        if text not in self._told:
+            self._told.add(text)
+            say(f"publish to {self.run}: {text}; the training goes on, and this is not told again")
+        return text
+
+    def _write(self, conversion: Conversion | None, log: Sequence[Mapping[str, Any]], keep_mb: float) -> None:
+        """The newest network in the place of the last, which is kept among the earlier ones as far as they may."""
+        if conversion is None:
+            return
+        model = self.run / MODEL
+        partial = self.run / EPOCHS / _NEXT
+        shutil.rmtree(partial, ignore_errors=True)
+        write_folder(partial, graph=conversion.graph, card=conversion.card, tokenizer=conversion.tokenizer, log=log)
+        if (last := _epoch_of(model)) is not None:
+            earlier = epoch_folder(self.run, last)
+            shutil.rmtree(earlier, ignore_errors=True)
+            model.rename(earlier)
+        partial.rename(model)
+        self.is_proved = True
+        prune(self.run, round(keep_mb * _MEGABYTE))
+
+    def _claim(self) -> None:
+        """Raises TuiGenError, with its name, where another training writes there."""
+        if self._lock is not None:
+            return
+        self.run.mkdir(parents=True, exist_ok=True)
+        lock = os.open(self.run / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        if not _is_first(lock):
+            other = os.read(lock, _LONGEST_NAME).decode("utf-8", "replace").strip()
+            os.close(lock)
+            raise TuiGenError(f"another training writes there: {other}; publish to a folder of its own")
+        os.ftruncate(lock, 0)
+        os.write(
+            lock, f"process {os.getpid()} on {socket.gethostname()}: {shlex.join(sys.argv)}".encode()[:_LONGEST_NAME]
+        )
+        self._lock = lock
+
+
+_PUBLISHERS: dict[Path, Publisher] = {}
+"""Of this process, by the run."""
+
+
+def _is_first(file: int) -> bool:
+    """Whether no other process holds the lock; always where the system has none of this kind."""
+    if sys.platform == "win32":
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _silence(*_: str) -> None:
+    """Takes the lines of a proof, which nobody waits for."""
+
+
+def _vocabulary(value: object) -> tuple[dict[str, object], str | None]:
+    """A vocabulary as a checkpoint would hold it, and as --vocab would name it: one of the two, or neither."""
+    backend = getattr(value, "backend_tokenizer", value)
+    if isinstance(backend, Tokenizer):
+        return {"tokenizer": backend.to_str()}, None
+    if isinstance(value, str | Path):
+        is_file = isinstance(value, Path) or value in CHARACTER_SETS or os.path.exists(value)
+        return ({}, str(value)) if is_file else ({"stoi": {each: at for at, each in enumerate(str(value))}}, None)
+    if callable(tokens := getattr(value, "get_itos", None)):  # of torchtext
+        value = tokens()
+    if isinstance(value, list | tuple):
+        return {"stoi": {token: at for at, token in enumerate(value)}}, None
+    return ({} if value is None else {"vocab": value}), None
+
+
+def _losses(losses: tuple[float | None, float | None]) -> dict[str, float | str | None]:
+    """As JSON has them: what is no number is a text there, such as `nan`."""
+    names = ("train_loss", "validation_loss")
+    numbers = [None if loss is None else float(loss) for loss in losses]
+    return {
+        name: number if number is None or math.isfinite(number) else str(number)
+        for name, number in zip(names, numbers, strict=True)
+    }
+
+
+def _draw_samples(conversion: Conversion, request: SampleRequest) -> dict[str, Any]:
+    """`prompt` and `samples`, with the `seeds` and the `temperature` that they were drawn with."""
+    card = conversion.card
+    codec = codec_for(card, conversion.tokenizer or None)
+    model = Model(conversion.graph, card, provider="cpu")
+    prompt = codec.prompt([request.prompt] * len(request.seeds))
+    length = card.image.area if card.image else request.length
+    params = SamplingParams(request.temperature)
+    steps = list(generate(model, prompt, params, length=length, seed=request.seeds))
+    samples = [sample_of(card, codec, steps, number) for number in range(len(request.seeds))]
+    settings = {"seeds": list(request.seeds), "temperature": request.temperature}
+    return {"prompt": request.prompt, **settings, "samples": samples}
+
+
+def sample_of(card: ModelCard, codec: TextCodec | ImageCodec, steps: Sequence[Step], number: int) -> Any:
+    """A picture's levels row by row, or a text with its prompt."""
+    live = [step for step in steps if step.live[number]]
+    if isinstance(codec, ImageCodec):
+        levels = [int(step.tokens[number]) for step in live if not step.given[number]]
+        return np.reshape(levels, codec.image.shape).tolist()
+    return codec.decode([token for step in live if (token := int(step.tokens[number])) != card.eos])
+
+
+def _entries(log: Path) -> list[dict[str, Any]]:
+    """The lines of a log; a last line that a kill has cut is none."""
+    return [json.loads(line) for line in whole_lines(log)]
+
+
+def write_log(log: Path, entry: Mapping[str, Any], earlier: Sequence[Mapping[str, Any]]) -> None:
+    """With this line at the end; an epoch that was noted before, as by a training that began anew, is noted once."""
+    before = [each for each in earlier if each["epoch"] < entry["epoch"]]
+    replace_file(log, json_lines([*before, entry]).encode())
+
+
+def _epoch_of(model: Path) -> int | None:
+    """Of a published network; None where there is none."""
+    entries = _entries(model / LOG) if (model / LOG).is_file() else []
+    return int(entries[-1]["epoch"]) if entries else None
+
+
+def prune(run: Path, most: int) -> None:
+    """Deletes earlier networks until they take at most so many bytes: first those with the nearest neighbours, by the
+    ratio of their epochs, so that the beginning, when a network changes most, stays; the first and the best go last.
+    """
+    folders = epoch_folders(run)
+    sizes = {epoch: sum(file.stat().st_size for file in folder.iterdir()) for epoch, folder in folders.items()}
+    best = _best(run / LOG)
+    while sizes and sum(sizes.values()) > most:
+        epoch = min(sizes, key=lambda each: _worth(each, list(sizes), best))
+        shutil.rmtree(folders[epoch])
+        del sizes[epoch]
+
+
+def _worth(epoch: int, epochs: Sequence[int], best: int | None) -> tuple[bool, float]:
+    at = epochs.index(epoch)
+    before, after = epochs[max(0, at - 1)], epochs[min(len(epochs) - 1, at + 1)]
+    return epoch in (epochs[0], best), after / max(1, before)
+
+
+def _best(log: Path) -> int | None:
+    """The epoch with the lowest held-out loss."""
+    entries = [entry for entry in _entries(log) if isinstance(entry.get("validation_loss"), float | int)]
+    return min(entries, key=lambda entry: entry["validation_loss"])["epoch"] if entries else None
