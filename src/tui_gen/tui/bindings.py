@@ -374,7 +374,7 @@ TASKS: Tasks = {
             "picture what the pixel sees, layer by layer, and the masks", "view", Context.looks_inside,
             priority=False, owner="InsideView", alias="inside_cell"),
         Key("3", "3", "draw('influence')", "", "there: which tokens the prediction after this one rests on, and how "
-            "far back", "view", Context.looks_inside, priority=False, owner="InsideView",
+            "far back; of a picture which pixels", "view", Context.looks_inside, priority=False, owner="InsideView",
             alias="inside_influence"),
         Key("4", "4", "draw('units')", "", "there: the text, or the picture, by the activation of one unit, and "
             "which units follow what", "view", Context.looks_inside, priority=False, owner="InsideView",
