@@ -97,6 +97,9 @@ def test_units_are_ranked_by_what_they_follow_in_the_picture() -> None:
     order = picture_ranking(inside())
     assert order
     assert {"the row", "the column", "how bright the pixel becomes"} <= set(order.traits)
+    early = picture_ranking(inside(features=None))
+    assert early
+    assert early.traits == order.traits
     drawn = texts(picture_units_lines(chosen(trait="the column"), 79, 20))
     assert "· second · unit 3" in drawn[0]
     assert any("> unit    3 +1.00" in line for line in drawn)

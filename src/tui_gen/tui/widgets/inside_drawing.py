@@ -170,7 +170,7 @@ def levels_of(row: Values, bound: float) -> list[int]:
 
 def joined(cells: Iterable[Piece]) -> list[Piece]:
     """Cells that look alike and stand together become one."""
-    looks = groupby(cells, key=attrgetter("level", "strong", "marked"))
+    looks = groupby(cells, key=attrgetter("level", "strong", "marked", "colours"))
     return [Piece("".join(cell.text for cell in group), *look) for look, group in looks]
 
 

@@ -76,7 +76,7 @@ def _scale_line(picture: PictureInside, bound: float) -> Line:
     else:
         swatches = [Piece("██", colours=(_colour(signed(np.array(step / STEPS))), None)) for step in steps]
     mark = " · X the pixel at the cursor" if picture.pixel is not None else ""
-    ahead = f" · computed {picture.lead} pixels ahead" if picture.lead > 0 else ""
+    ahead = f" · {picture.lead} pixels ahead" if picture.lead > 0 else ""
     return [Piece(f" {-bound:+.2g} "), *swatches, Piece(f" {bound:+.2g}{mark}{ahead}")]
 
 
@@ -214,19 +214,20 @@ def line_width(line: Line) -> int:
 
 
 def picture_ranking(window: Window) -> Ranking | None:
-    """The units of the layer by how closely they follow something in the picture; None where nothing is known."""
+    """The units of the layer by how closely they follow something in the picture; none before they are known."""
     picture = window.picture
-    if not picture or picture.features is None or not picture.features.shape[1]:
+    if not picture or not picture.layers:
         return None
-    known = ~np.isnan(picture.features[:, 0]) & (picture.rgb.reshape(-1, 3)[:, 0] != UNDRAWN)
-    hidden, layer = picture.features[known], picture.layers[picture.layer]
+    features = np.zeros((picture.rgb[..., 0].size, 0), np.float32) if picture.features is None else picture.features
+    known = ~np.isnan(features).any(axis=1) & (picture.rgb.reshape(-1, 3)[:, 0] != UNDRAWN)
+    hidden, layer = features[known], picture.layers[picture.layer]
     series = {name: values[known] for name, values in _properties(picture).items()}
     series = {name: values for name, values in series.items() if len(values) and values.min() < values.max()}
     if not series:
-        return Ranking(layer, picture.features, (), "", [])
+        return Ranking(layer, hidden, (), "", [])
     name = window.selection.trait if window.selection.trait in series else next(iter(series))
     order = matches(hidden, series[name], count=hidden.shape[1])
-    return Ranking(layer, hidden, tuple(series), name, order, chance(hidden, series[name]))
+    return Ranking(layer, hidden, tuple(series), name, order, chance(hidden, series[name]) if order else 0.0)
 
 
 def _properties(picture: PictureInside) -> dict[str, Floats]:
@@ -253,7 +254,7 @@ def picture_units_lines(window: Window, width: int, height: int) -> Block:
     picture, order = window.picture, picture_ranking(window)
     if not picture or not picture.layers or height < 1:
         return []
-    if not order or picture.features is None:
+    if not order or not order.hidden.shape[1] or picture.features is None:
         return [[]]
     unit, bound = order.unit(window.selection.pin), _bound(picture.features)
     title = f" layer {picture.layer + 1} of {len(picture.layers)} · {scrub_line(order.layer)} · unit {unit}"
