@@ -106,7 +106,7 @@ async def test_units_that_follow_something_are_ranked_and_colour_the_text() -> N
         await driver.press("f10", "4")
         await driver.shows("follow: place in the line (1 of ")
         before = driver.screen()
-        await driver.press("p")
+        await driver.press("a")
         await driver.shows("follow: word length so far (2 of ")
         [first] = re.findall(r"> unit +(\d+)", driver.screen())
         await driver.press("down")
