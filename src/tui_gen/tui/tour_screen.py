@@ -139,7 +139,6 @@ class TourScreen(PlaygroundScreen):
             self._say(panel)
             panel.take_place(place)
             dialog.mount(panel)
-            dialog.set_class(place.lines > 0 and self.app.size.height < _TALL, "-short")
 
     # --- keys ---
 
