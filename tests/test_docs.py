@@ -12,7 +12,9 @@ from tui_gen.tui.bindings import markdown_table
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize("page", ["docs/architecture.md", "docs/api.md", "CONTRIBUTING.md", "README.md"])
+@pytest.mark.parametrize(
+    "page", ["docs/architecture.md", "docs/api.md", "docs/tours.md", "CONTRIBUTING.md", "README.md"]
+)
 def test_every_module_and_file_that_a_page_names_exists(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     modules = re.findall(r"`((?:tui_gen|export)(?:\.[a-z_]+)+)`", text)

@@ -212,4 +212,7 @@ async def test_a_dialog_that_the_tour_opens_leaves_its_words_in_sight() -> None:
         await driver.shows("complete a picture")
         await driver.shows("Half of it.")
         await driver.press("p")
-        await driver.shows("how digits learned")
+        await arrives(driver, 1, "how digits learned")
+        await driver.press("escape")
+        await driver.hides("how digits learned")
+        await driver.shows("1 of 2 · losses")

@@ -52,8 +52,8 @@ _LONGEST_NOTICE = 400
 """Characters of one thing that is told beside the rest."""
 _OF_LEAVING = (MountError, NoMatches, ScreenError)
 """What is raised where the screen, or a part of it, is gone."""
-_PATIENCE = 1.0
-"""Seconds after which a key counts as handled, be it that the widget which had it went away."""
+_PATIENCE, _LOOK = 1.0, 0.05
+"""Seconds after which a key counts as handled, and after which one looks whether the widget that had it is gone."""
 
 
 def _prompts() -> type[Provider]:
@@ -107,8 +107,7 @@ class TuiGen(App[None]):
         self._keys = deque[events.Key | events.Paste]()
         self._key_at_work: KeyHandled | None = None
         self._key_timer: Timer | None = None
-        self._left_key = ""
-        """That nothing in a dialog has taken."""
+        self._looks = 0
 
     def get_driver_class(self) -> type[Driver]:
         """The system's, writing only what differs. What is written to Windows comes in pieces that end anywhere."""
@@ -233,10 +232,10 @@ class TuiGen(App[None]):
         """Leaves the keys to a dialog while one is open."""
         return action in ("quit", "suspend") or not isinstance(self.screen, ModalScreen) or not owns("app", action)
 
-    def on_key(self, event: events.Key) -> None:
-        """A dialog has no use for it; a tour may have, which closes the dialog, once all have heard of the key."""
-        if isinstance(self.screen, ModalScreen):
-            self._left_key = event.key
+    async def on_key(self, event: events.Key) -> None:
+        """A dialog has no use for it; a tour may have, which closes the dialog."""
+        if self._tour and isinstance(self.screen, ModalScreen) and await self._tour.take(event.key):
+            event.prevent_default()  # the screen on which it is bound is the active one now
 
     async def on_event(self, event: events.Event) -> None:
         """Queues what a person types; everything else as always."""
@@ -255,13 +254,11 @@ class TuiGen(App[None]):
             await self._release_keys()
 
     async def _release_keys(self) -> None:
-        self._key_at_work, key, self._left_key = None, self._left_key, ""
-        if self._tour and key:
-            await self._tour.take(key)
+        self._key_at_work = None
         self.playground.panels.hurry()  # who presses a key looks
         if self._key_timer:
             self._key_timer.stop()
-            self._key_timer = None
+            self._key_timer, self._looks = None, 0
         await self._hand_on_keys()
 
     async def _hand_on_keys(self) -> None:
@@ -270,8 +267,14 @@ class TuiGen(App[None]):
             self.playground.heed(event)
             await super().on_event(event)
             self._follow(target if event.is_forwarded else self.screen, 1)
-        if self._keys and not self._key_timer:  # the widget may go away before it hears of the key
-            self._key_timer = self.set_timer(_PATIENCE, self._release_keys)
+        if self._key_at_work and not self._key_timer:
+            self._key_timer = self.set_interval(_LOOK, self._look_for_key)
+
+    async def _look_for_key(self) -> None:
+        """The widget may go away before it hears of the key, or take its time."""
+        self._looks += 1
+        if not self._key_at_work or not self._key_at_work.target.is_running or self._looks > _PATIENCE / _LOOK:
+            await self._release_keys()
 
     def _follow(self, target: MessagePump, rounds: int) -> bool:
         """Sends a message after what was sent to a widget; False if that has been done often enough, or cannot be."""

@@ -85,7 +85,9 @@ class TourScreen(PlaygroundScreen):
         self.call_later(self._free_letters)  # after the playground has asked for the prompt
 
     async def serve(self, workspace: Workspace) -> None:
-        """Letters stay keys of the tour."""
+        """Letters stay keys of the tour: what goes away with the focus would leave it to the prompt."""
+        if self.is_on:
+            self.set_focus(None)
         await super().serve(workspace)
         if self.is_on:
             self._free_letters()
@@ -101,20 +103,24 @@ class TourScreen(PlaygroundScreen):
         """The present one."""
         return self.tour.stops[self.number]
 
-    def _place(self, content: Content) -> TourPlace:
-        """Of the panel, beside this."""
+    @property
+    def place(self) -> TourPlace:
+        """Of the panel; what goes on inside needs the columns more, also of a picture."""
+        return self._beside("text" if self.inside.is_on else self.output.content)
+
+    def _beside(self, content: Content) -> TourPlace:
         size = self.app.size
         return tour_place(size, content, self.panel.lines_at(size.width)) if self.is_on else TourPlace()
 
     @property
     def room(self) -> Size:
         """What the panel leaves."""
-        size, place = self.app.size, self._place(self.output.content)
+        size, place = self.app.size, self.place
         return Size(size.width - place.columns, size.height - place.lines)
 
     def share_room(self) -> None:
         """The panel has room first; on a low screen the prompt goes without its frame."""
-        place = self._place(self.output.content)
+        place = self.place
         self.panel.take_place(place)
         self.set_class(place.lines > 0 and self.app.size.height < _TALL, "-slim")
         super().share_room()
@@ -129,11 +135,10 @@ class TourScreen(PlaygroundScreen):
         """A dialog that the tour has opened leaves its words in sight."""
         dialog = self.app.screen
         if isinstance(dialog, Dialog) and self._leads and self.is_on:
-            panel, place = self._new_panel(), self._place("text")  # what dialogs have is wide
+            panel, place = self._new_panel(), self._beside("text")  # what dialogs have is wide
             self._say(panel)
             panel.take_place(place)
             dialog.mount(panel)
-            dialog.set_class(place.lines > 0 and self.app.size.height < _TALL, "-short")
 
     # --- keys ---
 
@@ -142,18 +147,21 @@ class TourScreen(PlaygroundScreen):
         return self.is_on if action in ("tour", "leave_tour") else super().check_action(action, parameters)
 
     def heed(self, event: events.Key | events.Paste) -> None:
-        """The tour does no more at this stop; a model that it opens is waited for."""
-        if not self.loader.folder:
+        """The tour does no more at this stop, unless it is a key of its own; a model that it opens is waited for."""
+        own = isinstance(event, events.Key) and any(event.key in key.names for key in keys_of("TourScreen", self._keys))
+        if not self.loader.folder and not own:
             self._leads = False
             self.errands.clear()
 
-    async def take(self, key: str) -> None:
-        """A key that a dialog has no use for, whichever it is; for one of the tour, the dialog closes."""
-        for each in keys_of("TourScreen", self._keys) if self.is_on else ():
-            if key in each.names:
-                await self._close_dialogs()
-                name, arguments = each.parts
-                getattr(self, f"action_{name}")(*arguments)
+    async def take(self, key: str) -> bool:
+        """A key that a dialog has no use for; for one of the tour, the dialog closes. False for any other."""
+        own = next((each for each in keys_of("TourScreen", self._keys) if key in each.names), None)
+        if not own or not self.is_on:
+            return False
+        await self._close_dialogs()
+        name, arguments = own.parts
+        getattr(self, f"action_{name}")(*arguments)
+        return True
 
     async def _close_dialogs(self) -> None:
         while isinstance(self.app.screen, ModalScreen):
@@ -187,9 +195,11 @@ class TourScreen(PlaygroundScreen):
 
     def _go_to(self, number: int) -> None:
         self.number, self._leads, self._opening = number, True, None
+        self.set_focus(None)
         stop = self.stop
         self.errands = deque([
             partial(self._open_model, stop.model),
+            self._let_go,
             partial(self._begin, stop),
             *(partial(self._play_beside, name) for name in stop.beside),
             *(partial(self._do, act) for act in stop.acts),
@@ -243,6 +253,17 @@ class TourScreen(PlaygroundScreen):
         self.open(folder)
         return False
 
+    async def _let_go(self) -> bool:
+        """Nothing that goes away next has the focus, also of what was asked for by way of the app."""
+
+        def free() -> None:
+            self.set_focus(None)
+            self.post_message(self.GoOn())
+
+        if self.focused:
+            self.app.call_later(free)
+        return self.focused is None
+
     async def _begin(self, stop: Stop) -> bool:
         """Nothing is made yet, the knobs stand as the stop has them, and the focus is where letters are keys."""
         if self.workspace:
@@ -280,6 +301,8 @@ class TourScreen(PlaygroundScreen):
             return self._walk(act)
         if (act.answer or act.name == COMPARE) and view and view.running and not view.paused:
             return False
+        if act.answer or act.name == COMPARE:
+            self.set_focus(None)  # it is on what goes away, and would fall to the prompt
         if act.name == COMPARE:
             if view and view.branch.start.parent:
                 await self._follow(self.output.compare_branches(view.branch.start.parent))
