@@ -102,17 +102,20 @@ def _time_limit(args: argparse.Namespace) -> Iterator[None]:
     before = signal.signal(signal.SIGPROF, end)
     signal.setitimer(signal.ITIMER_PROF, seconds, 1)  # again and again, for Python drops what a destructor raises
     try:
-        if not args.time_limit:
-            seconds += _bytes(args.checkpoint) // BYTES_A_SECOND
-            signal.setitimer(signal.ITIMER_PROF, seconds, 1)
-        yield
-    except _OutOfTimeError:
+        try:
+            if not args.time_limit:
+                seconds += _bytes(args.checkpoint) // BYTES_A_SECOND
+                signal.setitimer(signal.ITIMER_PROF, seconds, 1)
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+    except _OutOfTimeError:  # perhaps a second one, while what was read is given back
+        signal.setitimer(signal.ITIMER_PROF, 0)
         raise TuiGenError(
             f"{args.checkpoint} is not read after {seconds:,} s, so it was given up{place}; --time-limit SECONDS gives "
             "it more"
         ) from None
     finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.signal(signal.SIGPROF, before)
 
 

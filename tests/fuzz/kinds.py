@@ -129,6 +129,55 @@ def networks(folder: Path) -> Attempt:
     return attempt
 
 
+SETTINGS: dict[str, Any] = {
+    "hyper_parameters": {
+        "rnn_type": "LSTM",
+        "nhid": 6,
+        "nlayers": 2,
+        "emsize": 4,
+        "ntoken": 9,
+        "dropout": 0.2,
+        "tie_weights": False,
+        "bidirectional": False,
+        "bias": True,
+        "batch_first": True,
+        "norm_epsilon": 1e-5,
+        "activation": "tanh",
+        "image_size": [4, 16],
+        "levels": 2,
+        "in_channels": 1,
+        "num_classes": 10,
+        "mask_type": "A",
+        "kernel_size": 3,
+    },
+    "vocab": list("abcdefghi"),
+    "char2idx": {letter: at for at, letter in enumerate("abcdefghi")},
+    "idx2char": dict(enumerate("abcdefghi")),
+    "config": '{"model": {"hidden_size": 6, "eps": 1e-6}, "tokenizer": {"bos": "a", "eos": "i"}}',
+    "tokenizer": toys.characters(),
+    "epoch": 3,
+    "losses": [[1.5, 2.5], [1.25, 2.0]],
+}
+"""What scripts write beside their weights."""
+
+
+def settings(folder: Path) -> Attempt:
+    """Networks of others with strange settings and vocabularies beside their weights."""
+    import torch
+
+    from tests.support.strange_networks import NETWORKS, read_with_any_answer
+
+    states = [make().state_dict() for make in NETWORKS.values()]
+    path = folder / "settings.pt"
+
+    def attempt(rng: random.Random) -> object:
+        facts = changed(SETTINGS, rng)
+        torch.save({"state_dict": rng.choice(states), **(facts if isinstance(facts, dict) else {"args": facts})}, path)
+        return read_with_any_answer(path).build().network
+
+    return attempt
+
+
 def files(folder: Path) -> Attempt:
     """Checkpoint files of every format with damaged bytes."""
     import safetensors.torch
@@ -142,6 +191,7 @@ def files(folder: Path) -> Attempt:
     torch.save({"state_dict": state, "vocab": list("abcdefghi")}, folder / "zip.pt")
     torch.save(state, folder / "legacy.pt", _use_new_zipfile_serialization=False)
     torch.save(NETWORKS["sequential"](), folder / "module.pt")
+    torch.jit.save(torch.jit.script(torch.nn.Conv2d(1, 2, 3)), folder / "script.pt")
     safetensors.torch.save_file(state, folder / "file.safetensors", {"vocab": "abcdefghi"})
     (folder / "plain.pkl").write_bytes(pickle.dumps({"a.weight": [[1.0] * 9] * 4, "vocab": list("abc")}))
     originals = {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
@@ -236,5 +286,5 @@ def cards(folder: Path) -> Attempt:
 
 
 KINDS: dict[str, Callable[[Path], Attempt]] = {
-    each.__name__: each for each in (trained, kept, resumed, networks, files, pickles, bombs, sessions, cards)
+    each.__name__: each for each in (trained, kept, resumed, networks, settings, files, pickles, bombs, sessions, cards)
 }

@@ -60,8 +60,8 @@ def _try_all(kind: str, seed: int, first: int, folder: Path, report: TextIO) -> 
         outcome, message = READ, ""
         try:
             attempt(input_rng(kind, seed, number))
-        except TuiGenError as fault:
-            outcome, message = (REFUSED, "") if "\n" not in str(fault) else (TRACEBACK, f"several lines: {fault}")
+        except TuiGenError:
+            outcome = REFUSED
         except Exception as fault:
             frame = traceback.extract_tb(fault.__traceback__)[-1]
             words = " ".join(str(fault).split())
