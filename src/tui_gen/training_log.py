@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tui_gen.card import ImageSpec, ModelCard
+from tui_gen.card import MAX_NAME, MAX_PROMPT, MAX_SENTENCES, ImageSpec, ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.files import read_text
 from tui_gen.images.picture import Picture
@@ -16,6 +16,7 @@ from tui_gen.json_fields import JsonFields, parse_json
 from tui_gen.sampling.params import Tokens
 
 LOG = "training.jsonl"
+MAX_EPOCHS = 20_000
 
 
 @dataclass(frozen=True)
@@ -93,12 +94,16 @@ def read_learning(folder: Path, card: ModelCard) -> Learning:
     path = folder / LOG
     if not path.exists() or (path.is_file() and not path.stat().st_size):
         return Learning()
-    lines = read_text(path).splitlines()
-    entries = [_entry(path, number, line) for number, line in enumerate(lines, start=1) if line.strip()]
+    text = read_text(path)
+    if text.count("\n") > MAX_EPOCHS:
+        raise TuiGenError(f"{path} has more than {MAX_EPOCHS:,} lines, one an epoch")
+    lines = enumerate(text.split("\n"), start=1)
+    entries = [_entry(path, number, line) for number, line in lines if line.strip()]
     if not entries:
         return Learning()
     last = entries[-1]
-    return Learning(last.text("unit"), last.text("prompt", ""), tuple(_epoch(entry, card) for entry in entries))
+    unit, prompt = last.text("unit", longest=MAX_NAME), last.text("prompt", "", longest=MAX_PROMPT)
+    return Learning(unit, prompt, tuple(_epoch(entry, card) for entry in entries))
 
 
 def _entry(path: Path, number: int, line: str) -> JsonFields:
@@ -138,6 +143,8 @@ def _sample(entry: JsonFields, key: str, value: object, image: ImageSpec | None)
     if not image:
         if not isinstance(value, str):
             raise entry.fault(key, f"must be text, not {value!r:.60}")
+        if len(value) > MAX_SENTENCES:
+            raise entry.fault(key, f"must have at most {MAX_SENTENCES:,} characters, not {len(value):,}")
         return value
     try:
         levels = np.array(value)

@@ -14,6 +14,8 @@ from rich.cells import cell_len, get_character_cell_size
 from textual.app import App
 from textual.driver import Driver
 
+from tui_gen.terminal_text import has_joints
+
 _MOVE = re.compile(r"\x1b\[(\d+);(\d+)H")
 _STYLE = re.compile(r"\x1b\[([\d;]*)m")
 _BLANK = re.compile(r"( {8,})")
@@ -102,10 +104,12 @@ class _Output:
 
     def put(self, row: int, column: int, run: Run, width: int) -> None:
         """Writes a run of so many cells."""
-        if self._place != (row, column):
-            self._pieces.append(f"\x1b[{row};{column}H")
-        self._pieces += style_change(self._style, run.style), run.text
-        self._style, self._place = run.style, (row, column + width)
+        move, style = f"\x1b[{row};{column}H", style_change(self._style, run.style)
+        self._pieces += move if self._place != (row, column) else "", style
+        if has_joints(run.text):  # of which a terminal may make fewer cells, or more
+            self._pieces += " " * width, move
+        self._pieces.append(run.text)
+        self._style, self._place = run.style, (0, 0) if has_joints(run.text) else (row, column + width)
 
     def pass_on(self, row: int, column: int, body: str) -> None:
         """Writes something as it is, which may be anything."""
