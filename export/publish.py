@@ -254,7 +254,7 @@ def sample_of(card: ModelCard, codec: TextCodec | ImageCodec, steps: Sequence[St
 
 def _entries(log: Path) -> list[dict[str, Any]]:
     """The lines of a log; a last line that a kill has cut is none."""
-    return [json.loads(line) for line in whole_lines(log)]
+    return [json.loads(line) for line in whole_lines(log) if line.strip()]
 
 
 def write_log(log: Path, entry: Mapping[str, Any], earlier: Sequence[Mapping[str, Any]]) -> None:

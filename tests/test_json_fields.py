@@ -23,12 +23,13 @@ ROOT = Path(__file__).parents[1] / "src/tui_gen"
         ("[" * 10**6, "is not JSON: maximum recursion depth exceeded"),
         ("[" * 900 + "]" * 900, "nests lists and objects deeper than 64"),
         ('{"a":' * (MAX_DEPTH + 1) + "0" + "}" * (MAX_DEPTH + 1), "nests lists and objects deeper than 64"),
+        ("[" + "[]," * 2**20, "has more than 1,048,576 lists and objects"),
         ("[" + "1, " * 10, "is too long for what it is to say"),
     ],
 )
 def test_what_is_damaged_or_nests_or_is_too_long_is_told(text: str | bytes, fault: str) -> None:
     with pytest.raises(TuiGenError, match=fault):
-        parse_json(text, longest=30 if "long" in fault else 2**20)
+        parse_json(text, longest=30 if "too long" in fault else 2**25)
 
 
 def test_what_is_not_too_deep_is_read() -> None:

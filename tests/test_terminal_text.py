@@ -9,19 +9,19 @@ from pathlib import Path
 import pytest
 
 from tui_gen.errors import TuiGenError
-from tui_gen.terminal_text import LONGEST, SIGN, brief, say, scrub, scrub_line, show
+from tui_gen.terminal_text import LONGEST, SIGN, PieceScrubber, brief, say, scrub, scrub_line, show
 
 ROOT = Path(__file__).parents[1]
 DOORS = {
     "src/tui_gen/terminal_text.py": {"print", "sys.stdout", "sys.stderr"},
     "src/tui_gen/child.py": {"print"},  # what the parent reads
-    "src/tui_gen/text/encoder_process.py": {"sys.stdout"},  # likewise
     "src/tui_gen/launcher.py": {"sys.excepthook", "sys.stderr", "sys.stdout"},  # flushed before a process is copied
     "src/tui_gen/cli/main.py": {"sys.stdout", "sys.stderr"},  # prepares and abandons them
     "src/tui_gen/cli/learned.py": {"sys.stdout"},  # a picture's bytes
     "src/tui_gen/cli/play.py": {"sys.__stderr__", "sys.stdout"},  # handed to the screen
     "src/tui_gen/cli/score.py": {"print", "sys.stdout", "sys.stderr"},  # a writer's bytes; our own words in colours
     "src/tui_gen/output/writers.py": {"sys.stdout"},  # bytes, which the writers make harmless for a terminal
+    "src/tui_gen/text/encoder_process.py": {"sys.stdout"},  # a pipe
     "export/factory/owner.py": {"sys.stderr"},  # the owner's own code prints there
     "export/training/trainer.py": {"Console()"},  # a progress bar of our own words
 }
@@ -83,6 +83,14 @@ def test_an_emoji_sequence_stays_whole(text: str) -> None:
 )
 def test_elsewhere_what_joins_emoji_is_shown(text: str) -> None:
     assert SIGN in scrub(text)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+def test_in_pieces_what_joins_emoji_waits_for_what_follows(size: int) -> None:
+    text = "👩\u200d🚀❤\ufe0f\u200d🔥1\ufe0f\u20e3 a\u200db👩\u200dc\x1b❤\ufe0f\ufe0f."
+    scrubber = PieceScrubber()
+    pieces = [scrubber.scrub(text[at : at + size]) for at in range(0, len(text), size)]
+    assert "".join(pieces) == scrub(text)
 
 
 def test_what_people_write_stays_as_it_is() -> None:

@@ -107,6 +107,9 @@ ENTRY = {"epoch": 1, "unit": "nats", "train_loss": 2.0, "validation_loss": 3.0, 
         ({**ENTRY, "samples": ["x", "y"], "seeds": [1]}, "line 2: seeds' must be 2 whole numbers, one a sample"),
         ({**ENTRY, "samples": ["x"], "temperature": "hot"}, "line 2: temperature' must be a number"),
         ({**ENTRY, "unit": 3}, "line 2: unit' must be text"),
+        ({**ENTRY, "unit": "x" * 301}, "unit' must have at most 300 characters, not 301"),
+        ({**ENTRY, "sample": "x" * 50_001}, "line 2: sample' must have at most 50,000 characters, not 50,001"),
+        ("{}\n" * 20_000, "has more than 20,000 lines, one an epoch"),
     ],
 )
 def test_a_damaged_log_is_told_with_its_line(line: Any, fault: str, cats: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import struct
 from dataclasses import replace
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import safetensors.torch
 
 from tui_gen.errors import TuiGenError
+from tui_gen.json_fields import parse_json
 
 from .allowed_globals import ALLOWED, DAMAGED_STORAGES, storage_type_and_key
 from .archive import Archive
@@ -129,7 +129,7 @@ def read_safetensors(data: bytes) -> Any:
     """Tensors by name as `state_dict`, and the header's `metadata`."""
     try:
         tensors = safetensors.torch.load(data)
-        header = json.loads(data[8 : 8 + struct.unpack("<Q", data[:8])[0]])
+        header = parse_json(data[8 : 8 + struct.unpack("<Q", data[:8])[0]])
     except Exception as fault:  # the library's errors share no base, and torch's readers add their own
         raise TuiGenError(f"is a damaged or incomplete safetensors file ({fault!s:.100}); copy it again") from None
     metadata = header.pop("__metadata__", None)

@@ -5,13 +5,13 @@ What a script calls `args.tie_weights`, `config.tieWeights` or `--tie-weights` s
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tui_gen.json_fields import MAX_NUMBER
+from tui_gen.errors import TuiGenError
+from tui_gen.json_fields import MAX_NUMBER, parse_json
 
 if TYPE_CHECKING:  # the help of commands would wait for PyTorch
     from .checkpoint import Checkpoint, ModuleFacts
@@ -229,8 +229,8 @@ def _walk(root: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[Setting]:
 def _json(text: str) -> dict[str, Any] | None:
     """The object that a text holds; None if it is none, or too long for settings."""
     try:
-        value = json.loads(text) if len(text) < _LIMIT else None
-    except (ValueError, RecursionError):
+        value = parse_json(text, longest=_LIMIT)
+    except TuiGenError:
         return None
     return value if isinstance(value, dict) else None
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+
+from tui_gen.errors import TuiGenError
+from tui_gen.json_fields import parse_json
 
 from .metadata import Setting, walk
 from .special_tokens import Texts, token_name
@@ -129,9 +131,10 @@ def _unfold(settings: Iterable[Setting]) -> Iterator[Setting]:
 def read_json(text: str | bytes) -> object:
     """None for what is no JSON: a list of tokens may begin with a bracket."""
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        value: object = parse_json(text)
+    except TuiGenError:
         return None
+    return value
 
 
 def tokenizer_tokens(value: object) -> Texts:

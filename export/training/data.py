@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import gzip
 import hashlib
-import json
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from tui_gen.errors import TuiGenError
+from tui_gen.json_fields import parse_json
 from tui_gen.sampling.params import FREE, Tokens
 
 from ..build_tokenizer import END, character_tokenizer, word_tokenizer
@@ -182,8 +182,8 @@ def read_npz(path: Path, *, held_out: int = 2000) -> Images:
 
 def _recipe(path: Path, number: int, line: str) -> tuple[str, str]:
     """Title and text of a line of JSON."""
-    with contextlib.suppress(ValueError):
-        match json.loads(line):
+    with contextlib.suppress(TuiGenError):
+        match parse_json(line):
             case {"title": str(title), "text": str(text)}:
                 return title, text
     raise TuiGenError(f"{path}, line {number}, is not a JSON object with a title and a text")

@@ -10,8 +10,8 @@ from tui_gen.errors import TuiGenError
 from tui_gen.terminal_text import did_you_mean
 
 MAX_NUMBER = 1e300
-MAX_LENGTH, MAX_DEPTH = 2**25, 64
-"""Of a JSON text: characters or bytes, and how many lists and objects lie within each other."""
+MAX_LENGTH, MAX_PARTS, MAX_DEPTH = 2**25, 2**20, 64
+"""Of a JSON text: characters or bytes, how many lists and objects it has, and how many lie within each other."""
 MAX_TEXT = 2**20
 """Characters of a text in it, where nothing says less."""
 
@@ -20,6 +20,9 @@ def parse_json(text: str | bytes, *, longest: int = MAX_LENGTH) -> Any:
     """The value of a JSON text. Raises TuiGenError for what is none, and for one that is too long or nests too deep."""
     if len(text) > longest:
         raise TuiGenError(f"is too long for what it is to say: more than {longest >> 10:,} KiB")
+    brackets = ("[", "{") if isinstance(text, str) else (b"[", b"{")
+    if sum(map(text.count, brackets)) > MAX_PARTS:  # type: ignore[arg-type]
+        raise TuiGenError(f"has more than {MAX_PARTS:,} lists and objects")
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as fault:

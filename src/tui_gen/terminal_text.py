@@ -32,6 +32,8 @@ _EMOJI = (
     "1fac8 1facd-1fadc 1fadf-1faea 1faef-1faf8"
 )
 """Unicode 17.0: Emoji, but for digits, # and *, and for letters of flags."""
+_JOINTS = ("\u200d", "\ufe0e", "\ufe0f")
+"""The zero-width joiner, and the selectors of how an emoji is drawn."""
 SIGN = "\ufffd"
 """What a character that cannot be shown is replaced by."""
 LONGEST = 1000
@@ -54,7 +56,7 @@ def scrub_line(text: str) -> str:
 def _visible(match: re.Match[str]) -> str:
     character = match.group()
     code = ord(character)
-    if character in "\u200d\ufe0e\ufe0f" and _emoji_joints().match(match.string, match.start()):
+    if character in _JOINTS and _emoji_joints().match(match.string, match.start()):
         return character
     return chr(0x2400 + code) if code < 0x20 else "\u2421" if code == 0x7F else SIGN
 
@@ -68,6 +70,26 @@ def _emoji_joints() -> re.Pattern[str]:
     return re.compile(
         f"(?<=[{emoji}])[\ufe0e\ufe0f]|{keycap}|(?:(?<=[{emoji}])|(?<=[{emoji}]\ufe0f))\u200d(?=[{emoji}])"
     )
+
+
+def has_joints(text: str) -> bool:
+    """Whether a text has emoji sequences, whose width depends on the terminal."""
+    return any(joint in text for joint in _JOINTS)
+
+
+class PieceScrubber:
+    """`scrub` for a text that comes in pieces: what may join emoji waits for what follows it."""
+
+    def __init__(self) -> None:
+        self._before = self._held = ""
+
+    def scrub(self, piece: str) -> str:
+        """The next piece, harmless."""
+        text = self._before + self._held + piece
+        self._held = text[-1:] if text.endswith(_JOINTS) else ""
+        text = text[: len(text) - len(self._held)]
+        before, self._before = self._before, text[-2:]
+        return scrub(text)[len(before) :]
 
 
 def brief(text: str, longest: int = LONGEST) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tui_gen.card import ImageSpec, ModelCard
+from tui_gen.card import MAX_NAME, MAX_PROMPT, MAX_SENTENCES, ImageSpec, ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.files import read_text
 from tui_gen.images.picture import Picture
@@ -19,6 +19,7 @@ from tui_gen.training_run import LOG
 
 _NO_NUMBERS = ("nan", "inf", "-inf")
 """How a loss is noted that went astray."""
+MAX_EPOCHS = 20_000
 
 
 @dataclass(frozen=True)
@@ -105,22 +106,26 @@ def read_learning(folder: Path, card: ModelCard | None) -> Learning:
     line and the key at fault.
     """
     path = folder / LOG
-    entries = [_entry(path, number, line) for number, line in enumerate(whole_lines(path), start=1) if line.strip()]
+    lines = enumerate(whole_lines(path), start=1)
+    entries = [_entry(path, number, line) for number, line in lines if line.strip()]
     if not entries:
         return Learning()
     last = entries[-1]
-    return Learning(last.text("unit", ""), last.text("prompt", ""), tuple(_epoch(entry, card) for entry in entries))
+    unit, prompt = last.text("unit", "", longest=MAX_NAME), last.text("prompt", "", longest=MAX_PROMPT)
+    return Learning(unit, prompt, tuple(_epoch(entry, card) for entry in entries))
 
 
 def whole_lines(path: Path) -> list[str]:
     """The lines of a log, none where there is none; without a last one of several that is still being written, or
-    was cut.
+    was cut. Raises TuiGenError for more than a training can have.
     """
     if not path.exists() or (path.is_file() and not path.stat().st_size):
         return []
     text = read_text(path)
-    lines = text.splitlines()
-    is_whole = text.endswith("\n") or lines[-1].rstrip().endswith("}") or len(lines) == 1
+    if text.count("\n") > MAX_EPOCHS:
+        raise TuiGenError(f"{path} has more than {MAX_EPOCHS:,} lines, one an epoch")
+    lines = text.split("\n")
+    is_whole = not lines[-1] or lines[-1].rstrip().endswith("}") or len(lines) == 1
     return lines if is_whole else lines[:-1]
 
 
@@ -170,6 +175,8 @@ def _sample(entry: JsonFields, key: str, value: object, image: ImageSpec | None)
     if not image:
         if not isinstance(value, str):
             raise entry.fault(key, f"must be text, not {value!r:.60}")
+        if len(value) > MAX_SENTENCES:
+            raise entry.fault(key, f"must have at most {MAX_SENTENCES:,} characters, not {len(value):,}")
         return value
     try:
         levels = np.array(value)

@@ -125,6 +125,11 @@ def test_what_stands_there_is_not_written_again() -> None:
     assert content.difference("\x1b[1;1H", 24) == "\x1b[1;1H"  # where an input method writes
 
 
+def test_emoji_that_a_terminal_takes_for_narrower_leave_nothing_behind_and_move_nothing() -> None:
+    update = TerminalContent().difference("\x1b[2;1H❤\ufe0f\x1b[1m|\x1b[0m\x1b[2;1H", 24)
+    assert update == "\x1b[2;1H  \x1b[2;1H❤\ufe0f\x1b[2;3H\x1b[1m|\x1b[0m\x1b[2;1H"
+
+
 def test_a_whole_screen_is_written_whole_for_the_terminal_may_have_changed_its_size() -> None:
     content = TerminalContent()
     screen = "\x1b[1;1Hfirst\n\x1b[2;1Hsecond\x1b[1;1H"

@@ -20,7 +20,7 @@ from tui_gen.library import LoadedModel
 from tui_gen.sampling.params import FREE, Mask, Tokens
 from tui_gen.sampling.step import Step
 from tui_gen.sampling.sweep import Sweep
-from tui_gen.terminal_text import scrub
+from tui_gen.terminal_text import PieceScrubber
 from tui_gen.text.codec import Codec, TextCodec
 
 Annotate = Callable[[dict[str, Any]], dict[str, Any]]
@@ -156,6 +156,7 @@ class TextWriter:
         self._headings = [""] * samples if null else text_headings(samples, sweep, terminal=self._terminal)
         self._whole = samples > 1 and not null and not self._headings[0]
         self._turn, self._reader, self._text, self._before = 0, self._texts.codec.reader(), "", ""
+        self._scrubber = PieceScrubber()
         self._put(self._headings[0])
 
     def write(self, steps: Sequence[Step]) -> None:
@@ -195,7 +196,7 @@ class TextWriter:
         self._put("".join(self._headings[self._turn : self._turn + 1]))
 
     def _put(self, text: str) -> None:
-        content = scrub(text) if self._terminal else text.replace("\0", "\u2400") if self._null else text
+        content = self._scrubber.scrub(text) if self._terminal else text.replace("\0", "\u2400") if self._null else text
         self._file.write(content.encode("utf-8", "replace"))
 
 

@@ -11,7 +11,7 @@ from typing import BinaryIO, NamedTuple, Protocol
 from tui_gen.card import Colour, ImageSpec
 from tui_gen.images.raster import Cell, ansi
 from tui_gen.scoring.score import BANDS, TAIL, Surprisal, SurprisalInContext, TopSurprisals, Totals, band
-from tui_gen.terminal_text import scrub, scrub_line, shows_colours
+from tui_gen.terminal_text import PieceScrubber, scrub_line, shows_colours
 
 _LONGEST = 24
 """Characters of a token that are shown."""
@@ -41,11 +41,12 @@ class Report:
         """image: of a picture. Where the file shows colours, each token is painted by its bits."""
         self._file, self._image, self._colours = file, image, shows_colours(file)
         self._scrubs, self._top, self._at_line_end = file.isatty(), TopSurprisals(), True
+        self._scrubber = PieceScrubber()
 
     def write(self, surprisals: Sequence[Surprisal]) -> None:
         for surprisal in surprisals:
             self._top.add(surprisal)
-            text = scrub(surprisal.text) if self._scrubs else surprisal.text
+            text = self._scrubber.scrub(surprisal.text) if self._scrubs else surprisal.text
             self._print(paint_token(text, surprisal.bits) if self._colours else text)
             self._at_line_end = text.endswith("\n") if text else self._at_line_end
         self._file.flush()

@@ -109,24 +109,29 @@ def serve() -> None:
     answers = os.fdopen(sys.stdout.fileno(), "wb", 0, closefd=False)
     _limit_memory()
     _limit_time(_SECONDS_TO_LOAD)
-    encoder = fault = None
-    source = _read(requests)[1].decode()
-    try:
-        encoder = PromptTokenizer(source).encoder
-    except TuiGenError as damage:
-        fault = damage
+    encoder, fault = _load(_read(requests)[1].decode())
     with contextlib.suppress(EOFError, OSError):
         while True:
             sort, content = _read(requests)
             _limit_time(_seconds(content))
             try:
                 if not encoder:
-                    raise TuiGenError(str(fault))
+                    raise TuiGenError(fault)
                 answer = _answer(encoder, sort, content.decode())
             except TuiGenError as refusal:
                 _write(answers, _FAULT, str(refusal).encode("utf-8", "replace"))
             else:
                 _write(answers, _ANSWER, answer)
+
+
+def _load(source: str) -> tuple[Encoder | None, str]:
+    """An encoder, or what is wrong with the file. Who asks decodes by itself: what it may decode is tried here."""
+    try:
+        tokenizer = PromptTokenizer(source)
+        tokenizer.decode(list(tokenizer.vocabulary.values()))
+    except TuiGenError as fault:
+        return None, str(fault)
+    return tokenizer.encoder, ""
 
 
 def _answer(encoder: Encoder, sort: bytes, text: str) -> bytes:

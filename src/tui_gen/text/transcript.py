@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 
-from tui_gen.terminal_text import scrub
+from tui_gen.terminal_text import PieceScrubber
 from tui_gen.text.codec import TextReader
 
 BLOCK = 512
@@ -19,7 +19,7 @@ class Transcript:
     """Grows at its end. Tokens are read many at once; what a single one wrote is found out when it is asked for."""
 
     def __init__(self, reader: Callable[[], TextReader]) -> None:
-        self._new_reader, self._reader = reader, reader()
+        self._new_reader, self._reader, self._scrubber = reader, reader(), PieceScrubber()
         self._tokens: list[int] = []
         self._parts: list[str] = []
         self._firsts: list[int] = []
@@ -62,7 +62,7 @@ class Transcript:
         return min(self._firsts[part] + bisect_right(self._part_ends(part), offset), len(self) - 1)
 
     def _append(self, tokens: Sequence[int]) -> str:
-        text = _printable(self._reader.read_all(tokens))
+        text = _printable(self._scrubber, self._reader.read_all(tokens))
         self._firsts.append(len(self._tokens))
         self._starts.append(self.length)
         self._parts.append(text)
@@ -79,16 +79,16 @@ class Transcript:
         return self._ends_of[part]
 
     def _read_singly(self, first: int, past: int, start: int, length: int) -> list[int]:
-        reader = self._new_reader()
+        reader, scrubber = self._new_reader(), PieceScrubber()
         for token in self._tokens[max(0, first - _CONTEXT) : first]:
-            reader.read(token)
+            _printable(scrubber, reader.read(token))
         ends, end = [], start
         for token in self._tokens[first:past]:
-            end = min(end + len(_printable(reader.read(token))), start + length)
+            end = min(end + len(_printable(scrubber, reader.read(token))), start + length)
             ends.append(end)
         ends[-1] = start + length  # whatever a reader makes of a beginning in the middle, the part ends where it ends
         return ends
 
 
-def _printable(text: str) -> str:
-    return scrub(text).replace("\t", _TAB)
+def _printable(scrubber: PieceScrubber, text: str) -> str:
+    return scrubber.scrub(text).replace("\t", _TAB)

@@ -22,6 +22,7 @@ from textual.app import App
 from textual.driver import Driver
 
 from tui_gen.launcher import PUT_BACK
+from tui_gen.terminal_text import has_joints
 
 if sys.platform != "win32":
     import termios
@@ -118,10 +119,12 @@ class _Output:
 
     def put(self, row: int, column: int, run: Run, width: int) -> None:
         """Writes a run of so many cells."""
-        if self._place != (row, column):
-            self._pieces.append(f"\x1b[{row};{column}H")
-        self._pieces += style_change(self._style, run.style), run.text
-        self._style, self._place = run.style, (row, column + width)
+        move, style = f"\x1b[{row};{column}H", style_change(self._style, run.style)
+        self._pieces += move if self._place != (row, column) else "", style
+        if has_joints(run.text):  # of which a terminal may make fewer cells, or more
+            self._pieces += " " * width, move
+        self._pieces.append(run.text)
+        self._style, self._place = run.style, (0, 0) if has_joints(run.text) else (row, column + width)
 
     def pass_on(self, row: int, column: int, body: str) -> None:
         """Writes something as it is, which may be anything."""

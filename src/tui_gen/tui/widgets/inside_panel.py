@@ -172,8 +172,7 @@ class InsideView(Widget, can_focus=True):
 
     def begin_anew(self) -> None:
         """Draws the state, with nothing selected, when it looks next."""
-        self.drawing, self._order, self._pin = "state", "movement", None
-        self._top = self._layer = self._unit = self._property = 0
+        self.drawing, self._selection = "state", Selection()
 
     def follow(self) -> None:
         """Looks where the cursor stands, or at the newest token, if somebody sees it; rarely while a run goes on."""
