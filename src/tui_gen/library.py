@@ -189,8 +189,10 @@ def open_model(
     try:
         if folder.resolve().parent != shipped_folder().resolve():
             from tui_gen.runtime import probe
+            from tui_gen.runtime.session import limit_memory
 
             probe.check(graph, sha256, trust=trust)
+            limit_memory()
         network = _on_cpu(graph, sha256, card, threads)
         network.use(provider, device)
         return LoadedModel(card, codec, network, folder)
