@@ -199,8 +199,10 @@ def open_model(
     with errors_of(f"{folder}:"):
         if foreign:
             from tui_gen.runtime import probe
+            from tui_gen.runtime.session import limit_memory
 
             probe.check(graph, sha256, trust=trust)
+            limit_memory()
         network = _on_cpu(graph, sha256, card, threads)
         network.use(provider, device)
     with errors_of(place):

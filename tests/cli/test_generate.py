@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import Run
-from tests.support import toys
+from tests.support import hostile, toys
 from tui_gen.images.encode import png
 from tui_gen.library import LoadedModel
 from tui_gen.sampling.step import Step
@@ -68,6 +68,16 @@ def test_a_graph_without_its_folder_does_what_it_does_in_it(tui_gen: Run, toy_mo
         alone, whole = (tui_gen(*before, model, *after) for model in (file, "text"))
         assert alone.stdout == whole.stdout != b""
     assert f"{'file':15} {file}" in tui_gen("inspect", file).stdout.decode()
+
+
+def test_a_model_that_takes_all_memory_for_some_number_of_samples_is_told_in_a_line(
+    tui_gen: Run, tmp_path: Path
+) -> None:
+    folder = str(toys.text_folder(tmp_path / "sudden", graph=hostile.sudden(5).SerializeToString()))
+    assert tui_gen("generate", folder, "the", "-n", "4", "-l", "1").returncode == 0
+    done = tui_gen("generate", folder, "the", "-n", "5", "-l", "1")
+    assert done.returncode == 1
+    assert done.stderr == b"tui-gen: there is not enough memory for a step of so many samples; ask for fewer\n"
 
 
 def test_a_dash_reads_the_prompt_from_stdin(tui_gen: Run) -> None:

@@ -101,6 +101,28 @@ def large(numbers: int) -> onnx.ModelProto:
     )
 
 
+def sudden(samples: int) -> onnx.ModelProto:
+    """Takes next to nothing for fewer samples, and more than there is for so many: for n samples, 2**36 times
+    (n - 1) (n - 2) ... numbers.
+    """
+    factors = [f"less{number}" for number in range(1, samples)]
+    nodes = [helper.make_node("Sub", ["batch", f"number{at}"], [name]) for at, name in enumerate(factors, 1)]
+    products = ["huge", *(f"product{at}" for at in range(1, samples))]
+    nodes += [
+        helper.make_node("Mul", [before, name], [after])
+        for before, name, after in zip(products, factors, products[1:], strict=False)
+    ]
+    return step(
+        [
+            helper.make_node("Shape", ["token"], ["batch"]),
+            *nodes,
+            helper.make_node("ConstantOfShape", [products[-1]], ["zeros"]),
+            helper.make_node("ReduceSum", ["zeros"], ["harm"], keepdims=0),
+        ],
+        {"huge": np.array([2**36]), **{f"number{at}": np.array([at]) for at in range(1, samples)}},
+    )
+
+
 def growing(numbers: int) -> onnx.ModelProto:
     """Takes so many numbers more of memory with every token."""
     return step(

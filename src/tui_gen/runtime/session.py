@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -41,6 +42,9 @@ _FULL = (
 )
 _LOST = ("cuda failure", "cuda error", "cublas", "cudnn", "curand")
 """Of what onnxruntime says, in lower case, when a device has no room, and when it fails."""
+_NO_ROOM = "there is not enough memory for a step of so many samples; ask for fewer"
+_LEAST_MEMORY = 2**31
+"""Bytes that foreign models may take together, on a machine of any size."""
 _OPTIONS = {
     # Products in TF32 keep 10 bits of each number; then greedy tokens differ from the CPU's.
     "use_tf32": "0",
@@ -115,6 +119,8 @@ class OnnxSession:
         settings.add_session_config_entry("session.load_model_format", "ONNX")
         # ORT_ENABLE_ALL adds only layouts for convolutions, which a step has none of, and crashes on fp16 LSTMs.
         settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+        if provider == "CPUExecutionProvider" and limit_memory.cache_info().currsize:
+            settings.add_session_config_entry("session.use_env_allocators", "1")
         providers = [provider, *(["CPUExecutionProvider"] if provider != "CPUExecutionProvider" else [])]
         provider_options = [dict(options or {}), *[{}] * (len(providers) - 1)]
         with tempfile.TemporaryDirectory(prefix="tui-gen-") as empty:
@@ -192,7 +198,9 @@ class OnnxSession:
             except Exception as fault:  # onnxruntime's own exceptions share no other base
                 if reason := run.take_reason():
                     raise TuiGenError(reason) from fault
-                raise _kind_of(fault)(f"onnxruntime could not run the model: {_first_line(fault)}") from fault
+                kind = _kind_of(fault)
+                what = f"onnxruntime could not run the model: {_first_line(fault)}"
+                raise kind(_NO_ROOM if kind is DeviceFullError else what) from fault
             finally:
                 run.count += 1
 
@@ -204,6 +212,18 @@ def _run_options(recording: str = _UNRECORDED) -> Any:
     # also on the CPU: for options without this entry, looking for it takes several times as long as a small step
     options.add_run_config_entry("gpu_graph_id", recording)
     return options
+
+
+@cache
+def limit_memory() -> None:
+    """Lets all sessions that are opened from now on take half of the machine's memory together, on the CPU, where the
+    system says how much it has: what a foreign graph takes for some number of samples is known for no other.
+    """
+    if not hasattr(os, "sysconf"):
+        return
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    place = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+    ort.create_and_register_allocator(place, ort.OrtArenaCfg({"max_mem": max(_LEAST_MEMORY, memory // 2)}))
 
 
 def cuda_session(graph: bytes, threads: int, options: Mapping[str, str]) -> OnnxSession | None:
