@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sys
 import time
 from collections.abc import Callable
 from itertools import cycle, product
@@ -161,6 +162,32 @@ def leave_at(models: Path, here: Path, at: str, way: str) -> float:
 @pytest.mark.parametrize(("at", "way"), SAMPLE)
 def test_the_terminal_is_left_as_it_was_found(models: Path, tmp_path: Path, at: str, way: str) -> None:
     leave_at(models, tmp_path, at, way)
+
+
+BUSY = """
+import sys, time
+from tui_gen.tui.playground import PlaygroundScreen
+async def busy(self):
+    sys.__stderr__.write("busy")
+    sys.__stderr__.flush()
+    time.sleep(600)
+PlaygroundScreen.action_generate = busy
+from tui_gen.cli.main import main
+sys.exit(main(["cats"]))
+"""
+
+
+@pytest.mark.parametrize(("way", "status"), [(press, 0), (send(signal.SIGTERM), 128 + signal.SIGTERM)])
+def test_a_screen_that_is_too_busy_to_hear_of_it_is_left_too(
+    models: Path, tmp_path: Path, way: Callable[[Terminal], int], status: int
+) -> None:
+    (tmp_path / "busy.py").write_text(BUSY)
+    with terminal(f"'{sys.executable}' busy.py", models, tmp_path) as screen:
+        screen.until(b"CPU")
+        screen.type("\r")
+        screen.until(b"busy")
+        assert way(screen) == status
+        assert is_as_found(screen)
 
 
 def test_a_terminal_that_goes_away_without_a_signal_ends_the_screen(models: Path, tmp_path: Path) -> None:

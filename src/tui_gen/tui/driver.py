@@ -10,6 +10,8 @@ import os
 import re
 import signal
 import sys
+import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -18,10 +20,12 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from rich.cells import cell_len, get_character_cell_size
+from textual import events
 from textual.app import App
 from textual.driver import Driver
+from textual.message import Message
 
-from tui_gen.launcher import PUT_BACK
+from tui_gen.launcher import PATIENCE, PUT_BACK
 from tui_gen.terminal_text import has_joints
 
 if sys.platform != "win32":
@@ -220,6 +224,21 @@ if sys.platform != "win32":
             """Writes to the terminal; nowhere while it is a shell's, or gone."""
             if self._writer_thread is not None and self._writer_thread.is_alive():
                 super().write(data)
+
+        def process_message(self, message: Message) -> None:
+            """Hands on what was typed. Quits without the app where that is too busy to hear of it."""
+            super().process_message(message)
+            if isinstance(message, events.Key):
+                bindings = self._app._bindings.key_to_bindings.get(message.key, [])
+                if any(binding.action == "quit" and binding.priority for binding in bindings):  # unlike a letter's
+                    threading.Thread(target=self._quit, name="quit", daemon=True).start()
+
+        def _quit(self) -> None:
+            """Ends the process, whose parent puts the terminal back; an app that is leaving has twice as long."""
+            time.sleep(PATIENCE)
+            if self._app._exit:
+                time.sleep(PATIENCE)
+            os._exit(0)
 
         def stop_application_mode(self) -> None:
             """Takes back all that the terminal was asked for, but the line discipline."""
