@@ -114,7 +114,7 @@ def test_a_slow_network_is_tried_as_far_as_there_is_time(monkeypatch: pytest.Mon
 
 def test_graphs_that_were_changed_at_random_do_no_harm(tmp_path: Path) -> None:
     attempt = graphs(tmp_path)
-    for number in range(20):
+    for number in range(12):
         with suppress(TuiGenError):
             attempt(random.Random(f"graphs 0 {number}"))
 
