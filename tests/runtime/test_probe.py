@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import random
+from contextlib import suppress
 from pathlib import Path
 
 import onnx
 import pytest
 
+from tests.fuzz.graphs import graphs
 from tests.support import hostile, toys
 from tui_gen.child import Ending
 from tui_gen.errors import TuiGenError
@@ -107,6 +110,13 @@ def test_a_slow_network_is_tried_as_far_as_there_is_time(monkeypatch: pytest.Mon
     stages: list[str] = []
     probe.try_graph(toys.text_graph(), stages.append)
     assert stages == ["opening it", "its first step"]
+
+
+def test_graphs_that_were_changed_at_random_do_no_harm(tmp_path: Path) -> None:
+    attempt = graphs(tmp_path)
+    for number in range(12):
+        with suppress(TuiGenError):
+            attempt(random.Random(f"graphs 0 {number}"))
 
 
 def test_without_a_place_for_the_verdict_the_model_is_tried_each_time(cache: Path) -> None:
