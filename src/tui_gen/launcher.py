@@ -197,14 +197,14 @@ class _Watch:
     def _status(self, numbers: list[int]) -> int | None:
         """How the child has ended: its exit status, or less than 0 for a signal's number; None while it lives.
 
-        If it has stopped, stops too, unless it was just told to go on: then it has stopped before.
+        If it has stopped, stops too, unless it was just told to go on (then it has stopped before) or is to end.
         """
         if self._deadline and time.monotonic() > self._deadline:
             os.kill(self._child, signal.SIGKILL)
         child, status = os.waitpid(self._child, os.WNOHANG | os.WUNTRACED)
         if child and not os.WIFSTOPPED(status):
             return os.waitstatus_to_exitcode(status)
-        if child and signal.SIGCONT not in numbers:
+        if child and signal.SIGCONT not in numbers and not self._request:
             signal.signal(signal.SIGTSTP, signal.SIG_DFL)  # which has no effect where no shell waits
             os.kill(os.getpid(), signal.SIGTSTP)
             signal.signal(signal.SIGTSTP, _hear)

@@ -24,6 +24,8 @@ from tui_gen.sessions.replay import replay
 pytestmark = pytest.mark.skipif(not AVAILABLE, reason="needs a POSIX terminal")
 SECONDS = 1.0
 """In which the screen is left on a machine that has nothing else to do."""
+SECONDS_AWAY = 1.5
+"""That it may take to stop the screen before, and to see that it has stopped or is back."""
 _MODE = re.compile(
     rb"\x1b\[\?(?P<number>\d+)(?P<switch>[hl])|\x1b\[(?P<level>[<>])\d*u|\x1b\]22;(?P<pointer>\w*)|\x1b\[(?P<style>[\d;]*)m"
 )
@@ -107,15 +109,28 @@ def stop_unprepared(screen: Terminal) -> int:
     return press(screen)
 
 
-def suspend(screen: Terminal) -> int:
+def suspend(screen: Terminal) -> None:
     seen = len(screen.output)
     screen.process.send_signal(signal.SIGTSTP)
     screen.until(rb"\x1b\[\?1049l", after=seen)
     screen.settle()
     assert is_as_found(screen)
+
+
+def return_and_press(screen: Terminal) -> int:
+    suspend(screen)
+    seen = len(screen.output)
     screen.process.send_signal(signal.SIGCONT)
     screen.until(rb"(?s)\x1b\[\?1049h.*\x1b\[\d+;\d+H", after=seen)
     return press(screen)
+
+
+def end_suspended(screen: Terminal) -> int:
+    """As a shell ends a job that it has stopped."""
+    suspend(screen)
+    screen.process.send_signal(signal.SIGTERM)
+    screen.process.send_signal(signal.SIGCONT)
+    return screen.wait()
 
 
 WAYS: dict[str, tuple[Callable[[Terminal], int], int]] = {
@@ -128,9 +143,11 @@ WAYS: dict[str, tuple[Callable[[Terminal], int], int]] = {
     "launcher killed": (send(signal.SIGKILL), -signal.SIGKILL),
     "closed": (close, 128 + signal.SIGHUP),
     "stopped": (stop_unprepared, 0),
-    "suspended": (suspend, 0),
+    "suspended": (return_and_press, 0),
+    "ended while suspended": (end_suspended, 128 + signal.SIGTERM),
 }
 """Each with the exit status."""
+AWAY = {"stopped", "suspended", "ended while suspended"}
 SAMPLE = list(zip(MOMENTS, cycle(way for way in WAYS if "to the screen" not in way), strict=False))
 
 
@@ -201,4 +218,4 @@ def test_a_terminal_that_goes_away_without_a_signal_ends_the_screen(models: Path
 def test_every_way_out_at_every_moment_takes_no_more_than_a_second(
     models: Path, tmp_path: Path, at: str, way: str
 ) -> None:
-    assert leave_at(models, tmp_path, at, way) < SECONDS + 1.5 * (way in {"stopped", "suspended"})
+    assert leave_at(models, tmp_path, at, way) < SECONDS + SECONDS_AWAY * (way in AWAY)

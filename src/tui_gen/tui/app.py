@@ -262,7 +262,7 @@ class TuiGen(App[None]):
         await self._hand_on_keys()
 
     async def _hand_on_keys(self) -> None:
-        while self._keys and not self._key_at_work and not self._exit:
+        while self._keys and not self._key_at_work and self.screen_stack and not self._exit:
             event, target = self._keys.popleft(), self.focused or self.screen
             self.playground.heed(event)
             await super().on_event(event)

@@ -242,8 +242,13 @@ if sys.platform != "win32":
 
         def stop_application_mode(self) -> None:
             """Takes back all that the terminal was asked for, but the line discipline."""
-            self.disable_input()
             self.write(PUT_BACK)
+            self.disable_input()
+
+        def disable_input(self) -> None:
+            """Reads no more. Where a shell has the terminal, its input is not touched: that would stop this process."""
+            if self._writer_thread is not None:
+                super().disable_input()
 
         def close(self) -> None:
             """Writes what is not written yet. The line discipline comes last, for it tells that all is done."""
@@ -274,6 +279,8 @@ if sys.platform != "win32":
         def _return(self) -> None:
             """Enters the terminal anew; leaves it before, if it was stopped as it was: anybody may have changed it."""
             self._returning = None
+            if self._app._exit or not self._app.is_running:
+                return
             if self._writer_thread is not None:
                 self.suspend_application_mode()
             self._must_signal_resume = True
