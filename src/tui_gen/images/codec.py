@@ -26,7 +26,8 @@ class ImageCodec:
         self.unit = "pixel" if self.image.channels == 1 else "value"
         self._tokens = PromptTokenizer(tokenizer, encoder) if tokenizer else None
         self.phrases = self._known_phrases()
-        self._rivals = {phrase for phrase in self.phrases if self._id(phrase) in self.image.exclusive}
+        exclusive = set(self.image.exclusive)
+        self._rivals = {phrase for phrase in self.phrases if self._id(phrase) in exclusive}
 
     @property
     def vocabulary(self) -> dict[str, int]:
