@@ -69,6 +69,24 @@ def test_of_what_is_no_toml_the_line_is_told(path: Path) -> None:
     assert config.values == {}
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "a" + ".a" * 50_000 + " = 1",
+            "the file has more than 64 KiB, or a line of more than 1000 characters; nothing is set",
+        ),
+        ("a = " + "[\n" * 5000, "maximum recursion depth exceeded"),
+        ("x" * 2**17, "the file has more than 64 KiB"),
+    ],
+    ids=["dots", "nested", "large"],
+)
+def test_a_file_without_end_is_told_in_a_line(path: Path, text: str, told: str) -> None:
+    path.write_text(text, encoding="utf-8")
+    config = read_config()
+    assert [fault[: len(told)] for fault in config.faults] == [told]
+
+
 def test_a_file_that_cannot_be_read_is_told_and_an_empty_one_sets_nothing(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,6 +18,8 @@ from tui_gen.terminal_text import did_you_mean, listed, scrub_line
 
 VARIABLE = "TUI_GEN_CONFIG"
 """Of the environment; names another file."""
+_LONGEST, _LONGEST_LINE = 2**16, 1000
+"""Characters: a key of so many parts is read in a time that grows with their square."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def read_config() -> Config:
     config, path = Config(), config_path()
     try:
         content = tomllib.loads(_text_of(path))
-    except tomllib.TOMLDecodeError as fault:
+    except (ValueError, RecursionError) as fault:
         config.faults.append(scrub_line(f"{fault}; nothing in the file counts"))
         return config
     except TuiGenError as fault:
@@ -76,7 +78,10 @@ def _text_of(path: Path) -> str:
         return ""
     if os.path.exists(path) and not os.path.isdir(path) and not os.path.getsize(path):
         return ""
-    return read_text(path).removeprefix("\ufeff")
+    text = read_text(path)
+    if len(text) > _LONGEST or max(map(len, text.splitlines()), default=0) > _LONGEST_LINE:
+        raise TuiGenError(f"has more than {_LONGEST >> 10} KiB, or a line of more than {_LONGEST_LINE} characters")
+    return text.removeprefix("\ufeff")
 
 
 def _take(config: Config, name: str, value: object) -> None:

@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Iterable, Sequence
 from functools import cache
+from itertools import islice
 from typing import IO, Any
 
 _HIDDEN = re.compile(
@@ -36,6 +37,8 @@ _JOINTS = ("\u200d", "\ufe0e", "\ufe0f")
 """The zero-width joiner, and the selectors of how an emoji is drawn."""
 SIGN = "\ufffd"
 """What a character that cannot be shown is replaced by."""
+_MOST_NAMES, _LONGEST_NAME = 5000, 300
+"""That a word is compared with."""
 LONGEST = 1000
 """Characters of one thing that a person is told: whatever it echoes may be of any length."""
 
@@ -151,8 +154,8 @@ def nearest(word: str, names: Iterable[str], *, cutoff: float = 0.6) -> list[str
     """
     import difflib  # of use for mistakes alone
 
-    by_lower_case = {name.lower(): name for name in names}
-    start = word.lower()
+    by_lower_case = {name.lower(): name for name in islice(names, _MOST_NAMES) if len(name) <= _LONGEST_NAME}
+    start = word.lower()[:_LONGEST_NAME]
     if start in by_lower_case:
         return [by_lower_case[start]]
     longer = sorted((name for name in by_lower_case if start and name.startswith(start)), key=len)

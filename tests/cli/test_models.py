@@ -89,6 +89,7 @@ def test_lines_of_words_break_between_phrases(monkeypatch: pytest.MonkeyPatch) -
         "prompt words    red hat, t-shirt/top,",
         "                black horned helmet, bow",
     ]
+    assert phrase_lines([f"word {number}" for number in range(1012)])[-1].endswith(" word 999, and 12 others")
 
 
 def test_an_audit_draws_what_the_model_sees_below_what_its_card_says(

@@ -82,6 +82,16 @@ def test_a_prompt_for_a_picture_has_an_end(pictures: ImageCodec) -> None:
             read([" " * 30_000 + "x,"])
 
 
+def test_so_many_large_pictures_that_they_fill_the_memory_are_refused(colour: LoadedModel) -> None:
+    card = replace(
+        colour.card, image=replace(colour.card.image, height=2048, width=2048) if colour.card.image else None
+    )
+    codec = codec_for(card, None)
+    assert len(codec.prompt([""] * 8)) == 8
+    with pytest.raises(TuiGenError, match=r"9 pictures of 2048x2048 pixels are 37,748,736 pixels, .*; at most 8"):
+        codec.prompt([""] * 9)
+
+
 def test_a_model_without_conditions_takes_no_prompt() -> None:
     codec = ImageCodec(replace(PICTURES, image=ImageSpec(4, 6, 3)), None)
     assert codec.prompt(["", " "]).tolist() == [[START], [START]]

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
+from tui_gen.card import MAX_NAME
 from tui_gen.cli import options
 from tui_gen.errors import UsageError
 from tui_gen.terminal_text import brief, say, scrub_line, show
@@ -18,7 +19,7 @@ if TYPE_CHECKING:  # the help loads nothing that an inspection needs
     from tui_gen.inspection.receptive_field import ReceptiveField
     from tui_gen.library import LoadedModel
 
-MAX_ROWS = 64
+MAX_ROWS, MAX_PHRASES = 64, 1000
 _CAPTIONS, _GAP = ("measured", "by the taps"), 3
 """Above the two drawings, and columns between them."""
 
@@ -77,8 +78,10 @@ def _facts(loaded_model: LoadedModel) -> dict[str, object]:
 
 
 def phrase_lines(phrases: Sequence[str]) -> list[str]:
-    """All that a prompt can be made of, at the width of the terminal; lines break between phrases, not within."""
-    unbroken = ", ".join(phrase.replace(" ", "\xa0") for phrase in phrases)
+    """What a prompt can be made of, at the width of the terminal; lines break between phrases, not within."""
+    more = [f"and {len(phrases) - MAX_PHRASES:,} others"] if len(phrases) > MAX_PHRASES else []
+    shown = [*(brief(phrase, MAX_NAME) for phrase in phrases[:MAX_PHRASES]), *more]
+    unbroken = ", ".join(phrase.replace(" ", "\xa0") for phrase in shown)
     lines = wrap(scrub_line(unbroken), max(20, shutil.get_terminal_size().columns - 16), break_on_hyphens=False)
     return [f"{'' if number else 'prompt words':15} {line}".replace("\xa0", " ") for number, line in enumerate(lines)]
 

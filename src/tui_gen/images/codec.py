@@ -8,7 +8,7 @@ import numpy as np
 
 from tui_gen.card import MAX_PROMPT, Colour, ModelCard
 from tui_gen.errors import TuiGenError
-from tui_gen.images.picture import Picture
+from tui_gen.images.picture import Picture, check_size
 from tui_gen.sampling.params import Tokens
 from tui_gen.terminal_text import listed, nearest
 from tui_gen.text.tokenizer import Encoder, PromptTokenizer
@@ -26,7 +26,8 @@ class ImageCodec:
         self.unit = "pixel" if self.image.channels == 1 else "value"
         self._tokens = PromptTokenizer(tokenizer, encoder) if tokenizer else None
         self.phrases = self._known_phrases()
-        self._rivals = {phrase for phrase in self.phrases if self._id(phrase) in self.image.exclusive}
+        exclusive = set(self.image.exclusive)
+        self._rivals = {phrase for phrase in self.phrases if self._id(phrase) in exclusive}
 
     @property
     def vocabulary(self) -> dict[str, int]:
@@ -52,6 +53,7 @@ class ImageCodec:
         ]
 
     def prompt(self, texts: Sequence[str]) -> Tokens:
+        check_size(self.image, len(texts))
         rows = [self._ids(text) for text in texts]
         width = max(len(row) for row in rows)
         start = self._card.bos  # carries no condition, so it may stand any number of times

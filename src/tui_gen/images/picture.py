@@ -6,12 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tui_gen.card import ImageSpec
+from tui_gen.errors import TuiGenError
 from tui_gen.sampling.params import FREE, Floats, Mask, Tokens
 from tui_gen.sampling.step import Step
+from tui_gen.terminal_text import counted
 
 Pixels = NDArray[np.int16]
 """RGB, 0 to 255, in the last dimension; `UNDRAWN` where nothing is drawn yet."""
 UNDRAWN = -1
+MAX_PIXELS = 2**25
+"""Of all samples, which take six bytes each to be drawn."""
 HOTTEST = 8.0
 """Bits from which on everything looks alike."""
 _STOPS = np.array([0.0, 0.5, 2.0, 5.0, HOTTEST])
@@ -22,10 +26,22 @@ _SIGNED = np.array([(24, 60, 150), (120, 120, 120), (255, 214, 120)])
 """From blue over grey to yellow, each brighter than the one before: so it reads without colour, too."""
 
 
+def check_size(image: ImageSpec, samples: int) -> None:
+    """Raises TuiGenError for more pixels than `MAX_PIXELS`."""
+    if (pixels := samples * image.height * image.width) > MAX_PIXELS:
+        most = max(1, MAX_PIXELS // (image.height * image.width))
+        size = f"{image.height}x{image.width} pixels"
+        raise TuiGenError(
+            f"{counted(samples, 'picture')} of {size} are {pixels:,} pixels, too many at once; at most {most}"
+        )
+
+
 class Picture:
     """What is drawn so far, one picture per sample. A pixel is drawn when all of its channels are known."""
 
     def __init__(self, image: ImageSpec, samples: int) -> None:
+        """Raises TuiGenError for so many samples that they have more pixels than `MAX_PIXELS`."""
+        check_size(image, samples)
         self.image = image
         self.rgb: Pixels = np.full((samples, image.height, image.width, 3), UNDRAWN, dtype=np.int16)
         """[samples, height, width, 3]: 0 to 255, or `UNDRAWN`."""

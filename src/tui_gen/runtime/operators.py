@@ -84,6 +84,8 @@ def check_operators(graph: bytes) -> None:
     """Raises TuiGenError for an ONNX file with anything that a step has no need of."""
     try:
         _Reader().read_model(graph)
+    except UnicodeDecodeError as fault:
+        raise TuiGenError("model.onnx has names that are no text") from fault
     except (UnknownFormError, ValueError) as fault:
         raise TuiGenError("model.onnx cannot be opened: it is not an ONNX file, or a damaged one") from fault
 

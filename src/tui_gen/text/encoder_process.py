@@ -13,10 +13,12 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 import weakref
 from array import array
 from collections.abc import Iterator
 from io import RawIOBase
+from math import ceil
 from typing import IO, cast
 
 from tui_gen.errors import TuiGenError
@@ -24,8 +26,9 @@ from tui_gen.text.tokenizer import Encoder, Encoding, PromptTokenizer, without_s
 
 MEMORY = 3 * 2**29
 """Bytes of address space that the process may take."""
-_SECONDS_TO_LOAD, _SECONDS, _BYTES_A_SECOND = 4, 2, 2**19
-"""Of a processor: for the file, for a text, and one more for each so many bytes of it."""
+_SECONDS_TO_LOAD = 4
+_SECONDS, _SECONDS_A_TEXT, _BYTES_A_SECOND = 2, 0.1, 2**18
+"""Of a processor: what texts may save, and what each brings, with one more for each so many bytes of it."""
 _MOST_TOKENS, _TOKENS_A_CHARACTER = 1000, 100
 """Of a text: so many, and as many more for each of its characters."""
 _ENCODE, _LAST_WORD = b"e", b"w"
@@ -94,7 +97,7 @@ class EncoderProcess:
 
     def _exchange(self, sort: bytes, content: bytes) -> tuple[bytes, bytes]:
         requests, answers = cast(IO[bytes], self._process.stdin), cast(IO[bytes], self._process.stdout)
-        with _watched(self._process, _seconds(content)):
+        with _watched(self._process, _SECONDS_TO_LOAD + _SECONDS + len(content) / _BYTES_A_SECOND):
             if self._source:
                 _write(requests, _ENCODE, self._source)
                 self._source = b""
@@ -108,12 +111,12 @@ def serve() -> None:
     requests = os.fdopen(sys.stdin.fileno(), "rb", 0, closefd=False)
     answers = os.fdopen(sys.stdout.fileno(), "wb", 0, closefd=False)
     _limit_memory()
-    _limit_time(_SECONDS_TO_LOAD)
+    allowance = _Allowance()
     encoder, fault = _load(_read(requests)[1].decode())
     with contextlib.suppress(EOFError, OSError):
         while True:
             sort, content = _read(requests)
-            _limit_time(_seconds(content))
+            allowance.add(len(content))
             try:
                 if not encoder:
                     raise TuiGenError(fault)
@@ -166,10 +169,6 @@ def _read_bytes(stream: RawIOBase | IO[bytes], size: int) -> bytes:
     return bytes(content)
 
 
-def _seconds(content: bytes) -> int:
-    return _SECONDS + len(content) // _BYTES_A_SECOND
-
-
 def _limit_memory() -> None:
     if sys.platform != "win32":
         import resource
@@ -179,20 +178,33 @@ def _limit_memory() -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _limit_time(seconds: int) -> None:
-    """Of a processor, from now on: what others do there, and a stop by ctrl+z, takes none of it."""
-    if sys.platform != "win32":
-        import resource
+class _Allowance:
+    """Time of a processor, to load first: what others do there, and a stop by ctrl+z, takes none of it.
 
-        usage = resource.getrusage(resource.RUSAGE_SELF)
-        spent = int(usage.ru_utime + usage.ru_stime) + 1
-        resource.setrlimit(resource.RLIMIT_CPU, (spent + seconds, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+    Many texts, such as those of a prompt that is being typed, may together not take much more than a single one.
+    """
+
+    def __init__(self) -> None:
+        self._end = time.process_time()
+        self._extend_to(self._end + _SECONDS_TO_LOAD)
+
+    def add(self, size: int) -> None:
+        """What a text of so many bytes brings."""
+        now = time.process_time()
+        self._extend_to(min(self._end + _SECONDS_A_TEXT, now + _SECONDS) + size / _BYTES_A_SECOND)
+
+    def _extend_to(self, end: float) -> None:
+        self._end = end
+        if sys.platform != "win32":
+            import resource
+
+            resource.setrlimit(resource.RLIMIT_CPU, (ceil(end), resource.getrlimit(resource.RLIMIT_CPU)[1]))
 
 
 @contextlib.contextmanager
-def _watched(process: subprocess.Popen[bytes], seconds: int) -> Iterator[None]:
+def _watched(process: subprocess.Popen[bytes], seconds: float) -> Iterator[None]:
     """Kills it after a time, where it cannot limit itself."""
-    timer = threading.Timer(_SECONDS_TO_LOAD + seconds, process.kill)
+    timer = threading.Timer(seconds, process.kill)
     if sys.platform == "win32":
         timer.start()
     try:

@@ -280,7 +280,7 @@ async def test_what_a_prompt_gives_past_the_vocabulary_is_no_entry(image: Loaded
 
 
 async def test_hostile_tokens_are_shown_and_never_obeyed() -> None:
-    hostile = ["[/b]", "\x1b[2J", "a\nb", "\u202eevil", "x" * 100_000, "日本語日本語日本語日本語", "[@click=quit]"]
+    hostile = ["[/b]", "\x1b[2J", "a\nb", "\u202eevil", "x" * 1000, "日本語日本語日本語日本語", "[@click=quit]"]
     panel = NextToken()
     panel.clear(codec_of(hostile))
     async with alone(panel, (40, 12), focus=True) as driver:

@@ -15,15 +15,15 @@ from textual.widgets import Static
 
 from tui_gen.errors import TuiGenError
 from tui_gen.library import LoadedModel
-from tui_gen.terminal_text import brief, counted, scrub, scrub_line
+from tui_gen.terminal_text import LONGEST, brief, counted, scrub, scrub_line
 from tui_gen.training_log import read_learning
 from tui_gen.training_run import log_folder
 from tui_gen.tui.bindings import KEYS, Context, Key, Pair, key_of, pairs_now
 from tui_gen.tui.widgets.cells import fit
 
 _SEPARATOR = " · "
-_LONGEST_FACT = 500
-"""Characters of what a card says of one thing."""
+_LONGEST_FACT, _MOST_PHRASES = 500, 500
+"""Characters of what a card says of one thing, and how many phrases of a prompt are named."""
 
 
 class Header(Widget):
@@ -143,4 +143,4 @@ def _epochs(loaded_model: LoadedModel, key: str) -> str:
 def _phrases(loaded_model: LoadedModel) -> str:
     if not loaded_model.codec.phrases:
         return ""
-    return "\n\nIt knows, between commas: " + ", ".join(loaded_model.codec.phrases)
+    return "\n\nIt knows, between commas: " + brief(", ".join(loaded_model.codec.phrases[:_MOST_PHRASES]), 4 * LONGEST)

@@ -22,6 +22,8 @@ from tui_gen.terminal_text import scrub_line
 from tui_gen.text.codec import TextCodec
 
 _NEWLINE = "\u240a"
+_MOST_PHRASES = 100
+"""That a title names; there is no more room on any screen."""
 _LAST_WORD = re.compile(rf"[^\s{_NEWLINE}]*[\s{_NEWLINE}]*$")
 
 
@@ -218,7 +220,7 @@ class Prompt(SignedInput):
         if other != self._model:
             self.border_title = Text(scrub_line(f"prompt of {other}"))
         elif self.has_focus and codec and codec.phrases and (phrases := self._fitting_phrases()):
-            self.border_title = Text("prompt: " + ", ".join(phrases))
+            self.border_title = Text("prompt: " + ", ".join(phrases[:_MOST_PHRASES]))
         else:
             self.border_title = "prompt"
 
