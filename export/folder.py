@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -93,12 +94,13 @@ def check_target(target: Path, *, weights: bool = False) -> None:
 def _mend_after_kill(target: Path) -> None:
     """Puts a model back that a kill left beside its place, and removes what one left half written."""
     ours = re.compile(rf"\.{re.escape(target.name)}\.[a-z0-9_]{{8}}(\.old)?")  # as of `tempfile` and `_swap`
-    left = [path for path in target.parent.iterdir() if ours.fullmatch(path.name) and path.is_dir()]
-    for path in (path for path in left if {file.name for file in path.iterdir()} <= FILES | {WEIGHTS}):
-        if path.name.endswith(".old") and not target.exists():
-            path.rename(target)
-        else:
-            shutil.rmtree(path, ignore_errors=True)
+    with contextlib.suppress(OSError):  # of a folder that may be written and not listed
+        left = [path for path in target.parent.iterdir() if ours.fullmatch(path.name) and path.is_dir()]
+        for path in (path for path in left if {file.name for file in path.iterdir()} <= FILES | {WEIGHTS}):
+            if path.name.endswith(".old") and not target.exists():
+                path.rename(target)
+            else:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def _swap(partial: Path, target: Path) -> None:
