@@ -18,7 +18,7 @@ MAX_PIXELS = 2**16
 """Of a picture, which is drawn pixel by pixel, and proved so."""
 TIME_LIMIT = 1800
 """Seconds that the conversion of an owner's own module may take."""
-READING_LIMIT = 10
+READING_LIMIT = 8
 """Seconds of computing that a file may take until it is known what it is, and one more for each `BYTES_A_SECOND`."""
 BYTES_A_SECOND = 2**24
 

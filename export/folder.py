@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 import re
 import shutil
@@ -15,15 +15,20 @@ from typing import Any
 from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.files import digest, replace_file
+from tui_gen.json_fields import JsonFields
+from tui_gen.training_log import LOG
 
 from .files import json_lines
-from .training.checkpoint import WEIGHTS
+from .training.checkpoint import WEIGHTS, read_log
 from .training.tasks import ImageTask
 
 _LOSSES = (
     "The training loss is that of the network while it learns, averaged over the epoch, with dropout where it has any; "
     "the held-out loss is that of the averaged weights that are kept, after it."
 )
+_HALF = "replace"
+"""What is done to half a character, which texts of JSON can have and files of text cannot."""
+_TRAINING = re.compile(r"export\.train (\S+) --data (\S+)")
 FILES = {"model.onnx", "config.json", "tokenizer.json", "training.jsonl", "README.md"}
 
 
@@ -50,11 +55,11 @@ def write_folder(
     try:
         partial.chmod(0o755)
         (partial / "model.onnx").write_bytes(graph)
-        (partial / "config.json").write_text(card.to_json(), encoding="utf-8")
+        (partial / "config.json").write_text(card.to_json(), encoding="utf-8", errors=_HALF)
         if tokenizer:
             (partial / "tokenizer.json").write_text(tokenizer, encoding="utf-8")
         (partial / "training.jsonl").write_text(json_lines(log), encoding="utf-8")
-        (partial / "README.md").write_text(model_readme(card, log), encoding="utf-8")
+        (partial / "README.md").write_text(model_readme(card, log), encoding="utf-8", errors=_HALF)
         if weights:
             (partial / WEIGHTS).write_bytes(weights)
         _swap(partial, target)
@@ -89,12 +94,13 @@ def check_target(target: Path, *, weights: bool = False) -> None:
 def _mend_after_kill(target: Path) -> None:
     """Puts a model back that a kill left beside its place, and removes what one left half written."""
     ours = re.compile(rf"\.{re.escape(target.name)}\.[a-z0-9_]{{8}}(\.old)?")  # as of `tempfile` and `_swap`
-    left = [path for path in target.parent.iterdir() if ours.fullmatch(path.name) and path.is_dir()]
-    for path in (path for path in left if {file.name for file in path.iterdir()} <= FILES | {WEIGHTS}):
-        if path.name.endswith(".old") and not target.exists():
-            path.rename(target)
-        else:
-            shutil.rmtree(path, ignore_errors=True)
+    with contextlib.suppress(OSError):  # of a folder that may be written and not listed
+        left = [path for path in target.parent.iterdir() if ours.fullmatch(path.name) and path.is_dir()]
+        for path in (path for path in left if {file.name for file in path.iterdir()} <= FILES | {WEIGHTS}):
+            if path.name.endswith(".old") and not target.exists():
+                path.rename(target)
+            else:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def _swap(partial: Path, target: Path) -> None:
@@ -112,16 +118,21 @@ def _swap(partial: Path, target: Path) -> None:
 
 
 def update_card(folder: Path, card: ModelCard) -> None:
-    """Rewrites config.json and README.md of a model folder after its figure has been measured."""
-    lines = (folder / "training.jsonl").read_text(encoding="utf-8").splitlines()
-    readme = model_readme(card, [json.loads(line) for line in lines])
+    """Rewrites config.json and README.md of a model folder after its figure has been measured.
+
+    Raises TuiGenError for a card or a log that says what no exporter writes, OSError where it cannot be written.
+    """
+    try:
+        readme = model_readme(card, read_log(folder / LOG))
+    except TuiGenError as fault:
+        raise TuiGenError(f"{folder}: {fault}") from fault
     for name, text in (("README.md", readme), ("config.json", card.to_json())):
-        replace_file(folder / name, text.encode())
+        replace_file(folder / name, text.encode("utf-8", _HALF))
 
 
 def with_figures(card: ModelCard, figures: Mapping[str, str]) -> ModelCard:
     """The card with figures besides its quality, by name, in place of those of the same names."""
-    figures = {**card.measured.get("figures", {}), **figures}
+    figures = {**_measured(card.measured).raw("figures"), **figures}
     return replace(card, measured={**card.measured, "figures": figures}) if figures else card
 
 
@@ -135,12 +146,23 @@ def model_readme(card: ModelCard, log: Sequence[Mapping[str, Any]]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def _exported(card: ModelCard) -> JsonFields:
+    """What a card says of its export, which a stranger may have written."""
+    return JsonFields(dict(card.export), "export.")
+
+
+def _measured(measured: Mapping[str, Any]) -> JsonFields:
+    return JsonFields(dict(measured), "measured.")
+
+
 def _facts(card: ModelCard) -> str:
-    quality, weights = card.quality, ""
-    greedy = "; greedy tokens equal" if card.export.get("parity", {}).get("greedy_tokens") else ""
+    quality, weights, export = card.quality, "", _exported(card)
+    parity = export.section("parity")
+    greedy = "; greedy tokens equal" if parity and parity.value("greedy_tokens") else ""
     proof = card.proof and card.proof + greedy
-    if precision := card.export.get("precision"):
-        weights = f"{precision['dtype']}; KL divergence from fp32 {precision['kl_divergence']:.2g} nats per token"
+    if precision := export.section("precision"):
+        divergence = f"KL divergence from fp32 {precision.number('kl_divergence'):.2g} nats per token"
+        weights = f"{precision.text('dtype')}; {divergence}"
     rows = [
         ("network", card.architecture),
         ("tokens it predicts", f"{card.vocab_size:,}"),
@@ -148,29 +170,30 @@ def _facts(card: ModelCard) -> str:
         ("trained on", card.data),
         ("licence of the weights", card.licence),
         ("compared with PyTorch", proof),
-        ("computes", card.export.get("computes", "")),
+        ("computes", export.text("computes", "")),
         ("weights stored as", weights),
-        ("assumed, for its file does not say", "; ".join(card.export.get("assumed", ()))),
+        ("assumed, for its file does not say", "; ".join(map(str, export.items("assumed")))),
     ]
     lines = [f"| {name} | {value} |" for name, value in rows if value]
     return "\n".join(["| | |", "|---|---|", *lines])
 
 
 def _training(card: ModelCard, log: Sequence[Mapping[str, Any]]) -> str:
-    command = card.export.get("trained_with")
-    if not command:
+    export = _exported(card)
+    command = export.text("trained_with", "")
+    if not (words := _TRAINING.search(command)):
         return ""
-    words = command.split()
-    preset, data = words[words.index("export.train") + 1], words[words.index("--data") + 1]
+    preset, data = words.groups()
     unit = log[-1]["unit"] if log else ""
     rows = [f"| {e['epoch']} | {e['train_loss']:.3f} | {e['validation_loss']:.3f} | {e['seconds']:.0f} |" for e in log]
     table = "\n".join([f"| epoch | training loss, {unit} | held-out loss | seconds |", "|---|---|---|---|", *rows])
-    guidance, figures = card.export.get("guidance"), card.measured.get("figures", {})
+    figures, precision = _measured(card.measured).raw("figures"), export.section("precision")
+    guidance = export.number("guidance") if export.has("guidance") else None
     steps = [
         command,
         f"python -m export runs/{preset}/checkpoint.pt -o models/{card.name}"
         + (f" --guidance {guidance:g}" if guidance is not None else "")
-        + (f" --dtype {dtype}" if (dtype := card.export.get("precision", {}).get("dtype")) else ""),
+        + (f" --dtype {precision.text('dtype')}" if precision else ""),
         f"python -m export.evaluate models/{card.name} --data {data}"
         + (f" --preset {preset}" if preset != card.name else "")
         + (" --train" if "figure on the training data" in figures else ""),
@@ -178,17 +201,19 @@ def _training(card: ModelCard, log: Sequence[Mapping[str, Any]]) -> str:
     if any(name.startswith("prompts obeyed") for name in figures):
         steps.append(f"python -m export.obedience models/{card.name} --data {data}")
     shell = "```sh\n" + "\n".join(steps) + "\n```"
-    made_with, versions = card.export.get("made_with"), card.export.get("versions", "")
+    made_with, versions = export.text("made_with", ""), export.text("versions", "")
     versions = f"Trained with {made_with}; exported with {versions}." if made_with else f"Exported with {versions}."
     part = f" It is that of the first {ImageTask.quick:,} held-out pictures." if card.image else ""
     return f"## How it was trained\n\n{shell}\n\n{versions} {_LOSSES}{part}\n\n{table}"
 
 
 def report_lines(measured: Mapping[str, Any]) -> list[str]:
-    """Samples and figures as Markdown."""
-    lines = []
-    for sample in measured.get("samples", ()):
-        longest = max(map(len, re.findall("`+", sample["text"])), default=0)
+    """Samples and figures as Markdown. Raises TuiGenError that names what is of another kind."""
+    lines, report = [], _measured(measured)
+    for sample in report.items("samples"):
+        facts = JsonFields(sample if isinstance(sample, dict) else {}, "measured.samples.")
+        text = facts.text("text")
+        longest = max(map(len, re.findall("`+", text)), default=0)
         fence = "`" * max(3, 1 + longest)  # the text must not close it
-        lines += [f"Temperature {sample['temperature']:g}:", "", f"{fence}text", sample["text"], fence, ""]
-    return lines + [f"- {name}: {value}" for name, value in measured.get("figures", {}).items()]
+        lines += [f"Temperature {facts.number('temperature'):g}:", "", f"{fence}text", text, fence, ""]
+    return lines + [f"- {name}: {value}" for name, value in report.raw("figures").items()]

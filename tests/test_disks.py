@@ -43,7 +43,7 @@ def _model_folder(folder: Path) -> Save:
 
 
 def _card(folder: Path) -> Save:
-    model = toys.learned(toys.text_folder(folder / "model"), ["the cat"])
+    model = toys.learned(toys.text_folder(folder / "model"), "the cat", seconds=1.0)
     return lambda: update_card(model, replace(read_card(model), description="Measured since. " * 500))
 
 

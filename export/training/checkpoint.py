@@ -168,7 +168,7 @@ def facts_beside(path: Path, facts: Mapping[str, Any]) -> Mapping[str, Any] | No
     if missing:
         names = " and ".join(missing)
         raise TuiGenError(f"{path} has the weights of a model, and its folder lacks {names}; copy them there too")
-    beside = {"tokenizer": read_text(folder / TOKENIZER), "log": _read_log(folder / LOG)}
+    beside = {"tokenizer": read_text(folder / TOKENIZER), "log": read_log(folder / LOG)}
     return _checked(path, {**stated, **beside})
 
 
@@ -197,10 +197,7 @@ def _check_kinds(facts: JsonFields) -> None:
             raise facts.fault(key, "is missing")
     _check_options(JsonFields(facts.raw("options"), "options."))
     facts.raw("network")
-    for entry in facts.items("log"):
-        if not isinstance(entry, dict):
-            raise facts.fault("log", "must hold an object for each epoch")
-        _check_epoch(JsonFields(entry, "log."))
+    _check_log(facts)
 
 
 def _check_options(options: JsonFields) -> None:
@@ -214,11 +211,15 @@ def _check_options(options: JsonFields) -> None:
         options.number(key, 0.0)
 
 
-def _check_epoch(epoch: JsonFields) -> None:
-    epoch.integer("epoch")
-    epoch.text("unit")
-    for key in ("train_loss", "validation_loss", "seconds"):
-        epoch.number(key)
+def _check_log(facts: JsonFields) -> None:
+    for entry in facts.items("log"):
+        if not isinstance(entry, dict):
+            raise facts.fault("log", "must hold an object for each epoch")
+        epoch = JsonFields(entry, "log.")
+        epoch.integer("epoch")
+        epoch.text("unit")
+        for key in ("train_loss", "validation_loss", "seconds"):
+            epoch.number(key)
 
 
 def folder_of(path: Path) -> Path:
@@ -239,8 +240,16 @@ def _stated(metadata: Any) -> dict[str, Any] | None:
     return stated | {key: metadata[key] for key in _TEXTS if key in metadata}
 
 
-def _read_log(path: Path) -> list[Any]:
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The epochs of a training.jsonl; none of an empty one, which there is where nothing is known of the training.
+
+    Raises TuiGenError for what the trainer never writes.
+    """
+    if path.is_file() and not path.stat().st_size:
+        return []
     try:
-        return [json.loads(line) for line in read_text(path).splitlines()]
+        entries = [json.loads(line) for line in read_text(path).splitlines()]
     except (ValueError, RecursionError) as fault:
         raise TuiGenError(f"{path} is not a training log: {fault}") from fault
+    _check_log(JsonFields({"log": entries}, ""))
+    return entries

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
 
 from export.__main__ import main
 from export.convert import convert
-from export.folder import FILES
+from export.folder import FILES, update_card
 from export.read import read
 from export.reader import ReadOptions
 from tui_gen.errors import TuiGenError
+from tui_gen.library import read_card
 
 
 def test_config_json_tells_what_was_exported_and_how_it_was_proved(names: Path, names_checkpoint: Path) -> None:
@@ -77,6 +80,35 @@ def test_a_folder_that_holds_anything_else_is_left_alone(
     assert output.out == ""  # nothing was read, converted or proved before
     assert {path.name: path.read_text() for path in folder.iterdir()} == dict.fromkeys(files, "mine")
     assert [path.name for path in tmp_path.iterdir()] == ["precious"]
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "says"),
+    [
+        (("measured", "samples"), [{"text": 5, "temperature": 1}], "'measured.samples.text' must be text"),
+        (("measured", "figures"), ["1"], "'measured.figures' must be an object"),
+        (("export", "trained_with"), {}, "'export.trained_with' must be text"),
+        (("export", "guidance"), "much", "'export.guidance' must be a number"),
+        (("export", "precision"), {"dtype": "int8"}, "'export.precision.kl_divergence' is missing"),
+        (("export", "trained_with"), "export.train", ""),
+        (("description",), "half a \ud800", ""),
+    ],
+)
+def test_a_card_of_a_stranger_is_rewritten_or_told_by_what_is_wrong_in_it(
+    place: tuple[str, ...], value: object, says: str, names: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(names, tmp_path / "theirs"))
+    facts = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (facts.setdefault(place[0], {}) if len(place) > 1 else facts)[place[-1]] = value
+    (folder / "config.json").write_text(json.dumps(facts))
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    if not says:
+        update_card(folder, read_card(folder))
+        assert read_card(folder).name == "first-names"
+        return
+    with pytest.raises(TuiGenError, match=re.escape(says)):
+        update_card(folder, read_card(folder))
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
 def test_a_file_in_the_way_is_left_alone(

@@ -111,8 +111,11 @@ def _reports(worker: subprocess.Popen[bytes]) -> Iterator[dict[str, Any] | None]
 
 
 def _processor_seconds(pid: int) -> float:
-    """That a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+    """That a process has used; where no file says it, seconds by the clock."""
+    status = Path(f"/proc/{pid}/stat")
+    if not status.exists():
+        return time.monotonic()
+    fields = status.read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
     return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
 
 

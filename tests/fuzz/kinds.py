@@ -79,6 +79,29 @@ def kept(folder: Path) -> Attempt:
     return attempt
 
 
+def evaluated(folder: Path) -> Attempt:
+    """Models of the trainer whose card and log are changed before their figure is noted."""
+    from export.__main__ import main
+    from export.folder import update_card
+    from tests.support.export_training import trainer, training
+
+    list(trainer(training("names", folder), folder / "run", epochs=1).run())
+    model = folder / "model"
+    run(main, str(folder / "run" / "checkpoint.pt"), "-o", str(model))
+    card = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    card["measured"] = {"figures": {"a": "1"}, "samples": [{"temperature": 1.0, "text": "ma"}]}
+    originals = {"config.json": json.dumps(card).encode(), "training.jsonl": (model / "training.jsonl").read_bytes()}
+
+    def attempt(rng: random.Random) -> object:
+        for name, content in originals.items():
+            (model / name).write_bytes(content)
+        name = rng.choice(list(originals))
+        (model / name).write_bytes(_changed_file(name, originals[name], rng))
+        return update_card(model, read_card(model))
+
+    return attempt
+
+
 def _changed_file(name: str, content: bytes, rng: random.Random) -> bytes:
     if rng.random() < 0.2:
         return damaged(content, rng)
@@ -285,6 +308,5 @@ def cards(folder: Path) -> Attempt:
     return attempt
 
 
-KINDS: dict[str, Callable[[Path], Attempt]] = {
-    each.__name__: each for each in (trained, kept, resumed, networks, settings, files, pickles, bombs, sessions, cards)
-}
+_KINDS = (trained, kept, evaluated, resumed, networks, settings, files, pickles, bombs, sessions, cards)
+KINDS: dict[str, Callable[[Path], Attempt]] = {each.__name__: each for each in _KINDS}
