@@ -16,7 +16,7 @@ from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.files import digest, replace_file
 from tui_gen.json_fields import JsonFields
-from tui_gen.training_log import LOG
+from tui_gen.training_run import LOG
 
 from .files import json_lines
 from .training.checkpoint import WEIGHTS, read_log
