@@ -53,6 +53,20 @@ def test_it_ends_when_nobody_needs_it() -> None:
     assert process.returncode is not None
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no process is forked there")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_after_a_fork_each_asks_a_process_of_its_own() -> None:
+    encoder = EncoderProcess(toys.words())
+    encoder.try_out("the cat")
+    if child := os.fork():
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3
+        assert encoder.encode("the cat").ids == [2, 3]
+    else:
+        before = encoder._process.pid
+        ids = encoder.encode("the cat sat").ids
+        os._exit(len(ids) if encoder._process.pid != before else 0)
+
+
 def test_one_that_multiplies_what_is_typed_is_ended_and_asked_no_more() -> None:
     encoder = EncoderProcess(toys.multiplying("q"))
     encoder.try_out("the cat")

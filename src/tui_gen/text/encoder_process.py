@@ -46,8 +46,11 @@ class EncoderProcess:
     """
 
     def __init__(self, source: str) -> None:
-        self._fault, self._lock = "", threading.Lock()
-        self._source = source.encode("utf-8", "replace")
+        self._fault, self._lock, self._source = "", threading.Lock(), source.encode("utf-8", "replace")
+        self._start()
+
+    def _start(self) -> None:
+        self._asker, self._knows_source = os.getpid(), False
         try:
             # -P: a foreign model's folder may be the working directory, and nothing in it may be imported.
             self._process = subprocess.Popen(
@@ -81,6 +84,8 @@ class EncoderProcess:
         with self._lock:
             if self._fault:
                 raise TuiGenError(self._fault)
+            if self._asker != os.getpid():  # after a fork, where two would ask one process
+                self._start()
             try:
                 sort, answer = self._exchange(sort, without_surrogates(text).encode())
             except (OSError, EOFError):
@@ -98,9 +103,9 @@ class EncoderProcess:
     def _exchange(self, sort: bytes, content: bytes) -> tuple[bytes, bytes]:
         requests, answers = cast(IO[bytes], self._process.stdin), cast(IO[bytes], self._process.stdout)
         with _watched(self._process, _SECONDS_TO_LOAD + _SECONDS + len(content) / _BYTES_A_SECOND):
-            if self._source:
+            if not self._knows_source:
                 _write(requests, _ENCODE, self._source)
-                self._source = b""
+                self._knows_source = True
             _write(requests, sort, content)
             return _read(answers)
 
