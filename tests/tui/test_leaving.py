@@ -50,6 +50,11 @@ def is_as_found(screen: Terminal) -> bool:
     return modes(screen.output) == modes(b"") and screen.line_discipline() == screen.discipline_before
 
 
+def is_stopped(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/stat")
+    return status.exists() and status.read_text(encoding="ascii").rpartition(")")[2].split()[0] == "T"
+
+
 class Moment(NamedTuple):
     """What a person is doing: keys, and what is to be read after each."""
 
@@ -69,7 +74,7 @@ MOMENTS = {
     "open": moment(OPEN),
     "running": moment(OPEN, RUN),
     "paused": moment(OPEN, RUN, PAUSE),
-    "walking": moment(OPEN, RUN, PAUSE, ("\x1b[D\x1b[D", "▸")),
+    "walking": moment(OPEN, RUN, PAUSE, ("\x1b[D\x1b[D", r"token \d")),
     "dialog": moment(OPEN, RUN, ("\x1bOP", "help")),
     "saving": moment(OPEN, RUN, PAUSE, ("\x13", r"endless-1\.txt"), ("\r", "")),
     "sweep": moment(OPEN, ("\x1b[15~", "tokens/s")),
@@ -89,7 +94,7 @@ def press(screen: Terminal) -> int:
 
 def send(number: signal.Signals, *, to_screen: bool = False) -> Callable[[Terminal], int]:
     def leave(screen: Terminal) -> int:
-        os.kill(screen.screen if to_screen else screen.process.pid, number)
+        os.kill(screen.pid if to_screen else screen.process.pid, number)
         return screen.wait()
 
     return leave
@@ -103,8 +108,8 @@ def close(screen: Terminal) -> int:
 def stop_unprepared(screen: Terminal) -> int:
     """As a shell may, without asking: its own modes may be on when the screen goes on."""
     seen = len(screen.output)
-    os.kill(screen.screen, signal.SIGSTOP)
-    os.kill(screen.screen, signal.SIGCONT)
+    os.kill(screen.pid, signal.SIGSTOP)
+    os.kill(screen.pid, signal.SIGCONT)
     screen.until(rb"(?s)\x1b\[\?1049h.*\x1b\[\d+;\d+H", after=seen)
     return press(screen)
 
@@ -113,7 +118,10 @@ def suspend(screen: Terminal) -> None:
     seen = len(screen.output)
     screen.process.send_signal(signal.SIGTSTP)
     screen.until(rb"\x1b\[\?1049l", after=seen)
-    screen.settle()
+    for _ in range(100):
+        screen.read(0.1)
+        if is_stopped(screen.pid):
+            break
     assert is_as_found(screen)
 
 
@@ -160,7 +168,7 @@ def leave_at(models: Path, here: Path, at: str, way: str) -> float:
             seen = len(screen.output)
             screen.type(keys)
             screen.until(text.encode(), after=seen)
-        pid, began = screen.screen, time.perf_counter()
+        pid, began = screen.pid, time.perf_counter()
         assert leave(screen) == status
         while way != "closed" and screen.read(1):
             pass  # the screen may outlive its parent for a moment

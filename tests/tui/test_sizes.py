@@ -151,6 +151,15 @@ async def test_a_terminal_of_any_size_is_drawn_as_far_as_a_person_need_not_wait(
         await driver.shows("─ knobs ─")
 
 
+async def test_two_sizes_in_one_queue_do_not_take_turns_for_ever(models: Path) -> None:
+    async with on_screen(models / "endless") as driver:
+        for size in (Size(60, 20), driver.app.size):
+            driver.playground._message_queue.put_nowait(events.Resize(size, size))
+            driver.playground._message_queue.put_nowait(events.Show())
+        await driver.settle()
+        assert driver.playground.message_queue_size == 0
+
+
 async def test_page_keys_mean_nothing_in_a_list_without_room() -> None:
     options = SteadyOptionList(*"abcdefgh")
     async with alone(options, (10, 2), focus=True) as driver:

@@ -215,7 +215,7 @@ def test_the_journal_of_a_program_that_was_killed_replays_exactly(models: Path, 
         screen.until(rb"1\.10")
         screen.type("]]]]")  # as fast as it goes
         screen.until(rb"token \d,\d\d\d of", seconds=60)
-        os.kill(screen.screen, signal.SIGKILL)
+        os.kill(screen.pid, signal.SIGKILL)
         screen.wait()
     [journal] = (tmp_path / "STATE").rglob("sessions/*.jsonl")
     session = read_session(journal)

@@ -127,9 +127,9 @@ class Terminal:
     def __exit__(self, *_: object) -> None:
         """Ends the program if it still runs."""
         if self.process.poll() is None:
-            screen = self.screen
+            pid = self.pid
             self.process.send_signal(signal.SIGHUP)  # so that a parent of the screen is not surprised by its end
-            os.kill(screen, signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(1)
             self.process.kill()
@@ -143,8 +143,8 @@ class Terminal:
         self._master = -1
 
     @property
-    def screen(self) -> int:
-        """The process that draws: what the program has begun first, where the system says so; else the program."""
+    def pid(self) -> int:
+        """Of the process that draws: what the program has begun first, where the system says so; else the program."""
         place = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         children = place.read_text(encoding="ascii").split() if place.exists() else []
         return int(children[0]) if children else self.process.pid
@@ -210,7 +210,7 @@ class Terminal:
 
     def processor_seconds(self) -> float | None:
         """What the running program has had of the processors so far; None where the system does not say."""
-        status = Path(f"/proc/{self.screen}/stat")
+        status = Path(f"/proc/{self.pid}/stat")
         if not status.exists():
             return None
         fields = status.read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
@@ -218,7 +218,7 @@ class Terminal:
 
     def peak_megabytes(self) -> float:
         """The most memory that the running program had so far; 0 where the system does not say."""
-        status = Path(f"/proc/{self.screen}/status")
+        status = Path(f"/proc/{self.pid}/status")
         if not status.exists():
             return 0.0
         match = re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="ascii", errors="replace"))
