@@ -114,7 +114,7 @@ def test_a_unit_of_c_that_counts_leaves_the_others_their_colours() -> None:
     cell[:, 0] = 40
     window = Window({"state.h.0": np.zeros_like(cell), "state.c.0": cell}, ["word"] * 20, 19)
     text = "\n".join(texts(state_lines(window, 90, 90)))
-    assert "-1.0 to +40.0 · ≡ -1  # 1" in text
+    assert "-1.0 to +40.0 · # +1" in text
     assert "≡" * 19 in text
     assert "beyond 0.9" in text.split("layer 1 c")[0]
     assert "beyond 0.9" not in text.split("layer 1 c")[1]

@@ -133,7 +133,7 @@ def _part_lines(name: str, part: Values, window: Window, columns: range, room: i
         "those that move most first" if window.selection.order == "movement" else "by number",
     ]
     facts += [f"{saturated(now)} beyond 0.9" if is_hidden else f"{now.min():+.1f} to {now.max():+.1f}"]
-    scale = "" if is_hidden else f" · {GLYPHS[-STEPS]} {-bound:.0f}  {GLYPHS[STEPS]} {bound:.0f}"
+    scale = "" if is_hidden else f" · {GLYPHS[STEPS]} {bound:+.0f}"
     lines: list[Line] = [[Piece(f" {name}", strong=True), Piece(f" · {', '.join(facts)}{scale}")]]
     marked = window.cursor - columns.start if window.cursor + 1 < len(part) else None  # the last one stands at the end
     for unit in units[top : top + room - 1]:
@@ -285,7 +285,7 @@ def _lstm_lines(layer: Layer, one: Figures) -> list[str]:
         _place((29, f"i {one.text('input_gate', '')}"), (39, f"g {one.text('candidate')}"), (45, "(×)"))
         + f"──── h {one.text('hidden')}",
         _place((45, "│")),
-        _place((13, f"h before {hidden:+.2f}, x: all gates"), (45, f"o {one.text('output_gate', '')}")),
+        f"  h before {hidden:+.2f}, x: all gates".ljust(42) + f"o {one.text('output_gate', '')}",
         "",
         f"  c = f·c + i·g = {f:.2f}·{cell:+.2f} + {i:.2f}·{g:+.2f} = {c:+.2f}",
         f"  h = o·tanh(c) = {o:.2f}·{np.tanh(c):+.2f} = {h:+.2f}",
