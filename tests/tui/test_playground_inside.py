@@ -20,8 +20,9 @@ from tui_gen.inspection.influence import Influence, PictureExchanges
 from tui_gen.inspection.inside import Inside, neighbours, trace
 from tui_gen.inspection.receptive_field import taps_field
 from tui_gen.inspection.units import phrase_matches, similar_places
+from tui_gen.sessions.workspace import Workspace
 from tui_gen.tui.widgets import inside_panel
-from tui_gen.tui.widgets.inside_window import Measurement
+from tui_gen.tui.widgets.inside_window import Measurement, Place, Window, read_window
 
 SHIPPED = Path(__file__).parents[2] / "models"
 
@@ -106,7 +107,7 @@ async def test_what_a_pixel_rests_on_is_drawn_on_the_picture(size: tuple[int, in
 async def test_measuring_ends_where_the_cursor_moves_on(monkeypatch: pytest.MonkeyPatch) -> None:
     asked, begun, moved = list[tuple[int, int]](), Event(), Event()
 
-    def measure(trace: BranchTrace, place: inside_panel.Place, _: int) -> Iterator[Measurement]:
+    def measure(trace: BranchTrace, place: Place, _: int) -> Iterator[Measurement]:
         for part in range(3):
             asked.append((place.position, part))
             if len(asked) == 2:
@@ -151,6 +152,26 @@ async def test_units_that_follow_something_are_ranked_and_colour_the_text() -> N
         [closest] = re.findall(r"unit (\d+) of 256", driver.screen())
         await driver.press("h")
         await driver.shows(f"h 1 {closest} ")
+
+
+async def test_keys_that_are_pressed_before_anything_is_known_are_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, known = Event(), Event()
+
+    def read(trace: BranchTrace, place: Place, workspace: Workspace) -> Window:
+        asked.set()
+        known.wait(GUARD_SECONDS)
+        return read_window(trace, place, workspace)
+
+    monkeypatch.setattr(inside_panel, "read_window", read)
+    async with on_screen(SHIPPED / "shakespeare", prompt="ROMEO: ", length=40, seed=3) as driver:
+        await driver.run_to_end()
+        await driver.press("f10")
+        await asyncio.to_thread(asked.wait, GUARD_SECONDS)
+        await driver.press("2", "down", "down", "4", "a")
+        known.set()
+        await driver.shows("follow: word length so far (2 of ")
+        await driver.press("2")
+        await driver.shows("unit 2 of 256")
 
 
 async def test_a_phrase_is_marked_and_the_cursor_goes_to_other_places_where_its_units_are_on() -> None:

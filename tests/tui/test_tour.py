@@ -8,8 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from textual.geometry import Size
 
 from tests.support.driver import ScreenDriver, on_screen
+from tui_gen.tui.layout import Content, layout, tour_place
 from tui_gen.tui.tour import SHIPPED, Tour, read_tour
 from tui_gen.tui.tour_screen import TourScreen
 from tui_gen.tui.widgets.cells import wrap
@@ -77,13 +79,13 @@ async def test_every_stop_of_the_tour_that_ships_shows_what_it_says(size: tuple[
             ("inside: tokens", "unknown: quinoa", "<unk>"),
             ("while it reads token 10 salt", "mace", "parsley"),
             ("inside: state", "layer 1 h · 256 units"),
-            ("inside: cell", "c = f·c + i·g", "while it reads token 18"),
+            ("inside: cell", "c before", "──── h", "c = f·c + i·g", "while it reads token 18"),
             ("forget the state at token 20", "recipe for", "italian"),
             ("recipes-rnn ", "differs from token 3" if size[0] > 100 else "≠ token 3", "divergence from"),
-            ("follow: place in the line", "> unit   75 -0.9", "layer 2 h"),
+            ("follow: place in the line", "> unit   75 -0.92", "layer 2 h · unit 75 "),
             ("how digits learned",),
-            ("inside: ", "pixel 120"),
-            ("inside: ", "pixel 120"),
+            ("inside: eye · pixel 120", "after step 1 of 6", "mask A 7x7"),
+            ("inside: eye · pixel 120", "after step 6 of 6", "sees 104, blind spot 15", "sees 119, blind spot 0"),
             ("elf woman, red cloak, bow", "complete: 1,024"),
         ]
         for number, expected in enumerate(signs, start=1):
@@ -105,6 +107,14 @@ def test_what_the_tour_says_leaves_room_for_what_it_explains() -> None:
         assert below <= 5, stop.title
         column = sum(len(wrap(part, 30)) + 1 for part in (f"12 of 12 · {stop.title}", text, f"Try: {attempt}", "keys"))
         assert column <= 24, stop.title
+
+
+@pytest.mark.parametrize("content", ["text", "picture", "comparison"])
+def test_what_goes_on_inside_stands_beside_the_output_also_in_a_tour(content: Content) -> None:
+    for width in range(150, 260):
+        place = tour_place(Size(width, 45), content, 6, inside=True)
+        assert layout(Size(width - place.columns, 45 - place.lines), content, inside=True).inside, width
+        assert bool(place.columns) != bool(place.lines)
 
 
 async def test_a_teachers_tour_goes_on_past_a_model_that_is_gone_and_leaves_the_instrument_as_it_is(

@@ -76,6 +76,8 @@ _STRIP_COLUMNS = 70
 """Columns of the screen from which on the strip is worth its lines."""
 _PICTURE_AND_TOUR = 70
 """Columns of the screen from which on a picture leaves room for what a tour says beside it."""
+_TOUR, _WIDE_TOUR = 34, 44
+"""Columns of what a tour says at the side, and those where there is more room."""
 _LEAST_BESIDE, _NARROW_SIDE = 150, 34
 """Columns of the screen from which on the inside has room beside the middle, and those of the side then."""
 
@@ -119,13 +121,15 @@ class TourPlace(NamedTuple):
     lines: int = 0
 
 
-def tour_place(size: Size, content: Content, lines: int) -> TourPlace:
-    """Where it hides nothing of what it explains. lines: what it says, below a screen of this width.
+def tour_place(size: Size, content: Content, lines: int, *, inside: bool = False) -> TourPlace:
+    """Where it hides nothing of what it explains. lines: what it says, below a screen of this width. inside: what goes
+    on inside the network is on the screen; it needs the columns more, as it has to stand beside the middle.
 
     A picture is square, so that it leaves columns rather than lines.
     """
-    if size.width >= _LEAST_BESIDE:
-        return TourPlace(columns=34 if size.width < 190 else 44)
-    if content == "picture" and size.width >= _PICTURE_AND_TOUR:
-        return TourPlace(columns=34)
+    columns = _WIDE_TOUR if size.width >= _LEAST_BESIDE + _WIDE_TOUR else _TOUR
+    if size.width - columns * inside >= _LEAST_BESIDE:
+        return TourPlace(columns=columns)
+    if content == "picture" and not inside and size.width >= _PICTURE_AND_TOUR:
+        return TourPlace(columns=_TOUR)
     return TourPlace(lines=min(lines, size.height // 3))

@@ -105,12 +105,13 @@ class TourScreen(PlaygroundScreen):
 
     @property
     def place(self) -> TourPlace:
-        """Of the panel; what goes on inside needs the columns more, also of a picture."""
-        return self._beside("text" if self.inside.is_on else self.output.content)
+        """Of the panel."""
+        return self._beside(self.output.content, inside=self.inside.is_on)
 
-    def _beside(self, content: Content) -> TourPlace:
+    def _beside(self, content: Content, *, inside: bool = False) -> TourPlace:
         size = self.app.size
-        return tour_place(size, content, self.panel.lines_at(size.width)) if self.is_on else TourPlace()
+        lines = self.panel.lines_at(size.width)
+        return tour_place(size, content, lines, inside=inside) if self.is_on else TourPlace()
 
     @property
     def room(self) -> Size:

@@ -96,6 +96,30 @@ def test_the_equations_of_a_cell_close_with_its_numbers() -> None:
     assert "unit 0 of 12" in drawn
 
 
+def test_a_low_panel_shows_the_cell_as_a_drawing_rather_than_the_table_and_both_say_what_changed() -> None:
+    window = lstm()
+    low = "\n".join(texts(cell_lines(window, 80, 14)))
+    assert "c before" in low
+    assert "mean of all" not in low
+    gate = window.values["layer0.forget_gate"][:, 0]
+    at = int(np.abs(np.diff(gate)).argmax()) + 1
+    drawn = "\n".join(texts(cell_lines(Window(window.values, window.labels, at, (LSTM,)), 100, 40)))
+    mark = "↑" if gate[at] > gate[at - 1] else "↓"
+    assert f"f {gate[at]:.2f}{mark}" in drawn
+    assert re.search(rf"forget gate +\+{gate[at]:.2f}{mark}", drawn)
+
+
+def test_a_unit_of_c_that_counts_leaves_the_others_their_colours() -> None:
+    cell = np.tile(np.array([[1.0, -1.0]], dtype=np.float32), (20, 20))
+    cell[:, 0] = 40
+    window = Window({"state.h.0": np.zeros_like(cell), "state.c.0": cell}, ["word"] * 20, 19)
+    text = "\n".join(texts(state_lines(window, 90, 90)))
+    assert "-1.0 to +40.0 · # +1" in text
+    assert "≡" * 19 in text
+    assert "beyond 0.9" in text.split("layer 1 c")[0]
+    assert "beyond 0.9" not in text.split("layer 1 c")[1]
+
+
 def test_a_gru_names_its_convention_and_a_plain_cell_its_activation() -> None:
     z, n = RNG.random((5, 3)).astype(np.float32), RNG.uniform(-1, 1, (5, 3)).astype(np.float32)
     h = np.zeros((5, 3), dtype=np.float32)
@@ -139,7 +163,7 @@ def test_the_equations_of_a_cell_begin_with_what_surgery_has_left() -> None:
     assert f"c before {window.values['layer0.cell'][19, 0]:+.2f}" in usual
 
 
-@pytest.mark.parametrize(("width", "height"), [(40, 30), (90, 12)])
+@pytest.mark.parametrize(("width", "height"), [(40, 30), (40, 12)])
 def test_where_a_cell_has_no_room_its_equations_and_numbers_stay(width: int, height: int) -> None:
     lines = texts(cell_lines(lstm(), width, height))
     assert lines[2].startswith("  c = f·c + i·g = ")

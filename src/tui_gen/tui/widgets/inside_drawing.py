@@ -31,6 +31,8 @@ _FEW = 8
 """Zeros of a strip up to which they take the ink of what stands before them."""
 PICTURE_NAMES = {"state": "features", "cell": "eye", "influence": "influence", "units": "units", "tokens": "prompt"}
 """What is drawn of a picture."""
+_WITHIN = 0.95
+"""Which share of the values of a state without bounds the scale has steps for."""
 _CHANGE = 0.1
 """From which on a number has changed since the token before."""
 
@@ -123,14 +125,16 @@ def _ruler(window: Window, first: int, columns: int) -> Line:
 def _part_lines(name: str, part: Values, window: Window, columns: range, room: int) -> list[Line]:
     units = _ordered(part, window)
     top = min(window.selection.top, max(0, len(units) - (room - 1)))
-    bound = 1.0 if name.endswith(" h") else max(1.0, float(np.abs(part).max()))
+    is_hidden = name.endswith(" h")
+    bound = 1.0 if is_hidden else _bound(part)
     now, proposal = part[window.cursor], first_unit(window)
     facts = [
         f"{part.shape[1]} units",
         "those that move most first" if window.selection.order == "movement" else "by number",
     ]
-    facts += [f"{saturated(now)} beyond 0.9"] if bound == 1 else [f"from {now.min():+.1f} to {now.max():+.1f}"]
-    lines: list[Line] = [[Piece(f" {name}", strong=True), Piece(" · " + ", ".join(facts))]]
+    facts += [f"{saturated(now)} beyond 0.9" if is_hidden else f"{now.min():+.1f} to {now.max():+.1f}"]
+    scale = "" if is_hidden else f" · {GLYPHS[STEPS]} {bound:+.0f}"
+    lines: list[Line] = [[Piece(f" {name}", strong=True), Piece(f" · {', '.join(facts)}{scale}")]]
     marked = window.cursor - columns.start if window.cursor + 1 < len(part) else None  # the last one stands at the end
     for unit in units[top : top + room - 1]:
         cells = _strip(levels_of(part[columns.start : columns.stop, unit], bound), marked)
@@ -139,6 +143,13 @@ def _part_lines(name: str, part: Values, window: Window, columns: range, room: i
         )
         lines.append([mark, Piece(f"{unit:>3} "), *joined(cells), Piece(f"{now[unit]:+7.2f}")])
     return lines
+
+
+def _bound(part: Values) -> float:
+    """Of the scale of a state without bounds: few values are beyond it, as one unit that counts would leave the others
+    without a colour. A power of 2, so that it rarely changes while a run goes on.
+    """
+    return float(2 ** np.ceil(np.log2(max(1.0, np.quantile(np.abs(part), _WITHIN)))))
 
 
 def _strip(steps: Sequence[int], marked: int | None) -> Iterator[Piece]:
@@ -185,12 +196,12 @@ class Figures:
     def __getitem__(self, name: str) -> float:
         return self.values[name]
 
-    def text(self, name: str) -> str:
-        """With a mark if it has changed since the token before."""
+    def text(self, name: str, sign: str = "+") -> str:
+        """With a mark if it has changed since the token before. sign: empty for what has none."""
         value = self.values[name]
         change = value - self.before.get(name, value)
         mark = "↑" if change > _CHANGE else "↓" if change < -_CHANGE else " "
-        return f"{value:+.2f}{mark}"
+        return f"{value:{sign}.2f}{mark}"
 
 
 def cell_lines(window: Window, width: int, height: int) -> list[Line]:
@@ -209,9 +220,11 @@ def cell_lines(window: Window, width: int, height: int) -> list[Line]:
     ]
     way = [Piece(f"  {_way(window.selection.layer % len(layers), len(layers))}")]
     drawing: list[Line] = [[Piece(text)] if text else [] for text in draw(layer, one)]
-    lines = [head, way, *drawing, [], *_table(layer, one, mean)]
-    if max(len(piece.text) for line in drawing for piece in line) > width or len(list(filter(None, lines))) > height:
-        lines = [head, way, *drawing[drawing.index([]) + 1 :], [], *_table(layer, one, mean)]  # the equations alone
+    table, equations = [[], *_table(layer, one, mean)], drawing[drawing.index([]) + 1 :]
+    forms = [[head, way, *drawing, *table], [head, way, *drawing], [head, way, *equations, *table]]
+    if max(len(piece.text) for line in drawing for piece in line) > width:
+        forms = forms[2:]
+    lines = next((form for form in forms if len(list(filter(None, form))) <= height), forms[-1])
     if len(lines) > height:
         lines = list(filter(None, lines))
     return [cut(line, width) for line in lines[:height]]
@@ -265,13 +278,14 @@ def _lstm_lines(layer: Layer, one: Figures) -> list[str]:
         one[name] for name in ("input_gate", "forget_gate", "candidate", "output_gate", "cell", "hidden")
     )
     return [
-        f"  c before {cell:+.2f} ".ljust(21, "─") + f"(×)─────────(+)─────────┬──── c {c:+.2f}",
+        f"  c before {cell:+.2f} ".ljust(21, "─") + f"(×)─────────(+)─────────┬──── c {one.text('cell')}",
         _place((22, "│"), (34, "│"), (45, "│")),
-        _place((22, f"f {f:.2f}"), (34, "(×)"), (45, f"tanh {np.tanh(c):+.2f}")),
+        _place((22, f"f {one.text('forget_gate', '')}"), (34, "(×)"), (45, f"tanh {np.tanh(c):+.2f}")),
         _place((34, "┌────┴────┐"), (45, "│")),
-        _place((29, f"i {i:.2f}"), (39, f"g {g:+.2f}"), (45, "(×)"), (53, f"──── h {h:+.2f}")),
+        _place((29, f"i {one.text('input_gate', '')}"), (39, f"g {one.text('candidate')}"), (45, "(×)"))
+        + f"──── h {one.text('hidden')}",
         _place((45, "│")),
-        _place((13, f"h before {hidden:+.2f}, x: all gates"), (45, f"o {o:.2f}")),
+        f"  h before {hidden:+.2f}, x: all gates".ljust(42) + f"o {one.text('output_gate', '')}",
         "",
         f"  c = f·c + i·g = {f:.2f}·{cell:+.2f} + {i:.2f}·{g:+.2f} = {c:+.2f}",
         f"  h = o·tanh(c) = {o:.2f}·{np.tanh(c):+.2f} = {h:+.2f}",
@@ -280,17 +294,19 @@ def _lstm_lines(layer: Layer, one: Figures) -> list[str]:
 
 def _gru_lines(layer: Layer, one: Figures) -> list[str]:
     """Cho et al. (2014)."""
-    before, r, z, n, h = (
-        one.before["hidden"],
-        *(one[name] for name in ("reset_gate", "update_gate", "candidate", "hidden")),
-    )
+    before = one.before["hidden"]
+    z, n, h = (one[name] for name in ("update_gate", "candidate", "hidden"))
     reset = "n = tanh(Wx + r·(Uh))" if layer.resets_later is not False else "n = tanh(Wx + U(r·h))"
     return [
-        f"  h before {before:+.2f} ──┬────────(×)────────────(+)──── h {h:+.2f}",
+        f"  h before {before:+.2f} ──┬────────(×)────────────(+)──── h {one.text('hidden')}",
         _place((19, "│"), (29, "│"), (43, "│")),
-        _place((19, f"r {r:.2f}"), (29, f"z {z:.2f}"), (43, f"(×) 1-z {1 - z:.2f}")),
+        _place(
+            (19, f"r {one.text('reset_gate', '')}"),
+            (29, f"z {one.text('update_gate', '')}"),
+            (43, f"(×) 1-z {1 - z:.2f}"),
+        ),
         _place((19, "│"), (43, "│")),
-        f"  x ───────────────┴── tanh ── n {n:+.2f} ─────┘",
+        f"  x ───────────────┴── tanh ── n {one.text('candidate')}─────┘",
         "",
         f"  {reset} = {n:+.2f}",
         f"  h = (1-z)·n + z·h = {1 - z:.2f}·{n:+.2f} + {z:.2f}·{before:+.2f} = {h:+.2f}",
@@ -310,7 +326,7 @@ def _plain_lines(layer: Layer, one: Figures) -> list[str]:
     before, h = one.before["hidden"], one["hidden"]
     name = layer.activation
     return [
-        f"  h before {before:+.2f} ── U ──(+)── {name} ──┬── h {h:+.2f}",
+        f"  h before {before:+.2f} ── U ──(+)── {name} ──┬── h {one.text('hidden')}",
         f"                       │    {' ' * len(name)}    │",
         f"  x ───────────── W ───┘    {' ' * len(name)}    └── to the next token",
         "",

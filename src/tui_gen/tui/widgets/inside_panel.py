@@ -158,6 +158,8 @@ class InsideView(Widget, can_focus=True):
         """What is computed, or was last."""
         self._known: tuple[BranchTrace, Place, Window] | None = None
         self._reader: Worker[None] | None = None
+        self._waiting: list[Callable[[Window], None]] = []
+        """What keys have asked for that were pressed before anything was known."""
         self._pictures = PictureReader()
         self._looks = Throttle(self._look, self.set_timer, rate=1)
         self._lines: list[Line] = []
@@ -168,6 +170,7 @@ class InsideView(Widget, can_focus=True):
         self.view, self._next, self._latest = view, None, None
         if view is None:
             self._known = None
+            self._waiting.clear()
             self._draw()
 
     def begin_anew(self) -> None:
@@ -269,6 +272,9 @@ class InsideView(Widget, can_focus=True):
             self.notify(message.fault, severity="error")
         elif message.window and message.trace is self._trace:
             self._known = message.trace, message.place, message.window
+            waiting, self._waiting = self._waiting, []
+            for act in waiting:
+                self._when_known(act)  # with what those before it have selected
             self._draw()
 
     # --- keys ---
@@ -296,31 +302,42 @@ class InsideView(Widget, can_focus=True):
     def action_units(self, by: int) -> None:
         """Other units: scrolls the strips, looks at the next cell of the layer, or goes through the ranking."""
         if self.drawing == "units" and self._selection.place is not None:
-            self._move_place(by)
+            self._when_known(partial(self._move_place, by))
         elif self.drawing == "units":
-            self._move_pin(by)
+            self._when_known(partial(self._move_pin, by))
         elif self._is_picture and self.drawing == "cell":
             self._select(step=self._selection.step + by)
         elif self.drawing in ("state", "cell"):
-            window, selection = self._window(), self._selection
-            last = max((part.shape[1] for _, part in window.states), default=1) - 1 if window else 0
-            self._select(top=_within(selection.top + by, last), unit=_within(selection.unit + by, last))
+            self._when_known(partial(self._move_unit, by))
 
     def action_property(self) -> None:
         """Units that follow something else in the text."""
-        window = self._window()
-        if window and (order := _ranking(window)) and order.traits:
+        self._when_known(self._turn_property)
+
+    def _when_known(self, act: Callable[[Window], None]) -> None:
+        """Does what a key asks for; before anything is known, as soon as something is."""
+        if window := self._window():
+            act(window)
+        else:
+            self._waiting.append(act)
+
+    def _turn_property(self, window: Window) -> None:
+        if (order := _ranking(window)) and order.traits:
             following = order.traits.index(order.trait) + 1
             self._select(trait=order.traits[following % len(order.traits)], pin=None)
+
+    def _move_unit(self, by: int, window: Window) -> None:
+        selection = self._selection
+        last = max((part.shape[1] for _, part in window.states), default=1) - 1
+        self._select(top=_within(selection.top + by, last), unit=_within(selection.unit + by, last))
 
     def _select(self, **facts: Any) -> None:
         self._selection = replace(self._selection, **facts)
         self._draw()
 
-    def _move_pin(self, by: int) -> None:
+    def _move_pin(self, by: int, window: Window) -> None:
         """The unit so many ranks further on."""
-        window = self._window()
-        if window and (order := _ranking(window)) and order.matches:
+        if (order := _ranking(window)) and order.matches:
             units, unit = [match.unit for match in order.matches], order.unit(window.selection.pin)
             at = units.index(unit) + by if unit in units else 0
             unit = units[_within(at, len(units) - 1)]
@@ -328,10 +345,10 @@ class InsideView(Widget, can_focus=True):
 
     def action_mark(self) -> None:
         """Marks a phrase: begins at the cursor, ends there, or is no more."""
-        selection, window = self._selection, self._window()
-        if not window:
-            return
-        at, phrase = window.first + window.cursor, window.phrase
+        self._when_known(self._mark)
+
+    def _mark(self, window: Window) -> None:
+        selection, at, phrase = self._selection, window.first + window.cursor, window.phrase
         if phrase and selection.begun is not None:
             phrase = range(phrase.start + window.first, phrase.stop + window.first)
             self._select(phrase=phrase, begun=None, trait=PHRASE, pin=None)
@@ -350,11 +367,10 @@ class InsideView(Widget, can_focus=True):
             if stretches:
                 self.post_message(self.Chosen(window.first + stretches[min(at, len(stretches) - 1)].start))
 
-    def _move_place(self, by: int) -> None:
-        window, at = self._window(), self._selection.place or 0
-        if window and (order := ranking(window)):
+    def _move_place(self, by: int, window: Window) -> None:
+        if order := ranking(window):
             _, stretches = places(window, order)
-            self._select(place=_within(at + by, len(stretches) - 1))
+            self._select(place=_within((self._selection.place or 0) + by, len(stretches) - 1))
 
     def action_ask(self, subject: Subject) -> None:
         """Asks for another text, or for a word."""
