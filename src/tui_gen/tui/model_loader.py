@@ -12,6 +12,7 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.worker import get_current_worker
 
+from tui_gen.checkpoint import is_checkpoint
 from tui_gen.errors import TuiGenError
 from tui_gen.library import LoadedModel, distinct_names, graph_file, open_model
 from tui_gen.sessions.replay import LoadedSession, Replay
@@ -235,7 +236,12 @@ def _messages(
 def _load(folder: Path, settings: Settings) -> LoadedModel:
     """Opens a model folder as the command line asks, and decides where the model runs."""
     loaded_model = open_model(
-        folder, provider=settings.provider, threads=settings.threads, device=settings.device, trust=settings.trust
+        folder,
+        provider=settings.provider,
+        threads=settings.threads,
+        device=settings.device,
+        trust=settings.trust,
+        answers=settings.answers if is_checkpoint(folder) else (),
     )
     loaded_model.model.place(settings.samples)
     return loaded_model

@@ -134,7 +134,7 @@ def about_text(loaded_model: LoadedModel, keys: Sequence[Key] = KEYS) -> str:
 def _epochs(loaded_model: LoadedModel, key: str) -> str:
     """In how many epochs; nothing where its folder does not say, or what cannot be read."""
     try:
-        epochs = len(read_learning(log_folder(loaded_model.path), loaded_model.card))
+        epochs = len(read_learning(log_folder(loaded_model.folder), loaded_model.card))
     except TuiGenError:
         return ""
     return f"in {counted(epochs, 'epoch')}; {key} shows them" if epochs else ""
