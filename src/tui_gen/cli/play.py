@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypedDict
 from tui_gen.cli import options
 from tui_gen.errors import TuiGenError, UsageError
 from tui_gen.files import open_regular
-from tui_gen.terminal_text import did_you_mean
+from tui_gen.terminal_text import did_you_mean, say
 
 if TYPE_CHECKING:
     from tui_gen.config import Config
@@ -38,16 +38,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", nargs="?", type=_model, metavar="MODEL", help=options.MODEL)
     parser.add_argument("--prompt", default="", metavar="TEXT", help="what stands in the prompt at the start")
     options.add_run_options(parser)
+    options.add_checkpoint_options(parser)
     built_in = {name: parser.get_default(name) for name in ("top_k", "top_p", "min_p", "samples")}
     parser.set_defaults(built_in=built_in, **dict.fromkeys(built_in))  # None, for what nobody asked for
 
 
 def run(args: argparse.Namespace) -> int:
     """Shows the screen as the command line asks, and where it does not, the configuration; returns the exit status."""
-    from tui_gen.library import refuse_checkpoint
-
-    if args.model:
-        refuse_checkpoint(args.model)
 
     def play() -> int:
         from tui_gen.config import read_config
@@ -168,14 +165,15 @@ def show(settings: Settings, entries: list[Entry], tour: Tour | None = None) -> 
     """
     import asyncio
 
-    from tui_gen.library import read_card
+    from tui_gen.library import check_model
     from tui_gen.tui.app import TuiGen
 
-    read_card(settings.folder)
+    check_model(settings.folder, settings.answers)
     app = TuiGen(settings, entries, tour)
     sys.setswitchinterval(_SWITCH_SECONDS)
     with quiet_stderr():
         app.run(loop=asyncio.new_event_loop())  # the one that it would make waits for all threads at its end
+    say(*(f"to keep {conversion.path}: {conversion.command}" for conversion in app.conversions))
     if app.failure:
         journal = app.playground.workspace.journal if app.playground.workspace else None
         rescue = f"; {_replay(journal.path)}" if journal and journal.path else ""
@@ -185,14 +183,13 @@ def show(settings: Settings, entries: list[Entry], tour: Tour | None = None) -> 
 
 def configured_model(config: Config) -> Path | None:
     """The model of the configuration; None without one, and for one that cannot be played: its fault is added."""
-    from tui_gen.library import locate, read_card, refuse_checkpoint
+    from tui_gen.library import check_model, locate
 
     name = os.path.expanduser(config.values.get("model", ""))
     if not name:
         return None
     try:
-        refuse_checkpoint(name)
-        read_card(folder := locate(name))
+        check_model(folder := locate(name))
     except TuiGenError as fault:
         config.faults.append(f"model: {fault}")
         return None

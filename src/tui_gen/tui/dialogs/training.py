@@ -315,7 +315,7 @@ def _meaning(learning: Learning) -> str:
 
 def training_dialog(loaded_model: LoadedModel) -> TrainingDialog:
     """How a model learned. Raises TuiGenError where its folder does not say, or what cannot be read."""
-    training = read_learning(log_folder(loaded_model.path), loaded_model.card)
+    training = read_learning(log_folder(loaded_model.folder), loaded_model.card)
     if not training.epochs:
         raise TuiGenError(f"{loaded_model.path.name} does not say how it learned: it has no training log")
     return TrainingDialog(loaded_model.card, training)
