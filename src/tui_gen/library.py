@@ -22,7 +22,7 @@ from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError, errors_of
 from tui_gen.files import digest, read_bytes, read_text
 from tui_gen.terminal_text import did_you_mean
-from tui_gen.training_run import is_run, newest_model
+from tui_gen.training_run import epoch_of, is_run, network_folder, newest_model
 
 if TYPE_CHECKING:
     from tui_gen.images.codec import ImageCodec
@@ -65,11 +65,23 @@ class LoadedModel:
     codec: TextCodec | ImageCodec
     model: Model
     path: Path
+    epoch: int | None = None
+    """Of a network of a run, after which one it was published."""
+
+    @property
+    def name(self) -> str:
+        """That of the card; of a network of a run with its epoch."""
+        return self.card.name if self.epoch is None else epoch_name(self.card, self.epoch)
+
+
+def epoch_name(card: ModelCard, epoch: int) -> str:
+    """What to call a network of a run."""
+    return f"{card.name} · epoch {epoch}"
 
 
 def distinct_names(loaded_models: Sequence[LoadedModel]) -> list[str]:
     """What to call several models: their names; of those with one name, the ends of their paths that differ."""
-    names = [model.card.name for model in loaded_models]
+    names = [model.name for model in loaded_models]
     paths = [model.path.resolve() for model in loaded_models]
     for name in {name for name in names if names.count(name) > 1}:
         alike = [number for number, other in enumerate(names) if other == name]
@@ -115,6 +127,8 @@ def locate(model: str) -> Path:
     Raises TuiGenError that says which models there are, or how to make one of a checkpoint.
     """
     if os.path.isfile(os.path.join(model, "config.json")):  # unlike Path, never raises
+        return Path(model)
+    if network_folder(Path(model)) != Path(model):
         return Path(model)
     if model.endswith(".onnx") and os.path.isfile(model):
         file = Path(model)
@@ -187,12 +201,14 @@ def open_model(
     """
     from tui_gen.text.encoder_process import EncoderProcess
 
-    folder = locate(model) if isinstance(model, str) else model
-    card = read_card(folder)
-    graph = _read_graph(graph_file(folder), trust=trust)
+    path = locate(model) if isinstance(model, str) else model
+    folder = network_folder(path)
+    card, graph = read_card(folder), _read_graph(graph_file(folder), trust=trust)
+    tokenizer, foreign = read_tokenizer(folder), folder.resolve().parent != shipped_folder().resolve()
+    if network_folder(path) != folder:  # a later network took its place while it was read
+        return open_model(path, provider=provider, threads=threads, device=device, trust=trust)
     sha256 = digest(graph)
     _check_hash(folder, card, sha256)
-    tokenizer, foreign = read_tokenizer(folder), folder.resolve().parent != shipped_folder().resolve()
     place = f"{folder}: its {TOKENIZER_KEY}" if folder.is_file() else f"{folder / 'tokenizer.json'}"
     with errors_of(place):
         encoder = EncoderProcess(tokenizer) if tokenizer and foreign else None  # starts beside what follows
@@ -208,7 +224,7 @@ def open_model(
     with errors_of(place):
         if encoder:
             encoder.try_out(f"{card.prompt_prefix}{card.prompt_example}\n{_TRIAL}")
-        return LoadedModel(card, codec_for(card, tokenizer, encoder), network, folder)
+        return LoadedModel(card, codec_for(card, tokenizer, encoder), network, path, epoch_of(path))
 
 
 def _on_cpu(graph: bytes, sha256: str, card: ModelCard, threads: int) -> Model:

@@ -446,8 +446,8 @@ TASKS: Tasks = {
         Key("c", "c", "compare", "", "in that list: the same prompt and random numbers beside the present model, up to "
             "three", "compare", Context.lists_models, priority=False, owner="ModelList", alias="compare_model"),
         Key("ctrl+l", "^l", "load_anew", "load the model anew, after its folder was written",
-            "where a model's folder was written anew: load it; prompt and branches stay", "load anew",
-            Context.is_outdated),
+            "where a model's folder was written anew, or a training has gone on: load what is there now; prompt and "
+            "branches stay", "load anew", Context.is_outdated),
         Key("f1,question_mark", "f1", "help", "help: keys and words", "this help; outside of the prompt also ?",
             "help", priority=False, owner="app"),
         Key("ctrl+p", "^p", "command_palette", "", "find any action by its name", "actions", owner="app",
