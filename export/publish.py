@@ -32,7 +32,7 @@ from tui_gen.sampling.step import Step
 from tui_gen.terminal_text import say
 from tui_gen.text.codec import TextCodec
 from tui_gen.training_log import whole_lines
-from tui_gen.training_run import EPOCHS, LOG, MODEL, Publication, epoch_folder, epoch_folders
+from tui_gen.training_run import EPOCHS, LOG, MODEL, Publication, epoch_folder, epoch_folders, epoch_of
 
 from .checkpoints.checkpoint import Checkpoint
 from .convert import Conversion, conversion_of
@@ -158,7 +158,7 @@ class Publisher:
         partial = self.run / EPOCHS / _NEXT
         shutil.rmtree(partial, ignore_errors=True)
         write_folder(partial, graph=conversion.graph, card=conversion.card, tokenizer=conversion.tokenizer, log=log)
-        if (last := _epoch_of(model)) is not None:
+        if (last := epoch_of(model)) is not None:
             earlier = epoch_folder(self.run, last)
             shutil.rmtree(earlier, ignore_errors=True)
             model.rename(earlier)
@@ -261,12 +261,6 @@ def write_log(log: Path, entry: Mapping[str, Any], earlier: Sequence[Mapping[str
     """With this line at the end; an epoch that was noted before, as by a training that began anew, is noted once."""
     before = [each for each in earlier if each["epoch"] < entry["epoch"]]
     replace_file(log, json_lines([*before, entry]).encode())
-
-
-def _epoch_of(model: Path) -> int | None:
-    """Of a published network; None where there is none."""
-    entries = _entries(model / LOG) if (model / LOG).is_file() else []
-    return int(entries[-1]["epoch"]) if entries else None
 
 
 def prune(run: Path, most: int) -> None:

@@ -24,7 +24,7 @@ from tui_gen.child import Report
 from tui_gen.errors import TuiGenError, UsageError, errors_of
 from tui_gen.files import digest, read_bytes, read_text
 from tui_gen.terminal_text import did_you_mean, say
-from tui_gen.training_run import is_run, newest_model
+from tui_gen.training_run import epoch_of, is_run, network_folder, newest_model
 
 if TYPE_CHECKING:
     from tui_gen.images.codec import ImageCodec
@@ -67,19 +67,31 @@ class LoadedModel:
     codec: TextCodec | ImageCodec
     model: Model
     path: Path
-    """Of its folder, of a graph or of a checkpoint: what it is opened by."""
+    """Of its folder, of a graph, a run or a checkpoint: what it is opened by."""
     conversion: Conversion | None = None
     """How it came of a checkpoint."""
+    epoch: int | None = None
+    """Of a network of a run, after which one it was published."""
 
     @property
     def folder(self) -> Path:
         """Where its files lie, or its graph."""
         return self.conversion.folder if self.conversion else self.path
 
+    @property
+    def name(self) -> str:
+        """That of the card; of a network of a run with its epoch."""
+        return self.card.name if self.epoch is None else epoch_name(self.card, self.epoch)
+
+
+def epoch_name(card: ModelCard, epoch: int) -> str:
+    """What to call a network of a run."""
+    return f"{card.name} · epoch {epoch}"
+
 
 def distinct_names(loaded_models: Sequence[LoadedModel]) -> list[str]:
     """What to call several models: their names; of those with one name, the ends of their paths that differ."""
-    names = [model.card.name for model in loaded_models]
+    names = [model.name for model in loaded_models]
     paths = [model.path.resolve() for model in loaded_models]
     for name in {name for name in names if names.count(name) > 1}:
         alike = [number for number, other in enumerate(names) if other == name]
@@ -125,6 +137,8 @@ def locate(model: str) -> Path:
     Raises TuiGenError that says which models there are.
     """
     if os.path.isfile(os.path.join(model, "config.json")) and not is_checkpoint(model):  # unlike Path, never raises
+        return Path(model)
+    if network_folder(Path(model)) != Path(model):
         return Path(model)
     if model.endswith(".onnx") and os.path.isfile(model):
         file = Path(model)
@@ -209,12 +223,13 @@ def open_model(
 
     path = locate(model) if isinstance(model, str) else model
     conversion = _converted(path, answers, say)
-    folder = conversion.folder if conversion else path
-    card = read_card(folder)
-    graph = _read_graph(graph_file(folder), trust=trust)
+    folder = conversion.folder if conversion else network_folder(path)
+    card, graph = read_card(folder), _read_graph(graph_file(folder), trust=trust)
+    tokenizer, foreign = read_tokenizer(folder), folder.resolve().parent != shipped_folder().resolve()
+    if not conversion and network_folder(path) != folder:  # a later network took its place while it was read
+        return open_model(path, provider=provider, threads=threads, device=device, trust=trust)
     sha256 = digest(graph)
     _check_hash(folder, card, sha256)
-    tokenizer, foreign = read_tokenizer(folder), folder.resolve().parent != shipped_folder().resolve()
     place = f"{folder}: its {TOKENIZER_KEY}" if folder.is_file() else f"{folder / 'tokenizer.json'}"
     with errors_of(place):
         encoder = EncoderProcess(tokenizer) if tokenizer and foreign else None  # starts beside what follows
@@ -230,7 +245,7 @@ def open_model(
     with errors_of(place):
         if encoder:
             encoder.try_out(f"{card.prompt_prefix}{card.prompt_example}\n{_TRIAL}")
-        return LoadedModel(card, codec_for(card, tokenizer, encoder), network, path, conversion)
+        return LoadedModel(card, codec_for(card, tokenizer, encoder), network, path, conversion, epoch_of(path))
 
 
 def _on_cpu(graph: bytes, sha256: str, card: ModelCard, threads: int) -> Model:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 
 from tui_gen.card import MAX_NAME, MAX_PROMPT, MAX_SENTENCES, ImageSpec, ModelCard
 from tui_gen.errors import TuiGenError
-from tui_gen.files import read_text
+from tui_gen.files import open_regular
 from tui_gen.images.picture import Picture
 from tui_gen.json_fields import JsonFields, parse_json
 from tui_gen.sampling.params import Tokens
@@ -19,7 +20,7 @@ from tui_gen.training_run import LOG
 
 _NO_NUMBERS = ("nan", "inf", "-inf")
 """How a loss is noted that went astray."""
-MAX_EPOCHS = 20_000
+MAX_EPOCHS, MAX_BYTES = 20_000, 2**28
 
 
 @dataclass(frozen=True)
@@ -99,39 +100,105 @@ class Learning:
         return len(self.epochs)
 
 
-def read_learning(folder: Path, card: ModelCard | None) -> Learning:
-    """Reads the log of a model folder or a run.
+class TrainingLog:
+    """The log of a model folder or a run, which may grow: of what was read before, nothing is read again."""
 
-    card: None where there is no network yet: nothing tells then what its samples are. Raises TuiGenError that names the
-    line and the key at fault.
-    """
-    path = folder / LOG
-    lines = enumerate(whole_lines(path), start=1)
-    entries = [_entry(path, number, line) for number, line in lines if line.strip()]
-    if not entries:
-        return Learning()
-    last = entries[-1]
-    unit, prompt = last.text("unit", "", longest=MAX_NAME), last.text("prompt", "", longest=MAX_PROMPT)
-    return Learning(unit, prompt, tuple(_epoch(entry, card) for entry in entries))
+    def __init__(self, folder: Path) -> None:
+        self.path, self.learning = folder / LOG, Learning()
+        self._facts: tuple[object, ...] = ()
+        """By which the file is known, and what tells what its samples are, as it was read last."""
+        self._begin()
+
+    def _begin(self) -> None:
+        self._epochs, self._last_entry = list[Epoch](), JsonFields({}, "")
+        self._count, self._end, self._last = 0, 0, b""
+        """Of the whole lines that were read: how many, where they end, and the last."""
+
+    def update(self, card: ModelCard | None) -> bool:
+        """Reads what is new; says whether anything is. A last line of several that is still being written waits.
+
+        card: None where there is no network yet: nothing tells then what its samples are. Raises TuiGenError that names
+        the line and the key at fault.
+        """
+        facts = (size := _file_facts(self.path), card and (card.image, card.temperature))
+        if facts == self._facts:
+            return False
+        if not self._facts or facts[1] != self._facts[1]:
+            self._begin()
+        *lines, rest = self._new_content(is_there=bool(size)).split(b"\n")
+        if self._count + len(lines) > MAX_EPOCHS:
+            raise TuiGenError(f"{self.path} has more than {MAX_EPOCHS:,} lines, one an epoch")
+        for line in lines:
+            self._take(line + b"\n", card)
+        epochs, last = tuple(self._epochs), self._last_entry
+        if _is_whole(rest) or (rest and not self._count):
+            last = _entry(self.path, self._count + 1, rest)
+            epochs = (*epochs, _epoch(last, card))
+        unit, prompt = last.text("unit", "", longest=MAX_NAME), last.text("prompt", "", longest=MAX_PROMPT)
+        self.learning, self._facts = Learning(unit, prompt, epochs), facts
+        return True
+
+    def _new_content(self, *, is_there: bool) -> bytes:
+        """What follows the last line that was read, where that still stands; else all."""
+        if not is_there:
+            self._begin()
+            return b""
+        content = _read_from(self.path, self._end - len(self._last))
+        if not content.startswith(self._last):
+            self._begin()
+            return _read_from(self.path, 0)
+        return content[len(self._last) :]
+
+    def _take(self, line: bytes, card: ModelCard | None) -> None:
+        if line.strip():
+            self._last_entry = _entry(self.path, self._count + 1, line)
+            self._epochs.append(_epoch(self._last_entry, card))
+        self._count, self._end, self._last = self._count + 1, self._end + len(line), line
+
+
+def read_learning(folder: Path, card: ModelCard | None) -> Learning:
+    """The log of a model folder or a run, as it is now; raises TuiGenError as `TrainingLog.update` does."""
+    log = TrainingLog(folder)
+    log.update(card)
+    return log.learning
 
 
 def whole_lines(path: Path) -> list[str]:
-    """The lines of a log, none where there is none; without a last one of several that is still being written, or
-    was cut. Raises TuiGenError for more than a training can have.
-    """
-    if not path.exists() or (path.is_file() and not path.stat().st_size):
-        return []
-    text = read_text(path)
-    if text.count("\n") > MAX_EPOCHS:
-        raise TuiGenError(f"{path} has more than {MAX_EPOCHS:,} lines, one an epoch")
-    lines = text.split("\n")
-    is_whole = not lines[-1] or lines[-1].rstrip().endswith("}") or len(lines) == 1
-    return lines if is_whole else lines[:-1]
+    """The lines of a log, none where there is none; without a last one of several that was cut."""
+    *lines, rest = (_read_from(path, 0) if path.exists() else b"").split(b"\n")
+    return [line.decode() for line in (*lines, *([rest] if _is_whole(rest) or not lines else []))]
 
 
-def _entry(path: Path, number: int, line: str) -> JsonFields:
+def _is_whole(line: bytes) -> bool:
+    """Whether a last line, behind which no other one begins, has come to its end."""
+    return line.rstrip().endswith(b"}")
+
+
+def _read_from(path: Path, start: int) -> bytes:
+    """Raises TuiGenError for what cannot be read, and for what is too large for a log."""
     try:
-        entry = parse_json(line)
+        with open(open_regular(path), "rb") as file:
+            if os.fstat(file.fileno()).st_size > MAX_BYTES:
+                raise TuiGenError(f"{path} is larger than {MAX_BYTES >> 20:,} MiB, too large for what it is")
+            file.seek(start)
+            return file.read()
+    except OSError as fault:
+        raise TuiGenError(f"{path} cannot be read: {fault.strerror}") from fault
+
+
+def _file_facts(path: Path) -> tuple[int, ...]:
+    try:
+        facts = os.stat(path)
+    except OSError:
+        return ()
+    return facts.st_ino, facts.st_mtime_ns, facts.st_size
+
+
+def _entry(path: Path, number: int, line: bytes) -> JsonFields:
+    try:
+        entry = parse_json(line.decode("utf-8"))
+    except UnicodeDecodeError as fault:
+        raise TuiGenError(f"{path} is not UTF-8 text") from fault
     except TuiGenError as fault:
         raise TuiGenError(f"{path}, line {number} {fault}") from fault
     if not isinstance(entry, dict):

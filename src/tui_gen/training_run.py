@@ -9,6 +9,7 @@ Whatever else the training script keeps there is left alone.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -121,8 +122,29 @@ def epoch_folders(run: Path) -> dict[int, Path]:
 
 
 def epoch_folder(run: Path, epoch: int) -> Path:
-    """Where the network of an epoch is kept."""
+    """Where the network of an epoch is kept, once a later one has come: its name for good."""
     return run / EPOCHS / f"{epoch:0{_DIGITS}}"
+
+
+def network_folder(path: Path) -> Path:
+    """Where a network lies now whose run keeps it, or will, in the folder of its epoch; any other path as it is."""
+    newest = path.parent.parent / MODEL
+    is_epoch = path.parent.name == EPOCHS and path.name.isdecimal() and not _is_model(str(path))
+    return newest if is_epoch and epoch_of(newest) == int(path.name) else path
+
+
+def epoch_of(model: Path) -> int | None:
+    """After which epoch a network of a run was published; None for any other model, and where nothing says so."""
+    if model.parent.name == EPOCHS and model.name.isdecimal():
+        return int(model.name)
+    if model.name != MODEL or not _is_model(str(model)):
+        return None
+    try:
+        entry = json.loads((model / LOG).read_bytes().splitlines()[-1])
+    except (OSError, ValueError, IndexError, RecursionError):
+        return None
+    epoch = entry.get("epoch") if isinstance(entry, dict) else None
+    return epoch if type(epoch) is int else None
 
 
 def _is_model(path: str) -> bool:

@@ -27,6 +27,7 @@ from textual.widget import Widget
 from tui_gen.generation.branch import Branch, StepBuffer
 from tui_gen.generation.generate import generate
 from tui_gen.library import find_models, open_model
+from tui_gen.run_watch import Training
 from tui_gen.runtime.model import Model
 from tui_gen.sampling.params import SamplingParams
 from tui_gen.sampling.params import weights as draw_weights
@@ -400,13 +401,14 @@ async def on_screen(
     size: tuple[int, int] = (80, 24),
     pace: float = math.inf,
     tour: Tour | None = None,
+    training: Training | None = None,
     **settings: Any,
 ) -> AsyncIterator[ScreenDriver]:
     """The app with a model folder opened, at a pace; the models beside it are listed too.
 
-    tour: through which it leads.
+    tour, training: through which it leads, or which it follows.
     """
-    app = TuiGen(Settings(folder, **settings), find_models(), tour)
+    app = TuiGen(Settings(folder, **settings), find_models(), tour=tour, training=training)
     driver = ScreenDriver(app)
     async with app.run_test(size=size, message_hook=driver.hear):
         await driver.until(lambda: driver.playground.workspace is not None or driver.notice)

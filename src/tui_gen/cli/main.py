@@ -27,6 +27,7 @@ COMMANDS = {
     "replay": "a saved session, made again",
     "inspect": "a model's card, its graph, the words that it knows",
     "learned": "how a model learned, epoch by epoch",
+    "watch": "a training while it runs: its losses, and its newest network to play",
     "tour": "a tour of the screen, through what the models have inside",
     "bench": "times the engine and the screen",
     "config": "where your settings and keys are kept",

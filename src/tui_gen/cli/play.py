@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, TypedDict
 
 from tui_gen.cli import options
@@ -22,6 +23,7 @@ from tui_gen.terminal_text import did_you_mean, say
 if TYPE_CHECKING:
     from tui_gen.config import Config
     from tui_gen.library import Entry
+    from tui_gen.run_watch import Training
     from tui_gen.tui.knob_state import Settings
     from tui_gen.tui.tour import Tour
 
@@ -37,6 +39,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.description = "A terminal playground for autoregressive neural networks."
     parser.add_argument("model", nargs="?", type=_model, metavar="MODEL", help=options.MODEL)
     parser.add_argument("--prompt", default="", metavar="TEXT", help="what stands in the prompt at the start")
+    add_run_options(parser)
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """Those of a run, of which one can tell afterwards what nobody asked for."""
     options.add_run_options(parser)
     options.add_checkpoint_options(parser)
     built_in = {name: parser.get_default(name) for name in ("top_k", "top_p", "min_p", "samples")}
@@ -80,6 +87,12 @@ def _replay(journal: Path) -> str:
     return f"tui-gen replay {journal} --screen brings back what was made"
 
 
+def with_defaults(args: argparse.Namespace, values: Mapping[str, object] = MappingProxyType({})) -> argparse.Namespace:
+    """What was asked for; what was not, as it is configured, else as it is built in."""
+    asked = {name: value for name, value in vars(args).items() if value is not None}
+    return argparse.Namespace(**{**vars(args), **args.built_in, **values, **asked})
+
+
 def settings_of(args: argparse.Namespace, config: Config, entries: list[Entry]) -> Settings:
     """What the command line says, else the configuration, else what is built in; where that is None, the model's card.
 
@@ -89,10 +102,9 @@ def settings_of(args: argparse.Namespace, config: Config, entries: list[Entry]) 
     from tui_gen.sampling.params import SamplingParams
     from tui_gen.tui.knob_state import Settings
 
-    asked = {name: value for name, value in vars(args).items() if value is not None}
-    args = argparse.Namespace(**{**vars(args), **args.built_in, **config.values, **asked})
+    args = with_defaults(args, config.values)
     return Settings(
-        locate(asked["model"]) if asked.get("model") else first_model(entries, config),
+        locate(args.model) if args.model else first_model(entries, config),
         prompt=args.prompt,
         samples=args.samples,
         seed=Settings.seed if args.seed is None else args.seed,
@@ -156,20 +168,23 @@ def load_screen() -> None:
     gc.enable()
 
 
-def show(settings: Settings, entries: list[Entry], tour: Tour | None = None) -> int:
+def show(
+    settings: Settings, entries: list[Entry], *, tour: Tour | None = None, training: Training | None = None
+) -> int:
     """Runs the screen until the user quits; returns the exit status. entries: the models that can be chosen.
 
-    tour: through which the screen leads.
+    tour: through which the screen leads. training: that it follows.
 
     Raises TuiGenError for a model without a card that can be read, and for a screen that failed.
     """
     import asyncio
 
     from tui_gen.library import check_model
+    from tui_gen.training_run import network_folder
     from tui_gen.tui.app import TuiGen
 
-    check_model(settings.folder, settings.answers)
-    app = TuiGen(settings, entries, tour)
+    check_model(network_folder(settings.folder), settings.answers)
+    app = TuiGen(settings, entries, tour=tour, training=training)
     sys.setswitchinterval(_SWITCH_SECONDS)
     with quiet_stderr():
         app.run(loop=asyncio.new_event_loop())  # the one that it would make waits for all threads at its end

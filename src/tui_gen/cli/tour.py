@@ -61,7 +61,7 @@ def _show(path: Path, args: argparse.Namespace) -> int:
         folder = locate(tour.stops[0].model) if tour.stops[0].model else play.first_model(entries, config)
     except TuiGenError:
         folder = play.first_model(entries, config)  # what is missing is told at its stop
-    return play.show(Settings(folder, **play.look(config), **options.engine(args, config)), entries, tour)
+    return play.show(Settings(folder, **play.look(config), **options.engine(args, config)), entries, tour=tour)
 
 
 def _plain(tour: Tour) -> Iterator[str]:

@@ -8,18 +8,21 @@ import math
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
+from tui_gen.files import open_regular
 from tui_gen.generation.protocol import CHUNK, StepModel, score_steps
 from tui_gen.images.codec import ImageCodec
+from tui_gen.images.read import read_levels
 from tui_gen.sampling.params import FREE, Floats, Tokens
 from tui_gen.sampling.step import non_finite
 from tui_gen.text.codec import TextCodec
-from tui_gen.text.tokenizer import Piece, TextTokens
+from tui_gen.text.tokenizer import Piece, TextTokens, text_blocks
 
 BANDS = (1.0, 3.0, 6.0, 10.0)
 """Bits at which the next band of surprisal begins: a probability of 1 in 2, in 8, in 64, in 1024."""
@@ -261,6 +264,34 @@ def score_given(loaded_model: CodedModel, given: str | Tokens, *, prompt: str = 
         return _logprobs(scorer.text(TextTokens(codec.tokenizer, loaded_model.card.name, "the text").read(given)))
     kind = "text" if isinstance(codec, TextCodec) else "levels of pixels"
     raise TuiGenError(f"{loaded_model.card.name} scores {kind}")
+
+
+def score_file(loaded_model: CodedModel, path: Path) -> Totals:
+    """What the tokens of a text file of any length, or those of an image file, come to, as of `score_given`.
+
+    Raises TuiGenError also for a file that cannot be read, and for one in which there is nothing to score.
+    """
+    codec = loaded_model.codec
+    scorer = StreamScorer(loaded_model.model, codec.prompt([""]))
+    if isinstance(codec, ImageCodec):
+        levels, totals = read_levels(path, codec.image), Totals("pixel", units=codec.image.height * codec.image.width)
+        if (levels == FREE).any():
+            raise TuiGenError(f"{path} has transparent pixels, which no model predicts; fill them first")
+        for surprisals in scorer.picture(levels):
+            totals.add(surprisals)
+        return totals
+    tokens, totals = TextTokens(codec.tokenizer, loaded_model.card.name, str(path)), Totals("character")
+    try:
+        with open(open_regular(path), "rb") as file:
+            for block in text_blocks(file, str(path)):
+                for surprisals in scorer.text(tokens.read(block)):
+                    totals.add(surprisals)
+    except OSError as fault:
+        raise TuiGenError(f"{path} cannot be read: {fault.strerror}") from fault
+    totals.units = tokens.characters
+    if not totals.tokens:
+        raise TuiGenError(f"{path} has no text: nothing can be scored")
+    return totals
 
 
 def _logprobs(parts: Iterable[Sequence[Surprisal]]) -> Floats:

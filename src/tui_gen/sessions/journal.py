@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -161,6 +162,12 @@ class Journal:
         """Notes what is not noted yet and closes the file."""
         self._catch_up()
         self._close_file()
+
+    def discard(self) -> None:
+        """Deletes the file, which is closed: nobody did what it says."""
+        if self.path:
+            with contextlib.suppress(OSError):
+                self.path.unlink(missing_ok=True)
 
     def _model_number(self, model: SessionModel) -> int:
         """Which of the session's models it is, from now on if it is a new one."""

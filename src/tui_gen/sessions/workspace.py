@@ -54,6 +54,8 @@ class Workspace:
         self._comparisons: dict[Branch, ModelComparison] = {}
         self.shown = ""
         """The name of the branch that a person looked at last."""
+        self.unattended: Branch | None = None
+        """What the screen began by itself."""
         self._lengths: dict[str, int] = {}
         self._fault = ""
 
@@ -231,6 +233,12 @@ class Workspace:
     def close(self) -> None:
         """Notes what is not noted yet and closes the journal."""
         self.journal.close()
+
+    def retire(self) -> None:
+        """Closes it for good, as others have taken its place: what nobody asked for is forgotten."""
+        self.close()
+        if [row.branch for row in self.tree.rows()] == [self.unattended]:
+            self.journal.discard()
 
     def tokens_of(self, text: str) -> list[int]:
         """What a person typed in a token's place. Raises TuiGenError for what the model does not know."""

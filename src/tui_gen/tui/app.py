@@ -44,6 +44,7 @@ from tui_gen.tui.themes import DARK, LIGHT, Themes
 if TYPE_CHECKING:
     from textual.command import Provider
 
+    from tui_gen.run_watch import Training
     from tui_gen.tui.tour import Tour
     from tui_gen.tui.tour_screen import TourScreen
 
@@ -86,7 +87,15 @@ class TuiGen(App[None]):
     BINDINGS: ClassVar[list[BindingType]] = bindings_of("app")
     COMMAND_PALETTE_BINDING = "ctrl+p"
 
-    def __init__(self, settings: Settings, entries: Sequence[Entry], tour: Tour | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        entries: Sequence[Entry],
+        *,
+        tour: Tour | None = None,
+        training: Training | None = None,
+    ) -> None:
+        """tour, training: through which the screen leads, or which it follows; one of them at most."""
         super().__init__()
         self.animation_level = "none"  # what is scrolled to is there at once, also over a slow line
         self._bound = Keymap(settings.keys)
@@ -99,11 +108,16 @@ class TuiGen(App[None]):
         self.workspaces: list[Workspace] = []
         """Of every model that was opened."""
         self._tour: TourScreen | None = None
+        keys = self._bound.keys
         if tour:
             from tui_gen.tui.tour_screen import TourScreen
 
-            self._tour = TourScreen(tour, settings, entries, self.workspaces, self._bound.keys)
-        self.playground = self._tour or PlaygroundScreen(settings, entries, self.workspaces, self._bound.keys)
+            self._tour = TourScreen(tour, settings, entries, self.workspaces, keys)
+        self.playground = self._tour or PlaygroundScreen(settings, entries, self.workspaces, keys)
+        if training:
+            from tui_gen.tui.watch_screen import WatchScreen
+
+            self.playground = WatchScreen(training, settings, entries, self.workspaces, keys)
         self._copying = threading.Lock()
         self._keys = deque[events.Key | events.Paste]()
         self._key_at_work: KeyHandled | None = None

@@ -448,8 +448,8 @@ TASKS: Tasks = {
         Key("c", "c", "compare", "", "in that list: the same prompt and random numbers beside the present model, up to "
             "three", "compare", Context.lists_models, priority=False, owner="ModelList", alias="compare_model"),
         Key("ctrl+l", "^l", "load_anew", "load the model anew, or change what a checkpoint was taken for",
-            "where a model was written anew: load it; of a checkpoint: say what it does not", "load anew",
-            Context.can_load_anew),
+            "where a model was written anew, or a training has gone on: load it; of a checkpoint: say what it does not",
+            "load anew", Context.can_load_anew),
         Key("f1,question_mark", "f1", "help", "help: keys and words", "this help; outside of the prompt also ?",
             "help", priority=False, owner="app"),
         Key("ctrl+p", "^p", "command_palette", "", "find any action by its name", "actions", owner="app",

@@ -17,12 +17,13 @@ from tui_gen.errors import TuiGenError
 from tui_gen.library import LoadedModel, distinct_names, graph_file, open_model
 from tui_gen.sessions.replay import LoadedSession, Replay
 from tui_gen.sessions.workspace import Workspace
+from tui_gen.training_run import log_folder, network_folder
 from tui_gen.tui.knob_state import Settings
 
 _TOKENS_BETWEEN_REPORTS = 500
 _SECONDS_BETWEEN_LOOKS = 1.0
 _EARLIER_VERSIONS = 4
-"""Of a model whose folder is written anew again and again, so many stay open besides the newest."""
+"""Of a model whose folder is written anew again and again, and of a run, so many stay open besides the newest."""
 FileTimes = tuple[tuple[int, int], ...]
 """When each file of a model was last changed, in nanoseconds, and its bytes."""
 
@@ -109,6 +110,8 @@ class ModelLoader(Widget):
         """Of the model that is being opened, or with which a session is made again."""
         self.workspaces, self._settings, self._session = workspaces, settings, settings.session
         self._read_times, self._last_times = dict[Path, FileTimes](), dict[Path, FileTimes]()
+        self.playing: Workspace | None = None
+        """The one on the screen, which stays open."""
         self._newer = dict[Path, FileTimes]()
         """Of the files in folders that hold another model now than the one that was read there."""
 
@@ -124,6 +127,11 @@ class ModelLoader(Widget):
     def open_beside(self, folder: Path) -> None:
         """Opens a model to be compared with the one on the screen."""
         self._run(folder, None, None, beside=True)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a model is being opened, for the screen or beside it."""
+        return any(worker.node is self and not worker.is_finished for worker in self.workers)
 
     def cancel(self) -> None:
         """Opens nothing any more."""
@@ -247,14 +255,15 @@ class ModelLoader(Widget):
         self.folder = None
 
     def _keep(self, workspace: Workspace, times: FileTimes) -> None:
-        """Of the earlier versions, the last few stay that were played."""
+        """Of the earlier versions, or the networks of one run, the last few stay that were played."""
         folder = workspace.loaded_model.path
-        versions = [each for each in self.workspaces if each.loaded_model.path == folder]
+        training = log_folder(folder)
+        versions = [each for each in self.workspaces if log_folder(each.loaded_model.path) == training]
         stay = [each for each in versions if len(each.tree)][-_EARLIER_VERSIONS:]
         for version in versions:
-            if version not in stay:
+            if version not in stay and not (version is self.playing and len(version.tree)):
                 self.workspaces.remove(version)
-                version.close()
+                version.retire()
         self.workspaces.append(workspace)
         self._read_times[folder] = self._last_times[folder] = times
         self._newer.pop(folder, None)
@@ -265,12 +274,13 @@ class ModelLoader(Widget):
 
 
 def labels(models: Sequence[LoadedModel]) -> list[str]:
-    """Names that tell them apart; of one folder, all but the last are `(before)`."""
-    folders, newest = [model.path for model in models], {model.path: model for model in models}
+    """Names that tell them apart; of one folder and name, all but the last are `(before)`."""
+    places = [(model.path, model.name) for model in models]
+    newest = dict(zip(places, models, strict=True))
     names = dict(zip(newest, distinct_names(list(newest.values())), strict=True))
-    later = [folders[number + 1 :].count(folder) for number, folder in enumerate(folders)]
+    later = [places[number + 1 :].count(place) for number, place in enumerate(places)]
     ages = ["" if not count else " (before)" if count == 1 else f" ({count} before)" for count in later]
-    return [names[folder] + age for folder, age in zip(folders, ages, strict=True)]
+    return [names[place] + age for place, age in zip(places, ages, strict=True)]
 
 
 def _file_times(folder: Path) -> FileTimes:
@@ -279,6 +289,7 @@ def _file_times(folder: Path) -> FileTimes:
         if folder.is_dir() and is_checkpoint(folder):
             facts = [path.stat() for path in sorted(folder.iterdir())]
         else:
+            folder = network_folder(folder)
             card = [] if folder.is_file() else [folder / "config.json"]
             facts = [os.stat(path) for path in (*card, graph_file(folder))]
     except OSError:
@@ -292,7 +303,7 @@ def _messages(
     """What happens, as it happens; None where it may be cancelled."""
     try:
         times = _file_times(folder)
-        workspace = workspace or Workspace(_load(folder, settings))
+        workspace = workspace or Workspace(load(folder, settings))
         yield ModelOpened(workspace, session, times)
         if session:
             yield from _replay(workspace.loaded_model, session, settings)
@@ -300,7 +311,7 @@ def _messages(
         yield ModelRefused(str(fault) or type(fault).__name__)
 
 
-def _load(folder: Path, settings: Settings) -> LoadedModel:
+def load(folder: Path, settings: Settings) -> LoadedModel:
     """Opens a model folder as the command line asks, and decides where the model runs."""
     loaded_model = open_model(
         folder,
@@ -315,7 +326,7 @@ def _load(folder: Path, settings: Settings) -> LoadedModel:
 
 
 def _replay(loaded_model: LoadedModel, session: LoadedSession, settings: Settings) -> Iterator[Message | None]:
-    others = {index: _load(folder, settings) for index, folder in session.folders.items() if index}
+    others = {index: load(folder, settings) for index, folder in session.folders.items() if index}
     replay, fault = Replay(session.session, loaded_model, others), ""
     try:
         for _ in replay.run():

@@ -285,7 +285,9 @@ class PlaygroundScreen(Screen[None]):
         loaded_model = workspace.loaded_model
         if self.workspace and self.run_view:
             self._cursors[self.workspace] = self.run_view.cursor
-        self.output.workspace, self._before = workspace, None
+        self._cursors = {each: cursor for each, cursor in self._cursors.items() if each in self.loader.workspaces}
+        self.output.workspace = self.loader.playing = workspace
+        self._before = None
         self.knobs.serve(loaded_model.card)
         self.side.attend(None)
         self.inside.view.attend(None)

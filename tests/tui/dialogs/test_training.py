@@ -12,7 +12,7 @@ from tests.support import toys
 from tests.support.driver import on_screen
 from tests.support.widget_app import OPEN, DialogDriver, opened
 from tui_gen.library import read_card
-from tui_gen.training_log import read_learning
+from tui_gen.training_log import TrainingLog
 from tui_gen.tui.dialogs import training
 from tui_gen.tui.dialogs.training import TrainingDialog
 
@@ -20,8 +20,9 @@ STRIPES, BLACK = toys.STRIPES.tolist(), np.zeros_like(toys.STRIPES).tolist()
 
 
 def _dialog(folder: Path) -> TrainingDialog:
-    card = read_card(folder)
-    return TrainingDialog(card, read_learning(folder, card))
+    card, log = read_card(folder), TrainingLog(folder)
+    log.update(card)
+    return TrainingDialog(card, log)
 
 
 @pytest.fixture

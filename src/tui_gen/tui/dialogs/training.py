@@ -2,39 +2,180 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
+from rich.segment import Segment
 from rich.text import Text
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
 from textual.timer import Timer
-from textual.widgets import OptionList, Static
-from textual.widgets.option_list import Option
+from textual.widgets import Static
+from textual.worker import Worker
 
 from tui_gen.card import ImageSpec, ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.images.picture import Picture
 from tui_gen.library import LoadedModel
+from tui_gen.run_watch import Scores
 from tui_gen.terminal_text import scrub, scrub_line
-from tui_gen.training_log import Epoch, Learning, SampleSettings, picture_of, read_learning, shown_loss
+from tui_gen.training_log import Epoch, Learning, SampleSettings, TrainingLog, picture_of, shown_loss
 from tui_gen.training_run import log_folder
 from tui_gen.tui.dialogs.dialog import Dialog, Frame, KeyHints
-from tui_gen.tui.widgets.cells import SteadyOptionList
+from tui_gen.tui.widgets.cells import part_style
 from tui_gen.tui.widgets.image_view import ImageView, most_in_sight
 from tui_gen.tui.widgets.surprisal_rows import first_that_fits
 
 _TURN = 0.7
 """Seconds that an epoch is seen while they are played."""
+_SECONDS = 1.0
+"""Between two looks at a log that may grow."""
 _PLOT = 13
 """Characters of the line on which a row's two losses are marked."""
 _TRAINING, _HELD_OUT = "○", "●"
 
 
+class _Table:
+    """The epochs with their losses and scores, and marks on the line between the lowest and the highest loss."""
+
+    def __init__(self, learning: Learning, scores: Scores | None) -> None:
+        self.learning, self._bits = learning, None if scores is None else dict(scores.bits)
+        losses = [loss for epoch in learning.epochs for loss in epoch.losses if not math.isnan(loss)]
+        self._low, self._high = min(losses, default=0.0), max(losses, default=0.0)
+
+    def is_as(self, other: _Table) -> bool:
+        """Whether the same is known."""
+        return (self.learning, f"{self._bits}") == (other.learning, f"{other._bits}")
+
+    @property
+    def heading(self) -> str:
+        """Of the columns."""
+        low, high = f"{self._low:.2f}", f"{self._high:.2f}"
+        score = "" if self._bits is None else f" {'score':>8}"
+        return f"{'epoch':5} {_TRAINING + ' train':>8} {_HELD_OUT + ' held':>8}{score}  {low}{high:>{_PLOT - len(low)}}"
+
+    def row(self, at: int) -> str:
+        """Of the epoch at a place."""
+        epoch, line = self.learning.epochs[at], [" "] * _PLOT
+        for mark, loss in zip((_TRAINING, _HELD_OUT), epoch.losses, strict=True):
+            if not math.isnan(loss):
+                line[round((loss - self._low) / ((self._high - self._low) or 1.0) * (_PLOT - 1))] = mark
+        scores = [] if self._bits is None else [self._bits.get(epoch.number, math.nan)]
+        losses = " ".join(f"{shown_loss(loss):>8}" for loss in (*epoch.losses, *scores))
+        return f"{epoch.number:5} {losses}  {''.join(line)}"
+
+
+class EpochList(ScrollView, can_focus=True):
+    """A line for each of many epochs, of which those in sight are drawn; one is selected."""
+
+    DEFAULT_CSS = """
+    EpochList {
+        height: 1fr;
+        background: $surface;
+        scrollbar-size-vertical: 1;
+        & > .epoch-list--selected {
+            color: $block-cursor-blurred-foreground;
+            background: $block-cursor-blurred-background;
+            text-style: $block-cursor-blurred-text-style;
+        }
+        &:focus > .epoch-list--selected {
+            color: $block-cursor-foreground;
+            background: $block-cursor-background;
+            text-style: $block-cursor-text-style;
+        }
+    }
+    """
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"epoch-list--selected"}
+    BINDINGS: ClassVar[list[BindingType]] = [
+        ("up", "turn(-1)", "the epoch before"),
+        ("down", "turn(1)", "the next epoch"),
+        ("pageup", "turn_page(-1)", "a page up"),
+        ("pagedown", "turn_page(1)", "a page down"),
+        ("home", "first", "the first epoch"),
+        ("end", "last", "the last epoch"),
+    ]
+
+    class Selected(Message):
+        """Another epoch is selected, or the list is another one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.selected = _Table(Learning(), None), 0
+
+    @property
+    def epoch(self) -> Epoch:
+        """The one that is selected."""
+        return self.table.learning.epochs[self.selected]
+
+    @property
+    def is_at_end(self) -> bool:
+        """Whether the last one is selected."""
+        return self.selected == len(self.table.learning) - 1
+
+    def show(self, table: _Table, number: int | None = None) -> None:
+        """Lists epochs. number: of the one that is selected then, or the first one after it."""
+        self.table = table
+        self.virtual_size = Size(0, len(table.learning))
+        self.refresh()
+        if number is not None:
+            numbers = [epoch.number for epoch in table.learning.epochs]
+            self.select(bisect_left(numbers, number))
+
+    def select(self, at: int) -> None:
+        """Selects the epoch at a place, or the nearest there is."""
+        self.selected = max(0, min(len(self.table.learning) - 1, at))
+        self.scroll_to_region(Region(0, self.selected, 1, 1), animate=False)
+        self.refresh()
+        self.post_message(self.Selected())
+
+    def on_resize(self) -> None:
+        """The selected one stays in sight."""
+        self.select(self.selected)
+
+    def on_click(self, event: events.Click) -> None:
+        """Selects what is clicked on."""
+        self.select(event.y + self.scroll_offset.y)
+
+    def action_turn(self, by: int) -> None:
+        """To another epoch."""
+        self.select(self.selected + by)
+
+    def action_turn_page(self, by: int) -> None:
+        """As many epochs on as are in sight."""
+        self.select(self.selected + by * max(1, self.size.height))
+
+    def action_first(self) -> None:
+        self.select(0)
+
+    def action_last(self) -> None:
+        self.select(len(self.table.learning) - 1)
+
+    def render_line(self, y: int) -> Strip:
+        """The line of an epoch."""
+        at = y + self.scroll_offset.y
+        style = part_style(self, "epoch-list--selected") if at == self.selected else self.rich_style
+        text = f" {self.table.row(at)}" if at < len(self.table.learning) else ""
+        return Strip([Segment(text, style)]).adjust_cell_length(self.size.width, style)
+
+
 class TrainingDialog(Dialog[None]):
     """All epochs of a training, the last one selected. As many pictures are seen as fit, texts scroll."""
+
+    @dataclass
+    class Grown(Message):
+        """There are more epochs, or scores."""
+
+        table: _Table
 
     DEFAULT_CSS = """
     TrainingDialog {
@@ -54,6 +195,12 @@ class TrainingDialog(Dialog[None]):
         &.-medium .epochs {
             width: 26; /* the losses, but not their line */
         }
+        &.-scored .epochs {
+            width: 35; /* the losses and the score, but not their line */
+        }
+        &.-scored.-roomy .epochs {
+            width: 50;
+        }
         &.-narrow .epochs {
             width: 8; /* the epochs' numbers alone */
         }
@@ -63,19 +210,6 @@ class TrainingDialog(Dialog[None]):
             text-wrap: nowrap;
             text-overflow: clip;
             color: $text-muted;
-        }
-        OptionList, OptionList:focus {
-            height: 1fr;
-            border: none;
-            padding: 0;
-            background: $surface;
-            background-tint: $background 0%;
-            text-wrap: nowrap;
-            text-overflow: clip;
-            scrollbar-size-vertical: 1;
-        }
-        OptionList > .option-list--option {
-            padding: 0 1;
         }
         .samples {
             width: 1fr;
@@ -118,20 +252,24 @@ class TrainingDialog(Dialog[None]):
         ("greater_than_sign", "turn_sample(1)", "the next sample"),
         ("f9,q", "leave", "close"),
     ]
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (60, "-medium"), (78, "-wide")]  # noqa: RUF012 (of instances in Textual)
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (60, "-medium"), (78, "-wide"), (110, "-roomy")]  # noqa: RUF012 (of instances in Textual)
     VERTICAL_BREAKPOINTS = [(0, "-short"), (18, "-tall")]  # noqa: RUF012 (likewise)
 
-    def __init__(self, card: ModelCard, learning: Learning) -> None:
-        """learning: of one epoch at least."""
+    def __init__(self, card: ModelCard, log: TrainingLog, scores: Scores | None = None) -> None:
+        """log: of one epoch at least; it may grow, as scores may."""
         super().__init__()
-        self._card, self._learning = card, learning
-        self._list = SteadyOptionList(*_options(learning), markup=False)
-        self._list.highlighted = len(learning) - 1  # what the training came to
+        self._card, self._log, self._scores = card, log, scores
+        self._learning = log.learning
+        self._list, self._heading = EpochList(), Static(classes="heading", markup=False)
+        self._list.show(_Table(self._learning, scores))
+        self._list.selected = len(self._learning) - 1  # what the training came to
+        self.set_class(scores is not None, "-scored")
         self._text, self._caption = Static(markup=False), Static(markup=False, classes="caption")
         self._pictures = SamplePictures(card.image) if card.image else None
         self._samples = self._pictures or VerticalScroll(classes="samples")
         self._key_hints = KeyHints()
         self._playing: Timer | None = None
+        self._looker: Worker[None] | None = None
         self._epoch: Epoch | None = None
         """The one that is on the screen."""
 
@@ -140,30 +278,45 @@ class TrainingDialog(Dialog[None]):
         with Frame(f"how {self._card.name} learned") as frame:
             with Horizontal():
                 with Vertical(classes="epochs"):
-                    yield Static(_heading(self._learning), classes="heading", markup=False)
+                    yield self._heading
                     yield self._list
                 with self._samples:
                     if not self._pictures:
                         yield self._text
             yield self._caption
-            yield Static(_meaning(self._learning), markup=False, classes="meaning")
+            yield Static(_meaning(self._learning, self._scores), markup=False, classes="meaning")
             yield self._key_hints
         self._frame = frame
 
     def on_mount(self) -> None:
-        """The arrows go through the epochs."""
+        """The arrows go through the epochs; the log is looked at from now on."""
         self._list.focus()
+        self._heading.update(self._list.table.heading)
+        self.set_interval(_SECONDS, self._look)
         self._show_keys()
 
-    def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
-        """Shows what was made after this epoch, if it still is the one: a new list begins with its first."""
-        event.stop()
-        if event.option_index == self._list.highlighted:
-            self._show(self._learning.epochs[event.option_index])
+    def _look(self) -> None:
+        if not self._looker or self._looker.is_finished:
+            self._looker = self.run_worker(self._look_once, thread=True)
 
-    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """Enter has nothing to do."""
-        event.stop()
+    def _look_once(self) -> None:
+        """In a thread. What cannot be read leaves the list as it is."""
+        with contextlib.suppress(TuiGenError):
+            self._log.update(self._card)
+        table = _Table(self._log.learning, self._scores)
+        if not table.is_as(self._list.table):
+            self.post_message(self.Grown(table))
+
+    def on_training_dialog_grown(self, message: Grown) -> None:
+        """Lists what is there now; the epoch that is selected stays so."""
+        number = self._list.epoch.number
+        self._learning = message.table.learning
+        self._heading.update(message.table.heading)
+        self._list.show(message.table, number)
+
+    def on_epoch_list_selected(self) -> None:
+        """Shows what was made after this epoch."""
+        self._show(self._list.epoch)
 
     def on_resize(self) -> None:
         """What has room is known when everything has its place."""
@@ -171,9 +324,7 @@ class TrainingDialog(Dialog[None]):
 
     def action_turn(self, by: int) -> None:
         """To another epoch, if there is one."""
-        at = (self._list.highlighted or 0) + by
-        if 0 <= at < len(self._learning):
-            self._list.highlighted = at
+        self._list.select(self._list.selected + by)
 
     def action_turn_sample(self, by: int) -> None:
         """Of several pictures of which not all are in sight, to others."""
@@ -186,16 +337,16 @@ class TrainingDialog(Dialog[None]):
         if self._playing:
             self._hold()
             return
-        if self._list.highlighted == len(self._learning) - 1:
-            self._list.highlighted = 0
+        if self._list.is_at_end:
+            self._list.select(0)
         self._playing = self.set_interval(_TURN, self._next)
         self._show_keys()
 
     def _next(self) -> None:
-        if self._epoch is not self._learning.epochs[self._list.highlighted or 0]:
+        if self._epoch is not self._list.epoch:
             return  # a busy machine: the list has moved on, and its epoch is not on the screen yet
         self.action_turn(1)
-        if self._list.highlighted == len(self._learning) - 1:
+        if self._list.is_at_end:
             self._hold()
 
     def _hold(self) -> None:
@@ -212,7 +363,7 @@ class TrainingDialog(Dialog[None]):
 
     def _use_room(self, epoch: Epoch | None = None) -> None:
         """Shows as many pictures and as many words as fit, of an epoch or of the selected one."""
-        epoch = epoch or self._learning.epochs[self._list.highlighted or 0]
+        epoch = epoch or self._list.epoch
         prompt = f": {scrub_line(self._learning.prompt)}" if self._learning.prompt else ""
         seed = ""
         if self._pictures:
@@ -266,31 +417,6 @@ class SamplePictures(ImageView, can_focus=False):
         self._first = (self._first + by) % len(self._epoch.samples) if self._epoch and self.part else 0
 
 
-def _options(learning: Learning) -> list[Option]:
-    limits = _limits(learning)
-    return [Option(_row(epoch, *limits)) for epoch in learning.epochs]
-
-
-def _limits(learning: Learning) -> tuple[float, float]:
-    """The lowest and the highest loss: the ends of the line on which they are marked."""
-    losses = [loss for epoch in learning.epochs for loss in epoch.losses if not math.isnan(loss)]
-    return min(losses, default=0.0), max(losses, default=0.0)
-
-
-def _heading(learning: Learning) -> str:
-    low, high = (f"{limit:.2f}" for limit in _limits(learning))
-    return f"{'epoch':5} {_TRAINING + ' train':>8} {_HELD_OUT + ' held':>8}  {low}{high:>{_PLOT - len(low)}}"
-
-
-def _row(epoch: Epoch, low: float, high: float) -> str:
-    line = [" "] * _PLOT
-    for mark, loss in zip((_TRAINING, _HELD_OUT), epoch.losses, strict=True):
-        if not math.isnan(loss):
-            line[round((loss - low) / ((high - low) or 1.0) * (_PLOT - 1))] = mark
-    train, held_out = (f"{shown_loss(loss):>8}" for loss in epoch.losses)
-    return f"{epoch.number:5} {train} {held_out}  {''.join(line)}"
-
-
 def _texts(epoch: Epoch) -> Text:
     """The samples below each other, each of several below its heading."""
     text = Text()
@@ -306,16 +432,22 @@ def _captions(settings: SampleSettings, card: ModelCard) -> Sequence[str]:
     return *((f"{caption} ({remark})",) if remark else ()), caption, brief, brief.replace("temperature", "T")
 
 
-def _meaning(learning: Learning) -> str:
+def _meaning(learning: Learning, scores: Scores | None) -> str:
+    unit = f" in {scrub_line(learning.unit)}" if learning.unit else ""
+    score = f" Score: {scores.unit or 'bits'} of {scrub_line(scores.file.name)}." if scores else ""
     return (
-        f"Loss in {scrub_line(learning.unit)}, lower is better. The training loss is averaged over the epoch, the "
-        "held-out one is taken after it, so that it may be lower."
+        f"Loss{unit}, lower is better. The training loss is averaged over the epoch, the "
+        f"held-out one is taken after it, so that it may be lower.{score}"
     )
 
 
-def training_dialog(loaded_model: LoadedModel) -> TrainingDialog:
-    """How a model learned. Raises TuiGenError where its folder does not say, or what cannot be read."""
-    training = read_learning(log_folder(loaded_model.folder), loaded_model.card)
-    if not training.epochs:
+def training_dialog(loaded_model: LoadedModel, scores: Scores | None = None) -> TrainingDialog:
+    """How a model learned. Raises TuiGenError where its folder does not say, or what cannot be read.
+
+    scores: of the networks of its run, if there are any.
+    """
+    log = TrainingLog(log_folder(loaded_model.folder))
+    log.update(loaded_model.card)
+    if not log.learning.epochs:
         raise TuiGenError(f"{loaded_model.path.name} does not say how it learned: it has no training log")
-    return TrainingDialog(loaded_model.card, training)
+    return TrainingDialog(loaded_model.card, log, scores)

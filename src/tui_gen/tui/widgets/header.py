@@ -33,12 +33,13 @@ class Header(Widget):
         super().__init__()
         self._facts: list[str] = []
         self._speed: list[str] = []
+        self._note = ""
         self._model: tuple[object, ...] = ()
 
     def show_model(self, loaded_model: LoadedModel) -> bool:
         """Shows the model and where it runs; False where that stands there already and the model has no warnings."""
         card, model = loaded_model.card, loaded_model.model
-        facts = (card.name, card.architecture, *model.placed)
+        facts = (loaded_model.name, card.architecture, *model.placed)
         if facts == self._model and not model.has_warnings:
             return False
         self.show(*facts)
@@ -50,6 +51,11 @@ class Header(Widget):
         self._facts, self._speed, self._model = [scrub_line(fact) for fact in facts if fact], [], ()
         self.refresh()
 
+    def show_note(self, note: str) -> None:
+        """Shows something else after the first of the facts."""
+        self._note = note
+        self.refresh()
+
     def show_rate(self, tokens_per_second: float, step_seconds: float) -> None:
         """Shows how fast tokens come, at the pace that is set, and how long the engine takes for a step."""
         rate = f"{tokens_per_second:,.0f} tokens/s"
@@ -59,7 +65,7 @@ class Header(Widget):
     def render(self) -> Text:
         """The line."""
         room = self.size.width - len("tui-gen") - 4
-        facts, speed = list(self._facts), list(self._speed)
+        facts, speed = [*self._facts[:1], *filter(None, [self._note]), *self._facts[1:]], list(self._speed)
         while cell_len(_SEPARATOR.join(facts + speed)) > room and len(facts + speed) > 1:
             (speed if len(speed) > 1 else facts if len(facts) > 1 else speed).pop()
         right = _SEPARATOR.join(facts + speed)
@@ -129,7 +135,7 @@ def about_text(loaded_model: LoadedModel, keys: Sequence[Key] = KEYS) -> str:
         if card.prompt_example
         else ""
     )
-    return f"{card.name}\n{brief(card.description)}{example}\n\n" + "\n".join(lines) + _phrases(loaded_model)
+    return f"{loaded_model.name}\n{brief(card.description)}{example}\n\n" + "\n".join(lines) + _phrases(loaded_model)
 
 
 def _conversion_facts(loaded_model: LoadedModel, key: str) -> list[tuple[str, str]]:

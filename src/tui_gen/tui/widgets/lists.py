@@ -238,32 +238,50 @@ class ModelList(SteadyOptionList):
         super().__init__(markup=False, compact=True)
         bind(self, "ModelList", keys)
         self._entries = {str(entry.path.resolve()): entry for entry in entries}
+        self._networks = dict[str, Entry]()
+        """Those of a run, which stand before the others and are none of them."""
         self._playing = ""
         self._fill()
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Enter, or a click."""
         event.stop()
-        self.post_message(self.Selected(self._entries[str(event.option.id)].path))
+        self.post_message(self.Selected(self._listed[str(event.option.id)].path))
 
     def action_compare(self) -> None:
         """Asks for a comparison with the model that plays."""
         if (option := self.highlighted_option) and not option.disabled:
-            self.post_message(self.Compared(self._entries[str(option.id)].path))
+            self.post_message(self.Compared(self._listed[str(option.id)].path))
+
+    def show_networks(self, entries: Sequence[Entry]) -> None:
+        """Lists the networks of a run, which may have changed, before the others."""
+        selected, playing = self.highlighted_option, self._networks.get(self._playing)
+        self._networks = {str(entry.path.resolve()): entry for entry in entries}
+        if playing:
+            self._networks.setdefault(self._playing, playing)
+        self._fill()
+        if selected and selected.id in self._listed:
+            self.highlighted = self.get_option_index(str(selected.id))
 
     def mark(self, loaded_model: LoadedModel) -> None:
         """Marks the model that plays, which is listed from then on."""
         folder = loaded_model.path
         self._playing = str(folder.resolve())
-        if self._playing not in self._entries:
+        if loaded_model.epoch is not None:
+            self._networks.setdefault(self._playing, Entry(loaded_model.name, folder, loaded_model.card))
+        elif self._playing not in self._entries:
             self._entries = {self._playing: Entry(folder.name, folder, loaded_model.card), **self._entries}
         self._fill()
         self.highlighted = self.get_option_index(self._playing)
 
+    @property
+    def _listed(self) -> dict[str, Entry]:
+        return {**self._networks, **self._entries}
+
     def _fill(self) -> None:
         self.clear_options()
         heading = ""
-        for key, entry in self._entries.items():
+        for key, entry in self._listed.items():
             kind = entry.card.kind if entry.card else "damaged"
             if kind != heading:
                 self.add_option(Option(kind, disabled=True))
