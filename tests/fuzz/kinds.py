@@ -5,9 +5,13 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import pickle
 import random
+import struct
+import tomllib
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,9 +22,13 @@ from tests.support.journals import JournaledTree
 from tui_gen.errors import TuiGenError
 from tui_gen.library import open_model, read_card
 from tui_gen.sessions.file import read_session, session_text
+from tui_gen.terminal_text import scrub, scrub_line
 
-from .mutations import changed
+from .commands import commands
+from .graphs import graphs
+from .mutations import changed, toml
 from .pickles import bomb, random_pickle
+from .texts import prompts, tokenizers
 
 Attempt = Callable[[random.Random], object]
 """Makes an input of random numbers and reads it; TuiGenError is the only error that it may raise."""
@@ -308,5 +316,129 @@ def cards(folder: Path) -> Attempt:
     return attempt
 
 
-_KINDS = (trained, kept, evaluated, resumed, networks, settings, files, pickles, bombs, sessions, cards)
+def logs(folder: Path) -> Attempt:
+    """Runs and models whose training.jsonl is changed by structure, or damaged; `learned` tells of them."""
+    from tests.support.command_line import run_main
+    from tui_gen.training_log import read_learning
+
+    picture, text = toys.image_folder(folder / "run" / "model"), toys.text_folder(folder / "text")
+    toys.learned(folder / "run", *[toys.STRIPES.tolist()] * 3, seeds=[1], temperature=0.8, guidance=2)
+    toys.learned(text, "the cat", "the dog ran")
+    contents = {path: (path / "training.jsonl").read_bytes() for path in (picture.parent, text)}
+
+    def attempt(rng: random.Random) -> object:
+        path = rng.choice(list(contents))
+        lines = contents[path].splitlines()
+        at = rng.randrange(len(lines))
+        lines[at] = json.dumps(changed(json.loads(lines[at]), rng)).encode()
+        content = b"\n".join(lines) + b"\n"
+        (path / "training.jsonl").write_bytes(damaged(content, rng) if rng.random() < 0.2 else content)
+        end = run_main("learned", str(path), *rng.choice(((), ("--json",), ("--format", "ascii"), ("--epoch", "1"))))
+        told = end.stderr.decode()
+        if "nobody foresaw" in told or scrub(told) != told or scrub(end.stdout.decode()) != end.stdout.decode():
+            raise RuntimeError(f"{told} {end.stdout!r:.300}")
+        return read_learning(path, read_card(picture if path == picture.parent else text))
+
+    return attempt
+
+
+def pictures(folder: Path) -> Attempt:
+    """Picture files of every format that Pillow writes, damaged, and PNG files of strange chunks."""
+    from PIL import Image
+
+    from tui_gen.images.read import read_levels
+
+    models = [read_card(make(folder / name)).image for name, make in _PICTURE_MODELS.items()]
+    specs = [image for image in models if image]
+    picture = Image.radial_gradient("L").resize((40, 30))
+    for ending in ("png", "jpg", "gif", "webp", "bmp", "tif", "tga", "ico", "ppm", "pcx", "sgi", "jp2", "dds", "icns"):
+        with contextlib.suppress(KeyError, OSError, ValueError):  # what this Pillow does not write
+            picture.convert("RGB" if ending != "gif" else "P").save(folder / f"picture.{ending}")
+    for mode in ("1", "LA", "I;16", "F", "CMYK", "RGBA"):
+        picture.convert(mode).save(folder / f"{mode.replace(';', '')}.tiff")
+    originals = [path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()]
+    path = folder / "mutant"
+
+    def attempt(rng: random.Random) -> object:
+        content = strange_png(rng) if rng.random() < 0.3 else damaged(rng.choice(originals), rng)
+        path.write_bytes(content)
+        return read_levels(path, rng.choice(specs))
+
+    return attempt
+
+
+_PICTURE_MODELS = {"grey": toys.image_folder, "colour": toys.colour_folder}
+
+
+def strange_png(rng: random.Random) -> bytes:
+    """Of chunks in any order, of sizes that their pixels do not have, which may inflate without end."""
+    sizes = (0, 1, 2, 7, 1000, 7000, 2**16, 2**31 - 1, 2**32 - 1)
+    width, height = rng.choice(sizes), rng.choice(sizes)
+    depth, colours = rng.choice((1, 2, 4, 8, 16, 3)), rng.choice((0, 2, 3, 4, 6, 7))
+    pixels = zlib.compress(rng.choice((b"\0", b"\1\2\3")) * rng.choice((1, 1000, 10**6)), rng.choice((1, 9)))
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colours, 0, 0, rng.randrange(3)))]
+    for _ in range(rng.randrange(5)):
+        name = rng.choice((b"PLTE", b"tRNS", b"gAMA", b"iCCP", b"zTXt", b"iTXt", b"eXIf", b"acTL", b"fcTL", b"fdAT"))
+        content = rng.choice((b"", rng.randbytes(12), b"a\0\0" + zlib.compress(bytes(10**6)), b"Exif\0\0II*\0"))
+        chunks.insert(rng.randrange(len(chunks) + 1), (name, content))
+    chunks += [(b"IDAT", pixels)] * rng.choice((0, 1, 2)) + [(b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+        for name, content in chunks
+    )
+
+
+def tours(folder: Path) -> Attempt:
+    """Tours that are changed by structure, or damaged."""
+    from tui_gen.tui.tour import SHIPPED, read_tour
+
+    content, path = SHIPPED.read_bytes(), folder / "tour.toml"
+
+    def attempt(rng: random.Random) -> object:
+        path.write_bytes(_changed_toml(content, rng))
+        tour = read_tour(path)
+        return [stop.words() for stop in tour.stops], list(tour.faults())
+
+    return attempt
+
+
+def configurations(folder: Path) -> Attempt:
+    """Configurations that are changed by structure, or damaged; the screen's keys and themes follow them."""
+    from tui_gen.config import VARIABLE, read_config
+    from tui_gen.tui.bindings import KEYS
+    from tui_gen.tui.keymap import Keymap
+    from tui_gen.tui.themes import Themes
+
+    path = folder / "config.toml"
+    os.environ[VARIABLE] = str(path)
+    own = {"primary": "#ffb454", "dark": True, "variables": {"input-selection-background": "#ffb454 35%"}}
+    facts: dict[str, Any] = {"theme": "mine", "model": "names", "temperature": 1.0, "top_k": 3, "pace": "unlimited"}
+    facts |= {"samples": 2, "threads": 1, "keys": {key.id: key.key for key in KEYS[:9] if key.id}}
+    content = toml({**facts, "themes": {"mine": own}}).encode()
+
+    def attempt(rng: random.Random) -> object:
+        path.write_bytes(_changed_toml(content, rng))
+        config = read_config()
+        themes, keymap = Themes(config.values.get("theme", ""), config.themes), Keymap(config.keys)
+        for fault in (*config.faults, *themes.faults, *keymap.faults):
+            if scrub_line(fault) != fault:
+                raise RuntimeError(f"raw: {fault!r}")
+        if config.faults:
+            raise TuiGenError(config.faults[0])
+        return keymap
+
+    return attempt
+
+
+def _changed_toml(content: bytes, rng: random.Random) -> bytes:
+    if rng.random() < 0.3:
+        return damaged(content, rng)
+    facts = changed(tomllib.loads(content.decode()), rng)
+    return toml(facts if isinstance(facts, dict) else {"stops": facts}).encode("utf-8", "replace")
+
+
+_KINDS = (
+    *(trained, kept, evaluated, resumed, networks, settings, files, pickles, bombs),
+    *(graphs, cards, tokenizers, prompts, pictures, sessions, logs, tours, configurations, commands),
+)
 KINDS: dict[str, Callable[[Path], Attempt]] = {each.__name__: each for each in _KINDS}

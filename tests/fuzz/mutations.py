@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
 import random
 from collections.abc import Callable
@@ -86,3 +87,20 @@ def _near(value: Any, rng: random.Random) -> Any:
     if isinstance(value, str):
         return rng.choice((value[: len(value) // 2], value * 2, value.upper(), f"{value}\x00"))
     return value
+
+
+def toml(facts: dict[Any, Any]) -> str:
+    """A TOML file of values such as `changed` makes; what TOML has no word for becomes a text."""
+    return "".join(f"{_toml(str(key))} = {_toml(value)}\n" for key, value in facts.items())
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_toml(str(key))} = {_toml(entry)}" for key, entry in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    if isinstance(value, int | float):
+        return repr(value)
+    return json.dumps(str(value)).replace("\\ud800", "?").replace("\x7f", "")
