@@ -14,12 +14,13 @@ from tui_gen.terminal_text import LONGEST, SIGN, PieceScrubber, brief, say, scru
 ROOT = Path(__file__).parents[1]
 DOORS = {
     "src/tui_gen/terminal_text.py": {"print", "sys.stdout", "sys.stderr"},
-    "src/tui_gen/child.py": {"print"},  # what the parent reads
+    "src/tui_gen/child.py": {"print", "sys.__stdout__"},  # what the parent reads
     "src/tui_gen/launcher.py": {"sys.excepthook", "sys.stderr", "sys.stdout"},  # flushed before a process is copied
     "src/tui_gen/cli/main.py": {"sys.stdout", "sys.stderr"},  # prepares and abandons them
     "src/tui_gen/cli/learned.py": {"sys.stdout"},  # a picture's bytes
     "src/tui_gen/cli/play.py": {"sys.__stderr__", "sys.stdout"},  # handed to the screen
     "src/tui_gen/cli/score.py": {"print", "sys.stdout", "sys.stderr"},  # a writer's bytes; our own words in colours
+    "src/tui_gen/cli/watch.py": {"sys.stdout"},  # a picture's bytes
     "src/tui_gen/output/writers.py": {"sys.stdout"},  # bytes, which the writers make harmless for a terminal
     "src/tui_gen/text/encoder_process.py": {"sys.stdout"},  # a pipe
     "export/factory/owner.py": {"sys.stderr"},  # the owner's own code prints there

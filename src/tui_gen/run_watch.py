@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.files import digest, read_bytes
+from tui_gen.json_fields import parse_json
 from tui_gen.library import Entry, LoadedModel, epoch_name, graph_file, read_card, read_tokenizer
 from tui_gen.scoring.score import score_file
 from tui_gen.training_log import Epoch, Learning, TrainingLog, shown_loss
@@ -119,8 +119,8 @@ class RunWatch:
         try:
             card, graph = read_card(folder), read_bytes(graph_file(folder))
             tokenizer = read_tokenizer(folder)
-            json.loads(tokenizer or "{}")
-        except (TuiGenError, OSError, ValueError, RecursionError):
+            parse_json(tokenizer or "{}")
+        except (TuiGenError, OSError):
             return None
         sha256, epoch = digest(graph), epoch_of(folder)
         needs_tokenizer = not card.image or card.image.conditions

@@ -9,7 +9,6 @@ Whatever else the training script keeps there is left alone.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tui_gen.errors import TuiGenError
+from tui_gen.json_fields import parse_json
 
 if TYPE_CHECKING:  # which is PyTorch's, and nothing here needs it
     from torch import nn
@@ -140,8 +140,8 @@ def epoch_of(model: Path) -> int | None:
     if model.name != MODEL or not _is_model(str(model)):
         return None
     try:
-        entry = json.loads((model / LOG).read_bytes().splitlines()[-1])
-    except (OSError, ValueError, IndexError, RecursionError):
+        entry = parse_json((model / LOG).read_bytes().splitlines()[-1])
+    except (OSError, TuiGenError, IndexError):
         return None
     epoch = entry.get("epoch") if isinstance(entry, dict) else None
     return epoch if type(epoch) is int else None

@@ -34,7 +34,9 @@ def run(args: argparse.Namespace) -> int:
 
     path = Path(args.file) if args.file else SHIPPED
     if not (args.check or args.plain):
-        return _show(path, args)
+        from tui_gen.cli import play
+
+        return play.on_terminal(lambda: _show(path, args), args)
     tour = read_tour(path)
     if args.plain:
         show(*_plain(tour))
