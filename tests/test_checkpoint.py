@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support import toys
-from tests.support.checkpoints import write_lstm
+from tests.support.checkpoints import CELL, SIZE, Exporter, use, write_lstm
 from tui_gen import checkpoint
 from tui_gen.checkpoint import (
     Conversion,
@@ -24,33 +22,8 @@ from tui_gen.checkpoint import (
     known_conversion,
     open_checkpoint,
 )
-from tui_gen.child import Ending, Report
+from tui_gen.child import Ending
 from tui_gen.errors import TuiGenError
-
-SIZE = {"what": "the size of the images", "option": "--size HxW"}
-CELL = {"what": "its cell", "option": "--assume cell=own|torch", "default": "torch", "choices": ["torch", "own"]}
-
-
-class Exporter:
-    """Stands in for the child: says this of every file, and makes a toy model of it."""
-
-    def __init__(self, *missing: dict[str, object], ending: Ending | None = None) -> None:
-        self.calls = list[list[str]]()
-        self.ending = ending
-        self.during: Callable[[], object] = str
-        self._diagnosis = json.dumps({"summary": "LSTM 8", "facts": [["file", "zip"]], "missing": missing})
-
-    def __call__(
-        self, task: object, content: bytes, *, tell: Report, is_stopped: Callable[[], bool], **limits: object
-    ) -> Ending:
-        self.calls.append(json.loads(content))
-        tell(f"diagnosis {self._diagnosis}")
-        tell("line logits: equal")
-        self.during()
-        options = dict(word.split("=", 1) for word in self.calls[-1] if "=" in word)
-        if self.ending is None:
-            toys.text_folder(Path(options["--output"]))
-        return self.ending or Ending(0, "line logits: equal")
 
 
 @pytest.fixture
@@ -66,11 +39,6 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def exporter(monkeypatch: pytest.MonkeyPatch) -> Exporter:
     """Which guesses a cell."""
     return use(Exporter(CELL), monkeypatch)
-
-
-def use(exporter: Exporter, monkeypatch: pytest.MonkeyPatch) -> Exporter:
-    monkeypatch.setattr(checkpoint, "run_in_child", exporter)
-    return exporter
 
 
 def test_a_file_is_converted_once_whatever_it_is_called(file: Path, exporter: Exporter, tmp_path: Path) -> None:

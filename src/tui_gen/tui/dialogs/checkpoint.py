@@ -39,7 +39,7 @@ class AnswerInput(LineInput):
             suggester=PathSuggester() if option == "--vocab" else suggester,
         )
         self.border_subtitle = Text("↑↓ " + " | ".join(self._choices) if self._choices else usage)
-        self.question, self._option, self._key = question, option, key
+        self.question, self.initial, self._option, self._key = question, value, option, key
 
     @property
     def answer(self) -> Answers:
@@ -122,7 +122,8 @@ class CheckpointDialog(Dialog[Answers]):
     def on_input_changed(self, event: Input.Changed) -> None:
         """A complaint is of what stood there."""
         event.stop()
-        self._note.tell("", _HINT) if event.value else None
+        if isinstance(event.input, AnswerInput) and event.value != event.input.initial:
+            self._note.tell("", _HINT)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Enter."""
