@@ -101,7 +101,7 @@ class CheckpointDialog(Dialog[Answers]):
 
     def _rows(self) -> Iterator[Static | AnswerInput]:
         values = dict(map(_split, self._answers))
-        for question in sorted(self._diagnosis.questions, key=lambda question: not question.is_open):
+        for question in sorted(self._diagnosis.questions, key=lambda each: (bool(each.default), not each.is_open)):
             yield Static(question.what, markup=False, classes="what")
             for number, (option, key, usage) in enumerate(question.fields):
                 guess = f"guessed: {question.default}" if question.default else "needed"
