@@ -339,15 +339,16 @@ def _convert(
     path: Path, folder: Path, answers: Answers, *, asks: bool, tell: Report, is_stopped: Callable[[], bool]
 ) -> Diagnosis:
     diagnosis: Diagnosis | None = None
+    last = "it began to load PyTorch"
 
     def take(report: str) -> None:
-        nonlocal diagnosis
+        nonlocal diagnosis, last
         sort, _, text = report.partition(" ")
         if sort == _LINE:
-            tell(_line(text))
+            tell(last := _line(text))
         elif sort == _DIAGNOSIS:
             diagnosis = Diagnosis.from_json(text)
-            tell(diagnosis.summary)
+            tell(last := diagnosis.summary)
             if asks and any(question.is_open for question in diagnosis.questions):
                 raise UnansweredError(diagnosis)
 
@@ -362,11 +363,14 @@ def _convert(
         raise TuiGenError(
             _line(ending.message) if ending.fault == "TuiGenError" else f"{path}: {_line(ending.message)}"
         )
-    at = f" while this was the last that it said: {_line(ending.stage.partition(' ')[2])}" if ending.stage else ""
     if ending.status is None:
-        raise TuiGenError(f"{path} is not converted after {_SECONDS:,} s, so it was given up{at}")
+        raise TuiGenError(
+            f"{path} is not converted after {_SECONDS:,} s, so it was given up; the last that it said: {last}"
+        )
     if ending.status or diagnosis is None:
-        raise TuiGenError(f"the process that converted {path} crashed, perhaps for want of memory{at}")
+        raise TuiGenError(
+            f"the process that converted {path} crashed, perhaps for want of memory; the last that it said: {last}"
+        )
     return diagnosis
 
 

@@ -139,9 +139,18 @@ class ModelLoader(Widget):
         self.folder = None
 
     def reload(self, folder: Path) -> None:
-        """Opens a model as its folder is now, whatever was opened before."""
+        """Opens a model as its folder is now, whatever was opened before; of a checkpoint, with the same answers."""
         self.folder = folder
-        self._run(folder, None, None)
+        before = self.newest(folder)
+        self._run(folder, None, None, question=self.question_of(before.loaded_model) if before else None)
+
+    def question_of(self, loaded_model: LoadedModel) -> CheckpointAsks | None:
+        """What its checkpoint does not say, with what was answered on the screen; None for a model of another kind."""
+        conversion = loaded_model.conversion
+        if not conversion:
+            return None
+        answers = conversion.answers[len(self._settings.answers) :]
+        return CheckpointAsks(conversion.path, conversion.diagnosis, answers)
 
     def answer(self, question: CheckpointAsks, answers: Answers) -> None:
         """Makes a model of a checkpoint with these answers besides those of the command line, and opens it."""

@@ -322,13 +322,12 @@ class PlaygroundScreen(Screen[None]):
         workspace = self.workspace
         if not workspace:
             return
-        folder, conversion = workspace.loaded_model.path, workspace.loaded_model.conversion
+        folder, question = workspace.loaded_model.path, self.loader.question_of(workspace.loaded_model)
         newest = self.loader.newest(folder)
         if newest and newest is not workspace and not self.loader.is_outdated(newest.loaded_model):
             await self._return_to(newest)
-        elif conversion and not self.loader.is_outdated(workspace.loaded_model):
-            answers = conversion.answers[len(self.settings.answers) :]
-            self.on_checkpoint_asks(CheckpointAsks(folder, conversion.diagnosis, answers))
+        elif question and not self.loader.is_outdated(workspace.loaded_model):
+            self.on_checkpoint_asks(question)
         else:
             self.header.show(f"opening {folder.name} ...")
             self.loader.reload(folder)

@@ -39,7 +39,7 @@ class AnswerInput(LineInput):
             suggester=PathSuggester() if option == "--vocab" else suggester,
         )
         self.border_subtitle = Text("↑↓ " + " | ".join(self._choices) if self._choices else usage)
-        self.question, self._option, self._key = question, option, key
+        self.question, self.initial, self._option, self._key = question, value, option, key
 
     @property
     def answer(self) -> Answers:
@@ -101,7 +101,7 @@ class CheckpointDialog(Dialog[Answers]):
 
     def _rows(self) -> Iterator[Static | AnswerInput]:
         values = dict(map(_split, self._answers))
-        for question in sorted(self._diagnosis.questions, key=lambda question: not question.is_open):
+        for question in sorted(self._diagnosis.questions, key=lambda each: (bool(each.default), not each.is_open)):
             yield Static(question.what, markup=False, classes="what")
             for number, (option, key, usage) in enumerate(question.fields):
                 guess = f"guessed: {question.default}" if question.default else "needed"
@@ -122,7 +122,8 @@ class CheckpointDialog(Dialog[Answers]):
     def on_input_changed(self, event: Input.Changed) -> None:
         """A complaint is of what stood there."""
         event.stop()
-        self._note.tell("", _HINT) if event.value else None
+        if isinstance(event.input, AnswerInput) and event.value != event.input.initial:
+            self._note.tell("", _HINT)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Enter."""

@@ -144,10 +144,10 @@ def _conversion_facts(loaded_model: LoadedModel, key: str) -> list[tuple[str, st
     if not conversion:
         return []
     questions = [question for question in conversion.diagnosis.questions if question.default]
-    guesses = [(("guessed", f"{question.what}: {question.default}")) for question in questions]
+    guesses = [("guessed", f"{question.what}: {question.default}") for question in questions]
     told = " ".join(f"{option} {value}" for option, value in conversion.answers)
     change = [("", f"{key} changes that")] if guesses or told else []
-    return [("file", str(conversion.path)), ("told", told), *guesses, *change, ("to keep", conversion.command)]
+    return [("file", str(conversion.path)), ("to keep", conversion.command), ("told", told), *guesses, *change]
 
 
 def _epochs(loaded_model: LoadedModel, key: str) -> str:
