@@ -56,6 +56,9 @@ def parse(words: list[str], *, prog: str = "python -m export") -> argparse.Names
     parser.add_argument(
         "--assume", action="append", default=[], metavar="KEY=VALUE", help="answers what inspect says is assumed"
     )
+    parser.add_argument(
+        "--json", action="store_true", help="what it is, for programs: a JSON object in a line; all else goes to stderr"
+    )
     args = parser.parse_args(_joined(words[1:] if inspect else words))
     if args.checkpoint is None and args.factory is None:
         parser.error("name a checkpoint file, or a --factory that builds the network")

@@ -69,7 +69,8 @@ class Assumptions:
                 every = (*dict.fromkeys((default, *choices)),)
                 return self.ask(key, f"{what}, of which its settings say {_listing(said)}", choices=every)
         if value is None:
-            missing = Missing(what, f"--assume {self._usages[key]}", default)
+            every = (*dict.fromkeys((default, *choices)),) if choices else ()
+            missing = Missing(what, f"--assume {self._usages[key]}", default, every)
             self.missing += [] if missing in self.missing else [missing]
         return default if value is None else value
 
@@ -82,7 +83,8 @@ class Assumptions:
         if value is None:
             option = f"--assume {self._usages[key]}"
             asked = {missing.option for missing in self.missing if not missing.default}
-            self.missing += [] if option in asked else [Missing(what, option)]  # one answer for all that ask the same
+            missing = Missing(what, option, choices=() if usage else (*choices,))
+            self.missing += [] if option in asked else [missing]  # one answer for all that ask the same
         return value if value is not None else choices[0] if choices else ""
 
     def stated(self, subject: str, *, choices: Collection[str] = ()) -> str | None:
@@ -153,7 +155,7 @@ class Assumptions:
         scaling = self.options.scaling
         if scaling is None:
             choices = "|".join(f"'{choice}'" if "(" in choice else choice for choice in SCALINGS)  # a shell reads it
-            self.missing.append(Missing(what, f"--scaling {choices}", likely))
+            self.missing.append(Missing(what, f"--scaling {choices}", likely, SCALINGS))
         elif scaling not in SCALINGS:
             others = "; embedding and one-hot are found out" if scaling in ("embedding", "one-hot") else ""
             raise TuiGenError(f"--scaling must be one of {', '.join(SCALINGS)}, not {scaling!r}{others}")

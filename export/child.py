@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from tui_gen.cli.main import exit_status
 from tui_gen.errors import TuiGenError
 from tui_gen.files import read_bytes
-from tui_gen.terminal_text import say, show
+from tui_gen.terminal_text import say, show, show_text
 
 from .arguments import BYTES_A_SECOND, READING_LIMIT, TIME_LIMIT, parse, read_options
 
@@ -51,7 +51,7 @@ _WORK = {
 
 def convert_checkpoint(args: argparse.Namespace) -> int:
     """Says what a checkpoint is and converts it; returns the exit status."""
-    from .convert import convert, diagnosis_lines
+    from .convert import convert, diagnosis_json, diagnosis_lines
     from .folder import check_target
     from .original import read_reference
     from .read import read
@@ -61,7 +61,10 @@ def convert_checkpoint(args: argparse.Namespace) -> int:
     reference = read_reference(args.reference) if args.reference else None
     with _time_limit(args):
         checkpoint, reading = read(args.checkpoint, read_options(args), factory=args.factory)
-    show(*diagnosis_lines(checkpoint, reading.diagnosis))
+    if args.json:
+        show_text(diagnosis_json(checkpoint, reading.diagnosis))
+    else:
+        show(*diagnosis_lines(checkpoint, reading.diagnosis))
     if args.inspect:
         return 0
     weights = _weights_to_keep(checkpoint, args)
@@ -75,8 +78,13 @@ def convert_checkpoint(args: argparse.Namespace) -> int:
         guidance=args.guidance,
         reference=reference,
         weights=weights,
+        tell=_say if args.json else show,
     )
     return 0
+
+
+def _say(*lines: str) -> None:
+    say(*lines, prog="tui-gen export")
 
 
 class _OutOfTimeError(BaseException):

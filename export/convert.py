@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -70,14 +71,16 @@ def convert(
     guidance: float | None = None,
     reference: Reference | None = None,
     weights: bytes = b"",
+    tell: Callable[..., None] = show,
 ) -> ModelCard:
-    """Converts, proves and writes; prints what was compared.
+    """Converts, proves and writes.
 
-    weights: what the folder keeps to make the model again. The rest is as of `conversion_of`. Raises TuiGenError, and
-    writes nothing, if something is missing or the step function differs from the network.
+    weights: what the folder keeps to make the model again. tell: takes lines that say what was compared and written.
+    The rest is as of `conversion_of`. Raises TuiGenError, and writes nothing, if something is missing or the step
+    function differs from the network.
     """
     conversion = conversion_of(
-        reading, source=source, name=name, dtype=dtype, force=force, guidance=guidance, reference=reference
+        reading, source=source, name=name, dtype=dtype, force=force, guidance=guidance, reference=reference, tell=tell
     )
     instead = ", in place of the model that was there" if target.exists() and any(target.iterdir()) else ""
     card = write_folder(
@@ -89,7 +92,7 @@ def convert(
         weights=weights,
     )
     words = ["tui-gen", str(target), *(["--trust"] if needs_trust(conversion.graph) else [])]
-    show(f"wrote {target}{instead}; play it with: {shlex.join(words)}")
+    tell(f"wrote {target}{instead}; play it with: {shlex.join(words)}")
     return card
 
 
@@ -236,6 +239,13 @@ def diagnosis_lines(checkpoint: Checkpoint | None, diagnosis: Diagnosis) -> list
         stands_in = f"assumed: {missing.default}; to change it, " if missing.default else "needed: "
         lines.append(f"  not in the file: {missing.what} ({stands_in}{missing.option})")
     return lines
+
+
+def diagnosis_json(checkpoint: Checkpoint | None, diagnosis: Diagnosis) -> str:
+    """The same for programs, in one line."""
+    form = {"file": checkpoint.form} if checkpoint else {}
+    notes = [*(checkpoint.notes if checkpoint else ()), *diagnosis.notes]
+    return json.dumps({**asdict(diagnosis), **form, "notes": notes})
 
 
 def parity_lines(parity: Parity, originals: Mapping[str, OriginalParity], *, network: str, text: bool) -> list[str]:

@@ -81,7 +81,7 @@ def _with_choice(reading: Reading, checkpoint: Checkpoint | None) -> Reading:
     if choice is None:
         return reading
     usage = f"--assume weights={'|'.join(choice.others)}"
-    missing = Missing("which of its networks is to be played", usage, choice.name)
+    missing = Missing("which of its networks is to be played", usage, choice.name, tuple(choice.others))
     return replace(reading, diagnosis=replace(reading.diagnosis, missing=(missing, *reading.diagnosis.missing)))
 
 

@@ -50,6 +50,8 @@ class Missing:
     """The option that supplies it, as typed, such as `--vocab FILE`."""
     default: str = ""
     """What stands in for it, a guess; empty for a question: nothing is converted before somebody answers it."""
+    choices: tuple[str, ...] = ()
+    """All values that the option can have, where they are few."""
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,23 @@ def test_one_that_hangs_is_killed() -> None:
     assert run(child_tasks.hang, seconds=3) == Ending(None, "waiting")
 
 
+def test_one_that_nobody_waits_for_is_killed() -> None:
+    ending = run_in_child(child_tasks.hang, b"", seconds=600, memory=None, is_stopped=lambda: True)
+    assert ending.status is None
+
+
+def test_every_report_is_told_as_it_comes_and_the_parent_may_have_enough() -> None:
+    class EnoughError(Exception):
+        pass
+
+    def tell(stage: str) -> None:
+        raise EnoughError(stage)
+
+    with pytest.raises(EnoughError, match="waiting"):
+        run_in_child(child_tasks.hang, b"", seconds=600, memory=None, tell=tell)
+    assert not child._children
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems limit no address space")
 def test_it_gets_so_much_memory_and_no_more() -> None:
     ending = run(child_tasks.grow)

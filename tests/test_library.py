@@ -16,8 +16,9 @@ import pytest
 
 from tests.support import hostile, toys
 from tui_gen import library
+from tui_gen.checkpoint import is_checkpoint
 from tui_gen.errors import TuiGenError
-from tui_gen.library import find_models, is_checkpoint, locate, needs_trust, open_model, search_path
+from tui_gen.library import find_models, locate, needs_trust, open_model, search_path, shipped_folder
 from tui_gen.runtime.model import Model
 
 
@@ -214,9 +215,7 @@ def write_checkpoint(path: Path, form: str) -> Path:
     ("form", "name"),
     [
         ("torch", "some.pt"),
-        ("torch", "model.pth.tar"),
         ("torch", "net.net"),
-        ("torch", "first/checkpoint.pt"),
         ("pickle", "weights.pkl"),
         ("before torch 1.6", "old.pth"),
         ("safetensors", "some.safetensors"),
@@ -227,30 +226,20 @@ def test_a_checkpoint_in_the_place_of_a_model_is_known_by_its_content(
 ) -> None:
     monkeypatch.chdir(installed)
     write_checkpoint(installed / name, form)
-    with pytest.raises(TuiGenError) as caught:
-        locate(name)
-    stem = "first" if name == "first/checkpoint.pt" else name.partition(".")[0]
-    assert str(caught.value) == (
-        f"{name} is a checkpoint, not a model folder; to make one of it, type: tui-gen export {name} -o models/{stem} "
-        f"(tui-gen export inspect {name} says what it is)"
-    )
+    assert locate(name) == Path(name)
+    assert is_checkpoint(name)
 
 
-def test_what_to_type_is_quoted_for_the_shell(installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_may_be_a_checkpoint(installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(installed)
-    write_checkpoint(installed / "epoch 1.pt", "torch")
-    with pytest.raises(TuiGenError, match=r"type: tui-gen export 'epoch 1\.pt' -o 'models/epoch 1' "):
-        locate("epoch 1.pt")
-
-
-def test_a_folder_of_the_trainer_is_known_by_its_checkpoint(installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(installed)
-    (installed / "runs" / "mine").mkdir(parents=True)
+    for name in ("runs/mine", "theirs"):
+        (installed / name).mkdir(parents=True)
     write_checkpoint(installed / "runs" / "mine" / "checkpoint.pt", "torch")
-    with pytest.raises(
-        TuiGenError, match=r"runs/mine is a training run, .*export runs/mine/checkpoint\.pt -o models/mine"
-    ):
-        locate("runs/mine")
+    write_checkpoint(installed / "theirs" / "model.safetensors", "safetensors")
+    (installed / "theirs" / "config.json").write_text('{"hidden_size": 8}')  # as others have it
+    assert locate("runs/mine") == Path("runs/mine/checkpoint.pt")
+    assert locate("theirs") == Path("theirs")
+    assert not is_checkpoint(shipped_folder() / "names")  # which keeps the weights that it was made of
 
 
 def test_other_files_are_no_checkpoints(tmp_path: Path) -> None:

@@ -13,9 +13,10 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import IO
 
@@ -27,6 +28,10 @@ _CODE = "import sys; from tui_gen.child import serve; serve(sys.argv[1])"
 _FAILED = 1
 _STAGE, _FAULT = "stage", "fault"
 """How a line begins that the child prints: with what it is about to do, or with a fault and its kind."""
+_LONGEST = 2**25
+"""Bytes of a report."""
+_LOOK = 0.1
+"""Seconds after which one looks again whether a child is still wanted."""
 _BUSY = 2
 """How many times as long as its time a child may take by the clock, on a machine that others use."""
 _DIE_WITH_PARENT = 1
@@ -55,11 +60,24 @@ class Ending:
         return self.status is not None and (self.status < 0 or self.status >= _WINDOWS_EXCEPTION)
 
 
-def run_in_child(task: Callable[[bytes, Report], None], content: bytes, *, seconds: float, memory: int) -> Ending:
+def ignore(_: str) -> None:
+    """Is told of nothing."""
+
+
+def run_in_child(
+    task: Callable[[bytes, Report], None],
+    content: bytes,
+    *,
+    seconds: float,
+    memory: int | None,
+    tell: Report = ignore,
+    is_stopped: Callable[[], bool] = bool,
+) -> Ending:
     """Runs a task, a function of a module of ours, on foreign bytes.
 
     seconds: of a processor, after which it is killed. memory: bytes of address space. Both as far as the system can
-    limit them. Raises TuiGenError where no child starts.
+    limit them. tell: takes each report as it comes; what it raises ends the child. is_stopped: asked again and again,
+    whether nobody waits for it any more; it counts as one that took too long. Raises TuiGenError where no child starts.
     """
     # -P: a foreign model's folder may be the working directory, and nothing in it may be imported.
     facts = {
@@ -79,21 +97,47 @@ def run_in_child(task: Callable[[bytes, Report], None], content: bytes, *, secon
     except OSError as fault:
         raise TuiGenError(f"{sys.executable or 'Python'} does not start ({fault})") from fault
     _children.add(child)
-    pipe, child.stdin = child.stdin, None  # communicate() would close it, which the child takes for its parent's end
+    pipe, output = child.stdin, child.stdout
     assert pipe
+    assert output
     try:
         threading.Thread(target=_write, args=(pipe, content), daemon=True).start()  # for a child that does not read
-        output, status = child.communicate(timeout=_BUSY * seconds)[0], child.returncode
-        return _ending(output, None if status == _OUT_OF_TIME else status)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        return _ending(child.communicate()[0], None)
+        deadline = _Deadline(child, _BUSY * seconds, is_stopped)
+        deadline.start()
+        ending = _read(output, tell)
+        status = None if deadline.is_over(child.wait()) else child.returncode
+        return replace(ending, status=status)
     finally:
         child.kill()
         child.wait()
-        with suppress(OSError):
-            pipe.close()
+        for file in (pipe, output):
+            with suppress(OSError):
+                file.close()
         _children.discard(child)
+
+
+class _Deadline(threading.Thread):
+    """Kills a child that takes too long by the clock, or that nobody waits for."""
+
+    def __init__(self, child: subprocess.Popen[bytes], seconds: float, is_stopped: Callable[[], bool]) -> None:
+        super().__init__(daemon=True)
+        self._child, self._end, self._is_stopped = child, time.monotonic() + seconds, is_stopped
+        self._is_killer = False
+
+    def run(self) -> None:
+        """Looks several times a second."""
+        while True:
+            with suppress(subprocess.TimeoutExpired):
+                self._child.wait(timeout=_LOOK)
+                return
+            if self._is_stopped() or time.monotonic() > self._end:
+                self._is_killer = True
+                self._child.kill()
+                return
+
+    def is_over(self, status: int) -> bool:
+        """Whether a child with this exit status ended for want of time."""
+        return self._is_killer or status == _OUT_OF_TIME
 
 
 def end_children() -> None:
@@ -108,15 +152,17 @@ def _write(pipe: IO[bytes], content: bytes) -> None:
         pipe.flush()
 
 
-def _ending(output: bytes, status: int | None) -> Ending:
+def _read(output: IO[bytes], tell: Report) -> Ending:
+    """What a child prints, to its end."""
     stage = fault = message = ""
-    for line in output.decode("utf-8", "replace").splitlines():
-        sort, _, text = line.partition(" ")
+    while line := output.readline(_LONGEST):
+        sort, _, text = line.decode("utf-8", "replace").rstrip("\r\n").partition(" ")
         if sort == _STAGE:
             stage = text
+            tell(stage)
         elif sort == _FAULT:
             fault, _, message = text.partition(" ")
-    return Ending(status, stage, fault, message)
+    return Ending(None, stage, fault, message)
 
 
 def serve(text: str) -> None:
@@ -137,7 +183,7 @@ def serve(text: str) -> None:
 
 
 def _print(*words: str) -> None:
-    print(*words, flush=True)
+    print(*words, file=sys.__stdout__, flush=True)  # the task may have turned sys.stdout elsewhere
 
 
 def _outlive_no_parent() -> None:
@@ -145,12 +191,13 @@ def _outlive_no_parent() -> None:
     os._exit(_FAILED)
 
 
-def _limit(memory: int, seconds: int) -> None:
+def _limit(memory: int | None, seconds: int) -> None:
     if sys.platform == "win32":
         return
     import resource
 
-    limits = {resource.RLIMIT_AS: memory, resource.RLIMIT_CORE: 0, resource.RLIMIT_CPU: seconds}
+    limits = {resource.RLIMIT_CORE: 0, resource.RLIMIT_CPU: seconds}
+    limits |= {} if memory is None else {resource.RLIMIT_AS: memory}
     for kind, value in limits.items():
         hard = resource.getrlimit(kind)[1]
         with suppress(OSError, ValueError):  # macOS knows no such limit

@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING
 import platformdirs
 
 from tui_gen.card import ModelCard
-from tui_gen.errors import TuiGenError, errors_of
+from tui_gen.checkpoint import Answers, Conversion, check_exporter, is_checkpoint, known_conversion, open_checkpoint
+from tui_gen.child import Report
+from tui_gen.errors import TuiGenError, UsageError, errors_of
 from tui_gen.files import digest, read_bytes, read_text
-from tui_gen.terminal_text import did_you_mean
+from tui_gen.terminal_text import did_you_mean, say
 from tui_gen.training_run import epoch_of, is_run, network_folder, newest_model
 
 if TYPE_CHECKING:
@@ -65,8 +67,16 @@ class LoadedModel:
     codec: TextCodec | ImageCodec
     model: Model
     path: Path
+    """Of its folder, of a graph, a run or a checkpoint: what it is opened by."""
+    conversion: Conversion | None = None
+    """How it came of a checkpoint."""
     epoch: int | None = None
     """Of a network of a run, after which one it was published."""
+
+    @property
+    def folder(self) -> Path:
+        """Where its files lie, or its graph."""
+        return self.conversion.folder if self.conversion else self.path
 
     @property
     def name(self) -> str:
@@ -122,11 +132,11 @@ def find_models() -> list[Entry]:
 
 def locate(model: str) -> Path:
     """The folder of a model, given as a path or by name; of a run, that of its newest network; or the file of one that
-    has no folder.
+    has no folder; or a checkpoint, of which a model is made when it is opened.
 
-    Raises TuiGenError that says which models there are, or how to make one of a checkpoint.
+    Raises TuiGenError that says which models there are.
     """
-    if os.path.isfile(os.path.join(model, "config.json")):  # unlike Path, never raises
+    if os.path.isfile(os.path.join(model, "config.json")) and not is_checkpoint(model):  # unlike Path, never raises
         return Path(model)
     if network_folder(Path(model)) != Path(model):
         return Path(model)
@@ -139,7 +149,9 @@ def locate(model: str) -> Path:
             return entry.path
     if newest := newest_model(model):
         return newest
-    refuse_checkpoint(model)
+    if is_checkpoint(model):
+        own = os.path.join(model, "checkpoint.pt")  # beside which our trainer keeps other files
+        return Path(own if is_checkpoint(own) else model)
     if is_run(model):
         raise TuiGenError(f"{model} has no network yet; tui-gen watch {shlex.quote(model)} waits for one")
     if os.path.isdir(model):
@@ -150,62 +162,71 @@ def locate(model: str) -> Path:
     raise TuiGenError(f"there is no model {model!r}, by name or as a folder; {meant}installed: {installed}")
 
 
-def refuse_checkpoint(model: str) -> None:
-    """Raises TuiGenError that says what to type for a checkpoint, or for a folder of the trainer that holds one."""
-    if os.path.isfile(os.path.join(model, "config.json")):
-        return
-    kind, checkpoint = "a checkpoint", model
-    if os.path.isdir(model):
-        kind, checkpoint = "a training run", os.path.join(model, "checkpoint.pt")
-    if is_checkpoint(checkpoint):
-        path = Path(checkpoint).resolve()
-        in_its_folder = path.stem == "checkpoint" or path.name == "weights.safetensors"
-        name = path.parent.name if in_its_folder else path.name.partition(".")[0]
-        file, folder = shlex.quote(checkpoint), shlex.quote(f"models/{name or 'mine'}")
-        raise TuiGenError(
-            f"{model} is {kind}, not a model folder; to make one of it, type: tui-gen export {file} -o {folder} "
-            f"(tui-gen export inspect {file} says what it is)"
-        )
+def model_folder(model: Path, answers: Answers = (), tell: Report = say) -> Path:
+    """The folder of a model, as it was located; of a checkpoint, that of the model which is made of it now.
+
+    answers: what the checkpoint does not say. tell: takes lines about what is done, where something is. Raises
+    TuiGenError that says what is missing.
+    """
+    conversion = _converted(model, answers, tell)
+    return conversion.folder if conversion else model
 
 
-def is_checkpoint(path: str) -> bool:
-    """Whether a file looks like one of PyTorch, safetensors or pickle: by its first bytes and, of a zip, its index."""
-    if not os.path.isfile(path):
-        return False
-    with contextlib.suppress(OSError), open(path, "rb") as file:
-        head, size = file.read(9), os.path.getsize(path)
-        if head.startswith(b"PK"):
-            return _holds_pickle(path)
-        is_safetensors = head[8:] == b"{" and int.from_bytes(head[:8], "little") <= size - 8
-        return is_safetensors or (head[:1] == b"\x80" and head[1:2] in (b"\2", b"\3", b"\4", b"\5"))
-    return False
+def check_model(model: Path, answers: Answers = ()) -> None:
+    """Raises TuiGenError for a model without a card that can be read, and for a checkpoint that cannot be converted;
+    opens neither.
+    """
+    if not is_checkpoint(model):
+        _refuse_answers(model, answers)
+        read_card(model)
+    elif not known_conversion(model, answers):
+        check_exporter()
 
 
-def _holds_pickle(path: str) -> bool:
-    """Whether a zip file is one of PyTorch's: a `data.pkl`, and a part for each storage."""
-    import zipfile  # of no use for a model
+def _refuse_answers(model: Path, answers: Answers) -> None:
+    if answers:
+        raise UsageError(f"{answers[0][0]} says what a checkpoint does not, and {model} is a model; leave it out")
 
-    with contextlib.suppress(zipfile.BadZipFile, ValueError, NotImplementedError), zipfile.ZipFile(path) as archive:
-        return any(name.rpartition("/")[2] == "data.pkl" for name in archive.namelist())
-    return False
+
+def _converted(model: Path, answers: Answers, tell: Report) -> Conversion | None:
+    """None for what is a model already."""
+    if not is_checkpoint(model):
+        _refuse_answers(model, answers)
+        return None
+    lines = list[str]()
+    conversion = open_checkpoint(model, answers, tell=lines.append)
+    if lines:  # it was not converted before
+        tell(f"converted {model}: {conversion.diagnosis.summary}")
+        for guess in conversion.guesses:
+            tell(f"assumed, {guess}")
+        tell(f"to keep it: {conversion.command}")
+    return conversion
 
 
 def open_model(
-    model: str | Path, *, provider: Provider = "auto", threads: int = 0, device: int = 0, trust: bool = False
+    model: str | Path,
+    *,
+    provider: Provider = "auto",
+    threads: int = 0,
+    device: int = 0,
+    trust: bool = False,
+    answers: Answers = (),
 ) -> LoadedModel:
     """Opens a model. Raises TuiGenError that names the file at fault.
 
-    model: a name, or the path of a model folder or of a graph; a `Path` is never taken for a name. threads: at most so
+    model: a name, or the path of a model folder, of a graph or of a checkpoint; a `Path` is never taken for a name.
+    answers: what a checkpoint does not say, as the exporter's options. threads: at most so
     many, on the CPU; 0 takes as many as make the model fastest on this machine. device: which GPU. trust: whoever made
     the graph is known, so it may be of any operators and size.
     """
     from tui_gen.text.encoder_process import EncoderProcess
 
     path = locate(model) if isinstance(model, str) else model
-    folder = network_folder(path)
+    conversion = _converted(path, answers, say)
+    folder = conversion.folder if conversion else network_folder(path)
     card, graph = read_card(folder), _read_graph(graph_file(folder), trust=trust)
     tokenizer, foreign = read_tokenizer(folder), folder.resolve().parent != shipped_folder().resolve()
-    if network_folder(path) != folder:  # a later network took its place while it was read
+    if not conversion and network_folder(path) != folder:  # a later network took its place while it was read
         return open_model(path, provider=provider, threads=threads, device=device, trust=trust)
     sha256 = digest(graph)
     _check_hash(folder, card, sha256)
@@ -224,7 +245,7 @@ def open_model(
     with errors_of(place):
         if encoder:
             encoder.try_out(f"{card.prompt_prefix}{card.prompt_example}\n{_TRIAL}")
-        return LoadedModel(card, codec_for(card, tokenizer, encoder), network, path, epoch_of(path))
+        return LoadedModel(card, codec_for(card, tokenizer, encoder), network, path, conversion, epoch_of(path))
 
 
 def _on_cpu(graph: bytes, sha256: str, card: ModelCard, threads: int) -> Model:

@@ -362,8 +362,7 @@ def test_without_the_exporter_it_says_what_to_install(
 ) -> None:
     assert main(["evaluate", "--help"]) == 1
     assert capsys.readouterr().err == (
-        "tui-gen: evaluate is a command of the exporter, which is not installed; install it with: "
-        "pip install 'tui-gen[export]'\n"
+        "tui-gen: evaluate needs the exporter, which is not installed; install it with: pip install 'tui-gen[export]'\n"
     )
 
 

@@ -24,6 +24,7 @@ from textual.message_pump import MessagePump
 from textual.strip import Strip
 from textual.widget import Widget
 
+from tui_gen.checkpoint import is_checkpoint
 from tui_gen.generation.branch import Branch, StepBuffer
 from tui_gen.generation.generate import generate
 from tui_gen.library import find_models, open_model
@@ -404,14 +405,15 @@ async def on_screen(
     training: Training | None = None,
     **settings: Any,
 ) -> AsyncIterator[ScreenDriver]:
-    """The app with a model folder opened, at a pace; the models beside it are listed too.
+    """The app with a model folder opened, at a pace, or a checkpoint being converted; the models beside it are listed.
 
     tour, training: through which it leads, or which it follows.
     """
     app = TuiGen(Settings(folder, **settings), find_models(), tour=tour, training=training)
     driver = ScreenDriver(app)
     async with app.run_test(size=size, message_hook=driver.hear):
-        await driver.until(lambda: driver.playground.workspace is not None or driver.notice)
+        if not is_checkpoint(folder):
+            await driver.until(lambda: driver.playground.workspace is not None or driver.notice)
         driver.playground.knobs.rate = pace
         yield driver
 

@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from tui_gen.cli import options, runs
 from tui_gen.generation.branch import Branch, BranchStart
-from tui_gen.library import LoadedModel, distinct_names, open_model
+from tui_gen.library import LoadedModel, distinct_names, locate, open_model
 from tui_gen.output.comparison import ComparisonWriter, comparison_lines
 from tui_gen.output.writers import Annotate, StepWriter, checked_format, destination, writer_for
 from tui_gen.sampling.params import Tokens, new_seed
@@ -21,7 +21,8 @@ from tui_gen.terminal_text import say, say_text
 
 def compare(args: argparse.Namespace) -> int:
     """The run of `generate` on several models, with the knobs that the first one has, and how far they lie apart."""
-    loaded_models = [open_model(model, **options.engine(args)) for model in (args.model, *args.beside)]
+    loaded_models = [open_model(args.model, **options.engine(args))]
+    loaded_models += [open_model(model, **options.engine_beside(args, locate(model))) for model in args.beside]
     form = checked_format(loaded_models[0], args.format, args.output, null=args.null)
     levels = [runs.read_levels(args, loaded_model) for loaded_model in loaded_models]
     branches, limits = _branches(args, loaded_models, levels)

@@ -15,6 +15,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help=options.MODEL)
     parser.add_argument("prompt", nargs="?", default="", metavar="PROMPT", help="the prompt; - reads it from stdin")
     options.add_run_options(parser)
+    options.add_checkpoint_options(parser)
     parser.add_argument(
         "--sweep",
         metavar="KNOB[=V,V,...]",

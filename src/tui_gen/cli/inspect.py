@@ -29,6 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help=options.MODEL)
     parser.add_argument("--audit", action="store_true", help="of a model that draws: which pixels it really sees")
     options.add_engine_options(parser)
+    options.add_checkpoint_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -50,6 +51,8 @@ def run(args: argparse.Namespace) -> int:
         show(*phrase_lines(loaded_model.codec.phrases))
     place = "file" if loaded_model.path.is_file() else "folder"
     show(f"{place:15} {loaded_model.path}")
+    if loaded_model.conversion:
+        show(f"{'made by':15} {loaded_model.conversion.command}")
     show(f"{'provider':15} {loaded_model.model.runs_on}")
     show(f"{'threads':15} {loaded_model.model.threads}")
     for title, ports in (("inputs", loaded_model.model.inputs), ("outputs", loaded_model.model.outputs)):

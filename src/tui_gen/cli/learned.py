@@ -20,6 +20,7 @@ from tui_gen.terminal_text import scrub, show, show_text
 
 if TYPE_CHECKING:  # the help loads nothing that a table needs
     from tui_gen.card import ImageSpec, ModelCard
+    from tui_gen.checkpoint import Answers
     from tui_gen.training_log import Epoch, Learning
 
 _LOSSES = "the training loss is averaged over the epoch; the held-out loss is taken after it, so that it may be lower"
@@ -49,13 +50,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--epoch", type=int, metavar="N", help="only this one")
     parser.add_argument("--format", choices=("ascii", "blocks"), help="how to draw pictures")
     parser.add_argument("--json", action="store_true", help="a JSON object for each model")
+    options.add_checkpoint_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Prints what was asked for; returns the exit status."""
     if len(args.models) > len(_MARKS):
         raise UsageError(f"at most {len(_MARKS)} are compared")
-    trainings = [_read(model) for model in args.models]
+    trainings = [_read(model, args.answers) for model in args.models]
     if len({training.name for training in trainings}) < len(trainings):
         trainings = [replace(each, name=model) for each, model in zip(trainings, args.models, strict=True)]
     if args.format and not any(training.card and training.card.image for training in trainings):
@@ -72,13 +74,13 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _read(model: str) -> Training:
+def _read(model: str, answers: Answers) -> Training:
     """Raises TuiGenError where nothing says how it learned."""
-    from tui_gen.library import locate, read_card
+    from tui_gen.library import locate, model_folder, read_card
     from tui_gen.training_log import read_learning
     from tui_gen.training_run import is_run, log_folder, newest_model
 
-    network = newest_model(model) if is_run(model) else locate(model)
+    network = newest_model(model) if is_run(model) else model_folder(locate(model), answers)
     card = read_card(network) if network else None
     folder = log_folder(network) if network else Path(model)
     learning, name = read_learning(folder, card), card.name if card else Path(model).resolve().name

@@ -41,6 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "(ROW,COLUMN,CHANNEL in colour), and pixels are exchanged",
     )
     options.add_engine_options(parser)
+    options.add_checkpoint_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypedDict, cast
 
+from tui_gen import checkpoint
 from tui_gen.card import LIMITS
 from tui_gen.errors import TuiGenError, UsageError
 from tui_gen.terminal_text import brief, say
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 WRONG_USAGE = 2
 """The exit status."""
-MODEL = "a model's name or folder, or an .onnx file that says what it is"
+MODEL = "a model's name or folder, an .onnx file that says what it is, or a checkpoint"
 
 
 class Parser(argparse.ArgumentParser):
@@ -81,6 +82,23 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", metavar="FILE", help="write there instead of to stdout")
 
 
+def add_checkpoint_options(parser: argparse.ArgumentParser) -> None:
+    """What the exporter is told of a checkpoint, where one stands in the place of a model."""
+    group = parser.add_argument_group("a checkpoint in place of a model: what it does not say (tui-gen export --help)")
+    for option in checkpoint.OPTIONS:
+        name = option.removeprefix("--").upper().replace("-", "_")
+        metavar = {"--size": "HxW", "--assume": "KEY=VALUE", "--corpus": "FILE"}.get(option, name)
+        group.add_argument(option, action=_Answer, dest="answers", default=(), metavar=metavar)
+
+
+class _Answer(argparse.Action):
+    """Adds an option and its value to the answers."""
+
+    def __call__(self, parser: object, namespace: argparse.Namespace, value: object, option: str | None = None) -> None:
+        answers = *getattr(namespace, self.dest), (str(option), str(value))
+        setattr(namespace, self.dest, answers)
+
+
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
     """Where and how the model runs."""
     parser.add_argument(
@@ -131,6 +149,7 @@ class EngineOptions(TypedDict):
     threads: int
     device: int
     trust: bool
+    answers: checkpoint.Answers
 
 
 def engine(args: argparse.Namespace, config: Config | None = None) -> EngineOptions:
@@ -141,8 +160,18 @@ def engine(args: argparse.Namespace, config: Config | None = None) -> EngineOpti
     asked = {name: value for name, value in vars(args).items() if value is not None}
     values = {"provider": "auto", "threads": 0, "device": 0, **(config or _read_config()).values, **asked}
     return EngineOptions(
-        provider=values["provider"], threads=values["threads"], device=values["device"], trust=args.trust
+        provider=values["provider"],
+        threads=values["threads"],
+        device=values["device"],
+        trust=args.trust,
+        answers=vars(args).get("answers", ()),
     )
+
+
+def engine_beside(args: argparse.Namespace, model: Path) -> EngineOptions:
+    """The same for another model than the first: answers are of checkpoints."""
+    asked = engine(args)
+    return asked if checkpoint.is_checkpoint(model) else EngineOptions(**{**asked, "answers": ()})
 
 
 def _read_config() -> Config:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypedDict
 from tui_gen.cli import options
 from tui_gen.errors import TuiGenError, UsageError
 from tui_gen.files import open_regular
-from tui_gen.terminal_text import did_you_mean
+from tui_gen.terminal_text import did_you_mean, say
 
 if TYPE_CHECKING:
     from tui_gen.config import Config
@@ -45,16 +45,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """Those of a run, of which one can tell afterwards what nobody asked for."""
     options.add_run_options(parser)
+    options.add_checkpoint_options(parser)
     built_in = {name: parser.get_default(name) for name in ("top_k", "top_p", "min_p", "samples")}
     parser.set_defaults(built_in=built_in, **dict.fromkeys(built_in))  # None, for what nobody asked for
 
 
 def run(args: argparse.Namespace) -> int:
     """Shows the screen as the command line asks, and where it does not, the configuration; returns the exit status."""
-    from tui_gen.library import refuse_checkpoint
-
-    if args.model:
-        refuse_checkpoint(args.model)
 
     def play() -> int:
         from tui_gen.config import read_config
@@ -182,15 +179,16 @@ def show(
     """
     import asyncio
 
-    from tui_gen.library import read_card
+    from tui_gen.library import check_model
     from tui_gen.training_run import network_folder
     from tui_gen.tui.app import TuiGen
 
-    read_card(network_folder(settings.folder))
+    check_model(network_folder(settings.folder), settings.answers)
     app = TuiGen(settings, entries, tour=tour, training=training)
     sys.setswitchinterval(_SWITCH_SECONDS)
     with quiet_stderr():
         app.run(loop=asyncio.new_event_loop())  # the one that it would make waits for all threads at its end
+    say(*(f"to keep {conversion.path}: {conversion.command}" for conversion in app.conversions))
     if app.failure:
         journal = app.playground.workspace.journal if app.playground.workspace else None
         rescue = f"; {_replay(journal.path)}" if journal and journal.path else ""
@@ -200,14 +198,13 @@ def show(
 
 def configured_model(config: Config) -> Path | None:
     """The model of the configuration; None without one, and for one that cannot be played: its fault is added."""
-    from tui_gen.library import locate, read_card, refuse_checkpoint
+    from tui_gen.library import check_model, locate
 
     name = os.path.expanduser(config.values.get("model", ""))
     if not name:
         return None
     try:
-        refuse_checkpoint(name)
-        read_card(folder := locate(name))
+        check_model(folder := locate(name))
     except TuiGenError as fault:
         config.faults.append(f"model: {fault}")
         return None

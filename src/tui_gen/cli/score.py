@@ -31,6 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--format", choices=("text", "jsonl"), default="text", help="how to write it")
     options.add_engine_options(parser)
+    options.add_checkpoint_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:

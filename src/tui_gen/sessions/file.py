@@ -39,7 +39,7 @@ _SAME, _LATER, _ANOTHER = range(3)
 
 def session_model(loaded_model: LoadedModel) -> SessionModel:
     """What a session says of a model."""
-    sha256 = loaded_model.card.sha256 or digest(read_bytes(graph_file(loaded_model.path)))
+    sha256 = loaded_model.card.sha256 or digest(read_bytes(graph_file(loaded_model.folder)))
     return SessionModel(loaded_model.path.resolve().name, loaded_model.card.kind, sha256)
 
 

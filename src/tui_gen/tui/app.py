@@ -25,6 +25,7 @@ from textual.screen import ModalScreen, Screen
 from textual.timer import Timer
 from textual.widget import MountError
 
+from tui_gen.checkpoint import Conversion
 from tui_gen.child import end_children
 from tui_gen.library import Entry
 from tui_gen.runtime.watch import WATCH
@@ -153,6 +154,12 @@ class TuiGen(App[None]):
         end_children()
         for workspace in self.workspaces:
             workspace.close()
+
+    @property
+    def conversions(self) -> list[Conversion]:
+        """Of the checkpoints that were played, as they are now."""
+        newest = {each.loaded_model.path: each.loaded_model.conversion for each in self.workspaces}
+        return [conversion for conversion in newest.values() if conversion]
 
     @property
     def failure(self) -> Exception | None:

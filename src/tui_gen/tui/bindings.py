@@ -95,6 +95,8 @@ class Context:
     """Another branch was on the screen."""
     played: bool = False
     """Other models were played too."""
+    converted: bool = False
+    """The model was made of a checkpoint."""
     outdated: bool = False
     """The folder of the model was written anew."""
 
@@ -173,9 +175,9 @@ class Context:
         """There are branches, of this model or of another one."""
         return self.made or self.played
 
-    def is_outdated(self) -> bool:
-        """There is a newer model in the folder of this one."""
-        return self.outdated
+    def can_load_anew(self) -> bool:
+        """There is a newer model in the folder of this one, or another one can be made of its checkpoint."""
+        return self.outdated or self.converted
 
     def draws(self) -> bool:
         """For what only pictures have."""
@@ -445,9 +447,9 @@ TASKS: Tasks = {
             "models", alias="models"),
         Key("c", "c", "compare", "", "in that list: the same prompt and random numbers beside the present model, up to "
             "three", "compare", Context.lists_models, priority=False, owner="ModelList", alias="compare_model"),
-        Key("ctrl+l", "^l", "load_anew", "load the model anew, after its folder was written",
-            "where a model's folder was written anew, or a training has gone on: load what is there now; prompt and "
-            "branches stay", "load anew", Context.is_outdated),
+        Key("ctrl+l", "^l", "load_anew", "load the model anew, or change what a checkpoint was taken for",
+            "where a model was written anew, or a training has gone on: load it; of a checkpoint: say what it does not",
+            "load anew", Context.can_load_anew),
         Key("f1,question_mark", "f1", "help", "help: keys and words", "this help; outside of the prompt also ?",
             "help", priority=False, owner="app"),
         Key("ctrl+p", "^p", "command_palette", "", "find any action by its name", "actions", owner="app",

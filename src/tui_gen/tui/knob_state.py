@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tui_gen.card import ModelCard
+from tui_gen.checkpoint import Answers
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.branch import Branch
 from tui_gen.runtime.session import Provider
@@ -154,6 +155,8 @@ class Settings:
     """Which GPU, of several."""
     trust: bool = False
     """Whether models may be of any operators and size."""
+    answers: Answers = ()
+    """What a checkpoint does not say."""
     rate: float | None = None
     """Tokens a second; None takes the model's."""
     theme: str = ""

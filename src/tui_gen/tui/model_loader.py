@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from textual import work
 from textual.message import Message
 from textual.widget import Widget
-from textual.worker import get_current_worker
+from textual.worker import Worker, get_current_worker
 
+from tui_gen.checkpoint import Answers, Diagnosis, UnansweredError, is_checkpoint, open_checkpoint
 from tui_gen.errors import TuiGenError
 from tui_gen.library import LoadedModel, distinct_names, graph_file, open_model
 from tui_gen.sessions.replay import LoadedSession, Replay
@@ -38,6 +39,28 @@ class ModelOpened(Message):
     """Of its files, just before they were read."""
     beside: bool = False
     """Whether it is to be compared with the model on the screen."""
+
+
+@dataclass
+class CheckpointAsks(Message):
+    """A checkpoint does not say what is needed to make a model of it."""
+
+    path: Path
+    diagnosis: Diagnosis
+    answers: Answers = ()
+    """What was answered already."""
+    fault: str = ""
+    """Why that was of no use."""
+    beside: bool = False
+    """As of `ModelOpened`."""
+
+
+@dataclass
+class ConversionProgress(Message):
+    """What is being done to make a model of a checkpoint."""
+
+    path: Path
+    line: str
 
 
 @dataclass
@@ -116,9 +139,23 @@ class ModelLoader(Widget):
         self.folder = None
 
     def reload(self, folder: Path) -> None:
-        """Opens a model as its folder is now, whatever was opened before."""
+        """Opens a model as its folder is now, whatever was opened before; of a checkpoint, with the same answers."""
         self.folder = folder
-        self._run(folder, None, None)
+        before = self.newest(folder)
+        self._run(folder, None, None, question=self.question_of(before.loaded_model) if before else None)
+
+    def question_of(self, loaded_model: LoadedModel) -> CheckpointAsks | None:
+        """What its checkpoint does not say, with what was answered on the screen; None for a model of another kind."""
+        conversion = loaded_model.conversion
+        if not conversion:
+            return None
+        answers = conversion.answers[len(self._settings.answers) :]
+        return CheckpointAsks(conversion.path, conversion.diagnosis, answers)
+
+    def answer(self, question: CheckpointAsks, answers: Answers) -> None:
+        """Makes a model of a checkpoint with these answers besides those of the command line, and opens it."""
+        self.folder = None if question.beside else question.path
+        self._run(question.path, None, None, beside=question.beside, question=replace(question, answers=answers))
 
     def newest(self, folder: Path) -> Workspace | None:
         """Of the model in a folder, as it was opened last; None where it never was."""
@@ -160,9 +197,22 @@ class ModelLoader(Widget):
 
     @work(thread=True, exclusive=True)
     def _run(
-        self, folder: Path, workspace: Workspace | None, session: LoadedSession | None, *, beside: bool = False
+        self,
+        folder: Path,
+        workspace: Workspace | None,
+        session: LoadedSession | None,
+        *,
+        beside: bool = False,
+        question: CheckpointAsks | None = None,
     ) -> None:
+        """question: that was answered, of a checkpoint."""
         worker = get_current_worker()
+        if workspace is None and is_checkpoint(folder):
+            refusal = self._convert(folder, worker, question)
+            if refusal and not worker.is_cancelled:
+                self.post_message(replace(refusal, beside=beside) if isinstance(refusal, CheckpointAsks) else refusal)
+            if refusal:
+                return
         for message in _messages(folder, workspace, session, self._settings):
             if worker.is_cancelled:  # by the choice of another model
                 return
@@ -170,6 +220,30 @@ class ModelLoader(Widget):
                 message.beside = beside
             if message:
                 self.post_message(message)
+
+    def _convert(
+        self, path: Path, worker: Worker[None], question: CheckpointAsks | None
+    ) -> CheckpointAsks | ModelRefused | None:
+        """Makes a model of a checkpoint, or says what stands against it."""
+
+        def tell(line: str) -> None:
+            self.post_message(ConversionProgress(path, line))
+
+        try:
+            open_checkpoint(
+                path,
+                self._settings.answers,
+                more=question.answers if question else None,
+                asks=True,
+                tell=tell,
+                is_stopped=lambda: worker.is_cancelled,
+            )
+        except UnansweredError as request:
+            return CheckpointAsks(path, request.diagnosis)
+        except (TuiGenError, OSError, MemoryError) as fault:
+            words = str(fault) or type(fault).__name__
+            return replace(question, fault=words) if question else ModelRefused(words)
+        return None
 
     def on_model_opened(self, message: ModelOpened) -> None:
         """Keeps the workspace."""
@@ -219,11 +293,14 @@ def labels(models: Sequence[LoadedModel]) -> list[str]:
 
 
 def _file_times(folder: Path) -> FileTimes:
-    """Of the files of a model; nothing where one of them is missing for a moment."""
+    """Of the files of a model or a checkpoint; nothing where one of them is missing for a moment."""
     try:
-        folder = network_folder(folder)
-        card = [] if folder.is_file() else [folder / "config.json"]
-        facts = [os.stat(path) for path in (*card, graph_file(folder))]
+        if folder.is_dir() and is_checkpoint(folder):
+            facts = [path.stat() for path in sorted(folder.iterdir())]
+        else:
+            folder = network_folder(folder)
+            card = [] if folder.is_file() else [folder / "config.json"]
+            facts = [os.stat(path) for path in (*card, graph_file(folder))]
     except OSError:
         return ()
     return tuple((fact.st_mtime_ns, fact.st_size) for fact in facts)
@@ -246,7 +323,12 @@ def _messages(
 def load(folder: Path, settings: Settings) -> LoadedModel:
     """Opens a model folder as the command line asks, and decides where the model runs."""
     loaded_model = open_model(
-        folder, provider=settings.provider, threads=settings.threads, device=settings.device, trust=settings.trust
+        folder,
+        provider=settings.provider,
+        threads=settings.threads,
+        device=settings.device,
+        trust=settings.trust,
+        answers=settings.answers if is_checkpoint(folder) else (),
     )
     loaded_model.model.place(settings.samples)
     return loaded_model

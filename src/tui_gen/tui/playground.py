@@ -15,6 +15,7 @@ from textual.containers import Horizontal, Vertical
 from textual.geometry import Size
 from textual.screen import Screen
 
+from tui_gen.checkpoint import Answers, is_checkpoint
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.branch import Branch
 from tui_gen.generation.describe import describe
@@ -30,6 +31,8 @@ from tui_gen.tui.clipboard import CopyRequest
 from tui_gen.tui.knob_state import KnobState, Settings
 from tui_gen.tui.layout import layout
 from tui_gen.tui.model_loader import (
+    CheckpointAsks,
+    ConversionProgress,
     ModelLoader,
     ModelOpened,
     ModelRefused,
@@ -157,6 +160,7 @@ class PlaygroundScreen(Screen[None]):
             beside=runs is not None and bool(runs.others),
             before=self._before is not None and not self._before.is_deleted,
             played=any(each is not self.workspace and len(each.tree) for each in self.loader.workspaces),
+            converted=self.workspace is not None and self.workspace.loaded_model.conversion is not None,
             outdated=self.workspace is not None and self.loader.is_outdated(self.workspace.loaded_model),
         )
 
@@ -226,6 +230,31 @@ class PlaygroundScreen(Screen[None]):
         self.header.show(f"opening {folder.name} ...")
         self.loader.open(folder)
 
+    def on_conversion_progress(self, message: ConversionProgress) -> None:
+        """Says what is being done with a checkpoint."""
+        if message.path == self.loader.folder:  # nobody has ended it since
+            self.header.show(f"converting {message.path.name}, {key_of('stop', self._keys)} ends it: {message.line}")
+
+    def on_checkpoint_asks(self, message: CheckpointAsks) -> None:
+        """Hands its questions to the person, and the answers back."""
+        from tui_gen.tui.dialogs.checkpoint import CheckpointDialog
+
+        async def take(answers: Answers | None) -> None:
+            if answers is None:
+                await self._end_opening(message.path)
+            else:
+                self.loader.answer(message, answers)
+
+        asked = (message.path.name, message.diagnosis, message.answers, message.fault)
+        self.app.push_screen(CheckpointDialog(*asked), take)
+
+    async def _end_opening(self, path: Path) -> None:
+        self.loader.cancel()
+        if not (self.workspace and self.workspace.loaded_model.path == path):
+            await self.on_model_refused(ModelRefused(f"{path.name} was not opened"))
+        else:
+            self.header.show_model(self.workspace.loaded_model)
+
     async def on_model_refused(self, message: ModelRefused) -> None:
         """A model that cannot be opened; what is on the screen stays."""
         self._generate_when_open = False
@@ -292,10 +321,12 @@ class PlaygroundScreen(Screen[None]):
         workspace = self.workspace
         if not workspace:
             return
-        folder = workspace.loaded_model.path
+        folder, question = workspace.loaded_model.path, self.loader.question_of(workspace.loaded_model)
         newest = self.loader.newest(folder)
-        if newest and not self.loader.is_outdated(newest.loaded_model):
+        if newest and newest is not workspace and not self.loader.is_outdated(newest.loaded_model):
             await self._return_to(newest)
+        elif question and not self.loader.is_outdated(workspace.loaded_model):
+            self.on_checkpoint_asks(question)
         else:
             self.header.show(f"opening {folder.name} ...")
             self.loader.reload(folder)
@@ -478,6 +509,9 @@ class PlaygroundScreen(Screen[None]):
             view.walk_to(view.head + message.number * image.channels if image else message.number + 1)
 
     async def action_stop(self) -> None:
+        if self.loader.folder and is_checkpoint(self.loader.folder):
+            await self._end_opening(self.loader.folder)
+            return
         view, now = self.run_view, self.context
         if view and not (now.on_output() or now.in_prompt):
             view.focus_sample()

@@ -446,7 +446,7 @@ def training_dialog(loaded_model: LoadedModel, scores: Scores | None = None) -> 
 
     scores: of the networks of its run, if there are any.
     """
-    log = TrainingLog(log_folder(loaded_model.path))
+    log = TrainingLog(log_folder(loaded_model.folder))
     log.update(loaded_model.card)
     if not log.learning.epochs:
         raise TuiGenError(f"{loaded_model.path.name} does not say how it learned: it has no training log")

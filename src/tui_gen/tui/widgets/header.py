@@ -127,6 +127,7 @@ def about_text(loaded_model: LoadedModel, keys: Sequence[Key] = KEYS) -> str:
         ("learned", _epochs(loaded_model, key_of("training", keys))),
         ("proved", card.proof),
         ("runs on", loaded_model.model.runs_on),
+        *_conversion_facts(loaded_model, key_of("load_anew", keys)),
     ]
     lines = [f"{name:8} {brief(value, _LONGEST_FACT)}" for name, value in facts if value]
     example = (
@@ -137,10 +138,22 @@ def about_text(loaded_model: LoadedModel, keys: Sequence[Key] = KEYS) -> str:
     return f"{loaded_model.name}\n{brief(card.description)}{example}\n\n" + "\n".join(lines) + _phrases(loaded_model)
 
 
+def _conversion_facts(loaded_model: LoadedModel, key: str) -> list[tuple[str, str]]:
+    """What a model that was made of a checkpoint rests on, and how to keep it."""
+    conversion = loaded_model.conversion
+    if not conversion:
+        return []
+    questions = [question for question in conversion.diagnosis.questions if question.default]
+    guesses = [("guessed", f"{question.what}: {question.default}") for question in questions]
+    told = " ".join(f"{option} {value}" for option, value in conversion.answers)
+    change = [("", f"{key} changes that")] if guesses or told else []
+    return [("file", str(conversion.path)), ("to keep", conversion.command), ("told", told), *guesses, *change]
+
+
 def _epochs(loaded_model: LoadedModel, key: str) -> str:
     """In how many epochs; nothing where its folder does not say, or what cannot be read."""
     try:
-        epochs = len(read_learning(log_folder(loaded_model.path), loaded_model.card))
+        epochs = len(read_learning(log_folder(loaded_model.folder), loaded_model.card))
     except TuiGenError:
         return ""
     return f"in {counted(epochs, 'epoch')}; {key} shows them" if epochs else ""
