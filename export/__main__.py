@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m expor
     """Runs a command; returns the exit status. prog: what the help calls the program."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] == ["train"]:
-        from .training.train import main as train
+        from .train import main as train
 
         return train(words[1:], prog=f"{prog} train")
     if words[:1] == ["evaluate"]:

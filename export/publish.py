@@ -12,25 +12,15 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tokenizers import Tokenizer
 from torch import nn
 
-from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.files import replace_file
-from tui_gen.generation.generate import generate
-from tui_gen.images.codec import ImageCodec
-from tui_gen.library import codec_for
-from tui_gen.runtime.model import Model
-from tui_gen.sampling.params import SamplingParams
-from tui_gen.sampling.step import Step
 from tui_gen.terminal_text import say
-from tui_gen.text.codec import TextCodec
 from tui_gen.training_log import whole_lines
 from tui_gen.training_run import EPOCHS, LOG, MODEL, Publication, epoch_folder, epoch_folders, epoch_of
 
@@ -41,7 +31,8 @@ from .factory.read import read_module
 from .files import json_lines
 from .folder import write_folder
 from .live import as_if_nothing_were, copy_module, is_first_process
-from .reader import ReadOptions
+from .reader import Diagnosis, Exportable, Reading, ReadOptions
+from .samples import SampleRequest, draw_samples
 from .text.vocabulary_files import CHARACTER_SETS
 
 _LOCK = "training.lock"
@@ -50,17 +41,8 @@ _NEXT = "next"
 _FORM, _GIVER = "a network that is being trained", "your training"
 _LONGEST_NAME = 300
 _MEGABYTE = 10**6
-
-
-@dataclass(frozen=True)
-class SampleRequest:
-    """What the samples of an epoch are drawn with."""
-
-    prompt: str
-    seeds: tuple[int, ...]
-    temperature: float
-    length: int
-    """Of texts, in tokens."""
+KEEP_MB = 200
+"""That earlier networks may take, of a training that does not say."""
 
 
 def publish(
@@ -78,7 +60,7 @@ def publish(
     """As `tui_gen.publish`."""
     if not is_first_process():
         return Publication(epoch or 0, 0.0, trouble="the first process of the training publishes")
-    publisher = _PUBLISHERS.setdefault(run.resolve(), Publisher(run))
+    publisher = publisher_of(run)
 
     def convert() -> Conversion:
         with as_if_nothing_were():
@@ -124,7 +106,7 @@ class Publisher:
         entry = {"epoch": number, "unit": unit, **_losses(losses)}
         with self._telling(troubles):
             conversion = convert()
-            entry |= _draw_samples(conversion, request)
+            entry |= draw_samples(conversion.graph, conversion.card, conversion.tokenizer, request)
         entry |= {"seconds": round(time.monotonic() - began, 2), **({"trouble": troubles[0]} if troubles else {})}
         with self._telling(troubles):
             write_log(self.run / LOG, entry, earlier)
@@ -134,6 +116,15 @@ class Publisher:
         parity = conversion.card.export["parity"] if conversion else {}
         seconds = time.monotonic() - began
         return Publication(number, seconds, folder, parity.get("original_difference"), "; ".join(troubles))
+
+    def keep(self, exportable: Exportable, guidance: float | None, entry: Mapping[str, Any]) -> None:
+        """Publishes a network whose training notes its epochs itself, of which this is the last."""
+        reading = Reading(Diagnosis(_FORM), lambda: exportable)
+        with self._telling([]):
+            self._claim()
+            name, is_brief = self.name, self.is_proved
+            conversion = conversion_of(reading, name=name, guidance=guidance, is_brief=is_brief, tell=_silence)
+            self._write(conversion, [entry], KEEP_MB)
 
     @contextlib.contextmanager
     def _telling(self, troubles: list[str]) -> Iterator[None]:
@@ -187,6 +178,11 @@ _PUBLISHERS: dict[Path, Publisher] = {}
 """Of this process, by the run."""
 
 
+def publisher_of(run: Path) -> Publisher:
+    """What publishes into a run, always the same in this process."""
+    return _PUBLISHERS.setdefault(run.resolve(), Publisher(run))
+
+
 def _is_first(file: int) -> bool:
     """Whether no other process holds the lock; always where the system has none of this kind."""
     if sys.platform == "win32":
@@ -227,29 +223,6 @@ def _losses(losses: tuple[float | None, float | None]) -> dict[str, float | str 
         name: number if number is None or math.isfinite(number) else str(number)
         for name, number in zip(names, numbers, strict=True)
     }
-
-
-def _draw_samples(conversion: Conversion, request: SampleRequest) -> dict[str, Any]:
-    """`prompt` and `samples`, with the `seeds` and the `temperature` that they were drawn with."""
-    card = conversion.card
-    codec = codec_for(card, conversion.tokenizer or None)
-    model = Model(conversion.graph, card, provider="cpu")
-    prompt = codec.prompt([request.prompt] * len(request.seeds))
-    length = card.image.area if card.image else request.length
-    params = SamplingParams(request.temperature)
-    steps = list(generate(model, prompt, params, length=length, seed=request.seeds))
-    samples = [sample_of(card, codec, steps, number) for number in range(len(request.seeds))]
-    settings = {"seeds": list(request.seeds), "temperature": request.temperature}
-    return {"prompt": request.prompt, **settings, "samples": samples}
-
-
-def sample_of(card: ModelCard, codec: TextCodec | ImageCodec, steps: Sequence[Step], number: int) -> Any:
-    """A picture's levels row by row, or a text with its prompt."""
-    live = [step for step in steps if step.live[number]]
-    if isinstance(codec, ImageCodec):
-        levels = [int(step.tokens[number]) for step in live if not step.given[number]]
-        return np.reshape(levels, codec.image.shape).tolist()
-    return codec.decode([token for step in live if (token := int(step.tokens[number])) != card.eos])
 
 
 def _entries(log: Path) -> list[dict[str, Any]]:

@@ -17,10 +17,10 @@ LAYERS = {
     "src/tui_gen": "terminal_text < errors < child, launcher, files, json_fields"
     " < training_run < card, checkpoint, lightning < config, sampling < text < images < generation, training_log"
     " < runtime < scoring < library < inspection, run_watch < sessions, output, bench < tui < cli < __main__",
-    "export": "graph < image_network, reader, files, build_tokenizer, quantise, checkpoints"
+    "export": "graph < image_network, reader, samples, files, build_tokenizer, quantise, checkpoints"
     " < assumptions, compiler, gaps < images, text < factory, training, verify, arguments"
     " < original, folder, read, live < evaluation, convert < publish, child"
-    " < __main__ < train, evaluate, obedience",
+    " < train < __main__ < evaluate, obedience",
     "src/tui_gen/tui": "bindings, clipboard, driver, knob_state, layout, themes < keymap, tour, widgets < dialogs"
     " < model_loader < playground < tour_screen, watch_screen < app",
 }
@@ -125,7 +125,7 @@ def test_listing_models_needs_the_standard_library_alone() -> None:
 def test_the_help_of_a_command_loads_nothing_that_only_its_run_needs() -> None:
     code = "from tui_gen.cli.main import COMMANDS, main\nfor name in ['', *COMMANDS]: main([*name.split(), '--help'])"
     assert loaded_after(code).isdisjoint((*HEAVY, "platformdirs"))
-    modules = ("export.__main__", "export.training.train", "export.evaluation.evaluate")
+    modules = ("export.__main__", "export.train", "export.evaluation.evaluate")
     code = "from contextlib import suppress\n" + "".join(
         f"from {module} import main\nwith suppress(SystemExit): main(['--help'])\n" for module in modules
     )

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 from tokenizers import Tokenizer
 
 from tui_gen.card import ImageSpec, ModelCard
-from tui_gen.library import codec_for
-from tui_gen.sampling.params import Tokens
 from tui_gen.text.tokenizer import PromptTokenizer
 
 from ..build_tokenizer import phrase_tokenizer
@@ -290,9 +288,3 @@ def _with_known_example(card: ModelCard, tokenizer: Tokenizer) -> ModelCard:
     """Without the example if the data, which a person may have chosen, has not all of its words."""
     unknown = PromptTokenizer(tokenizer.to_str()).unknown(card.prompt_example)
     return replace(card, prompt_example="") if unknown else card
-
-
-def sample_prompt(training: Training, card: ModelCard) -> Tokens:
-    """The card's example as one row of token ids. card: the training's, completed for the step function."""
-    codec = codec_for(card, training.tokenizer.to_str())
-    return codec.prompt([training.card.prompt_prefix + training.card.prompt_example])

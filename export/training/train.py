@@ -1,13 +1,14 @@
 """Trains a network by name, from its data to a checkpoint. Run again, it resumes.
 
-DIR gets `checkpoint.pt` and `training.jsonl`, one line per epoch: losses, and four samples drawn with the same
-seeds and prompt every time. The samples come from the exported step function, through the loop that the player uses.
+DIR is a run: it gets `checkpoint.pt`, and as `tui_gen.publish` writes them `training.jsonl`, `model/` and `epochs/`.
+A line per epoch has the losses, and four samples drawn with the same seeds and prompt every time. They come from the
+exported step function, through the loop that the player uses.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,23 +22,28 @@ from ..files import fingerprint
 from .presets import PRESETS, Training
 
 if TYPE_CHECKING:  # the help would wait for PyTorch
-    from .trainer import Trainer
+    from .trainer import Publish, Trainer
+
+    Publisher = Callable[[Path], Publish]
 
 
-def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m export.train") -> int:
-    """The command line; returns the exit status. prog: what the help calls the program."""
+def main(arguments: Sequence[str] | None, *, prog: str, publisher: Publisher) -> int:
+    """The command line; returns the exit status.
+
+    prog: what the help calls the program. publisher: of the folder of a run, what publishes the networks there.
+    """
     args = _parser(prog).parse_args(arguments)
-    return exit_status(lambda: _run(args), args, prog=prog)
+    return exit_status(lambda: _run(args, publisher), args, prog=prog)
 
 
-def _run(args: argparse.Namespace) -> int:
+def _run(args: argparse.Namespace, publisher: Publisher) -> int:
     import torch
 
     if args.device == "cuda" and not torch.cuda.is_available():
         raise UsageError("PyTorch finds no CUDA device; leave --device out to train on the CPU")
     device = args.device if args.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        _train(args, device)
+        _train(args, device, publisher)
     except torch.OutOfMemoryError as fault:
         cure = "ask for smaller ones with --batch-size"
         raise TuiGenError(f"the GPU has too little memory for such batches; {cure}") from fault
@@ -51,7 +57,7 @@ def _run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _train(args: argparse.Namespace, device: str) -> None:
+def _train(args: argparse.Namespace, device: str, publisher: Publisher) -> None:
     from .networks import RecurrentConfig
     from .trainer import Options, Trainer
 
@@ -70,7 +76,7 @@ def _train(args: argparse.Namespace, device: str) -> None:
         data=fingerprint(args.data),
         stacks=args.stacks,
     )
-    trainer = Trainer(options, training, args.output, device)
+    trainer = Trainer(options, training, args.output, device, publisher(args.output))
     _report_start(trainer, resumed=trainer.resume())
     for entry in trainer.run():
         show(*_summary(entry))
@@ -93,7 +99,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     parser.add_argument("name", choices=sorted(PRESETS))
     needed = "; ".join(f"{name}: {preset.data}" for name, preset in PRESETS.items())
     parser.add_argument("--data", type=Path, required=True, help=needed)
-    parser.add_argument("-o", "--output", type=Path, required=True, help="directory for checkpoint and log")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the run: checkpoint, log, networks")
     parser.add_argument("--epochs", type=_positive)
     parser.add_argument("--batch-size", type=_positive)
     parser.add_argument("--learning-rate", type=_rate)
@@ -161,7 +167,3 @@ def _summary(entry: dict[str, Any]) -> list[str]:
     first = entry["samples"][0]
     sample = [f"  {first!r:.400}"] if isinstance(first, str) else []
     return [f"epoch {entry['epoch']}: {losses}, {entry['seconds']:.0f} s", *sample]
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

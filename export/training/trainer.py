@@ -6,7 +6,7 @@ import math
 import platform
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,23 +18,19 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.files import replace_file
-from tui_gen.generation.generate import generate
 from tui_gen.json_fields import JsonFields
-from tui_gen.runtime.model import Model
-from tui_gen.sampling.params import SamplingParams
-from tui_gen.sampling.step import Step
 from tui_gen.terminal_text import shows_colours
 
 from ..files import json_lines
 from ..images.streaming import with_guidance
 from ..reader import Exportable
+from ..samples import SampleRequest, draw_samples
 from . import checkpoint
 from .native import complete_card, network_of
 from .networks import TrainedNet, build_network
-from .presets import Training, sample_prompt
+from .presets import Training
 from .tasks import Batch, in_unit
 
 WARM_UP_STEPS = 200
@@ -59,19 +55,29 @@ class Options:
     """Of a PixelCNN; None: as the preset has it."""
 
 
+Publish = Callable[[Exportable, float | None, Mapping[str, Any]], None]
+
+
+def _keep_to_oneself(*_: object) -> None:
+    """Publishes nothing."""
+
+
 class Trainer:
     """AdamW with warm-up and cosine decay, gradients clipped to norm 1, an exponential moving average of the weights.
 
-    directory: where checkpoint and log are kept.
+    directory: where checkpoint and log are kept. publish: is called with the network of an epoch, as it learned, the
+    guidance of the model that is to be exported, and the epoch's entry in the log, all of which is saved then.
     """
 
-    def __init__(self, options: Options, training: Training, directory: Path, device: str) -> None:
+    def __init__(
+        self, options: Options, training: Training, directory: Path, device: str, publish: Publish = _keep_to_oneself
+    ) -> None:
         if not len(training.task) or next(training.task.held_out_batches(), None) is None:
             raise TuiGenError(
                 "the data does not fill one batch for training and one to hold out; add to it or lower --batch-size"
             )
         torch.manual_seed(options.seed)
-        self.options, self.training, self.directory = options, training, directory
+        self.options, self.training, self.directory, self._publish = options, training, directory, publish
         self.device = torch.device(device)
         self.net: TrainedNet = build_network(training.network).to(self.device)
         if self.device.type == "cpu" and training.card.image:
@@ -87,6 +93,7 @@ class Trainer:
             start = time.monotonic()
             train_loss = self._train_epoch()
             self.epoch += 1
+            exportable = exportable_of(self.training, self.average.module.state_dict())
             self.log.append(
                 {
                     "epoch": self.epoch,
@@ -95,10 +102,11 @@ class Trainer:
                     "train_loss": round(train_loss, 4),
                     "validation_loss": round(self._held_out_loss(), 4),
                     "seconds": round(time.monotonic() - start, 1),
-                    **draw_samples(self.training, self.average.module.state_dict()),
+                    **samples_of(self.training, exportable),
                 }
             )
             self.save()
+            self._publish(exportable, self.training.guidance, self.log[-1])
             yield self.log[-1]
 
     def save(self) -> None:
@@ -228,33 +236,19 @@ def _progress(title: str, total: int) -> Progress:
     return progress
 
 
-def draw_samples(training: Training, weights: dict[str, Tensor]) -> dict[str, Any]:
-    """`prompt` and `samples`, texts or a picture's levels row by row, with the `seeds`, the `temperature` and the
-    `guidance`, where there is one, that they were drawn with: those of the model that is to be exported.
-
-    weights: a state dict of the network.
-    """
+def exportable_of(training: Training, weights: Mapping[str, Tensor]) -> Exportable:
+    """The network with these weights, a state dict, as it learned: without guidance."""
     net = build_network(training.network)
     net.load_state_dict(weights)
-    exportable = Exportable(network_of(net.eval()), training.card, training.tokenizer.to_str())
+    return Exportable(network_of(net.eval()), training.card, training.tokenizer.to_str())
+
+
+def samples_of(training: Training, exportable: Exportable) -> dict[str, Any]:
+    """As of `draw_samples`, with the knobs, and the guidance if there is one, of the model that is to be exported."""
+    settings: dict[str, Any] = {}
     if training.guidance is not None:
-        exportable = with_guidance(exportable, training.guidance)
+        exportable, settings = with_guidance(exportable, training.guidance), {"guidance": training.guidance}
     card = complete_card(exportable.card, exportable.network)
-    model = Model(exportable.network.step_graph().SerializeToString(), card, provider="cpu")
-    prompt = sample_prompt(training, card).repeat(len(SAMPLE_SEEDS), axis=0)
-    length = card.image.area if card.image else training.sample_length
-    steps = list(generate(model, prompt, SamplingParams(card.temperature), length=length, seed=SAMPLE_SEEDS))
-    settings: dict[str, Any] = {"seeds": list(SAMPLE_SEEDS), "temperature": card.temperature}
-    if training.guidance is not None:
-        settings["guidance"] = training.guidance
-    samples = [_sample(training, card, steps, number) for number in range(len(SAMPLE_SEEDS))]
-    return {"prompt": card.prompt_example, **settings, "samples": samples}
-
-
-def _sample(training: Training, card: ModelCard, steps: list[Step], number: int) -> Any:
-    """A picture's levels row by row, or a text with its prompt."""
-    live = [step for step in steps if step.live[number]]
-    if card.image:
-        levels = [int(step.tokens[number]) for step in live if not step.given[number]]
-        return np.reshape(levels, card.image.shape).tolist()
-    return training.tokenizer.decode([token for step in live if (token := int(step.tokens[number])) != card.eos])
+    request = SampleRequest(card.prompt_example, SAMPLE_SEEDS, card.temperature, training.sample_length)
+    graph = exportable.network.step_graph().SerializeToString()
+    return {**draw_samples(graph, card, exportable.tokenizer, request), **settings}

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tui_gen.card import ModelCard
+from tui_gen.checkpoint import Answers, is_checkpoint, open_checkpoint
 from tui_gen.errors import TuiGenError
 from tui_gen.files import digest, read_bytes
 from tui_gen.json_fields import parse_json
@@ -37,6 +38,11 @@ class Network:
     def name(self) -> str:
         """Such as `mine · epoch 3`."""
         return self.card.name if self.epoch is None else epoch_name(self.card, self.epoch)
+
+    @property
+    def key(self) -> int | str:
+        """By which its score is known."""
+        return self.name if self.epoch is None else self.epoch
 
     @property
     def entry(self) -> Entry:
@@ -75,12 +81,16 @@ class RunWatch:
     """Looks at a run, by the times and the sizes of its files, and reads what has changed.
 
     What is half-written, or missing for a moment, is passed over until it is whole: a graph that is not the one of its
-    card, a tokenizer that is no JSON. Times are compared with each other alone, so clocks may differ.
+    card, a tokenizer that is no JSON. Times are compared with each other alone, so clocks may differ. Of a folder that
+    has nothing but checkpoints, each is converted as it comes.
     """
 
-    def __init__(self, run: Path) -> None:
+    def __init__(self, run: Path, answers: Answers = ()) -> None:
+        """answers: what checkpoints do not say."""
         self.run, self.log, self.state = run, TrainingLog(run), RunState()
         self._read = dict[Path, tuple[FileTimes, Network | None]]()
+        self._answers, self._converted = answers, dict[Path, tuple[FileTimes, Network | None, str]]()
+        """Of checkpoints, by their files, the times of these, and what became of them."""
 
     def look(self) -> RunState:
         """The run as it is now. Reads few bytes where nothing has changed."""
@@ -91,6 +101,8 @@ class RunWatch:
                 learning = self.log.learning
         except TuiGenError as error:
             fault = str(error)
+        if not networks and not learning.epochs and not fault:
+            networks, fault = self._checkpoints()
         self.state = RunState(bool(networks or learning.epochs), learning, networks, fault)
         return self.state
 
@@ -107,6 +119,32 @@ class RunWatch:
                 networks.setdefault(network.path, network)
         self._read = {folder: self._read[folder] for folder in folders}
         return tuple(networks.values())
+
+    def _checkpoints(self) -> tuple[tuple[Network, ...], str]:
+        """The networks of checkpoints, those written last first, and why the last of others is none; converts one that
+        is new, or that has been written anew.
+        """
+        try:
+            paths = [path for path in self.run.iterdir() if path.is_file() and is_checkpoint(path)]
+        except OSError:
+            paths = []
+        times = {path: file_times(path.parent, (path.name,)) for path in paths}
+        paths.sort(key=times.__getitem__, reverse=True)
+        due = (path for path in paths if path not in self._converted or self._converted[path][0] != times[path])
+        if path := next(due, None):
+            self._converted[path] = times[path], *self._convert(path)
+        known = [self._converted[path] for path in paths if path in self._converted]
+        faults = (fault for _, _, fault in known if fault)
+        return tuple(network for _, network, _ in known if network), next(faults, "")
+
+    def _convert(self, path: Path) -> tuple[Network | None, str]:
+        """A file that is still being written is none yet, and other times tell when it is."""
+        try:
+            folder = open_checkpoint(path, self._answers).folder
+            card = read_card(folder)
+            return Network(path, card, None, digest(f"{card.sha256}{read_tokenizer(folder)}".encode())), ""
+        except TuiGenError as fault:
+            return None, str(fault)
 
     def _network(self, folder: Path) -> Network | None:
         times = file_times(folder, _PARTS)
@@ -147,21 +185,25 @@ class Scores:
     """How networks of a run do on a file: bits per character of a text, or per pixel of a picture, by epoch."""
 
     def __init__(self, file: Path) -> None:
-        self.file, self.bits, self.unit = file, dict[int, float](), ""
+        self.file, self.bits, self.unit = file, dict[int | str, float](), ""
         self._scored = set[str]()
         """Networks, by their digests."""
 
     def due(self, networks: Sequence[Network]) -> Network | None:
         """One that was not scored yet, the newest first."""
-        return next((each for each in networks if each.epoch is not None and each.digest not in self._scored), None)
+        return next((each for each in networks if each.digest not in self._scored), None)
 
     def add(self, network: Network, loaded_model: LoadedModel) -> None:
         """Scores a network. Raises TuiGenError, once for each, where the file is nothing that it can read."""
-        assert network.epoch is not None
         self._scored.add(network.digest)
-        self.bits[network.epoch] = math.nan
+        self.bits[network.key] = math.nan
         totals = score_file(loaded_model, self.file)
-        self.bits[network.epoch], self.unit = totals.bits_per_unit, f"bits per {totals.unit}"
+        self.bits[network.key], self.unit = totals.bits_per_unit, f"bits per {totals.unit}"
+
+    def line(self, key: int | str) -> str:
+        """Such as `held-out.txt 1.876 bits per character`; empty where it is not known."""
+        bits = self.bits.get(key, math.nan)
+        return "" if math.isnan(bits) else f"{self.file.name} {shown_loss(bits)} {self.unit}"
 
 
 @dataclass(frozen=True)
@@ -176,7 +218,5 @@ def epoch_line(epoch: Epoch, unit: str, scores: Scores | None = None) -> str:
     """Such as `epoch 7: training 1.302, held out 1.234 nats`; what is not known is left out."""
     named = zip(("training", "held out"), epoch.losses, strict=True)
     losses = ", ".join(f"{name} {shown_loss(loss)}" for name, loss in named if not math.isnan(loss))
-    facts = [f"{losses} {unit}".rstrip()] if losses else []
-    if scores and not math.isnan(bits := scores.bits.get(epoch.number, math.nan)):
-        facts.append(f"{scores.file.name} {shown_loss(bits)} {scores.unit}")
-    return ": ".join(filter(None, (f"epoch {epoch.number}", ", ".join(facts))))
+    facts = [f"{losses} {unit}".rstrip() if losses else "", scores.line(epoch.number) if scores else ""]
+    return ": ".join(filter(None, (f"epoch {epoch.number}", ", ".join(filter(None, facts)))))

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 import export.__main__ as exporter
+from export.train import main
 from export.training import checkpoint
 from export.training.presets import PRESETS, Training
-from export.training.train import main
 from export.verify import step_logits
 from tui_gen.library import open_model
 from tui_gen.sampling.params import Logits

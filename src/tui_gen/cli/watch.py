@@ -57,7 +57,8 @@ def run(args: argparse.Namespace) -> int:
 def _training(args: argparse.Namespace) -> Training:
     from tui_gen.run_watch import RunWatch, Scores, Training
 
-    return Training(RunWatch(Path(args.folder)), Scores(Path(args.score)) if args.score else None)
+    watch = RunWatch(Path(args.folder), args.answers)
+    return Training(watch, Scores(Path(args.score)) if args.score else None)
 
 
 def _looks(training: Training) -> Iterator[RunState]:
@@ -114,12 +115,13 @@ def _follow_in_lines(args: argparse.Namespace) -> int:
     return 0
 
 
-def _due_epochs(training: Training) -> Iterator[tuple[Epoch, Network | None, bool]]:
+def _due_epochs(training: Training) -> Iterator[tuple[Epoch | None, Network | None, bool]]:
     """Every epoch once, as soon as its network is there, or will not come; with it, and whether it is the newest.
 
-    Of a training that began anew from an earlier epoch, those after that are other ones.
+    Of a training that began anew from an earlier epoch, those after that are other ones. A network that came of a
+    checkpoint has no epoch.
     """
-    shown, looks = list[str](), 0
+    shown, looks, converted = list[str](), 0, set[str]()
     for state in _looks(training):
         networks = {network.epoch: network for network in state.networks}
         epochs = {f"{epoch.number} {epoch.losses}": epoch for epoch in state.learning.epochs}
@@ -133,9 +135,15 @@ def _due_epochs(training: Training) -> Iterator[tuple[Epoch, Network | None, boo
             looks = 0
             shown.append(key)
             yield epoch, network, is_newest
+        for network in state.networks:
+            if network.epoch is None and network.digest not in converted:
+                converted.add(network.digest)
+                yield None, network, True
 
 
-def _print(args: argparse.Namespace, training: Training, epoch: Epoch, network: Network | None, *, draws: bool) -> None:
+def _print(
+    args: argparse.Namespace, training: Training, epoch: Epoch | None, network: Network | None, *, draws: bool
+) -> None:
     """The line of an epoch, and a sample: drawn now, or of an earlier epoch as the training drew it."""
     from tui_gen.library import open_model
     from tui_gen.run_watch import epoch_line
@@ -146,11 +154,15 @@ def _print(args: argparse.Namespace, training: Training, epoch: Epoch, network: 
             loaded_model = open_model(network.path, **options.engine(args))
             if training.scores:
                 training.scores.add(network, loaded_model)
-    show(epoch_line(epoch, training.watch.log.learning.unit, training.scores))
+    scores = training.scores
+    if epoch:
+        show(epoch_line(epoch, training.watch.log.learning.unit, scores))
+    elif network:
+        show(": ".join(filter(None, (network.name, scores.line(network.key) if scores else ""))))
     with _telling():
         if loaded_model:
             _draw(args, training, loaded_model)
-        else:
+        elif epoch:
             _repeat(training, epoch)
     show("")
 

@@ -63,6 +63,8 @@ class WatchScreen(PlaygroundScreen):
         """Whether a person wants the newest, whatever there is on the screen."""
         self._given_up, self._told = set[str](), ""
         """Networks that cannot be opened, and the one that was told of last, by their digests."""
+        self._faults = set[str]()
+        """Of scores, which were told."""
         self._looker: Worker[None] | None = None
         self._scorer: Worker[None] | None = None
 
@@ -128,14 +130,16 @@ class WatchScreen(PlaygroundScreen):
         try:
             self.training.scores.add(network, load(network.path, self.settings))
         except TuiGenError as fault:
-            self.post_message(self.Scored(f"{network.name}: {fault}"))
+            self.post_message(self.Scored(str(fault)))
         else:
             self.post_message(self.Scored())
 
     def on_watch_screen_scored(self, message: Scored) -> None:
-        """Goes on with the next one."""
-        if message.fault:
+        """Goes on with the next one; what all networks say of the file is told once."""
+        if message.fault and message.fault not in self._faults:
+            self._faults.add(message.fault)
             self.notify(message.fault, severity="warning")
+        self._score()
 
     # --- playing it ---
 
@@ -157,7 +161,7 @@ class WatchScreen(PlaygroundScreen):
     def _may_act(self) -> bool:
         """Whether nobody types, walks, looks at anything else or lets anything run."""
         now, view = self.context, self.run_view
-        busy = now.running or now.walking or now.comparing or self.inside.is_on or not self.is_current
+        busy = now.running or now.walking or now.comparing or self.inside.is_on or not self.is_active
         aside = now.in_search or not (now.in_prompt or now.on_output())
         text = view.branch.start.text if view else self.settings.prompt
         leads = self.workspace is self._followed and not self.loader.folder

@@ -11,7 +11,7 @@ import torch
 
 from export import files as provenance
 from export.training.networks import build_network
-from export.training.presets import PRESETS, sample_prompt
+from export.training.presets import PRESETS
 from tests.support.export_training import write_data
 from tui_gen.card import ModelCard
 from tui_gen.library import codec_for
@@ -59,7 +59,7 @@ def test_a_card_is_complete_and_its_tokenizer_fits(name: str, tmp_path: Path) ->
     assert card.name == name
     assert card.description
     codec = codec_for(card, training.tokenizer.to_str())
-    assert codec.prompt([card.prompt_example]).tolist() == sample_prompt(training, card).tolist()
+    assert not codec.unknown(card.prompt_example)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,6 @@ def test_an_example_that_the_data_cannot_spell_is_dropped(tmp_path: Path) -> Non
     path.write_text("to be or not to be\n" * 200)
     training = PRESETS["shakespeare"].prepare(path, 2)
     assert training.card.prompt_example == ""
-    assert sample_prompt(training, training.card).tolist() == [[training.card.bos]]
 
 
 @pytest.mark.parametrize("name", ["names", "fashion"])

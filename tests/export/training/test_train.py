@@ -13,10 +13,11 @@ import pytest
 import torch
 
 from export.files import fingerprint
+from export.train import main
 from export.training import checkpoint, train
-from export.training.train import main
 from tests.support.export_training import write_data
 from tui_gen.errors import TuiGenError
+from tui_gen.library import open_model
 
 ROOT = Path(__file__).parents[3]
 
@@ -61,7 +62,9 @@ def test_the_command_line_trains(precision: str, tmp_path: Path, capsys: pytest.
     assert f"cpu, {precision}, new run" in output.out
     assert "epoch 1: train " in output.out
     assert output.err == ""
-    assert sorted(path.name for path in run.iterdir()) == ["checkpoint.pt", "training.jsonl"]
+    files = ["checkpoint.pt", "epochs", "model", "training.jsonl", "training.lock"]
+    assert sorted(path.name for path in run.iterdir()) == files
+    assert open_model(str(run)).name == "run · epoch 1"
     options = checkpoint.load(run / "checkpoint.pt")["options"]
     defaults = {"preset": "names", "epochs": 1, "batch_size": 64, "learning_rate": 4e-3, "ema": 0.999, "seed": 0}
     assert options == {**defaults, "precision": precision, "data": fingerprint(data), "stacks": None}

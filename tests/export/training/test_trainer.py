@@ -15,7 +15,7 @@ import export.__main__ as exporter
 from export.evaluation.evaluate import evaluate
 from export.training import checkpoint
 from export.training import trainer as loop
-from export.training.trainer import draw_samples
+from export.training.trainer import Trainer, exportable_of, samples_of
 from tests.support.export_training import exported, trainer, training
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.generate import generate
@@ -95,15 +95,19 @@ def test_samples_are_what_the_exported_model_draws_with_its_knobs_and_its_guidan
         assert [int(step.tokens[0]) for step in steps if not step.given[0]] == np.ravel(sample).tolist()
 
 
+def _samples(run: Trainer, weights: dict[str, Any]) -> dict[str, Any]:
+    return samples_of(run.training, exportable_of(run.training, weights))
+
+
 def test_samples_differ_only_by_what_was_learned(tmp_path: Path) -> None:
     """The seeds and the prompt are the same every time, so weights that stay say the same."""
     run = trainer(training("names", tmp_path), tmp_path, epochs=2)
-    before = draw_samples(run.training, run.average.module.state_dict())
-    assert before == draw_samples(run.training, run.average.module.state_dict())
+    before = _samples(run, run.average.module.state_dict())
+    assert before == _samples(run, run.average.module.state_dict())
     last = list(run.run())[-1]
     assert last["samples"] != before["samples"]
     weights = checkpoint.load(tmp_path / "checkpoint.pt")["weights"]  # which are exported, too
-    assert last["samples"] == draw_samples(run.training, weights)["samples"]
+    assert last["samples"] == _samples(run, weights)["samples"]
 
 
 @pytest.mark.parametrize(("preset", "sizes"), [("recipes", {"dropout": 0.5}), ("adventurers", {})])
