@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -104,7 +105,9 @@ _WORDS = (
     *("\x1b[31mred\x1b[0m", "\x1b]0;title\x07", "\u202eback", "a\nb", "\udcff", "x" * 30_000, "%s", "{0}", "[b]"),
 )
 _DRAWS = {"png", "gif", "blocks"}
-"""Formats that are no plain text, or hold colours."""
+"""Formats that are no plain text."""
+_COLOUR = re.compile(r"\x1b\[0(;[34]8;2(;\d+){3})*m")
+"""As the program writes them: those of a stranger are of other kinds."""
 
 
 def commands(folder: Path) -> Callable[[random.Random], object]:
@@ -152,9 +155,14 @@ def changed_words(words: list[str], rng: random.Random) -> list[str]:
     command, words = words[0], list(words)
     for _ in range(rng.randint(0, 4)):
         at, kind = rng.randrange(len(words) + 1), rng.random()
-        other = any_text(rng)[:2000].replace("\0", "") if rng.random() < 0.1 else rng.choice(_WORDS)
+        other = _as_typed(any_text(rng)[:2000]) if rng.random() < 0.1 else rng.choice(_WORDS)
         words[at : at + (kind < 0.6)] = [] if kind < 0.15 else [other]
     return [*words, *_LAST.get(words[0] if words else command, ())]
+
+
+def _as_typed(text: str) -> str:
+    """As the system hands it over."""
+    return os.fsdecode(text.replace("\0", "").encode("utf-8", "surrogatepass"))
 
 
 def _trouble(status: int, written: bytes, told: str, words: list[str]) -> str:
@@ -168,7 +176,7 @@ def _trouble(status: int, written: bytes, told: str, words: list[str]) -> str:
     if scrub(told) != told:
         return "raw on stderr"
     if not _DRAWS & {*words} and not any(word.startswith("made") for word in words):
-        text = written.decode("utf-8", "surrogateescape")
+        text = _COLOUR.sub("", written.decode("utf-8", "surrogateescape"))
         if scrub(text) != text.replace("\0", "" if {"-0", "--null"} & {*words} else "\0"):
             return f"raw on stdout {text[:200]!r}"
     return ""

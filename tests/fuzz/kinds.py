@@ -26,6 +26,7 @@ from tui_gen.terminal_text import scrub, scrub_line
 
 from .commands import commands
 from .graphs import graphs
+from .monkey import monkey
 from .mutations import changed, toml
 from .pickles import bomb, random_pickle
 from .texts import prompts, tokenizers
@@ -439,6 +440,6 @@ def _changed_toml(content: bytes, rng: random.Random) -> bytes:
 
 _KINDS = (
     *(trained, kept, evaluated, resumed, networks, settings, files, pickles, bombs),
-    *(graphs, cards, tokenizers, prompts, pictures, sessions, logs, tours, configurations, commands),
+    *(graphs, cards, tokenizers, prompts, pictures, sessions, logs, tours, configurations, commands, monkey),
 )
 KINDS: dict[str, Callable[[Path], Attempt]] = {each.__name__: each for each in _KINDS}

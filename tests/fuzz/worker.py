@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from tui_gen import child
+from tui_gen.bench import screen
 from tui_gen.errors import TuiGenError
 from tui_gen.text import encoder_process
 
@@ -31,8 +32,11 @@ MEMORY = 2_000_000_000
 READ, REFUSED, TRACEBACK, LARGE, EXECUTED = "read", "refused", "traceback", "large", "executed"
 _FORBIDDEN = {"os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess.Popen", "socket.connect", "pty.spawn"}
 """Audit events that no input may cause."""
-_OWN_CHILDREN = [["-P", "-c", code] for code in (child._CODE, encoder_process._CODE)]
-"""What Python may be begun with all the same."""
+_OWN_CHILDREN = [
+    *([sys.executable, "-P", "-c", code] for code in (child._CODE, encoder_process._CODE)),
+    list(screen._LOGIN),
+]
+"""How the words of programs begin that may be begun all the same: ours, and the monkey's screen."""
 
 
 def input_rng(kind: str, seed: int, number: int) -> random.Random:
@@ -83,15 +87,12 @@ def _watch() -> list[str]:
     seen = list[str]()
 
     def note(event: str, arguments: tuple[Any, ...]) -> None:
-        if event in _FORBIDDEN and not (event == "subprocess.Popen" and _is_own_child(*arguments[:2])):
+        words = list(arguments[1]) if event == "subprocess.Popen" else []
+        if event in _FORBIDDEN and not any(words[: len(own)] == own for own in _OWN_CHILDREN):
             seen.append(f"{event} {str(arguments)[:100]}")
 
     sys.addaudithook(note)
     return seen
-
-
-def _is_own_child(program: Any, words: Any) -> bool:
-    return program == sys.executable and list(words)[1:4] in _OWN_CHILDREN
 
 
 if __name__ == "__main__":
