@@ -96,3 +96,15 @@ async def test_escape_ends_a_conversion(file: Path, monkeypatch: pytest.MonkeyPa
         end.set()
         await driver.press("f3", "home", "enter")
         await driver.until(lambda: driver.playground.workspace)
+
+
+async def test_many_questions_scroll_and_the_keys_stay_in_sight(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = [{**CELL, "what": f"cell {number}", "option": f"--assume cell{number}=own|torch"} for number in range(8)]
+    use(Exporter(SIZE, *cells), monkeypatch)
+    async with on_screen(file, size=(80, 24)) as driver:
+        await asks(driver, "the size of the images")
+        await driver.shows("enter play it")
+        await driver.press(*["tab"] * 8)
+        await driver.shows("cell 7")
+        await driver.shows("enter play it")
+        await driver.hides("the size of the images")

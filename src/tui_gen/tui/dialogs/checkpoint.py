@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from rich.text import Text
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.suggester import SuggestFromList
+from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from tui_gen.checkpoint import Answers, Diagnosis, Question
@@ -18,6 +20,8 @@ from tui_gen.tui.dialogs.dialog import Dialog, Frame, KeyHints, LineInput, Note
 from tui_gen.tui.dialogs.image_picker import PathSuggester
 
 _CHOICES = re.compile(r"[a-z0-9_-]+(\|[a-z0-9_-]+)*")
+_FIELD_ROWS, _OTHER_ROWS = 4, 7
+"""Of the screen: for a question and its answer at least, and for what stands around them all."""
 _HINT = "what is left empty is as it is guessed"
 
 
@@ -62,7 +66,6 @@ class CheckpointDialog(Dialog[Answers]):
     DEFAULT_CSS = """
     CheckpointDialog VerticalScroll {
         height: auto;
-        max-height: 65vh;
         scrollbar-size-vertical: 1;
     }
     CheckpointDialog .what {
@@ -76,6 +79,7 @@ class CheckpointDialog(Dialog[Answers]):
         padding: 0 1;
     }
     """
+    AUTO_FOCUS = ""  # it would scroll before there is room for the questions
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "turn(-1)", "choice", show=False, priority=True),
         Binding("down", "turn(1)", "choice", show=False, priority=True),
@@ -85,14 +89,13 @@ class CheckpointDialog(Dialog[Answers]):
         """name: of the file. answers: that stand there already. fault: why these were of no use."""
         super().__init__()
         self._name, self._diagnosis, self._answers, self._fault = name, diagnosis, answers, fault
-        self._note = Note(_HINT)
+        self._note, self._questions = Note(_HINT), VerticalScroll(*self._rows(), can_focus=False)
 
     def compose(self) -> ComposeResult:
         """What the file is, the questions with those that need an answer first, and the keys."""
         with Frame(f"what {self._name} does not say"):
             yield Static(self._diagnosis.summary, markup=False, classes="summary")
-            with VerticalScroll(can_focus=False):
-                yield from self._rows()
+            yield self._questions
             yield self._note
             yield KeyHints(
                 ("enter", "play it", "accept"), ("tab", "next", "app.focus_next"), ("↑↓", "choose", ""),
@@ -114,10 +117,25 @@ class CheckpointDialog(Dialog[Answers]):
 
     def on_mount(self) -> None:
         """The first question has the focus."""
+        self.on_resize()
         self._note.tell(self._fault, _HINT)
         for line in self.query(AnswerInput).results():
-            line.focus()
+            line.focus(scroll_visible=False)
             break
+
+    def on_resize(self) -> None:
+        """The questions have what the rest leaves."""
+        self._questions.styles.max_height = max(_FIELD_ROWS, self.app.size.height - _OTHER_ROWS)
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """A question is seen with its answer, once all have their places."""
+        self.call_after_refresh(self._reveal, event.widget)
+
+    def _reveal(self, line: Widget) -> None:
+        place = line.virtual_region
+        above = [each.virtual_region for each in self._questions.query(Static).results(Static)]
+        question = max((each for each in above if each.y < place.y), key=lambda each: each.y, default=place)
+        self._questions.scroll_to_region(question.union(place), animate=False, force=True, immediate=True)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """A complaint is of what stood there."""
