@@ -14,7 +14,9 @@ import pytest
 
 from tests.conftest import Run
 from tests.support import toys
+from tests.support.checkpoints import Exporter, use
 from tests.support.runs import published
+from tui_gen.child import Ending
 from tui_gen.errors import TuiGenError
 from tui_gen.library import locate, open_model, read_card
 from tui_gen.run_watch import RunState, RunWatch, Scores
@@ -150,6 +152,31 @@ def test_networks_are_scored_on_a_file_the_newest_first(run_folder: Path, tmp_pa
     with pytest.raises(TuiGenError, match="nothing can be scored"):
         empty.add(networks[0], open_model(networks[0].path))
     assert empty.due(networks) == networks[1]
+
+
+def test_checkpoints_are_converted_as_they_come(
+    run_folder: Path, tui_gen: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exporter = use(Exporter(), monkeypatch)
+    run_folder.mkdir()
+    (run_folder / "notes.txt").write_text("nothing")
+    (run_folder / "step-1.pt").write_bytes(b"\x80\x02one.")
+    watch = RunWatch(run_folder)
+    state = watch.look()
+    assert [(network.name, network.path.name) for network in state.networks] == [("step-1", "step-1.pt")]
+    assert watch.look() == state
+    exporter.ending = Ending(1, "", "TuiGenError", "it is cut")
+    (run_folder / "step-2.pt").write_bytes(b"\x80\x02tw")
+    os.utime(run_folder / "step-2.pt", (1e10, 1e10))
+    state = watch.look()
+    assert ([network.name for network in state.networks], state.fault) == (["step-1"], "it is cut")
+    exporter.ending = None
+    (run_folder / "step-2.pt").write_bytes(b"\x80\x02two.")
+    os.utime(run_folder / "step-2.pt", (2e10, 2e10))
+    assert [network.name for network in watch.look().networks] == ["step-2", "step-1"]
+    assert len(exporter.calls) == 3
+    printed = tui_gen("watch", str(run_folder), "--plain", "--epochs", "1", "-t", "0", "-l", "2").stdout.decode()
+    assert printed.startswith("step-2\n")
 
 
 def test_plain_prints_a_line_and_a_sample_per_epoch(tui_gen: Run, run_folder: Path, tmp_path: Path) -> None:

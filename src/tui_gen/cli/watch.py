@@ -67,7 +67,7 @@ def _looks(training: Training) -> Iterator[RunState]:
     is_first = True
     while True:
         state = training.watch.look()
-        waits = "waiting for a training there; ctrl+c ends"
+        waits = "waiting for a training; ctrl+c ends"
         absent = f"{run} is empty" if run.is_dir() else f"{run} is not there"
         note = state.fault if state.is_there else f"{absent}; {waits}" if is_first else f"{run} is gone; {waits}"
         if note != told:
