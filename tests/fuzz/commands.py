@@ -117,7 +117,7 @@ def commands(folder: Path) -> Callable[[random.Random], object]:
 
     def attempt(rng: random.Random) -> object:
         words = changed_words(rng.choice(_LINES).split(), rng)
-        stdin = any_text(rng).encode("utf-8", "surrogatepass")
+        stdin = any_text(rng)[:5000].encode("utf-8", "surrogatepass")
         end = run_main(*words, stdin=stdin, terminal=rng.random() < 0.3, TUI_GEN_MODELS=str(folder), TERM="xterm")
         told = end.stderr.decode()
         if trouble := _trouble(end.returncode, end.stdout, told, words):
@@ -177,6 +177,7 @@ def _trouble(status: int, written: bytes, told: str, words: list[str]) -> str:
         return "raw on stderr"
     if not _DRAWS & {*words} and not any(word.startswith("made") for word in words):
         text = _COLOUR.sub("", written.decode("utf-8", "surrogateescape"))
-        if scrub(text) != text.replace("\0", "" if {"-0", "--null"} & {*words} else "\0"):
+        text = text.replace("\0", "") if {"-0", "--null"} & {*words} else text
+        if scrub(text) != text:
             return f"raw on stdout {text[:200]!r}"
     return ""

@@ -25,7 +25,7 @@ from .texts import any_text
 _SEQUENCES = {
     keys[0].value: sequence for sequence, keys in ANSI_SEQUENCES_KEYS.items() if isinstance(keys, tuple) and keys
 }
-_LEAVE, _THEME, _ESCAPE = "\x11", "\x14", "\x1b"
+_LEAVE, _THEME, _ESCAPE = "\x11", "\x14", "\x1b[27u"
 _TABLE = sorted(
     {_SEQUENCES.get(name, name) for key in KEYS for name in key.names if len(name) == 1 or name in _SEQUENCES}
 )
@@ -145,17 +145,18 @@ def _answers(screen: Terminal) -> None:
     """Keys have their effect: they leave what is open, and the screen is drawn in the other colours."""
     screen.type("\x1b[201~")  # which ends a paste that was begun
     screen.resize(90, 30)
-    seen, end = len(screen.output), time.monotonic() + _PATIENCE
+    seen, used, end = len(screen.output), screen.processor_seconds() or 0, time.monotonic() + _PATIENCE
     while screen.process.poll() is None:
         for keys in (_ESCAPE, _THEME):
             screen.type(keys)
-            pause = time.monotonic() + 0.5  # a key that follows an escape at once is another key
+            pause = time.monotonic() + 0.3
             while time.monotonic() < pause and screen.read(0.1):
                 _go_on(screen)
         if all(re.search(colours, screen.output[seen:]) for colours in _THEMES):
             return
         if time.monotonic() > end:
-            raise TimeoutError(f"no key changes the colours: {screen.output[-300:]!r}")
+            work = (screen.processor_seconds() or 0) - used
+            raise TimeoutError(f"no key changes the colours, {work:.1f} s of work: {screen.output[-300:]!r}")
 
 
 def _leaves(screen: Terminal) -> None:

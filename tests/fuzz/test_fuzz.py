@@ -10,7 +10,7 @@ from tests.fuzz.__main__ import DEATH, LATE, run
 from tests.fuzz.kinds import KINDS
 from tests.fuzz.worker import TRACEBACK
 
-_FEW = {"bombs": 5}
+_FEW = {"bombs": 5, "graphs": 15, "tokenizers": 15, "monkey": 1}
 
 
 @pytest.mark.parametrize("kind", KINDS)

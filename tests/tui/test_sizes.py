@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from textual import events
@@ -181,3 +181,26 @@ async def test_the_palette_survives_columns_in_which_nothing_has_room(models: Pa
             await driver.press("down")
         await driver.resize(80, 24)
         await driver.shows("generate")
+
+
+@pytest.mark.parametrize("key", ["", "f1", "ctrl+s"])
+async def test_a_size_that_the_terminal_has_no_longer_is_not_laid_out(
+    models: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    async with on_screen(models / "cats", prompt="the") as driver:
+        await driver.run_to_end()
+        await driver.resize(90, 30)
+        await driver.press(*filter(None, [key]))
+        sizes = list[Size]()
+        refresh = type(driver.app.screen)._refresh_layout
+
+        def note(screen: Any, size: Size | None = None) -> None:
+            sizes.append(size or screen.size)
+            refresh(screen, size)
+
+        monkeypatch.setattr(type(driver.app.screen), "_refresh_layout", note)
+        for size in (Size(160, 45), Size(90, 30)):  # as it hears of them after it was busy
+            driver.app.screen.post_message(events.Resize(size, size))
+        await driver.settle()
+        assert sizes
+        assert set(sizes) == {Size(90, 30)}

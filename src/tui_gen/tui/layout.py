@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
+from textual import events
 from textual.geometry import Size
+from textual.screen import Screen
 
 Content = Literal["text", "picture", "sweep", "comparison", "two models", "three models"]
 """What stands in the middle; a model's card counts as what the model makes."""
@@ -93,6 +95,18 @@ class Layout:
     strip: int = 0
     stacked: bool = False
     short: bool = False
+
+
+class SteadyScreen:
+    """A part of each screen, before its class of Textual: a size that the terminal no longer has is not laid out.
+
+    Each layout tells the screen of its size anew. Two sizes of which it hears while it is busy would follow each other
+    for ever, and no key come in between.
+    """
+
+    def _on_resize(self, event: events.Resize) -> None:
+        if isinstance(self, Screen) and event.size != self.app.size:
+            event.prevent_default()
 
 
 def drawn_size(terminal: Size) -> Size:

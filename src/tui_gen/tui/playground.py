@@ -30,7 +30,7 @@ from tui_gen.sessions.workspace import Workspace
 from tui_gen.tui.bindings import KEYS, Context, Key, Owner, bind, bindings_of, is_bound, key_of, works
 from tui_gen.tui.clipboard import CopyRequest
 from tui_gen.tui.knob_state import KnobState, Settings
-from tui_gen.tui.layout import layout
+from tui_gen.tui.layout import SteadyScreen, layout
 from tui_gen.tui.model_loader import (
     CheckpointAsks,
     ConversionProgress,
@@ -62,7 +62,7 @@ _PANELS_PER_SECOND = 4
 """How often the panels are drawn while a run goes on, at most: nobody reads numbers that change with every token."""
 
 
-class PlaygroundScreen(Screen[None]):
+class PlaygroundScreen(SteadyScreen, Screen[None]):
     """One model, its branches, one of them in the middle, and what can be said of a position of it."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings_of("screen")

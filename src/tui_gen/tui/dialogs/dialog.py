@@ -18,6 +18,7 @@ from textual.widgets import Input, Static
 
 from tui_gen.errors import TuiGenError
 from tui_gen.terminal_text import scrub_line
+from tui_gen.tui.layout import SteadyScreen
 from tui_gen.tui.widgets.prompt import SignedInput, one_line
 
 T = TypeVar("T")
@@ -25,7 +26,7 @@ PATIENCE = 0.3
 """Seconds without a key after which what is typed is looked at."""
 
 
-class Dialog(ModalScreen[T | None]):
+class Dialog(SteadyScreen, ModalScreen[T | None]):
     """A modal screen with a `Frame` in its middle. Escape leaves it with None."""
 
     DEFAULT_CSS = """

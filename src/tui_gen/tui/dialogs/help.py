@@ -22,6 +22,7 @@ from textual.widgets import Static
 from tui_gen.sessions.history import PastPrompt, PromptHistory
 from tui_gen.terminal_text import scrub_line
 from tui_gen.tui.bindings import KEYS, TASKS, Key, Tasks, explained, is_letter, key_of, shown_key
+from tui_gen.tui.layout import SteadyScreen
 from tui_gen.tui.widgets.prompt import Prompt, one_line
 
 _WIDTH = 72
@@ -64,7 +65,7 @@ _MOST_PROMPTS = 100
 """That are listed at once."""
 
 
-class HelpScreen(ModalScreen[None]):
+class HelpScreen(SteadyScreen, ModalScreen[None]):
     """The help as a text that scrolls."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape,q,enter", "dismiss", "close")]
