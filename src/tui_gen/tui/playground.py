@@ -13,7 +13,6 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.geometry import Size
-from textual.message import Message
 from textual.screen import Screen
 
 from tui_gen.checkpoint import Answers, is_checkpoint
@@ -850,13 +849,6 @@ class PlaygroundScreen(SteadyScreen, Screen[None]):
     def on_input_changed(self) -> None:
         """A prompt that is mended needs no complaint."""
         self.app.clear_notifications()
-
-    def check_message_enabled(self, message: Message) -> bool:
-        """Refuses sizes that the terminal no longer has: Textual's screen answers each size with the same once more, so
-        that two in its queue would take turns for ever (`Screen._on_resize`, `Screen._refresh_layout`).
-        """
-        is_late = isinstance(message, events.Resize) and message.size != self.app.size
-        return not is_late and super().check_message_enabled(message)
 
     def on_resize(self) -> None:
         """Shares the room anew; the knobs may have come or gone."""
