@@ -102,7 +102,7 @@ class SteadyScreen:
     for ever, and no key come in between.
     """
 
-    def _on_resize(self, event: events.Resize) -> None:
+    async def _on_resize(self, event: events.Resize) -> None:
         if isinstance(self, Screen) and event.size != self.app.size:
             event.prevent_default()
 
