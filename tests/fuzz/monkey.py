@@ -166,6 +166,7 @@ def _leaves(screen: Terminal) -> None:
     status = screen.wait(seconds=_PATIENCE)
     screen.settle(0.1)
     if status:
-        raise RuntimeError(f"status {status}: {screen.output[-500:].decode(errors='replace')!r}")
+        told = re.findall(rb"tui-gen: [^\r\n]*", screen.output)[-1:]
+        raise RuntimeError(f"status {status}: {told}")
     if not is_as_found(screen):
         raise RuntimeError(f"the terminal is not as found: {screen.output[-200:]!r}")

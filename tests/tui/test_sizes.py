@@ -8,7 +8,9 @@ from typing import Any, get_args
 
 import pytest
 from textual import events
-from textual.geometry import Size
+from textual.geometry import Offset, Size
+from textual.screen import Screen
+from textual.widgets import Static
 
 from tests.support import toys
 from tests.support.driver import ScreenDriver, on_screen
@@ -204,3 +206,12 @@ async def test_a_size_that_the_terminal_has_no_longer_is_not_laid_out(
         await driver.settle()
         assert sizes
         assert set(sizes) == {Size(90, 30)}
+
+
+async def test_a_press_on_what_is_gone_does_no_harm(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with on_screen(models / "cats") as driver:
+        gone = (Static(), Offset(0, 0))
+        with monkeypatch.context() as patch:
+            patch.setattr(Screen, "get_widget_and_offset_at", lambda *_: gone)
+            await driver.mouse(events.MouseDown, (5, 5))
+        await driver.run_to_end()

@@ -12,8 +12,9 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
-from textual.geometry import Size
+from textual.geometry import Offset, Size
 from textual.screen import Screen
+from textual.widget import Widget
 
 from tui_gen.checkpoint import Answers, is_checkpoint
 from tui_gen.errors import TuiGenError
@@ -849,6 +850,11 @@ class PlaygroundScreen(SteadyScreen, Screen[None]):
     def on_input_changed(self) -> None:
         """A prompt that is mended needs no complaint."""
         self.app.clear_notifications()
+
+    def get_widget_and_offset_at(self, x: int, y: int) -> tuple[Widget | None, Offset | None]:
+        """Where text is selected: not in what was taken away meanwhile. It has no parent, on which Textual fails."""
+        widget, offset = super().get_widget_and_offset_at(x, y)
+        return (widget, offset) if widget and widget.parent else (None, None)
 
     def on_resize(self) -> None:
         """Shares the room anew; the knobs may have come or gone."""
