@@ -184,7 +184,7 @@ def test_a_second_training_into_one_run_is_refused_with_the_name_of_the_first(tm
 
 
 PAGE = (Path(__file__).parents[2] / "docs" / "runs.md").read_text(encoding="utf-8")
-PROGRAMS = dict(re.findall(r"^## (.+?)\n.*?^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
+PROGRAMS = dict(re.findall(r"^## ([^\n]+)\n(?:(?!## )[^\n]*\n)*?```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
 FEWER = {
     "range(1, 5)": "range(1, 3)",
     "range(1, 601)": "range(1, 5)",

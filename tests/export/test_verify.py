@@ -9,7 +9,7 @@ import onnx
 import pytest
 import torch
 from onnx import numpy_helper
-from tokenizers import Regex, Tokenizer, decoders
+from tokenizers import Tokenizer, decoders
 from torch import Tensor, nn
 
 from export.build_tokenizer import character_tokenizer
@@ -167,15 +167,12 @@ def test_a_token_that_random_sequences_never_read_is_compared_where_the_model_wr
         verify(network_of(net), other, _codec(recurrent()))
 
 
-@pytest.mark.parametrize(
-    "rule", [decoders.Replace("aa", "b"), decoders.Replace(Regex("^aa"), "")], ids=["rewrites", "forgets"]
-)
-def test_a_tokenizer_must_read_the_same_token_by_token(rule: decoders.Decoder) -> None:
+def test_a_tokenizer_must_read_the_same_token_by_token() -> None:
     net = recurrent()
     torch.nn.init.zeros_(net.output.weight)
     net.output.bias.data[0] = 9  # says `a` for ever
     tokenizer = character_tokenizer(LETTERS)
-    tokenizer.decoder = decoders.Sequence([decoders.Fuse(), rule])
+    tokenizer.decoder = decoders.Sequence([decoders.Fuse(), decoders.Replace("aa", "b")])
     with pytest.raises(TuiGenError, match="decodes token by token to another text"):
         verify(network_of(net), exported(net), _codec(net, tokenizer))
 

@@ -128,7 +128,7 @@ def out_of_order() -> bytes:
     ids=["text", "zeros", "cut", "hidden", "doubled", "no text", "out of order"],
 )
 def test_what_may_be_read_in_another_way_counts_as_damaged(graph: bytes) -> None:
-    with pytest.raises(TuiGenError, match="is not an ONNX file, or a damaged one"):
+    with pytest.raises(TuiGenError, match=r"is not an ONNX file, or a damaged one|names that are no text"):
         check_operators(graph)
 
 

@@ -102,9 +102,10 @@ def settings_of(args: argparse.Namespace, config: Config, entries: list[Entry]) 
     from tui_gen.sampling.params import SamplingParams
     from tui_gen.tui.knob_state import Settings
 
+    folder = locate(args.model) if args.model else first_model(entries, config)
     args = with_defaults(args, config.values)
     return Settings(
-        locate(args.model) if args.model else first_model(entries, config),
+        folder,
         prompt=args.prompt,
         samples=args.samples,
         seed=Settings.seed if args.seed is None else args.seed,
