@@ -226,3 +226,9 @@ async def test_a_dialog_that_the_tour_opens_leaves_its_words_in_sight() -> None:
         await driver.press("escape")
         await driver.hides("how digits learned")
         await driver.shows("1 of 2 · losses")
+
+
+def test_a_model_whose_name_no_file_can_have_is_missing_like_any_other(tmp_path: Path) -> None:
+    path = tmp_path / "my.toml"
+    path.write_text(f'title = "t"\n[[stops]]\ntitle = "s"\ntext = "t"\nmodel = "{"x" * 290}"\n', encoding="utf-8")
+    assert ["there is no model" in fault for fault in read_tour(path).faults()] == [True]

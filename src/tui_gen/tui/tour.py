@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -178,7 +179,7 @@ def _model(name: object, *, folder: Path) -> str:
     """The path of a model beside the file, else a name or path as it stands."""
     if not isinstance(name, str):
         raise TuiGenError(f"must be the name or folder of a model, not {name!r:.40}")
-    return str(folder / name) if name and "\0" not in name and (folder / name).exists() else name
+    return str(folder / name) if name and os.path.exists(folder / name) else name
 
 
 def _act(words: object) -> Act:
