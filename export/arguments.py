@@ -11,11 +11,9 @@ from tui_gen.card import MAX_NAME
 from tui_gen.cli.options import Parser, add_verbose
 from tui_gen.errors import TuiGenError
 
-from .reader import ReadOptions
+from .reader import MAX_PIXELS, ReadOptions
 from .text.vocabulary import ADJUSTMENTS, RULES
 
-MAX_PIXELS = 2**16
-"""Of a picture, which is drawn pixel by pixel, and proved so."""
 TIME_LIMIT = 1800
 """Seconds that the conversion of an owner's own module may take."""
 READING_LIMIT = 8

@@ -92,21 +92,13 @@ def as_if_nothing_were() -> Iterator[None]:
     default = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
     try:
-        with torch.no_grad(), _no_autocast():
+        with torch.no_grad(), torch.autocast("cpu", enabled=False):
             yield
     finally:
         torch.set_default_dtype(default)
         torch.default_generator.set_state(state)
         random.setstate(numbers)
         np.random.set_state(numpy_numbers)
-
-
-@contextlib.contextmanager
-def _no_autocast() -> Iterator[None]:
-    with contextlib.ExitStack() as stack:
-        if torch.is_autocast_enabled("cpu"):
-            stack.enter_context(torch.autocast("cpu", enabled=False))
-        yield
 
 
 def is_first_process() -> bool:

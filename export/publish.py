@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from tui_gen.errors import TuiGenError
-from tui_gen.files import replace_file
+from tui_gen.files import lock_at_once, replace_file
 from tui_gen.terminal_text import say
 from tui_gen.training_log import whole_lines
 from tui_gen.training_run import EPOCHS, LOG, MODEL, Publication, epoch_folder, epoch_folders, epoch_of
@@ -96,14 +96,14 @@ class Publisher:
     ) -> Publication:
         """Converts, draws samples, writes; tells once what goes wrong, and never raises for it."""
         began, troubles = time.monotonic(), list[str]()
-        entry, conversion = dict[str, Any](), None
+        conversion: Conversion | None = None
         try:
             self._claim()
             earlier = _entries(self.run / LOG)
         except (TuiGenError, OSError) as fault:
             return Publication(epoch or 0, time.monotonic() - began, trouble=self._tell(fault))
         number = epoch if epoch is not None else 1 + int(earlier[-1]["epoch"] if earlier else 0)
-        entry = {"epoch": number, "unit": unit, **_losses(losses)}
+        entry: dict[str, Any] = {"epoch": number, "unit": unit, **_losses(losses)}
         with self._telling(troubles):
             conversion = convert()
             entry |= draw_samples(conversion.graph, conversion.card, conversion.tokenizer, request)
@@ -163,7 +163,7 @@ class Publisher:
             return
         self.run.mkdir(parents=True, exist_ok=True)
         lock = os.open(self.run / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-        if not _is_first(lock):
+        if not lock_at_once(lock, without=False):
             other = os.read(lock, _LONGEST_NAME).decode("utf-8", "replace").strip()
             os.close(lock)
             raise TuiGenError(f"another training writes there: {other}; publish to a folder of its own")
@@ -181,19 +181,6 @@ _PUBLISHERS: dict[Path, Publisher] = {}
 def publisher_of(run: Path) -> Publisher:
     """What publishes into a run, always the same in this process."""
     return _PUBLISHERS.setdefault(run.resolve(), Publisher(run))
-
-
-def _is_first(file: int) -> bool:
-    """Whether no other process holds the lock; always where the system has none of this kind."""
-    if sys.platform == "win32":
-        return True
-    import fcntl
-
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
 
 
 def _silence(*_: str) -> None:

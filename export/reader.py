@@ -19,6 +19,9 @@ if TYPE_CHECKING:  # the help would wait for PyTorch
     from tui_gen.card import ModelCard
     from tui_gen.sampling.params import Tokens
 
+MAX_PIXELS = 2**16
+"""Of a picture, which is drawn pixel by pixel, and proved so."""
+
 
 @dataclass(frozen=True)
 class ReadOptions:

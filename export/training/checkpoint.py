@@ -23,6 +23,7 @@ from tui_gen.json_fields import JsonFields
 from tui_gen.training_run import LOG
 
 from ..checkpoints.load import load_values
+from ..reader import MAX_PIXELS
 from .networks import (
     CELLS,
     BookConfig,
@@ -49,8 +50,6 @@ _NEEDED = {"preset", "epochs", "data"}
 """Options without which nothing can be told of a training."""
 _LEAST = {"levels": 2, "channels": 2, "filters": 2, "conditions": 0}
 """Of a network's sizes; the others are 1 at least."""
-_MOST_PIXELS = 2**16
-"""Of a picture, of which a network over images need not know the size."""
 TOKENIZER = "tokenizer.json"
 
 
@@ -71,8 +70,8 @@ def read_network(description: Mapping[str, Any]) -> NetworkConfig:
         raise facts.fault(min(unknown), "is none of this network's sizes")
     stated = [size for size in named.values() if facts.has(size.name) or size.default is MISSING]
     config = kind(**{size.name: _read_size(facts, description, size) for size in stated})
-    if not isinstance(config, RecurrentConfig) and config.height * config.width > _MOST_PIXELS:
-        raise facts.fault("height", f"x width must be at most {_MOST_PIXELS:,} pixels")
+    if not isinstance(config, RecurrentConfig) and config.height * config.width > MAX_PIXELS:
+        raise facts.fault("height", f"x width must be at most {MAX_PIXELS:,} pixels")
     return config
 
 

@@ -169,7 +169,7 @@ def serve(text: str) -> None:
     """In the child: runs a task on what stands on stdin; a fault of it is reported, and ends the child with 1."""
     try:
         facts = json.loads(text)
-        _limit(facts["memory"], facts["seconds"])
+        limit(facts["memory"], facts["seconds"])
         _die_with(facts["parent"])
         content = sys.stdin.buffer.read(facts["size"])
         threading.Thread(target=_outlive_no_parent, daemon=True).start()
@@ -191,14 +191,16 @@ def _outlive_no_parent() -> None:
     os._exit(_FAILED)
 
 
-def _limit(memory: int | None, seconds: int) -> None:
+def limit(memory: int | None, seconds: int | None) -> None:
+    """Limits this process: bytes of address space, seconds of a processor; and no core is dumped."""
     if sys.platform == "win32":
         return
     import resource
 
-    limits = {resource.RLIMIT_CORE: 0, resource.RLIMIT_CPU: seconds}
-    limits |= {} if memory is None else {resource.RLIMIT_AS: memory}
+    limits = {resource.RLIMIT_CORE: 0, resource.RLIMIT_CPU: seconds, resource.RLIMIT_AS: memory}
     for kind, value in limits.items():
+        if value is None:
+            continue
         hard = resource.getrlimit(kind)[1]
         with suppress(OSError, ValueError):  # macOS knows no such limit
             resource.setrlimit(kind, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))

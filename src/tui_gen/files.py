@@ -8,9 +8,13 @@ import hashlib
 import os
 import re
 import stat
+import sys
 from pathlib import Path
 
 from tui_gen.errors import TuiGenError
+
+if sys.platform != "win32":
+    import fcntl
 
 _UNSAFE = re.compile(r"[^\w.-]+")
 _LONGEST = 80
@@ -87,6 +91,21 @@ def write_new(path: Path, content: bytes) -> None:
     except OSError as fault:
         path.unlink(missing_ok=True)
         raise _unwritable(path, fault) from fault
+
+
+def lock_at_once(file: int, *, without: bool) -> bool:
+    """Whether the lock of a file is this process's now, until the file is closed, as by the end of the process.
+
+    without: the answer of a file system that has no locks; on Windows there are none of this kind, and nobody else.
+    """
+    if sys.platform != "win32":
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return without
+    return True
 
 
 def state_folder() -> Path:

@@ -12,11 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tui_gen.errors import TuiGenError
-from tui_gen.files import open_regular, replace_private, state_folder
+from tui_gen.files import lock_at_once, open_regular, replace_private, state_folder
 from tui_gen.json_fields import JsonFields, parse_json
-
-if sys.platform != "win32":
-    import fcntl
 
 MOST = 2000
 """Prompts that stay, the newest."""
@@ -138,14 +135,6 @@ def _lock(folder: Path) -> Iterator[bool]:
         return
     file = os.open(folder, os.O_RDONLY)
     try:
-        yield _is_first(file)
+        yield lock_at_once(file, without=False)
     finally:
         os.close(file)
-
-
-def _is_first(file: int) -> bool:
-    if sys.platform != "win32":
-        with contextlib.suppress(OSError):
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-    return False

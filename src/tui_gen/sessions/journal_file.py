@@ -5,15 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import sys
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from tui_gen.files import replace_private, state_folder
-
-if sys.platform != "win32":
-    import fcntl
+from tui_gen.files import lock_at_once, replace_private, state_folder
 
 KEPT = 50
 """Journals that stay, the newest."""
@@ -38,7 +34,7 @@ class JournalFile:
         """Named by date, time and model; older ones than the newest `KEPT` are deleted."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.path, self._file = _create(folder, f"{datetime.now():%Y-%m-%d-%H%M%S}-{_harmless(model)}")
-        _lock(self._file)
+        lock_at_once(self._file, without=True)
         _tidy(folder)
 
     def write(self, text: str) -> None:
@@ -54,7 +50,7 @@ class JournalFile:
             replace_private(self.path, text.encode("ascii"))
         finally:
             self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0))
-            _lock(self._file)
+            lock_at_once(self._file, without=True)
 
     def close(self) -> None:
         """Nothing can be written any more."""
@@ -112,19 +108,7 @@ def _lives(path: Path) -> bool:
     with contextlib.suppress(OSError):
         file = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0))
         try:
-            return not _lock(file)
+            return not lock_at_once(file, without=True)
         finally:
             os.close(file)
     return False
-
-
-def _lock(file: int) -> bool:
-    """Until the file is closed, as by the end of the process; False if another one has locked it."""
-    if sys.platform != "win32":
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError:  # a file system without locks
-            return True
-    return True

@@ -21,6 +21,7 @@ from io import RawIOBase
 from math import ceil
 from typing import IO, cast
 
+from tui_gen.child import limit
 from tui_gen.errors import TuiGenError
 from tui_gen.text.tokenizer import Encoder, Encoding, PromptTokenizer, without_surrogates
 
@@ -115,7 +116,7 @@ def serve() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is for who asks
     requests = os.fdopen(sys.stdin.fileno(), "rb", 0, closefd=False)
     answers = os.fdopen(sys.stdout.fileno(), "wb", 0, closefd=False)
-    _limit_memory()
+    limit(MEMORY, None)
     allowance = _Allowance()
     encoder, fault = _load(_read(requests)[1].decode())
     with contextlib.suppress(EOFError, OSError):
@@ -172,15 +173,6 @@ def _read_bytes(stream: RawIOBase | IO[bytes], size: int) -> bytes:
             raise EOFError
         content += block
     return bytes(content)
-
-
-def _limit_memory() -> None:
-    if sys.platform != "win32":
-        import resource
-
-        with contextlib.suppress(OSError, ValueError):  # macOS knows no such limit
-            resource.setrlimit(resource.RLIMIT_AS, (MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 class _Allowance:
