@@ -345,15 +345,14 @@ class InsideView(Widget, can_focus=True):
 
     def action_mark(self) -> None:
         """Marks a phrase: begins at the cursor, ends there, or is no more."""
-        self._when_known(self._mark)
-
-    def _mark(self, window: Window) -> None:
-        selection, at, phrase = self._selection, window.first + window.cursor, window.phrase
-        if phrase and selection.begun is not None:
-            phrase = range(phrase.start + window.first, phrase.stop + window.first)
-            self._select(phrase=phrase, begun=None, trait=PHRASE, pin=None)
-        else:
+        if not self.view or not self._latest:
+            return
+        (_, at), selection = _place(self.view), self._selection  # what is known may be about where the cursor was
+        if selection.begun is None:
             self._select(phrase=None, begun=None if selection.phrase else at, trait=PHRASE, pin=None)
+        else:
+            phrase = range(min(at, selection.begun), max(at, selection.begun) + 1)
+            self._select(phrase=phrase, begun=None, trait=PHRASE, pin=None)
 
     def action_places(self) -> None:
         """Lists where else the same units are on, or the units again."""
