@@ -208,10 +208,15 @@ async def test_a_size_that_the_terminal_has_no_longer_is_not_laid_out(
         assert set(sizes) == {Size(90, 30)}
 
 
-async def test_a_press_on_what_is_gone_does_no_harm(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("keys", [(), ("f1",), ("f8",)], ids=["screen", "help", "dialog"])
+async def test_a_press_on_what_is_gone_does_no_harm(
+    keys: tuple[str, ...], models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with on_screen(models / "cats") as driver:
+        await driver.press(*keys)
         gone = (Static(), Offset(0, 0))
         with monkeypatch.context() as patch:
             patch.setattr(Screen, "get_widget_and_offset_at", lambda *_: gone)
             await driver.mouse(events.MouseDown, (5, 5))
+        await driver.press(*["escape"] * len(keys))
         await driver.run_to_end()

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 from textual import events
-from textual.geometry import Size
+from textual.geometry import Offset, Size
 from textual.screen import Screen
+from textual.widget import Widget
+
+T = TypeVar("T")
 
 Content = Literal["text", "picture", "sweep", "comparison", "two models", "three models"]
 """What stands in the middle; a model's card counts as what the model makes."""
@@ -97,16 +100,20 @@ class Layout:
     short: bool = False
 
 
-class SteadyScreen:
-    """A part of each screen, before its class of Textual: a size that the terminal no longer has is not laid out.
-
-    Each layout tells the screen of its size anew. Two sizes of which it hears while it is busy would follow each other
-    for ever, and no key come in between.
-    """
+class SteadyScreen(Screen[T]):
+    """A screen that outlives what comes too late: a size that the terminal no longer has, a press on what is gone."""
 
     async def _on_resize(self, event: events.Resize) -> None:
-        if isinstance(self, Screen) and event.size != self.app.size:
+        """Each layout tells the screen of its size anew: two of which it hears while it is busy would follow each other
+        for ever, and no key come in between.
+        """
+        if event.size != self.app.size:
             event.prevent_default()
+
+    def get_widget_and_offset_at(self, x: int, y: int) -> tuple[Widget | None, Offset | None]:
+        """Where text is selected: not in what was taken away meanwhile. It has no parent, on which Textual fails."""
+        widget, offset = super().get_widget_and_offset_at(x, y)
+        return (widget, offset) if widget and widget.parent else (None, None)
 
 
 def drawn_size(terminal: Size) -> Size:

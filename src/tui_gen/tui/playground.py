@@ -12,9 +12,7 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
-from textual.geometry import Offset, Size
-from textual.screen import Screen
-from textual.widget import Widget
+from textual.geometry import Size
 
 from tui_gen.checkpoint import Answers, is_checkpoint
 from tui_gen.errors import TuiGenError
@@ -62,7 +60,7 @@ _PANELS_PER_SECOND = 4
 """How often the panels are drawn while a run goes on, at most: nobody reads numbers that change with every token."""
 
 
-class PlaygroundScreen(SteadyScreen, Screen[None]):
+class PlaygroundScreen(SteadyScreen[None]):
     """One model, its branches, one of them in the middle, and what can be said of a position of it."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings_of("screen")
@@ -850,11 +848,6 @@ class PlaygroundScreen(SteadyScreen, Screen[None]):
     def on_input_changed(self) -> None:
         """A prompt that is mended needs no complaint."""
         self.app.clear_notifications()
-
-    def get_widget_and_offset_at(self, x: int, y: int) -> tuple[Widget | None, Offset | None]:
-        """Where text is selected: not in what was taken away meanwhile. It has no parent, on which Textual fails."""
-        widget, offset = super().get_widget_and_offset_at(x, y)
-        return (widget, offset) if widget and widget.parent else (None, None)
 
     def on_resize(self) -> None:
         """Shares the room anew; the knobs may have come or gone."""

@@ -26,7 +26,7 @@ PATIENCE = 0.3
 """Seconds without a key after which what is typed is looked at."""
 
 
-class Dialog(SteadyScreen, ModalScreen[T | None]):
+class Dialog(ModalScreen[T | None], SteadyScreen[T | None]):
     """A modal screen with a `Frame` in its middle. Escape leaves it with None."""
 
     DEFAULT_CSS = """

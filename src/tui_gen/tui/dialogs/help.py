@@ -65,7 +65,7 @@ _MOST_PROMPTS = 100
 """That are listed at once."""
 
 
-class HelpScreen(SteadyScreen, ModalScreen[None]):
+class HelpScreen(ModalScreen[None], SteadyScreen[None]):
     """The help as a text that scrolls."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape,q,enter", "dismiss", "close")]
