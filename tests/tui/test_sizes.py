@@ -208,7 +208,7 @@ async def test_a_size_that_the_terminal_has_no_longer_is_not_laid_out(
         assert set(sizes) == {Size(90, 30)}
 
 
-@pytest.mark.parametrize("keys", [(), ("f1",), ("f8",)], ids=["screen", "help", "dialog"])
+@pytest.mark.parametrize("keys", [(), ("f1",)], ids=["screen", "help"])
 async def test_a_press_on_what_is_gone_does_no_harm(
     keys: tuple[str, ...], models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
