@@ -32,6 +32,13 @@ def figures(driver: ScreenDriver) -> list[float]:
     return [float(value) for value in re.findall(r" {2}([+-]\d+\.\d\d)\s*(?:▏|$)", driver.screen(), re.MULTILINE)]
 
 
+def unit_shown(driver: ScreenDriver, pattern: str) -> int:
+    """The unit that a part of the screen names."""
+    match = re.search(pattern, driver.screen())
+    assert match, driver.screen()
+    return int(match[1])
+
+
 @pytest.mark.parametrize("size", [(80, 24), (200, 60)])
 async def test_states_and_gates_follow_the_cursor_and_are_the_models_own(size: tuple[int, int]) -> None:
     async with on_screen(SHIPPED / "recipes", prompt="roasted vegetables", length=20, seed=3, size=size) as driver:
@@ -48,9 +55,12 @@ async def test_states_and_gates_follow_the_cursor_and_are_the_models_own(size: t
         before = driver.screen()
         await driver.press("left")
         await driver.until(lambda: driver.screen() != before and "layer 1 h" in driver.screen())
-        await driver.press("2", "down")
-        await driver.shows("layer 1 of 2, LSTM · unit 1 of 192")
-        cell = values["layer0.cell"][position - 1, 1]
+        unit = unit_shown(driver, r">(\d+) ")
+        await driver.press("2")
+        await driver.shows(f"layer 1 of 2, LSTM · unit {unit} of 192")
+        await driver.press("up")
+        await driver.shows(f"layer 1 of 2, LSTM · unit {unit - 1} of 192")
+        cell = values["layer0.cell"][position - 1, unit - 1]
         await driver.shows(f"──── c {cell:+.2f}")
         assert "x is the token; h goes to layer 2" in driver.screen()
         await driver.press("l")
@@ -170,8 +180,9 @@ async def test_keys_that_are_pressed_before_anything_is_known_are_not_lost(monke
         await driver.press("2", "down", "down", "4", "a")
         known.set()
         await driver.shows("follow: word length so far (2 of ")
+        unit = unit_shown(driver, r"> unit +(\d+)")
         await driver.press("2")
-        await driver.shows("unit 2 of 256")
+        await driver.shows(f"unit {unit} of 256")
 
 
 async def test_a_phrase_is_marked_and_the_cursor_goes_to_other_places_where_its_units_are_on(
@@ -359,22 +370,23 @@ async def test_at_the_cursor_a_layer_forgets_and_the_text_goes_on_with_the_same_
 async def test_a_unit_is_held_at_a_value_that_is_typed_and_its_own_is_proposed() -> None:
     async with on_screen(SHIPPED / "recipes", prompt="roasted vegetables", length=20, seed=3, size=(200, 60)) as driver:
         await looking_inside(driver)
-        await driver.press("left", "left", "2", *["down"] * 4, "l")
-        await driver.shows("layer 2 of 2, LSTM · unit 4 of 192")
+        await driver.press("left", "left", "2", "l")
+        await driver.shows("layer 2 of 2, LSTM · unit")
+        unit = unit_shown(driver, r"· unit (\d+)")
         position = driver.view.position
         assert position is not None
-        now = float(driver.branch.donation(position + 1)[0][0, 1, 4])
+        now = float(driver.branch.donation(position + 1)[0][0, 1, unit])
         await driver.press("h")
-        await driver.shows(f"h 2 4 {now:.2f}")
+        await driver.shows(f"h 2 {unit} {now:.2f}")
         await driver.press("ctrl+u")
         await driver.type("h 2 400 1")
         await driver.press("enter")
         await driver.shows("h of layer 2 has units 0 to 191, not 400")
         await driver.press("ctrl+u")
-        await driver.type("c 2 4 2.5")
+        await driver.type(f"c 2 {unit} 2.5")
         await driver.press("enter")
         await driver.ends("2")
-        assert driver.branch.start.interventions == (Hold("c", 1, 4, 2.5),)
+        assert driver.branch.start.interventions == (Hold("c", 1, unit, 2.5),)
         await driver.shows("c before +2.50")
 
 
@@ -444,9 +456,10 @@ async def test_of_several_samples_it_says_which_and_a_value_is_proposed_from_tha
         await driver.until(lambda: re.search(r"while it reads token \d+ #2", driver.screen()))
         position = driver.view.position
         assert position is not None
-        now = float(driver.branch.donation(position + 1)[0][1, 0, 0])
+        unit = unit_shown(driver, r"· unit (\d+)")
+        now = float(driver.branch.donation(position + 1)[0][1, 0, unit])
         await driver.press("h")
-        await driver.shows(f"h 1 0 {now:.2f}")
+        await driver.shows(f"h 1 {unit} {now:.2f}")
         await driver.press("enter")
         await driver.ends("2")
         [hold] = driver.branch.start.interventions

@@ -280,7 +280,9 @@ class InsideView(Widget, can_focus=True):
     # --- keys ---
 
     def action_draw(self, drawing: Drawing) -> None:
-        """What is drawn."""
+        """What is drawn; the cell of the unit that was looked at."""
+        if drawing == "cell" and not self._is_picture:
+            self._when_known(partial(self._take_unit, self.drawing))
         self.drawing = drawing
         if drawing not in _READ_FOR_IT and not self._is_picture:
             self._draw()
@@ -326,10 +328,15 @@ class InsideView(Widget, can_focus=True):
             following = order.traits.index(order.trait) + 1
             self._select(trait=order.traits[following % len(order.traits)], pin=None)
 
+    def _take_unit(self, drawing: Drawing, window: Window) -> None:
+        self._select(unit=_unit(drawing, window))
+
     def _move_unit(self, by: int, window: Window) -> None:
-        selection = self._selection
-        last = max((part.shape[1] for _, part in window.states), default=1) - 1
-        self._select(top=_within(selection.top + by, last), unit=_within(selection.unit + by, last))
+        selection, last = self._selection, max((part.shape[1] for _, part in window.states), default=1) - 1
+        if self.drawing == "state":
+            self._select(top=_within(selection.top + by, last))
+        else:
+            self._select(unit=_within(selection.unit + by, last))
 
     def _select(self, **facts: Any) -> None:
         self._selection = replace(self._selection, **facts)
@@ -400,10 +407,7 @@ class InsideView(Widget, can_focus=True):
         window = self._window()
         if not window:
             return self._selection.layer, self._selection.unit
-        unit = first_unit(window) if self.drawing == "state" else window.selection.unit
-        if self.drawing == "units" and (order := ranking(window)):
-            unit = order.unit(window.selection.pin)
-        return selected_layer(window), unit
+        return selected_layer(window), _unit(self.drawing, window)
 
     # --- drawing ---
 
@@ -492,6 +496,13 @@ class InsidePanel(Sidebar):
 
 def _ranking(window: Window) -> Ranking | None:
     return picture_ranking(window) if window.picture else ranking(window)
+
+
+def _unit(drawing: Drawing, window: Window) -> int:
+    """The one that a drawing shows first."""
+    if drawing == "units" and (order := ranking(window)):
+        return order.unit(window.selection.pin)
+    return first_unit(window) if drawing == "state" else window.selection.unit
 
 
 def _place(view: RunView) -> tuple[int, int]:
