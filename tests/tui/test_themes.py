@@ -83,6 +83,7 @@ def test_a_persons_own_theme_has_the_fields_of_textuals() -> None:
     ({"primary": "red", "dark": 1}, ".dark must be true or false, not 1"),
     ({"primary": "red", "text_alpha": 2}, ".text_alpha must be a number from 0 to 1, not 2"),
     ({"primary": "red", "acent": "red"}, ".acent: a theme has no such field; did you mean accent?"),
+    ({"primary": "red", "prim\ry": "red"}, ".prim␍y: a theme has no such field; did you mean primary?"),
     ({"primary": "red", "variables": {"border": 1}}, ".variables must be a section of texts, not {'border': 1}"),
     ({"primary": "red", "variables": {"border": "rad 5"}},
      ".variables.border must be a value for color in Textual's style sheets, not 'rad 5'"),

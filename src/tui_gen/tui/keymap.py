@@ -10,7 +10,7 @@ from textual.binding import Binding
 from textual.keys import Keys
 
 from tui_gen.errors import TuiGenError
-from tui_gen.terminal_text import did_you_mean
+from tui_gen.terminal_text import did_you_mean, scrub_line
 from tui_gen.tui.bindings import TASKS, Key, Tasks, is_letter, shown_key
 
 _MODIFIERS = {"alt", "ctrl", "hyper", "meta", "shift", "super"}
@@ -50,7 +50,7 @@ class Keymap:
             try:
                 yield self._known(action), tuple(read_keys(text))
             except TuiGenError as fault:
-                self.faults.append(f"keys.{action}: {fault}")
+                self.faults.append(scrub_line(f"keys.{action}: {fault}"))
 
     def _known(self, action: str) -> str:
         if action not in self._actions:

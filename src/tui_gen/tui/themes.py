@@ -13,7 +13,7 @@ from textual.css.tokenizer import TokenError
 from textual.theme import BUILTIN_THEMES, Theme
 
 from tui_gen.errors import TuiGenError
-from tui_gen.terminal_text import did_you_mean
+from tui_gen.terminal_text import did_you_mean, scrub_line
 
 DARK = Theme(
     "tui-gen-dark",
@@ -92,7 +92,7 @@ class Themes:
             try:
                 self.added[title] = _read_theme(title, values)
             except TuiGenError as fault:
-                self.faults.append(f"themes.{title}{fault}")
+                self.faults.append(scrub_line(f"themes.{title}{fault}"))
         self.first = self._known(name or DARK.name)
 
     def _known(self, name: str) -> str:
