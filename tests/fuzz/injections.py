@@ -145,7 +145,7 @@ def _reads(terminal: int, steps: tuple[tuple[str, str], ...]) -> Iterator[bytes]
             piece = os.read(terminal, 1 << 16)
         except OSError:  # the program has closed its side
             return
-        received += piece if steps else b""
+        received += piece
         yield piece
 
 
@@ -166,15 +166,15 @@ class Injections:
             _received(train, "", trained, ())
         if name not in self._baselines:
             self._baselines[name] = baseline = self._receive(place, HARMLESS)
-            if HARMLESS not in (page(baseline) if place.steps else _bare(baseline).replace("\n", "")):
-                raise RuntimeError(f"{name}: the text does not come: {_bare(baseline)[-500:]!r}")
+            if HARMLESS not in page(baseline) + _bare(baseline).replace("\n", ""):
+                raise RuntimeError(f"the text does not come: {_bare(baseline)[-500:]!r}")
         received = self._receive(place, text_of(SEQUENCES[kind]))
         if faults := raw(received, self._baselines[name], is_result=place.is_result):
-            raise RuntimeError(f"{name}, {kind}: {sorted(faults)} raw in {received[-400:]!r}")
+            raise RuntimeError(f"{sorted(faults)} raw in {received[-400:]!r}")
         if b"Traceback" in received or b"nobody foresaw" in received:
-            raise RuntimeError(f"{name}, {kind}: {received[-1500:].decode(errors='replace')}")
+            raise RuntimeError(f"{received[-1500:].decode(errors='replace')}")
         if not place.is_result and len(received) > len(self._baselines[name]) + _MOST_BYTES:
-            raise RuntimeError(f"{name}, {kind}: {len(received)} bytes")
+            raise RuntimeError(f"{len(received)} bytes")
         return received
 
     def _receive(self, place: Place, text: str) -> bytes:
@@ -207,7 +207,7 @@ def try_all(names: list[str]) -> int:
                 table.attempt(name, kind)
             except RuntimeError as fault:
                 faults += 1
-                print(fault, flush=True)
+                print(f"{name}, {kind}: {fault}", flush=True)
     print(f"{count} cases, {faults} with faults")
     return int(faults > 0)
 

@@ -27,7 +27,7 @@ class Place:
     run: Callable[[str], int]
     """Writes the text there and runs a command, in a folder and a process of its own; returns the exit status."""
     steps: tuple[tuple[str, str], ...] = ()
-    """On the screen: what is waited for, a pattern, and the keys that are then pressed."""
+    """What is waited for on the screen, a pattern, and the keys that are then pressed."""
     is_result: bool = False
     """Whether the text is what the command is asked for: it may have lines, and any length."""
     needs_training: bool = False
@@ -45,7 +45,12 @@ def _filled(value: Any, text: str, mark: str = "@") -> Any:
 
 def _call(words: str, text: str) -> int:
     """A command; a word in which the mark stands has the text."""
-    return main(_filled(words.split(), text))
+    return main(_filled(words.split(), text.replace("\0", "")))
+
+
+def _utf8(text: str) -> str:
+    """For what holds no other bytes."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _name(text: str) -> str:
@@ -59,7 +64,7 @@ def _said(words: str) -> Callable[[str], int]:
     def run(text: str) -> int:
         toys.text_folder(Path("models/model"))
         toys.character_folder(Path("models/letters"))
-        return _call(words, text.replace("\0", ""))
+        return _call(words, text)
 
     return run
 
@@ -101,7 +106,9 @@ def _graph(words: str, old: str, new: str) -> Callable[[str], int]:
     """In the name of a value of a graph."""
 
     def run(text: str) -> int:
-        toys.text_folder(Path("models/model"), graph=toys.renamed(toys.text_graph(), old, new.replace("@", text)))
+        toys.text_folder(
+            Path("models/model"), graph=toys.renamed(toys.text_graph(), old, new.replace("@", _utf8(text)))
+        )
         return _call(words, text)
 
     return run
@@ -230,7 +237,7 @@ def _safetensors(words: str) -> Callable[[str], int]:
         import torch
 
         state = torch.load(write_lstm(Path("plain.pt")), weights_only=True)["model"]
-        text = text.encode("utf-8", "replace").decode()  # more it cannot hold
+        text = _utf8(text)
         state |= {f"other.{text[:1000]}": torch.ones(3)}
         safetensors.torch.save_file(state, "net.safetensors", {"vocab": text, text: "value", "format": text})
         return _call(words, text)
@@ -280,7 +287,7 @@ def _published(text: str, *, run: str = "run", key: str = "layer", token: str = 
 
     net = torch.nn.ModuleDict({"emb": torch.nn.Embedding(5, 4), "lstm": torch.nn.LSTM(4, 8, batch_first=True)})
     net[key.replace("@", text.replace(".", ""))] = torch.nn.Linear(8, 5)
-    net.__class__ = type(text.encode("utf-8", "replace").decode().replace("\0", ""), (torch.nn.ModuleDict,), {})
+    net.__class__ = type(_utf8(text).replace("\0", ""), (torch.nn.ModuleDict,), {})
     folder = Path(run.replace("@", _name(text)))
     if "@" in run:
         folder.write_text("a file in its place")
@@ -347,9 +354,7 @@ PLACES: dict[str, Place] = {
     "learned: unit": Place(_logged("learned model", unit="@")),
     "learned: prompt": Place(_logged("learned model", prompt="@")),
     "learned: sample": Place(_logged("learned model --epoch 1", samples=["@"]), is_result=True),
-    "watch: unit": Place(_logged("watch run --plain --epochs 1", unit="@")),
-    "watch: sample": Place(_logged("watch run --plain --epochs 1", samples=["@"]), is_result=True),
-    "watch: trouble": Place(_logged("watch run --plain --epochs 1", trouble="@")),
+    "watch: unit": Place(_logged("watch run --plain --epochs 1", unit="@"), (("must have", "\x03"),)),
     "watch: file": Place(_named("watch @", _broken)),
     "tour: title": Place(_toured("tour tour.toml --plain", head="@")),
     "tour: text": Place(_toured("tour tour.toml --plain", title="@", text="@")),
@@ -360,7 +365,7 @@ PLACES: dict[str, Place] = {
     "config: value": Place(_configured("config", "theme = @")),
     "config: keys": Place(_configured("config", "[keys]\n@ = @")),
     "config: themes": Place(_configured("config", "[themes.@]\nprimary = @")),
-    "adherence: model": Place(_said("adherence @ --data missing")),
+    "adherence: model": Place(_said("adherence model --data x --@")),
     "adherence: data": Place(_phrase("adherence model --data @")),
     "evaluate: name": Place(_evaluated, needs_training=True),
     "evaluate: data": Place(_said("evaluate models/model --data x --preset @")),
@@ -383,7 +388,9 @@ PLACES: dict[str, Place] = {
     "export: options": Place(_checkpoint("export inspect net.pt --assume @=@")),
     "export: size": Place(_checkpoint("export inspect net.pt --size @")),
     "export: output": Place(_checkpoint("export net.pt -o @")),
-    "export: JSON": Place(_checkpoint("export inspect net.pt --json", itos=dict(enumerate(["@", *"bcde"])))),
+    "export: JSON": Place(
+        _checkpoint("export inspect net.pt --json", itos=dict(enumerate(["@", *"bcde"]))), is_result=True
+    ),
     "export: class": Place(_pickled("export inspect net.pkl", begin=b"\x80\2}cmodule\n", end=b"\n)RK\1s.")),
     "export: key": Place(_pickled("export inspect net.pkl", begin=b"\x80\2}X", end=b"K\1s.")),
     "export: safetensors": Place(_safetensors("export inspect net.safetensors")),
@@ -413,7 +420,7 @@ PLACES: dict[str, Place] = {
     "screen: token": Place(_token("model --prompt the -t 0"), _RUNS),
     "screen: phrase": Place(_phrase("model"), _SCREEN),
     "screen: branch": Place(
-        _session("replay saved.jsonl --screen", "BRANCH"), ((_READY, "\x1bOS"), ("switch", _LEAVE))
+        _session("replay saved.jsonl --screen", "BRANCH"), (("─ token", "\x1bOS"), ("switch", _LEAVE))
     ),
     "screen: log": Place(_logged("model", prompt="@", unit="@"), ((_READY, "\x1b[20~"), ("learned", _LEAVE))),
     "screen: sample": Place(_logged("model", samples=["@"]), ((_READY, "\x1b[20~"), ("learned", _LEAVE))),
