@@ -245,6 +245,14 @@ def _safetensors(words: str) -> Callable[[str], int]:
     return run
 
 
+def _shards(text: str) -> int:
+    """In an index of files that a network is spread over."""
+    Path("net").mkdir()
+    index = {"metadata": {text: text}, "weight_map": {f"{text}.weight": f"{_name(text)}.safetensors"}}
+    Path("net/model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
+    return _call("export inspect net", text)
+
+
 def train(_: str) -> int:
     """A run of our trainer, beside the folders of cases."""
     from tests.support.export_training import write_data
@@ -312,8 +320,10 @@ def _published(text: str, *, run: str = "run", key: str = "layer", token: str = 
 _LEAVE = "\x11"
 _TEXTS = ("name", "architecture", "description", "data", "credit", "licence", "prompt_example", "prompt_prefix")
 _READY = r"─ (next )?(token|pixel)|another model"
-_SCREEN = ((_READY, _LEAVE),)
-_RUNS = ((_READY, "\r"), ("tokens/s|another model", _LEAVE))
+_SHOWN = "harm|another model|at most"
+"""The text of a place begins like this; one that is too long may be refused."""
+_SCREEN = ((_SHOWN, _LEAVE),)
+_RUNS = ((_READY, "\r"), (_SHOWN, _LEAVE))
 PLACES: dict[str, Place] = {
     "models: architecture": Place(_carded("models", architecture="@")),
     "models: folder": Place(_named("models", lambda path: toys.text_folder(Path("models") / path))),
@@ -394,6 +404,7 @@ PLACES: dict[str, Place] = {
     "export: class": Place(_pickled("export inspect net.pkl", begin=b"\x80\2}cmodule\n", end=b"\n)RK\1s.")),
     "export: key": Place(_pickled("export inspect net.pkl", begin=b"\x80\2}X", end=b"K\1s.")),
     "export: safetensors": Place(_safetensors("export inspect net.safetensors")),
+    "export: shards": Place(_shards),
     "export: vocabulary": Place(_checkpoint("export inspect net.pt --vocab @")),
     "export: our card": Place(
         _of_trainer("export run/checkpoint.pt -o made", card={"name": "@", "architecture": "@", "description": "@"}),
