@@ -311,16 +311,16 @@ def _published(text: str, *, run: str = "run", key: str = "layer", token: str = 
     publication = publish(
         net, folder, vocabulary=vocabulary, prompt=text if "@" in token else "", unit=text, train_loss=1.0
     )
-    from tui_gen.terminal_text import show
+    from tui_gen.terminal_text import brief, show
 
-    show(publication.trouble or f"published {text}")
+    show(brief(publication.trouble or f"published {text}"))
     return 0
 
 
 _LEAVE = "\x11"
 _TEXTS = ("name", "architecture", "description", "data", "credit", "licence", "prompt_example", "prompt_prefix")
 _READY = r"─ (next )?(token|pixel)|another model"
-_SHOWN = "harm|another model|at most"
+_SHOWN = "harm|another model|at most|configuration:|─ token 12"
 """The text of a place begins like this; one that is too long may be refused."""
 _SCREEN = ((_SHOWN, _LEAVE),)
 _RUNS = ((_READY, "\r"), (_SHOWN, _LEAVE))
@@ -433,10 +433,12 @@ PLACES: dict[str, Place] = {
     "screen: branch": Place(
         _session("replay saved.jsonl --screen", "BRANCH"), (("─ token", "\x1bOS"), ("switch", _LEAVE))
     ),
-    "screen: log": Place(_logged("model", prompt="@", unit="@"), ((_READY, "\x1b[20~"), ("learned", _LEAVE))),
-    "screen: sample": Place(_logged("model", samples=["@"]), ((_READY, "\x1b[20~"), ("learned", _LEAVE))),
+    "screen: log": Place(_logged("model", prompt="@", unit="@"), ((_READY, "\x1b[20~"), ("harm|at most", _LEAVE))),
+    "screen: sample": Place(_logged("model", samples=["@"]), ((_READY, "\x1b[20~"), ("harm|at most", _LEAVE))),
     "screen: tour": Place(_toured("tour tour.toml", title="@", text="@"), (("1 of 1", _LEAVE),)),
     "screen: watch": Place(_logged("watch run", unit="@", prompt="@", samples=["@"]), _SCREEN),
     "screen: configuration": Place(_configured("model", "theme = @\n[keys]\n@ = @"), _SCREEN),
-    "screen: file": Place(_named("@", write_pixelcnn), (("does not say", _LEAVE),)),
+    "screen: file": Place(
+        _named("@", lambda path: write_pixelcnn(Path("net")).rename(path)), (("whether its script", _LEAVE),)
+    ),
 }

@@ -113,7 +113,7 @@ MOMENTS = {
     "help": moment(OPEN, RUN, ("\x1bOP", "─ help ─")),
     "palette": moment(OPEN, RUN, ("\x10", "Search for commands")),
     "command": moment(OPEN, RUN, PAUSE, ("\x12", "the command that makes this")),
-    "search": moment(OPEN, RUN, PAUSE, ("\x06", "in all samples"), ("the", r"find  the.* of \d")),
+    "search": moment(OPEN, RUN, PAUSE, ("\x06", "in all samples"), ("the", r"find  the.* (of \d|nowhere)")),
     "saving": moment(OPEN, RUN, PAUSE, ("\x13", r"endless-1\.txt"), ("\r", "")),
     "knobs": moment(OPEN, RUN, ("\x1b[19~", "0-9 type")),
     "sweep": moment(OPEN, ("\x1b[15~", "tokens/s")),
