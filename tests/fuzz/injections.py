@@ -138,6 +138,9 @@ def _reads(terminal: int, steps: tuple[tuple[str, str], ...]) -> Iterator[bytes]
         if waits and re.search(waits[0][0], page(received)):
             os.write(terminal, waits.pop(0)[1].encode())
         if not select.select([terminal], [], [], 0.1)[0]:
+            if steps and not waits:  # again: what is pressed before the screen listens is lost
+                with suppress(OSError):
+                    os.write(terminal, steps[-1][1].encode())
             if time.monotonic() > end:
                 raise RuntimeError(f"it waits: {page(received).strip() or received[-300:]!r}")
             continue
