@@ -45,7 +45,7 @@ def test_harm_is_counted_and_can_be_made_again(monkeypatch: pytest.MonkeyPatch) 
     assert "python -m tests.fuzz harmful --seed 0 --input 2" in campaign.harm[1]
 
 
-@pytest.mark.parametrize("kind", SEQUENCES.keys() - {"size"})
+@pytest.mark.parametrize("kind", [kind for kind in SEQUENCES if kind != "size"])
 def test_a_sequence_that_arrives_raw_is_seen_and_one_that_is_shown_is_not(kind: str) -> None:
     text = text_of(SEQUENCES[kind])
     baseline = f"\x1b[3;4H\x1b[1;38;2;1;2;3m{HARMLESS}\x1b[0m\r\n".encode()
