@@ -22,7 +22,7 @@ from tui_gen.json_fields import JsonFields
 from tui_gen.library import CARD_KEY, TOKENIZER_KEY, codec_for, needs_trust
 from tui_gen.runtime.model import Model
 from tui_gen.runtime.onnx_graph import with_metadata
-from tui_gen.terminal_text import show
+from tui_gen.terminal_text import brief, show
 from tui_gen.text.encoder_process import EncoderProcess
 
 from .checkpoints.checkpoint import Checkpoint
@@ -238,7 +238,7 @@ def diagnosis_lines(checkpoint: Checkpoint | None, diagnosis: Diagnosis) -> list
     for missing in diagnosis.missing:
         stands_in = f"assumed: {missing.default}; to change it, " if missing.default else "needed: "
         lines.append(f"  not in the file: {missing.what} ({stands_in}{missing.option})")
-    return lines
+    return [*map(brief, lines)]
 
 
 def diagnosis_json(checkpoint: Checkpoint | None, diagnosis: Diagnosis) -> str:

@@ -45,7 +45,7 @@ def piece_mark(tokens: Texts) -> str | None:
 def character_tokenizer_file(tokens: Texts) -> TokenizerFile:
     """A token for each character; special ones can be typed by their names."""
     tokenizer = _tokenizer(tokens)
-    long = sorted((token for token in tokens if token and len(token) > 1), key=len, reverse=True)
+    long = sorted((token for token in tokens if token and len(token) > 1 and _is_utf8(token)), key=len, reverse=True)
     pattern = "|".join([*map(re.escape, long), r"[\s\S]"])
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), behavior="isolated")
     tokenizer.decoder = decoders.Fuse()

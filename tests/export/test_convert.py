@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -21,6 +22,7 @@ from export.read import read
 from export.reader import ReadOptions
 from export.text.step import TextNetwork
 from export.training import checkpoint
+from tests.support.checkpoints import write_lstm
 from tests.support.gated_networks import ColourGated, TutorialGated
 from tests.support.picture_kinds import hole
 from tests.support.single_stack_networks import sequential
@@ -31,6 +33,7 @@ from tui_gen.images.codec import ImageCodec
 from tui_gen.library import LoadedModel, open_model
 from tui_gen.sampling.params import SamplingParams
 from tui_gen.scoring.score import score
+from tui_gen.terminal_text import LONGEST
 from tui_gen.text.codec import TextCodec
 
 ROOT = Path(__file__).parents[2]
@@ -203,6 +206,23 @@ def test_inspect_converts_nothing(characters: Path, tmp_path: Path, capsys: pyte
     assert lines[0] == "LSTM 2x8, reads and predicts 13 tokens"
     assert any("one-hot" in line for line in lines)
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_of_a_long_token_the_beginning_and_the_end_are_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_lstm(tmp_path / "net.pt")
+    torch.save({**torch.load(path), "itos": ["a" * 10**5, *"bcde"]}, path)
+    assert main(["inspect", str(path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any("aaa…" in line for line in lines)
+    assert max(map(len, lines)) == LONGEST
+
+
+def test_a_name_that_is_no_utf8_is_written_as_far_as_it_can_be(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    assert main([str(write_lstm(tmp_path / "net.pt")), "-o", str(folder)]) == 0
+    assert open_model(folder, provider="cpu").card.name == "caf?"
 
 
 @pytest.mark.skipif(not shutil.which("sh"), reason="needs a shell")

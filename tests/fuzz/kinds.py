@@ -26,6 +26,7 @@ from tui_gen.terminal_text import scrub, scrub_line
 
 from .commands import commands
 from .graphs import graphs
+from .injections import injections
 from .monkey import monkey
 from .mutations import changed, toml
 from .pickles import bomb, random_pickle
@@ -440,6 +441,19 @@ def _changed_toml(content: bytes, rng: random.Random) -> bytes:
 
 _KINDS = (
     *(trained, kept, evaluated, resumed, networks, settings, files, pickles, bombs),
-    *(graphs, cards, tokenizers, prompts, pictures, sessions, logs, tours, configurations, commands, monkey),
+    *(
+        graphs,
+        cards,
+        tokenizers,
+        prompts,
+        pictures,
+        sessions,
+        logs,
+        tours,
+        configurations,
+        commands,
+        injections,
+        monkey,
+    ),
 )
 KINDS: dict[str, Callable[[Path], Attempt]] = {each.__name__: each for each in _KINDS}

@@ -7,10 +7,12 @@ import pytest
 pytest.importorskip("resource", reason="workers have limits that this system lacks")
 
 from tests.fuzz.__main__ import DEATH, LATE, run
+from tests.fuzz.injections import HARMLESS, SEQUENCES, raw, text_of
 from tests.fuzz.kinds import KINDS
 from tests.fuzz.worker import TRACEBACK
+from tui_gen.terminal_text import scrub_line
 
-_FEW = {"bombs": 5, "graphs": 15, "tokenizers": 15, "monkey": 1}
+_FEW = {"bombs": 5, "graphs": 15, "tokenizers": 15, "injections": 12, "monkey": 1}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -41,3 +43,11 @@ def test_harm_is_counted_and_can_be_made_again(monkeypatch: pytest.MonkeyPatch) 
     campaign = run("harmful", seed=0, seconds=300, inputs=5)
     assert campaign.outcomes == {"read": 2, TRACEBACK: 1, DEATH: 1, LATE: 1}
     assert "python -m tests.fuzz harmful --seed 0 --input 2" in campaign.harm[1]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in SEQUENCES if kind != "size"])
+def test_a_sequence_that_arrives_raw_is_seen_and_one_that_is_shown_is_not(kind: str) -> None:
+    text = text_of(SEQUENCES[kind])
+    baseline = f"\x1b[3;4H\x1b[1;38;2;1;2;3m{HARMLESS}\x1b[0m\r\n".encode()
+    assert raw(text.encode("utf-8", "surrogateescape"), baseline)
+    assert not raw(f"\x1b[5;6H{scrub_line(text)}\r\n".encode(), baseline)

@@ -7,6 +7,7 @@ import re
 import signal
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from itertools import cycle, product
 from pathlib import Path
@@ -15,13 +16,17 @@ from typing import NamedTuple
 import pytest
 
 from tests.support import toys
+from tests.support.checkpoints import write_lstm, write_pixelcnn
+from tests.support.driver import GUARD_SECONDS
+from tests.support.runs import published
 from tests.tui.test_terminal import TUI_GEN, terminal
-from tui_gen.bench.screen import AVAILABLE, Terminal
+from tui_gen.bench.screen import AVAILABLE, SIZE, Terminal
 from tui_gen.library import open_model
-from tui_gen.sessions.file import read_session
+from tui_gen.sessions.file import model_folders, read_session
 from tui_gen.sessions.replay import replay
 
 pytestmark = pytest.mark.skipif(not AVAILABLE, reason="needs a POSIX terminal")
+SHIPPED = Path(__file__).parents[2] / "models"
 SECONDS = 1.0
 """In which the screen is left on a machine that has nothing else to do."""
 SECONDS_AWAY = 1.5
@@ -55,34 +60,85 @@ def is_stopped(pid: int) -> bool:
     return status.exists() and status.read_text(encoding="ascii").rpartition(")")[2].split()[0] == "T"
 
 
-class Moment(NamedTuple):
-    """What a person is doing: keys, and what is to be read after each."""
+_PIECE = re.compile(
+    r"\x1b\[(?P<row>\d+);(?P<column>\d+)H|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b\[[<-?]?[\d;]*[a-z]|(?P<text>[^\x1b]+)",
+    re.I,
+)
 
-    folder: str
-    arguments: str
+
+def page(output: bytes) -> str:
+    """What stands on the screen: it is drawn in pieces, each at a place. Characters are as wide as those of toys."""
+    rows, row, column = defaultdict[int, dict[int, str]](dict), 1, 1
+    for match in _PIECE.finditer(output.decode(errors="replace")):
+        if text := match["text"]:
+            rows[row].update(enumerate(text, column))
+            column += len(text)
+        elif match["row"]:
+            row, column = int(match["row"]), int(match["column"])
+    return "\n".join(
+        "".join(rows[at].get(place, " ") for place in range(1, SIZE[0] + 1)) for at in range(1, SIZE[1] + 1)
+    )
+
+
+def reach(screen: Terminal, keys: str, text: str) -> None:
+    """Presses keys, and reads until something is on the screen."""
+    screen.type(keys)
+    end = time.monotonic() + GUARD_SECONDS
+    while not re.search(text, page(screen.output)):
+        assert time.monotonic() < end, f"{text} never came:\n{page(screen.output)}"
+        screen.read(0.1)
+
+
+class Moment(NamedTuple):
+    """What a person is doing: how the program is begun, keys, and what is on the screen after each, a pattern."""
+
+    words: str
     steps: tuple[tuple[str, str], ...]
 
 
 def moment(*steps: tuple[str, str]) -> Moment:
     """Of a text."""
-    return Moment("endless", "-l 100000", steps)
+    return Moment("endless -l 100000", steps)
 
 
-OPENING, OPEN, RUN, PAUSE = ("", "opening endless"), ("", "CPU"), ("\r", "tokens/s"), (" ", "paused at")
+OPENING, OPEN, RUN, PAUSE = ("", "opening endless"), ("", "· CPU"), ("\r", "tokens/s"), (" ", "paused at")
+WALK, INSIDE = ("\x1b[D\x1b[D", r"─ token \d"), ("\x1b[21~", "inside: state")
+DRAW = OPEN, ("\r", "complete: 24")
 MOMENTS = {
     "opening": moment(OPENING),
     "open": moment(OPEN),
     "running": moment(OPEN, RUN),
     "paused": moment(OPEN, RUN, PAUSE),
-    "walking": moment(OPEN, RUN, PAUSE, ("\x1b[D\x1b[D", r"token \d")),
-    "dialog": moment(OPEN, RUN, ("\x1bOP", "help")),
+    "walking": moment(OPEN, RUN, PAUSE, WALK),
+    "help": moment(OPEN, RUN, ("\x1bOP", "─ help ─")),
+    "palette": moment(OPEN, RUN, ("\x10", "Search for commands")),
+    "command": moment(OPEN, RUN, PAUSE, ("\x12", "the command that makes this")),
+    "search": moment(OPEN, RUN, PAUSE, ("\x06", "in all samples"), ("the", r"find  the.* (of \d|nowhere)")),
     "saving": moment(OPEN, RUN, PAUSE, ("\x13", r"endless-1\.txt"), ("\r", "")),
+    "knobs": moment(OPEN, RUN, ("\x1b[19~", "0-9 type")),
     "sweep": moment(OPEN, ("\x1b[15~", "tokens/s")),
-    "surprise": moment(OPEN, RUN, ("\x1b[17~", "bits")),
-    "inside": moment(OPEN, RUN, PAUSE, ("\x1b[D\x1b[21~", "while it reads")),
-    "comparison": moment(OPEN, RUN, PAUSE, ("\x1b[D\x07", "same noise|seed"), ("\x1bOS\x1b[Bc", "tokens differ")),
-    "completing": Moment("stripes", "-t 0", (OPEN, ("\r", "complete: 24"), ("\x1b[18~", "erase"), ("\r", ""))),
-    "film": Moment("stripes", "", (OPEN, ("\x1b[20~", "epoch"), (" ", ""))),
+    "surprise": moment(OPEN, RUN, ("\x1b[17~", "bits a token")),
+    "another word": moment(OPEN, RUN, PAUSE, WALK, ("z", "instead of this token")),
+    "models": moment(OPEN, RUN, ("\x1bOR", "c compare")),
+    "models beside each other": moment(OPEN, RUN, ("\x1bOR", "c compare"), ("\x1b[Ac", r"▏ cats")),
+    "branches": moment(OPEN, RUN, ("\x1bOS", "enter switch")),
+    "renaming": moment(OPEN, RUN, PAUSE, ("\x1bOS", "enter switch"), ("r", "name of the branch")),
+    "comparison": moment(OPEN, RUN, PAUSE, WALK, ("\x07", "a new branch"), ("\x1bOS\x1b[Bc", "tokens differ")),
+    "inside": moment(OPEN, RUN, PAUSE, WALK, INSIDE),
+    "influence": moment(OPEN, RUN, PAUSE, WALK, INSIDE, ("3", "inside: influence")),
+    "units": moment(OPEN, RUN, PAUSE, WALK, INSIDE, ("4", "inside: units")),
+    "split": moment(OPEN, RUN, PAUSE, WALK, INSIDE, ("5", "inside: tokens")),
+    "reading": moment(OPEN, RUN, PAUSE, WALK, INSIDE, ("r", "read a text")),
+    "surgery": moment(OPEN, RUN, PAUSE, WALK, INSIDE, ("f", "forget before token")),
+    "drawing": Moment("stripes", (OPEN, ("\r", r"pixel \d"))),
+    "completing": Moment("stripes -t 0", (*DRAW, ("\x1b[18~", "erase"), ("\r", ""))),
+    "inside a picture": Moment("stripes -t 0", (*DRAW, ("\x1b[D", "─ pixel 2"), ("\x1b[21~", "inside: features"))),
+    "film": Moment("stripes", (OPEN, ("\x1b[20~", "how stripes learned"), (" ", ""))),
+    "tour": Moment("tour", (("", "n next"),)),
+    "a stop of the tour": Moment("tour", (("", "1 of 12"), ("n", "2 of 12"))),
+    "watching": Moment("watch training", (("", "training · epoch 1"),)),
+    "converting": Moment("lstm.pt", (("", "converting lstm.pt"),)),
+    "questions": Moment("conv.pt", (("", "what conv.pt does not say"),)),
 }
 ENDINGS = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 
@@ -156,18 +212,25 @@ WAYS: dict[str, tuple[Callable[[Terminal], int], int]] = {
 }
 """Each with the exit status."""
 AWAY = {"stopped", "suspended", "ended while suspended"}
-SAMPLE = list(zip(MOMENTS, cycle(way for way in WAYS if "to the screen" not in way), strict=False))
+SAMPLE = list(zip([*MOMENTS][::2], cycle(way for way in WAYS if "to the screen" not in way), strict=False))
+
+
+def furnish(models: Path, here: Path) -> None:
+    """What the moments name: a film, a model that ships, a training, checkpoints of a text and of pictures."""
+    toys.learned(models / "stripes", *[toys.STRIPES.tolist()] * 3)
+    (models / "recipes").symlink_to(SHIPPED / "recipes")
+    published(here / "training", 1, eos=None)
+    write_lstm(here / "lstm.pt")
+    write_pixelcnn(here / "conv.pt")
 
 
 def leave_at(models: Path, here: Path, at: str, way: str) -> float:
     """Leaves the screen by a way at a moment; returns the seconds that it took."""
-    toys.learned(models / "stripes", *[toys.STRIPES.tolist()] * 3)
-    (folder, arguments, steps), (leave, status) = MOMENTS[at], WAYS[way]
-    with terminal(f"{TUI_GEN} {folder} {arguments}", models, here, login=True) as screen:
+    furnish(models, here)
+    (words, steps), (leave, status) = MOMENTS[at], WAYS[way]
+    with terminal(f"{TUI_GEN} {words}", models, here, login=True) as screen:
         for keys, text in steps:
-            seen = len(screen.output)
-            screen.type(keys)
-            screen.until(text.encode(), after=seen)
+            reach(screen, keys, text)
         pid, began = screen.pid, time.perf_counter()
         assert leave(screen) == status
         while way != "closed" and screen.read(1):
@@ -180,7 +243,9 @@ def leave_at(models: Path, here: Path, at: str, way: str) -> float:
     for journal in (here / "STATE").rglob("sessions/*.jsonl"):
         session = read_session(journal)
         assert not session.cut
-        assert replay(session, open_model(models / folder, provider="cpu")).exact
+        folders, *_ = model_folders(session, [str(here / "training")] if at == "watching" else [], anyway=False)
+        opened = {index: open_model(folder, provider="cpu") for index, folder in folders.items()}
+        assert replay(session, opened[0], opened).exact
     return seconds
 
 

@@ -139,8 +139,8 @@ class Graph:
 
 
 def with_metadata(model: bytes, texts: Mapping[str, str]) -> bytes:
-    """An ONNX file with more metadata; texts that are too long are left out."""
-    entries = [(key.encode(), text.encode()) for key, text in texts.items()]
+    """An ONNX file with more metadata; without texts that are too long; what UTF-8 cannot write becomes `?`."""
+    entries = [(key.encode(), text.encode(errors="replace")) for key, text in texts.items()]
     messages = [
         encode_message([(_METADATA_KEY, key), (_METADATA_VALUE, text)])
         for key, text in entries

@@ -201,7 +201,7 @@ def test_the_end_of_a_line_is_printed_as_a_newline_one_by_one_and_at_once() -> N
         (7, {}, {}),
         (100, {}, {"vocab": "printable"}),
         (4, {"stoi": {"a": 1, "b": 2, "c": 3}}, {}),
-        (3, {"itos": ["", "\ud800", "a"]}, {}),
+        (4, {"itos": ["", "\ud800", "a", "b\udcff"]}, {}),
     ],
 )
 def test_an_export_with_any_vocabulary_is_proved(size: int, facts: dict[str, Any], options: dict[str, Any]) -> None:
