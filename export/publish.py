@@ -163,7 +163,7 @@ class Publisher:
             return
         self.run.mkdir(parents=True, exist_ok=True)
         lock = os.open(self.run / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-        if not lock_at_once(lock, without=False):
+        if not lock_at_once(lock, without=True):
             other = os.read(lock, _LONGEST_NAME).decode("utf-8", "replace").strip()
             os.close(lock)
             raise TuiGenError(f"another training writes there: {other}; publish to a folder of its own")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import random
 import re
@@ -181,6 +182,14 @@ def test_a_second_training_into_one_run_is_refused_with_the_name_of_the_first(tm
         assert f"another training writes there: process {first.pid} on " in second.trouble
         first.stdin.close()
     assert len(log_of(tmp_path / "run")) == 1
+
+
+def test_on_a_file_system_without_locks_a_training_publishes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    assert "neither recurrent" in publish(nn.Linear(2, 2), tmp_path / "run", train_loss=1.0).trouble
 
 
 PAGE = (Path(__file__).parents[2] / "docs" / "runs.md").read_text(encoding="utf-8")
