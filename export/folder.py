@@ -14,7 +14,7 @@ from typing import Any
 
 from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
-from tui_gen.files import digest, replace_file
+from tui_gen.files import digest, replace_files
 from tui_gen.json_fields import JsonFields
 from tui_gen.training_run import LOG
 
@@ -126,8 +126,8 @@ def update_card(folder: Path, card: ModelCard) -> None:
         readme = model_readme(card, read_log(folder / LOG))
     except TuiGenError as fault:
         raise TuiGenError(f"{folder}: {fault}") from fault
-    for name, text in (("README.md", readme), ("config.json", card.to_json())):
-        replace_file(folder / name, text.encode("utf-8", _HALF))
+    texts = {"config.json": card.to_json(), "README.md": readme}  # which a kill in between leaves as it was: true once
+    replace_files({folder / name: text.encode("utf-8", _HALF) for name, text in texts.items()})
 
 
 def with_figures(card: ModelCard, figures: Mapping[str, str]) -> ModelCard:

@@ -9,6 +9,7 @@ import os
 import re
 import stat
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from tui_gen.errors import TuiGenError
@@ -126,18 +127,27 @@ def replace_file(path: Path, content: bytes | memoryview, *, mode: int = PUBLIC,
     mode: of the file. durable: whether it is on the disk when this returns, whatever happens to the machine. Raises
     OSError that names the file; it is as it was then, and nothing lies beside it.
     """
-    new = path.with_name(f"{path.name}.tmp")
+    replace_files({path: content}, mode=mode, durable=durable)
+
+
+def replace_files(contents: Mapping[Path, bytes | memoryview], *, mode: int = PUBLIC, durable: bool = False) -> None:
+    """The same for several files, one after another in this order, and none before there was room for all."""
+    new = {path: path.with_name(f"{path.name}.tmp") for path in contents}
+    path = Path()
     try:
-        new.unlink(missing_ok=True)  # one that a kill has left, or whatever else stands there
-        with open(open_regular(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode=mode), "wb") as file:
-            file.write(content)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
-        new.replace(path)
+        for path, content in contents.items():
+            new[path].unlink(missing_ok=True)  # one that a kill has left, or whatever else stands there
+            with open(open_regular(new[path], os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode=mode), "wb") as file:
+                file.write(content)
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
+        for path in contents:
+            new[path].replace(path)
     except OSError as fault:
-        with contextlib.suppress(OSError):
-            new.unlink(missing_ok=True)
+        for rest in new.values():
+            with contextlib.suppress(OSError):
+                rest.unlink(missing_ok=True)
         fault.filename = str(path)  # which a file that is open does not say
         raise
 
