@@ -54,7 +54,7 @@ def _normalizer(rng: random.Random) -> Json:
                 "strip_accents": None,
                 "lowercase": True,
             },
-            {"type": "Precompiled", "precompiled_charsmap": rng.choice(("", "AAAA", "AAAAAAAAAAAAAAAA"))},
+            {"type": "Precompiled", "precompiled_charsmap": rng.choice(("AAAAAA==", "AAAAAAAA"))},
         )
     )
 
@@ -83,13 +83,15 @@ def _pre_tokenizer(rng: random.Random) -> Json:
 def _decoder(rng: random.Random) -> Json:
     return rng.choice(
         (
-            *({"type": name} for name in ("ByteLevel", "Fuse", "ByteFallback")),
+            *({"type": name} for name in ("Fuse", "ByteFallback")),
+            {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
             {"type": "WordPiece", "prefix": rng.choice(_CONTENTS), "cleanup": True},
             {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True},
             {"type": "BPEDecoder", "suffix": rng.choice(_CONTENTS)},
             {"type": "CTC", "pad_token": "the", "word_delimiter_token": "|", "cleanup": True},
             {"type": "Strip", "content": rng.choice("a "), "start": rng.choice((0, 1, 2**40)), "stop": 1},
-            {"type": "Replace", "pattern": _pattern(rng), "content": rng.choice(_CONTENTS)},
+            {"type": "Replace", "pattern": {"String": rng.choice(("a", "the", "▁"))}, "content": rng.choice(_CONTENTS)},
+            {"type": "Replace", "pattern": _pattern(rng), "content": "a"},
         )
     )
 
@@ -128,7 +130,7 @@ def _model(rng: random.Random, known: dict[str, int]) -> Json:
             {"type": "WordPiece", "vocab": vocab, "unk_token": unknown or "", "continuing_subword_prefix": "##"}
             | {"max_input_chars_per_word": rng.choice((0, 5, 100))},
             {"type": "Unigram", "vocab": [[word, -rng.random()] for word in words]}  # whose ids count from 0
-            | {"unk_id": rng.choice((0, None, 99)), "byte_fallback": rng.random() < 0.3},
+            | {"unk_id": rng.choice((0, 0, None, 99)), "byte_fallback": rng.random() < 0.3},
             {"type": "BPE", "vocab": vocab, "merges": rng.choice(([], ["a b"], [["a", "b"]], ["x"]))}
             | {"unk_token": unknown, "fuse_unk": rng.random() < 0.5, "byte_fallback": rng.random() < 0.3}
             | {"dropout": rng.choice((None, 0.5, 1.0)), "ignore_merges": rng.random() < 0.3},
@@ -184,12 +186,12 @@ def tokenizers(folder: Path) -> Attempt:
     def attempt(rng: random.Random) -> object:
         at, kind = rng.randrange(len(models)), rng.random()
         facts: Any = sources[at] if kind < 0.95 else multiplying
-        if kind > 0.2:
+        if kind > 0.1:
             facts = other_tokenizer(facts, rng)
-        if kind < 0.3:
+        if kind < 0.15:
             facts = changed(facts, rng, most=1)
         content = json.dumps(facts).encode()
-        (models[at] / "tokenizer.json").write_bytes(damaged(content, rng) if kind < 0.05 else content)
+        (models[at] / "tokenizer.json").write_bytes(damaged(content, rng) if kind < 0.03 else content)
         loaded_model = open_model(models[at], provider="cpu", threads=1)
         with suppress(TuiGenError):  # a text that it does not know
             use_codec(loaded_model, rng)
