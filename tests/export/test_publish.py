@@ -155,6 +155,17 @@ def test_an_epoch_that_comes_again_after_a_crash_is_noted_once(tmp_path: Path) -
     assert [(entry["epoch"], entry["train_loss"]) for entry in log_of(run)] == [(1, 1.0), (2, 2.0), (3, 9.0)]
 
 
+@pytest.mark.parametrize(
+    "line", [b"{", b"[" * 100_000, b"[]", b'{"epoch": "x"}', b"\xff{}", b'{"epoch": 1' + b"0" * 5000]
+)
+def test_a_log_of_somebody_else_is_told_and_left_as_it_is(line: bytes, tmp_path: Path) -> None:
+    log = tmp_path / "training.jsonl"
+    log.write_bytes(line + b"\n")
+    trouble = publish(nn.Linear(2, 2), tmp_path, train_loss=1.0).trouble
+    assert trouble.startswith(f"{log}: ")
+    assert log.read_bytes() == line + b"\n"
+
+
 def test_networks_that_take_more_than_they_may_are_thinned_out(tmp_path: Path) -> None:
     net, run = Writer(), tmp_path / "run"
     for epoch in range(1, 9):
