@@ -94,6 +94,18 @@ def test_what_is_no_file_is_neither_waited_for_nor_read_without_end(place: str, 
             open_regular(path, flags, follow=False)
 
 
+@pytest.mark.skipif(not hasattr(os, "SEEK_HOLE"), reason="this system tells nothing of holes")
+def test_a_large_file_that_the_disk_has_little_of_is_not_read(tmp_path: Path) -> None:
+    path, size = tmp_path / "model.onnx", 2**26
+    with open(path, "wb") as file:
+        file.truncate(size)
+    with pytest.raises(TuiGenError, match=r"is not whole: of its 64 MiB only 0 are on the disk; copy or download it"):
+        read_bytes(path)
+    with open(path, "r+b") as file:
+        file.write(bytes(size // 2))
+    assert read_bytes(path) == bytes(size)
+
+
 def test_what_stands_where_the_new_content_is_written_is_not_followed(tmp_path: Path) -> None:
     precious, path = tmp_path / "precious", tmp_path / "notes"
     precious.write_text("mine")

@@ -22,6 +22,8 @@ _LONGEST = 80
 """Characters of a model's name that a file's name takes."""
 MAX_BYTES, MAX_TEXT = 2**31, 2**25
 """Of a file, and of one that is text."""
+_LARGE, _MOST_HOLES = 2**26, 10_000
+"""Bytes of a file in which holes are looked for, and after how many one does not look further."""
 PRIVATE, PUBLIC = 0o600, 0o666
 """Who may read a new file: its owner, or whoever a person lets read theirs."""
 _NO_FILE = "it is not a file"
@@ -53,6 +55,7 @@ def read_bytes(path: Path, *, most: int = MAX_BYTES) -> bytes:
         with open(open_regular(path), "rb") as file:
             if os.fstat(file.fileno()).st_size > most:
                 raise TuiGenError(f"{path} is larger than {most >> 20:,} MiB, too large for what it is")
+            check_whole(path, file.fileno())
             content = file.read()
     except OSError as fault:
         reason = "is not a file" if fault.strerror == _NO_FILE else f"cannot be read: {fault.strerror}"
@@ -60,6 +63,28 @@ def read_bytes(path: Path, *, most: int = MAX_BYTES) -> bytes:
     if not content:
         raise TuiGenError(f"{path} is empty")
     return content
+
+
+def check_whole(path: Path, file: int) -> None:
+    """Raises TuiGenError for a large file of which the disk has less than half, as of a copy that broke off: reading
+    it would take long and much memory, for zeros.
+    """
+    size, at, data = os.fstat(file).st_size, 0, 0
+    if size < _LARGE or not hasattr(os, "SEEK_HOLE"):
+        return
+    for _ in range(_MOST_HOLES):
+        try:
+            begin = os.lseek(file, at, os.SEEK_DATA)
+        except OSError:  # there is no more
+            break
+        at = os.lseek(file, begin, os.SEEK_HOLE)
+        data += at - begin
+    os.lseek(file, 0, os.SEEK_SET)
+    if data < size // 2:
+        raise TuiGenError(
+            f"{path} is not whole: of its {size >> 20:,} MiB only {data >> 20:,} are on the disk; copy or download it "
+            "again"
+        )
 
 
 def read_text(path: Path) -> str:
