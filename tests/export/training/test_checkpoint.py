@@ -79,7 +79,7 @@ KINDS: list[tuple[tuple[str | int, ...], Any, str]] = [
     (("network", "width"), 3, "'network.width' is none of this network's sizes"),
     (("card",), {}, "'card' must be text"),
     (("tokenizer",), 1, "'tokenizer' must be text"),
-    (("tokenizer",), "{", "is damaged"),
+    (("tokenizer",), "{", "its tokenizer is not JSON"),
     (("log",), {}, "'log' must be a list"),
     (("log", 0), 3, "'log' must hold an object for each epoch"),
     (("log", 0, "seconds"), "long", "'log.seconds' must be a number"),
@@ -109,6 +109,20 @@ def test_a_field_of_another_kind_is_named(
     assert says in error
     assert error.count("\n") == 1
     assert "nobody foresaw" not in error
+
+
+@pytest.mark.parametrize("preset", ["names", "adventurers"])
+def test_a_tokenizer_that_panics_does_so_elsewhere(
+    preset: str, request: pytest.FixtureRequest, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    contents = checkpoint.load(request.getfixturevalue(f"{preset}_checkpoint"))
+    panic = {"type": "Precompiled", "precompiled_charsmap": "AAAA"}
+    tokenizer = {**json.loads(contents["tokenizer"]), "normalizer": panic}
+    torch.save({**contents, "tokenizer": json.dumps(tokenizer)}, tmp_path / "bad.pt")
+    assert main([str(tmp_path / "bad.pt"), "-o", str(tmp_path / "model")]) == 1
+    error = capfd.readouterr().err
+    assert "is damaged: Precompiled" in error
+    assert error.count("\n") == 1
 
 
 def test_a_card_of_another_network_is_refused(
