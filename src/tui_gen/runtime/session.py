@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
+from threading import get_ident
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -190,6 +191,7 @@ class OnnxSession:
         watch.add(run)
 
         def call() -> None:
+            run.thread = get_ident()
             run.count += 1
             try:  # and no context manager, which takes its time at every token
                 if watch.asleep:
