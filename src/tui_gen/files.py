@@ -9,7 +9,8 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tui_gen.errors import TuiGenError
@@ -24,6 +25,8 @@ MAX_BYTES, MAX_TEXT = 2**31, 2**25
 """Of a file, and of one that is text."""
 _LARGE, _MOST_HOLES = 2**26, 10_000
 """Bytes of a file in which holes are looked for, and after how many one does not look further."""
+_TEMPORARY, _YOUNG = "tui-gen-temporary-", 600
+"""How names of temporary folders begin, and seconds."""
 PRIVATE, PUBLIC = 0o600, 0o666
 """Who may read a new file: its owner, or whoever a person lets read theirs."""
 _NO_FILE = "it is not a file"
@@ -175,6 +178,50 @@ def replace_files(contents: Mapping[Path, bytes | memoryview], *, mode: int = PU
                 rest.unlink(missing_ok=True)
         fault.filename = str(path)  # which a file that is open does not say
         raise
+
+
+@contextlib.contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A new folder, which is gone in the end; first, those go that killed programs of the same person have left."""
+    import tempfile  # as above
+
+    _remove_left(Path(tempfile.gettempdir()))
+    with tempfile.TemporaryDirectory(prefix=_TEMPORARY) as name:
+        lock = _lock_folder(name)
+        try:
+            yield Path(name)
+        finally:
+            if lock is not None:
+                os.close(lock)
+
+
+def _lock_folder(path: str | Path) -> int | None:
+    """The number of an opened folder whose lock is this process's now; None of one that another has, and for none."""
+    with contextlib.suppress(OSError):
+        folder = os.open(path, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0))
+        if lock_at_once(folder, without=False):
+            return folder
+        os.close(folder)
+    return None
+
+
+def _remove_left(place: Path) -> None:
+    """Removes temporary folders that no living process has the lock of, where the system has such locks.
+
+    One that is young may not be locked yet.
+    """
+    if sys.platform == "win32":
+        return
+    import shutil
+
+    with contextlib.suppress(OSError), os.scandir(place) as entries:
+        for entry in entries:
+            facts = entry.stat(follow_symlinks=False) if entry.name.startswith(_TEMPORARY) else None
+            if not facts or facts.st_uid != os.geteuid() or time.time() - facts.st_mtime < _YOUNG:
+                continue
+            if (lock := _lock_folder(entry.path)) is not None:
+                shutil.rmtree(entry.path, ignore_errors=True)  # which follows no link
+                os.close(lock)
 
 
 def free_path(folder: Path, stem: str, suffix: str) -> Path:
