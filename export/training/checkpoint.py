@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from tui_gen.errors import TuiGenError
-from tui_gen.files import read_text, replace_file
+from tui_gen.files import HALF, read_text, replace_file
 from tui_gen.json_fields import JsonFields, parse_json
 from tui_gen.training_run import LOG
 
@@ -146,7 +146,7 @@ def weights_file(facts: Mapping[str, Any], weights: Mapping[str, Tensor]) -> byt
     size = int.from_bytes(content[:8], "little")
     # written anew, because the library has the metadata in another order in every run
     header = {"__metadata__": metadata, **parse_json(content[8 : 8 + size])}
-    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode("utf-8", HALF)
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text + content[8 + size :]
 

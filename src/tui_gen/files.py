@@ -25,6 +25,8 @@ MAX_BYTES, MAX_TEXT = 2**31, 2**25
 """Of a file, and of one that is text."""
 _LARGE, _MOST_HOLES = 2**26, 10_000
 """Bytes of a file in which holes are looked for, and after how many one does not look further."""
+HALF = "replace"
+"""What is done to half a character, which JSON and the command line can have and UTF-8 cannot."""
 _TEMPORARY, _YOUNG = "tui-gen-temporary-", 600
 """How names of temporary folders begin, and seconds."""
 PRIVATE, PUBLIC = 0o600, 0o666

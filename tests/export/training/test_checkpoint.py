@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -109,6 +110,20 @@ def test_a_field_of_another_kind_is_named(
     assert says in error
     assert error.count("\n") == 1
     assert "nobody foresaw" not in error
+
+
+def test_half_characters_in_a_card_and_a_folders_name_are_written_as_signs(
+    names_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    contents = checkpoint.load(names_checkpoint)
+    card = {**json.loads(contents["card"]), "description": "Half \ud800 \udcff."}
+    log = [{**epoch, "unit": "nats\ud800"} for epoch in contents["log"]]
+    torch.save({**contents, "card": json.dumps(card), "log": log}, tmp_path / "half.pt")
+    folder = tmp_path / os.fsdecode(b"half\xff")
+    assert main([str(tmp_path / "half.pt"), "-o", str(folder), "--keep-weights"]) == 0, capsys.readouterr().err
+    for model in (folder, folder / "model.onnx"):
+        assert read_card(model).description == "Half ? ?."
+    assert main([str(folder / "weights.safetensors"), "-o", str(tmp_path / "again")]) == 0, capsys.readouterr().err
 
 
 @pytest.mark.parametrize("preset", ["names", "adventurers"])
