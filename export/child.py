@@ -12,7 +12,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from tui_gen.cli.main import exit_status
 from tui_gen.errors import TuiGenError
-from tui_gen.files import read_bytes
+from tui_gen.files import read_bytes, temporary_folder
 from tui_gen.terminal_text import say, show, show_text
 
 from .arguments import BYTES_A_SECOND, READING_LIMIT, TIME_LIMIT, parse, read_options
@@ -171,8 +170,8 @@ def convert_in_child(words: Sequence[str], args: argparse.Namespace, *, prog: st
     """
     limit = args.time_limit or TIME_LIMIT
     say(f"{args.factory} is your own code: all is done in a child process that runs it, {limit:,} s at most")
-    with tempfile.TemporaryDirectory() as folder:
-        end = Path(folder) / "status"
+    with temporary_folder() as folder:
+        end = folder / "status"
         facts = json.dumps({"path": sys.path, "words": list(words), "prog": prog, "end": str(end)})
         command = [sys.executable, "-c", _BEGIN, facts, __name__]
         try:

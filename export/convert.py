@@ -23,7 +23,7 @@ from tui_gen.library import CARD_KEY, TOKENIZER_KEY, codec_for, needs_trust
 from tui_gen.runtime.model import Model
 from tui_gen.runtime.onnx_graph import with_metadata
 from tui_gen.terminal_text import brief, show
-from tui_gen.text.encoder_process import EncoderProcess
+from tui_gen.text.encoder_process import foreign_tokenizer
 
 from .checkpoints.checkpoint import Checkpoint
 from .checkpoints.load import checkpoint_files
@@ -196,7 +196,7 @@ def _prove(  # noqa: PLR0917
 ) -> ModelCard:
     """Compares the step function with PyTorch, and looks whether it is causal."""
     model, tokenizer = Model(graph, card, provider="cpu"), exportable.tokenizer
-    encoder = EncoderProcess(tokenizer) if tokenizer else None  # a checkpoint may bring it along
+    encoder = foreign_tokenizer(tokenizer).encoder if tokenizer else None  # a checkpoint may bring it along
     codec = codec_for(card, tokenizer or None, encoder)
     parity = verify(exportable.network, model, codec, real=exportable.real, is_brief=is_brief)
     own = () if exportable.against == AS_READ else (exportable.against,)

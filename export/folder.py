@@ -14,7 +14,7 @@ from typing import Any
 
 from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
-from tui_gen.files import digest, replace_file
+from tui_gen.files import HALF, digest, replace_files
 from tui_gen.json_fields import JsonFields
 from tui_gen.training_run import LOG
 
@@ -26,8 +26,6 @@ _LOSSES = (
     "The training loss is that of the network while it learns, averaged over the epoch, with dropout where it has any; "
     "the held-out loss is that of the averaged weights that are kept, after it."
 )
-_HALF = "replace"
-"""What is done to half a character, which texts of JSON can have and files of text cannot."""
 _TRAINING = re.compile(r"export\.train (\S+) --data (\S+)")
 FILES = {"model.onnx", "config.json", "tokenizer.json", "training.jsonl", "README.md"}
 
@@ -55,11 +53,11 @@ def write_folder(
     try:
         partial.chmod(0o755)
         (partial / "model.onnx").write_bytes(graph)
-        (partial / "config.json").write_text(card.to_json(), encoding="utf-8", errors=_HALF)
+        (partial / "config.json").write_text(card.to_json(), encoding="utf-8", errors=HALF)
         if tokenizer:
-            (partial / "tokenizer.json").write_text(tokenizer, encoding="utf-8")
+            (partial / "tokenizer.json").write_text(tokenizer, encoding="utf-8", errors=HALF)
         (partial / "training.jsonl").write_text(json_lines(log), encoding="utf-8")
-        (partial / "README.md").write_text(model_readme(card, log), encoding="utf-8", errors=_HALF)
+        (partial / "README.md").write_text(model_readme(card, log), encoding="utf-8", errors=HALF)
         if weights:
             (partial / WEIGHTS).write_bytes(weights)
         _swap(partial, target)
@@ -126,8 +124,8 @@ def update_card(folder: Path, card: ModelCard) -> None:
         readme = model_readme(card, read_log(folder / LOG))
     except TuiGenError as fault:
         raise TuiGenError(f"{folder}: {fault}") from fault
-    for name, text in (("README.md", readme), ("config.json", card.to_json())):
-        replace_file(folder / name, text.encode("utf-8", _HALF))
+    texts = {"config.json": card.to_json(), "README.md": readme}  # which a kill in between leaves as it was: true once
+    replace_files({folder / name: text.encode("utf-8", HALF) for name, text in texts.items()})
 
 
 def with_figures(card: ModelCard, figures: Mapping[str, str]) -> ModelCard:

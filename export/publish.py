@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import os
 import shlex
@@ -18,8 +17,9 @@ from typing import Any
 from tokenizers import Tokenizer
 from torch import nn
 
-from tui_gen.errors import TuiGenError
+from tui_gen.errors import TuiGenError, errors_of
 from tui_gen.files import lock_at_once, replace_file
+from tui_gen.json_fields import JsonFields, parse_json
 from tui_gen.terminal_text import say
 from tui_gen.training_log import whole_lines
 from tui_gen.training_run import EPOCHS, LOG, MODEL, Publication, epoch_folder, epoch_folders, epoch_of
@@ -163,7 +163,7 @@ class Publisher:
             return
         self.run.mkdir(parents=True, exist_ok=True)
         lock = os.open(self.run / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-        if not lock_at_once(lock, without=False):
+        if not lock_at_once(lock, without=True):
             other = os.read(lock, _LONGEST_NAME).decode("utf-8", "replace").strip()
             os.close(lock)
             raise TuiGenError(f"another training writes there: {other}; publish to a folder of its own")
@@ -213,8 +213,14 @@ def _losses(losses: tuple[float | None, float | None]) -> dict[str, float | str 
 
 
 def _entries(log: Path) -> list[dict[str, Any]]:
-    """The lines of a log; a last line that a kill has cut is none."""
-    return [json.loads(line) for line in whole_lines(log) if line.strip()]
+    """The lines of a log; a last line that a kill has cut is none. Raises TuiGenError for what was never published."""
+    entries = list[dict[str, Any]]()
+    for line in filter(str.strip, whole_lines(log)):
+        with errors_of(f"{log}:"):
+            value = parse_json(line)
+            JsonFields(value if isinstance(value, dict) else {}, "").integer("epoch")
+            entries.append(value)
+    return entries
 
 
 def write_log(log: Path, entry: Mapping[str, Any], earlier: Sequence[Mapping[str, Any]]) -> None:

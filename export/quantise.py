@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -21,6 +19,7 @@ from onnx import TensorProto, numpy_helper
 import tui_gen  # noqa: F401  sets the environment before onnxruntime is imported
 from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
+from tui_gen.files import temporary_folder
 from tui_gen.generation.generate import generate
 from tui_gen.generation.protocol import Endless
 from tui_gen.library import codec_for
@@ -140,8 +139,8 @@ def _compute_in_integers(graph: bytes) -> bytes:
     model = onnx.load_from_string(graph)
     for number, node in enumerate(model.graph.node):
         node.name = node.name or f"node_{number}"
-    with tempfile.TemporaryDirectory(prefix="tui-gen-") as folder, _silence_quantiser():
-        source, target = Path(folder) / "full.onnx", Path(folder) / "small.onnx"
+    with temporary_folder() as folder, _silence_quantiser():
+        source, target = folder / "full.onnx", folder / "small.onnx"
         onnx.save(model, source)
         names = [model.graph.node[index].name for index in nodes]
         names += [f"{name}_MatMul" for name in names]  # what the quantiser makes of a Gemm

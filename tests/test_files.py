@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 
 from tui_gen.errors import TuiGenError
-from tui_gen.files import free_path, open_regular, read_bytes, replace_file, write_new
+from tui_gen.files import free_path, open_regular, read_bytes, replace_file, temporary_folder, write_new
 
 
 def test_each_file_has_the_next_number_and_those_before_it_stay(tmp_path: Path) -> None:
@@ -92,6 +94,42 @@ def test_what_is_no_file_is_neither_waited_for_nor_read_without_end(place: str, 
     for flags in (os.O_RDONLY, os.O_WRONLY | os.O_CREAT):
         with pytest.raises(OSError, match="file"):
             open_regular(path, flags, follow=False)
+
+
+@pytest.mark.skipif(not hasattr(os, "SEEK_HOLE"), reason="this system tells nothing of holes")
+def test_a_large_file_that_the_disk_has_little_of_is_not_read(tmp_path: Path) -> None:
+    path, size = tmp_path / "model.onnx", 2**26
+    with open(path, "wb") as file:
+        file.truncate(size)
+    with pytest.raises(TuiGenError, match=r"is not whole: of its 64 MiB only 0 are on the disk; copy or download it"):
+        read_bytes(path)
+    with open(path, "r+b") as file:
+        file.write(bytes(size // 2))
+    assert read_bytes(path) == bytes(size)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such locks")
+def test_temporary_folders_of_the_dead_are_removed_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    precious = tmp_path / "mine" / "precious"
+    precious.mkdir(parents=True)
+    with temporary_folder() as living:
+        dead = living.with_name(f"{living.name}-dead")
+        shutil.copytree(precious.parent, dead)
+        (dead / "link").symlink_to(precious.parent)
+        young = living.with_name(f"{living.name}-young")
+        young.mkdir()
+        link = living.with_name(f"{living.name}-link")
+        link.symlink_to(precious.parent)
+        for path in (living, dead, precious.parent):
+            os.utime(path, (0, 0))
+        os.utime(link, (0, 0), follow_symlinks=False)
+        with temporary_folder():
+            assert {path for path in tmp_path.iterdir() if not dead.exists()} >= {living, young, link}
+    assert {*tmp_path.iterdir()} == {young, link, precious.parent}
+    assert precious.exists()
 
 
 def test_what_stands_where_the_new_content_is_written_is_not_followed(tmp_path: Path) -> None:

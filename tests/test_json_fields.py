@@ -11,7 +11,7 @@ import pytest
 from tui_gen.errors import TuiGenError
 from tui_gen.json_fields import MAX_DEPTH, JsonFields, parse_json
 
-ROOT = Path(__file__).parents[1] / "src/tui_gen"
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize(
@@ -47,12 +47,12 @@ def test_a_long_key_is_cut_in_what_is_told() -> None:
 
 
 def test_json_of_others_is_read_in_one_place() -> None:
-    readers = {str(path.relative_to(ROOT)) for path in ROOT.rglob("*.py") if "json.load" in _calls(path)}
-    assert readers == {
-        "json_fields.py",
-        "bench/networks.py",
-        "child.py",
-        "checkpoint.py",
+    sources = [path for root in ("src/tui_gen", "export") for path in (ROOT / root).rglob("*.py")]
+    assert {str(path.relative_to(ROOT)) for path in sources if "json.load" in _calls(path)} == {
+        "src/tui_gen/json_fields.py",
+        "src/tui_gen/bench/networks.py",
+        "src/tui_gen/child.py",
+        "src/tui_gen/checkpoint.py",
     }  # but for the first, their own
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -13,6 +12,7 @@ from typing import Any
 
 from tui_gen.errors import TuiGenError
 from tui_gen.files import MAX_BYTES, read_beginning, read_bytes
+from tui_gen.json_fields import parse_json
 
 from .foreign import CHECKPOINT_SUFFIXES, keras, listing, recognise_foreign
 
@@ -196,7 +196,7 @@ def _distributed(folder: Path, names: list[str]) -> Location:
 
 
 def _of_index(path: Path) -> Location:
-    content = read_bytes(path)
+    content = read_beginning(path, _MOST_JSON)
     index = _json(path) if content.lstrip()[:1] == b"{" else None
     weight_map = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
@@ -263,8 +263,7 @@ def _checked(path: Path, location: Location) -> Location:
 
 def _json(path: Path) -> Any:
     """The value of a file; None for one that is large or no JSON."""
-    content = read_bytes(path)
     try:
-        return json.loads(content) if len(content) <= _MOST_JSON else None
-    except (ValueError, RecursionError):
+        return parse_json(read_bytes(path, most=_MOST_JSON))
+    except TuiGenError:
         return None

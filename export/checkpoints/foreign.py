@@ -14,7 +14,9 @@ CHECKPOINT_SUFFIXES = (
     *(".pt2", ".jit", ".chkpt", ".weights", ".th", ".ptc", ".pyt", ".mdl", ".ptl", ".t7", ".dict", ".statedict"),
 )
 """What files of checkpoints are called."""
-_SCANNED = 2**22
+HEAD, _SCANNED = 4096, 2**22
+"""Bytes of a file that tell text from others, and in which words are looked for."""
+ZEROS = "begins with nothing but zeros; the copy broke off: copy or download it again"
 _SHOWN = 80
 """Characters of a stranger's text in a message."""
 _LISTED = 6
@@ -106,14 +108,14 @@ def _of_other_frameworks(data: bytes, name: str) -> str:
 
 def _text(data: bytes) -> str:
     """Text is no checkpoint, but for the first protocol of pickle, whose text ends with a full stop."""
-    head = data[:4096]
+    head = data[:HEAD]
     start = head.removeprefix(codecs.BOM_UTF8).lstrip().lower()
     if start.startswith((b"<!doctype", b"<html", b"<head", b"<!--")):
         return "is a web page; the download went wrong: download the file itself, not the page about it"
     if start.startswith(b"<?xml"):
         return "is an XML page, such as a store answers with when a file is not there; download it again"
     if not head.strip(b"\0"):
-        return "" if data.strip(b"\0") else "is nothing but zeros; the copy broke off: copy or download it again"
+        return ZEROS
     if b"\0" in head or (data[-16:].rstrip()[-1:] == b"." and data[:1] in b"(cSI]d}l"):
         return ""
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -12,13 +13,13 @@ import torch
 from torch import Tensor
 
 from tui_gen.errors import TuiGenError
-from tui_gen.files import read_bytes
+from tui_gen.files import read_beginning, read_bytes
 from tui_gen.terminal_text import scrub_line
 
 from .checkpoint import Checkpoint, strip
 from .distributed import read_distributed
 from .folders import Location, locate
-from .foreign import recognise_foreign
+from .foreign import HEAD, ZEROS, recognise_foreign
 from .formats import (
     is_legacy,
     is_safetensors,
@@ -122,8 +123,11 @@ def _merge_shards(path: Path, location: Location) -> tuple[str, Any]:
 
 def _read_file(path: Path) -> tuple[str, Any]:
     """What kind of file it is, and its values."""
-    if path.is_file() and path.stat().st_size == 0:
+    head = read_beginning(path, HEAD) if path.is_file() and os.access(path, os.R_OK) else None
+    if head == b"":
         raise TuiGenError(f"{path} is empty: the copy or the training broke off; copy or save it again")
+    if head == bytes(HEAD):  # of which there may be gigabytes
+        raise TuiGenError(f"{path} {ZEROS}")
     data = read_bytes(path)
     what = recognise_foreign(data, path.name.lower())
     if what:

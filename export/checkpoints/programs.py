@@ -7,7 +7,6 @@ that are written there as literals. Of torch.export's, the weights by name.
 from __future__ import annotations
 
 import ast
-import json
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import torch
 
 from tui_gen.errors import TuiGenError
+from tui_gen.json_fields import parse_json
 
 from .allowed_globals import QUANTISED
 from .archive import Archive
@@ -147,7 +147,7 @@ def _listed_tensors(archive: Archive, config: str, read_zip: Callable[[bytes], A
     """Tensors by name, as a list of them in JSON says where each one's numbers are."""
     storages: dict[str, Storage] = {}
     try:
-        entries = json.loads(archive.read(config))["config"].items()
+        entries = parse_json(bytes(archive.read(config)))["config"].items()
         for name, entry in entries:
             meta, part = entry["tensor_meta"], config.rpartition("/")[0] + "/" + entry["path_name"]
             if entry["use_pickle"]:
@@ -159,7 +159,7 @@ def _listed_tensors(archive: Archive, config: str, read_zip: Callable[[bytes], A
                 size, stride = (_whole_numbers(meta[key]) for key in ("sizes", "strides"))
                 (offset,) = _whole_numbers([meta["storage_offset"]])
                 yield name, LazyTensor(storage, offset, size, stride, dtype)
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
+    except (TuiGenError, ValueError, KeyError, TypeError, IndexError, AttributeError):
         raise TuiGenError(_DAMAGED) from None
 
 

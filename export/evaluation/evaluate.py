@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 
 from tui_gen.card import ModelCard, Quality
 from tui_gen.cli.main import exit_status
-from tui_gen.cli.options import Parser, add_verbose
+from tui_gen.cli.options import Parser, add_trust, add_verbose
 from tui_gen.errors import TuiGenError
 from tui_gen.library import LoadedModel, open_model, read_tokenizer
 from tui_gen.runtime.model import Model
@@ -49,6 +49,7 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m expor
     )
     parser.add_argument("--preset", choices=sorted(PRESETS), help="how to read the data; default: the model's name")
     parser.add_argument("--train", action="store_true", help="score the training data as well, which takes longer")
+    add_trust(parser)
     args = parser.parse_args(arguments)
     return exit_status(lambda: _run(args), args, prog=prog)
 
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m expor
 def _run(args: argparse.Namespace) -> int:
     from ..folder import update_card
 
-    loaded_model = open_model(args.folder, provider="cpu")
+    loaded_model = open_model(args.folder, provider="cpu", trust=args.trust)
     name = args.preset or loaded_model.card.name
     if name not in PRESETS:
         raise TuiGenError(f"how to read the data of {name!r} is not known; name a --preset")

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tui_gen.cli.main import exit_status
-from tui_gen.cli.options import Parser, add_verbose
+from tui_gen.cli.options import Parser, add_trust, add_verbose
 from tui_gen.errors import TuiGenError
 from tui_gen.generation.generate import generate
 from tui_gen.images.codec import ImageCodec
@@ -52,12 +52,13 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m expor
     add_verbose(parser)
     parser.add_argument("folder", type=Path, help="a model folder")
     parser.add_argument("--data", type=Path, required=True, help="the pictures and captions that it was trained on")
+    add_trust(parser)
     args = parser.parse_args(arguments)
     return exit_status(lambda: _run(args), args, prog=prog)
 
 
 def _run(args: argparse.Namespace) -> int:
-    loaded_model, images = _open(args.folder, args.data)
+    loaded_model, images = _open(args.folder, args.data, trust=args.trust)
     adherences = measure(loaded_model, images, train_classifier(images))
     figures = {f"prompts obeyed: {one.attribute}": _figure(one, loaded_model) for one in adherences}
     update_card(args.folder, with_figures(loaded_model.card, figures))
@@ -132,10 +133,10 @@ def measure(
     ]
 
 
-def _open(folder: Path, data: Path) -> tuple[LoadedModel, Images]:
+def _open(folder: Path, data: Path, *, trust: bool) -> tuple[LoadedModel, Images]:
     """The model and what it was trained on. Raises TuiGenError if it was trained on something else."""
     training = PRESETS["adventurers"].prepare(data, BATCH)
-    loaded_model = open_model(folder, provider="cpu")
+    loaded_model = open_model(folder, provider="cpu", trust=trust)
     check_data(loaded_model, training, data)
     assert isinstance(training.task, ImageTask)
     return loaded_model, training.task.images

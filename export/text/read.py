@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from tui_gen.card import ModelCard
 from tui_gen.sampling.params import Tokens
-from tui_gen.text.tokenizer import PromptTokenizer
+from tui_gen.text.encoder_process import foreign_tokenizer
 
 from ..assumptions import OF_PICTURES, Assumptions
 from ..checkpoints.checkpoint import Checkpoint
@@ -115,7 +115,7 @@ def _corpus_tokens(corpus: Sequence[Path], tokenizer: str, size: int) -> tuple[T
     """One int64[rows, n] from the beginning of the text, without what the vocabulary lacks; none if it is short."""
     if not corpus:
         return ()
-    reader = PromptTokenizer(tokenizer)
+    reader = foreign_tokenizer(tokenizer)
     ids = reader.ids(read_text_file(corpus[0])[:_CHARACTERS])
     known = [token for token in ids if token < size and token != reader.unknown_id][: _ROWS * TEXT_STEPS]
     rows = len(known) // TEXT_STEPS

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from tui_gen.errors import TuiGenError
-from tui_gen.files import read_text, replace_file
-from tui_gen.json_fields import JsonFields
+from tui_gen.files import HALF, read_text, replace_file
+from tui_gen.json_fields import JsonFields, parse_json
 from tui_gen.training_run import LOG
 
 from ..checkpoints.load import load_values
@@ -145,8 +145,8 @@ def weights_file(facts: Mapping[str, Any], weights: Mapping[str, Tensor]) -> byt
     content = safetensors.torch.save({name: weights[name].contiguous() for name in sorted(weights)})
     size = int.from_bytes(content[:8], "little")
     # written anew, because the library has the metadata in another order in every run
-    header = {"__metadata__": metadata, **json.loads(content[8 : 8 + size])}
-    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    header = {"__metadata__": metadata, **parse_json(content[8 : 8 + size])}
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode("utf-8", HALF)
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text + content[8 + size :]
 
@@ -177,7 +177,7 @@ def _checked(path: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
     Raises TuiGenError that names the file and what is wrong in it.
     """
     try:
-        values = json.loads(json.dumps({key: facts[key] for key in (*DESCRIPTION, *_TEXTS) if key in facts}))
+        values = parse_json(json.dumps({key: facts[key] for key in (*DESCRIPTION, *_TEXTS) if key in facts}))
         _check_kinds(JsonFields(values, ""))
     except (TypeError, ValueError, RecursionError) as fault:
         raise TuiGenError(f"{path} says what no trainer writes: {fault!s:.100}") from fault
@@ -231,8 +231,8 @@ def _stated(metadata: Any) -> dict[str, Any] | None:
     if not isinstance(metadata, dict) or not metadata.keys() >= {*_OBJECTS, "card"}:
         return None
     try:
-        stated = {key: json.loads(metadata[key]) for key in _OBJECTS}
-    except (ValueError, RecursionError):
+        stated = {key: parse_json(metadata[key]) for key in _OBJECTS}
+    except TuiGenError:
         return None
     if not all(isinstance(value, dict) for value in stated.values()) or not stated["options"].keys() >= _NEEDED:
         return None
@@ -247,8 +247,8 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     if path.is_file() and not path.stat().st_size:
         return []
     try:
-        entries = [json.loads(line) for line in read_text(path).splitlines()]
-    except (ValueError, RecursionError) as fault:
+        entries = [parse_json(line) for line in read_text(path).splitlines()]
+    except TuiGenError as fault:
         raise TuiGenError(f"{path} is not a training log: {fault}") from fault
     _check_log(JsonFields({"log": entries}, ""))
     return entries

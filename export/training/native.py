@@ -8,13 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer
-
 from tui_gen.card import ModelCard
-from tui_gen.errors import TuiGenError
+from tui_gen.errors import TuiGenError, errors_of
 from tui_gen.files import digest
 from tui_gen.library import read_card
-from tui_gen.text.tokenizer import errors_as
+from tui_gen.text.encoder_process import foreign_tokenizer
 
 from ..build_tokenizer import phrase_tokenizer
 from ..checkpoints.checkpoint import Checkpoint
@@ -125,9 +123,8 @@ def _vocabulary(tokenizer: str) -> str:
 
 def _tokens(tokenizer: str) -> dict[str, int]:
     """Every token and its id. Raises TuiGenError for a text that is no tokenizer.json."""
-    with errors_as("its tokenizer is damaged"):
-        tokens: dict[str, int] = Tokenizer.from_str(tokenizer).get_vocab()
-    return tokens
+    with errors_of("its tokenizer"):
+        return foreign_tokenizer(tokenizer).vocabulary
 
 
 def kept_weights(checkpoint: Checkpoint, path: Path, guidance: float | None) -> bytes:

@@ -9,6 +9,8 @@ import os
 import re
 import stat
 import sys
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tui_gen.errors import TuiGenError
@@ -21,6 +23,12 @@ _LONGEST = 80
 """Characters of a model's name that a file's name takes."""
 MAX_BYTES, MAX_TEXT = 2**31, 2**25
 """Of a file, and of one that is text."""
+_LARGE, _MOST_HOLES = 2**26, 10_000
+"""Bytes of a file in which holes are looked for, and after how many one does not look further."""
+HALF = "replace"
+"""What is done to half a character, which JSON and the command line can have and UTF-8 cannot."""
+_TEMPORARY, _YOUNG = "tui-gen-temporary-", 600
+"""How names of temporary folders begin, and seconds."""
 PRIVATE, PUBLIC = 0o600, 0o666
 """Who may read a new file: its owner, or whoever a person lets read theirs."""
 _NO_FILE = "it is not a file"
@@ -52,6 +60,7 @@ def read_bytes(path: Path, *, most: int = MAX_BYTES) -> bytes:
         with open(open_regular(path), "rb") as file:
             if os.fstat(file.fileno()).st_size > most:
                 raise TuiGenError(f"{path} is larger than {most >> 20:,} MiB, too large for what it is")
+            check_whole(path, file.fileno())
             content = file.read()
     except OSError as fault:
         reason = "is not a file" if fault.strerror == _NO_FILE else f"cannot be read: {fault.strerror}"
@@ -59,6 +68,28 @@ def read_bytes(path: Path, *, most: int = MAX_BYTES) -> bytes:
     if not content:
         raise TuiGenError(f"{path} is empty")
     return content
+
+
+def check_whole(path: Path, file: int) -> None:
+    """Raises TuiGenError for a large file of which the disk has less than half, as of a copy that broke off: reading
+    it would take long and much memory, for zeros.
+    """
+    size, at, data = os.fstat(file).st_size, 0, 0
+    if size < _LARGE or not hasattr(os, "SEEK_HOLE"):
+        return
+    for _ in range(_MOST_HOLES):
+        try:
+            begin = os.lseek(file, at, os.SEEK_DATA)
+        except OSError:  # there is no more
+            break
+        at = os.lseek(file, begin, os.SEEK_HOLE)
+        data += at - begin
+    os.lseek(file, 0, os.SEEK_SET)
+    if data < size // 2:
+        raise TuiGenError(
+            f"{path} is not whole: of its {size >> 20:,} MiB only {data >> 20:,} are on the disk; copy or download it "
+            "again"
+        )
 
 
 def read_text(path: Path) -> str:
@@ -126,20 +157,73 @@ def replace_file(path: Path, content: bytes | memoryview, *, mode: int = PUBLIC,
     mode: of the file. durable: whether it is on the disk when this returns, whatever happens to the machine. Raises
     OSError that names the file; it is as it was then, and nothing lies beside it.
     """
-    new = path.with_name(f"{path.name}.tmp")
+    replace_files({path: content}, mode=mode, durable=durable)
+
+
+def replace_files(contents: Mapping[Path, bytes | memoryview], *, mode: int = PUBLIC, durable: bool = False) -> None:
+    """The same for several files, one after another in this order, and none before there was room for all."""
+    new = {path: path.with_name(f"{path.name}.tmp") for path in contents}
+    path = Path()
     try:
-        new.unlink(missing_ok=True)  # one that a kill has left, or whatever else stands there
-        with open(open_regular(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode=mode), "wb") as file:
-            file.write(content)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
-        new.replace(path)
+        for path, content in contents.items():
+            new[path].unlink(missing_ok=True)  # one that a kill has left, or whatever else stands there
+            with open(open_regular(new[path], os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode=mode), "wb") as file:
+                file.write(content)
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
+        for path in contents:
+            new[path].replace(path)
     except OSError as fault:
-        with contextlib.suppress(OSError):
-            new.unlink(missing_ok=True)
+        for rest in new.values():
+            with contextlib.suppress(OSError):
+                rest.unlink(missing_ok=True)
         fault.filename = str(path)  # which a file that is open does not say
         raise
+
+
+@contextlib.contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A new folder, which is gone in the end; first, those go that killed programs of the same person have left."""
+    import tempfile  # as above
+
+    _remove_left(Path(tempfile.gettempdir()))
+    with tempfile.TemporaryDirectory(prefix=_TEMPORARY) as name:
+        lock = _lock_folder(name)
+        try:
+            yield Path(name)
+        finally:
+            if lock is not None:
+                os.close(lock)
+
+
+def _lock_folder(path: str | Path) -> int | None:
+    """The number of an opened folder whose lock is this process's now; None of one that another has, and for none."""
+    with contextlib.suppress(OSError):
+        folder = os.open(path, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0))
+        if lock_at_once(folder, without=False):
+            return folder
+        os.close(folder)
+    return None
+
+
+def _remove_left(place: Path) -> None:
+    """Removes temporary folders that no living process has the lock of, where the system has such locks.
+
+    One that is young may not be locked yet.
+    """
+    if sys.platform == "win32":
+        return
+    import shutil
+
+    with contextlib.suppress(OSError), os.scandir(place) as entries:
+        for entry in entries:
+            facts = entry.stat(follow_symlinks=False) if entry.name.startswith(_TEMPORARY) else None
+            if not facts or facts.st_uid != os.geteuid() or time.time() - facts.st_mtime < _YOUNG:
+                continue
+            if (lock := _lock_folder(entry.path)) is not None:
+                shutil.rmtree(entry.path, ignore_errors=True)  # which follows no link
+                os.close(lock)
 
 
 def free_path(folder: Path, stem: str, suffix: str) -> Path:

@@ -11,7 +11,7 @@ from pathlib import Path
 from tui_gen.card import ModelCard
 from tui_gen.checkpoint import Answers, is_checkpoint, open_checkpoint
 from tui_gen.errors import TuiGenError
-from tui_gen.files import digest, read_bytes
+from tui_gen.files import HALF, digest, read_bytes
 from tui_gen.json_fields import parse_json
 from tui_gen.library import Entry, LoadedModel, epoch_name, graph_file, read_card, read_tokenizer
 from tui_gen.scoring.score import score_file
@@ -142,7 +142,7 @@ class RunWatch:
         try:
             folder = open_checkpoint(path, self._answers).folder
             card = read_card(folder)
-            return Network(path, card, None, digest(f"{card.sha256}{read_tokenizer(folder)}".encode())), ""
+            return Network(path, card, None, digest(f"{card.sha256}{read_tokenizer(folder)}".encode("utf-8", HALF))), ""
         except TuiGenError as fault:
             return None, str(fault)
 
@@ -165,7 +165,7 @@ class RunWatch:
         if (card.sha256 and card.sha256 != sha256) or (needs_tokenizer and not tokenizer):
             return None
         path = folder if epoch is None else epoch_folder(self.run, epoch)
-        return Network(path, card, epoch, digest(f"{sha256}{tokenizer}".encode()))
+        return Network(path, card, epoch, digest(f"{sha256}{tokenizer}".encode("utf-8", HALF)))
 
 
 def file_times(folder: Path, names: tuple[str, ...]) -> FileTimes:

@@ -166,7 +166,7 @@ def read_learning(folder: Path, card: ModelCard | None) -> Learning:
 def whole_lines(path: Path) -> list[str]:
     """The lines of a log, none where there is none; without a last one of several that was cut."""
     *lines, rest = (_read_from(path, 0) if path.exists() else b"").split(b"\n")
-    return [line.decode() for line in (*lines, *([rest] if _is_whole(rest) or not lines else []))]
+    return [line.decode("utf-8", "replace") for line in (*lines, *([rest] if _is_whole(rest) or not lines else []))]
 
 
 def _is_whole(line: bytes) -> bool:

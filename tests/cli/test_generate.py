@@ -80,6 +80,14 @@ def test_a_model_that_takes_all_memory_for_some_number_of_samples_is_told_in_a_l
     assert done.stderr == b"tui-gen: there is not enough memory for a step of so many samples; ask for fewer\n"
 
 
+def test_a_model_that_takes_all_memory_after_some_tokens_is_told_in_a_line(tui_gen: Run, tmp_path: Path) -> None:
+    folder = str(toys.endless_text_folder(tmp_path / "late", graph=hostile.late(20).SerializeToString()))
+    assert b"(its If) depends on the tokens that it reads" in tui_gen("generate", folder).stderr
+    done = tui_gen("generate", folder, "the", "-l", "60", "--trust")
+    assert done.returncode == 1
+    assert done.stderr == b"tui-gen: there is not enough memory for a step of so many samples; ask for fewer\n"
+
+
 def test_a_dash_reads_the_prompt_from_stdin(tui_gen: Run) -> None:
     for stdin in (b"the cat\n", b"the cat", b"the\r\ncat\r\n"):
         assert tui_gen("generate", "text", "-", "-t", "0", stdin=stdin).stdout.startswith(b"the cat sat.")

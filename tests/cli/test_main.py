@@ -20,6 +20,7 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 
 from tests.conftest import Run
@@ -223,8 +224,9 @@ def test_ctrl_c_ends_a_run_at_once_and_what_was_printed_stays(start: Start, tui_
     assert uninterrupted[:1990] == begin[:1990]
 
 
-def test_ctrl_c_ends_a_step_that_has_no_end(start: Start, tmp_path: Path) -> None:
-    folder = toys.endless_text_folder(tmp_path / "endless", graph=hostile.endless(20).SerializeToString())
+@pytest.mark.parametrize("graph", [hostile.endless(20), hostile.stubborn(20)], ids=["can be ended", "cannot"])
+def test_ctrl_c_ends_a_step_that_has_no_end(graph: onnx.ModelProto, start: Start, tmp_path: Path) -> None:
+    folder = toys.endless_text_folder(tmp_path / "endless", graph=graph.SerializeToString())
     process = start("generate", str(folder), "the", "--trust")
     assert process.stdout
     process.stdout.read(3)  # as much as comes before that step

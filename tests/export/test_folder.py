@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,25 @@ def test_a_card_of_a_stranger_is_rewritten_or_told_by_what_is_wrong_in_it(
     with pytest.raises(TuiGenError, match=re.escape(says)):
         update_card(folder, read_card(folder))
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_kill_between_the_two_cards_leaves_no_figure_that_only_people_read(
+    names: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shutil.copytree(names, tmp_path / "model"))
+    rename, renamed = Path.replace, list[Path]()
+
+    def die_at_the_second(path: Path, target: Path) -> Path:
+        if renamed:
+            raise KeyboardInterrupt
+        renamed.append(target)
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "replace", die_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        update_card(folder, replace(read_card(folder), description="Measured since."))
+    assert read_card(folder).description == "Measured since."
+    assert "Measured since." not in (folder / "README.md").read_text(encoding="utf-8")
 
 
 def test_a_file_in_the_way_is_left_alone(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import random
 import re
@@ -154,6 +155,17 @@ def test_an_epoch_that_comes_again_after_a_crash_is_noted_once(tmp_path: Path) -
     assert [(entry["epoch"], entry["train_loss"]) for entry in log_of(run)] == [(1, 1.0), (2, 2.0), (3, 9.0)]
 
 
+@pytest.mark.parametrize(
+    "line", [b"{", b"[" * 100_000, b"[]", b'{"epoch": "x"}', b"\xff{}", b'{"epoch": 1' + b"0" * 5000]
+)
+def test_a_log_of_somebody_else_is_told_and_left_as_it_is(line: bytes, tmp_path: Path) -> None:
+    log = tmp_path / "training.jsonl"
+    log.write_bytes(line + b"\n")
+    trouble = publish(nn.Linear(2, 2), tmp_path, train_loss=1.0).trouble
+    assert trouble.startswith(f"{log}: ")
+    assert log.read_bytes() == line + b"\n"
+
+
 def test_networks_that_take_more_than_they_may_are_thinned_out(tmp_path: Path) -> None:
     net, run = Writer(), tmp_path / "run"
     for epoch in range(1, 9):
@@ -181,6 +193,14 @@ def test_a_second_training_into_one_run_is_refused_with_the_name_of_the_first(tm
         assert f"another training writes there: process {first.pid} on " in second.trouble
         first.stdin.close()
     assert len(log_of(tmp_path / "run")) == 1
+
+
+def test_on_a_file_system_without_locks_a_training_publishes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    assert "neither recurrent" in publish(nn.Linear(2, 2), tmp_path / "run", train_loss=1.0).trouble
 
 
 PAGE = (Path(__file__).parents[2] / "docs" / "runs.md").read_text(encoding="utf-8")

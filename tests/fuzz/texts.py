@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tui_gen.images.codec import ImageCodec
 from tui_gen.images.completion import completion_prompt, erased, parse_part
 from tui_gen.library import LoadedModel, open_model, shipped_folder
 from tui_gen.text.codec import TextCodec
+from tui_gen.text.tokenizer import NOWHERE
 from tui_gen.text.transcript import Transcript
 
 from .mutations import changed
@@ -52,7 +54,7 @@ def _normalizer(rng: random.Random) -> Json:
                 "strip_accents": None,
                 "lowercase": True,
             },
-            {"type": "Precompiled", "precompiled_charsmap": rng.choice(("", "AAAA", "AAAAAAAAAAAAAAAA"))},
+            {"type": "Precompiled", "precompiled_charsmap": rng.choice(("AAAAAA==", "AAAAAAAA"))},
         )
     )
 
@@ -81,13 +83,15 @@ def _pre_tokenizer(rng: random.Random) -> Json:
 def _decoder(rng: random.Random) -> Json:
     return rng.choice(
         (
-            *({"type": name} for name in ("ByteLevel", "Fuse", "ByteFallback")),
+            *({"type": name} for name in ("Fuse", "ByteFallback")),
+            {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
             {"type": "WordPiece", "prefix": rng.choice(_CONTENTS), "cleanup": True},
             {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True},
             {"type": "BPEDecoder", "suffix": rng.choice(_CONTENTS)},
             {"type": "CTC", "pad_token": "the", "word_delimiter_token": "|", "cleanup": True},
             {"type": "Strip", "content": rng.choice("a "), "start": rng.choice((0, 1, 2**40)), "stop": 1},
-            {"type": "Replace", "pattern": _pattern(rng), "content": rng.choice(_CONTENTS)},
+            {"type": "Replace", "pattern": {"String": rng.choice(("a", "the", "▁"))}, "content": rng.choice(_CONTENTS)},
+            {"type": "Replace", "pattern": _pattern(rng), "content": "a"},
         )
     )
 
@@ -114,17 +118,19 @@ def _added(rng: random.Random) -> list[Json]:
     ]
 
 
-def _model(rng: random.Random) -> Json:
+def _model(rng: random.Random, known: dict[str, int]) -> Json:
+    """known: words and their ids, which are most often kept, for a card names ids."""
     words = [*toys.WORDS, "a", "b", "▁", "▁the", "##s", "<0x41>"][: rng.choice((3, 8, 14))]
-    vocab = {word: number for number, word in enumerate(words)}
+    vocab = known if known and rng.random() < 0.8 else {word: number for number, word in enumerate(words)}
+    words = sorted(vocab, key=vocab.__getitem__)
     unknown = rng.choice((words[0], None, "absent"))
     return rng.choice(
         (
             {"type": "WordLevel", "vocab": vocab, "unk_token": unknown},
             {"type": "WordPiece", "vocab": vocab, "unk_token": unknown or "", "continuing_subword_prefix": "##"}
             | {"max_input_chars_per_word": rng.choice((0, 5, 100))},
-            {"type": "Unigram", "vocab": [[word, -rng.random()] for word in words]}
-            | {"unk_id": rng.choice((0, None, 99)), "byte_fallback": rng.random() < 0.3},
+            {"type": "Unigram", "vocab": [[word, -rng.random()] for word in words]}  # whose ids count from 0
+            | {"unk_id": rng.choice((0, 0, None, 99)), "byte_fallback": rng.random() < 0.3},
             {"type": "BPE", "vocab": vocab, "merges": rng.choice(([], ["a b"], [["a", "b"]], ["x"]))}
             | {"unk_token": unknown, "fuse_unk": rng.random() < 0.5, "byte_fallback": rng.random() < 0.3}
             | {"dropout": rng.choice((None, 0.5, 1.0)), "ignore_merges": rng.random() < 0.3},
@@ -137,15 +143,18 @@ _PARTS: dict[str, Callable[[random.Random], Any]] = {
     "pre_tokenizer": _pre_tokenizer,
     "decoder": _decoder,
     "post_processor": _post_processor,
-    "added_tokens": _added,
-    "model": _model,
 }
 _SEQUENCES = {"normalizer": "normalizers", "pre_tokenizer": "pretokenizers", "decoder": "decoders"}
 
 
 def other_tokenizer(facts: Json, rng: random.Random) -> Json:
-    """With up to three of its parts exchanged for others, or for sequences of them."""
+    """With up to three of its parts exchanged for others, or for sequences of them; now and then with other tokens."""
     result = dict(facts)
+    if rng.random() < 0.2:
+        vocab = facts["model"]["vocab"]
+        result["model"] = _model(rng, vocab if isinstance(vocab, dict) and len(vocab) < 100 else {})
+    if rng.random() < 0.1:
+        result["added_tokens"] = _added(rng)
     for part in rng.sample(list(_PARTS), rng.randint(1, 3)):
         make = _PARTS[part]
         result[part] = make(rng)
@@ -161,25 +170,44 @@ def tokenizers(folder: Path) -> Attempt:
         "text": lambda path: toys.text_folder(path, vocab_size=8),
         "letters": toys.character_folder,
         "image": toys.image_folder,
+        "bytes": lambda path: toys.text_folder(
+            path,
+            graph=toys.text_graph(np.zeros((257, 257), dtype=np.float32)),
+            tokenizer=toys.bytes_bpe(("t", "h")),
+            vocab_size=257,
+        ),
     }
     models = [make(folder / name) for name, make in makers.items()]
     sources = [json.loads((path / "tokenizer.json").read_text(encoding="utf-8")) for path in models]
-    strangers = [json.loads(toys.bytes_bpe(("t", "h"))), json.loads(toys.multiplying("a"))]
+    multiplying = json.loads(toys.multiplying("a"))
     for path in models:
         open_model(path, provider="cpu")  # which is tried in a process of its own, once
 
     def attempt(rng: random.Random) -> object:
-        at = rng.randrange(len(models))
-        facts: Any = sources[at] if rng.random() < 0.8 else rng.choice(strangers)
-        if rng.random() < 0.7:
+        at, kind = rng.randrange(len(models)), rng.random()
+        facts: Any = sources[at] if kind < 0.95 else multiplying
+        if kind > 0.1:
             facts = other_tokenizer(facts, rng)
-        if rng.random() < 0.5:
-            facts = changed(facts, rng)
+        if kind < 0.15:
+            facts = changed(facts, rng, most=1)
         content = json.dumps(facts).encode()
-        (models[at] / "tokenizer.json").write_bytes(damaged(content, rng) if rng.random() < 0.1 else content)
-        return use_codec(open_model(models[at], provider="cpu", threads=1), rng)
+        (models[at] / "tokenizer.json").write_bytes(damaged(content, rng) if kind < 0.03 else content)
+        loaded_model = open_model(models[at], provider="cpu", threads=1)
+        with suppress(TuiGenError):  # a text that it does not know
+            use_codec(loaded_model, rng)
+        return _use_own_words(loaded_model.codec, rng)
 
     return attempt
+
+
+def _use_own_words(codec: TextCodec | ImageCodec, rng: random.Random) -> None:
+    """Whatever else a tokenizer refuses: words of its own it encodes, and what it encodes it decodes."""
+    words = [word for word, token in codec.vocabulary.items() if token < NOWHERE]
+    for word in rng.sample(words, min(3, len(words))):
+        codec.unknown(word)
+        if isinstance(codec, TextCodec):
+            tokens = codec.tokenizer.ids(word)
+            codec.decode([token for token in tokens if token < NOWHERE])
 
 
 _CHARACTERS = (

@@ -10,7 +10,6 @@ import os
 import random
 import resource
 import sys
-import tempfile
 import time
 import traceback
 import warnings
@@ -21,6 +20,7 @@ from typing import Any, TextIO
 from tui_gen import child
 from tui_gen.bench import screen
 from tui_gen.errors import TuiGenError
+from tui_gen.files import temporary_folder
 from tui_gen.text import encoder_process
 
 from .kinds import KINDS
@@ -51,9 +51,9 @@ def main(kind: str, seed: int, first: int) -> None:
     report = os.fdopen(os.dup(1), "w", buffering=1, encoding="ascii", errors="backslashreplace")
     os.dup2(2, 1)
     warnings.simplefilter("ignore")
-    with tempfile.TemporaryDirectory(prefix="tui-gen-fuzz-") as folder:
-        os.environ.update(HOME=folder, XDG_CACHE_HOME=folder, XDG_STATE_HOME=folder, XDG_DATA_HOME=folder)
-        _try_all(kind, seed, first, Path(folder), report)
+    with temporary_folder() as folder:  # which is left where this process dies of an input
+        os.environ.update(dict.fromkeys(("HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME"), str(folder)))
+        _try_all(kind, seed, first, folder, report)
 
 
 def _try_all(kind: str, seed: int, first: int, folder: Path, report: TextIO) -> None:

@@ -60,6 +60,21 @@ def test_what_many_samples_take_is_no_hang() -> None:
     assert Run(Options(), speed, 4096).limit > 100
 
 
+def test_what_nobody_waits_for_any_more_is_ended_unless_it_ends_by_itself() -> None:
+    options = Options()
+    run = Run(options, Speed(), 1)
+    run.count = 1
+    run.abandon()
+    run.count = 3  # the next one
+    run.look()
+    run.look()
+    assert not options.terminate
+    run.abandon()
+    run.look()
+    assert options.terminate
+    assert run.take_reason() == "stopped"
+
+
 def test_a_step_without_end_is_ended_and_the_model_can_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "_PATIENCE", 1.0)
     monkeypatch.setattr(watch, "_FACTOR", 1)

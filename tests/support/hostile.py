@@ -90,6 +90,49 @@ def endless(position: int) -> onnx.ModelProto:
     return step(nodes, constants)
 
 
+def _at(position: int, nodes: Sequence[onnx.NodeProto], constants: Mapping[str, NDArray[Any]]) -> onnx.ModelProto:
+    """Computes the nodes after so many tokens, and next to nothing before and later."""
+    result = helper.make_tensor_value_info("harm", TensorProto.FLOAT, [])
+    other = [helper.make_node("Identity", ["nought"], ["harm"])]
+    branches = {
+        "then_branch": helper.make_graph(nodes, "harmful", [], [result]),
+        "else_branch": helper.make_graph(other, "harmless", [], [result]),
+    }
+    condition = [
+        helper.make_node("ReduceMax", ["next.position"], ["now"], keepdims=0),
+        helper.make_node("Equal", ["now", "when"], ["late"]),
+    ]
+    return step(
+        [*condition, helper.make_node("If", ["late"], ["harm"], **branches)],
+        {**constants, "when": np.array(position)},
+    )
+
+
+def stubborn(position: int) -> onnx.ModelProto:
+    """After so many tokens one operation takes hours, which nothing can end but the end of the process: it compares
+    each of two million boxes with all others.
+    """
+    count = 2 * 10**6
+    nodes = [
+        helper.make_node("ConstantOfShape", ["places"], ["boxes"]),
+        helper.make_node("ConstantOfShape", ["counts"], ["scores"]),
+        helper.make_node("NonMaxSuppression", ["boxes", "scores", "most", "overlap"], ["chosen"]),
+        helper.make_node("ReduceMax", ["chosen"], ["last"], keepdims=0),
+        helper.make_node("Cast", ["last"], ["harm"], to=TensorProto.FLOAT),
+    ]
+    sizes = {"places": np.array([1, count, 4]), "counts": np.array([1, 1, count]), "most": np.array([count])}
+    return _at(position, nodes, {**sizes, "overlap": np.array([1.0], dtype=np.float32)})
+
+
+def late(position: int) -> onnx.ModelProto:
+    """After so many tokens, and not before, it takes more memory than there is."""
+    nodes = [
+        helper.make_node("ConstantOfShape", ["size"], ["zeros"]),
+        helper.make_node("ReduceSum", ["zeros"], ["harm"], keepdims=0),
+    ]
+    return _at(position, nodes, {"size": np.array([2**38])})
+
+
 def large(numbers: int) -> onnx.ModelProto:
     """Takes so many numbers of memory at each step."""
     return step(

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
 
@@ -47,8 +48,11 @@ def test_a_whole_visit(models: Path, tmp_path: Path) -> None:
         assert LEAVES_ALTERNATE_SCREEN in screen.output
 
 
-def test_a_step_that_has_no_end_does_not_keep_the_screen_open(models: Path, tmp_path: Path) -> None:
-    toys.endless_text_folder(models / "stuck", graph=hostile.endless(20).SerializeToString())
+@pytest.mark.parametrize("graph", [hostile.endless(20), hostile.stubborn(20)], ids=["can be ended", "cannot"])
+def test_a_step_that_has_no_end_does_not_keep_the_screen_open(
+    graph: onnx.ModelProto, models: Path, tmp_path: Path
+) -> None:
+    toys.endless_text_folder(models / "stuck", graph=graph.SerializeToString())
     with terminal(f"{TUI_GEN} stuck --trust", models, tmp_path) as screen:
         screen.until(b"prompt")
         screen.type("\r")
@@ -56,6 +60,18 @@ def test_a_step_that_has_no_end_does_not_keep_the_screen_open(models: Path, tmp_
         screen.type("\x11")
         assert screen.wait() == 0
         assert LEAVES_ALTERNATE_SCREEN in screen.output
+
+
+def test_a_step_that_has_no_end_is_left_by_the_key_that_stops_a_run(models: Path, tmp_path: Path) -> None:
+    toys.endless_text_folder(models / "stuck", graph=hostile.endless(20).SerializeToString())
+    with terminal(f"{TUI_GEN} stuck --trust", models, tmp_path) as screen:
+        screen.until(b"prompt")
+        screen.type("\r")
+        screen.until(rb"token 1\d")
+        screen.type("\x1b")
+        screen.until(rb"stopped at")  # and not `failed at`, as after the deadline
+        screen.type("\x11")
+        assert screen.wait() == 0
 
 
 NOISE = """

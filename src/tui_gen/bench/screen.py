@@ -18,13 +18,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
 from tui_gen.bench.networks import VOCABULARY, fill_graph, text_card
 from tui_gen.bench.timing import Lap, Result, Timing, format_timing, in_turns, per_unit
+from tui_gen.files import temporary_folder
 from tui_gen.generation.generate import generate
 from tui_gen.library import LoadedModel, open_model, shipped_folder
 from tui_gen.sampling.params import SamplingParams
@@ -398,8 +398,8 @@ def telltale() -> Iterator[Path]:
     graph = fill_graph("lstm", {"output.bias": bias, "output.weight": np.zeros((128, VOCABULARY), dtype=np.float32)})
     words = {_STAYS: 0} | {f"{_MOVES}{number}": number for number in range(1, VOCABULARY)}
     tokenizer = {"version": "1.0", "model": {"type": "WordLevel", "vocab": words, "unk_token": _STAYS}}
-    with TemporaryDirectory(prefix="tui-gen-") as place:
-        folder = Path(place) / "telltale"
+    with temporary_folder() as place:
+        folder = place / "telltale"
         folder.mkdir()
         (folder / "model.onnx").write_bytes(graph)
         (folder / "config.json").write_text(text_card("lstm").to_json(), encoding="utf-8")

@@ -110,6 +110,11 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads", type=_count("threads"), metavar="N", help="at most so many on the CPU; default: measured"
     )
+    add_trust(parser)
+
+
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    """Whether somebody vouches for the model's file."""
     parser.add_argument(
         "--trust",
         action="store_true",

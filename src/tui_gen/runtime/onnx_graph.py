@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tui_gen.files import HALF
+
 _GRAPH = 7
 _NODE, _INITIALIZER, _INPUT, _OUTPUT, _VALUE_INFO = 1, 5, 11, 12, 13
 _NODE_INPUT, _NODE_OUTPUT, _OP_TYPE, _ATTRIBUTE, _DOMAIN = 1, 2, 4, 5, 7
@@ -139,8 +141,8 @@ class Graph:
 
 
 def with_metadata(model: bytes, texts: Mapping[str, str]) -> bytes:
-    """An ONNX file with more metadata; without texts that are too long; what UTF-8 cannot write becomes `?`."""
-    entries = [(key.encode(), text.encode(errors="replace")) for key, text in texts.items()]
+    """An ONNX file with more metadata; texts that are too long are left out."""
+    entries = [(key.encode(), text.encode("utf-8", HALF)) for key, text in texts.items()]
     messages = [
         encode_message([(_METADATA_KEY, key), (_METADATA_VALUE, text)])
         for key, text in entries

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
+from threading import get_ident
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -31,6 +31,8 @@ CUDA_VERSION: str = getattr(build_and_package_info, "cuda_version", "")
 """That this onnxruntime was built for; empty for one without CUDA."""
 _FATAL = 4
 _UNRECORDED = "-1"
+_NOWHERE = os.path.join(os.devnull, "none")
+"""A folder that nobody can make."""
 _FULL = (
     "out of memory",
     "failed to allocate memory",
@@ -123,13 +125,12 @@ class OnnxSession:
             settings.add_session_config_entry("session.use_env_allocators", "1")
         providers = [provider, *(["CPUExecutionProvider"] if provider != "CPUExecutionProvider" else [])]
         provider_options = [dict(options or {}), *[{}] * (len(providers) - 1)]
-        with tempfile.TemporaryDirectory(prefix="tui-gen-") as empty:
-            # Whatever file a tensor might still point at, it is looked for here and not found.
-            settings.add_session_config_entry("session.model_external_initializers_file_folder_path", empty)
-            with _errors_as("model.onnx cannot be opened"):
-                self._session = ort.InferenceSession(
-                    graph, settings, providers=providers, provider_options=provider_options, enable_fallback=0
-                )
+        # Whatever file a tensor might still point at, it is looked for where none can be.
+        settings.add_session_config_entry("session.model_external_initializers_file_folder_path", _NOWHERE)
+        with _errors_as("model.onnx cannot be opened"):
+            self._session = ort.InferenceSession(
+                graph, settings, providers=providers, provider_options=provider_options, enable_fallback=0
+            )
         self.providers: list[str] = self._session.get_providers()
         """Where it really runs."""
         with _errors_as("model.onnx has names that are no text"):
@@ -190,6 +191,7 @@ class OnnxSession:
         watch.add(run)
 
         def call() -> None:
+            run.thread = get_ident()
             run.count += 1
             try:  # and no context manager, which takes its time at every token
                 if watch.asleep:

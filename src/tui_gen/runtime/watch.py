@@ -52,7 +52,10 @@ class Speed:
 class Run:
     """A computation that one thread at a time makes, again and again."""
 
-    __slots__ = ("__weakref__", "_last", "_looks", "_options", "_size", "_speed", "count", "reason")
+    __slots__ = (
+        *("__weakref__", "_abandoned", "_last", "_looks", "_options", "_size", "_speed"),
+        *("count", "reason", "thread"),
+    )
 
     def __init__(self, options: Options, speed: Speed, size: int) -> None:
         """size: tokens of all samples that a run reads."""
@@ -60,6 +63,9 @@ class Run:
         """Twice the runs that have ended; one more while there is one."""
         self.reason = ""
         """Why it was ended."""
+        self.thread = 0
+        """That made it last."""
+        self._abandoned = 0
         self._options, self._speed, self._size = options, speed, max(1, size)
         self._last = self._looks = 0
 
@@ -72,9 +78,11 @@ class Run:
     def look(self) -> bool:
         """Whether something has been computed since the last time; ends a run that takes too long."""
         count, before = self.count, self._last
-        if count == before:
+        if count in (before, self._abandoned):
             self._looks += count % 2
-            if self._looks * TICK > self.limit:
+            if count == self._abandoned:
+                self.end("stopped")
+            elif self._looks * TICK > self.limit:
                 self.end(
                     f"a step of the model did not end within {self.limit:.0f} s, so it was ended: "
                     "the file is damaged, or made to do so"
@@ -85,6 +93,10 @@ class Run:
             self._speed.seconds = min(seconds, self._speed.seconds or seconds)
         self._last, self._looks = count, 0
         return True
+
+    def abandon(self) -> None:
+        """Ends it at the next look, if it is still under way then: what takes less time is worth more whole."""
+        self._abandoned = self.count
 
     def end(self, reason: str) -> None:
         """Ends it between two operations, if it is under way."""
@@ -134,6 +146,12 @@ class Watch:
         for run, _ in runs:
             run.end(reason)
         return runs
+
+    def abandon_runs(self, thread: int) -> None:
+        """Ends what a thread computes, where that takes longer than until the next look."""
+        for run in self._all():
+            if run.thread == thread and run.count % 2:
+                run.abandon()
 
     def _all(self) -> list[Run]:
         with self._lock:

@@ -111,6 +111,16 @@ class EncoderProcess:
             return _read(answers)
 
 
+def foreign_tokenizer(source: str) -> PromptTokenizer:
+    """A tokenizer that encodes in a process of its own, which has read the text of its tokenizer.json before this one.
+
+    Raises TuiGenError that says what is wrong with it.
+    """
+    encoder = EncoderProcess(source)
+    encoder.try_out("")
+    return PromptTokenizer(source, encoder)
+
+
 def serve() -> None:
     """In the process: reads the file, then answers until nobody asks any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is for who asks

@@ -42,7 +42,7 @@ FOREIGN = {
     "cut.safetensors": (b"\xff" + bytes(7) + b'{"a":', "is a damaged or incomplete safetensors file"),
     "pointer.pt": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "is a pointer of Git LFS"),
     "model.pt.gz": (b"\x1f\x8b\x08" + bytes(40), "is compressed with gzip; .* gunzip < FILE > model.pt"),
-    "zeros.pt": (bytes(6000), "is nothing but zeros; the copy broke off"),
+    "zeros.pt": (bytes(6000), "begins with nothing but zeros; the copy broke off"),
     "missing.pt": (b"Entry not found", "is a text file, not a checkpoint; it begins with: Entry not found"),
     "denied.pt": (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", "is an XML page"),
     "model.tflite": (b"\x1c\x00\x00\x00TFL3" + bytes(40), "is a TensorFlow Lite file"),

@@ -145,6 +145,15 @@ def test_a_model_of_another_name_needs_a_preset(
     assert main([str(other), "--data", str(data), "--preset", "names"]) == 0
 
 
+def test_a_file_that_only_somebody_who_trusts_it_opens_is_measured_for_them(
+    folder: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tui_gen.library.MAX_GRAPH", 1)
+    assert main([str(folder), "--data", str(data)]) == 1
+    assert "--trust opens it" in capsys.readouterr().err
+    assert main([str(folder), "--data", str(data), "--trust"]) == 0
+
+
 def test_the_training_data_is_scored_where_it_is_asked_for(folder: Path, data: Path) -> None:
     assert main([str(folder), "--data", str(data)]) == 0
     assert "figure on the training data" not in read_card(folder).measured["figures"]

@@ -108,6 +108,10 @@ def test_a_model_of_other_data_is_refused_before_anything_is_trained(
         capsys.readouterr()
         assert main([str(folder), "--data", str(data)]) == 1
         assert "this data has another vocabulary or size" in capsys.readouterr().err
+    monkeypatch.setattr("tui_gen.library.MAX_GRAPH", 1)
+    for words, says in (((), "--trust opens it"), (("--trust",), "this data has another vocabulary or size")):
+        assert main([str(tmp_path / "other"), "--data", str(data), *words]) == 1
+        assert says in capsys.readouterr().err
 
 
 def test_data_without_cloaks_or_a_missing_file_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -79,7 +80,7 @@ KINDS: list[tuple[tuple[str | int, ...], Any, str]] = [
     (("network", "width"), 3, "'network.width' is none of this network's sizes"),
     (("card",), {}, "'card' must be text"),
     (("tokenizer",), 1, "'tokenizer' must be text"),
-    (("tokenizer",), "{", "is damaged"),
+    (("tokenizer",), "{", "its tokenizer is not JSON"),
     (("log",), {}, "'log' must be a list"),
     (("log", 0), 3, "'log' must hold an object for each epoch"),
     (("log", 0, "seconds"), "long", "'log.seconds' must be a number"),
@@ -109,6 +110,34 @@ def test_a_field_of_another_kind_is_named(
     assert says in error
     assert error.count("\n") == 1
     assert "nobody foresaw" not in error
+
+
+def test_half_characters_in_a_card_and_a_folders_name_are_written_as_signs(
+    names_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    contents = checkpoint.load(names_checkpoint)
+    card = {**json.loads(contents["card"]), "description": "Half \ud800 \udcff."}
+    log = [{**epoch, "unit": "nats\ud800"} for epoch in contents["log"]]
+    torch.save({**contents, "card": json.dumps(card), "log": log}, tmp_path / "half.pt")
+    folder = tmp_path / os.fsdecode(b"half\xff")
+    assert main([str(tmp_path / "half.pt"), "-o", str(folder), "--keep-weights"]) == 0, capsys.readouterr().err
+    for model in (folder, folder / "model.onnx"):
+        assert read_card(model).description == "Half ? ?."
+    assert main([str(folder / "weights.safetensors"), "-o", str(tmp_path / "again")]) == 0, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("preset", ["names", "adventurers"])
+def test_a_tokenizer_that_panics_does_so_elsewhere(
+    preset: str, request: pytest.FixtureRequest, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    contents = checkpoint.load(request.getfixturevalue(f"{preset}_checkpoint"))
+    panic = {"type": "Precompiled", "precompiled_charsmap": "AAAA"}
+    tokenizer = {**json.loads(contents["tokenizer"]), "normalizer": panic}
+    torch.save({**contents, "tokenizer": json.dumps(tokenizer)}, tmp_path / "bad.pt")
+    assert main([str(tmp_path / "bad.pt"), "-o", str(tmp_path / "model")]) == 1
+    error = capfd.readouterr().err
+    assert "is damaged: Precompiled" in error
+    assert error.count("\n") == 1
 
 
 def test_a_card_of_another_network_is_refused(

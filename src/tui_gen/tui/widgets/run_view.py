@@ -28,6 +28,7 @@ from tui_gen.generation.pacing import Pace, frames, paced
 from tui_gen.images.codec import ImageCodec
 from tui_gen.images.picture import given_levels
 from tui_gen.images.raster import Rendering
+from tui_gen.runtime.watch import WATCH
 from tui_gen.sampling.params import FREE, Mask, SamplingParams, Tokens
 from tui_gen.sampling.step import Step
 from tui_gen.scoring.branch_scores import BranchSurprisal
@@ -105,7 +106,7 @@ class RunView(Container):
         self.pace, self.ending = Pace(), self._resting("length" if workspace.is_full(branch) else "stopped")
         self.meter = Meter(unit=workspace.loaded_model.codec.unit)
         self._params, self._rendering, self._limit = params, rendering, workspace.limit(branch)
-        self._beside = beside
+        self._beside, self._thread = beside, 0
         self._titles = branch.start.sweep.headings() if branch.start.sweep else []
         self._room = threading.Semaphore(_FRAMES_AHEAD)
         self._frames_made = self._frames_shown = 0
@@ -209,8 +210,9 @@ class RunView(Container):
         return True
 
     def stop(self) -> None:
-        """Ends the run at its next token; what was made stays."""
+        """Ends the run at its next token, or without it where that takes long; what was made stays."""
         self.pace.close()
+        WATCH.abandon_runs(self._thread)
 
     def toggle_pause(self, length: int | None, rate: float) -> bool:
         """Pauses, with the cursor behind the last token; goes on; makes a run that has reached its length longer.
@@ -267,7 +269,7 @@ class RunView(Container):
 
     def _work(self, pace: Pace, room: threading.Semaphore) -> None:
         """In the thread: makes steps, hands over one message per frame, touches no widget."""
-        worker, branch = get_current_worker(), self.branch
+        worker, branch, self._thread = get_current_worker(), self.branch, threading.get_ident()
         ending: Ending = "length"
         fault = ""
         try:
@@ -276,9 +278,10 @@ class RunView(Container):
                 if not self._hand_over(buffer, pace, room, worker):
                     break
         except TuiGenError as problem:
-            ending, fault = "failed", str(problem)
+            ending, fault = ("length", "") if pace.closed else ("failed", str(problem))
         if ending == "length" and pace.closed:
             ending = "stopped"
+        self._thread = 0  # others will work in it
         self.post_message(self.Rested(self, ending, fault))
 
     def _steps(self) -> Iterator[Step]:
