@@ -97,9 +97,17 @@ async def test_what_a_person_does_comes_first(run_folder: Path) -> None:
         await driver.press("f10")
         publish(run_folder, 4)
         await driver.says(told[4])
-        await driver.press("ctrl+l")
+        await driver.press("escape")
         await rests(driver, 4, 3)
-        assert headings(driver) == ["mine · epoch 4", "mine · epoch 3"]
+        await driver.press("home")
+        publish(run_folder, 5)
+        await driver.says(told[5])
+        publish(run_folder, 6)
+        await driver.shows("epoch 6, held out")
+        assert driver.notice == told[5]  # once is enough
+        await driver.press("ctrl+l")
+        await rests(driver, 6, 4)
+        assert not driver.notice
 
 
 async def test_another_model_that_a_person_plays_stays(run_folder: Path, models: Path) -> None:
