@@ -146,6 +146,21 @@ async def test_what_cannot_be_compared_is_told_and_the_newest_is_played_alone(ru
         published(run_folder, 2, folder=toys.image_folder)
         await driver.until(lambda: "models of one kind can be compared" in driver.notice)
         await rests(driver, 2)
+        await driver.press("f3")
+        await driver.shows("▸ mine · epoch 2")
+        assert [line[:8].strip() for line in driver.screen().splitlines()].count("text") == 1
+
+
+async def test_a_run_that_is_opened_as_a_model_is_called_by_its_name_when_it_has_gone_on(run_folder: Path) -> None:
+    async with on_screen(run_folder / "model") as driver:
+        publish(run_folder, 2)
+        for _ in range(2):
+            driver.playground.loader.look()
+        await driver.says("mine was written anew; ^l loads it, and prompt and branches stay")
+        await driver.press("ctrl+l")
+        await driver.shows("mine · epoch 2")
+        await driver.press("f3")
+        await driver.shows("▸ mine · epoch 2")
 
 
 async def test_a_run_that_is_removed_is_told_and_waited_for(run_folder: Path) -> None:
