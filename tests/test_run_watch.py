@@ -75,7 +75,7 @@ def test_between_two_renames_nothing_is_new(run_folder: Path) -> None:
 
 @pytest.mark.parametrize("last", ["config.json", "model.onnx", "tokenizer.json"])
 def test_what_comes_in_any_order_is_a_network_once_it_is_whole(run_folder: Path, tmp_path: Path, last: str) -> None:
-    """As rsync fills a folder; a file in place of an older one is of another network for a while."""
+    """As rsync fills a folder; while a file in place of an older one is of another network, the last one stays."""
     published(run_folder, 1)
     watch = RunWatch(run_folder)
     assert epochs(watch.look()) == [1]
@@ -84,9 +84,24 @@ def test_what_comes_in_any_order_is_a_network_once_it_is_whole(run_folder: Path,
     for name in sorted(file.name for file in source.iterdir() if file.name != last):
         shutil.copy(source / name, run_folder / "model" / name)
     (run_folder / "model" / last).write_bytes(content[: len(content) // 2])
-    assert epochs(watch.look()) == []
+    assert epochs(watch.look()) == [1]
     (run_folder / "model" / last).write_bytes(content)
     assert epochs(watch.look()) == [2]
+
+
+def test_while_a_newest_network_is_half_written_the_last_one_stays_the_newest(run_folder: Path) -> None:
+    published(run_folder, 1)
+    published(run_folder, 2)
+    watch = RunWatch(run_folder)
+    watch.look()
+    whole = (run_folder / "model" / "model.onnx").read_bytes()
+    (run_folder / "model" / "model.onnx").write_bytes(whole[:100])
+    assert epochs(watch.look()) == [2, 1]
+    published(run_folder, 3)
+    assert epochs(watch.look())[0] == 3
+    (run_folder / "model" / "model.onnx").write_bytes(whole[:100])
+    shutil.copytree(run_folder / "epochs" / "0001", run_folder / "epochs" / "0004")
+    assert epochs(watch.look())[0] == 4
 
 
 def test_clocks_that_differ_change_nothing(run_folder: Path) -> None:

@@ -117,6 +117,9 @@ class RunWatch:
         for folder in folders:
             if network := self._network(folder):
                 networks.setdefault(network.path, network)
+        newest, later = self.state.newest, max(kept, default=0)
+        if newest and (newest.epoch or 0) >= later and self._is_half_written(self.run / MODEL):
+            networks = {newest.path: newest, **networks}  # else the one before would come back meanwhile
         self._read = {folder: self._read[folder] for folder in folders}
         return tuple(networks.values())
 
@@ -151,6 +154,10 @@ class RunWatch:
         if folder not in self._read or self._read[folder][0] != times:
             self._read[folder] = times, self._read_network(folder)
         return self._read[folder][1]
+
+    def _is_half_written(self, folder: Path) -> bool:
+        times, network = self._read[folder]
+        return network is None and any(size >= 0 for _, size in times)
 
     def _read_network(self, folder: Path) -> Network | None:
         """None for one that is not whole."""

@@ -118,7 +118,13 @@ async def test_another_model_that_a_person_plays_stays(run_folder: Path, models:
         publish(run_folder, 2)
         await driver.says("mine · epoch 2 is there; ^l plays it")
         await driver.press("ctrl+l")
-        await driver.until(lambda: headings(driver)[:1] == ["mine · epoch 2"])
+        await driver.until(lambda: headings(driver) == ["mine · epoch 2", "cats"])
+        publish(run_folder, 3)
+        await rests(driver, 3, 2)
+        driver.playground.open(models / "cats")
+        await driver.until(lambda: driver.workspace.loaded_model.name == "cats")
+        await driver.press("ctrl+l")
+        await driver.until(lambda: headings(driver) == ["mine · epoch 3", "cats"])
 
 
 async def test_f9_lists_epochs_as_they_come_and_keeps_what_is_selected(run_folder: Path, tmp_path: Path) -> None:

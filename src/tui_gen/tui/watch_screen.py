@@ -187,6 +187,8 @@ class WatchScreen(PlaygroundScreen):
         self._beside = None if chosen else self.workspace.loaded_model
         with self.app.batch_update():
             await self.serve(workspace)
+            if self.run_view:  # it was played before, beside others
+                await self.output.show_card("")
             others = chosen[: MOST - 1] or [each for each in (self._beside,) if each]
             branch = await self._follow(self.output.start(text, beside=others))
         workspace.unattended = branch
