@@ -276,7 +276,7 @@ class ModelList(SteadyOptionList):
 
     @property
     def _listed(self) -> dict[str, Entry]:
-        return {**self._networks, **self._entries}
+        return {**self._networks, **self._entries, **self._networks}  # first, and by their own names
 
     def _fill(self) -> None:
         kinds = dict[str, list[Option]]()
