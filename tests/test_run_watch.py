@@ -206,6 +206,14 @@ def test_plain_prints_a_line_and_a_sample_per_epoch(tui_gen: Run, run_folder: Pa
     assert scored.count("bits per character") == 2
 
 
+def test_why_there_is_no_network_is_told_beside_the_losses(tui_gen: Run, run_folder: Path) -> None:
+    run_folder.mkdir()
+    entry = {"epoch": 1, "unit": "", "train_loss": 4.0, "validation_loss": None, "trouble": "it is a transformer"}
+    (run_folder / "training.jsonl").write_text(json.dumps(entry) + "\n")
+    printed = tui_gen("watch", str(run_folder), "--plain", "--epochs", "1").stdout.decode()
+    assert printed == "epoch 1: training 4.000; it is a transformer\n\n"
+
+
 def test_plain_draws_pictures(tui_gen: Run, run_folder: Path) -> None:
     published(run_folder, 1, folder=toys.image_folder)
     printed = tui_gen("watch", str(run_folder), "--plain", "--epochs", "1", "-t", "0").stdout.decode()

@@ -222,8 +222,9 @@ class Training:
 
 
 def epoch_line(epoch: Epoch, unit: str, scores: Scores | None = None) -> str:
-    """Such as `epoch 7: training 1.302, held out 1.234 nats`; what is not known is left out."""
+    """Such as `epoch 7: training 1.302, held out 1.234 nats`; without what is not known; what went wrong last."""
     named = zip(("training", "held out"), epoch.losses, strict=True)
     losses = ", ".join(f"{name} {shown_loss(loss)}" for name, loss in named if not math.isnan(loss))
     facts = [f"{losses} {unit}".rstrip() if losses else "", scores.line(epoch.number) if scores else ""]
-    return ": ".join(filter(None, (f"epoch {epoch.number}", ", ".join(filter(None, facts)))))
+    line = ": ".join(filter(None, (f"epoch {epoch.number}", ", ".join(filter(None, facts)))))
+    return "; ".join(filter(None, (line, epoch.trouble)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,15 @@ async def test_a_run_that_is_opened_as_a_model_is_called_by_its_name_when_it_has
         await driver.shows("mine · epoch 2")
         await driver.press("f3")
         await driver.shows("▸ mine · epoch 2")
+
+
+async def test_why_an_epoch_has_no_network_is_told(run_folder: Path) -> None:
+    async with watched(run_folder) as driver:
+        await rests(driver, 1)
+        entry = {"epoch": 2, "unit": "", "train_loss": 1.0, "validation_loss": None, "trouble": "it is a transformer"}
+        with (run_folder / "training.jsonl").open("a") as log:
+            log.write(json.dumps(entry) + "\n")
+        await driver.says("it is a transformer")
 
 
 async def test_a_run_that_is_removed_is_told_and_waited_for(run_folder: Path) -> None:

@@ -107,9 +107,16 @@ class WatchScreen(PlaygroundScreen):
             self.notify(f"{self.training.watch.run} is gone; what is open stays, and a new run is waited for")
         elif self.state.fault and self.state.fault != before.fault:
             self.notify(self.state.fault, severity="warning")
+        elif trouble := self._new_trouble(before):
+            self.notify(trouble, severity="warning")
         self.header.show_note(self._progress())
         self._score()
         await self._consider()
+
+    def _new_trouble(self, before: RunState) -> str:
+        """Why the last epoch has no network, if that is not what is known already."""
+        trouble = self.state.last.trouble if self.state.last else ""
+        return "" if before.last and trouble == before.last.trouble else trouble
 
     def _progress(self) -> str:
         """Such as `epoch 7, held out 1.234`; without its number where its network is on the screen."""
