@@ -125,6 +125,7 @@ def test_a_training_that_began_anew_has_other_epochs(run_folder: Path) -> None:
     assert (state.newest.epoch, [epoch.number for epoch in state.learning.epochs]) == (2, [1, 2])
     assert math.isnan(state.learning.epochs[-1].train_loss)
     assert state.newest.digest not in [network.digest for network in first.networks]
+    assert state.newest.is_of(open_model(state.newest.path))  # the one before it is kept by that name
 
 
 def test_of_a_long_log_only_what_is_new_is_read(run_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -135,9 +135,12 @@ def epoch_folder(run: Path, epoch: int) -> Path:
 
 
 def network_folder(path: Path) -> Path:
-    """Where a network lies now whose run keeps it, or will, in the folder of its epoch; any other path as it is."""
+    """Where a network lies now whose run keeps it, or will, in the folder of its epoch; any other path as it is.
+
+    There may still be that of a training before, which had come further.
+    """
     newest = path.parent.parent / MODEL
-    is_epoch = path.parent.name == EPOCHS and path.name.isdecimal() and not _is_model(str(path))
+    is_epoch = path.parent.name == EPOCHS and path.name.isdecimal()
     return newest if is_epoch and epoch_of(newest) == int(path.name) else path
 
 
