@@ -75,7 +75,7 @@ def test_between_two_renames_nothing_is_new(run_folder: Path) -> None:
 
 @pytest.mark.parametrize("last", ["config.json", "model.onnx", "tokenizer.json"])
 def test_what_comes_in_any_order_is_a_network_once_it_is_whole(run_folder: Path, tmp_path: Path, last: str) -> None:
-    """As rsync fills a folder; a file in place of an older one is of another network for a while."""
+    """As rsync fills a folder; while a file in place of an older one is of another network, the last one stays."""
     published(run_folder, 1)
     watch = RunWatch(run_folder)
     assert epochs(watch.look()) == [1]
@@ -84,9 +84,24 @@ def test_what_comes_in_any_order_is_a_network_once_it_is_whole(run_folder: Path,
     for name in sorted(file.name for file in source.iterdir() if file.name != last):
         shutil.copy(source / name, run_folder / "model" / name)
     (run_folder / "model" / last).write_bytes(content[: len(content) // 2])
-    assert epochs(watch.look()) == []
+    assert epochs(watch.look()) == [1]
     (run_folder / "model" / last).write_bytes(content)
     assert epochs(watch.look()) == [2]
+
+
+def test_while_a_newest_network_is_half_written_the_last_one_stays_the_newest(run_folder: Path) -> None:
+    published(run_folder, 1)
+    published(run_folder, 2)
+    watch = RunWatch(run_folder)
+    watch.look()
+    whole = (run_folder / "model" / "model.onnx").read_bytes()
+    (run_folder / "model" / "model.onnx").write_bytes(whole[:100])
+    assert epochs(watch.look()) == [2, 1]
+    published(run_folder, 3)
+    assert epochs(watch.look())[0] == 3
+    (run_folder / "model" / "model.onnx").write_bytes(whole[:100])
+    shutil.copytree(run_folder / "epochs" / "0001", run_folder / "epochs" / "0004")
+    assert epochs(watch.look())[0] == 4
 
 
 def test_clocks_that_differ_change_nothing(run_folder: Path) -> None:
@@ -110,6 +125,7 @@ def test_a_training_that_began_anew_has_other_epochs(run_folder: Path) -> None:
     assert (state.newest.epoch, [epoch.number for epoch in state.learning.epochs]) == (2, [1, 2])
     assert math.isnan(state.learning.epochs[-1].train_loss)
     assert state.newest.digest not in [network.digest for network in first.networks]
+    assert state.newest.is_of(open_model(state.newest.path))  # the one before it is kept by that name
 
 
 def test_of_a_long_log_only_what_is_new_is_read(run_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,6 +205,14 @@ def test_plain_prints_a_line_and_a_sample_per_epoch(tui_gen: Run, run_folder: Pa
                      "epoch 2: training 2.000, held out 1.500 nats per token", "cat sat.", ""]  # fmt: skip
     scored = tui_gen(*words, "--score", str(tmp_path / "held.txt")).stdout.decode()
     assert scored.count("bits per character") == 2
+
+
+def test_why_there_is_no_network_is_told_beside_the_losses(tui_gen: Run, run_folder: Path) -> None:
+    run_folder.mkdir()
+    entry = {"epoch": 1, "unit": "", "train_loss": 4.0, "validation_loss": None, "trouble": "it is a transformer"}
+    (run_folder / "training.jsonl").write_text(json.dumps(entry) + "\n")
+    printed = tui_gen("watch", str(run_folder), "--plain", "--epochs", "1").stdout.decode()
+    assert printed == "epoch 1: training 4.000; it is a transformer\n\n"
 
 
 def test_plain_draws_pictures(tui_gen: Run, run_folder: Path) -> None:

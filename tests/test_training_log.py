@@ -157,7 +157,7 @@ def test_pictures_stand_side_by_side(stripes: Path, tui_gen: Run) -> None:
     assert tui_gen("learned", str(stripes)).stdout.decode() == written
     toys.learned(stripes, [BLACK, STRIPES], [STRIPES, BLACK], seeds=[1, 2], temperature=1.0)
     written = tui_gen("learned", str(stripes)).stdout.decode()
-    assert written.splitlines()[-3:] == ["epoch   epoch", ":#+:#+", "+:#+:#"]
+    assert written.splitlines()[-4:] == ["after epoch 2:", "seed 1  seed 2", ":#+:#+", "+:#+:#"]
 
 
 def test_what_cannot_be_shown_is_told_in_a_line(cats: Path, tui_gen: Run, tmp_path: Path) -> None:

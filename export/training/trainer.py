@@ -183,7 +183,7 @@ class Trainer:
             for batch in self.training.task.train_batches(rng):
                 loss, tokens = self._update(batch)
                 total, count = total + loss * tokens, count + tokens
-                progress.update(progress.task_ids[0], advance=1, loss=in_unit(total / count, unit))
+                progress.update(progress.task_ids[0], advance=1, loss=f"loss {in_unit(total / count, unit):.3f}")
         return in_unit(total / count, unit)
 
     def _update(self, batch: Batch) -> tuple[float, int]:
@@ -227,12 +227,12 @@ def _progress(title: str, total: int) -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     progress = Progress(
         *columns,
-        TextColumn("loss {task.fields[loss]:.3f}"),
+        TextColumn("{task.fields[loss]}"),
         console=Console(stderr=True),
         transient=True,
         disable=not shows_colours(sys.stderr),  # it moves the cursor
     )
-    progress.add_task(title, total=total, loss=float("nan"))
+    progress.add_task(title, total=total, loss="")
     return progress
 
 

@@ -117,6 +117,9 @@ class RunWatch:
         for folder in folders:
             if network := self._network(folder):
                 networks.setdefault(network.path, network)
+        newest, later = self.state.newest, max(kept, default=0)
+        if newest and (newest.epoch or 0) >= later and self._is_half_written(self.run / MODEL):
+            networks = {newest.path: newest, **networks}  # else the one before would come back meanwhile
         self._read = {folder: self._read[folder] for folder in folders}
         return tuple(networks.values())
 
@@ -151,6 +154,10 @@ class RunWatch:
         if folder not in self._read or self._read[folder][0] != times:
             self._read[folder] = times, self._read_network(folder)
         return self._read[folder][1]
+
+    def _is_half_written(self, folder: Path) -> bool:
+        times, network = self._read[folder]
+        return network is None and any(size >= 0 for _, size in times)
 
     def _read_network(self, folder: Path) -> Network | None:
         """None for one that is not whole."""
@@ -215,8 +222,9 @@ class Training:
 
 
 def epoch_line(epoch: Epoch, unit: str, scores: Scores | None = None) -> str:
-    """Such as `epoch 7: training 1.302, held out 1.234 nats`; what is not known is left out."""
+    """Such as `epoch 7: training 1.302, held out 1.234 nats`; without what is not known; what went wrong last."""
     named = zip(("training", "held out"), epoch.losses, strict=True)
     losses = ", ".join(f"{name} {shown_loss(loss)}" for name, loss in named if not math.isnan(loss))
     facts = [f"{losses} {unit}".rstrip() if losses else "", scores.line(epoch.number) if scores else ""]
-    return ": ".join(filter(None, (f"epoch {epoch.number}", ", ".join(filter(None, facts)))))
+    line = ": ".join(filter(None, (f"epoch {epoch.number}", ", ".join(filter(None, facts)))))
+    return "; ".join(filter(None, (line, epoch.trouble)))

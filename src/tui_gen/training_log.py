@@ -16,6 +16,7 @@ from tui_gen.files import open_regular
 from tui_gen.images.picture import Picture
 from tui_gen.json_fields import JsonFields, parse_json
 from tui_gen.sampling.params import Tokens
+from tui_gen.terminal_text import brief
 from tui_gen.training_run import LOG
 
 _NO_NUMBERS = ("nan", "inf", "-inf")
@@ -70,6 +71,8 @@ class Epoch:
     network could not be converted.
     """
     settings: SampleSettings
+    trouble: str = ""
+    """Why there are none, in the training's words."""
 
     @property
     def losses(self) -> tuple[float, float]:
@@ -209,7 +212,8 @@ def _entry(path: Path, number: int, line: bytes) -> JsonFields:
 def _epoch(entry: JsonFields, card: ModelCard | None) -> Epoch:
     losses = _loss(entry, "train_loss"), _loss(entry, "validation_loss")
     if card is None or entry.has("trouble"):
-        return Epoch(entry.integer("epoch"), *losses, (), SampleSettings((), 1.0, None))
+        trouble = brief(str(entry.value("trouble") or ""))
+        return Epoch(entry.integer("epoch"), *losses, (), SampleSettings((), 1.0, None), trouble)
     key = "samples" if entry.has("samples") else "sample"
     values = (
         entry.items("samples") if key == "samples" else [entry.items("sample") if card.image else entry.text("sample")]

@@ -115,6 +115,14 @@ def log_folder(model: Path) -> Path:
     return run if is_run(str(run)) and os.path.isfile(run / LOG) else model
 
 
+def shown_name(path: Path) -> str:
+    """Of a network of a run the run's, with the epoch of one that is kept; of anything else its own."""
+    run = log_folder(path)
+    if run == path or not (path.name == MODEL or path.name.isdecimal()):
+        return path.name
+    return run.resolve().name + ("" if path.name == MODEL else f" · epoch {int(path.name)}")
+
+
 def epoch_folders(run: Path) -> dict[int, Path]:
     """Earlier networks that are kept, by their epoch, the first first."""
     folders = {int(path.name): path for path in (run / EPOCHS).glob("*") if path.name.isdecimal()}
@@ -127,9 +135,12 @@ def epoch_folder(run: Path, epoch: int) -> Path:
 
 
 def network_folder(path: Path) -> Path:
-    """Where a network lies now whose run keeps it, or will, in the folder of its epoch; any other path as it is."""
+    """Where a network lies now whose run keeps it, or will, in the folder of its epoch; any other path as it is.
+
+    There may still be that of a training before, which had come further.
+    """
     newest = path.parent.parent / MODEL
-    is_epoch = path.parent.name == EPOCHS and path.name.isdecimal() and not _is_model(str(path))
+    is_epoch = path.parent.name == EPOCHS and path.name.isdecimal()
     return newest if is_epoch and epoch_of(newest) == int(path.name) else path
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from export.build_tokenizer import character_tokenizer
 from export.images.streaming import StreamingNetwork
 from export.training.native import network_of
-from export.training.networks import PixelCNN, RecurrentNet, TrainedNet
+from export.training.networks import PixelCNN, RecurrentConfig, RecurrentNet, TrainedNet
 from export.verify import compare_greedy, compare_spread, step_logits, verify
 from tests.support.causal_networks import (
     SLOW,
@@ -145,15 +145,26 @@ def test_logits_that_are_not_numbers_are_found() -> None:
         verify(network_of(net), _with_changed(net, "output.bias", _add((0,), float("nan"))), _codec(net))
 
 
+def test_a_network_that_roundings_drive_apart_is_compared_as_far_as_they_leave_it_alone() -> None:
+    torch.manual_seed(0)
+    net = RecurrentNet(RecurrentConfig("rnn", len(LETTERS), embedding=5, hidden=64, layers=1)).eval()
+    net.rnn.get_parameter("weight_hh_l0").data *= 4
+    parity = verify(network_of(net), exported(net), _codec(net))
+    assert parity.relative_logit_difference < 1e-4
+    assert 16 * 16 < parity.steps < 11 * 200
+    with pytest.raises(TuiGenError, match=r"differs from PyTorch by .* in its logits, first at step"):
+        verify(network_of(net), _with_changed(net, "rnn.0.R", _add((0, 3, 2), 0.5)), _codec(net))
+
+
 def test_greedy_tokens_are_compared_too() -> None:
     net = recurrent()
     tokens = np.zeros((1, 9), dtype=np.int64)
     for at in range(8):
         tokens[0, at + 1] = sequence_logits(net, tokens[:, : at + 1])[0, -1].argmax()
-    compare_greedy(network_of(net), tokens)
+    compare_greedy(network_of(net), exported(net), tokens)
     tokens[0, 5] = (tokens[0, 5] + 1) % net.config.vocab_size
     with pytest.raises(TuiGenError, match="greedy token 5 differs from PyTorch's"):
-        compare_greedy(network_of(net), tokens)
+        compare_greedy(network_of(net), exported(net), tokens)
 
 
 def test_a_token_that_random_sequences_never_read_is_compared_where_the_model_writes_it() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -97,9 +98,17 @@ async def test_what_a_person_does_comes_first(run_folder: Path) -> None:
         await driver.press("f10")
         publish(run_folder, 4)
         await driver.says(told[4])
-        await driver.press("ctrl+l")
+        await driver.press("escape")
         await rests(driver, 4, 3)
-        assert headings(driver) == ["mine · epoch 4", "mine · epoch 3"]
+        await driver.press("home")
+        publish(run_folder, 5)
+        await driver.says(told[5])
+        publish(run_folder, 6)
+        await driver.shows("epoch 6, held out")
+        assert driver.notice == told[5]  # once is enough
+        await driver.press("ctrl+l")
+        await rests(driver, 6, 4)
+        assert not driver.notice
 
 
 async def test_another_model_that_a_person_plays_stays(run_folder: Path, models: Path) -> None:
@@ -110,7 +119,13 @@ async def test_another_model_that_a_person_plays_stays(run_folder: Path, models:
         publish(run_folder, 2)
         await driver.says("mine · epoch 2 is there; ^l plays it")
         await driver.press("ctrl+l")
-        await driver.until(lambda: headings(driver)[:1] == ["mine · epoch 2"])
+        await driver.until(lambda: headings(driver) == ["mine · epoch 2", "cats"])
+        publish(run_folder, 3)
+        await rests(driver, 3, 2)
+        driver.playground.open(models / "cats")
+        await driver.until(lambda: driver.workspace.loaded_model.name == "cats")
+        await driver.press("ctrl+l")
+        await driver.until(lambda: headings(driver) == ["mine · epoch 3", "cats"])
 
 
 async def test_f9_lists_epochs_as_they_come_and_keeps_what_is_selected(run_folder: Path, tmp_path: Path) -> None:
@@ -138,6 +153,30 @@ async def test_what_cannot_be_compared_is_told_and_the_newest_is_played_alone(ru
         published(run_folder, 2, folder=toys.image_folder)
         await driver.until(lambda: "models of one kind can be compared" in driver.notice)
         await rests(driver, 2)
+        await driver.press("f3")
+        await driver.shows("▸ mine · epoch 2")
+        assert [line[:8].strip() for line in driver.screen().splitlines()].count("text") == 1
+
+
+async def test_a_run_that_is_opened_as_a_model_is_called_by_its_name_when_it_has_gone_on(run_folder: Path) -> None:
+    async with on_screen(run_folder / "model") as driver:
+        publish(run_folder, 2)
+        for _ in range(2):
+            driver.playground.loader.look()
+        await driver.says("mine was written anew; ^l loads it, and prompt and branches stay")
+        await driver.press("ctrl+l")
+        await driver.shows("mine · epoch 2")
+        await driver.press("f3")
+        await driver.shows("▸ mine · epoch 2")
+
+
+async def test_why_an_epoch_has_no_network_is_told(run_folder: Path) -> None:
+    async with watched(run_folder) as driver:
+        await rests(driver, 1)
+        entry = {"epoch": 2, "unit": "", "train_loss": 1.0, "validation_loss": None, "trouble": "it is a transformer"}
+        with (run_folder / "training.jsonl").open("a") as log:
+            log.write(json.dumps(entry) + "\n")
+        await driver.says("it is a transformer")
 
 
 async def test_a_run_that_is_removed_is_told_and_waited_for(run_folder: Path) -> None:

@@ -149,7 +149,8 @@ def _comparison(trainings: Sequence[Training]) -> list[str]:
         shown = "  ".join(f"{shown_loss(loss):>{width}}" for loss in own)
         lines.append(f"{number:5}  {shown}  {_marks(own, low, high)}".rstrip())
     doubt = ["their units differ, so that the numbers cannot be compared"] if len(units) > 1 else []
-    return [*lines, "", f"held-out losses, or training losses where there are none; in {', '.join(units)}", *doubt, ""]
+    unit = f"; in {', '.join(sorted(units))}" if all(units) else ""
+    return [*lines, "", f"held-out losses, or training losses where there are none{unit}", *doubt, ""]
 
 
 def _marks(losses: Sequence[float], low: float, high: float) -> str:
@@ -208,6 +209,8 @@ def _draw(image: ImageSpec, epochs: Sequence[Epoch], form: str | None) -> None:
     for number, group in enumerate(groups):
         if number:
             show("")
-        captions = [f"epoch {epoch.number} {heading}".rstrip() for epoch in group for heading in epoch.headings]
+        if len(group[0].samples) > 1:
+            show(f"after epoch {group[0].number}:")
+        captions = [heading or f"epoch {epoch.number}" for epoch in group for heading in epoch.headings]
         samples = [sample for epoch in group for sample in epoch.samples]
         row_writer(picture_of(samples, image), sys.stdout.buffer, form, captions).close()

@@ -98,7 +98,7 @@ def _first_network(training: Training) -> Network:
         if state.newest:
             return state.newest
         if state.last is not last and (last := state.last):
-            say(f"{epoch_line(last, state.learning.unit)}; no network yet")
+            say(epoch_line(last, state.learning.unit) + ("" if last.trouble else "; no network yet"))
     raise AssertionError("it waits for ever")
 
 
@@ -129,7 +129,7 @@ def _due_epochs(training: Training) -> Iterator[tuple[Epoch | None, Network | No
         for key in list(epochs)[len(shown) :]:
             epoch, network = epochs[key], networks.get(epochs[key].number)
             is_newest = epoch is state.last
-            if is_newest and not network and looks < _PATIENCE:
+            if is_newest and not network and not epoch.trouble and looks < _PATIENCE:
                 looks += 1
                 break
             looks = 0

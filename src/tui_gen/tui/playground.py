@@ -25,6 +25,7 @@ from tui_gen.images.raster import RENDERING_NAMES
 from tui_gen.library import Entry, LoadedModel
 from tui_gen.sessions.history import PromptHistory
 from tui_gen.sessions.workspace import Workspace
+from tui_gen.training_run import shown_name
 from tui_gen.tui.bindings import KEYS, Context, Key, Owner, bind, bindings_of, is_bound, key_of, works
 from tui_gen.tui.clipboard import CopyRequest
 from tui_gen.tui.knob_state import KnobState, Settings
@@ -226,7 +227,7 @@ class PlaygroundScreen(SteadyScreen[None]):
             self._open(folder)
 
     def _open(self, folder: Path) -> None:
-        self.header.show(f"opening {folder.name} ...")
+        self.header.show(f"opening {shown_name(folder)} ...")
         self.loader.open(folder)
 
     def on_conversion_progress(self, message: ConversionProgress) -> None:
@@ -314,7 +315,7 @@ class PlaygroundScreen(SteadyScreen[None]):
 
     def _tell_of_newer(self, folder: Path) -> None:
         key = key_of("load_anew", self._keys)
-        self.notify(f"{folder.name} was written anew; {key} loads it, and prompt and branches stay")
+        self.notify(f"{shown_name(folder)} was written anew; {key} loads it, and prompt and branches stay")
 
     async def action_load_anew(self) -> None:
         workspace = self.workspace
@@ -327,7 +328,7 @@ class PlaygroundScreen(SteadyScreen[None]):
         elif question and not self.loader.is_outdated(workspace.loaded_model):
             self.on_checkpoint_asks(question)
         else:
-            self.header.show(f"opening {folder.name} ...")
+            self.header.show(f"opening {shown_name(folder)} ...")
             self.loader.reload(folder)
 
     def on_replay_progress(self, message: ReplayProgress) -> None:
@@ -731,7 +732,7 @@ class PlaygroundScreen(SteadyScreen[None]):
         elif workspace := self.loader.ready(message.folder):
             await self._compare(workspace.loaded_model)
         else:
-            self.header.show(f"opening {message.folder.name} beside it ...")
+            self.header.show(f"opening {shown_name(message.folder)} beside it ...")
             self.loader.open_beside(message.folder)
 
     async def on_branch_list_model_compared(self, message: BranchList.ModelCompared) -> None:

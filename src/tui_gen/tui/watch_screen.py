@@ -61,8 +61,10 @@ class WatchScreen(PlaygroundScreen):
         """Which is being opened, without that anybody has asked."""
         self._asked = False
         """Whether a person wants the newest, whatever there is on the screen."""
-        self._given_up, self._told = set[str](), ""
-        """Networks that cannot be opened, and the one that was told of last, by their digests."""
+        self._given_up = set[str]()
+        """Networks that cannot be opened, by their digests."""
+        self._has_told = False
+        """Whether a line has said that newer networks wait; that at the top counts them on."""
         self._faults = set[str]()
         """Of scores, which were told."""
         self._looker: Worker[None] | None = None
@@ -105,9 +107,16 @@ class WatchScreen(PlaygroundScreen):
             self.notify(f"{self.training.watch.run} is gone; what is open stays, and a new run is waited for")
         elif self.state.fault and self.state.fault != before.fault:
             self.notify(self.state.fault, severity="warning")
+        elif trouble := self._new_trouble(before):
+            self.notify(trouble, severity="warning")
         self.header.show_note(self._progress())
         self._score()
         await self._consider()
+
+    def _new_trouble(self, before: RunState) -> str:
+        """Why the last epoch has no network, if that is not what is known already."""
+        trouble = self.state.last.trouble if self.state.last else ""
+        return "" if before.last and trouble == before.last.trouble else trouble
 
     def _progress(self) -> str:
         """Such as `epoch 7, held out 1.234`; without its number where its network is on the screen."""
@@ -161,27 +170,32 @@ class WatchScreen(PlaygroundScreen):
     def _may_act(self) -> bool:
         """Whether nobody types, walks, looks at anything else or lets anything run."""
         now, view = self.context, self.run_view
-        busy = now.running or now.walking or now.comparing or self.inside.is_on or not self.is_active
+        busy = now.running or now.walking or now.comparing or self.inside.display or not self.is_active
         aside = now.in_search or not (now.in_prompt or now.on_output())
         text = view.branch.start.text if view else self.settings.prompt
         leads = self.workspace is self._followed and not self.loader.folder
         return leads and not busy and not aside and self.prompt.text == text
 
     def _tell_of(self, newer: Network) -> None:
-        if newer.digest != self._told:
-            self._told = newer.digest
+        if not self._has_told and not (self._followed and newer.is_of(self._followed.loaded_model)):
+            self._has_told = True
             self.notify(f"{newer.name} is there; {key_of('load_anew', self._keys)} plays it")
             self.key_bar.show(self.context)
 
     async def _play(self, workspace: Workspace) -> None:
         """The same prompt, seed and knobs, beside the network before, or those that a person has put there."""
         assert self.workspace
-        self._asked, view, text = False, self.run_view, self.prompt.text
+        if self._has_told:
+            self.app.clear_notifications()
+        self._asked = self._has_told = False
+        view, text = self.run_view, self.prompt.text
         columns = self.workspace.columns(view.branch) if view else []
         chosen = [owner.loaded_model for owner, _ in columns[1:] if owner.loaded_model is not self._beside]
         self._beside = None if chosen else self.workspace.loaded_model
         with self.app.batch_update():
             await self.serve(workspace)
+            if self.run_view:  # it was played before, beside others
+                await self.output.show_card("")
             others = chosen[: MOST - 1] or [each for each in (self._beside,) if each]
             branch = await self._follow(self.output.start(text, beside=others))
         workspace.unattended = branch

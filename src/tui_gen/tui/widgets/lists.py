@@ -268,7 +268,7 @@ class ModelList(SteadyOptionList):
         folder = loaded_model.path
         self._playing = str(folder.resolve())
         if loaded_model.epoch is not None:
-            self._networks.setdefault(self._playing, Entry(loaded_model.name, folder, loaded_model.card))
+            self._networks[self._playing] = Entry(loaded_model.name, folder, loaded_model.card)
         elif self._playing not in self._entries:
             self._entries = {self._playing: Entry(folder.name, folder, loaded_model.card), **self._entries}
         self._fill()
@@ -276,18 +276,16 @@ class ModelList(SteadyOptionList):
 
     @property
     def _listed(self) -> dict[str, Entry]:
-        return {**self._networks, **self._entries}
+        return {**self._networks, **self._entries, **self._networks}  # first, and by their own names
 
     def _fill(self) -> None:
-        self.clear_options()
-        heading = ""
+        kinds = dict[str, list[Option]]()
         for key, entry in self._listed.items():
-            kind = entry.card.kind if entry.card else "damaged"
-            if kind != heading:
-                self.add_option(Option(kind, disabled=True))
-                heading = kind
-            sign = "▸" if key == self._playing else " "
-            self.add_option(Option(f"{sign} {scrub_line(entry.name)}", id=key))
+            kind, sign = entry.card.kind if entry.card else "damaged", "▸" if key == self._playing else " "
+            heading = Option(kind, disabled=True)
+            kinds.setdefault(kind, [heading]).append(Option(f"{sign} {scrub_line(entry.name)}", id=key))
+        self.clear_options()
+        self.add_options(option for options in kinds.values() for option in options)
 
 
 class Sidebar(Vertical):
