@@ -167,15 +167,15 @@ class _Watch:
 
     def until_end(self, rescue: Callable[[], str]) -> int:
         """Waits for the child, puts the terminal back, and tells what nobody asked for; returns the exit status."""
-        while (status := self._status(self._hand_on_signals())) is None:
-            pass
+        while (status := self._status()) is None:
+            self._hand_on_signals()
         self._state.put_back()
         if status < 0 and not self._request:
             say("; ".join(filter(None, [f"the screen was ended by {_described(-status)}", rescue()])))
         return status if status >= 0 else 128 + (self._request or -status)
 
-    def _hand_on_signals(self) -> list[int]:
-        """Waits until something has happened; gives the child the signals that came, and returns them."""
+    def _hand_on_signals(self) -> None:
+        """Waits until something has happened, and gives the child the signals that came."""
         numbers = list[int]()
         for file, events in self._poll.poll(self._milliseconds()):
             if file == self._signals:
@@ -189,22 +189,21 @@ class _Watch:
                 self._request, self._deadline = number, time.monotonic() + PATIENCE
             if number != signal.SIGCHLD:
                 os.kill(self._child, number)
-        return numbers
 
     def _milliseconds(self) -> int | None:
         return max(0, round((self._deadline - time.monotonic()) * 1000)) + 1 if self._deadline else None
 
-    def _status(self, numbers: list[int]) -> int | None:
+    def _status(self) -> int | None:
         """How the child has ended: its exit status, or less than 0 for a signal's number; None while it lives.
 
-        If it has stopped, stops too, unless it was just told to go on (then it has stopped before) or is to end.
+        If it has stopped, stops too, unless it is to end: the shell lets both go on.
         """
         if self._deadline and time.monotonic() > self._deadline:
             os.kill(self._child, signal.SIGKILL)
         child, status = os.waitpid(self._child, os.WNOHANG | os.WUNTRACED)
         if child and not os.WIFSTOPPED(status):
             return os.waitstatus_to_exitcode(status)
-        if child and signal.SIGCONT not in numbers and not self._request:
+        if child and not self._request:
             signal.signal(signal.SIGTSTP, signal.SIG_DFL)  # which has no effect where no shell waits
             os.kill(os.getpid(), signal.SIGTSTP)
             signal.signal(signal.SIGTSTP, _hear)

@@ -93,7 +93,7 @@ def monkey(folder: Path) -> Callable[[random.Random], object]:
                 for _ in range(rng.choice((1, 3, 6))):
                     _play(screen, rng, acts)
                     _answers(screen)
-                _leaves(screen)
+                _leaves(screen, interrupted=any("\x03" in act for act in acts))
             except (TimeoutError, OSError, RuntimeError) as fault:
                 raise RuntimeError(f"{words} {str(fault)[:300]} after {acts[-12:]}") from fault
 
@@ -159,13 +159,15 @@ def _answers(screen: Terminal) -> None:
             raise TimeoutError(f"no key changes the colours, {work:.1f} s of work: {screen.output[-300:]!r}")
 
 
-def _leaves(screen: Terminal) -> None:
-    """It ends when it is asked to, and the terminal is as found."""
+def _leaves(screen: Terminal, *, interrupted: bool) -> None:
+    """It ends when it is asked to, and the terminal is as found. interrupted: whether ctrl+c was typed, which is no key
+    to a terminal that has its line discipline back, as between ctrl+z and `fg`.
+    """
     if screen.process.poll() is None:
         screen.type(_LEAVE)
     status = screen.wait(seconds=_PATIENCE)
     screen.settle(0.1)
-    if status:
+    if status and not (interrupted and status == 128 + signal.SIGINT):
         told = re.findall(rb"tui-gen: [^\r\n]*", screen.output)[-1:]
         raise RuntimeError(f"status {status}: {told}")
     if not is_as_found(screen):

@@ -187,6 +187,9 @@ def test_a_run_is_suspended_to_a_clean_shell_and_goes_on_after_fg(models: Path, 
 
 def test_where_no_shell_waits_the_program_does_not_stop_for_ever(models: Path, tmp_path: Path) -> None:
     with terminal(session_of(f"{TUI_GEN} cats"), models, tmp_path) as screen:
+        for _ in range(20):  # while the terminal hands its keys to the program
+            screen.type("\x1a")
+            screen.read(0.05)
         screen.until(b"Writes about cats.")
         screen.type("\x1a")
         screen.until(b"no shell waits")

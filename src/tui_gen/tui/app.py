@@ -34,7 +34,7 @@ from tui_gen.terminal_text import brief, counted, scrub_line
 from tui_gen.tui.bindings import bind, bindings_of, key_of, owns
 from tui_gen.tui.clipboard import CopyRequest, pass_on
 from tui_gen.tui.dialogs.help import HelpScreen
-from tui_gen.tui.driver import sparing
+from tui_gen.tui.driver import no_shell_waits, sparing
 from tui_gen.tui.keymap import Keymap
 from tui_gen.tui.knob_state import Settings
 from tui_gen.tui.layout import drawn_size
@@ -221,8 +221,7 @@ class TuiGen(App[None]):
             return "Windows cannot suspend a program"
         if self.is_headless or self.is_web:
             return "there is no shell here to go back to"
-        # the first process of a session was started by a terminal or a script, not by a shell that knows `fg`
-        return "no shell waits that could bring this back" if os.getsid(0) == os.getpgrp() else ""
+        return "no shell waits that could bring this back" if no_shell_waits() else ""
 
     def action_theme(self) -> None:
         """Our light theme after any dark one, and the other way round."""

@@ -42,6 +42,8 @@ _PART = re.compile(r"[345]8;(?:5;\d+|2;\d+;\d+;\d+)|\d+")
 _ALTERNATE_SCREEN = "\x1b[?1049"
 _MOVE_BYTES = 8
 """Of moving the cursor: what takes fewer is written again rather than passed over."""
+_LOCAL_MODES = 3
+"""Where these stand in what termios tells of a terminal."""
 _SIGNALS_SECONDS = 0.05
 """Within which a signal that comes by two ways has come by both."""
 
@@ -177,6 +179,11 @@ def _kind(part: str) -> str:
     return "ground" if 40 <= number <= 49 or 100 <= number <= 107 else part
 
 
+def no_shell_waits() -> bool:
+    """Whether nobody could bring this program back: a terminal or a script has started it, the first of a session."""
+    return sys.platform == "win32" or os.getsid(0) == os.getpgrp()
+
+
 class SparingDriver(Driver):
     """Before a driver of Textual in the order of its bases, lets it write only what differs."""
 
@@ -260,6 +267,10 @@ if sys.platform != "win32":
             self.attrs_before = None
 
         def _sigtstp_application(self, *_: object) -> None:
+            with contextlib.suppress(termios.error):
+                is_typed = bool(termios.tcgetattr(self.fileno)[_LOCAL_MODES] & termios.ISIG)
+                if is_typed and no_shell_waits():  # before the terminal hands its keys to this program
+                    return
             self._loop.call_soon_threadsafe(self._suspend)
 
         def _sigcont_application(self, *_: object) -> None:
