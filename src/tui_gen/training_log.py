@@ -107,6 +107,8 @@ class TrainingLog:
         self.path, self.learning = folder / LOG, Learning()
         self._facts: tuple[object, ...] = ()
         """By which the file is known, and what tells what its samples are, as it was read last."""
+        self.is_cut = False
+        """Whether the last line had no end when it was read."""
         self._begin()
 
     def _begin(self) -> None:
@@ -128,6 +130,7 @@ class TrainingLog:
         *lines, rest = self._new_content(is_there=bool(size)).split(b"\n")
         if self._count + len(lines) > MAX_EPOCHS:
             raise TuiGenError(f"{self.path} has more than {MAX_EPOCHS:,} lines, one an epoch")
+        self.is_cut = bool(rest)
         for line in lines:
             self._take(line + b"\n", card)
         epochs, last = tuple(self._epochs), self._last_entry
