@@ -166,6 +166,11 @@ def read_learning(folder: Path, card: ModelCard | None) -> Learning:
     return log.learning
 
 
+def count_epochs(folder: Path) -> int:
+    """How many lines the log of a model folder or a run has now, whatever they say. Raises TuiGenError without one."""
+    return sum(1 for line in _read_from(folder / LOG, 0).split(b"\n") if line.strip())
+
+
 def whole_lines(path: Path) -> list[str]:
     """The lines of a log, none where there is none; without a last one of several that was cut."""
     *lines, rest = (_read_from(path, 0) if path.exists() else b"").split(b"\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import pytest
 from tests.support import toys
 from tests.support.driver import ScreenDriver, headless_text, on_screen
 from tests.support.runs import published
+from tui_gen.card import ModelCard
 from tui_gen.run_watch import RunWatch, Scores, Training
+from tui_gen.training_log import TrainingLog
 from tui_gen.tui import watch_screen
 from tui_gen.tui.dialogs import training
 from tui_gen.tui.widgets.run_view import RunView
@@ -130,6 +133,31 @@ async def test_f9_lists_epochs_as_they_come_and_keeps_what_is_selected(run_folde
         await driver.until(lambda: all(len(line.split()) > 5 for line in driver.screen().splitlines()[2:5]))
         await driver.press("escape")
         await rests(driver, 3, 2)
+
+
+async def test_a_long_log_is_read_while_its_dialog_is_on_the_screen(
+    run_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "_AT_ONCE", 0)
+    publish(run_folder, 2)
+    reads, update = threading.Event(), TrainingLog.update
+
+    def wait(log: TrainingLog, card: ModelCard | None) -> bool:
+        assert reads.wait(60)
+        return update(log, card)
+
+    async with watched(run_folder) as driver:
+        await rests(driver, 2)
+        monkeypatch.setattr(TrainingLog, "update", wait)
+        await driver.press("f9")
+        await driver.shows("reading ...")
+        await driver.press("up", "space", "right")
+        reads.set()
+        await driver.shows("after epoch 2")
+        await driver.press("escape")
+        (run_folder / "training.jsonl").write_text("{")
+        await driver.press("f9")
+        await driver.until(lambda: "line 1 is not JSON" in driver.notice)
 
 
 async def test_what_cannot_be_compared_is_told_and_the_newest_is_played_alone(run_folder: Path) -> None:
