@@ -18,7 +18,7 @@ from tests.support.checkpoints import Exporter, use
 from tests.support.runs import published
 from tui_gen.child import Ending
 from tui_gen.errors import TuiGenError
-from tui_gen.library import locate, open_model, read_card
+from tui_gen.library import locate, networks_beside, open_model, read_card
 from tui_gen.run_watch import RunState, RunWatch, Scores
 from tui_gen.training_log import TrainingLog
 
@@ -59,6 +59,15 @@ def test_a_network_is_opened_by_its_epoch_before_and_after_later_ones_have_come(
     published(run_folder, 5)
     assert open_model(path).card.sha256 == newest.card.sha256
     assert open_model(str(run_folder)).name == "mine · epoch 5"
+
+
+def test_a_run_that_is_played_is_listed_with_the_networks_that_it_keeps(run_folder: Path) -> None:
+    for epoch in (1, 2, 3):
+        published(run_folder, epoch)
+    entries = networks_beside(locate(str(run_folder)))
+    assert [entry.name for entry in entries] == [f"mine · epoch {number}" for number in (3, 2, 1)]
+    assert [open_model(entry.path).name for entry in entries] == [entry.name for entry in entries]
+    assert networks_beside(toys.text_folder(run_folder / "cats")) == []
 
 
 def test_between_two_renames_nothing_is_new(run_folder: Path) -> None:

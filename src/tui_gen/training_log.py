@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -261,6 +261,23 @@ def _sample(entry: JsonFields, key: str, value: object, image: ImageSpec | None)
     if not fits or levels.min() < 0 or levels.max() >= image.levels:
         raise entry.fault(key, f"must be {image.height} rows of {image.width} levels from 0 to {image.levels - 1}")
     return levels.astype(np.int64)
+
+
+class LossLine:
+    """A line of so many cells, from the lowest of some losses to the highest, on which losses are marked."""
+
+    def __init__(self, losses: Iterable[float], cells: int) -> None:
+        known = [loss for loss in losses if not math.isnan(loss)]
+        self.low, self.high, self._cells = min(known, default=0.0), max(known, default=0.0), cells
+
+    def marks(self, losses: Iterable[tuple[str, float]], several: str) -> str:
+        """A sign at the place of each loss that is known. several: what stands where they meet."""
+        line, span = [" "] * self._cells, (self.high - self.low) or 1.0
+        for sign, loss in losses:
+            if not math.isnan(loss):
+                at = round((loss - self.low) / span * (self._cells - 1))
+                line[at] = sign if line[at] == " " else several
+        return "".join(line)
 
 
 def shown_loss(loss: float) -> str:

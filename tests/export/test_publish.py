@@ -114,6 +114,8 @@ def test_a_published_network_answers_as_the_live_one(norm: Any, tmp_path: Path) 
     with torch.no_grad():
         assert logits[0] == pytest.approx(net.eval()(tokens)[0][0, -1].numpy(), abs=1e-5)
     assert played.card.name == "run"
+    shutil.copytree(tmp_path / "run" / "model", tmp_path / "copy")
+    assert open_model(tmp_path / "copy").name == "run · epoch 1"
     (entry,) = log_of(tmp_path / "run")
     assert len(entry["samples"]) == 4
     assert all(sample.startswith("abc") for sample in entry["samples"])

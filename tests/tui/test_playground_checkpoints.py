@@ -82,6 +82,7 @@ async def test_guesses_alone_stop_nobody_and_stand_in_the_card(file: Path, monke
         await driver.until(lambda: driver.shown == "1" and driver.says_end())
         assert driver.branch.start.text == "the"
         await driver.press("escape", "escape")
+        assert "^l change answers" in driver.footer
         await driver.press("ctrl+l")
         await asks(driver, "guessed: torch")
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.support import toys
+from tests.support.checkpoints import Exporter, use
 from tests.support.driver import ScreenDriver, headless_text, on_screen
 from tests.support.runs import published
 from tui_gen.card import ModelCard
@@ -133,6 +134,17 @@ async def test_f9_lists_epochs_as_they_come_and_keeps_what_is_selected(run_folde
         await driver.until(lambda: all(len(line.split()) > 5 for line in driver.screen().splitlines()[2:5]))
         await driver.press("escape")
         await rests(driver, 3, 2)
+
+
+async def test_the_score_of_a_checkpoint_stands_beside_its_name(
+    run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(Exporter(), monkeypatch)
+    (tmp_path / "held.txt").write_text("the cat sat.")
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "step-1.pt").write_bytes(b"\x80\2one.")
+    async with watched(tmp_path / "files", scores=Scores(tmp_path / "held.txt"), size=(120, 30)) as driver:
+        await driver.until(lambda: "step-1 · held.txt " in driver.screen() and "bits per character" in driver.screen())
 
 
 async def test_a_long_log_is_read_while_its_dialog_is_on_the_screen(

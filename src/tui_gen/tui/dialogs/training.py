@@ -28,7 +28,7 @@ from tui_gen.images.picture import Picture
 from tui_gen.library import LoadedModel
 from tui_gen.run_watch import Scores
 from tui_gen.terminal_text import scrub, scrub_line
-from tui_gen.training_log import Epoch, Learning, SampleSettings, TrainingLog, picture_of, shown_loss
+from tui_gen.training_log import Epoch, Learning, LossLine, SampleSettings, TrainingLog, picture_of, shown_loss
 from tui_gen.training_run import log_folder
 from tui_gen.tui.dialogs.dialog import Dialog, Frame, KeyHints
 from tui_gen.tui.widgets.cells import part_style
@@ -51,8 +51,7 @@ class _Table:
 
     def __init__(self, learning: Learning, scores: Scores | None) -> None:
         self.learning, self._bits = learning, None if scores is None else dict(scores.bits)
-        losses = [loss for epoch in learning.epochs for loss in epoch.losses if not math.isnan(loss)]
-        self._low, self._high = min(losses, default=0.0), max(losses, default=0.0)
+        self._line = LossLine((loss for epoch in learning.epochs for loss in epoch.losses), _PLOT)
 
     def is_as(self, other: _Table) -> bool:
         """Whether the same is known."""
@@ -61,19 +60,17 @@ class _Table:
     @property
     def heading(self) -> str:
         """Of the columns."""
-        low, high = f"{self._low:.2f}", f"{self._high:.2f}"
+        low, high = f"{self._line.low:.2f}", f"{self._line.high:.2f}"
         score = "" if self._bits is None else f" {'score':>8}"
         return f"{'epoch':5} {_TRAINING + ' train':>8} {_HELD_OUT + ' held':>8}{score}  {low}{high:>{_PLOT - len(low)}}"
 
     def row(self, at: int) -> str:
         """Of the epoch at a place."""
-        epoch, line = self.learning.epochs[at], [" "] * _PLOT
-        for mark, loss in zip((_TRAINING, _HELD_OUT), epoch.losses, strict=True):
-            if not math.isnan(loss):
-                line[round((loss - self._low) / ((self._high - self._low) or 1.0) * (_PLOT - 1))] = mark
+        epoch = self.learning.epochs[at]
+        marks = self._line.marks(zip((_TRAINING, _HELD_OUT), epoch.losses, strict=True), _HELD_OUT)
         scores = [] if self._bits is None else [self._bits.get(epoch.number, math.nan)]
         losses = " ".join(f"{shown_loss(loss):>8}" for loss in (*epoch.losses, *scores))
-        return f"{epoch.number:5} {losses}  {''.join(line)}"
+        return f"{epoch.number:5} {losses}  {marks}"
 
 
 class EpochList(ScrollView, can_focus=True):
