@@ -19,6 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from tui_gen.child import ignore
 from tui_gen.cli.main import exit_status
 from tui_gen.errors import TuiGenError
 from tui_gen.files import read_bytes
@@ -79,6 +80,7 @@ def convert_checkpoint(args: argparse.Namespace) -> int:
         reference=reference,
         weights=weights,
         tell=_say if args.json else show,
+        begin=_say if args.json else ignore,
     )
     return 0
 

@@ -14,6 +14,7 @@ import onnx
 import torch
 
 from tui_gen.card import AS_READ, ModelCard
+from tui_gen.child import Report, ignore
 from tui_gen.cli.inspect import drawing_lines, warning_lines
 from tui_gen.errors import TuiGenError
 from tui_gen.files import digest
@@ -78,6 +79,7 @@ def convert(
     reference: Reference | None = None,
     weights: bytes = b"",
     tell: Callable[..., None] = show,
+    begin: Report = ignore,
 ) -> ModelCard:
     """Converts, proves and writes.
 
@@ -86,7 +88,15 @@ def convert(
     function differs from the network.
     """
     conversion = conversion_of(
-        reading, source=source, name=name, dtype=dtype, force=force, guidance=guidance, reference=reference, tell=tell
+        reading,
+        source=source,
+        name=name,
+        dtype=dtype,
+        force=force,
+        guidance=guidance,
+        reference=reference,
+        tell=tell,
+        begin=begin,
     )
     instead = ", in place of the model that was there" if target.exists() and any(target.iterdir()) else ""
     card = write_folder(
@@ -114,23 +124,28 @@ def conversion_of(
     open_step: Callable[[Exportable], OpenStep] = open_foreign,
     is_brief: bool = False,
     tell: Callable[..., None] = show,
+    begin: Report = ignore,
 ) -> Conversion:
     """Converts and proves.
 
     source: the checkpoint, for its hash. guidance: the scale at which a picture network follows its prompt, if
     otherwise than it learned to. reference: answers of the original, to compare with. open_step: opens the step
     function. is_brief: less is compared, because another network of these sizes was proved whole. tell: takes lines
-    that say what was compared. Raises TuiGenError if something is missing or the step function differs from the
-    network.
+    that say what was compared. begin: takes what is done next, each of which may take long. Raises TuiGenError if
+    something is missing or the step function differs from the network.
     """
     if reading.diagnosis.doubt and not force:
         raise TuiGenError(f"{reading.diagnosis.doubt}; --force converts it all the same")
+    begin("building the network")
     exportable = reading.build()
     originals = _compare_originals(exportable, reference, reading.diagnosis)
     exportable = _guided(exportable, guidance)
     if isinstance(exportable.network, StreamingNetwork) and not is_brief:
+        begin("looking whether a pixel sees a later one")
         check_causal(exportable.network.network)
+    begin("writing down its step function")
     step = open_step(exportable)
+    begin("comparing that with PyTorch")
     card, graph = replace(_prove(exportable, step, originals, is_brief, tell), name=name), step.graph
     size = f"{len(graph) / 1e6:.1f} MB, {exportable.network.parameters_count:,} parameters"
     tell(f"{card.architecture}: {size}")

@@ -242,6 +242,16 @@ def test_what_only_a_checkpoint_leaves_open_is_refused_for_a_model(toy_models: P
     )
 
 
+@pytest.mark.parametrize("words", [["--force"], ["--factory=net:build"], ["--dtype", "int8"]])
+def test_what_only_the_exporters_command_does_is_told(file: Path, words: list[str], tui_gen: Run) -> None:
+    file.write_bytes(b"\x80\2weights")
+    for command in ([], ["generate"]):
+        done = tui_gen(*command, *words, str(file))
+        assert done.returncode == 2
+        option = words[0].partition("=")[0]
+        assert f"{option} is for tui-gen export FILE {option} ... -o models/NAME" in done.stderr.decode()
+
+
 def test_beside_a_checkpoint_a_model_may_stand(file: Path, exporter: Exporter, toy_models: Path, tui_gen: Run) -> None:
     file.write_bytes(b"\x80\2weights")
     other = str(toy_models / "endless")

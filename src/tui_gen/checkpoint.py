@@ -33,6 +33,8 @@ Answers = tuple[tuple[str, str], ...]
 """Options of the exporter with their values, such as ("--assume", "bos=<s>")."""
 OPTIONS = ("--vocab", "--corpus", "--vocab-rule", "--size", "--levels", "--scaling", "--assume", "--time-limit")
 """Of the exporter, those that say what a file does not."""
+COMMAND_OPTIONS = ("--factory", "--reference", "--dtype", "--guidance", "--name", "--force", "--keep-weights")
+"""The others, by which its command alone makes a model."""
 _OF_FILES = ("--vocab", "--corpus")
 _GUESSED = "--assume"
 """What only tensors could tell; the other options say what the data was, which a person knows."""

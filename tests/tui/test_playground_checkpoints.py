@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -91,7 +92,12 @@ async def test_escape_ends_a_conversion(file: Path, monkeypatch: pytest.MonkeyPa
     exporter, end = use(Exporter(CELL), monkeypatch), threading.Event()
     exporter.during = lambda: end.wait(60)
     async with on_screen(file, size=WIDE) as driver:
-        await driver.shows("converting epoch 1.pt")
+        await driver.shows("converting epoch 1.pt, esc ends it: logits: equal")
+        loader = driver.playground.loader
+        assert loader._progress
+        loader._progress = replace(loader._progress, since=loader._progress.since - 1000)
+        loader.look()
+        await driver.until(lambda: "converting epoch 1.pt for 10" in driver.screen())
         await driver.press("escape")
         await driver.says("epoch 1.pt was not opened")
         end.set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -75,6 +76,13 @@ class ConversionProgress(Message):
 
     path: Path
     line: str
+    since: float
+    """When the conversion began, by the monotonic clock."""
+
+    @property
+    def seconds(self) -> int:
+        """That it takes already."""
+        return int(time.monotonic() - self.since)
 
 
 @dataclass
@@ -124,6 +132,8 @@ class ModelLoader(Widget):
         """Of the model that is being opened, or with which a session is made again."""
         self.workspaces, self._settings, self._session = workspaces, settings, settings.session
         self._read_times, self._last_times = dict[Path, FileTimes](), dict[Path, FileTimes]()
+        self._progress: ConversionProgress | None = None
+        """What was said last of a conversion that goes on."""
         self.playing: Workspace | None = None
         """The one on the screen, which stays open."""
         self._newer = dict[Path, FileTimes]()
@@ -204,7 +214,11 @@ class ModelLoader(Widget):
         return [(name, each) for name, each in pairs if each is not workspace and len(each.tree)]
 
     def look(self) -> None:
-        """Looks whether folders of open models were written anew; one that is still being written waits."""
+        """Looks whether folders of open models were written anew; one that is still being written waits. Says again
+        what is being converted.
+        """
+        if self._progress:
+            self.post_message(replace(self._progress))
         for folder, read in self._read_times.items():
             times = _file_times(folder)
             settled, self._last_times[folder] = times == self._last_times.get(folder), times
@@ -242,9 +256,11 @@ class ModelLoader(Widget):
         self, path: Path, worker: Worker[None], question: CheckpointAsks | None, beside: bool
     ) -> CheckpointAsks | ModelRefused | None:
         """Makes a model of a checkpoint, or says what stands against it. question: that was answered, here at last."""
+        began = time.monotonic()
 
         def tell(line: str) -> None:
-            self.post_message(ConversionProgress(path, line))
+            self._progress = ConversionProgress(path, line, began)
+            self.post_message(replace(self._progress))
 
         def ask(diagnosis: Diagnosis) -> Answers:
             nonlocal question
@@ -268,6 +284,8 @@ class ModelLoader(Widget):
         except (TuiGenError, OSError, MemoryError) as fault:
             words = str(fault) or type(fault).__name__
             return replace(question, fault=words) if question else ModelRefused(words)
+        finally:
+            self._progress = None
         return None
 
     def on_model_opened(self, message: ModelOpened) -> None:
