@@ -69,6 +69,21 @@ def ignore(_: str) -> None:
     """Is told of nothing."""
 
 
+def start(code: str, *words: str, buffer: int = -1) -> subprocess.Popen[bytes]:
+    """A process of this Python, which is listened to and spoken to; raises TuiGenError where it does not start."""
+    try:
+        return subprocess.Popen(
+            # -P: a foreign model's folder may be the working directory, and nothing in it may be imported
+            [sys.executable, "-P", "-c", code, *words],
+            bufsize=buffer,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+    except OSError as fault:
+        raise TuiGenError(f"{sys.executable or 'Python'} does not start ({fault})") from fault
+
+
 def run_in_child(
     task: Callable[[bytes, Report], None],
     content: bytes,
@@ -85,7 +100,6 @@ def run_in_child(
     the child. is_stopped: asked again and again,
     whether nobody waits for it any more; it counts as one that took too long. Raises TuiGenError where no child starts.
     """
-    # -P: a foreign model's folder may be the working directory, and nothing in it may be imported.
     facts = {
         "task": (task.__module__, task.__name__),
         "size": len(content),
@@ -93,15 +107,7 @@ def run_in_child(
         "seconds": math.ceil(seconds),
         "parent": os.getpid(),
     }
-    try:
-        child = subprocess.Popen(
-            [sys.executable, "-P", "-c", _CODE, json.dumps(facts)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
-    except OSError as fault:
-        raise TuiGenError(f"{sys.executable or 'Python'} does not start ({fault})") from fault
+    child = start(_CODE, json.dumps(facts))
     _children.add(child)
     pipe, output = child.stdin, child.stdout
     assert pipe
