@@ -17,9 +17,10 @@ from tests.support import toys
 from tests.support.checkpoints import Exporter, use
 from tests.support.runs import published
 from tui_gen.child import Ending
+from tui_gen.cli.watch import _looks
 from tui_gen.errors import TuiGenError
 from tui_gen.library import locate, networks_beside, open_model, read_card
-from tui_gen.run_watch import RunState, RunWatch, Scores
+from tui_gen.run_watch import RunState, RunWatch, Scores, Training
 from tui_gen.training_log import TrainingLog
 
 
@@ -186,6 +187,26 @@ def test_checkpoints_are_converted_as_they_come(
     assert len(exporter.calls) == 3
     printed = tui_gen("watch", str(run_folder), "--plain", "--epochs", "1", "-t", "0", "-l", "2").stdout.decode()
     assert printed.startswith("step-2\n")
+
+
+def test_what_is_waited_for_is_told_once(
+    run_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tui_gen.cli.watch._SECONDS", 0)
+    looks = _looks(Training(RunWatch(run_folder)))
+
+    def told() -> str:
+        states = [next(looks), next(looks)]
+        assert states[0].is_there == states[1].is_there == (run_folder / "model").exists()
+        return capsys.readouterr().err
+
+    assert told() == f"tui-gen: {run_folder} is not there; waiting for a training; ctrl+c ends\n"
+    run_folder.mkdir()
+    assert told() == f"tui-gen: {run_folder} is empty; waiting for a training; ctrl+c ends\n"
+    published(run_folder, 1)
+    assert told() == ""
+    shutil.rmtree(run_folder)
+    assert told() == f"tui-gen: {run_folder} is gone; waiting for a training; ctrl+c ends\n"
 
 
 def test_plain_prints_a_line_and_a_sample_per_epoch(tui_gen: Run, run_folder: Path, tmp_path: Path) -> None:

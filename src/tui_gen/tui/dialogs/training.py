@@ -132,7 +132,7 @@ class EpochList(ScrollView, can_focus=True):
     def select(self, at: int) -> None:
         """Selects the epoch at a place, or the nearest there is."""
         self.selected = max(0, min(len(self.table.learning) - 1, at))
-        self.scroll_to_region(Region(0, self.selected, 1, 1), animate=False)
+        self.scroll_to_region(Region(0, self.selected, 1, 1), animate=False, force=True)
         self.refresh()
         self.post_message(self.Selected())
 
