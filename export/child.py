@@ -18,6 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from tui_gen.child import ignore
 from tui_gen.cli.main import exit_status
 from tui_gen.errors import TuiGenError
 from tui_gen.files import read_bytes, temporary_folder
@@ -78,6 +79,7 @@ def convert_checkpoint(args: argparse.Namespace) -> int:
         reference=reference,
         weights=weights,
         tell=_say if args.json else show,
+        begin=_say if args.json else ignore,
     )
     return 0
 

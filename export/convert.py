@@ -14,13 +14,13 @@ import onnx
 import torch
 
 from tui_gen.card import AS_READ, ModelCard
+from tui_gen.child import Report, ignore
 from tui_gen.cli.inspect import drawing_lines, warning_lines
 from tui_gen.errors import TuiGenError
 from tui_gen.files import digest
 from tui_gen.inspection.audit import audit
 from tui_gen.json_fields import JsonFields
-from tui_gen.library import CARD_KEY, TOKENIZER_KEY, codec_for, needs_trust
-from tui_gen.runtime.model import Model
+from tui_gen.library import CARD_KEY, TOKENIZER_KEY, needs_trust
 from tui_gen.runtime.onnx_graph import with_metadata
 from tui_gen.terminal_text import brief, show
 from tui_gen.text.encoder_process import foreign_tokenizer
@@ -35,7 +35,7 @@ from .images.streaming import StreamingNetwork, with_guidance
 from .original import OriginalParity, compare_original
 from .quantise import shrink
 from .reader import Diagnosis, Exportable, Reading, Reference
-from .training.native import complete_card
+from .samples import OpenStep
 from .verify import Parity, compare_spread, verify
 
 Dtype = Literal["fp32", "fp16", "int8"]
@@ -58,6 +58,14 @@ class Conversion:
     tokenizer: str
     log: Sequence[Mapping[str, Any]]
     """A line per epoch, where the checkpoint has one."""
+    step: OpenStep
+    """As it was proved, before its weights were made smaller."""
+
+
+def open_foreign(exportable: Exportable) -> OpenStep:
+    """Of a checkpoint, which may bring a stranger's tokenizer along."""
+    tokenizer = exportable.tokenizer
+    return OpenStep.of(exportable, foreign_tokenizer(tokenizer).encoder if tokenizer else None)
 
 
 def convert(
@@ -72,6 +80,7 @@ def convert(
     reference: Reference | None = None,
     weights: bytes = b"",
     tell: Callable[..., None] = show,
+    begin: Report = ignore,
 ) -> ModelCard:
     """Converts, proves and writes.
 
@@ -80,7 +89,15 @@ def convert(
     function differs from the network.
     """
     conversion = conversion_of(
-        reading, source=source, name=name, dtype=dtype, force=force, guidance=guidance, reference=reference, tell=tell
+        reading,
+        source=source,
+        name=name,
+        dtype=dtype,
+        force=force,
+        guidance=guidance,
+        reference=reference,
+        tell=tell,
+        begin=begin,
     )
     instead = ", in place of the model that was there" if target.exists() and any(target.iterdir()) else ""
     card = write_folder(
@@ -105,27 +122,32 @@ def conversion_of(
     force: bool = False,
     guidance: float | None = None,
     reference: Reference | None = None,
+    open_step: Callable[[Exportable], OpenStep] = open_foreign,
     is_brief: bool = False,
     tell: Callable[..., None] = show,
+    begin: Report = ignore,
 ) -> Conversion:
     """Converts and proves.
 
     source: the checkpoint, for its hash. guidance: the scale at which a picture network follows its prompt, if
-    otherwise than it learned to. reference: answers of the original, to compare with. is_brief: less is compared,
-    because another network of these sizes was proved whole. tell: takes lines that say what was compared. Raises
-    TuiGenError if something is missing or the step function differs from the network.
+    otherwise than it learned to. reference: answers of the original, to compare with. open_step: opens the step
+    function. is_brief: less is compared, because another network of these sizes was proved whole. tell: takes lines
+    that say what was compared. begin: takes what is done next, each of which may take long. Raises TuiGenError if
+    something is missing or the step function differs from the network.
     """
     if reading.diagnosis.doubt and not force:
         raise TuiGenError(f"{reading.diagnosis.doubt}; --force converts it all the same")
+    begin("building the network")
     exportable = reading.build()
     originals = _compare_originals(exportable, reference, reading.diagnosis)
     exportable = _guided(exportable, guidance)
-    card = replace(exportable.card, name=name)
     if isinstance(exportable.network, StreamingNetwork) and not is_brief:
+        begin("looking whether a pixel sees a later one")
         check_causal(exportable.network.network)
-    graph = exportable.network.step_graph().SerializeToString()
-    card = complete_card(card, exportable.network)
-    card = _prove(exportable, graph, card, originals, is_brief, tell)
+    begin("writing down its step function")
+    step = open_step(exportable)
+    begin("comparing that with PyTorch")
+    card, graph = replace(_prove(exportable, step, originals, is_brief, tell), name=name), step.graph
     size = f"{len(graph) / 1e6:.1f} MB, {exportable.network.parameters_count:,} parameters"
     tell(f"{card.architecture}: {size}")
     assumptions = [f"{missing.what}: {missing.default}" for missing in reading.diagnosis.missing if missing.default]
@@ -137,7 +159,7 @@ def conversion_of(
         card = _unmeasured(card)
     card = replace(card, export={key: value for key, value in facts.items() if value})
     graph = with_metadata(graph, _metadata(card, exportable.tokenizer))
-    return Conversion(graph, _succeed(card, digest(graph)), exportable.tokenizer, exportable.log)
+    return Conversion(graph, _succeed(card, digest(graph)), exportable.tokenizer, exportable.log, step)
 
 
 def _guided(exportable: Exportable, guidance: float | None) -> Exportable:
@@ -186,19 +208,16 @@ def _compare_originals(
     return {parity.source: parity for parity in parities}
 
 
-def _prove(  # noqa: PLR0917
+def _prove(
     exportable: Exportable,
-    graph: bytes,
-    card: ModelCard,
+    step: OpenStep,
     originals: Mapping[str, OriginalParity],
     is_brief: bool,
     tell: Callable[..., None],
 ) -> ModelCard:
     """Compares the step function with PyTorch, and looks whether it is causal."""
-    model, tokenizer = Model(graph, card, provider="cpu"), exportable.tokenizer
-    encoder = foreign_tokenizer(tokenizer).encoder if tokenizer else None  # a checkpoint may bring it along
-    codec = codec_for(card, tokenizer or None, encoder)
-    parity = verify(exportable.network, model, codec, real=exportable.real, is_brief=is_brief)
+    model, card = step.model, step.card
+    parity = verify(exportable.network, model, step.codec, real=exportable.real, is_brief=is_brief)
     own = () if exportable.against == AS_READ else (exportable.against,)
     against = " and ".join(own + tuple(f"the original: {source}" for source in originals)) or AS_READ
     worst = max((near.max_abs_logit_difference for near in originals.values()), default=None)

@@ -166,6 +166,7 @@ def _facts(card: ModelCard) -> str:
         ("tokens it predicts", f"{card.vocab_size:,}"),
         ("held-out figure", f"{quality} on {quality.split}" if quality else "not measured"),
         ("trained on", card.data),
+        ("published after epoch", "" if card.epoch is None else str(card.epoch)),
         ("licence of the weights", card.licence),
         ("compared with PyTorch", proof),
         ("computes", export.text("computes", "")),

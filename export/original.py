@@ -6,7 +6,7 @@ import itertools
 import math
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -127,25 +127,25 @@ def _array(path: Path, archive: zipfile.ZipFile, names: Sequence[str]) -> NDArra
     return np.asarray(values, np.float32 if dtype.kind == "f" else np.int64)
 
 
-def compare_original(network: Network, references: Sequence[Reference], diagnosis: Diagnosis) -> OriginalParity:
-    """Compares with each reference, in every way it can be read, and returns the nearest.
+def compare_original(network: Network, references: Iterable[Reference], diagnosis: Diagnosis) -> OriginalParity:
+    """Compares with each reference, in every way it can be read, until one agrees.
 
     Raises TuiGenError that says where and how far apart the nearest is, and which guesses may be wrong.
     """
     pairs = ((pair, reference.source) for reference in references for pair in _pairs(network, reference))
-    nearest = min(
-        (_compare(network, pair, source) for pair, source in pairs),
-        key=lambda match: (match.wrong, match.wrong and match.parity.relative_logit_difference),
-    )
+    matches = list[_Match]()
+    for pair, source in pairs:
+        matches.append(_compare(network, pair, source))
+        if not matches[-1].wrong:
+            return matches[-1].parity
+    nearest = min(matches, key=lambda match: (match.wrong, match.parity.relative_logit_difference))
     parity = nearest.parity
-    if nearest.wrong:
-        raise TuiGenError(
-            f"the network as it was read is not the original: its logits differ by up to "
-            f"{parity.max_abs_logit_difference:.2g} ({parity.relative_logit_difference:.2g} of their range) from "
-            f"{parity.source}, at {nearest.wrong:,} of {parity.positions:,} positions, {nearest.where}; "
-            f"{TOLERANCE:.2g} of it is allowed, so nothing was written; {_suspects(diagnosis)}"
-        )
-    return parity
+    raise TuiGenError(
+        f"the network as it was read is not the original: its logits differ by up to "
+        f"{parity.max_abs_logit_difference:.2g} ({parity.relative_logit_difference:.2g} of their range) from "
+        f"{parity.source}, at {nearest.wrong:,} of {parity.positions:,} positions, {nearest.where}; "
+        f"{TOLERANCE:.2g} of it is allowed, so nothing was written; {_suspects(diagnosis)}"
+    )
 
 
 _OF_TOKENS = ("--vocab", "--assume bos=", "--assume eos=", "--assume join=")

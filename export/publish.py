@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import math
 import os
 import shlex
@@ -11,18 +12,19 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
 from torch import nn
 
-from tui_gen.errors import TuiGenError, errors_of
-from tui_gen.files import lock_at_once, replace_file
-from tui_gen.json_fields import JsonFields, parse_json
+from tui_gen.errors import TuiGenError
+from tui_gen.files import append_to_file, lock_at_once, replace_file
+from tui_gen.json_fields import parse_json
 from tui_gen.terminal_text import say
-from tui_gen.training_log import whole_lines
-from tui_gen.training_run import EPOCHS, LOG, MODEL, Publication, epoch_folder, epoch_folders, epoch_of
+from tui_gen.training_log import Learning, TrainingLog, whole_lines
+from tui_gen.training_run import EPOCHS, MODEL, Publication, epoch_folder, epoch_folders, epoch_of
 
 from .checkpoints.checkpoint import Checkpoint
 from .convert import Conversion, conversion_of
@@ -32,7 +34,7 @@ from .files import json_lines
 from .folder import write_folder
 from .live import as_if_nothing_were, copy_module, is_first_process
 from .reader import Diagnosis, Exportable, Reading, ReadOptions
-from .samples import SampleRequest, draw_samples
+from .samples import OpenStep, SampleRequest, draw_samples
 from .text.vocabulary_files import CHARACTER_SETS
 
 _LOCK = "training.lock"
@@ -43,6 +45,9 @@ _LONGEST_NAME = 300
 _MEGABYTE = 10**6
 KEEP_MB = 200
 """That earlier networks may take, of a training that does not say."""
+MOST_KEPT = 1000
+"""Earlier networks, however small: whoever watches looks at each."""
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def publish(
@@ -68,7 +73,7 @@ def publish(
             checkpoint = Checkpoint(_FORM, {}, facts=facts)
             read_options = ReadOptions(vocab=path, **options)
             reading = read_module(copy_module(module), _GIVER, checkpoint, read_options, must_answer=False)
-            return conversion_of(reading, name=publisher.name, is_brief=publisher.is_proved, tell=_silence)
+            return publisher.convert(reading, OpenStep.of)  # the tokenizer is nobody else's
 
     return publisher.publish(convert, epoch, losses, unit=unit, request=SampleRequest(*samples), keep_mb=keep_mb)
 
@@ -78,8 +83,9 @@ class Publisher:
 
     def __init__(self, run: Path) -> None:
         self.run, self.name = run, run.resolve().name
-        self.is_proved = False
-        """Whether a network was proved whole."""
+        self._log = TrainingLog(run)
+        self._proved: Diagnosis | None = None
+        """What a network was that was proved whole."""
         self._lock: int | None = None
         """Held until the process ends."""
         self._told = set[str]()
@@ -97,34 +103,41 @@ class Publisher:
         """Converts, draws samples, writes; tells once what goes wrong, and never raises for it."""
         began, troubles = time.monotonic(), list[str]()
         conversion: Conversion | None = None
+        folder: Path | None = None
         try:
             self._claim()
-            earlier = _entries(self.run / LOG)
         except (TuiGenError, OSError) as fault:
             return Publication(epoch or 0, time.monotonic() - began, trouble=self._tell(fault))
-        number = epoch if epoch is not None else 1 + int(earlier[-1]["epoch"] if earlier else 0)
+        with self._telling(troubles):
+            self._log.update(None)
+        is_damaged, epochs = bool(troubles), self._log.learning.epochs
+        number = epoch if epoch is not None else 1 + (epochs[-1].number if epochs else 0)
         entry: dict[str, Any] = {"epoch": number, "unit": unit, **_losses(losses)}
         with self._telling(troubles):
             conversion = convert()
-            entry |= draw_samples(conversion.graph, conversion.card, conversion.tokenizer, request)
+            entry |= draw_samples(conversion.step, request)
         entry |= {"seconds": round(time.monotonic() - began, 2), **({"trouble": troubles[0]} if troubles else {})}
         with self._telling(troubles):
-            write_log(self.run / LOG, entry, earlier)
+            if not is_damaged:
+                write_log(self._log, entry)
         with self._telling(troubles):
-            self._write(conversion, [entry], keep_mb)
-        folder = self.run / MODEL if conversion and not troubles else None
+            folder = self._write(conversion, entry, keep_mb) if conversion else None
         parity = conversion.card.export["parity"] if conversion else {}
         seconds = time.monotonic() - began
         return Publication(number, seconds, folder, parity.get("original_difference"), "; ".join(troubles))
 
-    def keep(self, exportable: Exportable, guidance: float | None, entry: Mapping[str, Any]) -> None:
+    def keep(self, exportable: Exportable, step: OpenStep, entry: Mapping[str, Any]) -> None:
         """Publishes a network whose training notes its epochs itself, of which this is the last."""
-        reading = Reading(Diagnosis(_FORM), lambda: exportable)
         with self._telling([]):
             self._claim()
-            name, is_brief = self.name, self.is_proved
-            conversion = conversion_of(reading, name=name, guidance=guidance, is_brief=is_brief, tell=_silence)
-            self._write(conversion, [entry], KEEP_MB)
+            self._write(self.convert(Reading(Diagnosis(_FORM), lambda: exportable), lambda _: step), entry, KEEP_MB)
+
+    def convert(self, reading: Reading, open_step: Callable[[Exportable], OpenStep]) -> Conversion:
+        """Proves whole what is of other sizes than the network before."""
+        is_brief = reading.diagnosis == self._proved
+        conversion = conversion_of(reading, name=self.name, open_step=open_step, is_brief=is_brief, tell=_silence)
+        self._proved = reading.diagnosis
+        return conversion
 
     @contextlib.contextmanager
     def _telling(self, troubles: list[str]) -> Iterator[None]:
@@ -135,42 +148,49 @@ class Publisher:
             troubles.append(self._tell(fault))
 
     def _tell(self, fault: Exception) -> str:
-        text = str(fault) if isinstance(fault, TuiGenError) else fault_line(fault)
+        cause = fault.__cause__ if isinstance(fault, TuiGenError) else fault
+        if isinstance(cause, OSError) and cause.errno in _FULL:
+            text = f"the disk takes no more ({cause.strerror})"
+        else:
+            text = str(fault) if isinstance(fault, TuiGenError) else fault_line(fault)
         if text not in self._told:
             self._told.add(text)
             say(f"publish to {self.run}: {text}; the training goes on, and this is not told again")
         return text
 
-    def _write(self, conversion: Conversion | None, log: Sequence[Mapping[str, Any]], keep_mb: float) -> None:
+    def _write(self, conversion: Conversion, entry: Mapping[str, Any], keep_mb: float) -> Path:
         """The newest network in the place of the last, which is kept among the earlier ones as far as they may."""
-        if conversion is None:
-            return
         model = self.run / MODEL
         partial = self.run / EPOCHS / _NEXT
         shutil.rmtree(partial, ignore_errors=True)
-        write_folder(partial, graph=conversion.graph, card=conversion.card, tokenizer=conversion.tokenizer, log=log)
+        card = replace(conversion.card, export={**conversion.card.export, "epoch": entry["epoch"]})
+        write_folder(partial, graph=conversion.graph, card=card, tokenizer=conversion.tokenizer, log=[entry])
         if (last := epoch_of(model)) is not None:
             earlier = epoch_folder(self.run, last)
             shutil.rmtree(earlier, ignore_errors=True)
             model.rename(earlier)
         partial.rename(model)
-        self.is_proved = True
-        prune(self.run, round(keep_mb * _MEGABYTE))
+        with contextlib.suppress(TuiGenError):  # which was told
+            self._log.update(None)
+        prune(self.run, round(keep_mb * _MEGABYTE), _best(self._log.learning))
+        return model
 
     def _claim(self) -> None:
         """Raises TuiGenError, with its name, where another training writes there."""
-        if self._lock is not None:
-            return
         self.run.mkdir(parents=True, exist_ok=True)
+        if self._lock is not None and (self.run / _LOCK).exists():
+            return
         lock = os.open(self.run / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
         if not lock_at_once(lock, without=True):
             other = os.read(lock, _LONGEST_NAME).decode("utf-8", "replace").strip()
             os.close(lock)
             raise TuiGenError(f"another training writes there: {other}; publish to a folder of its own")
-        os.ftruncate(lock, 0)
-        os.write(
-            lock, f"process {os.getpid()} on {socket.gethostname()}: {shlex.join(sys.argv)}".encode()[:_LONGEST_NAME]
-        )
+        name = f"process {os.getpid()} on {socket.gethostname()}: {shlex.join(sys.argv)}".encode()[:_LONGEST_NAME]
+        with contextlib.suppress(OSError):  # a full disk, which harms nothing else here
+            os.ftruncate(lock, 0)
+            os.write(lock, name)
+        if self._lock is not None:  # of a folder that was removed
+            os.close(self._lock)
         self._lock = lock
 
 
@@ -212,31 +232,25 @@ def _losses(losses: tuple[float | None, float | None]) -> dict[str, float | str 
     }
 
 
-def _entries(log: Path) -> list[dict[str, Any]]:
-    """The lines of a log; a last line that a kill has cut is none. Raises TuiGenError for what was never published."""
-    entries = list[dict[str, Any]]()
-    for line in filter(str.strip, whole_lines(log)):
-        with errors_of(f"{log}:"):
-            value = parse_json(line)
-            JsonFields(value if isinstance(value, dict) else {}, "").integer("epoch")
-            entries.append(value)
-    return entries
+def write_log(log: TrainingLog, entry: Mapping[str, Any]) -> None:
+    """Adds a line to a log as it was read; an epoch that was noted before, as by a training that began anew, is noted
+    once, and a last line that a kill has cut is none.
+    """
+    if log.is_cut or any(epoch.number >= entry["epoch"] for epoch in log.learning.epochs):
+        earlier = [parse_json(line) for line in whole_lines(log.path) if line.strip()]
+        before = [each for each in earlier if each["epoch"] < entry["epoch"]]
+        replace_file(log.path, json_lines([*before, entry]).encode())
+    else:
+        append_to_file(log.path, json_lines([entry]).encode())
 
 
-def write_log(log: Path, entry: Mapping[str, Any], earlier: Sequence[Mapping[str, Any]]) -> None:
-    """With this line at the end; an epoch that was noted before, as by a training that began anew, is noted once."""
-    before = [each for each in earlier if each["epoch"] < entry["epoch"]]
-    replace_file(log, json_lines([*before, entry]).encode())
-
-
-def prune(run: Path, most: int) -> None:
+def prune(run: Path, most: int, best: int | None) -> None:
     """Deletes earlier networks until they take at most so many bytes: first those with the nearest neighbours, by the
     ratio of their epochs, so that the beginning, when a network changes most, stays; the first and the best go last.
     """
     folders = epoch_folders(run)
     sizes = {epoch: sum(file.stat().st_size for file in folder.iterdir()) for epoch, folder in folders.items()}
-    best = _best(run / LOG)
-    while sizes and sum(sizes.values()) > most:
+    while sizes and (sum(sizes.values()) > most or len(sizes) > MOST_KEPT):
         epoch = min(sizes, key=lambda each: _worth(each, list(sizes), best))
         shutil.rmtree(folders[epoch])
         del sizes[epoch]
@@ -248,7 +262,7 @@ def _worth(epoch: int, epochs: Sequence[int], best: int | None) -> tuple[bool, f
     return epoch in (epochs[0], best), after / max(1, before)
 
 
-def _best(log: Path) -> int | None:
+def _best(learning: Learning) -> int | None:
     """The epoch with the lowest held-out loss."""
-    entries = [entry for entry in _entries(log) if isinstance(entry.get("validation_loss"), float | int)]
-    return min(entries, key=lambda entry: entry["validation_loss"])["epoch"] if entries else None
+    epochs = [epoch for epoch in learning.epochs if not math.isnan(epoch.validation_loss)]
+    return min(epochs, key=lambda epoch: epoch.validation_loss).number if epochs else None

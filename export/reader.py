@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -92,6 +92,10 @@ class Network(Protocol):
         """The step function of the network, with its weights as they are now."""
         ...
 
+    def completed(self, card: ModelCard) -> ModelCard:
+        """A card with what a player must know of the step function."""
+        ...
+
     def random_tokens(self, batch: int, rng: np.random.Generator) -> Tokens:
         """int64[batch, n]: tokens such as the network reads, and as many as it takes to prove the step function."""
         ...
@@ -137,8 +141,10 @@ class Exportable:
     """The training log, a line per epoch, where the file has one."""
     against: str = AS_READ
     """What `network` is."""
-    references: tuple[Reference, ...] = ()
-    """Answers of the original to the same question, asked in several ways; `network` must agree with one of them."""
+    references: Iterable[Reference] = ()
+    """Answers of the original to the same question, asked in several ways, some when their turn comes; `network` must
+    agree with one of them.
+    """
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a network makes after an epoch: samples of the same prompt and the same noise."""
+"""A network's step function that is open, and what it makes after an epoch: samples of the same prompt and noise."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ from tui_gen.runtime.model import Model
 from tui_gen.sampling.params import SamplingParams
 from tui_gen.sampling.step import Step
 from tui_gen.text.codec import TextCodec
+from tui_gen.text.tokenizer import Encoder
+
+from .reader import Exportable
 
 
 @dataclass(frozen=True)
@@ -29,13 +32,31 @@ class SampleRequest:
     """Of texts, in tokens."""
 
 
-def draw_samples(graph: bytes, card: ModelCard, tokenizer: str, request: SampleRequest) -> dict[str, Any]:
+@dataclass(frozen=True)
+class OpenStep:
+    """The step function of a network, ready to run."""
+
+    graph: bytes
+    card: ModelCard
+    """With what a player must know of it."""
+    codec: TextCodec | ImageCodec
+    model: Model
+
+    @classmethod
+    def of(cls, exportable: Exportable, encoder: Encoder | None = None) -> OpenStep:
+        """Writes down the graph of a network, and opens it. encoder: as of `codec_for`."""
+        graph = exportable.network.step_graph().SerializeToString()
+        card = exportable.network.completed(exportable.card)
+        codec = codec_for(card, exportable.tokenizer or None, encoder)
+        return cls(graph, card, codec, Model(graph, card, provider="cpu"))
+
+
+def draw_samples(step: OpenStep, request: SampleRequest) -> dict[str, Any]:
     """`prompt` and `samples`, with the `seeds` and the `temperature` that they were drawn with."""
-    codec = codec_for(card, tokenizer or None)
+    card, codec = step.card, step.codec
     prompt = codec.prompt([request.prompt] * len(request.seeds))
-    length = card.image.area if card.image else request.length
-    params, model = SamplingParams(request.temperature), Model(graph, card, provider="cpu")
-    steps = list(generate(model, prompt, params, length=length, seed=request.seeds))
+    length, params = card.image.area if card.image else request.length, SamplingParams(request.temperature)
+    steps = list(generate(step.model, prompt, params, length=length, seed=request.seeds))
     samples = [_sample(card, codec, steps, number) for number in range(len(request.seeds))]
     settings = {"seeds": list(request.seeds), "temperature": request.temperature}
     return {"prompt": request.prompt, **settings, "samples": samples}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,14 @@ import pytest
 
 from tests.conftest import Run
 from tests.support import toys
-from tests.support.checkpoints import CELL, SIZE, Exporter, use, write_lstm
+from tests.support.checkpoints import CELL, CHARACTERS, SIZE, Exporter, use, write_lstm
 from tui_gen import checkpoint
 from tui_gen.checkpoint import (
+    Answers,
     Conversion,
     Diagnosis,
     Question,
     StoppedError,
-    UnansweredError,
     check_exporter,
     known_conversion,
     open_checkpoint,
@@ -85,18 +86,23 @@ def test_the_exporter_is_asked_in_its_own_words(file: Path, exporter: Exporter) 
 
 def test_what_a_person_answers_counts_from_then_on(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     exporter = use(Exporter(SIZE, CELL), monkeypatch)
-    with pytest.raises(UnansweredError, match="size of the images") as caught:
-        open_checkpoint(file, asks=True)
-    assert [question.is_open for question in caught.value.diagnosis.questions] == [True, False]
-    conversion = open_checkpoint(file, more=(("--size", "8x8"),), asks=True)
+    asked = list[bool]()
+
+    def ask(diagnosis: Diagnosis) -> Answers:
+        asked.extend(question.is_open for question in diagnosis.questions)
+        return (("--size", "8x8"),)
+
+    conversion = open_checkpoint(file, ask=ask)
+    assert conversion.answers == (("--size", "8x8"),)
     assert known_conversion(file) == conversion
-    assert open_checkpoint(file, asks=True) == conversion
+    assert open_checkpoint(file, ask=ask) == conversion
+    assert asked == [True, False]
     assert "--size=8x8" in exporter.calls[-1]
     assert len(exporter.calls) == 2
 
 
 def test_guesses_alone_are_nobodys_question(file: Path, exporter: Exporter) -> None:
-    assert open_checkpoint(file, asks=True).answers == ()
+    assert open_checkpoint(file, ask=lambda _: pytest.fail("nobody knows better")).answers == ()
 
 
 @pytest.mark.parametrize(
@@ -194,6 +200,25 @@ def test_the_exporter_itself_says_what_it_is_and_converts_it(file: Path) -> None
         open_checkpoint(file, (("--assume", "depth=3"),))
 
 
+def test_who_is_asked_answers_to_the_process_that_has_loaded_pytorch(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_lstm(file, itos=False)
+    processes, start = list[object](), subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", lambda *words, **how: (processes.append(words), start(*words, **how))[1])
+    conversion = open_checkpoint(file, ask=lambda _: (("--vocab", str(vocabulary_of(file))),))
+    assert conversion.answers[0][0] == "--vocab"
+    assert (conversion.folder / "model.onnx").is_file()
+    assert known_conversion(file) == conversion
+    assert sum("tui_gen.child" in str(words) for words in processes) == 1
+
+
+def vocabulary_of(file: Path) -> Path:
+    path = file.with_name("vocabulary.json")
+    path.write_text(json.dumps([*CHARACTERS]))
+    return path
+
+
 def test_a_command_converts_it_and_says_on_what_it_rests(file: Path, exporter: Exporter, tui_gen: Run) -> None:
     file.write_bytes(b"\x80\2weights")
     first, second = (tui_gen("generate", str(file), "The", "-t", "0", "--seed", "7") for _ in range(2))
@@ -215,6 +240,16 @@ def test_what_only_a_checkpoint_leaves_open_is_refused_for_a_model(toy_models: P
         2,
         f"tui-gen: --size says what a checkpoint does not, and {toy_models / 'text'} is a model; leave it out\n",
     )
+
+
+@pytest.mark.parametrize("words", [["--force"], ["--factory=net:build"], ["--dtype", "int8"]])
+def test_what_only_the_exporters_command_does_is_told(file: Path, words: list[str], tui_gen: Run) -> None:
+    file.write_bytes(b"\x80\2weights")
+    for command in ([], ["generate"]):
+        done = tui_gen(*command, *words, str(file))
+        assert done.returncode == 2
+        option = words[0].partition("=")[0]
+        assert f"{option} is for tui-gen export FILE {option} ... -o models/NAME" in done.stderr.decode()
 
 
 def test_beside_a_checkpoint_a_model_may_stand(file: Path, exporter: Exporter, toy_models: Path, tui_gen: Run) -> None:

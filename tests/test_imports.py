@@ -17,8 +17,8 @@ LAYERS = {
     "src/tui_gen": "terminal_text < errors < child, launcher, files, json_fields"
     " < training_run < card, checkpoint, lightning < config, sampling < text < images < generation, training_log"
     " < runtime < scoring < library < inspection, run_watch < sessions, output, bench < tui < cli < __main__",
-    "export": "graph < image_network, reader, samples, files, build_tokenizer, quantise, checkpoints"
-    " < assumptions, compiler, gaps < images, text < factory, training, verify, arguments"
+    "export": "graph < image_network, reader, files, build_tokenizer, quantise, checkpoints"
+    " < samples, assumptions, compiler, gaps < images, text < factory, training, verify, arguments"
     " < original, folder, read, live < evaluation, convert < publish, child"
     " < train < __main__ < evaluate, obedience",
     "src/tui_gen/tui": "bindings, clipboard, driver, knob_state, layout, themes < keymap, tour, widgets < dialogs"

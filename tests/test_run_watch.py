@@ -17,9 +17,10 @@ from tests.support import toys
 from tests.support.checkpoints import Exporter, use
 from tests.support.runs import published
 from tui_gen.child import Ending
+from tui_gen.cli.watch import _looks
 from tui_gen.errors import TuiGenError
-from tui_gen.library import locate, open_model, read_card
-from tui_gen.run_watch import RunState, RunWatch, Scores
+from tui_gen.library import locate, networks_beside, open_model, read_card
+from tui_gen.run_watch import RunState, RunWatch, Scores, Training
 from tui_gen.training_log import TrainingLog
 
 
@@ -59,6 +60,15 @@ def test_a_network_is_opened_by_its_epoch_before_and_after_later_ones_have_come(
     published(run_folder, 5)
     assert open_model(path).card.sha256 == newest.card.sha256
     assert open_model(str(run_folder)).name == "mine · epoch 5"
+
+
+def test_a_run_that_is_played_is_listed_with_the_networks_that_it_keeps(run_folder: Path) -> None:
+    for epoch in (1, 2, 3):
+        published(run_folder, epoch)
+    entries = networks_beside(locate(str(run_folder)))
+    assert [entry.name for entry in entries] == [f"mine · epoch {number}" for number in (3, 2, 1)]
+    assert [open_model(entry.path).name for entry in entries] == [entry.name for entry in entries]
+    assert networks_beside(toys.text_folder(run_folder / "cats")) == []
 
 
 def test_between_two_renames_nothing_is_new(run_folder: Path) -> None:
@@ -193,6 +203,26 @@ def test_checkpoints_are_converted_as_they_come(
     assert len(exporter.calls) == 3
     printed = tui_gen("watch", str(run_folder), "--plain", "--epochs", "1", "-t", "0", "-l", "2").stdout.decode()
     assert printed.startswith("step-2\n")
+
+
+def test_what_is_waited_for_is_told_once(
+    run_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tui_gen.cli.watch._SECONDS", 0)
+    looks = _looks(Training(RunWatch(run_folder)))
+
+    def told() -> str:
+        states = [next(looks), next(looks)]
+        assert states[0].is_there == states[1].is_there == (run_folder / "model").exists()
+        return capsys.readouterr().err
+
+    assert told() == f"tui-gen: {run_folder} is not there; waiting for a training; ctrl+c ends\n"
+    run_folder.mkdir()
+    assert told() == f"tui-gen: {run_folder} is empty; waiting for a training; ctrl+c ends\n"
+    published(run_folder, 1)
+    assert told() == ""
+    shutil.rmtree(run_folder)
+    assert told() == f"tui-gen: {run_folder} is gone; waiting for a training; ctrl+c ends\n"
 
 
 def test_plain_prints_a_line_and_a_sample_per_epoch(tui_gen: Run, run_folder: Path, tmp_path: Path) -> None:

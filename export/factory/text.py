@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,8 +29,8 @@ _FIRST_STATE = re.compile(
 """Methods that give a first state for a batch."""
 
 
-def answers_of(module: nn.Module, network: object, factory: str) -> tuple[Reference, ...]:
-    """What the module answers, in every way of calling it that works.
+def answers_of(module: nn.Module, network: object, factory: str) -> Iterable[Reference]:
+    """What the module answers, in every way of calling it that works; token by token it is asked when these are wanted.
 
     Raises TuiGenError with the failure of the call that came furthest if none does, or if the answers are no logits of
     the tokens.
@@ -41,13 +42,14 @@ def answers_of(module: nn.Module, network: object, factory: str) -> tuple[Refere
     later = vocab_size // 2 + tokens % (vocab_size - vocab_size // 2)
     # some cut low ids out of a text, which end it or fill it up
     texts = ((tokens, source), (later, f"{source}, asked about tokens from {vocab_size // 2} on"))
-    calls = [(ids, call, name) for ids, name in texts for call in _of_texts(module, ids, network)]
-    calls += [(tokens, call, source) for call in _of_steps(module, tokens, network)]
-    asked = [_Asked(ids, call, logits, name) for ids, call, name in calls if (logits := answers.ask(call)) is not None]
-    steady = answers.steady(asked)
-    if steady:
-        return tuple(Reference(each.source, each.tokens.numpy(), each.logits.numpy()) for each in steady)
-    if asked:
+    at_once = answers.ask_all((ids, call, name) for ids, name in texts for call in _of_texts(module, ids, network))
+    steps = ((tokens, call, source) for call in _of_steps(module, tokens, network))
+    if steady := answers.steady(at_once):
+        return chain(map(_reference, steady), _later(answers, steps))
+    by_steps = answers.ask_all(steps)
+    if steady := answers.steady(by_steps):
+        return [*map(_reference, steady)]
+    if at_once or by_steps:
         raise TuiGenError(
             f"{source} answers the same tokens differently when it is asked again: something in it is random, such as "
             "functional.dropout without training=self.training, or its first state; it must answer alike"
@@ -63,6 +65,10 @@ def answers_of(module: nn.Module, network: object, factory: str) -> tuple[Refere
     )
 
 
+_Call = tuple[Tensor, Callable[[], Any], str]
+"""Tokens, the call that asks about them, and whose answer it is."""
+
+
 class _Asked(NamedTuple):
     """A call that works, and what it returned."""
 
@@ -70,6 +76,14 @@ class _Asked(NamedTuple):
     call: Callable[[], Any]
     logits: Tensor
     source: str
+
+
+def _reference(asked: _Asked) -> Reference:
+    return Reference(asked.source, asked.tokens.numpy(), asked.logits.numpy())
+
+
+def _later(answers: _Answers, calls: Iterable[_Call]) -> Iterator[Reference]:
+    yield from map(_reference, answers.steady(answers.ask_all(calls)))
 
 
 class _Answers:
@@ -93,6 +107,11 @@ class _Answers:
         self.shapes = self.shapes or ", ".join(str(list(tensor.shape)) for tensor in result)
         counts = (_BATCH * _STEPS * self.vocab_size, _BATCH * self.vocab_size)  # after each token, after the last
         return next((tensor for tensor in result if self.vocab_size in tensor.shape and tensor.numel() in counts), None)
+
+    def ask_all(self, calls: Iterable[_Call]) -> list[_Asked]:
+        """Of those that work."""
+        asked = ((ids, call, self.ask(call), name) for ids, call, name in calls)
+        return [_Asked(ids, call, logits, name) for ids, call, logits, name in asked if logits is not None]
 
     def steady(self, asked: list[_Asked]) -> list[_Asked]:
         """All, if the first is the same once more; else those that are: a first state of one's own may be random."""

@@ -236,7 +236,7 @@ def phrase(scale: float) -> str:
 
 
 def with_guidance(exportable: Exportable, scale: float) -> Exportable:
-    """The same network, guided. Raises TuiGenError for one that has no prompt which could be left out."""
+    """The same network, guided, unless it is so. Raises TuiGenError for one whose prompt could not be left out."""
     network, card = exportable.network, exportable.card
     if not isinstance(network, StreamingNetwork) or network.network.condition != "multi_hot" or not card.image:
         raise TuiGenError(
@@ -244,6 +244,8 @@ def with_guidance(exportable: Exportable, scale: float) -> Exportable:
             "trainer's: it runs with the prompt and without"
         )
     plain = network.network
+    if isinstance(plain.module, Guided):
+        return exportable
     if not plain.conditions:
         raise TuiGenError("--guidance has nothing to lean towards: this network takes no prompt")
     guided_net = guided_network(plain, scale)

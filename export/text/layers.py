@@ -260,19 +260,21 @@ class RecurrentLayer:
         return torch.zeros(batch, width) if initial_state is None else initial_state.expand(batch, -1)
 
     def _torch(self) -> nn.RNN | nn.LSTM | nn.GRU:
-        """PyTorch's own module with these very weights."""
+        """PyTorch's own module with these very weights, made without any others, which would be drawn at random."""
         sizes = (self.inputs, self.hidden_size)
         module: nn.RNN | nn.LSTM | nn.GRU
         if self.kind == "RNN":
-            module = nn.RNN(*sizes, batch_first=True, nonlinearity=self.nonlinearity)
+            module = nn.RNN(*sizes, batch_first=True, device="meta", nonlinearity=self.nonlinearity)
         elif self.kind == "GRU":
-            module = nn.GRU(*sizes, batch_first=True)
+            module = nn.GRU(*sizes, batch_first=True, device="meta")
         else:
-            module = nn.LSTM(*sizes, batch_first=True, proj_size=0 if self.weight_hr is None else self.outputs)
-        for name, parameter in module.named_parameters():
+            projection = 0 if self.weight_hr is None else self.outputs
+            module = nn.LSTM(*sizes, batch_first=True, device="meta", proj_size=projection)
+        for name, parameter in [*module.named_parameters()]:
             value = getattr(self, name.removesuffix("_l0"))
-            parameter.data = torch.zeros_like(parameter) if value is None else value
-        return module.requires_grad_(False)
+            value = torch.zeros(parameter.shape) if value is None else value
+            setattr(module, name, nn.Parameter(value, requires_grad=False))
+        return module
 
 
 @dataclass(frozen=True, eq=False)

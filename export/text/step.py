@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from tui_gen.card import ModelCard
 from tui_gen.sampling.params import Tokens
 
 from ..graph import StepGraph, to_numpy
@@ -65,6 +66,10 @@ class TextNetwork:
         table = (self.table,) if self.learned_table else ()
         every = [*table, *(tensor for layer in self.layers for tensor in layer.tensors())]
         return sum({tensor.data_ptr(): tensor.numel() for tensor in every if tensor is not None}.values())
+
+    def completed(self, card: ModelCard) -> ModelCard:
+        """As it is."""
+        return card
 
     def step_graph(self) -> onnx.ModelProto:
         """The step function, on ONNX's own recurrent operators where they serve.

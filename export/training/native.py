@@ -185,8 +185,3 @@ def text_network(net: RecurrentNet) -> TextNetwork:
 
     output = Linear("output", weights["output.weight"], weights["output.bias"])
     return TextNetwork(weights["embedding.weight"], (*map(layer, range(net.config.layers)), output))
-
-
-def complete_card(card: ModelCard, network: Network) -> ModelCard:
-    """A card with what a player must know of the network's step function."""
-    return network.completed(card) if isinstance(network, StreamingNetwork) else card

@@ -26,9 +26,9 @@ from tui_gen.terminal_text import shows_colours
 from ..files import json_lines
 from ..images.streaming import with_guidance
 from ..reader import Exportable
-from ..samples import SampleRequest, draw_samples
+from ..samples import OpenStep, SampleRequest, draw_samples
 from . import checkpoint
-from .native import complete_card, network_of
+from .native import network_of
 from .networks import TrainedNet, build_network
 from .presets import Training
 from .tasks import Batch, in_unit
@@ -55,7 +55,7 @@ class Options:
     """Of a PixelCNN; None: as the preset has it."""
 
 
-Publish = Callable[[Exportable, float | None, Mapping[str, Any]], None]
+Publish = Callable[[Exportable, OpenStep, Mapping[str, Any]], None]
 
 
 def _keep_to_oneself(*_: object) -> None:
@@ -65,8 +65,8 @@ def _keep_to_oneself(*_: object) -> None:
 class Trainer:
     """AdamW with warm-up and cosine decay, gradients clipped to norm 1, an exponential moving average of the weights.
 
-    directory: where checkpoint and log are kept. publish: is called with the network of an epoch, as it learned, the
-    guidance of the model that is to be exported, and the epoch's entry in the log, all of which is saved then.
+    directory: where checkpoint and log are kept. publish: is called with the network of an epoch, its step function,
+    and the epoch's entry in the log, all of which is saved then.
     """
 
     def __init__(
@@ -94,6 +94,7 @@ class Trainer:
             train_loss = self._train_epoch()
             self.epoch += 1
             exportable = exportable_of(self.training, self.average.module.state_dict())
+            step = OpenStep.of(exportable)
             self.log.append(
                 {
                     "epoch": self.epoch,
@@ -102,11 +103,11 @@ class Trainer:
                     "train_loss": round(train_loss, 4),
                     "validation_loss": round(self._held_out_loss(), 4),
                     "seconds": round(time.monotonic() - start, 1),
-                    **samples_of(self.training, exportable),
+                    **samples_of(self.training, step),
                 }
             )
             self.save()
-            self._publish(exportable, self.training.guidance, self.log[-1])
+            self._publish(exportable, step, self.log[-1])
             yield self.log[-1]
 
     def save(self) -> None:
@@ -237,18 +238,16 @@ def _progress(title: str, total: int) -> Progress:
 
 
 def exportable_of(training: Training, weights: Mapping[str, Tensor]) -> Exportable:
-    """The network with these weights, a state dict, as it learned: without guidance."""
+    """The network with these weights, a state dict, with the guidance of the model that is to be exported."""
     net = build_network(training.network)
     net.load_state_dict(weights)
-    return Exportable(network_of(net.eval()), training.card, training.tokenizer.to_str())
+    exportable = Exportable(network_of(net.eval()), training.card, training.tokenizer.to_str())
+    return exportable if training.guidance is None else with_guidance(exportable, training.guidance)
 
 
-def samples_of(training: Training, exportable: Exportable) -> dict[str, Any]:
+def samples_of(training: Training, step: OpenStep) -> dict[str, Any]:
     """As of `draw_samples`, with the knobs, and the guidance if there is one, of the model that is to be exported."""
-    settings: dict[str, Any] = {}
-    if training.guidance is not None:
-        exportable, settings = with_guidance(exportable, training.guidance), {"guidance": training.guidance}
-    card = complete_card(exportable.card, exportable.network)
+    card = step.card
     request = SampleRequest(card.prompt_example, SAMPLE_SEEDS, card.temperature, training.sample_length)
-    graph = exportable.network.step_graph().SerializeToString()
-    return {**draw_samples(graph, card, exportable.tokenizer, request), **settings}
+    settings = {} if training.guidance is None else {"guidance": training.guidance}
+    return {**draw_samples(step, request), **settings}

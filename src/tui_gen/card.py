@@ -169,6 +169,12 @@ class ModelCard:
         except TuiGenError:
             return ""
 
+    @property
+    def epoch(self) -> int | None:
+        """After which it was published, of a network of a training; None where the card does not say."""
+        epoch = self.export.get("epoch")
+        return epoch if type(epoch) is int else None
+
     def to_json(self) -> str:
         """The text of config.json; facts that are unknown are left out."""
         return readable_json(self.known_facts()) + "\n"

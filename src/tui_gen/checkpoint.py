@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from tui_gen import __version__
-from tui_gen.child import Report, ignore, run_in_child
+from tui_gen.child import Report, ignore, receive, run_in_child
 from tui_gen.errors import TuiGenError
 from tui_gen.files import check_whole, read_beginning, replace_private
 from tui_gen.json_fields import MAX_LENGTH, JsonFields, parse_json
@@ -33,6 +33,8 @@ Answers = tuple[tuple[str, str], ...]
 """Options of the exporter with their values, such as ("--assume", "bos=<s>")."""
 OPTIONS = ("--vocab", "--corpus", "--vocab-rule", "--size", "--levels", "--scaling", "--assume", "--time-limit")
 """Of the exporter, those that say what a file does not."""
+COMMAND_OPTIONS = ("--factory", "--reference", "--dtype", "--guidance", "--name", "--force", "--keep-weights")
+"""The others, by which its command alone makes a model."""
 _OF_FILES = ("--vocab", "--corpus")
 _GUESSED = "--assume"
 """What only tensors could tell; the other options say what the data was, which a person knows."""
@@ -97,6 +99,11 @@ class Diagnosis:
     notes: tuple[str, ...] = ()
     questions: tuple[Question, ...] = ()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether a person is to be asked."""
+        return any(question.is_open for question in self.questions)
+
     @classmethod
     def from_json(cls, text: str) -> Diagnosis:
         """Raises TuiGenError for a text that is none."""
@@ -135,12 +142,8 @@ def _line(value: object) -> str:
     return scrub_line(str(value)[:_LONGEST])
 
 
-class UnansweredError(TuiGenError):
-    """A person is to be asked before a file is converted."""
-
-    def __init__(self, diagnosis: Diagnosis) -> None:
-        super().__init__("; ".join(f"{each.what}: {each.option}" for each in diagnosis.questions if each.is_open))
-        self.diagnosis = diagnosis
+Ask = Callable[[Diagnosis], Answers]
+"""Asks a person what a file does not say."""
 
 
 class StoppedError(TuiGenError):
@@ -175,7 +178,7 @@ def open_checkpoint(
     answers: Answers = (),
     *,
     more: Answers | None = None,
-    asks: bool = False,
+    ask: Ask | None = None,
     tell: Report = ignore,
     is_stopped: Callable[[], bool] = bool,
 ) -> Conversion:
@@ -184,10 +187,10 @@ def open_checkpoint(
     It is converted in a child process, unless that was done already: of the same content, with the same answers.
 
     answers: what was told beforehand, such as on the command line. more: what a person has answered since, None where
-    nobody was asked; counts from now on wherever the file is opened with the same `answers`. asks: whether
-    UnansweredError may ask for more; else guesses stand in. tell: takes lines about what is being done. is_stopped:
-    whether nobody waits for it any more; then StoppedError is raised. Raises TuiGenError that says why it cannot be
-    converted, or what is missing.
+    nobody was asked; counts from now on wherever the file is opened with the same `answers`. ask: returns more, where a
+    person knows better than a guess; without it guesses stand in. tell: takes lines about what is being done.
+    is_stopped: whether nobody waits for it any more; then StoppedError is raised. Raises TuiGenError that says why it
+    cannot be converted, or what is missing.
     """
     before = fingerprint(path)
     entry = _cache() / f"{_key(before, answers)}.json"
@@ -196,14 +199,13 @@ def open_checkpoint(
             os.utime(conversion.folder)  # what was used last is kept longest
         return conversion
     check_exporter()
-    every = answers + (more or ())
-    folder = _cache() / _key(before, every)
     with contextlib.suppress(OSError):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-    diagnosis = _convert(path, folder, every, asks=asks and more is None, tell=tell, is_stopped=is_stopped)
+        entry.parent.mkdir(parents=True, exist_ok=True)
+    child = _Exporter(path, before, answers + (more or ()), tell, ask if more is None else None)
+    diagnosis = child.convert(is_stopped)
     if fingerprint(path) != before:
         raise TuiGenError(f"{path} was written while it was read; open it again")
-    conversion = Conversion(path, folder, every, diagnosis)
+    conversion = Conversion(path, child.folder, child.answers, diagnosis)
     with contextlib.suppress(OSError):  # without an entry it is converted again, and without a look around kept longer
         _write_entry(entry, conversion)
         _prune(entry.parent)
@@ -336,59 +338,92 @@ def _words(answers: Answers) -> list[str]:
     return [*words, *(["--corpus", *corpus] if corpus else [])]
 
 
-def _convert(
-    path: Path, folder: Path, answers: Answers, *, asks: bool, tell: Report, is_stopped: Callable[[], bool]
-) -> Diagnosis:
-    diagnosis: Diagnosis | None = None
-    last = "it began to load PyTorch"
+class _Exporter:
+    """The exporter in a child process, and what it has said of a file."""
 
-    def take(report: str) -> None:
-        nonlocal diagnosis, last
+    def __init__(self, path: Path, content: str, answers: Answers, tell: Report, ask: Ask | None) -> None:
+        """content: the fingerprint of the file. The rest is as of `open_checkpoint`."""
+        self._path, self._content, self._tell, self._ask = path, content, tell, ask
+        self.answers = answers
+        self._diagnosis: Diagnosis | None = None
+        self._last = "it began to load PyTorch"
+
+    @property
+    def folder(self) -> Path:
+        """Of the model."""
+        return _cache() / _key(self._content, self.answers)
+
+    @property
+    def _words(self) -> str:
+        """The words of its command line, and whether it waits for others where somebody is asked."""
+        name = f"--name={model_name(self._path)}"
+        words = [str(self._path.absolute()), *_words(self.answers), f"--output={self.folder}", name, "--json"]
+        return json.dumps({"words": words, "waits": self._ask is not None})
+
+    def convert(self, is_stopped: Callable[[], bool]) -> Diagnosis:
+        """Writes the folder. Raises TuiGenError that says why there is none."""
+        self._tell("loading PyTorch")
+        content, path = self._words.encode(), self._path
+        ending = run_in_child(export, content, seconds=_SECONDS, memory=None, tell=self._reply, is_stopped=is_stopped)
+        if is_stopped():
+            raise StoppedError(f"the conversion of {path} was ended")
+        if ending.message:
+            message = _line(ending.message)
+            raise TuiGenError(message if ending.fault == "TuiGenError" else f"{path}: {message}")
+        if ending.status is None:
+            raise TuiGenError(
+                f"{path} is not converted after {_SECONDS:,} s, so it was given up; the last that it said: {self._last}"
+            )
+        if ending.status or self._diagnosis is None:
+            raise TuiGenError(
+                f"the process that converted {path} crashed, perhaps for want of memory; the last that it said: "
+                f"{self._last}"
+            )
+        return self._diagnosis
+
+    def _reply(self, report: str) -> str | None:
+        """Takes a report, and returns other words for the same child where somebody has answered."""
         sort, _, text = report.partition(" ")
         if sort == _LINE:
-            tell(last := _line(text))
+            self._say(_line(text))
         elif sort == _DIAGNOSIS:
-            diagnosis = Diagnosis.from_json(text)
-            tell(last := diagnosis.summary)
-            if asks and any(question.is_open for question in diagnosis.questions):
-                raise UnansweredError(diagnosis)
+            self._diagnosis = Diagnosis.from_json(text)
+            self._say(self._diagnosis.summary)
+            if self._ask and self._diagnosis.is_open:
+                self.answers, self._ask = self.answers + self._ask(self._diagnosis), None
+                return self._words
+        return None
 
-    tell("loading PyTorch")
-    words = [str(path.absolute()), *_words(answers), f"--output={folder}", f"--name={model_name(path)}", "--json"]
-    ending = run_in_child(
-        export, json.dumps(words).encode(), seconds=_SECONDS, memory=None, tell=take, is_stopped=is_stopped
-    )
-    if is_stopped():
-        raise StoppedError(f"the conversion of {path} was ended")
-    if ending.message:
-        raise TuiGenError(
-            _line(ending.message) if ending.fault == "TuiGenError" else f"{path}: {_line(ending.message)}"
-        )
-    if ending.status is None:
-        raise TuiGenError(
-            f"{path} is not converted after {_SECONDS:,} s, so it was given up; the last that it said: {last}"
-        )
-    if ending.status or diagnosis is None:
-        raise TuiGenError(
-            f"the process that converted {path} crashed, perhaps for want of memory; the last that it said: {last}"
-        )
-    return diagnosis
+    def _say(self, line: str) -> None:
+        self._last = line
+        self._tell(line)
+
+
+class _OtherWords(BaseException):
+    """Ends a command of the exporter, for which others stand in; none of its handlers takes it for an error."""
 
 
 def export(content: bytes, report: Report) -> None:
-    """In the child: the exporter's command, of the words that are given as JSON. Raises TuiGenError where it fails."""
+    """In the child: the exporter's command, of words that are given as JSON. Raises TuiGenError where it fails."""
     command = load_command("export")
-    lines = list[str]()
+    lines, text = list[str](), content.decode()
 
     def keep(line: str) -> None:
         lines.append(line.partition(": ")[2])
         report(f"{_LINE} {lines[-1]}")
 
-    with (
-        contextlib.redirect_stdout(_Lines(lambda line: report(f"{_DIAGNOSIS} {line}"))),
-        contextlib.redirect_stderr(_Lines(keep)),
-    ):
-        status = command(json.loads(content), prog="tui-gen export")
+    def diagnose(line: str) -> None:
+        report(f"{_DIAGNOSIS} {line}")
+        if json.loads(text)["waits"] and Diagnosis.from_json(line).is_open:
+            raise _OtherWords
+
+    with contextlib.redirect_stdout(_Lines(diagnose)), contextlib.redirect_stderr(_Lines(keep)):
+        while True:
+            try:
+                status = command(json.loads(text)["words"], prog="tui-gen export")
+                break
+            except _OtherWords:
+                text = receive()
     if status:
         raise TuiGenError(lines[-1] if lines else f"the exporter ended with status {status}")
 

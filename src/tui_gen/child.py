@@ -14,16 +14,19 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib import import_module
+from queue import SimpleQueue
 from typing import IO
 
 from tui_gen.errors import TuiGenError
 
 Report = Callable[[str], None]
 """Takes a line that says what is done next."""
+Reply = Callable[[str], str | None]
+"""The same; what it returns, a line, is sent to the child, whose task waits for it in `receive`."""
 _CODE = "import sys; from tui_gen.child import serve; serve(sys.argv[1])"
 _FAILED = 1
 _STAGE, _FAULT = "stage", "fault"
@@ -40,6 +43,8 @@ _WINDOWS_EXCEPTION = 0xC0000000
 """The least exit status of a program that Windows ended for a fault such as a bad memory access."""
 _OUT_OF_TIME = -signal.SIGXCPU if sys.platform != "win32" else None
 _children: set[subprocess.Popen[bytes]] = set()
+_replies = SimpleQueue[str]()
+"""In the child: what was said to its reports."""
 
 
 @dataclass(frozen=True)
@@ -64,22 +69,37 @@ def ignore(_: str) -> None:
     """Is told of nothing."""
 
 
+def start(code: str, *words: str, buffer: int = -1) -> subprocess.Popen[bytes]:
+    """A process of this Python, which is listened to and spoken to; raises TuiGenError where it does not start."""
+    try:
+        return subprocess.Popen(
+            # -P: a foreign model's folder may be the working directory, and nothing in it may be imported
+            [sys.executable, "-P", "-c", code, *words],
+            bufsize=buffer,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+    except OSError as fault:
+        raise TuiGenError(f"{sys.executable or 'Python'} does not start ({fault})") from fault
+
+
 def run_in_child(
     task: Callable[[bytes, Report], None],
     content: bytes,
     *,
     seconds: float,
     memory: int | None,
-    tell: Report = ignore,
+    tell: Reply = ignore,
     is_stopped: Callable[[], bool] = bool,
 ) -> Ending:
     """Runs a task, a function of a module of ours, on foreign bytes.
 
     seconds: of a processor, after which it is killed. memory: bytes of address space. Both as far as the system can
-    limit them. tell: takes each report as it comes; what it raises ends the child. is_stopped: asked again and again,
+    limit them. tell: takes each report as it comes, for which the child has all the time there is; what it raises ends
+    the child. is_stopped: asked again and again,
     whether nobody waits for it any more; it counts as one that took too long. Raises TuiGenError where no child starts.
     """
-    # -P: a foreign model's folder may be the working directory, and nothing in it may be imported.
     facts = {
         "task": (task.__module__, task.__name__),
         "size": len(content),
@@ -87,15 +107,7 @@ def run_in_child(
         "seconds": math.ceil(seconds),
         "parent": os.getpid(),
     }
-    try:
-        child = subprocess.Popen(
-            [sys.executable, "-P", "-c", _CODE, json.dumps(facts)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
-    except OSError as fault:
-        raise TuiGenError(f"{sys.executable or 'Python'} does not start ({fault})") from fault
+    child = start(_CODE, json.dumps(facts))
     _children.add(child)
     pipe, output = child.stdin, child.stdout
     assert pipe
@@ -104,7 +116,7 @@ def run_in_child(
         threading.Thread(target=_write, args=(pipe, content), daemon=True).start()  # for a child that does not read
         deadline = _Deadline(child, _BUSY * seconds, is_stopped)
         deadline.start()
-        ending = _read(output, tell)
+        ending = _read(output, pipe, tell, deadline)
         status = None if deadline.is_over(child.wait()) else child.returncode
         return replace(ending, status=status)
     finally:
@@ -122,7 +134,17 @@ class _Deadline(threading.Thread):
     def __init__(self, child: subprocess.Popen[bytes], seconds: float, is_stopped: Callable[[], bool]) -> None:
         super().__init__(daemon=True)
         self._child, self._end, self._is_stopped = child, time.monotonic() + seconds, is_stopped
-        self._is_killer = False
+        self._is_killer, self._is_held = False, False
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Lets no time pass, for who takes a report may have to ask a person."""
+        began, self._is_held = time.monotonic(), True
+        try:
+            yield
+        finally:
+            self._end += time.monotonic() - began
+            self._is_held = False
 
     def run(self) -> None:
         """Looks several times a second."""
@@ -130,7 +152,7 @@ class _Deadline(threading.Thread):
             with suppress(subprocess.TimeoutExpired):
                 self._child.wait(timeout=_LOOK)
                 return
-            if self._is_stopped() or time.monotonic() > self._end:
+            if self._is_stopped() or (not self._is_held and time.monotonic() > self._end):
                 self._is_killer = True
                 self._child.kill()
                 return
@@ -152,14 +174,17 @@ def _write(pipe: IO[bytes], content: bytes) -> None:
         pipe.flush()
 
 
-def _read(output: IO[bytes], tell: Report) -> Ending:
-    """What a child prints, to its end."""
+def _read(output: IO[bytes], pipe: IO[bytes], tell: Reply, deadline: _Deadline) -> Ending:
+    """What a child prints, to its end; what is to be said to that goes into the pipe."""
     stage = fault = message = ""
     while line := output.readline(_LONGEST):
         sort, _, text = line.decode("utf-8", "replace").rstrip("\r\n").partition(" ")
         if sort == _STAGE:
             stage = text
-            tell(stage)
+            with deadline.held():
+                reply = tell(stage)
+            if reply is not None:
+                _write(pipe, f"{reply}\n".encode())
         elif sort == _FAULT:
             fault, _, message = text.partition(" ")
     return Ending(None, stage, fault, message)
@@ -187,8 +212,14 @@ def _print(*words: str) -> None:
 
 
 def _outlive_no_parent() -> None:
-    sys.stdin.buffer.read(1)  # which comes to an end with the parent, and not before
+    for line in sys.stdin.buffer:  # which comes to an end with the parent, and not before
+        _replies.put(line.decode().rstrip("\n"))
     os._exit(_FAILED)
+
+
+def receive() -> str:
+    """In the child: what is said to the last report; waits for it."""
+    return _replies.get()
 
 
 def limit(memory: int | None, seconds: int | None) -> None:

@@ -226,6 +226,23 @@ def _remove_left(place: Path) -> None:
                 os.close(lock)
 
 
+def append_to_file(path: Path, content: bytes) -> None:
+    """Adds a content at the end of a file, whole or not at all. Raises OSError that names the file."""
+    try:
+        number = open_regular(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, mode=PUBLIC)
+        with open(number, "ab", buffering=0) as file:
+            size, rest = os.fstat(number).st_size, memoryview(content)
+            try:
+                while rest:
+                    rest = rest[file.write(rest) :]
+            except OSError:
+                os.ftruncate(number, size)
+                raise
+    except OSError as fault:
+        fault.filename = str(path)
+        raise
+
+
 def free_path(folder: Path, stem: str, suffix: str) -> Path:
     """The first of `stem-1`, `stem-2`, ... with this suffix that does not exist in the folder.
 

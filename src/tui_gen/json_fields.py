@@ -28,9 +28,11 @@ def parse_json(text: str | bytes, *, longest: int = MAX_LENGTH) -> Any:
     except (ValueError, RecursionError) as fault:
         raise TuiGenError(f"is not JSON: {fault}") from fault
     parts = [value]
-    for _ in range(MAX_DEPTH):
+    depth = 0
+    while parts and depth < MAX_DEPTH:
         insides = (part.values() if isinstance(part, dict) else part for part in parts if isinstance(part, dict | list))
         parts = [part for inside in insides for part in inside if isinstance(part, dict | list)]
+        depth += 1
     if parts:
         raise TuiGenError(f"nests lists and objects deeper than {MAX_DEPTH}")
     return value

@@ -12,7 +12,7 @@ import contextlib
 import os
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,15 @@ from tui_gen.child import Report
 from tui_gen.errors import TuiGenError, UsageError, errors_of
 from tui_gen.files import digest, read_bytes, read_text
 from tui_gen.terminal_text import did_you_mean, say
-from tui_gen.training_run import epoch_of, is_run, network_folder, newest_model
+from tui_gen.training_run import (
+    MODEL,
+    epoch_folders,
+    epoch_of,
+    is_run,
+    log_folder,
+    network_folder,
+    newest_model,
+)
 
 if TYPE_CHECKING:
     from tui_gen.images.codec import ImageCodec
@@ -128,6 +136,19 @@ def find_models() -> list[Entry]:
     return sorted(
         entries.values(), key=lambda entry: (entry.card is None, entry.card and entry.card.kind == "image", entry.name)
     )
+
+
+def networks_beside(model: Path) -> list[Entry]:
+    """The networks of the run that a model is of: the newest, then earlier ones that are kept, the latest first."""
+    run = log_folder(model)
+    if run == model:
+        return []
+    entries = [_entry(path) for path in (run / MODEL, *reversed(epoch_folders(run).values())) if path.is_dir()]
+    epochs = [epoch_of(entry.path) for entry in entries]
+    return [
+        entry if epoch is None or not entry.card else replace(entry, name=epoch_name(entry.card, epoch))
+        for entry, epoch in zip(entries, epochs, strict=True)
+    ]
 
 
 def locate(model: str) -> Path:
@@ -245,7 +266,12 @@ def open_model(
     with errors_of(place):
         if encoder:
             encoder.try_out(f"{card.prompt_prefix}{card.prompt_example}\n{_TRIAL}")
-        return LoadedModel(card, codec_for(card, tokenizer, encoder), network, path, conversion, epoch_of(path))
+        return LoadedModel(card, codec_for(card, tokenizer, encoder), network, path, conversion, _epoch(path, card))
+
+
+def _epoch(path: Path, card: ModelCard) -> int | None:
+    """After which a network was published, by its place in a run, or by the card of one that was copied out of it."""
+    return card.epoch if (epoch := epoch_of(path)) is None else epoch
 
 
 def _on_cpu(graph: bytes, sha256: str, card: ModelCard, threads: int) -> Model:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,6 +110,8 @@ class TrainingLog:
         self.path, self.learning = folder / LOG, Learning()
         self._facts: tuple[object, ...] = ()
         """By which the file is known, and what tells what its samples are, as it was read last."""
+        self.is_cut = False
+        """Whether the last line had no end when it was read."""
         self._begin()
 
     def _begin(self) -> None:
@@ -131,6 +133,7 @@ class TrainingLog:
         *lines, rest = self._new_content(is_there=bool(size)).split(b"\n")
         if self._count + len(lines) > MAX_EPOCHS:
             raise TuiGenError(f"{self.path} has more than {MAX_EPOCHS:,} lines, one an epoch")
+        self.is_cut = bool(rest)
         for line in lines:
             self._take(line + b"\n", card)
         epochs, last = tuple(self._epochs), self._last_entry
@@ -164,6 +167,11 @@ def read_learning(folder: Path, card: ModelCard | None) -> Learning:
     log = TrainingLog(folder)
     log.update(card)
     return log.learning
+
+
+def count_epochs(folder: Path) -> int:
+    """How many lines the log of a model folder or a run has now, whatever they say. Raises TuiGenError without one."""
+    return sum(1 for line in _read_from(folder / LOG, 0).split(b"\n") if line.strip())
 
 
 def whole_lines(path: Path) -> list[str]:
@@ -257,6 +265,23 @@ def _sample(entry: JsonFields, key: str, value: object, image: ImageSpec | None)
     if not fits or levels.min() < 0 or levels.max() >= image.levels:
         raise entry.fault(key, f"must be {image.height} rows of {image.width} levels from 0 to {image.levels - 1}")
     return levels.astype(np.int64)
+
+
+class LossLine:
+    """A line of so many cells, from the lowest of some losses to the highest, on which losses are marked."""
+
+    def __init__(self, losses: Iterable[float], cells: int) -> None:
+        known = [loss for loss in losses if not math.isnan(loss)]
+        self.low, self.high, self._cells = min(known, default=0.0), max(known, default=0.0), cells
+
+    def marks(self, losses: Iterable[tuple[str, float]], several: str) -> str:
+        """A sign at the place of each loss that is known. several: what stands where they meet."""
+        line, span = [" "] * self._cells, (self.high - self.low) or 1.0
+        for sign, loss in losses:
+            if not math.isnan(loss):
+                at = round((loss - self.low) / span * (self._cells - 1))
+                line[at] = sign if line[at] == " " else several
+        return "".join(line)
 
 
 def shown_loss(loss: float) -> str:

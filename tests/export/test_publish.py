@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import random
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,10 +19,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, weight_norm
 
+from tests.support.full_disk import full_disk
 from tui_gen import open_model, publish
 from tui_gen.training_log import read_learning
 from tui_gen.training_run import epoch_folders
 
+fcntl = pytest.importorskip("fcntl")
 CHARACTERS = [*"\nabcdefg"]
 
 
@@ -111,6 +115,8 @@ def test_a_published_network_answers_as_the_live_one(norm: Any, tmp_path: Path) 
     with torch.no_grad():
         assert logits[0] == pytest.approx(net.eval()(tokens)[0][0, -1].numpy(), abs=1e-5)
     assert played.card.name == "run"
+    shutil.copytree(tmp_path / "run" / "model", tmp_path / "copy")
+    assert open_model(tmp_path / "copy").name == "run · epoch 1"
     (entry,) = log_of(tmp_path / "run")
     assert len(entry["samples"]) == 4
     assert all(sample.startswith("abc") for sample in entry["samples"])
@@ -201,6 +207,76 @@ def test_on_a_file_system_without_locks_a_training_publishes(tmp_path: Path, mon
 
     monkeypatch.setattr("fcntl.flock", refuse)
     assert "neither recurrent" in publish(nn.Linear(2, 2), tmp_path / "run", train_loss=1.0).trouble
+
+
+def test_a_full_disk_is_told_once_and_when_there_is_room_the_run_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    net, run = Writer(), tmp_path / "run"
+    first = publish(net, run, vocabulary=CHARACTERS, train_loss=1.0, length=3)
+    log = (run / "training.jsonl").read_bytes()
+    for size in (len(log) + 20, 2000):  # too little for a line, and for a network
+        with full_disk(size):
+            publication = publish(net, run, vocabulary=CHARACTERS, train_loss=2.0, length=3)
+        assert publication.folder is None
+        assert "the disk takes no more" in publication.trouble
+        assert [entry["train_loss"] for entry in log_of(run)] == [1.0, 2.0][: 1 + (size == 2000)]
+        assert open_model(str(run)).name == "run · epoch 1"
+        assert [path.name for path in (run / "epochs").iterdir()] == []
+    assert capsys.readouterr().err.count("the disk takes no more") == 1
+    publication = publish(net, run, vocabulary=CHARACTERS, train_loss=3.0, length=3)
+    assert (publication.folder, publication.trouble) == (first.folder, "")
+    assert [entry["epoch"] for entry in log_of(run)] == [1, 2, 3]
+    assert [*epoch_folders(run)] == [1]
+
+
+def test_an_epoch_adds_a_line_and_leaves_the_others_as_they_are(tmp_path: Path) -> None:
+    net, run = Writer(), tmp_path / "run"
+    publish(net, run, vocabulary=CHARACTERS, validation_loss=0.5, length=3)
+    file = (run / "training.jsonl").stat().st_ino
+    os.link(run / "training.jsonl", tmp_path / "same")  # keeps the number of the file
+    for epoch in (2, 3):
+        publish(net, run, vocabulary=CHARACTERS, validation_loss=epoch, length=3)
+    assert (run / "training.jsonl").stat().st_ino == file
+    assert [entry["epoch"] for entry in log_of(run)] == [1, 2, 3]
+
+
+def test_a_run_that_is_removed_is_begun_again_and_is_still_of_this_training_alone(tmp_path: Path) -> None:
+    net, run = Writer(), tmp_path / "run"
+    for _ in range(2):
+        assert publish(net, run, vocabulary=CHARACTERS, train_loss=1.0, length=3).trouble == ""
+        assert [entry["epoch"] for entry in log_of(run)] == [1]
+        with open(run / "training.lock") as lock, pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(run)
+
+
+def test_a_damaged_log_is_told_and_left_and_the_network_is_there(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "training.jsonl").write_text("{\n{}\n", encoding="utf-8")
+    publication = publish(Writer(), run, vocabulary=CHARACTERS, epoch=4, length=3)
+    assert "line 1 is not JSON" in publication.trouble
+    assert publication.folder == run / "model"
+    assert (run / "training.jsonl").read_text(encoding="utf-8") == "{\n{}\n"
+    assert open_model(str(run)).name == "run · epoch 4"
+
+
+def test_a_vocabulary_may_change_between_epochs(tmp_path: Path) -> None:
+    """Of as many tokens in another order, and of another network with more of them, which is proved whole."""
+    run, others = tmp_path / "run", [*"\nabcdefghij"]
+    larger = Writer()
+    larger.embedding, larger.head = nn.Embedding(len(others), 8), nn.Linear(8, len(others))
+    of_epochs = ((Writer(), CHARACTERS), (Writer(), CHARACTERS), (Writer(), CHARACTERS[::-1]), (larger, others))
+    for net, characters in of_epochs:
+        assert publish(net, run, vocabulary=characters, length=3).trouble == ""
+        vocabulary = open_model(str(run)).codec.vocabulary
+        assert [vocabulary[character] for character in characters] == [*range(len(characters))]
+    assert [entry["greedy_tokens"] > 0 for entry in (parity(run / "epochs" / "0002"), parity(run))] == [False, True]
+
+
+def parity(model: Path) -> Any:
+    return open_model(str(model)).card.export["parity"]
 
 
 PAGE = (Path(__file__).parents[2] / "docs" / "runs.md").read_text(encoding="utf-8")

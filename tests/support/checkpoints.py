@@ -10,7 +10,7 @@ import pytest
 
 from tests.support import toys
 from tui_gen import checkpoint
-from tui_gen.child import Ending, Report
+from tui_gen.child import Ending, Reply
 
 CHARACTERS = "\nabc "
 Missing = dict[str, object]
@@ -23,15 +23,16 @@ CELL: Missing = {
 }
 
 
-def write_lstm(path: Path, *, seed: int = 1) -> Path:
-    """One layer of 8 units over these characters, in random numbers."""
+def write_lstm(path: Path, *, seed: int = 1, itos: bool = True) -> Path:
+    """One layer of 8 units over these characters, in random numbers. itos: whether the file says which these are."""
     import torch  # which most tests of the screen do without
     from torch import nn
 
     torch.manual_seed(seed)
     size = len(CHARACTERS)
     parts = {"emb": nn.Embedding(size, 4), "lstm": nn.LSTM(4, 8, batch_first=True), "out": nn.Linear(8, size)}
-    torch.save({"model": nn.ModuleDict(parts).state_dict(), "itos": dict(enumerate(CHARACTERS))}, path)
+    vocabulary = {"itos": dict(enumerate(CHARACTERS))} if itos else {}
+    torch.save({"model": nn.ModuleDict(parts).state_dict(), **vocabulary}, path)
     return path
 
 
@@ -53,13 +54,17 @@ class Exporter:
         self.during: Callable[[], object] = str
 
     def __call__(
-        self, task: object, content: bytes, *, tell: Report, is_stopped: Callable[[], bool], **limits: object
+        self, task: object, content: bytes, *, tell: Reply, is_stopped: Callable[[], bool], **limits: object
     ) -> Ending:
-        words: list[str] = json.loads(content)
-        self.calls.append(words)
-        told = {" ".join(word.split("=")[:-1]) for word in words}
-        missing = [each for each in self._missing if _typed(each) not in told]
-        tell(f"diagnosis {json.dumps({'summary': 'LSTM 8', 'facts': [['file', 'zip']], 'missing': missing})}")
+        reply: str | bytes | None = content
+        while reply:
+            words: list[str] = json.loads(reply)["words"]
+            self.calls.append(words)
+            told = {" ".join(word.split("=")[:-1]) for word in words}
+            missing = [each for each in self._missing if _typed(each) not in told]
+            reply = tell(
+                f"diagnosis {json.dumps({'summary': 'LSTM 8', 'facts': [['file', 'zip']], 'missing': missing})}"
+            )
         tell("line logits: equal")
         self.during()
         [output, name] = [word.partition("=")[2] for word in words if word.startswith(("--output=", "--name="))]

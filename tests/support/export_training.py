@@ -13,7 +13,7 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
-from export.training.native import complete_card, network_of
+from export.training.native import network_of
 from export.training.networks import (
     BookConfig,
     BookPixelCNN,
@@ -95,7 +95,7 @@ def card_of(net: TrainedNet) -> ModelCard:
     conditions = tuple(range(config.start + 1, config.vocab_size))
     spec = ImageSpec(config.height, config.width, config.levels, conditions=conditions)
     card = ModelCard("tiny", "image", config.label, config.levels, bos=config.start, image=spec)
-    return complete_card(card, network_of(net))
+    return network_of(net).completed(card)
 
 
 def step_graph(net: TrainedNet) -> onnx.ModelProto:

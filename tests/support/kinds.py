@@ -14,7 +14,6 @@ from torch import Tensor
 
 from export.read import read
 from export.reader import ReadOptions
-from export.training.native import complete_card
 from export.verify import TOLERANCE, step_logits
 from tui_gen.errors import TuiGenError
 from tui_gen.library import codec_for
@@ -89,7 +88,7 @@ def _compare_texts(kind: Kind, path: Path, options: ReadOptions) -> None:
 def _compare(path: Path, options: ReadOptions, logits: Logits, factory: str | None) -> None:
     exportable = read(path, options, factory=factory)[1].build()
     graph = exportable.network.step_graph()
-    card = complete_card(exportable.card, exportable.network)
+    card = exportable.network.completed(exportable.card)
     check_operators(graph.SerializeToString())
     model = Model(graph.SerializeToString(), card, provider="cpu")
     rng = np.random.default_rng(0)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from export.publish import write_log
 from tests.support import toys
+from tui_gen.training_log import TrainingLog
 from tui_gen.training_run import epoch_folder
 
 
@@ -44,13 +45,13 @@ def published(
         "seeds": [1],
         "temperature": 1,
     }
-    log = run / "training.jsonl"
-    earlier = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+    log = TrainingLog(run)
     model, partial = run / "model", run / "epochs" / "next"
     partial.parent.mkdir(parents=True, exist_ok=True)
     folder(partial, name=name or run.name, **changes)
     (partial / "training.jsonl").write_text(json.dumps(entry) + "\n")
-    write_log(log, entry, earlier)
+    log.update(None)
+    write_log(log, entry)
     if model.exists():
         last = json.loads((model / "training.jsonl").read_text())["epoch"]
         shutil.rmtree(epoch_folder(run, last), ignore_errors=True)

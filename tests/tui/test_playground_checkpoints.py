@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,7 @@ async def test_guesses_alone_stop_nobody_and_stand_in_the_card(file: Path, monke
         await driver.until(lambda: driver.shown == "1" and driver.says_end())
         assert driver.branch.start.text == "the"
         await driver.press("escape", "escape")
+        assert "^l change answers" in driver.footer
         await driver.press("ctrl+l")
         await asks(driver, "guessed: torch")
 
@@ -90,7 +92,12 @@ async def test_escape_ends_a_conversion(file: Path, monkeypatch: pytest.MonkeyPa
     exporter, end = use(Exporter(CELL), monkeypatch), threading.Event()
     exporter.during = lambda: end.wait(60)
     async with on_screen(file, size=WIDE) as driver:
-        await driver.shows("converting epoch 1.pt")
+        await driver.shows("converting epoch 1.pt, esc ends it: logits: equal")
+        loader = driver.playground.loader
+        assert loader._progress
+        loader._progress = replace(loader._progress, since=loader._progress.since - 1000)
+        loader.look()
+        await driver.until(lambda: "converting epoch 1.pt for 10" in driver.screen())
         await driver.press("escape")
         await driver.says("epoch 1.pt was not opened")
         end.set()

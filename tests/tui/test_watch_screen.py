@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,17 @@ import numpy as np
 import pytest
 
 from tests.support import toys
+from tests.support.checkpoints import Exporter, use
 from tests.support.driver import ScreenDriver, headless_text, on_screen
 from tests.support.runs import published
+from tui_gen.card import ModelCard
 from tui_gen.run_watch import RunWatch, Scores, Training
+from tui_gen.training_log import TrainingLog
 from tui_gen.tui import watch_screen
 from tui_gen.tui.dialogs import training
 from tui_gen.tui.widgets.run_view import RunView
+
+CHARACTERS = toys.text_graph(np.zeros((len(toys.CHARACTERS),) * 2, np.float32), growth=-1.0)
 
 
 @pytest.fixture
@@ -145,6 +151,54 @@ async def test_f9_lists_epochs_as_they_come_and_keeps_what_is_selected(run_folde
         await driver.until(lambda: all(len(line.split()) > 5 for line in driver.screen().splitlines()[2:5]))
         await driver.press("escape")
         await rests(driver, 3, 2)
+
+
+async def test_the_score_of_a_checkpoint_stands_beside_its_name(
+    run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(Exporter(), monkeypatch)
+    (tmp_path / "held.txt").write_text("the cat sat.")
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "step-1.pt").write_bytes(b"\x80\2one.")
+    async with watched(tmp_path / "files", scores=Scores(tmp_path / "held.txt"), size=(120, 30)) as driver:
+        await driver.until(lambda: "step-1 · held.txt " in driver.screen() and "bits per character" in driver.screen())
+
+
+async def test_a_long_log_is_read_while_its_dialog_is_on_the_screen(
+    run_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "_AT_ONCE", 0)
+    publish(run_folder, 60)
+    log = run_folder / "training.jsonl"
+    last = json.loads(log.read_text().splitlines()[-1])
+    log.write_text("".join(json.dumps({**last, "epoch": number}) + "\n" for number in range(1, 61)))
+    reads, update = threading.Event(), TrainingLog.update
+
+    def wait(log: TrainingLog, card: ModelCard | None) -> bool:
+        assert reads.wait(60)
+        return update(log, card)
+
+    async with watched(run_folder) as driver:
+        await rests(driver, 60)
+        monkeypatch.setattr(TrainingLog, "update", wait)
+        await driver.press("f9")
+        await driver.shows("reading ...")
+        await driver.press("up", "space", "right")
+        reads.set()
+        await driver.shows("after epoch 60")
+        await driver.until(lambda: "   60 " in driver.screen())
+        await driver.press("escape")
+        (run_folder / "training.jsonl").write_text("{")
+        await driver.press("f9")
+        await driver.until(lambda: "line 1 is not JSON" in driver.notice)
+
+
+async def test_a_network_with_other_tokens_is_played_beside_the_one_before(run_folder: Path) -> None:
+    async with watched(run_folder, prompt="") as driver:
+        await rests(driver, 1)
+        published(run_folder, 2, folder=toys.character_folder, graph=CHARACTERS, eos=None)
+        await rests(driver, 2, 1)
+        assert driver.pages[0] == headless_text(run_folder / "model", "", seed=42, length=8)
 
 
 async def test_what_cannot_be_compared_is_told_and_the_newest_is_played_alone(run_folder: Path) -> None:

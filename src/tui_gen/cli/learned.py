@@ -131,36 +131,26 @@ def _show_samples(training: Training, epochs: Sequence[Epoch], form: str | None)
 
 def _comparison(trainings: Sequence[Training]) -> list[str]:
     """A line an epoch: the losses of all, the held-out ones where there are any, also as marks on one scale."""
-    from tui_gen.training_log import shown_loss
+    from tui_gen.training_log import LossLine, shown_loss
 
     columns = [
         {epoch.number: epoch.train_loss if isnan(epoch.validation_loss) else epoch.validation_loss for epoch in epochs}
         for epochs in (training.learning.epochs for training in trainings)
     ]
-    losses = [loss for column in columns for loss in column.values() if not isnan(loss)]
-    low, high = min(losses, default=0.0), max(losses, default=0.0)
+    line = LossLine((loss for column in columns for loss in column.values()), _LINE)
     names = [f"{mark} {training.name[-10:]}" for mark, training in zip(_MARKS, trainings, strict=False)]
     width = max(8, *map(len, names))
     units = {training.learning.unit for training in trainings}
-    scale = f"{low:.3f}{f'{high:.3f}':>{_LINE - len(f'{low:.3f}')}}"
+    low, high = f"{line.low:.3f}", f"{line.high:.3f}"
+    scale = f"{low}{high:>{_LINE - len(low)}}"
     lines = [f"EPOCH  {'  '.join(f'{name:>{width}}' for name in names)}  {scale}"]
     for number in sorted({number for column in columns for number in column}):
         own = [column.get(number, nan) for column in columns]
         shown = "  ".join(f"{shown_loss(loss):>{width}}" for loss in own)
-        lines.append(f"{number:5}  {shown}  {_marks(own, low, high)}".rstrip())
+        lines.append(f"{number:5}  {shown}  {line.marks(zip(_MARKS, own, strict=False), '*')}".rstrip())
     doubt = ["their units differ, so that the numbers cannot be compared"] if len(units) > 1 else []
     unit = f"; in {', '.join(sorted(units))}" if all(units) else ""
     return [*lines, "", f"held-out losses, or training losses where there are none{unit}", *doubt, ""]
-
-
-def _marks(losses: Sequence[float], low: float, high: float) -> str:
-    """Each at its place; * where several stand."""
-    line = [" "] * _LINE
-    for mark, loss in zip(_MARKS, losses, strict=False):
-        if not isnan(loss):
-            at = round((loss - low) / ((high - low) or 1.0) * (_LINE - 1))
-            line[at] = mark if line[at] == " " else "*"
-    return "".join(line)
 
 
 def _select(learning: Learning, number: int | None) -> tuple[Epoch, ...]:

@@ -89,6 +89,18 @@ def add_checkpoint_options(parser: argparse.ArgumentParser) -> None:
         name = option.removeprefix("--").upper().replace("-", "_")
         metavar = {"--size": "HxW", "--assume": "KEY=VALUE", "--corpus": "FILE"}.get(option, name)
         group.add_argument(option, action=_Answer, dest="answers", default=(), metavar=metavar)
+    for option in checkpoint.COMMAND_OPTIONS:
+        group.add_argument(option, action=_OfExport, nargs="?", dest=argparse.SUPPRESS, help=argparse.SUPPRESS)
+
+
+class _OfExport(argparse.Action):
+    """Says which command takes an option. Raises UsageError."""
+
+    def __call__(self, parser: object, namespace: object, value: object, option: str | None = None) -> None:
+        raise UsageError(
+            f"{option} is for tui-gen export FILE {option} ... -o models/NAME, which makes a model that "
+            "tui-gen models/NAME plays"
+        )
 
 
 class _Answer(argparse.Action):

@@ -55,11 +55,12 @@ def run(args: argparse.Namespace) -> int:
 
     def play() -> int:
         from tui_gen.config import read_config
-        from tui_gen.library import find_models
+        from tui_gen.library import find_models, networks_beside
 
         load_screen()
         entries = find_models()
-        return show(settings_of(args, read_config(), entries), entries)
+        settings = settings_of(args, read_config(), entries)
+        return show(settings, [*networks_beside(settings.folder), *entries])
 
     return on_terminal(play, args)
 

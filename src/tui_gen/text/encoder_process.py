@@ -21,8 +21,8 @@ from io import RawIOBase
 from math import ceil
 from typing import IO, cast
 
-from tui_gen.child import limit
-from tui_gen.errors import TuiGenError
+from tui_gen.child import limit, start
+from tui_gen.errors import TuiGenError, errors_of
 from tui_gen.text.tokenizer import Encoder, Encoding, PromptTokenizer, without_surrogates
 
 MEMORY = 3 * 2**29
@@ -52,19 +52,8 @@ class EncoderProcess:
 
     def _start(self) -> None:
         self._asker, self._knows_source = os.getpid(), False
-        try:
-            # -P: a foreign model's folder may be the working directory, and nothing in it may be imported.
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _CODE],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                bufsize=0,
-                env={**os.environ, "TOKENIZERS_PARALLELISM": "false"},
-            )
-        except OSError as fault:
-            program = sys.executable or "Python"
-            raise TuiGenError(f"cannot be tried in a process of its own: {program} does not start ({fault})") from fault
+        with errors_of("cannot be tried in a process of its own:"):
+            self._process = start(_CODE, buffer=0)
         weakref.finalize(self, _end, self._process)
 
     def try_out(self, text: str) -> None:
@@ -124,6 +113,7 @@ def foreign_tokenizer(source: str) -> PromptTokenizer:
 def serve() -> None:
     """In the process: reads the file, then answers until nobody asks any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is for who asks
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
     requests = os.fdopen(sys.stdin.fileno(), "rb", 0, closefd=False)
     answers = os.fdopen(sys.stdout.fileno(), "wb", 0, closefd=False)
     limit(MEMORY, None)

@@ -610,6 +610,8 @@ def _word(brief: str, now: Context) -> str:
     """What a key is said to do where that depends on more than the key."""
     if brief == "pause" and (now.paused or not now.running):
         return "go on"
+    if brief == "load anew" and not now.outdated:
+        return "change answers"
     if brief == "stop" and not now.in_prompt and (now.comparing or now.walking or not now.running):
         return "leave" if now.walking else "back"
     if now.drawing and (brief == "token" or (brief == "temperature" and now.walking and now.on_output())):

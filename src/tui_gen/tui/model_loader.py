@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from queue import Empty, SimpleQueue
 
 from textual import work
 from textual.message import Message
 from textual.widget import Widget
 from textual.worker import Worker, get_current_worker
 
-from tui_gen.checkpoint import Answers, Diagnosis, UnansweredError, is_checkpoint, open_checkpoint
+from tui_gen.checkpoint import Answers, Diagnosis, StoppedError, is_checkpoint, open_checkpoint
 from tui_gen.errors import TuiGenError
 from tui_gen.library import LoadedModel, distinct_names, graph_file, open_model
 from tui_gen.sessions.replay import LoadedSession, Replay
@@ -22,6 +25,8 @@ from tui_gen.tui.knob_state import Settings
 
 _TOKENS_BETWEEN_REPORTS = 500
 _SECONDS_BETWEEN_LOOKS = 1.0
+_LOOK = 0.1
+"""Seconds after which one who waits for answers looks again whether anybody wants the model."""
 _EARLIER_VERSIONS = 4
 """Of a model whose folder is written anew again and again, and of a run, so many stay open besides the newest."""
 FileTimes = tuple[tuple[int, int], ...]
@@ -41,6 +46,14 @@ class ModelOpened(Message):
     """Whether it is to be compared with the model on the screen."""
 
 
+@dataclass(frozen=True)
+class Asker:
+    """A conversion that waits for answers."""
+
+    worker: Worker[None]
+    replies: SimpleQueue[Answers]
+
+
 @dataclass
 class CheckpointAsks(Message):
     """A checkpoint does not say what is needed to make a model of it."""
@@ -53,6 +66,8 @@ class CheckpointAsks(Message):
     """Why that was of no use."""
     beside: bool = False
     """As of `ModelOpened`."""
+    asker: Asker | None = None
+    """None where nobody waits for the answers."""
 
 
 @dataclass
@@ -61,6 +76,13 @@ class ConversionProgress(Message):
 
     path: Path
     line: str
+    since: float
+    """When the conversion began, by the monotonic clock."""
+
+    @property
+    def seconds(self) -> int:
+        """That it takes already."""
+        return int(time.monotonic() - self.since)
 
 
 @dataclass
@@ -110,6 +132,8 @@ class ModelLoader(Widget):
         """Of the model that is being opened, or with which a session is made again."""
         self.workspaces, self._settings, self._session = workspaces, settings, settings.session
         self._read_times, self._last_times = dict[Path, FileTimes](), dict[Path, FileTimes]()
+        self._progress: ConversionProgress | None = None
+        """What was said last of a conversion that goes on."""
         self.playing: Workspace | None = None
         """The one on the screen, which stays open."""
         self._newer = dict[Path, FileTimes]()
@@ -155,7 +179,10 @@ class ModelLoader(Widget):
     def answer(self, question: CheckpointAsks, answers: Answers) -> None:
         """Makes a model of a checkpoint with these answers besides those of the command line, and opens it."""
         self.folder = None if question.beside else question.path
-        self._run(question.path, None, None, beside=question.beside, question=replace(question, answers=answers))
+        if question.asker and not question.asker.worker.is_cancelled:
+            question.asker.replies.put(answers)
+        else:
+            self._run(question.path, None, None, beside=question.beside, question=replace(question, answers=answers))
 
     def newest(self, folder: Path) -> Workspace | None:
         """Of the model in a folder, as it was opened last; None where it never was."""
@@ -187,7 +214,11 @@ class ModelLoader(Widget):
         return [(name, each) for name, each in pairs if each is not workspace and len(each.tree)]
 
     def look(self) -> None:
-        """Looks whether folders of open models were written anew; one that is still being written waits."""
+        """Looks whether folders of open models were written anew; one that is still being written waits. Says again
+        what is being converted.
+        """
+        if self._progress:
+            self.post_message(replace(self._progress))
         for folder, read in self._read_times.items():
             times = _file_times(folder)
             settled, self._last_times[folder] = times == self._last_times.get(folder), times
@@ -208,9 +239,9 @@ class ModelLoader(Widget):
         """question: that was answered, of a checkpoint."""
         worker = get_current_worker()
         if workspace is None and is_checkpoint(folder):
-            refusal = self._convert(folder, worker, question)
+            refusal = self._convert(folder, worker, question, beside)
             if refusal and not worker.is_cancelled:
-                self.post_message(replace(refusal, beside=beside) if isinstance(refusal, CheckpointAsks) else refusal)
+                self.post_message(refusal)
             if refusal:
                 return
         for message in _messages(folder, workspace, session, self._settings):
@@ -222,27 +253,39 @@ class ModelLoader(Widget):
                 self.post_message(message)
 
     def _convert(
-        self, path: Path, worker: Worker[None], question: CheckpointAsks | None
+        self, path: Path, worker: Worker[None], question: CheckpointAsks | None, beside: bool
     ) -> CheckpointAsks | ModelRefused | None:
-        """Makes a model of a checkpoint, or says what stands against it."""
+        """Makes a model of a checkpoint, or says what stands against it. question: that was answered, here at last."""
+        began = time.monotonic()
 
         def tell(line: str) -> None:
-            self.post_message(ConversionProgress(path, line))
+            self._progress = ConversionProgress(path, line, began)
+            self.post_message(replace(self._progress))
+
+        def ask(diagnosis: Diagnosis) -> Answers:
+            nonlocal question
+            asker = Asker(worker, SimpleQueue())
+            self.post_message(CheckpointAsks(path, diagnosis, beside=beside, asker=asker))
+            while not worker.is_cancelled:
+                with suppress(Empty):
+                    question = CheckpointAsks(path, diagnosis, asker.replies.get(timeout=_LOOK), beside=beside)
+                    return question.answers
+            raise StoppedError(f"the conversion of {path} was ended")
 
         try:
             open_checkpoint(
                 path,
                 self._settings.answers,
                 more=question.answers if question else None,
-                asks=True,
+                ask=ask,
                 tell=tell,
                 is_stopped=lambda: worker.is_cancelled,
             )
-        except UnansweredError as request:
-            return CheckpointAsks(path, request.diagnosis)
         except (TuiGenError, OSError, MemoryError) as fault:
             words = str(fault) or type(fault).__name__
             return replace(question, fault=words) if question else ModelRefused(words)
+        finally:
+            self._progress = None
         return None
 
     def on_model_opened(self, message: ModelOpened) -> None:

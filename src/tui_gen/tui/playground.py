@@ -233,7 +233,8 @@ class PlaygroundScreen(SteadyScreen[None]):
     def on_conversion_progress(self, message: ConversionProgress) -> None:
         """Says what is being done with a checkpoint."""
         if message.path == self.loader.folder:  # nobody has ended it since
-            self.header.show(f"converting {message.path.name}, {key_of('stop', self._keys)} ends it: {message.line}")
+            what = f"converting {message.path.name}" + (f" for {message.seconds} s" if message.seconds else "")
+            self.header.show(f"{what}, {key_of('stop', self._keys)} ends it: {message.line}")
 
     def on_checkpoint_asks(self, message: CheckpointAsks) -> None:
         """Hands its questions to the person, and the answers back."""

@@ -122,11 +122,19 @@ class WatchScreen(PlaygroundScreen):
         """Such as `epoch 7, held out 1.234`; without its number where its network is on the screen."""
         last = self.state.last
         if not last:
-            return ""
+            return self._shown_score()
         held_out = not math.isnan(last.validation_loss)
         loss = shown_loss(last.validation_loss if held_out else last.train_loss)
         is_shown = self.workspace and self.workspace.loaded_model.epoch == last.number and not self.newer
         return ("" if is_shown else f"epoch {last.number}, ") + f"{'held out' if held_out else 'training'} {loss}"
+
+    def _shown_score(self) -> str:
+        """Of the network on the screen, where no log has its losses beside its score."""
+        scores, workspace = self.training.scores, self.workspace
+        if not scores or not workspace:
+            return ""
+        shown = (each for each in self.state.networks if each.is_of(workspace.loaded_model))
+        return next((scores.line(network.key) for network in shown), "")
 
     def _score(self) -> None:
         scores = self.training.scores
@@ -148,6 +156,7 @@ class WatchScreen(PlaygroundScreen):
         if message.fault and message.fault not in self._faults:
             self._faults.add(message.fault)
             self.notify(message.fault, severity="warning")
+        self.header.show_note(self._progress())
         self._score()
 
     # --- playing it ---

@@ -13,7 +13,6 @@ from torch import nn
 from export.checkpoints.checkpoint import Checkpoint
 from export.read import read_image
 from export.reader import ReadOptions
-from export.training.native import complete_card
 from tests.support.gated_networks import (
     AfterStem,
     ColourGated,
@@ -155,6 +154,6 @@ def test_classes_go_by_the_names_that_the_file_gives_them(names: list[str], phra
     reading = read_image(Checkpoint("t", dict(net.state_dict()), facts=facts), options)
     assert reading is not None
     exportable = reading.build()
-    codec = codec_for(complete_card(exportable.card, exportable.network), exportable.tokenizer)
+    codec = codec_for(exportable.network.completed(exportable.card), exportable.tokenizer)
     assert isinstance(codec, ImageCodec)
     assert codec.phrases == phrases

@@ -13,6 +13,7 @@ import torch
 
 import export.__main__ as exporter
 from export.evaluation.evaluate import evaluate
+from export.samples import OpenStep
 from export.training import checkpoint
 from export.training import trainer as loop
 from export.training.trainer import Trainer, exportable_of, samples_of
@@ -96,7 +97,7 @@ def test_samples_are_what_the_exported_model_draws_with_its_knobs_and_its_guidan
 
 
 def _samples(run: Trainer, weights: dict[str, Any]) -> dict[str, Any]:
-    return samples_of(run.training, exportable_of(run.training, weights))
+    return samples_of(run.training, OpenStep.of(exportable_of(run.training, weights)))
 
 
 def test_samples_differ_only_by_what_was_learned(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -29,7 +28,7 @@ from tui_gen.images.picture import Picture
 from tui_gen.library import LoadedModel
 from tui_gen.run_watch import Scores
 from tui_gen.terminal_text import scrub, scrub_line
-from tui_gen.training_log import Epoch, Learning, SampleSettings, TrainingLog, picture_of, shown_loss
+from tui_gen.training_log import Epoch, Learning, LossLine, SampleSettings, TrainingLog, picture_of, shown_loss
 from tui_gen.training_run import log_folder
 from tui_gen.tui.dialogs.dialog import Dialog, Frame, KeyHints
 from tui_gen.tui.widgets.cells import part_style
@@ -40,6 +39,8 @@ _TURN = 0.7
 """Seconds that an epoch is seen while they are played."""
 _SECONDS = 1.0
 """Between two looks at a log that may grow."""
+_AT_ONCE = 2**20
+"""Bytes of a log that a person need not wait for; a longer one is read while the dialog is on the screen."""
 _PLOT = 13
 """Characters of the line on which a row's two losses are marked."""
 _TRAINING, _HELD_OUT = "○", "●"
@@ -50,8 +51,7 @@ class _Table:
 
     def __init__(self, learning: Learning, scores: Scores | None) -> None:
         self.learning, self._bits = learning, None if scores is None else dict(scores.bits)
-        losses = [loss for epoch in learning.epochs for loss in epoch.losses if not math.isnan(loss)]
-        self._low, self._high = min(losses, default=0.0), max(losses, default=0.0)
+        self._line = LossLine((loss for epoch in learning.epochs for loss in epoch.losses), _PLOT)
 
     def is_as(self, other: _Table) -> bool:
         """Whether the same is known."""
@@ -60,19 +60,17 @@ class _Table:
     @property
     def heading(self) -> str:
         """Of the columns."""
-        low, high = f"{self._low:.2f}", f"{self._high:.2f}"
+        low, high = f"{self._line.low:.2f}", f"{self._line.high:.2f}"
         score = "" if self._bits is None else f" {'score':>8}"
         return f"{'epoch':5} {_TRAINING + ' train':>8} {_HELD_OUT + ' held':>8}{score}  {low}{high:>{_PLOT - len(low)}}"
 
     def row(self, at: int) -> str:
         """Of the epoch at a place."""
-        epoch, line = self.learning.epochs[at], [" "] * _PLOT
-        for mark, loss in zip((_TRAINING, _HELD_OUT), epoch.losses, strict=True):
-            if not math.isnan(loss):
-                line[round((loss - self._low) / ((self._high - self._low) or 1.0) * (_PLOT - 1))] = mark
+        epoch = self.learning.epochs[at]
+        marks = self._line.marks(zip((_TRAINING, _HELD_OUT), epoch.losses, strict=True), _HELD_OUT)
         scores = [] if self._bits is None else [self._bits.get(epoch.number, math.nan)]
         losses = " ".join(f"{shown_loss(loss):>8}" for loss in (*epoch.losses, *scores))
-        return f"{epoch.number:5} {losses}  {''.join(line)}"
+        return f"{epoch.number:5} {losses}  {marks}"
 
 
 class EpochList(ScrollView, can_focus=True):
@@ -113,9 +111,9 @@ class EpochList(ScrollView, can_focus=True):
         self.table, self.selected = _Table(Learning(), None), 0
 
     @property
-    def epoch(self) -> Epoch:
-        """The one that is selected."""
-        return self.table.learning.epochs[self.selected]
+    def epoch(self) -> Epoch | None:
+        """The one that is selected; None while there are none."""
+        return self.table.learning.epochs[self.selected] if self.table.learning.epochs else None
 
     @property
     def is_at_end(self) -> bool:
@@ -134,7 +132,7 @@ class EpochList(ScrollView, can_focus=True):
     def select(self, at: int) -> None:
         """Selects the epoch at a place, or the nearest there is."""
         self.selected = max(0, min(len(self.table.learning) - 1, at))
-        self.scroll_to_region(Region(0, self.selected, 1, 1), animate=False)
+        self.scroll_to_region(Region(0, self.selected, 1, 1), animate=False, force=True)
         self.refresh()
         self.post_message(self.Selected())
 
@@ -176,6 +174,12 @@ class TrainingDialog(Dialog[None]):
         """There are more epochs, or scores."""
 
         table: _Table
+
+    @dataclass
+    class Refused(Message):
+        """A log that was still to be read cannot be."""
+
+        fault: str
 
     DEFAULT_CSS = """
     TrainingDialog {
@@ -256,11 +260,12 @@ class TrainingDialog(Dialog[None]):
     VERTICAL_BREAKPOINTS = [(0, "-short"), (18, "-tall")]  # noqa: RUF012 (likewise)
 
     def __init__(self, card: ModelCard, log: TrainingLog, scores: Scores | None = None) -> None:
-        """log: of one epoch at least; it may grow, as scores may."""
+        """log: of one epoch at least, or still to be read; it may grow, as scores may."""
         super().__init__()
         self._card, self._log, self._scores = card, log, scores
         self._learning = log.learning
         self._list, self._heading = EpochList(), Static(classes="heading", markup=False)
+        self._meaning = Static(markup=False, classes="meaning")
         self._list.show(_Table(self._learning, scores))
         self._list.selected = len(self._learning) - 1  # what the training came to
         self.set_class(scores is not None, "-scored")
@@ -284,15 +289,16 @@ class TrainingDialog(Dialog[None]):
                     if not self._pictures:
                         yield self._text
             yield self._caption
-            yield Static(_meaning(self._learning, self._scores), markup=False, classes="meaning")
+            yield self._meaning
             yield self._key_hints
         self._frame = frame
 
     def on_mount(self) -> None:
         """The arrows go through the epochs; the log is looked at from now on."""
         self._list.focus()
-        self._heading.update(self._list.table.heading)
+        self._show_table(self._list.table)
         self.set_interval(_SECONDS, self._look)
+        self._look()
         self._show_keys()
 
     def _look(self) -> None:
@@ -300,23 +306,40 @@ class TrainingDialog(Dialog[None]):
             self._looker = self.run_worker(self._look_once, thread=True)
 
     def _look_once(self) -> None:
-        """In a thread. What cannot be read leaves the list as it is."""
-        with contextlib.suppress(TuiGenError):
+        """In a thread. What cannot be read leaves the list as it is, where there is one."""
+        learning = self._list.table.learning
+        try:
             self._log.update(self._card)
-        table = _Table(self._log.learning, self._scores)
+            _check(self._log, self._card.name)
+            learning = self._log.learning
+        except TuiGenError as fault:
+            if not learning.epochs:
+                self.post_message(self.Refused(str(fault)))
+                return
+        table = _Table(learning, self._scores)
         if not table.is_as(self._list.table):
             self.post_message(self.Grown(table))
 
     def on_training_dialog_grown(self, message: Grown) -> None:
         """Lists what is there now; the epoch that is selected stays so."""
-        number = self._list.epoch.number
-        self._learning = message.table.learning
-        self._heading.update(message.table.heading)
-        self._list.show(message.table, number)
+        epoch = self._list.epoch or message.table.learning.epochs[-1]
+        self._show_table(message.table)
+        self._list.show(message.table, epoch.number)
+
+    def _show_table(self, table: _Table) -> None:
+        self._learning = table.learning
+        self._heading.update(table.heading if table.learning.epochs else "reading ...")
+        self._meaning.update(_meaning(table.learning, self._scores))
+
+    def on_training_dialog_refused(self, message: Refused) -> None:
+        """There is nothing to look at."""
+        self.dismiss(None)
+        self.app.notify(message.fault, severity="error")
 
     def on_epoch_list_selected(self) -> None:
         """Shows what was made after this epoch."""
-        self._show(self._list.epoch)
+        if epoch := self._list.epoch:
+            self._show(epoch)
 
     def on_resize(self) -> None:
         """What has room is known when everything has its place."""
@@ -336,6 +359,8 @@ class TrainingDialog(Dialog[None]):
         """Shows all epochs in turn, from the first one where the last is shown; or holds."""
         if self._playing:
             self._hold()
+            return
+        if not self._list.epoch:
             return
         if self._list.is_at_end:
             self._list.select(0)
@@ -364,6 +389,8 @@ class TrainingDialog(Dialog[None]):
     def _use_room(self, epoch: Epoch | None = None) -> None:
         """Shows as many pictures and as many words as fit, of an epoch or of the selected one."""
         epoch = epoch or self._list.epoch
+        if not epoch:
+            return
         prompt = f": {scrub_line(self._learning.prompt)}" if self._learning.prompt else ""
         seed = ""
         if self._pictures:
@@ -447,7 +474,12 @@ def training_dialog(loaded_model: LoadedModel, scores: Scores | None = None) -> 
     scores: of the networks of its run, if there are any.
     """
     log = TrainingLog(log_folder(loaded_model.folder))
-    log.update(loaded_model.card)
-    if not log.learning.epochs:
-        raise TuiGenError(f"{loaded_model.path.name} does not say how it learned: it has no training log")
+    if not log.path.is_file() or log.path.stat().st_size <= _AT_ONCE:
+        log.update(loaded_model.card)
+        _check(log, loaded_model.path.name)
     return TrainingDialog(loaded_model.card, log, scores)
+
+
+def _check(log: TrainingLog, name: str) -> None:
+    if not log.learning.epochs:
+        raise TuiGenError(f"{name} does not say how it learned: it has no training log")

@@ -16,7 +16,7 @@ from textual.widgets import Static
 from tui_gen.errors import TuiGenError
 from tui_gen.library import LoadedModel
 from tui_gen.terminal_text import LONGEST, brief, counted, scrub, scrub_line
-from tui_gen.training_log import read_learning
+from tui_gen.training_log import count_epochs
 from tui_gen.training_run import log_folder
 from tui_gen.tui.bindings import KEYS, Context, Key, Pair, key_of, pairs_now
 from tui_gen.tui.widgets.cells import fit
@@ -153,7 +153,7 @@ def _conversion_facts(loaded_model: LoadedModel, key: str) -> list[tuple[str, st
 def _epochs(loaded_model: LoadedModel, key: str) -> str:
     """In how many epochs; nothing where its folder does not say, or what cannot be read."""
     try:
-        epochs = len(read_learning(log_folder(loaded_model.folder), loaded_model.card))
+        epochs = count_epochs(log_folder(loaded_model.folder))
     except TuiGenError:
         return ""
     return f"in {counted(epochs, 'epoch')}; {key} shows them" if epochs else ""
