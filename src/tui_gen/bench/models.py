@@ -200,6 +200,7 @@ class _StepOnly:
 
     def __init__(self, model: StepModel) -> None:
         self.eos, self.rows_may_leave, self.start, self.step = model.eos, False, model.start, model.step
+        self.mixes_rows = model.mixes_rows
 
 
 def readings() -> Iterator[Result]:
