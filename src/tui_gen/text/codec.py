@@ -186,5 +186,10 @@ class TextReader:
         return self._tokenizer.id_to_token(token) is not None
 
     def _stream_text(self, tokens: int | list[int]) -> str:
-        with errors_as("a decoder that rewrites what it said"):
+        try:
             return self._stream.step(self._tokenizer, tokens) or ""
+        except BaseException:
+            with errors_as(
+                "a decoder that rewrites what it said"
+            ):  # entered here alone, for it takes as long as a step
+                raise
