@@ -14,7 +14,7 @@ from typing import Any, Protocol, overload
 import numpy as np
 
 from tui_gen.card import ModelCard
-from tui_gen.errors import TuiGenError
+from tui_gen.errors import TuiGenError, errors_of
 from tui_gen.files import open_regular
 from tui_gen.generation.protocol import CHUNK, StepModel, score_steps
 from tui_gen.images.codec import ImageCodec
@@ -321,6 +321,9 @@ def score_given(
     if len(prompts) != len(given):
         raise TuiGenError(f"{len(given)} texts or pictures go with one prompt or as many, not with {len(prompts)}")
     scores = score_ids(loaded_model, [_ids_of(loaded_model, one) for one in given], prompts)
+    for number, logprobs in enumerate(scores, 1):
+        with errors_of(f"number {number} of {len(scores)}:"):
+            check_scores(logprobs)
     return list(map(_shaped, scores, given))
 
 
@@ -329,7 +332,7 @@ def _shaped(values: Floats, given: str | Tokens) -> Floats:
 
 
 def score_ids(loaded_model: CodedModel, texts: Sequence[Sequence[int]], prompts: Sequence[str]) -> list[Floats]:
-    """As `score_given` of a list: of the tokens of texts or pictures, float64[tokens] each."""
+    """As `score_given` of a list: of the tokens of texts or pictures, float64[tokens] each, unchecked."""
     contexts = {prompt: loaded_model.codec.prompt([prompt])[0] for prompt in set(prompts)}
     model = loaded_model.model
     parts = [_split(Piece(list(ids), [""] * len(ids)), model.eos) for ids in texts]
@@ -342,12 +345,14 @@ def score_ids(loaded_model: CodedModel, texts: Sequence[Sequence[int]], prompts:
     scores = [[np.empty(0)] for _ in texts]
     for (at, context, _), values in zip(pieces, score_texts(model, sequences), strict=True):
         scores[at].append(values[len(context) - 1 :])
-    result = [np.concatenate(values) for values in scores]
-    for number, values in enumerate(result, 1):
-        if not np.isfinite(values).all():
-            fault = non_finite(int(np.flatnonzero(~np.isfinite(values))[0]))
-            raise TuiGenError(f"number {number} of {len(texts)}: {fault}")
-    return result
+    return [np.concatenate(values) for values in scores]
+
+
+def check_scores(logprobs: Floats) -> None:
+    """Raises TuiGenError for a token [tokens] that the model never predicts, and for what it gave that is no number."""
+    faults = np.flatnonzero(~np.isfinite(logprobs))
+    if len(faults):
+        raise non_finite(int(faults[0]))
 
 
 def _ids_of(loaded_model: CodedModel, given: str | Tokens) -> list[int]:
