@@ -21,7 +21,7 @@ from tui_gen.runtime.model import Model
 from tui_gen.sampling.noise import Noise
 from tui_gen.sampling.params import FREE, SamplingParams, Tokens, draw_tokens
 from tui_gen.sampling.step import Step
-from tui_gen.scoring.score import score
+from tui_gen.scoring.score import score, score_texts
 
 GREEDY = SamplingParams(temperature=0)
 
@@ -378,6 +378,12 @@ def test_other_graphs_are_stepped_and_scored_step_by_step(name: str) -> None:
     assert np.allclose(score(model, prompt)[0], [step.logprob[0] for step in steps[:49]], rtol=0, atol=1e-9)
     for step, plain in zip(made(model, prompt), steps, strict=True):
         assert np.array_equal(step.logits, plain.logits)
+
+
+def test_a_text_is_scored_alone_where_it_would_depend_on_those_beside_it() -> None:
+    model, texts = opened("lstm-int8"), [random_prompt(1, length)[0] for length in (30, 1, 12)]
+    for text, scores in zip(texts, score_texts(model, texts), strict=True):
+        assert np.array_equal(scores, score(model, text[None])[0])
 
 
 def test_a_token_that_cannot_be_read_is_told_where_it_stands() -> None:
