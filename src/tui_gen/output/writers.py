@@ -288,7 +288,7 @@ class SampleLines:
             self._content.add(step)
             sampled = step.live & ~step.given
             self._counts += sampled
-            self._logprobs += np.where(sampled, step.logprob, 0)
+            np.add(self._logprobs, step.logprob, out=self._logprobs, where=sampled)
         self._put(self._waiting & self._content.ended)
 
     def close(self) -> None:

@@ -29,6 +29,8 @@ from tui_gen.sampling.params import (
 )
 from tui_gen.sampling.sweep import Sweep
 
+_PLAIN = SamplingParams()
+
 
 @dataclass(eq=False)  # frozen, it would take six times as long to make, at every token
 class Step:
@@ -127,7 +129,7 @@ class Step:
 
     @cached_property
     def _own_weights(self) -> Weights:
-        if self.draw_weights is not None and self.sweep is None and self.params == SamplingParams():
+        if self.draw_weights is not None and self.sweep is None and self.params == _PLAIN:
             return self.draw_weights
         return own_weights(self._computed_logits)
 

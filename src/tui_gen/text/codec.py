@@ -107,7 +107,8 @@ class TextCodec:
 
     def prompt(self, texts: Sequence[str]) -> Tokens:
         """Token ids int64[samples, n] of one prompt per sample. Raises TuiGenError that names what is not known."""
-        rows = [[self._card.bos, *self._ids(text)] for text in texts]
+        ids = {text: [self._card.bos, *self._ids(text)] for text in dict.fromkeys(texts)}
+        rows = [ids[text] for text in texts]
         width = max(len(row) for row in rows)
         return np.array([row + [FREE] * (width - len(row)) for row in rows], dtype=np.int64)
 
