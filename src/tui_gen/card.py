@@ -35,6 +35,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "samples": (1, 4096),
     "length": (0, 1e7),
     "seed": (0, math.inf),
+    "first": (0, math.inf),
     "device": (0, 1023),
     "threads": (1, 256),
 }

@@ -137,6 +137,16 @@ def test_a_sample_is_an_object_that_agrees_with_its_tokens(tui_gen: Run) -> None
     assert {sample["ended"] for sample in samples} == {True, False}
 
 
+def test_any_samples_of_a_seed_can_be_drawn_by_their_numbers(tui_gen: Run) -> None:
+    command = ("generate", "text", "the", "--seed", "3", "-t", "2")
+    lines = tui_gen(*command, "-n", "12").stdout.splitlines()
+    assert tui_gen(*command, "--first", "7", "-n", "4").stdout.splitlines() == lines[7:11]
+    for form in ("samples", "jsonl"):
+        rows = [json.loads(row) for row in tui_gen(*command, "--first", "11", "--format", form).stdout.splitlines()]
+        assert {row["sample"] for row in rows} == {11}
+    assert rows[0]["index"] == 0
+
+
 @pytest.fixture
 def bright(tmp_path: Path, image: LoadedModel) -> Path:
     """A white picture for the toy model."""
@@ -375,6 +385,9 @@ def test_ctrl_c_in_a_comparison_leaves_what_was_made(
         ("text -l -1", 2, "must be a whole number from 0 to 10000000, not '-1'"),
         ("text -l many", 2, "must be a whole number from 0 to 10000000, not 'many'"),
         ("text -n 0", 2, "must be a whole number from 1 to 4096, not '0'"),
+        ("text --first -1", 2, "must be a whole number of at least 0, not '-1'"),
+        ("text --first 5 --sweep top-k", 2, "leave out --sweep"),
+        ("text --first 5 --with text", 2, "leave out --with"),
         ("text --seed -1", 2, "must be a whole number of at least 0, not '-1'"),
         ("text --format png", 2, "text writes text; --format png is for pictures"),
         ("text -0 --format samples", 2, "-0 ends texts with NUL; leave it out"),

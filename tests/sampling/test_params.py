@@ -15,9 +15,12 @@ from tui_gen.sampling.params import (
     SamplingParams,
     draw_tokens,
     entropy_bits,
+    gather,
     likeliest,
     log_softmax,
+    own_weights,
     probabilities,
+    token_logprobs,
     weights,
 )
 
@@ -111,9 +114,17 @@ def test_log_softmax_is_right_and_finite_for_large_logits() -> None:
 
 
 def test_entropy_is_in_bits_and_exactly_0_for_certainty() -> None:
-    bits = entropy_bits(np.array([[0.25, 0.25, 0.25, 0.25], [0.5, 0.5, 0, 0], [0, 1, 0, 0]]))
+    largest = np.finfo(np.float32).max
+    logits = np.array([[3, 3, 3, 3], [7, 7, -200, -200], [0, largest, -largest, 0]], dtype=np.float32)
+    bits = entropy_bits(logits, own_weights(logits))
     assert bits == pytest.approx([2, 1, 0])
     assert str(bits[2]) == "0.0"
+
+
+def test_logprobs_of_tokens_are_those_of_the_whole_distribution() -> None:
+    logits = np.random.default_rng(0).normal(0, 5, (9, 8000)).astype(np.float32)
+    tokens = np.array([*logits.argmax(axis=1)[:4], *logits.argmin(axis=1)[4:8], 8000])
+    assert token_logprobs(logits, tokens) == pytest.approx(gather(log_softmax(logits), tokens), abs=1e-6)
 
 
 def test_noise_spends_one_number_per_sampled_token_and_none_otherwise() -> None:

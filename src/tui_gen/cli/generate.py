@@ -6,6 +6,7 @@ import argparse
 import time
 
 from tui_gen.cli import options
+from tui_gen.errors import UsageError
 from tui_gen.terminal_text import say, say_text
 
 
@@ -15,6 +16,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help=options.MODEL)
     parser.add_argument("prompt", nargs="?", default="", metavar="PROMPT", help="the prompt; - reads it from stdin")
     options.add_run_options(parser)
+    options.add_first(parser)
     options.add_checkpoint_options(parser)
     parser.add_argument(
         "--sweep",
@@ -38,6 +40,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Generates as the command line asks; returns the exit status."""
+    if args.first is not None and (args.beside or args.sweep):
+        raise UsageError(
+            f"--first numbers the samples of one model and one knob; leave out {'--with' if args.beside else '--sweep'}"
+        )
     if args.beside:
         from tui_gen.cli.comparison import compare
 
@@ -59,11 +65,15 @@ def run(args: argparse.Namespace) -> int:
     prompt, length = runs.encode_prompt(args, loaded_model, text, levels, samples)
     runs.warn(loaded_model, text, knobs, args.length)
     seed = new_seed() if args.seed is None else args.seed
-    steps = generate(loaded_model.model, prompt, knobs, length=length, seed=seed, sweep=sweep)
+    first = args.first or 0
+    numbers = None if args.first is None else range(first, first + samples)
+    steps = generate(loaded_model.model, prompt, knobs, length=length, seed=seed, numbers=numbers, sweep=sweep)
     facts = f"{sweep.describe(knobs) if sweep else knobs.describe()} · seed {seed}"
     with destination(args.output) as file:
         start, count = time.perf_counter(), 0
-        writer = writer_for(loaded_model, form, samples, file, prompt=text, given=levels, sweep=sweep, null=args.null)
+        writer = writer_for(
+            loaded_model, form, samples, file, prompt=text, given=levels, sweep=sweep, null=args.null, first=first
+        )
         with closing(writer):
             try:
                 for bundle in frames(steps, writer.bundle):

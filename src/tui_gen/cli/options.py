@@ -70,6 +70,16 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     add_engine_options(parser)
 
 
+def add_first(parser: argparse.ArgumentParser) -> None:
+    """Which samples of a seed are drawn."""
+    parser.add_argument(
+        "--first",
+        type=_count("first"),
+        metavar="N",
+        help="the samples from number N on of the seed, the same whichever they are drawn with; default: from 0",
+    )
+
+
 def add_output_options(parser: argparse.ArgumentParser) -> None:
     """How and where to write what is made."""
     parser.add_argument(

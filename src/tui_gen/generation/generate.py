@@ -28,6 +28,7 @@ def generate(
     *,
     length: int,
     seed: int | Sequence[int],
+    numbers: Sequence[int] | None = None,
     start: RunStart | None = None,
     sweep: Sweep | None = None,
 ) -> Iterator[Step]:
@@ -38,26 +39,31 @@ def generate(
     length: how many positions to sample past the end of the prompt.
     seed: same model, prompt, seed and knobs give the same tokens; sample i does not depend on the other samples. Of
     several seeds, one a sample, each gives what a run of one sample with that seed gives.
+    numbers: which samples of the seed to draw, [samples], 0 or more; those from 0 on, if nothing is said. A sample of
+    a number is the same, to the last bit on one type of processor, whichever others it is drawn with.
     start: goes on from there; what the prompt says of positions up to there does not count.
     sweep: gives every sample another value of one knob, and all samples the random numbers of the first one.
 
     Ends after `length` positions or when every sample has drawn the model's end token. Raises TuiGenError for a
-    prompt or knob that cannot be used and for logits that are not finite.
+    prompt or knob that cannot be used, for numbers of a model that mixes rows, and for logits that are not finite.
     """
     samples, given_length = _check(prompt, length)
     if sweep and len(sweep) != samples:
         raise TuiGenError(f"a sweep of {len(sweep)} values needs as many samples, not {samples}")
+    if numbers is not None:
+        _check_numbers(model, numbers, samples)
     start = start or run_start(model, prompt)
     tokens, stands, nowhere = start.tokens, prompt != FREE, np.zeros(samples, dtype=bool)
     everywhere = stands.all(axis=0)
-    prefill, sampler, live_params = Prefill(model, prompt, everywhere), Sampler(model), LiveParams(params, sweep)
-    noise = Noise(seed, samples, start.draws, shared=sweep is not None)
-    batch = Batch(model, start.state, start.live)
+    batch = Batch(model, start.state, start.live, alone=samples == 1 and numbers is None)
+    prefill, sampler = Prefill(model, prompt[batch.everyone], everywhere), Sampler(model)
+    noise = Noise(seed, samples, start.draws, numbers=numbers, shared=sweep is not None)
+    live_params = LiveParams(params, sweep)
     for index in range(start.index + 1, given_length + length):
         live_params.refresh()
         given = stands[:, index] if index < given_length else nowhere
         if index < given_length and everywhere[index]:
-            logits, state, seconds = prefill.step(index - 1, tokens, batch.widened())
+            logits, state, seconds = prefill.step(index - 1, tokens[batch.everyone], batch.widened())
             result = Sampled(prompt[:, index], logits, state, seconds)
             if not callable(logits):
                 check_finite(logits, index)
@@ -97,20 +103,36 @@ def _check(prompt: Tokens, length: int) -> tuple[int, int]:
     return samples, given_length
 
 
+def _check_numbers(model: StepModel, numbers: Sequence[int], samples: int) -> None:
+    if len(numbers) != samples:
+        raise TuiGenError(f"{samples} samples need as many numbers, not {len(numbers)}")
+    if model.mixes_rows:
+        raise TuiGenError(
+            "samples have no numbers of their own here: this network is quantised so that all samples of a batch are "
+            "rounded by the largest number of any; draw without numbers, or export it in 32 bits"
+        )
+
+
 class Batch:
     """The samples of a run. A step computes them all, or, where the model allows it, those that have not ended.
 
-    They leave each time an eighth of them have ended, for the rest is copied.
+    They leave each time an eighth of them have ended, for the rest is copied. A row alone is computed by other kernels,
+    which round otherwise; so the last one goes on twice, and gives what it gives beside any other.
     """
 
-    def __init__(self, model: StepModel, state: State, live: Mask) -> None:
-        """state: of all samples. live: [samples], those that go on."""
-        self._eos, self._may_leave = model.eos, model.rows_may_leave
-        self.state: StateSource = state
-        """Of the samples that are computed."""
-        self.rows: Tokens | None = None
+    def __init__(self, model: StepModel, state: State, live: Mask, *, alone: bool) -> None:
+        """state: of all samples. live: [samples], those that go on. alone: whether a row may be alone, which is the
+        fastest for one sample.
+        """
+        self._eos, self._may_leave, self._least = model.eos, model.rows_may_leave, 1 if alone else 2
+        self.everyone = np.resize(np.arange(len(live)), max(len(live), self._least))
+        """The sample of each row, where all samples are computed."""
+        self._members = self.everyone
+        whole = len(self.everyone) == len(live)
+        self.rows: Tokens | None = None if whole else np.arange(len(live))
         """[samples]: as of `Step`."""
-        self._members = np.arange(len(live))
+        self.state: StateSource = state if whole else state.rows(self.everyone)
+        """Of the rows that are computed."""
         self._set_live(live)
 
     def end(self, tokens: Tokens, given: Mask) -> bool:
@@ -127,8 +149,9 @@ class Batch:
 
     def widened(self) -> StateSource:
         """The state of all samples, which are computed from here on."""
-        if self.rows is not None and not callable(self.state):
-            self.state, self._members, self.rows = self.state.rows(self.rows), np.arange(len(self.rows)), None
+        if self._members is not self.everyone and self.rows is not None and not callable(self.state):
+            self.state, self._members = self.state.rows(self.rows[self.everyone]), self.everyone
+            self.rows = None
         return self.state
 
     def sample(self, sampler: Sampler, index: int, tokens: Tokens, uniform: Floats, rows: Floats) -> Sampled:
@@ -146,6 +169,7 @@ class Batch:
             self._shrink(self.state, np.flatnonzero(live[self._members]))
 
     def _shrink(self, state: State, stay: Tokens) -> None:
+        stay = np.resize(stay, max(len(stay), self._least))
         if len(stay) <= _MOST_THAT_STAY * len(self._members):
             self.state, self._members = state.rows(stay), self._members[stay]
             self.rows = np.zeros(len(self.live), dtype=np.int64)

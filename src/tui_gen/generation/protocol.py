@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tui_gen.errors import TuiGenError
 from tui_gen.sampling.device_protocol import SampleReport
-from tui_gen.sampling.params import Floats, Logits, Mask, Tokens, gather, log_softmax
+from tui_gen.sampling.params import Floats, Logits, Mask, Tokens, token_logprobs
 
 CHUNK = 128
 """Tokens that are read at once."""
@@ -78,7 +78,12 @@ class StepModel(Protocol):
 
     @property
     def rows_may_leave(self) -> bool:
-        """Whether samples that have ended may be taken out of a batch: on the host, if no row depends on the others."""
+        """Whether samples that have ended may be taken out of a batch: on the host, if it does not mix rows."""
+        ...
+
+    @property
+    def mixes_rows(self) -> bool:
+        """Whether a row of a batch depends on the others, as where all are rounded by the largest number of any."""
         ...
 
     def start(self, batch: int) -> State:
@@ -141,7 +146,7 @@ class Endless:
     rows_may_leave = False
 
     def __init__(self, model: StepModel) -> None:
-        self.start, self.step = model.start, model.step
+        self.start, self.step, self.mixes_rows = model.start, model.step, model.mixes_rows
         self.read, self.draw, self.score = model.read, model.draw, model.score
 
 
@@ -264,5 +269,5 @@ def score_steps(model: StepModel, tokens: Tokens, following: Tokens, state: Any)
     scores = []
     for now, then in zip(tokens.T, following.T, strict=True):
         logits, state = model.step(now, state)
-        scores.append(gather(log_softmax(logits), then))
+        scores.append(token_logprobs(logits, then))
     return np.stack(scores, axis=1), state

@@ -136,6 +136,11 @@ class SurgeryModel:
         """As of `StepModel`."""
         return self._model.rows_may_leave
 
+    @property
+    def mixes_rows(self) -> bool:
+        """As of `StepModel`."""
+        return self._model.mixes_rows
+
     def start(self, batch: int) -> SurgeryState:
         """The state before the first token. Raises TuiGenError where it is not known whose state a row is to take."""
         if self._takes and batch != self._samples != 1:

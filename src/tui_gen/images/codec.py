@@ -54,7 +54,8 @@ class ImageCodec:
 
     def prompt(self, texts: Sequence[str]) -> Tokens:
         check_size(self.image, len(texts))
-        rows = [self._ids(text) for text in texts]
+        ids = {text: self._ids(text) for text in dict.fromkeys(texts)}
+        rows = [ids[text] for text in texts]
         width = max(len(row) for row in rows)
         start = self._card.bos  # carries no condition, so it may stand any number of times
         end = list(self.image.warm_up)

@@ -95,22 +95,23 @@ def writer_for(
     given: Tokens | None = None,
     sweep: Sweep | None = None,
     null: bool = False,
+    first: int = 0,
     annotate: Annotate = dict,
 ) -> StepWriter:
     """The writer for a format that suits the model, or for what suits model and destination.
 
     prompt: as a person typed it. given: the levels of a picture that is completed; they are seen even if the run does
     not come to them. sweep: what the samples differ by, if it is a knob. null: ends each text with NUL.
-    annotate: of JSON lines, what a row becomes.
+    first: the number of the first sample. annotate: of JSON lines, what a row becomes.
     """
     codec = loaded_model.codec
     if form == "jsonl":
-        return JsonLines(codec, samples, file, sweep, annotate=annotate)
+        return JsonLines(codec, samples, file, sweep, first=first, annotate=annotate)
     if form == "samples":
         texts_or_pictures = (
             _Texts(loaded_model, samples) if isinstance(codec, TextCodec) else _Pixels(codec.image, samples, given)
         )
-        return SampleLines(texts_or_pictures, samples, file, prompt, sweep, annotate=annotate)
+        return SampleLines(texts_or_pictures, samples, file, prompt, sweep, first=first, annotate=annotate)
     if isinstance(codec, TextCodec):
         return TextWriter(loaded_model, samples, file, sweep, null=null)
     picture = codec.picture(samples)
@@ -274,10 +275,11 @@ class SampleLines:
         prompt: str = "",
         sweep: Sweep | None = None,
         *,
+        first: int = 0,
         annotate: Annotate = dict,
     ) -> None:
         self._content, self._file, self._prompt, self._annotate = content, file, prompt, annotate
-        self._sweep_facts = _sweep_facts(samples, sweep)
+        self._sample_facts = _sample_facts(samples, sweep, first)
         self._counts, self._logprobs = np.zeros(samples, dtype=np.int64), np.zeros(samples)
         self._waiting: Mask = np.ones(samples, dtype=bool)
 
@@ -286,7 +288,7 @@ class SampleLines:
             self._content.add(step)
             sampled = step.live & ~step.given
             self._counts += sampled
-            self._logprobs += np.where(sampled, step.logprob, 0)
+            np.add(self._logprobs, step.logprob, out=self._logprobs, where=sampled)
         self._put(self._waiting & self._content.ended)
 
     def close(self) -> None:
@@ -295,13 +297,12 @@ class SampleLines:
     def _put(self, which: Mask) -> None:
         for sample in np.flatnonzero(which).tolist():
             self._waiting[sample] = False
-            self._file.write(json.dumps(self._annotate(self._facts(sample))).encode() + b"\n")
+            self._file.write(_line(self._annotate(self._facts(sample))).encode())
         self._file.flush()
 
     def _facts(self, sample: int) -> dict[str, Any]:
         return {
-            "sample": sample,
-            **self._sweep_facts[sample],
+            **self._sample_facts[sample],
             "prompt": self._prompt,
             self._content.key: self._content.content(sample),
             "tokens": int(self._counts[sample]),
@@ -319,44 +320,53 @@ class JsonLines:
     bundle = StepsWithFigures
 
     def __init__(
-        self, codec: Codec, samples: int, file: BinaryIO, sweep: Sweep | None = None, *, annotate: Annotate = dict
+        self,
+        codec: Codec,
+        samples: int,
+        file: BinaryIO,
+        sweep: Sweep | None = None,
+        *,
+        first: int = 0,
+        annotate: Annotate = dict,
     ) -> None:
-        self._codec, self._file, self._annotate = codec, file, annotate
-        self._sweep_facts = _sweep_facts(samples, sweep)
+        self._image, self._file, self._annotate = codec.image if isinstance(codec, ImageCodec) else None, file, annotate
+        self._sample_facts = _sample_facts(samples, sweep, first)
         self._readers = [codec.reader() for _ in range(samples)] if isinstance(codec, TextCodec) else []
         self._counts, self._values = [0] * samples, 0
 
     def write(self, steps: Sequence[Step]) -> None:
         for step in steps:
-            for sample in np.flatnonzero(step.live):
-                text = self._readers[sample].read(int(step.tokens[sample])) if self._readers else None
-                if not step.given[sample]:
-                    self._put(step, int(sample), text)
-            if isinstance(self._codec, ImageCodec):
-                self._values += int(step.tokens[0] < self._codec.image.levels)
+            self._file.write("".join(map(_line, map(self._annotate, self._rows(step)))).encode())
         self._file.flush()
 
     def close(self) -> None:
         """Nothing is left."""
 
-    def _put(self, step: Step, sample: int, text: str | None) -> None:
-        index = self._counts[sample]
-        self._counts[sample] += 1
-        facts: dict[str, object] = {"sample": sample, **self._sweep_facts[sample]}
-        facts.update(index=index, id=int(step.tokens[sample]))
-        if isinstance(self._codec, ImageCodec):
-            facts.update(self._codec.image.named_place(self._values))
-        else:
-            facts["text"] = text
-        facts["logprob"] = round(float(step.logprob[sample]), 6)
-        facts["entropy"] = round(float(step.entropy[sample]), 6)
-        facts["ms"] = round(1000 * step.seconds, 4)
-        self._file.write(json.dumps(self._annotate(facts)).encode() + b"\n")
+    def _rows(self, step: Step) -> Iterator[dict[str, Any]]:
+        """Of the tokens that were sampled. What is the same for all samples, and what NumPy does, is done once."""
+        tokens, given, ms = step.tokens.tolist(), step.given.tolist(), round(1000 * step.seconds, 4)
+        place = self._image.named_place(self._values) if self._image else {}
+        logprobs, entropies = (np.round(values, 6).tolist() for values in (step.logprob, step.entropy))
+        for sample in np.flatnonzero(step.live).tolist():
+            content = {"text": self._readers[sample].read(tokens[sample])} if self._readers else place
+            if not given[sample]:
+                index = self._counts[sample]
+                self._counts[sample] += 1
+                figures = {"logprob": logprobs[sample], "entropy": entropies[sample], "ms": ms}
+                yield {**self._sample_facts[sample], "index": index, "id": tokens[sample], **content, **figures}
+        if self._image:
+            self._values += int(tokens[0] < self._image.levels)
 
 
-def _sweep_facts(samples: int, sweep: Sweep | None) -> Sequence[dict[str, object]]:
-    """What each sample of a sweep was made with."""
-    return [{"knob": sweep.knob, "value": value} for value in sweep.values] if sweep else [{}] * samples
+def _sample_facts(samples: int, sweep: Sweep | None, first: int) -> list[dict[str, object]]:
+    """Which sample each is, and of a sweep what it is made with."""
+    if sweep:
+        return [{"sample": at, "knob": sweep.knob, "value": value} for at, value in enumerate(sweep.values)]
+    return [{"sample": number} for number in range(first, first + samples)]
+
+
+def _line(facts: dict[str, Any]) -> str:
+    return json.dumps(facts) + "\n"
 
 
 @contextlib.contextmanager

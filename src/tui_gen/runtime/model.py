@@ -97,8 +97,13 @@ class Model:
 
     @property
     def rows_may_leave(self) -> bool:
-        """Whether a batch may go on with fewer samples: on the CPU, if no row depends on the others."""
-        return self._placement is None and not self._session.mixes_rows
+        """As of `StepModel`."""
+        return self._placement is None and not self.mixes_rows
+
+    @property
+    def mixes_rows(self) -> bool:
+        """As of `StepModel`: an LSTM in int8 does."""
+        return self._session.mixes_rows
 
     @property
     def provider(self) -> str:

@@ -19,19 +19,26 @@ class Noise:
     """
 
     def __init__(
-        self, seed: int | Sequence[int], samples: int, draws: Tokens | None = None, *, shared: bool = False
+        self,
+        seed: int | Sequence[int],
+        samples: int,
+        draws: Tokens | None = None,
+        *,
+        numbers: Sequence[int] | None = None,
+        shared: bool = False,
     ) -> None:
         """seed: of the run; or of each sample, which then equals the only one of a run with that seed. draws:
-        int64[samples], how many numbers each sample has taken before; 0, if nothing is said. shared: every sample reads
-        the first one's stream, each at a place of its own. Raises TuiGenError for a negative seed.
+        int64[samples], how many random numbers each sample has taken before; 0, if nothing is said. numbers: which
+        samples of the seed these are; the first ones, if nothing is said. shared: every sample reads the first one's
+        stream, each at a place of its own. Raises TuiGenError for a negative seed or number.
         """
-        streams = (
-            [(seed, 0 if shared else sample) for sample in range(samples)]
-            if isinstance(seed, int)
-            else [(each, 0) for each in seed]
-        )
-        if (least := min(each for each, _ in streams)) < 0:
-            raise TuiGenError(f"the seed must be 0 or more, not {least}")
+        seeds = [seed] * samples if isinstance(seed, int) else seed
+        first = range(samples) if isinstance(seed, int) else [0] * samples
+        which = first if numbers is None else numbers
+        streams = list(zip(seeds, [which[0]] * samples if shared else which, strict=True))
+        for name, values in (("seed", seeds), ("number of a sample", which)):
+            if min(values) < 0:
+                raise TuiGenError(f"the {name} must be 0 or more, not {min(values)}")
         counts = [0] * samples if draws is None else draws.tolist()
         self._streams = [_stream(*stream, count) for stream, count in zip(streams, counts, strict=True)]
         self._ahead = np.empty((samples, _AHEAD))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from dataclasses import dataclass, fields, replace
 
@@ -74,6 +75,9 @@ class SamplingParams:
     def row(self) -> Floats:
         """float64[1, 4]: temperature, top_k, top_p and min_p, which as a single row count for every sample."""
         return np.array([[self.temperature, self.top_k, self.top_p, self.min_p]], dtype=np.float64)
+
+
+_PLAIN = SamplingParams().row()
 
 
 def new_seed() -> int:
@@ -245,14 +249,41 @@ def log_softmax(logits: Logits) -> Floats:
     return exponents - np.log(np.exp(exponents).sum(axis=1, keepdims=True))
 
 
-def gather(logprobs: Floats, tokens: Tokens) -> Floats:
-    """The entry of each row of [batch, vocab] for the token [batch] of that row; -inf for one past the vocabulary."""
-    inside = np.minimum(tokens, logprobs.shape[1] - 1)
-    entries: Floats = np.where(inside == tokens, logprobs[np.arange(len(tokens)), inside], -np.inf)
+def gather(table: Floats | Logits, tokens: Tokens, rows: Tokens | None = None) -> Floats:
+    """The entries of a table [batch, vocab] for tokens [n], -inf for one past the vocabulary: float64[n].
+
+    rows: int64[n], that of each token; by default each has the row of its own number.
+    """
+    inside = np.minimum(tokens, table.shape[1] - 1)
+    own = table[np.arange(len(tokens)) if rows is None else rows, inside].astype(np.float64)
+    entries: Floats = np.where(inside == tokens, own, -np.inf)
     return entries
 
 
-def entropy_bits(probs: Floats) -> Floats:
-    """Shannon entropy of each row of [batch, vocab], in bits: float64[batch]."""
-    logs = np.log2(probs, where=probs > 0, out=np.zeros_like(probs))
-    return 0.0 - np.sum(probs * logs, axis=1)  # subtracted, for a certain token has 0 bits and not -0
+def own_weights(logits: Logits) -> Weights:
+    """float32[batch, vocab], proportional to the model's own distribution; the likeliest token weighs 1."""
+    return weights(logits, _PLAIN)
+
+
+def log_sums(logits: Logits, own: Weights) -> Floats:
+    """Natural logarithms of the sums of exp(logits): float64[batch]. own: as of `own_weights`.
+
+    A logit less this is the logarithm of the token's probability; `log_softmax` computes that of all tokens, with
+    numbers of 64 bits, in ten times as long for a vocabulary of words.
+    """
+    return logits.max(axis=1).astype(np.float64) + np.log(own.sum(axis=1, dtype=np.float64))
+
+
+def token_logprobs(logits: Logits, tokens: Tokens) -> Floats:
+    """Natural logarithms of the model's own probability of a token [batch] of each row: float64[batch]."""
+    return gather(logits, tokens) - log_sums(logits, own_weights(logits))
+
+
+def entropy_bits(logits: Logits, own: Weights) -> Floats:
+    """Shannon entropy of the model's own distribution, in bits: float64[batch]. own: as of `own_weights`."""
+    sums = own.sum(axis=1, dtype=np.float64)
+    with np.errstate(over="ignore"):
+        below = np.maximum(logits - logits.max(axis=1, keepdims=True), np.float32(-_LARGEST))
+    below *= own
+    nats: Floats = np.log(sums) - below.sum(axis=1, dtype=np.float64) / sums
+    return np.maximum(nats / math.log(2), 0.0)

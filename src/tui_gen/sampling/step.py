@@ -22,11 +22,14 @@ from tui_gen.sampling.params import (
     entropy_bits,
     gather,
     likeliest,
-    log_softmax,
+    log_sums,
     normalise,
+    own_weights,
     weights,
 )
 from tui_gen.sampling.sweep import Sweep
+
+_PLAIN = SamplingParams()
 
 
 @dataclass(eq=False)  # frozen, it would take six times as long to make, at every token
@@ -78,11 +81,7 @@ class Step:
     @cached_property
     def logits(self) -> Logits:
         """[samples, vocab]: the model's logits for this token."""
-        if not callable(self.logits_source):
-            return self._of_all(self.logits_source)
-        logits = self.logits_source()
-        check_finite(logits, self.index)
-        return logits
+        return self._of_all(self._computed_logits)
 
     @cached_property
     def state(self) -> Any:
@@ -111,16 +110,32 @@ class Step:
     @cached_property
     def logprob(self) -> Floats:
         """[samples]: natural logarithm of the model's own probability (temperature 1, nothing cut) of the token."""
-        return gather(self._log_softmax, self.tokens)
+        logits, rows = self._computed_logits, self._rows
+        return gather(logits, self.tokens, rows) - log_sums(logits, self._own_weights)[rows]
 
     @cached_property
     def entropy(self) -> Floats:
         """[samples]: entropy of the model's own distribution, in bits."""
-        return entropy_bits(np.exp(self._log_softmax))
+        return entropy_bits(self._computed_logits, self._own_weights)[self._rows]
 
     @cached_property
-    def _log_softmax(self) -> Floats:
-        return log_softmax(self.logits)
+    def _computed_logits(self) -> Logits:
+        """Of the rows that were computed."""
+        if not callable(self.logits_source):
+            return self.logits_source
+        logits = self.logits_source()
+        check_finite(logits, self.index)
+        return logits
+
+    @cached_property
+    def _own_weights(self) -> Weights:
+        if self.draw_weights is not None and self.sweep is None and self.params == _PLAIN:
+            return self.draw_weights
+        return own_weights(self._computed_logits)
+
+    @property
+    def _rows(self) -> Tokens:
+        return np.arange(len(self.tokens)) if self.rows is None else self.rows
 
     def _weights_of(self, sample: int) -> Weights:
         if self.draw_weights is None:

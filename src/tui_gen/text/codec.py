@@ -107,7 +107,8 @@ class TextCodec:
 
     def prompt(self, texts: Sequence[str]) -> Tokens:
         """Token ids int64[samples, n] of one prompt per sample. Raises TuiGenError that names what is not known."""
-        rows = [[self._card.bos, *self._ids(text)] for text in texts]
+        ids = {text: [self._card.bos, *self._ids(text)] for text in dict.fromkeys(texts)}
+        rows = [ids[text] for text in texts]
         width = max(len(row) for row in rows)
         return np.array([row + [FREE] * (width - len(row)) for row in rows], dtype=np.int64)
 
@@ -186,5 +187,10 @@ class TextReader:
         return self._tokenizer.id_to_token(token) is not None
 
     def _stream_text(self, tokens: int | list[int]) -> str:
-        with errors_as("a decoder that rewrites what it said"):
+        try:
             return self._stream.step(self._tokenizer, tokens) or ""
+        except BaseException:
+            with errors_as(
+                "a decoder that rewrites what it said"
+            ):  # entered here alone, for it takes as long as a step
+                raise
