@@ -64,6 +64,43 @@ def test_a_text_is_scored_token_by_token_after_its_prompt(text: LoadedModel) -> 
     assert tui_gen.score(text, "").shape == (0,)
 
 
+def test_texts_of_any_lengths_are_scored_together_as_each_is_alone(text: LoadedModel) -> None:
+    texts = ["the cat sat.", "", "dog", "the dog ran. " * 30, "the cat ran. <end> the dog", "the"] * 7
+    prompts = ["the", "", "the dog sat."] * 14
+    together = tui_gen.score(text, texts, prompt=prompts)
+    for given, prompt, logprobs in zip(texts, prompts, together, strict=True):
+        assert logprobs == pytest.approx(tui_gen.score(text, given, prompt=prompt), abs=1e-5)
+    assert tui_gen.score(text, []) == []
+    with pytest.raises(tui_gen.TuiGenError, match="one prompt or as many, not with 2"):
+        tui_gen.score(text, texts, prompt=["the", "a"])
+
+
+@pytest.mark.parametrize("name", ["names", "recipes"])
+def test_a_text_of_a_list_is_scored_the_same_to_the_last_bit_beside_any_others(name: str) -> None:
+    model = tui_gen.open_model(name, provider="cpu")
+    texts = {
+        "names": ["emma", "christopher", "al", "maximiliane"],
+        "recipes": ["chop the onion.", "salt", "boil " * 50],
+    }
+    texts = [text * count for text in texts[name] for count in (1, 2, 5)]
+    together = tui_gen.score(model, texts)
+    backwards = tui_gen.score(model, texts[::-1])[::-1]
+    for at, text in enumerate(texts):
+        [alone] = tui_gen.score(model, [text])
+        assert np.array_equal(together[at], alone)
+        assert np.array_equal(together[at], backwards[at])
+
+
+def test_pictures_of_a_list_have_the_shape_of_each_and_a_fault_the_number_of_its_picture(image: LoadedModel) -> None:
+    levels = [np.full((toys.HEIGHT, toys.WIDTH), level) for level in (0, 1, 2)]
+    scores = tui_gen.score(image, levels, prompt=["bright", "", "deep dark"])
+    assert [values.shape for values in scores] == [(toys.HEIGHT, toys.WIDTH)] * 3
+    assert scores[0] == pytest.approx(tui_gen.score(image, levels[0], prompt="bright"), abs=1e-6)
+    levels[1][2, 3] = toys.BRIGHT
+    with pytest.raises(tui_gen.TuiGenError, match="number 2 of 3: the model gave non-finite logits at position 15"):
+        tui_gen.score(image, levels)
+
+
 def test_a_picture_is_scored_in_its_shape(image: LoadedModel, colour: LoadedModel) -> None:
     for loaded_model in (image, colour):
         spec = loaded_model.card.image

@@ -137,6 +137,46 @@ def test_a_file_and_stdin_are_scored_alike(tui_gen: Run, tmp_path: Path) -> None
     )
 
 
+def test_each_line_is_scored_as_it_is_alone_and_all_come_to_what_their_sum_is(tui_gen: Run) -> None:
+    texts = ["the cat sat.", "", "dog", "the dog ran. " * 20, "the\x1b[1m cat"] * 9
+    command = ("score", "text", "-", "--lines", "--prompt", "the", "--format")
+    done = tui_gen(*command, "jsonl", stdin="\r\n".join(texts).encode())
+    found, total = lines(done)
+    assert [list(text) for text in found] == [["sample", "prompt", "text", "tokens", "logprob", "ended"]] * len(texts)
+    assert [(text["sample"], text["text"]) for text in found] == list(enumerate(texts))
+    for text in found[:5]:
+        logprob = 0.0
+        if text["tokens"]:
+            own = ("score", "text", "-", "--prompt", "the", "--format", "jsonl")
+            logprob = -math.log(2) * lines(tui_gen(*own, stdin=text["text"].encode()))[1]["bits"]
+        assert text["logprob"] == pytest.approx(logprob, abs=1e-4)
+    assert total["bits"] == pytest.approx(-sum(text["logprob"] for text in found) / math.log(2), abs=1e-3)
+    assert (total["tokens"], total["characters"]) == (sum(text["tokens"] for text in found), sum(map(len, texts)))
+    assert done.stderr.count(b"scores them as unknown") == 1
+    titles, first, *rest = tui_gen(*command, "text", stdin="\n".join(texts).encode()).stdout.decode().splitlines()
+    assert titles.split() == ["BITS", "TOKENS", "PER", "CHARACTER"]
+    assert first.split()[3:] == ["the", "cat", "sat."]
+    assert "the␛[1m cat" in rest[3]
+    assert rest[-4].startswith("tokens  ")
+    empty = tui_gen(*command, "jsonl", stdin=b"\n\n")
+    assert (empty.returncode, len(empty.stdout.splitlines())) == (1, 2)
+    assert empty.stderr == b"tui-gen: nothing can be scored: all texts are empty\n"
+
+
+def test_several_files_are_scored_together_each_with_its_name(tui_gen: Run, tmp_path: Path) -> None:
+    pictures = [save(tmp_path / f"{number}.png", toys.STRIPES * (number > 0)) for number in range(2)]
+    found, total = lines(tui_gen("score", "image", *pictures, "--prompt", "bright", "--format", "jsonl"))
+    assert [(picture["file"], picture["tokens"], picture["ended"]) for picture in found] == [
+        (path, 24, False) for path in pictures
+    ]
+    alone = lines(tui_gen("score", "image", pictures[1], "--prompt", "bright", "--format", "jsonl"))[1]
+    assert found[1]["logprob"] == pytest.approx(-alone["bits"] * math.log(2), abs=1e-4)
+    assert total["pixels"] == 48
+    (tmp_path / "a.txt").write_text("the cat sat.\nthe dog ran.\n")
+    found, _ = lines(tui_gen("score", "text", str(tmp_path / "a.txt"), "-", "--format", "jsonl", stdin=b"dog"))
+    assert [text["tokens"] for text in found] == [8, 1]
+
+
 @pytest.mark.parametrize(
     ("words", "content", "status", "reason"),
     [
@@ -153,6 +193,13 @@ def test_a_file_and_stdin_are_scored_alike(tui_gen: Run, tmp_path: Path) -> None
         ("letters a.txt --prompt xyz", b"a", 1, "letters has never seen 'x'"),
         ("text a.txt --format png", b"the", 2, "invalid choice: 'png'"),
         ("text", b"", 2, "required: FILE"),
+        (
+            "letters a.txt --lines",
+            b"ab\nb7",
+            1,
+            "letters has never seen '7' (line 2, character 2 of a.txt); leave it out",
+        ),
+        ("image a.txt --lines", b"", 2, "image draws pictures; --lines is for texts"),
         ("tetx a.txt", b"", 1, "there is no model 'tetx'"),
     ],
 )

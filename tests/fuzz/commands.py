@@ -29,6 +29,7 @@ _LINES = (
     *("generate colour --format png -o made.png", "generate image -n 2 --format samples", "generate image -o made.gif"),
     *(
         "score text file.txt --prompt the",
+        "score text file.txt file.txt --lines",
         "score image picture.png",
         "score text file.txt --with letters --format json",
     ),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice, pairwise
 from typing import Any
 
@@ -15,14 +17,16 @@ from tui_gen.bench.cases import NAMES, TOKENS, best, generating, load_network
 from tui_gen.bench.peers import Work, session_loop
 from tui_gen.bench.timing import Lap, Result, Run, format_timing, in_turns, per_unit
 from tui_gen.generation.generate import Sampled, Sampler, generate
+from tui_gen.generation.pacing import frames
 from tui_gen.generation.protocol import Endless, StateSource, StepModel
-from tui_gen.library import open_model, read_card, shipped_folder
+from tui_gen.library import LoadedModel, open_model, read_card, shipped_folder
+from tui_gen.output.writers import writer_for
 from tui_gen.runtime.model import Model
 from tui_gen.runtime.placement import cores, thread_counts
 from tui_gen.sampling.noise import Noise
 from tui_gen.sampling.params import TEXT_LENGTH, Floats, Logits, SamplingParams, Tokens, probabilities
 from tui_gen.sampling.step import Step
-from tui_gen.scoring.score import score
+from tui_gen.scoring.score import score, score_texts
 
 _SATURATED = (
     "the profile: from 16 samples on the product with 10,000 words takes the whole processor, and the logits of more "
@@ -204,7 +208,11 @@ class _StepOnly:
 
 
 def readings() -> Iterator[Result]:
-    """Through `generate`, as a prompt; and through `score`; both beside single steps on as many processors: one."""
+    """Through `generate`, as a prompt; and through `score`; both beside single steps on as many processors: one. And
+    texts of unequal length together.
+    """
+    yield _unequal("names", 7)
+    yield _unequal("recipes", 80)
     model = _shipped("recipes-lstm", 1)
     text = np.random.default_rng(0).integers(1, model.card.vocab_size, (1, FAR))
     for what, work, bar, note in (("reading", _read, 5, ""), ("scoring", score, 3, _PRODUCT)):
@@ -221,6 +229,59 @@ def readings() -> Iterator[Result]:
             bar,
             note=note,
         )
+
+
+def _unequal(name: str, length: int) -> Result:
+    """Texts of many lengths, that on average, scored in batches and one by one."""
+    model, rng = _shipped(name, 1), np.random.default_rng(0)
+    texts = [rng.integers(1, model.card.vocab_size, length) for length in 1 + rng.geometric(1 / length, 256)]
+    tokens = sum(map(len, texts))
+    runs: dict[str, Run] = {
+        "together": lambda: per_unit(lambda: score_texts(model, texts), tokens),
+        "alone": lambda: per_unit(lambda: [score(model, text[None]) for text in texts], tokens),
+    }
+    times = in_turns(runs, rounds=3)
+    return Result(
+        f"{name}, scoring 256 texts of some {length} tokens together, beside one by one",
+        f"a token {format_timing(times['together'])}",
+        f"{format_timing(times['alone'])}",
+        times["alone"].over(times["together"]),
+    )
+
+
+def writings() -> Iterator[Result]:
+    """Samples as JSON lines beside the same as text, by what the processor does for model and writer together."""
+    for name, samples in (("names", 1024), ("recipes", 64)):
+        loaded_model = open_model(shipped_folder() / name, provider="cpu", threads=1)
+        times = in_turns(
+            {form: partial(_written, loaded_model, form, samples) for form in ("text", "samples", "jsonl")}
+        )
+        for form, unit, bar in (("samples", "sample", 1.3), ("jsonl", "token", 2.0)):
+            ours, text = times[form].processor, times["text"].processor
+            assert ours
+            assert text
+            yield Result(
+                f"{name}, {samples} samples as JSON, an object a {unit}, beside text, for the processor",
+                f"a sample {format_timing(times[form])}",
+                f"{format_timing(times['text'])}",
+                ours / text,
+                bar,
+                at_most=True,
+            )
+
+
+def _written(loaded_model: LoadedModel, form: str, samples: int) -> Lap:
+    prompt = loaded_model.codec.prompt([""] * samples)
+
+    def write() -> None:
+        with open(os.devnull, "wb") as file:
+            steps = generate(loaded_model.model, prompt, SamplingParams(), length=TEXT_LENGTH, seed=0)
+            writer = writer_for(loaded_model, form, samples, file)
+            for bundle in frames(steps, writer.bundle):
+                writer.write(bundle)
+            writer.close()
+
+    return per_unit(write, samples)
 
 
 def _read(model: StepModel, text: Tokens) -> None:

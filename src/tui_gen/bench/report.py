@@ -11,7 +11,7 @@ from typing import Literal
 
 from tui_gen.bench.cases import language_models, pictures, steps
 from tui_gen.bench.machine import IDLE_LOOP, facts
-from tui_gen.bench.models import batches, lengths, loops, readings
+from tui_gen.bench.models import batches, lengths, loops, readings, writings
 from tui_gen.bench.screen import launch, line, screen
 from tui_gen.bench.timing import Result, as_markdown, as_text
 from tui_gen.terminal_text import say, show, show_text
@@ -24,6 +24,7 @@ CASES: dict[str, Callable[[], Iterator[Result]]] = {
     "length": lengths,
     "batch": batches,
     "read": readings,
+    "write": writings,
     "screen": screen,
     "line": line,
     "launch": launch,

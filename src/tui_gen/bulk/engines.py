@@ -1,4 +1,4 @@
-"""Where the parts of a job are drawn: in processes of this machine, or on a cluster by Ray Data."""
+"""Where the parts of a job are computed: in processes of this machine, or on a cluster by Ray Data."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any, cast
 
-from tui_gen.bulk.draw import Painter, Setup
+from tui_gen.bulk.compute import Computer, Setup
 from tui_gen.bulk.job import Part
 from tui_gen.errors import TuiGenError
 from tui_gen.library import network_files
@@ -27,8 +27,8 @@ from tui_gen.terminal_text import counted
 
 Result = tuple[int, bytes]
 """The number of a part, and its file."""
-Drawn = Generator[Result, None, None]
-"""To be closed: then all that draw end."""
+Computed = Generator[Result, None, None]
+"""To be closed: then all that compute end."""
 _ADDRESS = re.compile(r"([^:/]+):(\d{1,5})")
 """Of a cluster's head; others are left to Ray."""
 _PATIENCE = 5
@@ -36,14 +36,14 @@ _PATIENCE = 5
 _CODE = "from tui_gen.bulk.engines import serve; serve()"
 _ATTEMPTS = 3
 """Workers that may die of a part."""
-RAY_MISSING = "--engine ray needs the package ray: pip install 'tui-gen[ray]', or leave it out to draw on this machine"
+RAY_MISSING = "--engine ray needs the package ray: pip install 'tui-gen[ray]', or leave it out for this machine"
 
 
 # --- this machine ---
 
 
 class _Worker:
-    """A process of ours that draws parts. It ends with this program."""
+    """A process of ours that computes parts. It ends with this program."""
 
     def __init__(self, setup: Setup) -> None:
         # -P: a foreign model's folder may be the working directory, and nothing in it may be imported.
@@ -55,7 +55,7 @@ class _Worker:
         )
         self._tell(setup)
 
-    def draw(self, part: Part) -> bytes:
+    def compute(self, part: Part) -> bytes:
         """Raises TuiGenError where the model fails; EOFError or OSError where the process has ended."""
         self._tell(part)
         answer: bytes | str = pickle.load(cast(IO[bytes], self._process.stdout))
@@ -66,7 +66,11 @@ class _Worker:
     def end(self) -> int:
         """Its exit status."""
         self._process.kill()
-        return self._process.wait()
+        status = self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            with suppress(OSError):  # what it was not told yet
+                cast(IO[bytes], pipe).close()
+        return status
 
     def _tell(self, message: object) -> None:
         requests = cast(IO[bytes], self._process.stdin)
@@ -75,20 +79,20 @@ class _Worker:
 
 
 class _Workers:
-    """Processes that draw parts; a part whose process dies is drawn by another one."""
+    """Processes that compute parts; a part whose process dies is computed by another one."""
 
     def __init__(self, setup: Setup) -> None:
         self._setup, self._all, self._idle, self._is_over = setup, list[_Worker](), list[_Worker](), False
 
-    def draw(self, part: Part) -> Result:
+    def compute(self, part: Part) -> Result:
         """Waits for it. Raises TuiGenError where the model fails, and for a part that several processes died of."""
         for _ in range(_ATTEMPTS):
             if self._is_over:
                 break
             worker = self._idle.pop() if self._idle else self._start()
             try:
-                content = worker.draw(part)
-            except (EOFError, OSError, pickle.UnpicklingError):
+                content = worker.compute(part)
+            except (EOFError, OSError, ValueError, pickle.UnpicklingError):
                 status = worker.end()
                 continue
             self._idle.append(worker)
@@ -109,15 +113,15 @@ class _Workers:
         return worker
 
 
-def on_this_machine(setup: Setup, parts: Iterable[Part], workers: int) -> Drawn:
-    """Draws each part in one of so many processes, and yields it as it comes. Raises as `_Workers.draw` does."""
+def on_this_machine(setup: Setup, parts: Iterable[Part], workers: int) -> Computed:
+    """Computes each part in one of so many processes, and yields it as it comes. Raises as `_Workers.compute` does."""
     processes, source = _Workers(setup), iter(parts)
     with ThreadPoolExecutor(workers) as threads:
         try:
-            pending = {threads.submit(processes.draw, part) for part in islice(source, workers)}
+            pending = {threads.submit(processes.compute, part) for part in islice(source, workers)}
             while pending:
                 done, pending = wait(pending, return_when=FIRST_COMPLETED)
-                pending |= {threads.submit(processes.draw, part) for part in islice(source, len(done))}
+                pending |= {threads.submit(processes.compute, part) for part in islice(source, len(done))}
                 for result in done:
                     yield result.result()
         finally:
@@ -125,17 +129,17 @@ def on_this_machine(setup: Setup, parts: Iterable[Part], workers: int) -> Drawn:
 
 
 def serve() -> None:
-    """In the process: draws what it is sent, until nobody sends any more."""
+    """In the process: computes what it is sent, until nobody sends any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command line is told, and ends its workers
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing else may come between the answers
     with suppress(EOFError, OSError):
-        setup, painter = pickle.load(requests), None
+        setup, computer = pickle.load(requests), None
         while True:
             part = pickle.load(requests)
             try:
-                painter = painter or Painter(setup)
-                answer: bytes | str = painter.draw(part)
+                computer = computer or Computer(setup)
+                answer: bytes | str = computer.compute(part)
             except TuiGenError as fault:
                 answer = str(fault)
             pickle.dump(answer, answers)
@@ -145,8 +149,8 @@ def serve() -> None:
 # --- Ray ---
 
 
-def on_ray(setup: Setup, parts: Iterable[Part], workers: int | None, address: str | None) -> Drawn:
-    """Draws each part on a cluster, in an actor for each processor, or each GPU; one that dies is started again.
+def on_ray(setup: Setup, parts: Iterable[Part], workers: int | None, address: str | None) -> Computed:
+    """Computes each part on a cluster, in an actor for each processor, or each GPU; one that dies is started again.
 
     workers: actors; None for as many as there is room for. The model travels once, to machines that do not see it.
     Raises TuiGenError for what does not fit the cluster, and where a model fails.
@@ -170,7 +174,7 @@ def on_ray(setup: Setup, parts: Iterable[Part], workers: int | None, address: st
 
 
 class _Actor:
-    """Draws parts on a machine of the cluster."""
+    """Computes parts on a machine of the cluster."""
 
     def __init__(self, setup: Setup, model: list[Any]) -> None:
         """model: the reference to its files, in a list, where Ray does not fetch them unasked."""
@@ -183,19 +187,19 @@ class _Actor:
                 (Path(self._copy.name) / name).write_bytes(content)
             folder = Path(self._copy.name)
             setup = replace(setup, model=folder / setup.model.name if len(files) == 1 else folder)
-        self._painter = Painter(setup)
+        self._computer = Computer(setup)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         part: Part = pickle.loads(batch["part"][0])
         try:
-            return {"number": [part.number], "content": [self._painter.draw(part)], "fault": [""]}
+            return {"number": [part.number], "content": [self._computer.compute(part)], "fault": [""]}
         except TuiGenError as fault:
             return {"number": [part.number], "content": [b""], "fault": [str(fault)]}
 
 
 def _connect(address: str | None) -> Any:
     """Ray, connected to a cluster, or to one that it starts on this machine."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody is told what is drawn here
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody is told what is computed here
     try:
         import ray
         import ray.data

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tui_gen import __version__
-from tui_gen.bulk.draw import Setup
+from tui_gen.bulk.compute import Setup
 from tui_gen.errors import TuiGenError, UsageError
 from tui_gen.files import lock_at_once, read_text, replace_file
 from tui_gen.json_fields import parse_json, readable_json
@@ -21,10 +21,11 @@ FORMAT = 1
 COLUMNS = {
     "sample": "the number of the row, and of its random numbers under the seed",
     "prompt": "as it was given",
-    "text": "the whole text, prompt included",
+    "text": "the whole text; of a sample with its prompt",
+    "file": "the name of the file",
     "pixels": "levels, row by row; of three channels pixel by pixel",
-    "tokens": "how many were sampled",
-    "logprob": "nats: the sum over what was sampled, at temperature 1 and with nothing cut",
+    "tokens": "how many were sampled, or scored",
+    "logprob": "nats: the sum over these, at temperature 1 and with nothing cut",
     "ended": "whether the model came to an end before the length",
     "png": "the picture, a pixel for a pixel; in JSON as base64",
 }
@@ -72,7 +73,7 @@ class Results:
 
 def manifest(loaded_model: LoadedModel, setup: Setup, job: dict[str, Any], *, rows: int, size: int) -> dict[str, Any]:
     """What makes the rows again, and how they are cut. job: as of `Job.facts`. size: rows of a part."""
-    missing = ("text",) if loaded_model.card.image else ("pixels", "png")
+    others = {"text", "pixels", "file", "png"} - {setup.key, "png" if setup.key == "pixels" else ""}
     return {
         "format": FORMAT,
         "tui_gen": __version__,
@@ -82,7 +83,7 @@ def manifest(loaded_model: LoadedModel, setup: Setup, job: dict[str, Any], *, ro
         "rows": rows,
         "part_rows": size,
         "parts": -(-rows // size),
-        "columns": {name: says for name, says in COLUMNS.items() if name not in missing},
+        "columns": {name: says for name, says in COLUMNS.items() if name not in others},
     }
 
 

@@ -6,7 +6,7 @@ import argparse
 
 from tui_gen.errors import UsageError
 
-_CASES = ("generate", "loop", "step", "pictures", "length", "batch", "read", "screen", "line", "launch")
+_CASES = ("generate", "loop", "step", "pictures", "length", "batch", "read", "write", "screen", "line", "launch")
 """The keys of `tui_gen.bench.report.CASES`, which loads all that is timed."""
 
 

@@ -1,4 +1,4 @@
-"""`tui-gen bulk`: any number of samples, to a folder."""
+"""`tui-gen bulk`: any number of samples or scores, to a folder."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tui_gen.cli import options
-from tui_gen.errors import UsageError
+from tui_gen.errors import TuiGenError, UsageError
 from tui_gen.terminal_text import counted, say, shows_colours
 
 if TYPE_CHECKING:  # the help loads nothing that a run needs
-    from tui_gen.bulk.draw import Setup
+    from tui_gen.bulk.compute import Setup
     from tui_gen.bulk.folder import Results
     from tui_gen.bulk.job import Job
+    from tui_gen.library import LoadedModel
 
 _TEXTS, _PICTURES = 256, 64
 """Rows in a batch; more are hardly faster."""
-_BATCHES, _MOST_PARTS = 16, 10_000
-"""Of a part, and of a folder, which is listed at once."""
+_BATCHES, _FILES, _MOST_PARTS = 16, 64, 10_000
+"""Of a part; files that are scored, which may be large; and parts of a folder, which is listed at once."""
 _TOLD = 30.0
 """Seconds between two lines about how it goes, where no terminal shows it all the time."""
 
@@ -29,8 +30,9 @@ _TOLD = 30.0
 def configure(parser: argparse.ArgumentParser) -> None:
     """Describes the command's options."""
     parser.description = (
-        "Draws any number of samples into a folder of parts. The same command again goes on where it was. A sample is "
-        "known by the seed and its number: it is the same however many processes or machines draw."
+        "Draws any number of samples, or scores any number of texts, into a folder of parts. The same command again "
+        "goes on where it was. A sample is known by the seed and its number: it is the same however many processes or "
+        "machines draw."
     )
     parser.add_argument("model", metavar="MODEL", help=options.MODEL)
     parser.add_argument("prompt", nargs="?", default="", metavar="PROMPT", help="of all samples")
@@ -41,6 +43,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="a prompt a line, or a JSON object with prompt, n, length, temperature, top_k, top_p, min_p",
     )
+    parser.add_argument(
+        "--score",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="score files; PROMPT comes before each",
+    )
+    parser.add_argument("--lines", action="store_true", help="score each line of the files as a text of its own")
     parser.add_argument("--format", choices=("parquet", "jsonl"), default="parquet", help="of the parts")
     count = options.count
     parser.add_argument("--batch", type=count("batch"), metavar="N", help="samples that a process computes at once")
@@ -54,37 +64,61 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Draws as the command line asks; returns the exit status."""
-    from tui_gen.bulk import draw, folder
-    from tui_gen.bulk.job import Job, Request
+    """Computes as the command line asks; returns the exit status."""
+    from tui_gen.bulk import compute, folder
 
-    if args.address is not None and args.engine != "ray":
-        raise UsageError("--address is of a Ray cluster; add --engine ray")
-    if args.prompts is not None and args.prompt:
-        raise UsageError("the prompts stand in the file of --prompts; leave out PROMPT")
-    if args.format == "parquet":
-        draw.import_pyarrow()
-    loaded_model = draw.open_numbered(args.model, **options.engine(args))
-    card, model = loaded_model.card, loaded_model.folder
-    knobs = options.knobs(args, temperature=card.temperature)
-    job = Job(Request(args.prompt, knobs, args.length, args.samples), Path(args.prompts) if args.prompts else None)
-    rows, batch = job.count(loaded_model), args.batch or (_PICTURES if card.image else _TEXTS)
-    setup = draw.Setup(
+    _check(args)
+    loaded_model = compute.open_numbered(args.model, **options.engine(args))
+    job, model, output = _job(args, loaded_model), loaded_model.folder, Path(args.output)
+    rows = sum(each.rows for each in job.content(loaded_model))
+    if not rows:
+        raise TuiGenError("there is nothing to do: the file has no line")
+    is_picture = loaded_model.card.image is not None
+    setup = compute.Setup(
         model,
-        draw.digests(model),
+        compute.digests(model),
         seed=_seed(args),
-        batch=batch,
+        batch=args.batch or (_PICTURES if is_picture else _TEXTS),
         form=args.format,
+        key=("text" if args.lines else "file") if args.score else "pixels" if is_picture else "text",
         provider="cuda" if loaded_model.model.provider == "CUDA" else "cpu",
         trust=args.trust,
     )
-    with folder.lock(Path(args.output)):
-        size = args.part or folder.part_rows(Path(args.output)) or max(_BATCHES * batch, -(-rows // _MOST_PARTS))
-        facts = folder.manifest(loaded_model, setup, job.facts(), rows=rows, size=size)
-        results = folder.Results(Path(args.output), facts)
+    size = _FILES if setup.key == "file" else _BATCHES * setup.batch
+    with folder.lock(output):
+        size = args.part or folder.part_rows(output) or max(size, -(-rows // _MOST_PARTS))
+        results = folder.Results(output, folder.manifest(loaded_model, setup, job.facts(), rows=rows, size=size))
         del loaded_model  # each worker has its own
-        _draw(args, setup, job, results)
+        _compute(args, setup, job, results)
     return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Raises UsageError for options that do not go together, TuiGenError for what is not installed."""
+    from tui_gen.bulk.compute import import_pyarrow
+
+    if args.address is not None and args.engine != "ray":
+        raise UsageError("--address is of a Ray cluster; add --engine ray")
+    if args.prompts is not None and (args.prompt or args.score):
+        raise UsageError("--prompts has the prompts; leave out PROMPT and --score")
+    if args.lines and not args.score:
+        raise UsageError("--lines is of --score")
+    if args.score and args.samples > 1:
+        raise UsageError("--score has a row of each file or line; leave out -n")
+    if args.format == "parquet":
+        import_pyarrow()
+
+
+def _job(args: argparse.Namespace, loaded_model: LoadedModel) -> Job:
+    from tui_gen.bulk.job import Drawing, Request, Scoring
+
+    card = loaded_model.card
+    if args.lines and card.image:
+        raise UsageError(f"{card.name} draws pictures; --lines is for texts")
+    if args.score:
+        return Scoring(tuple(map(Path, args.score)), args.lines, args.prompt, card.image)
+    knobs = options.knobs(args, temperature=card.temperature)
+    return Drawing(Request(args.prompt, knobs, args.length, args.samples), Path(args.prompts) if args.prompts else None)
 
 
 def _seed(args: argparse.Namespace) -> int:
@@ -98,19 +132,19 @@ def _seed(args: argparse.Namespace) -> int:
     return int(before["job"]["seed"]) if before else new_seed()
 
 
-def _draw(args: argparse.Namespace, setup: Setup, job: Job, results: Results) -> None:
-    """Draws what is not there yet, and tells how it goes."""
+def _compute(args: argparse.Namespace, setup: Setup, job: Job, results: Results) -> None:
+    """Computes what is not there yet, and tells how it goes."""
     from tui_gen.bulk import engines
     from tui_gen.bulk.job import cut
     from tui_gen.runtime.placement import cores
 
-    missing = (part for part in cut(job.requests(), results.part_rows) if not results.has(part.number))
+    missing = (part for part in cut(job.content(), results.part_rows) if not results.has(part.number))
     if args.engine == "ray":
-        drawn = engines.on_ray(setup, missing, args.workers, args.address)
+        computed = engines.on_ray(setup, missing, args.workers, args.address)
     else:
-        drawn = engines.on_this_machine(setup, missing, args.workers or args.threads or cores())
-    with closing(drawn), _Progress(results) as progress:
-        for number, content in drawn:
+        computed = engines.on_this_machine(setup, missing, args.workers or args.threads or cores())
+    with closing(computed), _Progress(results) as progress:
+        for number, content in computed:
             results.put(number, content)
             progress.add(number)
 

@@ -217,16 +217,12 @@ def open_input(path: str) -> Iterator[io.BufferedIOBase]:
 
 
 def read_picture(path: str, image: ImageSpec) -> Tokens:
-    """The levels of an image file, all of which a model can read, as of `tui_gen.images.read.read_levels`.
+    """The levels of an image file, all of which a model can read, as of `tui_gen.images.read.read_whole`.
 
     Raises UsageError for stdin, TuiGenError for a file that cannot be read and for transparent pixels.
     """
     if path == "-":
         raise UsageError("a picture is read from a file, not from stdin")
-    from tui_gen.images.read import read_levels
-    from tui_gen.sampling.params import FREE
+    from tui_gen.images.read import read_whole
 
-    levels = read_levels(path, image)
-    if (levels == FREE).any():
-        raise TuiGenError(f"{path} has transparent pixels, which no model predicts; fill them first")
-    return levels
+    return read_whole(path, image)

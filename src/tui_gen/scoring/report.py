@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise, zip_longest
 from typing import BinaryIO, NamedTuple, Protocol
 
 from tui_gen.card import Colour, ImageSpec
 from tui_gen.images.raster import Cell, ansi
 from tui_gen.scoring.score import BANDS, TAIL, Surprisal, SurprisalInContext, TopSurprisals, Totals, band
-from tui_gen.terminal_text import PieceScrubber, scrub_line, shows_colours
+from tui_gen.terminal_text import PieceScrubber, brief, scrub_line, shows_colours
 
 _LONGEST = 24
 """Characters of a token that are shown."""
+_WIDEST = 200
+"""Characters of a text in a table."""
 _BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
 
 
@@ -89,6 +92,77 @@ class ScoreLines:
         where = self._image.named_place(surprisal.index) if self._image else {"text": surprisal.text}
         figures = {"bits": round(surprisal.bits, 6), "logprob": round(surprisal.logprob, 6)}
         return {"index": surprisal.index, "id": surprisal.token, **where, **figures}
+
+    def _print(self, facts: dict[str, object]) -> None:
+        self._file.write(json.dumps(facts).encode() + b"\n")
+
+
+@dataclass(frozen=True, slots=True)
+class TextScore:
+    """One of several texts or pictures, and how likely the model finds it."""
+
+    number: int
+    """From 0."""
+    source: str
+    """The text itself, where it is a line; else the name of its file."""
+    units: int
+    """Characters or pixels."""
+    tokens: int
+    logprob: float
+    ended: bool
+    """Whether its last token is the model's end token."""
+
+    @property
+    def bits(self) -> float:
+        """Surprisal of all tokens together."""
+        return 0.0 - self.logprob / math.log(2)
+
+
+class ScoreTable:
+    """A row of each text or picture, and what all come to."""
+
+    def __init__(self, file: BinaryIO, unit: str) -> None:
+        self._file, self._titles = file, f"{'BITS':>12}{'TOKENS':>10}{f'PER {unit}'.upper():>15}"
+
+    def write(self, scores: Sequence[TextScore]) -> None:
+        """Writes these rows."""
+        if self._titles:
+            self._print(self._titles)
+            self._titles = ""
+        for score in scores:
+            each = f"{score.bits / score.units:.3f}" if score.units else "-"
+            source = scrub_line(brief(score.source, _WIDEST))
+            self._print(f"{score.bits:12,.2f}{score.tokens:10,}{each:>15}  {source}".rstrip())
+        self._file.flush()
+
+    def close(self, totals: Totals) -> None:
+        """Writes what all come to."""
+        for line in ("", *_totals(totals)):
+            self._print(line)
+        self._file.flush()
+
+    def _print(self, line: str) -> None:
+        self._file.write(f"{line}\n".encode("utf-8", "replace"))
+
+
+class ScoreObjects:
+    """One JSON object per text or picture, with the keys that a sample has, and one for the totals."""
+
+    def __init__(self, file: BinaryIO, prompt: str, key: str) -> None:
+        """key: what the source of each is, `text` or `file`."""
+        self._file, self._prompt, self._key = file, prompt, key
+
+    def write(self, scores: Sequence[TextScore]) -> None:
+        """Writes these objects."""
+        for score in scores:
+            figures = {"tokens": score.tokens, "logprob": round(score.logprob, 6), "ended": score.ended}
+            self._print({"sample": score.number, "prompt": self._prompt, self._key: score.source, **figures})
+        self._file.flush()
+
+    def close(self, totals: Totals) -> None:
+        """Writes what all come to."""
+        self._print({"total": _facts(totals)})
+        self._file.flush()
 
     def _print(self, facts: dict[str, object]) -> None:
         self._file.write(json.dumps(facts).encode() + b"\n")

@@ -9,16 +9,16 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, overload
 
 import numpy as np
 
 from tui_gen.card import ModelCard
-from tui_gen.errors import TuiGenError
+from tui_gen.errors import TuiGenError, errors_of
 from tui_gen.files import open_regular
 from tui_gen.generation.protocol import CHUNK, StepModel, score_steps
 from tui_gen.images.codec import ImageCodec
-from tui_gen.images.read import read_levels
+from tui_gen.images.read import read_whole
 from tui_gen.sampling.params import FREE, Floats, Tokens
 from tui_gen.sampling.step import non_finite
 from tui_gen.text.codec import TextCodec
@@ -26,6 +26,8 @@ from tui_gen.text.tokenizer import Piece, TextTokens, text_blocks
 
 BANDS = (1.0, 3.0, 6.0, 10.0)
 """Bits at which the next band of surprisal begins: a probability of 1 in 2, in 8, in 64, in 1024."""
+_TOGETHER = 32
+"""Texts of a batch; more give nothing, the fewer the closer their lengths are."""
 TAIL = 40
 """Characters of the text before a token that are kept, at most, to show where it stands."""
 
@@ -148,6 +150,11 @@ class Scorer:
         values = [self._feed(tokens[:, first : first + size]) for first in range(0, tokens.shape[1], size)]
         return np.concatenate(values, axis=1) if values else np.empty((len(tokens), 0))
 
+    def keep(self, count: int) -> None:
+        """Goes on with the first so many samples."""
+        if count < len(self._last):
+            self._last, self._state = self._last[:count], self._state.rows(range(count))
+
     def _feed(self, tokens: Tokens) -> Floats:
         before = np.concatenate([self._last, tokens[:, :-1]], axis=1)
         scores, self._state = _score_chunk(self._model, before, tokens, self._state)
@@ -161,6 +168,41 @@ def score(model: StepModel, tokens: Tokens) -> Floats:
     tokens: int64[samples, n]; a text begins with the model's start token. The rest is as of `Scorer.feed`.
     """
     return Scorer(model, tokens[:, :1]).feed(tokens[:, 1:])
+
+
+def score_texts(model: StepModel, texts: Sequence[Tokens]) -> list[Floats]:
+    """The same of texts int64[n], n >= 1, that may differ in length: float64[n - 1] of each.
+
+    They are read in batches; a text's scores are the same, to the last bit on one type of processor, whichever others
+    it is read with. A model that mixes rows reads one by one.
+    """
+    scores, order = [np.empty(0)] * len(texts), sorted(range(len(texts)), key=lambda at: -len(texts[at]))
+    size = 1 if model.mixes_rows else _TOGETHER
+    for first in range(0, len(texts), size):
+        part = order[first : first + size]
+        for at, values in zip(part, _score_batch(model, [texts[at] for at in part]), strict=True):
+            scores[at] = values
+    return scores
+
+
+def _score_batch(model: StepModel, texts: Sequence[Tokens]) -> list[Floats]:
+    """Of texts that follow each other by length, the longest first. What has come to its end leaves; of the last two
+    none does, for a row alone is rounded otherwise, and for the same reason a single text is read twice.
+    """
+    least = 1 if model.mixes_rows else 2
+    rows = [*texts, *texts[: least - len(texts)]] if len(texts) < least else texts
+    scorer, parts, column = Scorer(model, np.array([row[:1] for row in rows])), [list[Floats]() for _ in rows], 1
+    while column < len(rows[0]):
+        count = max(least, sum(len(row) > column for row in rows))
+        scorer.keep(count)
+        slices = [row[column : column + max(1, CHUNK // count)] for row in rows[:count]]
+        tokens = np.zeros((count, len(slices[0])), dtype=np.int64)
+        for row, own in zip(tokens, slices, strict=True):
+            row[: len(own)] = own
+        for values, own, part in zip(scorer.feed(tokens), slices, parts, strict=False):
+            part.append(values[: len(own)])
+        column += tokens.shape[1]
+    return [np.concatenate(part or [np.empty(0)]).astype(np.float64) for part, _ in zip(parts, texts, strict=False)]
 
 
 def _score_chunk(model: StepModel, tokens: Tokens, following: Tokens, state: Any) -> tuple[Floats, Any]:
@@ -244,26 +286,86 @@ class CodedModel(Protocol):
         ...
 
 
-def score_given(loaded_model: CodedModel, given: str | Tokens, *, prompt: str = "") -> Floats:
+@overload
+def score_given(loaded_model: CodedModel, given: str | Tokens, *, prompt: str = "") -> Floats: ...
+
+
+@overload
+def score_given(
+    loaded_model: CodedModel, given: list[str] | list[Tokens], *, prompt: str | Sequence[str] = ""
+) -> list[Floats]: ...
+
+
+def score_given(
+    loaded_model: CodedModel,
+    given: str | Tokens | list[str] | list[Tokens],
+    *,
+    prompt: str | Sequence[str] = "",
+) -> Floats | list[Floats]:
     """Natural logarithms of the probability of each token of a text or a picture, given all before it and the prompt.
 
-    given: a text, or levels int64[height, width] or [height, width, 3] of a picture; see `tui_gen.images.read`.
-    prompt: what comes before, or what the picture shows; it is read and not scored.
+    given: a text, or levels int64[height, width] or [height, width, 3] of a picture; see `tui_gen.images.read`. Or a
+    list of them, which are read many at once. prompt: what comes before, or what the picture shows; it is read and not
+    scored. Of a list, each may have its own.
 
     Returns float64[tokens] of a text, float64 in the shape of the levels of a picture, at temperature 1 and with
-    nothing cut. What follows an end token in a text is scored as a new text. Raises TuiGenError for what the model
-    cannot read and for a token that it never predicts.
+    nothing cut, or a list of these. What follows an end token in a text is scored as a new text. Raises TuiGenError for
+    what the model cannot read and for a token that it never predicts.
     """
-    codec, scorer = loaded_model.codec, StreamScorer(loaded_model.model, loaded_model.codec.prompt([prompt]))
+    if isinstance(given, np.ndarray | str):
+        assert isinstance(prompt, str)
+        ids = given_ids(loaded_model, given)
+        scorer = StreamScorer(loaded_model.model, loaded_model.codec.prompt([prompt]))
+        return _shaped(_logprobs(scorer.text(Piece(ids, [""] * len(ids)))), given)
+    prompts = [prompt] * len(given) if isinstance(prompt, str) else prompt
+    if len(prompts) != len(given):
+        raise TuiGenError(f"{len(given)} texts or pictures go with one prompt or as many, not with {len(prompts)}")
+    scores = score_ids(loaded_model, [given_ids(loaded_model, one) for one in given], prompts)
+    for number, logprobs in enumerate(scores, 1):
+        with errors_of(f"number {number} of {len(scores)}:"):
+            check_scores(logprobs)
+    return list(map(_shaped, scores, given))
+
+
+def _shaped(values: Floats, given: str | Tokens) -> Floats:
+    return values if isinstance(given, str) else values.reshape(given.shape)
+
+
+def score_ids(loaded_model: CodedModel, texts: Sequence[Sequence[int]], prompts: Sequence[str]) -> list[Floats]:
+    """As `score_given` of a list: of the tokens of texts or pictures, float64[tokens] each, unchecked."""
+    contexts = {prompt: loaded_model.codec.prompt([prompt])[0] for prompt in set(prompts)}
+    model = loaded_model.model
+    parts = [_split(Piece(list(ids), [""] * len(ids)), model.eos) for ids in texts]
+    pieces = [
+        (at, contexts[prompts[at]][: None if number == 0 else 1], piece.ids)
+        for at, part in enumerate(parts)
+        for number, piece in enumerate(part)
+    ]
+    sequences = [np.array([*context, *ids], dtype=np.int64) for _, context, ids in pieces]
+    scores = [[np.empty(0)] for _ in texts]
+    for (at, context, _), values in zip(pieces, score_texts(model, sequences), strict=True):
+        scores[at].append(values[len(context) - 1 :])
+    return [np.concatenate(values) for values in scores]
+
+
+def check_scores(logprobs: Floats) -> None:
+    """Raises TuiGenError for a token [tokens] that the model never predicts, and for what it gave that is no number."""
+    faults = np.flatnonzero(~np.isfinite(logprobs))
+    if len(faults):
+        raise non_finite(int(faults[0]))
+
+
+def given_ids(loaded_model: CodedModel, given: str | Tokens) -> list[int]:
+    """The tokens of a text or a picture. Raises TuiGenError for what the model cannot read."""
+    codec, name = loaded_model.codec, loaded_model.card.name
     if isinstance(codec, ImageCodec) and not isinstance(given, str):
         shape = (codec.image.height, codec.image.width, codec.image.channels)[: 3 if codec.image.channels > 1 else 2]
         if given.shape != shape or (given < 0).any():
-            raise TuiGenError(f"{loaded_model.card.name} scores levels of 0 or more of shape {list(shape)}")
-        return _logprobs(scorer.picture(given)).reshape(shape)
+            raise TuiGenError(f"{name} scores levels of 0 or more of shape {list(shape)}")
+        return given.ravel().tolist()
     if isinstance(codec, TextCodec) and isinstance(given, str):
-        return _logprobs(scorer.text(TextTokens(codec.tokenizer, loaded_model.card.name, "the text").read(given)))
-    kind = "text" if isinstance(codec, TextCodec) else "levels of pixels"
-    raise TuiGenError(f"{loaded_model.card.name} scores {kind}")
+        return TextTokens(codec.tokenizer, name, "the text").read(given).ids
+    raise TuiGenError(f"{name} scores {'text' if isinstance(codec, TextCodec) else 'levels of pixels'}")
 
 
 def score_file(loaded_model: CodedModel, path: Path) -> Totals:
@@ -274,9 +376,7 @@ def score_file(loaded_model: CodedModel, path: Path) -> Totals:
     codec = loaded_model.codec
     scorer = StreamScorer(loaded_model.model, codec.prompt([""]))
     if isinstance(codec, ImageCodec):
-        levels, totals = read_levels(path, codec.image), Totals("pixel", units=codec.image.height * codec.image.width)
-        if (levels == FREE).any():
-            raise TuiGenError(f"{path} has transparent pixels, which no model predicts; fill them first")
+        levels, totals = read_whole(path, codec.image), Totals("pixel", units=codec.image.height * codec.image.width)
         for surprisals in scorer.picture(levels):
             totals.add(surprisals)
         return totals

@@ -205,6 +205,19 @@ def text_blocks(file: io.BufferedIOBase, name: str) -> Iterator[str]:
         yield pending
 
 
+def text_lines(file: io.BufferedIOBase, name: str) -> Iterator[str]:
+    """The lines of a text without their ends. Raises TuiGenError likewise."""
+    line = list[str]()
+    for text in _decode(file, name):
+        part, *others = text.split("\n")
+        line.append(part)
+        for other in others:
+            yield "".join(line)
+            line = [other]
+    if any(line):
+        yield "".join(line)
+
+
 def _block_end(text: str) -> int:
     """How many characters make a block; 0 if it may go on."""
     last = max(map(text.rfind, _WHITE))
@@ -260,8 +273,16 @@ class TextTokens:
         encoding = self._tokenizer.encode(block)
         self._note_unknown(encoding, block)
         piece = self._piece(encoding, block)
-        self._count(block)
+        self.characters += len(block)
+        self._go_past(block)
         return piece
+
+    def read_line(self, line: str) -> list[int]:
+        """The tokens of a line, as a text of its own; what ends it is not read. Raises likewise."""
+        self._gap = ""
+        ids = self.read(line).ids
+        self._go_past("\n")
+        return ids
 
     def _piece(self, encoding: Encoding, block: str) -> Piece:
         texts, past = [], 0
@@ -286,8 +307,7 @@ class TextTokens:
         line, column = _line_and_column(block[:at], self._lines, self._column)
         return f"(line {line + 1}, character {column + 1} of {self._name}); leave it out of the text"
 
-    def _count(self, block: str) -> None:
-        self.characters += len(block)
+    def _go_past(self, block: str) -> None:
         self._lines, self._column = _line_and_column(block, self._lines, self._column)
 
 
