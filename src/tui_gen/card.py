@@ -36,6 +36,10 @@ LIMITS: dict[str, tuple[float, float]] = {
     "length": (0, 1e7),
     "seed": (0, math.inf),
     "first": (0, math.inf),
+    "rows": (1, 1e12),
+    "batch": (1, 4096),
+    "part": (1, 1e7),
+    "workers": (1, 1e5),
     "device": (0, 1023),
     "threads": (1, 256),
 }

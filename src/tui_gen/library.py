@@ -302,6 +302,12 @@ def graph_file(model: Path) -> Path:
     return model if model.is_file() else model / GRAPH
 
 
+def network_files(model: Path) -> list[Path]:
+    """Those that decide what a model makes: of a folder, or the graph that says what it is."""
+    names = (GRAPH, "config.json", "tokenizer.json")
+    return [model] if model.is_file() else [path for name in names if (path := model / name).is_file()]
+
+
 def _read_graph(path: Path, *, trust: bool = False) -> bytes:
     """Raises TuiGenError for a file that cannot be read, and for one that is too large for a stranger's."""
     if not trust and path.is_file() and path.stat().st_size > MAX_GRAPH:

@@ -22,6 +22,7 @@ OK, FAILED, INTERRUPTED = 0, 1, 130
 COMMANDS = {
     "models": "what is installed",
     "generate": "text or pictures, to stdout or a file",
+    "bulk": "any number of samples or scores, to a folder, by this machine or a cluster",
     "score": "how surprised a model is by a file",
     "look": "what goes on inside a model while it reads a file",
     "replay": "a saved session, made again",

@@ -42,8 +42,8 @@ def add_verbose(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_run_options(parser: argparse.ArgumentParser) -> None:
-    """What a run is made with, and where the model runs."""
+def add_run_options(parser: argparse.ArgumentParser, *, samples: str = "samples") -> None:
+    """What a run is made with, and where the model runs. samples: whose limits their number has."""
     parser.add_argument(
         "-t",
         "--temperature",
@@ -61,12 +61,17 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         "--min-p", type=float, default=0.0, metavar="P", help="0 to 1: from those at least P times the likeliest"
     )
     parser.add_argument(
-        "-l", "--length", type=_count("length"), metavar="N", help="how many tokens to sample at most; 0 for none"
+        "-l", "--length", type=count("length"), metavar="N", help="how many tokens to sample at most; 0 for none"
     )
     parser.add_argument(
-        "-n", "--samples", type=_count("samples"), default=1, metavar="N", help="1 to 4096 samples at once"
+        "-n",
+        "--samples",
+        type=count(samples),
+        default=1,
+        metavar="N",
+        help=f"{LIMITS[samples][0]:.0f} to {LIMITS[samples][1]:,.0f} samples",
     )
-    parser.add_argument("--seed", type=_count("seed"), metavar="S", help="same seed, same output")
+    parser.add_argument("--seed", type=count("seed"), metavar="S", help="same seed, same output")
     add_engine_options(parser)
 
 
@@ -74,7 +79,7 @@ def add_first(parser: argparse.ArgumentParser) -> None:
     """Which samples of a seed are drawn."""
     parser.add_argument(
         "--first",
-        type=_count("first"),
+        type=count("first"),
         metavar="N",
         help="the samples from number N on of the seed, the same whichever they are drawn with; default: from 0",
     )
@@ -128,9 +133,9 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
         choices=("auto", "cpu", "cuda"),
         help="where the model runs; auto measures once which is faster",
     )
-    parser.add_argument("--device", type=_count("device"), metavar="N", help="which GPU, of several")
+    parser.add_argument("--device", type=count("device"), metavar="N", help="which GPU, of several")
     parser.add_argument(
-        "--threads", type=_count("threads"), metavar="N", help="at most so many on the CPU; default: measured"
+        "--threads", type=count("threads"), metavar="N", help="at most so many on the CPU; default: measured"
     )
     add_trust(parser)
 
@@ -144,13 +149,14 @@ def add_trust(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _count(name: str) -> Callable[[str], int]:
+def count(name: str) -> Callable[[str], int]:
     """Reads a whole number within its `LIMITS`."""
     minimum, maximum = LIMITS[name]
     limits = f"of at least {minimum}" if math.isinf(maximum) else f"from {minimum} to {maximum:.0f}"
 
     def parse(text: str) -> int:
-        value = int(text) if text.lstrip("+-").isdecimal() else None
+        digits = text.replace("_", "")  # as in 1_000_000
+        value = int(digits) if digits.lstrip("+-").isdecimal() else None
         if value is None or not minimum <= value <= maximum:
             raise argparse.ArgumentTypeError(f"must be a whole number {limits}, not {text!r}")
         return value
@@ -228,16 +234,12 @@ def open_input(path: str) -> Iterator[io.BufferedIOBase]:
 
 
 def read_picture(path: str, image: ImageSpec) -> Tokens:
-    """The levels of an image file, all of which a model can read, as of `tui_gen.images.read.read_levels`.
+    """The levels of an image file, all of which a model can read, as of `tui_gen.images.read.read_whole`.
 
     Raises UsageError for stdin, TuiGenError for a file that cannot be read and for transparent pixels.
     """
     if path == "-":
         raise UsageError("a picture is read from a file, not from stdin")
-    from tui_gen.images.read import read_levels
-    from tui_gen.sampling.params import FREE
+    from tui_gen.images.read import read_whole
 
-    levels = read_levels(path, image)
-    if (levels == FREE).any():
-        raise TuiGenError(f"{path} has transparent pixels, which no model predicts; fill them first")
-    return levels
+    return read_whole(path, image)

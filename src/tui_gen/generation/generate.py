@@ -106,6 +106,11 @@ def _check(prompt: Tokens, length: int) -> tuple[int, int]:
 def _check_numbers(model: StepModel, numbers: Sequence[int], samples: int) -> None:
     if len(numbers) != samples:
         raise TuiGenError(f"{samples} samples need as many numbers, not {len(numbers)}")
+    check_rows(model)
+
+
+def check_rows(model: StepModel) -> None:
+    """Raises TuiGenError for a model that mixes rows, whose samples are not known by their numbers."""
     if model.mixes_rows:
         raise TuiGenError(
             "samples have no numbers of their own here: this network is quantised so that all samples of a batch are "

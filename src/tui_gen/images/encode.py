@@ -109,10 +109,10 @@ class FileWriter:
         self._file.flush()
 
 
-def png(picture: Picture) -> bytes:
+def png(picture: Picture, *, side: int = _SIDE) -> bytes:
     """All samples one pixel apart, enlarged by a whole factor; undrawn pixels are transparent.
 
-    Up to four stand side by side, more of them, and groups, in rows.
+    Up to four stand side by side, more of them, and groups, in rows. side: pixels that each is enlarged to at most.
     """
     from PIL import Image
 
@@ -121,7 +121,7 @@ def png(picture: Picture) -> bytes:
     in_a_row = picture.group == 1 and len(picture) <= _PNG_ROW
     across = len(picture) if in_a_row else _across(picture, near_square(len(picture)))
     whole = lay_out(opaque, across, ground=0)
-    scale = max(1, _SIDE // max(picture.image.height, picture.image.width))
+    scale = max(1, side // max(picture.image.height, picture.image.width))
     out = io.BytesIO()
     Image.fromarray(whole.repeat(scale, axis=0).repeat(scale, axis=1)).save(out, "PNG")
     return out.getvalue()

@@ -62,6 +62,14 @@ def read_levels(path: str | Path, image: ImageSpec) -> Tokens:
     return levels
 
 
+def read_whole(path: str | Path, image: ImageSpec) -> Tokens:
+    """The same of a picture that is to be scored. Raises TuiGenError likewise, and for transparent pixels."""
+    levels = read_levels(path, image)
+    if (levels == FREE).any():
+        raise TuiGenError(f"{path} has transparent pixels, which no model predicts; fill them first")
+    return levels
+
+
 def _read_rgba(path: Path) -> Image.Image:
     content = io.BytesIO(read_bytes(path))
     Image.init()

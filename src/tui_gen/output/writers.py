@@ -108,10 +108,8 @@ def writer_for(
     if form == "jsonl":
         return JsonLines(codec, samples, file, sweep, first=first, annotate=annotate)
     if form == "samples":
-        texts_or_pictures = (
-            _Texts(loaded_model, samples) if isinstance(codec, TextCodec) else _Pixels(codec.image, samples, given)
-        )
-        return SampleLines(texts_or_pictures, samples, file, prompt, sweep, first=first, annotate=annotate)
+        rows = SampleRows(loaded_model, samples, given)
+        return SampleLines(rows, samples, file, prompt, sweep, first=first, annotate=annotate)
     if isinstance(codec, TextCodec):
         return TextWriter(loaded_model, samples, file, sweep, null=null)
     picture = codec.picture(samples)
@@ -216,8 +214,9 @@ class _Texts:
     def add(self, step: Step) -> None:
         """Takes the next token of every text that still runs."""
         ends = step.tokens == self._eos
-        for sample in np.flatnonzero(step.live & ~ends):
-            self._tokens[sample].append(int(step.tokens[sample]))
+        tokens = step.tokens.tolist()
+        for sample in np.flatnonzero(step.live & ~ends).tolist():
+            self._tokens[sample].append(tokens[sample])
         self.ended |= step.live & ends & ~step.given
 
     def take(self, sample: int) -> list[int]:
@@ -225,9 +224,10 @@ class _Texts:
         tokens, self._tokens[sample] = self._tokens[sample], []
         return tokens
 
-    def content(self, sample: int) -> str:
-        """A text that is whole."""
-        return self.codec.reader().read_all(self.take(sample))
+    def contents(self, samples: Sequence[int]) -> Iterator[str]:
+        """Texts that are whole."""
+        for sample in samples:
+            yield self.codec.reader().read_all(self.take(sample))
 
 
 class _Pixels:
@@ -249,27 +249,63 @@ class _Pixels:
             self._count += 1
             self.ended[:] = self._count == self._image.area
 
-    def content(self, sample: int) -> Any:
+    def contents(self, samples: Sequence[int]) -> Iterator[Any]:
         """The levels, row by row, of three channels pixel by pixel; None where nothing is drawn."""
-        levels = self._levels[sample].reshape(self._image.shape)
-        content = levels.astype(object)
-        content[levels == FREE] = None
-        return content.tolist()
+        for sample in samples:
+            levels = self._levels[sample].reshape(self._image.shape)
+            content = levels.astype(object)
+            content[levels == FREE] = None
+            yield content.tolist()
 
 
-class SampleLines:
-    """One object per sample, written when the sample has ended, whichever ends first.
+class SampleRows:
+    """The samples of a run, each as a row when it has ended.
 
     `text` is the whole text, prompt included; `pixels` are levels. `tokens` counts what was sampled, and `logprob`
     (nats) is the sum over it, of the model's own distribution, at temperature 1 and with nothing cut. `ended` says
     whether the model came to an end, or the picture to its last pixel, before the length or a person cut it short.
     """
 
+    def __init__(self, loaded_model: LoadedModel, samples: int, given: Tokens | None = None) -> None:
+        """given: the levels of a picture that is completed."""
+        codec = loaded_model.codec
+        self._content = (
+            _Texts(loaded_model, samples) if isinstance(codec, TextCodec) else _Pixels(codec.image, samples, given)
+        )
+        self._counts, self._logprobs = np.zeros(samples, dtype=np.int64), np.zeros(samples)
+
+    @property
+    def ended(self) -> Mask:
+        """[samples]: as a row says it."""
+        return self._content.ended
+
+    def add(self, step: Step) -> None:
+        """Takes the next token of every sample."""
+        self._content.add(step)
+        sampled = step.live & ~step.given
+        self._counts += sampled
+        np.add(self._logprobs, step.logprob, out=self._logprobs, where=sampled)
+
+    def rows(self, samples: Sequence[int]) -> Iterator[dict[str, Any]]:
+        """Of these samples."""
+        facts = zip(samples, self._content.contents(samples), strict=True)
+        for sample, content in facts:
+            yield {
+                self._content.key: content,
+                "tokens": int(self._counts[sample]),
+                "logprob": round(float(self._logprobs[sample]), 6),
+                "ended": bool(self._content.ended[sample]),
+            }
+
+
+class SampleLines:
+    """One object per sample, as of `SampleRows`, written when the sample has ended, whichever ends first."""
+
     bundle = StepsWithLogprobs
 
     def __init__(
         self,
-        content: _Texts | _Pixels,
+        sample_rows: SampleRows,
         samples: int,
         file: BinaryIO,
         prompt: str = "",
@@ -278,37 +314,25 @@ class SampleLines:
         first: int = 0,
         annotate: Annotate = dict,
     ) -> None:
-        self._content, self._file, self._prompt, self._annotate = content, file, prompt, annotate
+        self._sample_rows, self._file, self._prompt, self._annotate = sample_rows, file, prompt, annotate
         self._sample_facts = _sample_facts(samples, sweep, first)
-        self._counts, self._logprobs = np.zeros(samples, dtype=np.int64), np.zeros(samples)
         self._waiting: Mask = np.ones(samples, dtype=bool)
 
     def write(self, steps: Sequence[Step]) -> None:
         for step in steps:
-            self._content.add(step)
-            sampled = step.live & ~step.given
-            self._counts += sampled
-            np.add(self._logprobs, step.logprob, out=self._logprobs, where=sampled)
-        self._put(self._waiting & self._content.ended)
+            self._sample_rows.add(step)
+        self._put(self._waiting & self._sample_rows.ended)
 
     def close(self) -> None:
         self._put(self._waiting)
 
     def _put(self, which: Mask) -> None:
-        for sample in np.flatnonzero(which).tolist():
-            self._waiting[sample] = False
-            self._file.write(_line(self._annotate(self._facts(sample))).encode())
+        samples = np.flatnonzero(which).tolist()
+        self._waiting[samples] = False
+        for sample, row in zip(samples, self._sample_rows.rows(samples), strict=True):
+            facts = {**self._sample_facts[sample], "prompt": self._prompt, **row}
+            self._file.write(_line(self._annotate(facts)).encode())
         self._file.flush()
-
-    def _facts(self, sample: int) -> dict[str, Any]:
-        return {
-            **self._sample_facts[sample],
-            "prompt": self._prompt,
-            self._content.key: self._content.content(sample),
-            "tokens": int(self._counts[sample]),
-            "logprob": round(float(self._logprobs[sample]), 6),
-            "ended": bool(self._content.ended[sample]),
-        }
 
 
 class JsonLines:

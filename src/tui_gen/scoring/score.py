@@ -18,7 +18,7 @@ from tui_gen.errors import TuiGenError, errors_of
 from tui_gen.files import open_regular
 from tui_gen.generation.protocol import CHUNK, StepModel, score_steps
 from tui_gen.images.codec import ImageCodec
-from tui_gen.images.read import read_levels
+from tui_gen.images.read import read_whole
 from tui_gen.sampling.params import FREE, Floats, Tokens
 from tui_gen.sampling.step import non_finite
 from tui_gen.text.codec import TextCodec
@@ -314,13 +314,13 @@ def score_given(
     """
     if isinstance(given, np.ndarray | str):
         assert isinstance(prompt, str)
-        ids = _ids_of(loaded_model, given)
+        ids = given_ids(loaded_model, given)
         scorer = StreamScorer(loaded_model.model, loaded_model.codec.prompt([prompt]))
         return _shaped(_logprobs(scorer.text(Piece(ids, [""] * len(ids)))), given)
     prompts = [prompt] * len(given) if isinstance(prompt, str) else prompt
     if len(prompts) != len(given):
         raise TuiGenError(f"{len(given)} texts or pictures go with one prompt or as many, not with {len(prompts)}")
-    scores = score_ids(loaded_model, [_ids_of(loaded_model, one) for one in given], prompts)
+    scores = score_ids(loaded_model, [given_ids(loaded_model, one) for one in given], prompts)
     for number, logprobs in enumerate(scores, 1):
         with errors_of(f"number {number} of {len(scores)}:"):
             check_scores(logprobs)
@@ -355,7 +355,7 @@ def check_scores(logprobs: Floats) -> None:
         raise non_finite(int(faults[0]))
 
 
-def _ids_of(loaded_model: CodedModel, given: str | Tokens) -> list[int]:
+def given_ids(loaded_model: CodedModel, given: str | Tokens) -> list[int]:
     """The tokens of a text or a picture. Raises TuiGenError for what the model cannot read."""
     codec, name = loaded_model.codec, loaded_model.card.name
     if isinstance(codec, ImageCodec) and not isinstance(given, str):
@@ -376,9 +376,7 @@ def score_file(loaded_model: CodedModel, path: Path) -> Totals:
     codec = loaded_model.codec
     scorer = StreamScorer(loaded_model.model, codec.prompt([""]))
     if isinstance(codec, ImageCodec):
-        levels, totals = read_levels(path, codec.image), Totals("pixel", units=codec.image.height * codec.image.width)
-        if (levels == FREE).any():
-            raise TuiGenError(f"{path} has transparent pixels, which no model predicts; fill them first")
+        levels, totals = read_whole(path, codec.image), Totals("pixel", units=codec.image.height * codec.image.width)
         for surprisals in scorer.picture(levels):
             totals.add(surprisals)
         return totals

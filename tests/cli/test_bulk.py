@@ -1,0 +1,223 @@
+"""`tui-gen bulk` as a person uses it, on this machine and on Ray."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pandas
+import pytest
+from PIL import Image
+from pyarrow import parquet
+
+from tests.conftest import Run
+from tui_gen.bulk import engines
+from tui_gen.bulk.folder import MANIFEST
+
+SHIPPED = Path(__file__).parents[2] / "models"
+Program = Callable[..., dict[str, Any]]
+
+
+def read(folder: Path) -> list[dict[str, Any]]:
+    """The rows of a folder, in their order."""
+    parts = sorted(folder.glob("part-*"))
+    if parts[0].suffix == ".parquet":
+        return [row for part in parts for row in parquet.read_table(part).to_pylist()]
+    return [json.loads(line) for part in parts for line in part.read_text("utf-8").splitlines()]
+
+
+@pytest.fixture(scope="session")
+def prompts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of prompts of several lengths and knobs."""
+    path = tmp_path_factory.mktemp("prompts") / "prompts.jsonl"
+    lines = [
+        "the",
+        '{"prompt": "the cat", "n": 9, "temperature": 2}',
+        "",
+        '{"n": 2, "top_k": 1, "length": 3}',
+        "the dog",
+    ]
+    path.write_text("\n".join(lines))
+    return path
+
+
+def test_rows_are_the_same_however_they_are_cut_and_those_that_generate_makes(
+    tui_gen: Run, tmp_path: Path, prompts: Path
+) -> None:
+    job = ("bulk", "text", "--prompts", str(prompts), "--seed", "3", "-l", "8", "-t", "1.5", "-n", "5")
+    one = tui_gen(*job, "-o", str(tmp_path / "one"), "--workers", "1")
+    assert (one.returncode, one.stdout) == (0, b"")
+    assert b"21 of 21 rows" in one.stderr
+    tui_gen(*job, "-o", str(tmp_path / "two"), "--workers", "2", "--part", "4", "--batch", "3", "--format", "jsonl")
+    rows = read(tmp_path / "one")
+    assert rows == read(tmp_path / "two")
+    assert [row["sample"] for row in rows] == list(range(21))
+    command = ("generate", "text", "the cat", "-n", "9", "-t", "2", "-l", "8", "--seed", "3", "--first", "5")
+    drawn = [json.loads(line) for line in tui_gen(*command, "--format", "samples").stdout.splitlines()]
+    assert rows[5:14] == sorted(drawn, key=lambda row: row["sample"])
+    assert [row["tokens"] <= 3 for row in rows[14:16]] == [True, True]
+
+
+def test_the_same_command_goes_on_where_it_was_with_the_seed_that_it_had(tui_gen: Run, tmp_path: Path) -> None:
+    job = ("bulk", "text", "the", "-n", "20", "--part", "6", "-o", str(tmp_path / "out"))
+    tui_gen(*job)
+    rows, parts = read(tmp_path / "out"), sorted((tmp_path / "out").glob("part-*"))
+    assert len(parts) == 4
+    kept = [part.stat().st_mtime_ns for part in parts[:2]]
+    for part in parts[2:]:
+        part.unlink()
+    done = tui_gen(*job)
+    assert b"has 12 of 20 rows; it goes on from there" in done.stderr
+    assert read(tmp_path / "out") == rows
+    assert [part.stat().st_mtime_ns for part in parts[:2]] == kept
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the processes in /proc")
+def test_a_killed_process_costs_nothing_but_time_and_an_interrupted_run_goes_on(
+    program: Program, tmp_path: Path
+) -> None:
+    job = (
+        "bulk",
+        "endless",
+        "the",
+        "-n",
+        "64",
+        "-l",
+        "400",
+        "--part",
+        "4",
+        "--batch",
+        "4",
+        "--seed",
+        "1",
+        "--workers",
+        "2",
+    )
+    subprocess.run(**program(*job, "-o", str(tmp_path / "whole")), check=True, capture_output=True)
+    command = program(*job, "-o", str(tmp_path / "out"))
+    with subprocess.Popen(**command, stderr=subprocess.PIPE) as process:
+        wait_for_parts(tmp_path / "out", 2)
+        os.kill(workers_of(process.pid)[0], signal.SIGKILL)
+        wait_for_parts(tmp_path / "out", 5)
+        process.send_signal(signal.SIGINT)
+        _, complaints = process.communicate()
+    assert process.returncode == 130
+    assert b"the same command again goes on from there" in complaints
+    assert len(list((tmp_path / "out").glob("part-*"))) < 16
+    subprocess.run(**command, check=True, capture_output=True)
+    assert read(tmp_path / "out") == read(tmp_path / "whole")
+
+
+def workers_of(pid: int) -> list[int]:
+    """The processes that a process has started."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+
+
+def wait_for_parts(folder: Path, count: int) -> None:
+    """Until there are so many."""
+    while len(list(folder.glob("part-*.parquet"))) < count:
+        pass
+
+
+def test_a_part_that_every_process_dies_of_is_told(
+    tui_gen: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "_CODE", "import os; os._exit(7)")
+    done = tui_gen("bulk", "text", "-n", "20", "--workers", "1", "--part", "8", "-o", str(tmp_path / "out"))
+    assert done.returncode == 1
+    assert b"3 processes died of rows 0 to 7 (exit status 7)" in done.stderr
+    assert b"0 of" not in done.stderr
+
+
+def test_another_job_is_not_mixed_into_a_folder(tui_gen: Run, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    tui_gen("bulk", "text", "the", "-n", "4", "-o", str(out))
+    done = tui_gen("bulk", "text", "the", "-n", "4", "-t", "0.3", "-o", str(out))
+    assert done.returncode == 2
+    assert b"holds rows of another job, with temperature" in done.stderr
+    done = tui_gen("bulk", "letters", "-n", "4", "-o", str(out))
+    assert b"holds rows of another job, with name" in done.stderr
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").touch()
+    done = tui_gen("bulk", "text", "-o", str(tmp_path / "mine"))
+    assert b"has other files in it" in done.stderr
+    (out / MANIFEST).write_text("{}")
+    assert b"is not of a job of this version" in tui_gen("bulk", "text", "-o", str(out)).stderr
+
+
+@pytest.mark.parametrize(("line", "fault"), [
+    ("{", "line 2: "),
+    ('{"promt": "the"}', "line 2: 'promt' means nothing; did you mean prompt?"),
+    ('{"n": 0}', "line 2: 'n' must be"),
+    ('{"temperature": 11}', "line 2: temperature must be from 0 to 10"),
+    ('{"prompt": "nobody"}', "line 2: image cannot draw 'nobody'"),
+])  # fmt: skip
+def test_a_line_that_cannot_be_drawn_is_told_before_anything_is(
+    line: str, fault: str, tui_gen: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "prompts.txt").write_text(f"bright\n{line}\n")
+    done = tui_gen("bulk", "image", "--prompts", str(tmp_path / "prompts.txt"), "-o", str(tmp_path / "out"))
+    assert done.returncode == 1
+    assert fault in done.stderr.decode()
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("words", "fault"), [
+    (("--address", "1.2.3.4:5"), "add --engine ray"),
+    (("the", "--prompts", "x"), "leave out PROMPT"),
+    (("--lines",), "--lines is of --score"),
+    (("--score", "x", "-n", "3"), "leave out -n"),
+])  # fmt: skip
+def test_options_that_do_not_go_together(words: tuple[str, ...], fault: str, tui_gen: Run, tmp_path: Path) -> None:
+    done = tui_gen("bulk", "text", *words, "-o", str(tmp_path / "out"))
+    assert (done.returncode, fault in done.stderr.decode()) == (2, True)
+
+
+@pytest.mark.parametrize("model", ["image", "colour"])
+def test_pictures_are_levels_and_png_and_open_in_other_programs(model: str, tui_gen: Run, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    tui_gen("bulk", model, "-n", "5", "--seed", "2", "-o", str(out))
+    drawn = tui_gen("generate", model, "-n", "5", "--seed", "2", "--format", "samples").stdout.splitlines()
+    rows = read(out)
+    pngs = [row.pop("png") for row in rows]
+    assert rows == [json.loads(line) for line in drawn]
+    size = Image.open(io.BytesIO(pngs[0])).size
+    assert size == np.array(rows[0]["pixels"]).shape[1::-1]
+    assert len(pandas.read_parquet(out)) == 5
+    assert duckdb.sql(f"select sum(tokens) from '{out}/*.parquet'").fetchall() == [
+        (sum(row["tokens"] for row in rows),)
+    ]
+
+
+def test_lines_and_files_have_the_scores_that_score_gives(tui_gen: Run, tmp_path: Path) -> None:
+    text = tmp_path / "lines.txt"
+    text.write_text("the cat sat\nthe dog\n\nthe cat saw the dog\n")
+    for options in (("--lines",), ()):
+        out = tmp_path / f"out{len(options)}"
+        done = tui_gen("bulk", "text", "--score", str(text), str(text), *options, "--part", "3", "-o", str(out))
+        assert done.returncode == 0, done.stderr
+        scored = tui_gen("score", "text", str(text), str(text), *options, "--format", "jsonl").stdout.splitlines()
+        assert read(out) == [json.loads(line) for line in scored[:-1]]
+
+
+def test_ray_draws_the_same_rows_and_what_does_not_fit_is_told_at_once(program: Program, tmp_path: Path) -> None:
+    job = ("bulk", "text", "the", "-n", "300", "--seed", "4", "--part", "50", "--batch", "16")
+    subprocess.run(**program(*job, "-o", str(tmp_path / "here")), check=True, capture_output=True)
+    ray = program(*job, "-o", str(tmp_path / "ray"), "--engine", "ray")
+    done = subprocess.run(**ray, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert read(tmp_path / "ray") == read(tmp_path / "here")
+    words = ("-o", str(tmp_path / "none"), "--engine", "ray", "--address", "127.0.0.1:9")
+    done = subprocess.run(**program(*job, *words), capture_output=True, check=False)
+    assert done.returncode == 1
+    assert b"there is no Ray cluster at 127.0.0.1:9" in done.stderr
