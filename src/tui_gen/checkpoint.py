@@ -25,7 +25,7 @@ from typing import Any
 from tui_gen import __version__
 from tui_gen.child import Report, ignore, receive, run_in_child
 from tui_gen.errors import TuiGenError
-from tui_gen.files import check_whole, read_beginning, replace_private
+from tui_gen.files import cache_folder, check_whole, read_beginning, replace_private
 from tui_gen.json_fields import MAX_LENGTH, JsonFields, parse_json
 from tui_gen.terminal_text import scrub_line
 
@@ -446,9 +446,7 @@ class _Lines(TextIOBase):
 
 
 def _cache() -> Path:
-    import platformdirs  # not needed for a model
-
-    return Path(platformdirs.user_cache_dir("tui-gen", appauthor=False)) / "checkpoints"
+    return cache_folder() / "checkpoints"
 
 
 def _key(file: str, answers: Answers) -> str:

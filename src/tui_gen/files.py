@@ -146,6 +146,13 @@ def state_folder() -> Path:
     return Path(platformdirs.user_state_dir("tui-gen", appauthor=False))
 
 
+def cache_folder() -> Path:
+    """Where it keeps what it can make again."""
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("tui-gen", appauthor=False))
+
+
 def replace_private(path: Path, content: bytes) -> None:
     """As `replace_file`, and nobody else can read it."""
     replace_file(path, content, mode=PRIVATE)

@@ -76,12 +76,12 @@ class TerminalState:
 
     def look(self) -> None:
         """Takes note of it, unless that was done; while another program has the terminal, it is not ours to keep."""
-        if not self._attributes and _has_terminal():
+        if not self._attributes and has_terminal():
             self._attributes = self._read()
 
     def put_back(self) -> None:
         """Makes the terminal what it was; not one that is gone by now, or that another program has."""
-        if sys.platform == "win32" or not self._attributes or not _has_terminal():
+        if sys.platform == "win32" or not self._attributes or not has_terminal():
             return
         if self._read() in ([], self._attributes):
             return
@@ -97,7 +97,7 @@ class TerminalState:
         return []
 
 
-def _has_terminal() -> bool:
+def has_terminal() -> bool:
     """Whether it is this program's, as far as anybody decides about that."""
     try:
         return sys.platform == "win32" or os.tcgetpgrp(0) == os.getpgrp()

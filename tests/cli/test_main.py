@@ -79,7 +79,7 @@ def complaint(tui_gen: Run) -> Callable[..., tuple[int, str]]:
 def test_help_and_version_go_to_stdout(tui_gen: Run) -> None:
     for words in (["--version"], ["generate", "--version"], ["-v", "--version"]):
         assert tui_gen(*words).stdout.decode() == f"tui-gen {__version__}\n"
-    for command in ("", "generate", "replay", "score", "models", "inspect", "learned", "bench", "config"):
+    for command in ("", "generate", "replay", "score", "models", "inspect", "learned", "bench", "config", "doctor"):
         done = tui_gen(*command.split(), "--help")
         assert (done.returncode, done.stderr) == (0, b"")
         assert done.stdout.startswith(f"usage: tui-gen {command}".rstrip().encode())

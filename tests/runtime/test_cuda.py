@@ -123,7 +123,7 @@ def test_a_device_that_there_is_not(machine: Machine) -> None:
 
 def test_an_onnxruntime_without_cuda(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     machine("NVIDIA A")
-    monkeypatch.setattr(session, "has_cuda", lambda: False)
+    monkeypatch.setattr(session, "providers", lambda: ["CPU"])
     assert "built without CUDA; install onnxruntime-gpu in its place" in refusal()
 
 

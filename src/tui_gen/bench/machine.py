@@ -25,7 +25,7 @@ _ITERATIONS = 100_000
 def facts() -> dict[str, str]:
     """By name, for people and programs."""
     return {
-        "processor": f"{_processor()}, {cores()} cores",
+        "processor": f"{processor()}, {cores()} cores",
         "caches": _caches() or "unknown",
         "load": _load() or "unknown",
         "system": f"{platform.system()} {platform.machine()}",
@@ -47,7 +47,8 @@ def torch_version() -> str:
     return metadata.version("torch")
 
 
-def _processor() -> str:
+def processor() -> str:
+    """What it is called."""
     if _CPUINFO.exists():
         for line in _CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("model name"):

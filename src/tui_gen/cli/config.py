@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     if args.init:
         say("written, with everything commented out")
     elif path.exists():
-        faults = _faults(read_config())
+        faults = faults_of(read_config())
         say(*faults)
         return 1 if faults else 0
     else:
@@ -75,7 +75,7 @@ def _write(path: Path) -> None:
     write_new(path, default_text(KEYS).encode())
 
 
-def _faults(config: Config) -> list[str]:
+def faults_of(config: Config) -> list[str]:
     """Those that only the screen knows too."""
     from tui_gen.cli.play import configured_model
     from tui_gen.tui.keymap import Keymap

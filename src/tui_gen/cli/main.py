@@ -32,6 +32,7 @@ COMMANDS = {
     "tour": "a tour of the screen, through what the models have inside",
     "bench": "times the engine and the screen",
     "config": "where your settings and keys are kept",
+    "doctor": "what is installed, on what machine, and what is wrong with it",
 }
 """Modules beside this one; each has `configure(parser)` and `run(args)`."""
 EXPORTER_COMMANDS = {

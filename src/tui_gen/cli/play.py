@@ -194,7 +194,7 @@ def show(
     if app.failure:
         journal = app.playground.workspace.journal if app.playground.workspace else None
         rescue = f"; {_replay(journal.path)}" if journal and journal.path else ""
-        raise TuiGenError(f"the screen failed: {app.failure!r:.200}; {_log()} says more{rescue}")
+        raise TuiGenError(f"the screen failed: {app.failure!r:.200}; {log_file()} says more{rescue}")
     return app.return_code or 0
 
 
@@ -225,7 +225,7 @@ def first_model(entries: list[Entry], config: Config) -> Path:
     return next((entry for entry in usable if entry.name == FIRST_MODEL), usable[0]).path
 
 
-def _log() -> Path:
+def log_file() -> Path:
     """Where what would be printed beside the screen goes."""
     import platformdirs
 
@@ -238,7 +238,7 @@ def quiet_stderr() -> Iterator[None]:
 
     What native libraries print there would otherwise land in the middle of the screen.
     """
-    log = _log()
+    log = log_file()
     with contextlib.suppress(OSError):
         log.parent.mkdir(parents=True, exist_ok=True)
     stream, descriptor = sys.__stderr__, os.dup(2)

@@ -11,12 +11,11 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import median
 
 from tui_gen import __version__
 from tui_gen.errors import DeviceFullError, TuiGenError
-from tui_gen.files import digest, read_beginning, replace_private
+from tui_gen.files import cache_folder, digest, read_beginning, replace_private
 from tui_gen.runtime.cuda import device_name, driver
 from tui_gen.runtime.cuda_model import CudaModel
 from tui_gen.runtime.session import RUNTIME, Provider, cuda_trouble, in_vain
@@ -217,10 +216,7 @@ class CachedMeasurement:
     """A measurement of a file, cached by its hash. kind: of what. facts: what else it depends on, such as versions."""
 
     def __init__(self, kind: str, sha256: str, *facts: object) -> None:
-        import platformdirs  # not needed for a model that is opened without being looked up
-
-        cache = Path(platformdirs.user_cache_dir("tui-gen", appauthor=False))
-        self._path = cache / kind / "-".join(map(str, (sha256, *facts)))
+        self._path = cache_folder() / kind / "-".join(map(str, (sha256, *facts)))
 
     def read(self) -> str | None:
         """What was written; None where nothing was, or where it cannot be read."""

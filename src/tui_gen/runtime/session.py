@@ -244,9 +244,9 @@ def _take_memory_as_needed() -> None:
         binding.set_arena_extend_strategy(binding.ArenaExtendStrategy.kSameAsRequested)
 
 
-def has_cuda() -> bool:
-    """Whether this onnxruntime was built with CUDA; that says nothing of this machine."""
-    return "CUDAExecutionProvider" in ort.get_available_providers()
+def providers() -> list[str]:
+    """What this onnxruntime was built for, such as `CUDA` and `CPU`; that says nothing of this machine."""
+    return [name.removesuffix("ExecutionProvider") for name in ort.get_available_providers()]
 
 
 def cuda_library() -> str:
@@ -279,7 +279,7 @@ def _first_line(fault: Exception) -> str:
 def cuda_trouble(device: int) -> str:
     """Why CUDA cannot be used on a device of this machine, as far as can be told at once; empty if it may."""
     trouble = driver_trouble(CUDA_VERSION or "0.0", device) or both_runtimes()
-    if not trouble and not has_cuda():
+    if not trouble and "CUDA" not in providers():
         trouble = "this onnxruntime was built without CUDA; install onnxruntime-gpu in its place"
     return trouble
 
