@@ -35,7 +35,7 @@ __all__ = [
     "publish",
     "score",
 ]
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "FREE": "sampling.params.FREE",
