@@ -351,7 +351,8 @@ def test_what_nobody_foresaw_is_one_line_that_asks_for_a_report(
     points.append(EntryPoint("export", "brought:main", GROUP))
     assert main(["export"]) == 1
     fault = "ModuleNotFoundError: No module named 'nothing_of_this_name' (brought.py, line 2)"
-    line = f"tui-gen: {fault}; nobody foresaw this: please report it, with the traceback that -v shows\n"
+    cure = "please report it, with the traceback that -v shows and what tui-gen doctor says"
+    line = f"tui-gen: {fault}; nobody foresaw this: {cure}\n"
     assert capsys.readouterr().err == line
     assert main(["-v", "export"]) == 1
     verbose = capsys.readouterr().err

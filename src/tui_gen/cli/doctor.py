@@ -227,7 +227,7 @@ def _models() -> tuple[Facts, list[str]]:
 
 def _without_names(text: str) -> str:
     """A text with ~ in place of the home folder, and signs in place of the names of person and machine in paths."""
-    home = Path.home()
+    home = Path(os.path.expanduser("~"))  # which is ~ itself for somebody whom nobody knows
     for folder in {str(home), str(home.resolve())} - {home.anchor}:
         text = re.sub(rf"(?<![\w./\\-]){re.escape(folder)}(?![\w.-])", "~", text)
     for name, sign in {home.name: "USER", _user(): "USER", platform.node(): "HOST"}.items():

@@ -110,7 +110,8 @@ def _cause(fault: Exception) -> str:
     if isinstance(fault, MemoryError):
         return "there is too little memory for this; end other programs, or ask for less at once"
     if not isinstance(fault, TuiGenError | OSError):
-        return f"{_unforeseen(fault)}; nobody foresaw this: please report it, with the traceback that -v shows"
+        cure = "please report it, with the traceback that -v shows and what tui-gen doctor says"
+        return f"{_unforeseen(fault)}; nobody foresaw this: {cure}"
     if _is_of_stdout(fault):
         return f"stdout cannot be written: {fault.strerror}"
     if isinstance(fault, OSError) and fault.filename is not None:
