@@ -6,7 +6,6 @@ import getpass
 import json
 import os
 import platform
-import pty
 import select
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from tests.support import toys
 from tui_gen import __version__
 from tui_gen.runtime.cuda import NO_DRIVER, missing_driver
 
+without_windows = pytest.mark.skipif(sys.platform == "win32", reason="it has no pseudo terminals")
 Report = Callable[..., dict[str, Any]]
 
 
@@ -90,12 +90,12 @@ def test_what_cannot_be_imported_is_a_fault_and_the_rest_is_told(
     assert facts["versions"]["tokenizers"] == version("tokenizers")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo terminals")
+@without_windows
 @pytest.mark.parametrize("answer", [b"\x1bP>|foot(1.2)\x1b\\\x1b[?0u\x1b[?62;4c", b"\x1b[?1;2c"])
 def test_a_terminal_is_asked_for_its_name_and_keyboard_protocol(
     program: Callable[..., dict[str, Any]], answer: bytes
 ) -> None:
-    near, far = pty.openpty()
+    near, far = os.openpty()
     asked = bytearray()
 
     def reply() -> None:
@@ -114,8 +114,9 @@ def test_a_terminal_is_asked_for_its_name_and_keyboard_protocol(
     assert said == (("foot(1.2)", "yes") if b"foot" in answer else ("does not say", "no"))
 
 
+@without_windows
 def test_nothing_is_asked_of_a_terminal_without_escape_codes(program: Callable[..., dict[str, Any]]) -> None:
-    near, far = pty.openpty()
+    near, far = os.openpty()
     done = subprocess.run(
         **program("doctor", "--json", TERM="dumb"), stdin=far, stdout=subprocess.PIPE, check=True, timeout=100
     )

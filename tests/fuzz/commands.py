@@ -23,6 +23,7 @@ from .texts import any_text
 
 _LINES = (
     *("text --prompt the -t 1", "--version", "generate --help", "models", "models --json", "config", "config --init"),
+    *("doctor", "doctor --json"),
     *("generate text the -t 0 --seed 1", "generate letters abc --sweep temperature=0.5,1", "generate text - -n 2"),
     *("generate text the --with endless --format jsonl", "generate text the -o made.txt", "generate text the -n 3 -0"),
     *("generate image bright --format ascii", "generate image --image picture.png --erase rows:1-2 --format blocks"),

@@ -371,6 +371,8 @@ PLACES: dict[str, Place] = {
     "tour: action": Place(_toured("tour tour.toml --check", **{"try": "{@}"})),
     "tour: model": Place(_toured("tour tour.toml --check", model="@")),
     "tour: key": Place(_toured("tour tour.toml --check", title="@", seed="@")),
+    "doctor: setting": Place(_configured("doctor", "@ = 1")),
+    "doctor: kind": Place(_carded("doctor", kind="@")),
     "config: setting": Place(_configured("config", "@ = 1")),
     "config: value": Place(_configured("config", "theme = @")),
     "config: keys": Place(_configured("config", "[keys]\n@ = @")),

@@ -20,7 +20,7 @@ from pathlib import Path
 from tui_gen import __version__
 from tui_gen.errors import TuiGenError
 from tui_gen.launcher import has_terminal
-from tui_gen.terminal_text import allows_escapes, show, show_text
+from tui_gen.terminal_text import allows_escapes, brief, show, show_text
 
 if sys.platform != "win32":
     import termios
@@ -71,8 +71,9 @@ def run(args: argparse.Namespace) -> int:
         "paths": _paths(),
         "models": models,
     }
-    report = {title: {name: _without_names(fact) for name, fact in facts.items()} for title, facts in sections.items()}
-    faults = [_without_names(fault) for fault in (*faults, *([] if faults else _configuration_faults()), *model_faults)]
+    report = {title: {name: _publishable(fact) for name, fact in facts.items()} for title, facts in sections.items()}
+    faults += [*([] if faults else _configuration_faults()), *model_faults]
+    faults = [_publishable(fault) for fault in faults]
     if args.json:
         show_text(json.dumps({**report, "faults": faults}, indent=2))
         return 1 if faults else 0
@@ -225,14 +226,14 @@ def _models() -> tuple[Facts, list[str]]:
     return counts, [entry.fault for entry in entries if entry.fault]
 
 
-def _without_names(text: str) -> str:
-    """A text with ~ in place of the home folder, and signs in place of the names of person and machine in paths."""
+def _publishable(text: str) -> str:
+    """With ~ in place of the home folder, and signs in place of the names of person and machine in paths; cut."""
     home = Path(os.path.expanduser("~"))  # which is ~ itself for somebody whom nobody knows
     for folder in {str(home), str(home.resolve())} - {home.anchor}:
         text = re.sub(rf"(?<![\w./\\-]){re.escape(folder)}(?![\w.-])", "~", text)
     for name, sign in {home.name: "USER", _user(): "USER", platform.node(): "HOST"}.items():
         text = re.sub(rf"(?<=[/\\]){re.escape(name)}(?![\w.-])", sign, text) if name else text
-    return text
+    return brief(text)
 
 
 def _user() -> str:
