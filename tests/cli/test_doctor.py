@@ -20,7 +20,8 @@ import pytest
 from tests.conftest import Run
 from tests.support import toys
 from tui_gen import __version__
-from tui_gen.runtime.cuda import NO_DRIVER, missing_driver
+from tui_gen.errors import TuiGenError
+from tui_gen.runtime.cuda import NO_DRIVER, Driver, missing_driver
 
 without_windows = pytest.mark.skipif(sys.platform == "win32", reason="it has no pseudo terminals")
 Report = Callable[..., dict[str, Any]]
@@ -125,3 +126,22 @@ def test_nothing_is_asked_of_a_terminal_without_escape_codes(program: Callable[.
     os.close(far)
     assert asked == []
     assert json.loads(done.stdout)["terminal"]["keyboard protocol"] == "no"
+
+
+@pytest.mark.parametrize(
+    ("trouble", "runs_on"),
+    [("libcublas.so.13 is missing", "CPU (libcublas.so.13 is missing)"), ("", "CPU or GPU 0, whichever is faster")],
+)
+def test_with_a_driver_a_graph_is_opened_on_the_gpu(
+    report: Report, monkeypatch: pytest.MonkeyPatch, trouble: str, runs_on: str
+) -> None:
+    def open_cuda(graph: bytes, device: int) -> None:
+        assert graph
+        if trouble:
+            raise TuiGenError(trouble)
+
+    monkeypatch.setattr("tui_gen.runtime.cuda.driver", lambda: Driver((13, 0), ("NVIDIA A",)))
+    monkeypatch.setattr("tui_gen.runtime.session.cuda_trouble", lambda device: "")
+    monkeypatch.setattr("tui_gen.runtime.session.open_cuda", open_cuda)
+    device = report()["device"]
+    assert (device["GPU"], device["runs on"]) == ("NVIDIA A; CUDA 13.0", runs_on)
