@@ -137,6 +137,18 @@ def encode(rows: Sequence[Row], card: ModelCard, setup: Setup) -> bytes:
     return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode("utf-8", "replace")
 
 
+def decode(content: bytes, form: Form) -> list[Row]:
+    """The rows of a file, without the PNG. Raises ValueError for one that is damaged."""
+    if form == "parquet":
+        import_pyarrow()
+        from pyarrow import parquet
+
+        rows = parquet.read_table(io.BytesIO(content)).to_pylist()
+    else:
+        rows = [json.loads(line) for line in content.splitlines()]
+    return [{key: value for key, value in row.items() if key != "png"} for row in rows]
+
+
 def _png(image: ImageSpec, pixels: Any) -> bytes:
     picture, levels = Picture(image, 1), np.array(pixels, dtype=np.float64)  # NaN where nothing is drawn
     picture.preset(np.nan_to_num(levels, nan=FREE).astype(np.int64))

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from tui_gen import __version__
-from tui_gen.bulk.compute import Setup
+from tui_gen.bulk.compute import Setup, decode
 from tui_gen.errors import TuiGenError, UsageError
-from tui_gen.files import lock_at_once, read_text, replace_file
+from tui_gen.files import lock_at_once, read_bytes, read_text, replace_file
 from tui_gen.json_fields import parse_json, readable_json
 from tui_gen.library import LoadedModel
 
@@ -59,6 +59,14 @@ class Results:
     def rows_of(self, number: int) -> int:
         """How many a part has."""
         return min(self.part_rows, self.rows - number * self.part_rows)
+
+    def read(self, number: int) -> list[dict[str, Any]]:
+        """The rows of a part, as of `encode`. Raises TuiGenError for one that is damaged."""
+        content = read_bytes(self.path(number))
+        try:
+            return decode(content, self._suffix)
+        except (ValueError, OSError) as fault:
+            raise TuiGenError(f"{self.path(number)} is damaged; delete it, and it is made again") from fault
 
     def count(self) -> int:
         """How many rows are there."""
