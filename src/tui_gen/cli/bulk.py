@@ -181,9 +181,8 @@ def _check_rows(args: argparse.Namespace, setup: Setup, job: Job, results: Resul
                 count += 1
                 differ += row != before[row["sample"]]
                 tokens += row[setup.key] != before[row["sample"]][setup.key]
-    say(
-        f"{counted(count, 'row')} computed again in batches of {_OTHER_BATCH}: {differ} differ, {tokens} in their tokens"
-    )
+    again = f"{counted(count, 'row')} computed again in batches of {_OTHER_BATCH}"
+    say(f"{again}: {differ:,} differ, {tokens:,} in their tokens")
     return int(differ > 0)
 
 
