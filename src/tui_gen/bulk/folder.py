@@ -110,10 +110,11 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     if not os.path.lexists(path):
         return None
     content = parse_json(read_text(path))
-    is_own = isinstance(content, dict) and content.get("format") == FORMAT and isinstance(content.get("job"), dict)
-    if not is_own or type(content.get("part_rows")) is not int or content["part_rows"] < 1:
+    facts = content if isinstance(content, dict) and content.get("format") == FORMAT else {}
+    job, size = facts.get("job"), facts.get("part_rows")
+    if not isinstance(job, dict) or type(job.get("seed")) is not int or type(size) is not int or size < 1:
         raise TuiGenError(f"{path} is not of a job of this version")
-    return content
+    return facts
 
 
 def part_rows(folder: Path) -> int | None:

@@ -80,7 +80,8 @@ def run(args: argparse.Namespace) -> int:
     from tui_gen.bulk import compute, folder
 
     _check(args)
-    loaded_model = compute.open_numbered(args.model, **options.engine(args))
+    engine = options.engine(args)
+    loaded_model = compute.open_numbered(args.model, **engine)
     job, model, output = _job(args, loaded_model), loaded_model.folder, Path(args.output)
     rows = sum(each.rows for each in job.content(loaded_model))
     if not rows:
@@ -94,6 +95,7 @@ def run(args: argparse.Namespace) -> int:
         form=args.format,
         key=("text" if args.lines else "file") if args.score else "pixels" if is_picture else "text",
         provider="cuda" if loaded_model.model.provider == "CUDA" else "cpu",
+        device=engine["device"],
         trust=args.trust,
     )
     size = _FILES if setup.key == "file" else _BATCHES * setup.batch
@@ -122,6 +124,7 @@ def _check(args: argparse.Namespace) -> None:
 
 def _job(args: argparse.Namespace, loaded_model: LoadedModel) -> Job:
     from tui_gen.bulk.job import Drawing, Request, Scoring
+    from tui_gen.cli import runs
 
     card = loaded_model.card
     if args.lines and card.image:
@@ -129,6 +132,7 @@ def _job(args: argparse.Namespace, loaded_model: LoadedModel) -> Job:
     if args.score:
         return Scoring(tuple(map(Path, args.score)), args.lines, args.prompt, card.image)
     knobs = options.knobs(args, temperature=card.temperature)
+    runs.warn(loaded_model, args.prompt, knobs, args.length)
     return Drawing(Request(args.prompt, knobs, args.length, args.samples), Path(args.prompts) if args.prompts else None)
 
 
@@ -161,7 +165,8 @@ def _engine(args: argparse.Namespace, setup: Setup, parts: Iterable[Part]) -> Co
 
     if args.engine == "ray":
         return engines.on_ray(setup, parts, args.workers, args.address)
-    return engines.on_this_machine(setup, parts, args.workers or args.threads or cores())
+    processes = 1 if setup.provider == "cuda" else args.threads or cores()
+    return engines.on_this_machine(setup, parts, args.workers or processes)
 
 
 def _check_rows(args: argparse.Namespace, setup: Setup, job: Job, results: Results) -> int:
