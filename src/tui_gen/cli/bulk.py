@@ -35,11 +35,10 @@ _TOLD = 30.0
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Describes the command's options."""
-    parser.description = (
-        "Draws any number of samples, or scores any number of texts, into a folder of parts. The same command again "
-        "goes on where it was. A sample is known by the seed and its number: it is the same however many processes or "
-        "machines draw."
-    )
+    parser.description = """Draws any number of samples, or scores any number of texts, into a folder of parts.
+
+The same command again goes on where it was. A sample is known by the seed and
+its number: it is the same however many processes or machines draw."""
     parser.add_argument("model", metavar="MODEL", help=options.MODEL)
     parser.add_argument("prompt", nargs="?", default="", metavar="PROMPT", help="of all samples")
     options.add_run_options(parser, samples="rows")
@@ -78,6 +77,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Computes as the command line asks; returns the exit status."""
     from tui_gen.bulk import compute, folder
+    from tui_gen.cli import runs
+    from tui_gen.sampling.params import SamplingParams
 
     _check(args)
     engine = options.engine(args)
@@ -86,6 +87,7 @@ def run(args: argparse.Namespace) -> int:
     rows = sum(each.rows for each in job.content(loaded_model))
     if not rows:
         raise TuiGenError("there is nothing to do: the file has no line")
+    runs.warn(loaded_model, args.prompt, SamplingParams(top_k=args.top_k), args.length)
     is_picture = loaded_model.card.image is not None
     setup = compute.Setup(
         model,
@@ -124,7 +126,6 @@ def _check(args: argparse.Namespace) -> None:
 
 def _job(args: argparse.Namespace, loaded_model: LoadedModel) -> Job:
     from tui_gen.bulk.job import Drawing, Request, Scoring
-    from tui_gen.cli import runs
 
     card = loaded_model.card
     if args.lines and card.image:
@@ -132,7 +133,6 @@ def _job(args: argparse.Namespace, loaded_model: LoadedModel) -> Job:
     if args.score:
         return Scoring(tuple(map(Path, args.score)), args.lines, args.prompt, card.image)
     knobs = options.knobs(args, temperature=card.temperature)
-    runs.warn(loaded_model, args.prompt, knobs, args.length)
     return Drawing(Request(args.prompt, knobs, args.length, args.samples), Path(args.prompts) if args.prompts else None)
 
 
