@@ -36,7 +36,7 @@ class TextView {
     const { token } = steps[at], ends = token === this.card.eos && at >= first;
     const whole = this.tokenizer.decode(ids), before = this.tokenizer.decode(ids.slice(0, -1));
     const text = ends ? "" : whole.startsWith(before) ? whole.slice(before.length) : whole;
-    const span = element("span", at < first ? "prompt" : "", this.tokenizer.tokens.has(token) ? text : ` token ${token} `);
+    const span = element("span", at < first ? "prompt" : "", this.tokenizer.tokens.has(token) ? text : ` ${token} `);
     span.dataset.at = at;
     this.place.append(span);
   }
@@ -85,9 +85,12 @@ class PictureView {
 
   add(steps, at, first) {
     if (at < first) return;
-    const { channels, width } = this.image, pixel = Math.floor((at - first) / channels), from = first + pixel * channels;
-    const levels = steps.slice(from, from + channels).map((step) => step.token);
-    this.context.fillStyle = this.colour(channels === 1 ? [levels[0]] : [0, 1, 2].map((channel) => levels[channel] ?? 0));
+    const { channels, width } = this.image, pixel = Math.floor((at - first) / channels);
+    const levels = Array(channels).fill(0);
+    for (let channel = 0, step; (step = steps[first + pixel * channels + channel]) && channel < channels; channel++) {
+      levels[channel] = step.token;
+    }
+    this.context.fillStyle = this.colour(levels);
     this.context.fillRect(pixel % width, Math.floor(pixel / width), 1, 1);
   }
 
@@ -98,7 +101,8 @@ class PictureView {
   }
 
   point(at, first) {
-    const { channels, width, height } = this.image, pixel = Math.floor((at - first) / channels), { style } = find("frame");
+    const { channels, width, height } = this.image, { style } = find("frame");
+    const pixel = Math.floor((at - first) / channels);
     find("frame").hidden = pixel < 0;
     style.left = `${(100 * (pixel % width)) / width}%`;
     style.top = `${(100 * Math.floor(pixel / width)) / height}%`;
@@ -221,7 +225,8 @@ class Player {
       const prompt = promptTokens(this.card, this.tokenizer, text);
       this.play(new Run(this.network, prompt, { seed: BigInt(seed), length: this.view.length(), eos }));
       const strange = image ? [] : this.tokenizer.encode(text).filter(({ id }) => id === this.tokenizer.unknown);
-      this.say(strange.length ? `${name} does not know ${strange.map(({ piece }) => `“${piece}”`).join(", ")}.` : "");
+      const quoted = strange.map(({ piece }) => `“${piece}”`).join(", ");
+      this.say(quoted && `${name} does not know ${quoted}.`);
     } catch (fault) {
       this.say(fault.message);
     }
@@ -252,7 +257,8 @@ class Player {
   /** The steps until the next frame; what the prompt says comes at once. */
   async stepOn() {
     const { run } = this, pace = Number(find("speed").value), start = performance.now();
-    const isFast = () => run.steps.length < run.prompt.length || (pace === Infinity && performance.now() < start + AT_ONCE);
+    const readsPrompt = () => run.steps.length < run.prompt.length;
+    const isFast = () => readsPrompt() || (pace === Infinity && performance.now() < start + AT_ONCE);
     do {
       await run.next(this.knobs);
       if (run.steps.length > run.first) this.remaining -= 1;
@@ -303,10 +309,11 @@ class Player {
   showDistribution() {
     const { run, cursor, view } = this, step = run?.steps[cursor], first = this.card?.image ? run?.first : 1;
     const isThere = Boolean(step?.logits) && cursor >= first;
-    find("place").textContent = isThere ? `${view.unit} ${cursor - first + 1} ${describe(step)}` : "Nothing is drawn yet.";
     const own = isThere ? shares(weights(step.logits, { temperature: 1, topK: 0 })) : [];
     const turned = isThere ? shares(weights(step.logits, this.knobs)) : [], tokens = likeliest(own, SHOWN);
     if (isThere && !tokens.includes(step.token)) tokens.splice(-1, 1, step.token);
+    const words = isThere ? `${view.unit} ${cursor - first + 1} ${describe(step, own[step.token])}` : "Nothing is drawn yet.";
+    find("place").textContent = words;
     Array.from(find("candidates").children).forEach((row, at) => {
       row.hidden = at >= tokens.length;
       if (!row.hidden) this.fill(row.firstChild, tokens[at], [turned[tokens[at]], own[tokens[at]]], step);
@@ -316,8 +323,8 @@ class Player {
   /** A row of the distribution. */
   candidate() {
     const bars = element("span", "bars", element("span", "turned"), element("span", "own"));
-    const button = element("button", "candidate", element("span", "label"), bars, element("span", "number"), element("span", "number"));
-    button.type = "button";
+    const spans = [element("span", "label"), bars, element("span", "number"), element("span", "number")];
+    const button = Object.assign(element("button", "candidate", ...spans), { type: "button" });
     return element("li", "", button);
   }
 
@@ -335,10 +342,9 @@ class Player {
 }
 
 /** How a token came to stand where it stands, and how unlikely the network found it. */
-function describe({ token, logits, uniform }) {
-  const bits = -Math.log2(shares(weights(logits, { temperature: 1, topK: 0 }))[token]);
+function describe({ uniform }, part) {
   const way = uniform === undefined ? "was given" : `was drawn by the random number ${uniform.toFixed(4)}`;
-  return `${way}; ${bits.toFixed(1)} bits of surprise`;
+  return `${way}; ${Math.abs(Math.log2(part)).toFixed(1)} bits of surprise`;
 }
 
 /** Weights as probabilities. */

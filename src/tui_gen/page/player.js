@@ -1,5 +1,5 @@
-// Plays model folders of tui-gen with onnxruntime-web: random numbers, sampling and tokens as in Python, so that the same
-// seed makes the same. It knows nothing of a page, and runs in Node.js too.
+// Plays model folders of tui-gen with onnxruntime-web: random numbers, sampling and tokens are those of Python, so that
+// the same seed makes the same. It knows nothing of a page, and runs in Node.js too.
 
 // Random numbers: NumPy's PCG64, seeded by SeedSequence(seed, spawn_key=(0,)), the stream of a run's first sample.
 // https://numpy.org/doc/stable/reference/random/bit_generators/pcg64.html
@@ -95,12 +95,14 @@ export function draw(weights, uniform) {
 function expression(pattern) {
   if (pattern.String !== undefined) return new RegExp(pattern.String.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&"), "gu");
   const classes = { s: "\\p{White_Space}", S: "\\P{White_Space}", d: "\\p{Nd}", w: "[\\p{L}\\p{M}\\p{N}\\p{Pc}]" };
-  return new RegExp(pattern.Regex.replace(/\\(.)/gs, (escape, letter) => classes[letter] ?? escape), "gmu");
+  const literal = (sign) => `\\u{${sign.codePointAt().toString(16)}}`;
+  const translate = (escape, sign) => classes[sign] ?? (/\w/.test(sign) ? escape : literal(sign));
+  return new RegExp(pattern.Regex.replace(/\\(.)/gsu, translate), "gmu");
 }
 
 /** A text in pieces, where an expression matches and between: all of them, or only one of the two sorts. */
 function cut(text, expression, { behavior, invert = false }) {
-  if (!["Isolated", "Removed"].includes(behavior)) throw new Error(`This page cannot read a tokenizer with ${behavior}.`);
+  if (!["Isolated", "Removed"].includes(behavior)) throw new Error(`A page cannot read a tokenizer with ${behavior}.`);
   const pieces = [];
   let end = 0;
   for (const { 0: match, index } of text.matchAll(expression)) {
@@ -134,13 +136,13 @@ const DECODERS = {
 function steps(part, table) {
   const list = part?.normalizers ?? part?.pretokenizers ?? part?.decoders;
   if (list) return list.flatMap((inner) => steps(inner, table));
-  if (part && !Object.hasOwn(table, part.type)) throw new Error(`This page cannot read a tokenizer with ${part.type}.`);
+  if (part && !Object.hasOwn(table, part.type)) throw new Error(`A page cannot read a tokenizer with ${part.type}.`);
   return part ? [part] : [];
 }
 
 export class Tokenizer {
   constructor({ model, normalizer, pre_tokenizer: splitter, decoder, added_tokens: added = [] }) {
-    if (model.type !== "WordLevel") throw new Error(`This page reads words, characters and phrases, not ${model.type}.`);
+    if (model.type !== "WordLevel") throw new Error(`A page reads words, characters and phrases, not ${model.type}.`);
     this.ids = new Map(Object.entries(model.vocab).concat(added.map((token) => [token.content, token.id])));
     this.tokens = new Map(Array.from(this.ids, ([token, id]) => [id, token]));
     this.unknown = this.ids.get(model.unk_token);
@@ -175,7 +177,8 @@ export function promptTokens(card, tokenizer, text) {
   if (!image) return [card.bos, ...ids];
   const phrases = new Set(ids), rivals = [...phrases].filter((id) => image.exclusive?.includes(id));
   if (rivals.length > 1) {
-    throw new Error(`${card.name} takes one of ${rivals.map((id) => `“${tokenizer.tokens.get(id)}”`).join(" and ")}.`);
+    const names = rivals.map((id) => `“${tokenizer.tokens.get(id)}”`);
+    throw new Error(`${card.name} takes one of ${names.join(" and ")}, not several.`);
   }
   return [card.bos, ...phrases, ...(image.warm_up ?? [])];
 }

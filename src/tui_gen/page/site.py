@@ -25,8 +25,8 @@ _PARTS = {
 }
 _BEHAVIOURS = ("Isolated", "Removed")
 """What player.js knows of tokenizer.json, whose vocabulary has no merges and no scores."""
-_ESCAPE = r"\\[sSdnrt^$\\.*+?()\[\]{}|/-]"
-_EXPRESSION = re.compile(rf"(?:[^\\\[(]|{_ESCAPE}|\\w|\((?:\?(?:[:=!]|<[=!]))?(?!\?)|\[(?:[^\\\[\]]|{_ESCAPE})*\])*")
+_ESCAPE = r"\\(?:[sSdnrt]|\W)"
+_EXPRESSION = re.compile(rf"(?:[^\\\[(]|{_ESCAPE}|\\w|\((?:\?(?:[:=!]|<[=!]))?(?!\?)|\[(?:(?!&&)[^\\\[\]]|{_ESCAPE})*\])*")
 """Of those that Oniguruma and JavaScript read alike, after the few changes that player.js makes."""
 _UNSAFE = re.compile(r"[^a-z0-9._]+")
 _LONGEST = 60
