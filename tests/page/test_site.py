@@ -203,7 +203,9 @@ def test_a_stranger_plays_in_a_browser(site: Path, browser: Browser) -> None:
         browser.press("Home")
         browser.press("ArrowRight")
         browser.press("ArrowRight")
+        surprise, expected = -steps[2].logprob[0] / np.log(2), steps[2].entropy[0]
         assert browser.run(PLACE).startswith("token 3 was drawn by the random number")
+        assert browser.run(PLACE).endswith(f"surprise {surprise:.1f} bits, {expected:.1f} expected")
         likeliest = names.codec.token_text(int(steps[2].likeliest(1)[0]))
         row = "document.querySelector('#candidates .candidate')"
         assert browser.run(f"{row}.querySelector('.label').textContent") == likeliest

@@ -156,8 +156,8 @@ class Player {
 
   /** Opens the model that the address names, or the first one. */
   async choose() {
-    const named = decodeURIComponent(location.hash.slice(1));
-    const model = this.models.find(({ folder }) => folder === named) ?? this.models[0], { folder } = model;
+    const model = this.models.find(({ folder }) => `#${folder}` === location.hash) ?? this.models[0];
+    const { folder } = model;
     find("model").value = folder;
     this.go(0);
     this.view?.clear();
@@ -312,7 +312,7 @@ class Player {
     const own = isThere ? shares(weights(step.logits, { temperature: 1, topK: 0 })) : [];
     const turned = isThere ? shares(weights(step.logits, this.knobs)) : [], tokens = likeliest(own, SHOWN);
     if (isThere && !tokens.includes(step.token)) tokens.splice(-1, 1, step.token);
-    const words = isThere ? `${view.unit} ${cursor - first + 1} ${describe(step, own[step.token])}` : "Nothing is drawn yet.";
+    const words = isThere ? `${view.unit} ${cursor - first + 1} ${describe(step, own)}` : "Nothing is drawn yet.";
     find("place").textContent = words;
     Array.from(find("candidates").children).forEach((row, at) => {
       row.hidden = at >= tokens.length;
@@ -341,10 +341,11 @@ class Player {
   }
 }
 
-/** How a token came to stand where it stands, and how unlikely the network found it. */
-function describe({ uniform }, part) {
+/** How a token came to stand where it stands; how unlikely the network found it, and expected to find one. */
+function describe({ token, uniform }, own) {
   const way = uniform === undefined ? "was given" : `was drawn by the random number ${uniform.toFixed(4)}`;
-  return `${way}; ${Math.abs(Math.log2(part)).toFixed(1)} bits of surprise`;
+  const bits = own.map((part) => Math.abs(Math.log2(part))), expected = own.map((part, at) => part && part * bits[at]);
+  return `${way}; surprise ${bits[token].toFixed(1)} bits, ${expected.reduce((a, b) => a + b).toFixed(1)} expected`;
 }
 
 /** Weights as probabilities. */
@@ -355,6 +356,7 @@ function shares(weights) {
 
 async function open() {
   try {
+    find("message").textContent = "Loading …";
     const runtime = await import("./runtime/ort.wasm.min.mjs");
     runtime.env.wasm.numThreads = 1; // more need headers that few hosts send
     new Player(runtime, await (await fetch("models.json")).json());

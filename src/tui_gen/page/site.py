@@ -26,7 +26,9 @@ _PARTS = {
 _BEHAVIOURS = ("Isolated", "Removed")
 """What player.js knows of tokenizer.json, whose vocabulary has no merges and no scores."""
 _ESCAPE = r"\\(?:[sSdnrt]|\W)"
-_EXPRESSION = re.compile(rf"(?:[^\\\[(]|{_ESCAPE}|\\w|\((?:\?(?:[:=!]|<[=!]))?(?!\?)|\[(?:(?!&&)[^\\\[\]]|{_ESCAPE})*\])*")
+_EXPRESSION = re.compile(
+    rf"(?:[^\\\[(]|{_ESCAPE}|\\w|\((?:\?(?:[:=!]|<[=!]))?(?!\?)|\[(?:(?!&&)[^\\\[\]]|{_ESCAPE})*\])*"
+)
 """Of those that Oniguruma and JavaScript read alike, after the few changes that player.js makes."""
 _UNSAFE = re.compile(r"[^a-z0-9._]+")
 _LONGEST = 60
