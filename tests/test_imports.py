@@ -16,7 +16,8 @@ ROOT = Path(__file__).parents[1]
 LAYERS = {
     "src/tui_gen": "terminal_text < errors < child, launcher, files, json_fields"
     " < training_run < card, checkpoint, lightning < config, sampling < text < images < generation, training_log"
-    " < runtime < scoring < library < inspection, run_watch < sessions, output < bench < bulk, tui < cli < __main__",
+    " < runtime < scoring < library < inspection, page, run_watch < sessions, output < bench < bulk, tui < cli"
+    " < __main__",
     "export": "graph < image_network, reader, files, build_tokenizer, quantise, checkpoints"
     " < samples, assumptions, compiler, gaps < images, text < factory, training, verify, arguments"
     " < original, folder, read, live < evaluation, convert < publish, child"

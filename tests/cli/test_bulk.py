@@ -5,11 +5,15 @@ from __future__ import annotations
 import io
 import json
 import os
+import pickle
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import duckdb
@@ -21,7 +25,11 @@ from pyarrow import parquet
 
 from tests.conftest import Run
 from tui_gen.bulk import engines
+from tui_gen.bulk.compute import Computer, Setup, digests
 from tui_gen.bulk.folder import MANIFEST
+from tui_gen.bulk.job import Part, Request
+from tui_gen.library import network_files
+from tui_gen.sampling.params import SamplingParams
 
 SHIPPED = Path(__file__).parents[2] / "models"
 Program = Callable[..., dict[str, Any]]
@@ -139,6 +147,19 @@ def test_a_part_that_every_process_dies_of_is_told(
     assert b"0 of" not in done.stderr
 
 
+def test_rows_that_are_there_are_computed_again_and_compared(tui_gen: Run, tmp_path: Path) -> None:
+    job = ("bulk", "image", "-n", "20", "--seed", "1", "-o", str(tmp_path / "out"), "--part", "8", "--format", "jsonl")
+    tui_gen(*job)
+    done = tui_gen(*job, "--check", "20")
+    assert (done.returncode, b"20 rows computed again in batches of 7: 0 differ, 0 in" in done.stderr) == (0, True)
+    part = tmp_path / "out" / "part-000001.jsonl"
+    part.write_text(part.read_text().replace('"logprob": -', '"logprob": -1', 1))
+    done = tui_gen(*job, "--check", "20")
+    assert (done.returncode, b"1 differ, 0 in their tokens" in done.stderr) == (1, True)
+    part.write_bytes(part.read_bytes()[:-9])
+    assert b"part-000001.jsonl is damaged; delete it" in tui_gen(*job, "--check", "20").stderr
+
+
 def test_another_job_is_not_mixed_into_a_folder(tui_gen: Run, tmp_path: Path) -> None:
     out = tmp_path / "out"
     tui_gen("bulk", "text", "the", "-n", "4", "-o", str(out))
@@ -208,6 +229,28 @@ def test_lines_and_files_have_the_scores_that_score_gives(tui_gen: Run, tmp_path
         assert done.returncode == 0, done.stderr
         scored = tui_gen("score", "text", str(text), str(text), *options, "--format", "jsonl").stdout.splitlines()
         assert read(out) == [json.loads(line) for line in scored[:-1]]
+
+
+def test_where_the_model_is_not_seen_its_files_come_from_the_object_store(
+    toy_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(get=lambda files: files))
+    model = toy_models / "text"
+    setup = Setup(model, digests(model), seed=3, batch=4, form="jsonl", key="text")
+    part = Part(0, 0, (Request("the", SamplingParams(), 5, 6),))
+    files = {path.name: path.read_bytes() for path in network_files(model)}
+    actor = engines._Actor(replace(setup, model=tmp_path / "elsewhere"), [files])
+    [content] = actor({"part": [pickle.dumps(part)]})["content"]
+    actor._copy.cleanup()
+    assert content == Computer(setup).compute(part)
+
+
+def test_the_programs_of_the_page_open_what_was_drawn(tui_gen: Run, tmp_path: Path) -> None:
+    tui_gen("bulk", str(SHIPPED / "names"), "-n", "500", "--seed", "3", "-o", str(tmp_path / "drawn"))
+    page = (Path(__file__).parents[2] / "docs" / "bulk.md").read_text("utf-8")
+    [code] = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, check=True)
+    assert b"\n500\n" in done.stdout
 
 
 def test_ray_draws_the_same_rows_and_what_does_not_fit_is_told_at_once(program: Program, tmp_path: Path) -> None:

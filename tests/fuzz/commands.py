@@ -46,12 +46,18 @@ _LINES = (
     *("tour tour.toml --check", "tour --plain", "tour picture.png --check", "bench nothing --json"),
     *("export network.pt -o made --name x", "export inspect network.pt", "export network.pt -o made --size 4x4"),
     *("export inspect picture.png --assume a=b", "export file.txt -o made --vocab file.txt --dtype fp16"),
+    *(
+        "bulk text the -n 3 -o parts --format jsonl",
+        "bulk text --score file.txt --lines -o parts",
+        "bulk image -o parts",
+    ),
     *("train names -o run --epochs 1", "evaluate text", "adherence image"),
 )
 """Some words of each are lost, added or exchanged."""
 _LAST = {
     "generate": ("-l", "3"),
     "bench": ("nothing",),
+    "bulk": ("--prompts", "missing"),
     "train": ("--data", "missing"),
     "evaluate": ("--data", "missing"),
     "adherence": ("--data", "missing"),

@@ -21,6 +21,7 @@ from tests.support.damage import damaged, with_damaged_parts
 from tests.support.journals import JournaledTree
 from tui_gen.errors import TuiGenError
 from tui_gen.library import open_model, read_card
+from tui_gen.sampling.params import SamplingParams
 from tui_gen.sessions.file import read_session, session_text
 from tui_gen.terminal_text import scrub, scrub_line
 
@@ -30,7 +31,7 @@ from .injections import injections
 from .monkey import monkey
 from .mutations import changed, toml
 from .pickles import bomb, random_pickle
-from .texts import prompts, tokenizers
+from .texts import any_text, prompts, tokenizers
 
 Attempt = Callable[[random.Random], object]
 """Makes an input of random numbers and reads it; TuiGenError is the only error that it may raise."""
@@ -390,6 +391,31 @@ def strange_png(rng: random.Random) -> bytes:
     )
 
 
+def jobs(folder: Path) -> Attempt:
+    """Files of prompts and manifests that are changed by structure, or damaged."""
+    from tui_gen.bulk.folder import MANIFEST, Results
+    from tui_gen.bulk.job import Drawing, Request, cut
+
+    models = [open_model(make(folder / make.__name__)) for make in (toys.text_folder, toys.image_folder)]
+    line = {"prompt": "the", "n": 3, "length": 5, "temperature": 1.5, "top_k": 2, "top_p": 0.9, "min_p": 0.1}
+    facts = {"format": 1, "model": {"name": "text"}, "job": {"seed": 3}, "form": "jsonl", "rows": 9, "part_rows": 4}
+    prompts, out = folder / "prompts.jsonl", folder / "out"
+    out.mkdir()
+
+    def attempt(rng: random.Random) -> object:
+        if rng.random() < 0.4:
+            content = json.dumps(changed(facts, rng)).encode()
+            (out / MANIFEST).write_bytes(damaged(content, rng) if rng.random() < 0.2 else content)
+            return Results(out, facts).count()
+        lines = [json.dumps(changed(line, rng)), any_text(rng)[:99], json.dumps(line)]
+        content = "\n".join(lines).encode("utf-8", "replace")
+        prompts.write_bytes(damaged(content, rng) if rng.random() < 0.2 else content)
+        job = Drawing(Request("", SamplingParams()), prompts)
+        return sum(part.rows for _, part in zip(range(99), cut(job.content(rng.choice(models)), 4), strict=False))
+
+    return attempt
+
+
 def tours(folder: Path) -> Attempt:
     """Tours that are changed by structure, or damaged."""
     from tui_gen.tui.tour import SHIPPED, read_tour
@@ -449,6 +475,7 @@ _KINDS = (
         pictures,
         sessions,
         logs,
+        jobs,
         tours,
         configurations,
         commands,

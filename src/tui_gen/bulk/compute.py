@@ -46,6 +46,7 @@ class Setup:
     key: Key
     """What a row holds."""
     provider: Provider = "cpu"
+    device: int = 0
     trust: bool = False
 
 
@@ -55,7 +56,7 @@ class Computer:
     def __init__(self, setup: Setup) -> None:
         """Raises TuiGenError for a model that does not open, or is another one than when the job began."""
         self._setup = setup
-        self._loaded_model = open_numbered(setup.model, setup.provider, trust=setup.trust)
+        self._loaded_model = open_numbered(setup.model, provider=setup.provider, device=setup.device, trust=setup.trust)
         if digests(setup.model) != setup.files:
             raise TuiGenError(f"{setup.model} was written anew since the job began; draw it to another folder")
 
@@ -114,9 +115,12 @@ def _alike(loaded_model: LoadedModel, first: int, content: Sequence[Request | Gi
     yield from groups.values()
 
 
-def open_numbered(model: str | Path, provider: Provider = "cpu", *, trust: bool = False, **others: Any) -> LoadedModel:
-    """Opens a model whose samples are known by their numbers. Raises TuiGenError as `open_model`, and for any other."""
-    loaded_model = open_model(model, provider=provider, **{**others, "threads": 1}, trust=trust)
+def open_numbered(model: str | Path, **options: Any) -> LoadedModel:
+    """Opens a model whose samples are known by their numbers, with one thread. options: as of `open_model`.
+
+    Raises TuiGenError as that does, and for any other model.
+    """
+    loaded_model = open_model(model, **{**options, "threads": 1})
     check_rows(loaded_model.model)
     return loaded_model
 
@@ -135,6 +139,18 @@ def encode(rows: Sequence[Row], card: ModelCard, setup: Setup) -> bytes:
         return _parquet(rows, setup.key, card)
     lines = ({**row, "png": base64.b64encode(row["png"]).decode()} if is_picture else row for row in rows)
     return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode("utf-8", "replace")
+
+
+def decode(content: bytes, form: Form) -> list[Row]:
+    """The rows of a file, without the PNG. Raises ValueError for one that is damaged."""
+    if form == "parquet":
+        import_pyarrow()
+        from pyarrow import parquet
+
+        rows = parquet.read_table(io.BytesIO(content)).to_pylist()
+    else:
+        rows = [json.loads(line) for line in content.splitlines()]
+    return [{key: value for key, value in row.items() if key != "png"} for row in rows]
 
 
 def _png(image: ImageSpec, pixels: Any) -> bytes:

@@ -187,7 +187,7 @@ class _Actor:
                 (Path(self._copy.name) / name).write_bytes(content)
             folder = Path(self._copy.name)
             setup = replace(setup, model=folder / setup.model.name if len(files) == 1 else folder)
-        self._computer = Computer(setup)
+        self._computer = Computer(replace(setup, device=0))  # the only one that Ray shows it
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         part: Part = pickle.loads(batch["part"][0])

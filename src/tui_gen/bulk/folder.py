@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from tui_gen import __version__
-from tui_gen.bulk.compute import Setup
+from tui_gen.bulk.compute import Setup, decode
 from tui_gen.errors import TuiGenError, UsageError
-from tui_gen.files import lock_at_once, read_text, replace_file
+from tui_gen.files import lock_at_once, read_bytes, read_text, replace_file
 from tui_gen.json_fields import parse_json, readable_json
 from tui_gen.library import LoadedModel
 
@@ -60,6 +60,14 @@ class Results:
         """How many a part has."""
         return min(self.part_rows, self.rows - number * self.part_rows)
 
+    def read(self, number: int) -> list[dict[str, Any]]:
+        """The rows of a part, as of `encode`. Raises TuiGenError for one that is damaged."""
+        content = read_bytes(self.path(number))
+        try:
+            return decode(content, self._suffix)
+        except (ValueError, OSError) as fault:
+            raise TuiGenError(f"{self.path(number)} is damaged; delete it, and it is made again") from fault
+
     def count(self) -> int:
         """How many rows are there."""
         names = set(os.listdir(self.folder))
@@ -102,10 +110,11 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     if not os.path.lexists(path):
         return None
     content = parse_json(read_text(path))
-    is_own = isinstance(content, dict) and content.get("format") == FORMAT and isinstance(content.get("job"), dict)
-    if not is_own or type(content.get("part_rows")) is not int or content["part_rows"] < 1:
+    facts = content if isinstance(content, dict) and content.get("format") == FORMAT else {}
+    job, size = facts.get("job"), facts.get("part_rows")
+    if not isinstance(job, dict) or type(job.get("seed")) is not int or type(size) is not int or size < 1:
         raise TuiGenError(f"{path} is not of a job of this version")
-    return content
+    return facts
 
 
 def part_rows(folder: Path) -> int | None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import random
 import sys
 import time
+from collections.abc import Iterable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,25 +18,27 @@ from tui_gen.terminal_text import counted, say, shows_colours
 
 if TYPE_CHECKING:  # the help loads nothing that a run needs
     from tui_gen.bulk.compute import Setup
+    from tui_gen.bulk.engines import Computed
     from tui_gen.bulk.folder import Results
-    from tui_gen.bulk.job import Job
+    from tui_gen.bulk.job import Job, Part
     from tui_gen.library import LoadedModel
 
 _TEXTS, _PICTURES = 256, 64
 """Rows in a batch; more are hardly faster."""
 _BATCHES, _FILES, _MOST_PARTS = 16, 64, 10_000
 """Of a part; files that are scored, which may be large; and parts of a folder, which is listed at once."""
+_OTHER_BATCH = 7
+"""Rows, where they are computed again."""
 _TOLD = 30.0
 """Seconds between two lines about how it goes, where no terminal shows it all the time."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Describes the command's options."""
-    parser.description = (
-        "Draws any number of samples, or scores any number of texts, into a folder of parts. The same command again "
-        "goes on where it was. A sample is known by the seed and its number: it is the same however many processes or "
-        "machines draw."
-    )
+    parser.description = """Draws any number of samples, or scores any number of texts, into a folder of parts.
+
+The same command again goes on where it was. A sample is known by the seed and
+its number: it is the same however many processes or machines draw."""
     parser.add_argument("model", metavar="MODEL", help=options.MODEL)
     parser.add_argument("prompt", nargs="?", default="", metavar="PROMPT", help="of all samples")
     options.add_run_options(parser, samples="rows")
@@ -55,6 +60,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     count = options.count
     parser.add_argument("--batch", type=count("batch"), metavar="N", help="samples that a process computes at once")
     parser.add_argument("--part", type=count("part"), metavar="N", help="samples in a file of the folder")
+    parser.add_argument(
+        "--check",
+        type=count("part"),
+        metavar="N",
+        help="compute parts with N of the rows that are there again, in other batches; count what differs",
+    )
     parser.add_argument("--engine", choices=("local", "ray"), default="local", help="this machine, or Ray Data")
     parser.add_argument(
         "--workers", type=count("workers"), metavar="N", help="processes; default: one for each processor or GPU"
@@ -66,13 +77,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Computes as the command line asks; returns the exit status."""
     from tui_gen.bulk import compute, folder
+    from tui_gen.cli import runs
+    from tui_gen.sampling.params import SamplingParams
 
     _check(args)
-    loaded_model = compute.open_numbered(args.model, **options.engine(args))
+    engine = options.engine(args)
+    loaded_model = compute.open_numbered(args.model, **engine)
     job, model, output = _job(args, loaded_model), loaded_model.folder, Path(args.output)
     rows = sum(each.rows for each in job.content(loaded_model))
     if not rows:
         raise TuiGenError("there is nothing to do: the file has no line")
+    runs.warn(loaded_model, args.prompt, SamplingParams(top_k=args.top_k), args.length)
     is_picture = loaded_model.card.image is not None
     setup = compute.Setup(
         model,
@@ -82,6 +97,7 @@ def run(args: argparse.Namespace) -> int:
         form=args.format,
         key=("text" if args.lines else "file") if args.score else "pixels" if is_picture else "text",
         provider="cuda" if loaded_model.model.provider == "CUDA" else "cpu",
+        device=engine["device"],
         trust=args.trust,
     )
     size = _FILES if setup.key == "file" else _BATCHES * setup.batch
@@ -89,8 +105,7 @@ def run(args: argparse.Namespace) -> int:
         size = args.part or folder.part_rows(output) or max(size, -(-rows // _MOST_PARTS))
         results = folder.Results(output, folder.manifest(loaded_model, setup, job.facts(), rows=rows, size=size))
         del loaded_model  # each worker has its own
-        _compute(args, setup, job, results)
-    return 0
+        return _check_rows(args, setup, job, results) if args.check else _compute(args, setup, job, results)
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -132,21 +147,48 @@ def _seed(args: argparse.Namespace) -> int:
     return int(before["job"]["seed"]) if before else new_seed()
 
 
-def _compute(args: argparse.Namespace, setup: Setup, job: Job, results: Results) -> None:
+def _compute(args: argparse.Namespace, setup: Setup, job: Job, results: Results) -> int:
     """Computes what is not there yet, and tells how it goes."""
-    from tui_gen.bulk import engines
     from tui_gen.bulk.job import cut
-    from tui_gen.runtime.placement import cores
 
     missing = (part for part in cut(job.content(), results.part_rows) if not results.has(part.number))
-    if args.engine == "ray":
-        computed = engines.on_ray(setup, missing, args.workers, args.address)
-    else:
-        computed = engines.on_this_machine(setup, missing, args.workers or args.threads or cores())
-    with closing(computed), _Progress(results) as progress:
+    with closing(_engine(args, setup, missing)) as computed, _Progress(results) as progress:
         for number, content in computed:
             results.put(number, content)
             progress.add(number)
+    return 0
+
+
+def _engine(args: argparse.Namespace, setup: Setup, parts: Iterable[Part]) -> Computed:
+    from tui_gen.bulk import engines
+    from tui_gen.runtime.placement import cores
+
+    if args.engine == "ray":
+        return engines.on_ray(setup, parts, args.workers, args.address)
+    processes = 1 if setup.provider == "cuda" else args.threads or cores()
+    return engines.on_this_machine(setup, parts, args.workers or processes)
+
+
+def _check_rows(args: argparse.Namespace, setup: Setup, job: Job, results: Results) -> int:
+    """Computes rows of some parts again in other batches; 1 where any differs."""
+    from tui_gen.bulk.compute import decode
+    from tui_gen.bulk.job import cut
+
+    there = [number for number in range(-(-results.rows // results.part_rows)) if results.has(number)]
+    chosen = set(random.sample(there, min(len(there), -(-args.check // results.part_rows))))
+    parts = (part for part in cut(job.content(), results.part_rows) if part.number in chosen)
+    count = differ = tokens = 0
+    other = replace(setup, batch=_OTHER_BATCH)
+    with closing(_engine(args, other, parts)) as computed:
+        for number, content in computed:
+            before = {row["sample"]: row for row in results.read(number)}
+            for row in decode(content, setup.form):
+                count += 1
+                differ += row != before[row["sample"]]
+                tokens += row[setup.key] != before[row["sample"]][setup.key]
+    again = f"{counted(count, 'row')} computed again in batches of {_OTHER_BATCH}"
+    say(f"{again}: {differ:,} differ, {tokens:,} in their tokens")
+    return int(differ > 0)
 
 
 class _Progress:

@@ -30,6 +30,7 @@ COMMANDS = {
     "learned": "how a model learned, epoch by epoch",
     "watch": "a training while it runs: its losses, and its newest network to play",
     "tour": "a tour of the screen, through what the models have inside",
+    "page": "a page that plays models in a browser",
     "bench": "times the engine and the screen",
     "config": "where your settings and keys are kept",
     "doctor": "what is installed, on what machine, and what is wrong with it",
