@@ -16,9 +16,9 @@ from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.files import HALF, digest, replace_files
 from tui_gen.json_fields import JsonFields
+from tui_gen.training_log import json_lines
 from tui_gen.training_run import LOG
 
-from .files import json_lines
 from .training.checkpoint import WEIGHTS, read_log
 from .training.tasks import ImageTask
 

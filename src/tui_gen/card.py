@@ -180,6 +180,12 @@ class ModelCard:
         epoch = self.export.get("epoch")
         return epoch if type(epoch) is int else None
 
+    @property
+    def part(self) -> float:
+        """Of the data of that epoch that had been read; less than 1 of one that was published before its end."""
+        part = self.export.get("part")
+        return part if isinstance(part, float) and 0 < part < 1 else 1.0
+
     def to_json(self) -> str:
         """The text of config.json; facts that are unknown are left out."""
         return readable_json(self.known_facts()) + "\n"

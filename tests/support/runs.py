@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export.publish import write_log
 from tests.support import toys
 from tui_gen.training_log import TrainingLog
 from tui_gen.training_run import epoch_folder
@@ -50,8 +49,7 @@ def published(
     partial.parent.mkdir(parents=True, exist_ok=True)
     folder(partial, name=name or run.name, **changes)
     (partial / "training.jsonl").write_text(json.dumps(entry) + "\n")
-    log.update(None)
-    write_log(log, entry)
+    log.add(entry)
     if model.exists():
         last = json.loads((model / "training.jsonl").read_text())["epoch"]
         shutil.rmtree(epoch_folder(run, last), ignore_errors=True)

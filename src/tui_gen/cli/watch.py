@@ -123,11 +123,11 @@ def _due_epochs(training: Training) -> Iterator[tuple[Epoch | None, Network | No
     """
     shown, looks, converted = list[str](), 0, set[str]()
     for state in _looks(training):
-        networks = {network.epoch: network for network in state.networks}
-        epochs = {f"{epoch.number} {epoch.losses}": epoch for epoch in state.learning.epochs}
+        networks = {(network.epoch, network.card.part): network for network in state.networks}
+        epochs = {f"{epoch.title} {epoch.losses}": epoch for epoch in state.learning.epochs}
         shown = [key for key, _ in takewhile(lambda pair: pair[0] == pair[1], zip(shown, epochs, strict=False))]
         for key in list(epochs)[len(shown) :]:
-            epoch, network = epochs[key], networks.get(epochs[key].number)
+            epoch, network = epochs[key], networks.get((epochs[key].number, epochs[key].part))
             is_newest = epoch is state.last
             if is_newest and not network and not epoch.trouble and looks < _PATIENCE:
                 looks += 1
