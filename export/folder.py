@@ -171,7 +171,7 @@ def _facts(card: ModelCard) -> str:
         ("compared with PyTorch", proof),
         ("computes", export.text("computes", "")),
         ("weights stored as", weights),
-        ("assumed, for its file does not say", "; ".join(map(str, export.items("assumed")))),
+        ("assumed, for nothing says it", "; ".join(map(str, export.items("assumed")))),
     ]
     lines = [f"| {name} | {value} |" for name, value in rows if value]
     return "\n".join(["| | |", "|---|---|", *lines])

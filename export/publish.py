@@ -37,7 +37,7 @@ from .text.vocabulary_files import CHARACTER_SETS
 
 _NEXT = "next"
 """A folder among the epochs that is being written."""
-_FORM, _GIVER = "a network that is being trained", "your training"
+_FORM, _SOURCE = "a network that is being trained", "the live network"
 _LONGEST_NAME = 300
 _MEGABYTE = 10**6
 KEEP_MB = 200
@@ -69,7 +69,7 @@ def publish(
             facts, path = _vocabulary(vocabulary)
             checkpoint = Checkpoint(_FORM, {}, facts=facts)
             read_options = ReadOptions(vocab=path, **options)
-            reading = read_module(copy_module(module), _GIVER, checkpoint, read_options, must_answer=False)
+            reading = read_module(copy_module(module), _SOURCE, checkpoint, read_options, must_answer=False)
             return publisher.convert(reading, OpenStep.of)  # the tokenizer is nobody else's
 
     return publisher.publish(convert, epoch, losses, unit=unit, request=SampleRequest(*samples), keep_mb=keep_mb)

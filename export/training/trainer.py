@@ -38,10 +38,9 @@ from .tasks import Batch, in_unit
 WARM_UP_STEPS = 200
 SAMPLE_SEEDS = (1, 2, 3, 4)
 PART_SECONDS = 30.0
-"""Of an epoch that goes on: after these its network is published as it is, and as often from then on as that takes a
-twentieth of the time at most.
-"""
-_SHARE = 1 / 20
+"""Of an epoch that goes on, after which its network is published as it is."""
+_GROWTH = 2
+"""How much later the next one follows: a network changes most in the beginning."""
 
 
 @dataclass(frozen=True)
@@ -219,9 +218,9 @@ class Trainer:
                 loss, tokens = self._update(batch)
                 total, count = total + loss * tokens, count + tokens
                 progress.update(progress.task_ids[0], advance=1, loss=f"loss {in_unit(total / count, unit):.3f}")
-                if (now := time.monotonic()) >= due and number < size:
+                if time.monotonic() >= due and number < size:
                     self._publish_part(start, in_unit(total / count, unit), number / size)
-                    due = time.monotonic() + max(PART_SECONDS, (time.monotonic() - now) / _SHARE)
+                    due = start + _GROWTH * (time.monotonic() - start)
         return in_unit(total / count, unit)
 
     def _update(self, batch: Batch) -> tuple[float, int]:

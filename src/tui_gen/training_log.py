@@ -195,8 +195,10 @@ def read_learning(folder: Path, card: ModelCard | None) -> Learning:
 
 
 def count_epochs(folder: Path) -> int:
-    """How many lines the log of a model folder or a run has now, whatever they say. Raises TuiGenError without one."""
-    return sum(1 for line in _read_from(folder / LOG, 0).split(b"\n") if line.strip())
+    """How many whole lines the log of a model folder or a run has now, whatever they say. Raises TuiGenError without
+    one.
+    """
+    return sum(map(_is_whole, _read_from(folder / LOG, 0).split(b"\n")))
 
 
 def json_lines(entries: Iterable[Mapping[str, Any]]) -> str:

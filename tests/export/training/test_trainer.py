@@ -187,7 +187,7 @@ def test_a_long_epoch_shows_its_network_while_it_goes_on_and_ends_as_one_that_do
 
     list(trainer(setup, tmp_path / "whole").run())
     monkeypatch.setattr(loop, "PART_SECONDS", 0)
-    monkeypatch.setattr(loop, "_SHARE", 1e9)
+    monkeypatch.setattr(loop, "_GROWTH", 0)
     list(trainer(setup, tmp_path / "parts", publish=publish).run())
     steps = len(setup.task)
     assert [entry.get("part") for entry in shown] == [*(round(at / steps, 4) for at in range(1, steps)), None] * 2
