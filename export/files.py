@@ -7,9 +7,7 @@ trained on other data never claims what is not so.
 from __future__ import annotations
 
 import hashlib
-import json
 import tokenize
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -125,8 +123,3 @@ def read_array_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
     except (tokenize.TokenError, SyntaxError, TypeError) as fault:  # Python's, which reads the header
         raise ValueError(f"its header is damaged: {fault}") from fault
     return shape, dtype
-
-
-def json_lines(entries: Iterable[Mapping[str, Any]]) -> str:
-    """One object a line."""
-    return "".join(json.dumps(entry) + "\n" for entry in entries)

@@ -16,9 +16,9 @@ from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.files import HALF, digest, replace_files
 from tui_gen.json_fields import JsonFields
+from tui_gen.training_log import json_lines
 from tui_gen.training_run import LOG
 
-from .files import json_lines
 from .training.checkpoint import WEIGHTS, read_log
 from .training.tasks import ImageTask
 
@@ -171,7 +171,7 @@ def _facts(card: ModelCard) -> str:
         ("compared with PyTorch", proof),
         ("computes", export.text("computes", "")),
         ("weights stored as", weights),
-        ("assumed, for its file does not say", "; ".join(map(str, export.items("assumed")))),
+        ("assumed, for nothing says it", "; ".join(map(str, export.items("assumed")))),
     ]
     lines = [f"| {name} | {value} |" for name, value in rows if value]
     return "\n".join(["| | |", "|---|---|", *lines])

@@ -20,27 +20,24 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from tui_gen.errors import TuiGenError
-from tui_gen.files import append_to_file, lock_at_once, replace_file
-from tui_gen.json_fields import parse_json
+from tui_gen.files import lock_at_once
 from tui_gen.terminal_text import say
-from tui_gen.training_log import Learning, TrainingLog, whole_lines
-from tui_gen.training_run import EPOCHS, MODEL, Publication, epoch_folder, epoch_folders, epoch_of
+from tui_gen.training_log import Learning, TrainingLog
+from tui_gen.training_run import EPOCHS, LOCK, MODEL, Publication, epoch_folder, epoch_folders, epoch_of
 
 from .checkpoints.checkpoint import Checkpoint
 from .convert import Conversion, conversion_of
 from .factory.owner import fault_line
 from .factory.read import read_module
-from .files import json_lines
 from .folder import write_folder
 from .live import as_if_nothing_were, copy_module, is_first_process
 from .reader import Diagnosis, Exportable, Reading, ReadOptions
 from .samples import OpenStep, SampleRequest, draw_samples
 from .text.vocabulary_files import CHARACTER_SETS
 
-_LOCK = "training.lock"
 _NEXT = "next"
 """A folder among the epochs that is being written."""
-_FORM, _GIVER = "a network that is being trained", "your training"
+_FORM, _SOURCE = "a network that is being trained", "the live network"
 _LONGEST_NAME = 300
 _MEGABYTE = 10**6
 KEEP_MB = 200
@@ -72,7 +69,7 @@ def publish(
             facts, path = _vocabulary(vocabulary)
             checkpoint = Checkpoint(_FORM, {}, facts=facts)
             read_options = ReadOptions(vocab=path, **options)
-            reading = read_module(copy_module(module), _GIVER, checkpoint, read_options, must_answer=False)
+            reading = read_module(copy_module(module), _SOURCE, checkpoint, read_options, must_answer=False)
             return publisher.convert(reading, OpenStep.of)  # the tokenizer is nobody else's
 
     return publisher.publish(convert, epoch, losses, unit=unit, request=SampleRequest(*samples), keep_mb=keep_mb)
@@ -86,6 +83,8 @@ class Publisher:
         self._log = TrainingLog(run)
         self._proved: Diagnosis | None = None
         """What a network was that was proved whole."""
+        self._has_noted = False
+        """Whether the log has a line of this process."""
         self._lock: int | None = None
         """Held until the process ends."""
         self._told = set[str]()
@@ -105,7 +104,7 @@ class Publisher:
         conversion: Conversion | None = None
         folder: Path | None = None
         try:
-            self._claim()
+            self.claim()
         except (TuiGenError, OSError) as fault:
             return Publication(epoch or 0, time.monotonic() - began, trouble=self._tell(fault))
         with self._telling(troubles):
@@ -117,20 +116,33 @@ class Publisher:
             conversion = convert()
             entry |= draw_samples(conversion.step, request)
         entry |= {"seconds": round(time.monotonic() - began, 2), **({"trouble": troubles[0]} if troubles else {})}
-        with self._telling(troubles):
-            if not is_damaged:
-                write_log(self._log, entry)
+        entry |= {"restart": True} if any(each.number < number for each in epochs) and not self._has_noted else {}
+        if not is_damaged:
+            with self._telling(troubles):
+                self._log.add(entry)
+                self._has_noted = True
         with self._telling(troubles):
             folder = self._write(conversion, entry, keep_mb) if conversion else None
+        self._close(entry, troubles, is_damaged=is_damaged)
         parity = conversion.card.export["parity"] if conversion else {}
         seconds = time.monotonic() - began
         return Publication(number, seconds, folder, parity.get("original_difference"), "; ".join(troubles))
 
     def keep(self, exportable: Exportable, step: OpenStep, entry: Mapping[str, Any]) -> None:
         """Publishes a network whose training notes its epochs itself, of which this is the last."""
-        with self._telling([]):
-            self._claim()
+        troubles = list[str]()
+        with self._telling(troubles):
+            self.claim()
             self._write(self.convert(Reading(Diagnosis(_FORM), lambda: exportable), lambda _: step), entry, KEEP_MB)
+        self._close(entry, troubles, is_damaged=False)
+
+    def _close(self, entry: Mapping[str, Any], troubles: list[str], *, is_damaged: bool) -> None:
+        """Notes why an epoch has no network, where its line does not say so; after one without, all is told anew."""
+        if not troubles:
+            self._told.clear()
+        elif not is_damaged and "trouble" not in entry:
+            with self._telling(troubles):
+                self._log.add({**entry, "trouble": troubles[0]})
 
     def convert(self, reading: Reading, open_step: Callable[[Exportable], OpenStep]) -> Conversion:
         """Proves whole what is of other sizes than the network before."""
@@ -163,28 +175,31 @@ class Publisher:
         model = self.run / MODEL
         partial = self.run / EPOCHS / _NEXT
         shutil.rmtree(partial, ignore_errors=True)
-        card = replace(conversion.card, export={**conversion.card.export, "epoch": entry["epoch"]})
+        place = {key: entry[key] for key in ("epoch", "part") if key in entry}
+        card = replace(conversion.card, export={**conversion.card.export, **place})
         write_folder(partial, graph=conversion.graph, card=card, tokenizer=conversion.tokenizer, log=[entry])
         if (last := epoch_of(model)) is not None:
             earlier = epoch_folder(self.run, last)
             shutil.rmtree(earlier, ignore_errors=True)
             model.rename(earlier)
         partial.rename(model)
+        if last is not None and last == entry["epoch"]:  # which went on
+            shutil.rmtree(epoch_folder(self.run, last), ignore_errors=True)
         with contextlib.suppress(TuiGenError):  # which was told
             self._log.update(None)
         prune(self.run, round(keep_mb * _MEGABYTE), _best(self._log.learning))
         return model
 
-    def _claim(self) -> None:
-        """Raises TuiGenError, with its name, where another training writes there."""
+    def claim(self) -> None:
+        """Makes the run this process's. Raises TuiGenError, with its name, where another training writes there."""
         self.run.mkdir(parents=True, exist_ok=True)
-        if self._lock is not None and (self.run / _LOCK).exists():
+        if self._lock is not None and (self.run / LOCK).exists():
             return
-        lock = os.open(self.run / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        lock = os.open(self.run / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
         if not lock_at_once(lock, without=True):
             other = os.read(lock, _LONGEST_NAME).decode("utf-8", "replace").strip()
             os.close(lock)
-            raise TuiGenError(f"another training writes there: {other}; publish to a folder of its own")
+            raise TuiGenError(f"another training writes into {self.run}: {other}; give this one a folder of its own")
         name = f"process {os.getpid()} on {socket.gethostname()}: {shlex.join(sys.argv)}".encode()[:_LONGEST_NAME]
         with contextlib.suppress(OSError):  # a full disk, which harms nothing else here
             os.ftruncate(lock, 0)
@@ -230,18 +245,6 @@ def _losses(losses: tuple[float | None, float | None]) -> dict[str, float | str 
         name: number if number is None or math.isfinite(number) else str(number)
         for name, number in zip(names, numbers, strict=True)
     }
-
-
-def write_log(log: TrainingLog, entry: Mapping[str, Any]) -> None:
-    """Adds a line to a log as it was read; an epoch that was noted before, as by a training that began anew, is noted
-    once, and a last line that a kill has cut is none.
-    """
-    if log.is_cut or any(epoch.number >= entry["epoch"] for epoch in log.learning.epochs):
-        earlier = [parse_json(line) for line in whole_lines(log.path) if line.strip()]
-        before = [each for each in earlier if each["epoch"] < entry["epoch"]]
-        replace_file(log.path, json_lines([*before, entry]).encode())
-    else:
-        append_to_file(log.path, json_lines([entry]).encode())
 
 
 def prune(run: Path, most: int, best: int | None) -> None:

@@ -21,7 +21,9 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m expor
 def _publisher(run: Path) -> Publish:
     from .publish import publisher_of
 
-    return publisher_of(run).keep
+    publisher = publisher_of(run)
+    publisher.claim()
+    return publisher.keep
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from tui_gen.card import ImageSpec, LayerSpec, ModelCard, Quality
 from tui_gen.errors import TuiGenError
 
 TEXT = {"name": "toy", "kind": "text", "vocab_size": 8, "bos": 0}
-NEAR = "logits within 2.0e-06 of the network as it was read from the file, over 1,200 steps"
+NEAR = "logits within 2.0e-06 of the network as it was read, over 1,200 steps"
 LAYERS = (LayerSpec("first", ((-1, 0), (-1, 1)), 3, "vertical", 2), LayerSpec("last", ((0, 0),), -2))
 PALETTE = ((0, 0, 0), (255, 0, 0), (255, 255, 255))
 IMAGE = {"name": "toy", "kind": "image", "vocab_size": 3, "bos": 3, "image": toys.IMAGE}

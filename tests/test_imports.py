@@ -19,8 +19,8 @@ LAYERS = {
     " < runtime < scoring < library < inspection, page, run_watch < sessions, output < bench < bulk, tui < cli"
     " < __main__",
     "export": "graph < image_network, reader, files, build_tokenizer, quantise, checkpoints"
-    " < samples, assumptions, compiler, gaps < images, text < factory, training, verify, arguments"
-    " < original, folder, read, live < evaluation, convert < publish, child"
+    " < samples, assumptions, compiler, gaps < images, text < factory, verify, arguments < live < training"
+    " < original, folder, read < evaluation, convert < publish, child"
     " < train < __main__ < evaluate, obedience",
     "src/tui_gen/tui": "bindings, clipboard, driver, knob_state, layout, themes < keymap, tour, widgets < dialogs"
     " < model_loader < playground < tour_screen, watch_screen < app",

@@ -219,6 +219,9 @@ def test_what_is_waited_for_is_told_once(
     assert told() == f"tui-gen: {run_folder} is not there; waiting for a training; ctrl+c ends\n"
     run_folder.mkdir()
     assert told() == f"tui-gen: {run_folder} is empty; waiting for a training; ctrl+c ends\n"
+    (run_folder / "training.lock").write_text("process 7 on earth: train.py")
+    begun = f"tui-gen: {run_folder} has no network yet, and process 7 on earth: train.py has begun there; waiting for "
+    assert told() == f"{begun}it; ctrl+c ends\n"
     published(run_folder, 1)
     assert told() == ""
     shutil.rmtree(run_folder)

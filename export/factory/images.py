@@ -186,11 +186,11 @@ def probe(module: nn.Module, height: int, width: int, options: ReadOptions) -> P
     if shapes:
         raise TuiGenError(
             f"the module returns {shapes}, of which no dimension can be the levels of the pixels of {BATCH} images of "
-            f"{height}x{width}; let the --factory return a module whose forward gives [batch, levels, height, width]"
+            f"{height}x{width}; let its forward give [batch, levels, height, width]"
         )
     raise TuiGenError(
-        f"the module cannot be called with an image of {height}x{width}: {fault}; let the --factory return a module "
-        "whose forward takes an image, or an image and a class"
+        f"the module cannot be called with an image of {height}x{width}: {fault}; let its forward take an "
+        "image, or an image and a class"
     )
 
 

@@ -29,32 +29,32 @@ def read_factory(factory: str, checkpoint: Checkpoint | None, options: ReadOptio
     A network with recurrent layers and no convolutions over images is a language model. Raises TuiGenError, in one
     line, for whatever goes wrong in the owner's code, and for what cannot be played.
     """
-    return read_module(build_module(factory, checkpoint), factory, checkpoint, options)
+    return read_module(build_module(factory, checkpoint), f"the module that {factory} returns", checkpoint, options)
 
 
 def read_module(
-    module: nn.Module, factory: str, checkpoint: Checkpoint | None, options: ReadOptions, *, must_answer: bool = True
+    module: nn.Module, source: str, checkpoint: Checkpoint | None, options: ReadOptions, *, must_answer: bool = True
 ) -> Reading:
     """The same of a module that is there, on the CPU and in eval mode.
 
-    factory: where it comes from, for people. must_answer: whether a language model that nobody knows how to call is
+    source: what it is, for people. must_answer: whether a language model that nobody knows how to call is
     refused; else nothing proves that it was read right.
     """
     whole = checkpoint_of(module, checkpoint)
     draws = any(isinstance(part, (nn.Conv2d, nn.ConvTranspose2d)) for part in module.modules())
     reading = None if draws else read_text(whole, options)
     if reading is not None:
-        return _with_answers(reading, module, factory, must_answer)
-    return _picture_reading(module, whole, options, factory)
+        return _with_answers(reading, module, source, must_answer)
+    return _picture_reading(module, whole, options, source)
 
 
-def _with_answers(reading: Reading, module: nn.Module, factory: str, must_answer: bool) -> Reading:
+def _with_answers(reading: Reading, module: nn.Module, source: str, must_answer: bool) -> Reading:
     """The same reading, to be proved against what the module itself answers."""
 
     def make() -> Exportable:
         exportable = reading.make()
         try:
-            return replace(exportable, references=answers_of(module, exportable.network, factory))
+            return replace(exportable, references=answers_of(module, exportable.network, source))
         except TuiGenError:
             if must_answer:
                 raise
@@ -63,7 +63,7 @@ def _with_answers(reading: Reading, module: nn.Module, factory: str, must_answer
     return replace(reading, make=make)
 
 
-def _picture_reading(module: nn.Module, checkpoint: Checkpoint, options: ReadOptions, factory: str) -> Reading:
+def _picture_reading(module: nn.Module, checkpoint: Checkpoint, options: ReadOptions, source: str) -> Reading:
     assumptions = Assumptions(options, checkpoint)
     height, width = _size(module, assumptions)
     call = _with_answer(probe(module, height, width, options), assumptions)
@@ -80,9 +80,9 @@ def _picture_reading(module: nn.Module, checkpoint: Checkpoint, options: ReadOpt
     network = _network(adapter, whole, encoding, (height, width), count)
     returned = f"; of what it returns, {adapter.output} is taken" if adapter.output else ""
     assumptions.check_all_used(OF_TEXTS)
-    notes = [f"built by {factory}; called with {call.convention}{returned}", *notes]
+    notes = [f"{source}; called with {call.convention}{returned}", *notes]
     reading = reading_of(network, assumptions, notes=notes)
-    against = f"the original: the module that {factory} returns"
+    against = f"the original: {source}"
     return replace(reading, make=lambda: replace(reading.make(), against=against))
 
 

@@ -29,7 +29,7 @@ _FIRST_STATE = re.compile(
 """Methods that give a first state for a batch."""
 
 
-def answers_of(module: nn.Module, network: object, factory: str) -> Iterable[Reference]:
+def answers_of(module: nn.Module, network: object, source: str) -> Iterable[Reference]:
     """What the module answers, in every way of calling it that works; token by token it is asked when these are wanted.
 
     Raises TuiGenError with the failure of the call that came furthest if none does, or if the answers are no logits of
@@ -37,7 +37,6 @@ def answers_of(module: nn.Module, network: object, factory: str) -> Iterable[Ref
     """
     assert isinstance(network, TextNetwork)
     tokens = torch.from_numpy(network.random_tokens(_BATCH, np.random.default_rng(0)))[:, :_STEPS]
-    source = f"the module that {factory} returns"
     answers, vocab_size = _Answers(module, network.vocab_size), network.vocab_size
     later = vocab_size // 2 + tokens % (vocab_size - vocab_size // 2)
     # some cut low ids out of a text, which end it or fill it up
@@ -57,11 +56,11 @@ def answers_of(module: nn.Module, network: object, factory: str) -> Iterable[Ref
     if answers.shapes:
         raise TuiGenError(
             f"{source} gives {answers.shapes} for {_BATCH}x{_STEPS} tokens, and not {network.vocab_size:,} numbers "
-            "after each, as many as it predicts; let the --factory return a module whose forward gives logits"
+            "after each, as many as it predicts; let its forward give logits"
         )
     raise TuiGenError(
-        f"{source} cannot be called with token ids, alone or with a state: {answers.fault}; let the --factory return a "
-        "module whose forward takes ids [batch, n]"
+        f"{source} cannot be called with token ids, alone or with a state: {answers.fault}; let its "
+        "forward take ids [batch, n]"
     )
 
 

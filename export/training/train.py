@@ -64,6 +64,7 @@ def _train(args: argparse.Namespace, device: str, publisher: Publisher) -> None:
     preset = PRESETS[args.name]
     batch_size = args.batch_size or preset.batch_size
     args.output.mkdir(parents=True, exist_ok=True)
+    publish = publisher(args.output)
     training = _with_stacks(preset.prepare(args.data, batch_size), args.stacks)
     options = Options(
         preset=args.name,
@@ -76,7 +77,7 @@ def _train(args: argparse.Namespace, device: str, publisher: Publisher) -> None:
         data=fingerprint(args.data),
         stacks=args.stacks,
     )
-    trainer = Trainer(options, training, args.output, device, publisher(args.output))
+    trainer = Trainer(options, training, args.output, device, publish)
     _report_start(trainer, resumed=trainer.resume())
     for entry in trainer.run():
         show(*_summary(entry))

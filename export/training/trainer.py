@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import platform
 import sys
@@ -22,9 +23,10 @@ from tui_gen.errors import TuiGenError
 from tui_gen.files import replace_file
 from tui_gen.json_fields import JsonFields
 from tui_gen.terminal_text import shows_colours
+from tui_gen.training_log import TrainingLog, json_lines
 
-from ..files import json_lines
 from ..images.streaming import with_guidance
+from ..live import as_if_nothing_were
 from ..reader import Exportable
 from ..samples import OpenStep, SampleRequest, draw_samples
 from . import checkpoint
@@ -35,6 +37,10 @@ from .tasks import Batch, in_unit
 
 WARM_UP_STEPS = 200
 SAMPLE_SEEDS = (1, 2, 3, 4)
+PART_SECONDS = 30.0
+"""Of an epoch that goes on, after which its network is published as it is."""
+_GROWTH = 2
+"""How much later the next one follows: a network changes most in the beginning."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,8 @@ class Trainer:
     """AdamW with warm-up and cosine decay, gradients clipped to norm 1, an exponential moving average of the weights.
 
     directory: where checkpoint and log are kept. publish: is called with the network of an epoch, its step function,
-    and the epoch's entry in the log, all of which is saved then.
+    and the epoch's entry in the log, all of which is saved then; and with those of a long epoch that goes on, of which
+    the log alone has a line.
     """
 
     def __init__(
@@ -85,6 +92,7 @@ class Trainer:
         self.average = AveragedModel(self.net, multi_avg_fn=self._blend)
         self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=options.learning_rate)
         self.epoch, self.step, self.log = 0, 0, list[dict[str, Any]]()
+        self.log_file = TrainingLog(directory)
         self.total_steps = options.epochs * len(training.task)
 
     def run(self) -> Iterator[dict[str, Any]]:
@@ -93,22 +101,39 @@ class Trainer:
             start = time.monotonic()
             train_loss = self._train_epoch()
             self.epoch += 1
-            exportable = exportable_of(self.training, self.average.module.state_dict())
-            step = OpenStep.of(exportable)
-            self.log.append(
-                {
-                    "epoch": self.epoch,
-                    "step": self.step,
-                    "unit": self.training.task.unit,
-                    "train_loss": round(train_loss, 4),
-                    "validation_loss": round(self._held_out_loss(), 4),
-                    "seconds": round(time.monotonic() - start, 1),
-                    **samples_of(self.training, step),
-                }
-            )
+            exportable, step = self._open()
+            held_out = {"validation_loss": round(self._held_out_loss(), 4)}
+            self.log.append(self._entry(self.epoch, start, train_loss, step, held_out))
             self.save()
             self._publish(exportable, step, self.log[-1])
             yield self.log[-1]
+
+    def _open(self) -> tuple[Exportable, OpenStep]:
+        """The network as it is now."""
+        exportable = exportable_of(self.training, self.average.module.state_dict())
+        return exportable, OpenStep.of(exportable)
+
+    def _entry(
+        self, epoch: int, start: float, train_loss: float, step: OpenStep, more: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        return {
+            "epoch": epoch,
+            "step": self.step,
+            "unit": self.training.task.unit,
+            "train_loss": round(train_loss, 4),
+            **more,
+            "seconds": round(time.monotonic() - start, 1),
+            **samples_of(self.training, step),
+        }
+
+    def _publish_part(self, start: float, train_loss: float, part: float) -> None:
+        """The network in the middle of an epoch; the training goes on as if nothing were, a full disk included."""
+        with as_if_nothing_were():
+            exportable, step = self._open()
+            entry = self._entry(self.epoch + 1, start, train_loss, step, {"part": round(part, 4)})
+            with contextlib.suppress(OSError, TuiGenError):  # the end of the epoch tells of it
+                self.log_file.add(entry)
+            self._publish(exportable, step, entry)
 
     def save(self) -> None:
         """Checkpoint first, then the log, which is a copy of what the checkpoint holds.
@@ -132,7 +157,7 @@ class Trainer:
         }
         try:
             checkpoint.save(self.directory / "checkpoint.pt", contents)
-            self._write_log()
+            self._note_epoch()
         except OSError as fault:
             stands = "the checkpoint of the epoch before stands" if self.epoch > 1 else "there is no checkpoint yet"
             raise TuiGenError(
@@ -160,7 +185,7 @@ class Trainer:
             RuntimeError,
         ) as fault:  # of PyTorch
             raise TuiGenError(f"{path} is damaged: {' '.join(str(fault).split()):.200}; use another -o") from fault
-        self._write_log()  # which a kill may have left one epoch behind
+        self._write_log()  # which a kill may have left in another epoch
         return True
 
     def _take_up(self, contents: Mapping[str, Any]) -> None:
@@ -171,20 +196,31 @@ class Trainer:
         facts = JsonFields(dict(contents), "")
         self.epoch, self.step, self.log = facts.integer("epoch"), facts.integer("step"), contents["log"]
 
+    def _note_epoch(self) -> None:
+        try:
+            self.log_file.add(self.log[-1])
+        except TuiGenError:  # somebody has damaged it
+            self._write_log()
+
     def _write_log(self) -> None:
-        replace_file(self.directory / "training.jsonl", json_lines(self.log).encode())
+        replace_file(self.log_file.path, json_lines(self.log).encode())
 
     def _train_epoch(self) -> float:
         """One pass over the data; returns the mean loss in the task's unit. What it does depends on seed and epoch."""
         torch.manual_seed(self.options.seed * 1_000_003 + self.epoch)
         rng = np.random.default_rng([self.options.seed, self.epoch])
-        total, count, unit = 0.0, 0, self.training.task.unit
+        total, count, unit, size = 0.0, 0, self.training.task.unit, len(self.training.task)
+        start = time.monotonic()
+        due = start + PART_SECONDS
         self.net.train()
-        with _progress(f"epoch {self.epoch + 1}/{self.options.epochs}", len(self.training.task)) as progress:
-            for batch in self.training.task.train_batches(rng):
+        with _progress(f"epoch {self.epoch + 1}/{self.options.epochs}", size) as progress:
+            for number, batch in enumerate(self.training.task.train_batches(rng), start=1):
                 loss, tokens = self._update(batch)
                 total, count = total + loss * tokens, count + tokens
                 progress.update(progress.task_ids[0], advance=1, loss=f"loss {in_unit(total / count, unit):.3f}")
+                if time.monotonic() >= due and number < size:
+                    self._publish_part(start, in_unit(total / count, unit), number / size)
+                    due = start + _GROWTH * (time.monotonic() - start)
         return in_unit(total / count, unit)
 
     def _update(self, batch: Batch) -> tuple[float, int]:

@@ -14,7 +14,7 @@ from tui_gen.json_fields import JsonFields, parse_json, readable_json
 
 Kind = Literal["text", "image"]
 Colour = tuple[int, int, int]
-AS_READ = "the network as it was read from the file"
+AS_READ = "the network as it was read"
 """What an export is compared with where nobody asked the original."""
 MAX_PIXELS = 2**22
 MASKS = ("", "A", "B", "vertical", "horizontal")
@@ -180,6 +180,12 @@ class ModelCard:
         epoch = self.export.get("epoch")
         return epoch if type(epoch) is int else None
 
+    @property
+    def part(self) -> float:
+        """Of the data of that epoch that had been read; less than 1 of one that was published before its end."""
+        part = self.export.get("part")
+        return part if isinstance(part, float) and 0 < part < 1 else 1.0
+
     def to_json(self) -> str:
         """The text of config.json; facts that are unknown are left out."""
         return readable_json(self.known_facts()) + "\n"
@@ -214,7 +220,7 @@ def _proof(parity: JsonFields | None) -> str:
     against, steps = parity.text("against", AS_READ), parity.integer("steps")
     near, over = f"logits within {parity.number('max_abs_logit_difference'):.1e} of", f"over {steps:,} steps"
     if not parity.has("original_difference"):
-        doubt = ", not with the original" if against == AS_READ else ""
+        doubt = ", not with the original" if against.startswith(AS_READ) else ""
         return f"{near} {against}, {over}{doubt}"
     original = f"{parity.number('original_difference'):.1e} of {against}"
     return f"{near} {AS_READ}, {over}, and this within {original}"

@@ -28,6 +28,7 @@ from tui_gen.training_run import (
     MODEL,
     epoch_folders,
     epoch_of,
+    epoch_title,
     is_run,
     log_folder,
     network_folder,
@@ -94,7 +95,7 @@ class LoadedModel:
 
 def epoch_name(card: ModelCard, epoch: int) -> str:
     """What to call a network of a run."""
-    return f"{card.name} · epoch {epoch}"
+    return f"{card.name} · {epoch_title(epoch, card.part)}"
 
 
 def distinct_names(loaded_models: Sequence[LoadedModel]) -> list[str]:

@@ -226,5 +226,5 @@ def epoch_line(epoch: Epoch, unit: str, scores: Scores | None = None) -> str:
     named = zip(("training", "held out"), epoch.losses, strict=True)
     losses = ", ".join(f"{name} {shown_loss(loss)}" for name, loss in named if not math.isnan(loss))
     facts = [f"{losses} {unit}".rstrip() if losses else "", scores.line(epoch.number) if scores else ""]
-    line = ": ".join(filter(None, (f"epoch {epoch.number}", ", ".join(filter(None, facts)))))
+    line = ": ".join(filter(None, (epoch.title, ", ".join(filter(None, facts)))))
     return "; ".join(filter(None, (line, epoch.trouble)))

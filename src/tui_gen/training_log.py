@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tui_gen.card import MAX_NAME, MAX_PROMPT, MAX_SENTENCES, ImageSpec, ModelCard
 from tui_gen.errors import TuiGenError
-from tui_gen.files import open_regular
+from tui_gen.files import append_to_file, open_regular, replace_file
 from tui_gen.images.picture import Picture
 from tui_gen.json_fields import JsonFields, parse_json
 from tui_gen.sampling.params import Tokens
 from tui_gen.terminal_text import brief
-from tui_gen.training_run import LOG
+from tui_gen.training_run import LOG, epoch_title
 
 _NO_NUMBERS = ("nan", "inf", "-inf")
 """How a loss is noted that went astray."""
@@ -72,7 +74,16 @@ class Epoch:
     """
     settings: SampleSettings
     trouble: str = ""
-    """Why there are none, in the training's words."""
+    """Why there is no network, in the training's words."""
+    part: float = 1.0
+    """How much of the data was read; less than 1 while the epoch goes on."""
+    is_restart: bool = False
+    """Whether the training script was started again before it, and went on in the same log."""
+
+    @property
+    def title(self) -> str:
+        """Such as `epoch 3`, or `epoch 3, 12 %` while it goes on."""
+        return epoch_title(self.number, self.part)
 
     @property
     def losses(self) -> tuple[float, float]:
@@ -144,6 +155,20 @@ class TrainingLog:
         self.learning, self._facts = Learning(unit, prompt, epochs), facts
         return True
 
+    def add(self, entry: Mapping[str, Any]) -> None:
+        """Writes the line of an epoch behind the others; one that was noted before, as while it went on, or by a
+        training that began anew, is noted once, and a last line that a kill has cut is none.
+
+        Raises OSError, and leaves the log as it was, where that cannot be written.
+        """
+        self.update(None)
+        if self.is_cut or any(epoch.number >= entry["epoch"] for epoch in self.learning.epochs):
+            earlier = [parse_json(line) for line in _whole_lines(self.path) if line.strip()]
+            before = [each for each in earlier if each["epoch"] < entry["epoch"]]
+            replace_file(self.path, json_lines([*before, entry]).encode())
+        else:
+            append_to_file(self.path, json_lines([entry]).encode())
+
     def _new_content(self, *, is_there: bool) -> bytes:
         """What follows the last line that was read, where that still stands; else all."""
         if not is_there:
@@ -170,11 +195,18 @@ def read_learning(folder: Path, card: ModelCard | None) -> Learning:
 
 
 def count_epochs(folder: Path) -> int:
-    """How many lines the log of a model folder or a run has now, whatever they say. Raises TuiGenError without one."""
-    return sum(1 for line in _read_from(folder / LOG, 0).split(b"\n") if line.strip())
+    """How many whole lines the log of a model folder or a run has now, whatever they say. Raises TuiGenError without
+    one.
+    """
+    return sum(map(_is_whole, _read_from(folder / LOG, 0).split(b"\n")))
 
 
-def whole_lines(path: Path) -> list[str]:
+def json_lines(entries: Iterable[Mapping[str, Any]]) -> str:
+    """One object a line."""
+    return "".join(json.dumps(entry) + "\n" for entry in entries)
+
+
+def _whole_lines(path: Path) -> list[str]:
     """The lines of a log, none where there is none; without a last one of several that was cut."""
     *lines, rest = (_read_from(path, 0) if path.exists() else b"").split(b"\n")
     return [line.decode("utf-8", "replace") for line in (*lines, *([rest] if _is_whole(rest) or not lines else []))]
@@ -218,18 +250,27 @@ def _entry(path: Path, number: int, line: bytes) -> JsonFields:
 
 
 def _epoch(entry: JsonFields, card: ModelCard | None) -> Epoch:
-    losses = _loss(entry, "train_loss"), _loss(entry, "validation_loss")
-    if card is None or entry.has("trouble"):
-        trouble = brief(str(entry.value("trouble") or ""))
-        return Epoch(entry.integer("epoch"), *losses, (), SampleSettings((), 1.0, None), trouble)
+    trouble, part = brief(str(entry.value("trouble") or "")), entry.number("part", 1.0)
+    facts = Epoch(
+        entry.integer("epoch"),
+        _loss(entry, "train_loss"),
+        _loss(entry, "validation_loss"),
+        samples=(),
+        settings=SampleSettings((), 1.0, None),
+        trouble=trouble,
+        part=part if 0 < part < 1 else 1.0,
+        is_restart=entry.value("restart") is True,
+    )
     key = "samples" if entry.has("samples") else "sample"
+    if card is None or (trouble and not entry.has(key)):
+        return facts
     values = (
         entry.items("samples") if key == "samples" else [entry.items("sample") if card.image else entry.text("sample")]
     )
     if not values:
         raise entry.fault(key, "must hold one sample at least")
     samples = tuple(_sample(entry, key, value, card.image) for value in values)
-    return Epoch(entry.integer("epoch"), *losses, samples, _settings(entry, card, len(samples)))
+    return replace(facts, samples=samples, settings=_settings(entry, card, len(samples)))
 
 
 def _loss(entry: JsonFields, key: str) -> float:

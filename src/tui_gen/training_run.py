@@ -21,7 +21,7 @@ from tui_gen.json_fields import parse_json
 if TYPE_CHECKING:  # which is PyTorch's, and nothing here needs it
     from torch import nn
 
-LOG, MODEL, EPOCHS = "training.jsonl", "model", "epochs"
+LOG, MODEL, EPOCHS, LOCK = "training.jsonl", "model", "epochs", "training.lock"
 _DIGITS = 4
 _CONFIG = "config.json"
 
@@ -156,6 +156,11 @@ def epoch_of(model: Path) -> int | None:
         return None
     epoch = entry.get("epoch") if isinstance(entry, dict) else None
     return epoch if type(epoch) is int else None
+
+
+def epoch_title(number: int, part: float = 1.0) -> str:
+    """Such as `epoch 3`, or `epoch 3, 12 %` of one that goes on. part: of its data that was read."""
+    return f"epoch {number}" + (f", {max(1, min(99, round(100 * part)))} %" if part < 1 else "")
 
 
 def _is_model(path: str) -> bool:

@@ -167,7 +167,7 @@ def test_the_proof_and_the_guesses_stand_in_the_card(tmp_path: Path) -> None:
     assert facts["image"]["warm_up"] == [257] * 13
     assert max(layer.get("lead", 0) for layer in facts["image"]["layers"]) == 13
     readme = (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
-    assert "| assumed, for its file does not say |" in readme
+    assert "| assumed, for nothing says it |" in readme
 
 
 def test_a_colour_model_draws_its_classes(tmp_path: Path) -> None:

@@ -229,12 +229,12 @@ def test_a_folder_says_what_its_proof_is_of(tmp_path: Path, capsys: pytest.Captu
     assert main(words) == 0
     assert "that it was read right, this does not prove: --reference FILE.npz" in capsys.readouterr().out
     card = open_model(tmp_path / "model", provider="cpu").card
-    assert card.export["parity"]["against"] == "the network as it was read from the file"
+    assert card.export["parity"]["against"] == "the network as it was read"
     assert card.proof.endswith("steps, not with the original")
 
     assert main([*words, "--reference", str(tmp_path / "answers.npz")]) == 0
     printed = capsys.readouterr().out
-    assert "the network as it was read from the file, against the original: the logits in answers.npz:" in printed
+    assert "the network as it was read, against the original: the logits in answers.npz:" in printed
     assert "this does not prove" not in printed
     loaded_model = open_model(tmp_path / "model", provider="cpu")
     card = loaded_model.card

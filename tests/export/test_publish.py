@@ -168,8 +168,19 @@ def test_a_log_of_somebody_else_is_told_and_left_as_it_is(line: bytes, tmp_path:
     log = tmp_path / "training.jsonl"
     log.write_bytes(line + b"\n")
     trouble = publish(nn.Linear(2, 2), tmp_path, train_loss=1.0).trouble
-    assert trouble.startswith(f"{log}: ")
+    assert str(log) in trouble
     assert log.read_bytes() == line + b"\n"
+
+
+def test_a_log_says_where_a_script_was_started_again(tmp_path: Path) -> None:
+    program = (
+        "import sys; from torch import nn; from tui_gen import publish\n"
+        "for _ in range(2): publish(nn.Linear(2, 2), sys.argv[1], train_loss=1.0)"
+    )
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", program, tmp_path], check=True)
+    epochs = read_learning(tmp_path, None).epochs
+    assert [(epoch.number, epoch.is_restart) for epoch in epochs] == [(1, False), (2, False), (3, True), (4, False)]
 
 
 def test_networks_that_take_more_than_they_may_are_thinned_out(tmp_path: Path) -> None:
@@ -196,7 +207,7 @@ def test_a_second_training_into_one_run_is_refused_with_the_name_of_the_first(tm
     with first:
         assert b"neither recurrent" in first.stdout.readline()
         second = publish(nn.Linear(2, 2), tmp_path / "run", train_loss=1.0)
-        assert f"another training writes there: process {first.pid} on " in second.trouble
+        assert f"another training writes into {tmp_path / 'run'}: process {first.pid} on " in second.trouble
         first.stdin.close()
     assert len(log_of(tmp_path / "run")) == 1
 
@@ -227,7 +238,11 @@ def test_a_full_disk_is_told_once_and_when_there_is_room_the_run_goes_on(
     publication = publish(net, run, vocabulary=CHARACTERS, train_loss=3.0, length=3)
     assert (publication.folder, publication.trouble) == (first.folder, "")
     assert [entry["epoch"] for entry in log_of(run)] == [1, 2, 3]
+    assert [entry.get("trouble", "")[:23] for entry in log_of(run)] == ["", "the disk takes no more ", ""]
     assert [*epoch_folders(run)] == [1]
+    with full_disk(1000):
+        publish(net, run, vocabulary=CHARACTERS, train_loss=4.0, length=3)
+    assert "the disk takes no more" in capsys.readouterr().err  # which is another time
 
 
 def test_an_epoch_adds_a_line_and_leaves_the_others_as_they_are(tmp_path: Path) -> None:

@@ -218,7 +218,9 @@ def training(preset: str, folder: Path, *, batch_size: int = 8, **sizes: Any) ->
     return replace(setup, network=replace(setup.network, **small), sample_length=20)
 
 
-def trainer(setup: Training, directory: Path, *, epochs: int = 2, bfloat16: bool = False, seed: int = 0) -> Trainer:
+def trainer(
+    setup: Training, directory: Path, *, epochs: int = 2, bfloat16: bool = False, seed: int = 0, **changes: Any
+) -> Trainer:
     """A run that learns fast enough for a test."""
     directory.mkdir(exist_ok=True)
     options = Options(
@@ -231,4 +233,4 @@ def trainer(setup: Training, directory: Path, *, epochs: int = 2, bfloat16: bool
         precision="bf16" if bfloat16 else "fp32",
         data="",
     )
-    return Trainer(options, setup, directory, "cpu")
+    return Trainer(options, setup, directory, "cpu", **changes)

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export.publish import write_log
 from tests.support import toys
 from tui_gen.training_log import TrainingLog
 from tui_gen.training_run import epoch_folder
@@ -27,11 +26,13 @@ def published(
     name: str = "",
     train_loss: float | None = None,
     validation_loss: float | None = None,
+    part: float = 1.0,
+    restart: bool = False,
     **changes: Any,
 ) -> Path:
     """Puts a network in the place of the newest, which is kept, and a line into the log; returns the run.
 
-    table: of the bigrams; None: another one for each epoch.
+    part: of its data that was read, of an epoch that goes on. table: of the bigrams; None: another one for each epoch.
     """
     if folder is toys.text_folder:
         changes = {"graph": toys.text_graph(toys.BIGRAMS * (1 + epoch / 8) if table is None else table)} | changes
@@ -45,13 +46,16 @@ def published(
         "seeds": [1],
         "temperature": 1,
     }
+    if part < 1:
+        entry["part"] = part
+        changes["export"] = {"epoch": epoch, "part": part}
+    entry |= {"restart": True} if restart else {}
     log = TrainingLog(run)
     model, partial = run / "model", run / "epochs" / "next"
     partial.parent.mkdir(parents=True, exist_ok=True)
     folder(partial, name=name or run.name, **changes)
     (partial / "training.jsonl").write_text(json.dumps(entry) + "\n")
-    log.update(None)
-    write_log(log, entry)
+    log.add(entry)
     if model.exists():
         last = json.loads((model / "training.jsonl").read_text())["epoch"]
         shutil.rmtree(epoch_folder(run, last), ignore_errors=True)

@@ -32,9 +32,10 @@ def run_folder(tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch) ->
     return publish(tmp_path / "mine", 1)
 
 
-def publish(run: Path, epoch: int, **changes: Any) -> Path:
-    graph = toys.text_graph(toys.BIGRAMS + np.roll(toys.BIGRAMS, epoch, axis=1), growth=-1.0)
-    return published(run, epoch, **{"graph": graph, "eos": None, "validation_loss": 1 / epoch, **changes})
+def publish(run: Path, epoch: int, part: float = 1.0, **changes: Any) -> Path:
+    graph = toys.text_graph(toys.BIGRAMS + part * np.roll(toys.BIGRAMS, epoch, axis=1), growth=-1.0)
+    changes = {"graph": graph, "eos": None, "validation_loss": 1 / epoch, **changes}
+    return published(run, epoch, part=part, **changes)
 
 
 def watched(run: Path, *, scores: Scores | None = None, **settings: Any) -> Any:
@@ -82,6 +83,30 @@ async def test_each_new_network_is_played_beside_the_one_before_or_the_one_chose
         await rests(driver, 4, 1)
         await driver.press("f3")
         await driver.until(lambda: "▸ mine · epoch 4" in driver.screen() and "  mine · epoch 1" in driver.screen())
+
+
+async def test_a_long_epoch_is_played_while_it_goes_on(run_folder: Path) -> None:
+    async with watched(run_folder, size=(80, 24)) as driver:
+        await rests(driver, 1)
+        for part in (0.12, 0.5):
+            publish(run_folder, 2, part, validation_loss=None)
+            await driver.shows(f"mine · epoch 2, {100 * part:.0f} % · training 2.000")
+        await driver.shows("mine · epoch 2, 12 %  ≠ token 3")
+        publish(run_folder, 2)
+        await driver.until(lambda: headings(driver) == ["mine · epoch 2", "mine · epoch 2, 50 %"])
+        await driver.shows("mine · epoch 2 · held out 0.500")
+
+
+async def test_what_goes_on_inside_follows_the_newest_network(run_folder: Path) -> None:
+    async with watched(run_folder, size=(200, 50)) as driver:
+        await rests(driver, 1)
+        await driver.press("f10")
+        publish(run_folder, 2)
+        await rests(driver, 2, 1)
+        await driver.until(lambda: driver.playground.inside.view.view is views(driver)[0])
+        assert driver.playground.inside.view.has_focus
+        await driver.press("l", "up")  # the keys are still those of the inside
+        assert driver.params.temperature == 1
 
 
 async def test_what_a_person_does_comes_first(run_folder: Path) -> None:

@@ -98,6 +98,8 @@ def _facts(training: Training, epochs: Sequence[Epoch]) -> dict[str, object]:
     entries = [
         {
             "epoch": epoch.number,
+            "part": epoch.part,
+            "restart": epoch.is_restart,
             "train_loss": known(epoch.train_loss),
             "validation_loss": known(epoch.validation_loss),
             "seeds": epoch.settings.seeds,
@@ -165,8 +167,17 @@ def _select(learning: Learning, number: int | None) -> tuple[Epoch, ...]:
 def _table(learning: Learning, epochs: Sequence[Epoch]) -> list[str]:
     from tui_gen.training_log import shown_loss
 
-    rows = ["  ".join([f"{epoch.number:5}", *(f"{shown_loss(loss):>8}" for loss in epoch.losses)]) for epoch in epochs]
+    rows = [
+        "  ".join([f"{epoch.number:5}", *(f"{shown_loss(loss):>8}" for loss in epoch.losses), *_remarks(epoch)])
+        for epoch in epochs
+    ]
     return [f"EPOCH  TRAINING  HELD OUT  {learning.unit}", *rows, "", _LOSSES, ""]
+
+
+def _remarks(epoch: Epoch) -> list[str]:
+    """What the losses of an epoch do not say."""
+    goes_on = [f"after {100 * epoch.part:.0f} % of its data"] if epoch.part < 1 else []
+    return [*(["started again"] if epoch.is_restart else []), *goes_on, *filter(None, [epoch.trouble])]
 
 
 def _introduction(learning: Learning, card: ModelCard, epochs: Sequence[Epoch]) -> str:
@@ -181,7 +192,7 @@ def _write(epochs: Sequence[Epoch]) -> None:
     for epoch in epochs:
         for heading, sample in zip(epoch.headings, epoch.samples, strict=True):
             text = _wrap(scrub(str(sample))) if sys.stdout.isatty() else str(sample)
-            show_text(f"after epoch {epoch.number}{heading and ', '}{heading}:\n{text}\n")
+            show_text(f"after {epoch.title}{heading and ', '}{heading}:\n{text}\n")
 
 
 def _wrap(text: str) -> str:
@@ -200,7 +211,7 @@ def _draw(image: ImageSpec, epochs: Sequence[Epoch], form: str | None) -> None:
         if number:
             show("")
         if len(group[0].samples) > 1:
-            show(f"after epoch {group[0].number}:")
-        captions = [heading or f"epoch {epoch.number}" for epoch in group for heading in epoch.headings]
+            show(f"after {group[0].title}:")
+        captions = [heading or epoch.title for epoch in group for heading in epoch.headings]
         samples = [sample for epoch in group for sample in epoch.samples]
         row_writer(picture_of(samples, image), sys.stdout.buffer, form, captions).close()

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from tui_gen.cli import options, play
 from tui_gen.errors import TuiGenError, UsageError
-from tui_gen.terminal_text import say, show, show_text
+from tui_gen.terminal_text import brief, say, show, show_text
+from tui_gen.training_run import LOCK
 
 if TYPE_CHECKING:  # the help loads nothing that a watch needs
     from tui_gen.library import LoadedModel
@@ -67,14 +68,22 @@ def _looks(training: Training) -> Iterator[RunState]:
     is_first = True
     while True:
         state = training.watch.look()
-        waits = "waiting for a training; ctrl+c ends"
-        absent = f"{run} is empty" if run.is_dir() else f"{run} is not there"
-        note = state.fault if state.is_there else f"{absent}; {waits}" if is_first else f"{run} is gone; {waits}"
+        absent = _before_a_network(run) if is_first else f"{run} is gone; waiting for a training"
+        note = state.fault if state.is_there else f"{absent}; ctrl+c ends"
         if note != told:
             say(*filter(None, [note]))
         told, is_first = note, is_first and not state.is_there
         yield state
         time.sleep(_SECONDS)
+
+
+def _before_a_network(run: Path) -> str:
+    """What there is of a run that has nothing to show yet."""
+    try:
+        trainer = brief((run / LOCK).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return f"{run} is {'empty' if run.is_dir() else 'not there'}; waiting for a training"
+    return f"{run} has no network yet, and {trainer} has begun there; waiting for it"
 
 
 def _follow_on_screen(args: argparse.Namespace) -> int:
@@ -123,11 +132,11 @@ def _due_epochs(training: Training) -> Iterator[tuple[Epoch | None, Network | No
     """
     shown, looks, converted = list[str](), 0, set[str]()
     for state in _looks(training):
-        networks = {network.epoch: network for network in state.networks}
-        epochs = {f"{epoch.number} {epoch.losses}": epoch for epoch in state.learning.epochs}
+        networks = {(network.epoch, network.card.part): network for network in state.networks}
+        epochs = {f"{epoch.title} {epoch.losses}": epoch for epoch in state.learning.epochs}
         shown = [key for key, _ in takewhile(lambda pair: pair[0] == pair[1], zip(shown, epochs, strict=False))]
         for key in list(epochs)[len(shown) :]:
-            epoch, network = epochs[key], networks.get(epochs[key].number)
+            epoch, network = epochs[key], networks.get((epochs[key].number, epochs[key].part))
             is_newest = epoch is state.last
             if is_newest and not network and not epoch.trouble and looks < _PATIENCE:
                 looks += 1

@@ -125,8 +125,8 @@ class WatchScreen(PlaygroundScreen):
             return self._shown_score()
         held_out = not math.isnan(last.validation_loss)
         loss = shown_loss(last.validation_loss if held_out else last.train_loss)
-        is_shown = self.workspace and self.workspace.loaded_model.epoch == last.number and not self.newer
-        return ("" if is_shown else f"epoch {last.number}, ") + f"{'held out' if held_out else 'training'} {loss}"
+        is_shown = self.workspace and self.workspace.loaded_model.name.endswith(last.title) and not self.newer
+        return ("" if is_shown else f"{last.title}, ") + f"{'held out' if held_out else 'training'} {loss}"
 
     def _shown_score(self) -> str:
         """Of the network on the screen, where no log has its losses beside its score."""
@@ -179,8 +179,9 @@ class WatchScreen(PlaygroundScreen):
     def _may_act(self) -> bool:
         """Whether nobody types, walks, looks at anything else or lets anything run."""
         now, view = self.context, self.run_view
-        busy = now.running or now.walking or now.comparing or self.inside.display or not self.is_active
-        aside = now.in_search or not (now.in_prompt or now.on_output())
+        is_covered = self.inside.display and self.inside.lies_over
+        busy = now.running or now.walking or now.comparing or is_covered or not self.is_active
+        aside = now.in_search or not (now.in_prompt or now.in_inside or now.on_output())
         text = view.branch.start.text if view else self.settings.prompt
         leads = self.workspace is self._followed and not self.loader.folder
         return leads and not busy and not aside and self.prompt.text == text
@@ -197,7 +198,7 @@ class WatchScreen(PlaygroundScreen):
         if self._has_told:
             self.app.clear_notifications()
         self._asked = self._has_told = False
-        view, text = self.run_view, self.prompt.text
+        view, text, inside = self.run_view, self.prompt.text, self.context.in_inside
         columns = self.workspace.columns(view.branch) if view else []
         chosen = [owner.loaded_model for owner, _ in columns[1:] if owner.loaded_model is not self._beside]
         self._beside = None if chosen else self.workspace.loaded_model
@@ -207,6 +208,8 @@ class WatchScreen(PlaygroundScreen):
                 await self.output.show_card("")
             others = chosen[: MOST - 1] or [each for each in (self._beside,) if each]
             branch = await self._follow(self.output.start(text, beside=others))
+            if inside:
+                self.inside.view.focus()
         workspace.unattended = branch
 
     async def serve(self, workspace: Workspace) -> None:

@@ -18,6 +18,7 @@ from export.training import checkpoint, train
 from tests.support.export_training import write_data
 from tui_gen.errors import TuiGenError
 from tui_gen.library import open_model
+from tui_gen.training_log import read_learning
 
 ROOT = Path(__file__).parents[3]
 
@@ -94,6 +95,31 @@ def test_a_run_that_is_done_has_nothing_left_to_train(tmp_path: Path, capsys: py
     assert main(command) == 0
     assert "resumed after epoch 1" in capsys.readouterr().out
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
+
+
+def test_a_network_that_the_disk_has_no_room_for_is_noted_and_the_training_goes_on(tmp_path: Path) -> None:
+    data, run = write_data("names", tmp_path), tmp_path / "run"
+    (run / "epochs").mkdir(parents=True)
+    (run / "epochs" / "next").touch()  # in the way, as a full disk is, of the network alone
+    command = ["names", "--data", str(data), "-o", str(run), "--epochs", "2", "--device", "cpu"]
+    assert main(command) == 0
+    epochs = read_learning(run, None).epochs
+    assert [bool(epoch.trouble) for epoch in epochs] == [True, True]
+    assert [len(line["samples"]) for line in checkpoint.load(run / "checkpoint.pt")["log"]] == [4, 4]
+
+
+def test_a_run_that_another_training_writes_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    data, run = write_data("names", tmp_path), tmp_path / "run"
+    run.mkdir()
+    with open(run / "training.lock", "w", encoding="utf-8") as lock:
+        lock.write("process 7 on earth: train")
+        lock.flush()
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert main(["names", "--data", str(data), "-o", str(run), "--device", "cpu"]) == 1
+    assert "another training writes into" in (fault := capsys.readouterr().err)
+    assert "process 7 on earth: train; give this one a folder of its own" in fault
+    assert [path.name for path in run.iterdir()] == ["training.lock"]
 
 
 def test_a_killed_run_loses_at_most_the_epoch_in_progress(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -173,6 +174,27 @@ def test_a_resumed_run_ends_like_one_in_one_go(preset: str, sizes: dict[str, Any
         assert all(torch.equal(actual[kind][name], weight) for name, weight in expected[kind].items())
     assert expected["step"] == actual["step"]
     assert expected["averaged"] == actual["averaged"]
+
+
+def test_a_long_epoch_shows_its_network_while_it_goes_on_and_ends_as_one_that_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup, shown, lines = training("recipes", tmp_path, batch_size=4, dropout=0.3), list[dict[str, Any]](), list[Any]()
+
+    def publish(_: object, step: OpenStep, entry: Mapping[str, Any]) -> None:
+        shown.append({**entry, "graph": step.graph})
+        lines.append([line["epoch"] for line in _log(tmp_path / "parts")])
+
+    list(trainer(setup, tmp_path / "whole").run())
+    monkeypatch.setattr(loop, "PART_SECONDS", 0)
+    monkeypatch.setattr(loop, "_GROWTH", 0)
+    list(trainer(setup, tmp_path / "parts", publish=publish).run())
+    steps = len(setup.task)
+    assert [entry.get("part") for entry in shown] == [*(round(at / steps, 4) for at in range(1, steps)), None] * 2
+    assert lines == [[1]] * steps + [[1, 2]] * steps
+    assert len({entry["graph"] for entry in shown}) == 2 * steps
+    assert all(entry.get("validation_loss") is None for entry in shown if "part" in entry)
+    assert _log(tmp_path / "whole") == _log(tmp_path / "parts")
 
 
 def test_a_new_run_has_nothing_to_resume(tmp_path: Path) -> None:

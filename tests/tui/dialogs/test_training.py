@@ -10,6 +10,7 @@ import pytest
 
 from tests.support import toys
 from tests.support.driver import on_screen
+from tests.support.runs import published
 from tests.support.widget_app import OPEN, DialogDriver, opened
 from tui_gen.library import read_card
 from tui_gen.training_log import TrainingLog
@@ -70,6 +71,23 @@ async def test_many_epochs_stand_in_one_line_each_and_scroll(models: Path) -> No
         await driver.press("home")
         await driver.shows("sample 1")
         assert _marks(driver, 1) == ["         ●  ○"]
+
+
+async def test_a_column_that_nothing_is_known_for_is_left_out_and_a_training_that_began_anew_is_marked(
+    tmp_path: Path,
+) -> None:
+    run = published(published(tmp_path / "mine", 1), 2, restart=True)
+    published(run, 3, part=0.25)
+    log = TrainingLog(run)
+    log.update(card := read_card(run / "model"))
+    async with opened(lambda: TrainingDialog(card, log)) as driver:
+        await driver.shows("epoch  ○ train  1.33     4.00")
+        await driver.shows("after epoch 3, 25 %: the")
+        await driver.shows("the epoch. ↻ started again.")
+        await driver.press("up")
+        await driver.shows("after epoch 2, started again: the")
+        rows = [line.split("│")[1][:15] for line in driver.screen().splitlines()[2:5]]
+        assert rows == ["      1    4.00", " ↻    2    2.00", "      3    1.33"]
 
 
 @pytest.mark.parametrize("key", ["escape", "f9", "q"])

@@ -6,7 +6,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from rich.segment import Segment
 from rich.text import Text
@@ -35,6 +35,8 @@ from tui_gen.tui.widgets.cells import part_style
 from tui_gen.tui.widgets.image_view import ImageView, most_in_sight
 from tui_gen.tui.widgets.surprisal_rows import first_that_fits
 
+T = TypeVar("T")
+
 _TURN = 0.7
 """Seconds that an epoch is seen while they are played."""
 _SECONDS = 1.0
@@ -44,6 +46,7 @@ _AT_ONCE = 2**20
 _PLOT = 13
 """Characters of the line on which a row's two losses are marked."""
 _TRAINING, _HELD_OUT = "○", "●"
+_RESTART = "↻"
 
 
 class _Table:
@@ -52,6 +55,7 @@ class _Table:
     def __init__(self, learning: Learning, scores: Scores | None) -> None:
         self.learning, self._bits = learning, None if scores is None else dict(scores.bits)
         self._line = LossLine((loss for epoch in learning.epochs for loss in epoch.losses), _PLOT)
+        self.holds_out = any(not math.isnan(epoch.validation_loss) for epoch in learning.epochs)
 
     def is_as(self, other: _Table) -> bool:
         """Whether the same is known."""
@@ -61,16 +65,21 @@ class _Table:
     def heading(self) -> str:
         """Of the columns."""
         low, high = f"{self._line.low:.2f}", f"{self._line.high:.2f}"
-        score = "" if self._bits is None else f" {'score':>8}"
-        return f"{'epoch':5} {_TRAINING + ' train':>8} {_HELD_OUT + ' held':>8}{score}  {low}{high:>{_PLOT - len(low)}}"
+        names = [f"{_TRAINING} train", f"{_HELD_OUT} held", "score"]
+        columns = " ".join(f"{name:>8}" for name in self._columns(*names))
+        return f"{'epoch':5} {columns}  {low}{high:>{_PLOT - len(low)}}"
 
     def row(self, at: int) -> str:
         """Of the epoch at a place."""
         epoch = self.learning.epochs[at]
         marks = self._line.marks(zip((_TRAINING, _HELD_OUT), epoch.losses, strict=True), _HELD_OUT)
-        scores = [] if self._bits is None else [self._bits.get(epoch.number, math.nan)]
-        losses = " ".join(f"{shown_loss(loss):>8}" for loss in (*epoch.losses, *scores))
-        return f"{epoch.number:5} {losses}  {marks}"
+        score = math.nan if self._bits is None else self._bits.get(epoch.number, math.nan)
+        losses = " ".join(f"{shown_loss(loss):>8}" for loss in self._columns(*epoch.losses, score))
+        return f"{_RESTART if epoch.is_restart else ' '}{epoch.number:5} {losses}  {marks}"
+
+    def _columns(self, train: T, held_out: T, score: T) -> list[T]:
+        """Those that say anything."""
+        return [train, *([held_out] if self.holds_out else []), *([] if self._bits is None else [score])]
 
 
 class EpochList(ScrollView, can_focus=True):
@@ -162,7 +171,7 @@ class EpochList(ScrollView, can_focus=True):
         """The line of an epoch."""
         at = y + self.scroll_offset.y
         style = part_style(self, "epoch-list--selected") if at == self.selected else self.rich_style
-        text = f" {self.table.row(at)}" if at < len(self.table.learning) else ""
+        text = self.table.row(at) if at < len(self.table.learning) else ""
         return Strip([Segment(text, style)]).adjust_cell_length(self.size.width, style)
 
 
@@ -205,7 +214,19 @@ class TrainingDialog(Dialog[None]):
         &.-scored.-roomy .epochs {
             width: 50;
         }
-        &.-narrow .epochs {
+        &.-alone .epochs {
+            width: 32; /* as nothing is held out */
+        }
+        &.-medium.-alone .epochs {
+            width: 17;
+        }
+        &.-scored.-alone .epochs {
+            width: 26;
+        }
+        &.-scored.-roomy.-alone .epochs {
+            width: 41;
+        }
+        &.-narrow .epochs, &.-narrow.-alone .epochs {
             width: 8; /* the epochs' numbers alone */
         }
         .heading {
@@ -328,8 +349,9 @@ class TrainingDialog(Dialog[None]):
 
     def _show_table(self, table: _Table) -> None:
         self._learning = table.learning
+        self.set_class(not table.holds_out, "-alone")
         self._heading.update(table.heading if table.learning.epochs else "reading ...")
-        self._meaning.update(_meaning(table.learning, self._scores))
+        self._meaning.update(_meaning(table, self._scores))
 
     def on_training_dialog_refused(self, message: Refused) -> None:
         """There is nothing to look at."""
@@ -396,7 +418,8 @@ class TrainingDialog(Dialog[None]):
         if self._pictures:
             self._pictures.show(epoch)
             seed = f", {self._pictures.part}" if self._pictures.part else ""
-        self._samples.border_title = Text(f"after epoch {epoch.number}{seed}{prompt}")  # a text would be read as markup
+        began = ", started again" if epoch.is_restart else ""
+        self._samples.border_title = Text(f"after {epoch.title}{began}{seed}{prompt}")  # a text would be read as markup
         self._caption.update(first_that_fits(_captions(epoch.settings, self._card), self._caption.size.width))
         self._show_keys()
 
@@ -459,13 +482,12 @@ def _captions(settings: SampleSettings, card: ModelCard) -> Sequence[str]:
     return *((f"{caption} ({remark})",) if remark else ()), caption, brief, brief.replace("temperature", "T")
 
 
-def _meaning(learning: Learning, scores: Scores | None) -> str:
-    unit = f" in {scrub_line(learning.unit)}" if learning.unit else ""
+def _meaning(table: _Table, scores: Scores | None) -> str:
+    unit = f" in {scrub_line(table.learning.unit)}" if table.learning.unit else ""
+    held_out = ", the held-out one is taken after it, so that it may be lower" if table.holds_out else ""
     score = f" Score: {scores.unit or 'bits'} of {scrub_line(scores.file.name)}." if scores else ""
-    return (
-        f"Loss{unit}, lower is better. The training loss is averaged over the epoch, the "
-        f"held-out one is taken after it, so that it may be lower.{score}"
-    )
+    restart = f" {_RESTART} started again." if any(epoch.is_restart for epoch in table.learning.epochs) else ""
+    return f"Loss{unit}, lower is better. The training loss is averaged over the epoch{held_out}.{score}{restart}"
 
 
 def training_dialog(loaded_model: LoadedModel, scores: Scores | None = None) -> TrainingDialog:

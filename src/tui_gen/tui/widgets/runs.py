@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 
 import numpy as np
 from rich.cells import cell_len
@@ -31,6 +32,10 @@ from tui_gen.tui.widgets.text_view import TextView
 
 _LEAST_COLUMN = 26
 """Cells that a model needs beside another one."""
+_OF_RUN = " · "
+"""Between the name of a run and its epoch."""
+_TITLED = 18
+"""Cells that a picture needs for its whole title."""
 _SUMS_PER_SECOND = 4
 """How often what sums up a run that goes on is drawn, at most."""
 
@@ -93,13 +98,14 @@ class Runs(Container):
         super().__init__()
         self.first, self.others = views[0], list(views[1:])
         self._comparison, self._names = comparison, [scrub_line(name) for name in names]
+        is_alike = len({name.rpartition(_OF_RUN)[0] for name in self._names}) == 1
+        self._ends = [name.rpartition(_OF_RUN)[2] for name in self._names] if is_alike else self._names
+        """What to call networks of one run where there is little room."""
         self._headings = [Static(name, markup=False) for name in self._names]
         rows = len(self._read_columns())
         self._strip = DivergenceStrip(self._names[0], rows) if rows else None
         image = self.first.workspace.loaded_model.card.image
         self._pictures = [SinglePicture() for _ in self.others] if image else []
-        for picture in self._pictures:
-            picture.border_title = "what differs"
         self._first_places = dict[tuple[int, int], int]()
         """Where columns first differ, by column and sample; that never changes."""
         self._sums = Throttle(self._sum_up, self.set_timer, rate=_SUMS_PER_SECOND)
@@ -135,7 +141,8 @@ class Runs(Container):
             assert image
             whole = width >= (len(self.views) + 1) * (image.width + 2)
             dots = math.ceil(image.width / 2) + 2
-            picture.styles.width = width // (len(self.views) + 1) if whole else dots
+            share = width // (len(self.views) + 1) if whole else dots
+            picture.styles.width, picture.border_title = share, "what differs" if share >= _TITLED else "differs"
             picture.display = width >= dots + len(self.views) * (image.width + 1)
         self.follow(now=True)
 
@@ -324,7 +331,8 @@ class Runs(Container):
         if not self.is_mounted or not self._comparison:
             return
         for number, heading in enumerate(self._headings):
-            texts = ["  ".join(filter(None, (self._names[number], part))) for part in self._difference(number)]
+            names = (self._names[number], self._ends[number])
+            texts = ["  ".join(filter(None, pair[::-1])) for pair in product(self._difference(number), names)]
             text = next((text for text in texts if cell_len(text) <= heading.content_size.width), texts[-1])
             if heading.content != text:
                 heading.update(text, layout=False)
@@ -345,7 +353,7 @@ class Runs(Container):
             return (f"{len(self.views)} models need {least} columns" if self.has_class("-tight") else "",)
         if self._pictures:
             count = int(self._comparison.pixel_differences(number, sample).sum())
-            return f"{counted(count, 'pixel')} differ", f"≠ {counted(count, 'pixel')}"
+            return f"{counted(count, 'pixel')} differ", f"≠ {counted(count, 'pixel')}", f"≠ {count:,}"
         place = self._first_place(number, sample)
         if place is None:
             return ("no difference" + (" yet" if self.running else ""),)
