@@ -71,6 +71,14 @@ async def test_unknown_words_are_marked_before_anything_runs_and_read_as_unknown
         assert driver.page.startswith("the <unk>")
 
 
+async def test_of_more_unknown_words_than_anyone_reads_all_is_marked_at_once(models: Path) -> None:
+    async with on_screen(models / "cats", prompt="the zebra " * 2000) as driver:
+        prompt = driver.app.query_one(Prompt)
+        assert len(prompt._value.spans) == 1
+        styled = [segment.text for segment in prompt.render_line(0) if segment.style and segment.style.underline]
+        assert "the zebra" in "".join(styled)
+
+
 async def test_a_tokenizer_that_multiplies_what_is_typed_harms_nothing(models: Path) -> None:
     hostile = toys.text_folder(models / "hostile", tokenizer=toys.multiplying("q"))
     async with on_screen(hostile) as driver:

@@ -24,6 +24,8 @@ from tui_gen.text.codec import TextCodec
 _NEWLINE = "\u240a"
 _MOST_PHRASES = 100
 """That a title names; there is no more room on any screen."""
+_MOST_MARKS = 1000
+"""In one prompt; of more, such as in a book that is pasted, all is marked at once, for each takes its time."""
 _LAST_WORD = re.compile(rf"[^\s{_NEWLINE}]*[\s{_NEWLINE}]*$")
 
 
@@ -256,7 +258,8 @@ class _UnknownMarker(Highlighter):
         self._last = (None, "", [])
 
     def highlight(self, text: Text) -> None:
-        for start, end in self._spans(with_newlines(text.plain)):
+        spans = self._spans(with_newlines(text.plain))
+        for start, end in spans if len(spans) <= _MOST_MARKS else [(0, len(text))]:
             text.stylize("underline reverse", start, end)
 
     def unknown(self, text: str) -> list[str]:
