@@ -200,6 +200,15 @@ def test_the_exporter_itself_says_what_it_is_and_converts_it(file: Path) -> None
         open_checkpoint(file, (("--assume", "depth=3"),))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="what a process writes is limited on Linux alone")
+def test_a_conversion_that_takes_too_much_memory_is_ended(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_lstm(file)
+    monkeypatch.setattr(checkpoint, "_MEMORY", 2**25)
+    monkeypatch.setattr(checkpoint, "_MEMORY_A_PROCESSOR", 0)
+    with pytest.raises(TuiGenError, match="memory"):
+        open_checkpoint(file)
+
+
 def test_who_is_asked_answers_to_the_process_that_has_loaded_pytorch(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import struct
 from dataclasses import replace
-from typing import Any
+from typing import Any, BinaryIO
 
 import safetensors.torch
 
@@ -30,9 +30,9 @@ def read_pickle(stream: io.BytesIO, persistent: PersistentLoad | None = None) ->
     return unpickle(stream, _ALLOWED, persistent)
 
 
-def read_zip(data: bytes) -> tuple[str, Any]:
+def read_zip(file: BinaryIO) -> tuple[str, Any]:
     """What kind of zip file it is, and its objects, with their storages."""
-    archive = Archive(data)
+    archive = Archive(file)
     if archive.is_big_endian():
         raise TuiGenError(_BIG_ENDIAN)
     if is_exported(archive):
@@ -43,7 +43,7 @@ def read_zip(data: bytes) -> tuple[str, Any]:
 
 def read_inner_zip(data: bytes) -> Any:
     """The objects of a file of torch.save inside of another file, of which there may be many."""
-    return _objects(Archive(data, allowance=_INNER_ALLOWANCE))
+    return _objects(Archive(io.BytesIO(data), allowance=_INNER_ALLOWANCE))
 
 
 def _objects(archive: Archive) -> Any:

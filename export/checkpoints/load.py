@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from tui_gen.errors import TuiGenError
-from tui_gen.files import read_beginning, read_bytes
+from tui_gen.files import open_bytes, read_beginning, read_bytes
 from tui_gen.terminal_text import scrub_line
 
 from .checkpoint import Checkpoint, strip
@@ -35,6 +35,7 @@ from .values import facts_of, plain
 _VERBS = ("is ", "has ", "holds ", "was ", "lacks ", "ends ", "unpacks ")
 """What errors begin with whose subject is the file."""
 _MAX_REASON = 600
+_ZIP = b"PK\x03\x04"
 
 
 def load_checkpoint(path: Path, *, weights: str = "") -> Checkpoint:
@@ -128,16 +129,33 @@ def _read_file(path: Path) -> tuple[str, Any]:
         raise TuiGenError(f"{path} is empty: the copy or the training broke off; copy or save it again")
     if head == bytes(HEAD):  # of which there may be gigabytes
         raise TuiGenError(f"{path} {ZEROS}")
+    if head and head.startswith(_ZIP):
+        return _read_zip_file(path, head)
     data = read_bytes(path)
-    what = recognise_foreign(data, path.name.lower())
-    if what:
-        raise TuiGenError(f"{path} {what}")
+    _refuse_foreign(path, data)
 
     def read() -> tuple[str, Any]:
         form, value = _read_format(data, path.suffix.lower())
         return form, plain(value, file_size=len(data))
 
     return _told(path, read)
+
+
+def _read_zip_file(path: Path, head: bytes) -> tuple[str, Any]:
+    """The same of a zip file, of which nothing is held but the numbers that it names."""
+    _refuse_foreign(path, head)
+    with open_bytes(path) as file:
+
+        def read() -> tuple[str, Any]:
+            form, value = read_zip(file)
+            return form, plain(value, file_size=os.fstat(file.fileno()).st_size)
+
+        return _told(path, read)
+
+
+def _refuse_foreign(path: Path, data: bytes) -> None:
+    if what := recognise_foreign(data, path.name.lower()):
+        raise TuiGenError(f"{path} {what}")
 
 
 def _told(path: Path, read: Callable[[], tuple[str, Any]]) -> tuple[str, Any]:
@@ -155,8 +173,6 @@ def _told(path: Path, read: Callable[[], tuple[str, Any]]) -> tuple[str, Any]:
 
 def _read_format(data: bytes, suffix: str) -> tuple[str, Any]:
     """By what a file begins with; its name counts only where that says nothing."""
-    if data[:4] == b"PK\x03\x04":
-        return read_zip(data)
     if is_safetensors(data):
         return "safetensors file", read_safetensors(data)
     if is_legacy(data):
@@ -164,7 +180,7 @@ def _read_format(data: bytes, suffix: str) -> tuple[str, Any]:
     if suffix == ".safetensors":
         return "safetensors file", read_safetensors(data)
     if zipfile.is_zipfile(io.BytesIO(data)):
-        return read_zip(data)
+        return read_zip(io.BytesIO(data))
     return "pickle", read_pickle(io.BytesIO(data))
 
 

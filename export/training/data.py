@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from tui_gen.errors import TuiGenError
+from tui_gen.files import MAX_BYTES, open_bytes
 from tui_gen.json_fields import parse_json
 from tui_gen.sampling.params import FREE, Tokens
 
@@ -151,16 +152,23 @@ def _resize(pixels: NDArray[np.uint8], side: int) -> NDArray[np.float64]:
     return planes[:, 0].double().numpy()
 
 
+def _check_size(path: Path) -> None:
+    """Raises TuiGenError for a NumPy archive that unpacks to more than any file may have."""
+    with open_bytes(path) as file, zipfile.ZipFile(file) as archive:
+        size = sum(part.file_size for part in archive.infolist())
+    if size > MAX_BYTES:
+        raise TuiGenError(f"{path} unpacks to {size >> 20:,} MiB, which is too large for what it is")
+
+
 def read_npz(path: Path, *, held_out: int = 2000) -> Images:
     """A NumPy archive of `pixels` uint8[n, h, w], `palette` uint8[k, 3] and `captions`, phrases between commas.
 
     held_out: how many pictures at the end, but at most a tenth.
     """
     try:
+        _check_size(path)
         with np.load(path, allow_pickle=False) as archive:
             pixels, palette, captions = archive["pixels"], archive["palette"], archive["captions"]
-    except FileNotFoundError as fault:
-        raise TuiGenError(f"{path} cannot be read: {fault.strerror}") from fault
     except KeyError as fault:
         raise TuiGenError(f"{path}: {fault.args[0]}; {_NPZ_NEEDED}") from fault
     except (OSError, EOFError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as fault:
@@ -172,6 +180,8 @@ def read_npz(path: Path, *, held_out: int = 2000) -> Images:
         raise TuiGenError(f"{path}: pixels must be uint8 and less than {len(palette)}, the length of the palette")
     phrases_of = [[" ".join(phrase.lower().split()) for phrase in str(caption).split(",")] for caption in captions]
     phrases = sorted({phrase for row in phrases_of for phrase in row if phrase})
+    if len(pixels) * len(phrases) > MAX_BYTES:
+        raise TuiGenError(f"{path}: {len(phrases):,} phrases are too many for {len(pixels):,} pictures")
     number = {phrase: index for index, phrase in enumerate(phrases)}
     conditions = np.zeros((len(pixels), len(phrases)), dtype=np.uint8)
     for row, names in zip(conditions, phrases_of, strict=True):

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from tui_gen import __version__
-from tui_gen.child import Report, ignore, receive, run_in_child
+from tui_gen.child import Report, ignore, limit, receive, run_in_child
 from tui_gen.errors import TuiGenError
 from tui_gen.files import cache_folder, check_whole, read_beginning, replace_private
 from tui_gen.json_fields import MAX_LENGTH, JsonFields, parse_json
@@ -45,6 +45,9 @@ _NEEDS = ("torch", "onnx", "onnxscript", "safetensors")
 _CURE = "pip install 'tui-gen[export]'"
 _SECONDS = 600
 """Of a processor, that a conversion may take."""
+_MEMORY, _MEMORY_A_PROCESSOR, _MEMORY_A_BYTE = 2 * 2**30, 2**26, 20
+"""Bytes that it may take: for PyTorch, for the threads of each processor, and for each byte of the files. The weights
+of a network stand in memory eight times at most, and half as large in a file as in a model."""
 _BUDGET = 2 * 2**30
 """Bytes that the cache may take."""
 _BLOCK = 2**20
@@ -310,9 +313,7 @@ def fingerprint(path: Path) -> str:
     Raises TuiGenError for a file that cannot be read.
     """
     try:
-        several = path.is_dir() or path.name.endswith(_INDEX) or _SHARD.search(path.name)
-        if several:
-            folder = path if path.is_dir() else path.parent
+        if folder := _folder(path):
             facts = [(entry.name, entry.stat().st_size, entry.stat().st_mtime_ns) for entry in _entries(folder)]
             return hashlib.sha256(repr((path.name, sorted(facts))).encode("utf-8", "surrogateescape")).hexdigest()
         with open(path, "rb") as file:
@@ -320,6 +321,19 @@ def fingerprint(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as fault:
         raise TuiGenError(f"{path} cannot be read: {fault.strerror}") from fault
+
+
+def _folder(path: Path) -> Path | None:
+    """Where the files of a checkpoint lie that consists of several."""
+    several = path.is_dir() or path.name.endswith(_INDEX) or _SHARD.search(path.name)
+    return (path if path.is_dir() else path.parent) if several else None
+
+
+def _size(path: Path, answers: Answers) -> int:
+    """Bytes of all that a conversion reads."""
+    folder, others = _folder(path), [Path(value) for option, value in answers if option in _OF_FILES]
+    files = [*(_entries(folder) if folder else [path]), *others]
+    return sum(file.stat().st_size for file in files if os.path.isfile(file))
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
@@ -358,7 +372,10 @@ class _Exporter:
         """The words of its command line, and whether it waits for others where somebody is asked."""
         name = f"--name={model_name(self._path)}"
         words = [str(self._path.absolute()), *_words(self.answers), f"--output={self.folder}", name, "--json"]
-        return json.dumps({"words": words, "waits": self._ask is not None})
+        memory = (
+            _MEMORY + _MEMORY_A_PROCESSOR * (os.cpu_count() or 1) + _MEMORY_A_BYTE * _size(self._path, self.answers)
+        )
+        return json.dumps({"words": words, "waits": self._ask is not None, "memory": memory})
 
     def convert(self, is_stopped: Callable[[], bool]) -> Diagnosis:
         """Writes the folder. Raises TuiGenError that says why there is none."""
@@ -405,8 +422,9 @@ class _OtherWords(BaseException):
 
 def export(content: bytes, report: Report) -> None:
     """In the child: the exporter's command, of words that are given as JSON. Raises TuiGenError where it fails."""
-    command = load_command("export")
     lines, text = list[str](), content.decode()
+    limit(None, None, data=json.loads(text)["memory"])
+    command = load_command("export")
 
     def keep(line: str) -> None:
         lines.append(line.partition(": ")[2])

@@ -222,13 +222,21 @@ def receive() -> str:
     return _replies.get()
 
 
-def limit(memory: int | None, seconds: int | None) -> None:
-    """Limits this process: bytes of address space, seconds of a processor; and no core is dumped."""
+def limit(memory: int | None, seconds: int | None, *, data: int | None = None) -> None:
+    """Limits this process: bytes of address space, seconds of a processor; and no core is dumped.
+
+    data: bytes that it writes, for a library that takes far more address space than memory.
+    """
     if sys.platform == "win32":
         return
     import resource
 
-    limits = {resource.RLIMIT_CORE: 0, resource.RLIMIT_CPU: seconds, resource.RLIMIT_AS: memory}
+    limits = {
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_CPU: seconds,
+        resource.RLIMIT_AS: memory,
+        resource.RLIMIT_DATA: data,
+    }
     for kind, value in limits.items():
         if value is None:
             continue

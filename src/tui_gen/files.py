@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 from tui_gen.errors import TuiGenError
 
@@ -54,17 +55,24 @@ def read_beginning(path: str | Path, size: int, *, follow: bool = True) -> bytes
         return file.read(size)
 
 
-def read_bytes(path: Path, *, most: int = MAX_BYTES) -> bytes:
-    """The file's bytes, at most so many. Raises TuiGenError for one that is missing, empty, larger, or no file."""
+@contextlib.contextmanager
+def open_bytes(path: Path, *, most: int = MAX_BYTES) -> Iterator[BinaryIO]:
+    """A file of at most so many bytes. Raises TuiGenError for one that is missing, larger, or no file."""
     try:
         with open(open_regular(path), "rb") as file:
             if os.fstat(file.fileno()).st_size > most:
                 raise TuiGenError(f"{path} is larger than {most >> 20:,} MiB, too large for what it is")
             check_whole(path, file.fileno())
-            content = file.read()
+            yield file
     except OSError as fault:
         reason = "is not a file" if fault.strerror == _NO_FILE else f"cannot be read: {fault.strerror}"
         raise TuiGenError(f"{path} {reason}") from fault
+
+
+def read_bytes(path: Path, *, most: int = MAX_BYTES) -> bytes:
+    """The file's bytes, at most so many. Raises TuiGenError, for an empty one too."""
+    with open_bytes(path, most=most) as file:
+        content = file.read()
     if not content:
         raise TuiGenError(f"{path} is empty")
     return content

@@ -236,9 +236,11 @@ def test_ctrl_c_ends_a_step_that_has_no_end(graph: onnx.ModelProto, start: Start
 
 
 @with_full_device
-def test_a_full_disk_is_not_told_once_more_when_the_program_exits(program: Program) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_is_not_told_once_more_when_the_program_exits(unbuffered: str, program: Program) -> None:
+    command = program("generate", "text", PYTHONUNBUFFERED=unbuffered)
     with open("/dev/full", "wb") as full:
-        done = subprocess.run(**program("generate", "text"), stdout=full, stderr=subprocess.PIPE, check=False)
+        done = subprocess.run(**command, stdout=full, stderr=subprocess.PIPE, check=False)
     assert done.returncode == 1
     assert done.stderr.decode().splitlines() == ["tui-gen: stdout cannot be written: No space left on device"]
 

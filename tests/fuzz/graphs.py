@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
+from onnx.shape_inference import InferenceError, infer_shapes
 
 from tests.support import toys
 from tests.support.damage import damaged
@@ -17,6 +19,9 @@ from tui_gen.inspection.inside import trace
 from tui_gen.library import LoadedModel, open_model, shipped_folder
 from tui_gen.runtime.operators import OPERATORS
 
+Change = Callable[[onnx.GraphProto, random.Random], None]
+Type = tuple[int, tuple[int | str, ...]]
+"""Of the numbers of a value, and its shape."""
 _NUMBERS = (0, -1, -5, 1, 2, 7, 100, 2**31, 2**40, 2**62, -(2**62))
 _SIZES = (0, 1, 2, 5, 2**20, -1)
 _TYPES = (1, 2, 3, 6, 7, 9, 10, 11)
@@ -33,6 +38,8 @@ _ALIKE = (
     ("Softmax", "LogSoftmax", "Hardmax", "CumSum"),
 )
 """Operators that take the same, so that most graphs with another of them still open."""
+_ANY, _TRIES = 0.3, 8
+"""How many graphs are changed in any way, and how often a change that fits is sought for the others."""
 _BATCHES = (1, 2, 17)
 _STEPS = 12
 
@@ -87,11 +94,91 @@ def _steps(loaded_model: LoadedModel, batch: int) -> None:
 
 
 def changed_graph(graph: bytes, rng: random.Random) -> bytes:
-    """An ONNX file with up to three changes."""
+    """An ONNX file with up to three changes, most of which leave each value its type and shape."""
     model = onnx.load_from_string(graph)
+    changes = _CHANGES if rng.random() < _ANY else _FITTING_CHANGES
     for _ in range(rng.choice((1, 1, 1, 1, 2, 3))):
-        rng.choice(_CHANGES)(model.graph, rng)
+        model = _changed(model, rng.choice(changes), rng)
     return bytes(model.SerializeToString())
+
+
+def _changed(model: onnx.ModelProto, change: Change, rng: random.Random) -> onnx.ModelProto:
+    """With one change: one that fits by the types and shapes that follow from it, if any of a few does."""
+    mutant = model
+    for _ in range(_TRIES if change in _FITTING_CHANGES else 1):
+        mutant = onnx.ModelProto()
+        mutant.CopyFrom(model)
+        with suppress(InferenceError):
+            change(mutant.graph, rng)
+            types = _types(mutant)
+            if all(types.get(port.name) == _type(port) for port in model.graph.output):
+                break
+    return mutant
+
+
+def _types(model: onnx.ModelProto) -> dict[str, Type]:
+    """Of all values. Raises InferenceError where they do not go together."""
+    inferred = infer_shapes(model, check_type=True, strict_mode=True, data_prop=True).graph
+    types = {tensor.name: (tensor.data_type, tuple(tensor.dims)) for tensor in inferred.initializer}
+    return types | {
+        value.name: _type(value) for part in (inferred.input, inferred.value_info, inferred.output) for value in part
+    }
+
+
+def _type(value: onnx.ValueInfoProto) -> Type:
+    tensor = value.type.tensor_type
+    return tensor.elem_type, tuple(size.dim_param or size.dim_value for size in tensor.shape.dim)
+
+
+def _exchange_operator(graph: onnx.GraphProto, rng: random.Random) -> None:
+    """For one that takes the same."""
+    if nodes := [node for node in graph.node if any(node.op_type in group for group in _ALIKE)]:
+        node = rng.choice(nodes)
+        node.op_type = rng.choice(next(group for group in _ALIKE if node.op_type in group))
+
+
+def _exchange_input(graph: onnx.GraphProto, rng: random.Random) -> None:
+    """For a value of the same type and shape that is there already."""
+    types = _types(helper.make_model(graph))
+    at = rng.randrange(len(graph.node))
+    node = graph.node[at]
+    place = rng.randrange(len(node.input))
+    names = [name for each in graph.node[:at] for name in each.output]
+    names += [each.name for part in (graph.initializer, graph.input) for each in part]
+    own = types.get(node.input[place])
+    node.input[place] = rng.choice([name for name in names if own and types.get(name) == own] or [node.input[place]])
+
+
+def _insert_operator(graph: onnx.GraphProto, rng: random.Random) -> None:
+    """Before an input of a node."""
+    at = rng.randrange(len(graph.node))
+    node = graph.node[at]
+    place, name = rng.randrange(len(node.input)), f"inserted{len(graph.node)}"
+    before = helper.make_node(rng.choice((*_ALIKE[0], "Softmax")), [node.input[place]], [name])
+    node.input[place] = name
+    graph.node.insert(at, before)
+
+
+def _exchange_values(graph: onnx.GraphProto, rng: random.Random) -> None:
+    """Of a constant, which keeps its size; numbers that may be indices are only put into another order."""
+    tensor = rng.choice(graph.initializer)
+    values = numpy_helper.to_array(tensor).copy()
+    numbers = np.random.default_rng(rng.randrange(2**32))
+    if values.dtype.kind == "f" and rng.random() < 0.8:
+        scale = rng.choice((0, 1, 1, 100, 1e-40, 1e30, np.inf, np.nan))
+        values = (numbers.standard_normal(values.shape) * scale).astype(values.dtype)
+    else:
+        values = numbers.permutation(values.reshape(-1)).reshape(values.shape)
+    tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+
+
+def _lengthen_table(graph: onnx.GraphProto, rng: random.Random) -> None:
+    """Gives a table more rows than are looked up."""
+    tables = {node.input[0] for node in graph.node if node.op_type == "Gather"}
+    if tensors := [tensor for tensor in graph.initializer if tensor.name in tables and tensor.dims]:
+        tensor = rng.choice(tensors)
+        rows = numpy_helper.to_array(tensor)
+        tensor.CopyFrom(numpy_helper.from_array(np.concatenate([rows] * rng.choice((2, 3))), tensor.name))
 
 
 def _change_operator(graph: onnx.GraphProto, rng: random.Random) -> None:
@@ -158,12 +245,19 @@ def _drop_node(graph: onnx.GraphProto, rng: random.Random) -> None:
         graph.node.remove(rng.choice(graph.node))
 
 
-_CHANGES = (
-    *(_change_operator,) * 6,  # which more graphs survive than the others
+_CHANGES: tuple[Change, ...] = (
+    _change_operator,
     _change_attribute,
     _add_attribute,
     _change_input,
     _change_constant,
     _change_port,
     _drop_node,
+)
+_FITTING_CHANGES: tuple[Change, ...] = (
+    _exchange_operator,
+    _exchange_input,
+    _insert_operator,
+    _exchange_values,
+    _lengthen_table,
 )

@@ -46,12 +46,48 @@ def random_pickle(rng: random.Random) -> bytes:
 
 
 def bomb(rng: random.Random) -> bytes:
-    """A few opcodes again and again, up to 60 million of them."""
+    """A few opcodes again and again, up to 60 million of them: mostly values, which an unpickler goes on to build."""
+    if rng.random() < 0.8:
+        around, fragment = _growing(rng)
+        return b"\x80\x04" + around + fragment * (rng.choice((10_000, 1_000_000, 20_000_000)) // len(fragment)) + b"."
     parts = [b"\x80\x04", *(_opcode(rng) for _ in range(rng.randrange(4)))]
     for _ in range(rng.randint(1, 3)):
         fragment = b"".join(_opcode(rng) for _ in range(rng.randint(1, 6)))
         parts.append(fragment * (rng.choice((10_000, 1_000_000, 20_000_000)) // len(fragment)))
     return b"".join(parts) + b"."
+
+
+def _growing(rng: random.Random) -> tuple[bytes, bytes]:
+    """What stands first, and what is repeated: values on a stack or in one collection, or one ever deeper value."""
+    value = _value(rng, 3)
+    return rng.choice(
+        (
+            (b"", value),
+            (b"(", value),
+            (b"", value + b"0"),
+            (b"", value + b"\x94"),
+            (b"]", value + b"a"),
+            (b"](", value + b"2"),
+            (b"]", b"(" + value * rng.randint(1, 1000) + b"e"),
+            (b"}", value + value + b"s"),
+            (b"}", b"(" + _value(rng, 1) * 2 * rng.randint(1, 1000) + b"u"),
+            (b"\x8f", b"(" + value + b"\x90"),
+            (value, b"2\x86"),
+            (value, rng.choice((b"\x85", b"(", b"]", b"(](e"))),
+            (b"ccollections\nOrderedDict\nq\0", b"h\0)R"),
+            (b"ccollections\nOrderedDict\n)R", value + value + b"s"),
+        )
+    )
+
+
+def _value(rng: random.Random, depth: int) -> bytes:
+    """Opcodes that leave one more value on the stack."""
+    leaves = (b"N", b")", b"]", b"}", b"K\1", b"J" + rng.randbytes(4), b"G" + rng.randbytes(8), _text(rng))
+    if not depth or rng.random() < 0.4:
+        return rng.choice(leaves)
+    items = [_value(rng, depth - 1) for _ in range(rng.randint(1, 3))]
+    mark = b"(" + b"".join(items)
+    return rng.choice((items[0] + b"\x85", mark + b"t", mark + b"l", b"(" + 2 * items[0] + b"d", b"]" + mark + b"e"))
 
 
 def _opcode(rng: random.Random) -> bytes:

@@ -100,6 +100,8 @@ def _run_to_end(run: Callable[[], int]) -> int:
 def _is_of_stdout(fault: Exception) -> TypeGuard[OSError]:
     if not isinstance(fault, OSError) or fault.filename is not None or fault.errno not in _WRITING_FAULTS:
         return False
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.write_through:  # as PYTHONUNBUFFERED asks
+        return True
     try:
         sys.stdout.flush()
     except OSError:  # which still has what it could not write

@@ -61,6 +61,10 @@ class ImageCodec:
         end = list(self.image.warm_up)
         return np.array([[start] * (1 + width - len(row)) + row + end for row in rows], dtype=np.int64)
 
+    def hurry(self, patience: float) -> None:
+        if self._tokens:
+            self._tokens.encoder.patience = patience
+
     def length(self, count: int | None) -> int:
         return self.image.area if count is None else min(count, self.image.area)
 

@@ -50,6 +50,10 @@ class Codec(Protocol):
         """Token ids int64[samples, n] of one prompt per sample. Raises TuiGenError that names what is not known."""
         ...
 
+    def hurry(self, patience: float) -> None:
+        """Lets a thread with an event loop wait so many seconds at most, then raises WaitingError for it."""
+        ...
+
     def length(self, count: int | None) -> int:
         """How many tokens to sample: so many, within what the model can make."""
         ...
@@ -111,6 +115,10 @@ class TextCodec:
         rows = [ids[text] for text in texts]
         width = max(len(row) for row in rows)
         return np.array([row + [FREE] * (width - len(row)) for row in rows], dtype=np.int64)
+
+    def hurry(self, patience: float) -> None:
+        """Lets a thread with an event loop wait so many seconds at most, then raises WaitingError for it."""
+        self.tokenizer.encoder.patience = patience
 
     def split(self, text: str) -> Piece:
         """The tokens of a prompt after what it begins with, and what was typed for each. Raises TuiGenError."""

@@ -61,6 +61,10 @@ class Encoding(NamedTuple):
 class Encoder(Protocol):
     """Text to tokens. Raises TuiGenError that says, of tokenizer.json, how it fails."""
 
+    patience: float | None
+    """Seconds that a thread with an event loop, which draws a screen, waits for an answer: then WaitingError is raised.
+    None: as long as it takes."""
+
     def encode(self, text: str) -> Encoding:
         """The tokens of a text, without what a prompt begins with."""
         ...
@@ -71,7 +75,9 @@ class Encoder(Protocol):
 
 
 class LocalEncoder:
-    """In this process."""
+    """In this process, at once."""
+
+    patience: float | None = None
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer

@@ -25,6 +25,8 @@ from tui_gen.tui.knob_state import Settings
 
 _TOKENS_BETWEEN_REPORTS = 500
 _SECONDS_BETWEEN_LOOKS = 1.0
+_PATIENCE = 0.15
+"""Seconds that the screen waits for a stranger's tokenizer: an honest one answers within a hundredth of that."""
 _LOOK = 0.1
 """Seconds after which one who waits for answers looks again whether anybody wants the model."""
 _EARLIER_VERSIONS = 4
@@ -373,6 +375,7 @@ def load(folder: Path, settings: Settings) -> LoadedModel:
         trust=settings.trust,
         answers=settings.answers if is_checkpoint(folder) else (),
     )
+    loaded_model.codec.hurry(_PATIENCE)
     loaded_model.model.place(settings.samples)
     return loaded_model
 

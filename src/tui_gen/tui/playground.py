@@ -369,7 +369,12 @@ class PlaygroundScreen(SteadyScreen[None]):
         self._note_prompt(branch)
         if branch and unknown:
             self.notify(f"read as unknown: {unknown}")
-        return branch is not None
+        return branch is not None or self.output.waiting is not None
+
+    async def on_output_ready(self, message: Output.Ready) -> None:
+        """Begins what waited for the tokenizer, unless something else was done since."""
+        if message is self.output.waiting:
+            self._note_prompt(await self._follow(self.output.begin(message.begin, beside=message.beside)))
 
     async def action_sweep(self) -> None:
         self._note_prompt(await self._follow(self.output.sweep(self.prompt.text, self.side.knobs.selected)))

@@ -20,7 +20,9 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from export.checkpoints.formats import read_zip
 from export.checkpoints.load import load_checkpoint
+from export.checkpoints.values import plain
 from tests.support.damage import damaged, with_damaged_parts
 from tui_gen.errors import TuiGenError
 
@@ -123,6 +125,23 @@ def test_an_exported_program_that_lies_is_told(change: dict[str, Any], says: str
     (tmp_path / "net.pt2").write_bytes(exported(**change))
     with pytest.raises(TuiGenError, match=says):
         load_checkpoint(tmp_path / "net.pt2")
+
+
+class Blocks(io.BytesIO):
+    """A file that is never read as a whole."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        content = super().read(size)
+        assert len(content) <= 2**20
+        return content
+
+
+def test_a_zip_file_is_read_part_by_part() -> None:
+    numbers, file = torch.arange(2**20), io.BytesIO()
+    torch.save({"weight": numbers}, file)
+    form, value = read_zip(Blocks(file.getvalue()))
+    assert form == "PyTorch zip file"
+    assert torch.equal(plain(value, file_size=2**23)["weight"], numbers)
 
 
 def test_a_zip_file_of_very_many_parts_is_told_before_it_is_listed(tmp_path: Path) -> None:

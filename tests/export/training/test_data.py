@@ -143,6 +143,17 @@ RECIPE_FAULTS: dict[str, tuple[Spoil, str]] = {
     "a list": (lambda path: path.write_text("[1, 2]\n"), "line 1, is not a JSON object"),
     "a number": (lambda path: path.write_text("7\n"), "line 1, is not a JSON object"),
 }
+
+
+def _claim(path: Path) -> None:
+    """Arrays of which the list of the zip file says that they are larger than they are."""
+    _npz(path)
+    content = bytearray(path.read_bytes())
+    size = content.index(b"PK\x01\x02") + 24
+    content[size : size + 4] = (3 * 2**30).to_bytes(4, "little")
+    path.write_bytes(content)
+
+
 NPZ_FAULTS: dict[str, tuple[Spoil, str]] = {
     "missing": (lambda path: None, "cannot be read: No such file"),
     "empty": (lambda path: path.write_bytes(b""), "is damaged or no .npz file"),
@@ -156,6 +167,7 @@ NPZ_FAULTS: dict[str, tuple[Spoil, str]] = {
     "captions short": (lambda path: _npz(path, captions=np.array(["a"])), r"\[n\], not .* \[1\]"),
     "rgba palette": (lambda path: _npz(path, palette=np.zeros((2, 4), np.uint8)), r"\[k, 3\]"),
     "pixel beyond": (lambda path: _npz(path, pixels=np.full((3, 4, 4), 2, np.uint8)), "less than 2, the length"),
+    "too large": (_claim, "unpacks to 3,072 MiB"),
     "float pixels": (lambda path: _npz(path, pixels=np.zeros((3, 4, 4))), "must be uint8"),
 }
 READERS = {"recipes": read_recipes, "lines": read_lines, "stream": read_stream}

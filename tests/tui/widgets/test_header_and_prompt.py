@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -69,6 +71,14 @@ async def test_unknown_words_are_marked_before_anything_runs_and_read_as_unknown
         assert driver.page.startswith("the <unk>")
 
 
+async def test_of_more_unknown_words_than_anyone_reads_all_is_marked_at_once(models: Path) -> None:
+    async with on_screen(models / "cats", prompt="the zebra " * 2000) as driver:
+        prompt = driver.app.query_one(Prompt)
+        assert len(prompt._value.spans) == 1
+        styled = [segment.text for segment in prompt.render_line(0) if segment.style and segment.style.underline]
+        assert "the zebra" in "".join(styled)
+
+
 async def test_a_tokenizer_that_multiplies_what_is_typed_harms_nothing(models: Path) -> None:
     hostile = toys.text_folder(models / "hostile", tokenizer=toys.multiplying("q"))
     async with on_screen(hostile) as driver:
@@ -80,6 +90,25 @@ async def test_a_tokenizer_that_multiplies_what_is_typed_harms_nothing(models: P
         await driver.until(lambda: driver.workspace.loaded_model.card.name == "cats")
         await driver.run_to_end()
         assert driver.page.startswith("the")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a process cannot be stopped there")
+async def test_keys_wait_for_no_tokenizer_and_what_was_asked_begins_when_it_has_answered(models: Path) -> None:
+    foreign = toys.text_folder(models / "foreign")
+    async with on_screen(foreign) as driver:
+        encoder = driver.workspace.loaded_model.codec.tokenizer.encoder
+        os.kill(encoder._process.pid, signal.SIGSTOP)
+        await driver.type("the zebra")
+        await driver.press("enter", "up", "end")
+        assert "still reads what was typed; when it has, this begins" in driver.notice
+        assert driver.playground.prompt.value == "the zebra"
+        assert driver.params.temperature == 1.05
+        await driver.press("escape", "backspace", "enter")
+        os.kill(encoder._process.pid, signal.SIGCONT)
+        await driver.until(lambda: driver.playground.run_view)
+        assert driver.page.startswith("the <unk>")
+        assert len(driver.workspace.tree) == 1
+        assert driver.playground.prompt.unknown() == ["zebr"]
 
 
 async def test_a_prompt_is_read_once_however_often_it_is_drawn(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:

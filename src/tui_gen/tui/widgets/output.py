@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 from textual.containers import Container
+from textual.message import Message
 from textual.widget import Widget
 
-from tui_gen.errors import TuiGenError
+from tui_gen.errors import TuiGenError, WaitingError
 from tui_gen.generation.branch import Branch
 from tui_gen.images.raster import RENDERINGS, Rendering
 from tui_gen.library import LoadedModel
@@ -24,6 +27,13 @@ from tui_gen.tui.widgets.runs import Runs, check_beside
 class Output(Container):
     """Begins, shows and compares the branches of a model, one thing at a time. What cannot be done is told."""
 
+    @dataclass
+    class Ready(Message):
+        """A branch that waits for the model's tokenizer can begin."""
+
+        begin: Callable[[Workspace], Branch]
+        beside: Sequence[LoadedModel]
+
     def __init__(self, knobs: KnobState, names: Callable[[Sequence[LoadedModel]], list[str]]) -> None:
         """knobs: read when a branch begins, and while it grows. names: what to call models beside each other."""
         super().__init__(id="output")
@@ -34,6 +44,8 @@ class Output(Container):
         """The branch, and those of other models beside it; None while a model's card or a comparison is shown."""
         self.compared: Branch | None = None
         """The first branch of the comparison that is shown."""
+        self.waiting: Output.Ready | None = None
+        """For what is to begin next; None where nothing waits."""
         self.sample = 0
         """The one that a person looked at last."""
         self.rendering: Rendering = "blocks"
@@ -88,7 +100,7 @@ class Output(Container):
 
     async def _put(self, widget: Widget) -> None:
         """Replaces what is shown; a run that is there ends."""
-        self.runs = self.compared = None
+        self.runs = self.compared = self.waiting = None
         await self.remove_children()
         await self.mount(widget)
 
@@ -102,8 +114,14 @@ class Output(Container):
         workspace = self.workspace
         if not workspace:
             return None
+        self.waiting = None
         try:
             branch = begin(workspace)
+        except WaitingError as wait:
+            self.waiting = ready = self.Ready(begin, beside)
+            wait.when_known(partial(self.post_message, ready))
+            self.notify(f"{wait}; when it has, this begins")
+            return None
         except TuiGenError as fault:
             self._tell(str(fault))
             return None
@@ -250,9 +268,11 @@ class Output(Container):
             self.notify("here it ends; another token here, or before, begins a branch")
 
     async def step_back(self) -> bool:
-        """Leaves the comparison, the cursor, the run or the other models, what comes first; False if there is none."""
+        """Leaves what is to begin, the comparison, the cursor, the run or the other models; False if there is none."""
         view, runs = self.run_view, self.runs
-        if self.compared:
+        if self.waiting:
+            self.waiting = None
+        elif self.compared:
             await self.show(self.compared)
         elif view and view.leave_cursor():
             pass

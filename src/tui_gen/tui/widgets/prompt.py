@@ -15,7 +15,7 @@ from textual.binding import BindingType
 from textual.suggester import Suggester
 from textual.widgets import Input
 
-from tui_gen.errors import TuiGenError
+from tui_gen.errors import TuiGenError, WaitingError
 from tui_gen.images.codec import ImageCodec
 from tui_gen.sessions.history import PastPrompt
 from tui_gen.terminal_text import scrub_line
@@ -24,6 +24,8 @@ from tui_gen.text.codec import TextCodec
 _NEWLINE = "\u240a"
 _MOST_PHRASES = 100
 """That a title names; there is no more room on any screen."""
+_MOST_MARKS = 1000
+"""In one prompt; of more, such as in a book that is pasted, all is marked at once, for each takes its time."""
 _LAST_WORD = re.compile(rf"[^\s{_NEWLINE}]*[\s{_NEWLINE}]*$")
 
 
@@ -102,7 +104,7 @@ class Prompt(SignedInput):
     BINDINGS: ClassVar[list[BindingType]] = [("ctrl+@,ctrl+space", "turn_suggestion", "another suggestion")]
 
     def __init__(self, value: str) -> None:
-        self._marker, self._model = _UnknownMarker(), ""
+        self._marker, self._model = _UnknownMarker(self._read_again), ""
         self._past: Sequence[PastPrompt] = ()
         self._at = 0
         self._edits: dict[int, str] = {}
@@ -142,9 +144,7 @@ class Prompt(SignedInput):
         self._marker.codec, self._model = codec, model
         self.placeholder = scrub_line(f"for example: {example}") if example else "enter generates without a prompt"
         self.suggester = _EndingSuggester(self._with_ending)
-        self._suggestion = self._with_ending(self.value) or ""
-        self._show_title()
-        self.refresh()
+        self._read_again()
 
     def unknown(self) -> list[str]:
         """The words that the model does not know."""
@@ -209,9 +209,19 @@ class Prompt(SignedInput):
     def _endings(self, text: str) -> list[str]:
         try:
             endings = self._marker.codec.endings(text) if self._marker.codec else []
+        except WaitingError as wait:
+            wait.when_known(self._read_again)
+            return []
         except TuiGenError:  # a tokenizer that fails; generating tells why
             return []
         return [ending for ending in endings if ending == scrub_line(ending)]
+
+    def _read_again(self) -> None:
+        """The tokenizer has an answer that was waited for."""
+        self._marker.forget()
+        self._suggestion = self._with_ending(self.value) or ""
+        self._show_title()
+        self.refresh()
 
     def _show_title(self) -> None:
         """What can be typed, where the model knows but a few phrases; else whose prompt this was."""
@@ -239,8 +249,17 @@ class _UnknownMarker(Highlighter):
     codec: TextCodec | ImageCodec | None = None
     _last: tuple[object, str, list[tuple[int, int]]] = (None, "", [])
 
+    def __init__(self, read_again: Callable[[], None]) -> None:
+        """read_again: called when a text that took too long can be read."""
+        self._read_again = read_again
+
+    def forget(self) -> None:
+        """Reads the text again when it is drawn next."""
+        self._last = (None, "", [])
+
     def highlight(self, text: Text) -> None:
-        for start, end in self._spans(with_newlines(text.plain)):
+        spans = self._spans(with_newlines(text.plain))
+        for start, end in spans if len(spans) <= _MOST_MARKS else [(0, len(text))]:
             text.stylize("underline reverse", start, end)
 
     def unknown(self, text: str) -> list[str]:
@@ -251,6 +270,9 @@ class _UnknownMarker(Highlighter):
         if codec is not self.codec or last != text:
             try:
                 spans = self.codec.unknown(text) if self.codec else []
+            except WaitingError as wait:
+                wait.when_known(self._read_again)
+                spans = []
             except TuiGenError:  # a tokenizer that fails; generating tells why
                 spans = [(0, len(text))]
             self._last = self.codec, text, spans
