@@ -16,6 +16,9 @@ DOORS = {
     "src/tui_gen/terminal_text.py": {"print", "sys.stdout", "sys.stderr"},
     "src/tui_gen/child.py": {"print", "sys.__stdout__"},  # what the parent reads
     "src/tui_gen/launcher.py": {"sys.excepthook", "sys.stderr", "sys.stdout"},  # flushed before a process is copied
+    "src/tui_gen/bulk/engines.py": {"sys.stdout"},  # a pipe
+    "src/tui_gen/cli/bulk.py": {"Console()"},  # a progress bar of our own words
+    "src/tui_gen/cli/doctor.py": {"sys.stdout"},  # its encoding
     "src/tui_gen/cli/main.py": {"sys.stdout", "sys.stderr"},  # prepares and abandons them
     "src/tui_gen/cli/learned.py": {"sys.stdout"},  # a picture's bytes
     "src/tui_gen/cli/play.py": {"sys.__stderr__", "sys.stdout"},  # handed to the screen

@@ -20,6 +20,7 @@ from tui_gen.files import digest, read_bytes
 from tui_gen.generation.generate import check_rows, generate
 from tui_gen.images.encode import png
 from tui_gen.images.picture import Picture
+from tui_gen.json_fields import parse_json
 from tui_gen.library import LoadedModel, network_files, open_model
 from tui_gen.output.writers import SampleRows
 from tui_gen.runtime.session import Provider
@@ -142,14 +143,14 @@ def encode(rows: Sequence[Row], card: ModelCard, setup: Setup) -> bytes:
 
 
 def decode(content: bytes, form: Form) -> list[Row]:
-    """The rows of a file, without the PNG. Raises ValueError for one that is damaged."""
+    """The rows of a file, without the PNG. Raises ValueError or TuiGenError for one that is damaged."""
     if form == "parquet":
         import_pyarrow()
         from pyarrow import parquet
 
         rows = parquet.read_table(io.BytesIO(content)).to_pylist()
     else:
-        rows = [json.loads(line) for line in content.splitlines()]
+        rows = [parse_json(line) for line in content.splitlines()]
     return [{key: value for key, value in row.items() if key != "png"} for row in rows]
 
 

@@ -65,7 +65,7 @@ class Results:
         content = read_bytes(self.path(number))
         try:
             return decode(content, self._suffix)
-        except (ValueError, OSError) as fault:
+        except (ValueError, OSError, TuiGenError) as fault:
             raise TuiGenError(f"{self.path(number)} is damaged; delete it, and it is made again") from fault
 
     def count(self) -> int:
