@@ -135,7 +135,7 @@ def test_a_download_that_nobody_waits_for_ends(served: Hub) -> None:
     stopped = threading.Event()
 
     def tell(line: str) -> None:
-        if line.startswith("downloaded"):
+        if " of " in line:
             stopped.set()
 
     with pytest.raises(TuiGenError, match="was ended"):

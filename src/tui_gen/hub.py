@@ -33,6 +33,7 @@ _SECONDS = 6 * 3600
 _BETWEEN_REPORTS = 0.5
 """Seconds."""
 _NAME = re.compile(r"([\w-][\w.-]*/[\w-][\w.-]*)(?:@([\w-][\w.-]*(?:/[\w-][\w.-]*)*))?", re.ASCII)
+_COMMIT_HASH = re.compile("[0-9a-f]{40,64}")
 _SIZE, _READ, _COMMIT = "size", "read", "commit"
 """How a report of the child begins."""
 
@@ -126,7 +127,7 @@ class _Progress:
             self._size = int(value)
             self._tell(f"downloading {_size_text(self._size)}")
         elif sort == _READ:
-            self._tell(f"downloaded {_size_text(int(value))} of {_size_text(self._size)}")
+            self._tell(f"{_size_text(int(value))} of {_size_text(self._size)}")
 
 
 def _size_text(count: int) -> str:
@@ -179,18 +180,18 @@ class _Download:
         if missing := [name for name in _NEEDED if name not in files]:
             raise TuiGenError(f"it is no model folder of tui-gen, for it has no {listed(missing)}")
         sizes = [file.size for file in files.values() if file.size is not None]
-        if len(sizes) < len(files) or not facts.sha:
-            raise TuiGenError("the hub does not say how large its files are")
+        if len(sizes) < len(files) or not _COMMIT_HASH.fullmatch(commit := str(facts.sha)):
+            raise TuiGenError("the hub does not say which commit it is of, and how large its files are")
         if (size := sum(sizes)) > MOST:
             raise TuiGenError(
                 f"it has {size >> 20:,} MB, more than the {MOST >> 20} that are downloaded unasked; "
-                f"hf download {self._repo} --revision {facts.sha} {' '.join(files)} fetches it, then --trust opens it"
+                f"hf download {self._repo} --revision {commit} {' '.join(files)} fetches it, then --trust opens it"
             )
         self._report(f"{_SIZE} {size}")
         for name in (name for name in FILES if name in files):
-            _check(self._get(name, facts.sha), files[name])
+            _check(self._get(name, commit), files[name])
         self._get(_NEEDED[0], self._revision)  # from now on the cache knows which commit that is
-        self._report(f"{_COMMIT} {facts.sha}")
+        self._report(f"{_COMMIT} {commit}")
 
     def _get(self, name: str, revision: str) -> Path:
         from huggingface_hub import hf_hub_download

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -42,6 +42,8 @@ class Hub:
     """Of files, the size that is stated in place of theirs."""
     refusal: tuple[int, str] | None = None
     """The status of every answer, and the hub's word for it."""
+    change: Callable[[Any], Any] | None = None
+    """What is said of the model in place of the truth."""
     held: threading.Event | None = None
     """Until when nothing more than the first bytes of large files is sent."""
 
@@ -76,7 +78,7 @@ def serving(hub: Hub) -> Iterator[Hub]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     hub.address = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:
         yield hub
@@ -118,7 +120,8 @@ def _send_facts(hub: Hub, request: BaseHTTPRequestHandler, method: str, path: st
         return
     siblings = [_sibling(hub, name, content) for name, content in found[1].items()]
     facts = {"id": repo, "modelId": repo, "sha": found[0], "private": False, "tags": [], "siblings": siblings}
-    _send(request, method, 200, json.dumps(facts).encode(), {"Content-Type": "application/json"})
+    content = json.dumps(hub.change(facts) if hub.change else facts).encode()
+    _send(request, method, 200, content, {"Content-Type": "application/json"})
 
 
 def _sibling(hub: Hub, name: str, content: bytes) -> dict[str, Any]:

@@ -30,9 +30,10 @@ async def test_escape_ends_a_download_and_another_model_can_be_chosen(served: Hu
     served.held = threading.Event()
     async with on_screen(FOLDER, size=WIDE) as driver:
         await driver.shows(f"fetching {FOLDER}")
-        await driver.shows("esc ends it: downloaded")
+        await driver.shows("kB of")
         await driver.press("escape")
         await driver.until(lambda: f"{FOLDER} was not opened" in driver.notice)
+        await driver.hides("fetching")
         await driver.press("f3", "home", "enter")
         await driver.until(lambda: driver.playground.workspace is not None)
 

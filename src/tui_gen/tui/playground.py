@@ -265,6 +265,7 @@ class PlaygroundScreen(SteadyScreen[None]):
         if self.workspace:
             self.header.show_model(self.workspace.loaded_model)
         else:
+            self.header.show("no model")
             await self.output.show_card(f"{message.fault}\n\nChoose another model with {key_of('models', self._keys)}.")
 
     async def on_model_opened(self, message: ModelOpened) -> None:
