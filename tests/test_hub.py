@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -110,6 +111,13 @@ def test_what_the_hub_refuses_is_told_in_a_line(
     line = refusal(address)
     assert line.startswith(f"{address} is not downloaded: ")
     assert says in line
+
+
+@pytest.mark.parametrize("size", [2.0, -1, "9", None])
+def test_a_size_that_is_none_is_no_reason_to_fetch(size: Any, served: Hub) -> None:
+    served.stated = {"model.onnx": size}
+    assert "the hub does not say" in refusal(ADDRESS)
+    assert not [path for _, _, path in served.requests if "/resolve/" in path]
 
 
 def test_what_is_no_model_folder_is_not_fetched(served: Hub) -> None:

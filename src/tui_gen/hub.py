@@ -179,7 +179,7 @@ class _Download:
         files = {file.rfilename: file for file in facts.siblings or () if file.rfilename in FILES}
         if missing := [name for name in _NEEDED if name not in files]:
             raise TuiGenError(f"it is no model folder of tui-gen, for it has no {listed(missing)}")
-        sizes = [file.size for file in files.values() if file.size is not None]
+        sizes = [file.size for file in files.values() if type(file.size) is int and file.size >= 0]
         if len(sizes) < len(files) or not _COMMIT_HASH.fullmatch(commit := str(facts.sha)):
             raise TuiGenError("the hub does not say which commit it is of, and how large its files are")
         if (size := sum(sizes)) > MOST:

@@ -310,9 +310,8 @@ def hubs(folder: Path) -> Attempt:
     from tui_gen import hub
 
     served = Hub(REPO, {"main": files_of(toys.text_folder(folder / "text"))})
-    contextlib.ExitStack().enter_context(serving(served))  # until this process ends
     constants.HF_HUB_CACHE = str(folder / "hub")
-    os.environ |= {"HF_ENDPOINT": served.address, "HF_HOME": str(folder), "HF_HUB_CACHE": constants.HF_HUB_CACHE}
+    os.environ |= {"HF_HOME": str(folder), "HF_HUB_CACHE": constants.HF_HUB_CACHE}
 
     def attempt(rng: random.Random) -> object:
         shutil.rmtree(constants.HF_HUB_CACHE, ignore_errors=True)
@@ -320,7 +319,9 @@ def hubs(folder: Path) -> Attempt:
         name = rng.choice(list(files))
         served.sent = {name: damaged(files[name], rng)} if rng.random() < 0.3 else {}
         served.change = None if served.sent else lambda facts: changed(facts, rng)
-        return files_of(hub.fetch(f"hf:{REPO}", tell=list[str]().append).folder)
+        with serving(served):
+            os.environ["HF_ENDPOINT"] = served.address
+            return files_of(hub.fetch(f"hf:{REPO}", tell=list[str]().append).folder)
 
     return attempt
 

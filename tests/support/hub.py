@@ -128,7 +128,7 @@ def _sibling(hub: Hub, name: str, content: bytes) -> dict[str, Any]:
     size = hub.stated.get(name, len(content))
     facts: dict[str, Any] = {"rfilename": name, "size": size, "blobId": _blob(content)}
     if name.endswith(LARGE):
-        facts["lfs"] = {"sha256": hashlib.sha256(content).hexdigest(), "size": size, "pointerSize": 130}
+        facts["lfs"] = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 130}
     return facts
 
 
