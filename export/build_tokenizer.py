@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+
+from tui_gen.json_fields import parse_json
+from tui_gen.text.tokenizer import NOWHERE
 
 END = "<end>"
 """Before the first and after the last token of a document."""
@@ -56,6 +60,20 @@ def phrase_tokenizer(phrases: Sequence[str], *, first_id: int) -> Tokenizer:
     )
     tokenizer.pre_tokenizer = pre_tokenizers.Split(",", behavior="removed")
     return tokenizer
+
+
+def with_unknown(tokenizer: str) -> str:
+    """A tokenizer.json that has its unknown token: without it, readers of the format raise on an unknown piece.
+
+    Where no id is the network's own, the token stands at one that no network reads.
+    """
+    facts = parse_json(tokenizer)
+    model = facts.get("model") if isinstance(facts, dict) else None
+    token, vocab = (model.get("unk_token"), model.get("vocab")) if isinstance(model, dict) else (None, None)
+    if not isinstance(token, str) or not isinstance(vocab, dict) or token in vocab:
+        return tokenizer
+    vocab[token] = NOWHERE
+    return json.dumps(facts, ensure_ascii=False, separators=(",", ":"))
 
 
 def _ids(tokens: Sequence[str]) -> dict[str, int]:

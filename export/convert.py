@@ -25,6 +25,7 @@ from tui_gen.runtime.onnx_graph import with_metadata
 from tui_gen.terminal_text import brief, show
 from tui_gen.text.encoder_process import foreign_tokenizer
 
+from .build_tokenizer import with_unknown
 from .checkpoints.checkpoint import Checkpoint
 from .checkpoints.load import checkpoint_files
 from .files import fingerprint
@@ -140,7 +141,7 @@ def conversion_of(
     begin("building the network")
     exportable = reading.build()
     originals = _compare_originals(exportable, reference, reading.diagnosis)
-    exportable = _guided(exportable, guidance)
+    exportable = _with_whole_tokenizer(_guided(exportable, guidance))
     if isinstance(exportable.network, StreamingNetwork) and not is_brief:
         begin("looking whether a pixel sees a later one")
         check_causal(exportable.network.network)
@@ -160,6 +161,10 @@ def conversion_of(
     card = replace(card, export={key: value for key, value in facts.items() if value})
     graph = with_metadata(graph, _metadata(card, exportable.tokenizer))
     return Conversion(graph, _succeed(card, digest(graph)), exportable.tokenizer, exportable.log, step)
+
+
+def _with_whole_tokenizer(exportable: Exportable) -> Exportable:
+    return replace(exportable, tokenizer=with_unknown(exportable.tokenizer)) if exportable.tokenizer else exportable
 
 
 def _guided(exportable: Exportable, guidance: float | None) -> Exportable:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -15,7 +16,7 @@ from typing import Any
 from tui_gen.card import ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.files import HALF, digest, replace_files
-from tui_gen.json_fields import JsonFields
+from tui_gen.json_fields import JsonFields, parse_json
 from tui_gen.training_log import json_lines
 from tui_gen.training_run import LOG
 
@@ -26,8 +27,16 @@ _LOSSES = (
     "The training loss is that of the network while it learns, averaged over the epoch, with dropout where it has any; "
     "the held-out loss is that of the averaged weights that are kept, after it."
 )
+_UNPROMPTED = "unconditional-image-generation"
 _TRAINING = re.compile(r"export\.train (\S+) --data (\S+)")
-FILES = {"model.onnx", "config.json", "tokenizer.json", "training.jsonl", "README.md"}
+FILES = {"model.onnx", "config.json", "tokenizer.json", "tokenizer_config.json", "training.jsonl", "README.md"}
+_FAMILY = re.compile(r"LSTM|GRU|RNN|PixelCNN")
+"""In the architecture of a card: what people search for."""
+_LICENCES = {
+    *("mit", "apache-2.0", "bsd-2-clause", "bsd-3-clause", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0"),
+    *("gpl-2.0", "gpl-3.0", "lgpl-3.0", "agpl-3.0", "mpl-2.0", "unlicense", "wtfpl", "isc", "zlib", "openrail"),
+}
+"""That model hubs know by these words."""
 
 
 def write_folder(
@@ -39,7 +48,7 @@ def write_folder(
     log: Sequence[Mapping[str, Any]],
     weights: bytes = b"",
 ) -> ModelCard:
-    """Writes model.onnx, config.json, tokenizer.json, training.jsonl and README.md; returns the card as written.
+    """Writes the files of a model folder; returns the card as written.
 
     weights: of weights.safetensors, which there is only where they are kept. Replaces an earlier model folder; raises
     TuiGenError rather than replace anything else.
@@ -56,6 +65,7 @@ def write_folder(
         (partial / "config.json").write_text(card.to_json(), encoding="utf-8", errors=HALF)
         if tokenizer:
             (partial / "tokenizer.json").write_text(tokenizer, encoding="utf-8", errors=HALF)
+            (partial / "tokenizer_config.json").write_text(_tokenizer_config(card, tokenizer), encoding="utf-8")
         (partial / "training.jsonl").write_text(json_lines(log), encoding="utf-8")
         (partial / "README.md").write_text(model_readme(card, log), encoding="utf-8", errors=HALF)
         if weights:
@@ -66,6 +76,20 @@ def write_folder(
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return card
+
+
+def _tokenizer_config(card: ModelCard, tokenizer: str) -> str:
+    """What libraries that read tokenizer.json are told besides: how to open it, and what some tokens are for."""
+    model = JsonFields(parse_json(tokenizer), "").raw("model")
+    names = {token: text for text, token in model["vocab"].items()} if isinstance(model.get("vocab"), dict) else {}
+    is_bounded = card.kind == "text" and card.eos is not None
+    tokens = {
+        "bos_token": names.get(card.bos) if is_bounded and card.bos == card.eos else None,
+        "eos_token": names.get(card.eos) if is_bounded else None,
+        "unk_token": model.get("unk_token"),
+    }
+    facts = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
+    return json.dumps(facts | {name: text for name, text in tokens.items() if text is not None}, indent=2) + "\n"
 
 
 def check_target(target: Path, *, weights: bool = False) -> None:
@@ -141,7 +165,36 @@ def model_readme(card: ModelCard, log: Sequence[Mapping[str, Any]]) -> str:
     credit = f"## Credit\n\n{card.credit}" if card.credit else ""
     output = "\n".join(["## What it makes", "", *report_lines(card.measured)]) if card.measured else ""
     parts = [f"# {card.name}", card.description, _facts(card), play, output, _training(card, log), credit]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return _front_matter(card) + "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _front_matter(card: ModelCard) -> str:
+    """What model hubs search by, in YAML: licence, tags, data, and the held-out figure."""
+    family = _FAMILY.search(card.architecture)
+    task = "text-generation" if not card.image else "text-to-image" if card.image.conditions else _UNPROMPTED
+    licence, trained = card.licence.lower(), _TRAINING.search(_exported(card).text("trained_with", ""))
+    data = Path(trained.group(2)).stem if trained else ""
+    facts: dict[str, object] = {
+        "license": licence if licence in _LICENCES else "other" if licence else "",
+        "license_name": "" if licence in _LICENCES else card.licence,
+        "library_name": "tui-gen",
+        "pipeline_tag": task,
+        "tags": ["onnx", "tui-gen", "autoregressive", *([family.group().lower()] if family else [])],
+        "datasets": [data] if data else [],
+    }
+    if quality := card.quality:
+        metric = quality.unit.replace(" ", "_")
+        figure = {"type": metric, "value": quality.value, "name": f"{quality.unit} on {quality.split}"}
+        source = {"type": data or card.name, "name": card.data or data or card.name}
+        result = {"task": {"type": task}, "dataset": source, "metrics": [figure]}
+        facts |= {"metrics": [metric], "model-index": [{"name": card.name, "results": [result]}]}
+    lines = [f"{key}: {_yaml(value)}" for key, value in facts.items() if value]
+    return "\n".join(["---", *lines, "---", "", ""])
+
+
+def _yaml(value: object) -> str:
+    """JSON is YAML, but for characters that YAML has no room for."""
+    return "".join(sign if sign.isprintable() else " " for sign in json.dumps(value, ensure_ascii=False))
 
 
 def _exported(card: ModelCard) -> JsonFields:

@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub.constants
 import pytest
 
 from tests.support import toys
 from tests.support.command_line import run_main
+from tests.support.hub import REPO, Hub, files_of, serving
 from tui_gen.library import LoadedModel, open_model
 
 Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
@@ -34,6 +36,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             "TUI_GEN_MODELS",
             "NO_COLOR",
             "COLUMNS",
+            "HF_ENDPOINT",
+            "HF_HUB_OFFLINE",
+            "HF_TOKEN",
             "PYTHONPATH",
             "PYTHONUNBUFFERED",
         ):
@@ -52,6 +57,21 @@ def toy_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     toys.colour_folder(folder / "colour")
     toys.warm_up_folder(folder / "warmed")
     return folder
+
+
+@pytest.fixture
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A hub with one model of two revisions, and an empty cache."""
+    older = files_of(toys.text_folder(tmp_path / "older", architecture="older", graph=toys.text_graph(growth=-1.0)))
+    newer = files_of(toys.text_folder(tmp_path / "newer", architecture="newer"))
+    newer |= {"pytorch_model.bin": b"no file of the format", "notes/config.json": b"{}"}
+    cache = tmp_path / "hub"
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(cache))
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_CACHE", str(cache))
+    with serving(Hub(REPO, {"main": newer, "v1": older})) as served:
+        monkeypatch.setenv("HF_ENDPOINT", served.address)
+        yield served
 
 
 def _opened(name: str) -> Any:

@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = {
-    "src/tui_gen": "terminal_text < errors < child, launcher, files, json_fields"
+    "src/tui_gen": "terminal_text < errors < child, launcher, files, json_fields < hub"
     " < training_run < card, checkpoint, lightning < config, sampling < text < images < generation, training_log"
     " < runtime < scoring < library < inspection, page, run_watch < sessions, output < bench < bulk, tui < cli"
     " < __main__",

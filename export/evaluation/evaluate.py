@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from tokenizers import Tokenizer
 
 from tui_gen.card import ModelCard, Quality
 from tui_gen.cli.main import exit_status
@@ -24,6 +23,7 @@ from tui_gen.runtime.model import Model
 from tui_gen.sampling.params import Tokens
 from tui_gen.scoring.score import score
 from tui_gen.terminal_text import show
+from tui_gen.text.tokenizer import PromptTokenizer
 
 from ..files import fingerprint
 from ..training.data import Images, pad
@@ -92,7 +92,7 @@ def check_data(loaded_model: LoadedModel, training: Training, data: Path) -> Non
 
 def _vocabulary(loaded_model: LoadedModel) -> dict[str, int]:
     tokenizer = read_tokenizer(loaded_model.path)
-    return Tokenizer.from_str(tokenizer).get_vocab() if tokenizer else {}
+    return PromptTokenizer(tokenizer).vocabulary if tokenizer else {}
 
 
 def measure(loaded_model: LoadedModel, task: Task, *, train: bool) -> ModelCard:

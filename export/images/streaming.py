@@ -11,13 +11,13 @@ from functools import cached_property
 import numpy as np
 import onnx
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional
 
 from tui_gen.card import ImageSpec, ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.sampling.params import Tokens
+from tui_gen.text.tokenizer import PromptTokenizer
 
 from ..assumptions import Assumptions
 from ..build_tokenizer import phrase_tokenizer
@@ -257,7 +257,7 @@ def with_guidance(exportable: Exportable, scale: float) -> Exportable:
         f"{card.description} Classifier-free guidance towards the prompt has a scale of {scale:g} (1 is as it learned)"
         f"; a prompt may name another one: {others}."
     )
-    vocab = Tokenizer.from_str(exportable.tokenizer).get_vocab()
+    vocab = PromptTokenizer(exportable.tokenizer).vocabulary
     phrases = sorted(vocab, key=lambda text: vocab[text])
     return replace(
         exportable,

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import platformdirs
 
+from tui_gen import hub
 from tui_gen.card import ModelCard
 from tui_gen.checkpoint import Answers, Conversion, check_exporter, is_checkpoint, known_conversion, open_checkpoint
 from tui_gen.child import Report
@@ -76,16 +77,24 @@ class LoadedModel:
     codec: TextCodec | ImageCodec
     model: Model
     path: Path
-    """Of its folder, of a graph, a run or a checkpoint: what it is opened by."""
+    """Of its folder, of a graph, a run or a checkpoint: what it is opened by; of a model of the hub its address."""
     conversion: Conversion | None = None
     """How it came of a checkpoint."""
     epoch: int | None = None
     """Of a network of a run, after which one it was published."""
+    snapshot: hub.Snapshot | None = None
+    """Which commit it is of a model of the hub."""
 
     @property
     def folder(self) -> Path:
         """Where its files lie, or its graph."""
-        return self.conversion.folder if self.conversion else self.path
+        source = self.conversion or self.snapshot
+        return source.folder if source else self.path
+
+    @property
+    def address(self) -> str:
+        """What opens the same model again: its path; of one of the hub with the commit."""
+        return self.snapshot.address if self.snapshot else str(self.path)
 
     @property
     def name(self) -> str:
@@ -101,7 +110,7 @@ def epoch_name(card: ModelCard, epoch: int) -> str:
 def distinct_names(loaded_models: Sequence[LoadedModel]) -> list[str]:
     """What to call several models: their names; of those with one name, the ends of their paths that differ."""
     names = [model.name for model in loaded_models]
-    paths = [model.path.resolve() for model in loaded_models]
+    paths = [model.path if model.snapshot else model.path.resolve() for model in loaded_models]
     for name in {name for name in names if names.count(name) > 1}:
         alike = [number for number, other in enumerate(names) if other == name]
         if len({paths[number] for number in alike}) < len(alike):
@@ -154,10 +163,18 @@ def networks_beside(model: Path) -> list[Entry]:
 
 def locate(model: str) -> Path:
     """The folder of a model, given as a path or by name; of a run, that of its newest network; or the file of one that
-    has no folder; or a checkpoint, of which a model is made when it is opened.
+    has no folder; or a checkpoint, of which a model is made when it is opened; or the address of one of the hub, which
+    is downloaded then.
 
     Raises TuiGenError that says which models there are.
     """
+    if hub.is_address(model):
+        return Path(str(hub.parse_address(model)))
+    return _locate_here(os.path.abspath(model) if hub.is_address(Path(model)) else model)  # one behind ./
+
+
+def _locate_here(model: str) -> Path:
+    """The same of what is on this machine."""
     if os.path.isfile(os.path.join(model, "config.json")) and not is_checkpoint(model):  # unlike Path, never raises
         return Path(model)
     if network_folder(Path(model)) != Path(model):
@@ -185,20 +202,23 @@ def locate(model: str) -> Path:
 
 
 def model_folder(model: Path, answers: Answers = (), tell: Report = say) -> Path:
-    """The folder of a model, as it was located; of a checkpoint, that of the model which is made of it now.
+    """The folder of a model, as it was located; of a checkpoint, that of the model which is made of it now; of a model
+    of the hub, that in the cache, into which it is downloaded.
 
     answers: what the checkpoint does not say. tell: takes lines about what is done, where something is. Raises
     TuiGenError that says what is missing.
     """
-    conversion = _converted(model, answers, tell)
-    return conversion.folder if conversion else model
+    source = _fetched(model, answers, tell) or _converted(model, answers, tell)
+    return source.folder if source else model
 
 
 def check_model(model: Path, answers: Answers = ()) -> None:
     """Raises TuiGenError for a model without a card that can be read, and for a checkpoint that cannot be converted;
-    opens neither.
+    opens neither, and asks no hub.
     """
-    if not is_checkpoint(model):
+    if hub.is_address(model):
+        _refuse_answers(model, answers)
+    elif not is_checkpoint(model):
         _refuse_answers(model, answers)
         read_card(model)
     elif not known_conversion(model, answers):
@@ -208,6 +228,14 @@ def check_model(model: Path, answers: Answers = ()) -> None:
 def _refuse_answers(model: Path, answers: Answers) -> None:
     if answers:
         raise UsageError(f"{answers[0][0]} says what a checkpoint does not, and {model} is a model; leave it out")
+
+
+def _fetched(model: Path, answers: Answers, tell: Report) -> hub.Snapshot | None:
+    """None for what is no model of the hub."""
+    if not hub.is_address(model):
+        return None
+    _refuse_answers(model, answers)
+    return hub.fetch(model, tell=lambda line: tell(f"{model}: {line}"))
 
 
 def _converted(model: Path, answers: Answers, tell: Report) -> Conversion | None:
@@ -236,7 +264,8 @@ def open_model(
 ) -> LoadedModel:
     """Opens a model. Raises TuiGenError that names the file at fault.
 
-    model: a name, or the path of a model folder, of a graph or of a checkpoint; a `Path` is never taken for a name.
+    model: a name, or the path of a model folder, of a graph or of a checkpoint; a `Path` is never taken for a name; or
+    `hf:user/model@revision`, of the hub, as either.
     answers: what a checkpoint does not say, as the exporter's options. threads: at most so
     many, on the CPU; 0 takes as many as make the model fastest on this machine. device: which GPU. trust: whoever made
     the graph is known, so it may be of any operators and size.
@@ -244,11 +273,13 @@ def open_model(
     from tui_gen.text.encoder_process import EncoderProcess
 
     path = locate(model) if isinstance(model, str) else model
-    conversion = _converted(path, answers, say)
-    folder = conversion.folder if conversion else network_folder(path)
+    snapshot = _fetched(path, answers, say)
+    conversion = None if snapshot else _converted(path, answers, say)
+    source = snapshot or conversion
+    folder = source.folder if source else network_folder(path)
     card, graph = read_card(folder), _read_graph(graph_file(folder), trust=trust)
     tokenizer, foreign = read_tokenizer(folder), folder.resolve().parent != shipped_folder().resolve()
-    if not conversion and network_folder(path) != folder:  # a later network took its place while it was read
+    if not source and network_folder(path) != folder:  # a later network took its place while it was read
         return open_model(path, provider=provider, threads=threads, device=device, trust=trust)
     sha256 = digest(graph)
     _check_hash(folder, card, sha256)
@@ -267,7 +298,8 @@ def open_model(
     with errors_of(place):
         if encoder:
             encoder.try_out(f"{card.prompt_prefix}{card.prompt_example}\n{_TRIAL}")
-        return LoadedModel(card, codec_for(card, tokenizer, encoder), network, path, conversion, _epoch(path, card))
+        codec, epoch = codec_for(card, tokenizer, encoder), _epoch(path, card)
+        return LoadedModel(card, codec, network, path, conversion, epoch, snapshot)
 
 
 def _epoch(path: Path, card: ModelCard) -> int | None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tui_gen.errors import TuiGenError
+from tui_gen.hub import is_address
 from tui_gen.json_fields import parse_json
 
 if TYPE_CHECKING:  # which is PyTorch's, and nothing here needs it
@@ -116,7 +117,11 @@ def log_folder(model: Path) -> Path:
 
 
 def shown_name(path: Path) -> str:
-    """Of a network of a run the run's, with the epoch of one that is kept; of anything else its own."""
+    """Of a network of a run the run's, with the epoch of one that is kept; of a model of the hub its address; of
+    anything else its own.
+    """
+    if is_address(path):
+        return str(path)
     run = log_folder(path)
     if run == path or not (path.name == MODEL or path.name.isdecimal()):
         return path.name

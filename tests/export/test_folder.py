@@ -11,12 +11,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from huggingface_hub import ModelCard as HubCard
+from tokenizers import Tokenizer
 
 from export.__main__ import main
 from export.convert import convert
 from export.folder import FILES, update_card
 from export.read import read
 from export.reader import ReadOptions
+from tui_gen.card import Quality
 from tui_gen.errors import TuiGenError
 from tui_gen.library import read_card
 
@@ -38,9 +41,41 @@ def test_the_log_and_the_readme_go_with_it(names: Path, names_checkpoint: Path) 
     log = (names / "training.jsonl").read_text(encoding="utf-8")
     assert log == (names_checkpoint.parent / "training.jsonl").read_text(encoding="utf-8")
     readme = (names / "README.md").read_text(encoding="utf-8")
-    assert readme.startswith("# first-names\n")
+    assert "\n---\n\n# first-names\n" in readme
     assert "python -m export.train names" in readme
     assert len([line for line in readme.splitlines() if line.startswith(("| 1 |", "| 2 |"))]) == 2
+
+
+def test_a_model_hub_finds_licence_data_and_figure_and_no_sign_breaks_them(names: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(names, tmp_path / "model"))
+    card = read_card(folder)
+    quality = Quality(1.25, "nats per character", 'held-out: "x" # \x85\u2028 😀')
+    update_card(folder, replace(card, licence="CC-BY-4.0", quality=quality))
+    data = HubCard.load(folder / "README.md").data
+    assert (data.license, data.pipeline_tag, data.library_name) == ("cc-by-4.0", "text-generation", "tui-gen")
+    assert {"onnx", "tui-gen", "rnn"} <= set(data.tags)
+    assert data.datasets == ["names"]
+    [result] = data.eval_results
+    assert (result.metric_value, result.metric_type) == (1.25, "nats_per_character")
+    assert result.metric_name == 'nats per character on held-out: "x" #    😀'
+    update_card(folder, replace(card, licence="of my own"))
+    data = HubCard.load(folder / "README.md").data
+    assert (data.license, data.license_name, data.eval_results) == ("other", "of my own", None)
+
+
+def test_other_readers_of_its_tokenizer_stand_an_unknown_piece(names: Path) -> None:
+    tokenizer = Tokenizer.from_file(str(names / "tokenizer.json"))
+    assert tokenizer.encode("a#").tokens == ["a", "<unk>"]
+    assert json.loads((names / "tokenizer_config.json").read_text()) == {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "clean_up_tokenization_spaces": False,
+        "bos_token": "\n",
+        "eos_token": "\n",
+        "unk_token": "<unk>",
+    }
+    transformers = pytest.importorskip("transformers")
+    reader = transformers.PreTrainedTokenizerFast.from_pretrained(names)
+    assert reader.convert_ids_to_tokens(reader("a#")["input_ids"]) == ["a", "<unk>"]
 
 
 def test_an_older_model_folder_is_replaced(

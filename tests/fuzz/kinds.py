@@ -8,6 +8,7 @@ import json
 import os
 import pickle
 import random
+import shutil
 import struct
 import tomllib
 import zipfile
@@ -18,6 +19,7 @@ from typing import Any
 
 from tests.support import toys
 from tests.support.damage import damaged, with_damaged_parts
+from tests.support.hub import REPO, Hub, files_of, serving
 from tests.support.journals import JournaledTree
 from tui_gen.errors import TuiGenError
 from tui_gen.library import open_model, read_card
@@ -302,6 +304,29 @@ def sessions(folder: Path) -> Attempt:
     return attempt
 
 
+def hubs(folder: Path) -> Attempt:
+    """A hub that says other things of a model than are true, or sends other files."""
+    from huggingface_hub import constants
+
+    from tui_gen import hub
+
+    served = Hub(REPO, {"main": files_of(toys.text_folder(folder / "text"))})
+    constants.HF_HUB_CACHE = str(folder / "hub")
+    os.environ |= {"HF_HOME": str(folder), "HF_HUB_CACHE": constants.HF_HUB_CACHE}
+
+    def attempt(rng: random.Random) -> object:
+        shutil.rmtree(constants.HF_HUB_CACHE, ignore_errors=True)
+        files = served.revisions["main"]
+        name = rng.choice(list(files))
+        served.sent = {name: damaged(files[name], rng)} if rng.random() < 0.3 else {}
+        served.change = None if served.sent else lambda facts: changed(facts, rng)
+        with serving(served):
+            os.environ["HF_ENDPOINT"] = served.address
+            return files_of(hub.fetch(f"hf:{REPO}", tell=list[str]().append).folder)
+
+    return attempt
+
+
 def cards(folder: Path) -> Attempt:
     """Model folders whose config.json is changed by structure, or damaged."""
     makers = (toys.text_folder, toys.image_folder, toys.colour_folder)
@@ -474,6 +499,7 @@ _KINDS = (
         prompts,
         pictures,
         sessions,
+        hubs,
         logs,
         jobs,
         tours,

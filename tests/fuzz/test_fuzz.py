@@ -12,7 +12,7 @@ from tests.fuzz.kinds import KINDS
 from tests.fuzz.worker import TRACEBACK
 from tui_gen.terminal_text import scrub_line
 
-_FEW = {"bombs": 5, "graphs": 15, "tokenizers": 15, "injections": 12, "monkey": 1}
+_FEW = {"bombs": 5, "graphs": 15, "tokenizers": 15, "injections": 12, "monkey": 1, "hubs": 8}
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -27,6 +27,7 @@ from textual.widget import Widget
 from tui_gen.checkpoint import is_checkpoint
 from tui_gen.generation.branch import Branch, StepBuffer
 from tui_gen.generation.generate import generate
+from tui_gen.hub import is_address
 from tui_gen.library import find_models, open_model
 from tui_gen.run_watch import Training
 from tui_gen.runtime.model import Model
@@ -405,14 +406,15 @@ async def on_screen(
     training: Training | None = None,
     **settings: Any,
 ) -> AsyncIterator[ScreenDriver]:
-    """The app with a model folder opened, at a pace, or a checkpoint being converted; the models beside it are listed.
+    """The app with a model folder opened, at a pace, or a checkpoint being converted, or a model downloaded; the models
+    beside it are listed.
 
     tour, training: through which it leads, or which it follows.
     """
     app = TuiGen(Settings(folder, **settings), find_models(), tour=tour, training=training)
     driver = ScreenDriver(app)
     async with app.run_test(size=size, message_hook=driver.hear):
-        if not is_checkpoint(folder):
+        if not (is_checkpoint(folder) or is_address(folder)):
             await driver.until(lambda: driver.playground.workspace is not None or driver.notice)
         driver.playground.knobs.rate = pace
         yield driver

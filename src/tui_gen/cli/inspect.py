@@ -50,8 +50,10 @@ def run(args: argparse.Namespace) -> int:
         show(f"{'proved':15} {loaded_model.card.proof}")
     if loaded_model.codec.phrases:
         show(*phrase_lines(loaded_model.codec.phrases))
-    place = "file" if loaded_model.path.is_file() else "folder"
-    show(f"{place:15} {loaded_model.path}")
+    if loaded_model.snapshot:
+        show(f"{'hub':15} {loaded_model.address}")
+    place = loaded_model.snapshot.folder if loaded_model.snapshot else loaded_model.path
+    show(f"{'file' if place.is_file() else 'folder':15} {place}")
     if loaded_model.conversion:
         show(f"{'made by':15} {loaded_model.conversion.command}")
     show(f"{'provider':15} {loaded_model.model.runs_on}")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 WRONG_USAGE = 2
 """The exit status."""
-MODEL = "a model's name or folder, an .onnx file that says what it is, or a checkpoint"
+MODEL = "a model's name or folder, an .onnx file that says what it is, a checkpoint, or hf:user/model of the hub"
 
 
 class Parser(argparse.ArgumentParser):

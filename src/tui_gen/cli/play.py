@@ -145,12 +145,13 @@ def _model(word: str) -> str:
     Raises UsageError with what may have been meant, before other words are looked at: they may be those of a command.
     """
     from tui_gen.cli.main import COMMANDS, EXPORTER_COMMANDS
+    from tui_gen.hub import is_address
     from tui_gen.library import find_models
 
     commands, models = [*COMMANDS, *EXPORTER_COMMANDS], [entry.name for entry in find_models()]
     if word in commands:
         raise UsageError(f"{word} is a command, and the options of a command stand after it: tui-gen {word} ...")
-    if not word or word in models or os.path.exists(word):
+    if not word or word in models or os.path.exists(word) or is_address(word):
         return word
     meant = did_you_mean(word, [*commands, *models])
     cure = meant or "tui-gen models lists the models, tui-gen --help the commands"

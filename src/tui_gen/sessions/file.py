@@ -9,12 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tui_gen import __version__
+from tui_gen import __version__, hub
 from tui_gen.card import MAX_NAME, ModelCard
 from tui_gen.errors import TuiGenError
 from tui_gen.files import digest, read_bytes
 from tui_gen.json_fields import JsonFields, parse_json
-from tui_gen.library import LoadedModel, find_models, graph_file, locate, read_card
+from tui_gen.library import LoadedModel, find_models, graph_file, locate, model_folder, read_card
 from tui_gen.sessions.records import (
     MAX_MODELS,
     Line,
@@ -40,7 +40,8 @@ _SAME, _LATER, _ANOTHER = range(3)
 def session_model(loaded_model: LoadedModel) -> SessionModel:
     """What a session says of a model."""
     sha256 = loaded_model.card.sha256 or digest(read_bytes(graph_file(loaded_model.folder)))
-    return SessionModel(loaded_model.path.resolve().name, loaded_model.card.kind, sha256)
+    name = loaded_model.address if loaded_model.snapshot else loaded_model.path.resolve().name
+    return SessionModel(name, loaded_model.card.kind, sha256)
 
 
 def session_of(loaded_model: LoadedModel) -> Session:
@@ -213,11 +214,17 @@ def _assign(session: Session, needed: Sequence[int], folders: Sequence[Path]) ->
 
 
 def _find_installed(model: SessionModel) -> Path:
-    """The same file under whatever name, or a later one of it, or else what has the same name."""
+    """The same file under whatever name, or a later one of it, or else what has the same name; of the hub what is in
+    its cache, for a session may be a stranger's, and nothing is downloaded that nobody asked for.
+    """
     entries = [entry for entry in find_models() if entry.card]
     entries.sort(key=lambda entry: (_kinship(entry.card, model), entry.name != model.name))
     if entries and (_kinship(entries[0].card, model) != _ANOTHER or entries[0].name == model.name):
         return entries[0].path
+    if hub.is_address(model.name):
+        if hub.cached(model.name):
+            return Path(model.name)
+        raise TuiGenError(f"{model} is of the hub, and not in its cache; --model {model.name} downloads it")
     names = ", ".join(entry.name for entry in entries) or "none"
     raise TuiGenError(f"{model} is not installed; --model takes its folder or file; installed: {names}")
 
@@ -231,5 +238,6 @@ def _kinship(card: ModelCard | None, model: SessionModel) -> int:
 
 def _card(folder: Path) -> ModelCard:
     """With the hash of model.onnx, also where it does not say it."""
+    folder = model_folder(folder) if hub.is_address(folder) else folder
     card = read_card(folder)
     return card if card.sha256 else replace(card, sha256=digest(read_bytes(graph_file(folder))))

@@ -15,7 +15,9 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.worker import Worker, get_current_worker
 
+from tui_gen import hub
 from tui_gen.checkpoint import Answers, Diagnosis, StoppedError, is_checkpoint, open_checkpoint
+from tui_gen.child import Report
 from tui_gen.errors import TuiGenError
 from tui_gen.library import LoadedModel, distinct_names, graph_file, open_model
 from tui_gen.sessions.replay import LoadedSession, Replay
@@ -74,12 +76,12 @@ class CheckpointAsks(Message):
 
 @dataclass
 class ConversionProgress(Message):
-    """What is being done to make a model of a checkpoint."""
+    """What is being done to make a model of a checkpoint, or to download one."""
 
     path: Path
     line: str
     since: float
-    """When the conversion began, by the monotonic clock."""
+    """When that began, by the monotonic clock."""
 
     @property
     def seconds(self) -> int:
@@ -240,8 +242,9 @@ class ModelLoader(Widget):
     ) -> None:
         """question: that was answered, of a checkpoint."""
         worker = get_current_worker()
-        if workspace is None and is_checkpoint(folder):
-            refusal = self._convert(folder, worker, question, beside)
+        if workspace is None and (hub.is_address(folder) or is_checkpoint(folder)):
+            is_foreign = hub.is_address(folder)
+            refusal = self._fetch(folder, worker) if is_foreign else self._convert(folder, worker, question, beside)
             if refusal and not worker.is_cancelled:
                 self.post_message(refusal)
             if refusal:
@@ -254,15 +257,30 @@ class ModelLoader(Widget):
             if message:
                 self.post_message(message)
 
-    def _convert(
-        self, path: Path, worker: Worker[None], question: CheckpointAsks | None, beside: bool
-    ) -> CheckpointAsks | ModelRefused | None:
-        """Makes a model of a checkpoint, or says what stands against it. question: that was answered, here at last."""
+    def _teller(self, path: Path) -> Report:
         began = time.monotonic()
 
         def tell(line: str) -> None:
             self._progress = ConversionProgress(path, line, began)
             self.post_message(replace(self._progress))
+
+        return tell
+
+    def _fetch(self, path: Path, worker: Worker[None]) -> ModelRefused | None:
+        """Downloads a model that the cache does not have, or says what stands against it."""
+        try:
+            hub.fetch(path, tell=self._teller(path), is_stopped=lambda: worker.is_cancelled)
+        except (TuiGenError, OSError) as fault:
+            return ModelRefused(str(fault))
+        finally:
+            self._progress = None
+        return None
+
+    def _convert(
+        self, path: Path, worker: Worker[None], question: CheckpointAsks | None, beside: bool
+    ) -> CheckpointAsks | ModelRefused | None:
+        """Makes a model of a checkpoint, or says what stands against it. question: that was answered, here at last."""
+        tell = self._teller(path)
 
         def ask(diagnosis: Diagnosis) -> Answers:
             nonlocal question

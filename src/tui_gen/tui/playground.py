@@ -20,6 +20,7 @@ from tui_gen.generation.branch import Branch
 from tui_gen.generation.describe import describe
 from tui_gen.generation.pacing import Throttle
 from tui_gen.generation.surgery import Intervention
+from tui_gen.hub import is_address
 from tui_gen.images.codec import ImageCodec
 from tui_gen.images.raster import RENDERING_NAMES
 from tui_gen.library import Entry, LoadedModel
@@ -231,9 +232,10 @@ class PlaygroundScreen(SteadyScreen[None]):
         self.loader.open(folder)
 
     def on_conversion_progress(self, message: ConversionProgress) -> None:
-        """Says what is being done with a checkpoint."""
+        """Says what is being done with a checkpoint, or a model of the hub."""
         if message.path == self.loader.folder:  # nobody has ended it since
-            what = f"converting {message.path.name}" + (f" for {message.seconds} s" if message.seconds else "")
+            verb = "fetching" if is_address(message.path) else "converting"
+            what = f"{verb} {shown_name(message.path)}" + (f" for {message.seconds} s" if message.seconds else "")
             self.header.show(f"{what}, {key_of('stop', self._keys)} ends it: {message.line}")
 
     def on_checkpoint_asks(self, message: CheckpointAsks) -> None:
@@ -252,7 +254,7 @@ class PlaygroundScreen(SteadyScreen[None]):
     async def _end_opening(self, path: Path) -> None:
         self.loader.cancel()
         if not (self.workspace and self.workspace.loaded_model.path == path):
-            await self.on_model_refused(ModelRefused(f"{path.name} was not opened"))
+            await self.on_model_refused(ModelRefused(f"{shown_name(path)} was not opened"))
         else:
             self.header.show_model(self.workspace.loaded_model)
 
@@ -263,6 +265,7 @@ class PlaygroundScreen(SteadyScreen[None]):
         if self.workspace:
             self.header.show_model(self.workspace.loaded_model)
         else:
+            self.header.show("no model")
             await self.output.show_card(f"{message.fault}\n\nChoose another model with {key_of('models', self._keys)}.")
 
     async def on_model_opened(self, message: ModelOpened) -> None:
@@ -515,7 +518,7 @@ class PlaygroundScreen(SteadyScreen[None]):
             view.walk_to(view.head + message.number * image.channels if image else message.number + 1)
 
     async def action_stop(self) -> None:
-        if self.loader.folder and is_checkpoint(self.loader.folder):
+        if self.loader.folder and (is_address(self.loader.folder) or is_checkpoint(self.loader.folder)):
             await self._end_opening(self.loader.folder)
             return
         view, now = self.run_view, self.context

@@ -248,7 +248,7 @@ def command_dialog(columns: Sequence[tuple[LoadedModel, Branch]], *, outdated: b
         return CommandDialog("", "its model's folder was written anew since")
     installed = {entry.path for entry in find_models()}
     first, *beside = [
-        NamedBranch(model.path.name if model.path in installed else str(model.path), model, branch)
+        NamedBranch(model.path.name if model.path in installed else model.address, model, branch)
         for model, branch in columns
     ]
     answer = command_for(*first, beside=beside)

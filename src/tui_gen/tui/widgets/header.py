@@ -127,6 +127,7 @@ def about_text(loaded_model: LoadedModel, keys: Sequence[Key] = KEYS) -> str:
         ("learned", _epochs(loaded_model, key_of("training", keys))),
         ("proved", card.proof),
         ("runs on", loaded_model.model.runs_on),
+        ("hub", loaded_model.address if loaded_model.snapshot else ""),
         *_conversion_facts(loaded_model, key_of("load_anew", keys)),
     ]
     lines = [f"{name:8} {brief(value, _LONGEST_FACT)}" for name, value in facts if value]

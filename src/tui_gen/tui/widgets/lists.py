@@ -21,6 +21,7 @@ from tui_gen.library import Entry, LoadedModel
 from tui_gen.sessions.workspace import Workspace
 from tui_gen.terminal_text import scrub_line
 from tui_gen.text.codec import Codec
+from tui_gen.training_run import shown_name
 from tui_gen.tui.bindings import KEYS, Key, bind, bindings_of, key_of
 from tui_gen.tui.widgets.cells import SteadyOptionList
 
@@ -270,7 +271,7 @@ class ModelList(SteadyOptionList):
         if loaded_model.epoch is not None:
             self._networks[self._playing] = Entry(loaded_model.name, folder, loaded_model.card)
         elif self._playing not in self._entries:
-            self._entries = {self._playing: Entry(folder.name, folder, loaded_model.card), **self._entries}
+            self._entries = {self._playing: Entry(shown_name(folder), folder, loaded_model.card), **self._entries}
         self._fill()
         self.highlighted = self.get_option_index(self._playing)
 
