@@ -19,6 +19,7 @@ from typing import Any
 from tui_gen import __version__
 from tui_gen.child import Report, run_in_child
 from tui_gen.errors import TuiGenError, UsageError
+from tui_gen.json_fields import parse_json
 from tui_gen.terminal_text import brief, listed, say
 
 PREFIX = "hf:"
@@ -143,7 +144,7 @@ def download(content: bytes, report: Report) -> None:
     os.environ |= {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_XET": "1"}
     from huggingface_hub import constants, errors
 
-    repo, revision = json.loads(content)
+    repo, revision = parse_json(content)
     try:
         _Download(repo, revision, report).run()
     except errors.OfflineModeIsEnabled as fault:

@@ -120,7 +120,7 @@ def test_a_killed_process_costs_nothing_but_time_and_an_interrupted_run_goes_on(
         _, complaints = process.communicate()
     assert process.returncode == 130
     assert b"the same command again goes on from there" in complaints
-    assert len(list((tmp_path / "out").glob("part-*"))) < 16
+    assert len(list((tmp_path / "out").glob("part-*"))) < 40
     subprocess.run(**command, check=True, capture_output=True)
     assert read(tmp_path / "out") == read(tmp_path / "whole")
 

@@ -155,15 +155,17 @@ def on_ray(setup: Setup, parts: Iterable[Part], workers: int | None, address: st
     workers: actors; None for as many as there is room for. The model travels once, to machines that do not see it.
     Raises TuiGenError for what does not fit the cluster, and where a model fails.
     """
+    rows = [{"part": pickle.dumps(part)} for part in parts]
+    if not rows:
+        return
     ray = _connect(address)
     kind = "GPU" if setup.provider == "cuda" else "CPU"
     actors = _room(ray, kind, workers)
     model = ray.put({path.name: path.read_bytes() for path in network_files(setup.model)})
-    rows = [{"part": pickle.dumps(part)} for part in parts]
-    results = ray.data.from_items(rows, override_num_blocks=len(rows) or 1).map_batches(
+    results = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
         _Actor,
         fn_constructor_args=(setup, [model]),
-        compute=ray.data.ActorPoolStrategy(size=actors),
+        compute=ray.data.ActorPoolStrategy(size=min(actors, len(rows))),
         batch_size=1,
         **({"num_gpus": 1} if kind == "GPU" else {"num_cpus": 1}),
     )
@@ -200,6 +202,7 @@ class _Actor:
 def _connect(address: str | None) -> Any:
     """Ray, connected to a cluster, or to one that it starts on this machine."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody is told what is computed here
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its warnings are about itself
     try:
         import ray
         import ray.data

@@ -140,10 +140,14 @@ function steps(part, table) {
   return part ? [part] : [];
 }
 
+/** From here on an id stands for what the network does not know. */
+const NOWHERE = 2 ** 31;
+
 export class Tokenizer {
   constructor({ model, normalizer, pre_tokenizer: splitter, decoder, added_tokens: added = [] }) {
     if (model.type !== "WordLevel") throw new Error(`A page reads words, characters and phrases, not ${model.type}.`);
-    this.ids = new Map(Object.entries(model.vocab).concat(added.map((token) => [token.content, token.id])));
+    const ids = Object.entries(model.vocab).concat(added.map((token) => [token.content, token.id]));
+    this.ids = new Map(ids.filter(([, id]) => id < NOWHERE));
     this.tokens = new Map(Array.from(this.ids, ([token, id]) => [id, token]));
     this.unknown = this.ids.get(model.unk_token);
     this.normalizers = steps(normalizer, NORMALIZERS);
