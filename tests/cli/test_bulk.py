@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -90,39 +91,25 @@ def test_the_same_command_goes_on_where_it_was_with_the_seed_that_it_had(tui_gen
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the processes in /proc")
-def test_a_killed_process_costs_nothing_but_time_and_an_interrupted_run_goes_on(
+def test_a_killed_process_costs_its_part_and_an_interrupted_run_keeps_its_parts(
     program: Program, tmp_path: Path
 ) -> None:
-    job = (
-        "bulk",
-        "endless",
-        "the",
-        "-n",
-        "64",
-        "-l",
-        "400",
-        "--part",
-        "4",
-        "--batch",
-        "4",
-        "--seed",
-        "1",
-        "--workers",
-        "2",
-    )
-    subprocess.run(**program(*job, "-o", str(tmp_path / "whole")), check=True, capture_output=True)
-    command = program(*job, "-o", str(tmp_path / "out"))
-    with subprocess.Popen(**command, stderr=subprocess.PIPE) as process:
-        wait_for_parts(tmp_path / "out", 2)
-        os.kill(workers_of(process.pid)[0], signal.SIGKILL)
-        wait_for_parts(tmp_path / "out", 5)
-        process.send_signal(signal.SIGINT)
-        _, complaints = process.communicate()
-    assert process.returncode == 130
-    assert b"the same command again goes on from there" in complaints
-    assert len(list((tmp_path / "out").glob("part-*"))) < 40
-    subprocess.run(**command, check=True, capture_output=True)
-    assert read(tmp_path / "out") == read(tmp_path / "whole")
+    job = ("bulk", "endless", "the", "-l", "400", "--part", "4", "--seed", "1", "--workers", "2")
+    subprocess.run(**program(*job, "-n", "64", "-o", str(tmp_path / "few")), check=True, capture_output=True)
+    without_end = program(*job, "-n", "1_000_000", "-o", str(tmp_path / "many"))
+    for count in (5, 9):
+        with subprocess.Popen(**without_end, stderr=subprocess.PIPE) as process:
+            wait_for_parts(process, tmp_path / "many", count - 3)
+            os.kill(workers_of(process.pid)[0], signal.SIGKILL)
+            wait_for_parts(process, tmp_path / "many", count)
+            process.send_signal(signal.SIGINT)
+            _, complaints = process.communicate()
+        assert process.returncode == 130
+        assert b"the same command again goes on from there" in complaints
+    rows = {row["sample"]: row for row in read(tmp_path / "many")}
+    both = [row for row in read(tmp_path / "few") if row["sample"] in rows]
+    assert len(both) >= 20
+    assert both == [rows[row["sample"]] for row in both]
 
 
 def workers_of(pid: int) -> list[int]:
@@ -131,10 +118,11 @@ def workers_of(pid: int) -> list[int]:
     return [int(child) for task in tasks for child in (task / "children").read_text().split()]
 
 
-def wait_for_parts(folder: Path, count: int) -> None:
+def wait_for_parts(process: subprocess.Popen[bytes], folder: Path, count: int) -> None:
     """Until there are so many."""
     while len(list(folder.glob("part-*.parquet"))) < count:
-        pass
+        assert process.poll() is None
+        time.sleep(0.01)
 
 
 def test_a_part_that_every_process_dies_of_is_told(
