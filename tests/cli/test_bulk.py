@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -90,6 +90,7 @@ def test_the_same_command_goes_on_where_it_was_with_the_seed_that_it_had(tui_gen
     assert [part.stat().st_mtime_ns for part in parts[:2]] == kept
 
 
+@pytest.mark.usefixtures("_interruptible")
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the processes in /proc")
 def test_a_killed_process_costs_its_part_and_an_interrupted_run_keeps_its_parts(
     program: Program, tmp_path: Path
@@ -110,6 +111,14 @@ def test_a_killed_process_costs_its_part_and_an_interrupted_run_keeps_its_parts(
     both = [row for row in read(tmp_path / "few") if row["sample"] in rows]
     assert len(both) >= 20
     assert both == [rows[row["sample"]] for row in both]
+
+
+@pytest.fixture(name="_interruptible")
+def interruptible() -> Iterator[None]:
+    """A child would inherit that SIGINT is ignored, as where a shell has started the tests in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def workers_of(pid: int) -> list[int]:
