@@ -169,6 +169,10 @@ def test_another_job_is_not_mixed_into_a_folder(tui_gen: Run, tmp_path: Path) ->
     (tmp_path / "mine" / "thesis.tex").touch()
     done = tui_gen("bulk", "text", "-o", str(tmp_path / "mine"))
     assert b"has other files in it" in done.stderr
+    text = (out / MANIFEST).read_text()
+    (out / MANIFEST).write_text(text.replace('"top_k": 0', '"top_q": null, "top_k": 0'))
+    done = tui_gen("bulk", "text", "the", "-n", "4", "-o", str(out))
+    assert b"holds rows of another job, with top_q None and not None" in done.stderr
     (out / MANIFEST).write_text("{}")
     assert b"is not of a job of this version" in tui_gen("bulk", "text", "-o", str(out)).stderr
 

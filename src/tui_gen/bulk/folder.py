@@ -99,7 +99,8 @@ def _difference(before: dict[str, Any], facts: dict[str, Any], key: str) -> str:
     """What is not the same."""
     old, new = before.get(key), facts[key]
     if isinstance(old, dict) and isinstance(new, dict):
-        key = next(name for name in {**old, **new} if old.get(name) != new.get(name))
+        missing = object()
+        key = next((name for name in {**old, **new} if old.get(name, missing) != new.get(name, missing)), key)
         old, new = old.get(key), new.get(key)
     return f"holds rows of another job, with {key} {old!r:.60} and not {new!r:.60}"
 
