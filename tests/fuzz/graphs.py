@@ -14,10 +14,11 @@ from onnx.shape_inference import InferenceError, infer_shapes
 
 from tests.support import toys
 from tests.support.damage import damaged
-from tui_gen.errors import TuiGenError
 from tui_gen.inspection.inside import trace
 from tui_gen.library import LoadedModel, open_model, shipped_folder
 from tui_gen.runtime.operators import OPERATORS
+
+from .texts import use_all
 
 Change = Callable[[onnx.GraphProto, random.Random], None]
 Type = tuple[int, tuple[int | str, ...]]
@@ -69,7 +70,7 @@ def graphs(folder: Path) -> Callable[[random.Random], object]:
 
 
 def _use(loaded_model: LoadedModel) -> None:
-    model, faults = loaded_model.model, list[TuiGenError]()
+    model = loaded_model.model
     tokens = np.zeros((2, 40), dtype=np.int64)
     uses: list[Callable[[], object]] = [
         *(lambda batch=batch: _steps(loaded_model, batch) for batch in _BATCHES),
@@ -77,13 +78,7 @@ def _use(loaded_model: LoadedModel) -> None:
         lambda: model.score(tokens, tokens, model.start(2)),
         lambda: trace(model, tokens[0]),
     ]
-    for use in uses:
-        try:
-            use()
-        except TuiGenError as fault:
-            faults.append(fault)
-    if faults:
-        raise faults[0]
+    use_all(uses)
 
 
 def _steps(loaded_model: LoadedModel, batch: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -268,6 +268,11 @@ def use_codec(loaded_model: LoadedModel, rng: random.Random) -> None:
         ]
     else:
         uses.append(lambda: _complete(codec, text, rng))
+    use_all(uses)
+
+
+def use_all(uses: Sequence[Callable[[], object]]) -> None:
+    """Makes every use of an input, whatever is refused; raises the first refusal in the end."""
     refusals = list[TuiGenError]()
     for use in uses:
         try:

@@ -8,7 +8,6 @@ import pickle
 import re
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 from collections.abc import Generator, Iterable
@@ -21,6 +20,7 @@ from typing import IO, Any, cast
 
 from tui_gen.bulk.compute import Computer, Setup
 from tui_gen.bulk.job import Part
+from tui_gen.child import start
 from tui_gen.errors import TuiGenError
 from tui_gen.library import network_files
 from tui_gen.terminal_text import counted
@@ -46,13 +46,7 @@ class _Worker:
     """A process of ours that computes parts. It ends with this program."""
 
     def __init__(self, setup: Setup) -> None:
-        # -P: a foreign model's folder may be the working directory, and nothing in it may be imported.
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _CODE],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
+        self._process = start(_CODE)
         self._tell(setup)
 
     def compute(self, part: Part) -> bytes:
@@ -86,8 +80,9 @@ class _Workers:
 
     def compute(self, part: Part) -> Result:
         """Waits for it. Raises TuiGenError where the model fails, and for a part that several processes died of."""
+        status: int | None = None
         for _ in range(_ATTEMPTS):
-            if self._is_over:
+            if self._is_over:  # nobody waits for it any more
                 break
             worker = self._idle.pop() if self._idle else self._start()
             try:
