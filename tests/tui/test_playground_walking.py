@@ -66,6 +66,7 @@ async def test_a_knob_turned_in_a_pause_redraws_the_panel_and_the_model_stands_s
         await driver.pause_beyond(3, key)
         position = driver.length - (key == "left")
         await driver.shows(f"─ {'' if key == 'left' else 'next: '}token {position - 1} ─")
+        await driver.until(lambda: (scores := driver.playground.side._scores) and not scores.behind)
         raw, steps = driver.shares(position, SamplingParams()), count_model_steps(monkeypatch)
         await driver.press("up", "up", "up", "up")
         await driver.shows("temperature 1.20")
