@@ -104,6 +104,9 @@ def test_a_theme_that_there_is_not_is_told_and_ours_is_taken() -> None:
     themes = Themes("gruvbx", {})
     assert (themes.first, themes.faults) == (DARK.name, ["theme: there is no theme 'gruvbx'; did you mean gruvbox?"])
     assert Themes("nord", {}).first == "nord"
+    assert Themes("mine", {"\tine": {"primary": "red"}}).faults == [
+        "theme: there is no theme 'mine'; did you mean ␉ine?"
+    ]
 
 
 async def test_every_theme_can_be_chosen_and_one_key_goes_between_dark_and_light(models: Path) -> None:

@@ -100,7 +100,7 @@ class Themes:
         if name in names:
             return name
         advice = did_you_mean(name, names) or f"there are {', '.join(sorted(names))}"
-        self.faults.append(f"theme: there is no theme {name!r:.40}; {advice}")
+        self.faults.append(scrub_line(f"theme: there is no theme {name!r:.40}; {advice}"))
         return DARK.name
 
 
