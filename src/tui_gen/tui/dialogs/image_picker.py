@@ -222,7 +222,7 @@ class PictureFile(LineInput):
         """present: the levels of the picture on the screen."""
         otherwise = "" if present is None else "empty: the one on the screen"
         super().__init__(title="image file", placeholder=otherwise, suggester=PathSuggester())
-        self.border_subtitle = "off in a browser" if in_browser() else "→ completes"
+        self.border_subtitle = "no files in a browser" if in_browser() else "→ completes"
         self.disabled = in_browser()
         self._image = image
         cure = f"let a picture be drawn first; {NO_FILES}" if in_browser() else "type the path of an image file"

@@ -28,7 +28,7 @@ from tui_gen.tui.dialogs.dialog import Dialog, Frame, KeyHints, LineInput, Note
 
 _LONGEST_NAME = 255
 """Bytes, on all common file systems."""
-_DOWNLOAD = "the browser downloads it: nothing is saved on the server"
+_DOWNLOAD = "to where the browser keeps downloads; nothing is saved on the server"
 _COPY, _SAVE, _LEAVE = ("enter", "copy", "copy"), ("s", "save the session", "save"), ("esc", "close", "leave")
 
 
@@ -56,11 +56,12 @@ class SaveDialog(Dialog[Path]):
 
     def compose(self) -> ComposeResult:
         """The name, what each ending means, and what is wrong."""
-        with Frame("save"):
+        verb = "download" if in_browser() else "save"
+        with Frame(verb):
             yield self._line
             yield self._list
             yield self._note
-            yield KeyHints(("enter", "save", "accept"), ("↑↓", "another form", "turn(1)"), ("esc", "cancel", "leave"))
+            yield KeyHints(("enter", verb, "accept"), ("↑↓", "another form", "turn(1)"), ("esc", "cancel", "leave"))
 
     def on_mount(self) -> None:
         """The cursor stands before the ending, where a name is changed."""
