@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -191,10 +192,10 @@ def test_the_server_has_a_page_of_its_own_for_this_machine_alone(variables: dict
     assert tui_gen("serve", "no-such-model").returncode == 2
 
 
-def processes_below(parent: int) -> list[int]:
-    """Those that a process has begun, and those that these have begun."""
-    children = [int(word) for word in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
-    return [*children, *(each for child in children for each in processes_below(child))]
+def screen_below(parent: int) -> int:
+    """The process that draws: begun by a shell, which a server has begun."""
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return screen_below(int(children[-1])) if children else parent
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks at processes as Linux shows them")
@@ -204,8 +205,12 @@ def test_a_visit_with_a_browser(
     with serving("stripes", "-t", "0.5", variables=variables) as (address, server):
         visit(browser, address)
         assert {address} == {"/".join(asked.split("/")[:3]) for asked in browser.addresses if asked[:4] == "http"}
-        (screen,) = [pid for pid in processes_below(server.pid) if not processes_below(pid)]
-        end = os.pidfd_open(screen)
+        os.kill(screen_below(server.pid), signal.SIGKILL)  # as a crash does, of which no process could tell
+        browser.wait_for("document.activeElement.id == 'again'")
+        browser.received = b""
+        browser.press("Enter")
+        browser.until(lambda: "Draws stripes" in page(browser.received, (200, 60)))
+        end = os.pidfd_open(screen_below(server.pid))
         browser.close_tab()
         assert select.select([end], [], [], GUARD_SECONDS)[0]
         os.close(end)

@@ -72,11 +72,20 @@ def _server(command: str, port: int) -> Server:
     """Of a page for each tab, for which a command runs. Raises TuiGenError where what it needs is not installed."""
     try:
         from aiohttp import web
-        from textual_serve.server import Server
+        from textual_serve import app_service, server
     except ImportError:
         raise TuiGenError("this needs textual-serve: pip install 'tui-gen[browser]'") from None
 
-    class ScreenServer(Server):
+    class Screen(app_service.AppService):
+        """A process, of whose end the page hears however it comes."""
+
+        async def run(self) -> None:
+            await super().run()
+            await self.remote_close()
+
+    server.AppService = Screen  # type: ignore[attr-defined]  # which a server makes for each tab, and nobody can tell it which
+
+    class ScreenServer(server.Server):
         """For pages of its own alone: any other page in the same browser could open its socket too, and type."""
 
         async def _make_app(self) -> web.Application:
