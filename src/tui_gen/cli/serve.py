@@ -25,7 +25,7 @@ _NAMES = {"localhost", HOST, "::1"}
 _PAGE = Path(__file__).with_name("browser_page")
 _SCREENS = ("", "tour", "watch", "replay")
 """Commands that show a screen."""
-_PATIENCE = 1.0
+_PATIENCE = 0.1
 """Seconds that open tabs have when the server ends."""
 
 
