@@ -13,7 +13,16 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize(
-    "page", ["docs/architecture.md", "docs/api.md", "docs/tours.md", "docs/hub.md", "CONTRIBUTING.md", "README.md"]
+    "page",
+    [
+        "docs/architecture.md",
+        "docs/api.md",
+        "docs/tours.md",
+        "docs/hub.md",
+        "docs/browser.md",
+        "CONTRIBUTING.md",
+        "README.md",
+    ],
 )
 def test_every_module_and_file_that_a_page_names_exists(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
