@@ -99,7 +99,7 @@ class LocalEncoder:
             return Encoding(encoding.ids, encoding.offsets)
 
     def _encode(self, text: str) -> tokenizers.Encoding:
-        if not self._beside:
+        if not self._beside or len(text) < self.quick:
             return self._tokenizer.encode(text, add_special_tokens=False)
         [encoding] = self._tokenizer.encode_batch([text], add_special_tokens=False)  # which alone lets them
         return encoding
