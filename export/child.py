@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -18,9 +19,10 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from tui_gen.child import ignore
+from tui_gen.checkpoint import memory_to_convert
+from tui_gen.child import ignore, limit
 from tui_gen.cli.main import exit_status
-from tui_gen.errors import TuiGenError
+from tui_gen.errors import DeviceFullError, TuiGenError
 from tui_gen.files import read_bytes, temporary_folder
 from tui_gen.terminal_text import say, show, show_text
 
@@ -51,13 +53,19 @@ _WORK = {
 
 def convert_checkpoint(args: argparse.Namespace) -> int:
     """Says what a checkpoint is and converts it; returns the exit status."""
-    from .convert import convert, diagnosis_json, diagnosis_lines
     from .folder import check_target
-    from .original import read_reference
-    from .read import read
 
     if args.output is not None:
         check_target(args.output, weights=args.keep_weights or _is_made_anew(args))
+    with _memory_limit(args):
+        return _convert(args)
+
+
+def _convert(args: argparse.Namespace) -> int:
+    from .convert import convert, diagnosis_json, diagnosis_lines
+    from .original import read_reference
+    from .read import read
+
     reference = read_reference(args.reference) if args.reference else None
     with _time_limit(args):
         checkpoint, reading = read(args.checkpoint, read_options(args), factory=args.factory)
@@ -86,6 +94,45 @@ def convert_checkpoint(args: argparse.Namespace) -> int:
 
 def _say(*lines: str) -> None:
     say(*lines, prog="tui-gen export")
+
+
+@contextlib.contextmanager
+def _memory_limit(args: argparse.Namespace) -> Iterator[None]:
+    """Ends a conversion that writes to more memory than an honest one, unless a limit is set already.
+
+    An owner's code has none. Raises TuiGenError that says how to allow more.
+    """
+    if args.factory or sys.platform != "linux":  # no other system counts what is written to
+        yield
+        return
+    import resource
+
+    from google.protobuf.message import EncodeError
+
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    if before[0] == resource.RLIM_INFINITY:
+        now = int(Path("/proc/self/statm").read_bytes().split()[5]) * resource.getpagesize()
+        files = [Path(name) for name in (args.vocab, *args.corpus) if name and os.path.isfile(name)]
+        size = _bytes(args.checkpoint) + sum(map(os.path.getsize, files))
+        limit(None, None, data=now + memory_to_convert(size))
+    kilobytes = resource.getrlimit(resource.RLIMIT_DATA)[0] >> 10
+    try:
+        yield
+    except (MemoryError, OSError, RuntimeError, DeviceFullError, EncodeError) as fault:
+        if not _is_for_want_of_memory(fault):
+            raise
+        raise TuiGenError(
+            f"{args.checkpoint} takes more than {kilobytes / 2**20:.1f} GiB of memory, so it was given up; `ulimit -Sd "
+            f"{2 * kilobytes}` in a shell lets `tui-gen export` take twice that"
+        ) from fault
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, before)
+
+
+def _is_for_want_of_memory(fault: Exception) -> bool:
+    if isinstance(fault, OSError):
+        return fault.errno == errno.ENOMEM
+    return not isinstance(fault, RuntimeError) or "allocate memory" in str(fault)  # as PyTorch says it
 
 
 class _OutOfTimeError(BaseException):
@@ -170,8 +217,8 @@ def convert_in_child(words: Sequence[str], args: argparse.Namespace, *, prog: st
 
     Raises TuiGenError if the owner's code ends the process, or takes longer than it may.
     """
-    limit = args.time_limit or TIME_LIMIT
-    say(f"{args.factory} is your own code: all is done in a child process that runs it, {limit:,} s at most")
+    seconds = args.time_limit or TIME_LIMIT
+    say(f"{args.factory} is your own code: all is done in a child process that runs it, {seconds:,} s at most")
     with temporary_folder() as folder:
         end = folder / "status"
         facts = json.dumps({"path": sys.path, "words": list(words), "prog": prog, "end": str(end)})
@@ -180,11 +227,11 @@ def convert_in_child(words: Sequence[str], args: argparse.Namespace, *, prog: st
             # without a GPU, for all is proved on the CPU, and much code takes the GPU where there is one
             environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
             code = subprocess.run(
-                command, stdin=subprocess.DEVNULL, env=environment, timeout=limit, check=False
+                command, stdin=subprocess.DEVNULL, env=environment, timeout=seconds, check=False
             ).returncode
         except subprocess.TimeoutExpired:
             raise TuiGenError(
-                f"{args.factory} is not done after {limit:,} s, so it was ended and nothing was written; "
+                f"{args.factory} is not done after {seconds:,} s, so it was ended and nothing was written; "
                 "--time-limit SECONDS gives it more"
             ) from None
         if end.exists():

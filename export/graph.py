@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from hashlib import sha256
 from itertools import count
 from typing import Any
 
@@ -73,7 +74,8 @@ class StepGraph:
         """
         tensor = numpy_helper.from_array(np.asarray(value, order="C"), name)
         if value.size >= _LARGE:
-            name = self._large.setdefault((tensor.data_type, *tensor.dims, tensor.raw_data), name)
+            content = sha256(tensor.raw_data).digest()
+            name = self._large.setdefault((tensor.data_type, *tensor.dims, content), name)
             tensor.name = name
         if self._constants.setdefault(name, tensor) != tensor:
             raise ValueError(f"two constants are named {name}")
@@ -110,19 +112,32 @@ class StepGraph:
         return str(self.op("Gemm", value, weight_name, bias_name))
 
     def model(self) -> onnx.ModelProto:
-        """The finished, checked model."""
+        """The finished, checked model. The constants go over into it: no weight lies in memory twice.
+
+        The checker copies what it checks several times, and is shown large tables as inputs of their shapes.
+        """
         computed = {name for node in self.nodes for name in node.output}
         results = {port.name for port in self._outputs}
         inside = {value: fact for value, fact in self._inside.items() if value in computed - results}
         rename_values(self.nodes, {value: name for value, (name, _) in inside.items()})
         infos = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in inside.values()]
-        graph = helper.make_graph(
-            self.nodes, "step", self._inputs, self._outputs, initializer=self.initializers, value_info=infos
-        )
+        tables = {name: tensor for name, tensor in self._constants.items() if _is_table(tensor)}
+        stand_ins = [helper.make_tensor_value_info(name, table.data_type, table.dims) for name, table in tables.items()]
+        others = [tensor for name, tensor in self._constants.items() if name not in tables]
+        inputs = [*self._inputs, *stand_ins]
+        graph = helper.make_graph(self.nodes, "step", inputs, self._outputs, initializer=others, value_info=infos)
         opset = [helper.make_opsetid("", OPSET)]
         model = helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION, producer_name="tui-gen")
         onnx.checker.check_model(model, full_check=True)
+        del model.graph.input[len(self._inputs) :], model.graph.initializer[:]
+        for name in list(self._constants):
+            model.graph.initializer.append(self._constants.pop(name))
+            tables.pop(name, None)
         return model
+
+
+def _is_table(tensor: onnx.TensorProto) -> bool:
+    return tensor.data_type == TensorProto.FLOAT and len(tensor.raw_data) >= 4 * _LARGE
 
 
 def rename_values(nodes: Iterable[onnx.NodeProto], names: Mapping[str, str]) -> None:

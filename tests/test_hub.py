@@ -14,7 +14,7 @@ from tests.support.hub import REPO, Hub, commit_of, files_of
 from tests.support.journals import JournaledTree
 from tui_gen import hub
 from tui_gen.errors import TuiGenError, UsageError
-from tui_gen.library import locate, open_model
+from tui_gen.library import cached_models, locate, open_model
 from tui_gen.sessions.file import model_folders, read_session
 
 ADDRESS = f"hf:{REPO}"
@@ -48,6 +48,24 @@ def test_a_revision_is_another_model_beside_it(served: Hub) -> None:
     assert open_model(f"{ADDRESS}@v1", provider="cpu").card.architecture == "older"
     assert open_model(ADDRESS, provider="cpu").card.architecture == "newer"
     assert open_model(f"{ADDRESS}@v1", provider="cpu").card.architecture == "older"
+
+
+def test_the_cache_is_looked_through_for_models_that_are_whole(served: Hub, tmp_path: Path) -> None:
+    assert cached_models() == []
+    snapshot = hub.fetch(ADDRESS, tell=[].append)
+    for user, wrong in (("cut", "model.onnx"), ("other", "config.json"), ("strange", "../../x"), ("unknown", "")):
+        folder = tmp_path / "hub" / f"models--{user}--cats"
+        shutil.copytree(snapshot.folder, folder / "snapshots" / snapshot.folder.name)
+        (folder / "refs").mkdir()
+        (folder / "refs" / "main").write_text(wrong if user in ("strange", "unknown") else snapshot.folder.name)
+        if user == "cut":
+            (folder / "snapshots" / snapshot.folder.name / wrong).unlink()
+        if user == "other":
+            (folder / "snapshots" / snapshot.folder.name / wrong).write_text('{"model_type": "bert"}')
+    (tmp_path / "hub" / "models--").mkdir()
+    (tmp_path / "hub" / "datasets--someone--cats").symlink_to(tmp_path / "hub" / "models--someone--cats")
+    [entry] = cached_models()
+    assert (entry.name, entry.path, entry.card and entry.card.architecture) == (ADDRESS, Path(ADDRESS), "newer")
 
 
 def test_nothing_is_fetched_without_the_prefix_or_where_it_is_forbidden(

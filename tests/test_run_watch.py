@@ -248,6 +248,17 @@ def test_why_there_is_no_network_is_told_beside_the_losses(tui_gen: Run, run_fol
     assert printed == "epoch 1: training 4.000; it is a transformer\n\n"
 
 
+def test_a_part_of_an_epoch_counts_as_none(tui_gen: Run, run_folder: Path) -> None:
+    run_folder.mkdir()
+    lines = [
+        {"epoch": 1, "train_loss": 4.0, "trouble": "odd", "part": 0.5},
+        {"epoch": 1, "train_loss": 3.0, "trouble": "odd"},
+    ]
+    (run_folder / "training.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    printed = tui_gen("watch", str(run_folder), "--plain", "--epochs", "1").stdout.decode()
+    assert printed == "epoch 1, 50 %: training 4.000; odd\n\nepoch 1: training 3.000; odd\n\n"
+
+
 def test_plain_draws_pictures(tui_gen: Run, run_folder: Path) -> None:
     published(run_folder, 1, folder=toys.image_folder)
     printed = tui_gen("watch", str(run_folder), "--plain", "--epochs", "1", "-t", "0").stdout.decode()
@@ -261,6 +272,7 @@ def test_plain_draws_pictures(tui_gen: Run, run_folder: Path) -> None:
         (["watch", "{model}"], "is a model, not the folder of a training"),
         (["watch", "{file}", "--plain"], "is a file, not the folder of a training"),
         (["watch", "{run}", "--epochs", "3"], "--epochs is for --plain"),
+        (["watch", "{run}", "--plain", "--epochs", "0"], "--epochs: must be a whole number of at least 1, not '0'"),
         (["watch", "{run}", "--score", "{run}/none"], "there is no such file"),
     ],
 )

@@ -194,7 +194,16 @@ class Trainer:
         self.average.n_averaged.fill_(contents["averaged"])
         self.optimizer.load_state_dict(contents["optimizer"])
         facts = JsonFields(dict(contents), "")
-        self.epoch, self.step, self.log = facts.integer("epoch"), facts.integer("step"), contents["log"]
+        self.epoch, self.step = facts.integer("epoch"), facts.integer("step")
+        troubles = self._troubles()
+        self.log = [entry | troubles.get(entry["epoch"], {}) for entry in contents["log"]]
+
+    def _troubles(self) -> dict[int, dict[str, str]]:
+        """Why epochs have no network, which the log says alone: it is known after the checkpoint is written."""
+        with contextlib.suppress(TuiGenError):  # a log that somebody has damaged
+            self.log_file.update(None)
+        epochs = [epoch for epoch in self.log_file.learning.epochs if epoch.trouble and epoch.part == 1]
+        return {epoch.number: {"trouble": epoch.trouble} for epoch in epochs}
 
     def _note_epoch(self) -> None:
         try:

@@ -40,6 +40,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "batch": (1, 4096),
     "part": (1, 1e7),
     "workers": (1, 1e5),
+    "epochs": (1, math.inf),
     "device": (0, 1023),
     "threads": (1, 256),
 }

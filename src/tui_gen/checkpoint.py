@@ -238,6 +238,11 @@ def missing_package(task: str, package: str) -> TuiGenError:
     return TuiGenError(f"{task} needs PyTorch and ONNX, and {package} is not installed; install them with: {_CURE}")
 
 
+def memory_to_convert(size: int) -> int:
+    """Bytes that the conversion of so many bytes of files may take."""
+    return _MEMORY + _MEMORY_A_PROCESSOR * (os.cpu_count() or 1) + _MEMORY_A_BYTE * size
+
+
 def load_command(name: str) -> Callable[..., int]:
     """A command of the exporter. Raises TuiGenError with the cure where it, or what it needs, is not installed."""
     from importlib.metadata import entry_points
@@ -372,9 +377,7 @@ class _Exporter:
         """The words of its command line, and whether it waits for others where somebody is asked."""
         name = f"--name={model_name(self._path)}"
         words = [str(self._path.absolute()), *_words(self.answers), f"--output={self.folder}", name, "--json"]
-        memory = (
-            _MEMORY + _MEMORY_A_PROCESSOR * (os.cpu_count() or 1) + _MEMORY_A_BYTE * _size(self._path, self.answers)
-        )
+        memory = memory_to_convert(_size(self._path, self.answers))
         return json.dumps({"words": words, "waits": self._ask is not None, "memory": memory})
 
     def convert(self, is_stopped: Callable[[], bool]) -> Diagnosis:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from contextvars import copy_context
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tui_gen.terminal_text import brief
 
@@ -38,7 +38,7 @@ class DeviceLostError(TuiGenError):
 class WaitingError(TuiGenError):
     """What was asked for is still being found out, and whoever asked may not wait; asked again later, it is known."""
 
-    def __init__(self, what: str, answer: Future[object]) -> None:
+    def __init__(self, what: str, answer: Future[Any]) -> None:
         super().__init__(what)
         self._answer = answer
 
@@ -48,7 +48,7 @@ class WaitingError(TuiGenError):
 
         loop, context = asyncio.get_running_loop(), copy_context()
 
-        def call(_: Future[object]) -> None:
+        def call(_: Future[Any]) -> None:
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(tell, context=context)
 

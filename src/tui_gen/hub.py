@@ -6,6 +6,7 @@ model folder are fetched, model.onnx last: where it is, all are. What is in the 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -19,6 +20,7 @@ from typing import Any
 from tui_gen import __version__
 from tui_gen.child import Report, run_in_child
 from tui_gen.errors import TuiGenError, UsageError
+from tui_gen.files import read_beginning
 from tui_gen.json_fields import parse_json
 from tui_gen.terminal_text import brief, listed, say
 
@@ -34,7 +36,8 @@ _SECONDS = 6 * 3600
 _BETWEEN_REPORTS = 0.5
 """Seconds."""
 _NAME = re.compile(r"([\w-][\w.-]*/[\w-][\w.-]*)(?:@([\w-][\w.-]*(?:/[\w-][\w.-]*)*))?", re.ASCII)
-_COMMIT_HASH = re.compile("[0-9a-f]{40,64}")
+_LONGEST_HASH = 64
+_COMMIT_HASH = re.compile(f"[0-9a-f]{{40,{_LONGEST_HASH}}}")
 _SIZE, _READ, _COMMIT = "size", "read", "commit"
 """How a report of the child begins."""
 
@@ -86,6 +89,32 @@ def cached(address: str | Path) -> Snapshot | None:
         return None
     folder = Path(str(paths[0])).parent
     return Snapshot(folder, f"{PREFIX}{model.repo}@{folder.name}")
+
+
+def cached_folders() -> dict[str, Path]:
+    """Folders of what the cache has whole, by the addresses of the models, each as of its main branch.
+
+    They are found by their names alone: to import `huggingface_hub` takes longer than to show a screen.
+    """
+    folders, cache = dict[str, Path](), _cache()
+    with contextlib.suppress(OSError):
+        for name in sorted(os.listdir(cache)):
+            folder, repo = cache / name, name.removeprefix("models--").replace("--", "/")
+            if repo == name or not _NAME.fullmatch(repo):
+                continue
+            with contextlib.suppress(OSError):
+                commit = read_beginning(folder / "refs" / "main", _LONGEST_HASH).decode("ascii", "replace")
+                snapshot = folder / "snapshots" / commit
+                if _COMMIT_HASH.fullmatch(commit) and all(os.path.isfile(snapshot / needed) for needed in _NEEDED):
+                    folders[PREFIX + repo] = snapshot
+    return folders
+
+
+def _cache() -> Path:
+    """Where `huggingface_hub` keeps what it has downloaded."""
+    home = os.environ.get("HF_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface")
+    cache = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE") or os.path.join(home, "hub")
+    return Path(os.path.expandvars(os.path.expanduser(cache)))
 
 
 def fetch(address: str | Path, *, tell: Report = say, is_stopped: Callable[[], bool] = bool) -> Snapshot:

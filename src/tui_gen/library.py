@@ -148,6 +148,12 @@ def find_models() -> list[Entry]:
     )
 
 
+def cached_models() -> list[Entry]:
+    """Models of the hub that were downloaded, by their addresses; of what else the cache holds, nothing."""
+    entries = {address: _entry(folder) for address, folder in hub.cached_folders().items()}
+    return [replace(entry, name=address, path=Path(address)) for address, entry in entries.items() if entry.card]
+
+
 def networks_beside(model: Path) -> list[Entry]:
     """The networks of the run that a model is of: the newest, then earlier ones that are kept, the latest first."""
     run = log_folder(model)

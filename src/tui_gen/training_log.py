@@ -113,6 +113,11 @@ class Learning:
         """Epochs."""
         return len(self.epochs)
 
+    @property
+    def holds_out(self) -> bool:
+        """Whether a loss on held-out data is known."""
+        return any(not math.isnan(epoch.validation_loss) for epoch in self.epochs)
+
 
 class TrainingLog:
     """The log of a model folder or a run, which may grow: of what was read before, nothing is read again."""

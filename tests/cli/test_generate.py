@@ -30,6 +30,13 @@ def test_the_prompt_and_its_continuation_go_to_stdout_and_the_rest_to_stderr(tui
     assert "temperature 0 · seed 7 · 13 tokens in" in report
 
 
+@pytest.mark.parametrize(
+    "words", ["text --trust The -t 0", "-t 0 --trust text The", "--trust text -t 0 -- The", "text The --trust -t 0"]
+)
+def test_the_prompt_stands_before_options_behind_them_or_between(tui_gen: Run, words: str) -> None:
+    assert tui_gen("generate", *words.split()).stdout.decode() == f"the {toys.GREEDY_TEXT}\n"
+
+
 def test_a_seed_that_was_not_chosen_is_told_so_that_the_text_can_be_had_again(tui_gen: Run) -> None:
     first = tui_gen("generate", "endless", "-l", "60")
     seed = first.stderr.decode().split("seed ")[1].split()[0]

@@ -45,7 +45,7 @@ def test_the_network_of_a_run_shows_the_log_of_the_run(tmp_path: Path) -> None:
     shutil.copytree(cats, run / "epochs" / "0001")
     shutil.copytree(cats, run / "model")
     for name in (run, run / "model", run / "epochs" / "0001"):
-        assert "    2     2.500         -" in run_main("learned", str(name)).stdout.decode()
+        assert "\n    2     2.500\n\n" in run_main("learned", str(name)).stdout.decode()
     assert "cats" in run_main("inspect", str(run)).stdout.decode()
 
 
@@ -54,5 +54,5 @@ def test_an_epoch_that_goes_on_and_a_training_that_began_anew_are_told_as_such(t
     with open(run / "training.jsonl", "a", encoding="utf-8") as log:
         log.write('{"epoch": 2, "train_loss": 2.0, "restart": true, "part": 0.124, "trouble": "no \\u001b[2J room"}\n')
     lines = run_main("learned", str(run)).stdout.decode().splitlines()
-    assert lines[1].split() == ["1", "3.000", "-"]
-    assert lines[2].endswith("-  started again  after 12 % of its data  no ␛[2J room")
+    assert lines[:2] == ["EPOCH  TRAINING", "    1     3.000"]
+    assert lines[2].endswith("2.000  started again  after 12 % of its data  no ␛[2J room")

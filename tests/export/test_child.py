@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from export.__main__ import main
 
@@ -64,3 +68,27 @@ def test_a_file_that_takes_too_long_is_given_up_and_what_was_done_is_told(
     assert capsys.readouterr().err == f"python -m export: {fault} it more\n"
     assert main(["inspect", "slow.pkl"]) == 1
     assert "holds no weights" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what is written to is not limited there")
+@pytest.mark.parametrize("allocate", [torch.empty, np.empty], ids=["PyTorch", "NumPy"])
+def test_a_conversion_that_takes_too_much_memory_is_given_up(
+    allocate: Callable[[int], object],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    import resource
+
+    limits, file = [resource.getrlimit(resource.RLIMIT_DATA)[0]], tmp_path / "bytes.pt"
+    file.write_bytes(bytes(10**6))
+
+    def read(*_: object, **__: object) -> None:
+        limits.append(resource.getrlimit(resource.RLIMIT_DATA)[0])
+        allocate(2**45)
+
+    monkeypatch.setattr("export.read.read", read)
+    assert main([str(file), "-o", str(tmp_path / "model")]) == 1
+    assert f"bytes.pt takes more than {limits[1] / 2**30:.1f} GiB of memory, so it was" in capsys.readouterr().err
+    assert resource.getrlimit(resource.RLIMIT_DATA)[0] == limits[0]
+    assert 0 < limits[1] < 100 * 2**30

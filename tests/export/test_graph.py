@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,18 @@ from tests.support.export_training import (
 )
 from tui_gen.runtime.model import Model
 from tui_gen.runtime.state import HostState
+
+_MEMORY_OF_A_GRAPH = """
+import re, pathlib, torch
+from export.training.native import network_of
+from export.training.networks import RecurrentConfig, RecurrentNet
+memory = lambda of: int(re.search(of + r":\\s*(\\d+)", pathlib.Path("/proc/self/status").read_text())[1]) << 10
+network = network_of(RecurrentNet(RecurrentConfig("lstm", 10_000, embedding=1000, hidden=1000, layers=1)).eval())
+before = memory("VmRSS")
+network.step_graph().SerializeToString()
+print((memory("VmHWM") - before) / (4 * network.parameters_count))
+"""
+"""Prints how many times its weights a network's graph takes."""
 
 
 def _ports(infos: list[onnx.ValueInfoProto]) -> list[tuple[str, int, list[int | str]]]:
@@ -213,3 +227,10 @@ def test_weights_that_the_mask_forbids_do_not_matter(name: str) -> None:
             layer.weight.data[:, :, layer.mask == 0] = 1e6
     np.testing.assert_array_equal(step_logits(exported(net), tokens), before)
     np.testing.assert_allclose(before, sequence_logits(net, tokens), atol=1e-5, rtol=0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a process does not know its peak there")
+def test_a_graph_takes_little_more_memory_than_its_weights_in_it_and_in_the_file() -> None:
+    words = [sys.executable, "-c", _MEMORY_OF_A_GRAPH]
+    times = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout
+    assert 1.9 < float(times) < 3.7

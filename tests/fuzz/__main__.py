@@ -41,14 +41,15 @@ class Campaign:
     kind: str
     seed: int
     outcomes: Counter[str] = field(default_factory=Counter)
-    slowest: float = 0.0
+    slowest: tuple[float, int] = (0.0, 0)
+    """Its seconds, and its number."""
     harm: list[str] = field(default_factory=list)
     """Each with what makes it again."""
 
     def note(self, number: int, *, outcome: str, seconds: float, message: str = "") -> None:
         """An input has ended."""
         self.outcomes[outcome] += 1
-        self.slowest = max(self.slowest, seconds)
+        self.slowest = max(self.slowest, (seconds, number))
         if outcome in HARM:
             again = f"python -m tests.fuzz {self.kind} --seed {self.seed} --input {number}"
             self.harm.append(f"{outcome}: {message} ({again})")
@@ -122,10 +123,11 @@ def _processor_seconds(pid: int) -> float:
 def table(campaigns: Sequence[Campaign]) -> str:
     """A line a kind, and below it what did harm."""
     columns = (READ, REFUSED, *HARM)
-    rows = [f"{'':14}{'inputs':>9}" + "".join(f"{name:>11}" for name in columns) + f"{'slowest':>10}"]
+    rows = [f"{'':14}{'inputs':>9}" + "".join(f"{name:>11}" for name in columns) + f"{'slowest':>10}  --input"]
     for campaign in campaigns:
         counts = "".join(f"{campaign.outcomes[name]:>11,}" for name in columns)
-        rows.append(f"{campaign.kind:14}{campaign.outcomes.total():>9,}{counts}{campaign.slowest:>8.1f} s")
+        total, (seconds, number) = campaign.outcomes.total(), campaign.slowest
+        rows.append(f"{campaign.kind:14}{total:>9,}{counts}{seconds:>8.1f} s{number:>9}")
     return "\n".join(rows + [f"  {line}" for campaign in campaigns for line in campaign.harm[:_SHOWN]])
 
 

@@ -64,7 +64,7 @@ def _try_all(kind: str, seed: int, first: int, folder: Path, report: TextIO) -> 
     forbidden = _watch()
     for number in count(first):
         print(json.dumps({"begin": number}), file=report)
-        start = time.process_time()
+        start, before = time.process_time(), _peak()
         outcome, message = READ, ""
         try:
             attempt(input_rng(kind, seed, number))
@@ -76,10 +76,15 @@ def _try_all(kind: str, seed: int, first: int, folder: Path, report: TextIO) -> 
             outcome, message = TRACEBACK, f"{type(fault).__name__} {frame.filename}:{frame.lineno} {words:.150}"
         if forbidden:
             outcome, message = EXECUTED, forbidden.pop()
-        elif resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 > MEMORY:
-            outcome = LARGE  # the peak of the process: it is begun anew after this
+        elif _peak() > MEMORY:  # of the process, which is begun anew after this
+            outcome, message = LARGE, f"{_peak() / 1e9:.1f} GB, {before / 1e9:.1f} with those before it"
         end = {"outcome": outcome, "seconds": time.process_time() - start, "message": " ".join(message.split())}
         print(json.dumps(end), file=report)
+
+
+def _peak() -> int:
+    """Bytes that were in use at most."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _watch() -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import itertools
 import random
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support import toys
-from tui_gen.errors import TuiGenError
+from tui_gen.errors import TuiGenError, WaitingError
 from tui_gen.library import shipped_folder
 from tui_gen.text.tokenizer import BLOCK, PromptTokenizer, TextTokens, text_blocks
 
@@ -132,3 +133,23 @@ def test_a_character_that_was_never_seen_is_told_by_line_and_column(file: type[i
 def test_what_is_no_text_is_told_by_its_byte(content: bytes, reason: str, file: type[io.BytesIO]) -> None:
     with pytest.raises(TuiGenError, match=f"a.txt is not UTF-8 text: {reason}; convert it to UTF-8"):
         read(content, KINDS["words"], file)
+
+
+@pytest.mark.parametrize("kind", ["recipes", "shakespeare"])
+async def test_a_screen_goes_on_while_a_long_text_is_read_and_reads_short_ones_at_once(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "")
+    tokenizer, text, known, turns = PromptTokenizer(KINDS[kind]), "the first course. " * 10_000, asyncio.Event(), 0
+    expected = tokenizer.encode(text)
+    tokenizer.hurry(0)
+    with pytest.raises(WaitingError) as wait:
+        tokenizer.encode(text)
+    wait.value.when_known(known.set)
+    while not known.is_set():
+        turns += 1
+        await asyncio.sleep(0)
+        tokenizer.encode("the first course")
+        tokenizer.last_word(text)
+    assert turns > 10
+    assert tokenizer.encode(text) == expected

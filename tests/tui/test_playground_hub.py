@@ -5,8 +5,12 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
+import pytest
+
 from tests.support.driver import on_screen
 from tests.support.hub import REPO, Hub, commit_of
+from tui_gen import hub
+from tui_gen.library import cached_models, find_models
 
 WIDE = (120, 40)
 FOLDER = Path(f"hf:{REPO}")
@@ -36,6 +40,24 @@ async def test_escape_ends_a_download_and_another_model_can_be_chosen(served: Hu
         await driver.hides("fetching")
         await driver.press("f3", "home", "enter")
         await driver.until(lambda: driver.playground.workspace is not None)
+
+
+async def test_what_was_downloaded_is_listed_and_opened_without_a_connection(
+    served: Hub, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.fetch(FOLDER, tell=[].append)
+    served.requests.clear()
+    monkeypatch.setattr("tests.support.driver.find_models", lambda: [*find_models(), *cached_models()])
+    async with on_screen(models / "cats", size=WIDE) as driver:
+        await driver.press("f3", "home")
+        await driver.shows(f"  {FOLDER}")
+        while not str(driver.playground.models.highlighted_option.id).endswith(f"{FOLDER}"):
+            await driver.press("down")
+        await driver.press("enter")
+        await driver.until(lambda: driver.workspace.loaded_model.snapshot)
+        await driver.press("f3")
+        await driver.shows(f"▸ {FOLDER}")
+    assert served.requests == []
 
 
 async def test_what_the_hub_says_stands_in_place_of_the_card(served: Hub, models: Path) -> None:

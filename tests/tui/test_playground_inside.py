@@ -252,6 +252,21 @@ async def test_a_text_of_a_file_is_read_walked_through_and_left_again(size: tupl
         assert driver.branch.start.text == driver.page
 
 
+async def test_a_text_that_takes_the_tokenizer_a_while_is_accepted_once_it_is_known(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tui_gen.tui.model_loader._PATIENCE", 0.0)
+    async with on_screen(models / "endless", length=4) as driver:
+        await driver.press("enter")
+        await driver.until(lambda: driver.playground.run_view and driver.says_end())
+        await driver.press("f10")
+        driver.app.post_message(Paste("the dog sat. the cat ran"))
+        await driver.shows("read a text")
+        await driver.press("enter")
+        await driver.ends("text")
+        assert driver.page == "the dog sat. the cat ran"
+
+
 async def test_a_fault_of_what_looks_inside_is_told_and_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise ValueError("odd")

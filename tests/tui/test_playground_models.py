@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +86,30 @@ async def test_a_second_and_a_third_model_play_the_same_and_are_walked_through_t
         await driver.until(lambda: driver.pages == [page])
         await compare(driver, "running")
         assert driver.pages == texts[:2]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a process cannot be stopped there")
+async def test_a_comparison_waits_for_the_tokenizers_of_all(several: Path) -> None:
+    waiting = "the tokenizer still reads what was typed; when it has, this begins"
+    async with on_screen(several / "endless", prompt="the", length=8, size=WIDE) as driver:
+        await compare(driver, "running")
+        process = columns(driver)[1].workspace.loaded_model.codec.tokenizer.encoder._encoder._process
+        os.kill(process.pid, signal.SIGSTOP)
+        await driver.type("the dog\r")
+        await driver.says(waiting)
+        assert driver.shown == "1"
+        os.kill(process.pid, signal.SIGCONT)
+        await driver.until(lambda: [view.branch.start.text for view in columns(driver)] == ["the dog"] * 2)
+        await rest(driver)
+        await driver.press("escape")
+        await driver.until(lambda: len(columns(driver)) == 1)
+        os.kill(process.pid, signal.SIGSTOP)
+        await driver.type("the cat")
+        await driver.press("f4", "f3", "home")
+        driver.playground.models.post_message(driver.playground.models.Compared(several / "running"))
+        await driver.says(waiting)
+        os.kill(process.pid, signal.SIGCONT)
+        await driver.until(lambda: [view.branch.start.text for view in columns(driver)] == ["the cat"] * 2)
 
 
 async def test_pause_knobs_and_prompt_are_those_of_all(several: Path) -> None:

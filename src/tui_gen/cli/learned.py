@@ -23,7 +23,8 @@ if TYPE_CHECKING:  # the help loads nothing that a table needs
     from tui_gen.checkpoint import Answers
     from tui_gen.training_log import Epoch, Learning
 
-_LOSSES = "the training loss is averaged over the epoch; the held-out loss is taken after it, so that it may be lower"
+_TRAINING_LOSS = "the training loss is averaged over the epoch"
+_HELD_OUT_LOSS = "; the held-out loss is taken after it, so that it may be lower"
 _LINE = 30
 """Cells of the line on which losses are marked."""
 _MARKS = "abcdefghijklmnopqrstuvwxyz"
@@ -167,11 +168,15 @@ def _select(learning: Learning, number: int | None) -> tuple[Epoch, ...]:
 def _table(learning: Learning, epochs: Sequence[Epoch]) -> list[str]:
     from tui_gen.training_log import shown_loss
 
+    columns = 2 if learning.holds_out else 1
     rows = [
-        "  ".join([f"{epoch.number:5}", *(f"{shown_loss(loss):>8}" for loss in epoch.losses), *_remarks(epoch)])
+        "  ".join(
+            [f"{epoch.number:5}", *(f"{shown_loss(loss):>8}" for loss in epoch.losses[:columns]), *_remarks(epoch)]
+        )
         for epoch in epochs
     ]
-    return [f"EPOCH  TRAINING  HELD OUT  {learning.unit}", *rows, "", _LOSSES, ""]
+    names = "  ".join(["EPOCH", *["TRAINING", "HELD OUT"][:columns], learning.unit])
+    return [names.rstrip(), *rows, "", _TRAINING_LOSS + (_HELD_OUT_LOSS if learning.holds_out else ""), ""]
 
 
 def _remarks(epoch: Epoch) -> list[str]:

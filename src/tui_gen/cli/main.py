@@ -142,14 +142,19 @@ class CommandParser(Parser):
 
     def __init__(self, *, module: str, **facts: Any) -> None:
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **facts)
-        self._module = module
+        self._module, self._is_configured = module, False
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Of the words of the command. Ends the program with a line on stderr for one that it does not take."""
+        if self._is_configured:
+            return super().parse_known_args(args, namespace)
         command = import_module(f"tui_gen.cli.{self._module}")
         self.set_defaults(run=command.run)
         command.configure(self)
-        namespace, others = super().parse_known_args(args, namespace)
+        self._is_configured = True
+        namespace, others = super().parse_known_args(args)
+        if others:  # perhaps a prompt behind options that follow the model
+            namespace, others = self.parse_known_intermixed_args(args)
         if others:
             self.error(f"unrecognized arguments: {' '.join(others)}")
         return namespace, others

@@ -180,7 +180,8 @@ def _check_terminal() -> None:
 def show(
     settings: Settings, entries: list[Entry], *, tour: Tour | None = None, training: Training | None = None
 ) -> int:
-    """Runs the screen until the user quits; returns the exit status. entries: the models that can be chosen.
+    """Runs the screen until the user quits; returns the exit status. entries: the models that can be chosen, beside
+    those of the hub that were downloaded.
 
     tour: through which the screen leads. training: that it follows.
 
@@ -188,14 +189,14 @@ def show(
     """
     import asyncio
 
-    from tui_gen.library import check_model
+    from tui_gen.library import cached_models, check_model
     from tui_gen.training_run import network_folder
     from tui_gen.tui.app import TuiGen
 
     check_model(network_folder(settings.folder), settings.answers)
     sys.setswitchinterval(_SWITCH_SECONDS)
     with _state_of_a_visitor() if in_browser() else contextlib.nullcontext():
-        app = TuiGen(settings, entries, tour=tour, training=training)
+        app = TuiGen(settings, [*entries, *cached_models()], tour=tour, training=training)
         with quiet_stderr():
             app.run(loop=asyncio.new_event_loop())  # the one that it would make waits for all threads at its end
     say(*(f"to keep {conversion.path}: {conversion.command}" for conversion in app.conversions))

@@ -39,7 +39,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     play.add_run_options(parser)
     parser.add_argument("--score", metavar="FILE", help="how likely each network finds this text or picture, too")
     parser.add_argument("--plain", action="store_true", help="print a line and a sample per epoch, and show nothing")
-    parser.add_argument("--epochs", type=int, metavar="N", help="with --plain: end after so many; default: never")
+    parser.add_argument(
+        "--epochs", type=options.count("epochs"), metavar="N", help="with --plain: end after so many; default: never"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -116,9 +118,10 @@ def _first_network(training: Training) -> Network:
 
 def _follow_in_lines(args: argparse.Namespace) -> int:
     training = _training(args)
-    epochs = _due_epochs(training)
-    for count, (epoch, network, is_newest) in enumerate(epochs, start=1):
+    count = 0
+    for epoch, network, is_newest in _due_epochs(training):
         _print(args, training, epoch, network, draws=is_newest)
+        count += not epoch or epoch.part == 1  # one that goes on comes again
         if count == args.epochs:
             break
     return 0

@@ -63,7 +63,7 @@ class ImageCodec:
 
     def hurry(self, patience: float) -> None:
         if self._tokens:
-            self._tokens.encoder.patience = patience
+            self._tokens.hurry(patience)
 
     def length(self, count: int | None) -> int:
         return self.image.area if count is None else min(count, self.image.area)

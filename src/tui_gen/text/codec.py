@@ -104,7 +104,7 @@ class TextCodec:
 
     def endings(self, text: str) -> list[str]:
         """Of words that the model knows as one token; none for a word that is whole, or hardly begun."""
-        start = self.tokenizer.last_word(text)
+        start = self.tokenizer.last_word(text) if self._words else ""
         if len(start) < _LEAST_BEGINNING or start in self._words:
             return []
         return [word[len(start) :] for word in self._words if word.startswith(start)]
@@ -118,7 +118,7 @@ class TextCodec:
 
     def hurry(self, patience: float) -> None:
         """Lets a thread with an event loop wait so many seconds at most, then raises WaitingError for it."""
-        self.tokenizer.encoder.patience = patience
+        self.tokenizer.hurry(patience)
 
     def split(self, text: str) -> Piece:
         """The tokens of a prompt after what it begins with, and what was typed for each. Raises TuiGenError."""

@@ -6,7 +6,6 @@ on the text, so no trial beforehand would show it.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import signal
@@ -17,14 +16,13 @@ import threading
 import time
 import weakref
 from array import array
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from collections.abc import Iterator
 from io import RawIOBase
 from math import ceil
-from typing import IO, TypeVar, cast
+from typing import IO, cast
 
 from tui_gen.child import limit, start
-from tui_gen.errors import TuiGenError, WaitingError, errors_of
+from tui_gen.errors import TuiGenError, errors_of
 from tui_gen.text.tokenizer import Encoder, Encoding, PromptTokenizer, without_surrogates
 
 MEMORY = 3 * 2**29
@@ -39,12 +37,7 @@ _ANSWER, _FAULT = b"a", b"f"
 _HEAD = struct.Struct("<cI")
 """What stands before the bytes of a request or an answer: its sort, and how many there are."""
 _CODE = "from tui_gen.text.encoder_process import serve; serve()"
-_MOST_ANSWERS = 8
-"""That are remembered, the newest: a prompt, with and without what it begins with, and its last word."""
 _BLAME = "so it is not asked any more: it is damaged, or made to do so"
-_WAITING = "the tokenizer of this model still reads what was typed"
-
-T = TypeVar("T")
 
 
 class EncoderProcess:
@@ -53,10 +46,9 @@ class EncoderProcess:
     The process ends with this object, and with this program.
     """
 
-    patience: float | None = None
+    quick = 0
 
     def __init__(self, source: str) -> None:
-        self._answers = dict[tuple[bytes, str], Future[object]]()
         self._fault, self._lock, self._source = "", threading.Lock(), source.encode("utf-8", "replace")
         self._start()
 
@@ -72,36 +64,12 @@ class EncoderProcess:
         self.last_word(text)
 
     def encode(self, text: str) -> Encoding:
-        return self._within_patience(_ENCODE, text, self._encoding)
-
-    def last_word(self, text: str) -> str:
-        return self._within_patience(_LAST_WORD, text, self._word)
-
-    def _within_patience(self, sort: bytes, text: str, ask: Callable[[str], T]) -> T:
-        """The answer; one that keeps a screen waiting too long is remembered until it is asked for again."""
-        if self.patience is None or not _draws_screen():
-            return ask(text)
-        answer, patience = self._answers.get((sort, text)), 0.0
-        if answer is None:
-            for pending in self._answers.values():
-                if not pending.done():  # what is asked now would wait for that, and that was waited for already
-                    raise WaitingError(_WAITING, pending)
-            answer, patience = self._answers.setdefault((sort, text), Future()), self.patience
-            for oldest in list(self._answers)[:-_MOST_ANSWERS]:
-                del self._answers[oldest]
-            threading.Thread(target=_settle, args=(answer, ask, text), daemon=True).start()
-        try:
-            return cast(T, answer.result(patience))
-        except TimeoutError:
-            raise WaitingError(_WAITING, answer) from None
-
-    def _encoding(self, text: str) -> Encoding:
         numbers = array("q", self._ask(_ENCODE, text))
         count = len(numbers) // 3
         ids, starts, ends = (numbers[at * count : (at + 1) * count].tolist() for at in range(3))
         return Encoding(ids, list(zip(starts, ends, strict=True)))
 
-    def _word(self, text: str) -> str:
+    def last_word(self, text: str) -> str:
         return self._ask(_LAST_WORD, text).decode("utf-8", "replace")
 
     def _ask(self, sort: bytes, text: str) -> bytes:
@@ -132,22 +100,6 @@ class EncoderProcess:
                 self._knows_source = True
             _write(requests, sort, content)
             return _read(answers)
-
-
-def _draws_screen() -> bool:
-    """Whether this thread runs an event loop."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
-
-
-def _settle(answer: Future[object], ask: Callable[[str], object], text: str) -> None:
-    try:
-        answer.set_result(ask(text))
-    except BaseException as fault:
-        answer.set_exception(fault)
 
 
 def foreign_tokenizer(source: str) -> PromptTokenizer:

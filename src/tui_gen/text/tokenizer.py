@@ -6,14 +6,18 @@ import codecs
 import contextlib
 import io
 import json
+import os
 import re
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, Protocol
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from typing import Any, NamedTuple, Protocol, TypeVar
 
+import tokenizers
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
-from tui_gen.errors import TuiGenError, errors_of
+from tui_gen.errors import TuiGenError, WaitingError, errors_of
 from tui_gen.json_fields import parse_json
 from tui_gen.terminal_text import listed
 
@@ -32,6 +36,13 @@ _MAX_DECODERS, _MAX_GROWTH = 256, 32
 """How many a decoder may have, and how many times as long as tokens they may make a text."""
 _EXAMPLES = 3
 """Unknown words that are kept to be shown."""
+_TAIL = 4 * MAX_TOKEN
+"""Characters at the end of a text that its last word is looked for in: no token is longer."""
+_MOST_ANSWERS = 3
+"""That a screen remembers, the newest: a prompt, with and without what it begins with, and its last word."""
+_WAITING = "the tokenizer still reads what was typed"
+
+T = TypeVar("T")
 
 
 @contextlib.contextmanager
@@ -61,9 +72,8 @@ class Encoding(NamedTuple):
 class Encoder(Protocol):
     """Text to tokens. Raises TuiGenError that says, of tokenizer.json, how it fails."""
 
-    patience: float | None
-    """Seconds that a thread with an event loop, which draws a screen, waits for an answer: then WaitingError is raised.
-    None: as long as it takes."""
+    quick: int
+    """Characters of a text that surely takes no time."""
 
     def encode(self, text: str) -> Encoding:
         """The tokens of a text, without what a prompt begins with."""
@@ -75,17 +85,24 @@ class Encoder(Protocol):
 
 
 class LocalEncoder:
-    """In this process, at once."""
+    """In this process."""
 
-    patience: float | None = None
+    quick = 2**12
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self._tokenizer = tokenizer
+    def __init__(self, tokenizer: Tokenizer, *, beside: bool = False) -> None:
+        """beside: whether other threads go on meanwhile."""
+        self._tokenizer, self._beside = tokenizer, beside
 
     def encode(self, text: str) -> Encoding:
         with errors_as("fails on this text"):
-            encoding = self._tokenizer.encode(without_surrogates(text), add_special_tokens=False)
+            encoding = self._encode(without_surrogates(text))
             return Encoding(encoding.ids, encoding.offsets)
+
+    def _encode(self, text: str) -> tokenizers.Encoding:
+        if not self._beside or len(text) < self.quick:
+            return self._tokenizer.encode(text, add_special_tokens=False)
+        [encoding] = self._tokenizer.encode_batch([text], add_special_tokens=False)  # which alone lets them
+        return encoding
 
     def last_word(self, text: str) -> str:
         with errors_as("fails on this text"):
@@ -94,6 +111,64 @@ class LocalEncoder:
             text = normalizer.normalize_str(text) if normalizer else text
             words = splitter.pre_tokenize_str(text) if splitter else []
         return words[-1][0] if words and words[-1][1][1] == len(text) else ""
+
+
+class ScreenEncoder:
+    """Lets a thread with an event loop, which draws a screen, wait for an answer a while at most."""
+
+    quick = 0
+
+    def __init__(self, encoder: Encoder, patience: float) -> None:
+        """patience: seconds, after which WaitingError is raised."""
+        self._encoder, self._patience = encoder, patience
+        self._answers = dict[tuple[object, str], Future[Any]]()
+
+    def encode(self, text: str) -> Encoding:
+        return self._within_patience(self._encoder.encode, text)
+
+    def last_word(self, text: str) -> str:
+        return self._within_patience(self._encoder.last_word, text)
+
+    def _within_patience(self, ask: Callable[[str], T], text: str) -> T:
+        """The answer; one that takes longer is remembered until it is asked for again."""
+        if len(text) < self._encoder.quick or not _draws_screen():
+            return ask(text)
+        answer: Future[T] | None = self._answers.get((ask, text))
+        if answer:
+            return _result(answer, 0)
+        for pending in self._answers.values():
+            if not pending.done():  # what is asked now would wait for that, and that was waited for already
+                raise WaitingError(_WAITING, pending)
+        answer = self._answers[ask, text] = Future()
+        for oldest in list(self._answers)[:-_MOST_ANSWERS]:
+            del self._answers[oldest]
+        threading.Thread(target=_settle, args=(answer, ask, text), daemon=True).start()
+        return _result(answer, self._patience)
+
+
+def _draws_screen() -> bool:
+    """Whether this thread runs an event loop."""
+    import asyncio  # of a screen; commands start without it
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _settle(answer: Future[T], ask: Callable[[str], T], text: str) -> None:
+    try:
+        answer.set_result(ask(text))
+    except BaseException as fault:
+        answer.set_exception(fault)
+
+
+def _result(answer: Future[T], patience: float) -> T:
+    try:
+        return answer.result(patience)
+    except TimeoutError:
+        raise WaitingError(_WAITING, answer) from None
 
 
 class PromptTokenizer:
@@ -113,9 +188,15 @@ class PromptTokenizer:
             _check_decoder(self.tokenizer)
         if max(map(len, self.vocabulary), default=0) > MAX_TOKEN:
             raise TuiGenError(f"has a token of more than {MAX_TOKEN} characters")
+        self._stranger = encoder
         self.encoder = encoder or LocalEncoder(self.tokenizer)
         unknown = facts["model"].get("unk_token")
         self.unknown_id = None if unknown is None else self.tokenizer.token_to_id(unknown)
+
+    def hurry(self, patience: float) -> None:
+        """Lets a thread with an event loop wait so many seconds at most, then raises WaitingError for it."""
+        os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one text has no parts, and processes may be forked
+        self.encoder = ScreenEncoder(self._stranger or LocalEncoder(self.tokenizer, beside=True), patience)
 
     @property
     def vocabulary(self) -> dict[str, int]:
@@ -145,7 +226,7 @@ class PromptTokenizer:
     def last_word(self, text: str) -> str:
         """The word that a text breaks off in, as the vocabulary would have it; empty after a space."""
         with errors_of("tokenizer.json"):
-            return self.encoder.last_word(text)
+            return self.encoder.last_word(text[-_TAIL:])
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of token ids, special ones included."""

@@ -375,9 +375,9 @@ class PlaygroundScreen(SteadyScreen[None]):
         return branch is not None or self.output.waiting is not None
 
     async def on_output_ready(self, message: Output.Ready) -> None:
-        """Begins what waited for the tokenizer, unless something else was done since."""
+        """Begins what waited for a tokenizer, unless something else was done since."""
         if message is self.output.waiting:
-            self._note_prompt(await self._follow(self.output.begin(message.begin, beside=message.beside)))
+            self._note_prompt(await self._follow(message.begin()))
 
     async def action_sweep(self) -> None:
         self._note_prompt(await self._follow(self.output.sweep(self.prompt.text, self.side.knobs.selected)))
@@ -617,22 +617,28 @@ class PlaygroundScreen(SteadyScreen[None]):
 
     def ask_for_text(self, line: str = "") -> None:
         """Asks for a file or a text that the model is to read. line: what was pasted already."""
-        from tui_gen.tui.dialogs.given_text import given_text, text_dialog
+        from tui_gen.tui.dialogs.given_text import GivenText, given_text, text_dialog
 
         workspace, knobs = self.workspace, self.knobs
         if not workspace or workspace.loaded_model.card.image:
             self.notify("this reads texts, and the model draws pictures")
             return
 
-        def read(line: str, workspace: Workspace) -> Branch:
-            given = given_text(line)
+        def read(given: GivenText, workspace: Workspace) -> Branch:
             branch = workspace.read(given.text, given.name, params=knobs.params, seed=knobs.seed)
             part = f", the first {len(given.text):,} characters" if given.is_cut else ""
             self.notify(f"reads {given.name}{part}; {key_of('turn_back', self._keys)} leads back")
             return branch
 
         async def take(line: str | None) -> None:
-            branch = await self._follow(self.output.begin(partial(read, line))) if line is not None else None
+            if line is None:
+                return
+            try:
+                given = given_text(line)
+            except TuiGenError as fault:  # a file that is gone since
+                self.notify(str(fault), severity="error")
+                return
+            branch = await self._follow(self.output.begin(partial(read, given), text=given.text))
             if branch:
                 self.inside.open()
 

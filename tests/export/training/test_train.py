@@ -106,6 +106,8 @@ def test_a_network_that_the_disk_has_no_room_for_is_noted_and_the_training_goes_
     epochs = read_learning(run, None).epochs
     assert [bool(epoch.trouble) for epoch in epochs] == [True, True]
     assert [len(line["samples"]) for line in checkpoint.load(run / "checkpoint.pt")["log"]] == [4, 4]
+    assert main(command) == 0  # which is resumed, and has nothing left to do
+    assert [epoch.trouble for epoch in read_learning(run, None).epochs] == [epoch.trouble for epoch in epochs]
 
 
 def test_a_run_that_another_training_writes_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,9 @@ from textual import events
 from tests.support import toys
 from tests.support.driver import on_screen
 from tests.support.widget_app import alone
-from tui_gen.library import LoadedModel
+from tui_gen.library import LoadedModel, shipped_folder
 from tui_gen.text.codec import TextCodec
+from tui_gen.text.tokenizer import LocalEncoder
 from tui_gen.tui.bindings import Context, pairs_now
 from tui_gen.tui.widgets.header import Header, KeyBar
 from tui_gen.tui.widgets.prompt import Prompt
@@ -96,7 +98,7 @@ async def test_a_tokenizer_that_multiplies_what_is_typed_harms_nothing(models: P
 async def test_keys_wait_for_no_tokenizer_and_what_was_asked_begins_when_it_has_answered(models: Path) -> None:
     foreign = toys.text_folder(models / "foreign")
     async with on_screen(foreign) as driver:
-        encoder = driver.workspace.loaded_model.codec.tokenizer.encoder
+        encoder = driver.workspace.loaded_model.codec.tokenizer.encoder._encoder
         os.kill(encoder._process.pid, signal.SIGSTOP)
         await driver.type("the zebra")
         await driver.press("enter", "up", "end")
@@ -109,6 +111,20 @@ async def test_keys_wait_for_no_tokenizer_and_what_was_asked_begins_when_it_has_
         assert driver.page.startswith("the <unk>")
         assert len(driver.workspace.tree) == 1
         assert driver.playground.prompt.unknown() == ["zebr"]
+
+
+async def test_keys_are_answered_while_a_book_that_was_pasted_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    goes_on, encode = threading.Event(), LocalEncoder.encode
+    monkeypatch.setattr(LocalEncoder, "encode", lambda *of: (len(of[1]) < 8000 or goes_on.wait()) and encode(*of))
+    async with on_screen(shipped_folder() / "recipes", length=0, temperature=1.0) as driver:
+        driver.playground.prompt.post_message(events.Paste("zzz tomato " * 2000))
+        await driver.until(lambda: driver.playground.prompt.value)
+        await driver.press("enter", "up")
+        assert "still reads what was typed; when it has, this begins" in driver.notice
+        assert driver.params.temperature == 1.05
+        goes_on.set()
+        await driver.until(lambda: driver.playground.run_view)
+        assert len(driver.playground.prompt.unknown()) == 2000
 
 
 async def test_a_prompt_is_read_once_however_often_it_is_drawn(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from textual.suggester import Suggester, SuggestFromList
 from textual.timer import Timer
 from textual.widgets import Input, Static
 
-from tui_gen.errors import TuiGenError
+from tui_gen.errors import TuiGenError, WaitingError
 from tui_gen.terminal_text import scrub_line
 from tui_gen.tui.layout import SteadyScreen
 from tui_gen.tui.widgets.prompt import SignedInput, one_line
@@ -167,6 +167,8 @@ def complaint_of(check: Callable[[str], object]) -> Callable[[str], str]:
     def complain(text: str) -> str:
         try:
             check(text)
+        except WaitingError:
+            raise
         except TuiGenError as fault:
             return str(fault)
         return ""
@@ -190,7 +192,8 @@ class Ask(Dialog[str]):
     ) -> None:
         """value: what stands there already; select: what is typed replaces it. suggester: in place of suggestions.
 
-        check: says what is wrong with a text, or nothing. It is asked whenever typing pauses, and by enter.
+        check: says what is wrong with a text, or nothing. It is asked whenever typing pauses, and by enter; where it
+        raises WaitingError, once more when the answer is known.
         """
         super().__init__()
         self._heading, self._hint, self._check = title, hint, check
@@ -236,10 +239,21 @@ class Ask(Dialog[str]):
 
     def action_accept(self) -> None:
         """Closes the dialog, unless something is wrong."""
-        if not self._tell():
+        if not self._tell(self.action_accept):
             self.dismiss(self._line.text)
 
-    def _tell(self) -> str:
-        complaint = self._check(self._line.text)
+    def _tell(self, again: Callable[[], object] | None = None) -> str:
+        """What is wrong. again: called when that is known, unless something else is typed by then; default: this."""
+        text = self._line.text
+
+        def look() -> None:
+            if self.is_current and text == self._line.text:
+                (again or self._tell)()
+
+        try:
+            complaint = self._check(text)
+        except WaitingError as wait:
+            complaint = str(wait)
+            wait.when_known(look)
         self._note.tell(complaint, self._hint)
         return complaint

@@ -55,7 +55,7 @@ class _Table:
     def __init__(self, learning: Learning, scores: Scores | None) -> None:
         self.learning, self._bits = learning, None if scores is None else dict(scores.bits)
         self._line = LossLine((loss for epoch in learning.epochs for loss in epoch.losses), _PLOT)
-        self.holds_out = any(not math.isnan(epoch.validation_loss) for epoch in learning.epochs)
+        self.holds_out = learning.holds_out
 
     def is_as(self, other: _Table) -> bool:
         """Whether the same is known."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -29,10 +29,9 @@ class Output(Container):
 
     @dataclass
     class Ready(Message):
-        """A branch that waits for the model's tokenizer can begin."""
+        """What waits for a tokenizer can begin."""
 
-        begin: Callable[[Workspace], Branch]
-        beside: Sequence[LoadedModel]
+        begin: Callable[[], Awaitable[Branch | None]]
 
     def __init__(self, knobs: KnobState, names: Callable[[Sequence[LoadedModel]], list[str]]) -> None:
         """knobs: read when a branch begins, and while it grows. names: what to call models beside each other."""
@@ -106,27 +105,30 @@ class Output(Container):
 
     # --- branches ---
 
-    async def begin(self, begin: Callable[[Workspace], Branch], *, beside: Sequence[LoadedModel] = ()) -> Branch | None:
+    async def begin(
+        self, begin: Callable[[Workspace], Branch], *, text: str | None = None, beside: Sequence[LoadedModel] = ()
+    ) -> Branch | None:
         """Begins a branch and shows how it grows; None where that cannot be.
 
-        beside: models to be compared with; of one from a prompt, those on the screen are too.
+        text: the prompt of one that leaves no other branch: it is compared with the models on the screen, too.
+        beside: further models to be compared with.
         """
         workspace = self.workspace
         if not workspace:
             return None
+        columns = workspace.columns(self.run_view.branch) if self.run_view and text is not None else []
+        models = [*(owner.loaded_model for owner, _ in columns[1:]), *beside]
         self.waiting = None
         try:
+            _await_tokenizers(models, text or "")
             branch = begin(workspace)
         except WaitingError as wait:
-            self.waiting = ready = self.Ready(begin, beside)
-            wait.when_known(partial(self.post_message, ready))
-            self.notify(f"{wait}; when it has, this begins")
+            self._wait(wait, partial(self.begin, begin, text=text, beside=beside))
             return None
         except TuiGenError as fault:
             self._tell(str(fault))
             return None
-        columns = workspace.columns(self.run_view.branch) if self.run_view and not branch.start.parent else []
-        for loaded_model in (*(owner.loaded_model for owner, _ in columns[1:]), *beside):
+        for loaded_model in models:
             self._stand_beside(branch, loaded_model)
         goes_alone = branch.start.parent and self.runs and self.runs.others
         self._tell(workspace.take_fault())
@@ -143,6 +145,7 @@ class Output(Container):
             lambda workspace: workspace.start(
                 text, samples=knobs.samples, params=knobs.params, seed=knobs.seed, length=knobs.length
             ),
+            text=text,
             beside=beside,
         )
 
@@ -150,14 +153,16 @@ class Output(Container):
         """The same at several values of a knob."""
         knobs = self.knobs
         return await self.begin(
-            lambda workspace: workspace.sweep(text, knob, params=knobs.params, seed=knobs.seed, length=knobs.length)
+            lambda workspace: workspace.sweep(text, knob, params=knobs.params, seed=knobs.seed, length=knobs.length),
+            text=text,
         )
 
     async def complete(self, text: str, levels: Tokens, samples: int) -> None:
         """Draws what is FREE of a picture [height, width(, 3)], so many times. text: the prompt."""
         knobs = self.knobs
         await self.begin(
-            lambda workspace: workspace.complete(text, levels, samples=samples, params=knobs.params, seed=knobs.seed)
+            lambda workspace: workspace.complete(text, levels, samples=samples, params=knobs.params, seed=knobs.seed),
+            text=text,
         )
 
     async def resample(self) -> None:
@@ -216,9 +221,13 @@ class Output(Container):
         models = [owner.loaded_model for owner, _ in columns] or [workspace.loaded_model]
         try:
             check_beside([*models, loaded_model], self.screen.size.width)
+            _await_tokenizers([loaded_model], text)
             if not view or view.branch.start.parent or view.branch.start.text != text:
                 loaded_model.codec.prompt([text])
                 return await self.start(text, beside=[loaded_model])
+        except WaitingError as wait:
+            self._wait(wait, partial(self.compare_models, loaded_model, text))
+            return None
         except TuiGenError as fault:
             self._tell(str(fault))
             return None
@@ -303,6 +312,24 @@ class Output(Container):
         for widget in widgets:
             (widget.scroll_page_down if direction > 0 else widget.scroll_page_up)(animate=False)
 
+    def _wait(self, wait: WaitingError, begin: Callable[[], Awaitable[Branch | None]]) -> None:
+        """Lets something begin once a tokenizer has read what it needs."""
+        self.waiting = ready = self.Ready(begin)
+        wait.when_known(partial(self.post_message, ready))
+        self.notify(f"{wait}; when it has, this begins")
+
     def _tell(self, fault: str) -> None:
         if fault:
             self.notify(fault, severity="error")
+
+
+def _await_tokenizers(models: Sequence[LoadedModel], text: str) -> None:
+    """Raises WaitingError where a tokenizer still reads a prompt. What else is wrong with it shows when it is used."""
+    for loaded_model in models:
+        try:
+            loaded_model.codec.unknown(text)
+            loaded_model.codec.prompt([text])
+        except WaitingError:
+            raise
+        except TuiGenError:
+            continue
