@@ -59,6 +59,8 @@ _SIZES = (
 )
 _PATHS = str.maketrans("/~\\\x11\x1a", "-----")
 """It writes no files elsewhere, and leaves in the end alone."""
+_PASTE = _PATHS | {27: None}
+"""Terminals let no escape character into a paste."""
 _PROGRAMS = ("names", "text", "endless", "letters", "image", "colour", "tour", "")
 _PATIENCE = 45
 """Seconds by the clock for an answer, on a machine that others use."""
@@ -123,7 +125,7 @@ def _act(rng: random.Random) -> tuple[str, str]:
         button, end = rng.choice((0, 0, 1, 2, 32, 35, 64, 65)), rng.choice("Mm")
         return "", f"\x1b[<{button};{rng.choice((1, 10, 40, 70, 999))};{rng.choice((1, 2, 12, 24, 500))}{end}"
     if kind < 0.24:
-        return "", f"\x1b[200~{any_text(rng)[:5000].encode('utf-8', 'replace').decode().translate(_PATHS)}\x1b[201~"
+        return "", f"\x1b[200~{any_text(rng)[:5000].encode('utf-8', 'replace').decode().translate(_PASTE)}\x1b[201~"
     if kind < 0.27:
         return "", rng.choice(_STRANGE)
     if kind < 0.37:

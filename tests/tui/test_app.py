@@ -189,6 +189,28 @@ async def test_foreign_text_is_shown_and_never_obeyed(models: Path) -> None:
                        screen.replace("\n", ""))  # fmt: skip
 
 
+async def test_a_notice_is_no_markup(models: Path) -> None:
+    async with on_screen(models / "stripes", prompt='["x [/] [b]') as driver:
+        await driver.press("enter")
+        await driver.until(lambda: '["x [/] [b]' in driver.notice)
+
+
+@pytest.mark.parametrize(("key", "text"), [("f1", "─ help ─"), ("ctrl+p", "Search for commands")])
+async def test_what_is_answered_twice_closes_nothing_else(models: Path, key: str, text: str) -> None:
+    async with on_screen(models / "cats") as driver:
+        await driver.press(key)
+        await driver.shows(text)
+        dialog = driver.app.screen
+        await driver.press("escape")
+        await driver.hides(text)
+        dialog.dismiss()
+        await driver.press("f8")
+        await driver.shows("─ knobs ─")
+        dialog.dismiss()
+        await driver.settle()
+        assert "─ knobs ─" in driver.screen()
+
+
 @pytest.mark.parametrize("size", [(40, 12), (20, 6), (5, 3)])
 async def test_small_screens_are_usable_and_no_size_harms_a_run(models: Path, size: tuple[int, int]) -> None:
     async with on_screen(models / "stripes", size=size, temperature=0.0) as driver:

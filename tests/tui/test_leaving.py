@@ -25,6 +25,9 @@ from tui_gen.library import open_model
 from tui_gen.sessions.file import model_folders, read_session
 from tui_gen.sessions.replay import replay
 
+if AVAILABLE:
+    import termios
+
 pytestmark = pytest.mark.skipif(not AVAILABLE, reason="needs a POSIX terminal")
 SHIPPED = Path(__file__).parents[2] / "models"
 SECONDS = 1.0
@@ -208,7 +211,7 @@ def leave_at(models: Path, here: Path, at: str, way: str) -> float:
     """Leaves the screen by a way at a moment; returns the seconds that it took."""
     furnish(models, here)
     (words, steps), (leave, status) = MOMENTS[at], WAYS[way]
-    with terminal(f"{TUI_GEN} {words}", models, here, login=True) as screen:
+    with terminal(f"{TUI_GEN} {words}", models, here, login="suspended" not in way) as screen:  # where no shell waits
         for keys, text in steps:
             reach(screen, keys, text)
         pid, began = screen.pid, time.perf_counter()
@@ -257,6 +260,14 @@ def test_a_screen_that_is_too_busy_to_hear_of_it_is_left_too(
         screen.type("\r")
         screen.until(b"busy")
         assert way(screen) == status
+        assert is_as_found(screen)
+
+
+def test_no_key_ends_the_program_once_it_has_asked_for_anything(models: Path, tmp_path: Path) -> None:
+    with terminal(f"{TUI_GEN} cats", models, tmp_path, login=True) as screen:
+        screen.until(rb"\x1b\[\?1049h")
+        assert not screen.line_discipline()[3] & termios.ISIG
+        assert press(screen) == 0
         assert is_as_found(screen)
 
 

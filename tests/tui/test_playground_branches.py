@@ -134,6 +134,21 @@ async def test_two_branches_are_compared_with_their_differences_marked_as_often_
             await driver.until(lambda: driver.page == WITH_DOG)
 
 
+async def test_of_branches_with_fewer_samples_those_are_compared_that_are_there(models: Path) -> None:
+    async with on_screen(models / "cats", prompt="the", temperature=0.0, size=WIDE) as driver:
+        await driver.run_to_end()
+        await driver.press("f5")
+        await driver.ends("2")
+        await driver.press("home", ">")
+        await driver.shows("#2")
+        await driver.press("f4", "up", "c")
+        await driver.says("branch 1 has no sample 2 to compare; another one here can be")
+        await driver.press("escape", "<")
+        await driver.shows("#1")
+        await driver.press("f4", "c")
+        await driver.shows("tokens are the same")
+
+
 async def test_anew_with_a_turned_knob_keeps_the_noise(models: Path) -> None:
     async with on_screen(models / "cats", prompt="the", temperature=1.0, seed=9, size=WIDE) as driver:
         await on_second_token(driver)

@@ -185,11 +185,10 @@ class TuiGen(App[None]):
         timeout: float | None = None,
         markup: bool = False,
     ) -> None:
-        """Tells one thing at a time, of which as much as leaves room for the screen."""
+        """Tells one thing at a time, of which as much as leaves room for the screen; nothing in it is markup."""
         self.clear_notifications()
-        super().notify(
-            scrub_line(brief(message, _LONGEST_NOTICE)), title=title, severity=severity, timeout=timeout, markup=markup
-        )
+        text = scrub_line(brief(message, _LONGEST_NOTICE))
+        super().notify(text, title=title, severity=severity, timeout=timeout, markup=False)
 
     def copy_to_clipboard(self, text: str) -> None:
         """Copies by every way there is, and says which."""

@@ -252,6 +252,19 @@ if sys.platform != "win32":
                 if any(binding.action == "quit" and binding.priority for binding in bindings):  # unlike a letter's
                     end_soon(self._app)  # the parent puts the terminal back
 
+        def start_application_mode(self) -> None:
+            """Asks the terminal for what a screen takes. The line discipline comes first: as soon as there is anything
+            to take back it tells so, and no key ends this process.
+            """
+            before = None
+            with contextlib.suppress(termios.error):
+                before = termios.tcgetattr(self.fileno)
+                raw = termios.tcgetattr(self.fileno)
+                raw[_LOCAL_MODES] = self._patch_lflag(raw[_LOCAL_MODES])
+                termios.tcsetattr(self.fileno, termios.TCSANOW, raw)
+            super().start_application_mode()  # type: ignore[no-untyped-call]
+            self.attrs_before = before
+
         def stop_application_mode(self) -> None:
             """Takes back all that the terminal was asked for, but the line discipline."""
             self.write(PUT_BACK)
@@ -272,11 +285,8 @@ if sys.platform != "win32":
             self.attrs_before = None
 
         def _sigtstp_application(self, *_: object) -> None:
-            with contextlib.suppress(termios.error):
-                is_typed = bool(termios.tcgetattr(self.fileno)[_LOCAL_MODES] & termios.ISIG)
-                if is_typed and no_shell_waits():  # before the terminal hands its keys to this program
-                    return
-            self._loop.call_soon_threadsafe(self._suspend)
+            if not no_shell_waits():  # as a system does it with programs that have no handler
+                self._loop.call_soon_threadsafe(self._suspend)
 
         def _sigcont_application(self, *_: object) -> None:
             self._loop.call_soon_threadsafe(self._return_soon)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, TypeVar
 
 from textual import events
+from textual.await_complete import AwaitComplete
 from textual.geometry import Offset, Size
 from textual.screen import Screen
 from textual.widget import Widget
@@ -101,7 +102,9 @@ class Layout:
 
 
 class SteadyScreen(Screen[T]):
-    """A screen that outlives what comes too late: a size that the terminal no longer has, a press on what is gone."""
+    """A screen that outlives what comes too late: a size that the terminal no longer has, a press on what is gone, an
+    answer to a question that was answered.
+    """
 
     async def _on_resize(self, event: events.Resize) -> None:
         """Each layout tells the screen of its size anew: two of which it hears while it is busy would follow each other
@@ -114,6 +117,10 @@ class SteadyScreen(Screen[T]):
         """Where text is selected: not in what was taken away meanwhile. It has no parent, on which Textual fails."""
         widget, offset = super().get_widget_and_offset_at(x, y)
         return (widget, offset) if widget and widget.parent else (None, None)
+
+    def dismiss(self, result: T | None = None) -> AwaitComplete:
+        """Closes this screen; Textual would close whichever is on top."""
+        return super().dismiss(result) if self.is_active else AwaitComplete()
 
 
 def drawn_size(terminal: Size) -> Size:

@@ -115,7 +115,7 @@ def _row(name: str, meaning: str) -> str:
     return line + f"\n{'':15}".join(lines)
 
 
-class Palette(CommandPalette):
+class Palette(CommandPalette, SteadyScreen[None]):
     """The list of all actions, whose page keys do nothing while it has no room; in Textual's they raise a KeyError."""
 
     DEFAULT_CSS = """

@@ -199,7 +199,11 @@ class Output(Container):
         if name == view.branch.name:
             self.notify("that is the branch on the screen; choose another one to compare it with")
             return
-        comparison = Comparison(view.branch, workspace.tree[name], workspace.loaded_model, self.sample, self.rendering)
+        other = workspace.tree[name]
+        if self.sample >= other.samples:
+            self.notify(f"branch {name} has no sample {self.sample + 1} to compare; another one here can be")
+            return
+        comparison = Comparison(view.branch, other, workspace.loaded_model, self.sample, self.rendering)
         await self._put(comparison)
         self.compared = view.branch
         comparison.focus()
