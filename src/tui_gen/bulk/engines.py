@@ -9,19 +9,18 @@ import re
 import signal
 import socket
 import sys
-import tempfile
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from itertools import islice
-from pathlib import Path
 from typing import IO, Any, cast
 
 from tui_gen.bulk.compute import Computer, Setup
 from tui_gen.bulk.job import Part
 from tui_gen.child import start
 from tui_gen.errors import TuiGenError
+from tui_gen.files import temporary_folder
 from tui_gen.library import network_files
 from tui_gen.terminal_text import counted
 
@@ -178,11 +177,10 @@ class _Actor:
         if not setup.model.exists():
             import ray
 
-            self._copy = tempfile.TemporaryDirectory(prefix="tui-gen-")
-            files = ray.get(model[0])
+            self._copy, files = ExitStack(), ray.get(model[0])
+            folder = self._copy.enter_context(temporary_folder())
             for name, content in files.items():
-                (Path(self._copy.name) / name).write_bytes(content)
-            folder = Path(self._copy.name)
+                (folder / name).write_bytes(content)
             setup = replace(setup, model=folder / setup.model.name if len(files) == 1 else folder)
         self._computer = Computer(replace(setup, device=0))  # the only one that Ray shows it
 
@@ -209,14 +207,31 @@ def _connect(address: str | None) -> Any:
         try:
             if address and (place := _ADDRESS.fullmatch(address)):  # Ray itself waits for minutes, and says much
                 socket.create_connection((place[1], int(place[2])), timeout=_PATIENCE).close()
-            ray.init(
-                address, include_dashboard=None if address else False, log_to_driver=False, logging_level=logging.ERROR
-            )
+            dashboard = None if address else False
+            with _undisturbed():
+                ray.init(address, include_dashboard=dashboard, log_to_driver=False, logging_level=logging.ERROR)
         except (OSError, RuntimeError, ValueError) as fault:
             raise TuiGenError(f"there is no Ray cluster at {address or 'this machine'}: {fault}") from fault
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = context.print_on_execution_start = False
     return ray
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Lets ctrl+c wait until Ray has started, which it leaves processes of else, and drops what it prints meanwhile."""
+    interrupts, stderr = list[int](), os.dup(2)
+    before = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
+    with open(os.devnull, "wb") as nothing:
+        os.dup2(nothing.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        signal.signal(signal.SIGINT, before)
+    if interrupts and callable(before):
+        before(signal.SIGINT, None)
 
 
 def _room(ray: Any, kind: str, workers: int | None) -> int:
