@@ -321,3 +321,40 @@ def test_ray_draws_the_same_rows_and_what_does_not_fit_is_told_at_once(program: 
     done = subprocess.run(**program(*job, *words), capture_output=True, check=False)
     assert done.returncode == 1
     assert b"there is no Ray cluster at 127.0.0.1:9" in done.stderr
+
+
+CLUSTER = """
+from ray.cluster_utils import Cluster
+
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+other = cluster.add_node(num_cpus=1)
+print(cluster.address, flush=True)
+input()
+cluster.remove_node(other, allow_graceful=False)
+input()
+cluster.shutdown()
+"""
+"""Two machines, as far as Ray knows, of which the second goes down at the first line, and the first at the next."""
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize("mode", ["disabled", "token"])
+def test_a_machine_of_a_cluster_goes_down_and_every_row_is_there(mode: str, program: Program, tmp_path: Path) -> None:
+    ray = {"RAY_AUTH_MODE": mode, "RAY_AUTH_TOKEN": "of a test"}
+    job = ("bulk", "endless", "the", "-n", "2000", "-l", "400", "--seed", "4", "--part", "20")
+    subprocess.run(**program(*job, "-o", str(tmp_path / "here")), check=True, capture_output=True)
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", CLUSTER], env={**os.environ, **ray}, **pipes) as cluster:
+        assert cluster.stdin
+        assert cluster.stdout
+        address = cluster.stdout.readline().strip()
+        words = program(*job, "-o", str(tmp_path / "there"), "--engine", "ray", "--address", address, **ray)
+        with subprocess.Popen(**words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            wait_for_parts(process, tmp_path / "there", 10)
+            cluster.stdin.write("\n")
+            cluster.stdin.flush()
+            shown, complaints = process.communicate()
+        cluster.communicate("\n")
+    assert (process.returncode, shown) == (0, b""), complaints
+    assert b"\x1b" not in complaints
+    assert read(tmp_path / "there") == read(tmp_path / "here")

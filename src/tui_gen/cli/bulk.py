@@ -9,7 +9,7 @@ import random
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,7 +81,7 @@ its number: it is the same however many processes or machines draw."""
 
 def run(args: argparse.Namespace) -> int:
     """Computes as the command line asks; returns the exit status."""
-    from tui_gen.bulk import compute, folder
+    from tui_gen.bulk import compute, engines, folder
 
     _check(args)
     output = Path(args.output)
@@ -105,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
     source = {**({} if args.score else {"seed": setup.seed}), **job.facts()}
     rows = _count(args, job, loaded_model, is_read=before is not None and before["job"] == source)
     size = args.part or (before["part_rows"] if before else _part_rows(setup, rows))
-    with folder.lock(output):
+    with folder.lock(output), redirect_stdout(engines.RayMessages()):
         facts = folder.manifest(loaded_model, setup, source, rows=rows, size=size)
         results = folder.Results(output, facts, before)
         del loaded_model  # each worker has its own
@@ -248,6 +248,7 @@ class _Progress:
             TimeRemainingColumn(),
             console=Console(stderr=True),
             transient=True,
+            redirect_stdout=False,
             disable=not shows_colours(sys.stderr),  # it moves the cursor
         )
         self._task = self._bar.add_task("", total=results.rows, completed=self._there, rate=0.0)
