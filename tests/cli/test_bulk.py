@@ -199,7 +199,7 @@ def test_a_job_knows_its_files_by_what_they_hold(tui_gen: Run, tmp_path: Path) -
     prompts.rename(other)
     assert b"has all of 4 rows" in tui_gen(*job, str(other)).stderr
     other.write_text("the dog")
-    assert b"of another job, with other prompts or texts, rows 4 and not 2" in tui_gen(*job, str(other)).stderr
+    assert b"of another job, with other prompts or texts; choose" in tui_gen(*job, str(other)).stderr
     scored = ("bulk", "text", "-o", str(tmp_path / "scored"), "--score")
     tui_gen(*scored, str(other))
     assert "seed" not in json.loads((tmp_path / "scored" / MANIFEST).read_text())["job"]

@@ -18,8 +18,8 @@ from tui_gen.library import LoadedModel
 MANIFEST = "_manifest.json"
 """Readers of folders of data leave such names out."""
 FORMAT = 1
-_ASIDE = {"tui_gen", "columns", "model", "job", "prompts"}
-"""What may differ in manifests of the same rows, or is looked at key by key."""
+_ASIDE = {"tui_gen", "columns", "model", "job", "prompts", "rows", "parts"}
+"""What may differ in manifests of the same rows, follows from the rest, or is looked at key by key."""
 COLUMNS = {
     "sample": "the number of the row, and of its random numbers under the seed",
     "prompt": "as it was given",
