@@ -23,7 +23,7 @@ from tui_gen.child import start
 from tui_gen.errors import TuiGenError
 from tui_gen.files import temporary_folder
 from tui_gen.library import network_files
-from tui_gen.terminal_text import counted, say
+from tui_gen.terminal_text import brief, counted, say
 
 Result = tuple[int, bytes]
 """The number of a part, and its file."""
@@ -34,6 +34,8 @@ _ADDRESS = re.compile(r"([^:/]+):(\d{1,5})")
 _PATIENCE = 5
 """Seconds for it to answer."""
 _CODE = "from tui_gen.bulk.engines import serve; serve()"
+_WIDEST = 200
+"""Characters of a message of Ray."""
 _ATTEMPTS = 3
 """Workers that may die of a part."""
 RAY_MISSING = "--engine ray needs the package ray: pip install 'tui-gen[ray]', or leave it out for this machine"
@@ -149,7 +151,7 @@ class RayMessages(io.TextIOBase):
 
     def write(self, text: str) -> int:
         for line in text.strip().splitlines()[:1]:
-            say(line)
+            say(brief(line, _WIDEST))
         return len(text)
 
 
