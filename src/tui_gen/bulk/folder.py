@@ -83,9 +83,7 @@ class Results:
 
 
 def manifest(loaded_model: LoadedModel, setup: Setup, job: dict[str, Any], *, rows: int, size: int) -> dict[str, Any]:
-    """What makes the rows again, and how they are cut. job: as of `Job.facts`, and the seed. size:
-    rows of a part.
-    """
+    """What makes the rows again, and how they are cut. job: as of `Job.facts`, and the seed. size: rows of a part."""
     others = {"text", "pixels", "file", "png"} - {setup.key, "png" if setup.key == "pixels" else ""}
     return {
         "format": FORMAT,
@@ -110,9 +108,8 @@ def _difference(before: dict[str, Any], facts: dict[str, Any]) -> str:
 def _told(key: str, old: object, new: object) -> str:
     if key == "sha256":
         return "other prompts or texts"
-    return (
-        f"another {key}" if "." in key else f"{key} {old!r:.60} and not {new!r:.60}"
-    )  # of a file nobody knows the sum
+    is_file = "." in key  # whose sum nobody knows
+    return f"another {key}" if is_file else f"{key} {old!r:.60} and not {new!r:.60}"
 
 
 def _flat(facts: dict[str, Any]) -> dict[str, Any]:
