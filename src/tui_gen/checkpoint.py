@@ -25,7 +25,7 @@ from typing import Any
 from tui_gen import __version__
 from tui_gen.child import Report, ignore, limit, receive, run_in_child
 from tui_gen.errors import TuiGenError
-from tui_gen.files import cache_folder, check_whole, read_beginning, replace_private
+from tui_gen.files import cache_folder, file_digest, read_beginning, replace_private
 from tui_gen.json_fields import MAX_LENGTH, JsonFields, parse_json
 from tui_gen.terminal_text import scrub_line
 
@@ -321,11 +321,9 @@ def fingerprint(path: Path) -> str:
         if folder := _folder(path):
             facts = [(entry.name, entry.stat().st_size, entry.stat().st_mtime_ns) for entry in _entries(folder)]
             return hashlib.sha256(repr((path.name, sorted(facts))).encode("utf-8", "surrogateescape")).hexdigest()
-        with open(path, "rb") as file:
-            check_whole(path, file.fileno())
-            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as fault:
         raise TuiGenError(f"{path} cannot be read: {fault.strerror}") from fault
+    return file_digest(path)
 
 
 def _folder(path: Path) -> Path | None:

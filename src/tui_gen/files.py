@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import io
+import math
 import os
 import re
 import stat
@@ -12,7 +14,6 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO
 
 from tui_gen.errors import TuiGenError
 
@@ -58,12 +59,12 @@ def read_beginning(path: str | Path, size: int, *, follow: bool = True) -> bytes
 
 
 @contextlib.contextmanager
-def open_bytes(path: Path, *, most: int = MAX_BYTES) -> Iterator[BinaryIO]:
+def open_bytes(path: Path, *, most: float = MAX_BYTES) -> Iterator[io.BufferedReader]:
     """A file of at most so many bytes. Raises TuiGenError for one that is missing, larger, or no file."""
     try:
         with open(open_regular(path), "rb") as file:
             if os.fstat(file.fileno()).st_size > most:
-                raise TuiGenError(f"{path} is larger than {most >> 20:,} MiB, too large for what it is")
+                raise TuiGenError(f"{path} is larger than {most / 2**20:,.0f} MiB, too large for what it is")
             check_whole(path, file.fileno())
             yield file
     except OSError as fault:
@@ -113,6 +114,12 @@ def read_text(path: Path) -> str:
 def digest(content: bytes) -> str:
     """The sha256 of a file, in hexadecimal."""
     return hashlib.sha256(content).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """The same of one of any size. Raises TuiGenError for one that cannot be read."""
+    with open_bytes(path, most=math.inf) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_new(path: Path, content: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -155,6 +156,13 @@ def test_rows_that_are_there_are_computed_again_and_compared(tui_gen: Run, tmp_p
     assert (done.returncode, b"1 differ, 0 in their tokens" in done.stderr) == (1, True)
     part.write_bytes(part.read_bytes()[:-9])
     assert b"part-000001.jsonl is damaged; delete it" in tui_gen(*job, "--check", "20").stderr
+    part.write_bytes((tmp_path / "out" / "part-000000.jsonl").read_bytes())
+    assert b"part-000001.jsonl is damaged; delete it" in tui_gen(*job, "--check", "20").stderr
+    part.write_bytes(b"")
+    assert b"out has 12 of 20 rows" in tui_gen(*job).stderr
+    assert b"out has all of 20 rows" in tui_gen(*job).stderr
+    elsewhere = tui_gen(*job[:-6], "-o", str(tmp_path / "uot"), "--check", "20")
+    assert (elsewhere.returncode, b"uot has no rows to check" in elsewhere.stderr) == (2, True)
 
 
 def test_another_job_is_not_mixed_into_a_folder(tui_gen: Run, tmp_path: Path) -> None:
@@ -175,6 +183,28 @@ def test_another_job_is_not_mixed_into_a_folder(tui_gen: Run, tmp_path: Path) ->
     assert b"holds rows of another job, with top_q None and not None" in done.stderr
     (out / MANIFEST).write_text("{}")
     assert b"is not of a job of this version" in tui_gen("bulk", "text", "-o", str(out)).stderr
+    (out / MANIFEST).write_text(text[:99])
+    assert f"{out / MANIFEST} is not JSON".encode() in tui_gen("bulk", "text", "-o", str(out)).stderr
+
+
+def test_a_job_knows_its_files_by_what_they_hold(tui_gen: Run, tmp_path: Path) -> None:
+    prompts, other = tmp_path / "prompts.txt", tmp_path / "other.txt"
+    prompts.write_bytes(b"\xef\xbb\xbfthe cat\r\nzebra\n")
+    job = ("bulk", "text", "--seed", "1", "-n", "2", "-o", str(tmp_path / "drawn"), "--prompts")
+    done = tui_gen(*job, str(prompts))
+    assert b"text does not know 1 word (zebra) and reads them as unknown" in done.stderr
+    assert [row["prompt"] for row in read(tmp_path / "drawn")] == ["the cat", "the cat", "zebra", "zebra"]
+    facts = json.loads((tmp_path / "drawn" / MANIFEST).read_text())["job"]
+    assert facts["sha256"] == hashlib.sha256(prompts.read_bytes()).hexdigest()
+    prompts.rename(other)
+    assert b"has all of 4 rows" in tui_gen(*job, str(other)).stderr
+    other.write_text("the dog")
+    assert b"of another job, with other prompts or texts; choose" in tui_gen(*job, str(other)).stderr
+    scored = ("bulk", "text", "-o", str(tmp_path / "scored"), "--score")
+    tui_gen(*scored, str(other))
+    assert "seed" not in json.loads((tmp_path / "scored" / MANIFEST).read_text())["job"]
+    other.rename(prompts)
+    assert b"with other prompts or texts" in tui_gen(*scored, str(prompts)).stderr  # the rows have the name
 
 
 @pytest.mark.parametrize(("line", "fault"), [
@@ -194,11 +224,21 @@ def test_a_line_that_cannot_be_drawn_is_told_before_anything_is(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_text_that_cannot_be_scored_is_told_before_any_is(tui_gen: Run, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("ab\nab\na7\n")
+    job = ("bulk", "letters", "--score", str(tmp_path / "a.txt"), "-o", str(tmp_path / "out"))
+    for options in ((), ("--lines",)):
+        done = tui_gen(*job, "--part", "1", *options)
+        assert "has never seen '7' (line 3, character 2 of" in done.stderr.decode()
+        assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(("words", "fault"), [
     (("--address", "1.2.3.4:5"), "add --engine ray"),
     (("the", "--prompts", "x"), "leave out PROMPT"),
     (("--lines",), "--lines is of --score"),
     (("--score", "x", "-n", "3"), "leave out -n"),
+    (("--score", "x", "-t", "0.5"), "leave out -n, --seed, -l and the knobs"),
 ])  # fmt: skip
 def test_options_that_do_not_go_together(words: tuple[str, ...], fault: str, tui_gen: Run, tmp_path: Path) -> None:
     done = tui_gen("bulk", "text", *words, "-o", str(tmp_path / "out"))
@@ -232,6 +272,22 @@ def test_lines_and_files_have_the_scores_that_score_gives(tui_gen: Run, tmp_path
         assert read(out) == [json.loads(line) for line in scored[:-1]]
 
 
+def test_a_folder_is_scored_by_the_names_in_it(tui_gen: Run, tmp_path: Path) -> None:
+    texts = tmp_path / "texts"
+    (texts / "inner").mkdir(parents=True)
+    for name in ("b.txt", "a.txt", ".hidden"):
+        (texts / name).write_text("the cat sat")
+    tui_gen("bulk", "text", "--score", str(texts), "-o", str(tmp_path / "out"))
+    assert [row["file"] for row in read(tmp_path / "out")] == [str(texts / "a.txt"), str(texts / "b.txt")]
+
+
+def test_a_small_job_has_parts_for_all_processes_and_a_large_one_whole_batches(tui_gen: Run, tmp_path: Path) -> None:
+    for rows, parts in ((300, 30), (8000, 50)):
+        out = tmp_path / str(rows)
+        tui_gen("bulk", "text", "-n", str(rows), "-l", "1", "--batch", "10", "-o", str(out), "--workers", "1")
+        assert len(list(out.glob("part-*"))) == parts
+
+
 def test_where_the_model_is_not_seen_its_files_come_from_the_object_store(
     toy_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -242,7 +298,7 @@ def test_where_the_model_is_not_seen_its_files_come_from_the_object_store(
     files = {path.name: path.read_bytes() for path in network_files(model)}
     actor = engines._Actor(replace(setup, model=tmp_path / "elsewhere"), [files])
     [content] = actor({"part": [pickle.dumps(part)]})["content"]
-    actor._copy.cleanup()
+    actor._copy.close()
     assert content == Computer(setup).compute(part)
 
 
@@ -265,3 +321,64 @@ def test_ray_draws_the_same_rows_and_what_does_not_fit_is_told_at_once(program: 
     done = subprocess.run(**program(*job, *words), capture_output=True, check=False)
     assert done.returncode == 1
     assert b"there is no Ray cluster at 127.0.0.1:9" in done.stderr
+
+
+STARTING = """
+import os, signal
+from tui_gen.bulk import engines
+
+try:
+    with engines._undisturbed():
+        os.kill(os.getpid(), signal.SIGINT)
+        os.write(2, b"dropped")
+        print("started")
+except KeyboardInterrupt:
+    print("interrupted")
+print("(raylet) node died. " + "state " * 99 + "\\nits log", file=engines.RayMessages())
+"""
+
+
+@pytest.mark.usefixtures("_interruptible")
+def test_ctrl_c_waits_until_ray_has_started_and_what_it_prints_is_dropped_or_cut() -> None:
+    done = subprocess.run([sys.executable, "-c", STARTING], capture_output=True, check=True)
+    assert done.stdout.split() == [b"started", b"interrupted"]
+    [line] = done.stderr.splitlines()
+    assert line.startswith(b"tui-gen: (raylet) node died. state")
+    assert len(line) < 220
+
+
+CLUSTER = """
+from ray.cluster_utils import Cluster
+
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+other = cluster.add_node(num_cpus=1)
+print(cluster.address, flush=True)
+input()
+cluster.remove_node(other, allow_graceful=False)
+input()
+cluster.shutdown()
+"""
+"""Two machines, as far as Ray knows, of which the second goes down at the first line, and the first at the next."""
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize("mode", ["disabled", "token"])
+def test_a_machine_of_a_cluster_goes_down_and_every_row_is_there(mode: str, program: Program, tmp_path: Path) -> None:
+    ray = {"RAY_AUTH_MODE": mode, "RAY_AUTH_TOKEN": "of a test"}
+    job = ("bulk", "endless", "the", "-n", "2000", "-l", "400", "--seed", "4", "--part", "20")
+    subprocess.run(**program(*job, "-o", str(tmp_path / "here")), check=True, capture_output=True)
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", CLUSTER], env={**os.environ, **ray}, **pipes) as cluster:
+        assert cluster.stdin
+        assert cluster.stdout
+        address = cluster.stdout.readline().strip()
+        words = program(*job, "-o", str(tmp_path / "there"), "--engine", "ray", "--address", address, **ray)
+        with subprocess.Popen(**words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            wait_for_parts(process, tmp_path / "there", 10)
+            cluster.stdin.write("\n")
+            cluster.stdin.flush()
+            shown, complaints = process.communicate()
+        cluster.communicate("\n")
+    assert (process.returncode, shown) == (0, b""), complaints
+    assert b"\x1b" not in complaints
+    assert read(tmp_path / "there") == read(tmp_path / "here")

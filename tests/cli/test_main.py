@@ -389,3 +389,12 @@ def test_the_exporters_own_command_line_has_them_too(command: str, capsys: pytes
     with pytest.raises(SystemExit):
         export_main([command, "--help"])
     assert capsys.readouterr().out.startswith(f"usage: python -m export {command} [-h]")
+
+
+def test_ctrl_c_while_onnxruntime_is_imported_is_no_broken_installation(program: Program, tmp_path: Path) -> None:
+    interrupted = (
+        "try:\n    raise KeyboardInterrupt\nexcept BaseException as fault:\n    raise ImportError from fault\n"
+    )
+    (tmp_path / "onnxruntime.py").write_text(interrupted)
+    done = subprocess.run(**program("generate", "text", PYTHONPATH=str(tmp_path)), capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (130, b"")

@@ -418,8 +418,9 @@ def strange_png(rng: random.Random) -> bytes:
 
 def jobs(folder: Path) -> Attempt:
     """Files of prompts and manifests that are changed by structure, or damaged."""
-    from tui_gen.bulk.folder import MANIFEST, Results
+    from tui_gen.bulk.folder import MANIFEST, Results, read_manifest
     from tui_gen.bulk.job import Drawing, Request, cut
+    from tui_gen.scoring.given import GivenReader
 
     models = [open_model(make(folder / make.__name__)) for make in (toys.text_folder, toys.image_folder)]
     line = {"prompt": "the", "n": 3, "length": 5, "temperature": 1.5, "top_k": 2, "top_p": 0.9, "min_p": 0.1}
@@ -431,12 +432,14 @@ def jobs(folder: Path) -> Attempt:
         if rng.random() < 0.4:
             content = json.dumps(changed(facts, rng)).encode()
             (out / MANIFEST).write_bytes(damaged(content, rng) if rng.random() < 0.2 else content)
-            return Results(out, facts).count()
+            return Results(out, facts, read_manifest(out)).there()
         lines = [json.dumps(changed(line, rng)), any_text(rng)[:99], json.dumps(line)]
         content = "\n".join(lines).encode("utf-8", "replace")
         prompts.write_bytes(damaged(content, rng) if rng.random() < 0.2 else content)
         job = Drawing(Request("", SamplingParams()), prompts)
-        return sum(part.rows for _, part in zip(range(99), cut(job.content(rng.choice(models)), 4), strict=False))
+        return sum(
+            part.rows for _, part in zip(range(99), cut(job.content(GivenReader(rng.choice(models))), 4), strict=False)
+        )
 
     return attempt
 

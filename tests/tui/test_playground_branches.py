@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,15 @@ async def test_two_branches_are_compared_with_their_differences_marked_as_often_
             assert "esc back" in driver.footer
             await driver.press("escape")
             await driver.until(lambda: driver.page == WITH_DOG)
+
+
+async def test_of_two_branches_that_are_shown_at_once_the_later_one_stays(models: Path) -> None:
+    async with on_screen(models / "cats", prompt="the", temperature=0.0, size=WIDE) as driver:
+        await choose_dog(driver)
+        tree, output = driver.workspace.tree, driver.playground.output
+        await asyncio.gather(output.show(tree["1"]), output.show(tree["2"]))
+        await driver.until(lambda: driver.page == WITH_DOG)
+        assert driver.shown == "2"
 
 
 async def test_of_branches_with_fewer_samples_those_are_compared_that_are_there(models: Path) -> None:

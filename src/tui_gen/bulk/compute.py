@@ -13,10 +13,10 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from tui_gen.bulk.job import Given, Part, Request
+from tui_gen.bulk.job import Part, Request
 from tui_gen.card import ImageSpec, ModelCard
-from tui_gen.errors import TuiGenError, errors_of
-from tui_gen.files import digest, read_bytes
+from tui_gen.errors import TuiGenError
+from tui_gen.files import file_digest
 from tui_gen.generation.generate import check_rows, generate
 from tui_gen.images.encode import png
 from tui_gen.images.picture import Picture
@@ -25,7 +25,7 @@ from tui_gen.library import LoadedModel, network_files, open_model
 from tui_gen.output.writers import SampleRows
 from tui_gen.runtime.session import Provider
 from tui_gen.sampling.params import FREE, Tokens
-from tui_gen.scoring.score import check_scores, given_ids, score_ids
+from tui_gen.scoring.given import Given, GivenReader
 
 Form = Literal["parquet", "jsonl"]
 Key = Literal["text", "pixels", "file"]
@@ -58,6 +58,7 @@ class Computer:
         """Raises TuiGenError for a model that does not open, or is another one than when the job began."""
         self._setup = setup
         self._loaded_model = open_numbered(setup.model, provider=setup.provider, device=setup.device, trust=setup.trust)
+        self._reader = GivenReader(self._loaded_model)
         if digests(setup.model) != setup.files:
             raise TuiGenError(f"{setup.model} was written anew since the job began; draw it to another folder")
 
@@ -65,24 +66,12 @@ class Computer:
         """The file of a part, its rows in their order. Raises TuiGenError where the model fails."""
         rows, scores = list[Row](), [each for each in part.content if isinstance(each, Given)]
         if scores:
-            rows += self._score(part.first, scores)
+            rows += [score.row(self._setup.key) for score in self._reader.scores(scores, part.first)]
         for alike in _alike(self._loaded_model, part.first, part.content):
             for at in range(0, len(alike), self._setup.batch):
                 rows += self._draw(alike[at : at + self._setup.batch])
         rows.sort(key=itemgetter("sample"))
         return encode(rows, self._loaded_model.card, self._setup)
-
-    def _score(self, first: int, scores: Sequence[Given]) -> Iterator[Row]:
-        eos, texts = self._loaded_model.card.eos, list[list[int]]()
-        for number, given in enumerate(scores, first):
-            with errors_of(f"row {number}:"):
-                texts.append(given_ids(self._loaded_model, given.content))
-        logprobs = score_ids(self._loaded_model, texts, [given.prompt for given in scores])
-        for number, (given, ids, each) in enumerate(zip(scores, texts, logprobs, strict=True), first):
-            with errors_of(f"row {number}:"):
-                check_scores(each)
-            facts = {"tokens": len(ids), "logprob": round(float(each.sum()), 6), "ended": ids[-1:] == [eos]}
-            yield {"sample": number, "prompt": given.prompt, self._setup.key: given.source, **facts}
 
     def _draw(self, batch: Sequence[_Sample]) -> Iterator[Row]:
         model, request, samples = self._loaded_model.model, batch[0].request, SampleRows(self._loaded_model, len(batch))
@@ -128,7 +117,7 @@ def open_numbered(model: str | Path, **options: Any) -> LoadedModel:
 
 def digests(model: Path) -> dict[str, str]:
     """The sha256 of each of the files that decide what a model makes."""
-    return {path.name: digest(read_bytes(path)) for path in network_files(model)}
+    return {path.name: file_digest(path) for path in network_files(model)}
 
 
 def encode(rows: Sequence[Row], card: ModelCard, setup: Setup) -> bytes:

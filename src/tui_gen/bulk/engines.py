@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import pickle
@@ -9,21 +10,20 @@ import re
 import signal
 import socket
 import sys
-import tempfile
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from itertools import islice
-from pathlib import Path
 from typing import IO, Any, cast
 
 from tui_gen.bulk.compute import Computer, Setup
 from tui_gen.bulk.job import Part
 from tui_gen.child import start
 from tui_gen.errors import TuiGenError
+from tui_gen.files import temporary_folder
 from tui_gen.library import network_files
-from tui_gen.terminal_text import counted
+from tui_gen.terminal_text import brief, counted, say
 
 Result = tuple[int, bytes]
 """The number of a part, and its file."""
@@ -34,6 +34,8 @@ _ADDRESS = re.compile(r"([^:/]+):(\d{1,5})")
 _PATIENCE = 5
 """Seconds for it to answer."""
 _CODE = "from tui_gen.bulk.engines import serve; serve()"
+_WIDEST = 200
+"""Characters of a message of Ray."""
 _ATTEMPTS = 3
 """Workers that may die of a part."""
 RAY_MISSING = "--engine ray needs the package ray: pip install 'tui-gen[ray]', or leave it out for this machine"
@@ -144,6 +146,15 @@ def serve() -> None:
 # --- Ray ---
 
 
+class RayMessages(io.TextIOBase):
+    """Stands for stdout, where Ray prints what happens to its machines: each message is told, by its first line."""
+
+    def write(self, text: str) -> int:
+        for line in text.strip().splitlines()[:1]:
+            say(brief(line, _WIDEST))
+        return len(text)
+
+
 def on_ray(setup: Setup, parts: Iterable[Part], workers: int | None, address: str | None) -> Computed:
     """Computes each part on a cluster, in an actor for each processor, or each GPU; one that dies is started again.
 
@@ -153,21 +164,21 @@ def on_ray(setup: Setup, parts: Iterable[Part], workers: int | None, address: st
     rows = [{"part": pickle.dumps(part)} for part in parts]
     if not rows:
         return
-    ray = _connect(address)
-    kind = "GPU" if setup.provider == "cuda" else "CPU"
-    actors = _room(ray, kind, workers)
-    model = ray.put({path.name: path.read_bytes() for path in network_files(setup.model)})
-    results = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
-        _Actor,
-        fn_constructor_args=(setup, [model]),
-        compute=ray.data.ActorPoolStrategy(size=min(actors, len(rows))),
-        batch_size=1,
-        **({"num_gpus": 1} if kind == "GPU" else {"num_cpus": 1}),
-    )
-    for row in results.iter_rows():
-        if row["fault"]:
-            raise TuiGenError(row["fault"])
-        yield int(row["number"]), row["content"]
+    with _connected(address) as ray:
+        kind = "GPU" if setup.provider == "cuda" else "CPU"
+        actors = _room(ray, kind, workers)
+        model = ray.put({path.name: path.read_bytes() for path in network_files(setup.model)})
+        results = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
+            _Actor,
+            fn_constructor_args=(setup, [model]),
+            compute=ray.data.ActorPoolStrategy(size=min(actors, len(rows))),
+            batch_size=1,
+            **({"num_gpus": 1} if kind == "GPU" else {"num_cpus": 1}),
+        )
+        for row in results.iter_rows():
+            if row["fault"]:
+                raise TuiGenError(row["fault"])
+            yield int(row["number"]), row["content"]
 
 
 class _Actor:
@@ -178,11 +189,10 @@ class _Actor:
         if not setup.model.exists():
             import ray
 
-            self._copy = tempfile.TemporaryDirectory(prefix="tui-gen-")
-            files = ray.get(model[0])
+            self._copy, files = ExitStack(), ray.get(model[0])
+            folder = self._copy.enter_context(temporary_folder())
             for name, content in files.items():
-                (Path(self._copy.name) / name).write_bytes(content)
-            folder = Path(self._copy.name)
+                (folder / name).write_bytes(content)
             setup = replace(setup, model=folder / setup.model.name if len(files) == 1 else folder)
         self._computer = Computer(replace(setup, device=0))  # the only one that Ray shows it
 
@@ -194,29 +204,52 @@ class _Actor:
             return {"number": [part.number], "content": [b""], "fault": [str(fault)]}
 
 
-def _connect(address: str | None) -> Any:
-    """Ray, connected to a cluster, or to one that it starts on this machine."""
+@contextmanager
+def _connected(address: str | None) -> Iterator[Any]:
+    """Ray, connected to a cluster, or to one that it starts on this machine; in the end it tells nothing any more."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody is told what is computed here
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its warnings are about itself
+    os.environ.setdefault("RAY_COLOR_PREFIX", "0")
     try:
         import ray
         import ray.data
     except ImportError as fault:
         raise TuiGenError(RAY_MISSING) from fault
-    logging.getLogger("ray").setLevel(logging.ERROR)
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    if not ray.is_initialized():
-        try:
-            if address and (place := _ADDRESS.fullmatch(address)):  # Ray itself waits for minutes, and says much
-                socket.create_connection((place[1], int(place[2])), timeout=_PATIENCE).close()
-            ray.init(
-                address, include_dashboard=None if address else False, log_to_driver=False, logging_level=logging.ERROR
-            )
-        except (OSError, RuntimeError, ValueError) as fault:
-            raise TuiGenError(f"there is no Ray cluster at {address or 'this machine'}: {fault}") from fault
+    for name in ("ray", "ray.data"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        if address and (place := _ADDRESS.fullmatch(address)):  # Ray itself waits for minutes, and says much
+            socket.create_connection((place[1], int(place[2])), timeout=_PATIENCE).close()
+        with _undisturbed():
+            dashboard = None if address else False
+            ray.init(address, include_dashboard=dashboard, log_to_driver=False, logging_level=logging.ERROR)
+    except (OSError, RuntimeError, ValueError) as fault:
+        is_asked = address and not os.environ.get("RAY_AUTH_MODE")
+        hint = "; if it asks for a token, set RAY_AUTH_MODE=token" if is_asked else ""
+        raise TuiGenError(f"there is no Ray cluster at {address or 'this machine'}: {fault}{hint}") from fault
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = context.print_on_execution_start = False
-    return ray
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Lets ctrl+c wait until Ray has started, which it leaves processes of else, and drops what it prints meanwhile."""
+    interrupts, stderr = list[int](), os.dup(2)
+    before = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
+    with open(os.devnull, "wb") as nothing:
+        os.dup2(nothing.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        signal.signal(signal.SIGINT, before)
+    if interrupts and callable(before):
+        before(signal.SIGINT, None)
 
 
 def _room(ray: Any, kind: str, workers: int | None) -> int:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
+import io
+import math
 from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from tui_gen.card import ImageSpec
-from tui_gen.errors import TuiGenError, errors_of
-from tui_gen.files import open_regular
-from tui_gen.images.read import read_whole
+from tui_gen.errors import errors_of
+from tui_gen.files import digest, file_digest, open_bytes
 from tui_gen.json_fields import JsonFields, parse_json
-from tui_gen.library import LoadedModel
-from tui_gen.sampling.params import SamplingParams, Tokens
-from tui_gen.text.tokenizer import text_blocks, text_lines
+from tui_gen.sampling.params import SamplingParams
+from tui_gen.scoring.given import Given, GivenReader, read_given
+from tui_gen.text.tokenizer import MAX_LINE, text_lines
 
-MAX_LINE = 2**20
-"""Characters of a line of a file of prompts."""
 _KNOBS = tuple(field.name for field in fields(SamplingParams))
 _KEYS = ("prompt", "n", "length", *_KNOBS)
 
@@ -34,19 +32,6 @@ class Request:
     """Tokens to sample at most; None for as many as suit the model."""
     rows: int = 1
     """How many rows."""
-
-
-class Given(NamedTuple):
-    """A row that is scored."""
-
-    source: str
-    """The line itself, or the name of the file."""
-    content: str | Tokens
-    """The text; or the levels of a picture, int64[height, width] or [height, width, 3]."""
-    prompt: str = ""
-    """What comes before, or what the picture shows."""
-    rows: int = 1
-    """Always one."""
 
 
 class Part(NamedTuple):
@@ -66,8 +51,8 @@ class Part(NamedTuple):
 class Job(Protocol):
     """All rows, in their order."""
 
-    def content(self, loaded_model: LoadedModel | None = None) -> Iterator[Request] | Iterator[Given]:
-        """loaded_model: is to read each prompt. Raises TuiGenError for what cannot be read, and names its place."""
+    def content(self, reader: GivenReader | None = None) -> Iterator[Request] | Iterator[Given]:
+        """reader: is to read each. Raises TuiGenError for what cannot be read, and names its place."""
         ...
 
     def facts(self) -> dict[str, Any]:
@@ -84,16 +69,16 @@ class Drawing:
     path: Path | None = None
     """Of a file of prompts."""
 
-    def content(self, loaded_model: LoadedModel | None = None) -> Iterator[Request]:
+    def content(self, reader: GivenReader | None = None) -> Iterator[Request]:
         for place, line in _lines(self.path) if self.path else [("", None)]:
             with errors_of(place) if place else nullcontext():
                 request = self.defaults if line is None else _request(line, self.defaults)
-                if loaded_model:
-                    loaded_model.codec.prompt([request.prompt])
+                if reader:
+                    reader.prompt(request.prompt)
             yield request
 
     def facts(self) -> dict[str, Any]:
-        source = {"prompts": self.path.name, "sha256": _digest([self.path])} if self.path else {}
+        source = {"prompts": self.path.name, "sha256": file_digest(self.path)} if self.path else {}
         source = source or {"prompt": self.defaults.prompt}
         knobs = {name: getattr(self.defaults.params, name) for name in _KNOBS}
         return {**source, **knobs, "length": self.defaults.length, "n": self.defaults.rows}
@@ -103,58 +88,37 @@ class Drawing:
 class Scoring:
     """Files, or the lines of files, that are scored."""
 
-    paths: tuple[Path, ...]
+    paths: tuple[str, ...]
     by_line: bool
     prompt: str = ""
     image: ImageSpec | None = None
     """Of the model; None for one of text."""
 
-    def content(self, loaded_model: LoadedModel | None = None) -> Iterator[Given]:
-        if loaded_model:
-            loaded_model.codec.prompt([self.prompt])
+    def content(self, reader: GivenReader | None = None) -> Iterator[Given]:
+        if reader:
+            reader.prompt(self.prompt)
         for path in self.paths:
-            if self.image:
-                yield Given(str(path), read_whole(path, self.image), self.prompt)
-                continue
-            try:
-                with open(open_regular(path), "rb") as file:
-                    if self.by_line:
-                        yield from (Given(line, line, self.prompt) for line in text_lines(file, str(path)))
-                    else:
-                        yield Given(str(path), "".join(text_blocks(file, str(path))), self.prompt)
-            except OSError as fault:
-                raise TuiGenError(f"{path} cannot be read: {fault.strerror}") from fault
+            for given in read_given(path, _open, by_line=self.by_line, prompt=self.prompt, image=self.image):
+                if reader:
+                    reader.ids(given)
+                yield given
 
     def facts(self) -> dict[str, Any]:
         by_line = {"lines": True} if self.by_line else {}
-        return {"score": len(self.paths), "sha256": _digest(self.paths), **by_line, "prompt": self.prompt}
+        sums = (f"{file_digest(Path(path))}  {path}\n" for path in self.paths)  # as sha256sum writes them
+        return {"score": len(self.paths), "sha256": digest("".join(sums).encode()), **by_line, "prompt": self.prompt}
 
 
-def _digest(paths: Iterable[Path]) -> str:
-    """Of all files together. Raises TuiGenError for one that cannot be read."""
-    whole = hashlib.sha256()
-    for path in paths:
-        try:
-            with open(open_regular(path), "rb") as file:
-                whole.update(hashlib.file_digest(file, "sha256").digest())
-        except OSError as fault:
-            raise TuiGenError(f"{path} cannot be read: {fault.strerror}") from fault
-    return whole.hexdigest()
+def _open(path: str) -> AbstractContextManager[io.BufferedReader]:
+    return open_bytes(Path(path), most=math.inf)
 
 
 def _lines(path: Path) -> Iterator[tuple[str, str]]:
     """Those that are not blank, and where each stands."""
-    try:
-        with open(open_regular(path), encoding="utf-8") as file:
-            for number, line in enumerate(iter(lambda: file.readline(MAX_LINE + 1), ""), 1):
-                if len(line) > MAX_LINE:
-                    raise TuiGenError(f"{path}, line {number} has more than {MAX_LINE:,} characters")
-                if text := line.strip():
-                    yield f"{path}, line {number}:", text
-    except UnicodeDecodeError as fault:
-        raise TuiGenError(f"{path} is not UTF-8 text") from fault
-    except OSError as fault:
-        raise TuiGenError(f"{path} cannot be read: {fault.strerror}") from fault
+    with _open(str(path)) as file:
+        for number, line in enumerate(text_lines(file, str(path)), 1):
+            if text := line.strip():
+                yield f"{path}, line {number}:", text
 
 
 def _request(line: str, defaults: Request) -> Request:

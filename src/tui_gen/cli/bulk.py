@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import math
+import os
 import random
 import sys
 import time
-from collections.abc import Iterable
-from contextlib import closing
+from collections.abc import Iterable, Iterator
+from contextlib import closing, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tui_gen.cli import options
 from tui_gen.errors import TuiGenError, UsageError
@@ -25,10 +27,13 @@ if TYPE_CHECKING:  # the help loads nothing that a run needs
 
 _TEXTS, _PICTURES = 256, 64
 """Rows in a batch; more are hardly faster."""
-_BATCHES, _FILES, _MOST_PARTS = 16, 64, 10_000
-"""Of a part; files that are scored, which may be large; and parts of a folder, which is listed at once."""
+_BATCHES, _FILES, _SHARES, _MOST_PARTS = 16, 8, 32, 10_000
+"""Batches of a part at most; files that are scored, which may be large, in place of a batch; parts of a job that is not
+small, so that all processes have some and it is seen to go on; and parts of a folder, which is listed at once."""
 _OTHER_BATCH = 7
 """Rows, where they are computed again."""
+_UNSAID = (1, None, None, 0, 1.0, 0.0, None)
+"""What a command line without them has of the options of a draw."""
 _TOLD = 30.0
 """Seconds between two lines about how it goes, where no terminal shows it all the time."""
 
@@ -53,7 +58,7 @@ its number: it is the same however many processes or machines draw."""
         nargs="+",
         default=[],
         metavar="FILE",
-        help="score files; PROMPT comes before each",
+        help="score files, of a folder all in it; PROMPT comes before each",
     )
     parser.add_argument("--lines", action="store_true", help="score each line of the files as a text of its own")
     parser.add_argument("--format", choices=("parquet", "jsonl"), default="parquet", help="of the parts")
@@ -76,23 +81,20 @@ its number: it is the same however many processes or machines draw."""
 
 def run(args: argparse.Namespace) -> int:
     """Computes as the command line asks; returns the exit status."""
-    from tui_gen.bulk import compute, folder
-    from tui_gen.cli import runs
-    from tui_gen.sampling.params import SamplingParams
+    from tui_gen.bulk import compute, engines, folder
 
     _check(args)
+    output = Path(args.output)
+    before = folder.read_manifest(output)
+    if args.check and before is None:
+        raise UsageError(f"{output} has no rows to check")
     engine = options.engine(args)
     loaded_model = compute.open_numbered(args.model, **engine)
-    job, model, output = _job(args, loaded_model), loaded_model.folder, Path(args.output)
-    rows = sum(each.rows for each in job.content(loaded_model))
-    if not rows:
-        raise TuiGenError("there is nothing to do: the file has no line")
-    runs.warn(loaded_model, args.prompt, SamplingParams(top_k=args.top_k), args.length)
-    is_picture = loaded_model.card.image is not None
+    job, is_picture = _job(args, loaded_model), loaded_model.card.image is not None
     setup = compute.Setup(
-        model,
-        compute.digests(model),
-        seed=_seed(args),
+        loaded_model.folder,
+        compute.digests(loaded_model.folder),
+        seed=_seed(args, before),
         batch=args.batch or (_PICTURES if is_picture else _TEXTS),
         form=args.format,
         key=("text" if args.lines else "file") if args.score else "pixels" if is_picture else "text",
@@ -100,12 +102,36 @@ def run(args: argparse.Namespace) -> int:
         device=engine["device"],
         trust=args.trust,
     )
-    size = _FILES if setup.key == "file" else _BATCHES * setup.batch
-    with folder.lock(output):
-        size = args.part or folder.part_rows(output) or max(size, -(-rows // _MOST_PARTS))
-        results = folder.Results(output, folder.manifest(loaded_model, setup, job.facts(), rows=rows, size=size))
+    source = {**({} if args.score else {"seed": setup.seed}), **job.facts()}
+    rows = _count(args, job, loaded_model, is_read=before is not None and before["job"] == source)
+    size = args.part or (before["part_rows"] if before else _part_rows(setup, rows))
+    with folder.lock(output), redirect_stdout(engines.RayMessages()):
+        facts = folder.manifest(loaded_model, setup, source, rows=rows, size=size)
+        results = folder.Results(output, facts, before)
         del loaded_model  # each worker has its own
         return _check_rows(args, setup, job, results) if args.check else _compute(args, setup, job, results)
+
+
+def _count(args: argparse.Namespace, job: Job, loaded_model: LoadedModel, *, is_read: bool) -> int:
+    """How many rows there are to be. is_read: whether the model is known to read each. Raises TuiGenError for none."""
+    from tui_gen.cli import runs
+    from tui_gen.sampling.params import SamplingParams
+    from tui_gen.scoring.given import GivenReader
+
+    reader = GivenReader(loaded_model)
+    rows = sum(each.rows for each in job.content(None if is_read else reader))
+    if not rows:
+        raise TuiGenError("there is nothing to do: the file has no line")
+    if reader.words and (args.prompts or args.score):
+        runs.tell_unknown(loaded_model, reader.words, "reads")
+    runs.warn(loaded_model, "" if args.score else args.prompt, SamplingParams(top_k=args.top_k), args.length)
+    return rows
+
+
+def _part_rows(setup: Setup, rows: int) -> int:
+    """How many a part has, where nobody says: the same on any machine."""
+    unit, most = (_FILES, _FILES) if setup.key == "file" else (setup.batch, _BATCHES)
+    return max(unit * min(most, max(1, rows // (unit * _SHARES))), -(-rows // _MOST_PARTS))
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -118,8 +144,9 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError("--prompts has the prompts; leave out PROMPT and --score")
     if args.lines and not args.score:
         raise UsageError("--lines is of --score")
-    if args.score and args.samples > 1:
-        raise UsageError("--score has a row of each file or line; leave out -n")
+    drawn = (args.samples, args.seed, args.temperature, args.top_k, args.top_p, args.min_p, args.length)
+    if args.score and drawn != _UNSAID:
+        raise UsageError("--score draws nothing; leave out -n, --seed, -l and the knobs")
     if args.format == "parquet":
         import_pyarrow()
 
@@ -131,28 +158,40 @@ def _job(args: argparse.Namespace, loaded_model: LoadedModel) -> Job:
     if args.lines and card.image:
         raise UsageError(f"{card.name} draws pictures; --lines is for texts")
     if args.score:
-        return Scoring(tuple(map(Path, args.score)), args.lines, args.prompt, card.image)
+        return Scoring(tuple(_files(args.score)), args.lines, args.prompt, card.image)
     knobs = options.knobs(args, temperature=card.temperature)
     return Drawing(Request(args.prompt, knobs, args.length, args.samples), Path(args.prompts) if args.prompts else None)
 
 
-def _seed(args: argparse.Namespace) -> int:
+def _files(names: Iterable[str]) -> Iterator[str]:
+    """Of a folder those in it, by name, without hidden ones."""
+    for name in names:
+        if os.path.isdir(name):
+            with os.scandir(name) as entries:
+                yield from sorted(entry.path for entry in entries if entry.is_file() and entry.name[0] != ".")
+        else:
+            yield name
+
+
+def _seed(args: argparse.Namespace, before: dict[str, Any] | None) -> int:
     """As asked for; else that of the folder, or one that nobody chose."""
-    from tui_gen.bulk.folder import read_manifest
     from tui_gen.sampling.params import new_seed
 
-    if args.seed is not None:
-        return int(args.seed)
-    before = read_manifest(Path(args.output))
-    return int(before["job"]["seed"]) if before else new_seed()
+    seed: int | None = before["job"].get("seed") if before and args.seed is None else args.seed
+    return new_seed() if seed is None else seed
 
 
 def _compute(args: argparse.Namespace, setup: Setup, job: Job, results: Results) -> int:
     """Computes what is not there yet, and tells how it goes."""
     from tui_gen.bulk.job import cut
 
-    missing = (part for part in cut(job.content(), results.part_rows) if not results.has(part.number))
-    with closing(_engine(args, setup, missing)) as computed, _Progress(results) as progress:
+    there = results.there()
+    if len(there) == len(results.parts):
+        say(f"{results.folder} has all of {counted(results.rows, 'row')}")
+        return 0
+    before = set(there)
+    missing = (part for part in cut(job.content(), results.part_rows) if part.number not in before)
+    with closing(_engine(args, setup, missing)) as computed, _Progress(results, there) as progress:
         for number, content in computed:
             results.put(number, content)
             progress.add(number)
@@ -174,18 +213,19 @@ def _check_rows(args: argparse.Namespace, setup: Setup, job: Job, results: Resul
     from tui_gen.bulk.compute import decode
     from tui_gen.bulk.job import cut
 
-    there = [number for number in range(-(-results.rows // results.part_rows)) if results.has(number)]
+    there = results.there()
     chosen = set(random.sample(there, min(len(there), -(-args.check // results.part_rows))))
+    if not chosen:
+        raise TuiGenError(f"{results.folder} has no rows to check yet")
     parts = (part for part in cut(job.content(), results.part_rows) if part.number in chosen)
     count = differ = tokens = 0
     other = replace(setup, batch=_OTHER_BATCH)
     with closing(_engine(args, other, parts)) as computed:
         for number, content in computed:
-            before = {row["sample"]: row for row in results.read(number)}
-            for row in decode(content, setup.form):
+            for before, row in zip(results.read(number), decode(content, setup.form), strict=True):
                 count += 1
-                differ += row != before[row["sample"]]
-                tokens += row[setup.key] != before[row["sample"]][setup.key]
+                differ += row != before
+                tokens += row[setup.key] != before[setup.key]
     again = f"{counted(count, 'row')} computed again in batches of {_OTHER_BATCH}"
     say(f"{again}: {differ:,} differ, {tokens:,} in their tokens")
     return int(differ > 0)
@@ -194,11 +234,12 @@ def _check_rows(args: argparse.Namespace, setup: Setup, job: Job, results: Resul
 class _Progress:
     """A bar on a terminal, elsewhere a line now and then; in the end how far it came, also where it is cut short."""
 
-    def __init__(self, results: Results) -> None:
+    def __init__(self, results: Results, there: Iterable[int]) -> None:
+        """there: parts."""
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        self._results, self._there, self._new = results, results.count(), 0
+        self._results, self._there, self._new = results, sum(len(results.rows_of(number)) for number in there), 0
         self._began = self._told = time.monotonic()
         self._bar = Progress(
             BarColumn(),
@@ -207,6 +248,7 @@ class _Progress:
             TimeRemainingColumn(),
             console=Console(stderr=True),
             transient=True,
+            redirect_stdout=False,
             disable=not shows_colours(sys.stderr),  # it moves the cursor
         )
         self._task = self._bar.add_task("", total=results.rows, completed=self._there, rate=0.0)
@@ -227,12 +269,12 @@ class _Progress:
 
     def add(self, number: int) -> None:
         """A part is there."""
-        count = self._results.rows_of(number)
+        count = len(self._results.rows_of(number))
         self._there, self._new, now = self._there + count, self._new + count, time.monotonic()
         self._bar.update(self._task, completed=self._there, rate=self._rate)
         if self._bar.disable and now > self._told + _TOLD:
             self._told, left = now, (self._results.rows - self._there) / self._rate
-            say(f"{self._state()}, {left / 60:,.0f} min left")
+            say(f"{self._state()}, {math.ceil(left / 60):,} min left")
 
     @property
     def _folder(self) -> str:

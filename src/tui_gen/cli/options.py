@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 WRONG_USAGE = 2
 """The exit status."""
+STDIN_PICTURE = "a picture is read from a file, not from stdin"
 MODEL = "a model's name or folder, an .onnx file that says what it is, a checkpoint, or hf:user/model of the hub"
 
 
@@ -239,7 +240,7 @@ def read_picture(path: str, image: ImageSpec) -> Tokens:
     Raises UsageError for stdin, TuiGenError for a file that cannot be read and for transparent pixels.
     """
     if path == "-":
-        raise UsageError("a picture is read from a file, not from stdin")
+        raise UsageError(STDIN_PICTURE)
     from tui_gen.images.read import read_whole
 
     return read_whole(path, image)

@@ -12,8 +12,9 @@ from tui_gen.images.read import read_levels as read_picture
 from tui_gen.library import LoadedModel
 from tui_gen.sampling.params import SamplingParams, Tokens
 from tui_gen.sampling.sweep import Sweep, read_sweep
-from tui_gen.terminal_text import say
+from tui_gen.terminal_text import counted, say
 from tui_gen.text.codec import TextCodec
+from tui_gen.text.tokenizer import TextTokens
 
 
 def read_levels(args: argparse.Namespace, loaded_model: LoadedModel) -> Tokens | None:
@@ -69,6 +70,14 @@ def warn(loaded_model: LoadedModel, text: str, knobs: SamplingParams, length: in
         say(f"top-k {knobs.top_k} keeps all tokens: {loaded_model.card.name} has {loaded_model.card.vocab_size}")
     if image and length is not None and length > image.area:
         say(f"length {length} is a whole picture: one of {loaded_model.card.name} has {image.area} tokens")
+
+
+def tell_unknown(loaded_model: LoadedModel, words: TextTokens, does: str) -> None:
+    """Says which words the model does not know. does: to them, as unknown ones."""
+    if words.unknown:
+        examples = ", ".join(words.examples) + (", ..." if words.unknown > len(words.examples) else "")
+        count = counted(words.unknown, "word")
+        say(f"{loaded_model.card.name} does not know {count} ({examples}) and {does} them as unknown")
 
 
 def report(loaded_model: LoadedModel, facts: str, count: int, seconds: float, *, name: str = "") -> None:

@@ -5,23 +5,23 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-from collections.abc import Iterator
-from itertools import count
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from tui_gen.cli import options
-from tui_gen.errors import TuiGenError, UsageError, errors_of
+from tui_gen.errors import TuiGenError, UsageError
 from tui_gen.terminal_text import counted, say, shows_colours
 
 if TYPE_CHECKING:  # the help loads nothing that a score needs
     from tui_gen.card import ImageSpec
     from tui_gen.library import LoadedModel
-    from tui_gen.scoring.report import ScoreWriter, TextScore
+    from tui_gen.scoring.given import Given
+    from tui_gen.scoring.report import ScoreWriter
     from tui_gen.scoring.score import StreamScorer
     from tui_gen.text.codec import TextCodec
     from tui_gen.text.tokenizer import TextTokens
 
-_MOST_TEXTS, _MOST_TOKENS = 2048, 2**20
+_MOST_TEXTS, _MOST_CHARACTERS = 2048, 2**20
 """That are read before they are scored."""
 
 
@@ -64,6 +64,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _score_many(loaded_model: LoadedModel, args: argparse.Namespace) -> None:
+    from tui_gen.cli import runs
+    from tui_gen.scoring.given import GivenReader
     from tui_gen.scoring.report import ScoreObjects, ScoreTable
     from tui_gen.scoring.score import Totals
 
@@ -71,8 +73,11 @@ def _score_many(loaded_model: LoadedModel, args: argparse.Namespace) -> None:
     if image and args.lines:
         raise UsageError(f"{loaded_model.card.name} draws pictures; --lines is for texts")
     totals, key = Totals("pixel" if image else "character"), "text" if args.lines else "file"
-    writer = ScoreObjects(file, args.prompt, key) if args.format == "jsonl" else ScoreTable(file, totals.unit)
-    for scores in _scores(loaded_model, args):
+    writer = ScoreObjects(file, key) if args.format == "jsonl" else ScoreTable(file, totals.unit)
+    reader, number = GivenReader(loaded_model), 0
+    for batch in _batches(_given(loaded_model, args)):
+        scores = list(reader.scores(batch, number))
+        number += len(scores)
         for score in scores:
             totals.units += score.units
             totals.tokens += score.tokens
@@ -82,66 +87,29 @@ def _score_many(loaded_model: LoadedModel, args: argparse.Namespace) -> None:
         raise TuiGenError("nothing can be scored: all texts are empty")
     writer.close(totals)
     _tell_prompt(loaded_model, args.prompt)
+    if reader.words:
+        runs.tell_unknown(loaded_model, reader.words, "scores")
 
 
-def _scores(loaded_model: LoadedModel, args: argparse.Namespace) -> Iterator[list[TextScore]]:
-    """Batch by batch. Raises TuiGenError with the place of what cannot be scored."""
-    from tui_gen.scoring.report import TextScore
-    from tui_gen.scoring.score import check_scores, score_ids
+def _given(loaded_model: LoadedModel, args: argparse.Namespace) -> Iterator[Given]:
+    """What is to be scored, as it is read."""
+    from tui_gen.scoring.given import read_given
 
-    eos, numbers = loaded_model.card.eos, count()
-    for texts in _batches(_texts(loaded_model, args)):
-        scores = list[TextScore]()
-        all_logprobs = score_ids(loaded_model, [text.ids for text in texts], [args.prompt] * len(texts))
-        for text, logprobs in zip(texts, all_logprobs, strict=True):
-            with errors_of(f"{text.place}:"):
-                check_scores(logprobs)
-            ended = eos is not None and text.ids[-1:] == [eos]
-            logprob = float(logprobs.sum())
-            scores.append(TextScore(next(numbers), text.source, text.units, len(text.ids), logprob, ended))
-        yield scores
-
-
-class _Text(NamedTuple):
-    """A text or a picture to be scored."""
-
-    source: str
-    place: str
-    """What an error calls it."""
-    ids: list[int]
-    units: int
-
-
-def _texts(loaded_model: LoadedModel, args: argparse.Namespace) -> Iterator[_Text]:
-    """What is to be scored, as it is read; what is not known is told at the end of each file."""
-    from tui_gen.images.codec import ImageCodec
-    from tui_gen.text.tokenizer import TextTokens, text_blocks, text_lines
-
-    codec = loaded_model.codec
+    image = loaded_model.card.image
     for path in args.files:
-        name = "stdin" if path == "-" else path
-        if isinstance(codec, ImageCodec):
-            levels = options.read_picture(path, codec.image)
-            yield _Text(path, name, levels.ravel().tolist(), codec.image.height * codec.image.width)
-            continue
-        tokens = TextTokens(codec.tokenizer, loaded_model.card.name, name)
-        with options.open_input(path) as file:
-            if args.lines:
-                for number, line in enumerate(text_lines(file, name), 1):
-                    yield _Text(line, f"line {number} of {name}", tokens.read_line(line), len(line))
-            else:
-                ids = [token for block in text_blocks(file, name) for token in tokens.read(block).ids]
-                yield _Text(path, name, ids, tokens.characters)
-        _tell_unknown(loaded_model, tokens)
+        if image and path == "-":
+            raise UsageError(options.STDIN_PICTURE)
+        yield from read_given(path, options.open_input, by_line=args.lines, prompt=args.prompt, image=image)
 
 
-def _batches(texts: Iterator[_Text]) -> Iterator[list[_Text]]:
+def _batches(source: Iterable[Given]) -> Iterator[list[Given]]:
     """Of so many that they can be put together by length, and of so few tokens that they take little memory."""
-    batch, size = list[_Text](), 0
-    for text in texts:
-        batch.append(text)
-        size += len(text.ids)
-        if len(batch) == _MOST_TEXTS or size >= _MOST_TOKENS:
+    batch: list[Given] = []
+    size = 0
+    for given in source:
+        batch.append(given)
+        size += len(given.content)
+        if len(batch) == _MOST_TEXTS or size >= _MOST_CHARACTERS:
             yield batch
             batch, size = [], 0
     if batch:
@@ -207,8 +175,10 @@ def _explain_colours(form: str) -> None:
 
 def _tell(loaded_model: LoadedModel, prompt: str, tokens: TextTokens, measure: StreamScorer) -> None:
     """What a person should know about the figures."""
+    from tui_gen.cli import runs
+
     _tell_prompt(loaded_model, prompt)
-    _tell_unknown(loaded_model, tokens)
+    runs.tell_unknown(loaded_model, tokens, "scores")
     if measure.restarts:
         times = counted(measure.restarts, "time")
         name = loaded_model.card.name
@@ -218,10 +188,3 @@ def _tell(loaded_model: LoadedModel, prompt: str, tokens: TextTokens, measure: S
 def _tell_prompt(loaded_model: LoadedModel, prompt: str) -> None:
     if unknown := [prompt[start:end] for start, end in loaded_model.codec.unknown(prompt)]:
         say(f"{loaded_model.card.name} does not know {', '.join(unknown)} of the prompt and reads it as unknown")
-
-
-def _tell_unknown(loaded_model: LoadedModel, tokens: TextTokens) -> None:
-    if tokens.unknown:
-        name, words = loaded_model.card.name, counted(tokens.unknown, "word")
-        examples = ", ".join(tokens.examples) + (", ..." if tokens.unknown > len(tokens.examples) else "")
-        say(f"{name} does not know {words} ({examples}) and scores them as unknown")

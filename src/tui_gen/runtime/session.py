@@ -23,6 +23,8 @@ try:
     import onnxruntime as ort
     from onnxruntime.capi import build_and_package_info
 except ImportError as fault:
+    if isinstance(fault.__cause__, KeyboardInterrupt):  # in the middle of its initialization
+        raise fault.__cause__ from None
     raise TuiGenError(f"onnxruntime cannot be imported ({fault}); {REPAIR}") from fault
 
 Provider = Literal["auto", "cpu", "cuda"]

@@ -2,5 +2,5 @@
 
 May import: runtime and what it may import.
 Public names: `score` (score, score_given, StreamScorer), `branch_scores` (BranchSurprisal), `divergence` (Divergence,
-TextReading), `comparison` (ModelComparison), `report` (Report).
+TextReading), `comparison` (ModelComparison), `given` (GivenReader), `report` (Report).
 """

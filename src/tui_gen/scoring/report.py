@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise, zip_longest
 from typing import BinaryIO, NamedTuple, Protocol
 
 from tui_gen.card import Colour, ImageSpec
 from tui_gen.images.raster import Cell, ansi
+from tui_gen.scoring.given import GivenScore
 from tui_gen.scoring.score import BANDS, TAIL, Surprisal, SurprisalInContext, TopSurprisals, Totals, band
 from tui_gen.terminal_text import PieceScrubber, brief, scrub_line, shows_colours
 
@@ -97,41 +97,20 @@ class ScoreLines:
         self._file.write(json.dumps(facts).encode() + b"\n")
 
 
-@dataclass(frozen=True, slots=True)
-class TextScore:
-    """One of several texts or pictures, and how likely the model finds it."""
-
-    number: int
-    """From 0."""
-    source: str
-    """The text itself, where it is a line; else the name of its file."""
-    units: int
-    """Characters or pixels."""
-    tokens: int
-    logprob: float
-    ended: bool
-    """Whether its last token is the model's end token."""
-
-    @property
-    def bits(self) -> float:
-        """Surprisal of all tokens together."""
-        return 0.0 - self.logprob / math.log(2)
-
-
 class ScoreTable:
     """A row of each text or picture, and what all come to."""
 
     def __init__(self, file: BinaryIO, unit: str) -> None:
         self._file, self._titles = file, f"{'BITS':>12}{'TOKENS':>10}{f'PER {unit}'.upper():>15}"
 
-    def write(self, scores: Sequence[TextScore]) -> None:
+    def write(self, scores: Sequence[GivenScore]) -> None:
         """Writes these rows."""
         if self._titles:
             self._print(self._titles)
             self._titles = ""
         for score in scores:
             each = f"{score.bits / score.units:.3f}" if score.units else "-"
-            source = scrub_line(brief(score.source, _WIDEST))
+            source = scrub_line(brief(score.given.source, _WIDEST))
             self._print(f"{score.bits:12,.2f}{score.tokens:10,}{each:>15}  {source}".rstrip())
         self._file.flush()
 
@@ -148,15 +127,14 @@ class ScoreTable:
 class ScoreObjects:
     """One JSON object per text or picture, with the keys that a sample has, and one for the totals."""
 
-    def __init__(self, file: BinaryIO, prompt: str, key: str) -> None:
+    def __init__(self, file: BinaryIO, key: str) -> None:
         """key: what the source of each is, `text` or `file`."""
-        self._file, self._prompt, self._key = file, prompt, key
+        self._file, self._key = file, key
 
-    def write(self, scores: Sequence[TextScore]) -> None:
+    def write(self, scores: Sequence[GivenScore]) -> None:
         """Writes these objects."""
         for score in scores:
-            figures = {"tokens": score.tokens, "logprob": round(score.logprob, 6), "ended": score.ended}
-            self._print({"sample": score.number, "prompt": self._prompt, self._key: score.source, **figures})
+            self._print(score.row(self._key))
         self._file.flush()
 
     def close(self, totals: Totals) -> None:

@@ -364,7 +364,7 @@ def given_ids(loaded_model: CodedModel, given: str | Tokens) -> list[int]:
             raise TuiGenError(f"{name} scores levels of 0 or more of shape {list(shape)}")
         return given.ravel().tolist()
     if isinstance(codec, TextCodec) and isinstance(given, str):
-        return TextTokens(codec.tokenizer, name, "the text").read(given).ids
+        return TextTokens(codec.tokenizer, name, "the text").ids(given, "the text")
     raise TuiGenError(f"{name} scores {'text' if isinstance(codec, TextCodec) else 'levels of pixels'}")
 
 

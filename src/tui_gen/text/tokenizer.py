@@ -30,6 +30,8 @@ BLOCK = 2**16
 _WHITE = " \t\n"
 MAX_TOKEN = 1000
 """Characters of a token."""
+MAX_LINE = 2**20
+"""Characters of a line, where each is a text of its own."""
 _PARTS, _MAX_PART = ("normalizer", "pre_tokenizer", "post_processor", "decoder"), 2**20
 """What surrounds a vocabulary, and how many characters each may have in the file."""
 _MAX_DECODERS, _MAX_GROWTH = 256, 32
@@ -293,16 +295,16 @@ def text_blocks(file: io.BufferedIOBase, name: str) -> Iterator[str]:
 
 
 def text_lines(file: io.BufferedIOBase, name: str) -> Iterator[str]:
-    """The lines of a text without their ends. Raises TuiGenError likewise."""
-    line = list[str]()
+    """The lines of a text without their ends. Raises TuiGenError likewise, and for one that is very long."""
+    line, number = "", 1
     for text in _decode(file, name):
-        part, *others = text.split("\n")
-        line.append(part)
-        for other in others:
-            yield "".join(line)
-            line = [other]
-    if any(line):
-        yield "".join(line)
+        *whole, line = (line + text).split("\n")
+        yield from whole
+        number += len(whole)
+        if len(line) > MAX_LINE:
+            raise TuiGenError(f"{name}, line {number} has more than {MAX_LINE:,} characters")
+    if line:
+        yield line
 
 
 def _block_end(text: str) -> int:
@@ -342,7 +344,7 @@ class Piece(NamedTuple):
 
 
 class TextTokens:
-    """Tokenizes the blocks of one text, and counts."""
+    """Tokenizes the blocks of a text, and counts; then those of others."""
 
     def __init__(self, tokenizer: PromptTokenizer, model: str, name: str) -> None:
         """model, name: what errors call the model, and the text."""
@@ -364,12 +366,21 @@ class TextTokens:
         self._go_past(block)
         return piece
 
-    def read_line(self, line: str) -> list[int]:
-        """The tokens of a line, as a text of its own; what ends it is not read. Raises likewise."""
-        self._gap = ""
-        ids = self.read(line).ids
-        self._go_past("\n")
+    def ids(self, text: str, name: str, line: int = 1) -> list[int]:
+        """The tokens of another text, which begins at this line of what errors call by the name. Raises likewise."""
+        self._name, self._gap, self._lines, self._column = name, "", line - 1, 0
+        ids, first = list[int](), 0
+        while block := text[first : first + BLOCK]:  # the places of all tokens at once would take much memory
+            block = block[: _block_end(block)] if len(block) == BLOCK else block
+            ids += self.read(block).ids
+            first += len(block)
         return ids
+
+    def note(self, word: str) -> None:
+        """Counts a word that the model does not know."""
+        self.unknown += 1
+        if len(self.examples) < _EXAMPLES and word not in self.examples:
+            self.examples.append(word)
 
     def _piece(self, encoding: Encoding, block: str) -> Piece:
         texts, past = [], 0
@@ -386,9 +397,7 @@ class TextTokens:
             if token >= NOWHERE:
                 raise TuiGenError(f"{self._model} has never seen {block[start:end]!r} {self._place(block, start)}")
             if token == self._tokenizer.unknown_id:
-                self.unknown += 1
-                if len(self.examples) < _EXAMPLES and block[start:end] not in self.examples:
-                    self.examples.append(block[start:end])
+                self.note(block[start:end])
 
     def _place(self, block: str, at: int) -> str:
         line, column = _line_and_column(block[:at], self._lines, self._column)

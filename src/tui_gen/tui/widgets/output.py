@@ -92,6 +92,8 @@ class Output(Container):
         names = self._names([owner.loaded_model for owner, _ in columns])
         runs = Runs(views, names, workspace.comparison(branch))
         await self._put(runs)
+        if not runs.is_attached:  # another one has taken its place since
+            return
         self.runs = runs
         runs.first.focus_sample()
         if start:
