@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -49,6 +50,7 @@ class Output(Container):
         """The one that a person looked at last."""
         self.rendering: Rendering = "blocks"
         """Of pictures, the one that a person chose last."""
+        self._place = asyncio.Lock()
 
     @property
     def run_view(self) -> RunView | None:
@@ -92,18 +94,17 @@ class Output(Container):
         names = self._names([owner.loaded_model for owner, _ in columns])
         runs = Runs(views, names, workspace.comparison(branch))
         await self._put(runs)
-        if not runs.is_attached:  # another one has taken its place since
-            return
         self.runs = runs
         runs.first.focus_sample()
         if start:
             runs.start(self.knobs.rate)
 
     async def _put(self, widget: Widget) -> None:
-        """Replaces what is shown; a run that is there ends."""
-        self.runs = self.compared = self.waiting = None
-        await self.remove_children()
-        await self.mount(widget)
+        """Replaces what is shown; a run that is there ends. Of two at once, one waits."""
+        async with self._place:
+            self.runs = self.compared = self.waiting = None
+            await self.remove_children()
+            await self.mount(widget)
 
     # --- branches ---
 
