@@ -1,20 +1,25 @@
-"""The pages for those who carry on name modules that exist."""
+"""The pages: they can be built, ask no other host for anything, and name modules, files and keys that exist."""
 
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from tui_gen.cli.main import COMMANDS, EXPORTER_COMMANDS
 from tui_gen.tui.bindings import markdown_table
 
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize(
-    "page", ["docs/architecture.md", "docs/api.md", "docs/tours.md", "docs/hub.md", "CONTRIBUTING.md", "README.md"]
-)
+PAGES = sorted(path.relative_to(ROOT).as_posix() for pattern in ("*.md", "docs/**/*.md") for path in ROOT.glob(pattern))
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page != "CHANGELOG.md"])
 def test_every_module_and_file_that_a_page_names_exists(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     modules = re.findall(r"`((?:tui_gen|export)(?:\.[a-z_]+)+)`", text)
@@ -26,8 +31,54 @@ def test_every_module_and_file_that_a_page_names_exists(page: str) -> None:
     assert page != "docs/architecture.md" or len(set(modules)) > 40
 
 
-def test_the_readme_lists_the_keys_as_the_table_has_them() -> None:
-    assert markdown_table() in (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_keys_of_the_readme_do_what_the_table_says() -> None:
+    rows = re.findall(r"^\| (?!key).* \|$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(rows) == 10
+    assert set(rows) <= {*markdown_table().splitlines()}
+
+
+def built(tree: Path, site: Path) -> subprocess.CompletedProcess[str]:
+    """What building the pages of a tree says."""
+    words = [sys.executable, str(tree / "docs" / "build.py"), "-o", str(site)]
+    return subprocess.run(words, capture_output=True, text=True, check=False)
+
+
+def test_the_pages_are_built_and_ask_no_other_host(tmp_path: Path) -> None:
+    done = built(ROOT, tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    pages = {path: path.read_text(encoding="utf-8") for path in (tmp_path / "site").rglob("*.html")}
+    assert len(pages) > 30
+    for path, page in pages.items():
+        loaded = re.findall(r"<(?:script|img|iframe|source|link)\b[^>]*?\b(?:src|href)=\"?([^\" >]+)", page)
+        assert loaded
+        assert [
+            address for address in loaded if re.match(r"\w+:|//", address) and not address.startswith("data:")
+        ] == []
+        assert "<!-- " not in page, path
+    commands = pages[tmp_path / "site" / "commands.html"]
+    assert all(f"tui-gen {name}" in commands for name in [*COMMANDS, *EXPORTER_COMMANDS])
+    assert all(path.name in pages[tmp_path / "site" / "models.html"] for path in (ROOT / "models").iterdir())
+    assert len(re.findall("<tr>", pages[tmp_path / "site" / "keys.html"])) == len(markdown_table().splitlines()) - 1
+
+
+@pytest.mark.parametrize(
+    ("page", "words", "complaint"),
+    [
+        ("play.md", "[there](nowhere.md)", "there is no nowhere.md"),
+        ("play.md", "[there](keys.md#nowhere)", "anchor does not exist"),
+        ("play.md", "![there](nowhere.svg)", "there is no nowhere.svg"),
+        ("lost.md", "a page", "lost.md: stands in the navigation alone, or not in it"),
+    ],
+)
+def test_what_leads_nowhere_is_no_page(page: str, words: str, complaint: str, tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    shutil.copytree(ROOT / "docs", tree / "docs")
+    for name in ("models", *(page for page in PAGES if "/" not in page)):
+        (tree / name).symlink_to(ROOT / name)
+    (tree / "docs" / page).write_text(f"# Play\n\n{words}\n", encoding="utf-8")
+    done = built(tree, tmp_path / "site")
+    assert done.returncode
+    assert complaint in done.stdout + done.stderr
 
 
 PACKAGES = [path.parent for root in ("src/tui_gen", "export") for path in sorted((ROOT / root).rglob("*/__init__.py"))]
