@@ -1,4 +1,4 @@
-"""The pages: they can be built, ask no other host for anything, and name modules, files and keys that exist."""
+"""The pages: built without a dead link, asking no other host, naming what exists; their examples of formats play."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.command_line import run_main
 from tui_gen.cli.main import COMMANDS, EXPORTER_COMMANDS
 from tui_gen.tui.bindings import markdown_table
 
@@ -79,6 +80,34 @@ def test_what_leads_nowhere_is_no_page(page: str, words: str, complaint: str, tm
     done = built(tree, tmp_path / "site")
     assert done.returncode
     assert complaint in done.stdout + done.stderr
+
+
+def write_example(page: str) -> None:
+    """Runs the program of a page in docs/formats, in the present folder."""
+    text = (ROOT / "docs" / "formats" / page).read_text(encoding="utf-8")
+    [program] = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    exec(compile(program, page, "exec"), {})
+
+
+def test_the_model_of_the_format_s_page_plays_and_can_be_looked_into(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_example("model.md")
+    assert run_main("generate", "./letters", "a", "-t", "0").stdout == b"abca\n"
+    assert b"0.500     0.600" in run_main("learned", "letters").stdout
+    assert b"counter.hidden 1" in run_main("look", "letters", "-o", "trace.npz", stdin=b"ab").stderr
+
+
+def test_the_session_of_the_format_s_page_replays_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TUI_GEN_MODELS", str(tmp_path))
+    write_example("model.md")
+    write_example("session.md")
+    for words, text in (((), "abcabca"), (("--branch", "1"), "abca"), (("--branch", "another letter"), "abab")):
+        result = run_main("replay", "session.jsonl", *words)
+        assert (result.returncode, result.stdout.decode()) == (0, f"{text}\n")
+        assert b"exact" in result.stderr
 
 
 PACKAGES = [path.parent for root in ("src/tui_gen", "export") for path in sorted((ROOT / root).rglob("*/__init__.py"))]
