@@ -37,6 +37,7 @@ LEFT_OUT = {
     r"hf .*": "signs in at the hub and writes to it",
     r"ray .*|.* --address .*": "needs a cluster; tests/cli/test_bulk.py draws with Ray on this machine",
     r"python3 -m http\.server .*": "has no end; tests/page serves what it would",
+    r"(ssh .* )?tui-gen serve.*|textual serve .*": "has no end; tests/tui/test_browser.py starts both servers",
     r"tui-gen bench": "takes minutes; tests/bench measures less",
     r"tui-gen (export runs/adventurers/|adherence ).*": "after hours of training; tests/export/evaluation has less",
 }

@@ -18,8 +18,6 @@ ROOT = Path(__file__).parents[1]
 
 
 PAGES = sorted(path.relative_to(ROOT).as_posix() for pattern in ("*.md", "docs/**/*.md") for path in ROOT.glob(pattern))
-
-
 OTHER_PATHS = {"CHANGELOG.md", "BENCHMARKS.md", "docs/formats/model.md"}
 """Pages whose paths are of the past, of what a benchmark writes, or of keys in a file."""
 

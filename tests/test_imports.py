@@ -22,8 +22,8 @@ LAYERS = {
     " < samples, assumptions, compiler, gaps < images, text < factory, verify, arguments < live < training"
     " < original, folder, read < evaluation, convert < publish, child"
     " < train < __main__ < evaluate, obedience",
-    "src/tui_gen/tui": "bindings, clipboard, driver, knob_state, layout, themes < keymap, tour, widgets < dialogs"
-    " < model_loader < playground < tour_screen, watch_screen < app",
+    "src/tui_gen/tui": "bindings, clipboard, driver, knob_state, layout, themes < browser, keymap, tour, widgets"
+    " < dialogs < model_loader < playground < tour_screen, watch_screen < app",
 }
 """A package or module imports only what stands to its left, lazily and for types too."""
 HEAVY = ("numpy", "onnxruntime", "tokenizers", "textual", "torch", "PIL")

@@ -35,7 +35,7 @@ OPTIONS = ("--vocab", "--corpus", "--vocab-rule", "--size", "--levels", "--scali
 """Of the exporter, those that say what a file does not."""
 COMMAND_OPTIONS = ("--factory", "--reference", "--dtype", "--guidance", "--name", "--force", "--keep-weights")
 """The others, by which its command alone makes a model."""
-_OF_FILES = ("--vocab", "--corpus")
+OF_FILES = ("--vocab", "--corpus")
 _GUESSED = "--assume"
 """What only tensors could tell; the other options say what the data was, which a person knows."""
 COMMANDS = "tui_gen.commands"
@@ -331,7 +331,7 @@ def _folder(path: Path) -> Path | None:
 
 def _size(path: Path, answers: Answers) -> int:
     """Bytes of all that a conversion reads."""
-    folder, others = _folder(path), [Path(value) for option, value in answers if option in _OF_FILES]
+    folder, others = _folder(path), [Path(value) for option, value in answers if option in OF_FILES]
     files = [*(_entries(folder) if folder else [path]), *others]
     return sum(file.stat().st_size for file in files if os.path.isfile(file))
 
@@ -469,7 +469,7 @@ def _cache() -> Path:
 
 def _key(file: str, answers: Answers) -> str:
     """Of a file's fingerprint, what is told of it, with the content of files that are named, and our version."""
-    facts = [(option, value, _content(value) if option in _OF_FILES else "") for option, value in answers]
+    facts = [(option, value, _content(value) if option in OF_FILES else "") for option, value in answers]
     return f"{file[:32]}-{hashlib.sha256(repr((facts, __version__)).encode()).hexdigest()[:16]}"
 
 

@@ -30,6 +30,8 @@ HALF = "replace"
 """What is done to half a character, which JSON and the command line can have and UTF-8 cannot."""
 _TEMPORARY, _YOUNG = "tui-gen-temporary-", 600
 """How names of temporary folders begin, and seconds."""
+STATE = "TUI_GEN_STATE"
+"""Of the environment; names another folder for what is noted."""
 PRIVATE, PUBLIC = 0o600, 0o666
 """Who may read a new file: its owner, or whoever a person lets read theirs."""
 _NO_FILE = "it is not a file"
@@ -151,7 +153,7 @@ def state_folder() -> Path:
     """Where this program keeps what it notes of a person's doings on this system."""
     import platformdirs  # here, for the help of every command reads this module
 
-    return Path(platformdirs.user_state_dir("tui-gen", appauthor=False))
+    return Path(os.environ.get(STATE) or platformdirs.user_state_dir("tui-gen", appauthor=False))
 
 
 def cache_folder() -> Path:

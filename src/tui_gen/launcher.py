@@ -1,7 +1,8 @@
 """The screen in a process of its own, and its parent, which puts the terminal back whatever ends the screen.
 
 The shell knows the parent. It is forked before anything heavy is loaded, and waits: what is sent to it, it hands on; it
-stops when the screen stops, and ends with the screen's exit status. The screen ends when its parent is gone.
+stops when the screen stops, and ends with the screen's exit status. The screen ends when its parent is gone. In a
+browser there is no terminal to put back, and one process.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from tui_gen.terminal_text import say
 
@@ -40,11 +41,19 @@ _ENDING = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM")
 _OTHERS = ("SIGUSR1", "SIGUSR2", "SIGALRM", "SIGTSTP", "SIGCONT", "SIGCHLD")
 
 
+def in_browser() -> bool:
+    """Whether this process shows its screen in a browser: a server of Textual's, which has started it, says so."""
+    return os.environ.get("TEXTUAL_DRIVER", "").endswith(":WebDriver")
+
+
 def outlive(run: Callable[[], int], rescue: Callable[[], str] = str) -> int:
     """Runs what shows a screen on the terminal of stdin and stdout; returns its exit status, as a shell would have it.
+    In a browser, ends the process with it.
 
     rescue: what a person can do after a sudden end, if anything, to be told beside what it was.
     """
+    if in_browser():
+        _end_with(run)
     if sys.platform == "win32" or not all(stream and stream.isatty() for stream in (sys.stdin, sys.stdout)):
         return run()
     state, (lifeline, end) = TerminalState(), os.pipe()
@@ -59,7 +68,8 @@ def outlive(run: Callable[[], int], rescue: Callable[[], str] = str) -> int:
         os.close(end)
         signal.signal(signal.SIGINT, _interrupt_once)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        _end_with(run, lifeline)
+        threading.Thread(target=_follow_parent, args=(lifeline,), name="lifeline", daemon=True).start()
+        _end_with(run)
     os.close(lifeline)
     return _Watch(child, state, numbers, before).until_end(rescue)
 
@@ -123,12 +133,8 @@ def _interrupt_once(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def _end_with(run: Callable[[], int], lifeline: int) -> None:
-    """In the child: runs the screen, and ends the process without waiting for any thread.
-
-    lifeline: a pipe whose other end the parent has.
-    """
-    threading.Thread(target=_follow_parent, args=(lifeline,), name="lifeline", daemon=True).start()
+def _end_with(run: Callable[[], int]) -> NoReturn:
+    """Runs the screen, and ends the process without waiting for any thread."""
     status = 1
     try:
         status = run()
@@ -141,7 +147,10 @@ def _end_with(run: Callable[[], int], lifeline: int) -> None:
 
 
 def _follow_parent(lifeline: int) -> None:
-    """Ends this process when the parent was killed: as when a terminal is closed, and if that takes long, at once."""
+    """Ends this process when the parent was killed: as when a terminal is closed, and if that takes long, at once.
+
+    lifeline: a pipe whose other end the parent has.
+    """
     if sys.platform != "win32":
         os.read(lifeline, 1)
         os.kill(os.getpid(), signal.SIGHUP)

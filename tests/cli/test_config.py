@@ -86,7 +86,7 @@ def test_the_file_that_is_written_lists_everything_at_its_default(tui_gen: Run, 
 def test_the_examples_of_the_page_have_no_mistakes(tui_gen: Run, path: Path) -> None:
     page = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text(encoding="utf-8")
     examples = re.findall(r"^```toml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-    assert len(examples) > 1
+    assert examples
     for example in examples:
         path.write_text(example, encoding="utf-8")
         assert read_config().keys

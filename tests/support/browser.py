@@ -8,15 +8,26 @@ import functools
 import http.server
 import json
 import os
+import select
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+_CODES = {"Enter": 13, "Tab": 9, "Escape": 27, "Backspace": 8, " ": 32, "End": 35, "Home": 36}
+_CODES |= {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
+_CODES |= {f"F{number}": 111 + number for number in range(1, 13)}
+_MODIFIERS = {"alt": 1, "ctrl": 2}
 _QUIET = ("--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync")
+
+
+_BINARY = 2
+"""Of the kinds of frames in a socket."""
+_PATIENCE = 60
+"""Seconds without any event after which the browser hangs."""
 
 
 class Browser:
@@ -41,14 +52,25 @@ class Browser:
         self._rest, self._session = b"", ""
         self.addresses: list[str] = []
         """What the tab has asked for."""
+        self.received = b""
+        """What came through the sockets of the tab, as bytes."""
+        self.downloads: list[str] = []
+        """States of downloads, as they came."""
+        folder = str(profile / "downloads")
+        self._call("Browser.setDownloadBehavior", behavior="allow", downloadPath=folder, eventsEnabled=True)
         target = next(t for t in self._call("Target.getTargets")["targetInfos"] if t["type"] == "page")
-        self._session = self._call("Target.attachToTarget", targetId=target["targetId"], flatten=True)["sessionId"]
+        self._target = target["targetId"]
+        self._session = self._call("Target.attachToTarget", targetId=self._target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Network"):
             self._call(f"{domain}.enable")
 
     def open(self, address: str) -> None:
         """Goes to an address."""
         self._call("Page.navigate", url=address)
+
+    def block(self, pattern: str) -> None:
+        """Asks no such address."""
+        self._call("Network.setBlockedURLs", urls=[pattern])
 
     def run(self, code: str) -> Any:
         """The value of an expression in the page, once it is there if it is a promise."""
@@ -63,13 +85,13 @@ class Browser:
             f" if ({condition}) done(); else setTimeout(look, 20); }}; look(); }})"
         )
 
-    def press(self, key: str) -> None:
-        """A key, by its name as pages know it."""
-        text = {"text": key} if len(key) == 1 else {"text": "\r"} if key == "Enter" else {}
-        code = {"Enter": 13, "Tab": 9, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}.get(key, 0)
-        code = code or {"Home": 36, "End": 35, " ": 32}.get(key, 0)
+    def press(self, name: str) -> None:
+        """A key, by its name as pages know it; `alt+` or `ctrl+` may stand before it."""
+        *modifiers, key = name.split("+") if len(name) > 1 else [name]
+        text = {"text": key} if len(key) == 1 and not modifiers else {"text": "\r"} if key == "Enter" else {}
+        code = _CODES.get(key) or (ord(key.upper()) if key.isalnum() and len(key) == 1 else 0)
         for kind in ("keyDown", "keyUp"):
-            facts = text if kind == "keyDown" else {}
+            facts = {**(text if kind == "keyDown" else {}), "modifiers": sum(map(_MODIFIERS.get, modifiers))}
             self._call("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code, **facts)
 
     def picture(self, path: Path, width: int, height: int, *, dark: bool = False) -> None:
@@ -81,6 +103,11 @@ class Browser:
         self._call("Emulation.setEmulatedMedia", features=[scheme])
         shot = self._call("Page.captureScreenshot", format="png", captureBeyondViewport=True)
         path.write_bytes(base64.b64decode(shot["data"]))
+
+    def close_tab(self) -> None:
+        """Closes the tab, and asks nobody."""
+        self._session = ""
+        self._call("Target.closeTarget", targetId=self._target)
 
     def close(self) -> None:
         """Ends the browser."""
@@ -98,13 +125,29 @@ class Browser:
         self._to.write(json.dumps(message).encode() + b"\0")
         self._to.flush()
         while (answer := self._read()).get("id") != self._number:
-            if answer.get("method") == "Network.requestWillBeSent":
-                self.addresses.append(answer["params"]["request"]["url"])
+            self._hear(answer)
         assert "error" not in answer, answer
         return answer["result"]
 
+    def _hear(self, event: dict[str, Any]) -> None:
+        """Notes what the browser tells by itself."""
+        facts = event.get("params", {})
+        match event.get("method"):
+            case "Network.requestWillBeSent":
+                self.addresses.append(facts["request"]["url"])
+            case "Network.webSocketFrameReceived" if facts["response"]["opcode"] == _BINARY:
+                self.received += base64.b64decode(facts["response"]["payloadData"])
+            case "Browser.downloadProgress":
+                self.downloads.append(facts["state"])
+
+    def until(self, condition: Callable[[], Any]) -> None:
+        """Hears what the browser tells until something is true."""
+        while not condition():
+            self._hear(self._read())
+
     def _read(self) -> dict[str, Any]:
         while b"\0" not in self._rest:
+            assert select.select([self._from], [], [], _PATIENCE)[0], "the browser says nothing more"
             block = self._from.raw.read(2**16)
             if not block:
                 raise BrokenPipeError("the browser has ended")

@@ -10,6 +10,7 @@ from textual import events
 from tests.support.driver import on_screen
 from tui_gen.errors import TuiGenError
 from tui_gen.tui.bindings import KEYS, Context, is_letter, key_of, pairs_now, shown_key
+from tui_gen.tui.dialogs.help import help_text
 from tui_gen.tui.keymap import Keymap, read_keys
 
 RELEASED = """
@@ -132,3 +133,16 @@ async def test_letters_are_typed_into_the_prompt_and_dialogs_whatever_they_are_b
         await driver.press("escape", "f8", "5")  # a digit types a knob's value
         await driver.shows("temperature 5▌")
         assert driver.params.temperature == before
+
+
+def test_what_a_browser_keeps_has_another_key_there_and_a_persons_own_wins() -> None:
+    keymap = Keymap({}, browser=True)
+    assert keymap.faults == []
+    shown = [key_of(action, keymap.keys) for action in ("new_seed", "theme", "quit")]
+    assert shown == ["^b", "^d", "alt+q"]
+    assert {*shown[::2]} <= {key for key, _ in pairs_now(Context(in_prompt=True), keymap.keys)}
+    assert "ctrl+n" in next(key for key in keymap.keys if key.id == "new_seed").names  # where one lets it through
+    assert "alt+backspace" in help_text(keymap.tasks)
+    own = Keymap({"quit": "ctrl+x", "help": "ctrl+d,?", "new_seed": "ctrl+n"}, browser=True)
+    assert own.faults == []
+    assert [key_of(action, own.keys) for action in ("quit", "help", "new_seed", "theme")] == ["^x", "^d ?", "^n", "^t"]

@@ -7,7 +7,6 @@ import re
 import signal
 import sys
 import time
-from collections import defaultdict
 from collections.abc import Callable
 from itertools import cycle, product
 from pathlib import Path
@@ -19,8 +18,9 @@ from tests.support import toys
 from tests.support.checkpoints import write_lstm, write_pixelcnn
 from tests.support.driver import GUARD_SECONDS
 from tests.support.runs import published
+from tests.support.terminal_page import page
 from tests.tui.test_terminal import TUI_GEN, terminal
-from tui_gen.bench.screen import AVAILABLE, SIZE, Terminal
+from tui_gen.bench.screen import AVAILABLE, Terminal
 from tui_gen.library import open_model
 from tui_gen.sessions.file import model_folders, read_session
 from tui_gen.sessions.replay import replay
@@ -58,26 +58,6 @@ def is_as_found(screen: Terminal) -> bool:
 def is_stopped(pid: int) -> bool:
     status = Path(f"/proc/{pid}/stat")
     return status.exists() and status.read_text(encoding="ascii").rpartition(")")[2].split()[0] == "T"
-
-
-_PIECE = re.compile(
-    r"\x1b\[(?P<row>\d+);(?P<column>\d+)H|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b\[[<-?]?[\d;]*[a-z]|(?P<text>[^\x1b]+)",
-    re.I,
-)
-
-
-def page(output: bytes) -> str:
-    """What stands on the screen: it is drawn in pieces, each at a place. Characters are as wide as those of toys."""
-    rows, row, column = defaultdict[int, dict[int, str]](dict), 1, 1
-    for match in _PIECE.finditer(output.decode(errors="replace")):
-        if text := match["text"]:
-            rows[row].update(enumerate(text, column))
-            column += len(text)
-        elif match["row"]:
-            row, column = int(match["row"]), int(match["column"])
-    return "\n".join(
-        "".join(rows[at].get(place, " ") for place in range(1, SIZE[0] + 1)) for at in range(1, SIZE[1] + 1)
-    )
 
 
 def reach(screen: Terminal, keys: str, text: str) -> None:

@@ -31,6 +31,7 @@ COMMANDS = {
     "watch": "a training while it runs: its losses, and its newest network to play",
     "tour": "a tour of the screen, through what the models have inside",
     "page": "a page that plays models in a browser",
+    "serve": "the screen in a browser on this machine",
     "bench": "times the engine and the screen",
     "config": "where your settings and keys are kept",
     "doctor": "what is installed, on what machine, and what is wrong with it",
@@ -55,11 +56,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = argparse.Namespace(verbose=False)
 
     def run() -> int:
-        _parser().parse_args(_with_command(words), args)
+        parse(words, args)
         status: int = args.run(args)
         return status
 
     return exit_status(run, args)
+
+
+def parse(words: Sequence[str], args: argparse.Namespace | None = None) -> argparse.Namespace:
+    """What the words after `tui-gen` ask for; `run` does it. args: takes it. Ends the program for wrong usage."""
+    return _parser().parse_args(_with_command(words), args)
 
 
 def exit_status(run: Callable[[], int], args: argparse.Namespace, *, prog: str = "tui-gen") -> int:

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, TypedDict
 
 from tui_gen.cli import options
 from tui_gen.errors import TuiGenError, UsageError
-from tui_gen.files import open_regular
+from tui_gen.files import STATE, open_regular, temporary_folder
+from tui_gen.launcher import in_browser
 from tui_gen.terminal_text import did_you_mean, say
 
 if TYPE_CHECKING:
@@ -160,15 +161,20 @@ def _model(word: str) -> str:
 
 def load_screen() -> None:
     """Imports the screen, the faster way. Raises UsageError without a terminal to show it on."""
-    if os.environ.get("TERM") == "dumb":
-        raise UsageError("the screen needs a terminal that moves its cursor, and TERM is dumb; use `tui-gen generate`")
-    if not all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout)):
-        raise UsageError("the screen needs a terminal on stdin and stdout; without one, use `tui-gen generate`")
+    if not in_browser():
+        _check_terminal()
     os.environ.setdefault("TEXTUAL_FPS", _FRAMES_PER_SECOND)  # read when it is imported
     gc.disable()  # so many modules would be searched for garbage several times, and have none
     import_module("tui_gen.tui.app")
     gc.freeze()
     gc.enable()
+
+
+def _check_terminal() -> None:
+    if os.environ.get("TERM") == "dumb":
+        raise UsageError("the screen needs a terminal that moves its cursor, and TERM is dumb; use `tui-gen generate`")
+    if not all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout)):
+        raise UsageError("the screen needs a terminal on stdin and stdout; without one, use `tui-gen generate`")
 
 
 def show(
@@ -187,14 +193,15 @@ def show(
     from tui_gen.tui.app import TuiGen
 
     check_model(network_folder(settings.folder), settings.answers)
-    app = TuiGen(settings, entries, tour=tour, training=training)
     sys.setswitchinterval(_SWITCH_SECONDS)
-    with quiet_stderr():
-        app.run(loop=asyncio.new_event_loop())  # the one that it would make waits for all threads at its end
+    with _state_of_a_visitor() if in_browser() else contextlib.nullcontext():
+        app = TuiGen(settings, entries, tour=tour, training=training)
+        with quiet_stderr():
+            app.run(loop=asyncio.new_event_loop())  # the one that it would make waits for all threads at its end
     say(*(f"to keep {conversion.path}: {conversion.command}" for conversion in app.conversions))
     if app.failure:
         journal = app.playground.workspace.journal if app.playground.workspace else None
-        rescue = f"; {_replay(journal.path)}" if journal and journal.path else ""
+        rescue = f"; {_replay(journal.path)}" if journal and journal.path and journal.path.exists() else ""
         raise TuiGenError(f"the screen failed: {app.failure!r:.200}; {log_file()} says more{rescue}")
     return app.return_code or 0
 
@@ -234,10 +241,19 @@ def log_file() -> Path:
 
 
 @contextlib.contextmanager
+def _state_of_a_visitor() -> Iterator[None]:
+    """In a browser, whoever reaches it plays: sees nothing of what others did, and what is noted goes with the tab."""
+    with temporary_folder() as folder:
+        os.environ[STATE] = str(folder)
+        yield
+
+
+@contextlib.contextmanager
 def quiet_stderr() -> Iterator[None]:
     """Gives Textual, which draws on stderr, a terminal of its own, and points file descriptor 2 at a log file.
 
-    What native libraries print there would otherwise land in the middle of the screen.
+    What native libraries print there would otherwise land in the middle of the screen. For a browser Textual writes to
+    stdout, where the same holds.
     """
     log = log_file()
     with contextlib.suppress(OSError):
@@ -250,6 +266,9 @@ def quiet_stderr() -> Iterator[None]:
         target = os.open(os.devnull, os.O_WRONLY)
     screen = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="replace")
     os.dup2(target, 2)
+    if in_browser():
+        os.dup2(target, 1)
+        sys.__stdout__ = screen  # type: ignore[misc]
     os.close(target)
     sys.__stderr__ = screen  # type: ignore[misc]
     try:

@@ -27,6 +27,7 @@ from textual.widget import MountError
 
 from tui_gen.checkpoint import Conversion
 from tui_gen.child import end_children
+from tui_gen.launcher import in_browser
 from tui_gen.library import Entry
 from tui_gen.runtime.watch import WATCH
 from tui_gen.sessions.workspace import Workspace
@@ -98,7 +99,7 @@ class TuiGen(App[None]):
         """tour, training: through which the screen leads, or which it follows; one of them at most."""
         super().__init__()
         self.animation_level = "none"  # what is scrolled to is there at once, also over a slow line
-        self._bound = Keymap(settings.keys)
+        self._bound = Keymap(settings.keys, browser=in_browser())
         bind(self, "app", self._bound.keys)
         self._themes = Themes(settings.theme, settings.themes)
         for theme in self._themes.added.values():
@@ -126,6 +127,10 @@ class TuiGen(App[None]):
 
     def get_driver_class(self) -> type[Driver]:
         """The system's, writing only what differs. What is written to Windows comes in pieces that end anywhere."""
+        if in_browser():
+            from tui_gen.tui.browser import BrowserDriver
+
+            return BrowserDriver
         driver = super().get_driver_class()
         return driver if sys.platform == "win32" else sparing(driver)
 
@@ -200,7 +205,10 @@ class TuiGen(App[None]):
             self.run_worker(self._pass_on(text, what))
 
     async def _pass_on(self, text: str, what: str) -> None:
-        """In a thread: a program may take its time. Of two texts, the later one stays."""
+        """In a thread: a program may take its time. Of two texts, the later one stays. A server's is left alone."""
+        if in_browser():
+            self.notify(f"copied {what} for the browser, which may ask first, or forbid it")
+            return
 
         def copy() -> str:
             with self._copying:
@@ -219,7 +227,7 @@ class TuiGen(App[None]):
     def _reason_to_stay(self) -> str:
         if sys.platform == "win32":
             return "Windows cannot suspend a program"
-        if self.is_headless or self.is_web:
+        if self.is_headless or in_browser():
             return "there is no shell here to go back to"
         return "no shell waits that could bring this back" if no_shell_waits() else ""
 

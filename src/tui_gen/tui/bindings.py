@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import groupby
 from typing import Literal
@@ -261,6 +261,8 @@ class Key:
     """The class whose binding it is."""
     alias: str = ""
     """What the configuration calls it, where that is not the name of the action."""
+    in_browser: str = ""
+    """What does the same in a browser, which keeps this key for itself."""
 
     @property
     def id(self) -> str:
@@ -285,6 +287,8 @@ class Key:
         """The shortest of the keys, as it is shown, that works where the focus is; empty where none does."""
         if not self.action:
             return self.shown
+        if self.in_browser in self.names:
+            return shown_key(self.in_browser)
         return min(
             (shown_key(name) for name in self.names if now.outside_prompt() or not is_letter(name)), key=len, default=""
         )
@@ -303,7 +307,8 @@ TASKS: Tasks = {
         Key("space", "space", "pause", "pause or go on", "hold the run; go on with it", "pause", Context.can_pause,
             priority=False),
         Key("escape", "esc", "stop", "stop the run", "leave the cursor, a list or a comparison; stop the run", "stop"),
-        Key("ctrl+n", "^n", "new_seed", "another seed", "draw another seed and generate", "seed"),
+        Key("ctrl+n", "^n", "new_seed", "another seed", "draw another seed and generate", "seed",
+            in_browser="ctrl+b"),
         Key("alt+up", "alt+↑", "recall(-1)", "prompt history: the prompt before", _RECALL, "earlier",
             Context.can_recall, alias="earlier_prompt"),
         Key("alt+down", "alt+↓", "recall(1)", "prompt history: the prompt after", _RECALL, "later",
@@ -312,7 +317,8 @@ TASKS: Tasks = {
         Key("", "^space", "", "", "another suggestion", "suggestion"),
         Key("", "^a ^e", "", "", "in the prompt, as in a shell: to its beginning, to its end", "edit"),
         Key("", "^k ^u ^w", "", "",
-            "there, cut what follows the cursor, what stands before it, a word; ctrl+y then puts it back", "cut"),
+            "there, cut what follows the cursor, what stands before it, a word; ctrl+y then puts it back", "cut",
+            in_browser="^k ^u alt+backspace"),
     ),
     "walk through what was made": (
         Key("left", "←", "walk(-1)", "one token back", _WALK, "token", Context.can_walk, alias="token_back"),
@@ -454,10 +460,11 @@ TASKS: Tasks = {
             "help", priority=False, owner="app"),
         Key("ctrl+p", "^p", "command_palette", "", "find any action by its name", "actions", owner="app",
             alias="palette"),
-        Key("ctrl+t", "^t", "theme", "theme: light or dark", "light or dark", "theme", owner="app"),
+        Key("ctrl+t", "^t", "theme", "theme: light or dark", "light or dark", "theme", owner="app",
+            in_browser="ctrl+d"),
         Key("ctrl+z", "^z", "suspend", "suspend: back to the shell", "back to the shell; `fg` there comes back here",
             "shell", owner="app"),
-        Key("ctrl+q", "^q", "quit", "quit", "quit", "quit", owner="app"),
+        Key("ctrl+q", "^q", "quit", "quit", "quit", "quit", owner="app", in_browser="alt+q"),
     ),
 }  # fmt: skip
 """What a person wants to do, and the keys for it."""
@@ -465,6 +472,21 @@ TASKS: Tasks = {
 
 KEYS = tuple(key for keys in TASKS.values() for key in keys)
 """All of them, as the help lists them."""
+
+
+def browser_tasks(taken: Container[str]) -> Tasks:
+    """With the keys that reach a page; those that browsers keep go on working where one lets them through.
+
+    taken: keys that a person has given to other actions.
+    """
+    return {task: tuple(_for_browser(key, taken) for key in keys) for task, keys in TASKS.items()}
+
+
+def _for_browser(key: Key, taken: Container[str]) -> Key:
+    other = key.in_browser
+    if not key.key and other:
+        return replace(key, shown=other)
+    return key if not other or other in taken else replace(key, key=f"{other},{key.key}", shown=shown_key(other))
 
 
 def keys_of(owner: Owner, keys: Sequence[Key] = KEYS) -> tuple[Key, ...]:

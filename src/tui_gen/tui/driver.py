@@ -184,6 +184,18 @@ def no_shell_waits() -> bool:
     return sys.platform == "win32" or os.getsid(0) == os.getpgrp()
 
 
+def end_soon(app: App[Any]) -> None:
+    """Ends the process without the app where that is too busy to leave; one that is leaving has twice as long."""
+
+    def end() -> None:
+        time.sleep(PATIENCE)
+        if app._exit:
+            time.sleep(PATIENCE)
+        os._exit(0)
+
+    threading.Thread(target=end, name="quit", daemon=True).start()
+
+
 class SparingDriver(Driver):
     """Before a driver of Textual in the order of its bases, lets it write only what differs."""
 
@@ -238,14 +250,7 @@ if sys.platform != "win32":
             if isinstance(message, events.Key):
                 bindings = self._app._bindings.key_to_bindings.get(message.key, [])
                 if any(binding.action == "quit" and binding.priority for binding in bindings):  # unlike a letter's
-                    threading.Thread(target=self._quit, name="quit", daemon=True).start()
-
-        def _quit(self) -> None:
-            """Ends the process, whose parent puts the terminal back; an app that is leaving has twice as long."""
-            time.sleep(PATIENCE)
-            if self._app._exit:
-                time.sleep(PATIENCE)
-            os._exit(0)
+                    end_soon(self._app)  # the parent puts the terminal back
 
         def stop_application_mode(self) -> None:
             """Takes back all that the terminal was asked for, but the line discipline."""

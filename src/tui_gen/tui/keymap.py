@@ -11,7 +11,7 @@ from textual.keys import Keys
 
 from tui_gen.errors import TuiGenError
 from tui_gen.terminal_text import did_you_mean, scrub_line
-from tui_gen.tui.bindings import TASKS, Key, Tasks, is_letter, shown_key
+from tui_gen.tui.bindings import TASKS, Key, Tasks, browser_tasks, is_letter, shown_key
 
 _MODIFIERS = {"alt", "ctrl", "hyper", "meta", "shift", "super"}
 _NAMED = sorted({key.value.rpartition("+")[2] for key in Keys if not key.value.startswith("<")} - {"", "ctrl-at", "@"})
@@ -33,16 +33,20 @@ _OTHER_NAMES = {
 class Keymap:
     """The table of keys with a person's own in it."""
 
-    def __init__(self, changes: Mapping[str, str]) -> None:
-        """changes: ids of actions with their keys, several between commas, none in an empty text."""
+    def __init__(self, changes: Mapping[str, str], *, browser: bool = False) -> None:
+        """changes: ids of actions with their keys, several between commas, none in an empty text.
+
+        browser: whether the screen is in one, which keeps some keys.
+        """
         self.faults: list[str] = []
         """What is wrong with the changes, with its place; there the default holds."""
         self._actions = {key.id: key for keys in TASKS.values() for key in keys if key.id}
-        self._names = {action: key.names for action, key in self._actions.items()}
-        for action, names in self._changes(changes):
-            self._names[action] = names
+        own = dict(self._changes(changes))
+        tasks = browser_tasks({name for names in own.values() for name in names}) if browser else TASKS
+        self._actions = {key.id: key for keys in tasks.values() for key in keys if key.id}
+        self._names = {action: key.names for action, key in self._actions.items()} | own
         self._settle_clashes([action for action in changes if action in self._actions])
-        self.tasks: Tasks = {task: tuple(map(self._bound, keys)) for task, keys in TASKS.items()}
+        self.tasks: Tasks = {task: tuple(map(self._bound, keys)) for task, keys in tasks.items()}
         self.keys = tuple(key for keys in self.tasks.values() for key in keys)
 
     def _changes(self, changes: Mapping[str, str]) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -83,7 +87,7 @@ class Keymap:
         if not key.id or self._names[key.id] == key.names:
             return key
         names = self._names[key.id]
-        return replace(key, key=",".join(names), shown=" ".join(map(shown_key, names)))
+        return replace(key, key=",".join(names), shown=" ".join(map(shown_key, names)), in_browser="")
 
 
 def read_keys(text: str) -> Iterator[str]:

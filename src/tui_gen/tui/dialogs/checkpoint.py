@@ -15,7 +15,9 @@ from textual.suggester import SuggestFromList
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
-from tui_gen.checkpoint import Answers, Diagnosis, Question
+from tui_gen.checkpoint import OF_FILES, Answers, Diagnosis, Question
+from tui_gen.launcher import in_browser
+from tui_gen.tui.browser import NO_FILES
 from tui_gen.tui.dialogs.dialog import Dialog, Frame, KeyHints, LineInput, Note
 from tui_gen.tui.dialogs.image_picker import PathSuggester
 
@@ -43,6 +45,8 @@ class AnswerInput(LineInput):
             suggester=PathSuggester() if option == "--vocab" else suggester,
         )
         self.border_subtitle = Text("↑↓ " + " | ".join(self._choices) if self._choices else usage)
+        if in_browser() and option in OF_FILES:
+            self.disabled, self.border_subtitle = True, Text(NO_FILES)
         self.question, self.initial, self._option, self._key = question, value, option, key
 
     @property

@@ -119,7 +119,7 @@ class CompletionDialog(Dialog[Completion]):
         """Starts in the picture, or with the file if there is none."""
         self._prompt.serve(self._codec, "")
         self._prompt.placeholder = "may be empty"
-        (self._file if self._levels() is None else self._preview).focus()
+        (self._preview if self._levels() is not None or self._file.disabled else self._file).focus()
         self._show()
 
     def on_descendant_focus(self) -> None:

@@ -21,8 +21,10 @@ from tui_gen.errors import TuiGenError
 from tui_gen.images.completion import Rectangle
 from tui_gen.images.picture import Pixels
 from tui_gen.images.raster import Cell, Raster, pointed
+from tui_gen.launcher import in_browser
 from tui_gen.sampling.params import Tokens
 from tui_gen.terminal_text import scrub_line
+from tui_gen.tui.browser import NO_FILES
 from tui_gen.tui.dialogs.dialog import LineInput
 from tui_gen.tui.widgets.image_view import SinglePicture
 
@@ -201,7 +203,10 @@ def _cover(raster: Raster, cells: list[Cell], number: int, part: Rectangle, firs
 
 
 class PictureFile(LineInput):
-    """The path of an image file, which is read in a thread; empty means the picture on the screen, if there is one."""
+    """The path of an image file, which is read in a thread; empty means the picture on the screen, if there is one.
+
+    In a browser it stays empty.
+    """
 
     @dataclass
     class Read(Message):
@@ -217,9 +222,11 @@ class PictureFile(LineInput):
         """present: the levels of the picture on the screen."""
         otherwise = "" if present is None else "empty: the one on the screen"
         super().__init__(title="image file", placeholder=otherwise, suggester=PathSuggester())
-        self.border_subtitle = "→ completes"
+        self.border_subtitle = "no files in a browser" if in_browser() else "→ completes"
+        self.disabled = in_browser()
         self._image = image
-        self._without = self.Read("", present, "type the path of an image file" if present is None else "")
+        cure = f"let a picture be drawn first; {NO_FILES}" if in_browser() else "type the path of an image file"
+        self._without = self.Read("", present, cure if present is None else "")
         self._last, self._pending_path = self._without, ""
 
     @property
@@ -266,8 +273,8 @@ class PathSuggester(Suggester):
         super().__init__(use_cache=False, case_sensitive=True)
 
     async def get_suggestion(self, value: str) -> str | None:
-        """Looks in a thread: a folder may be on a slow disk."""
-        return await asyncio.to_thread(complete_path, value)
+        """Looks in a thread: a folder may be on a slow disk. What folders hold is no business of a browser's."""
+        return None if in_browser() else await asyncio.to_thread(complete_path, value)
 
 
 def complete_path(path: str) -> str | None:

@@ -17,20 +17,26 @@ from textual.widgets import Input, Static
 from tui_gen.errors import TuiGenError
 from tui_gen.files import free_path
 from tui_gen.generation.branch import Branch
+from tui_gen.launcher import in_browser
 from tui_gen.library import LoadedModel, find_models
 from tui_gen.output.branch_file import SESSION, forms_of, write_output
 from tui_gen.sessions.command import NamedBranch, command_for
 from tui_gen.sessions.workspace import Workspace
 from tui_gen.terminal_text import listed, scrub_line
+from tui_gen.tui.browser import complaint_about_name, download
 from tui_gen.tui.dialogs.dialog import Dialog, Frame, KeyHints, LineInput, Note
 
 _LONGEST_NAME = 255
 """Bytes, on all common file systems."""
+_DOWNLOAD = "to where the browser keeps downloads; nothing is saved on the server"
 _COPY, _SAVE, _LEAVE = ("enter", "copy", "copy"), ("s", "save the session", "save"), ("esc", "close", "leave")
 
 
 class SaveDialog(Dialog[Path]):
-    """Asks for a name whose ending says the form, writes a file that is not there yet, and returns its path."""
+    """Asks for a name whose ending says the form, writes a file that is not there yet, and returns its path.
+
+    In a browser, it is downloaded.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "turn(-1)", "form", show=False, priority=True),
@@ -50,11 +56,12 @@ class SaveDialog(Dialog[Path]):
 
     def compose(self) -> ComposeResult:
         """The name, what each ending means, and what is wrong."""
-        with Frame("save"):
+        verb = "download" if in_browser() else "save"
+        with Frame(verb):
             yield self._line
             yield self._list
             yield self._note
-            yield KeyHints(("enter", "save", "accept"), ("↑↓", "another form", "turn(1)"), ("esc", "cancel", "leave"))
+            yield KeyHints(("enter", verb, "accept"), ("↑↓", "another form", "turn(1)"), ("esc", "cancel", "leave"))
 
     def on_mount(self) -> None:
         """The cursor stands before the ending, where a name is changed."""
@@ -83,11 +90,14 @@ class SaveDialog(Dialog[Path]):
             return
         path = _path(self._line.value)
         try:
-            self._write(path)
+            if in_browser():
+                download(self.app, path.name, self._write)
+            else:
+                self._write(path)
         except TuiGenError as fault:
             self._note.tell(str(fault))
         else:
-            self.notify(f"saved as {path}")
+            self.notify(f"{path.name} goes to the browser's downloads" if in_browser() else f"saved as {path}")
             self.dismiss(path)
 
     def action_turn(self, direction: int) -> None:
@@ -107,11 +117,12 @@ class SaveDialog(Dialog[Path]):
         self._line.cursor_position = len(value) - len(ending)
 
     def _free_name(self, ending: str) -> str:
-        return free_path(Path(), self._stem, ending).name
+        return free_path(Path(os.devnull) if in_browser() else Path(), self._stem, ending).name
 
     def _show(self) -> None:
         self._list.update(self._forms_text(_ending(self._line.value)))
-        self._note.tell(complaint(self._line.value, self._forms), f"in {_folder(self._line.value)}")
+        place = f"in {_folder(self._line.value)}"
+        self._note.tell(complaint(self._line.value, self._forms), _DOWNLOAD if in_browser() else place)
 
     def _forms_text(self, current: str) -> Text:
         """A line for each form, which a click chooses; the chosen one is marked."""
@@ -128,11 +139,11 @@ def complaint(name: str, forms: Mapping[str, str]) -> str:
     path, endings = _path(name), listed(list(forms))
     if not name.strip() or name.lower() in forms:
         return f"type a name that ends in {endings}"
-    if os.path.isdir(path):
+    if not in_browser() and os.path.isdir(path):
         return f"{name} is a folder; add a name that ends in {endings}"
     if _ending(name) not in forms:
         return f"the name must end in {endings}; the ending says what to save"
-    return _fault_of_path(path)
+    return complaint_about_name(name) if in_browser() else _fault_of_path(path)
 
 
 def _fault_of_path(path: Path) -> str:

@@ -32,7 +32,10 @@ _LAST_WORD = re.compile(rf"[^\s{_NEWLINE}]*[\s{_NEWLINE}]*$")
 class SignedInput(Input):
     """A line that is edited with the keys of a shell. A pasted newline is shown as its sign and read as a newline."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [("ctrl+y", "yank", "put back what ctrl+k, u and w took")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        ("ctrl+y", "yank", "put back what ctrl+k, u and w took"),
+        ("alt+backspace", "delete_left_word", "cut the word before the cursor"),
+    ]
 
     _cut = ""
     _after_cut: tuple[str, int] | None = None
