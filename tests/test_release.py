@@ -76,6 +76,7 @@ def test_what_the_workflows_run_exists() -> None:
     commands = "\n".join([*lines, read(".ci/*")])
     scripts, modules = re.findall(r"(?<!\S)\.ci/\w+", commands), re.findall(r"python -m (\S+)", commands)
     assert all(os.access(ROOT / script, os.X_OK) for script in scripts)
+    assert all((ROOT / script).exists() for script in re.findall(r"python (\S+\.py)", commands))
     assert [module for module in modules if not find_spec(module)] == []
     assert PROJECT["project"]["optional-dependencies"].keys() >= set(re.findall(r"\[(\w+)\]['\"]", commands))
     for command in ("install -c constraints.txt -e '.[test]'", "pytest -n auto"):
