@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.support.command_line import run_main
+from tui_gen.card import ModelCard
 from tui_gen.tui.bindings import markdown_table
 
 ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize(
-    "page", ["docs/architecture.md", "docs/api.md", "docs/tours.md", "docs/hub.md", "CONTRIBUTING.md", "README.md"]
+    "page",
+    [
+        *("docs/architecture.md", "docs/api.md", "docs/tours.md", "docs/hub.md", "docs/formats/model.md"),
+        *("CONTRIBUTING.md", "README.md"),
+    ],
 )
 def test_every_module_and_file_that_a_page_names_exists(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
@@ -31,11 +39,16 @@ def test_the_readme_lists_the_keys_as_the_table_has_them() -> None:
     assert markdown_table() in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def write_example(page: str) -> None:
-    """Runs the program of a page in docs/formats, in the present folder."""
+def block(page: str, language: str) -> str:
+    """The only one of a page in docs/formats."""
     text = (ROOT / "docs" / "formats" / page).read_text(encoding="utf-8")
-    [program] = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    exec(compile(program, page, "exec"), {})
+    [content] = re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return str(content)
+
+
+def write_example(page: str) -> None:
+    """Runs the program of a page, in the present folder."""
+    exec(compile(block(page, "python"), page, "exec"), {})
 
 
 def test_the_model_of_the_format_s_page_plays_and_can_be_looked_into(
@@ -46,6 +59,9 @@ def test_the_model_of_the_format_s_page_plays_and_can_be_looked_into(
     assert run_main("generate", "./letters", "a", "-t", "0").stdout == b"abca\n"
     assert b"0.500     0.600" in run_main("learned", "letters").stdout
     assert b"counter.hidden 1" in run_main("look", "letters", "-o", "trace.npz", stdin=b"ab").stderr
+    picture = ModelCard.from_json(block("model.md", "json"))
+    assert picture.image
+    assert (picture.image.area, picture.image.warm_up, picture.image.layers[0].lead) == (24, (6,), 1)
 
 
 def test_the_session_of_the_format_s_page_replays_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,6 +73,20 @@ def test_the_session_of_the_format_s_page_replays_exactly(tmp_path: Path, monkey
         result = run_main("replay", "session.jsonl", *words)
         assert (result.returncode, result.stdout.decode()) == (0, f"{text}\n")
         assert b"exact" in result.stderr
+
+
+TUTORIAL = (ROOT / "docs/tutorial.md").read_text(encoding="utf-8")
+PRINTED = re.findall(r"^```sh\n([^`]*)^```\n[^`]*^```text\n([^`]*)^```$", TUTORIAL, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("commands", "text"), PRINTED, ids=[text[:20] for _, text in PRINTED])
+def test_the_commands_of_the_tutorial_print_what_stands_below_them(commands: str, text: str, tmp_path: Path) -> None:
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    done = subprocess.run(
+        commands, shell=True, check=True, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "PATH": path}
+    )
+    missing = [line for line in text.splitlines() if line not in f"{done.stdout}{done.stderr}..."]
+    assert not missing
 
 
 PACKAGES = [path.parent for root in ("src/tui_gen", "export") for path in sorted((ROOT / root).rglob("*/__init__.py"))]
