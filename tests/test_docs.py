@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command_line import run_main
+from tui_gen.card import ModelCard
 from tui_gen.cli.main import COMMANDS, EXPORTER_COMMANDS
 from tui_gen.tui.bindings import markdown_table
 
@@ -18,8 +20,8 @@ ROOT = Path(__file__).parents[1]
 
 
 PAGES = sorted(path.relative_to(ROOT).as_posix() for pattern in ("*.md", "docs/**/*.md") for path in ROOT.glob(pattern))
-OTHER_PATHS = {"CHANGELOG.md", "BENCHMARKS.md", "docs/formats/model.md"}
-"""Pages whose paths are of the past, of what a benchmark writes, or of keys in a file."""
+OTHER_PATHS = {"CHANGELOG.md", "BENCHMARKS.md"}
+"""Pages whose paths are of the past, or of what a benchmark writes."""
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page not in OTHER_PATHS])
@@ -84,11 +86,16 @@ def test_what_leads_nowhere_is_no_page(page: str, words: str, complaint: str, tm
     assert complaint in done.stdout + done.stderr
 
 
-def write_example(page: str) -> None:
-    """Runs the program of a page in docs/formats, in the present folder."""
+def block(page: str, language: str) -> str:
+    """The only one of a page in docs/formats."""
     text = (ROOT / "docs" / "formats" / page).read_text(encoding="utf-8")
-    [program] = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    exec(compile(program, page, "exec"), {})
+    [content] = re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return str(content)
+
+
+def write_example(page: str) -> None:
+    """Runs the program of a page, in the present folder."""
+    exec(compile(block(page, "python"), page, "exec"), {})
 
 
 def test_the_model_of_the_format_s_page_plays_and_can_be_looked_into(
@@ -99,6 +106,9 @@ def test_the_model_of_the_format_s_page_plays_and_can_be_looked_into(
     assert run_main("generate", "./letters", "a", "-t", "0").stdout == b"abca\n"
     assert b"0.500     0.600" in run_main("learned", "letters").stdout
     assert b"counter.hidden 1" in run_main("look", "letters", "-o", "trace.npz", stdin=b"ab").stderr
+    picture = ModelCard.from_json(block("model.md", "json"))
+    assert picture.image
+    assert (picture.image.area, picture.image.warm_up, picture.image.layers[0].lead) == (24, (6,), 1)
 
 
 def test_the_session_of_the_format_s_page_replays_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,6 +120,20 @@ def test_the_session_of_the_format_s_page_replays_exactly(tmp_path: Path, monkey
         result = run_main("replay", "session.jsonl", *words)
         assert (result.returncode, result.stdout.decode()) == (0, f"{text}\n")
         assert b"exact" in result.stderr
+
+
+TUTORIAL = (ROOT / "docs/tutorial.md").read_text(encoding="utf-8")
+PRINTED = re.findall(r"^```sh\n([^`]*)^```\n[^`]*^```text\n([^`]*)^```$", TUTORIAL, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("commands", "text"), PRINTED, ids=[text[:20] for _, text in PRINTED])
+def test_the_commands_of_the_tutorial_print_what_stands_below_them(commands: str, text: str, tmp_path: Path) -> None:
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    done = subprocess.run(
+        commands, shell=True, check=True, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "PATH": path}
+    )
+    missing = [line for line in text.splitlines() if line not in f"{done.stdout}{done.stderr}..."]
+    assert not missing
 
 
 PACKAGES = [path.parent for root in ("src/tui_gen", "export") for path in sorted((ROOT / root).rglob("*/__init__.py"))]
