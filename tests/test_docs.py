@@ -8,9 +8,11 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
+from tests.support.browser import CHROMIUM, Browser, served
 from tests.support.command_line import run_main
 from tui_gen.card import ModelCard
 from tui_gen.cli.main import COMMANDS, EXPORTER_COMMANDS
@@ -42,9 +44,9 @@ def test_the_keys_of_the_readme_do_what_the_table_says() -> None:
     assert set(rows) <= {*markdown_table().splitlines()}
 
 
-def built(tree: Path, site: Path) -> subprocess.CompletedProcess[str]:
+def built(tree: Path, site: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """What building the pages of a tree says."""
-    words = [sys.executable, str(tree / "docs" / "build.py"), "-o", str(site)]
+    words = [sys.executable, str(tree / "docs" / "build.py"), "-o", str(site), *options]
     return subprocess.run(words, capture_output=True, text=True, check=False)
 
 
@@ -84,6 +86,27 @@ def test_what_leads_nowhere_is_no_page(page: str, words: str, complaint: str, tm
     done = built(tree, tmp_path / "site")
     assert done.returncode
     assert complaint in done.stdout + done.stderr
+
+
+def test_the_first_page_plays_a_model_and_nothing_comes_from_another_host(tmp_path: Path) -> None:
+    runtime = Path(sys.prefix) / "node_modules" / "onnxruntime-web"
+    if not (CHROMIUM and runtime.is_dir()):
+        pytest.skip("needs Chromium, and onnxruntime-web: npm install --no-save --prefix .venv onnxruntime-web")
+    done = built(ROOT, tmp_path, "--runtime", str(runtime))
+    assert done.returncode == 0, done.stderr
+    browser = Browser(tmp_path / "profile")
+    with served(tmp_path / "site") as address:
+        browser.open(f"{address}/index.html")
+        page = "document.querySelector('iframe')?.contentDocument"
+        browser.wait_for(f"{page}?.querySelector('#one')?.disabled && {page}.title.startsWith('adventurers,')")
+        assert {urlsplit(one).netloc for one in browser.addresses} <= {urlsplit(address).netloc, ""}
+        browser.close()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_addresses_that_a_page_names_have_the_form_of_one(page: str) -> None:
+    for address in re.findall(r"\]\((\w+:[^)]*)\)", (ROOT / page).read_text(encoding="utf-8")):
+        assert re.fullmatch(r"https://[a-z0-9-]+(\.[a-z0-9-]+)+(/[^\s<>\"]*)?", address)
 
 
 def block(page: str, language: str) -> str:
