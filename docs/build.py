@@ -1,7 +1,8 @@
 """Builds the pages to read: `python docs/build.py`, into build/site.
 
-They are those of this folder and four beside README. Where one says `<!-- NAME -->`, the program speaks of itself:
-its keys, the help of every command, the configuration, the models that ship. A link that leads nowhere fails the build.
+They are those of this folder and four beside README. Where one says `<!-- NAME -->`, the program speaks of itself, in
+place of what stands there for those who read the source: its keys, the help of every command, the configuration, the
+models that ship. A link that leads nowhere fails the build.
 """
 
 from __future__ import annotations
@@ -29,7 +30,6 @@ from tui_gen.tui.bindings import KEYS, markdown_table
 ROOT = Path(__file__).parents[1]
 BESIDE_README = ("BENCHMARKS.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
 PLAYER = '<iframe src="play/index.html" title="Token by token" style="width: 100%; height: 58rem; border: 0"></iframe>'
-PICTURE = "![An adventurer, pixel by pixel](picture.svg)"
 COLUMNS = "84"
 """Of the help of a command."""
 _CODE = re.compile(r"^```.*?^```$|`[^`\n]*`", re.DOTALL | re.MULTILINE)
@@ -72,17 +72,19 @@ PARTS: dict[str, Callable[[], str]] = {
 }
 
 
-def write_pages(folder: Path, player: str) -> None:
-    """All pages and their pictures, as the site has them. player: what stands where a model plays."""
+def write_pages(folder: Path, parts: dict[str, Callable[[], str]]) -> None:
+    """All pages and their pictures, as the site has them. parts: what is put into them, by name."""
     shutil.copytree(ROOT / "docs", folder, ignore=shutil.ignore_patterns("*.py", "*.toml", "__pycache__"))
     for name in BESIDE_README:
         shutil.copy(ROOT / name, folder)
     for path in folder.rglob("*.md"):
         text = _with_links_of_site(path.read_text(encoding="utf-8"))
-        for name, part in (PARTS | {"player": lambda: f"{player}\n"}).items():
-            if (mark := f"<!-- {name} -->\n") in text:
-                text = text.replace(mark, part())
+        text = re.sub(r"^<!-- (\w+) -->\n(.+\n)*", lambda match: _part(match, parts), text, flags=re.MULTILINE)
         path.write_text(text, encoding="utf-8")
+
+
+def _part(match: re.Match[str], parts: dict[str, Callable[[], str]]) -> str:
+    return parts[match[1]]() if match[1] in parts else match[0]
 
 
 def _with_links_of_site(text: str) -> str:
@@ -116,7 +118,7 @@ def build(folder: Path, runtime: Path | None) -> None:
     """
     for name in ("pages", "site"):
         shutil.rmtree(folder / name, ignore_errors=True)
-    write_pages(folder / "pages", PLAYER if runtime else PICTURE)
+    write_pages(folder / "pages", PARTS | ({"player": lambda: f"{PLAYER}\n"} if runtime else {}))
     config = Path(shutil.copy(ROOT / "docs/zensical.toml", folder))
     lines = [*faults(folder / "pages", tomllib.loads(config.read_text(encoding="utf-8"))["project"]["nav"])]
     zensical = [sys.executable, "-m", "zensical", "build", "--clean", "--strict", "-f", str(config)]
