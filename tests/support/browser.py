@@ -26,7 +26,7 @@ _QUIET = ("--no-first-run", "--disable-background-networking", "--disable-compon
 
 _BINARY = 2
 """Of the kinds of frames in a socket."""
-_PATIENCE = 60
+_PATIENCE = 180
 """Seconds without any event after which the browser hangs."""
 
 

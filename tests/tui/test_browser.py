@@ -134,6 +134,7 @@ def test_a_page_of_another_host_cannot_reach_the_screen() -> None:
     assert not is_own("localhost:8000", "https://example.org")
     assert not is_own("example.org:8000", "http://example.org:8000")
     assert not is_own("localhost:8000", "null")
+    assert not is_own("[", None)
 
 
 @contextlib.contextmanager

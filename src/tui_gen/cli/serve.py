@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import errno
+import re
 import shlex
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from tui_gen.errors import TuiGenError, UsageError
 from tui_gen.terminal_text import say
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from textual_serve.server import Server
 
 HOST = "127.0.0.1"
-_NAMES = {"localhost", HOST, "::1"}
+_NAMES = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d+)?")
 """How a browser on this machine, or at the other end of a tunnel to it, calls the server."""
 _PAGE = Path(__file__).with_name("browser_page")
 _SCREENS = ("", "tour", "watch", "replay")
@@ -83,7 +83,7 @@ def _server(command: str, port: int) -> Server:
             await super().run()
             await self.remote_close()
 
-    server.AppService = Screen  # type: ignore[attr-defined]  # which a server makes for each tab, and nobody can tell it which
+    server.AppService = Screen  # type: ignore[attr-defined]  # a server makes one for each tab
 
     class ScreenServer(server.Server):
         """For pages of its own alone: any other page in the same browser could open its socket too, and type."""
@@ -118,4 +118,4 @@ def is_own(host: str, origin: str | None) -> bool:
 
     host: what the browser was told to open; a stranger's name may lead to this machine as well. origin: of the page.
     """
-    return urlsplit(f"//{host}").hostname in _NAMES and (origin is None or urlsplit(origin).netloc == host)
+    return bool(_NAMES.fullmatch(host)) and origin in (None, f"http://{host}", f"https://{host}")

@@ -261,7 +261,7 @@ class Key:
     """The class whose binding it is."""
     alias: str = ""
     """What the configuration calls it, where that is not the name of the action."""
-    in_browser: str = ""
+    browser_key: str = ""
     """What does the same in a browser, which keeps this key for itself."""
 
     @property
@@ -287,8 +287,8 @@ class Key:
         """The shortest of the keys, as it is shown, that works where the focus is; empty where none does."""
         if not self.action:
             return self.shown
-        if self.in_browser in self.names:
-            return shown_key(self.in_browser)
+        if self.browser_key in self.names:
+            return shown_key(self.browser_key)
         return min(
             (shown_key(name) for name in self.names if now.outside_prompt() or not is_letter(name)), key=len, default=""
         )
@@ -308,7 +308,7 @@ TASKS: Tasks = {
             priority=False),
         Key("escape", "esc", "stop", "stop the run", "leave the cursor, a list or a comparison; stop the run", "stop"),
         Key("ctrl+n", "^n", "new_seed", "another seed", "draw another seed and generate", "seed",
-            in_browser="ctrl+b"),
+            browser_key="ctrl+b"),
         Key("alt+up", "alt+↑", "recall(-1)", "prompt history: the prompt before", _RECALL, "earlier",
             Context.can_recall, alias="earlier_prompt"),
         Key("alt+down", "alt+↓", "recall(1)", "prompt history: the prompt after", _RECALL, "later",
@@ -318,7 +318,7 @@ TASKS: Tasks = {
         Key("", "^a ^e", "", "", "in the prompt, as in a shell: to its beginning, to its end", "edit"),
         Key("", "^k ^u ^w", "", "",
             "there, cut what follows the cursor, what stands before it, a word; ctrl+y then puts it back", "cut",
-            in_browser="^k ^u alt+backspace"),
+            browser_key="^k ^u alt+backspace"),
     ),
     "walk through what was made": (
         Key("left", "←", "walk(-1)", "one token back", _WALK, "token", Context.can_walk, alias="token_back"),
@@ -461,10 +461,10 @@ TASKS: Tasks = {
         Key("ctrl+p", "^p", "command_palette", "", "find any action by its name", "actions", owner="app",
             alias="palette"),
         Key("ctrl+t", "^t", "theme", "theme: light or dark", "light or dark", "theme", owner="app",
-            in_browser="ctrl+d"),
+            browser_key="ctrl+d"),
         Key("ctrl+z", "^z", "suspend", "suspend: back to the shell", "back to the shell; `fg` there comes back here",
             "shell", owner="app"),
-        Key("ctrl+q", "^q", "quit", "quit", "quit", "quit", owner="app", in_browser="alt+q"),
+        Key("ctrl+q", "^q", "quit", "quit", "quit", "quit", owner="app", browser_key="alt+q"),
     ),
 }  # fmt: skip
 """What a person wants to do, and the keys for it."""
@@ -483,7 +483,7 @@ def browser_tasks(taken: Container[str]) -> Tasks:
 
 
 def _for_browser(key: Key, taken: Container[str]) -> Key:
-    other = key.in_browser
+    other = key.browser_key
     if not key.key and other:
         return replace(key, shown=other)
     return key if not other or other in taken else replace(key, key=f"{other},{key.key}", shown=shown_key(other))

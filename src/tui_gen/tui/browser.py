@@ -10,7 +10,6 @@ import contextlib
 import io
 import os
 import re
-import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -31,17 +30,16 @@ _HANGUP = 129
 class BrowserDriver(SparingDriver, WebDriver):
     """Of a browser. Ends with it, and with the server.
 
-    Two threads write packets: the screen, and the one that reads, which hands out downloads piece by piece.
+    Only the app's thread writes packets: two would mix theirs, and one that waits for a reader hears of no end.
     """
 
     def __init__(self, app: App[Any], **facts: Any) -> None:
         super().__init__(app, **facts)
-        self._writing = threading.Lock()
         self._write = partial(self._write_packet)
 
     def _write_packet(self, packet: bytes) -> int:
         """Whole; nowhere once the server is gone, of which the thread that reads hears too."""
-        with self._writing, contextlib.suppress(BrokenPipeError):
+        with contextlib.suppress(BrokenPipeError):
             rest = memoryview(packet)
             while rest:
                 rest = rest[os.write(self.fileno, rest) :]
@@ -57,12 +55,16 @@ class BrowserDriver(SparingDriver, WebDriver):
         if packet_type == "quit":  # the tab was closed, and it may be that nobody reads what is written
             self._leave()
         else:
-            super().on_meta(packet_type, payload)
+            self._in_app(partial(super().on_meta, packet_type, payload))
 
     def _leave(self) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop has ended before
-            self._loop.call_soon_threadsafe(self._app.exit, None, _HANGUP)
+        self._in_app(partial(self._app.exit, None, _HANGUP))
         end_soon(self._app)
+
+    def _in_app(self, act: Callable[[], None]) -> None:
+        """Does something in the app's thread, unless that has come to its end."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(act)
 
 
 def download(app: App[Any], name: str, write: Callable[[Path], None]) -> None:

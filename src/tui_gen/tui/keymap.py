@@ -87,7 +87,7 @@ class Keymap:
         if not key.id or self._names[key.id] == key.names:
             return key
         names = self._names[key.id]
-        return replace(key, key=",".join(names), shown=" ".join(map(shown_key, names)), in_browser="")
+        return replace(key, key=",".join(names), shown=" ".join(map(shown_key, names)), browser_key="")
 
 
 def read_keys(text: str) -> Iterator[str]:

@@ -11,6 +11,7 @@ from PIL import Image
 from textual import events
 
 from tests.support import toys
+from tests.support.served import DRIVER
 from tests.support.widget_app import OPEN, DialogDriver, opened
 from tui_gen.images.codec import ImageCodec
 from tui_gen.images.completion import Rectangle
@@ -49,6 +50,18 @@ def returned(driver: DialogDriver, levels: Tokens) -> Completion:
     assert isinstance(result, Completion)
     np.testing.assert_array_equal(result.levels, levels)
     return result
+
+
+async def test_in_a_browser_only_what_is_on_the_screen_is_completed(
+    codec: ImageCodec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEXTUAL_DRIVER", DRIVER)
+    async with opened(lambda: CompletionDialog(codec, None, "bright")) as driver:
+        await driver.press("enter")
+        await driver.shows("no file of the server is opened")
+    async with opened(lambda: CompletionDialog(codec, STRIPES, "bright")) as driver:
+        await driver.press("tab", *"rows:0", "enter")  # past the field of the file
+        returned(driver, free((slice(0, 1), slice(None))))
 
 
 async def test_delete_erases_the_row_of_the_cursor_and_enter_returns_the_rest(codec: ImageCodec) -> None:

@@ -170,7 +170,7 @@ async def test_the_prompt_is_edited_as_in_a_shell(models: Path) -> None:
         prompt = driver.playground.prompt
         await driver.run_to_end()
         await driver.type("the cat, sat-down ran")
-        await driver.press("ctrl+w", "ctrl+w")
+        await driver.press("ctrl+w", "alt+backspace")
         assert prompt.value == "the cat, "
         await driver.press("ctrl+a", "ctrl+k")
         assert prompt.value == ""
