@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 from urllib.parse import urlsplit
+from xml.etree import ElementTree
 
 import pytest
 
@@ -86,6 +87,17 @@ def test_what_leads_nowhere_is_no_page(page: str, words: str, complaint: str, tm
     done = built(tree, tmp_path / "site")
     assert done.returncode
     assert complaint in done.stdout + done.stderr
+
+
+def test_the_pictures_are_whole_small_and_ask_no_other_host() -> None:
+    paths = [*(ROOT / "docs").glob("*.svg")]
+    for path in paths:
+        text = path.read_text(encoding="utf-8")
+        assert ElementTree.fromstring(text).tag.endswith("svg")
+        assert not re.search(r"url\([\"']?\w+:|href=", text), path
+    readme = re.findall(r"!\[.*\]\((.*)\)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert sum((ROOT / name).stat().st_size for name in readme) < 1_500_000
+    assert "@keyframes" in (ROOT / readme[0]).read_text(encoding="utf-8")
 
 
 def test_the_first_page_plays_a_model_and_nothing_comes_from_another_host(tmp_path: Path) -> None:
