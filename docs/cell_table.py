@@ -1,4 +1,4 @@
-"""Writes the README's table of the recipe cells: `python docs/cell_table.py`, on a machine with nothing else to do.
+"""Writes the table of the recipe cells in models.md: `python docs/cell_table.py`, on a machine with nothing else to do.
 
 Held-out losses come from the cards, parameters from the files, and speeds are measured here, in turns.
 """
@@ -51,16 +51,16 @@ def row(loaded_model: LoadedModel, timing: Timing) -> str:
 
 def main() -> None:
     """Replaces the lines under the table's head, and the machine below them."""
-    readme = ROOT / "README.md"
-    before, head, after = readme.read_text(encoding="utf-8").partition(HEAD)
+    page = ROOT / "docs" / "models.md"
+    before, head, after = page.read_text(encoding="utf-8").partition(HEAD)
     if not head or MACHINE not in after:
-        raise SystemExit(f"{readme} has no table of cells to replace")
+        raise SystemExit(f"{page} has no table of cells to replace")
     models = {name: open_model(ROOT / "models" / name, provider="cpu", threads=1) for name in MODELS}
     timings = in_turns({name: partial(drawn, loaded_model) for name, loaded_model in models.items()})
     rows = "".join(row(loaded_model, timings[name]) for name, loaded_model in models.items())
     rest = after[after.index(MACHINE) :].partition("\n")[2]
     machine = f"{MACHINE}{facts()['processor']}, on one thread.\n"
-    readme.write_text(f"{before}{HEAD}{rows}\n{machine}{rest}", encoding="utf-8")
+    page.write_text(f"{before}{HEAD}{rows}\n{machine}{rest}", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The Python interface: its names, what they load, and every program of docs/api.md."""
+"""The Python interface: its names, what they load, and every program of docs/api.md and README."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from tests.support import toys
 from tui_gen.library import LoadedModel
 from tui_gen.scoring.score import score as score_tokens
 
-PAGE = (Path(__file__).parents[1] / "docs" / "api.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+PAGE, README = ((ROOT / name).read_text(encoding="utf-8") for name in ("docs/api.md", "README.md"))
 PROGRAMS = dict(re.findall(r"^## (.+?)\n.*?^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
 
 
@@ -40,6 +41,12 @@ def test_each_program_of_the_page_runs(
     for path in tmp_path.glob("*.png"):
         with Image.open(path) as image:
             assert image.size[0] > 4 * 28
+
+
+def test_the_program_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    [program] = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    exec(compile(program, "README.md", "exec"), {})
+    assert len(capsys.readouterr().out) > 100
 
 
 def test_the_page_has_eight_programs() -> None:

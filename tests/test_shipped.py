@@ -1,4 +1,4 @@
-"""The models that ship with the package: whole, playable, described, and at the figures that the README claims."""
+"""The models that ship with the package: whole, playable, described, and at the figures that their cards claim."""
 
 from __future__ import annotations
 
@@ -60,12 +60,11 @@ def test_a_sample_depends_on_its_seed_and_not_on_how_many_are_drawn_with_it(name
 
 
 @pytest.mark.parametrize("name", BARS)
-def test_its_figure_meets_its_bar_and_stands_in_both_readmes(name: str) -> None:
+def test_its_figure_meets_its_bar_and_stands_in_its_readme(name: str) -> None:
     card = read_card(ROOT / "models" / name)
     assert card.quality
     assert card.quality.value <= BARS[name]
     figure = f"{card.quality.value:.3f} {card.quality.unit}"
-    assert f"| `{name}` | {card.architecture} | {figure} |" in README
     assert figure in (ROOT / "models" / name / "README.md").read_text(encoding="utf-8")
 
 

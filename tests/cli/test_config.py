@@ -83,14 +83,12 @@ def test_the_file_that_is_written_lists_everything_at_its_default(tui_gen: Run, 
     assert (written.provider, written.device) == (default.provider, default.device)
 
 
-def test_the_examples_of_the_readme_have_no_mistakes(tui_gen: Run, path: Path) -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    examples = re.findall(r"^```toml\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
-    assert examples
-    for example in examples:
-        path.write_text(example, encoding="utf-8")
-        assert read_config().keys
-        assert tui_gen("config").stderr == b""
+@pytest.mark.parametrize("page", ["configuration.md", "howto/class.md"])
+def test_the_example_of_a_page_has_no_mistakes(page: str, tui_gen: Run, path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / page).read_text(encoding="utf-8")
+    path.write_text(re.findall(r"^```toml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)[-1], encoding="utf-8")
+    assert read_config().keys or read_config().values
+    assert tui_gen("config").stderr == b""
 
 
 def test_the_command_line_wins_over_the_configuration_and_that_over_the_card(path: Path, toy_models: Path) -> None:

@@ -26,12 +26,17 @@ def test_what_is_said_can_be_read_without_a_screen(tui_gen: Run) -> None:
     assert any(line.startswith("Try: ↑ ↓ level") for line in lines)
 
 
-def test_the_example_of_the_page_is_a_tour(tui_gen: Run, tmp_path: Path) -> None:
-    [example] = re.findall(r"```toml\n(.*?)```", (ROOT / "docs/tours.md").read_text(encoding="utf-8"), re.DOTALL)
+@pytest.mark.parametrize(
+    ("page", "act"),
+    [("tours", Act("inside_hold", "h 1 5 1")), ("howto/class", Act("inside_forget", "forget h"))],
+)
+def test_the_example_of_a_page_is_a_tour(page: str, act: Act, tui_gen: Run, tmp_path: Path) -> None:
+    text = (ROOT / f"docs/{page}.md").read_text(encoding="utf-8")
+    example = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)[0]
     (tmp_path / "mine.toml").write_text(example, encoding="utf-8")
     assert tui_gen("tour", str(tmp_path / "mine.toml"), "--check").returncode == 0
     acts = read_tour(tmp_path / "mine.toml").stops[1].acts
-    assert acts[:3] == (Act("generate"), Act("walk", number=3), Act("inside_hold", "h 1 5 1"))
+    assert acts[:3] == (Act("generate"), Act("walk", number=3), act)
 
 
 @pytest.mark.parametrize(("text", "complaint"), [

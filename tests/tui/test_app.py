@@ -286,6 +286,19 @@ async def test_what_comes_while_the_screen_is_left_is_no_failure(models: Path, t
     assert app.failure is None
 
 
+@pytest.mark.parametrize("turns", range(8, 20, 2))
+async def test_a_run_that_begins_while_the_screen_is_left_is_no_failure(models: Path, turns: int) -> None:
+    app = TuiGen(Settings(models / "cats"), find_models())
+    async with app.run_test():
+        while not app.playground.workspace:
+            await asyncio.sleep(0)
+        app.post_message(events.Key("enter", "\r"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        app.exit()
+    assert app.failure is None
+
+
 async def test_a_whole_visit_by_keyboard_alone_on_80_columns_and_24_lines(
     models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 from textual.app import ComposeResult
 from textual.containers import Container
 from textual.content import Content
+from textual.css.query import NoMatches
 from textual.message import Message
 from textual.widget import Widget
 from textual.worker import Worker, get_current_worker
@@ -187,8 +188,11 @@ class RunView(Container):
         return not self.workspace.loaded_model.card.image or len(self.branch) < self.workspace.limit(self.branch)
 
     def focus_sample(self) -> None:
-        """Gives the focus to the view of the sample that is looked at."""
-        self.views[min(self.sample, len(self.views) - 1)].focus()
+        """Gives the focus to the view of the sample that is looked at. Raises NoMatches where the screen is left."""
+        views = self.views
+        if not views:
+            raise NoMatches("no sample is shown any more")
+        views[min(self.sample, len(views) - 1)].focus()
 
     # --- the run ---
 
