@@ -21,7 +21,7 @@ DOORS = {
     "src/tui_gen/cli/doctor.py": {"sys.stdout"},  # its encoding
     "src/tui_gen/cli/main.py": {"sys.stdout", "sys.stderr"},  # prepares and abandons them
     "src/tui_gen/cli/learned.py": {"sys.stdout"},  # a picture's bytes
-    "src/tui_gen/cli/play.py": {"sys.__stderr__", "sys.stdout"},  # handed to the screen
+    "src/tui_gen/cli/play.py": {"sys.__stderr__", "sys.__stdout__", "sys.stdout"},  # handed to the screen
     "src/tui_gen/cli/score.py": {"print", "sys.stdout", "sys.stderr"},  # a writer's bytes; our own words in colours
     "src/tui_gen/cli/watch.py": {"sys.stdout"},  # a picture's bytes
     "src/tui_gen/output/writers.py": {"sys.stdout"},  # bytes, which the writers make harmless for a terminal

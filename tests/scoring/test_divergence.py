@@ -20,6 +20,7 @@ from tui_gen.scoring.comparison import ModelBranch, ModelComparison
 from tui_gen.scoring.divergence import Divergence, kl_divergence, vocabulary_difference
 from tui_gen.scoring.score import score_given
 from tui_gen.text.codec import TextCodec
+from tui_gen.text.tokenizer import PromptTokenizer
 
 
 @pytest.fixture(scope="module")
@@ -177,6 +178,14 @@ def test_texts_of_other_vocabularies_are_compared_by_characters() -> None:
     different = next(at for at, (a, b) in enumerate(pair) if a != b)
     assert comparison.first_difference(1, 1) == different - comparison.prompt_length(1, 1)
     assert comparison.prompt_length(1, 1) == len("The king ")
+
+
+def test_a_comparison_begins_while_a_tokenizer_is_busy(
+    endless: LoadedModel, letters: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    columns = [ModelBranch(model, begun(model, text)) for model, text in ((endless, "the"), (letters, "ab"))]
+    monkeypatch.setattr(PromptTokenizer, "encode", lambda *_: pytest.fail("it waits for an answer"))
+    ModelComparison(*columns)
 
 
 def test_a_text_is_read_word_by_word_as_it_grows(endless: LoadedModel, text: LoadedModel) -> None:

@@ -117,6 +117,7 @@ class Terminal:
             stderr=slave,
             env={**os.environ, **_COLOURS, **(environment or {})},
             start_new_session=login,
+            process_group=None if login else 0,  # as a shell begins a job
         )
         os.close(slave)
 

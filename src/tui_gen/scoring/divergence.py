@@ -169,7 +169,7 @@ class _SampleReading:
         self.totals = Totals("character")
         self.fault = ""
         self._codec, self._name = codec, reader.card.name
-        self._decoder, self._scorer = decoder, StreamScorer(reader.model, codec.prompt([""]))
+        self._decoder, self._scorer = decoder, StreamScorer(reader.model, np.array([[reader.card.bos]], dtype=np.int64))
         self._pending = ""
         self._prompt = 0
         """Characters of the prompt that are still to be read."""
