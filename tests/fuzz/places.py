@@ -435,8 +435,8 @@ PLACES: dict[str, Place] = {
     "screen: branch": Place(
         _session("replay saved.jsonl --screen", "BRANCH"), (("─ token", "\x1bOS"), ("switch", _LEAVE))
     ),
-    "screen: log": Place(_logged("model", prompt="@", unit="@"), ((_READY, "\x1b[20~"), ("harm|jsonl", _LEAVE))),
-    "screen: sample": Place(_logged("model", samples=["@"]), ((_READY, "\x1b[20~"), ("harm|jsonl", _LEAVE))),
+    "screen: log": Place(_logged("model", prompt="@", unit="@"), (("· CPU", "\x1b[20~"), ("harm|▌", _LEAVE))),
+    "screen: sample": Place(_logged("model", samples=["@"]), (("· CPU", "\x1b[20~"), ("harm|▌", _LEAVE))),
     "screen: tour": Place(_toured("tour tour.toml", title="@", text="@"), (("1 of 1", _LEAVE),)),
     "screen: watch": Place(_logged("watch run", unit="@", prompt="@", samples=["@"]), _SCREEN),
     "screen: configuration": Place(_configured("model", "theme = @\n[keys]\n@ = @"), _SCREEN),
