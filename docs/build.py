@@ -29,7 +29,7 @@ from tui_gen.tui.bindings import KEYS, markdown_table
 
 ROOT = Path(__file__).parents[1]
 BESIDE_README = ("BENCHMARKS.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
-PLAYER = '<iframe src="play/index.html" title="Token by token" style="width: 100%; height: 58rem; border: 0"></iframe>'
+PLAYER = '<iframe src="play/index.html" title="Token by token" style="width: 100%; height: 90rem; border: 0"></iframe>'
 COLUMNS = "84"
 """Of the help of a command."""
 _CODE = re.compile(r"^```.*?^```$|`[^`\n]*`", re.DOTALL | re.MULTILINE)

@@ -111,6 +111,9 @@ def test_the_first_page_plays_a_model_and_nothing_comes_from_another_host(tmp_pa
         browser.open(f"{address}/index.html")
         page = "document.querySelector('iframe')?.contentDocument"
         browser.wait_for(f"{page}?.querySelector('#one')?.disabled && {page}.title.startsWith('adventurers,')")
+        for width in (1400, 360):
+            browser.picture(tmp_path / "page.png", width, 900)
+            assert browser.run(f"{page}.documentElement.scrollHeight <= document.querySelector('iframe').clientHeight")
         assert {urlsplit(one).netloc for one in browser.addresses} <= {urlsplit(address).netloc, ""}
         browser.close()
 

@@ -407,7 +407,7 @@ def test_ctrl_c_in_a_comparison_leaves_what_was_made(
         ("text --erase rows:1", 2, "text writes text; --image and --erase are for"),
         ("image --erase rows:1", 2, "--erase needs a picture to erase from; add --image FILE"),
         ("image --image BRIGHT --erase half", 2, "what to erase is rows:14-27, "),
-        ("image --image BRIGHT --erase rows:3-4", 2, "3-4 is not inside the picture: columns 0-5, rows 0-3"),
+        ("image --image BRIGHT --erase rows:3-4", 2, "image: 3-4 is not inside the picture: columns 0-5, rows 0-3"),
         ("image --image /no/such/file", 1, "/no/such/file cannot be read: No such file or directory"),
         ("image --image /", 1, "/ is not a file"),
         ("text --sweep warmth", 2, "--sweep turns temperature, top-k, top-p or min-p, not 'warmth'"),

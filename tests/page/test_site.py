@@ -22,6 +22,7 @@ from tui_gen import SamplingParams, generate, open_model
 from tui_gen.images.codec import ImageCodec
 from tui_gen.library import LoadedModel
 from tui_gen.page.site import RUNTIME, page_model, runtime_files, write_site
+from tui_gen.sampling.knobs import STARTING_SEED
 from tui_gen.text.tokenizer import NOWHERE, PromptTokenizer
 
 SHIPPED = Path(__file__).parents[2] / "models"
@@ -192,7 +193,7 @@ def is_shown(model: str) -> str:
 def test_a_stranger_plays_in_a_browser(site: Path, browser: Browser) -> None:
     names = open_model(SHIPPED / "names", provider="cpu")
     prompt, params = names.codec.prompt(["ma"]), SamplingParams(names.card.temperature)
-    steps = list(generate(names.model, prompt, params, length=300, seed=1))
+    steps = list(generate(names.model, prompt, params, length=300, seed=STARTING_SEED))
     tokens = [int(step.tokens[0]) for step in steps]
     with served(site) as address:
         browser.open(f"{address}/#names")
@@ -201,10 +202,11 @@ def test_a_stranger_plays_in_a_browser(site: Path, browser: Browser) -> None:
 
         browser.run("document.querySelector('#output').focus()")
         browser.press("Home")
+        assert browser.run(PLACE).startswith("prompt token 1 was given")
         browser.press("ArrowRight")
         browser.press("ArrowRight")
         surprise, expected = -steps[2].logprob[0] / np.log(2), steps[2].entropy[0]
-        assert browser.run(PLACE).startswith("token 3 was drawn by the random number")
+        assert browser.run(PLACE).startswith("token 1 was drawn by the random number")
         assert browser.run(PLACE).endswith(f"surprise {surprise:.1f} bits, {expected:.1f} expected")
         likeliest = names.codec.token_text(int(steps[2].likeliest(1)[0]))
         row = "document.querySelector('#candidates .candidate')"
@@ -239,7 +241,7 @@ def test_a_picture_is_drawn_in_a_browser_pixel_for_pixel_as_here(site: Path, bro
     digits = open_model(SHIPPED / "digits", provider="cpu")
     assert isinstance(digits.codec, ImageCodec)
     params, prompt = SamplingParams(digits.card.temperature), digits.codec.prompt([digits.card.prompt_example])
-    steps = list(generate(digits.model, prompt, params, length=784, seed=1))
+    steps = list(generate(digits.model, prompt, params, length=784, seed=STARTING_SEED))
     greys = [digits.codec.token_colour(int(step.tokens[0]), 0) for step in steps[prompt.shape[1] - 1 :]]
     with served(site) as address:
         browser.open(f"{address}/#digits")

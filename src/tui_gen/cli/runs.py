@@ -26,7 +26,10 @@ def read_levels(args: argparse.Namespace, loaded_model: LoadedModel) -> Tokens |
     if args.image is None:
         raise UsageError("--erase needs a picture to erase from; add --image FILE")
 
-    parts = [parse_part(part, loaded_model.card.image) for part in args.erase]
+    try:
+        parts = [parse_part(part, loaded_model.card.image) for part in args.erase]
+    except UsageError as fault:
+        raise UsageError(f"{loaded_model.card.name}: {fault}") from None  # of several models, which have other sizes
     return erased(read_picture(args.image, loaded_model.card.image), *parts)
 
 

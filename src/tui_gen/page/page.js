@@ -312,8 +312,8 @@ class Player {
     const own = isThere ? shares(weights(step.logits, { temperature: 1, topK: 0 })) : [];
     const turned = isThere ? shares(weights(step.logits, this.knobs)) : [], tokens = likeliest(own, SHOWN);
     if (isThere && !tokens.includes(step.token)) tokens.splice(-1, 1, step.token);
-    const words = isThere ? `${view.unit} ${cursor - first + 1} ${describe(step, own)}` : "Nothing is drawn yet.";
-    find("place").textContent = words;
+    const place = () => (cursor < run.first ? `prompt ${view.unit} ${cursor}` : `${view.unit} ${cursor - run.first + 1}`);
+    find("place").textContent = isThere ? `${place()} ${describe(step, own)}` : "Nothing is drawn yet.";
     Array.from(find("candidates").children).forEach((row, at) => {
       row.hidden = at >= tokens.length;
       if (!row.hidden) this.fill(row.firstChild, tokens[at], [turned[tokens[at]], own[tokens[at]]], step);

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from textual import events
+from textual.app import App
 
 from tests.support import toys
 from tests.support.served import DRIVER
@@ -100,6 +101,13 @@ async def test_the_last_part_comes_back_and_escape_first_drops_the_rectangle(cod
         assert driver.result is OPEN
         await driver.press("escape")
         assert driver.result is None
+
+
+async def test_a_narrow_dialog_says_all_its_keys_at_once(codec: ImageCodec) -> None:
+    app = App[None]()  # which gives the focus away by itself, as the program does, before anything is measured
+    async with app.run_test(size=(55, 33)):
+        app.push_screen(CompletionDialog(codec, STRIPES, ""))
+        await DialogDriver(app).shows("esc cancel")
 
 
 async def test_the_mouse_draws_a_rectangle(codec: ImageCodec) -> None:

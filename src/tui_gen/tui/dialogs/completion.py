@@ -94,7 +94,7 @@ class CompletionDialog(Dialog[Completion]):
         self._waiting: Timer | None = None
         self._accepting = False
         self._preview, self._note = Preview(), Note()
-        self._count, self._key_hints = Static(markup=False, classes="count"), KeyHints()
+        self._count, self._key_hints = Static(markup=False, classes="count"), KeyHints(*_IN_PICTURE)
         self._file = PictureFile(codec.image, present)
         self._erase = LineInput(title="erase", placeholder="rows:9-13 rect:4,4,9,9 pixel:3,5")
         self._prompt = Prompt(text)
