@@ -565,7 +565,7 @@ async def test_what_a_prompt_moves_is_measured_once_the_model_has_time() -> None
         await driver.press("space")
         await driver.stands_still()
         await driver.shows("where it counts: up to")
-        await driver.shows("blocks.2.vertical")
+        await driver.shows(".vertical ")
 
 
 async def test_in_characters_a_picture_reads_without_colour() -> None:
