@@ -159,7 +159,7 @@ def suspend(screen: Terminal) -> None:
     screen.until(rb"\x1b\[\?1049l", after=seen)
     for _ in range(100):
         screen.read(0.1)
-        if is_stopped(screen.pid):
+        if is_stopped(screen.pid) and is_stopped(screen.process.pid):  # of which a shell hears
             break
     assert is_as_found(screen)
 
