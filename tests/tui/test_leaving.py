@@ -266,7 +266,9 @@ def test_a_screen_that_is_too_busy_to_hear_of_it_is_left_too(
 def test_no_key_ends_the_program_once_it_has_asked_for_anything(models: Path, tmp_path: Path) -> None:
     with terminal(f"{TUI_GEN} cats", models, tmp_path, login=True) as screen:
         screen.until(rb"\x1b\[\?1049h")
-        assert not screen.line_discipline()[3] & termios.ISIG
+        discipline = screen.line_discipline()
+        assert not discipline[0] & termios.IXON  # else ctrl+q would be no key
+        assert not discipline[3] & termios.ISIG
         assert press(screen) == 0
         assert is_as_found(screen)
 

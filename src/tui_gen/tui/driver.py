@@ -42,7 +42,7 @@ _PART = re.compile(r"[345]8;(?:5;\d+|2;\d+;\d+;\d+)|\d+")
 _ALTERNATE_SCREEN = "\x1b[?1049"
 _MOVE_BYTES = 8
 """Of moving the cursor: what takes fewer is written again rather than passed over."""
-_LOCAL_MODES = 3
+_INPUT_MODES, _LOCAL_MODES = 0, 3
 """Where these stand in what termios tells of a terminal."""
 _SIGNALS_SECONDS = 0.05
 """Within which a signal that comes by two ways has come by both."""
@@ -260,6 +260,7 @@ if sys.platform != "win32":
             with contextlib.suppress(termios.error):
                 before = termios.tcgetattr(self.fileno)
                 raw = termios.tcgetattr(self.fileno)
+                raw[_INPUT_MODES] = self._patch_iflag(raw[_INPUT_MODES])  # in which ctrl+q and ctrl+s are no keys
                 raw[_LOCAL_MODES] = self._patch_lflag(raw[_LOCAL_MODES])
                 termios.tcsetattr(self.fileno, termios.TCSANOW, raw)
             super().start_application_mode()  # type: ignore[no-untyped-call]
