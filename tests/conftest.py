@@ -13,6 +13,7 @@ import huggingface_hub.constants
 import pytest
 
 from tests.support import toys
+from tests.support.browser import CHROMIUM, Browser
 from tests.support.command_line import run_main
 from tests.support.hub import REPO, Hub, files_of, serving
 from tui_gen.library import LoadedModel, open_model
@@ -106,3 +107,13 @@ def tui_gen(toy_models: Path) -> Run:
         return run_main(*words, **{"TUI_GEN_MODELS": str(toy_models), **options})
 
     return run
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Browser]:
+    """A tab of Chromium, where there is one."""
+    if not CHROMIUM:
+        pytest.skip("needs Chromium")
+    browser = Browser(tmp_path / "profile")
+    yield browser
+    browser.close()

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.support.browser import CHROMIUM, Browser, served
+from tests.support.browser import Browser, served
 from tests.support.command_line import run_main
 from tui_gen.card import ModelCard
 from tui_gen.cli.main import COMMANDS, EXPORTER_COMMANDS
@@ -100,13 +100,12 @@ def test_the_pictures_are_whole_small_and_ask_no_other_host() -> None:
     assert "@keyframes" in (ROOT / readme[0]).read_text(encoding="utf-8")
 
 
-def test_the_first_page_plays_a_model_and_nothing_comes_from_another_host(tmp_path: Path) -> None:
+def test_the_first_page_plays_a_model_and_nothing_comes_from_another_host(tmp_path: Path, browser: Browser) -> None:
     runtime = Path(sys.prefix) / "node_modules" / "onnxruntime-web"
-    if not (CHROMIUM and runtime.is_dir()):
-        pytest.skip("needs Chromium, and onnxruntime-web: npm install --no-save --prefix .venv onnxruntime-web")
+    if not runtime.is_dir():
+        pytest.skip("needs onnxruntime-web: npm install --no-save --prefix .venv onnxruntime-web")
     done = built(ROOT, tmp_path, "--runtime", str(runtime))
     assert done.returncode == 0, done.stderr
-    browser = Browser(tmp_path / "profile")
     with served(tmp_path / "site") as address:
         browser.open(f"{address}/index.html")
         page = "document.querySelector('iframe')?.contentDocument"
@@ -115,7 +114,6 @@ def test_the_first_page_plays_a_model_and_nothing_comes_from_another_host(tmp_pa
             browser.picture(tmp_path / "page.png", width, 900)
             assert browser.run(f"{page}.documentElement.scrollHeight <= document.querySelector('iframe').clientHeight")
         assert {urlsplit(one).netloc for one in browser.addresses} <= {urlsplit(address).netloc, ""}
-        browser.close()
 
 
 @pytest.mark.parametrize("page", PAGES)

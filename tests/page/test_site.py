@@ -17,7 +17,7 @@ import pytest
 from export.text.tokenizer_json import character_tokenizer_file, word_tokenizer_file
 from tests.conftest import Run
 from tests.support import toys
-from tests.support.browser import CHROMIUM, Browser, served
+from tests.support.browser import Browser, served
 from tui_gen import SamplingParams, generate, open_model
 from tui_gen.images.codec import ImageCodec
 from tui_gen.library import LoadedModel
@@ -171,15 +171,6 @@ def test_prompts_are_encoded_and_texts_decoded_as_here(tmp_path: Path, text: Loa
         ids = [None if token >= NOWHERE else token for token in tokenizer.ids(asked["text"])]
         assert answer["ids"] == ids, asked
         assert answer["text"] == tokenizer.decode([token for token in ids if token is not None]), asked
-
-
-@pytest.fixture(name="browser")
-def open_browser(tmp_path: Path) -> Iterator[Browser]:
-    if not CHROMIUM:
-        pytest.skip("needs Chromium")
-    browser = Browser(tmp_path / "profile")
-    yield browser
-    browser.close()
 
 
 PLACE, TEXT = "document.querySelector('#place').textContent", "document.querySelector('#text').textContent"

@@ -18,7 +18,7 @@ from urllib.error import HTTPError
 import pytest
 
 from tests.conftest import Run
-from tests.support.browser import CHROMIUM, Browser
+from tests.support.browser import Browser
 from tests.support.driver import GUARD_SECONDS
 from tests.support.served import DRIVER, ServedScreen
 from tests.support.terminal_page import page
@@ -166,15 +166,6 @@ def serving(*words: str, variables: dict[str, str]) -> Iterator[tuple[str, subpr
     command = [sys.executable, "-m", "tui_gen", "serve", "--port", str(port), *words]
     with running(command, f"{address} has the screen".encode(), variables) as process:
         yield address, process
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Browser]:
-    if not CHROMIUM:
-        pytest.skip("needs Chromium")
-    browser = Browser(tmp_path / "profile")
-    yield browser
-    browser.close()
 
 
 def test_the_server_has_a_page_of_its_own_for_this_machine_alone(variables: dict[str, str], tui_gen: Run) -> None:
